@@ -1,0 +1,80 @@
+"""Per-pixel analysis of raster time series.
+
+>>> import pixelwise as pw
+>>> stack = pw.open_stack("ndvi/*.tif")  # doctest: +SKIP
+>>> trend = pw.apply(stack, "ols", "trend.tif")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pixelwise._version import __version__
+
+if TYPE_CHECKING:
+    from pixelwise import methods
+    from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError
+    from pixelwise.functions import per_block, per_pixel
+    from pixelwise.grid import Block, Grid
+    from pixelwise.map import Map, open_map
+    from pixelwise.method import Band, BoundMethod, Method, Status
+    from pixelwise.run import apply
+    from pixelwise.spec import InputSpec
+    from pixelwise.stack import RasterStack, Stack
+    from pixelwise.survey import open_stack
+    from pixelwise.times import TimeAxis
+
+__all__ = [
+    "Band",
+    "Block",
+    "BoundMethod",
+    "FunctionError",
+    "Grid",
+    "InputError",
+    "InputSpec",
+    "Map",
+    "Method",
+    "OutputError",
+    "ParameterError",
+    "PixelwiseError",
+    "RasterStack",
+    "Stack",
+    "Status",
+    "TimeAxis",
+    "__version__",
+    "apply",
+    "methods",
+    "open_map",
+    "open_stack",
+    "per_block",
+    "per_pixel",
+]
+
+# GDAL and numba take half a second to import: names are looked up when they are first used, so that
+# `pixelwise --help` starts in a quarter of one.
+_HOMES = {
+    "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError"),
+    "functions": ("per_block", "per_pixel"),
+    "grid": ("Block", "Grid"),
+    "map": ("Map", "open_map"),
+    "method": ("Band", "BoundMethod", "Method", "Status"),
+    "run": ("apply",),
+    "spec": ("InputSpec",),
+    "stack": ("RasterStack", "Stack"),
+    "survey": ("open_stack",),
+    "times": ("TimeAxis",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"pixelwise.{_HOME_OF[name]}"), name)
+    if name == "methods":
+        return importlib.import_module("pixelwise.methods")
+    raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

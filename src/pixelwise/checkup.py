@@ -1,0 +1,136 @@
+"""What looks wrong in a stack though it can be computed: found on a small sample of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pixelwise.grid import Block
+from pixelwise.method import Floats, Method
+from pixelwise.stack import RasterStack, reading
+
+__all__ = ["warnings_of"]
+
+#: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
+#: much less is where values have many digits, as exact repetitions hardly occur then.
+LARGE_SHARE, LARGE_SHARE_OF_FRACTIONS = 0.05, 0.01
+#: What exports and products fill with.
+FILLERS = (0.0, 255.0, -1.0, -3000.0, -9999.0, -32768.0, 32767.0, 65535.0, -3.4028234663852886e38)
+#: Layers whose level or scale differs by this factor do not belong together.
+FACTOR = 10.0
+#: No NDVI lies beyond; noise of a little more than 1 does occur.
+NDVI_LIMIT = 1.5
+
+SAMPLE_EDGE = 128
+SAMPLE_PIXELS = 4096
+
+
+def warnings_of(stack: RasterStack, method: Method | None = None) -> list[str]:
+    """Return what a user should look at before a job, one line each.
+
+    Parameters
+    ----------
+    stack
+        Opened without problems; a few windows are read.
+    method
+        What is to be applied to it.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    sample = read_sample(stack)
+    found = [*_fillers(sample), *_scales(stack), *_levels(stack, sample), *_ndvi(stack, sample)]
+    if method is not None:
+        found += _seasons(stack, method)
+    return found
+
+
+def read_sample(stack: RasterStack) -> Floats:
+    """Return (time, pixel) float64 from the centre and two seeded windows."""
+    grid, random = stack.grid, np.random.default_rng(0)
+    height, width = min(SAMPLE_EDGE, grid.height), min(SAMPLE_EDGE, grid.width)
+    places = [((grid.height - height) // 2, (grid.width - width) // 2)]
+    if (height, width) != (grid.height, grid.width):
+        places += [
+            (int(random.integers(grid.height - height + 1)), int(random.integers(grid.width - width + 1)))
+            for _ in range(2)
+        ]
+    with reading(1, (stack,)):
+        parts = [stack.read(Block(row, col, height, width)).reshape(len(stack), -1) for row, col in places]
+    pixels = np.concatenate(parts, axis=1)
+    step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
+    return pixels[:, ::step].astype(np.float64)
+
+
+def _fillers(sample: Floats) -> Iterator[str]:
+    valid = sample[~np.isnan(sample)]
+    if not valid.size:
+        yield "the sampled windows hold no valid pixel: is nodata right?"
+        return
+    suspects = {float(valid.min()), float(valid.max()), *FILLERS}
+    if valid.min() == valid.max():
+        yield f"every sampled pixel is {valid.min():.10g}"
+        return
+    fractions = (valid != np.floor(valid)).mean() > 0.5
+    large = LARGE_SHARE_OF_FRACTIONS if fractions else LARGE_SHARE
+    for value in sorted(suspects):
+        share = float((valid == value).mean())
+        if share >= large:
+            yield (
+                f"the exact value {value:.10g} fills {share:.0%} of the sampled pixels and is not nodata; "
+                f"if it means missing, give --nodata with the stored value"
+            )
+
+
+def _scales(stack: RasterStack) -> Iterator[str]:
+    scales = {piece.scale for layer in stack.layers for piece in layer.pieces}
+    for scale in sorted(scales):
+        if abs(scale) > 1:
+            yield f"scale {scale:.10g} is above 1; most products divide (0.0001): is it meant? (--scale overrides)"
+    if min(abs(s) for s in scales) * FACTOR <= max(abs(s) for s in scales):
+        listed = ", ".join(f"{scale:.10g}" for scale in sorted(scales))
+        yield f"layers have different scales: {listed}"
+
+
+def _levels(stack: RasterStack, sample: Floats) -> Iterator[str]:
+    levels = np.array([np.median(np.abs(row[~np.isnan(row)])) if (~np.isnan(row)).any() else np.nan for row in sample])
+    usual = np.nanmedian(levels) if np.isfinite(levels).any() else np.nan
+    if not usual > 0:
+        return
+    odd = np.flatnonzero((levels > usual * FACTOR) | (levels < usual / FACTOR))
+    # Layers near zero are rare but real (snow, night); an error of scale concerns whole layers by 10 or more.
+    for index in odd[:5]:
+        layer = stack.layers[index]
+        yield (
+            f"{layer.pieces[0].path}: its typical value {levels[index]:.4g} differs more than "
+            f"{FACTOR:.0f}-fold from that of the stack, {usual:.4g}: another scale?"
+        )
+    if len(odd) > 5:
+        yield f"... and {len(odd) - 5} more layers with another level"
+
+
+def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
+    names = " ".join(path.name for path in stack.paths).lower()
+    if "ndvi" not in names or not np.isfinite(sample).any():
+        return
+    largest = float(np.nanmax(np.abs(sample)))
+    if largest > NDVI_LIMIT:
+        # The bulk tells the power of ten; the largest value may be a filler.
+        bulk = float(np.nanquantile(np.abs(sample), 0.98))
+        scale = 10.0 ** -round(np.log10(bulk)) if bulk > NDVI_LIMIT else 1.0
+        remedy = f"--scale {scale:g}" if scale < 1 else "--nodata or --valid-range -1,1"
+        yield f"the names say NDVI, but values reach {largest:.10g}: try {remedy}"
+
+
+def _seasons(stack: RasterStack, method: Method) -> Iterator[str]:
+    per_year = len(stack.axis) / max(len(set(stack.axis.calendar_years.tolist())), 1)
+    years = stack.axis.calendar_years
+    if method.season_term or len(set(years.tolist())) == len(years):
+        return
+    yield (
+        f"{per_year:.1f} layers per year, but {method.name} has no season term: unequal seasons can look "
+        "like a trend; choose --months, or one layer per year"
+    )

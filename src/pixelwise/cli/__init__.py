@@ -1,0 +1,35 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import click
+
+from pixelwise._version import __version__
+from pixelwise.cli.apply import apply
+from pixelwise.cli.demo import demo
+from pixelwise.cli.methods import methods
+from pixelwise.cli.plan import plan
+from pixelwise.cli.plot import plot
+from pixelwise.cli.report import Commands
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pixelwise")
+def main() -> None:
+    r"""Per-pixel analysis of raster time series.
+
+    One raster per date in, a georeferenced map out: the slope of a regression line with its significance for
+    every pixel, or any function of your own.
+
+    \b
+      pixelwise demo                                  see it work on a generated scene
+      pixelwise plan ndvi/*.tif                       dates, grid, gaps, memory: headers only
+      pixelwise apply ols ndvi/*.tif -o trend.tif     the main job
+      pixelwise plot trend.tif -o trend.png           a picture of it
+    """
+
+
+for command in (plan, apply, methods, plot, demo):
+    main.add_command(command)

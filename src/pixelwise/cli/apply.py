@@ -1,0 +1,114 @@
+"""``pixelwise apply``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixelwise.cli.options import BandNames, Parameter, input_options, job_options
+from pixelwise.cli.report import debug_option, emit, progress_bar
+
+if TYPE_CHECKING:
+    from pixelwise.spec import InputSpec
+
+__all__ = ["apply"]
+
+
+@click.command()
+@click.argument("method")
+@input_options
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A GeoTIFF; 'trend_{band}.tif' writes one file per band.",
+)
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    type=Parameter(),
+    multiple=True,
+    help="A parameter of the method; may be repeated.",
+)
+@click.option(
+    "--bands",
+    type=BandNames(),
+    metavar="A[,B]",
+    help="Bands to write (status is always there), or names for what a function returns.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Type of the map.",
+)
+@click.option(
+    "--compress",
+    type=click.Choice(["zstd", "deflate", "lzw", "none"]),
+    help="Of the GeoTIFF.  [default: zstd]",
+)
+@click.option(
+    "--jit/--no-jit",
+    "jit",
+    default=None,
+    help="Whether a function of your own must or must not be compiled.  [default: where it gives the same]",
+)
+@job_options
+@click.option("--overwrite", is_flag=True, help="Replace a finished map, when the new one is complete.")
+@click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
+@click.option("--timings", is_flag=True, help="Print where the time went.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@debug_option
+def apply(
+    *,
+    method: str,
+    source: list[str],
+    spec: InputSpec,
+    output: Path,
+    parameters: tuple[tuple[str, str], ...],
+    bands: list[str] | None,
+    jit: bool | None,
+    timings: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    r"""Apply METHOD to every pixel's series and write a map.
+
+    METHOD is a name (see `pixelwise methods`) or file.py:function. INPUT is a folder, files, a quoted glob,
+    @list.txt (a path per line), or a CSV with path,date.
+
+    \b
+      pixelwise apply ols ndvi/*.tif -o trend.tif
+      pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
+      pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
+    """
+    from pixelwise.run import apply as run
+    from pixelwise.run import resolve_method
+    from pixelwise.survey import open_stack
+
+    resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
+    stack = open_stack(source, spec)
+    emit(str(stack), error=True)
+    with progress_bar(quiet) as progress:
+        map_ = run(stack, resolved, output, bands=wanted, progress=progress, **options)
+    emit(summary(map_.status, map_.timings.total), error=True)
+    if timings:
+        emit(str(map_.timings), error=True)
+    for path in map_.paths:
+        emit(str(path))
+
+
+def summary(status: Any, seconds: float) -> str:
+    """Say how many pixels have which status."""
+    import numpy as np
+
+    from pixelwise.method import Status
+
+    counts = np.bincount(status.ravel(), minlength=10)
+    words = [f"{count} {Status(code).name.lower().replace('_', ' ')}" for code, count in enumerate(counts) if count]
+    return f"{status.size} pixels in {seconds:.2f} s: {', '.join(words)}"

@@ -1,0 +1,147 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options"]
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float] = float, count: int | None = None) -> None:
+        self._kind, self._count = kind, count
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split at commas."""
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(self._kind(text) for text in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers with commas between them", param, ctx)
+        if self._count is not None and len(numbers) != self._count:
+            self.fail(f"{value!r} has {len(numbers)} numbers, {self._count} are wanted", param, ctx)
+        return numbers
+
+
+class BandNames(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split at commas."""
+        if not isinstance(value, str):
+            return value
+        return [name.strip() for name in value.split(",") if name.strip()]
+
+
+class Parameter(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+    """``name=value``."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split at the first equals sign."""
+        if not isinstance(value, str):
+            return value
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            self.fail(f"{value!r} is not name=value", param, ctx)
+        return name.strip(), text.strip()
+
+
+class Band(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+    """A band's number or name."""
+
+    name = "N|NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take digits as a number."""
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+INPUT_OPTIONS = (
+    click.argument("source", nargs=-1, required=True, metavar="INPUT..."),
+    click.option("--band", type=Band(), help="Band to read, where files have several that are not dates."),
+    click.option(
+        "--times",
+        metavar="FORMAT|FILE",
+        help="strptime format of the date in each name, or a table: one date per line for the bands of one "
+        "file, path,date for several files.",
+    ),
+    click.option(
+        "--period",
+        type=click.Choice(["start", "middle", "end"]),
+        help="What months, dekads, quarters and from-to names stand for.  [default: start]",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["keep", "first", "mean", "max"]),
+        help="What to do with equal dates; an error without it.",
+    ),
+    click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that are missing."),
+    click.option("--scale", type=float, help="Value = stored * scale + offset, instead of the files' own."),
+    click.option("--offset", type=float, help="See --scale."),
+    click.option(
+        "--valid-range",
+        type=Numbers(count=2),
+        metavar="LO,HI",
+        help="Values outside (after scaling) are missing.",
+    ),
+    click.option("--start", metavar="DATE", help="First date to use: 1990, 2020-06, 2020-06-15."),
+    click.option("--end", metavar="DATE", help="Last date to use, as far as written."),
+    click.option("--months", type=Numbers(int), metavar="M[,M]", help="Months to use, 1 to 12."),
+    click.option(
+        "--bounds",
+        type=Numbers(count=4),
+        metavar="L,B,R,T",
+        help="Left, bottom, right, top in units of the CRS: only pixels that it touches are read.",
+    ),
+)
+
+JOB_OPTIONS = (
+    click.option("--jobs", type=click.IntRange(min=1), help="Workers.  [default: usable cores]"),
+    click.option("--memory", metavar="SIZE", help="What all processes may use together, such as 4GiB."),
+    click.option(
+        "--executor",
+        type=click.Choice(["threads", "processes", "inline"]),
+        help="Where blocks are computed.  [default: threads; processes for plain Python functions]",
+    ),
+)
+
+
+def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--jobs``, ``--memory``, ``--executor``."""
+    return _decorate(command, JOB_OPTIONS)
+
+
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add INPUT... and the input options; the command gets ``source`` and ``spec``."""
+
+    @functools.wraps(command)
+    def with_spec(*, source: tuple[str, ...], **options: Any) -> Any:
+        from pixelwise.spec import InputSpec
+
+        names = InputSpec.__dataclass_fields__
+        given = {name: options.pop(name) for name in list(options) if name in names}
+        spec = InputSpec(**{name: value for name, value in given.items() if value is not None})
+        # A Windows shell leaves globs to the program; elsewhere a quoted one arrives here too.
+        return command(source=[Path(s) if Path(s).exists() else s for s in source], spec=spec, **options)
+
+    return _decorate(with_spec, INPUT_OPTIONS)

@@ -1,0 +1,224 @@
+"""``pixelwise plan``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixelwise.cli.options import input_options, job_options
+from pixelwise.cli.report import debug_option, emit
+
+if TYPE_CHECKING:
+    from pixelwise.grid import Grid
+    from pixelwise.method import Method
+    from pixelwise.plan import Plan
+    from pixelwise.spec import InputSpec
+    from pixelwise.stack import Layer, RasterStack
+    from pixelwise.survey import Survey
+    from pixelwise.times import TimeAxis
+
+__all__ = ["plan"]
+
+
+@click.command()
+@input_options
+@click.option("--method", default="ols", show_default=True, help="What is to be applied.")
+@job_options
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--strict", is_flag=True, help="Exit 1 on warnings too.")
+@debug_option
+def plan(
+    *,
+    source: list[str],
+    spec: InputSpec,
+    method: str,
+    jobs: int | None,
+    memory: str | None,
+    executor: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Show what a job would read: dates, grid, gaps, memory, blocks. Only headers and a small sample are read.
+
+    Every file is listed with its date and the rule that found it. Problems stop a job, and this command ends
+    with status 1; warnings are worth a look.
+    """
+    from pixelwise.run import resolve_method
+    from pixelwise.survey import survey
+
+    chosen, _ = resolve_method(method)
+    found = survey(source, spec)
+    report = describe(found, chosen, jobs, memory, executor)
+    if as_json:
+        emit(json.dumps(report, indent=2))
+    else:
+        show(report)
+    if report["problems"] or (strict and report["warnings"]):
+        sys.exit(1)
+
+
+def describe(
+    found: Survey, method: Method, jobs: int | None, memory: str | None, executor: str | None
+) -> dict[str, Any]:
+    """Return all that the command shows."""
+    from pixelwise.checkup import warnings_of
+    from pixelwise.errors import PixelwiseError
+    from pixelwise.run import plan_job
+
+    report: dict[str, Any] = {
+        "layers": [describe_layer(layer) for layer in found.layers] + [undated(path) for path in found.undated],
+        "grid": describe_grid(found.grid),
+        "problems": list(found.problems),
+        "warnings": [],
+        "plan": None,
+    }
+    if found.problems:
+        return report
+    stack = found.stack()
+    report["grid"] = describe_grid(stack.grid)
+    report["time"] = describe_time(stack.axis)
+    try:
+        bound = method.bind(stack.axis, None, {})
+        job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor or "threads")
+        report["plan"] = describe_plan(job, stack)
+        report["warnings"] = warnings_of(stack, method)
+    except PixelwiseError as error:
+        report["problems"] += getattr(error, "problems", [str(error)])
+    return report
+
+
+def describe_layer(layer: Layer) -> dict[str, Any]:
+    """Return one layer for JSON."""
+    from pixelwise.times import decimal_year
+
+    first = layer.pieces[0]
+    return {
+        "paths": list(dict.fromkeys(str(piece.path) for piece in layer.pieces)),
+        "band": first.band,
+        "date": layer.iso_date,
+        "precision": layer.precision,
+        "time": decimal_year(layer.date, layer.precision),
+        "rule": layer.rule,
+        "dtype": first.dtype,
+        "nodata": [value if value == value else "nan" for value in first.nodata],
+        "scale": first.scale,
+        "offset": first.offset,
+    }
+
+
+def undated(path: Any) -> dict[str, Any]:
+    """Return a file without a date in the form of a layer."""
+    return {"paths": [str(path)], "band": None, "date": None, "precision": None, "time": None, "rule": None}
+
+
+def describe_grid(grid: Grid | None) -> dict[str, Any] | None:
+    """Return a grid for JSON."""
+    if grid is None:
+        return None
+    return {
+        "crs": None if grid.crs is None else grid.crs_name,
+        "height": grid.height,
+        "width": grid.width,
+        "transform": list(grid.transform)[:6],
+        "bounds": list(grid.bounds),
+    }
+
+
+def describe_time(axis: TimeAxis) -> dict[str, Any]:
+    """Return step, gaps and duplicates in time for JSON."""
+    import numpy as np
+
+    dates = [str(day) for day in axis.days]
+    index = axis.index
+    missing = [] if index is None else sorted(set(range(int(index[-1]) + 1)) - set(index.tolist()))
+    repeated = sorted({date for date, gap in zip(dates[1:], np.diff(axis.years), strict=True) if gap == 0})
+    gaps = []
+    if index is not None:
+        gaps = [[dates[i], dates[i + 1]] for i in np.flatnonzero(np.diff(index) > 1)]
+    return {
+        "layers": len(axis),
+        "first": dates[0],
+        "last": dates[-1],
+        "precision": axis.precision,
+        "step": None if axis.step is None else str(axis.step),
+        "missing_steps": len(missing),
+        "gaps_between": gaps,
+        "duplicates": repeated,
+    }
+
+
+def describe_plan(job: Plan, stack: RasterStack) -> dict[str, Any]:
+    """Return blocks, memory and bytes for JSON."""
+    files = sum(path.stat().st_size for path in stack.paths)
+    decoded = len(stack) * stack.grid.block.pixels * stack.layout.stored_itemsize
+    return {
+        "blocks": len(job),
+        "block_height": job.block_height,
+        "block_width": job.block_width,
+        "source_block": list(stack.source_block),
+        "redecode": round(job.redecode, 3),
+        "tile_height": job.tile_height,
+        "tile_width": job.tile_width,
+        "jobs": job.jobs,
+        "memory_bytes": job.memory,
+        "file_bytes": files,
+        "bytes_to_read": decoded,
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the report for people."""
+    from pixelwise.plan import size_text
+
+    rows = [("file", "band", "date", "rule", "type", "nodata")]
+    for layer in report["layers"]:
+        more = f" (+{len(layer['paths']) - 1} pieces)" if len(layer["paths"]) > 1 else ""
+        # A year is shown as no more than it is.
+        shown = layer["date"][:4] if layer["precision"] == "year" else layer["date"] or "?"
+        nodata = ",".join(f"{float(value):.10g}" for value in layer.get("nodata", ())) or "-"
+        band = str(layer["band"] or "-")
+        rows.append((layer["paths"][0] + more, band, shown, layer["rule"] or "-", layer.get("dtype", "-"), nodata))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        emit("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    emit()
+    grid, time, job = report["grid"], report.get("time"), report["plan"]
+    if grid is not None:
+        emit(f"grid      {grid['height']} x {grid['width']} pixels, {grid['crs'] or 'no CRS'}")
+    if time is not None:
+        digits = 4 if time["precision"] == "year" else 10
+        span = f"{time['first'][:digits]} .. {time['last'][:digits]}"
+        emit(f"time      {time['layers']} layers, {span}, {describe_step(time)}")
+    if job is not None:
+        emit(
+            f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"
+            + (f", some of it {job['redecode']:.2f} times" if job["redecode"] > 1.05 else "")
+        )
+        emit(
+            f"blocks    {job['blocks']} of {job['block_height']} x {job['block_width']} "
+            f"(files have {job['source_block'][0]} x {job['source_block'][1]}), {job['jobs']} at once"
+        )
+        emit(f"memory    about {size_text(job['memory_bytes'])}")
+    for kind in ("problems", "warnings"):
+        if report[kind]:
+            emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
+            for line in report[kind]:
+                emit(f"  {line}")
+
+
+def describe_step(time: dict[str, Any]) -> str:
+    """Say in words how regular the dates are."""
+    if time["step"] is None:
+        words = "irregular"
+    elif time["missing_steps"]:
+        gaps = "; ".join(f"{a} to {b}" for a, b in time["gaps_between"][:5])
+        more = f" and {len(time['gaps_between']) - 5} more" if len(time["gaps_between"]) > 5 else ""
+        words = f"every {time['step']}, {time['missing_steps']} missing (between {gaps}{more})"
+    else:
+        words = f"every {time['step']}, no gap"
+    if time["duplicates"]:
+        words += f", {len(time['duplicates'])} dates more than once ({', '.join(time['duplicates'][:5])})"
+    return words

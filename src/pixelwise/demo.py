@@ -1,0 +1,184 @@
+"""The whole job on a generated scene, timed against the loop that it replaces."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+from pixelwise.executors import usable_cores
+from pixelwise.map import Map
+from pixelwise.run import apply
+from pixelwise.stack import RasterStack
+from pixelwise.survey import open_stack
+
+__all__ = ["Comparison", "compare", "write_scene"]
+
+#: Size and years of the classic example.
+HEIGHT, WIDTH = 853, 856
+YEARS = range(1995, 2016)
+NODATA = -9999.0
+SEED = 1995
+#: Rows of the scene that the plain loop is timed on; the whole would take minutes.
+SAMPLE_ROWS = 16
+
+
+def write_scene(folder: Path) -> list[Path]:
+    """Write one NDVI GeoTIFF per year: greening and browning patches, noise, clouds, a lake without data.
+
+    Parameters
+    ----------
+    folder
+        Created where it does not exist; files of the same names are replaced.
+
+    Returns
+    -------
+    list of Path
+        In the order of the years.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(SEED)
+    rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH]
+    mean = 0.45 + 0.2 * np.sin(cols / 130) * np.cos(rows / 110)
+    slope = 0.006 * np.sin(rows / 90 + cols / 200) * np.cos(cols / 160)
+    lake = (rows - 600) ** 2 / 90**2 + (cols - 300) ** 2 / 140**2 < 1
+    profile = {
+        "driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "float32", "nodata": NODATA,
+        "crs": "EPSG:32617", "transform": Affine(30, 0, 500000, 0, -30, 3400000), "compress": "deflate",
+        "predictor": 3, "zlevel": 1, "tiled": True, "blockxsize": 256, "blockysize": 256,
+    }  # fmt: skip
+    paths = []
+    for year in YEARS:
+        ndvi = mean + slope * (year - YEARS[0]) + random.normal(0, 0.04, mean.shape)
+        clouds = np.zeros(mean.shape, dtype=bool)
+        for _ in range(12):
+            row, col = random.integers(HEIGHT), random.integers(WIDTH)
+            clouds |= (rows - row) ** 2 + (cols - col) ** 2 < random.integers(20, 60) ** 2
+        values = np.where(clouds | lake, NODATA, np.clip(ndvi, -1, 1).round(4)).astype(np.float32)
+        path = folder / f"ndvi_{year}.tif"
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.write(values, 1)
+        paths.append(path)
+    return paths
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the demo found.
+
+    Attributes
+    ----------
+    map
+        Of the whole scene.
+    pixelwise
+        Seconds of the job, the median of a few runs after a first one that compiled the kernels.
+    first
+        Seconds of that first run.
+    loop, loop_processes
+        Seconds that the plain loop would need for the scene, scaled from a sample of rows.
+    processes
+        How many the second loop used.
+    sampled
+        Pixels that the loops were timed on.
+    largest_difference
+        Of slope, relative to the larger of the two, over the sampled pixels.
+    """
+
+    map: Map
+    pixelwise: float
+    first: float
+    loop: float
+    loop_processes: float
+    processes: int
+    sampled: int
+    largest_difference: float
+
+
+def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 3) -> Comparison:
+    """Run the job on a scene, and the loop that it replaces on a sample of it.
+
+    Parameters
+    ----------
+    folder
+        Where `write_scene` wrote.
+    output
+        The map; replaced where it exists.
+    rows, runs
+        Rows that the loops are timed on, and runs of the job.
+    """
+    stack = open_stack(folder)
+    seconds = []
+    for _ in range(runs + 1):
+        began = time.perf_counter()
+        map_ = apply(open_stack(folder), "ols", output, overwrite=True)
+        seconds.append(time.perf_counter() - began)
+    series, columns = sample_series(stack, rows)
+    processes = usable_cores()
+    began = time.perf_counter()
+    slopes = np.array([linregress_slope(stack.axis.years, column) for column in series.T])
+    loop = time.perf_counter() - began
+    with loop_pool(processes) as fit_all:
+        began = time.perf_counter()
+        fit_all(stack.axis.years, series)
+        loop_processes = time.perf_counter() - began
+    scale = stack.grid.height / rows
+    both = np.abs(slopes - map_["slope"][columns].ravel())
+    relative = both / np.maximum(np.abs(slopes), 1e-12)
+    return Comparison(
+        map=map_,
+        pixelwise=statistics.median(seconds[1:]),
+        first=seconds[0],
+        loop=loop * scale,
+        loop_processes=loop_processes * scale,
+        processes=processes,
+        sampled=series.shape[1],
+        largest_difference=float(np.nanmax(relative)),
+    )
+
+
+def sample_series(stack: RasterStack, rows: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return (time, pixel) of rows spread evenly over the scene, and which rows they are."""
+    chosen = np.linspace(0, stack.grid.height - 1, rows).astype(np.intp)
+    pixels = stack.read(stack.grid.block)[:, chosen].astype(np.float64)
+    return pixels.reshape(len(stack), -1), chosen
+
+
+def linregress_slope(years: NDArray[np.float64], series: NDArray[np.float64]) -> float:
+    """Fit one pixel as the classic script does, its gaps left out."""
+    from scipy.stats import linregress
+
+    valid = ~np.isnan(series)
+    if valid.sum() < 3:
+        return float("nan")
+    return float(linregress(years[valid], series[valid]).slope)
+
+
+def fit_columns(years: NDArray[np.float64], series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fit the pixels of one process."""
+    return np.array([linregress_slope(years, column) for column in series.T])
+
+
+@contextmanager
+def loop_pool(
+    processes: int,
+) -> Iterator[Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]:
+    """Give the classic script's parallel loop, its processes started and SciPy imported beforehand."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        warm = np.arange(4.0)
+        list(pool.map(fit_columns, [warm] * processes, [warm[:, None]] * processes))
+
+        def fit_all(years: NDArray[np.float64], series: NDArray[np.float64]) -> NDArray[np.float64]:
+            parts = np.array_split(series, processes, axis=1)
+            return np.concatenate(list(pool.map(fit_columns, [years] * processes, parts)))
+
+        yield fit_all

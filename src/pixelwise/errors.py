@@ -1,0 +1,68 @@
+"""Everything that pixelwise raises on purpose.
+
+The tree::
+
+    PixelwiseError              anything below; the command line prints it and exits with 1
+    ├── InputError              the rasters, their dates or their grids: holds every problem found
+    ├── ParameterError          an unknown or impossible method, band, parameter or option
+    ├── OutputError             the output exists, cannot be written, or is one of the inputs
+    └── FunctionError           a user's function failed or returned something that is not a row of bands
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "FunctionError",
+    "InputError",
+    "OutputError",
+    "ParameterError",
+    "PixelwiseError",
+    "unknown",
+]
+
+
+class PixelwiseError(Exception):
+    """A mistake that the user can mend; its text is one clear sentence."""
+
+
+class InputError(PixelwiseError):
+    """What is wrong with the input, all problems together.
+
+    Parameters
+    ----------
+    problems
+        One line per problem: which file, which field, both values, what to do.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
+        return (type(self), self.problems)
+
+
+class ParameterError(PixelwiseError):
+    """An unknown or impossible method, band, parameter or option."""
+
+
+class OutputError(PixelwiseError):
+    """The output exists, cannot be written, or is one of the inputs."""
+
+
+class FunctionError(PixelwiseError):
+    """A user's function failed, or returned the wrong number of values."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
+    """Return the error for a `name` that is not among `known`, with the closest match."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return ParameterError(f"unknown {what} {name!r}{hint} (known: {', '.join(names)})")

@@ -1,0 +1,109 @@
+"""Where blocks are computed: in this thread, in threads, in processes, or in any executor handed over."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pixelwise.errors import ParameterError, unknown
+
+__all__ = ["EXECUTORS", "InlineExecutor", "open_executor", "shares_memory", "usable_cores"]
+
+EXECUTORS = ("threads", "processes", "inline")
+
+Result = TypeVar("Result")
+
+
+class InlineExecutor(Executor):
+    """Computes each task when it is submitted, in the calling thread: for debugging and tests."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Call `fn` now and return its finished future."""
+        future: Future[Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shares_memory(executor: Executor) -> bool:
+    """Whether tasks surely run in this process, so that nothing needs to be pickled for them."""
+    return isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
+
+
+@contextmanager
+def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
+    """Give the executor of a name, shut down at the end; or the one handed over, left open.
+
+    Parameters
+    ----------
+    executor
+        ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, or any
+        `concurrent.futures.Executor` whose workers were not forked.
+    jobs
+        How many workers a pool of our own gets.
+
+    Raises
+    ------
+    ParameterError
+        When the name is unknown, the object is no executor, or it is a forking pool.
+    """
+    if isinstance(executor, Executor):
+        _refuse_forking(executor)
+        yield executor
+        return
+    if executor not in EXECUTORS:
+        raise unknown("executor", str(executor), EXECUTORS)
+    pool = _own_pool(str(executor), jobs)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _own_pool(name: str, jobs: int) -> Executor:
+    if name == "inline":
+        return InlineExecutor()
+    if name == "threads":
+        return ThreadPoolExecutor(jobs, thread_name_prefix="pixelwise")
+    import loky
+
+    return _LokyPool(loky.ProcessPoolExecutor(jobs, context=loky.backend.get_context("loky")))
+
+
+class _LokyPool(Executor):
+    """loky's pool with the signature of `Executor.shutdown`: it has no ``cancel_futures``."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait=wait)
+
+
+def _refuse_forking(executor: Executor) -> None:
+    """Refuse a pool that forks: a fork after GDAL's threads ran deadlocks (rasterio issue 2979)."""
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    context = getattr(executor, "_mp_context", None) or multiprocessing.get_context()
+    if context.get_start_method() == "fork":
+        raise ParameterError(
+            "this ProcessPoolExecutor forks its workers, which deadlocks after GDAL has run; "
+            'use ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("forkserver")) or executor="processes"'
+        )

@@ -1,0 +1,197 @@
+"""Where pixels are: a grid and its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from affine import Affine
+from rasterio.crs import CRS
+
+from pixelwise.errors import InputError, ParameterError
+
+__all__ = ["Block", "Bounds", "Grid"]
+
+Bounds = tuple[float, float, float, float]
+
+#: Corners of two grids may differ by this many pixels before they count as different grids.
+CORNER_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A rectangle of pixels; ``row`` and ``col`` may be negative where a halo reaches beyond the image."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a block needs at least one pixel, not {self.height} x {self.width}")
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        return self.height * self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns as NumPy wants them."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    def pad(self, halo: int) -> Block:
+        """Return the block with `halo` more pixels on each side."""
+        return Block(self.row - halo, self.col - halo, self.height + 2 * halo, self.width + 2 * halo)
+
+    def shift(self, rows: int, cols: int) -> Block:
+        """Return the block moved by `rows` and `cols`."""
+        return Block(self.row + rows, self.col + cols, self.height, self.width)
+
+    def intersection(self, other: Block) -> Block | None:
+        """Return what both blocks share, or None."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row + self.height, other.row + other.height) - row
+        width = min(self.col + self.width, other.col + other.width) - col
+        return Block(row, col, height, width) if height > 0 and width > 0 else None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A raster's place on Earth: coordinate reference system, affine transform and size.
+
+    Attributes
+    ----------
+    crs
+        None where the files have none.
+    transform
+        From (column, row) of a pixel's upper left corner to coordinates.
+    height, width
+        Rows and columns.
+    """
+
+    crs: CRS | None
+    transform: Affine
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a grid needs at least one pixel, not {self.height} x {self.width}")
+        if self.transform.determinant == 0:
+            raise InputError(f"the transform {tuple(self.transform)[:6]} gives pixels no area")
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width}, {self.crs_name}"
+
+    @property
+    def block(self) -> Block:
+        """The whole grid as one block."""
+        return Block(0, 0, self.height, self.width)
+
+    @property
+    def crs_name(self) -> str:
+        """A short name of the coordinate reference system."""
+        if self.crs is None:
+            return "no CRS"
+        text: str = self.crs.to_string()
+        return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
+
+    def blocks(self, height: int, width: int) -> Iterator[Block]:
+        """Cut the grid into blocks of at most `height` x `width` pixels, row by row."""
+        for row in range(0, self.height, height):
+            for col in range(0, self.width, width):
+                yield Block(row, col, min(height, self.height - row), min(width, self.width - col))
+
+    def crop(self, block: Block) -> Grid:
+        """Return the grid of one block."""
+        transform = self.transform @ Affine.translation(block.col, block.row)
+        return Grid(self.crs, transform, block.height, block.width)
+
+    def offset(self, other: Grid) -> tuple[float, float]:
+        """Return (row, column) of the origin of `other`, counted in pixels of this grid."""
+        col, row = ~self.transform @ (other.transform.c, other.transform.f)
+        return row, col
+
+    def block_of_bounds(self, bounds: Bounds) -> Block:
+        """Return the pixels that `bounds` (left, bottom, right, top, in units of the CRS) touch.
+
+        Raises
+        ------
+        ParameterError
+            When the bounds are empty or lie outside the grid.
+        """
+        left, bottom, right, top = bounds
+        if not (left < right and bottom < top):
+            raise ParameterError(f"bounds {bounds} are empty: left, bottom, right, top are wanted")
+        corners = [~self.transform @ xy for xy in ((left, top), (right, top), (left, bottom), (right, bottom))]
+        cols, rows = [c for c, _ in corners], [r for _, r in corners]
+        # Bounds that are pixel edges must not pick up a further pixel through rounding.
+        slack = 1e-6
+        row, col = int((min(rows) + slack) // 1), int((min(cols) + slack) // 1)
+        end_row, end_col = -int((-max(rows) + slack) // 1), -int((-max(cols) + slack) // 1)
+        touched = Block(row, col, max(end_row - row, 1), max(end_col - col, 1)).intersection(self.block)
+        if touched is None:
+            raise ParameterError(f"bounds {bounds} lie outside the rasters, which cover {self.bounds}")
+        return touched
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right, top in units of the CRS."""
+        xs, ys = zip(*self._corners(), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def _corners(self) -> list[tuple[float, float]]:
+        size = ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        return [self.transform @ corner for corner in size]
+
+    def differences(self, other: Grid) -> list[str]:
+        """Say in words how `other` differs from this grid; nothing where both are the same."""
+        found = []
+        if not same_crs(self.crs, other.crs):
+            found.append(f"CRS {other.crs_name} instead of {self.crs_name}")
+        if (self.height, self.width) != (other.height, other.width):
+            found.append(f"size {other.height} x {other.width} instead of {self.height} x {self.width}")
+        mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
+        if mine != theirs:
+            inverse = ~self.transform
+            shifts = [
+                max(abs(a - b) for a, b in zip(inverse @ xy, corner, strict=True))
+                for xy, corner in zip(
+                    [other.transform @ c for c in self._pixel_corners()], self._pixel_corners(), strict=True
+                )
+            ]
+            if max(shifts) > CORNER_TOLERANCE:
+                found.append(
+                    f"transform {_numbers(theirs)} instead of {_numbers(mine)} (off by {max(shifts):.3g} pixels)"
+                )
+        return found
+
+    def _pixel_corners(self) -> list[tuple[float, float]]:
+        return [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A CRS travels as WKT: two PROJ contexts never share an object.
+        wkt = None if self.crs is None else self.crs.to_wkt()
+        return _grid_from_wkt, (wkt, tuple(self.transform)[:6], self.height, self.width)
+
+
+def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, width: int) -> Grid:
+    return Grid(None if wkt is None else CRS.from_wkt(wkt), Affine(*transform), height, width)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.10g}" for value in values) + ")"
+
+
+def same_crs(a: CRS | None, b: CRS | None) -> bool:
+    """Whether two coordinate reference systems are the same after normalisation."""
+    if a is None or b is None:
+        return a is b
+    if a == b:
+        return True
+    # PROJ's own EPSG code settles two spellings of one system, such as IGNF:ETRS89LAEA and EPSG:3035.
+    code = a.to_epsg()
+    return code is not None and code == b.to_epsg()

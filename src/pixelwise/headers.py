@@ -1,0 +1,217 @@
+"""What raster files say about themselves: headers, read through an explicit list of local drivers."""
+
+from __future__ import annotations
+
+import warnings
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from pixelwise.errors import InputError
+from pixelwise.grid import Grid
+
+__all__ = ["GDAL_VERSION", "RASTER_SUFFIXES", "BandHeader", "Header", "allowed_drivers", "read_header"]
+
+#: Local raster formats. GDAL's network, service and container drivers are never tried.
+DRIVERS = (
+    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "ERS", "GSBG",
+    "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
+)  # fmt: skip
+
+#: Files in a folder that have one of these must open; others are ignored.
+RASTER_SUFFIXES = frozenset(
+    [
+        ".tif",
+        ".tiff",
+        ".gtif",
+        ".gtiff",
+        ".vrt",
+        ".jp2",
+        ".grd",
+        ".img",
+        ".asc",
+        ".bil",
+        ".bip",
+        ".bsq",
+        ".flt",
+        ".rst",
+        ".sdat",
+        ".ers",
+        ".hgt",
+    ]
+)
+
+GDAL_VERSION: str = rasterio.__gdal_version__
+
+COMPLEX = ("complex", "complex64", "complex128", "complex_int16")
+
+
+@dataclass(frozen=True, slots=True)
+class BandHeader:
+    """One band of a file.
+
+    Attributes
+    ----------
+    index
+        GDAL's number, from 1.
+    dtype
+        NumPy's name of the type in the file.
+    nodata
+        As the file declares it, None where it does not.
+    scale, offset
+        The value is ``stored * scale + offset``.
+    description, unit
+        Empty where the file has none.
+    masked
+        Whether a mask band or alpha says which pixels are missing.
+    """
+
+    index: int
+    dtype: str
+    nodata: float | None
+    scale: float
+    offset: float
+    description: str
+    unit: str
+    masked: bool
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.description}" if self.description else str(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file: where its pixels are, how they are stored, and its bands without alpha."""
+
+    path: Path
+    driver: str
+    grid: Grid
+    georeferenced: bool
+    bands: tuple[BandHeader, ...]
+    block_height: int
+    block_width: int
+    pixel_interleaved: bool
+    size: int
+    mtime_ns: int
+
+
+@cache
+def allowed_drivers() -> tuple[str, ...]:
+    """Return the drivers of `DRIVERS` that this GDAL has."""
+    with rasterio.Env() as env:
+        present = env.drivers()
+    return tuple(driver for driver in DRIVERS if driver in present)
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header.
+
+    Raises
+    ------
+    InputError
+        When it is missing, empty, no raster, has only control points, or holds complex numbers.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if stat.st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
+    if path.suffix.lower() == ".vrt":
+        check_vrt(path)
+    # A raster without coordinates is legal input; the warning would be an error in strict programs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # rasterio.open() takes one driver only, its reader a list of those to try.
+            with rasterio.Env():
+                dataset = DatasetReader(str(path), driver=list(allowed_drivers()), sharing=False)
+        except RasterioError as error:
+            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)})") from None
+    with dataset:
+        if dataset.count == 0:
+            raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
+        gcps, _ = dataset.gcps
+        if gcps and dataset.transform == Affine.identity():
+            raise InputError(
+                f"{path}: is placed by {len(gcps)} ground control points only; warp it to a grid first (gdalwarp)"
+            )
+        height, width = dataset.block_shapes[0]
+        alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
+        flags = dataset.mask_flag_enums
+        columns = zip(
+            dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
+            dataset.descriptions, dataset.units, flags, alpha, strict=True,
+        )  # fmt: skip
+        bands = tuple(
+            BandHeader(
+                index,
+                dtype,
+                nodata,
+                scale,
+                offset,
+                description or "",
+                unit or "",
+                MaskFlags.per_dataset in flag,
+            )
+            for index, dtype, nodata, scale, offset, description, unit, flag, is_alpha in columns
+            if not is_alpha
+        )
+        if not bands or any(band.dtype in COMPLEX for band in bands):
+            raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; real numbers are wanted")
+        return Header(
+            path=path,
+            driver=dataset.driver,
+            grid=Grid(dataset.crs, dataset.transform, dataset.height, dataset.width),
+            georeferenced=dataset.crs is not None or dataset.transform != Affine.identity(),
+            bands=bands,
+            block_height=height,
+            block_width=width,
+            pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+        )
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return GDAL's reason in one line, without the path that the message names anyway."""
+    text = " ".join(str(error).split())
+    return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
+
+
+def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Walk a VRT's sources: each must be an existing local file, so that no VRT reaches the network.
+
+    Raises
+    ------
+    InputError
+        When it is not XML, names a missing or remote source, or names itself.
+    """
+    if path in seen:
+        raise InputError(f"{path}: this VRT is a source of itself")
+    try:
+        root = ET.fromstring(path.read_bytes())  # noqa: S314 - expat resolves no external entities
+    except ET.ParseError as error:
+        raise InputError(f"{path}: not a VRT ({error})") from None
+    for tag in ("SourceFilename", "SourceDataset"):
+        for node in root.iter(tag):
+            name = (node.text or "").strip()
+            relative = node.get("relativeToVRT", "0") == "1"
+            source = path.parent / name if relative else Path(name)
+            if name.startswith("/vsi") or not source.is_file():
+                raise InputError(f"{path}: its source {name!r} is not a local file")
+            if source.suffix.lower() == ".vrt":
+                check_vrt(source, seen | {path})
+
+
+def lossless_in_float32(dtype: str) -> bool:
+    """Whether every value of a stored type is a float32."""
+    return dtype == "float32" or (np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2)

@@ -1,0 +1,136 @@
+"""Numba for this package: how kernels are compiled and where the machine code is kept.
+
+Numba is imported when the first kernel is decorated, which no module of this package does on import except
+the kernel modules themselves (``methods/_*_kernels.py``); those are imported when a block is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["kernel", "readonly"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# --------------------------------------------------------------------------------------------------------
+# Our own kernels: compiled once per machine and version
+# --------------------------------------------------------------------------------------------------------
+
+_decorating = threading.Lock()
+
+
+def kernel(**options: Any) -> Callable[[Function], Function]:
+    """Compile a function that releases the GIL, and keep the result on disk where that is possible.
+
+    Parameters
+    ----------
+    **options
+        Further options of `numba.njit`. Division follows IEEE 754 (``error_model="numpy"``) unless said otherwise:
+        the test for zero that Python's rule needs keeps loops from being vectorised.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Notes
+    -----
+    Numba looks for a new version of the decorated function's own file only, not of the functions it calls, and
+    raises when it finds no place to write. So the folder is chosen here; its name holds a digest of all kernels.
+    """
+
+    def decorate(function: Function) -> Function:
+        import numba
+
+        settings = {"nogil": True, "error_model": "numpy", **options}
+        folder = cache_folder(numba.config.CACHE_DIR)
+        if folder is None:
+            compiled: Function = numba.njit(**settings)(function)
+            return compiled
+        with _decorating:
+            before = numba.config.CACHE_DIR
+            numba.config.CACHE_DIR = str(folder)
+            try:
+                compiled = numba.njit(cache=True, **settings)(function)
+            except (RuntimeError, OSError):  # no locator: the folder vanished or the disk is full
+                compiled = numba.njit(**settings)(function)
+            finally:
+                numba.config.CACHE_DIR = before
+        return compiled
+
+    return decorate
+
+
+def readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """Return a read-only view: to numba, writable and read-only arrays are two types, compiled one by one."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@cache
+def cache_folder(preferred: str = "") -> Path | None:
+    """Return the folder for machine code, or None where nothing can be written.
+
+    Tried in turn: `preferred` (``NUMBA_CACHE_DIR``), the user's cache folder, one of the user's under the
+    temporary folder. A read-only install without a home ends at the last.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (never raises)
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    try:
+        digest = sources_digest()
+        candidates = [
+            Path(preferred, "pixelwise") if preferred else None,
+            Path(home, "pixelwise") if os.path.isabs(home) else None,  # noqa: PTH117
+            Path(tempfile.gettempdir(), f"pixelwise-{owner}"),
+        ]
+    except OSError:  # a zipped package has no files to read; a machine may have no temporary folder
+        return None
+    for candidate in candidates:
+        if candidate is not None and is_private(candidate) and is_writable(candidate / digest):
+            return candidate / digest
+    return None
+
+
+def is_private(folder: Path) -> bool:
+    """Create `folder` for this user alone; False where that fails or somebody else could write code into it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(facts.st_mode):
+        return False
+    return not hasattr(os, "getuid") or (facts.st_uid == os.getuid() and not facts.st_mode & 0o022)
+
+
+def is_writable(folder: Path) -> bool:
+    """Create `folder` and say whether a file can be written into it."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def sources_digest() -> str:
+    """Return a digest of every file that kernels are compiled from."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in [*sorted(package.glob("methods/*.py")), package / "unpack.py"]:
+        if path.exists():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,231 @@
+"""The result of a job: named bands on a grid, in memory or in GeoTIFF files."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from pixelwise.errors import InputError, unknown
+from pixelwise.grid import Grid
+from pixelwise.method import Band
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "open_map", "open_quietly"]
+
+#: The tag that holds the provenance.
+TAG = "PIXELWISE"
+#: Longer texts are compressed: GDAL's tags are read whole with every header.
+LONGEST_PLAIN_TAG = 4000
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of a job went.
+
+    Attributes
+    ----------
+    read, kernel
+        Seconds of all workers together.
+    write, wait
+        Seconds of the parent: writing, and waiting for blocks.
+    total
+        Seconds from start to end.
+    pixels, bytes_read
+        Pixels of the map, and bytes of input as decoded.
+    """
+
+    read: float = 0.0
+    kernel: float = 0.0
+    write: float = 0.0
+    wait: float = 0.0
+    total: float = 0.0
+    pixels: int = 0
+    bytes_read: int = 0
+
+    def __str__(self) -> str:
+        speed = self.pixels / self.total / 1e6 if self.total else 0.0
+        return (
+            f"read {self.read:.2f} s, kernel {self.kernel:.2f} s (all workers); write {self.write:.2f} s, "
+            f"wait {self.wait:.2f} s; total {self.total:.2f} s, {self.bytes_read / 1e6:.0f} MB, {speed:.2f} Mpx/s"
+        )
+
+
+@dataclass(frozen=True)
+class Map:
+    """Named bands on a grid.
+
+    ``map["slope"]`` is a (y, x) array, NaN where missing; ``n`` and ``status`` are whole numbers.
+
+    Attributes
+    ----------
+    grid
+        That of the input.
+    bands
+        In order, ``status`` last.
+    provenance
+        Method, parameters, inputs, versions: see ``docs/architecture.md``.
+    timings
+        Of the job, where this process ran it.
+    files
+        Where each band is: path and number from 1; empty for a map in memory.
+    """
+
+    grid: Grid
+    bands: tuple[Band, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    timings: Timings = field(default_factory=Timings, repr=False)
+    files: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for band in self.bands:
+            if band.name not in self.files and band.name not in self.arrays:
+                raise ValueError(f"band {band.name} is nowhere")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(band.name for band in self.bands)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.bands)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a band as (y, x) array.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such band.
+        """
+        band = self.band(name)
+        if name in self.arrays:
+            return self.arrays[name]
+        path, number = self.files[name]
+        with open_quietly(path) as dataset:
+            values = dataset.read(number)
+        if not band.integer:
+            return values  # type: ignore[no-any-return]
+        return values.astype(np.uint8 if name == "status" else np.int32)  # type: ignore[no-any-return]
+
+    def band(self, name: str) -> Band:
+        """Return what is known of a band; an unknown name is a `ParameterError`."""
+        for band in self.bands:
+            if band.name == name:
+                return band
+        raise unknown("band", name, self.names)
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """(y, x) why each pixel has its values; 0 is ok."""
+        return self["status"]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files it is in, none in memory."""
+        return tuple(dict.fromkeys(path for path, _ in self.files.values()))
+
+    # The doors stand above this module; they are found by name, so that no import points upwards.
+    def to_xarray(self) -> xarray.Dataset:
+        """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``."""
+        dataset: xarray.Dataset = importlib.import_module("pixelwise.xarray").dataset_of(self)
+        return dataset
+
+    def plot(self, band: str | None = None, **options: Any) -> Any:
+        """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
+
+        See `pixelwise.plot.plot_map` for the options.
+        """
+        return importlib.import_module("pixelwise.plot").plot_map(self, band, **options)
+
+
+def open_quietly(path: Path) -> Any:
+    """Open a map's file; one without coordinates is legal here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver="GTiff", sharing=False)
+
+
+def open_map(path: str | Path) -> Map:
+    """Open a map that was written by `apply`.
+
+    Parameters
+    ----------
+    path
+        A GeoTIFF; for one file per band, a name with ``{band}`` or any one of the files.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or was not written by pixelwise.
+    """
+    first = Path(path)
+    if "{band}" in first.name:
+        candidates = sorted(first.parent.glob(first.name.replace("{band}", "*")))
+        if not candidates:
+            raise InputError(f"{first}: no such file")
+        first = candidates[0]
+    grid, provenance, own = _read_file(first)
+    pattern = provenance.get("files")
+    if pattern is None:
+        return Map(grid, tuple(own), provenance, files={band.name: (first, i) for i, band in enumerate(own, 1)})
+    bands, files = [], {}
+    for name in provenance["bands"]:
+        file = first.parent / pattern.replace("{band}", name)
+        bands += _read_file(file)[2]
+        files[name] = (file, 1)
+    return Map(grid, tuple(bands), provenance, files=files)
+
+
+def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
+    try:
+        with open_quietly(path) as dataset:
+            text = dataset.tags().get(TAG)
+            grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+            columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
+            tags = [dataset.tags(index) for index, _, _ in columns]
+    except RasterioError as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if text is None:
+        raise InputError(f"{path}: not a map of pixelwise (its tag {TAG} is missing)")
+    bands = [
+        Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
+        for (index, name, unit), tag in zip(columns, tags, strict=True)
+    ]
+    return grid, decode_provenance(text), bands
+
+
+def encode_provenance(provenance: Mapping[str, Any]) -> str:
+    """Write provenance as JSON, compressed when long."""
+    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    if len(text) <= LONGEST_PLAIN_TAG:
+        return text
+    return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def decode_provenance(text: str) -> dict[str, Any]:
+    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run."""
+    if text.startswith("zlib:"):
+        text = zlib.decompress(base64.b64decode(text.removeprefix("zlib:"))).decode()
+    provenance: dict[str, Any] = json.loads(text)
+    return provenance

@@ -1,0 +1,269 @@
+"""The contract between a statistic and the engine.
+
+A `Method` is a value: a factory with typed keyword arguments returns it. Once per job, in the parent,
+`Method.bind` turns it into a `BoundMethod`, which holds all that depends on dates and wanted bands only.
+Once per block, anywhere, the bound method turns arrays into values and a status.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError, unknown
+from pixelwise.times import TimeAxis
+
+__all__ = ["Band", "BoundMethod", "Floats", "Method", "Status", "build", "parameters_of", "select_bands"]
+
+Floats = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """Why a pixel has the values it has; the first that applies. Numbers never change meaning."""
+
+    OK = 0
+    NO_OBSERVATION = 1
+    TOO_FEW = 2
+    CONSTANT = 3
+    DEGENERATE = 4
+    FUNCTION_FAILED = 5
+    TEST_UNDEFINED = 6
+    TRUNCATED = 7
+    DATES_LOST = 8
+    OUTSIDE = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One layer of a map.
+
+    Attributes
+    ----------
+    name
+        Short and unique within a method; scipy's name where scipy has one.
+    description
+        One line, shown by GIS programs.
+    unit
+        ``{value}`` stands for the unit of the input: ``{value}/year``.
+    integer
+        Whole numbers that are never missing (``n``, ``status``).
+    optional
+        Computed only when asked for by name.
+    """
+
+    name: str
+    description: str = ""
+    unit: str = ""
+    integer: bool = False
+    optional: bool = False
+
+
+STATUS_BAND = Band(
+    "status",
+    "0 ok, 1 no observation, 2 too few observations, 3 constant series, 4 degenerate, "
+    "5 function failed, 6 test undefined, 7 truncated, 8 dates lost to read errors, 9 outside the area",
+    integer=True,
+)
+
+
+@runtime_checkable
+class BoundMethod(Protocol):
+    """A method bound to dates and bands: picklable, pure, without georeferencing."""
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What the rows of ``values`` are, ``status`` not among them."""
+
+    @property
+    def halo(self) -> int:
+        """How many pixels beyond a block it reads on each side."""
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether threads run it in parallel."""
+
+    def __call__(self, inputs: tuple[NDArray[Any], ...]) -> tuple[Floats, NDArray[np.uint8]]:
+        """Compute one block.
+
+        Parameters
+        ----------
+        inputs
+            One float32 or float64 array per stack, the response first, NaN where missing:
+            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0.
+
+        Returns
+        -------
+        values : (band, pixel) float64
+        status : (pixel,) uint8
+        """
+
+
+class Method(ABC):
+    """A statistic of each pixel's series; subclasses are frozen dataclasses whose fields are its parameters."""
+
+    name: ClassVar[str]
+    halo: int = 0
+
+    @property
+    @abstractmethod
+    def bands(self) -> tuple[Band, ...]:
+        """All bands that can be asked for, the headline first; ``status`` is not among them."""
+
+    @abstractmethod
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
+        """Check the parameters against the data and compute what depends on dates and bands only.
+
+        Parameters
+        ----------
+        axis
+            Dates of the response.
+        bands
+            Names of the wanted bands, in order; None for the usual ones.
+        inputs
+            Dates of the further stacks, by name, in the order in which their arrays follow the response.
+        """
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of this method by name, for the map's provenance."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def season_term(self) -> bool:
+        """Whether the method models a season, so that several layers per year are what it wants."""
+        return False
+
+    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> Method:
+        """Return the method to use on this data, having tried it on a few pixels.
+
+        Only user functions do anything here. `sample` gives (time, pixel) float64 with NaN, at a cost.
+        """
+        return self
+
+    def __call__(
+        self, values: NDArray[Any], times: TimeAxis | NDArray[Any] | Sequence[float], **inputs: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """Apply the method to arrays.
+
+        Parameters
+        ----------
+        values
+            (time, pixel) or (time,) numbers, NaN where missing, in time order.
+        times
+            (time,) decimal years, datetime64, or a `TimeAxis`.
+        **inputs
+            Further arrays of the same shape, by name.
+
+        Returns
+        -------
+        dict
+            (pixel,) arrays by band name, ``status`` last.
+
+        Raises
+        ------
+        ParameterError
+            When shapes do not fit.
+        """
+        if self.halo:
+            raise ParameterError(f"{self.name} looks at neighbours: apply it to a stack, not to series")
+        axis = times if isinstance(times, TimeAxis) else TimeAxis.from_times(times)
+        arrays = [np.asarray(array) for array in (values, *inputs.values())]
+        series = tuple(
+            np.ascontiguousarray(a.reshape(len(a), -1), dtype=np.float32 if a.dtype == np.float32 else np.float64)
+            for a in arrays
+        )
+        for array in series:
+            if array.shape != (len(axis), series[0].shape[1]):
+                raise ParameterError(
+                    f"values have shape {array.shape}, but there are {len(axis)} times: (time, pixel) is wanted"
+                )
+        method = self.rehearse(axis, lambda: series[0].astype(np.float64))
+        bound = method.bind(axis, None, dict.fromkeys(inputs, axis))
+        table, status = bound(series)
+        result: dict[str, NDArray[Any]] = {band.name: row for band, row in zip(bound.bands, table, strict=True)}
+        return {**result, "status": status}
+
+
+def select_bands(method: Method, names: Sequence[str] | None) -> tuple[Band, ...]:
+    """Return the bands asked for, in the order asked; ``status`` is always there and so left out.
+
+    Raises
+    ------
+    ParameterError
+        When a name is unknown or given twice, or nothing but ``status`` is left.
+    """
+    if names is None:
+        return tuple(band for band in method.bands if not band.optional)
+    known = {band.name: band for band in method.bands}
+    chosen = []
+    for name in names:
+        if name == STATUS_BAND.name:
+            continue
+        if name not in known:
+            raise unknown(f"band of {method.name}", name, [*known, STATUS_BAND.name])
+        if known[name] in chosen:
+            raise ParameterError(f"band {name!r} is asked for twice")
+        chosen.append(known[name])
+    if not chosen:
+        raise ParameterError(f"no band of {method.name} is asked for (known: {', '.join(known)})")
+    return tuple(chosen)
+
+
+def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the typed keyword parameters of a factory, annotations resolved."""
+    return dict(inspect.signature(factory, eval_str=True).parameters)
+
+
+def build(factory: Callable[..., Method], texts: Mapping[str, str]) -> Method:
+    """Call a method's factory with parameters that are still text, as the command line has them.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown parameter (with the closest match), or a text that its type does not accept.
+    """
+    known = parameters_of(factory)
+    values = {}
+    for name, text in texts.items():
+        if name not in known:
+            raise unknown(f"parameter of {factory.__name__}", name, known)
+        values[name] = parse(name, text, known[name].annotation)
+    return factory(**values)
+
+
+def parse(name: str, text: str, annotation: Any) -> Any:
+    """Turn `text` into the annotated type: int, float, bool, str, Literal, or a union of these with None."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        options = typing.get_args(annotation)
+        if type(None) in options and text.lower() == "none":
+            return None
+        for option in options:
+            try:
+                return parse(name, text, option)
+            except ParameterError:
+                continue
+    elif typing.get_origin(annotation) is Literal:
+        choices = typing.get_args(annotation)
+        if text in choices:
+            return text
+        raise unknown(f"value of {name}", text, choices)
+    elif annotation is bool and text.lower() in ("true", "yes", "1", "false", "no", "0"):
+        return text.lower() in ("true", "yes", "1")
+    elif annotation in (int, float):
+        try:
+            return annotation(text)
+        except ValueError:
+            pass
+    elif annotation is str:
+        return text
+    wanted = getattr(annotation, "__name__", str(annotation))
+    raise ParameterError(f"parameter {name}={text!r} is not {wanted}")

@@ -1,0 +1,252 @@
+"""Compiled straight-line fits of many pixels.
+
+A chunk of 128 pixels at a time goes through a few passes, each a loop over dates around a loop over pixels, which the
+compiler turns into vector instructions. Slices are not assigned to: numba's code for that takes a second to compile. Each pixel takes the same steps whatever its neighbours, and no option lets the
+compiler reorder or fuse operations: a pixel's result has the same bits wherever it lies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pixelwise.jit import kernel
+from pixelwise.method import Status
+from pixelwise.methods._pvalue_kernels import table_p
+
+# Accumulators of 128 pixels stay in the L1 cache: 41 Mpx/s at 128, 38 at 256, 35 at 1024 (notes/performance.md, 2a).
+CHUNK = 128
+
+# Dates that one step of a loop over dates takes.
+STRIDE = 3
+
+SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, COUNT = range(7)
+BANDS = 7
+
+# Numba takes numbers from a module, not members of an enumeration.
+OK = int(Status.OK)
+NO_OBSERVATION = int(Status.NO_OBSERVATION)
+TOO_FEW = int(Status.TOO_FEW)
+CONSTANT = int(Status.CONSTANT)
+DEGENERATE = int(Status.DEGENERATE)
+TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
+
+
+@kernel()
+def find_first(values, start, width, first):  # type: ignore[no-untyped-def]
+    """Find each pixel's first value; NaN where there is none."""
+    for p in range(CHUNK):
+        first[p] = np.nan
+    for i in range(values.shape[0]):
+        row = values[i, start : start + width]
+        missing = 0
+        for p in range(width):
+            y = first[p] if first[p] == first[p] else np.float64(row[p])
+            first[p] = y
+            missing += 0 if y == y else 1
+        if missing == 0:
+            return
+
+
+@kernel()
+def load(values, start, width, times, deviations, n, first, mean_y, mean_t):  # type: ignore[no-untyped-def]
+    """Copy a chunk as deviations from each pixel's first value; find counts, mean deviations and mean times.
+
+    Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets of 1e9.
+    """
+    find_first(values, start, width, first)
+    for p in range(CHUNK):
+        n[p] = 0.0
+        mean_y[p] = 0.0
+        mean_t[p] = 0.0
+    for i in range(values.shape[0]):
+        row = values[i, start : start + width]
+        deviation = deviations[i]
+        t = times[i]
+        for p in range(width, CHUNK):
+            deviation[p] = np.nan
+        for p in range(width):
+            dy = np.float64(row[p]) - first[p]
+            valid = dy == dy
+            deviation[p] = dy
+            n[p] += 1.0 if valid else 0.0
+            mean_y[p] += dy if valid else 0.0
+            mean_t[p] += t if valid else 0.0
+    for p in range(CHUNK):
+        mean_y[p] /= n[p]
+        mean_t[p] /= n[p]
+
+
+@kernel()
+def sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy):  # type: ignore[no-untyped-def]
+    """Sum squares and products about the means, three dates at a time: sums stay in registers a third longer."""
+    for p in range(CHUNK):
+        sxx[p] = 0.0
+        sxy[p] = 0.0
+        syy[p] = 0.0
+    for i in range(0, times.size, STRIDE):
+        y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
+        t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+        for p in range(CHUNK):
+            my = mean_y[p]
+            mt = mean_t[p]
+            dy0 = y0[p] - my if y0[p] == y0[p] else 0.0
+            dx0 = t0 - mt if y0[p] == y0[p] else 0.0
+            dy1 = y1[p] - my if y1[p] == y1[p] else 0.0
+            dx1 = t1 - mt if y1[p] == y1[p] else 0.0
+            dy2 = y2[p] - my if y2[p] == y2[p] else 0.0
+            dx2 = t2 - mt if y2[p] == y2[p] else 0.0
+            sxx[p] = ((sxx[p] + dx0 * dx0) + dx1 * dx1) + dx2 * dx2
+            sxy[p] = ((sxy[p] + dx0 * dy0) + dx1 * dy1) + dx2 * dy2
+            syy[p] = ((syy[p] + dy0 * dy0) + dy1 * dy1) + dy2 * dy2
+
+
+@kernel()
+def sum_residuals(deviations, times, mean_y, mean_t, slope, rss):  # type: ignore[no-untyped-def]
+    """Sum squared residuals: ``Syy - slope * Sxy`` would lose all digits near ``|r| = 1``."""
+    for p in range(CHUNK):
+        rss[p] = 0.0
+    for i in range(0, times.size, STRIDE):
+        y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
+        t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+        for p in range(CHUNK):
+            b = slope[p]
+            my = mean_y[p]
+            mt = mean_t[p]
+            e0 = (y0[p] - my) - b * (t0 - mt)
+            e1 = (y1[p] - my) - b * (t1 - mt)
+            e2 = (y2[p] - my) - b * (t2 - mt)
+            e0 = e0 if y0[p] == y0[p] else 0.0
+            e1 = e1 if y1[p] == y1[p] else 0.0
+            e2 = e2 if y2[p] == y2[p] else 0.0
+            rss[p] = ((rss[p] + e0 * e0) + e1 * e1) + e2 * e2
+
+
+@kernel()
+def derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count):  # type: ignore[no-untyped-def]
+    """Turn sums into what needs no residuals."""
+    for p in range(CHUNK):
+        slope[p] = sxy[p] / sxx[p]
+        r = sxy[p] / math.sqrt(sxx[p] * syy[p])
+        r = 1.0 if r > 1.0 else r
+        rvalue[p] = -1.0 if r < -1.0 else r
+    for p in range(CHUNK):
+        intercept[p] = (first[p] + mean_y[p]) - slope[p] * (reference + mean_t[p])
+        count[p] = n[p]
+
+
+@kernel()
+def derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x):  # type: ignore[no-untyped-def]
+    """Turn sums of squared residuals into standard errors, and ``x = 1 - r**2`` without cancellation."""
+    for p in range(CHUNK):
+        t = reference + mean_t[p]
+        error = math.sqrt(rss[p] / ((n[p] - 2.0) * sxx[p]))
+        stderr[p] = error
+        intercept_stderr[p] = error * math.sqrt(sxx[p] / n[p] + t * t)
+        x[p] = rss[p] / syy[p]
+
+
+@kernel()
+def find_status(deviations, times, min_obs, n, syy, p):  # type: ignore[no-untyped-def]
+    """Return the status of a pixel; values and dates themselves are compared, as sums of them are rounded."""
+    if n == 0.0:
+        return NO_OBSERVATION
+    if n < min_obs:
+        return TOO_FEW
+    constant = True
+    one_date = True
+    first_t = np.nan
+    for i in range(times.size):
+        dy = deviations[i, p]
+        if dy == dy:
+            first_t = times[i] if first_t != first_t else first_t
+            constant = constant and dy == 0.0
+            one_date = one_date and times[i] == first_t
+    if constant:
+        return CONSTANT
+    if one_date:
+        return DEGENERATE
+    return OK if 0.0 < syy < np.inf else TEST_UNDEFINED
+
+
+@kernel()
+def settle(status, n, first, result, p):  # type: ignore[no-untyped-def]
+    """Put the bands of a pixel with that status in order."""
+    result[COUNT, p] = n
+    if status == OK:
+        return
+    for band in (RVALUE, PVALUE, STDERR, INTERCEPT_STDERR):
+        result[band, p] = np.nan
+    if status == CONSTANT:
+        result[SLOPE, p] = 0.0
+        result[INTERCEPT, p] = first
+    elif status != TEST_UNDEFINED:
+        result[SLOPE, p] = np.nan
+        result[INTERCEPT, p] = np.nan
+
+
+@kernel()
+def fit(  # type: ignore[no-untyped-def]
+    values, times, reference, min_obs, one_date_possible, rows, residuals, coefficients, table, status
+):
+    """Fit a straight line to every pixel.
+
+    Parameters
+    ----------
+    values
+        (time, pixel), NaN where missing.
+    times, reference
+        Years less `reference`, and this; at the end as many zeros as make their number a multiple of 3.
+    min_obs
+        Fewest valid values.
+    one_date_possible
+        Whether `min_obs` valid values may all have the same date.
+    rows
+        The band of each row of `table`.
+    residuals
+        Whether a wanted band needs the residuals.
+    coefficients
+        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
+    table, status
+        (band, pixel) float64 and (pixel,) uint8, to be filled.
+    """
+    pixels = values.shape[1]
+    deviations = np.empty((times.size, CHUNK))
+    for i in range(values.shape[0], times.size):
+        for p in range(CHUNK):
+            deviations[i, p] = np.nan
+    n, first, mean_y, mean_t = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    sxx, sxy, syy, rss = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    x, place, entry = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, np.int64)
+    result = np.empty((BANDS, CHUNK))
+    slope, intercept, rvalue, pvalue = result[SLOPE], result[INTERCEPT], result[RVALUE], result[PVALUE]
+    stderr, intercept_stderr, count = result[STDERR], result[INTERCEPT_STDERR], result[COUNT]
+    for start in range(0, pixels, CHUNK):
+        width = min(CHUNK, pixels - start)
+        load(values, start, width, times, deviations, n, first, mean_y, mean_t)
+        enough = 0
+        for p in range(width):
+            enough += 1 if n[p] >= min_obs else 0
+        if enough > 0:
+            sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy)
+            derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count)
+            if residuals:
+                sum_residuals(deviations, times, mean_y, mean_t, slope, rss)
+                derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x)
+            if coefficients.size > 0:
+                table_p(x, rvalue, n, min_obs, coefficients, place, entry, pvalue)
+        plain = 0
+        for p in range(width):
+            plain += 1 if n[p] >= min_obs and syy[p] > 0.0 and syy[p] < np.inf else 0
+            status[start + p] = OK
+        if plain < width or one_date_possible:
+            for p in range(width):
+                if one_date_possible or not (n[p] >= min_obs and 0.0 < syy[p] < np.inf):
+                    status[start + p] = find_status(deviations, times, min_obs, n[p], syy[p], p)
+                    settle(status[start + p], n[p], first[p], result, p)
+        for k in range(rows.size):
+            band = result[rows[k]]
+            row = table[k, start : start + width]
+            for p in range(width):
+                row[p] = band[p]

@@ -1,0 +1,108 @@
+"""Compiled p-values: `student_p` for any degrees of freedom, `table_p` for a chunk of pixels from a `TailTable`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pixelwise.jit import kernel
+from pixelwise.methods import pvalues
+
+CELLS = pvalues.CELLS
+COEFFICIENTS = pvalues.DEGREE + 1
+STRETCH = pvalues.STRETCH
+
+beta_fraction = kernel()(pvalues.beta_fraction)
+log_scale = kernel()(pvalues.log_scale)
+
+
+@kernel()
+def student_p(x, r, df):  # type: ignore[no-untyped-def]
+    """Return the two-sided p-value of Student's t for a real number of degrees of freedom.
+
+    Parameters
+    ----------
+    x
+        ``1 - r**2`` without cancellation: ``RSS / Syy``, or ``df / (df + t**2)``.
+    r
+        Correlation, or ``t / sqrt(df + t**2)``.
+    df
+        Degrees of freedom, at least 0.1.
+    """
+    if not (x >= 0.0 and df > 0.0):
+        return np.nan
+    if x == 0.0:
+        return 0.0
+    a = 0.5 * df
+    r = abs(r)
+    # x**a as a power of e: log and exp lose at most 708 * 2.2e-16 = 2e-13 before p underflows.
+    product = math.exp(log_scale(a) + a * math.log(x)) * r
+    if x > (a + 1.0) / (a + 2.5):
+        return max(0.0, 1.0 - 2.0 * a * product * beta_fraction(r * r, 0.5, a))
+    return product * beta_fraction(x, a, 0.5)
+
+
+@kernel()
+def table_p(x, r, n, min_obs, coefficients, place, entry, p):  # type: ignore[no-untyped-def]
+    """Write the p-values of a chunk of pixels from a `TailTable` that starts at ``min_obs - 2`` degrees of freedom.
+
+    Parameters
+    ----------
+    x, r
+        (pixel,) ``RSS / Syy`` and correlation.
+    n
+        (pixel,) counts; where they are below `min_obs`, or `x` is NaN, `p` is arbitrary.
+    min_obs
+        Fewest values of a series.
+    coefficients
+        Of the table, flat.
+    place, entry
+        (pixel,) float64 and int64, scratch.
+    p
+        (pixel,) float64, to be filled.
+    """
+    power_of_x(x, n, place, p)
+    # Two loops, because the first is vectorised and the second, which gathers, is not: 5 ns per pixel, not 8.
+    for i in range(p.size):
+        # None of these numbers leads out of the table, even where a pixel has no observation.
+        row = max(int(n[i]) - min_obs, 0)
+        root = math.sqrt(max(n[i] - 2.0, 1.0))
+        size = abs(r[i])
+        size = size if size <= 1.0 else 0.0
+        position = size * (root + STRETCH) / (size * root + STRETCH) * CELLS
+        cell = min(int(position), CELLS - 1)
+        place[i] = position - cell
+        entry[i] = (row * CELLS + cell) * COEFFICIENTS
+    for i in range(p.size):
+        u = place[i]
+        k = entry[i]
+        tail = coefficients[k + 4] + u * coefficients[k + 5]
+        tail = coefficients[k + 2] + u * (coefficients[k + 3] + u * tail)
+        tail = coefficients[k] + u * (coefficients[k + 1] + u * tail)
+        p[i] = min(p[i] * tail, 1.0)
+
+
+@kernel()
+def power_of_x(x, n, power, result):  # type: ignore[no-untyped-def]
+    """Write ``x**((n - 2) / 2)`` by squaring: a tenth of the time of exp and log, as loops of it are vectorised."""
+    most = 0
+    for i in range(x.size):
+        most = max(most, int(n[i]))
+        power[i] = x[i]
+        result[i] = math.sqrt(x[i]) if int(n[i]) & 1 else 1.0
+    # Four bits of the exponent at a time. The longest series of the chunk decides how often, but bits that an exponent
+    # does not have multiply by 1 exactly, so that a pixel's bits do not depend on its neighbours.
+    shift = 1
+    while (most - 2) >> shift > 0:
+        for i in range(x.size):
+            bits = (int(n[i]) - 2) >> shift
+            x1 = power[i]
+            x2 = x1 * x1
+            x4 = x2 * x2
+            x8 = x4 * x4
+            low = (x1 if bits & 1 else 1.0) * (x2 if bits & 2 else 1.0)
+            high = (x4 if bits & 4 else 1.0) * (x8 if bits & 8 else 1.0)
+            result[i] *= low * high
+            power[i] = x8 * x8
+        shift += 4

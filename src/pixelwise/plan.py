@@ -1,0 +1,229 @@
+"""How a job is cut into blocks, so that each source block is decoded once and memory stays bounded."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pixelwise.errors import ParameterError
+from pixelwise.grid import Block, Grid
+
+__all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
+
+#: Input of one block in flight: more brings nothing (measured between 8 and 64 MB).
+BLOCK_BYTES = 24 << 20
+#: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
+WINDOW_BYTES = 64 << 10
+#: Interpreter with NumPy, numba and GDAL; measured 190-230 MB.
+PROCESS_BYTES = 240 << 20
+#: GDAL's cache in each process and one open file in one thread with what GDAL keeps of it.
+CACHE_BYTES, HANDLE_BYTES = 16 << 20, 64 << 10
+#: GeoTIFF tiles are multiples of this.
+TILE_UNIT = 16
+TILE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one input stack costs: layers, bytes per pixel in memory, its files' blocks, its files."""
+
+    layers: int
+    itemsize: int
+    block_height: int
+    block_width: int
+    sources: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The blocks of a job.
+
+    Attributes
+    ----------
+    grid
+        What is cut.
+    block_height, block_width
+        Of a block; smaller at the lower and right edge.
+    tile_height, tile_width
+        Of the output: whole tiles fit into each block, so that each is written once.
+    jobs, limit
+        Workers, and blocks in flight.
+    memory
+        Bytes that all local processes need together, as estimated.
+    redecode
+        Decoded over needed pixels: 1 where no source block is cut by the edge of a block.
+    """
+
+    grid: Grid
+    block_height: int
+    block_width: int
+    tile_height: int
+    tile_width: int
+    jobs: int
+    limit: int
+    memory: int
+    redecode: float
+
+    def __len__(self) -> int:
+        return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
+
+    def blocks(self) -> Iterator[Block]:
+        """Cut the grid, row by row."""
+        return self.grid.blocks(self.block_height, self.block_width)
+
+
+def make_plan(
+    grid: Grid,
+    demands: Sequence[Demand],
+    *,
+    bands: int,
+    halo: int = 0,
+    jobs: int,
+    processes: int = 1,
+    memory: int | None = None,
+    output_itemsize: int = 4,
+    in_memory: bool = False,
+) -> Plan:
+    """Choose the blocks of a job.
+
+    Parameters
+    ----------
+    grid
+        Of the response.
+    demands
+        Of each input stack, the response first; its files' blocks decide.
+    bands
+        Of the output, ``status`` included.
+    halo
+        Pixels that the method reads beyond a block.
+    jobs, processes
+        Workers, and the local processes that they live in, the parent among them.
+    memory
+        Bytes that all local processes may use together; None for no limit.
+    output_itemsize, in_memory
+        Of a value of the output, and whether the whole output is kept.
+
+    Raises
+    ------
+    ParameterError
+        When not even the smallest block fits into `memory`.
+    """
+    source = demands[0]
+    per_pixel = sum(demand.layers * demand.itemsize for demand in demands)
+    # values float64 in the worker, and a copy in the output's type
+    output_per_pixel = bands * (8 + output_itemsize)
+    limit = 2 * jobs
+    handles = min(sum(demand.sources for demand in demands) * jobs, 65536)
+    fixed = processes * (PROCESS_BYTES + CACHE_BYTES) + handles * HANDLE_BYTES
+    if in_memory:
+        fixed += grid.height * grid.width * bands * output_itemsize
+
+    def needed(height: int, width: int) -> int:
+        inputs = (height + 2 * halo) * (width + 2 * halo) * per_pixel
+        # One layer more in the files' own type while it is unpacked.
+        inputs += height * width * 8
+        outputs = height * width * output_per_pixel
+        return fixed + jobs * (inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
+
+    smallest_window = WINDOW_BYTES // 4
+    total = grid.height * grid.width * per_pixel
+    # At least four blocks per worker, so that all end at about the same time; but no source block is cut for it.
+    whole = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width)
+    target = min(BLOCK_BYTES, max(total // (4 * jobs), max(smallest_window, whole) * per_pixel))
+    while True:
+        height, width = block_shape(grid, source.block_height, source.block_width, target // per_pixel)
+        if memory is None or needed(height, width) <= memory:
+            break
+        smaller = target // 2
+        if smaller < TILE_UNIT * TILE_UNIT * per_pixel:
+            raise ParameterError(
+                f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {source.layers} layers need "
+                f"at least {size_text(needed(height, width))}; allow more or use fewer --jobs"
+            )
+        target = smaller
+    return Plan(
+        grid=grid,
+        block_height=height,
+        block_width=width,
+        tile_height=_tile(height, grid.height),
+        tile_width=_tile(width, grid.width),
+        jobs=jobs,
+        limit=limit,
+        memory=needed(height, width),
+        redecode=redecode(grid.height, height, source.block_height) * redecode(grid.width, width, source.block_width),
+    )
+
+
+def block_shape(grid: Grid, source_height: int, source_width: int, pixels: int) -> tuple[int, int]:
+    """Return rows and columns of blocks of at most about `pixels` that cut no source block if possible.
+
+    Strips give the full width times whole strips, tiles whole tiles in a row, then rows of tiles. Heights
+    and widths are multiples of 16, the unit of output tiles, or the whole raster.
+    """
+    unit_height = _unit(source_height, grid.height)
+    unit_width = _unit(source_width, grid.width)
+    if unit_height * unit_width > pixels:
+        # Cutting columns of a strip decodes it once per column, so rows are cut first.
+        height = min(_floor(pixels // unit_width, TILE_UNIT), unit_height)
+        width = min(_floor(pixels // height, TILE_UNIT), unit_width)
+        return min(height, grid.height), min(width, grid.width)
+    if unit_width * unit_height * math.ceil(grid.width / unit_width) > pixels:
+        return unit_height, _floor(pixels // unit_height, unit_width)
+    return min(_floor(pixels // grid.width, unit_height), grid.height), grid.width
+
+
+def _unit(source: int, size: int) -> int:
+    """Return the least multiple of a source block that output tiles can follow, at most the whole size."""
+    return min(math.lcm(source, TILE_UNIT), size)
+
+
+def _floor(value: int, unit: int) -> int:
+    """Return the largest multiple of `unit` up to `value`, at least one unit."""
+    return max(value // unit, 1) * unit
+
+
+def _tile(block: int, size: int) -> int:
+    """Return the edge of an output tile that divides a block, or any where one block covers the size."""
+    if block >= size:
+        return min(TILE, math.ceil(size / TILE_UNIT) * TILE_UNIT)
+    return math.gcd(block, TILE)
+
+
+def redecode(size: int, block: int, source: int) -> float:
+    """Return decoded over needed length along one axis: 1 where blocks end at source blocks."""
+    decoded = sum(
+        math.ceil(min(start + block, size) / source) * source - start // source * source
+        for start in range(0, size, block)
+    )
+    whole = math.ceil(size / source) * source
+    return decoded / whole
+
+
+_UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "KIB": 2**10, "M": 10**6, "MB": 10**6, "MIB": 2**20}
+_UNITS |= {"G": 10**9, "GB": 10**9, "GIB": 2**30, "T": 10**12, "TB": 10**12, "TIB": 2**40}
+
+
+def parse_size(size: int | str) -> int:
+    """Return bytes of ``"4GiB"``, ``"500 MB"`` or a number.
+
+    Raises
+    ------
+    ParameterError
+        When it is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    if match is None or match[2].upper() not in _UNITS:
+        raise ParameterError(f"{size!r} is not a size of memory: 4GiB, 500MB or a number of bytes is wanted")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def size_text(size: int) -> str:
+    """Write bytes for people."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit in ("B", "KiB") or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError(size)

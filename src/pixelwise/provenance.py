@@ -1,0 +1,115 @@
+"""What a map says of its making. It is data, never an order: nothing in it is run or opened again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise._version import __version__
+from pixelwise.headers import GDAL_VERSION
+from pixelwise.method import STATUS_BAND, BoundMethod, Method
+from pixelwise.stack import RasterStack, Stack
+
+__all__ = ["describe", "versions"]
+
+
+def describe(
+    stack: Stack,
+    inputs: Mapping[str, Stack],
+    method: Method,
+    bound: BoundMethod,
+    *,
+    dtype: str,
+    folder: Path | None,
+) -> dict[str, Any]:
+    """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map."""
+    return {
+        "method": method.name,
+        "parameters": _plain(method.parameters),
+        "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
+        "dtype": dtype,
+        "versions": versions(),
+        "cpu": cpu(),
+        "input": _describe_stack(stack, folder),
+        "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
+    }
+
+
+def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
+    days = stack.axis.days
+    summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
+    if not isinstance(stack, RasterStack):
+        return {**summary, "kind": type(stack).__name__}
+    layers = [
+        {
+            "date": layer.iso_date,
+            "precision": layer.precision,
+            "pieces": [[_relative(piece.path, folder), piece.band] for piece in layer.pieces],
+        }
+        for layer in stack.layers
+    ]
+    files = [_describe_file(path, folder) for path in stack.paths]
+    digest = hashlib.sha256(json.dumps([layers, files], sort_keys=True).encode()).hexdigest()
+    return {**summary, "spec": stack.spec.as_dict(), "layers_used": layers, "files": files, "digest": digest}
+
+
+def _describe_file(path: Path, folder: Path | None) -> dict[str, Any]:
+    stat = path.stat()
+    return {"path": _relative(path, folder), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _relative(path: Path, folder: Path | None) -> str:
+    """Return a path as the map names it: relative to the map's folder, where there is one."""
+    if folder is None:
+        return path.as_posix()
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive on Windows
+        return path.absolute().as_posix()
+
+
+def _plain(value: Any) -> Any:
+    """Turn values of parameters into what JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that can change a result."""
+    from importlib.metadata import version
+
+    return {
+        "pixelwise": __version__,
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+        "rasterio": version("rasterio"),
+        "gdal": GDAL_VERSION,
+    }
+
+
+@cache
+def cpu() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or sys.platform

@@ -1,0 +1,304 @@
+"""`apply`: the only place where all parts meet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise import methods
+from pixelwise.engine import map_unordered
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.executors import open_executor, shares_memory, usable_cores
+from pixelwise.functions import UserFunction, as_method, load_function
+from pixelwise.grid import Block
+from pixelwise.job import Job, task_of
+from pixelwise.map import Map, Timings
+from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
+from pixelwise.plan import Demand, Plan, make_plan, parse_size
+from pixelwise.provenance import describe
+from pixelwise.sinks import Sink
+from pixelwise.sinks.geotiff import Compression, GeoTiffSink
+from pixelwise.sinks.memory import MemorySink
+from pixelwise.stack import RasterStack, Stack, layout_of, reading
+
+__all__ = ["Progress", "apply", "plan_job", "resolve_method"]
+
+log = logging.getLogger("pixelwise")
+
+#: Called with pixels done and pixels in all.
+Progress = Callable[[int, int], None]
+
+
+def apply(
+    stack: Stack,
+    method: str | Method | Callable[..., Any],
+    output: str | Path | None = None,
+    *,
+    inputs: Mapping[str, Stack] | None = None,
+    bands: Sequence[str] | None = None,
+    dtype: str = "float32",
+    executor: str | Executor | None = None,
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    compress: Compression | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Map:
+    """Apply a method to every pixel's series.
+
+    Parameters
+    ----------
+    stack
+        The response: what `open_stack` returns, or any object with ``grid``, ``axis`` and ``read(block)``.
+    method
+        A method's name (``"ols"``), a method (``methods.ols(min_obs=5)``), ``"file.py:function"``, or a
+        function: decorated by `per_pixel` or `per_block`, or plain, which is taken per pixel.
+    output
+        A GeoTIFF; ``trend_{band}.tif`` writes one file per band. None keeps the map in memory.
+    inputs
+        Further stacks on the same grid, by name, for methods that take some.
+    bands
+        Names of the wanted bands (``status`` is always there); for a function without declared bands, the
+        names of what it returns.
+    dtype
+        ``float32`` or ``float64``: the type of the map; computing is in float64.
+    executor
+        ``threads``, ``processes``, ``inline``, or any `concurrent.futures.Executor`. By default threads
+        where the method releases the GIL, else processes.
+    jobs
+        Workers, or blocks in flight of an executor handed over; all usable cores by default.
+    memory
+        What all local processes may use together: ``"4GiB"``. Not counted is what a function of your own
+        allocates.
+    compress
+        Of the GeoTIFF: ``zstd`` (the default where GDAL has it), ``deflate``, ``lzw`` or ``none``.
+    overwrite
+        Whether a finished map may be replaced.
+    strict
+        Whether a failing function stops the job; else its pixels get status 5.
+    progress
+        Called with pixels done and pixels in all, after each block.
+
+    Returns
+    -------
+    Map
+
+    Raises
+    ------
+    InputError
+        When files cannot be read, or further stacks do not fit.
+    ParameterError
+        When a method, band, parameter, executor or amount of memory is unknown or impossible.
+    OutputError
+        When the output exists, is an input, or cannot be written.
+    FunctionError
+        When a function returns the wrong number of values, or fails and `strict` is set.
+    """
+    began = time.perf_counter()
+    if dtype not in ("float32", "float64"):
+        raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
+    inputs = inputs or {}
+    stacks = (stack, *inputs.values())
+    _check_grids(stack, inputs)
+    sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
+    jobs = jobs or usable_cores()
+    bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
+    plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
+    job = Job(stacks, bound, dtype)
+    try:
+        sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
+        timings = _run(job, plan, sink, executor, progress)
+        folder = None if output is None else Path(output).parent
+        provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
+        return sink.finish(provenance, replace(timings, total=time.perf_counter() - began))
+    finally:
+        sink.abort()
+
+
+def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: Progress | None) -> Timings:
+    """Compute all blocks and hand them to the sink."""
+    read = kernel = write = 0.0
+    done, pixels = 0, plan.grid.block.pixels
+    failure: str | None = None
+    began = time.perf_counter()
+    with reading(plan.jobs, job.stacks), open_executor(executor, plan.jobs) as pool:
+        _compile(job)
+        task, forget = task_of(job, in_process=shares_memory(pool))
+        try:
+            for result in map_unordered(pool, task, plan.blocks(), plan.limit):
+                before = time.perf_counter()
+                sink.write(result.block, result.values, result.status)
+                write += time.perf_counter() - before
+                read, kernel = read + result.read, kernel + result.kernel
+                if result.failure is not None and failure is None:
+                    failure = result.failure
+                    log.warning("the function failed at some pixels (status 5); the first:\n%s", failure)
+                done += result.block.pixels
+                if progress is not None:
+                    progress(done, pixels)
+        finally:
+            forget()
+    decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
+    wait = time.perf_counter() - began - write
+    return Timings(read, kernel, write, wait, pixels=pixels, bytes_read=decoded)
+
+
+def _with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
+    """Put the input's unit into those of the bands: ``{value}/year`` of metres is ``m/year``."""
+    plain = unit or "1"
+    return tuple(
+        replace(band, unit="" if band.unit == "{value}" and not unit else band.unit.replace("{value}", plain))
+        for band in bands
+    )
+
+
+def _compile(job: Job) -> None:
+    """Compile kernels in this thread, before workers would all compile at once."""
+    size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
+    itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
+    job.bound(tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True)))
+
+
+def _bind(
+    stack: Stack,
+    method: str | Method | Callable[..., Any],
+    bands: Sequence[str] | None,
+    inputs: Mapping[str, Stack],
+    *,
+    strict: bool,
+    executor: str | Executor | None,
+) -> tuple[BoundMethod, Method, str | Executor]:
+    """Resolve, rehearse and bind a method; choose the executor that suits it."""
+    chosen, wanted = resolve_method(method, bands)
+    if isinstance(chosen, UserFunction):
+        chosen = replace(chosen, strict=strict)
+    chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack))
+    bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
+    if executor is None:
+        executor = "threads" if bound.releases_gil else "processes"
+    return bound, chosen, executor
+
+
+def resolve_method(
+    method: str | Method | Callable[..., Any],
+    bands: Sequence[str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+    jit: bool | None = None,
+) -> tuple[Method, Sequence[str] | None]:
+    """Return the method that a user names, and the bands to select from it.
+
+    Parameters
+    ----------
+    method
+        As in `apply`.
+    bands
+        Names to select; for a function that declares none, names for what it returns.
+    parameters
+        Texts by name, as the command line has them.
+    jit
+        Whether a function of the user's own must or must not be compiled.
+
+    Raises
+    ------
+    ParameterError
+        When something is unknown.
+    """
+    if isinstance(method, str) and ".py:" not in method:
+        if jit is not None:
+            raise ParameterError(f"{method} is compiled already: jit is for functions of your own")
+        return build(methods.get(method), parameters or {}), bands
+    thing = load_function(method) if isinstance(method, str) else method
+    chosen = as_method(thing, bands, parameters, jit)
+    # Names given to a function that declares none are all its bands, not a choice among them: `n` stays.
+    unnamed = as_method(thing, None, parameters, jit)
+    return chosen, None if isinstance(unnamed, UserFunction) and unnamed.names is None else bands
+
+
+def plan_job(
+    stacks: Sequence[Stack],
+    bound: BoundMethod,
+    *,
+    dtype: str = "float32",
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    executor: str | Executor = "threads",
+    in_memory: bool = False,
+) -> Plan:
+    """Cut a job into blocks; see `make_plan`."""
+    jobs = jobs or usable_cores()
+    if jobs < 1:
+        raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
+    layouts = [layout_of(stack) for stack in stacks]
+    demands = [
+        Demand(len(stack.axis), layout.itemsize, layout.block_height, layout.block_width, layout.sources)
+        for stack, layout in zip(stacks, layouts, strict=True)
+    ]
+    return make_plan(
+        stacks[0].grid,
+        demands,
+        bands=len(bound.bands) + 1,
+        halo=bound.halo,
+        jobs=jobs,
+        processes=1 + jobs if executor == "processes" else 1,
+        memory=None if memory is None else parse_size(memory),
+        output_itemsize=np.dtype(dtype).itemsize,
+        in_memory=in_memory,
+    )
+
+
+def _sink(output: str | Path | None, stacks: Sequence[Stack], *, overwrite: bool, compress: Compression | None) -> Sink:
+    if output is None:
+        return MemorySink()
+    files = [path for stack in stacks if isinstance(stack, RasterStack) for path in stack.paths]
+    return GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
+
+
+def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
+    problems = []
+    for name, other in inputs.items():
+        words = stack.grid.differences(other.grid)
+        if words:
+            problems.append(f"input {name!r} is not on the grid of the response: {'; '.join(words)}")
+    if problems:
+        raise InputError(*problems)
+
+
+#: Windows read for a rehearsal: few and small, anywhere in the image.
+SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16
+
+
+def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
+    """Return (time, pixel) float64 of some pixels with observations, from seeded random windows."""
+    grid, random = stack.grid, np.random.default_rng(seed)
+    height, width = min(SAMPLE_EDGE, grid.height), min(SAMPLE_EDGE, grid.width)
+    windows = [
+        Block(
+            int(random.integers(grid.height - height + 1)),
+            int(random.integers(grid.width - width + 1)),
+            height,
+            width,
+        )
+        for _ in range(SAMPLE_WINDOWS)
+    ]
+    with reading(1, (stack,)):
+        found = [_observed(stack, window) for window in windows]
+        if not any(part.shape[1] for part in found):
+            # Observations may be rare: look everywhere until there are some.
+            for block in grid.blocks(256, 256):
+                found = [_observed(stack, block)]
+                if found[0].shape[1]:
+                    break
+    return np.concatenate(found, axis=1)
+
+
+def _observed(stack: Stack, block: Block) -> Floats:
+    pixels = stack.read(block).reshape(len(stack.axis), -1).astype(np.float64)
+    return pixels[:, ~np.isnan(pixels).all(axis=0)]

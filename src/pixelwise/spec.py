@@ -1,0 +1,106 @@
+"""How a stack is to be read: the options that every command shares, parsed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from pixelwise.errors import ParameterError, unknown
+from pixelwise.grid import Bounds
+from pixelwise.times import Period
+
+__all__ = ["Duplicates", "InputSpec"]
+
+Duplicates = Literal["keep", "first", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a stack is to be read.
+
+    Attributes
+    ----------
+    band
+        Number (from 1) or name of the band to read, where files have several that are not dates.
+    times
+        A table of dates (one date per line for the bands of one file; ``path,date`` for several files),
+        or else a strptime format that finds the date in each name.
+    period
+        What months, dekads, quarters and from-to names stand for.
+    duplicates
+        What to do with equal dates, which are an error otherwise: ``keep`` all, the ``first`` by name,
+        or the ``mean`` or ``max`` of each pixel.
+    nodata
+        Stored values that count as missing instead of the files' own nodata.
+    scale, offset
+        The value is ``stored * scale + offset``, instead of the files' own.
+    valid_range
+        Values (scaled) outside low..high count as missing.
+    start, end
+        First and last date to use, as far as written: ``1990``, ``2020-06``, ``2020-06-15``.
+    months
+        Months to use, 1 to 12.
+    bounds
+        Left, bottom, right, top in units of the CRS: only pixels that it touches are read.
+
+    Raises
+    ------
+    ParameterError
+        When a value is impossible.
+    """
+
+    band: int | str | None = None
+    times: str | None = None
+    period: Period = "start"
+    duplicates: Duplicates | None = None
+    nodata: tuple[float, ...] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    valid_range: tuple[float, float] | None = None
+    start: str | None = None
+    end: str | None = None
+    months: tuple[int, ...] | None = None
+    bounds: Bounds | None = None
+
+    def __post_init__(self) -> None:
+        # What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
+        for name in ("nodata", "valid_range", "months", "bounds"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, (value,) if isinstance(value, (int, float)) else tuple(value))
+        for name in ("times", "start", "end"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, str(value))
+        self._check()
+
+    def _check(self) -> None:
+        if self.period not in get_args(Period):
+            raise unknown("period", str(self.period), get_args(Period))
+        if self.duplicates is not None and self.duplicates not in get_args(Duplicates):
+            raise unknown("treatment of duplicates", str(self.duplicates), get_args(Duplicates))
+        if isinstance(self.band, int) and self.band < 1:
+            raise ParameterError(f"band {self.band} is impossible: bands count from 1")
+        if self.valid_range is not None and not (
+            len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
+        ):
+            raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
+        if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
+            raise ParameterError(f"months {self.months} are not among 1 to 12")
+        if self.bounds is not None and len(self.bounds) != 4:
+            raise ParameterError(f"bounds {self.bounds} are not four numbers: left, bottom, right, top")
+        if self.scale == 0:
+            raise ParameterError("scale 0 makes every value the same")
+
+    def replace(self, **options: Any) -> InputSpec:
+        """Return the spec with some options changed; an unknown name is a `ParameterError`."""
+        known = [field.name for field in fields(self)]
+        for name in options:
+            if name not in known:
+                raise unknown("input option", name, known)
+        return replace(self, **options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as JSON and TOML can write it."""
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

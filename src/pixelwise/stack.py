@@ -1,0 +1,550 @@
+"""Stacks: one layer of pixels per date, read block by block.
+
+The engine knows a stack only by ``grid``, ``axis`` and ``read(block)``; what it may tell besides, to be read
+faster, is its `Layout`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from pixelwise.errors import InputError
+from pixelwise.grid import Block, Bounds, Grid
+from pixelwise.headers import lossless_in_float32
+from pixelwise.naming import read_range
+from pixelwise.spec import Duplicates, InputSpec
+from pixelwise.times import Precision, TimeAxis, iso
+
+__all__ = [
+    "Layer",
+    "Layout",
+    "Piece",
+    "RasterStack",
+    "Stack",
+    "chosen_layers",
+    "layout_of",
+    "reading",
+    "reading_in_worker",
+]
+
+log = logging.getLogger("pixelwise")
+
+
+@runtime_checkable
+class Stack(Protocol):
+    """Layers of pixels on one grid, read from files or derived from another stack."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the pixels are."""
+
+    @property
+    def axis(self) -> TimeAxis:
+        """When the layers were observed, ascending."""
+
+    def read(self, block: Block) -> NDArray[Any]:
+        """Return (time, y, x) float32 or float64 of a block inside the grid, NaN where missing.
+
+        The dtype is the same for every block.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a stack is best read.
+
+    Attributes
+    ----------
+    block_height, block_width
+        The files' own blocks, by majority: windows that cut them decode them twice.
+    itemsize
+        Bytes of a pixel in the array that ``read`` returns.
+    stored_itemsize
+        Bytes of a pixel in the files.
+    sources
+        How many files are open at once while reading.
+    unit
+        Unit of the values, empty where unknown.
+    """
+
+    block_height: int = 256
+    block_width: int = 256
+    itemsize: int = 8
+    stored_itemsize: int = 8
+    sources: int = 0
+    unit: str = ""
+
+
+def layout_of(stack: Stack) -> Layout:
+    """Return what a stack says about its layout, or the usual one where it says nothing."""
+    layout = getattr(stack, "layout", None)
+    return layout if isinstance(layout, Layout) else Layout()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One band of one file, placed on the stack's grid.
+
+    Attributes
+    ----------
+    path, driver, band
+        What to open and read.
+    block
+        Its place on the grid; may reach beyond it.
+    dtype, nodata, scale, offset, masked
+        How values are stored; `nodata` are stored values that are missing.
+    georeferenced
+        Whether the file has a CRS or a transform.
+    """
+
+    path: Path
+    driver: str
+    band: int
+    block: Block
+    dtype: str
+    nodata: tuple[float, ...]
+    scale: float
+    offset: float
+    masked: bool
+    georeferenced: bool
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored numbers are not yet values."""
+        return self.scale != 1.0 or self.offset != 0.0
+
+    @property
+    def nodata_stored(self) -> NDArray[Any]:
+        """Nodata in the band's own dtype; what the dtype cannot hold never occurs, NaN is missing anyway."""
+        dtype = np.dtype(self.dtype)
+        kept = []
+        for value in self.nodata:
+            if np.isnan(value):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                if dtype.kind == "f":
+                    kept.append(dtype.type(value))
+                elif np.iinfo(dtype).min <= value <= np.iinfo(dtype).max and float(value).is_integer():
+                    kept.append(dtype.type(int(value)))
+        return np.array(kept, dtype=dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What was observed at one date.
+
+    Attributes
+    ----------
+    date, precision, rule
+        When, how exactly that is known, and by which rule it was read.
+    members
+        Pieces that together cover the grid; several members where equal dates are reduced to one layer.
+    reduce
+        ``mean`` or ``max`` of several members.
+    """
+
+    date: datetime
+    precision: Precision
+    rule: str
+    members: tuple[tuple[Piece, ...], ...]
+    reduce: Duplicates | None = None
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All pieces of all members."""
+        return tuple(piece for member in self.members for piece in member)
+
+    @property
+    def iso_date(self) -> str:
+        """The date in ISO 8601."""
+        return iso(self.date, self.precision)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Bands of one file that go into rows of the array in one call."""
+
+    piece: Piece
+    bands: tuple[int, ...]
+    rows: tuple[int, ...]
+
+    @property
+    def consecutive(self) -> bool:
+        return self.rows == tuple(range(self.rows[0], self.rows[0] + len(self.rows)))
+
+
+@dataclass(frozen=True)
+class RasterStack:
+    """Layers read from raster files, sorted by date; `open_stack` makes it.
+
+    Attributes
+    ----------
+    grid
+        The first layer's georeferencing.
+    layers
+        By ascending date.
+    spec
+        The options that it was opened with.
+    source_block
+        Rows and columns of the files' own blocks, by majority.
+    unit
+        Unit of the values where the files agree on one.
+    """
+
+    grid: Grid
+    layers: tuple[Layer, ...]
+    spec: InputSpec
+    source_block: tuple[int, int]
+    unit: str = ""
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __str__(self) -> str:
+        first, last = self.layers[0], self.layers[-1]
+        if self.axis.precision == "year":
+            span = f"{first.date.year}..{last.date.year}"
+        else:
+            span = f"{first.iso_date}..{last.iso_date}"
+        pieces = [piece for layer in self.layers for piece in layer.pieces]
+        dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
+        nodata = sorted({value for piece in pieces for value in piece.nodata if not np.isnan(value)})
+        missing = ", ".join(f"{value:.10g}" for value in nodata) or ("NaN" if "float" in dtypes else "none")
+        return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
+
+    @cached_property
+    def axis(self) -> TimeAxis:
+        """When the layers were observed."""
+        return TimeAxis.from_dates([layer.date for layer in self.layers], [layer.precision for layer in self.layers])
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 only where that loses nothing of any layer, else float64."""
+        narrow = all(
+            lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
+            for layer in self.layers
+            for piece in layer.pieces
+        )
+        return np.dtype(np.float32 if narrow else np.float64)
+
+    @property
+    def layout(self) -> Layout:
+        """How it is best read."""
+        pieces = [piece for layer in self.layers for piece in layer.pieces]
+        stored = Counter(np.dtype(piece.dtype).itemsize for piece in pieces).most_common(1)[0][0]
+        return Layout(
+            block_height=min(self.source_block[0], self.grid.height),
+            block_width=min(self.source_block[1], self.grid.width),
+            itemsize=self.dtype.itemsize,
+            stored_itemsize=stored,
+            sources=len({piece.path for piece in pieces}),
+            unit=self.unit,
+        )
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file, once, in the order of the layers."""
+        return tuple(dict.fromkeys(piece.path for layer in self.layers for piece in layer.pieces))
+
+    def select(
+        self,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        months: Sequence[int] | None = None,
+        bounds: Bounds | None = None,
+    ) -> RasterStack:
+        """Return a part of the stack; nothing is read.
+
+        Parameters
+        ----------
+        start, end
+            First and last date, as far as written: ``"1990"``, ``"2020-06"``.
+        months
+            Months to keep, 1 to 12.
+        bounds
+            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+
+        Raises
+        ------
+        InputError
+            When fewer than two layers are left, or months are asked of layers that know only their year.
+        ParameterError
+            When a date cannot be read or the bounds lie outside.
+        """
+        spec = self.spec.replace(
+            start=self.spec.start if start is None else start,
+            end=self.spec.end if end is None else end,
+            months=self.spec.months if months is None else months,
+            bounds=self.spec.bounds if bounds is None else bounds,
+        )
+        layers = chosen_layers(self.layers, spec)
+        if len(layers) < 2:
+            raise InputError(
+                f"{len(layers)} of {len(self)} layers are left by {spec.as_dict()}; at least two dates are needed"
+            )
+        stack = replace(self, layers=layers, spec=spec)
+        return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
+
+    def crop(self, block: Block) -> RasterStack:
+        """Return the stack of one block of its grid."""
+        layers = tuple(
+            replace(
+                layer,
+                members=tuple(
+                    tuple(replace(p, block=p.block.shift(-block.row, -block.col)) for p in member)
+                    for member in layer.members
+                ),
+            )
+            for layer in self.layers
+        )
+        return replace(self, grid=self.grid.crop(block), layers=layers)
+
+    @cached_property
+    def _plan(self) -> tuple[tuple[_Read, ...], tuple[tuple[int, ...], ...]]:
+        """Which bands of which file go into which row, and which rows make up each layer."""
+        rows_of_layers: list[tuple[int, ...]] = []
+        grouped: dict[Piece, list[tuple[int, Piece]]] = {}
+        row = 0
+        for layer in self.layers:
+            rows_of_layers.append(tuple(range(row, row + len(layer.members))))
+            for member in layer.members:
+                for piece in member:
+                    # All bands of a file that are stored alike are read at once: a pixel-interleaved file
+                    # of 21 bands is else decoded 21 times.
+                    key = replace(piece, band=0)
+                    grouped.setdefault(key, []).append((row, piece))
+                row += 1
+        reads = tuple(
+            _Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
+            for items in grouped.values()
+        )
+        return reads, tuple(rows_of_layers)
+
+    def read(self, block: Block) -> NDArray[Any]:
+        """Return (time, y, x) of a block inside the grid, NaN where missing.
+
+        Raises
+        ------
+        InputError
+            When a file cannot be read, naming file, band and window.
+        """
+        reads, rows_of_layers = self._plan
+        count = rows_of_layers[-1][-1] + 1
+        out = np.empty((count, block.height, block.width), dtype=self.dtype)
+        for read in reads:
+            self._fill(read, block, out)
+        if count == len(self.layers):
+            return out
+        reduced = np.empty((len(self.layers), block.height, block.width), dtype=self.dtype)
+        for target, layer, rows in zip(reduced, self.layers, rows_of_layers, strict=True):
+            target[:] = _reduce(out[rows[0] : rows[-1] + 1], layer.reduce)
+        return reduced
+
+    def _fill(self, read: _Read, block: Block, out: NDArray[Any]) -> None:
+        piece = read.piece
+        shared = block.intersection(piece.block)
+        whole = shared == block
+        if not whole and not self._mosaic:
+            raise ValueError(f"{block} lies outside {self.grid}")
+        if shared is None:
+            return
+        window = shared.shift(-piece.block.row, -piece.block.col)
+        size = (len(read.rows), shared.height, shared.width)
+        first = read.rows[0]
+        direct = whole and read.consecutive and piece.dtype == out.dtype
+        raw = out[first : first + size[0]] if direct else np.empty(size, dtype=piece.dtype)
+        masks = _read_window(piece, read.bands, window, raw)
+        values = raw if direct else np.empty(size, dtype=out.dtype)
+        low, high = self.spec.valid_range or (-np.inf, np.inf)
+        _unpack(raw, piece, low, high, values)
+        if masks is not None:
+            values[masks == 0] = np.nan
+        if direct:
+            return
+        rows, cols = shared.shift(-block.row, -block.col).slices
+        if read.consecutive:
+            out[first : first + size[0], rows, cols] = values
+        else:
+            out[list(read.rows), rows, cols] = values
+
+    def warm_up(self) -> None:
+        """Open one file and compile the unpacking of every type, in this thread."""
+        pieces = {piece.dtype: piece for layer in self.layers for piece in layer.pieces}
+        for piece in pieces.values():
+            _HANDLES.get(piece)
+            raw = np.zeros(1, dtype=piece.dtype)
+            direct = piece.dtype == self.dtype
+            _unpack(raw, piece, -np.inf, np.inf, raw if direct else np.empty(1, dtype=self.dtype))
+
+    @cached_property
+    def _mosaic(self) -> bool:
+        return any(len(member) > 1 for layer in self.layers for member in layer.members)
+
+
+def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]:
+    """Return the layers that ``start``, ``end`` and ``months`` leave.
+
+    Raises
+    ------
+    InputError
+        When months are asked of layers that know only their year.
+    """
+    kept = list(layers)
+    if spec.months is not None:
+        bare = [layer for layer in kept if layer.precision == "year"]
+        if bare:
+            raise InputError(
+                f"months {list(spec.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
+            )
+        kept = [layer for layer in kept if layer.date.month in spec.months]
+    if spec.start is not None:
+        first = read_range(spec.start)[0]
+        kept = [layer for layer in kept if layer.date >= first]
+    if spec.end is not None:
+        last = read_range(spec.end)[1]
+        kept = [layer for layer in kept if layer.date <= last]
+    return tuple(kept)
+
+
+def _unpack(raw: NDArray[Any], piece: Piece, low: float, high: float, values: NDArray[Any]) -> None:
+    from pixelwise.unpack import unpack
+
+    unpack(raw.reshape(-1), piece.nodata_stored, piece.scale, piece.offset, low, high, values.reshape(-1))
+
+
+def _reduce(members: NDArray[Any], how: Duplicates | None) -> NDArray[Any]:
+    """Reduce (member, y, x) to (y, x), missing only where all members are."""
+    if how == "max":
+        largest: NDArray[Any] = np.fmax.reduce(members, axis=0)
+        return largest
+    if how is None:
+        return members[0]  # type: ignore[no-any-return]
+    count = np.isfinite(members).sum(axis=0)
+    total = np.nansum(members, axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _read_window(piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """Read a window of several bands into `out` (band, y, x); return masks where the file has some."""
+    window = Window(block.col, block.row, block.width, block.height)
+    try:
+        dataset = _HANDLES.get(piece)
+        dataset.read(list(bands), window=window, out=out)
+        return dataset.read_masks(list(bands), window=window) if piece.masked else None
+    except RasterioError as error:
+        _HANDLES.drop(piece)
+        where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
+        # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"{piece.path}: band {bands[0]} cannot be read at {where} ({reason}); is the file truncated?"
+        ) from None
+
+
+class _Handles(threading.local):
+    """Open datasets of one thread, least recently used first: GDAL allows one thread per dataset."""
+
+    limit = 256
+
+    def __init__(self) -> None:
+        self.open: OrderedDict[Path, Any] = OrderedDict()
+        self.job = ""
+
+    def get(self, piece: Piece) -> Any:
+        dataset = self.open.get(piece.path)
+        if dataset is not None:
+            self.open.move_to_end(piece.path)
+            return dataset
+        while len(self.open) >= self.limit:
+            self.open.popitem(last=False)[1].close()
+        if piece.georeferenced:
+            dataset = rasterio.open(piece.path, driver=piece.driver, sharing=False)
+        else:
+            # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
+            with _WARNINGS, warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(piece.path, driver=piece.driver, sharing=False)
+        self.open[piece.path] = dataset
+        return dataset
+
+    def drop(self, piece: Piece) -> None:
+        dataset = self.open.pop(piece.path, None)
+        if dataset is not None:
+            dataset.close()
+
+    def close(self) -> None:
+        while self.open:
+            self.open.popitem()[1].close()
+
+
+_HANDLES = _Handles()
+_WARNINGS = threading.Lock()
+
+#: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
+#: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (docs/performance.md of the measurements).
+CACHE_BYTES = 16 << 20
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one and return it; 512 where there is none to ask."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (ValueError, OSError):
+            pass  # macOS refuses more than kern.maxfilesperproc
+    return 65536 if soft == resource.RLIM_INFINITY else soft
+
+
+@contextmanager
+def reading(threads: int = 1, stacks: Sequence[Stack] = ()) -> Iterator[None]:
+    """Read files in this context: a small GDAL cache, handles bounded over threads, closed at its end.
+
+    `stacks` are made ready in this thread, before workers start: the first use of GDAL's drivers and of a
+    kernel from several threads at once is where deadlocks and races come from.
+    """
+    # A reserve for libraries, sockets and outputs.
+    _Handles.limit = max(8, (raise_file_limit() - 100) // max(threads, 1))
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        try:
+            for stack in stacks:
+                if isinstance(stack, RasterStack):
+                    stack.warm_up()
+            yield
+        finally:
+            _HANDLES.close()
+
+
+@contextmanager
+def reading_in_worker(job: str) -> Iterator[None]:
+    """Read one block in any thread or process; handles stay open until a block of another job comes.
+
+    A worker of somebody else's pool outlives the job, and a file may be replaced before the next one.
+    """
+    if _HANDLES.job != job:
+        _HANDLES.close()
+        _HANDLES.job = job
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        yield

@@ -1,0 +1,607 @@
+"""From what a user names to a stack: find the files, read their headers, date them, fit them together.
+
+Every problem is collected, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.grid import Block, Grid, same_crs
+from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
+from pixelwise.naming import (
+    Reading,
+    parse_date,
+    read_format,
+    read_names,
+    read_table,
+    shard_of,
+)
+from pixelwise.spec import InputSpec
+from pixelwise.stack import Layer, Piece, RasterStack, chosen_layers, log
+from pixelwise.times import Moment
+
+__all__ = ["Source", "Survey", "open_stack", "survey"]
+
+#: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
+Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
+
+#: Origins of two pieces are on one lattice when they are whole pixels apart, within this many pixels.
+LATTICE_TOLERANCE = 1e-3
+
+#: At most so many files are named in one problem; the rest is counted.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found: layers as far as they could be read, and every problem.
+
+    Attributes
+    ----------
+    layers
+        By ascending date.
+    headers
+        Of every file that could be opened, by path.
+    grid
+        None where there is none for all layers.
+    problems
+        One line each; a stack can be opened only where there are none.
+    undated
+        Files that could be opened but belong to no layer.
+    """
+
+    spec: InputSpec
+    layers: tuple[Layer, ...]
+    headers: Mapping[Path, Header] = field(repr=False)
+    grid: Grid | None
+    problems: tuple[str, ...]
+    undated: tuple[Path, ...] = ()
+
+    def stack(self) -> RasterStack:
+        """Return the stack.
+
+        Raises
+        ------
+        InputError
+            With all problems, where there are any.
+        """
+        if self.problems or self.grid is None:
+            raise InputError(*self.problems)
+        used = [self.headers[path] for path in {piece.path: None for layer in self.layers for piece in layer.pieces}]
+        blocks = Counter((header.block_height, header.block_width) for header in used)
+        units = {band.unit for header in used for band in header.bands}
+        stack = RasterStack(
+            grid=self.grid,
+            layers=self.layers,
+            spec=self.spec,
+            source_block=blocks.most_common(1)[0][0],
+            unit=units.pop() if len(units) == 1 else "",
+        )
+        if self.spec.bounds is None:
+            return stack
+        return stack.crop(self.grid.block_of_bounds(self.spec.bounds))
+
+
+def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) -> RasterStack:
+    """Open raster files as a stack: headers only, sorted by date, on one grid.
+
+    Parameters
+    ----------
+    source
+        A file, a folder (not its sub-folders), a glob, ``@list.txt`` (one path per line), a CSV with
+        ``path,date``; a list of these; or a mapping of path to date.
+    spec
+        How to read it.
+    **options
+        Fields of `InputSpec`, such as ``band=1`` or ``nodata=-9999``.
+
+    Returns
+    -------
+    RasterStack
+
+    Raises
+    ------
+    InputError
+        With every problem found: files, bands, dates, grids.
+    ParameterError
+        When an option is unknown or impossible.
+
+    Examples
+    --------
+    >>> stack = open_stack("ndvi/*.tif", start="1990", nodata=-9999)  # doctest: +SKIP
+    """
+    return survey(source, (spec or InputSpec()).replace(**options)).stack()
+
+
+def survey(source: Source, spec: InputSpec) -> Survey:
+    """Find out all about a source without raising for its problems.
+
+    Raises
+    ------
+    InputError
+        Only when no file can be named at all.
+    """
+    entries = resolve(source)
+    problems: list[str] = []
+    headers: dict[Path, Header] = {}
+    for path in dict.fromkeys(path for path, _ in entries):
+        try:
+            headers[path] = read_header(path)
+        except InputError as error:
+            problems.extend(error.problems)
+    found = _observations([(path, date) for path, date in entries if path in headers], headers, spec, problems)
+    layers, grid = _assemble(found, spec, problems)
+    if grid is not None:
+        try:
+            layers = chosen_layers(layers, spec)
+        except InputError as error:
+            problems.extend(error.problems)
+        if spec.bounds is not None:
+            try:
+                grid.block_of_bounds(spec.bounds)
+            except ParameterError as error:
+                problems.append(str(error))
+    if len(layers) < 2 and not problems:
+        problems.append(_too_few(layers, entries, spec))
+    for text in _overrides(spec):
+        log.info(text)
+    dated = {observation.header.path for observation in found}
+    return Survey(spec, layers, headers, grid, tuple(problems), tuple(p for p in headers if p not in dated))
+
+
+def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
+    chosen = {name: value for name, value in spec.as_dict().items() if name in ("start", "end", "months")}
+    left = f" left by {chosen}" if chosen else ""
+    dates = ", ".join(layer.iso_date for layer in layers) or "none"
+    return f"{len(layers)} date{left} in {len(entries)} file(s) ({dates}): a series needs at least two"
+
+
+def _overrides(spec: InputSpec) -> Iterable[str]:
+    for name in ("nodata", "scale", "offset"):
+        value = getattr(spec, name)
+        if value is not None:
+            yield f"{name} {value} is used instead of what the files say"
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
+    """Return the files that a source names, with the dates that it gives them.
+
+    Raises
+    ------
+    InputError
+        When nothing matches, naming what was looked for.
+    """
+    if isinstance(source, Mapping):
+        return [(Path(path), _moment(date)) for path, date in source.items()]
+    items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    found: list[tuple[Path, Moment | None]] = []
+    problems: list[str] = []
+    for item in items:
+        try:
+            found.extend(_resolve_one(os.fspath(item)))
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems or not found:
+        raise InputError(*(problems or ["no file is named"]))
+    return found
+
+
+def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
+    path = Path(text)
+    if text.startswith("@"):
+        return _read_list(Path(text[1:]))
+    if path.is_dir():
+        return [(file, None) for file in _rasters_in(path)]
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _read_csv(path)
+    if path.is_file():
+        return [(path, None)]
+    if any(character in text for character in "*?["):
+        files = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - takes absolute patterns
+        if files:
+            return [(file, None) for file in files]
+        raise InputError(f"no file matches {text!r} (looked from {Path.cwd().name or '/'}/)")
+    if "://" in text or text.startswith("/vsi"):
+        raise InputError(f"{text}: only local files are read; download it first")
+    raise InputError(f"{text}: no such file or folder")
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in RASTER_SUFFIXES and p.is_file())
+    # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
+    files = [file for file in files if not file.name.startswith(".")]
+    if files:
+        return files
+    deeper = sorted({p.suffix for p in folder.rglob("*") if p.suffix.lower() in RASTER_SUFFIXES})
+    if deeper:
+        raise InputError(
+            f"{folder}: only its sub-folders hold rasters; name them with a glob: '{folder}/**/*{deeper[0]}'"
+        )
+    raise InputError(f"{folder}: no raster in this folder (looked for {' '.join(sorted(RASTER_SUFFIXES))})")
+
+
+def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
+    lines = _text_of(path).splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not names:
+        raise InputError(f"{path}: names no file")
+    return [(path.parent / name, None) for name in names]
+
+
+def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
+    table = read_table(path)
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
+    return [(path.parent / name, moment) for name, moment in table.items()]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file") from None
+
+
+def _moment(date: Any) -> Moment:
+    if isinstance(date, Moment):
+        return date
+    return parse_date(date.isoformat() if hasattr(date, "isoformat") else str(date))
+
+
+# ------------------------------------------------------------------------------------- bands and dates
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """One band of one file, with its date."""
+
+    header: Header
+    band: BandHeader
+    reading: Reading
+
+    @property
+    def stem(self) -> str:
+        """What the pieces of one export have in common."""
+        shard = shard_of(self.header.path.name)
+        return str(self.header.path if shard is None else self.header.path.parent / shard[0])
+
+
+def _observations(
+    entries: Sequence[tuple[Path, Moment | None]],
+    headers: Mapping[Path, Header],
+    spec: InputSpec,
+    problems: list[str],
+) -> list[_Observation]:
+    single: list[tuple[Header, BandHeader, Moment | None]] = []
+    found: list[_Observation] = []
+    undated: list[str] = []
+    table = _table_of(spec, problems)
+    if table is _BROKEN:
+        return []
+    for path, date in entries:
+        header = headers[path]
+        try:
+            if spec.band is None and len(header.bands) > 1:
+                readings = _dates_of_bands(header, table, dated=date is not None)
+                found += [
+                    _Observation(header, band, reading) for band, reading in zip(header.bands, readings, strict=True)
+                ]
+            else:
+                single.append((header, _band_of(header, spec.band), date))
+        except InputError as error:
+            undated.extend(error.problems)
+    problems.extend(_shortened(undated))
+    try:
+        readings = _dates_of_files(single, spec, table)
+    except InputError as error:
+        problems.extend(error.problems)
+    else:
+        found += [_Observation(h, band, reading) for (h, band, _), reading in zip(single, readings, strict=True)]
+    return found
+
+
+_BROKEN: list[Moment] = []
+
+
+def _table_of(spec: InputSpec, problems: list[str]) -> list[Moment] | dict[str, Moment] | None:
+    """Read ``--times FILE``; None where it is a format or absent, `_BROKEN` where it cannot be read."""
+    if spec.times is None or not Path(spec.times).is_file():
+        return None
+    try:
+        return read_table(Path(spec.times))
+    except InputError as error:
+        problems.extend(error.problems)
+        return _BROKEN
+
+
+def _dates_of_bands(header: Header, table: Any, *, dated: bool) -> list[Reading]:
+    """Date the bands of a multi-band file by a table or by their own descriptions."""
+    path, count = header.path, len(header.bands)
+    if isinstance(table, list):
+        if len(table) != count:
+            raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table)} lines")
+        return [Reading(moment, "--times") for moment in table]
+    listed = ", ".join(str(band) for band in header.bands[:12]) + (", ..." if count > 12 else "")
+    names = [band.description for band in header.bands]
+    if not dated and all(names):
+        try:
+            return read_names(names, what="band")
+        except InputError:
+            pass
+    raise InputError(
+        f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, "
+        "or date them with --times FILE (one date per line)"
+    )
+
+
+def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
+    if wanted is None:
+        return header.bands[0]
+    for band in header.bands:
+        if wanted in (band.index, band.description):
+            return band
+    matches = [band for band in header.bands if str(wanted).lower() in (band.description.lower(), str(band.index))]
+    if len(matches) == 1:
+        return matches[0]
+    names = [band.description or str(band.index) for band in header.bands]
+    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}")
+
+
+def _dates_of_files(
+    single: Sequence[tuple[Header, BandHeader, Moment | None]], spec: InputSpec, table: Any
+) -> list[Reading]:
+    if not single:
+        return []
+    if isinstance(table, dict):
+        assert spec.times is not None  # noqa: S101 - a table has a file
+        folder = Path(spec.times).parent
+        by_path = {(folder / name).resolve(): moment for name, moment in table.items()}
+        by_name = {Path(name).name: moment for name, moment in table.items()}
+        given = [by_path.get(h.path.resolve(), by_name.get(h.path.name)) for h, _, _ in single]
+        missing = [
+            f"{h.path}: not in {spec.times}" for (h, _, _), moment in zip(single, given, strict=True) if moment is None
+        ]
+        if missing:
+            raise InputError(*_shortened(missing))
+        return [Reading(moment, "--times") for moment in given if moment is not None]
+    if isinstance(table, list):
+        raise InputError(
+            f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
+        )
+    if all(moment is not None for _, _, moment in single):
+        return [Reading(moment, "given") for _, _, moment in single if moment is not None]
+    names = [header.path.as_posix() for header, _, _ in single]
+    return read_names(names) if spec.times is None else read_format(names, spec.times)
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    """Return the first problems of a kind, and how many more there are."""
+    if len(lines) <= NAMED + 1:
+        return list(lines)
+    return [*lines[:NAMED], f"... and {len(lines) - NAMED} more files like these"]
+
+
+# ------------------------------------------------------------------------------------ layers and grids
+
+
+def _assemble(
+    found: Sequence[_Observation], spec: InputSpec, problems: list[str]
+) -> tuple[tuple[Layer, ...], Grid | None]:
+    """Fit observations together: pieces to members, members to layers, layers to one grid."""
+    dated: dict[tuple[datetime, Any], list[_Observation]] = defaultdict(list)
+    for observation in found:
+        moment = observation.reading.moment
+        dated[moment.date(spec.period), moment.precision].append(observation)
+    if not dated:
+        return (), None
+    precisions = {precision for _, precision in dated}
+    if "year" in precisions and len(precisions) > 1:
+        problems.append(_mixed_precision(found))
+    dates = sorted(dated, key=lambda key: key[0])
+    members = {key: _members(dated[key], problems) for key in dates}
+    grid = _common_grid([member for key in dates for member in members[key]], problems)
+    layers: list[Layer] = []
+    for key in dates:
+        layers += _layers_of_date(key, members[key], grid, spec, problems)
+    return tuple(layers), grid
+
+
+def _mixed_precision(found: Sequence[_Observation]) -> str:
+    years = [o.header.path.name for o in found if o.reading.moment.precision == "year"]
+    others = [o.header.path.name for o in found if o.reading.moment.precision != "year"]
+    return (
+        f"{len(years)} name(s) carry only a year ({years[0]}), {len(others)} a date ({others[0]}): "
+        "one scale of time is wanted; give dates for all with --times FILE (path,date)"
+    )
+
+
+@dataclass(frozen=True)
+class _Member:
+    """Files that together are one image of one date: a single file, or pieces on one lattice."""
+
+    observations: tuple[_Observation, ...]
+    blocks: tuple[Block, ...]
+    grid: Grid
+
+    @property
+    def path(self) -> Path:
+        return self.observations[0].header.path
+
+    @property
+    def covered(self) -> int:
+        return sum(block.pixels for block in self.blocks)
+
+
+def _members(observations: Sequence[_Observation], problems: list[str]) -> list[_Member]:
+    """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
+    stems: dict[str, list[_Observation]] = defaultdict(list)
+    for observation in observations:
+        stems[observation.stem].append(observation)
+    members = [_mosaic(group, problems) for _, group in sorted(stems.items())]
+    extents = {(m.grid.offset(members[0].grid), m.grid.height, m.grid.width) for m in members}
+    if len(members) < 2 or len(extents) == 1:
+        return members
+    apart = [o for member in members for o in member.observations]
+    if not all(same_crs(m.grid.crs, members[0].grid.crs) and _on_lattice(members[0].grid, m.grid) for m in members):
+        return members
+    return [_mosaic(apart, problems)]
+
+
+def _on_lattice(grid: Grid, other: Grid) -> bool:
+    a, b = grid.transform, other.transform
+    size = max(abs(a.a), abs(a.b), abs(a.d), abs(a.e))
+    alike = all(
+        abs(x - y) * max(grid.width, grid.height) <= LATTICE_TOLERANCE * size
+        for x, y in zip((a.a, a.b, a.d, a.e), (b.a, b.b, b.d, b.e), strict=True)
+    )
+    return alike and all(abs(value - round(value)) <= LATTICE_TOLERANCE for value in grid.offset(other))
+
+
+def _mosaic(group: Sequence[_Observation], problems: list[str]) -> _Member:
+    """Place files on their common lattice by whole-pixel offsets."""
+    group = sorted(group, key=lambda o: o.header.path.name)
+    first = group[0].header.grid
+    if len(group) == 1:
+        return _Member(tuple(group), (first.block,), first)
+    blocks = []
+    for observation in group:
+        grid = observation.header.grid
+        if not (same_crs(first.crs, grid.crs) and _on_lattice(first, grid)):
+            problems.append(
+                f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
+                f"but not on its lattice ({'; '.join(first.differences(grid))})"
+            )
+            return _Member((group[0],), (first.block,), first)
+        row, col = (round(value) for value in first.offset(grid))
+        blocks.append(Block(row, col, grid.height, grid.width))
+    for i, block in enumerate(blocks):
+        for j in range(i):
+            if block.intersection(blocks[j]) is not None:
+                problems.append(
+                    f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
+                    f"({group[i].reading.moment}): give each its own date, or merge them first"
+                )
+                return _Member((group[0],), (first.block,), first)
+    top, left = min(b.row for b in blocks), min(b.col for b in blocks)
+    bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
+    union = first.crop(Block(top, left, bottom - top, right - left))
+    return _Member(tuple(group), tuple(block.shift(-top, -left) for block in blocks), union)
+
+
+def _common_grid(members: Sequence[_Member], problems: list[str]) -> Grid | None:
+    """Return the grid of all members: the first one's, or the union of all where images come in pieces."""
+    reference = members[0].grid
+    in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
+    if in_pieces and all(same_crs(reference.crs, m.grid.crs) and _on_lattice(reference, m.grid) for m in members):
+        offsets = [tuple(round(v) for v in reference.offset(m.grid)) for m in members]
+        top, left = min(row for row, _ in offsets), min(col for _, col in offsets)
+        bottom = max(row + m.grid.height for (row, _), m in zip(offsets, members, strict=True))
+        right = max(col + m.grid.width for (_, col), m in zip(offsets, members, strict=True))
+        union = reference.crop(Block(top, left, bottom - top, right - left))
+        problems.extend(_shortened(list(_missing_pieces(members, union))))
+        return union
+    different = []
+    for member in members[1:]:
+        words = reference.differences(member.grid)
+        if words:
+            different.append(f"{member.path}: {'; '.join(words)}")
+    if different:
+        problems.append(f"the rasters are not on one grid; {len(different)} differ from {members[0].path}:")
+        problems.extend(different)
+        problems.append(
+            "warp them to one grid first (gdalwarp -t_srs ... -tr ... -te ...), or stack those that fit together"
+        )
+        return None
+    return reference
+
+
+def _missing_pieces(members: Sequence[_Member], grid: Grid) -> Iterable[str]:
+    """Say which images do not cover the whole grid, and which piece that others have is missing."""
+    placed = []
+    for member in members:
+        row, col = (round(value) for value in grid.offset(member.grid))
+        placed.append({block.shift(row, col) for block in member.blocks})
+    known = set().union(*placed)
+    for member, blocks in zip(members, placed, strict=True):
+        if sum(block.pixels for block in blocks) == grid.block.pixels:
+            continue
+        missing = sorted(known - blocks, key=lambda b: (b.row, b.col))
+        shard = shard_of(member.path.name)
+        moment = member.observations[0].reading.moment
+        if shard is not None and missing:
+            names = ", ".join(f"{shard[0]}-{b.row:010d}-{b.col:010d}{member.path.suffix}" for b in missing)
+            yield f"{member.path.parent / shard[0]}: a piece of {moment} is missing: {names}"
+        else:
+            gap = ", ".join(
+                f"rows {b.row}..{b.row + b.height - 1} columns {b.col}..{b.col + b.width - 1}" for b in missing
+            )
+            yield (
+                f"{member.path}: the pieces of {moment} do not cover "
+                f"{grid.height} x {grid.width} pixels" + (f" (missing {gap})" if gap else "")
+            )
+
+
+def _layers_of_date(
+    key: tuple[datetime, Any],
+    members: Sequence[_Member],
+    grid: Grid | None,
+    spec: InputSpec,
+    problems: list[str],
+) -> list[Layer]:
+    date, precision = key
+    pieces = [_pieces(member, grid, spec) for member in members]
+    layers = [
+        Layer(date, precision, member.observations[0].reading.rule, (piece,))
+        for member, piece in zip(members, pieces, strict=True)
+    ]
+    if len(layers) == 1 or spec.duplicates == "keep":
+        return layers
+    if spec.duplicates is None:
+        names = ", ".join(str(member.path) for member in members[:NAMED])
+        problems.append(
+            f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
+            f"{', ...' if len(members) > NAMED else ''}; settle it with --duplicates keep|first|mean|max"
+        )
+        return layers
+    if spec.duplicates == "first":
+        return layers[:1]
+    return [replace(layers[0], members=tuple(pieces), reduce=spec.duplicates)]
+
+
+def _pieces(member: _Member, grid: Grid | None, spec: InputSpec) -> tuple[Piece, ...]:
+    row, col = (0, 0) if grid is None else (round(value) for value in grid.offset(member.grid))
+    return tuple(
+        Piece(
+            path=observation.header.path,
+            driver=observation.header.driver,
+            band=observation.band.index,
+            block=block.shift(row, col),
+            dtype=observation.band.dtype,
+            nodata=_nodata(observation.band, spec),
+            scale=observation.band.scale if spec.scale is None else spec.scale,
+            offset=observation.band.offset if spec.offset is None else spec.offset,
+            masked=observation.band.masked,
+            georeferenced=observation.header.georeferenced,
+        )
+        for observation, block in zip(member.observations, member.blocks, strict=True)
+    )
+
+
+def _nodata(band: BandHeader, spec: InputSpec) -> tuple[float, ...]:
+    if spec.nodata is not None:
+        return spec.nodata
+    return () if band.nodata is None else (band.nodata,)

@@ -1,0 +1,228 @@
+"""When layers were observed: what is known of a date, and the axis that the dates of a stack form.
+
+All dates are naive UTC. A decimal year serves arithmetic only and is never shown as a date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pixelwise.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Moment", "Period", "Precision", "Step", "TimeAxis", "Unit", "decimal_year", "iso"]
+
+Precision = Literal["year", "month", "period", "day", "second"]
+Period = Literal["start", "middle", "end"]
+Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "day"]
+
+EPOCH = datetime(1970, 1, 1)
+DAYS_PER_YEAR = 365.25
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a name says about time.
+
+    Attributes
+    ----------
+    start
+        First instant of it: 1 January for a year, the first day for a month.
+    precision
+        ``year``, ``month``, ``period`` (dekad, quarter, from-to), ``day`` or ``second``.
+    end
+        Last day of a month or period; equal to `start` otherwise.
+    """
+
+    start: datetime
+    precision: Precision
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(f"{self.end} comes before {self.start}")
+
+    def date(self, period: Period = "start") -> datetime:
+        """Return the date that stands for it: months and periods by `period`, all others their start."""
+        if self.precision not in ("month", "period") or period == "start":
+            return self.start
+        if period == "end":
+            return self.end
+        # Middle of the days from start to end, both included, in whole days.
+        return self.start + timedelta(days=((self.end - self.start).days + 1) // 2)
+
+    def __str__(self) -> str:
+        return iso(self.start, self.precision)
+
+
+def iso(date: datetime, precision: Precision) -> str:
+    """Write a date in ISO 8601 as far as it is known; a year-only date is its first day."""
+    return date.isoformat(timespec="seconds") if precision == "second" else date.date().isoformat()
+
+
+def decimal_year(date: datetime, precision: Precision) -> float:
+    """Return the decimal year used in fits: the integer for a year, else 1970 + days since 1970 / 365.25."""
+    if precision == "year":
+        return float(date.year)
+    return 1970.0 + (date - EPOCH).total_seconds() / 86400.0 / DAYS_PER_YEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The regular calendar step of an axis: `count` times a `unit`."""
+
+    count: int
+    unit: Unit
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}s" if self.count > 1 else f"1 {self.unit}"
+
+
+@dataclass(frozen=True, eq=False)
+class TimeAxis:
+    """The dates of a stack's layers, ascending.
+
+    Attributes
+    ----------
+    dates
+        (time,) datetime64[s].
+    years
+        (time,) float64 decimal years; whole numbers where names carry only a year.
+    precision
+        The coarsest precision among the layers.
+    """
+
+    dates: NDArray[np.datetime64]
+    years: NDArray[np.float64]
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        dates = np.array(self.dates, dtype="datetime64[s]")
+        years = np.array(self.years, dtype=np.float64)
+        if dates.ndim != 1 or dates.shape != years.shape:
+            raise ParameterError(
+                f"{dates.shape} dates do not match {years.shape} years: one of each per layer is wanted"
+            )
+        if np.isnat(dates).any() or not np.isfinite(years).all():
+            raise ParameterError("times must be finite")
+        if (np.diff(years) < 0).any():
+            raise ParameterError("times must ascend")
+        dates.flags.writeable = years.flags.writeable = False
+        object.__setattr__(self, "dates", dates)
+        object.__setattr__(self, "years", years)
+
+    def __len__(self) -> int:
+        return len(self.years)
+
+    @classmethod
+    def from_dates(cls, dates: Sequence[datetime], precisions: Sequence[Precision]) -> TimeAxis:
+        """Build the axis of layers from their dates, ascending, and what is known of each."""
+        order: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
+        coarsest = min(precisions, key=order.index)
+        years = [decimal_year(date, precision) for date, precision in zip(dates, precisions, strict=True)]
+        return cls(np.array(dates, dtype="datetime64[s]"), np.array(years), coarsest)
+
+    @classmethod
+    def from_times(cls, times: NDArray[Any] | Sequence[float]) -> TimeAxis:
+        """Build an axis from decimal years or datetime64, for arrays that come from no file."""
+        values = np.asarray(times)
+        if values.dtype.kind == "M":
+            dates = values.astype("datetime64[s]").tolist()
+            precision: Precision = "second" if (values != values.astype("datetime64[D]")).any() else "day"
+            return cls.from_dates(dates, [precision] * len(dates))
+        years = values.astype(np.float64)
+        if (years == np.floor(years)).all():
+            return cls((years.astype(np.int64) - 1970).astype("datetime64[Y]"), years, "year")
+        seconds = np.round((years - 1970.0) * DAYS_PER_YEAR * 86400.0).astype(np.int64)
+        return cls(seconds.astype("datetime64[s]"), years, "second")
+
+    @property
+    def days(self) -> NDArray[np.datetime64]:
+        """(time,) datetime64[D]."""
+        return self.dates.astype("datetime64[D]")
+
+    @property
+    def calendar_years(self) -> NDArray[np.int64]:
+        """(time,) the year of each date."""
+        years: NDArray[np.int64] = self.dates.astype("datetime64[Y]").astype(np.int64) + 1970
+        return years
+
+    @property
+    def days_of_year(self) -> NDArray[np.int64]:
+        """(time,) 1 for 1 January."""
+        new_year = self.dates.astype("datetime64[Y]").astype("datetime64[D]")
+        days: NDArray[np.int64] = (self.days - new_year).astype(np.int64) + 1
+        return days
+
+    @property
+    def step(self) -> Step | None:
+        """The regular calendar step; None for an irregular axis.
+
+        Units are tried from years down to days. The step is the largest that all layers lie on, and the axis
+        counts as regular only if at least half of the neighbours are exactly one step apart: otherwise any
+        series of scenes would be regular with a step of one day.
+        """
+        return self._regular[0] if self._regular else None
+
+    @property
+    def index(self) -> NDArray[np.int64] | None:
+        """(time,) int64 position of each layer on the regular step, from 0; None for an irregular axis."""
+        return self._regular[1] if self._regular else None
+
+    @cached_property
+    def _regular(self) -> tuple[Step, NDArray[np.int64]] | None:
+        if len(self) < 2:
+            return None
+        for unit, positions in self._positions():
+            increments = np.diff(positions)
+            if (increments <= 0).any():
+                continue  # a finer unit may tell them apart; equal dates never are
+            count = int(np.gcd.reduce(increments))
+            if 2 * np.count_nonzero(increments == count) >= len(increments):
+                index = (positions - positions[0]) // count
+                index.flags.writeable = False
+                return Step(count, unit), index
+        return None
+
+    def _positions(self) -> Iterator[tuple[Unit, NDArray[np.int64]]]:
+        """Yield each unit on whose calendar all layers lie, and their positions on it, coarsest first."""
+        year, doy = self.calendar_years, self.days_of_year
+        months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
+        month_start = self.dates.astype("datetime64[M]").astype("datetime64[D]")
+        month_end = (self.dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+        day: NDArray[np.int64] = (self.days - month_start).astype(np.int64) + 1
+        last = self.days == month_end
+        same_day = _all_equal(day) or bool(last.all())
+        if self.precision == "year" or (_all_equal(months % 12) and same_day) or _all_equal(doy):
+            yield "year", year
+        # 15 and 16 are the middles of months and quarters (`Moment.date`).
+        if same_day or self.precision == "month" or np.isin(day, (15, 16)).all():
+            yield "month", months
+        if np.isin(day, (1, 16)).all():
+            yield "half-month", 2 * months + day // 16
+        # A dekad stands for its first day, its middle (the 25th or 26th in the third) or its last.
+        if (
+            np.isin(day, (1, 11, 21)).all()
+            or np.isin(day, (6, 16, 25, 26)).all()
+            or (last | np.isin(day, (10, 20))).all()
+        ):
+            yield "dekad", 3 * months + np.minimum((day - 1) // 10, 2)
+        # MODIS composites restart every 1 January: 23 of 16 days, 46 of 8 days a year, the last one shorter.
+        if (doy % 16 == 1).all():
+            yield "16-day", 23 * year + doy // 16
+        if (doy % 8 == 1).all():
+            yield "8-day", 46 * year + doy // 8
+        yield "day", self.days.astype(np.int64)
+
+
+def _all_equal(values: NDArray[np.int64]) -> bool:
+    return bool((values == values[0]).all())

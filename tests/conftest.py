@@ -1,0 +1,76 @@
+"""Fixtures: tiny real GeoTIFFs, and the shared data where it lies beside the checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+PROFILE = {"driver": "GTiff", "crs": "EPSG:32617", "transform": Affine(30, 0, 500000, 0, -30, 3400000)}
+
+MakeStack = Callable[..., Path]
+
+
+def write_raster(path: Path, bands: Any, **profile: Any) -> Path:
+    """Write (y, x) or (band, y, x) as GeoTIFF; ``descriptions`` and ``tags`` are taken from the profile."""
+    bands = np.asarray(bands)
+    bands = bands[None] if bands.ndim == 2 else bands
+    descriptions = profile.pop("descriptions", None)
+    scales, offsets = profile.pop("scales", None), profile.pop("offsets", None)
+    mask = profile.pop("mask", None)
+    count, height, width = bands.shape
+    merged = {**PROFILE, "count": count, "height": height, "width": width, "dtype": bands.dtype, **profile}
+    merged = {key: value for key, value in merged.items() if value is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **merged) as dataset:
+        dataset.write(bands)
+        if descriptions is not None:
+            dataset.descriptions = descriptions
+        if scales is not None:
+            dataset.scales = scales
+        if offsets is not None:
+            dataset.offsets = offsets
+        if mask is not None:
+            dataset.write_mask(mask)
+    return path
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path) -> MakeStack:
+    """Write (time, y, x) values as one GeoTIFF per time and return their folder."""
+
+    def make(values: Any, times: Sequence[Any] = (), folder: str = "stack", **profile: Any) -> Path:
+        times = times or range(2000, 2000 + len(values))
+        for layer, time in zip(values, times, strict=True):
+            write_raster(tmp_path / folder / f"ndvi_{time}.tif", layer, **profile)
+        return tmp_path / folder
+
+    return make
+
+
+def random_series(shape: tuple[int, ...], *, seed: int = 0, gaps: float = 0.2, dtype: str = "float32") -> Any:
+    """Return seeded values of (time, ...) with gaps (NaN) and ties."""
+    random = np.random.default_rng(seed)
+    values = random.normal(0.4, 0.2, shape).round(2)
+    values[random.random(shape) < gaps] = np.nan
+    return values.astype(dtype)
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Return a folder of the shared data; the test is skipped by name where it is absent."""
+
+    def find(name: str) -> Path:
+        folder = SHARED / name
+        if not folder.exists():
+            pytest.skip(f"shared data {name} is absent")
+        return folder
+
+    return find
