@@ -121,7 +121,7 @@ def test_real_name_among_others_of_its_kind(row):
         ("MOD13Q1.006__250m_16_days_NDVI_doy2018113_aid0001.tif", "2018-04-23", "day", "AppEEARS"),
         ("ECO_LSTE_doy2018113101112_aid0001.tif", "2018-04-23T10:11:12", "second", "AppEEARS"),
         ("20221127_LEVEL2_SEN2A_BOA.tif", "2022-11-27", "day", "FORCE"),
-        ("s1a-iw-grd-vv-20240629t115716-20240629t115741-054538-001.tiff", "2024-06-29T11:57:16", "second", "Sentinel-1"),
+        ("s1a-iw-grd-vv-20240629t115716-20240629t115741-054538.tiff", "2024-06-29T11:57:16", "second", "Sentinel-1"),
         ("20200101_101112_ssc4_3B.tif", "2020-01-01T10:11:12", "second", "YYYYMMDDTHHMMSS"),
         ("y2001", "2001-01-01", "year", "year"),
         ("X2000.02.18", "2000-02-18", "day", "YYYY-MM-DD"),
@@ -231,6 +231,18 @@ def test_two_readings_that_contradict():
     assert "2005-06-07 by YYYY-MM-DD" in message
 
 
+def test_year_that_contradicts_a_day():
+    message = refusal(["ndvi2001_20020314.tif"])
+    assert "2001-01-01 by year" in message
+    assert "2002-03-14 by YYYYMMDD" in message
+
+
+def test_two_periods_that_overlap():
+    message = refusal(["x_2016Q2_20160101_20161231.tif"])
+    assert "2016-04-01 by quarter" in message
+    assert "2016-01-01 by from-to" in message
+
+
 def test_reversed_from_to_is_two_dates():
     message = refusal(["x_20010131_20010101.tif"])
     assert "2001-01-31" in message
@@ -253,7 +265,7 @@ def test_dates_of_different_kinds():
 
 def test_time_of_day_counts_only_if_all_names_have_it():
     readings = read_names(["20010101_123045_a.tif", "20010102_129999_a.tif"])  # 129/999 may be path and row
-    assert starts(readings) == ["2001-01-01", "2001-01-02"]
+    assert [reading.moment.start for reading in readings] == [datetime(2001, 1, 1), datetime(2001, 1, 2)]
     assert {reading.moment.precision for reading in readings} == {"day"}
 
 

@@ -130,7 +130,7 @@ def sources_digest() -> str:
     """Return a digest of every file that kernels are compiled from."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(package.glob("methods/*.py")), package / "unpack.py"]:
+    for path in [*sorted(package.glob("methods/_*.py")), package / "methods/pvalues.py", package / "unpack.py"]:
         if path.exists():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -127,11 +127,12 @@ def make_plan(
         outputs = height * width * output_per_pixel
         return fixed + jobs * (inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
 
-    smallest_window = WINDOW_BYTES // 4
     total = grid.height * grid.width * per_pixel
-    # At least four blocks per worker, so that all end at about the same time; but no source block is cut for it.
-    whole = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width)
-    target = min(BLOCK_BYTES, max(total // (4 * jobs), max(smallest_window, whole) * per_pixel))
+    # At least four blocks per worker, so that all end at about the same time; but no source block is cut for
+    # it, nor where a few times the usual input fits it.
+    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width) * per_pixel
+    target = max(total // (4 * jobs), WINDOW_BYTES // 4 * per_pixel)
+    target = max(min(target, BLOCK_BYTES), min(unit, 3 * BLOCK_BYTES))
     while True:
         height, width = block_shape(grid, source.block_height, source.block_width, target // per_pixel)
         if memory is None or needed(height, width) <= memory:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -67,7 +70,14 @@ class InputSpec:
         for name in ("nodata", "valid_range", "months", "bounds"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, (value,) if isinstance(value, (int, float)) else tuple(value))
+                several = isinstance(value, Iterable) and not isinstance(value, str)
+                object.__setattr__(self, name, tuple(_number(name, v) for v in (value if several else [value])))
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _number(name, value))
+        if isinstance(self.band, numbers.Integral):
+            object.__setattr__(self, "band", int(self.band))
         for name in ("times", "start", "end"):
             value = getattr(self, name)
             if value is not None:
@@ -89,6 +99,10 @@ class InputSpec:
             raise ParameterError(f"months {self.months} are not among 1 to 12")
         if self.bounds is not None and len(self.bounds) != 4:
             raise ParameterError(f"bounds {self.bounds} are not four numbers: left, bottom, right, top")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ParameterError(f"{name} {value} is not finite")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
 
@@ -104,3 +118,12 @@ class InputSpec:
         """Return what differs from the defaults, as JSON and TOML can write it."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+
+def _number(name: str, value: Any) -> int | float:
+    """Return a number of Python's own, which JSON can write; NumPy's are accepted."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise ParameterError(f"{name} {value!r} is not a number")

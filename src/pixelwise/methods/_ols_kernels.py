@@ -24,6 +24,10 @@ STRIDE = 3
 SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, COUNT = range(7)
 BANDS = 7
 
+# Within these no square that matters is rounded to a subnormal number, and no product with Sxx overflows.
+SMALL = 1e-290
+LARGE = 1e290
+
 # Numba takes numbers from a module, not members of an enumeration.
 OK = int(Status.OK)
 NO_OBSERVATION = int(Status.NO_OBSERVATION)
@@ -56,6 +60,10 @@ def load(values, start, width, times, deviations, n, first, mean_y, mean_t):  # 
     Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets of 1e9.
     """
     find_first(values, start, width, first)
+    if width < CHUNK:
+        for i in range(values.shape[0]):
+            for p in range(width, CHUNK):
+                deviations[i, p] = np.nan
     for p in range(CHUNK):
         n[p] = 0.0
         mean_y[p] = 0.0
@@ -64,11 +72,10 @@ def load(values, start, width, times, deviations, n, first, mean_y, mean_t):  # 
         row = values[i, start : start + width]
         deviation = deviations[i]
         t = times[i]
-        for p in range(width, CHUNK):
-            deviation[p] = np.nan
         for p in range(width):
-            dy = np.float64(row[p]) - first[p]
-            valid = dy == dy
+            y = np.float64(row[p])
+            dy = y - first[p]
+            valid = y == y
             deviation[p] = dy
             n[p] += 1.0 if valid else 0.0
             mean_y[p] += dy if valid else 0.0
@@ -148,12 +155,14 @@ def derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr,
 
 
 @kernel()
-def find_status(deviations, times, min_obs, n, syy, p):  # type: ignore[no-untyped-def]
+def find_status(deviations, times, min_obs, n, first, syy, p):  # type: ignore[no-untyped-def]
     """Return the status of a pixel; values and dates themselves are compared, as sums of them are rounded."""
     if n == 0.0:
         return NO_OBSERVATION
     if n < min_obs:
         return TOO_FEW
+    if abs(first) == np.inf:
+        return TEST_UNDEFINED
     constant = True
     one_date = True
     first_t = np.nan
@@ -167,7 +176,7 @@ def find_status(deviations, times, min_obs, n, syy, p):  # type: ignore[no-untyp
         return CONSTANT
     if one_date:
         return DEGENERATE
-    return OK if 0.0 < syy < np.inf else TEST_UNDEFINED
+    return OK if SMALL < syy < LARGE else TEST_UNDEFINED
 
 
 @kernel()
@@ -238,12 +247,13 @@ def fit(  # type: ignore[no-untyped-def]
                 table_p(x, rvalue, n, min_obs, coefficients, place, entry, pvalue)
         plain = 0
         for p in range(width):
-            plain += 1 if n[p] >= min_obs and syy[p] > 0.0 and syy[p] < np.inf else 0
-            status[start + p] = OK
+            plain += 1 if n[p] >= min_obs and syy[p] > SMALL and syy[p] < LARGE else 0
+        for p in range(start, start + width):
+            status[p] = OK
         if plain < width or one_date_possible:
             for p in range(width):
-                if one_date_possible or not (n[p] >= min_obs and 0.0 < syy[p] < np.inf):
-                    status[start + p] = find_status(deviations, times, min_obs, n[p], syy[p], p)
+                if one_date_possible or not (n[p] >= min_obs and SMALL < syy[p] < LARGE):
+                    status[start + p] = find_status(deviations, times, min_obs, n[p], first[p], syy[p], p)
                     settle(status[start + p], n[p], first[p], result, p)
         for k in range(rows.size):
             band = result[rows[k]]

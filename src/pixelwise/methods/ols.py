@@ -70,8 +70,8 @@ def ols(*, min_obs: int = 3) -> Method:
     - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
     - 3 all valid values equal: slope 0, intercept that value, the others NaN (so also where there is one date only);
     - 4 all valid values of the same date: all bands NaN but ``n``;
-    - 6 ``Syy`` leaves the range of float64 (differences beyond 1e154 or all below 1e-162, or infinite values):
-      slope and intercept as computed, the others NaN.
+    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares leave float64, or a value is infinite: slope and
+      intercept as computed, the others NaN.
 
     The values are those of `scipy.stats.linregress`. Residuals are summed as such, so that standard errors and p-values
     keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0.
@@ -98,8 +98,10 @@ class OrdinaryLeastSquares(Method):
     name: ClassVar[str] = "ols"
 
     def __post_init__(self) -> None:
-        if self.min_obs < 3:
-            raise ParameterError(f"min_obs={self.min_obs}: ols needs at least 3 values to judge a line by its residuals")
+        if self.min_obs < 3 or self.min_obs != int(self.min_obs):
+            raise ParameterError(
+                f"min_obs={self.min_obs}: ols needs a whole number, at least 3, as 2 leave no residuals"
+            )
 
     @property
     def bands(self) -> tuple[Band, ...]:

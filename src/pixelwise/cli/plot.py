@@ -1,0 +1,48 @@
+"""``pixelwise plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pixelwise.cli.report import debug_option, emit
+
+__all__ = ["plot"]
+
+
+@click.command()
+@click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png, .pdf, .svg or .jpg.")
+@click.option("--band", help="The band to draw.  [default: the first]")
+@click.option(
+    "--classes",
+    type=click.Choice(["trend", "quintile"]),
+    help="Directions with their significance, or five classes of equal size.  "
+    "[default: trend, where the band has a p-value]",
+)
+@click.option(
+    "--significant",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="A p-value below this is significant.",
+)
+@click.option("--title", help="Instead of method, band and time range.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
+@debug_option
+def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> None:
+    r"""Draw a band of MAP, which `pixelwise apply` wrote.
+
+    \b
+      pixelwise plot trend.tif -o trend.png
+      pixelwise plot trend.tif -o slope.pdf --classes quintile --title "Greening since 1982"
+      pixelwise plot 'trend_{band}.tif' -o stderr.png --band stderr
+    """
+    from pixelwise.map import open_map
+    from pixelwise.plot import check_output, plot_map, save
+
+    target = check_output(output, overwrite=overwrite)
+    save(plot_map(open_map(map_path), **options), target, overwrite=overwrite)
+    emit(str(target))

@@ -1,0 +1,31 @@
+"""Independent implementations of every registered method, one pixel at a time.
+
+An oracle takes decimal years and one series, with NaN where missing, and returns the value of every band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+Oracle = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, float]]
+
+
+def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    fit = scipy.stats.linregress(times[valid], values[valid].astype(np.float64))
+    return {
+        "slope": fit.slope,
+        "intercept": fit.intercept,
+        "rvalue": fit.rvalue,
+        "pvalue": fit.pvalue,
+        "stderr": fit.stderr,
+        "intercept_stderr": fit.intercept_stderr,
+        "n": int(valid.sum()),
+    }
+
+
+ORACLES: dict[str, Oracle] = {"ols": ols_oracle}

@@ -1,0 +1,116 @@
+"""Grids and blocks."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Grid
+
+UTM = CRS.from_epsg(32617)
+GRID = Grid(UTM, Affine(30, 0, 500000, 0, -30, 3400000), 853, 856)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_blocks_cover_every_pixel_once(height: int, width: int) -> None:
+    grid = Grid(UTM, GRID.transform, 53, 56)
+    blocks = list(grid.blocks(height, width))
+    assert sum(block.pixels for block in blocks) == 53 * 56
+    assert len({(block.row, block.col) for block in blocks}) == len(blocks)
+    assert all(block.intersection(grid.block) == block for block in blocks)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 3)])
+def test_a_block_has_pixels(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="at least one pixel"):
+        Block(0, 0, *size)
+    with pytest.raises(ValueError, match="at least one pixel"):
+        Grid(None, Affine.identity(), *size)
+
+
+def test_a_flat_transform_is_refused() -> None:
+    with pytest.raises(InputError, match="no area"):
+        Grid(UTM, Affine(0, 0, 0, 0, -30, 0), 3, 3)
+
+
+def test_intersection_and_padding() -> None:
+    block = Block(10, 20, 30, 40)
+    assert block.pad(2) == Block(8, 18, 34, 44)
+    assert block.intersection(Block(39, 59, 5, 5)) == Block(39, 59, 1, 1)
+    assert block.intersection(Block(40, 20, 5, 5)) is None
+    assert block.shift(-10, -20) == Block(0, 0, 30, 40)
+
+
+def test_crop_keeps_coordinates() -> None:
+    part = GRID.crop(Block(100, 50, 10, 20))
+    assert part.transform @ (0, 0) == GRID.transform @ (50, 100)
+    assert GRID.offset(part) == (100, 50)
+    assert (part.height, part.width, part.crs) == (10, 20, UTM)
+
+
+def test_bounds() -> None:
+    assert GRID.bounds == (500000, 3400000 - 853 * 30, 500000 + 856 * 30, 3400000)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "block"),
+    [
+        (GRID.bounds, GRID.block),
+        ((500030, 3399940, 500090, 3400000), Block(0, 1, 2, 2)),  # pixel edges: no further pixel
+        ((500031, 3399941, 500089, 3399999), Block(0, 1, 2, 2)),  # touched pixels
+        ((500031, 3399999, 500032, 3399999.5), Block(0, 1, 1, 1)),
+        ((0, 0, 500001, 9e6), Block(0, 0, 853, 1)),
+    ],
+)
+def test_bounds_choose_the_pixels_they_touch(bounds: tuple[float, ...], block: Block) -> None:
+    assert GRID.block_of_bounds(bounds) == block  # type: ignore[arg-type]
+
+
+def test_bounds_on_a_grid_with_south_up() -> None:
+    grid = Grid(UTM, Affine(1, 0, 0, 0, 1, 0), 10, 10)
+    assert grid.block_of_bounds((2, 3, 4, 6)) == Block(3, 2, 3, 2)
+
+
+@pytest.mark.parametrize(("bounds", "message"), [((5, 5, 5, 6), "empty"), ((0, 0, 1, 1), "outside")])
+def test_impossible_bounds(bounds: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        GRID.block_of_bounds(bounds)  # type: ignore[arg-type]
+
+
+def moved(dx: float) -> Grid:
+    return Grid(UTM, Affine(30, 0, 500000 + dx, 0, -30, 3400000), 853, 856)
+
+
+def test_corners_may_be_off_by_a_hundredth_of_a_pixel() -> None:
+    assert GRID.differences(moved(0.29)) == []
+    assert "off by 0.0103 pixels" in GRID.differences(moved(0.31))[0]
+
+
+def test_a_drifting_pixel_size_is_found_at_the_far_corner() -> None:
+    other = Grid(UTM, Affine(30.001, 0, 500000, 0, -30, 3400000), 853, 856)
+    assert "off by 0.0285 pixels" in GRID.differences(other)[0]
+
+
+def test_all_differences_are_named_with_both_values() -> None:
+    other = Grid(CRS.from_epsg(4326), Affine(0.1, 0, 0, 0, -0.1, 0), 5, 6)
+    words = "; ".join(GRID.differences(other))
+    assert "CRS EPSG:4326 instead of EPSG:32617" in words
+    assert "size 5 x 6 instead of 853 x 856" in words
+    assert "transform (0.1, 0, 0, 0, -0.1, 0) instead of (30, 0, 500000, 0, -30, 3400000)" in words
+
+
+def test_crs_spelt_in_two_ways_is_one() -> None:
+    other = Grid(CRS.from_wkt(UTM.to_wkt(version="WKT2_2019")), GRID.transform, 853, 856)
+    assert GRID.differences(other) == []
+    assert "CRS no CRS instead of EPSG:32617" in GRID.differences(Grid(None, GRID.transform, 853, 856))
+
+
+def test_pickle() -> None:
+    for grid in (GRID, Grid(None, Affine.identity(), 2, 3)):
+        assert pickle.loads(pickle.dumps(grid)) == grid

@@ -1,0 +1,100 @@
+"""Maps, in memory and in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from conftest import random_series, write_raster
+
+import pixelwise as pw
+from pixelwise.map import Map, Timings, decode_provenance, encode_provenance
+
+
+@pytest.fixture
+def trend(make_stack: Any) -> pw.Map:
+    return pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols")
+
+
+def test_bands_are_arrays(trend: pw.Map) -> None:
+    assert list(trend) == ["slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr", "n", "status"]
+    assert len(trend) == 8
+    assert "slope" in trend
+    assert trend["slope"].shape == (8, 9)
+    assert trend["slope"].dtype == np.float32
+    assert trend["n"].dtype == np.int32
+    assert trend.status.dtype == np.uint8
+    assert trend.paths == ()
+    with pytest.raises(pw.ParameterError, match="did you mean 'slope'"):
+        trend["sloppe"]
+
+
+def test_a_map_without_its_band_is_refused(trend: pw.Map) -> None:
+    with pytest.raises(ValueError, match="slope is nowhere"):
+        Map(trend.grid, trend.bands)
+
+
+def test_open_map_gives_the_same(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((6, 8, 9))))
+    written = pw.apply(stack, "ols", tmp_path / "trend.tif")
+    opened = pw.open_map(tmp_path / "trend.tif")
+    assert opened.bands == written.bands
+    assert opened.grid == stack.grid
+    assert opened.provenance == written.provenance
+    for name in written:
+        assert opened[name].tobytes() == written[name].tobytes()
+    assert opened.band("slope").unit == "1/year"
+    assert opened.band("n").integer
+
+
+def test_units_of_the_input_reach_the_map(make_stack: Any, tmp_path: Path) -> None:
+    folder = make_stack(random_series((4, 3, 3)))
+    for path in folder.iterdir():
+        with rasterio.open(path, "r+") as dataset:
+            dataset.units = ("mm",)
+    pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend.tif")
+    with rasterio.open(tmp_path / "trend.tif") as dataset:
+        assert dataset.units[:2] == ("mm/year", "mm")
+
+
+def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "other.tif", np.zeros((3, 3), np.float32))
+    with pytest.raises(pw.InputError, match="not a map of pixelwise"):
+        pw.open_map(path)
+    with pytest.raises(pw.InputError, match=r"nowhere\.tif"):
+        pw.open_map(tmp_path / "nowhere.tif")
+    with pytest.raises(pw.InputError, match="no such file"):
+        pw.open_map(tmp_path / "nowhere_{band}.tif")
+
+
+def test_long_provenance_is_compressed() -> None:
+    short, long = {"a": "é"}, {"files": [{"path": f"scene_{i}.tif"} for i in range(1000)]}
+    assert json.loads(encode_provenance(short)) == short
+    assert encode_provenance(long).startswith("zlib:")
+    assert len(encode_provenance(long)) < len(json.dumps(long)) / 3
+    for provenance in (short, long):
+        assert decode_provenance(encode_provenance(provenance)) == provenance
+
+
+def test_to_xarray(trend: pw.Map) -> None:
+    dataset = trend.to_xarray()
+    np.testing.assert_array_equal(dataset["slope"].values, trend["slope"])
+    assert dataset["slope"].dims == ("y", "x")
+    assert float(dataset["x"][0]) == 500015.0
+    assert float(dataset["y"][0]) == 3399985.0
+    assert "UTM" in dataset["spatial_ref"].attrs["crs_wkt"]
+    assert dataset["slope"].attrs["units"] == "1/year"
+    assert dataset["status"].dtype == np.uint8
+
+
+def test_timings(trend: pw.Map) -> None:
+    assert trend.timings.pixels == 72
+    assert trend.timings.bytes_read == 72 * 6 * 4
+    assert 0 < trend.timings.total < 60
+    assert str(Timings(1, 2, 3, 4, 5, 5_000_000, 2_000_000)) == (
+        "read 1.00 s, kernel 2.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, 1.00 Mpx/s"
+    )

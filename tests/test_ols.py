@@ -1,0 +1,473 @@
+"""Ordinary least squares against scipy, NIST and 50-digit arithmetic."""
+
+import math
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+from oracles import ols_oracle
+from pixelwise import jit
+from pixelwise.errors import ParameterError
+from pixelwise.method import BoundMethod, Status
+from pixelwise.methods import get, ols
+from pixelwise.methods.ols import OrdinaryLeastSquares, longest_run
+from pixelwise.times import TimeAxis
+
+NIST = Path(__file__).parents[2] / "shared" / "data" / "nist_strd" / "dat"
+NUMBERS = ("slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr")
+YEARS = np.arange(1995.0, 2016.0)
+
+
+def noisy(rng, years, pixels, dtype=np.float64, gaps=0.2, offset=0.0, slope=0.05, digits=None):
+    """Return (time, pixel) lines with noise and gaps; `digits` rounds, which makes ties."""
+    values = offset + slope * (years - years.mean())[:, None] + rng.normal(size=(len(years), pixels))
+    if digits is not None:
+        values = values.round(digits)
+    values[rng.random(values.shape) < gaps] = np.nan
+    return values.astype(dtype)
+
+
+def exact_line(times, values):
+    """Return slope, r, standard errors and p of one series, in 50 digits."""
+    valid = ~np.isnan(values)
+    with mpmath.workdps(50):
+        x = [mpmath.mpf(float(t)) for t in times[valid]]
+        y = [mpmath.mpf(float(v)) for v in values[valid]]
+        n = len(x)
+        mx, my = mpmath.fsum(x) / n, mpmath.fsum(y) / n
+        sxx = mpmath.fsum((a - mx) ** 2 for a in x)
+        sxy = mpmath.fsum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
+        syy = mpmath.fsum((b - my) ** 2 for b in y)
+        slope = sxy / sxx
+        rss = syy - slope * sxy
+        stderr = mpmath.sqrt(rss / (n - 2) / sxx)
+        return {
+            "slope": slope,
+            "intercept": my - slope * mx,
+            "rvalue": sxy / mpmath.sqrt(sxx * syy),
+            "stderr": stderr,
+            "intercept_stderr": stderr * mpmath.sqrt(sxx / n + mx**2),
+            "pvalue": mpmath.betainc(mpmath.mpf(n - 2) / 2, 0.5, 0, rss / syy, regularized=True),
+        }
+
+
+def worst_error(fit, times, values, band):
+    exact = (exact_line(times, values[:, pixel])[band] for pixel in range(values.shape[1]))
+    return max(abs(float(found / wanted - 1)) for found, wanted in zip(fit[band], exact, strict=True))
+
+
+# ---------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("layers", "options"),
+    [
+        (21, {"gaps": 0.0}),
+        (21, {"gaps": 0.05}),
+        (21, {"gaps": 0.6}),
+        (21, {"digits": 0, "gaps": 0.3}),
+        (22, {"offset": -300.0}),
+        (23, {"slope": -2.0}),
+        (200, {"gaps": 0.5}),
+    ],
+)
+def test_equals_scipy(layers, options, dtype):
+    rng = np.random.default_rng(layers)
+    years = np.sort(rng.uniform(1984, 2020, layers))
+    values = noisy(rng, years, 150, dtype, **options)
+    fit = ols()(values, years)
+    for pixel in np.flatnonzero(fit["status"] == Status.OK):
+        for band, wanted in ols_oracle(years, values[:, pixel]).items():
+            assert fit[band][pixel] == pytest.approx(wanted, rel=1e-10, abs=1e-12), (band, pixel)
+    assert (fit["status"] == Status.OK).sum() > 100
+
+
+def test_equals_scipy_with_equal_dates():
+    rng = np.random.default_rng(5)
+    years = np.repeat([2000.0, 2001.0, 2003.5, 2004.0], [5, 3, 1, 4])
+    values = noisy(rng, years, 60, gaps=0.3)
+    fit = ols()(values, years)
+    assert (fit["status"] == Status.OK).all()
+    for pixel in range(60):
+        for band, wanted in ols_oracle(years, values[:, pixel]).items():
+            assert fit[band][pixel] == pytest.approx(wanted, rel=1e-11), band
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e9])
+def test_as_exact_as_float64_allows(offset):
+    rng = np.random.default_rng(7)
+    values = noisy(rng, YEARS, 40, gaps=0.1, slope=1e-3, offset=offset)
+    fit = ols()(values, YEARS)
+    for band in ("slope", "rvalue", "stderr", "intercept_stderr"):
+        assert worst_error(fit, YEARS, values, band) <= 1e-12, band
+    assert worst_error(fit, YEARS, values, "pvalue") <= 1e-9
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-6, 1e-9])
+def test_nearly_perfect_lines(noise):
+    # 1 - r**2 is down to 1e-20: Syy - slope * Sxy would be noise.
+    rng = np.random.default_rng(8)
+    values = 0.5 * (YEARS - 2000.0)[:, None] + noise * rng.normal(size=(len(YEARS), 30))
+    values[rng.random(values.shape) < 0.1] = np.nan
+    fit = ols()(values, YEARS)
+    # A residual is known to 1e-16 of the values.
+    known = max(1e-12, 1e-15 * 5.0 / noise)
+    assert worst_error(fit, YEARS, values, "stderr") <= known
+    assert worst_error(fit, YEARS, values, "pvalue") <= 20 * known + 1e-9
+    assert (fit["pvalue"] < 1e-30).all()
+
+
+def test_a_first_value_far_off_costs_no_digits():
+    rng = np.random.default_rng(9)
+    values = noisy(rng, YEARS, 30, gaps=0.1)
+    values[0] = 1e6
+    fit = ols()(values, YEARS)
+    for band in ("slope", "rvalue", "stderr"):
+        assert worst_error(fit, YEARS, values, band) <= 1e-12, band
+
+
+def test_perfect_line():
+    fit = ols()(2.0 * np.arange(5.0), np.arange(2000.0, 2005.0))
+    assert fit["slope"][0] == 2.0
+    assert fit["rvalue"][0] == 1.0
+    assert fit["stderr"][0] == fit["pvalue"][0] == 0.0
+
+
+def test_nist_norris():
+    path = NIST / "Norris.dat"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    lines = path.read_text().splitlines()
+    rows = [line.split() for line in lines[30:46]]
+    certified = {row[0]: [float(number) for number in row[1:]] for row in rows if row and row[0] in ("B0", "B1")}
+    y, x = np.array([[float(word) for word in line.split()] for line in lines[60:] if line.strip()]).T
+    order = np.argsort(x, kind="stable")
+    fit = ols()(y[order], TimeAxis.from_times(x[order]))
+    found = [fit[band][0] for band in ("intercept", "intercept_stderr", "slope", "stderr")]
+    assert len(x) == fit["n"][0] == 36
+    np.testing.assert_allclose(found, [*certified["B0"], *certified["B1"]], rtol=1e-11)
+
+
+def test_predict():
+    axis = TimeAxis.from_times(YEARS)
+    line = ols().predict({"slope": np.array([0.5, 0.0]), "intercept": np.array([-1000.0, 3.0])}, axis)
+    np.testing.assert_array_equal(line, np.stack([0.5 * YEARS - 1000.0, np.full(21, 3.0)], axis=1))
+    single = ols().predict({"slope": np.float32(2.0), "intercept": np.float32(1.0)}, axis)
+    np.testing.assert_array_equal(single, 2.0 * YEARS[:, None] + 1.0)
+
+
+def test_predict_goes_through_the_fit():
+    rng = np.random.default_rng(3)
+    values = noisy(rng, YEARS, 20, gaps=0.0)
+    method = ols()
+    residuals = values - method.predict(method(values, YEARS), TimeAxis.from_times(YEARS))
+    np.testing.assert_allclose(residuals.mean(axis=0), 0.0, atol=1e-12)
+    np.testing.assert_allclose((residuals * YEARS[:, None]).mean(axis=0), 0.0, atol=1e-8)
+
+
+# ---------------------------------------------------------------- status
+
+
+def series(*values):
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def test_status_codes():
+    nan = math.nan
+    values = np.concatenate(
+        [
+            series(nan, nan, nan, nan, nan),
+            series(nan, 1, nan, 2, nan),
+            series(5.1, 5.1, nan, 5.1, 5.1),
+            series(1, 2, 4, nan, nan),
+            series(1, 2, 4, nan, 5),
+            series(7, 7, 7, nan, nan),
+        ],
+        axis=1,
+    )
+    years = [2000.1, 2000.1, 2000.1, 2001, 2002]
+    fit = ols()(values, years)
+    assert fit["status"].tolist() == [1, 2, 3, 4, 0, 3]
+    assert fit["status"].dtype == np.uint8
+    assert fit["n"].tolist() == [0, 2, 4, 3, 4, 3]
+    assert fit["slope"][[2, 5]].tolist() == [0.0, 0.0]
+    assert fit["intercept"][[2, 5]].tolist() == [5.1, 7.0]
+    for band in NUMBERS:
+        assert np.isnan(fit[band][[0, 1, 3]]).all()
+        assert np.isfinite(fit[band][4])
+    for band in ("rvalue", "pvalue", "stderr", "intercept_stderr"):
+        assert np.isnan(fit[band][[2, 5]]).all()
+
+
+def test_one_date_is_found_though_its_mean_is_rounded():
+    years = np.array([1999.1] * 3 + [2007.7] * 7)
+    values = np.random.default_rng(0).normal(size=(10, 1))
+    values[:3] = np.nan
+    fit = ols()(values, years)
+    assert fit["status"][0] == Status.DEGENERATE
+    # The same without the possibility of one date only, and with a second date.
+    values[0] = 1.0
+    assert ols()(values, years)["status"][0] == Status.OK
+    assert longest_run(years) == 7
+    assert longest_run(np.empty(0)) == 0
+
+
+@pytest.mark.parametrize("value", [0.1, -1e9 / 3, 5e-324, 1e300, np.float32(0.1)])
+def test_constant_series_is_found_exactly(value):
+    fit = ols()(np.full((21, 1), value), YEARS)
+    assert fit["status"][0] == Status.CONSTANT
+    assert fit["intercept"][0] == value
+
+
+@pytest.mark.parametrize("value", [0.1, 1e9])
+def test_series_that_is_constant_but_for_one_bit_is_not_constant(value):
+    values = np.full((21, 1), value)
+    values[20] = np.nextafter(value, 2 * value)
+    fit = ols()(values, YEARS)
+    assert fit["status"][0] == Status.OK
+    assert fit["slope"][0] == pytest.approx(float(exact_line(YEARS, values[:, 0])["slope"]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1e-200), (-1e200, 1e200), (0.0, math.inf), (math.inf, 1.0), (math.inf, math.inf)]
+)
+def test_values_whose_squares_leave_float64(low, high):
+    values = np.full((21, 1), low)
+    values[20] = high
+    fit = ols()(values, YEARS)
+    assert fit["status"][0] == Status.TEST_UNDEFINED
+    assert fit["n"][0] == 21
+    for band in ("rvalue", "pvalue", "stderr", "intercept_stderr"):
+        assert np.isnan(fit[band][0])
+
+
+def test_min_obs():
+    values = np.arange(6.0)[:, None] ** 2 * np.ones(5)
+    for pixel in range(5):
+        values[pixel + 2 :, pixel] = np.nan
+    years = np.arange(2000.0, 2006.0)
+    assert ols()(values, years)["status"].tolist() == [2, 0, 0, 0, 0]
+    fit = ols(min_obs=5)(values, years)
+    assert fit["status"].tolist() == [2, 2, 2, 0, 0]
+    assert fit["pvalue"][4] == pytest.approx(ols_oracle(years, values[:, 4])["pvalue"], rel=1e-11)
+    assert ols(min_obs=7)(values, years)["status"].tolist() == [2] * 5
+
+
+@pytest.mark.parametrize("value", [2, 0, -1, 3.5])
+def test_min_obs_is_checked(value):
+    with pytest.raises(ParameterError, match="at least 3"):
+        ols(min_obs=value)
+
+
+# ---------------------------------------------------------------- bits
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_do_not_depend_on_neighbours(dtype):
+    rng = np.random.default_rng(11)
+    values = np.concatenate(
+        [
+            noisy(rng, YEARS, 200, dtype, gaps=0.0),
+            noisy(rng, YEARS, 200, dtype, gaps=0.05),
+            noisy(rng, YEARS, 100, dtype, gaps=0.8, offset=1e4),
+            np.full((21, 20), 3.0, dtype),
+            np.full((21, 20), np.nan, dtype),
+            (1e-3 * YEARS)[:, None].astype(dtype) * np.ones(10, dtype),
+        ],
+        axis=1,
+    )
+    bound = ols().bind(TimeAxis.from_times(YEARS), None, {})
+    whole, status = bound((values,))
+    for width in (1, 127, 128, 129):
+        parts = [bound((values[:, k : k + width],)) for k in range(0, values.shape[1], width)]
+        np.testing.assert_array_equal(
+            np.concatenate([p[0] for p in parts], axis=1).view(np.int64), whole.view(np.int64)
+        )
+        np.testing.assert_array_equal(np.concatenate([p[1] for p in parts]), status)
+    for _ in range(3):
+        order = rng.permutation(values.shape[1])
+        mixed, mixed_status = bound((values[:, order],))
+        np.testing.assert_array_equal(mixed.view(np.int64), np.ascontiguousarray(whole[:, order]).view(np.int64))
+        np.testing.assert_array_equal(mixed_status, status[order])
+
+
+@pytest.mark.parametrize("layers", [3, 4, 5])
+def test_number_of_layers_that_is_no_multiple_of_three(layers):
+    # The kernel takes three dates at a time.
+    rng = np.random.default_rng(layers)
+    years = np.arange(2000.0, 2000.0 + layers)
+    values = rng.normal(size=(layers, 50))
+    axis = TimeAxis.from_times(years)
+    table, _ = ols().bind(axis, ["slope", "rvalue", "stderr"], {})((values,))
+    for pixel in range(50):
+        wanted = ols_oracle(years, values[:, pixel])
+        np.testing.assert_allclose(table[:, pixel], [wanted["slope"], wanted["rvalue"], wanted["stderr"]], rtol=1e-9)
+
+
+def test_strided_and_read_only_input():
+    rng = np.random.default_rng(2)
+    values = noisy(rng, YEARS, 300)
+    bound = ols().bind(TimeAxis.from_times(YEARS), None, {})
+    expected = bound((np.ascontiguousarray(values[:, ::2]),))[0]
+    np.testing.assert_array_equal(bound((values[:, ::2],))[0], expected)
+    fixed = jit.readonly(np.ascontiguousarray(values[:, ::2]))
+    np.testing.assert_array_equal(bound((fixed,))[0], expected)
+
+
+def test_no_pixel():
+    values, status = ols().bind(TimeAxis.from_times(YEARS), None, {})((np.empty((21, 0)),))
+    assert values.shape == (7, 0)
+    assert status.shape == (0,)
+
+
+# ---------------------------------------------------------------- binding
+
+
+def test_bound_method():
+    bound = ols().bind(TimeAxis.from_times(YEARS), ["pvalue", "slope", "status"], {})
+    assert isinstance(bound, BoundMethod)
+    assert [band.name for band in bound.bands] == ["pvalue", "slope"]
+    assert bound.halo == 0
+    assert bound.releases_gil
+    values = noisy(np.random.default_rng(1), YEARS, 10)
+    again = pickle.loads(pickle.dumps(bound))
+    np.testing.assert_array_equal(again((values,))[0], bound((values,))[0])
+
+
+def test_what_is_not_wanted_is_not_prepared():
+    axis = TimeAxis.from_times(YEARS)
+    assert ols().bind(axis, ["slope", "stderr"], {}).table is None
+    assert not ols().bind(axis, ["slope", "rvalue"], {}).residuals
+    table = ols(min_obs=10).bind(axis, ["pvalue"], {}).table
+    assert table.first_df == 8
+    assert len(table.coefficients) == 12
+
+
+def test_further_inputs_are_refused():
+    axis = TimeAxis.from_times(YEARS)
+    with pytest.raises(ParameterError, match="rain"):
+        ols().bind(axis, None, {"rain": axis})
+    with pytest.raises(ParameterError, match="rain"):
+        ols()(np.zeros((21, 1)), YEARS, rain=np.zeros((21, 1)))
+
+
+@pytest.mark.parametrize("values", [np.zeros((20, 4)), np.zeros(21), np.zeros((21, 4), np.int16)])
+def test_wrong_arrays_are_refused_before_the_kernel_reads_them(values):
+    bound = ols().bind(TimeAxis.from_times(YEARS), None, {})
+    with pytest.raises(ParameterError, match="21 times"):
+        bound((values,))
+
+
+def test_registry():
+    assert get("ols") is ols
+    assert ols(min_obs=4) == OrdinaryLeastSquares(4)
+    assert ols(min_obs=4).parameters == {"min_obs": 4}
+    with pytest.raises(ParameterError, match="did you mean 'ols'"):
+        get("old")
+
+
+def test_importing_methods_is_light():
+    code = (
+        "import sys; import pixelwise.methods; import pixelwise.jit; "
+        "print([m for m in ('numba', 'scipy', 'rasterio', 'llvmlite') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- compiled or not, cached or not
+
+SMALL_FIT = """
+import numpy as np
+from pixelwise.methods import ols
+years = np.arange(2000.0, 2007.0)
+values = np.random.default_rng(4).normal(size=(7, 5))
+values[2:4, 1] = values[:, 2] = np.nan
+values[:, 3] = 1.5
+fit = ols()(values, years)
+print(np.stack([fit[band] for band in fit]).tobytes().hex())
+"""
+
+
+def run_small_fit(**environment):
+    command = [sys.executable, "-W", "error", "-c", SMALL_FIT]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    assert done.returncode == 0, done.stderr
+    return np.frombuffer(bytes.fromhex(done.stdout.strip()))
+
+
+def test_runs_without_compiling():
+    np.testing.assert_allclose(run_small_fit(NUMBA_DISABLE_JIT="1"), run_small_fit(NUMBA_DISABLE_JIT="0"), rtol=1e-13)
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No folder for a cache but, perhaps, the temporary one, which is returned."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(jit.tempfile, "tempdir", str(temporary))
+    return temporary
+
+
+def test_cache_falls_back_to_a_private_temporary_folder(nowhere):
+    folder = jit.cache_folder.__wrapped__()
+    assert folder.parent.parent == nowhere
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_cache_goes_where_numba_is_told(nowhere, tmp_path):
+    assert jit.cache_folder.__wrapped__(str(tmp_path / "told")).parent == tmp_path / "told" / "pixelwise"
+
+
+def test_cache_trusts_no_folder_that_others_can_write_to(nowhere):
+    shared = jit.cache_folder.__wrapped__().parent
+    shared.chmod(0o777)
+    assert jit.cache_folder.__wrapped__() is None
+    shared.chmod(0o700)
+    assert jit.cache_folder.__wrapped__() is not None
+
+
+def test_cache_follows_no_link(nowhere, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (nowhere / f"pixelwise-{os.getuid()}").symlink_to(elsewhere)
+    assert jit.cache_folder.__wrapped__() is None
+
+
+def test_kernels_work_without_a_cache(monkeypatch):
+    monkeypatch.setattr(jit, "cache_folder", lambda preferred="": None)
+
+    def double(x):
+        return 2.0 * x
+
+    assert jit.kernel()(double)(21.0) == 42.0
+
+
+def test_kernels_work_when_the_folder_vanishes(monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setattr(jit, "cache_folder", lambda preferred="": blocked / "below")
+    # Numba then looks beside the source and in the home, and finds nothing for a function without a file.
+    scope = {}
+    exec("def triple(x):\n    return 3.0 * x", scope)
+    assert jit.kernel()(scope["triple"])(14.0) == 42.0
+
+
+def test_cache_is_tied_to_all_kernels(monkeypatch, tmp_path):
+    (tmp_path / "methods").mkdir()
+    for name in ("methods/_a_kernels.py", "methods/pvalues.py"):
+        (tmp_path / name).write_text("one")
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    before = jit.sources_digest()
+    assert jit.sources_digest() == before
+    (tmp_path / "methods/pvalues.py").write_text("two")
+    assert jit.sources_digest() != before

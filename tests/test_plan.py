@@ -1,0 +1,119 @@
+"""How a job is cut into blocks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelwise.errors import ParameterError
+from pixelwise.grid import Grid
+from pixelwise.plan import Demand, make_plan, parse_size, redecode, size_text
+
+TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
+
+
+def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, itemsize: int = 4, **options: object):  # noqa: ANN202
+    arguments = {"bands": 8, "jobs": 2, **options}
+    return make_plan(Grid(None, TRANSFORM, height, width), [Demand(layers, itemsize, *source)], **arguments)  # type: ignore[arg-type]
+
+
+@given(
+    height=st.integers(1, 4000),
+    width=st.integers(1, 4000),
+    source=st.tuples(st.integers(1, 600), st.integers(1, 4000)),
+    layers=st.integers(2, 1000),
+    jobs=st.integers(1, 16),
+)
+def test_blocks_are_whole_output_tiles(
+    height: int, width: int, source: tuple[int, int], layers: int, jobs: int
+) -> None:
+    source = (min(source[0], height), min(source[1], width))
+    made = plan(height, width, source, layers, jobs=jobs)
+    assert sum(block.pixels for block in made.blocks()) == height * width
+    assert len(made) == len(list(made.blocks()))
+    for block, tile, size in (
+        (made.block_height, made.tile_height, height),
+        (made.block_width, made.tile_width, width),
+    ):
+        assert tile % 16 == 0
+        assert block % tile == 0 or block >= size
+    assert made.redecode >= 1
+
+
+@pytest.mark.parametrize("tile", [128, 256, 512])
+def test_tiles_are_never_cut(tile: int) -> None:
+    made = plan(3000, 3000, (tile, tile))
+    assert made.block_height % tile == 0
+    assert made.block_width % tile == 0 or made.block_width == 3000
+    assert made.redecode == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 16, 28])
+def test_strips_are_read_in_full_width(rows: int) -> None:
+    made = plan(3000, 3000, (rows, 3000))
+    assert made.block_width == 3000
+    assert made.block_height % rows == 0
+    assert made.redecode == 1
+
+
+def test_a_raster_in_one_source_block_is_one_block() -> None:
+    made = plan(144, 254, (144, 254), layers=23)
+    assert (made.block_height, made.block_width, len(made)) == (144, 254, 1)
+
+
+def test_every_worker_gets_some_blocks() -> None:
+    assert len(plan(853, 856, (2, 856))) >= 8
+
+
+def test_many_dates_cut_source_blocks_and_say_so() -> None:
+    made = plan(2048, 2048, (512, 512), layers=1000)
+    assert made.block_height < 512 or made.block_width < 512
+    assert made.redecode > 1
+
+
+@pytest.mark.parametrize(
+    ("size", "block", "source", "expected"),
+    [(100, 10, 10, 1.0), (100, 5, 10, 2.0), (100, 15, 10, 1.3), (95, 100, 10, 1.0), (30, 7, 30, 5.0)],
+)
+def test_redecode(size: int, block: int, source: int, expected: float) -> None:
+    assert math.isclose(redecode(size, block, source), expected)
+
+
+def test_memory_shrinks_blocks_until_it_is_impossible() -> None:
+    free = plan(3000, 3000, (256, 256), layers=100)
+    tight = plan(3000, 3000, (256, 256), layers=100, memory=300 << 20)
+    assert tight.block_height * tight.block_width < free.block_height * free.block_width
+    assert tight.memory <= 300 << 20
+    with pytest.raises(ParameterError, match=r"memory 200 MiB is impossible: 2 worker\(s\) with 100 layers need at least"):
+        plan(3000, 3000, (256, 256), layers=100, memory=200 << 20)
+
+
+def test_memory_counts_processes_and_a_map_in_memory() -> None:
+    base = plan(1000, 1000, (256, 256)).memory
+    assert plan(1000, 1000, (256, 256), processes=3).memory - base == 2 * (256 << 20)
+    assert plan(1000, 1000, (256, 256), in_memory=True).memory - base == 1000 * 1000 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GiB", 4 << 30), ("500 MB", 500_000_000), ("1.5g", 1_500_000_000), (1024, 1024), ("64KiB", 65536)],
+)
+def test_parse_size(text: str | int, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "four", "4XB", "-1", "GiB"])
+def test_parse_size_refuses(text: str) -> None:
+    with pytest.raises(ParameterError, match="is not a size of memory"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(100, "100 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), (268 << 20, "268 MiB"), (3 << 40, "3072 GiB")]
+)
+def test_size_text(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -1,0 +1,72 @@
+"""The README's code samples run as they stand, on a small stack."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_series, write_raster
+
+README = Path(__file__).parents[1] / "README.md"
+
+#: These install, or take minutes; CI runs them by themselves.
+NOT_HERE = ("make", "pip", "pixelwise demo")
+
+MODULE = """\
+def spread(values, times, factor=1.0):
+    return factor * (values.max() - values.min()), values[-1]
+"""
+
+
+def samples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("readme")
+    values = random_series((21, 400, 20), seed=1)
+    for year, layer in enumerate(values, 1995):
+        write_raster(root / "ndvi" / f"ndvi_{year}.tif", np.nan_to_num(layer, nan=-9999), nodata=-9999)
+    (root / "my_module.py").write_text(MODULE)
+    return root
+
+
+def test_python_samples(folder: Path) -> None:
+    script = "\n".join(samples("python"))
+    assert "pw.apply" in script
+    (folder / "samples.py").write_text(script)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "samples.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("21 layers, 1995..2015, 400 x 20, EPSG:32617, float32, nodata -9999")
+    assert (folder / "spread.tif").exists()
+
+
+def test_console_samples(folder: Path) -> None:
+    lines = [line.removeprefix("$ ") for text in samples("console") for line in text.splitlines() if line]
+    commands = [line for line in lines if not line.startswith(NOT_HERE)]
+    assert len(commands) >= 7
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        program, *_ = shlex.split(command, comments=True)
+        assert program == "pixelwise"
+        # The samples stand for runs on one day each; in one folder the second would find the first's map.
+        result = subprocess.run(
+            ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        if "exists already" in result.stderr:
+            result = subprocess.run(
+                ["sh", "-c", command.split("#")[0] + " --overwrite"],
+                cwd=folder, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        assert result.returncode == 0, (command, result.stderr)
+    assert (folder / "trend_pvalue.tif").exists()
+    assert (folder / "quintiles.png").stat().st_size > 1000

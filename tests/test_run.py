@@ -1,0 +1,510 @@
+"""`apply`: executors, blocks, inputs, halos, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cloudpickle
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from conftest import random_series, write_raster
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pixelwise as pw
+from pixelwise.job import Job
+from pixelwise.map import decode_provenance
+from pixelwise.method import select_bands
+from pixelwise.run import sample_pixels
+
+HEIGHT, WIDTH, TIMES = 70, 90, 9
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack with gaps and ties, in tiles, so that blocks have something to cut."""
+    root = tmp_path_factory.mktemp("stack")
+    values = random_series((TIMES, HEIGHT, WIDTH), seed=3)
+    values[:, :5, :7] = np.nan
+    values[:, 10, 10] = 0.5
+    for year, layer in enumerate(np.nan_to_num(values, nan=-9999), 2000):
+        write_raster(
+            root / f"ndvi_{year}.tif", layer, nodata=-9999, tiled=True, blockxsize=16, blockysize=32, compress="deflate"
+        )
+    return root
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> pw.Map:
+    """The answer of one thread and one process."""
+    return pw.apply(pw.open_stack(folder), "ols", executor="inline")
+
+
+def assert_same_bytes(result: pw.Map, expected: pw.Map) -> None:
+    assert result.names == expected.names
+    for name in expected:
+        assert result[name].tobytes() == expected[name].tobytes(), name
+
+
+# ------------------------------------------------------------------------------------------- executors
+
+
+@contextmanager
+def dask_executor() -> Iterator[Executor]:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client.get_executor()
+
+
+@contextmanager
+def forkserver_executor() -> Iterator[Executor]:
+    with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
+        yield pool
+
+
+@contextmanager
+def thread_executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize(
+    ("executor", "jobs"), [("inline", 1), ("threads", 1), ("threads", 2), ("threads", 5), ("processes", 2)]
+)
+def test_every_executor_gives_the_same_bytes(folder: Path, expected: pw.Map, executor: str, jobs: int) -> None:
+    assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", executor=executor, jobs=jobs), expected)
+
+
+@pytest.mark.parametrize("open_pool", [forkserver_executor, thread_executor, dask_executor])
+def test_an_executor_handed_over_gives_the_same_bytes(folder: Path, expected: pw.Map, open_pool: Any) -> None:
+    with open_pool() as pool:
+        assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", executor=pool), expected)
+        # It stays open, and serves a second job with other parameters.
+        again = pw.apply(pw.open_stack(folder), pw.methods.ols(min_obs=8), executor=pool)
+    assert (again.status[10:] == 2).any()
+
+
+def test_a_written_map_has_the_same_bytes(folder: Path, expected: pw.Map, tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        written = pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend.tif", jobs=jobs, overwrite=True)
+        assert_same_bytes(written, expected)
+
+
+def test_a_forking_pool_is_refused(folder: Path) -> None:
+    pool = ProcessPoolExecutor(1, mp_context=get_context("fork"))
+    with pool, pytest.raises(pw.ParameterError, match="forkserver"):
+        pw.apply(pw.open_stack(folder), "ols", executor=pool)
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_lambdas_and_closures_work_in_every_executor(folder: Path, executor: str) -> None:
+    shift = 2.0
+    function = pw.per_pixel(lambda y, t: y.mean() + shift, bands=["mean"], jit=False)
+    result = pw.apply(pw.open_stack(folder), function, executor=executor, jobs=2)
+    values = pw.open_stack(folder).read(pw.Block(0, 0, HEIGHT, WIDTH))
+    mask = ~np.isnan(values).all(axis=0)
+    wanted = np.nanmean(values[:, mask].astype(np.float64), axis=0) + shift
+    np.testing.assert_allclose(result["mean"][mask], wanted, rtol=1e-6)
+    assert np.isnan(result["mean"][~mask]).all()
+    assert (result.status[~mask] == 1).all()
+
+
+def test_plain_python_goes_to_processes_by_default(folder: Path) -> None:
+    # The pid is another one where another process computed.
+    import os
+
+    parent = os.getpid()
+    function = pw.per_pixel(lambda y, t: float(os.getpid() != parent), bands=["elsewhere"], jit=False)
+    result = pw.apply(pw.open_stack(folder), function, jobs=1)
+    assert (result["elsewhere"][result.status == 0] == 1).all()
+
+
+# ---------------------------------------------------------------------------------------------- blocks
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(1, HEIGHT), width=st.integers(1, WIDTH))
+def test_any_block_size_gives_the_same_bytes(folder: Path, expected: pw.Map, height: int, width: int) -> None:
+    stack = pw.open_stack(folder)
+    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32")
+    height, width = max(height, 8), max(width, 8)
+    assembled = np.empty((len(expected) - 1, HEIGHT, WIDTH), dtype=np.float32)
+    for block in stack.grid.blocks(height, width):
+        assembled[:, *block.slices] = job.compute(block).values
+    for name, layer in zip(expected.names, assembled, strict=False):
+        wanted = expected[name].astype(np.float32)
+        assert layer.tobytes() == wanted.tobytes(), name
+
+
+def test_neighbours_do_not_matter(folder: Path, expected: pw.Map) -> None:
+    """Permuted pixels give permuted answers, to the bit."""
+    stack = pw.open_stack(folder)
+    bound = pw.methods.ols().bind(stack.axis, None, {})
+    pixels = stack.read(stack.grid.block).reshape(len(stack), -1)
+    order = np.random.default_rng(5).permutation(pixels.shape[1])
+    straight, status = bound((pixels,))
+    permuted, permuted_status = bound((np.ascontiguousarray(pixels[:, order]),))
+    assert straight[:, order].tobytes() == permuted.tobytes()
+    assert status[order].tobytes() == permuted_status.tobytes()
+
+
+def test_memory_and_jobs_change_blocks_but_no_bits(folder: Path, expected: pw.Map) -> None:
+    for jobs, memory in ((1, "300MB"), (3, "270MiB"), (2, None)):
+        assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", jobs=jobs, memory=memory), expected)
+
+
+def test_file_order_does_not_matter(folder: Path, expected: pw.Map) -> None:
+    paths = sorted(folder.glob("*.tif"))
+    np.random.default_rng(1).shuffle(paths)  # type: ignore[arg-type]
+    assert_same_bytes(pw.apply(pw.open_stack(paths), "ols"), expected)
+
+
+# ------------------------------------------------------------------------------- two inputs, and a halo
+
+
+@dataclass(frozen=True)
+class BoundSlopeOnOther:
+    bands: tuple[pw.Band, ...]
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        response, other = (array.astype(np.float64) for array in inputs)
+        both = ~np.isnan(response) & ~np.isnan(other)
+        product = np.where(both, response * other, 0).sum(axis=0)
+        count = both.sum(axis=0)
+        status = np.where(count == 0, pw.Status.NO_OBSERVATION, pw.Status.OK).astype(np.uint8)
+        return np.stack([np.where(count > 0, product, np.nan), count]), status
+
+
+@dataclass(frozen=True)
+class SumOfProducts(pw.Method):
+    """A test-only method of two stacks."""
+
+    name: ClassVar[str] = "sum_of_products"
+
+    @property
+    def bands(self) -> tuple[pw.Band, ...]:
+        return (pw.Band("product"), pw.Band("n", integer=True))
+
+    def bind(self, axis: pw.TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, pw.TimeAxis]) -> Any:
+        assert list(inputs) == ["rain"]
+        assert np.array_equal(inputs["rain"].years, axis.years)
+        return BoundSlopeOnOther(select_bands(self, bands))
+
+
+def test_a_method_of_two_stacks(folder: Path, tmp_path: Path) -> None:
+    rain = random_series((TIMES, HEIGHT, WIDTH), seed=9)
+    for year, layer in enumerate(rain, 2000):
+        write_raster(tmp_path / f"rain_{year}.tif", layer)
+    stack, other = pw.open_stack(folder), pw.open_stack(tmp_path)
+    result = pw.apply(stack, SumOfProducts(), inputs={"rain": other}, executor="processes", jobs=2)
+    values = stack.read(stack.grid.block).astype(np.float64)
+    both = ~np.isnan(values) & ~np.isnan(rain)
+    wanted = np.where(both, values * rain, 0).sum(axis=0)
+    np.testing.assert_allclose(result["product"][both.any(axis=0)], wanted[both.any(axis=0)], rtol=1e-6)
+    np.testing.assert_array_equal(result["n"], both.sum(axis=0))
+    assert result["n"].dtype == np.int32
+    assert [file["path"] for file in result.provenance["further_inputs"]["rain"]["files"]]
+
+
+def test_further_inputs_must_be_on_the_grid(folder: Path, tmp_path: Path) -> None:
+    for year in (2000, 2001):
+        write_raster(tmp_path / f"rain_{year}.tif", np.zeros((4, 5), np.float32))
+    with pytest.raises(pw.InputError, match=r"'rain'.*size 4 x 5 instead of 70 x 90"):
+        pw.apply(pw.open_stack(folder), SumOfProducts(), inputs={"rain": pw.open_stack(tmp_path)})
+
+
+def box_mean(values: Any) -> Any:
+    """3 x 3 mean of the layers' temporal sums, NaN beyond the image and where missing left out."""
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    return windows_mean(padded)
+
+
+def windows_mean(padded: Any) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    valid = ~np.isnan(windows)
+    total = np.where(valid, windows, 0).sum(axis=(0, 3, 4))
+    count = valid.sum(axis=(0, 3, 4))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class BoundBoxMean:
+    bands: tuple[pw.Band, ...]
+    halo: int = 1
+    releases_gil: bool = True
+
+    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        mean = windows_mean(inputs[0].astype(np.float64)).reshape(1, -1)
+        return mean, np.where(np.isnan(mean[0]), 1, 0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class BoxMean(pw.Method):
+    """A test-only method with a halo."""
+
+    name: ClassVar[str] = "box_mean"
+    halo: int = 1
+
+    @property
+    def bands(self) -> tuple[pw.Band, ...]:
+        return (pw.Band("mean"),)
+
+    def bind(self, axis: pw.TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, pw.TimeAxis]) -> Any:
+        return BoundBoxMean(select_bands(self, bands))
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (16, 16), (9, 31), (1, WIDTH), (HEIGHT, 1)])
+def test_a_halo_gives_the_whole_image_answer_at_block_borders(folder: Path, size: tuple[int, int]) -> None:
+    stack = pw.open_stack(folder)
+    job = Job((stack,), BoxMean().bind(stack.axis, None, {}), "float64")
+    result = np.empty((HEIGHT, WIDTH))
+    for block in stack.grid.blocks(*size):
+        result[block.slices] = job.compute(block).values[0]
+    wanted = box_mean(stack.read(stack.grid.block).astype(np.float64))
+    np.testing.assert_array_equal(result, wanted)
+
+
+def test_a_halo_through_apply(folder: Path) -> None:
+    stack = pw.open_stack(folder)
+    wanted = box_mean(stack.read(stack.grid.block).astype(np.float64))
+    for executor in ("threads", "processes"):
+        result = pw.apply(stack, BoxMean(), dtype="float64", executor=executor, jobs=2)
+        np.testing.assert_array_equal(result["mean"], wanted)
+
+
+def test_a_halo_method_does_not_take_bare_series() -> None:
+    with pytest.raises(pw.ParameterError, match="neighbours"):
+        BoxMean()(np.zeros((3, 4)), [2000, 2001, 2002])
+
+
+# ------------------------------------------------------------------------------------- derived stacks
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """A toy derived stack: the engine knows it only by grid, axis and read(block)."""
+
+    source: Any
+
+    @property
+    def grid(self) -> pw.Grid:
+        grid: pw.Grid = self.source.grid
+        return grid
+
+    @property
+    def axis(self) -> pw.TimeAxis:
+        axis: pw.TimeAxis = self.source.axis
+        return axis
+
+    def read(self, block: pw.Block) -> Any:
+        return self.source.read(block).astype(np.float64) * 10
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_the_engine_knows_a_stack_by_grid_axis_and_read(
+    folder: Path, expected: pw.Map, executor: str, tmp_path: Path
+) -> None:
+    derived = Anomalies(pw.open_stack(folder))
+    assert isinstance(derived, pw.Stack)
+    result = pw.apply(derived, "ols", tmp_path / "trend.tif", executor=executor, jobs=2)
+    np.testing.assert_allclose(result["slope"], expected["slope"] * 10, rtol=2e-6, atol=1e-7)
+    assert result.provenance["input"] == {"layers": 9, "first": "2000-01-01", "last": "2008-01-01", "kind": "Anomalies"}
+
+
+# ------------------------------------------------------------------------------------------- own functions
+
+
+def test_a_failing_function_marks_its_pixels_and_tells(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def picky(values: Any, times: Any) -> Any:
+        if len(values) == TIMES:
+            raise ValueError("complete series are not wanted")
+        return values[0]
+
+    result = pw.apply(pw.open_stack(folder), pw.per_pixel(picky, bands=["first"]), executor="processes", jobs=2)
+    complete = result["n"] == TIMES
+    assert complete.any()
+    np.testing.assert_array_equal(result.status == 5, complete)
+    assert np.isnan(result["first"][complete]).all()
+    told = [record.message for record in caplog.records if "complete series are not wanted" in record.message]
+    assert len(told) == 1
+    assert 'raise ValueError("complete series are not wanted")' in told[0]
+
+
+def test_strict_stops_at_the_first_failure(folder: Path, tmp_path: Path) -> None:
+    def fails(values: Any, times: Any) -> Any:
+        raise ValueError("never")
+
+    with pytest.raises(pw.FunctionError, match="never"):
+        pw.apply(pw.open_stack(folder), pw.per_pixel(fails, bands=["x"]), tmp_path / "x.tif", strict=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_given_to_a_plain_function_are_all_its_bands(folder: Path) -> None:
+    result = pw.apply(pw.open_stack(folder), lambda y, t: (y.min(), y.max()), bands=["low", "high"])
+    assert result.names == ("low", "high", "n", "status")
+    result = pw.apply(pw.open_stack(folder), lambda y, t: (y.min(), y.max()))
+    assert result.names == ("value_1", "value_2", "n", "status")
+    assert "decision" in result.provenance["parameters"]
+
+
+def test_a_rehearsal_finds_the_few_observed_pixels(make_stack: Any) -> None:
+    values = np.full((3, 300, 300), np.nan, np.float32)
+    values[:, 299, 299] = 1.5
+    stack = pw.open_stack(make_stack(values))
+    np.testing.assert_array_equal(sample_pixels(stack), [[1.5]] * 3)
+
+
+# ---------------------------------------------------------------------------------- outputs and provenance
+
+
+def test_the_map_is_georeferenced_as_its_input(tmp_path: Path) -> None:
+    crs = 'LOCAL_CS["a plan of the site",UNIT["metre",1]]'
+    transform = Affine(0.5, 0.1, 10, 0.2, -0.5, 20)
+    for name, profile in {
+        "plain": {"crs": "EPSG:3035"},
+        "local": {"crs": crs, "transform": transform},
+        "none": {"crs": None, "transform": None},
+    }.items():
+        for year in (2000, 2001, 2002):
+            write_raster(tmp_path / name / f"a_{year}.tif", random_series((5, 6), seed=year), **profile)
+        result = pw.apply(pw.open_stack(tmp_path / name), "ols", tmp_path / f"{name}.tif")
+        with rasterio.open(tmp_path / name / "a_2000.tif") as source, rasterio.open(tmp_path / f"{name}.tif") as map_:
+            assert map_.crs == source.crs
+            assert map_.transform == source.transform
+            assert map_.shape == source.shape
+        assert not result.grid.differences(pw.open_stack(tmp_path / name).grid)
+
+
+test_the_map_is_georeferenced_as_its_input = pytest.mark.filterwarnings(
+    "ignore::rasterio.errors.NotGeoreferencedWarning"
+)(test_the_map_is_georeferenced_as_its_input)
+
+
+def test_a_map_file_says_what_it_is(folder: Path, tmp_path: Path) -> None:
+    stack = pw.open_stack(folder, start="2001")
+    pw.apply(stack, pw.methods.ols(min_obs=4), tmp_path / "trend.tif", bands=["slope", "pvalue", "n"])
+    with rasterio.open(tmp_path / "trend.tif") as dataset:
+        assert dataset.descriptions == ("slope", "pvalue", "n", "status")
+        assert dataset.units == ("1/year", None, None, None) or dataset.units == ("1/year", "", "", "")
+        assert dataset.profile["tiled"]
+        assert dataset.compression.value == "ZSTD"
+        assert np.isnan(dataset.nodata)
+        assert dataset.dtypes[0] == "float32"
+        provenance = decode_provenance(dataset.tags()["PIXELWISE"])
+    assert provenance["method"] == "ols"
+    assert provenance["parameters"] == {"min_obs": 4}
+    assert provenance["input"]["spec"] == {"start": "2001"}
+    assert provenance["input"]["layers"] == 8
+    first = provenance["input"]["files"][0]
+    assert not Path(first["path"]).is_absolute()
+    assert (tmp_path / first["path"]).resolve() == (folder / "ndvi_2001.tif").resolve()
+    assert first["size"] == (folder / "ndvi_2001.tif").stat().st_size
+    assert provenance["versions"]["pixelwise"] == pw.__version__
+
+
+def test_one_file_per_band_with_its_own_type(folder: Path, expected: pw.Map, tmp_path: Path) -> None:
+    written = pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend_{band}.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"trend_{name}.tif" for name in expected)
+    assert_same_bytes(written, expected)
+    for name, dtype, nodata in (("slope", "float32", True), ("status", "uint8", False), ("n", "int32", False)):
+        with rasterio.open(tmp_path / f"trend_{name}.tif") as dataset:
+            assert dataset.dtypes == (dtype,)
+            assert (dataset.nodata is not None) == nodata
+    assert_same_bytes(pw.open_map(tmp_path / "trend_{band}.tif"), expected)
+    assert_same_bytes(pw.open_map(tmp_path / "trend_pvalue.tif"), expected)
+
+
+def test_progress_reaches_all_pixels(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    pw.apply(pw.open_stack(folder), "ols", progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (HEIGHT * WIDTH, HEIGHT * WIDTH)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_an_interrupted_job_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend.tif", progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_overwrite_keeps_the_old_map(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    pw.apply(pw.open_stack(folder), "ols", output)
+    before = output.read_bytes()
+
+    def fail(done: int, total: int) -> None:
+        raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError, match="in between"):
+        pw.apply(pw.open_stack(folder), "ols", output, overwrite=True, progress=fail)
+    assert output.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["trend.tif"]
+
+
+def test_gdal_settings_are_restored(folder: Path) -> None:
+    from rasterio._env import get_gdal_config
+
+    before = get_gdal_config("GDAL_CACHEMAX")
+    pw.apply(pw.open_stack(folder), "ols", jobs=2)
+    assert get_gdal_config("GDAL_CACHEMAX") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int16"}, "float32 or float64"),
+        ({"executor": "treads"}, "did you mean 'threads'"),
+        ({"jobs": -1}, "at least one worker"),
+        ({"memory": "10MB"}, "memory 9.5 MiB is impossible"),
+        ({"memory": "much"}, "is not a size"),
+        ({"bands": ["slop"]}, "did you mean 'slope'"),
+        ({"bands": ["slope", "slope"]}, "twice"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(pw.ParameterError, match=message):
+        pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend.tif", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_that_returns_another_shape_is_told_so(folder: Path) -> None:
+    @dataclass(frozen=True)
+    class Wrong(BoundBoxMean):
+        halo: int = 0
+
+        def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+            return np.zeros((2, 3)), np.zeros(3, np.uint8)
+
+    stack = pw.open_stack(folder)
+    with pytest.raises(pw.PixelwiseError, match=r"\(2, 3\).*instead of \(1, 6300\)"):
+        Job((stack,), Wrong((pw.Band("x"),)), "float32").compute(stack.grid.block)
+
+
+def test_a_job_pickles_without_open_files(folder: Path) -> None:
+    stack = pw.open_stack(folder)
+    stack.read(pw.Block(0, 0, 5, 5))
+    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32")
+    copy = cloudpickle.loads(cloudpickle.dumps(job))
+    block = pw.Block(3, 4, 20, 30)
+    assert copy.compute(block).values.tobytes() == job.compute(block).values.tobytes()
+    assert replace(job, dtype="float64").compute(block).values.dtype == np.float64
