@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+
 from oracles import ORACLES
 from pixelwise.method import BoundMethod, Status
 from pixelwise.methods import METHODS, get
@@ -36,7 +37,7 @@ def mixed_series(dtype=np.float64):
 
 def same_bits(one, other):
     """Say whether two results have the same bits, NaN included."""
-    return all(np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes() for a, b in zip(one, other))
+    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(one, other, strict=True))
 
 
 def agrees(found, expected, band):

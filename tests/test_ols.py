@@ -10,6 +10,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+
 from oracles import ols_oracle
 from pixelwise import jit
 from pixelwise.errors import ParameterError

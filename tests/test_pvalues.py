@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.stats
+
 from pixelwise.methods._pvalue_kernels import student_p, table_p
 from pixelwise.methods.pvalues import student_tail, tail_table
 

@@ -117,7 +117,8 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        When it is missing, empty, no raster, has only control points, or holds complex numbers.
+        When it is missing, empty, no raster, has only control points, or holds complex numbers; a VRT also when
+        it names a source that is missing, remote, no raster, or the VRT itself.
     """
     try:
         stat = path.stat()
@@ -125,18 +126,12 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: {error.strerror}") from None
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    if path.suffix.lower() == ".vrt":
+    if is_vrt(path):
         check_vrt(path)
-    # A raster without coordinates is legal input; the warning would be an error in strict programs.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            # rasterio.open() takes one driver only, its reader a list of those to try.
-            with rasterio.Env():
-                dataset = DatasetReader(str(path), driver=list(allowed_drivers()), sharing=False)
-        except RasterioError as error:
-            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)})") from None
-    with dataset:
+        drivers = ["VRT"]
+    else:
+        drivers = [driver for driver in allowed_drivers() if driver != "VRT"]
+    with open_with(path, drivers) as dataset:
         if dataset.count == 0:
             raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
         gcps, _ = dataset.gcps
@@ -144,6 +139,10 @@ def read_header(path: Path) -> Header:
             raise InputError(
                 f"{path}: is placed by {len(gcps)} ground control points only; warp it to a grid first (gdalwarp)"
             )
+        try:
+            grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         height, width = dataset.block_shapes[0]
         alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
         flags = dataset.mask_flag_enums
@@ -170,7 +169,7 @@ def read_header(path: Path) -> Header:
         return Header(
             path=path,
             driver=dataset.driver,
-            grid=Grid(dataset.crs, dataset.transform, dataset.height, dataset.width),
+            grid=grid,
             georeferenced=dataset.crs is not None or dataset.transform != Affine.identity(),
             bands=bands,
             block_height=height,
@@ -181,24 +180,57 @@ def read_header(path: Path) -> Header:
         )
 
 
+def open_with(path: Path, drivers: list[str]) -> DatasetReader:
+    """Open a file with the first of some drivers that knows it.
+
+    Raises
+    ------
+    InputError
+        When none does, or the file is broken.
+    """
+    # A raster without coordinates is legal input; the warning would be an error in strict programs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # rasterio.open() takes one driver only, its reader a list of those to try.
+            with rasterio.Env():
+                return DatasetReader(str(path), driver=drivers, sharing=False)
+        except RasterioError as error:
+            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)})") from None
+
+
 def _reason(error: Exception, path: Path) -> str:
     """Return GDAL's reason in one line, without the path that the message names anyway."""
     text = " ".join(str(error).split())
     return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
 
 
+def is_vrt(path: Path) -> bool:
+    """Whether a file is a VRT by its name, or by its content as GDAL sees it."""
+    if path.suffix.lower() == ".vrt":
+        return True
+    try:
+        with path.open("rb") as file:
+            return b"<VRTDataset" in file.read(1024)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
 def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
-    """Walk a VRT's sources: each must be an existing local file, so that no VRT reaches the network.
+    """Walk a VRT's sources: each must be a local file of an allowed driver, so that no VRT reaches the network.
 
     Raises
     ------
     InputError
         When it is not XML, names a missing or remote source, or names itself.
     """
-    if path in seen:
+    this = path.resolve()
+    if this in seen:
         raise InputError(f"{path}: this VRT is a source of itself")
     try:
         root = ET.fromstring(path.read_bytes())  # noqa: S314 - expat resolves no external entities
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except ET.ParseError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
     for tag in ("SourceFilename", "SourceDataset"):
@@ -208,8 +240,13 @@ def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
             source = path.parent / name if relative else Path(name)
             if name.startswith("/vsi") or not source.is_file():
                 raise InputError(f"{path}: its source {name!r} is not a local file")
-            if source.suffix.lower() == ".vrt":
-                check_vrt(source, seen | {path})
+            if is_vrt(source):
+                check_vrt(source, seen | {this})
+                continue
+            try:
+                open_with(source, [driver for driver in allowed_drivers() if driver != "VRT"]).close()
+            except InputError as error:
+                raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
 
 
 def lossless_in_float32(dtype: str) -> bool:

@@ -37,8 +37,8 @@ def kernel(**options: Any) -> Callable[[Function], Function]:
     Parameters
     ----------
     **options
-        Further options of `numba.njit`. Division follows IEEE 754 (``error_model="numpy"``) unless said otherwise:
-        the test for zero that Python's rule needs keeps loops from being vectorised.
+        Further options of `numba.njit`. Division follows IEEE 754 (``error_model="numpy"``) unless said
+        otherwise: the test for zero that Python's rule needs keeps loops from being vectorised.
 
     Returns
     -------
@@ -47,8 +47,9 @@ def kernel(**options: Any) -> Callable[[Function], Function]:
 
     Notes
     -----
-    Numba looks for a new version of the decorated function's own file only, not of the functions it calls, and
-    raises when it finds no place to write. So the folder is chosen here; its name holds a digest of all kernels.
+    Numba compiles again when the decorated function's own file has changed, but not when a function that it
+    calls has, and raises when it finds no place to write. So the folder is chosen here, and its name holds a
+    digest of all kernels.
     """
 
     def decorate(function: Function) -> Function:
@@ -74,7 +75,7 @@ def kernel(**options: Any) -> Callable[[Function], Function]:
 
 
 def readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """Return a read-only view: to numba, writable and read-only arrays are two types, compiled one by one."""
+    """Return a read-only view: to numba, writable and read-only arrays are two types, each compiled."""
     view = array.view()
     view.flags.writeable = False
     return view

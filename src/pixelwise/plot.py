@@ -412,7 +412,8 @@ def _distinct_numbers(values: Iterable[float]) -> dict[float, str]:
         return {numbers[0]: _with_minus(f"{numbers[0]:.4g}")}
     gaps = [high - low for low, high in pairwise(numbers)]
     # Two digits of the smallest gap: neighbours differ clearly, not just by rounding.
-    decimals = max(0, 1 - math.floor(math.log10(min(gaps))))
+    whole = all(number.is_integer() for number in numbers)
+    decimals = 0 if whole else max(0, 1 - math.floor(math.log10(min(gaps))))
     if all(number.is_integer() for number in numbers):
         decimals = 0
     if decimals <= 6 and max(abs(number) for number in numbers) < 1e7:
@@ -644,7 +645,7 @@ def _draw_heading(figure: Figure, heading: tuple[str, str], width: float) -> lis
     styles = ((TITLE_SIZE, "bold", "black"), (TEXT_SIZE, "normal", "0.25"))
     texts = []
     for words, (size, weight, color) in zip(heading, styles, strict=True):
-        if words:
+        if words.strip():
             # A letter is about 0.6 of its size wide, a bold one 0.7.
             letters = max(24, int(width * 72 / size / (0.7 if weight == "bold" else 0.6)))
             lines = "\n".join(textwrap.fill(line, letters) for line in words.splitlines())

@@ -99,6 +99,8 @@ class InputSpec:
             raise ParameterError(f"months {self.months} are not among 1 to 12")
         if self.bounds is not None and len(self.bounds) != 4:
             raise ParameterError(f"bounds {self.bounds} are not four numbers: left, bottom, right, top")
+        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
+            raise ParameterError(f"bounds {self.bounds} are not finite")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
@@ -285,7 +285,7 @@ class RasterStack:
         InputError
             When fewer than two layers are left, or months are asked of layers that know only their year.
         ParameterError
-            When a date cannot be read or the bounds lie outside.
+            When a date cannot be read, or the bounds lie outside.
         """
         spec = self.spec.replace(
             start=self.spec.start if start is None else start,
@@ -296,7 +296,7 @@ class RasterStack:
         layers = chosen_layers(self.layers, spec)
         if len(layers) < 2:
             raise InputError(
-                f"{len(layers)} of {len(self)} layers are left by {spec.as_dict()}; at least two dates are needed"
+                f"{len(layers)} of {len(self)} layers are left{words_of_choice(spec)}: a series needs at least two"
             )
         stack = replace(self, layers=layers, spec=spec)
         return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
@@ -414,12 +414,27 @@ def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]
             )
         kept = [layer for layer in kept if layer.date.month in spec.months]
     if spec.start is not None:
-        first = read_range(spec.start)[0]
+        first = _range_of("start", spec.start)[0]
         kept = [layer for layer in kept if layer.date >= first]
     if spec.end is not None:
-        last = read_range(spec.end)[1]
+        last = _range_of("end", spec.end)[1]
         kept = [layer for layer in kept if layer.date <= last]
     return tuple(kept)
+
+
+def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
+    try:
+        return read_range(text)
+    except ParameterError as error:
+        raise ParameterError(f"{option}: {error}") from None
+
+
+def words_of_choice(spec: InputSpec) -> str:
+    """Say in words which dates a spec chooses, with a space before; nothing where it chooses all."""
+    words = [f"{name} {getattr(spec, name)}" for name in ("start", "end") if getattr(spec, name) is not None]
+    if spec.months is not None:
+        words.append(f"months {','.join(map(str, spec.months))}")
+    return f" with {', '.join(words)}" if words else ""
 
 
 def _unpack(raw: NDArray[Any], piece: Piece, low: float, high: float, values: NDArray[Any]) -> None:
@@ -452,8 +467,9 @@ def _read_window(piece: Piece, bands: tuple[int, ...], block: Block, out: NDArra
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
         reason = " ".join(str(error.__cause__ or error).split())
+        which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
         raise InputError(
-            f"{piece.path}: band {bands[0]} cannot be read at {where} ({reason}); is the file truncated?"
+            f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
         ) from None
 
 

@@ -26,7 +26,7 @@ from pixelwise.naming import (
     shard_of,
 )
 from pixelwise.spec import InputSpec
-from pixelwise.stack import Layer, Piece, RasterStack, chosen_layers, log
+from pixelwise.stack import Layer, Piece, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.times import Moment
 
 __all__ = ["Source", "Survey", "open_stack", "survey"]
@@ -130,7 +130,8 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     InputError
         Only when no file can be named at all.
     """
-    entries = resolve(source)
+    # A file that is named twice (a folder, and a glob of it) is still one file.
+    entries = list(dict.fromkeys(resolve(source)))
     problems: list[str] = []
     headers: dict[Path, Header] = {}
     for path in dict.fromkeys(path for path, _ in entries):
@@ -159,10 +160,10 @@ def survey(source: Source, spec: InputSpec) -> Survey:
 
 
 def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
-    chosen = {name: value for name, value in spec.as_dict().items() if name in ("start", "end", "months")}
-    left = f" left by {chosen}" if chosen else ""
-    dates = ", ".join(layer.iso_date for layer in layers) or "none"
-    return f"{len(layers)} date{left} in {len(entries)} file(s) ({dates}): a series needs at least two"
+    dates = ", ".join(layer.iso_date for layer in layers)
+    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({dates})" if dates else "")
+    files = f"{len(entries)} file{'' if len(entries) == 1 else 's'}"
+    return f"{found} in {files}{words_of_choice(spec)}: a series needs at least two"
 
 
 def _overrides(spec: InputSpec) -> Iterable[str]:
@@ -183,11 +184,17 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
     InputError
         When nothing matches, naming what was looked for.
     """
-    if isinstance(source, Mapping):
-        return [(Path(path), _moment(date)) for path, date in source.items()]
-    items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     found: list[tuple[Path, Moment | None]] = []
     problems: list[str] = []
+    if isinstance(source, Mapping):
+        for path, date in source.items():
+            try:
+                found.append((Path(path), _moment(date)))
+            except ParameterError as error:
+                problems.append(f"{path}: {error}")
+        items = []
+    else:
+        items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     for item in items:
         try:
             found.extend(_resolve_one(os.fspath(item)))
@@ -200,6 +207,8 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
 
 def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
     path = Path(text)
+    if "://" in text or text.startswith("/vsi"):
+        raise InputError(f"{text}: only local files are read; download it first")
     if text.startswith("@"):
         return _read_list(Path(text[1:]))
     if path.is_dir():
@@ -212,9 +221,7 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
         files = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - takes absolute patterns
         if files:
             return [(file, None) for file in files]
-        raise InputError(f"no file matches {text!r} (looked from {Path.cwd().name or '/'}/)")
-    if "://" in text or text.startswith("/vsi"):
-        raise InputError(f"{text}: only local files are read; download it first")
+        raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
     raise InputError(f"{text}: no such file or folder")
 
 
@@ -370,7 +377,9 @@ def _dates_of_files(
         assert spec.times is not None  # noqa: S101 - a table has a file
         folder = Path(spec.times).parent
         by_path = {(folder / name).resolve(): moment for name, moment in table.items()}
-        by_name = {Path(name).name: moment for name, moment in table.items()}
+        # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
+        names = Counter(Path(name).name for name in table)
+        by_name = {Path(name).name: moment for name, moment in table.items() if names[Path(name).name] == 1}
         given = [by_path.get(h.path.resolve(), by_name.get(h.path.name)) for h, _, _ in single]
         missing = [
             f"{h.path}: not in {spec.times}" for (h, _, _), moment in zip(single, given, strict=True) if moment is None
@@ -382,10 +391,9 @@ def _dates_of_files(
         raise InputError(
             f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
         )
-    if all(moment is not None for _, _, moment in single):
-        return [Reading(moment, "given") for _, _, moment in single if moment is not None]
-    names = [header.path.as_posix() for header, _, _ in single]
-    return read_names(names) if spec.times is None else read_format(names, spec.times)
+    names = [header.path.as_posix() for header, _, moment in single if moment is None]
+    read = iter(() if not names else read_names(names) if spec.times is None else read_format(names, spec.times))
+    return [next(read) if moment is None else Reading(moment, "given") for _, _, moment in single]
 
 
 def _shortened(lines: Sequence[str]) -> list[str]:
@@ -402,21 +410,19 @@ def _assemble(
     found: Sequence[_Observation], spec: InputSpec, problems: list[str]
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Fit observations together: pieces to members, members to layers, layers to one grid."""
-    dated: dict[tuple[datetime, Any], list[_Observation]] = defaultdict(list)
+    dated: dict[datetime, list[_Observation]] = defaultdict(list)
     for observation in found:
-        moment = observation.reading.moment
-        dated[moment.date(spec.period), moment.precision].append(observation)
+        dated[observation.reading.moment.date(spec.period)].append(observation)
     if not dated:
         return (), None
-    precisions = {precision for _, precision in dated}
+    precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
         problems.append(_mixed_precision(found))
-    dates = sorted(dated, key=lambda key: key[0])
-    members = {key: _members(dated[key], problems) for key in dates}
-    grid = _common_grid([member for key in dates for member in members[key]], problems)
+    members = {date: _members(dated[date], problems) for date in sorted(dated)}
+    grid = _common_grid([member for group in members.values() for member in group], problems)
     layers: list[Layer] = []
-    for key in dates:
-        layers += _layers_of_date(key, members[key], grid, spec, problems)
+    for date, group in members.items():
+        layers += _layers_of_date(date, group, grid, spec, problems)
     return tuple(layers), grid
 
 
@@ -452,8 +458,7 @@ def _members(observations: Sequence[_Observation], problems: list[str]) -> list[
     for observation in observations:
         stems[observation.stem].append(observation)
     members = [_mosaic(group, problems) for _, group in sorted(stems.items())]
-    extents = {(m.grid.offset(members[0].grid), m.grid.height, m.grid.width) for m in members}
-    if len(members) < 2 or len(extents) == 1:
+    if not any(members[0].grid.differences(member.grid) for member in members[1:]):
         return members
     apart = [o for member in members for o in member.observations]
     if not all(same_crs(m.grid.crs, members[0].grid.crs) and _on_lattice(members[0].grid, m.grid) for m in members):
@@ -535,38 +540,45 @@ def _missing_pieces(members: Sequence[_Member], grid: Grid) -> Iterable[str]:
     for member in members:
         row, col = (round(value) for value in grid.offset(member.grid))
         placed.append({block.shift(row, col) for block in member.blocks})
+    # Pieces stand in rows and columns: where two of these cross, there is a piece.
     known = set().union(*placed)
+    rows, cols = {(b.row, b.height) for b in known}, {(b.col, b.width) for b in known}
+    places = [Block(row, col, height, width) for row, height in sorted(rows) for col, width in sorted(cols)]
+    found: dict[str, list[Moment]] = {}
     for member, blocks in zip(members, placed, strict=True):
         if sum(block.pixels for block in blocks) == grid.block.pixels:
             continue
-        missing = sorted(known - blocks, key=lambda b: (b.row, b.col))
+        missing = [place for place in places if all(place.intersection(block) is None for block in blocks)]
         shard = shard_of(member.path.name)
-        moment = member.observations[0].reading.moment
         if shard is not None and missing:
             names = ", ".join(f"{shard[0]}-{b.row:010d}-{b.col:010d}{member.path.suffix}" for b in missing)
-            yield f"{member.path.parent / shard[0]}: a piece of {moment} is missing: {names}"
+            text = f"{member.path.parent / shard[0]}: a piece is missing: {names}"
         else:
             gap = ", ".join(
                 f"rows {b.row}..{b.row + b.height - 1} columns {b.col}..{b.col + b.width - 1}" for b in missing
             )
-            yield (
-                f"{member.path}: the pieces of {moment} do not cover "
-                f"{grid.height} x {grid.width} pixels" + (f" (missing {gap})" if gap else "")
+            text = f"{member.path}: its pieces do not cover {grid.height} x {grid.width} pixels" + (
+                f" (missing: {gap})" if gap else ""
             )
+        # One file may hold many dates.
+        found.setdefault(text, []).append(member.observations[0].reading.moment)
+    for text, moments in found.items():
+        more = f" and {len(moments) - 1} more dates" if len(moments) > 1 else ""
+        yield f"{text} ({moments[0]}{more})"
 
 
 def _layers_of_date(
-    key: tuple[datetime, Any],
+    date: datetime,
     members: Sequence[_Member],
     grid: Grid | None,
     spec: InputSpec,
     problems: list[str],
 ) -> list[Layer]:
-    date, precision = key
     pieces = [_pieces(member, grid, spec) for member in members]
+    readings = [member.observations[0].reading for member in members]
     layers = [
-        Layer(date, precision, member.observations[0].reading.rule, (piece,))
-        for member, piece in zip(members, pieces, strict=True)
+        Layer(date, reading.moment.precision, reading.rule, (piece,))
+        for reading, piece in zip(readings, pieces, strict=True)
     ]
     if len(layers) == 1 or spec.duplicates == "keep":
         return layers

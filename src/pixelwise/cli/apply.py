@@ -100,7 +100,7 @@ def apply(
     if timings:
         emit(str(map_.timings), error=True)
     for path in map_.paths:
-        emit(str(path))
+        emit(str(path), lines=False)
 
 
 def summary(status: Any, seconds: float) -> str:

@@ -12,7 +12,7 @@ import click
 __all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options"]
 
 
-class Numbers(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+class Numbers(click.ParamType):  # type: ignore[type-arg]
     """Numbers with commas between them."""
 
     name = "numbers"
@@ -33,7 +33,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg] - generic in new versi
         return numbers
 
 
-class BandNames(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+class BandNames(click.ParamType):  # type: ignore[type-arg]
     """Names with commas between them."""
 
     name = "names"
@@ -45,7 +45,7 @@ class BandNames(click.ParamType):  # type: ignore[type-arg] - generic in new ver
         return [name.strip() for name in value.split(",") if name.strip()]
 
 
-class Parameter(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+class Parameter(click.ParamType):  # type: ignore[type-arg]
     """``name=value``."""
 
     name = "name=value"
@@ -60,7 +60,7 @@ class Parameter(click.ParamType):  # type: ignore[type-arg] - generic in new ver
         return name.strip(), text.strip()
 
 
-class Band(click.ParamType):  # type: ignore[type-arg] - generic in new versions only
+class Band(click.ParamType):  # type: ignore[type-arg]
     """A band's number or name."""
 
     name = "N|NAME"

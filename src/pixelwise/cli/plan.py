@@ -46,11 +46,17 @@ def plan(
     Every file is listed with its date and the rule that found it. Problems stop a job, and this command ends
     with status 1; warnings are worth a look.
     """
+    from pixelwise.errors import InputError
     from pixelwise.run import resolve_method
-    from pixelwise.survey import survey
+    from pixelwise.survey import Survey, survey
 
     chosen, _ = resolve_method(method)
-    found = survey(source, spec)
+    try:
+        found = survey(source, spec)
+    except InputError as error:
+        if not as_json:
+            raise
+        found = Survey(spec, (), {}, None, error.problems)
     report = describe(found, chosen, jobs, memory, executor)
     if as_json:
         emit(json.dumps(report, indent=2))
@@ -66,7 +72,7 @@ def describe(
     """Return all that the command shows."""
     from pixelwise.checkup import warnings_of
     from pixelwise.errors import PixelwiseError
-    from pixelwise.run import plan_job
+    from pixelwise.run import plan_job, sample_pixels
 
     report: dict[str, Any] = {
         "layers": [describe_layer(layer) for layer in found.layers] + [undated(path) for path in found.undated],
@@ -81,7 +87,7 @@ def describe(
     report["grid"] = describe_grid(stack.grid)
     report["time"] = describe_time(stack.axis)
     try:
-        bound = method.bind(stack.axis, None, {})
+        bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
         job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor or "threads")
         report["plan"] = describe_plan(job, stack)
         report["warnings"] = warnings_of(stack, method)
@@ -183,7 +189,8 @@ def show(report: dict[str, Any]) -> None:
         rows.append((layer["paths"][0] + more, band, shown, layer["rule"] or "-", layer.get("dtype", "-"), nodata))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        emit("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        emit(line, lines=False)
     emit()
     grid, time, job = report["grid"], report.get("time"), report["plan"]
     if grid is not None:
@@ -206,7 +213,7 @@ def show(report: dict[str, Any]) -> None:
         if report[kind]:
             emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
             for line in report[kind]:
-                emit(f"  {line}")
+                emit(f"  {line}", lines=False)
 
 
 def describe_step(time: dict[str, Any]) -> str:

@@ -17,35 +17,63 @@ __all__ = ["Commands", "debug_option", "emit", "printable", "progress_bar"]
 INTERRUPTED = 130
 
 
-def printable(text: str) -> str:
-    """Escape control characters: names in files are somebody else's text, and terminals obey them."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, *, lines: bool = True) -> str:
+    """Escape control characters: names in files are somebody else's text, and terminals obey them.
+
+    Line feeds are kept where the text may have `lines`.
+    """
+    kept = "\n" if lines else ""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
-def emit(text: str = "", *, error: bool = False) -> None:
-    """Print text, escaped."""
-    click.echo(printable(text), err=error)
+def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
+    """Print text, escaped; as one line where it may not have `lines`."""
+    click.echo(printable(text, lines=lines), err=error)
 
 
 class Commands(click.Group):
     """Commands whose mistakes end in one clear line and status 1."""
 
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        _keep_paragraphs(self)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command."""
+        _keep_paragraphs(cmd)
+        super().add_command(cmd, name)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Stderr()])
-        logging.getLogger("pixelwise").setLevel(logging.INFO)
+        _log_to_stderr()
         try:
             return super().invoke(ctx)
         except PixelwiseError as error:
             if ctx.meta.get("pixelwise.debug"):
                 raise
-            problems = error.problems if isinstance(error, InputError) else (str(error),)
-            for problem in problems:
-                emit(f"error: {problem}", error=True)
+            if isinstance(error, InputError):
+                for problem in error.problems:
+                    emit(f"error: {problem}", error=True, lines=False)
+            else:  # may hold the traceback of a user's function
+                emit(f"error: {error}", error=True)
             sys.exit(1)
         except KeyboardInterrupt:
             emit("interrupted", error=True)
             sys.exit(INTERRUPTED)
+
+
+def _keep_paragraphs(command: click.Command) -> None:
+    """Put click's mark of a paragraph that keeps its lines, one character, where a raw docstring has two."""
+    if command.help:
+        command.help = command.help.replace("\\b", "\b")
+
+
+def _log_to_stderr() -> None:
+    """Show our log; that of the libraries repeats what an error says, or what concerns nobody."""
+    log = logging.getLogger("pixelwise")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Stderr) for handler in log.handlers):
+        log.addHandler(_Stderr())
 
 
 class _Stderr(logging.Handler):

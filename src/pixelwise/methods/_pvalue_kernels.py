@@ -1,4 +1,7 @@
-"""Compiled p-values: `student_p` for any degrees of freedom, `table_p` for a chunk of pixels from a `TailTable`."""
+"""Compiled p-values: `student_p` for any degrees of freedom, `table_p` from a `TailTable`, for many pixels."""
+
+# Numba infers types from arguments; annotations would only repeat the docstrings.
+# mypy: allow-untyped-defs
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ log_scale = kernel()(pvalues.log_scale)
 
 
 @kernel()
-def student_p(x, r, df):  # type: ignore[no-untyped-def]
+def student_p(x, r, df):
     """Return the two-sided p-value of Student's t for a real number of degrees of freedom.
 
     Parameters
@@ -44,8 +47,8 @@ def student_p(x, r, df):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def table_p(x, r, n, min_obs, coefficients, place, entry, p):  # type: ignore[no-untyped-def]
-    """Write the p-values of a chunk of pixels from a `TailTable` that starts at ``min_obs - 2`` degrees of freedom.
+def table_p(x, r, n, min_obs, coefficients, place, entry, p):
+    """Write p-values of many pixels, from a `TailTable` that starts at ``min_obs - 2`` degrees of freedom.
 
     Parameters
     ----------
@@ -84,15 +87,15 @@ def table_p(x, r, n, min_obs, coefficients, place, entry, p):  # type: ignore[no
 
 
 @kernel()
-def power_of_x(x, n, power, result):  # type: ignore[no-untyped-def]
-    """Write ``x**((n - 2) / 2)`` by squaring: a tenth of the time of exp and log, as loops of it are vectorised."""
+def power_of_x(x, n, power, result):
+    """Write ``x**((n - 2) / 2)`` by squaring, in a tenth of the time of exp and log, as it is vectorised."""
     most = 0
     for i in range(x.size):
         most = max(most, int(n[i]))
         power[i] = x[i]
         result[i] = math.sqrt(x[i]) if int(n[i]) & 1 else 1.0
-    # Four bits of the exponent at a time. The longest series of the chunk decides how often, but bits that an exponent
-    # does not have multiply by 1 exactly, so that a pixel's bits do not depend on its neighbours.
+    # Four bits of the exponent at a time. The longest series decides how often, but where an exponent has no
+    # more bits, the factor is exactly 1, so that a pixel's result does not depend on its neighbours.
     shift = 1
     while (most - 2) >> shift > 0:
         for i in range(x.size):

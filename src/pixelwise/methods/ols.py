@@ -34,8 +34,8 @@ FROM_RESIDUALS = {"pvalue", "stderr", "intercept_stderr"}
 def ols(*, min_obs: int = 3) -> Method:
     """Fit a straight line to each pixel's series by ordinary least squares.
 
-    With the ``n`` valid values ``y`` at times ``t`` (decimal years), deviations ``dt`` and ``dy`` from their means,
-    ``Sxx = sum(dt**2)``, ``Sxy = sum(dt * dy)``, ``Syy = sum(dy**2)``::
+    With the ``n`` valid values ``y`` at times ``t`` (decimal years), deviations ``dt`` and ``dy`` from their
+    means, ``Sxx = sum(dt**2)``, ``Sxy = sum(dt * dy)``, ``Syy = sum(dy**2)``::
 
         slope            = Sxy / Sxx
         intercept        = mean(y) - slope * mean(t)
@@ -44,8 +44,9 @@ def ols(*, min_obs: int = 3) -> Method:
         intercept_stderr = stderr * sqrt(Sxx / n + mean(t)**2)
         pvalue           = P(|T| > |slope / stderr|),  T Student's t with n - 2 degrees of freedom
 
-    The p-value assumes independent, normal residuals of equal variance. Serial correlation makes it too small: with
-    21 annual values and a lag-1 correlation of 0.4, one in five series without a trend has ``pvalue < 0.05``.
+    The p-value assumes independent, normal residuals of equal variance. Serial correlation makes it too small:
+    with 21 annual values and a lag-1 correlation of 0.4, one in five series without a trend has
+    ``pvalue < 0.05``.
 
     Parameters
     ----------
@@ -55,8 +56,8 @@ def ols(*, min_obs: int = 3) -> Method:
     Returns
     -------
     Method
-        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (at year 0) and ``intercept_stderr`` (value),
-        ``rvalue``, ``pvalue``, ``n``.
+        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (at year 0) and ``intercept_stderr``
+        (value), ``rvalue``, ``pvalue``, ``n``.
 
     Raises
     ------
@@ -73,8 +74,8 @@ def ols(*, min_obs: int = 3) -> Method:
     - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares leave float64, or a value is infinite: slope and
       intercept as computed, the others NaN.
 
-    The values are those of `scipy.stats.linregress`. Residuals are summed as such, so that standard errors and p-values
-    keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0.
+    The values are those of `scipy.stats.linregress`. Residuals are summed as such, so that standard errors and
+    p-values keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0.
 
     References
     ----------

@@ -1,12 +1,12 @@
-"""p-values of Student's t without scipy: a continued fraction, and tables of it for the degrees of freedom in use.
+"""p-values of Student's t without scipy: a continued fraction, and tables for the degrees of freedom in use.
 
 A correlation ``r`` of a straight line with ``df`` degrees of freedom has the two-sided p-value
-``I_x(df/2, 1/2)``, the regularised incomplete beta function at ``x = 1 - r**2 = RSS / Syy``. It spans 300 decades,
-but ``tail = p / x**(df/2)`` only 1 to 0.01, so the tail is what is tabulated. Both ``x`` and ``|r|`` are handed
-over, because each of them loses the digits that the other has: ``x`` near ``|r| = 1``, ``r`` near 0.
+``I_x(df/2, 1/2)``, the regularised incomplete beta function at ``x = 1 - r**2 = RSS / Syy``. It spans 300
+decades, but ``tail = p / x**(df/2)`` only two, so the tail is what is tabulated. Both ``x`` and ``|r|`` are handed
+over, because each has the digits that the other has lost: ``x`` near ``|r| = 1``, ``r`` near 0.
 
-``scipy.special.stdtr`` takes 200 ns per value and 0.2 s to import, ``scipy.stats`` 0.75 s (notes/performance.md, 2c);
-the table takes about 4 ns.
+``scipy.special.stdtr`` takes 200 ns per value and 0.2 s to import, ``scipy.stats`` 0.75 s (performance notes, 2c
+and 2e); the table takes about 5 ns per value.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pixelwise.method import Floats
 
 __all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "tail_table"]
 
-# 40 pairs of terms give 1e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/test_pvalues.py).
+# 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/test_pvalues.py).
 FRACTION_TERMS = 40
-# Polynomials of degree 5 on 16 cells of equal width in a stretched |r|: 1e-11 for df <= 100, 3e-11 for df = 1000.
+# Polynomials of degree 5 on 16 equal cells of a stretched |r|: 1e-11 for df <= 100, 3e-11 for df = 1000.
 CELLS = 16
 DEGREE = 5
 # The tail changes on the scale 1/sqrt(df), as Mills' ratio does: r = 3/sqrt(df) falls in the middle of the cells.
@@ -33,8 +33,8 @@ STRETCH = 3.0
 def beta_fraction(x: Any, a: Any, b: Any) -> Any:
     """Return the continued fraction of the incomplete beta function, for ``x < (a + 1) / (a + b + 2)``.
 
-    ``I_x(a, b) = x**a * (1-x)**b / (a * B(a, b)) * fraction`` (Abramowitz & Stegun 26.5.8), evaluated from the far
-    end with a fixed number of terms: no test for convergence, so that it works on arrays as on numbers.
+    ``I_x(a, b) = x**a * (1-x)**b / (a * B(a, b)) * fraction`` (Abramowitz & Stegun 26.5.8), evaluated from the
+    far end with a fixed number of terms: no test for convergence, so that it works on arrays as on numbers.
     """
     fraction = 1.0 + 0.0 * x
     for m in range(FRACTION_TERMS, 0, -1):
@@ -65,7 +65,7 @@ def tail_table(first_df: int, last_df: int) -> TailTable:
     """Tabulate the tail for each whole number of degrees of freedom from `first_df` to `last_df`."""
     df = np.arange(first_df, last_df + 1, dtype=np.float64)
     root = np.sqrt(df)[:, None]
-    # Chebyshev points of a cell: interpolation there is within a factor of 3 of the best polynomial of the degree.
+    # Chebyshev points of a cell: interpolation there is within a factor of 4 of the best polynomial.
     nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     position = ((np.arange(CELLS)[:, None] + nodes) / CELLS).ravel()
     r = position * STRETCH / (root + STRETCH - position * root)
@@ -80,14 +80,15 @@ def student_tail(r: Floats, df: Floats) -> Floats:
     x = (1.0 - r) * (1.0 + r)
     # 1 / (a * B(a, 1/2))
     scale = np.array([math.exp(log_scale(value)) for value in a.ravel()]).reshape(a.shape)
-    # The fraction converges fast only below this x; above it, 1 - I_{1-x}(1/2, a) is used: no digits are lost in the
-    # difference, as p > 0.08 there.
+    # The fraction converges fast only below this x; above it, 1 - I_{1-x}(1/2, a) is used: the difference loses
+    # few digits, as p > 0.1 there.
     near = x > (a + 1.0) / (a + 2.5)
     far_tail = scale * r * beta_fraction(np.where(near, 0.0, x), a, 0.5)
     inner_r = np.where(near, r, 0.0)
     inner_x = np.where(near, x, 1.0)
     inner = 2.0 * a * scale * inner_r * beta_fraction(inner_r * inner_r, 0.5, a)
-    return np.where(near, inner_x**-a - inner, far_tail)
+    tail: Floats = np.where(near, inner_x**-a - inner, far_tail)
+    return tail
 
 
 def log_scale(a: float) -> float:
