@@ -26,10 +26,10 @@ from pixelwise.functions import (
     PixelFunction,
     PixelOptions,
     as_method,
-    load_function,
     per_block,
     per_pixel,
 )
+from pixelwise.loading import load_function
 from pixelwise.method import BoundMethod, Method
 from pixelwise.times import TimeAxis
 from pixelwise.trial import CompiledLoop
@@ -226,9 +226,7 @@ def test_learning_skips_pixels_that_fail_and_needs_one_that_does_not():
         return values[2], 1
 
     assert rehearsed(plain(picky), SERIES[:, ::-1]).names == ("value_1", "value_2")
-    with pytest.raises(
-        FunctionError, match=r"(?s)failed on each of the 1 pixels.*values\[2\], 1.*IndexError"
-    ):
+    with pytest.raises(FunctionError, match=r"(?s)failed on each of the 1 pixels.*values\[2\], 1.*IndexError"):
         rehearsed(plain(picky), SERIES[:, 2:])
     with pytest.raises(FunctionError, match="no pixel of the sample has enough"):
         rehearsed(plain(picky), SERIES[:, 3:])
@@ -428,9 +426,7 @@ def test_traceback_of_a_pixel_is_the_users_own():
 def test_strict_stops_with_the_traceback_and_the_values():
     method = rehearsed(plain(needs_three), SERIES)
     bound = replace(method, strict=True).bind(TimeAxis.from_times(YEARS), None, {})
-    with pytest.raises(
-        FunctionError, match=r"(?s)needs_three failed.*\[nan, nan, 5, nan\].*user's line.*only 1"
-    ) as e:
+    with pytest.raises(FunctionError, match=r"(?s)needs_three failed.*\[nan, nan, 5, nan\].*user's line.*only 1") as e:
         bound((SERIES,))
     assert str(pickle.loads(pickle.dumps(e.value))) == str(e.value)
 
@@ -739,9 +735,7 @@ def test_errors_of_loading(user_file, tmp_path):
         load(f"{tmp_path}/nowhere.py:f")
     with pytest.raises(ParameterError, match=r"is not file\.py:function"):
         load("spread")
-    with pytest.raises(
-        ParameterError, match=r"unknown function in my tools\.py 'shift'; did you mean 'shifted'"
-    ):
+    with pytest.raises(ParameterError, match=r"unknown function in my tools\.py 'shift'; did you mean 'shifted'"):
         load(f"{user_file}:shift")
     with pytest.raises(ParameterError, match=r"number in my tools\.py is int, not a function"):
         load(f"{user_file}:number")
@@ -769,9 +763,7 @@ def run_elsewhere(bound, values, tmp_path):
     )
     paths = [path for path in sys.path if path and "tests" not in path]
     command = [sys.executable, "-c", script, str(tmp_path / "job.pickle"), str(tmp_path / "result.pickle")]
-    subprocess.run(
-        command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    )
+    subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     return pickle.loads((tmp_path / "result.pickle").read_bytes())
 
 
@@ -800,7 +792,4 @@ def test_block_functions_and_methods_are_picklable():
         bound = bound_on(method, SERIES)
         again = pickle.loads(cloudpickle.dumps(bound))
         np.testing.assert_array_equal(again((SERIES,))[0], bound((SERIES,))[0])
-        assert (
-            pickle.loads(cloudpickle.dumps(rehearsed(method, SERIES))).names
-            == rehearsed(method, SERIES).names
-        )
+        assert pickle.loads(cloudpickle.dumps(rehearsed(method, SERIES))).names == rehearsed(method, SERIES).names

@@ -68,7 +68,7 @@ def test_a_value_that_fills_a_quintile_is_a_class_of_its_own() -> None:
     # Positions 0, 1.8, 3.6, 5.4, 7.2, 9 of the sorted values: 0, 0, 0, 0.4, 2.2, 4. Nothing lies between 0 and 0.4.
     assert classes.codes.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1, 2, 2]]
     assert np.allclose(classes.limits, ((0, 0), (0.4, 2.2), (2.2, 4)))
-    assert classes.labels == ("0.0", "0.4 to 2.2", "2.2 to 4.0")
+    assert classes.labels == ("0.00", "0.40 to 2.20", "2.20 to 4.00")
     assert classes.shares == (0.6, 0.2, 0.2)
     assert classes.colors == (NEUTRAL_COLOR, *POSITIVE_SHADES[2])
 
@@ -142,6 +142,13 @@ def test_classes_of_any_values(values: Any) -> None:
             hue, sign = (NEGATIVE_SHADES, -1) if high <= 0 else (POSITIVE_SHADES, 1)
             assert any(color in shades for shades in hue.values())
             assert (sign * members >= 0).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 11, 36, 1000])
+def test_limits_are_the_quantiles_of_numpy(size: int) -> None:
+    values = np.random.default_rng(size).normal(size=size)
+    expected = np.quantile(values, np.arange(6) / 5)
+    assert np.allclose(plotting._quintile_limits(values.copy()), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +364,7 @@ def test_axes_of_a_geographic_grid() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("longitude", "latitude")
     assert axes.get_aspect() == pytest.approx(2)  # 1 / cos 60°
     assert ticks(axes.xaxis) == ["170°E", "180°", "170°W"]
-    assert ticks(axes.yaxis)[-1] == "66°N"
+    assert ticks(axes.yaxis)[-1] == "65°N"
 
 
 def test_axes_without_coordinates_count_pixels() -> None:

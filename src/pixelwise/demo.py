@@ -48,10 +48,11 @@ def write_scene(folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(SEED)
-    rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH]
-    mean = 0.45 + 0.2 * np.sin(cols / 130) * np.cos(rows / 110)
-    slope = 0.006 * np.sin(rows / 90 + cols / 200) * np.cos(cols / 160)
-    lake = (rows - 600) ** 2 / 90**2 + (cols - 300) ** 2 / 140**2 < 1
+    # Both from 0 to 1.
+    rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] / np.array([HEIGHT, WIDTH])[:, None, None]
+    mean = 0.45 + 0.2 * np.sin(6.6 * cols) * np.cos(7.8 * rows)
+    slope = 0.006 * np.sin(9.5 * rows + 4.3 * cols) * np.cos(5.4 * cols)
+    lake = (rows - 0.7) ** 2 / 0.105**2 + (cols - 0.35) ** 2 / 0.16**2 < 1
     profile = {
         "driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "float32", "nodata": NODATA,
         "crs": "EPSG:32617", "transform": Affine(30, 0, 500000, 0, -30, 3400000), "compress": "deflate",
@@ -62,8 +63,8 @@ def write_scene(folder: Path) -> list[Path]:
         ndvi = mean + slope * (year - YEARS[0]) + random.normal(0, 0.04, mean.shape)
         clouds = np.zeros(mean.shape, dtype=bool)
         for _ in range(12):
-            row, col = random.integers(HEIGHT), random.integers(WIDTH)
-            clouds |= (rows - row) ** 2 + (cols - col) ** 2 < random.integers(20, 60) ** 2
+            row, col, radius = random.random(), random.random(), random.uniform(0.02, 0.07)
+            clouds |= (rows - row) ** 2 + (cols - col) ** 2 < radius**2
         values = np.where(clouds | lake, NODATA, np.clip(ndvi, -1, 1).round(4)).astype(np.float32)
         path = folder / f"ndvi_{year}.tif"
         with rasterio.open(path, "w", **profile) as dataset:

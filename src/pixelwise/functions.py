@@ -7,28 +7,23 @@ A pixel at which the function raises has status 5, and its neighbours are not to
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.util
 import inspect
 import logging
 import numbers
-import re
-import sys
 import textwrap
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import FunctionError, ParameterError, unknown
+from pixelwise.loading import load_function
 from pixelwise.method import STATUS_BAND, Band, Floats, Method, Status, parse, select_bands
 from pixelwise.times import TimeAxis
 
@@ -44,7 +39,6 @@ __all__ = [
     "PixelOptions",
     "UserFunction",
     "as_method",
-    "load_function",
     "per_block",
     "per_pixel",
 ]
@@ -513,9 +507,7 @@ class UserFunction(Method):
             While they are not known.
         """
         if self.names is None:
-            raise FunctionError(
-                f"the bands of {self.name} are not known before it was tried on a pixel; name them"
-            )
+            raise FunctionError(f"the bands of {self.name} are not known before it was tried on a pixel; name them")
         return (*(Band(name) for name in self.names), COUNT_BAND)
 
     @property
@@ -599,9 +591,7 @@ class PixelFunction(UserFunction):
         log.info("%s: %s", self.name, decision)
         return replace(plain, loop=loop, decision=decision)
 
-    def bind(
-        self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]
-    ) -> BoundPixelFunction:
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundPixelFunction:
         """Fix the dates and the bands."""
         wanted = self._wanted(bands, inputs)
         names = tuple(band.name for band in self.bands)
@@ -643,9 +633,7 @@ class PixelFunction(UserFunction):
         from pixelwise.trial import CannotCompile, CompiledLoop
 
         call = self.call
-        loop = CompiledLoop(
-            call.function, call.positional, call.named, call.keywords, len(bound.names), self.gaps
-        )
+        loop = CompiledLoop(call.function, call.positional, call.named, call.keywords, len(bound.names), self.gaps)
         try:
             loop.prepare()
         except CannotCompile as why:
@@ -671,9 +659,7 @@ def _mixed_pixels(sample: Floats, min_obs: int) -> Floats:
 
 def _not_learnt(name: str, tried: int, failure: str) -> FunctionError:
     if not tried:
-        return FunctionError(
-            f"the bands of {name} cannot be learnt: no pixel of the sample has enough observations"
-        )
+        return FunctionError(f"the bands of {name} cannot be learnt: no pixel of the sample has enough observations")
     return FunctionError(f"{name} failed on each of the {tried} pixels on which it was tried\n{failure}")
 
 
@@ -692,9 +678,7 @@ def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_fai
     return f"compiled, it gives other numbers ({float(b[~near][0])!r}, not {float(a[~near][0])!r})"
 
 
-def _call_on(
-    call: Call, arrays: Sequence[NDArray[Any]], row: Floats, valid: NDArray[np.bool_], gaps: bool
-) -> Any:
+def _call_on(call: Call, arrays: Sequence[NDArray[Any]], row: Floats, valid: NDArray[np.bool_], gaps: bool) -> Any:
     """Call a function on one pixel, with arrays that it may change."""
     if gaps:
         return call(row.copy(), [array.copy() for array in arrays])
@@ -837,9 +821,7 @@ class BlockFunction(UserFunction):
         decision = "plain Python: it works on blocks"
         return replace(self, names=self.names or self._learn(axis, sample()), decision=decision)
 
-    def bind(
-        self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]
-    ) -> BoundBlockFunction:
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundBlockFunction:
         """Fix the dates and the bands."""
         wanted = self._wanted(bands, inputs)
         names = tuple(band.name for band in self.bands)
@@ -869,9 +851,7 @@ class BlockFunction(UserFunction):
         raise _not_learnt(self.name, everything.size, failure)
 
 
-def _call_on_block(
-    call: Call, arrays: Sequence[NDArray[Any]], block: NDArray[Any], pixels: NDArray[Any]
-) -> Any:
+def _call_on_block(call: Call, arrays: Sequence[NDArray[Any]], block: NDArray[Any], pixels: NDArray[Any]) -> Any:
     """Call a vectorised function on some pixels, with arrays that it may change."""
     values = np.take(block, np.resize(pixels, BLOCK_WIDTH), axis=1).astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
@@ -1006,95 +986,4 @@ def as_method(
         if jit:
             raise ParameterError(f"{call.name} works on blocks: it is never compiled")
         return BlockFunction(call, names, options.min_obs)
-    return PixelFunction(
-        call, names, options.min_obs, gaps=options.gaps, jit=options.jit if jit is None else jit
-    )
-
-
-def load_function(text: str) -> Callable[..., Any]:
-    """Import ``file.py:function``.
-
-    The file's folder can be imported from while the file is imported, and not afterwards. The file and what
-    it imported from its folder travel to workers by value.
-
-    Parameters
-    ----------
-    text
-        ``path/to/file.py:function``.
-
-    Raises
-    ------
-    ParameterError
-        When there is no such file, no such function in it, or it is not callable.
-    FunctionError
-        When the file cannot be imported.
-    """
-    path_text, separator, name = text.rpartition(":")
-    if not separator or not name or not path_text:
-        raise ParameterError(f"{text!r} is not file.py:function")
-    path = Path(path_text).expanduser()
-    if not path.is_file():
-        raise ParameterError(f"{path}: no such file")
-    module = _import_file(path.resolve())
-    if not hasattr(module, name):
-        own = [
-            key
-            for key, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", None) == module.__name__
-        ]
-        raise unknown(f"function in {path.name}", name, own)
-    function = getattr(module, name)
-    if not callable(function):
-        raise ParameterError(f"{name} in {path.name} is {type(function).__name__}, not a function")
-    return function  # type: ignore[no-any-return]
-
-
-def _import_file(path: Path) -> types.ModuleType:
-    # A name that hides no other module (users' files are called signal.py), the same for the same file.
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    stem = re.sub(r"\W", "_", path.stem)
-    name = f"pixelwise_user_{stem}_{digest}"
-    module = types.ModuleType(name)
-    module.__file__ = str(path)
-    before = sys.modules.get(name)
-    sys.modules[name] = module
-    try:
-        with _importable(path.parent):
-            # Compiled here, so that no __pycache__ is left beside the user's file, nor a stale one read.
-            exec(compile(importlib.util.decode_source(path.read_bytes()), str(path), "exec"), vars(module))  # noqa: S102
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        if before is not None:
-            sys.modules[name] = before
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
-        where = f" (line {lines[-1]})" if lines else ""
-        message = " ".join(f"{type(error).__name__}: {error}".split())
-        raise FunctionError(f"{path.name} cannot be imported: {message}{where}") from error
-    cloudpickle.register_pickle_by_value(module)
-    return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Make a folder's modules importable, and forget afterwards those that only this made importable."""
-    if str(folder) in sys.path:
-        yield
-        return
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        # Modules that sys.modules does not know are pickled by value, as workers need it.
-        for name in set(sys.modules) - before:
-            if _lies_in(sys.modules.get(name.partition(".")[0]), folder):
-                sys.modules.pop(name)
-
-
-def _lies_in(module: types.ModuleType | None, folder: Path) -> bool:
-    """Whether a top-level module or package lies directly in a folder; its own packages may lie deeper."""
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(place is not None and Path(place).parent == folder for place in places)
+    return PixelFunction(call, names, options.min_obs, gaps=options.gaps, jit=options.jit if jit is None else jit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,15 @@ from rasterio.io import DatasetReader
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 
-__all__ = ["GDAL_VERSION", "RASTER_SUFFIXES", "BandHeader", "Header", "allowed_drivers", "read_header"]
+__all__ = [
+    "GDAL_VERSION",
+    "RASTER_SUFFIXES",
+    "BandHeader",
+    "Header",
+    "allowed_drivers",
+    "files_behind",
+    "read_header",
+]
 
 #: Local raster formats. GDAL's network, service and container drivers are never tried.
 DRIVERS = (
@@ -227,26 +236,40 @@ def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
     this = path.resolve()
     if this in seen:
         raise InputError(f"{path}: this VRT is a source of itself")
+    for name, source in sources_of(path).items():
+        if name.startswith("/vsi") or not source.is_file():
+            raise InputError(f"{path}: its source {name!r} is not a local file")
+        if is_vrt(source):
+            check_vrt(source, seen | {this})
+            continue
+        try:
+            open_with(source, [driver for driver in allowed_drivers() if driver != "VRT"]).close()
+        except InputError as error:
+            raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
+
+
+def sources_of(path: Path) -> dict[str, Path]:
+    """Return the sources of a VRT, by the names that it gives them."""
     try:
         root = ET.fromstring(path.read_bytes())  # noqa: S314 - expat resolves no external entities
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ET.ParseError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
+    found = {}
     for tag in ("SourceFilename", "SourceDataset"):
         for node in root.iter(tag):
             name = (node.text or "").strip()
-            relative = node.get("relativeToVRT", "0") == "1"
-            source = path.parent / name if relative else Path(name)
-            if name.startswith("/vsi") or not source.is_file():
-                raise InputError(f"{path}: its source {name!r} is not a local file")
-            if is_vrt(source):
-                check_vrt(source, seen | {this})
-                continue
-            try:
-                open_with(source, [driver for driver in allowed_drivers() if driver != "VRT"]).close()
-            except InputError as error:
-                raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
+            found[name] = path.parent / name if node.get("relativeToVRT", "0") == "1" else Path(name)
+    return found
+
+
+def files_behind(path: Path) -> Iterator[Path]:
+    """Yield a file that `read_header` accepts, and if it is a VRT all that is behind it."""
+    yield path
+    if is_vrt(path):
+        for source in sources_of(path).values():
+            yield from files_behind(source)
 
 
 def lossless_in_float32(dtype: str) -> bool:

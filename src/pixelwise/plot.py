@@ -134,10 +134,7 @@ def classify_quintiles(values: NDArray[Any]) -> Classes:
     codes = np.full(values.shape, MISSING, np.uint8)
     if not finite.any():
         return Classes(codes, (), (), ())
-    limits = np.quantile(values[finite], np.linspace(0, 1, 6), overwrite_input=True)
-    if np.issubdtype(values.dtype, np.floating):
-        limits = limits.astype(values.dtype)
-    ranges = _ranges([float(limit) for limit in limits])
+    ranges = _ranges(_quintile_limits(values[finite]))
     for code, (low, _) in enumerate(ranges):
         # From low to high, each class takes what lies above its lower limit from those before it.
         after_tie = code > 0 and ranges[code - 1] == (low, low)
@@ -155,6 +152,24 @@ def classify_quintiles(values: NDArray[Any]) -> Classes:
         shares=_shares(codes, len(ranges)),
         limits=tuple(ranges),
     )
+
+
+def _quintile_limits(values: NDArray[Any]) -> list[float]:
+    """Return the six limits, interpolated as `numpy.quantile` does; the order of `values` is lost.
+
+    Positions are counted in whole fifths: 0.6 times ten is not quite six to a computer, and a value that is
+    itself a limit would fall into the class below.
+    """
+    places = [divmod(fifth * (values.size - 1), 5) for fifth in range(6)]
+    values.partition(sorted({index for place, _ in places for index in (place, min(place + 1, values.size - 1))}))
+    limits = []
+    for place, rest in places:
+        limit = float(values[place])
+        if rest:
+            limit += (float(values[place + 1]) - limit) * rest / 5
+        # As exact as the values that it is compared with.
+        limits.append(float(values.dtype.type(limit)) if values.dtype.kind == "f" else limit)
+    return limits
 
 
 def _ranges(limits: Sequence[float]) -> list[tuple[float, float]]:

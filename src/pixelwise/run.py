@@ -16,9 +16,10 @@ from pixelwise import methods
 from pixelwise.engine import map_unordered
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.executors import open_executor, shares_memory, usable_cores
-from pixelwise.functions import UserFunction, as_method, load_function
+from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.job import Job, task_of
+from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size

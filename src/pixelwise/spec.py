@@ -76,8 +76,8 @@ class InputSpec:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _number(name, value))
-        if isinstance(self.band, numbers.Integral):
-            object.__setattr__(self, "band", int(self.band))
+        if self.band is not None and not isinstance(self.band, str):
+            object.__setattr__(self, "band", _number("band", self.band))
         for name in ("times", "start", "end"):
             value = getattr(self, name)
             if value is not None:

@@ -189,7 +189,7 @@ class _Read:
         return self.rows == tuple(range(self.rows[0], self.rows[0] + len(self.rows)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RasterStack:
     """Layers read from raster files, sorted by date; `open_stack` makes it.
 
@@ -215,6 +215,10 @@ class RasterStack:
 
     def __len__(self) -> int:
         return len(self.layers)
+
+    def __repr__(self) -> str:
+        # Layers and pieces of a thousand scenes would fill a notebook.
+        return f"<RasterStack: {self}>"
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]

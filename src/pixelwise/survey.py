@@ -378,8 +378,8 @@ def _dates_of_files(
         folder = Path(spec.times).parent
         by_path = {(folder / name).resolve(): moment for name, moment in table.items()}
         # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
-        names = Counter(Path(name).name for name in table)
-        by_name = {Path(name).name: moment for name, moment in table.items() if names[Path(name).name] == 1}
+        often = Counter(Path(name).name for name in table)
+        by_name = {Path(name).name: moment for name, moment in table.items() if often[Path(name).name] == 1}
         given = [by_path.get(h.path.resolve(), by_name.get(h.path.name)) for h, _, _ in single]
         missing = [
             f"{h.path}: not in {spec.times}" for (h, _, _), moment in zip(single, given, strict=True) if moment is None
@@ -437,11 +437,15 @@ def _mixed_precision(found: Sequence[_Observation]) -> str:
 
 @dataclass(frozen=True)
 class _Member:
-    """Files that together are one image of one date: a single file, or pieces on one lattice."""
+    """Files that together are one image of one date: a single file, or pieces on one lattice.
+
+    Not `whole` is one whose pieces do not fit, which was said already.
+    """
 
     observations: tuple[_Observation, ...]
     blocks: tuple[Block, ...]
     grid: Grid
+    whole: bool = True
 
     @property
     def path(self) -> Path:
@@ -490,7 +494,7 @@ def _mosaic(group: Sequence[_Observation], problems: list[str]) -> _Member:
                 f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
                 f"but not on its lattice ({'; '.join(first.differences(grid))})"
             )
-            return _Member((group[0],), (first.block,), first)
+            return _Member((group[0],), (first.block,), first, whole=False)
         row, col = (round(value) for value in first.offset(grid))
         blocks.append(Block(row, col, grid.height, grid.width))
     for i, block in enumerate(blocks):
@@ -500,7 +504,7 @@ def _mosaic(group: Sequence[_Observation], problems: list[str]) -> _Member:
                     f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
                     f"({group[i].reading.moment}): give each its own date, or merge them first"
                 )
-                return _Member((group[0],), (first.block,), first)
+                return _Member((group[0],), (first.block,), first, whole=False)
     top, left = min(b.row for b in blocks), min(b.col for b in blocks)
     bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
     union = first.crop(Block(top, left, bottom - top, right - left))
@@ -517,7 +521,7 @@ def _common_grid(members: Sequence[_Member], problems: list[str]) -> Grid | None
         bottom = max(row + m.grid.height for (row, _), m in zip(offsets, members, strict=True))
         right = max(col + m.grid.width for (_, col), m in zip(offsets, members, strict=True))
         union = reference.crop(Block(top, left, bottom - top, right - left))
-        problems.extend(_shortened(list(_missing_pieces(members, union))))
+        problems.extend(_shortened(list(_missing_pieces([m for m in members if m.whole], union))))
         return union
     different = []
     for member in members[1:]:

@@ -34,7 +34,7 @@ def unpack(
         value = np.float64(stored)
         if scaled:
             value = value * scale + offset
-        missing = not np.isfinite(value)
+        missing: Any = not np.isfinite(value)
         for k in range(nodata.size):
             missing |= stored == nodata[k]
         if bounded:

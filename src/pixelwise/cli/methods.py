@@ -18,7 +18,10 @@ __all__ = ["methods"]
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @debug_option
 def methods(name: str | None, as_json: bool) -> None:
-    """List the methods; with a NAME: formula, source, bands and parameters."""
+    """List the methods, or tell all about one.
+
+    With a NAME: formula, source, parameters and bands.
+    """
     from pixelwise.methods import METHODS, get
 
     chosen = METHODS if name is None else (get(name),)

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block
+from pixelwise.headers import files_behind
 from pixelwise.map import TAG, Map, Timings, encode_provenance, open_map, open_quietly
 from pixelwise.method import Band
 from pixelwise.plan import Plan
@@ -28,6 +29,9 @@ __all__ = ["Compression", "GeoTiffSink"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 
 SUFFIXES = (".tif", ".tiff")
+
+#: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
+SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 #: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -84,7 +88,7 @@ class GeoTiffSink:
         self.path = Path(path)
         self._overwrite = overwrite
         self._compress = compress or ("zstd" if has_zstd() else "deflate")
-        self._inputs = {_identity(input_) for input_ in inputs}
+        self._inputs = tuple(inputs)
         self._datasets: list[Any] = []
         self._temporary: list[Path] = []
         self._final: list[Path] = []
@@ -110,10 +114,14 @@ class GeoTiffSink:
     def _check_target(self, target: Path) -> None:
         if target.is_dir():
             raise OutputError(f"{target}: is a folder")
-        if _identity(target) in self._inputs:
+        if target.exists() and self._is_input(target):
             raise OutputError(f"{target}: is one of the inputs; choose another output")
         if target.exists() and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
+
+    def _is_input(self, target: Path) -> bool:
+        """Whether a file is read, by itself or through a VRT; links are followed."""
+        return any(_identity(file) == _identity(target) for input_ in self._inputs for file in files_behind(input_))
 
     def begin(self, plan: Plan, bands: tuple[Band, ...], dtype: str) -> None:
         """Create the temporary files.
@@ -207,6 +215,10 @@ class GeoTiffSink:
                 f"{self.path}: cannot be completed ({' '.join(str(error).split())}); disk full?"
             ) from None
         for temporary, final in zip(self._temporary, self._final, strict=True):
+            if final.exists():
+                # What belongs to the map that is replaced would be taken for this one's.
+                for suffix in SIDECARS:
+                    final.with_name(final.name + suffix).unlink(missing_ok=True)
             temporary.replace(final)
         self._temporary = []
         _sync(self.path.parent)

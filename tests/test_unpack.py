@@ -1,0 +1,61 @@
+"""From stored numbers to values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelwise.unpack import unpack
+
+DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+
+
+def run(raw: Any, nodata: Any, scale: float, offset: float, low: float, high: float, dtype: str) -> Any:
+    out = np.empty(raw.size, dtype)
+    unpack(raw, np.array(nodata, dtype=raw.dtype), scale, offset, low, high, out)
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_pass_and_nodata_is_missing(dtype: str) -> None:
+    raw = np.array([0, 1, 7, 100], dtype)
+    np.testing.assert_array_equal(run(raw, [7], 1, 0, -np.inf, np.inf, "float64"), [0, 1, np.nan, 100])
+    np.testing.assert_array_equal(run(raw, [7, 0], 1, 0, -np.inf, np.inf, "float32"), [np.nan, 1, np.nan, 100])
+    np.testing.assert_array_equal(run(raw, [], 1, 0, -np.inf, np.inf, "float32"), raw)
+
+
+def test_scaling_is_done_in_float64() -> None:
+    raw = np.arange(-32768, 32768, dtype=np.int16)
+    np.testing.assert_array_equal(
+        run(raw, [], 0.0001, -0.2, -np.inf, np.inf, "float64"), raw.astype(np.float64) * 0.0001 - 0.2
+    )
+
+
+def test_infinity_and_what_lies_outside_the_range_are_missing() -> None:
+    raw = np.array([-np.inf, -2, -1, 0, 1, 2, np.inf, np.nan], np.float32)
+    expected = [np.nan, np.nan, -1, 0, 1, np.nan, np.nan, np.nan]
+    np.testing.assert_array_equal(run(raw, [], 1, 0, -1, 1, "float32"), expected)
+
+
+def test_in_place() -> None:
+    raw = np.array([1, -9999, 3], np.float32)
+    unpack(raw, np.array([-9999], np.float32), 1.0, 0.0, -np.inf, np.inf, raw)
+    np.testing.assert_array_equal(raw, [1, np.nan, 3])
+
+
+@given(
+    st.lists(st.integers(-32768, 32767), min_size=1, max_size=40),
+    st.lists(st.integers(-32768, 32767), max_size=3),
+    st.sampled_from([1.0, 0.0001, 2.5]),
+    st.sampled_from([0.0, -0.2]),
+)
+def test_against_numpy(stored: list[int], nodata: list[int], scale: float, offset: float) -> None:
+    raw = np.array(stored, np.int16)
+    values = raw * scale + offset
+    low, high = -1000.0, 1000.0
+    expected = np.where(np.isin(raw, nodata) | (values < low) | (values > high), np.nan, values)
+    np.testing.assert_array_equal(run(raw, nodata, scale, offset, low, high, "float64"), expected)
