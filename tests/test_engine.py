@@ -82,9 +82,12 @@ def test_unknown_executors_are_refused() -> None:
 
 
 def test_a_forking_pool_is_refused_a_forkserver_is_not() -> None:
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        with pytest.raises(ParameterError, match="forks its workers"), open_executor(pool, 1):
-            pass
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("fork")) as forking,
+        pytest.raises(ParameterError, match="forks its workers"),
+        open_executor(forking, 1),
+    ):
+        pass
     with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool, open_executor(pool, 1) as opened:
         assert opened is pool
 

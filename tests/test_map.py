@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import random_series, write_raster
 
 import pixelwise as pw
+from conftest import random_series, write_raster
 from pixelwise.map import Map, Timings, decode_provenance, encode_provenance
 
 

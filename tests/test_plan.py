@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Grid
 from pixelwise.plan import Demand, make_plan, parse_size, redecode, size_text
+from pixelwise.stack import Layout
 
 TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
 
 
-def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, itemsize: int = 4, **options: object):  # noqa: ANN202
+def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, itemsize: int = 4, **options: object):
     arguments = {"bands": 8, "jobs": 2, **options}
-    return make_plan(Grid(None, TRANSFORM, height, width), [Demand(layers, itemsize, *source)], **arguments)  # type: ignore[arg-type]
+    return make_plan(
+        Grid(None, TRANSFORM, height, width), [Demand(layers, Layout(*source, itemsize=itemsize))], **arguments
+    )  # type: ignore[arg-type]
 
 
 @given(
@@ -88,8 +91,16 @@ def test_memory_shrinks_blocks_until_it_is_impossible() -> None:
     tight = plan(3000, 3000, (256, 256), layers=100, memory=300 << 20)
     assert tight.block_height * tight.block_width < free.block_height * free.block_width
     assert tight.memory <= 300 << 20
-    with pytest.raises(ParameterError, match=r"memory 200 MiB is impossible: 2 worker\(s\) with 100 layers need at least"):
+    message = r"memory 200 MiB is impossible: 2 worker\(s\) with 100 layers need at least"
+    with pytest.raises(ParameterError, match=message):
         plan(3000, 3000, (256, 256), layers=100, memory=200 << 20)
+
+
+def test_memory_counts_what_gdal_decodes_at_once() -> None:
+    # 5 x 5 pixels of 275 bands in pixel-interleaved tiles of 512 x 512: 288 MB for one window.
+    demands = [Demand(275, Layout(5, 5, itemsize=4, sources=1, decoded=512 * 512 * 4 * 275))]
+    made = make_plan(Grid(None, TRANSFORM, 5, 5), demands, bands=8, jobs=1)
+    assert made.memory > 512 * 512 * 4 * 275 + (200 << 20)
 
 
 def test_memory_counts_processes_and_a_map_in_memory() -> None:
@@ -113,7 +124,8 @@ def test_parse_size_refuses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(100, "100 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), (268 << 20, "268 MiB"), (3 << 40, "3072 GiB")]
+    ("size", "text"),
+    [(100, "100 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), (268 << 20, "268 MiB"), (3 << 40, "3072 GiB")],
 )
 def test_size_text(size: int, text: str) -> None:
     assert size_text(size) == text

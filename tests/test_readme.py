@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import random_series, write_raster
 
 README = Path(__file__).parents[1] / "README.md"

@@ -165,6 +165,7 @@ def assert_same_as_r(bands: Mapping[str, Any], stack: RasterStack, rows: Rows, s
     at = pixels_of(rows)
     np.testing.assert_array_equal(bands["n"][at], rows["n"])
     np.testing.assert_array_equal(bands["status"][at], 0)
+    np.testing.assert_array_equal(np.sign(bands["rvalue"][at]), np.sign(rows["ols_slope_per_yr"]))
     # R prints p below 2.2e-308 as 0, which nothing can be compared with; the smallest here is 2e-12.
     assert (rows["ols_p"] >= np.finfo(np.float64).tiny).all()
     found = differences(bands, stack, rows, series)

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import random_series, write_raster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pixelwise as pw
+from conftest import random_series, write_raster
 from pixelwise.job import Job
 from pixelwise.map import decode_provenance
 from pixelwise.method import select_bands
@@ -61,9 +61,7 @@ def assert_same_bytes(result: pw.Map, expected: pw.Map) -> None:
 def dask_executor() -> Iterator[Executor]:
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
-        ) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client.get_executor()

@@ -58,6 +58,8 @@ RASTER_SUFFIXES = frozenset(
     ]
 )
 
+CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
+
 GDAL_VERSION: str = rasterio.__gdal_version__
 
 COMPLEX = ("complex", "complex64", "complex128", "complex_int16")
@@ -110,6 +112,13 @@ class Header:
     pixel_interleaved: bool
     size: int
     mtime_ns: int
+
+    @property
+    def decoded(self) -> int:
+        """Bytes that are decoded at once: one block, of all bands where pixels are interleaved."""
+        itemsize = max(np.dtype(band.dtype).itemsize for band in self.bands)
+        bands = len(self.bands) if self.pixel_interleaved else 1
+        return self.block_height * self.block_width * itemsize * bands
 
 
 @cache
@@ -205,7 +214,8 @@ def open_with(path: Path, drivers: list[str]) -> DatasetReader:
             with rasterio.Env():
                 return DatasetReader(str(path), driver=drivers, sharing=False)
         except RasterioError as error:
-            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)})") from None
+            hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""
+            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
 
 
 def _reason(error: Exception, path: Path) -> str:

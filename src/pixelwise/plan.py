@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.stack import CACHE_BYTES, Layout
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 
@@ -18,8 +19,8 @@ BLOCK_BYTES = 24 << 20
 WINDOW_BYTES = 64 << 10
 #: Interpreter with NumPy, numba and GDAL; measured 190-230 MB.
 PROCESS_BYTES = 240 << 20
-#: GDAL's cache in each process and one open file in one thread with what GDAL keeps of it.
-CACHE_BYTES, HANDLE_BYTES = 16 << 20, 64 << 10
+#: One open file in one thread with what GDAL keeps of it.
+HANDLE_BYTES = 64 << 10
 #: GeoTIFF tiles are multiples of this.
 TILE_UNIT = 16
 TILE = 256
@@ -27,13 +28,10 @@ TILE = 256
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one input stack costs: layers, bytes per pixel in memory, its files' blocks, its files."""
+    """What one input stack costs: its layers, and how they are stored."""
 
     layers: int
-    itemsize: int
-    block_height: int
-    block_width: int
-    sources: int = 0
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,14 @@ def make_plan(
     ParameterError
         When not even the smallest block fits into `memory`.
     """
-    source = demands[0]
-    per_pixel = sum(demand.layers * demand.itemsize for demand in demands)
+    source = demands[0].layout
+    per_pixel = sum(demand.layers * demand.layout.itemsize for demand in demands)
     # values float64 in the worker, and a copy in the output's type
     output_per_pixel = bands * (8 + output_itemsize)
     limit = 2 * jobs
-    handles = min(sum(demand.sources for demand in demands) * jobs, 65536)
+    # In each worker; small blocks of files are part of the cache.
+    decoded = max(max(demand.layout.decoded for demand in demands) - CACHE_BYTES, 0)
+    handles = min(sum(demand.layout.sources for demand in demands) * jobs, 65536)
     fixed = processes * (PROCESS_BYTES + CACHE_BYTES) + handles * HANDLE_BYTES
     if in_memory:
         fixed += grid.height * grid.width * bands * output_itemsize
@@ -125,7 +125,7 @@ def make_plan(
         # One layer more in the files' own type while it is unpacked.
         inputs += height * width * 8
         outputs = height * width * output_per_pixel
-        return fixed + jobs * (inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
+        return fixed + jobs * (decoded + inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
 
     total = grid.height * grid.width * per_pixel
     # At least four blocks per worker, so that all end at about the same time; but no source block is cut for
@@ -140,8 +140,8 @@ def make_plan(
         smaller = target // 2
         if smaller < TILE_UNIT * TILE_UNIT * per_pixel:
             raise ParameterError(
-                f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {source.layers} layers need "
-                f"at least {size_text(needed(height, width))}; allow more or use fewer --jobs"
+                f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
+                f"at least {math.ceil(needed(height, width) / (1 << 20))} MiB; allow more or use fewer --jobs"
             )
         target = smaller
     return Plan(

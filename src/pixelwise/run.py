@@ -237,11 +237,7 @@ def plan_job(
     jobs = jobs or usable_cores()
     if jobs < 1:
         raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
-    layouts = [layout_of(stack) for stack in stacks]
-    demands = [
-        Demand(len(stack.axis), layout.itemsize, layout.block_height, layout.block_width, layout.sources)
-        for stack, layout in zip(stacks, layouts, strict=True)
-    ]
+    demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
     return make_plan(
         stacks[0].grid,
         demands,

@@ -79,6 +79,9 @@ class Layout:
         Bytes of a pixel in the files.
     sources
         How many files are open at once while reading.
+    decoded
+        Bytes that are decoded at once beyond the window that is read: one block of a file, of all its bands
+        where it interleaves pixels.
     unit
         Unit of the values, empty where unknown.
     """
@@ -88,6 +91,7 @@ class Layout:
     itemsize: int = 8
     stored_itemsize: int = 8
     sources: int = 0
+    decoded: int = 0
     unit: str = ""
 
 
@@ -203,6 +207,8 @@ class RasterStack:
         The options that it was opened with.
     source_block
         Rows and columns of the files' own blocks, by majority.
+    decoded
+        Bytes of the largest block that is decoded at once.
     unit
         Unit of the values where the files agree on one.
     """
@@ -211,6 +217,7 @@ class RasterStack:
     layers: tuple[Layer, ...]
     spec: InputSpec
     source_block: tuple[int, int]
+    decoded: int = 0
     unit: str = ""
 
     def __len__(self) -> int:
@@ -258,6 +265,7 @@ class RasterStack:
             itemsize=self.dtype.itemsize,
             stored_itemsize=stored,
             sources=len({piece.path for piece in pieces}),
+            decoded=self.decoded,
             unit=self.unit,
         )
 
@@ -351,8 +359,9 @@ class RasterStack:
         reads, rows_of_layers = self._plan
         count = rows_of_layers[-1][-1] + 1
         out = np.empty((count, block.height, block.width), dtype=self.dtype)
-        for read in reads:
-            self._fill(read, block, out)
+        with _HANDLES.kept(after=False):
+            for read in reads:
+                self._fill(read, block, out)
         if count == len(self.layers):
             return out
         reduced = np.empty((len(self.layers), block.height, block.width), dtype=self.dtype)
@@ -485,6 +494,7 @@ class _Handles(threading.local):
     def __init__(self) -> None:
         self.open: OrderedDict[Path, Any] = OrderedDict()
         self.job = ""
+        self.depth = 0
 
     def get(self, piece: Piece) -> Any:
         dataset = self.open.get(piece.path)
@@ -511,6 +521,20 @@ class _Handles(threading.local):
     def close(self) -> None:
         while self.open:
             self.open.popitem()[1].close()
+
+    @contextmanager
+    def kept(self, *, after: bool) -> Iterator[None]:
+        """Keep datasets open in this context; unless `after`, close them where the outermost one ends.
+
+        A file may be replaced between two jobs, or between two reads of somebody who reads without a job.
+        """
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            if not (after or self.depth):
+                self.close()
 
 
 _HANDLES = _Handles()
@@ -547,14 +571,11 @@ def reading(threads: int = 1, stacks: Sequence[Stack] = ()) -> Iterator[None]:
     """
     # A reserve for libraries, sockets and outputs.
     _Handles.limit = max(8, (raise_file_limit() - 100) // max(threads, 1))
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        try:
-            for stack in stacks:
-                if isinstance(stack, RasterStack):
-                    stack.warm_up()
-            yield
-        finally:
-            _HANDLES.close()
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _HANDLES.kept(after=False):
+        for stack in stacks:
+            if isinstance(stack, RasterStack):
+                stack.warm_up()
+        yield
 
 
 @contextmanager
@@ -566,5 +587,5 @@ def reading_in_worker(job: str) -> Iterator[None]:
     if _HANDLES.job != job:
         _HANDLES.close()
         _HANDLES.job = job
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _HANDLES.kept(after=True):
         yield

@@ -84,6 +84,7 @@ class Survey:
             layers=self.layers,
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
+            decoded=max(header.decoded for header in used),
             unit=units.pop() if len(units) == 1 else "",
         )
         if self.spec.bounds is None:

@@ -45,9 +45,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        _log_to_stderr()
         try:
-            return super().invoke(ctx)
+            with _log_on_stderr():
+                return super().invoke(ctx)
         except PixelwiseError as error:
             if ctx.meta.get("pixelwise.debug"):
                 raise
@@ -68,12 +68,18 @@ def _keep_paragraphs(command: click.Command) -> None:
         command.help = command.help.replace("\\b", "\b")
 
 
-def _log_to_stderr() -> None:
-    """Show our log; that of the libraries repeats what an error says, or what concerns nobody."""
-    log = logging.getLogger("pixelwise")
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Show our log while a command runs; that of the libraries repeats what an error says."""
+    log, handler = logging.getLogger("pixelwise"), _Stderr()
+    level = log.level
     log.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Stderr) for handler in log.handlers):
-        log.addHandler(_Stderr())
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 class _Stderr(logging.Handler):
