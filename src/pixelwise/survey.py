@@ -201,6 +201,8 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
             found.extend(_resolve_one(os.fspath(item)))
         except InputError as error:
             problems.extend(error.problems)
+        except OSError as error:  # a name that is too long, a folder that may not be listed
+            problems.append(f"{item}: {error.strerror}")
     if problems or not found:
         raise InputError(*(problems or ["no file is named"]))
     return found

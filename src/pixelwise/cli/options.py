@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -141,7 +140,6 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         spec = InputSpec(**{name: value for name, value in given.items() if value is not None})
-        # A Windows shell leaves globs to the program; elsewhere a quoted one arrives here too.
-        return command(source=[Path(s) if Path(s).exists() else s for s in source], spec=spec, **options)
+        return command(source=list(source), spec=spec, **options)
 
     return _decorate(with_spec, INPUT_OPTIONS)

@@ -112,11 +112,15 @@ class GeoTiffSink:
             raise OutputError(f"{self.path}: the folder {folder} is not writable")
 
     def _check_target(self, target: Path) -> None:
-        if target.is_dir():
+        try:
+            folder, exists = target.is_dir(), target.exists()
+        except OSError as error:  # the name is too long
+            raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
+        if folder:
             raise OutputError(f"{target}: is a folder")
-        if target.exists() and self._is_input(target):
+        if exists and self._is_input(target):
             raise OutputError(f"{target}: is one of the inputs; choose another output")
-        if target.exists() and not self._overwrite:
+        if exists and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
 
     def _is_input(self, target: Path) -> bool:
