@@ -341,6 +341,14 @@ def test_bands_that_are_no_dates_are_listed(tmp_path: Path):
     )
 
 
+def test_one_date_for_many_bands(tmp_path: Path, three: Path):
+    path = write_raster(tmp_path / "stack.tif", YEARS, descriptions=["2001", "2002", "2003"])
+    assert problems_of({path: "1999", three / "ndvi_2000.tif": "2000"})[0] == (
+        f"{path}: has 3 bands (1 2001, 2 2002, 3 2003), but one date; choose one with --band N|NAME"
+    )
+    assert len(pw.open_stack({path: "1999", three / "ndvi_2000.tif": "2000"}, band=1)) == 2
+
+
 def test_many_files_of_one_kind_are_counted(make_stack: MakeStack):
     folder = make_stack([YEARS] * 8)
     problems = problems_of(folder)
@@ -414,6 +422,13 @@ def test_a_missing_shard_is_named(shards: Path, place: tuple[int, int]):
     name = f"ndvi2002-{place[0]:010d}-{place[1]:010d}.tif"
     (shards / name).unlink()
     assert problem_of(shards) == f"{shards / 'ndvi2002'}: a piece is missing: {name} (2002-01-01)"
+
+
+def test_a_missing_row_of_shards_is_named(shards: Path):
+    names = [f"ndvi2002-0000000000-{col:010d}.tif" for col in (0, 5)]
+    for name in names:
+        (shards / name).unlink()
+    assert problem_of(shards) == f"{shards / 'ndvi2002'}: a piece is missing: {', '.join(names)} (2002-01-01)"
 
 
 def test_a_missing_shard_of_many_dates_is_named_once(tmp_path: Path):
@@ -546,6 +561,15 @@ def test_equal_dates(twins: Path, duplicates: str, expected: list[list[float]]):
     assert values.dtype == stack.dtype
     np.testing.assert_array_equal(values[:-1, 0], expected)
     np.testing.assert_array_equal(values[-1], np.zeros((1, 4)))
+
+
+def test_a_mean_keeps_more_digits_than_its_members(tmp_path: Path):
+    for name, value in (("a_2001", 0.1), ("b_2001", 0.2), ("a_2002", 0.3)):
+        write_raster(tmp_path / f"{name}.tif", np.array([[value]], dtype="float32"))
+    assert pw.open_stack(tmp_path, duplicates="max").dtype == np.float32
+    values = values_of(tmp_path, duplicates="mean")
+    assert values.dtype == np.float64
+    assert values[0, 0, 0] == (float(np.float32(0.1)) + float(np.float32(0.2))) / 2
 
 
 def test_equal_dates_in_pieces(tmp_path: Path):

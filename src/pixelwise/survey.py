@@ -346,8 +346,10 @@ def _dates_of_bands(header: Header, table: Any, *, dated: bool) -> list[Reading]
             raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table)} lines")
         return [Reading(moment, "--times") for moment in table]
     listed = ", ".join(str(band) for band in header.bands[:12]) + (", ..." if count > 12 else "")
+    if dated:
+        raise InputError(f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME")
     names = [band.description for band in header.bands]
-    if not dated and all(names):
+    if all(names):
         try:
             return read_names(names, what="band")
         except InputError:
