@@ -203,6 +203,14 @@ def test_the_sample_is_small_and_always_the_same(make_stack: MakeStack):
     assert warnings_of(stack) == []
 
 
+def test_nodata_that_the_type_cannot_hold(make_stack: MakeStack):
+    values = np.random.default_rng(0).integers(10, 200, (4, 30, 30)).astype(np.uint8)
+    folder = make_stack(values)
+    told = "nodata -9999 never occurs in uint8 files: is it the value of another product?"
+    assert told in warnings_of(pw.open_stack(folder, nodata=(-9999, 255)))
+    assert not any("never occurs" in line for line in warnings_of(pw.open_stack(folder, nodata=255)))
+
+
 def test_a_small_stack_is_read_whole(make_stack: MakeStack):
     values = clean((2, 6, 7))
     np.testing.assert_array_equal(read_sample(pw.open_stack(make_stack(values))), values.reshape(2, -1))

@@ -108,7 +108,9 @@ def test_all_differences_are_named_with_both_values() -> None:
 def test_crs_spelt_in_two_ways_is_one() -> None:
     other = Grid(CRS.from_wkt(UTM.to_wkt(version="WKT2_2019")), GRID.transform, 853, 856)
     assert GRID.differences(other) == []
-    assert "CRS no CRS instead of EPSG:32617" in GRID.differences(Grid(None, GRID.transform, 853, 856))
+    bare = Grid(None, GRID.transform, 853, 856)
+    assert GRID.differences(bare) == ["no CRS instead of EPSG:32617"]
+    assert bare.differences(GRID) == ["CRS EPSG:32617 instead of none"]
 
 
 def test_pickle() -> None:

@@ -33,6 +33,11 @@ def test_bands_are_arrays(trend: pw.Map) -> None:
         trend["sloppe"]
 
 
+def test_a_map_is_shown_in_one_line(trend: pw.Map) -> None:
+    assert repr(trend).startswith("<Map: slope, intercept,")
+    assert repr(trend).endswith("status; 8 x 9, EPSG:32617; in memory>")
+
+
 def test_a_map_without_its_band_is_refused(trend: pw.Map) -> None:
     with pytest.raises(ValueError, match="slope is nowhere"):
         Map(trend.grid, trend.bands)

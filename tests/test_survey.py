@@ -861,6 +861,13 @@ def test_numbers_of_numpy_reach_the_map_as_plain_ones(three: Path, tmp_path: Pat
 # --------------------------------------------------------------------------------------------------- grids
 
 
+def test_the_odd_grid_is_named_even_if_it_comes_first(three: Path):
+    write_raster(three / "ndvi_1990.tif", np.zeros((4, 4), np.float32))
+    first, second, _ = problems_of(three)
+    assert first.startswith(f"the rasters are not on one grid; 1 differ from {three / 'ndvi_2000.tif'}")
+    assert second.startswith(f"{three / 'ndvi_1990.tif'}: size 4 x 4 instead of")
+
+
 def test_all_differences_of_all_grids(make_stack: MakeStack):
     folder = make_stack(YEARS)
     write_raster(folder / "ndvi_2003.tif", IMAGE, crs="EPSG:32618")

@@ -42,7 +42,13 @@ def warnings_of(stack: RasterStack, method: Method | None = None) -> list[str]:
         When a window cannot be read.
     """
     sample = read_sample(stack)
-    found = [*_fillers(sample), *_scales(stack), *_levels(stack, sample), *_ndvi(stack, sample)]
+    found = [
+        *_impossible_nodata(stack),
+        *_fillers(sample),
+        *_scales(stack),
+        *_levels(stack, sample),
+        *_ndvi(stack, sample),
+    ]
     if method is not None:
         found += _seasons(stack, method)
     return found
@@ -63,6 +69,17 @@ def read_sample(stack: RasterStack) -> Floats:
     pixels = np.concatenate(parts, axis=1)
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
     return pixels[:, ::step].astype(np.float64)
+
+
+def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
+    piece = stack.layers[0].pieces[0]
+    kind = np.dtype(piece.dtype)
+    if stack.spec.nodata is None or kind.kind not in "iu":
+        return
+    limits = np.iinfo(kind)
+    for value in stack.spec.nodata:
+        if not (limits.min <= value <= limits.max and float(value).is_integer()):
+            yield f"nodata {value:.10g} never occurs in {piece.dtype} files: is it the value of another product?"
 
 
 def _fillers(sample: Floats) -> Iterator[str]:

@@ -151,7 +151,8 @@ class Grid:
         """Say in words how `other` differs from this grid; nothing where both are the same."""
         found = []
         if not same_crs(self.crs, other.crs):
-            found.append(f"CRS {other.crs_name} instead of {self.crs_name}")
+            theirs_named = "no CRS" if other.crs is None else f"CRS {other.crs_name}"
+            found.append(f"{theirs_named} instead of {'none' if self.crs is None else self.crs_name}")
         if (self.height, self.width) != (other.height, other.width):
             found.append(f"size {other.height} x {other.width} instead of {self.height} x {self.width}")
         mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]

@@ -64,7 +64,7 @@ class Timings:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Map:
     """Named bands on a grid.
 
@@ -86,15 +86,19 @@ class Map:
 
     grid: Grid
     bands: tuple[Band, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    timings: Timings = field(default_factory=Timings, repr=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
     files: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for band in self.bands:
             if band.name not in self.files and band.name not in self.arrays:
                 raise ValueError(f"band {band.name} is nowhere")
+
+    def __repr__(self) -> str:
+        where = ", ".join(str(path) for path in self.paths[:3]) or "in memory"
+        return f"<Map: {', '.join(self.names)}; {self.grid}; {where}>"
 
     @property
     def names(self) -> tuple[str, ...]:

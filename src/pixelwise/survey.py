@@ -528,13 +528,16 @@ def _common_grid(members: Sequence[_Member], problems: list[str]) -> Grid | None
         union = reference.crop(Block(top, left, bottom - top, right - left))
         problems.extend(_shortened(list(_missing_pieces([m for m in members if m.whole], union))))
         return union
+    # Where they differ, the odd ones are named, not all those that differ from an odd first one.
+    kinds = [(m.grid.crs_name, m.grid.height, m.grid.width, tuple(m.grid.transform)) for m in members]
+    usual = members[kinds.index(Counter(kinds).most_common(1)[0][0])]
     different = []
-    for member in members[1:]:
-        words = reference.differences(member.grid)
+    for member in members:
+        words = usual.grid.differences(member.grid)
         if words:
             different.append(f"{member.path}: {'; '.join(words)}")
     if different:
-        problems.append(f"the rasters are not on one grid; {len(different)} differ from {members[0].path}:")
+        problems.append(f"the rasters are not on one grid; {len(different)} differ from {usual.path}:")
         problems.extend(different)
         problems.append(
             "warp them to one grid first (gdalwarp -t_srs ... -tr ... -te ...), or stack those that fit together"
