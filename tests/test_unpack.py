@@ -39,6 +39,9 @@ def test_infinity_and_what_lies_outside_the_range_are_missing() -> None:
     raw = np.array([-np.inf, -2, -1, 0, 1, 2, np.inf, np.nan], np.float32)
     expected = [np.nan, np.nan, -1, 0, 1, np.nan, np.nan, np.nan]
     np.testing.assert_array_equal(run(raw, [], 1, 0, -1, 1, "float32"), expected)
+    unbounded = np.where(np.isinf(raw), np.nan, raw)
+    np.testing.assert_array_equal(run(raw, [], 1, 0, -np.inf, np.inf, "float32"), unbounded)
+    np.testing.assert_array_equal(run(raw, [np.nan], 1, 0, -np.inf, np.inf, "float64"), unbounded)
 
 
 def test_in_place() -> None:

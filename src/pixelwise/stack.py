@@ -384,8 +384,7 @@ class RasterStack:
         raw = out[first : first + size[0]] if direct else np.empty(size, dtype=piece.dtype)
         masks = _read_window(piece, read.bands, window, raw)
         values = raw if direct else np.empty(size, dtype=out.dtype)
-        low, high = self.spec.valid_range or (-np.inf, np.inf)
-        _unpack(raw, piece, low, high, values)
+        _unpack(raw, piece, *self._valid, values)
         if masks is not None:
             values[masks == 0] = np.nan
         if direct:
@@ -403,7 +402,11 @@ class RasterStack:
             _HANDLES.get(piece)
             raw = np.zeros(1, dtype=piece.dtype)
             direct = piece.dtype == self.dtype
-            _unpack(raw, piece, -np.inf, np.inf, raw if direct else np.empty(1, dtype=self.dtype))
+            _unpack(raw, piece, *self._valid, raw if direct else np.empty(1, dtype=self.dtype))
+
+    @property
+    def _valid(self) -> tuple[float, float]:
+        return self.spec.valid_range or (-np.inf, np.inf)
 
     @cached_property
     def _mosaic(self) -> bool:
