@@ -72,13 +72,13 @@ def test_fractions_repeat_less_than_integers(make_stack: MakeStack):
     counts = (clean() * 200).round()
     assert check(make_stack(filled(counts, 0, 0.02).astype("uint8"), folder="ndwi", times=range(2000, 2004))) == [
         # A stack of counts called NDVI deserves this one only.
-        "the names say NDVI, but values reach 180: try --scale 0.01"
+        "the names say NDVI, but values reach 180: a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
     ]
 
 
 def test_no_valid_pixel(make_stack: MakeStack):
     assert check(make_stack(np.full(SHAPE, -9999, dtype="float32"), nodata=-9999)) == [
-        "the sampled windows hold no valid pixel: is nodata right?"
+        "the sampled windows hold no valid pixel: are nodata and the valid range right?"
     ]
 
 
@@ -148,7 +148,9 @@ def test_ndvi_beyond_one(make_stack: MakeStack, factor: float, scale: str):
 
 def test_ndvi_with_a_filler(make_stack: MakeStack):
     folder = make_stack(filled(clean(), 2.5, 0.005))
-    assert check(folder) == ["the names say NDVI, but values reach 2.5: try --nodata or --valid-range -1,1"]
+    assert check(folder) == [
+        "the names say NDVI, but values reach 2.5: a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
+    ]
     assert check(folder, valid_range=(-1, 1)) == []
 
 

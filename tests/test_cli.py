@@ -433,7 +433,7 @@ def test_input_options(home: Path):
         "--bounds", "500030,3399940,500060,3399970", "--jobs", "1", "--executor", "inline", "--memory", "4GiB",
     )  # fmt: skip
     assert "3 layers, 2001..2003, 1 x 1, " in result.stderr
-    assert "nodata (-1.0, -9999.0) is used instead of what the files say" in result.stderr
+    assert "nodata -1, -9999 is used instead of what the files say" in result.stderr
     stack = pw.open_stack("stack", start=2001, end=2003).read(pw.Block(1, 1, 1, 1)).ravel().astype(float)
     slope = np.polyfit([0, 1, 2], stack * 0.5 - 1, 1)[0]
     np.testing.assert_allclose(pw.open_map("trend.tif")["slope"], slope, rtol=1e-6)
@@ -628,7 +628,7 @@ def test_all_differences_of_all_grids_are_listed(home: Path):
     errors = errors_of(home, "apply", "ols", "stack", "-o", "trend.tif")
     assert errors[:4] == [
         "the rasters are not on one grid; 3 differ from stack/ndvi_2000.tif:",
-        "stack/ndvi_2001.tif: size 5 x 7 instead of 6 x 7",
+        "stack/ndvi_2001.tif: size 5 x 7 instead of 6 x 7 (rows x columns)",
         "stack/ndvi_2002.tif: CRS EPSG:4326 instead of EPSG:32617",
         "stack/ndvi_2003.tif: transform (30, 0, 500060, 0, -30, 3400000) instead of "  # noqa: ISC004
         "(30, 0, 500000, 0, -30, 3400000) (off by 2 pixels)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -37,6 +38,23 @@ def test_no_more_than_the_limit_is_in_flight(limit: int) -> None:
     assert executor.submitted == 50
     # One more than the limit: the result that is about to be yielded.
     assert max(executor.outstanding) <= limit + 1
+
+
+def test_results_do_not_outlive_their_turn() -> None:
+    class Big:
+        """Something whose life can be watched."""
+
+    alive: weakref.WeakSet[Big] = weakref.WeakSet()
+
+    def task(_: int) -> Big:
+        alive.add(big := Big())
+        return big
+
+    most = 0
+    for result in map_unordered(InlineExecutor(), task, range(40), 5):
+        most = max(most, len(alive))
+        del result
+    assert most <= 6
 
 
 @pytest.mark.parametrize("name", ["inline", "threads", "processes"])

@@ -85,6 +85,37 @@ def test_long_provenance_is_compressed() -> None:
         assert decode_provenance(encode_provenance(provenance)) == provenance
 
 
+@pytest.mark.parametrize("tag", ["{bad", "zlib:xxxx", "zlib:eJwrSS0uAQAEXQHB", "[]", "3"])
+def test_a_damaged_tag_is_told_so(make_stack: Any, tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "trend.tif"
+    pw.apply(pw.open_stack(make_stack(random_series((4, 3, 3)))), "ols", path)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(PIXELWISE=tag)
+    with pytest.raises(pw.InputError, match=r"trend\.tif: the tag PIXELWISE is damaged"):
+        pw.open_map(path)
+
+
+@pytest.mark.parametrize(
+    "files", ["/etc/{band}.tif", "../{band}.tif", "/vsicurl/http://127.0.0.1:1/{band}.tif", "a\\{band}.tif", 3, ""]
+)
+def test_a_tag_leads_nowhere_but_to_its_own_folder(make_stack: Any, tmp_path: Path, files: Any) -> None:
+    path = tmp_path / "trend_slope.tif"
+    pw.apply(pw.open_stack(make_stack(random_series((4, 3, 3)))), "ols", tmp_path / "trend_{band}.tif")
+    provenance = {**dict(pw.open_map(path).provenance), "files": files}
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(PIXELWISE=encode_provenance(provenance))
+    with pytest.raises(pw.InputError, match="does not name files of this folder"):
+        pw.open_map(path)
+
+
+def test_provenance_is_strict_json(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((4, 3, 3))), nodata=float("nan"))
+    pw.apply(stack, "ols", tmp_path / "trend.tif")
+    assert pw.open_map(tmp_path / "trend.tif").provenance["input"]["spec"] == {"nodata": ["nan"]}
+    with pytest.raises(ValueError, match="Out of range float"):
+        encode_provenance({"x": float("nan")})
+
+
 def test_to_xarray(trend: pw.Map) -> None:
     dataset = trend.to_xarray()
     np.testing.assert_array_equal(dataset["slope"].values, trend["slope"])

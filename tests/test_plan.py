@@ -73,9 +73,17 @@ def test_every_worker_gets_some_blocks() -> None:
 
 
 def test_many_dates_cut_source_blocks_and_say_so() -> None:
-    made = plan(2048, 2048, (512, 512), layers=1000)
-    assert made.block_height < 512 or made.block_width < 512
-    assert made.redecode > 1
+    whole = plan(2048, 2048, (512, 512), layers=1000, jobs=1, memory=2 << 30)
+    assert (whole.block_height, whole.block_width, whole.redecode) == (512, 512, 1)
+    cut = plan(2048, 2048, (512, 512), layers=1000, jobs=1, memory=1 << 30)
+    assert (cut.block_height, cut.block_width) == (256, 512)
+    assert cut.redecode == 2
+
+
+def test_many_bands_make_smaller_blocks() -> None:
+    few, many = plan(3000, 3000, (256, 256)), plan(3000, 3000, (256, 256), bands=200)
+    assert many.block_height * many.block_width < few.block_height * few.block_width
+    assert many.memory < 3 * few.memory
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,16 @@ def test_a_halo_through_apply(folder: Path) -> None:
         np.testing.assert_array_equal(result["mean"], wanted)
 
 
+def test_a_halo_finds_its_pixels_beyond_a_cropped_grid(folder: Path) -> None:
+    stack = pw.open_stack(folder)
+    block = pw.Block(20, 30, 25, 40)
+    wanted = box_mean(stack.read(stack.grid.block).astype(np.float64))[block.slices]
+    left, top = stack.grid.transform @ (block.col, block.row)
+    right, bottom = stack.grid.transform @ (block.col + block.width, block.row + block.height)
+    result = pw.apply(stack.select(bounds=(left, bottom, right, top)), BoxMean(), dtype="float64")
+    np.testing.assert_array_equal(result["mean"], wanted)
+
+
 def test_a_halo_method_does_not_take_bare_series() -> None:
     with pytest.raises(pw.ParameterError, match="neighbours"):
         BoxMean()(np.zeros((3, 4)), [2000, 2001, 2002])
@@ -349,6 +359,24 @@ def test_strict_stops_at_the_first_failure(folder: Path, tmp_path: Path) -> None
 
     with pytest.raises(pw.FunctionError, match="never"):
         pw.apply(pw.open_stack(folder), pw.per_pixel(fails, bands=["x"]), tmp_path / "x.tif", strict=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_that_exits_fails_at_that_pixel(folder: Path) -> None:
+    def leave(values: Any, times: Any) -> Any:
+        raise SystemExit(0)
+
+    result = pw.apply(pw.open_stack(folder), pw.per_pixel(leave, bands=["x"], jit=False), executor="inline")
+    assert (result.status[result["n"] > 0] == 5).all()
+
+
+def test_a_killed_worker_ends_in_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    import os
+    import signal
+
+    function = pw.per_pixel(lambda y, t: os.kill(os.getpid(), signal.SIGKILL), bands=["x"], jit=False)
+    with pytest.raises(pw.PixelwiseError, match="a worker process ended suddenly"):
+        pw.apply(pw.open_stack(folder), function, tmp_path / "x.tif", executor="processes", jobs=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -425,6 +453,74 @@ def test_one_file_per_band_with_its_own_type(folder: Path, expected: pw.Map, tmp
             assert (dataset.nodata is not None) == nodata
     assert_same_bytes(pw.open_map(tmp_path / "trend_{band}.tif"), expected)
     assert_same_bytes(pw.open_map(tmp_path / "trend_pvalue.tif"), expected)
+
+
+def test_two_jobs_at_once_on_one_output(folder: Path, expected: pw.Map, tmp_path: Path) -> None:
+    stack, output = pw.open_stack(folder), tmp_path / "trend.tif"
+    pw.apply(stack, "ols", output)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(pw.apply, stack, "ols", output, overwrite=True) for _ in range(4)]
+        for job in jobs:
+            job.result()
+    assert_same_bytes(pw.open_map(output), expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["trend.tif"]
+
+
+def test_a_crs_that_geotiff_cannot_hold_goes_beside_it(folder: Path, tmp_path: Path) -> None:
+    pole = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
+    wkt = rasterio.crs.CRS.from_string(pole).to_wkt()
+    for index, path in enumerate(sorted(folder.glob("*.tif"))[:3]):
+        (tmp_path / f"tas_{2000 + index}.vrt").write_text(
+            f"""<VRTDataset rasterXSize="90" rasterYSize="70"><SRS>{wkt.replace('"', "&quot;")}</SRS>
+            <GeoTransform>-28.4, 0.44, 0, 21.8, 0, -0.44</GeoTransform><VRTRasterBand dataType="Float32" band="1">
+            <SimpleSource><SourceFilename>{path}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>
+            </VRTRasterBand></VRTDataset>"""
+        )
+    stack = pw.open_stack(tmp_path)
+    pw.apply(stack, "ols", tmp_path / "trend.tif")
+    with rasterio.open(tmp_path / "trend.tif") as dataset:
+        assert dataset.crs == stack.grid.crs
+        assert "ob_tran" in dataset.crs.to_proj4() or "Rotated" in dataset.crs.to_wkt()
+    pw.apply(stack, "ols", tmp_path / "trend.tif", overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir() if "trend" in p.name) == ["trend.tif", "trend.tif.aux.xml"]
+
+
+def test_provenance_is_that_of_the_files_that_were_opened(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    stack = pw.open_stack(copy)
+    first = stack.paths[0]
+    before = first.stat()
+
+    def remove(done: int, total: int) -> None:
+        if done == total:
+            first.unlink()
+
+    result = pw.apply(stack, "ols", tmp_path / "trend.tif", progress=remove)
+    file = result.provenance["input"]["files"][0]
+    assert (file["size"], file["mtime_ns"]) == (before.st_size, before.st_mtime_ns)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_job_without_any_answer_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = pw.apply(pw.open_stack(folder, valid_range=(50, 60)), "ols")
+    assert (result.status == 1).all()
+    assert "no pixel has an answer: the map holds nothing but status" in caplog.messages
+
+
+def test_what_is_no_map_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
+    other = write_raster(tmp_path / "precious.tif", np.zeros((3, 3), np.float32))
+    before = other.read_bytes()
+    with pytest.raises(pw.OutputError, match="is no map of pixelwise"):
+        pw.apply(pw.open_stack(folder), "ols", other, overwrite=True)
+    assert other.read_bytes() == before
+
+
+def test_files_and_arrays_are_no_stacks(folder: Path) -> None:
+    with pytest.raises(pw.ParameterError, match=r"a stack is wanted, not str: open files with open_stack"):
+        pw.apply(str(folder), "ols")  # type: ignore[arg-type]
 
 
 def test_progress_reaches_all_pixels(folder: Path) -> None:

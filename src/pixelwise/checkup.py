@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,18 +16,22 @@ __all__ = ["warnings_of"]
 #: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
 #: much less is where values have many digits, as exact repetitions hardly occur then.
 LARGE_SHARE, LARGE_SHARE_OF_FRACTIONS = 0.05, 0.01
+#: Fewer repetitions prove nothing.
+REPEATS = 10
 #: What exports and products fill with.
 FILLERS = (0.0, 255.0, -1.0, -3000.0, -9999.0, -32768.0, 32767.0, 65535.0, -3.4028234663852886e38)
 #: Layers whose level or scale differs by this factor do not belong together.
 FACTOR = 10.0
 #: No NDVI lies beyond; noise of a little more than 1 does occur.
 NDVI_LIMIT = 1.5
+#: How NDVI is packed: MODIS and most exports, some, and 8-bit products.
+NDVI_SCALES = (0.0001, 0.001, 0.01)
 
 SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 
 
-def warnings_of(stack: RasterStack, method: Method | None = None) -> list[str]:
+def warnings_of(stack: RasterStack, method: Method | None = None, most_layers: int | None = None) -> list[str]:
     """Return what a user should look at before a job, one line each.
 
     Parameters
@@ -35,19 +40,26 @@ def warnings_of(stack: RasterStack, method: Method | None = None) -> list[str]:
         Opened without problems; a few windows are read.
     method
         What is to be applied to it.
+    most_layers
+        Look at no more layers than this, spread evenly; None looks at all.
 
     Raises
     ------
     InputError
         When a window cannot be read.
     """
-    sample = read_sample(stack)
+    looked_at = stack
+    if most_layers is not None and len(stack) > most_layers:
+        chosen = np.linspace(0, len(stack) - 1, most_layers).astype(int)
+        looked_at = replace(stack, layers=tuple(stack.layers[i] for i in chosen))
+    sample = read_sample(looked_at)
+    fillers = find_fillers(sample)
     found = [
         *_impossible_nodata(stack),
-        *_fillers(sample),
+        *_fillers(sample, fillers),
         *_scales(stack),
-        *_levels(stack, sample),
-        *_ndvi(stack, sample),
+        *_levels(looked_at, sample),
+        *_ndvi(looked_at, np.where(np.isin(sample, list(fillers)), np.nan, sample)),
     ]
     if method is not None:
         found += _seasons(stack, method)
@@ -64,7 +76,7 @@ def read_sample(stack: RasterStack) -> Floats:
             (int(random.integers(grid.height - height + 1)), int(random.integers(grid.width - width + 1)))
             for _ in range(2)
         ]
-    with reading(1, (stack,)):
+    with reading((stack,)):
         parts = [stack.read(Block(row, col, height, width)).reshape(len(stack), -1) for row, col in places]
     pixels = np.concatenate(parts, axis=1)
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
@@ -82,24 +94,29 @@ def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
             yield f"nodata {value:.10g} never occurs in {piece.dtype} files: is it the value of another product?"
 
 
-def _fillers(sample: Floats) -> Iterator[str]:
+def find_fillers(sample: Floats) -> dict[float, float]:
+    """Return values that fill a suspicious share of the valid pixels, with that share."""
     valid = sample[~np.isnan(sample)]
-    if not valid.size:
-        yield "the sampled windows hold no valid pixel: is nodata right?"
-        return
-    suspects = {float(valid.min()), float(valid.max()), *FILLERS}
-    if valid.min() == valid.max():
-        yield f"every sampled pixel is {valid.min():.10g}"
-        return
+    if not valid.size or valid.min() == valid.max():
+        return {}
     fractions = (valid != np.floor(valid)).mean() > 0.5
     large = LARGE_SHARE_OF_FRACTIONS if fractions else LARGE_SHARE
-    for value in sorted(suspects):
-        share = float((valid == value).mean())
-        if share >= large:
-            yield (
-                f"the exact value {value:.10g} fills {share:.0%} of the sampled pixels and is not nodata; "
-                f"if it means missing, give --nodata with the stored value"
-            )
+    suspects = {float(valid.min()), float(valid.max()), *FILLERS}
+    shares = {value: float((valid == value).mean()) for value in sorted(suspects)}
+    return {value: share for value, share in shares.items() if share >= large and share * valid.size >= REPEATS}
+
+
+def _fillers(sample: Floats, fillers: dict[float, float]) -> Iterator[str]:
+    valid = sample[~np.isnan(sample)]
+    if not valid.size:
+        yield "the sampled windows hold no valid pixel: are nodata and the valid range right?"
+    elif valid.min() == valid.max():
+        yield f"every sampled pixel is {valid.min():.10g}"
+    for value, share in fillers.items():
+        yield (
+            f"the exact value {value:.10g} fills {share:.0%} of the sampled pixels and is not nodata; "
+            f"if it means missing, give --nodata with the stored value"
+        )
 
 
 def _scales(stack: RasterStack) -> Iterator[str]:
@@ -134,12 +151,15 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
     if "ndvi" not in names or not np.isfinite(sample).any():
         return
     largest = float(np.nanmax(np.abs(sample)))
-    if largest > NDVI_LIMIT:
-        # The bulk tells the power of ten; the largest value may be a filler.
-        bulk = float(np.nanquantile(np.abs(sample), 0.98))
-        scale = 10.0 ** -round(np.log10(bulk)) if bulk > NDVI_LIMIT else 1.0
-        remedy = f"--scale {scale:g}" if scale < 1 else "--nodata or --valid-range -1,1"
-        yield f"the names say NDVI, but values reach {largest:.10g}: try {remedy}"
+    if largest <= NDVI_LIMIT:
+        return
+    # The bulk tells the power of ten; the largest value may be an outlier.
+    bulk = float(np.nanquantile(np.abs(sample), 0.98))
+    remedy = "a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
+    for scale in NDVI_SCALES:
+        if 0.3 <= bulk * scale <= NDVI_LIMIT:
+            remedy = f"try --scale {scale:g}"
+    yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
 
 
 def _seasons(stack: RasterStack, method: Method) -> Iterator[str]:

@@ -33,13 +33,17 @@ def map_unordered(
             pending.add(executor.submit(task, item))
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
+            while done:
+                # A future holds its result: neither outlives its turn.
+                future = done.pop()
                 pending.discard(future)
                 result = future.result()
+                del future
                 # Refill first: the worker goes on while the caller uses the result.
                 for item in islice(remaining, 1):
                     pending.add(executor.submit(task, item))
                 yield result
+                del result
     finally:
         for future in pending:
             future.cancel()

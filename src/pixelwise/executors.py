@@ -105,5 +105,5 @@ def _refuse_forking(executor: Executor) -> None:
     if context.get_start_method() == "fork":
         raise ParameterError(
             "this ProcessPoolExecutor forks its workers, which deadlocks after GDAL has run; "
-            'use ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("forkserver")) or executor="processes"'
+            'use ProcessPoolExecutor(..., mp_context=multiprocessing.get_context("forkserver")) or executor="processes"'
         )

@@ -61,6 +61,8 @@ VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 # another order for other shapes, and no answer may depend on how the image was cut.
 BLOCK_WIDTH = 1024
 TRIAL_PIXELS = 256
+# A function that calls sys.exit() fails at that pixel: it does not end the job as if it had succeeded.
+FAILURES = (Exception, SystemExit)
 # Compiled and plain results count as equal up to this relative difference.
 TOLERANCE = 1e-12
 
@@ -119,7 +121,8 @@ def per_pixel(
 
     The function is called as ``function(values, times)``: (time,) float64 without the missing ones, and their
     decimal years. With one parameter it gets the values only. Parameters named ``dates`` (datetime64[D]),
-    ``year`` or ``doy`` get these. Parameters with a default are set by ``parameters=`` or ``-p name=value``.
+    ``year`` or ``doy`` get these. Parameters with a default are set by ``-p name=value`` on the
+    command line, by `functools.partial` in Python.
     It returns one number, or a tuple, list or 1-d array of numbers, one per band.
 
     Where numba can compile it, and gives the same numbers on a sample of pixels, it runs compiled. Whatever
@@ -264,6 +267,10 @@ def _checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ParameterError(f"bands={bands!r}: every band needs a name")
     for name in names:
+        if not name.isprintable() or set(name) & set("/\\:{}"):
+            raise ParameterError(f"band name {name!r} cannot be part of a file's name")
+        if [other.lower() for other in names].count(name.lower()) > names.count(name):
+            raise ParameterError(f"band name {name!r} differs from another one in case only")
         if name in (COUNT_BAND.name, STATUS_BAND.name):
             raise ParameterError(f"band name {name!r} is reserved: every map has n and status of its own")
         if names.count(name) > 1:
@@ -614,7 +621,7 @@ class PixelFunction(UserFunction):
             try:
                 with np.errstate(all="ignore"):
                     result = _call_on(self.call, arrays, row, ~np.isnan(row), self.gaps)
-            except Exception as error:
+            except FAILURES as error:
                 failure = failure or _traceback(error)
                 continue
             return _numbered(_row(result, self.name, None).size)
@@ -756,7 +763,7 @@ class BoundPixelFunction:
             for pixel in np.flatnonzero(again):
                 try:
                     result = _call_on(self.call, self.arrays, rows[pixel], valid[pixel], self.gaps)
-                except Exception as error:
+                except FAILURES as error:
                     if self.strict:
                         raise _stop(self.call.name, error, rows[pixel]) from error
                     table[:-1, pixel] = np.nan
@@ -793,7 +800,7 @@ class BoundPixelFunction:
         try:
             with np.errstate(all="ignore"):
                 _call_on(self.call, self.arrays, row, valid, self.gaps)
-        except Exception as error:
+        except FAILURES as error:
             return _traceback(error)
         return None
 
@@ -844,7 +851,7 @@ class BlockFunction(UserFunction):
         for pixels in [everything, *everything[:, None]] if everything.size else []:
             try:
                 result = _call_on_block(self.call, arrays, block, pixels)
-            except Exception as error:
+            except FAILURES as error:
                 failure = failure or _traceback(error)
                 continue
             return _numbered(len(_table(result, self.name, None)))
@@ -905,7 +912,7 @@ class BoundBlockFunction:
             pixels = parts.pop()
             try:
                 result = _call_on_block(self.call, self.arrays, block, pixels)
-            except Exception as error:
+            except FAILURES as error:
                 if pixels.size > 1:
                     # Halves until only those that fail are left: the others keep their values.
                     parts += [pixels[: pixels.size // 2], pixels[pixels.size // 2 :]]
@@ -930,7 +937,7 @@ class BoundBlockFunction:
             return None
         try:
             _call_on_block(self.call, self.arrays, block, np.arange(1))
-        except Exception as error:
+        except FAILURES as error:
             return _traceback(error)
         return None
 

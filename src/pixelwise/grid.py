@@ -154,7 +154,8 @@ class Grid:
             theirs_named = "no CRS" if other.crs is None else f"CRS {other.crs_name}"
             found.append(f"{theirs_named} instead of {'none' if self.crs is None else self.crs_name}")
         if (self.height, self.width) != (other.height, other.width):
-            found.append(f"size {other.height} x {other.width} instead of {self.height} x {self.width}")
+            sizes = f"size {other.height} x {other.width} instead of {self.height} x {self.width}"
+            found.append(f"{sizes} (rows x columns)")
         mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
         if mine != theirs:
             inverse = ~self.transform

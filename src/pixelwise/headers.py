@@ -60,6 +60,12 @@ RASTER_SUFFIXES = frozenset(
 
 CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
 
+#: VRTs whose sources stand in elements that are walked; a processed one names files in its arguments.
+VRT_CLASSES = ("VRTDataset", "VRTWarpedDataset")
+SOURCE_TAGS = ("sourcefilename", "sourcedataset")
+#: Elements that may hold any text, which GDAL does not open.
+TEXT_TAGS = ("srs", "mdi", "description", "metadata", "category")
+
 GDAL_VERSION: str = rasterio.__gdal_version__
 
 COMPLEX = ("complex", "complex64", "complex128", "complex_int16")
@@ -177,7 +183,7 @@ def read_header(path: Path) -> Header:
                 offset,
                 description or "",
                 unit or "",
-                MaskFlags.per_dataset in flag,
+                not {MaskFlags.all_valid, MaskFlags.nodata} & set(flag),
             )
             for index, dtype, nodata, scale, offset, description, unit, flag, is_alpha in columns
             if not is_alpha
@@ -266,11 +272,18 @@ def sources_of(path: Path) -> dict[str, Path]:
         raise InputError(f"{path}: {error.strerror}") from None
     except ET.ParseError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
+    if root.get("subClass", "VRTDataset") not in VRT_CLASSES:
+        raise InputError(f"{path}: a VRT of class {root.get('subClass')} is not read; make a GeoTIFF of it first")
     found = {}
-    for tag in ("SourceFilename", "SourceDataset"):
-        for node in root.iter(tag):
-            name = (node.text or "").strip()
-            found[name] = path.parent / name if node.get("relativeToVRT", "0") == "1" else Path(name)
+    for node in root.iter():
+        # GDAL compares names without regard to case and name space.
+        tag = node.tag.rpartition("}")[2].lower()
+        text = (node.text or "").strip()
+        if tag in SOURCE_TAGS:
+            relative = {key.lower(): value for key, value in node.items()}.get("relativetovrt", "0") != "0"
+            found[text] = path.parent / text if relative else Path(text)
+        elif tag not in TEXT_TAGS and any("/vsi" in value or "://" in value for value in (text, *node.attrib.values())):
+            raise InputError(f"{path}: its element {tag} names {text!r}, which is not a local file")
     return found
 
 

@@ -94,7 +94,8 @@ def read_padded(stack: Stack, block: Block, halo: int) -> NDArray[Any]:
     if not halo:
         return stack.read(block)
     padded = block.pad(halo)
-    inside = padded.intersection(stack.grid.block)
+    extent = getattr(stack, "extent", stack.grid.block)
+    inside = padded.intersection(extent)
     if inside is None:
         raise ValueError(f"{block} lies outside {stack.grid}")
     pixels = stack.read(inside)

@@ -24,12 +24,14 @@ from pixelwise.method import Band
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "open_map", "open_quietly"]
+__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly"]
 
 #: The tag that holds the provenance.
 TAG = "PIXELWISE"
 #: Longer texts are compressed: GDAL's tags are read whole with every header.
 LONGEST_PLAIN_TAG = 4000
+#: A hundred thousand input files need 30 MB; what unpacks to more is an attack.
+LARGEST_PROVENANCE = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Timings:
         )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Map:
     """Named bands on a grid.
 
@@ -191,6 +193,8 @@ def open_map(path: str | Path) -> Map:
         first = candidates[0]
     grid, provenance, own = _read_file(first)
     pattern = provenance.get("files")
+    if pattern is not None and not _names_siblings(pattern, provenance.get("bands")):
+        raise InputError(f"{first}: its tag {TAG} is damaged: it does not name files of this folder")
     if pattern is None:
         return Map(grid, tuple(own), provenance, files={band.name: (first, i) for i, band in enumerate(own, 1)})
     bands, files = [], {}
@@ -199,6 +203,21 @@ def open_map(path: str | Path) -> Map:
         bands += _read_file(file)[2]
         files[name] = (file, 1)
     return Map(grid, tuple(bands), provenance, files=files)
+
+
+def _names_siblings(pattern: Any, bands: Any) -> bool:
+    """Whether a tag names files beside its own: a tag is data from anywhere, and leads nowhere else."""
+    names = [pattern, *bands] if isinstance(bands, list) else [None]
+    return all(isinstance(name, str) and name and not set(name) & set("/\\:\0") for name in names)
+
+
+def is_map(path: Path) -> bool:
+    """Whether a file was written by pixelwise."""
+    try:
+        with open_quietly(path) as dataset:
+            return TAG in dataset.tags()
+    except RasterioError:
+        return False
 
 
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
@@ -216,20 +235,38 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
         Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
         for (index, name, unit), tag in zip(columns, tags, strict=True)
     ]
-    return grid, decode_provenance(text), bands
+    try:
+        return grid, decode_provenance(text), bands
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def encode_provenance(provenance: Mapping[str, Any]) -> str:
     """Write provenance as JSON, compressed when long."""
-    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
     if len(text) <= LONGEST_PLAIN_TAG:
         return text
     return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def decode_provenance(text: str) -> dict[str, Any]:
-    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run."""
-    if text.startswith("zlib:"):
-        text = zlib.decompress(base64.b64decode(text.removeprefix("zlib:"))).decode()
-    provenance: dict[str, Any] = json.loads(text)
+    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run.
+
+    Raises
+    ------
+    InputError
+        When it is damaged, or larger than any provenance.
+    """
+    try:
+        if text.startswith("zlib:"):
+            stream = zlib.decompressobj()
+            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), LARGEST_PROVENANCE)
+            if stream.unconsumed_tail:
+                raise ValueError("too large")
+            text = raw.decode()
+        provenance = json.loads(text)
+    except (ValueError, zlib.error) as error:
+        raise InputError(f"the tag {TAG} is damaged ({error})") from None
+    if not isinstance(provenance, dict):
+        raise InputError(f"the tag {TAG} is damaged (it holds {type(provenance).__name__})")
     return provenance

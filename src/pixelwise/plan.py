@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from pixelwise.stack import CACHE_BYTES, Layout
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 
-#: Input of one block in flight: more brings nothing (measured between 8 and 64 MB).
-BLOCK_BYTES = 24 << 20
+#: Input and output of one block in flight: more brings nothing (measured between 8 and 64 MB).
+BLOCK_BYTES = 48 << 20
 #: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
 WINDOW_BYTES = 64 << 10
 #: Interpreter with NumPy, numba and GDAL; measured 190-230 MB.
@@ -127,18 +128,19 @@ def make_plan(
         outputs = height * width * output_per_pixel
         return fixed + jobs * (decoded + inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
 
-    total = grid.height * grid.width * per_pixel
-    # At least four blocks per worker, so that all end at about the same time; but no source block is cut for
-    # it, nor where a few times the usual input fits it.
-    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width) * per_pixel
-    target = max(total // (4 * jobs), WINDOW_BYTES // 4 * per_pixel)
-    target = max(min(target, BLOCK_BYTES), min(unit, 3 * BLOCK_BYTES))
+    # At least four blocks per worker, so that all end at about the same time; but no source block is cut while
+    # there is room for a whole one: cutting one in two decodes it twice.
+    cost = per_pixel + output_per_pixel
+    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width) * cost
+    target = max(grid.height * grid.width * cost // (4 * jobs), WINDOW_BYTES // 4 * cost)
+    room = (physical_memory() // 4 if memory is None else memory) // jobs
+    target = max(min(target, BLOCK_BYTES), min(unit, room))
     while True:
-        height, width = block_shape(grid, source.block_height, source.block_width, target // per_pixel)
+        height, width = block_shape(grid, source.block_height, source.block_width, target // cost)
         if memory is None or needed(height, width) <= memory:
             break
         smaller = target // 2
-        if smaller < TILE_UNIT * TILE_UNIT * per_pixel:
+        if smaller < TILE_UNIT * TILE_UNIT * cost:
             raise ParameterError(
                 f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
                 f"at least {math.ceil(needed(height, width) / (1 << 20))} MiB; allow more or use fewer --jobs"
@@ -166,10 +168,11 @@ def block_shape(grid: Grid, source_height: int, source_width: int, pixels: int) 
     unit_height = _unit(source_height, grid.height)
     unit_width = _unit(source_width, grid.width)
     if unit_height * unit_width > pixels:
-        # Cutting columns of a strip decodes it once per column, so rows are cut first.
-        height = min(_floor(pixels // unit_width, TILE_UNIT), unit_height)
-        width = min(_floor(pixels // height, TILE_UNIT), unit_width)
-        return min(height, grid.height), min(width, grid.width)
+        # Cutting columns of a strip decodes it once per column, so rows are cut first; by halves, so that cuts
+        # meet the edges of source blocks.
+        height = min(_halved(pixels // unit_width), unit_height)
+        width = min(_halved(pixels // height), unit_width)
+        return height, width
     if unit_width * unit_height * math.ceil(grid.width / unit_width) > pixels:
         return unit_height, _floor(pixels // unit_height, unit_width)
     return min(_floor(pixels // grid.width, unit_height), grid.height), grid.width
@@ -183,6 +186,19 @@ def _unit(source: int, size: int) -> int:
 def _floor(value: int, unit: int) -> int:
     """Return the largest multiple of `unit` up to `value`, at least one unit."""
     return max(value // unit, 1) * unit
+
+
+def _halved(value: int) -> int:
+    """Return the largest 16 x 2^k up to `value`, at least 16."""
+    return int(TILE_UNIT << max((value // TILE_UNIT).bit_length() - 1, 0))
+
+
+def physical_memory() -> int:
+    """Return bytes of memory of this machine; 4 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30
 
 
 def _tile(block: int, size: int) -> int:

@@ -5,6 +5,8 @@ What a pixel's class is, is decided by `classify_quintiles` and `classify_trend`
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import os
 import textwrap
@@ -352,6 +354,12 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     return target
 
 
+def _png(figure: Any) -> bytes:
+    with io.BytesIO() as stream:
+        figure.savefig(stream, format="png")
+        return stream.getvalue()
+
+
 def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
     """Write a figure; under its name there is always a whole file.
 
@@ -505,6 +513,8 @@ def _draw(classes: Classes, grid: Grid, heading: tuple[str, str], legend_title: 
     width, height = LONG_EDGE * min(1.0, ratio), LONG_EDGE * min(1.0, 1 / ratio)
     # The size is that of a page for now; it is fitted when all texts can be measured.
     figure = Figure(figsize=(10, 10), dpi=DPI, facecolor="white")
+    # Notebooks show what has this method; figures get it from pyplot only, which keeps global state.
+    figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes = figure.add_axes((0.2, 0.2, width / 10, height / 10))
     stretched = not math.isclose(ratio, frame.ratio)

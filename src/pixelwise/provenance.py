@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
@@ -57,14 +58,12 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         }
         for layer in stack.layers
     ]
-    files = [_describe_file(path, folder) for path in stack.paths]
+    files = [
+        {"path": _relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]}
+        for path in stack.paths
+    ]
     digest = hashlib.sha256(json.dumps([layers, files], sort_keys=True).encode()).hexdigest()
-    return {**summary, "spec": stack.spec.as_dict(), "layers_used": layers, "files": files, "digest": digest}
-
-
-def _describe_file(path: Path, folder: Path | None) -> dict[str, Any]:
-    stat = path.stat()
-    return {"path": _relative(path, folder), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    return {**summary, "spec": _plain(stack.spec.as_dict()), "layers_used": layers, "files": files, "digest": digest}
 
 
 def _relative(path: Path, folder: Path | None) -> str:
@@ -85,6 +84,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no NaN
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 

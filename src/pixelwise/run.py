@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
+from pixelwise.checkup import warnings_of
 from pixelwise.engine import map_unordered
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.executors import open_executor, shares_memory, usable_cores
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.job import Job, task_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
-from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
+from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe
 from pixelwise.sinks import Sink
@@ -32,6 +33,9 @@ from pixelwise.stack import RasterStack, Stack, layout_of, reading
 __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
 
 log = logging.getLogger("pixelwise")
+
+#: Layers that a job looks at before it begins; `pixelwise plan` looks at all.
+CHECKED_LAYERS = 24
 
 #: Called with pixels done and pixels in all.
 Progress = Callable[[int, int], None]
@@ -108,17 +112,22 @@ def apply(
         raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
     inputs = inputs or {}
     stacks = (stack, *inputs.values())
+    for given in stacks:
+        if not isinstance(given, Stack):
+            raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
     _check_grids(stack, inputs)
     sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
-    jobs = jobs or usable_cores()
     bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
+    if isinstance(stack, RasterStack):
+        for text in warnings_of(stack, chosen, most_layers=CHECKED_LAYERS):
+            log.warning(text)
     plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
     job = Job(stacks, bound, dtype)
     try:
         sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
-        timings = _run(job, plan, sink, executor, progress)
         folder = None if output is None else Path(output).parent
         provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
+        timings = _run(job, plan, sink, executor, progress)
         return sink.finish(provenance, replace(timings, total=time.perf_counter() - began))
     finally:
         sink.abort()
@@ -127,10 +136,11 @@ def apply(
 def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: Progress | None) -> Timings:
     """Compute all blocks and hand them to the sink."""
     read = kernel = write = 0.0
+    answered = 0
     done, pixels = 0, plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
-    with reading(plan.jobs, job.stacks), open_executor(executor, plan.jobs) as pool:
+    with reading(job.stacks), open_executor(executor, plan.jobs) as pool:
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
@@ -139,14 +149,22 @@ def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: P
                 sink.write(result.block, result.values, result.status)
                 write += time.perf_counter() - before
                 read, kernel = read + result.read, kernel + result.kernel
+                answered += int(np.isin(result.status, ANSWERED).sum())
                 if result.failure is not None and failure is None:
                     failure = result.failure
                     log.warning("the function failed at some pixels (status 5); the first:\n%s", failure)
                 done += result.block.pixels
                 if progress is not None:
                     progress(done, pixels)
+        except BrokenExecutor as error:
+            raise PixelwiseError(
+                f"a worker process ended suddenly ({type(error).__name__}); if memory ran out, use fewer --jobs "
+                "or a smaller --memory"
+            ) from error
         finally:
             forget()
+    if not answered:
+        log.warning("no pixel has an answer: the map holds nothing but status")
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
     wait = time.perf_counter() - began - write
     return Timings(read, kernel, write, wait, pixels=pixels, bytes_read=decoded)
@@ -183,9 +201,12 @@ def _bind(
         chosen = replace(chosen, strict=strict)
     chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack))
     bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
-    if executor is None:
-        executor = "threads" if bound.releases_gil else "processes"
-    return bound, chosen, executor
+    return bound, chosen, executor or executor_for(bound)
+
+
+def executor_for(bound: BoundMethod) -> str:
+    """Return the executor that suits a method: threads where they run it in parallel, else processes."""
+    return "threads" if bound.releases_gil else "processes"
 
 
 def resolve_method(
@@ -213,6 +234,8 @@ def resolve_method(
         When something is unknown.
     """
     if isinstance(method, str) and ".py:" not in method:
+        if method.endswith(".py"):
+            raise ParameterError(f"{method}: which function of it? {method}:FUNCTION is wanted")
         if jit is not None:
             raise ParameterError(f"{method} is compiled already: jit is for functions of your own")
         return build(methods.get(method), parameters or {}), bands
@@ -230,11 +253,11 @@ def plan_job(
     dtype: str = "float32",
     jobs: int | None = None,
     memory: int | str | None = None,
-    executor: str | Executor = "threads",
+    executor: str | Executor | None = None,
     in_memory: bool = False,
 ) -> Plan:
     """Cut a job into blocks; see `make_plan`."""
-    jobs = jobs or usable_cores()
+    jobs = usable_cores() if jobs is None else jobs
     if jobs < 1:
         raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
     demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
@@ -244,7 +267,7 @@ def plan_job(
         bands=len(bound.bands) + 1,
         halo=bound.halo,
         jobs=jobs,
-        processes=1 + jobs if executor == "processes" else 1,
+        processes=1 + jobs if (executor or executor_for(bound)) == "processes" else 1,
         memory=None if memory is None else parse_size(memory),
         output_itemsize=np.dtype(dtype).itemsize,
         in_memory=in_memory,
@@ -268,6 +291,9 @@ def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
         raise InputError(*problems)
 
 
+#: Statuses of pixels that have values.
+ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
+
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16
 
@@ -285,7 +311,7 @@ def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
         )
         for _ in range(SAMPLE_WINDOWS)
     ]
-    with reading(1, (stack,)):
+    with reading((stack,)):
         found = [_observed(stack, window) for window in windows]
         if not any(part.shape[1] for part in found):
             # Observations may be rare: look everywhere until there are some.

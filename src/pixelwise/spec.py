@@ -96,7 +96,7 @@ class InputSpec:
         ):
             raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
         if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
-            raise ParameterError(f"months {self.months} are not among 1 to 12")
+            raise ParameterError(f"months {','.join(map(str, self.months))} are not all among 1 to 12")
         if self.bounds is not None and len(self.bounds) != 4:
             raise ParameterError(f"bounds {self.bounds} are not four numbers: left, bottom, right, top")
         if self.bounds is not None and not all(map(math.isfinite, self.bounds)):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
+import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -209,6 +210,8 @@ class RasterStack:
         Rows and columns of the files' own blocks, by majority.
     decoded
         Bytes of the largest block that is decoded at once.
+    stats
+        Size and modification time (nanoseconds) of each file when its header was read.
     unit
         Unit of the values where the files agree on one.
     """
@@ -218,6 +221,7 @@ class RasterStack:
     spec: InputSpec
     source_block: tuple[int, int]
     decoded: int = 0
+    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
 
     def __len__(self) -> int:
@@ -235,8 +239,8 @@ class RasterStack:
             span = f"{first.iso_date}..{last.iso_date}"
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
-        nodata = sorted({value for piece in pieces for value in piece.nodata if not np.isnan(value)})
-        missing = ", ".join(f"{value:.10g}" for value in nodata) or ("NaN" if "float" in dtypes else "none")
+        nodata = sorted({str(f"{value:.10g}").replace("nan", "NaN") for piece in pieces for value in piece.nodata})
+        missing = ", ".join(nodata) or "none"
         return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
 
     @cached_property
@@ -268,6 +272,14 @@ class RasterStack:
             decoded=self.decoded,
             unit=self.unit,
         )
+
+    @property
+    def extent(self) -> Block:
+        """What can be read: more than the grid after `crop`, so that a halo finds its pixels."""
+        blocks = [piece.block for piece in self.layers[0].members[0]]
+        row, col = min(b.row for b in blocks), min(b.col for b in blocks)
+        bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
+        return Block(row, col, bottom - row, right - col)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -384,7 +396,11 @@ class RasterStack:
         raw = out[first : first + size[0]] if direct else np.empty(size, dtype=piece.dtype)
         masks = _read_window(piece, read.bands, window, raw)
         values = raw if direct else np.empty(size, dtype=out.dtype)
-        _unpack(raw, piece, *self._valid, values)
+        low, high = self._valid
+        if piece.dtype == "float32" and not piece.scaled:
+            # As stored: -0.2 of a float32 file lies a little below that of a float64.
+            low, high = float(np.float32(low)), float(np.float32(high))
+        _unpack(raw, piece, low, high, values)
         if masks is not None:
             values[masks == 0] = np.nan
         if direct:
@@ -466,8 +482,12 @@ def _reduce(members: NDArray[Any], how: Duplicates | None) -> NDArray[Any]:
         return largest
     if how is None:
         return members[0]  # type: ignore[no-any-return]
-    count = np.isfinite(members).sum(axis=0)
-    total = np.nansum(members, axis=0)
+    # One by one: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
+    total, count = np.zeros(members.shape[1:]), np.zeros(members.shape[1:])
+    for member in members:
+        valid = ~np.isnan(member)
+        total += np.where(valid, member, 0)
+        count += valid
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -479,6 +499,9 @@ def _read_window(piece: Piece, bands: tuple[int, ...], block: Block, out: NDArra
         dataset.read(list(bands), window=window, out=out)
         return dataset.read_masks(list(bands), window=window) if piece.masked else None
     except RasterioError as error:
+        if piece.path not in _HANDLES.open:
+            reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
+            raise InputError(f"{piece.path}: cannot be opened ({reason})") from None
         _HANDLES.drop(piece)
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
@@ -492,10 +515,9 @@ def _read_window(piece: Piece, bands: tuple[int, ...], block: Block, out: NDArra
 class _Handles(threading.local):
     """Open datasets of one thread, least recently used first: GDAL allows one thread per dataset."""
 
-    limit = 256
-
     def __init__(self) -> None:
-        self.open: OrderedDict[Path, Any] = OrderedDict()
+        self.open = _Table()
+        _TABLES.add(self.open)
         self.job = ""
         self.depth = 0
 
@@ -504,7 +526,7 @@ class _Handles(threading.local):
         if dataset is not None:
             self.open.move_to_end(piece.path)
             return dataset
-        while len(self.open) >= self.limit:
+        while len(self.open) >= max(file_limit() // len(_TABLES), 1):
             self.open.popitem(last=False)[1].close()
         if piece.georeferenced:
             dataset = rasterio.open(piece.path, driver=piece.driver, sharing=False)
@@ -540,6 +562,14 @@ class _Handles(threading.local):
                 self.close()
 
 
+class _Table(OrderedDict[Path, Any]):
+    """Open datasets of one thread; they close with it."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+#: The tables of all threads that live: they share what the process may open, whoever made the threads.
+_TABLES: weakref.WeakSet[_Table] = weakref.WeakSet()
 _HANDLES = _Handles()
 _WARNINGS = threading.Lock()
 
@@ -548,8 +578,13 @@ _WARNINGS = threading.Lock()
 CACHE_BYTES = 16 << 20
 
 
-def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one and return it; 512 where there is none to ask."""
+@cache
+def file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; return it less a reserve for all that is no raster."""
+    return max(_raised_limit() - 100, 8)
+
+
+def _raised_limit() -> int:
     try:
         import resource
     except ImportError:  # Windows
@@ -566,14 +601,12 @@ def raise_file_limit() -> int:
 
 
 @contextmanager
-def reading(threads: int = 1, stacks: Sequence[Stack] = ()) -> Iterator[None]:
-    """Read files in this context: a small GDAL cache, handles bounded over threads, closed at its end.
+def reading(stacks: Sequence[Stack] = ()) -> Iterator[None]:
+    """Read files in this context: a small GDAL cache, this thread's datasets closed at its end.
 
     `stacks` are made ready in this thread, before workers start: the first use of GDAL's drivers and of a
     kernel from several threads at once is where deadlocks and races come from.
     """
-    # A reserve for libraries, sockets and outputs.
-    _Handles.limit = max(8, (raise_file_limit() - 100) // max(threads, 1))
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _HANDLES.kept(after=False):
         for stack in stacks:
             if isinstance(stack, RasterStack):

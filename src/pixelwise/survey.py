@@ -85,6 +85,7 @@ class Survey:
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
             decoded=max(header.decoded for header in used),
+            stats={header.path: (header.size, header.mtime_ns) for header in used},
             unit=units.pop() if len(units) == 1 else "",
         )
         if self.spec.bounds is None:
@@ -171,7 +172,8 @@ def _overrides(spec: InputSpec) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
         value = getattr(spec, name)
         if value is not None:
-            yield f"{name} {value} is used instead of what the files say"
+            text = ", ".join(f"{number:.10g}" for number in (value if isinstance(value, tuple) else (value,)))
+            yield f"{name} {text} is used instead of what the files say"
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -401,11 +403,11 @@ def _dates_of_files(
     return [next(read) if moment is None else Reading(moment, "given") for _, _, moment in single]
 
 
-def _shortened(lines: Sequence[str]) -> list[str]:
+def _shortened(lines: Sequence[str], what: str = "files") -> list[str]:
     """Return the first problems of a kind, and how many more there are."""
     if len(lines) <= NAMED + 1:
         return list(lines)
-    return [*lines[:NAMED], f"... and {len(lines) - NAMED} more files like these"]
+    return [*lines[:NAMED], f"... and {len(lines) - NAMED} more {what} like these"]
 
 
 # ------------------------------------------------------------------------------------ layers and grids
@@ -426,8 +428,10 @@ def _assemble(
     members = {date: _members(dated[date], problems) for date in sorted(dated)}
     grid = _common_grid([member for group in members.values() for member in group], problems)
     layers: list[Layer] = []
+    repeated: list[str] = []
     for date, group in members.items():
-        layers += _layers_of_date(date, group, grid, spec, problems)
+        layers += _layers_of_date(date, group, grid, spec, repeated)
+    problems.extend(_shortened(repeated, "dates"))
     return tuple(layers), grid
 
 
@@ -596,9 +600,16 @@ def _layers_of_date(
         return layers
     if spec.duplicates is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
+        kinds = sorted({piece.dtype for member in pieces for piece in member})
+        # A mean of NDVI and cloud masks is nobody's wish.
+        remedy = (
+            f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
+            if len(kinds) > 1
+            else "settle it with --duplicates keep|first|mean|max"
+        )
         problems.append(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
-            f"{', ...' if len(members) > NAMED else ''}; settle it with --duplicates keep|first|mean|max"
+            f"{', ...' if len(members) > NAMED else ''}; {remedy}"
         )
         return layers
     if spec.duplicates == "first":

@@ -88,7 +88,7 @@ def describe(
     report["time"] = describe_time(stack.axis)
     try:
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
-        job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor or "threads")
+        job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor)
         report["plan"] = describe_plan(job, stack)
         report["warnings"] = warnings_of(stack, method)
     except PixelwiseError as error:

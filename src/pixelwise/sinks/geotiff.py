@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import warnings
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -18,9 +20,9 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from pixelwise.errors import OutputError
-from pixelwise.grid import Block
+from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
-from pixelwise.map import TAG, Map, Timings, encode_provenance, open_map, open_quietly
+from pixelwise.map import TAG, Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
 from pixelwise.plan import Plan
 
@@ -29,6 +31,8 @@ __all__ = ["Compression", "GeoTiffSink"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 
 SUFFIXES = (".tif", ".tiff")
+#: GDAL's sidecar for what a file itself cannot hold.
+PAM = ".aux.xml"
 
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -93,6 +97,7 @@ class GeoTiffSink:
         self._temporary: list[Path] = []
         self._final: list[Path] = []
         self._bands: tuple[Band, ...] = ()
+        self._grid: Grid | None = None
         self._check_folder()
         if not self.per_band:
             self._check_target(self.path)
@@ -122,6 +127,8 @@ class GeoTiffSink:
             raise OutputError(f"{target}: is one of the inputs; choose another output")
         if exists and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
+        if exists and not is_map(target):
+            raise OutputError(f"{target}: is no map of pixelwise, and only maps are replaced; choose another name")
 
     def _is_input(self, target: Path) -> bool:
         """Whether a file is read, by itself or through a VRT; links are followed."""
@@ -135,7 +142,7 @@ class GeoTiffSink:
         OutputError
             When a file exists or cannot be created.
         """
-        self._bands = bands
+        self._bands, self._grid = bands, plan.grid
         profile = {
             "driver": "GTiff",
             "height": plan.grid.height,
@@ -159,7 +166,8 @@ class GeoTiffSink:
     def _open(self, final: Path, bands: tuple[Band, ...], profile: dict[str, Any], dtype: str) -> None:
         # The folder of the output, so that the rename stays within one file system; hidden, so that no glob
         # takes it for a layer.
-        temporary = final.with_name(f".{final.stem}.partial-{os.getpid()}{final.suffix}")
+        token = f"{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = final.with_name(f".{final.stem}.partial-{token}{final.suffix}")
         alone = len(bands) == 1 and self.per_band
         kind = _own_dtype(bands[0], dtype) if alone else dtype
         self._temporary.append(temporary)
@@ -219,10 +227,11 @@ class GeoTiffSink:
                 f"{self.path}: cannot be completed ({' '.join(str(error).split())}); disk full?"
             ) from None
         for temporary, final in zip(self._temporary, self._final, strict=True):
-            if final.exists():
-                # What belongs to the map that is replaced would be taken for this one's.
-                for suffix in SIDECARS:
-                    final.with_name(final.name + suffix).unlink(missing_ok=True)
+            # What belongs to the map that is replaced, or is left of another, would be taken for this one's.
+            for suffix in SIDECARS:
+                final.with_name(final.name + suffix).unlink(missing_ok=True)
+            if (sidecar := temporary.with_name(temporary.name + PAM)).exists():
+                sidecar.replace(final.with_name(final.name + PAM))
             temporary.replace(final)
         self._temporary = []
         _sync(self.path.parent)
@@ -239,6 +248,14 @@ class GeoTiffSink:
             dataset.read(dataset.count, window=window)
             if TAG not in dataset.tags():
                 raise OutputError(f"{path}: lost its tags while it was written")
+            lost = self._grid is not None and not same_crs(dataset.crs, self._grid.crs)
+        if lost and self._grid is not None and self._grid.crs is not None:
+            # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
+            sidecar = path.with_name(path.name + PAM)
+            sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
+            with open_quietly(path) as dataset:
+                if not same_crs(dataset.crs, self._grid.crs):
+                    raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
 
     def abort(self) -> None:
         """Remove the temporary files."""
@@ -248,6 +265,7 @@ class GeoTiffSink:
         self._datasets = []
         for temporary in self._temporary:
             temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + PAM).unlink(missing_ok=True)
         self._temporary = []
 
 
@@ -265,7 +283,8 @@ def _sync(path: Path) -> None:
     """Bring a file or folder to disk; folders cannot be synced on Windows."""
     if os.name == "nt" and path.is_dir():
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows syncs only what may be written; folders open for reading only.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
