@@ -19,11 +19,6 @@ README = Path(__file__).parents[1] / "README.md"
 #: These install, or take minutes; CI runs them by themselves.
 NOT_HERE = ("make", "pip", "pixelwise demo")
 
-MODULE = """\
-def spread(values, times, factor=1.0):
-    return factor * (values.max() - values.min()), values[-1]
-"""
-
 
 def samples(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
@@ -35,12 +30,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = random_series((21, 400, 20), seed=1)
     for year, layer in enumerate(values, 1995):
         write_raster(root / "ndvi" / f"ndvi_{year}.tif", np.nan_to_num(layer, nan=-9999), nodata=-9999)
-    (root / "my_module.py").write_text(MODULE)
+    module, *_ = samples("python")
+    (root / "my_module.py").write_text(module)
     return root
 
 
 def test_python_samples(folder: Path) -> None:
-    script = "\n".join(samples("python"))
+    _, *scripts = samples("python")
+    script = "\n".join(scripts)
     assert "pw.apply" in script
     (folder / "samples.py").write_text(script)
     result = subprocess.run(

@@ -59,7 +59,7 @@ __all__ = ["apply"]
     help="Whether a function of your own must or must not be compiled.  [default: where it gives the same]",
 )
 @job_options
-@click.option("--overwrite", is_flag=True, help="Replace a finished map, when the new one is complete.")
+@click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete.")
 @click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
 @click.option("--timings", is_flag=True, help="Print where the time went.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
