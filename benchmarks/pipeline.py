@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import tempfile
 import threading
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pixelwise-benchmarks")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    logging.getLogger("pixelwise").setLevel(logging.ERROR)
     results = {}
     print(f"{'layout':26} {'task':12} {'reference':>9} {'seconds':>8} {'ratio':>6}  spread")
     for name in options.layouts.split(","):

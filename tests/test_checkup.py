@@ -222,5 +222,5 @@ def test_a_stack_that_cannot_be_read(make_stack: MakeStack):
     folder = make_stack(clean((3, 64, 64)), compress="deflate", tiled=True, blockxsize=16, blockysize=16)
     path = folder / "ndvi_2001.tif"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    with pytest.raises(pw.InputError, match=r"ndvi_2001\.tif: band 1 cannot be read at rows 0\.\.63"):
+    with pytest.raises(pw.InputError, match=r"ndvi_2001\.tif: band 1 cannot be read at rows"):
         check(folder)

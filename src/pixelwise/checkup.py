@@ -29,9 +29,11 @@ NDVI_SCALES = (0.0001, 0.001, 0.01)
 
 SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
+SAMPLE_WINDOWS = 3
+QUICK_LAYERS = 12
 
 
-def warnings_of(stack: RasterStack, method: Method | None = None, most_layers: int | None = None) -> list[str]:
+def warnings_of(stack: RasterStack, method: Method | None = None, *, quick: bool = False) -> list[str]:
     """Return what a user should look at before a job, one line each.
 
     Parameters
@@ -40,8 +42,8 @@ def warnings_of(stack: RasterStack, method: Method | None = None, most_layers: i
         Opened without problems; a few windows are read.
     method
         What is to be applied to it.
-    most_layers
-        Look at no more layers than this, spread evenly; None looks at all.
+    quick
+        Look at one window of a few layers only, as a job does before it begins.
 
     Raises
     ------
@@ -49,10 +51,10 @@ def warnings_of(stack: RasterStack, method: Method | None = None, most_layers: i
         When a window cannot be read.
     """
     looked_at = stack
-    if most_layers is not None and len(stack) > most_layers:
-        chosen = np.linspace(0, len(stack) - 1, most_layers).astype(int)
+    if quick and len(stack) > QUICK_LAYERS:
+        chosen = np.linspace(0, len(stack) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(stack, layers=tuple(stack.layers[i] for i in chosen))
-    sample = read_sample(looked_at)
+    sample = read_sample(looked_at, windows=1 if quick else SAMPLE_WINDOWS)
     fillers = find_fillers(sample)
     found = [
         *_impossible_nodata(stack),
@@ -66,21 +68,30 @@ def warnings_of(stack: RasterStack, method: Method | None = None, most_layers: i
     return found
 
 
-def read_sample(stack: RasterStack) -> Floats:
-    """Return (time, pixel) float64 from the centre and two seeded windows."""
-    grid, random = stack.grid, np.random.default_rng(0)
-    height, width = min(SAMPLE_EDGE, grid.height), min(SAMPLE_EDGE, grid.width)
-    places = [((grid.height - height) // 2, (grid.width - width) // 2)]
-    if (height, width) != (grid.height, grid.width):
-        places += [
-            (int(random.integers(grid.height - height + 1)), int(random.integers(grid.width - width + 1)))
-            for _ in range(2)
-        ]
+def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
+    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+    random = np.random.default_rng(0)
+    places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
+    blocks = dict.fromkeys(_window(stack, *place) for place in places)
     with reading((stack,)):
-        parts = [stack.read(Block(row, col, height, width)).reshape(len(stack), -1) for row, col in places]
+        parts = [stack.read(block).reshape(len(stack), -1) for block in blocks]
     pixels = np.concatenate(parts, axis=1)
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
     return pixels[:, ::step].astype(np.float64)
+
+
+def _window(stack: RasterStack, down: float, right: float) -> Block:
+    """Return a window within one block of the files, at some share of the height and width."""
+    grid, layout = stack.grid, stack.layout
+    if layout.block_width >= grid.width:
+        # Strips are decoded in full width, whatever is asked of them.
+        height, width = min(SAMPLE_PIXELS // grid.width + 1, grid.height), grid.width
+    else:
+        height, width = min(SAMPLE_EDGE, layout.block_height), min(SAMPLE_EDGE, layout.block_width)
+    row = int(down * grid.height) // layout.block_height * layout.block_height
+    col = int(right * grid.width) // layout.block_width * layout.block_width
+    inside = Block(row, col, height, width).intersection(grid.block)
+    return inside or Block(0, 0, height, width)
 
 
 def _impossible_nodata(stack: RasterStack) -> Iterator[str]:

@@ -34,9 +34,6 @@ __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
 
 log = logging.getLogger("pixelwise")
 
-#: Layers that a job looks at before it begins; `pixelwise plan` looks at all.
-CHECKED_LAYERS = 24
-
 #: Called with pixels done and pixels in all.
 Progress = Callable[[int, int], None]
 
@@ -119,7 +116,7 @@ def apply(
     sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
     if isinstance(stack, RasterStack):
-        for text in warnings_of(stack, chosen, most_layers=CHECKED_LAYERS):
+        for text in warnings_of(stack, chosen, quick=True):
             log.warning(text)
     plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
     job = Job(stacks, bound, dtype)
