@@ -44,6 +44,13 @@ def test_infinity_and_what_lies_outside_the_range_are_missing() -> None:
     np.testing.assert_array_equal(run(raw, [np.nan], 1, 0, -np.inf, np.inf, "float64"), unbounded)
 
 
+def test_every_finite_number_keeps_its_bits() -> None:
+    for dtype in ("float32", "float64"):
+        limits = np.finfo(dtype)
+        raw = np.array([0.0, -0.0, limits.max, limits.min, limits.tiny, limits.smallest_subnormal, -1 / 3], dtype)
+        assert run(raw, [-9999], 1, 0, -np.inf, np.inf, dtype).tobytes() == raw.tobytes()
+
+
 def test_in_place() -> None:
     raw = np.array([1, -9999, 3], np.float32)
     unpack(raw, np.array([-9999], np.float32), 1.0, 0.0, -np.inf, np.inf, raw)
