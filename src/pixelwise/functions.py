@@ -534,10 +534,21 @@ class UserFunction(Method):
             "decision": self.decision,
         }
 
-    def _wanted(self, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> tuple[Band, ...]:
+    def _bound(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> dict[str, Any]:
+        """Return the fields that the bound functions share."""
         if inputs:
             raise ParameterError(f"{self.name} is a function of one stack: it takes no {', '.join(inputs)}")
-        return select_bands(self, bands)
+        wanted = select_bands(self, bands)
+        names = tuple(band.name for band in self.bands)
+        return {
+            "call": self.call,
+            "bands": wanted,
+            "names": names[:-1],
+            "rows": tuple(names.index(band.name) for band in wanted),
+            "arrays": self.call.arrays(axis),
+            "min_obs": self.min_obs,
+            "strict": self.strict,
+        }
 
 
 def _file_of(function: Callable[..., Any]) -> str | None:
@@ -600,19 +611,7 @@ class PixelFunction(UserFunction):
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundPixelFunction:
         """Fix the dates and the bands."""
-        wanted = self._wanted(bands, inputs)
-        names = tuple(band.name for band in self.bands)
-        return BoundPixelFunction(
-            call=self.call,
-            bands=wanted,
-            names=names[:-1],
-            rows=tuple(names.index(band.name) for band in wanted),
-            arrays=self.call.arrays(axis),
-            min_obs=self.min_obs,
-            gaps=self.gaps,
-            strict=self.strict,
-            loop=self.loop,
-        )
+        return BoundPixelFunction(**self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop)
 
     def _learn(self, axis: TimeAxis, rows: Floats) -> tuple[str, ...]:
         arrays = self.call.arrays(axis)
@@ -830,17 +829,7 @@ class BlockFunction(UserFunction):
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundBlockFunction:
         """Fix the dates and the bands."""
-        wanted = self._wanted(bands, inputs)
-        names = tuple(band.name for band in self.bands)
-        return BoundBlockFunction(
-            call=self.call,
-            bands=wanted,
-            names=names[:-1],
-            rows=tuple(names.index(band.name) for band in wanted),
-            arrays=self.call.arrays(axis),
-            min_obs=self.min_obs,
-            strict=self.strict,
-        )
+        return BoundBlockFunction(**self._bound(axis, bands, inputs))
 
     def _learn(self, axis: TimeAxis, sample: Floats) -> tuple[str, ...]:
         block = _mixed_pixels(sample, self.min_obs).T
