@@ -12,6 +12,7 @@ import pytest
 import pixelwise as pw
 from conftest import MakeStack
 from pixelwise.checkup import SAMPLE_PIXELS, read_sample, warnings_of
+from pixelwise.functions import as_method
 from pixelwise.methods.ols import OrdinaryLeastSquares
 
 SHAPE = (4, 20, 25)
@@ -184,6 +185,12 @@ def test_several_layers_a_year_need_a_season_term(make_stack: MakeStack):
     )
     assert warnings_of(stack, Seasonal()) == []
     assert warnings_of(stack) == []
+
+
+def test_seasons_are_the_business_of_a_functions_author(make_stack: MakeStack):
+    stack = pw.open_stack(make_stack(clean(), MONTHLY))
+    assert any("no season term" in line for line in warnings_of(stack, pw.methods.ols()))
+    assert not any("no season term" in line for line in warnings_of(stack, as_method(lambda y, t: y.mean())))
 
 
 def test_one_month_of_each_year_has_no_season(make_stack: MakeStack):

@@ -534,6 +534,11 @@ class UserFunction(Method):
             "decision": self.decision,
         }
 
+    @property
+    def season_term(self) -> bool:
+        """True: what a function does about seasons is its author's business."""
+        return True
+
     def _bound(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> dict[str, Any]:
         """Return the fields that the bound functions share."""
         if inputs:
