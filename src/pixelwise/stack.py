@@ -574,7 +574,7 @@ _HANDLES = _Handles()
 _WARNINGS = threading.Lock()
 
 #: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
-#: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (docs/performance.md of the measurements).
+#: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (measured on 21 files of 3000 x 3000 pixels).
 CACHE_BYTES = 16 << 20
 
 
