@@ -1094,6 +1094,8 @@ def test_what_a_vrt_names_elsewhere_is_refused(three: Path):
     assert "its element overviewlist names '/vsicurl/" in problem_of(three)
     path.write_text(text.replace("<VRTDataset", '<VRTDataset subClass="VRTProcessedDataset"', 1))
     assert "a VRT of class VRTProcessedDataset is not read" in problem_of(three)
+    path.write_text(text.replace("<VRTDataset", '<VRTDataset SUBCLASS="VRTProcessedDataset"', 1))
+    assert "a VRT of class VRTProcessedDataset is not read" in problem_of(three)
     path.write_text(text)
     assert len(pw.open_stack([*sorted(three.glob("*.tif")), path])) == 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -135,6 +135,11 @@ def allowed_drivers() -> tuple[str, ...]:
     return tuple(driver for driver in DRIVERS if driver in present)
 
 
+def plain_drivers() -> tuple[str, ...]:
+    """Return the drivers of files that name no others: a VRT is one only where `is_vrt` says so."""
+    return tuple(driver for driver in allowed_drivers() if driver != "VRT")
+
+
 def read_header(path: Path) -> Header:
     """Read a file's header.
 
@@ -150,11 +155,10 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: {error.strerror}") from None
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
+    drivers = plain_drivers()
     if is_vrt(path):
         check_vrt(path)
-        drivers = ["VRT"]
-    else:
-        drivers = [driver for driver in allowed_drivers() if driver != "VRT"]
+        drivers = ("VRT",)
     with open_with(path, drivers) as dataset:
         if dataset.count == 0:
             raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
@@ -204,7 +208,7 @@ def read_header(path: Path) -> Header:
         )
 
 
-def open_with(path: Path, drivers: list[str]) -> DatasetReader:
+def open_with(path: Path, drivers: Sequence[str]) -> DatasetReader:
     """Open a file with the first of some drivers that knows it.
 
     Raises
@@ -218,7 +222,7 @@ def open_with(path: Path, drivers: list[str]) -> DatasetReader:
         try:
             # rasterio.open() takes one driver only, its reader a list of those to try.
             with rasterio.Env():
-                return DatasetReader(str(path), driver=drivers, sharing=False)
+                return DatasetReader(str(path), driver=list(drivers), sharing=False)
         except RasterioError as error:
             hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""
             raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
@@ -259,7 +263,7 @@ def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
             check_vrt(source, seen | {this})
             continue
         try:
-            open_with(source, [driver for driver in allowed_drivers() if driver != "VRT"]).close()
+            open_with(source, plain_drivers()).close()
         except InputError as error:
             raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
 
@@ -272,19 +276,28 @@ def sources_of(path: Path) -> dict[str, Path]:
         raise InputError(f"{path}: {error.strerror}") from None
     except ET.ParseError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
-    if root.get("subClass", "VRTDataset") not in VRT_CLASSES:
-        raise InputError(f"{path}: a VRT of class {root.get('subClass')} is not read; make a GeoTIFF of it first")
+    kind = _attributes(root).get("subclass", "VRTDataset")
+    if kind not in VRT_CLASSES:
+        raise InputError(f"{path}: a VRT of class {kind} is not read; make a GeoTIFF of it first")
     found = {}
     for node in root.iter():
-        # GDAL compares names without regard to case and name space.
-        tag = node.tag.rpartition("}")[2].lower()
+        tag = _local(node.tag)
         text = (node.text or "").strip()
         if tag in SOURCE_TAGS:
-            relative = {key.lower(): value for key, value in node.items()}.get("relativetovrt", "0") != "0"
+            relative = _attributes(node).get("relativetovrt", "0") != "0"
             found[text] = path.parent / text if relative else Path(text)
         elif tag not in TEXT_TAGS and any("/vsi" in value or "://" in value for value in (text, *node.attrib.values())):
             raise InputError(f"{path}: its element {tag} names {text!r}, which is not a local file")
     return found
+
+
+def _local(name: str) -> str:
+    """Return a name of XML as GDAL compares it: without regard to case and name space."""
+    return name.rpartition("}")[2].lower()
+
+
+def _attributes(node: ET.Element) -> dict[str, str]:
+    return {_local(name): value for name, value in node.items()}
 
 
 def files_behind(path: Path) -> Iterator[Path]:

@@ -130,9 +130,7 @@ class Map:
         path, number = self.files[name]
         with open_quietly(path) as dataset:
             values = dataset.read(number)
-        if not band.integer:
-            return values  # type: ignore[no-any-return]
-        return values.astype(np.uint8 if name == "status" else np.int32)  # type: ignore[no-any-return]
+        return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
 
     def band(self, name: str) -> Band:
         """Return what is known of a band; an unknown name is a `ParameterError`."""

@@ -66,6 +66,12 @@ class Band:
     integer: bool = False
     optional: bool = False
 
+    def dtype(self, map_dtype: str = "float32") -> str:
+        """Return the type of its values where they stand alone; `map_dtype` is that of the map's numbers."""
+        if self.name == STATUS_BAND.name:
+            return "uint8"
+        return "int32" if self.integer else map_dtype
+
 
 STATUS_BAND = Band(
     "status",

@@ -35,7 +35,7 @@ SUFFIXES = (".tif", ".tiff")
 PAM = ".aux.xml"
 
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
-SIDECARS = (".aux.xml", ".ovr", ".msk")
+SIDECARS = (PAM, ".ovr", ".msk")
 
 #: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -169,7 +169,7 @@ class GeoTiffSink:
         token = f"{os.getpid()}-{secrets.token_hex(4)}"
         temporary = final.with_name(f".{final.stem}.partial-{token}{final.suffix}")
         alone = len(bands) == 1 and self.per_band
-        kind = _own_dtype(bands[0], dtype) if alone else dtype
+        kind = bands[0].dtype(dtype) if alone else dtype
         self._temporary.append(temporary)
         # An integer band of its own has no missing pixels.
         nodata = None if alone and bands[0].integer else np.nan
@@ -253,6 +253,7 @@ class GeoTiffSink:
             # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
             sidecar = path.with_name(path.name + PAM)
             sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
+            _sync(sidecar)
             with open_quietly(path) as dataset:
                 if not same_crs(dataset.crs, self._grid.crs):
                     raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
@@ -267,12 +268,6 @@ class GeoTiffSink:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + PAM).unlink(missing_ok=True)
         self._temporary = []
-
-
-def _own_dtype(band: Band, dtype: str) -> str:
-    if band.name == "status":
-        return "uint8"
-    return "int32" if band.integer else dtype
 
 
 def _identity(path: Path) -> Path:

@@ -31,8 +31,7 @@ class MemorySink:
         self._grid, self._bands = plan.grid, bands
         shape = (plan.grid.height, plan.grid.width)
         for band in bands:
-            kind = np.uint8 if band.name == "status" else np.int32 if band.integer else dtype
-            self._arrays[band.name] = np.empty(shape, dtype=kind)
+            self._arrays[band.name] = np.empty(shape, dtype=band.dtype(dtype))
 
     def write(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> None:
         """Copy a block into place."""
