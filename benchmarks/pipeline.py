@@ -80,10 +80,10 @@ class BoundDecodeOnly:
     halo: int = 0
     releases_gil: bool = True
 
-    def __call__(self, inputs):
+    def __call__(self, inputs, dtype="float64"):
         """Return zeros."""
         pixels = inputs[0].shape[1]
-        return np.zeros((1, pixels)), np.zeros(pixels, np.uint8)
+        return np.zeros((1, pixels), dtype), np.zeros(pixels, np.uint8)
 
 
 def seconds(task: Callable[[], object]) -> float:

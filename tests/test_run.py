@@ -179,7 +179,7 @@ class BoundSlopeOnOther:
     halo: int = 0
     releases_gil: bool = True
 
-    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+    def __call__(self, inputs: tuple[Any, ...], dtype: str = "float64") -> tuple[Any, Any]:
         response, other = (array.astype(np.float64) for array in inputs)
         both = ~np.isnan(response) & ~np.isnan(other)
         product = np.where(both, response * other, 0).sum(axis=0)
@@ -246,7 +246,7 @@ class BoundBoxMean:
     halo: int = 1
     releases_gil: bool = True
 
-    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+    def __call__(self, inputs: tuple[Any, ...], dtype: str = "float64") -> tuple[Any, Any]:
         mean = windows_mean(inputs[0].astype(np.float64)).reshape(1, -1)
         return mean, np.where(np.isnan(mean[0]), 1, 0).astype(np.uint8)
 
@@ -586,7 +586,7 @@ def test_a_method_that_returns_another_shape_is_told_so(folder: Path) -> None:
     class Wrong(BoundBoxMean):
         halo: int = 0
 
-        def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        def __call__(self, inputs: tuple[Any, ...], dtype: str = "float64") -> tuple[Any, Any]:
             return np.zeros((2, 3)), np.zeros(3, np.uint8)
 
     stack = pw.open_stack(folder)

@@ -1131,7 +1131,7 @@ def test_a_mean_of_equal_dates_has_the_same_bits_in_any_block(tmp_path: Path):
 
 def test_a_block_outside_the_grid_is_a_mistake_of_the_program(three: Path):
     stack = pw.open_stack(three)
-    with pytest.raises(ValueError, match=r"lies outside 6 x 7, EPSG:32617"):
+    with pytest.raises(ValueError, match=r"Block\(row=5, col=0, height=2, width=7\) lies outside"):
         stack.read(pw.Block(5, 0, 2, 7))
 
 

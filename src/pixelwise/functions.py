@@ -732,18 +732,22 @@ class BoundPixelFunction:
         """Whether threads run it in parallel."""
         return self.loop is not None
 
-    def __call__(self, inputs: tuple[NDArray[Any], ...]) -> tuple[Floats, NDArray[np.uint8]]:
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Compute one block; see `BoundMethod`."""
         block = inputs[0]
         pixels = block.shape[1]
-        table = np.empty((len(self.names) + 1, pixels))
+        values = np.empty((len(self.rows), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         for start in range(0, pixels, BLOCK_WIDTH):
             part = slice(start, start + BLOCK_WIDTH)
             # A copy with each series in one piece: functions never see a view of the block.
             rows = np.array(block[:, part].T, dtype=np.float64, order="C")
-            table[:, part], status[part] = self.compute(rows, self.loop)
-        return table[list(self.rows)], status
+            table, status[part] = self.compute(rows, self.loop)
+            with np.errstate(over="ignore", under="ignore"):
+                values[:, part] = table[list(self.rows)]
+        return values, status
 
     def compute(self, rows: Floats, loop: CompiledLoop | None = None) -> tuple[Floats, NDArray[np.uint8]]:
         """Compute (pixel, time) series.
@@ -893,12 +897,14 @@ class BoundBlockFunction:
     halo: int = 0
     releases_gil: bool = True
 
-    def __call__(self, inputs: tuple[NDArray[Any], ...]) -> tuple[Floats, NDArray[np.uint8]]:
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Compute one block; see `BoundMethod`."""
         block = inputs[0]
         counts = np.count_nonzero(~np.isnan(block), axis=0)
         status = _status_of(counts, self.min_obs)
-        table = np.full((len(self.names) + 1, block.shape[1]), np.nan)
+        table = np.full((len(self.names) + 1, block.shape[1]), np.nan, dtype=dtype)
         table[-1] = counts
         todo = np.flatnonzero(status == Status.OK)
         parts = [todo[start : start + BLOCK_WIDTH] for start in range(0, todo.size, BLOCK_WIDTH)]
@@ -915,7 +921,8 @@ class BoundBlockFunction:
                     raise _stop(self.call.name, error, block[:, pixels[0]]) from error
                 status[pixels] = Status.FUNCTION_FAILED
             else:
-                table[:-1, pixels] = _table(result, self.call.name, self.names)[:, : pixels.size]
+                with np.errstate(over="ignore", under="ignore"):
+                    table[:-1, pixels] = _table(result, self.call.name, self.names)[:, : pixels.size]
         return table[list(self.rows)], status
 
     def traceback_of(self, series: NDArray[Any]) -> str | None:

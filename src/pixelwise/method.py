@@ -97,18 +97,24 @@ class BoundMethod(Protocol):
     def releases_gil(self) -> bool:
         """Whether threads run it in parallel."""
 
-    def __call__(self, inputs: tuple[NDArray[Any], ...]) -> tuple[Floats, NDArray[np.uint8]]:
-        """Compute one block.
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Compute one block, in float64.
 
         Parameters
         ----------
         inputs
             One float32 or float64 array per stack, the response first, NaN where missing:
-            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0.
+            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0. They are only lent: the
+            next block is read into the same memory.
+        dtype
+            What the caller keeps, ``float32`` or ``float64``. A method that rounds to it itself saves writing a
+            whole block of float64 to memory and reading it back; else the caller rounds.
 
         Returns
         -------
-        values : (band, pixel) float64
+        values : (band, pixel) float64 or `dtype`
         status : (pixel,) uint8
         """
 

@@ -14,14 +14,17 @@ from pixelwise.stack import CACHE_BYTES, Layout
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 
-#: Input and output of one block in flight: more brings nothing (measured between 8 and 64 MB).
+#: Input and output of one block: more brings nothing (measured between 8 and 64 MB).
 BLOCK_BYTES = 48 << 20
 #: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
 WINDOW_BYTES = 64 << 10
 #: Interpreter with NumPy, numba and GDAL; measured 190-230 MB.
 PROCESS_BYTES = 240 << 20
-#: One open file in one thread with what GDAL keeps of it.
-HANDLE_BYTES = 64 << 10
+#: What GDAL keeps of an open dataset that was read from: this, and so many times a block of the file (compressed
+#: and decoded, and tables of the decoder); measured 0.3 MB for 256 x 256 LZW, 1.6 MB for 512 x 512 ZSTD.
+HANDLE_BYTES, HANDLE_BLOCKS = 64 << 10, 1.6
+#: Of the machine's memory, what a job plans with unless told.
+MEMORY_SHARE = 4
 #: GeoTIFF tiles are multiples of this.
 TILE_UNIT = 16
 TILE = 256
@@ -47,8 +50,12 @@ class Plan:
         Of a block; smaller at the lower and right edge.
     tile_height, tile_width
         Of the output: whole tiles fit into each block, so that each is written once.
-    jobs, limit
-        Workers, and blocks in flight.
+    jobs, team
+        Workers, and how many of them fill one block together: 1, or all.
+    limit
+        Blocks in flight.
+    handles
+        Datasets that one worker keeps open.
     memory
         Bytes that all local processes need together, as estimated.
     redecode
@@ -61,7 +68,9 @@ class Plan:
     tile_height: int
     tile_width: int
     jobs: int
+    team: int
     limit: int
+    handles: int
     memory: int
     redecode: float
 
@@ -71,6 +80,38 @@ class Plan:
     def blocks(self) -> Iterator[Block]:
         """Cut the grid, row by row."""
         return self.grid.blocks(self.block_height, self.block_width)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Bytes that a job needs, whatever its blocks."""
+
+    fixed: int
+    jobs: int
+    halo: int
+    input_per_pixel: int
+    converted_per_pixel: int
+    output_per_pixel: int
+    kept_per_pixel: int
+    handle: int
+
+    @property
+    def per_pixel(self) -> int:
+        return self.input_per_pixel + self.output_per_pixel
+
+    def memory(self, height: int, width: int, team: int, handles: int) -> int:
+        """Return what all local processes need for blocks of that size."""
+        at_once = self.jobs // team
+        inputs = (height + 2 * self.halo) * (width + 2 * self.halo) * self.input_per_pixel
+        pixels = height * width
+        # Results wait for the parent: two per worker, and the one that it writes.
+        waiting = (2 * at_once + 1) * self.kept_per_pixel
+        return (
+            self.fixed
+            + at_once * (inputs + pixels * self.output_per_pixel)
+            + pixels * (self.jobs * self.converted_per_pixel + waiting)
+            + self.jobs * handles * self.handle
+        )
 
 
 def make_plan(
@@ -84,6 +125,7 @@ def make_plan(
     memory: int | None = None,
     output_itemsize: int = 4,
     in_memory: bool = False,
+    teamwork: bool = False,
 ) -> Plan:
     """Choose the blocks of a job.
 
@@ -103,49 +145,64 @@ def make_plan(
         Bytes that all local processes may use together; None for no limit.
     output_itemsize, in_memory
         Of a value of the output, and whether the whole output is kept.
+    teamwork
+        Whether the workers can fill one block together: they share memory, and the stacks can be divided.
 
     Raises
     ------
     ParameterError
         When not even the smallest block fits into `memory`.
+
+    Notes
+    -----
+    In this order, what costs little first: blocks of whole source blocks; one block at a time, which all workers
+    fill together; datasets opened again for each block; source blocks cut, so that they are decoded repeatedly.
     """
     source = demands[0].layout
-    per_pixel = sum(demand.layers * demand.layout.itemsize for demand in demands)
-    # values float64 in the worker, and a copy in the output's type
-    output_per_pixel = bands * (8 + output_itemsize)
-    limit = 2 * jobs
-    # In each worker; small blocks of files are part of the cache.
-    decoded = max(max(demand.layout.decoded for demand in demands) - CACHE_BYTES, 0)
-    handles = min(sum(demand.layout.sources for demand in demands) * jobs, 65536)
-    fixed = processes * (PROCESS_BYTES + CACHE_BYTES) + handles * HANDLE_BYTES
-    if in_memory:
-        fixed += grid.height * grid.width * bands * output_itemsize
-
-    def needed(height: int, width: int) -> int:
-        inputs = (height + 2 * halo) * (width + 2 * halo) * per_pixel
-        # One layer more in the files' own type while it is unpacked.
-        inputs += height * width * 8
-        outputs = height * width * output_per_pixel
-        return fixed + jobs * (decoded + inputs + outputs) + (limit + 1) * height * width * bands * output_itemsize
-
-    # At least four blocks per worker, so that all end at about the same time; but no source block is cut while
-    # there is room for a whole one: cutting one in two decodes it twice.
-    cost = per_pixel + output_per_pixel
-    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width) * cost
-    target = max(grid.height * grid.width * cost // (4 * jobs), WINDOW_BYTES // 4 * cost)
-    room = (physical_memory() // 4 if memory is None else memory) // jobs
-    target = max(min(target, BLOCK_BYTES), min(unit, room))
+    decoded = max(demand.layout.decoded for demand in demands)
+    sources = max(sum(demand.layout.sources for demand in demands), 1)
+    costs = _Costs(
+        fixed=processes * (PROCESS_BYTES + CACHE_BYTES)
+        # Small blocks of files are part of the cache, those of which one is larger are not.
+        + jobs * max(decoded - CACHE_BYTES, 0)
+        + (grid.height * grid.width * bands * output_itemsize if in_memory else 0),
+        jobs=jobs,
+        halo=halo,
+        input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
+        converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
+        # float64 in the worker, and a copy in the output's type
+        output_per_pixel=bands * (8 + output_itemsize),
+        kept_per_pixel=bands * output_itemsize,
+        handle=HANDLE_BYTES + int(HANDLE_BLOCKS * decoded),
+    )
+    budget = physical_memory() // MEMORY_SHARE if memory is None else memory
+    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width)
+    # At least four blocks per worker, so that all end at about the same time, but no source block is cut.
+    least = WINDOW_BYTES // source.itemsize
+    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), unit)
+    team = jobs if teamwork and unit * costs.per_pixel > BLOCK_BYTES else 1
+    handles = min(math.ceil(sources / team), 65536)
     while True:
-        height, width = block_shape(grid, source.block_height, source.block_width, target // cost)
-        if memory is None or needed(height, width) <= memory:
+        height, width = block_shape(grid, source.block_height, source.block_width, pixels)
+        needed = costs.memory(height, width, team, handles)
+        if needed <= budget:
             break
-        smaller = target // 2
-        if smaller < TILE_UNIT * TILE_UNIT * cost:
+        if pixels > unit:
+            pixels = max(pixels // 2, unit)
+        elif team == 1 and teamwork and jobs > 1:
+            team, handles = jobs, math.ceil(sources / jobs)
+        elif handles > 1:
+            room = budget - costs.memory(height, width, team, 0)
+            handles = max(min(room // (jobs * costs.handle), handles - 1), 1)
+        elif pixels // 2 >= TILE_UNIT * TILE_UNIT:
+            pixels //= 2
+        elif memory is None:
+            break
+        else:
             raise ParameterError(
                 f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
-                f"at least {math.ceil(needed(height, width) / (1 << 20))} MiB; allow more or use fewer --jobs"
+                f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
             )
-        target = smaller
     return Plan(
         grid=grid,
         block_height=height,
@@ -153,8 +210,10 @@ def make_plan(
         tile_height=_tile(height, grid.height),
         tile_width=_tile(width, grid.width),
         jobs=jobs,
-        limit=limit,
-        memory=needed(height, width),
+        team=team,
+        limit=2 * jobs // team,
+        handles=handles,
+        memory=needed,
         redecode=redecode(grid.height, height, source.block_height) * redecode(grid.width, width, source.block_width),
     )
 

@@ -119,7 +119,7 @@ def apply(
         for text in warnings_of(stack, chosen, quick=True):
             log.warning(text)
     plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
-    job = Job(stacks, bound, dtype)
+    job = Job(stacks, bound, dtype, plan.team, plan.handles)
     try:
         sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
         folder = None if output is None else Path(output).parent
@@ -137,7 +137,7 @@ def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: P
     done, pixels = 0, plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
-    with reading(job.stacks), open_executor(executor, plan.jobs) as pool:
+    with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
@@ -180,7 +180,8 @@ def _compile(job: Job) -> None:
     """Compile kernels in this thread, before workers would all compile at once."""
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
-    job.bound(tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True)))
+    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
+    job.bound(inputs, job.dtype)
 
 
 def _bind(
@@ -258,16 +259,20 @@ def plan_job(
     if jobs < 1:
         raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
     demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
+    executor = executor or executor_for(bound)
+    # A team's threads live beside the worker that they help, and divide files among them.
+    teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, RasterStack) for stack in stacks)
     return make_plan(
         stacks[0].grid,
         demands,
         bands=len(bound.bands) + 1,
         halo=bound.halo,
         jobs=jobs,
-        processes=1 + jobs if (executor or executor_for(bound)) == "processes" else 1,
+        processes=1 + jobs if executor == "processes" else 1,
         memory=None if memory is None else parse_size(memory),
         output_itemsize=np.dtype(dtype).itemsize,
         in_memory=in_memory,
+        teamwork=teamwork,
     )
 
 

@@ -182,8 +182,10 @@ class BoundLine:
     halo: int = 0
     releases_gil: bool = True
 
-    def __call__(self, inputs: tuple[NDArray[Any], ...]) -> tuple[Floats, NDArray[np.uint8]]:
-        """Fit the pixels of one block."""
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
         from pixelwise.methods._ols_kernels import STRIDE, fit
 
         (values,) = inputs
@@ -193,7 +195,7 @@ class BoundLine:
                 "float32 or float64 (time, pixel) is wanted"
             )
         pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels))
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
         # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
