@@ -31,11 +31,14 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _decorating = threading.Lock()
 
 
-def kernel(**options: Any) -> Callable[[Function], Function]:
+def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Function]:
     """Compile a function that releases the GIL, and keep the result on disk where that is possible.
 
     Parameters
     ----------
+    helper
+        Whether only other kernels call it: what makes a function callable from Python and C, a sixth of the
+        time to compile, is left out, and it is kept with its callers.
     **options
         Further options of `numba.njit`. Division follows IEEE 754 (``error_model="numpy"``) unless said
         otherwise: the test for zero that Python's rule needs keeps loops from being vectorised.
@@ -56,6 +59,9 @@ def kernel(**options: Any) -> Callable[[Function], Function]:
         import numba
 
         settings = {"nogil": True, "error_model": "numpy", **options}
+        if helper:
+            helped: Function = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **settings)(function)
+            return helped
         folder = cache_folder(numba.config.CACHE_DIR)
         if folder is None:
             compiled: Function = numba.njit(**settings)(function)

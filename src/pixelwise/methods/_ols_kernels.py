@@ -28,6 +28,10 @@ STRIDE = 3
 SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, COUNT = range(7)
 BANDS = 7
 
+# Rows of scratch memory: sums, then bands, then deviations.
+SUMS = 11
+SCRATCH = SUMS + BANDS
+
 # Within these no square that matters is rounded to a subnormal number, and no product with Sxx overflows.
 SMALL = 1e-290
 LARGE = 1e290
@@ -41,7 +45,7 @@ DEGENERATE = int(Status.DEGENERATE)
 TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
 
 
-@kernel()
+@kernel(inline="always")
 def find_first(values, start, width, first):
     """Find each pixel's first value; NaN where there is none."""
     for p in range(CHUNK):
@@ -50,14 +54,15 @@ def find_first(values, start, width, first):
         row = values[i, start : start + width]
         missing = 0
         for p in range(width):
-            y = first[p] if first[p] == first[p] else np.float64(row[p])
+            y = first[p]
+            y = y if y == y else np.float64(row[p])
             first[p] = y
             missing += 0 if y == y else 1
         if missing == 0:
             return
 
 
-@kernel()
+@kernel(inline="always")
 def load(values, start, width, times, deviations, n, first, mean_y, mean_t):
     """Copy a chunk as deviations from each pixel's first value; find counts, mean deviations and mean times.
 
@@ -69,6 +74,9 @@ def load(values, start, width, times, deviations, n, first, mean_y, mean_t):
         for i in range(values.shape[0]):
             for p in range(width, CHUNK):
                 deviations[i, p] = np.nan
+    for i in range(values.shape[0], times.size):
+        for p in range(CHUNK):
+            deviations[i, p] = np.nan
     for p in range(CHUNK):
         n[p] = 0.0
         mean_y[p] = 0.0
@@ -90,60 +98,75 @@ def load(values, start, width, times, deviations, n, first, mean_y, mean_t):
         mean_t[p] /= n[p]
 
 
-@kernel()
-def sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy):
-    """Sum squares and products about the means.
+@kernel(inline="always")
+def pad_complete(times, layers, deviations, mean_y, mean_t):
+    """Put dates that fill up the last stride at the means, where they add nothing to any sum."""
+    for i in range(layers, times.size):
+        times[i] = mean_t[0]
+        for p in range(CHUNK):
+            deviations[i, p] = mean_y[p]
+
+
+def make_sums(gaps):
+    """Compile the sums over dates for chunks with gaps, or without: the same steps, less what a gap needs.
 
     Three dates at a time load and store each sum once: 4.4 ns per pixel, not 6.5 (21 layers).
     """
-    for p in range(CHUNK):
-        sxx[p] = 0.0
-        sxy[p] = 0.0
-        syy[p] = 0.0
-    for i in range(0, times.size, STRIDE):
-        y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
-        t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+
+    @kernel(helper=True)
+    def sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy):
+        """Sum squares and products about the means."""
         for p in range(CHUNK):
-            my = mean_y[p]
-            mt = mean_t[p]
-            dy0 = y0[p] - my if y0[p] == y0[p] else 0.0
-            dx0 = t0 - mt if y0[p] == y0[p] else 0.0
-            dy1 = y1[p] - my if y1[p] == y1[p] else 0.0
-            dx1 = t1 - mt if y1[p] == y1[p] else 0.0
-            dy2 = y2[p] - my if y2[p] == y2[p] else 0.0
-            dx2 = t2 - mt if y2[p] == y2[p] else 0.0
-            sxx[p] = ((sxx[p] + dx0 * dx0) + dx1 * dx1) + dx2 * dx2
-            sxy[p] = ((sxy[p] + dx0 * dy0) + dx1 * dy1) + dx2 * dy2
-            syy[p] = ((syy[p] + dy0 * dy0) + dy1 * dy1) + dy2 * dy2
+            sxx[p] = 0.0
+            sxy[p] = 0.0
+            syy[p] = 0.0
+        for i in range(0, times.size, STRIDE):
+            y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
+            t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+            for p in range(CHUNK):
+                my = mean_y[p]
+                mt = mean_t[p] if gaps else mean_t[0]
+                dy0, dy1, dy2 = y0[p] - my, y1[p] - my, y2[p] - my
+                dx0, dx1, dx2 = t0 - mt, t1 - mt, t2 - mt
+                if gaps:
+                    dx0, dx1, dx2 = (dx0 if dy0 == dy0 else 0.0), (dx1 if dy1 == dy1 else 0.0), (dx2 if dy2 == dy2 else 0.0)
+                    dy0, dy1, dy2 = (dy0 if dy0 == dy0 else 0.0), (dy1 if dy1 == dy1 else 0.0), (dy2 if dy2 == dy2 else 0.0)
+                sxx[p] = ((sxx[p] + dx0 * dx0) + dx1 * dx1) + dx2 * dx2
+                sxy[p] = ((sxy[p] + dx0 * dy0) + dx1 * dy1) + dx2 * dy2
+                syy[p] = ((syy[p] + dy0 * dy0) + dy1 * dy1) + dy2 * dy2
 
-
-@kernel()
-def sum_residuals(deviations, times, mean_y, mean_t, slope, rss):
-    """Sum squared residuals: ``Syy - slope * Sxy`` would lose all digits near ``|r| = 1``."""
-    for p in range(CHUNK):
-        rss[p] = 0.0
-    for i in range(0, times.size, STRIDE):
-        y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
-        t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+    @kernel(helper=True)
+    def sum_residuals(deviations, times, mean_y, mean_t, slope, rss):
+        """Sum squared residuals: ``Syy - slope * Sxy`` would lose all digits near ``|r| = 1``."""
         for p in range(CHUNK):
-            b = slope[p]
-            my = mean_y[p]
-            mt = mean_t[p]
-            e0 = (y0[p] - my) - b * (t0 - mt)
-            e1 = (y1[p] - my) - b * (t1 - mt)
-            e2 = (y2[p] - my) - b * (t2 - mt)
-            e0 = e0 if y0[p] == y0[p] else 0.0
-            e1 = e1 if y1[p] == y1[p] else 0.0
-            e2 = e2 if y2[p] == y2[p] else 0.0
-            rss[p] = ((rss[p] + e0 * e0) + e1 * e1) + e2 * e2
+            rss[p] = 0.0
+        for i in range(0, times.size, STRIDE):
+            y0, y1, y2 = deviations[i], deviations[i + 1], deviations[i + 2]
+            t0, t1, t2 = times[i], times[i + 1], times[i + 2]
+            for p in range(CHUNK):
+                b = slope[p]
+                my = mean_y[p]
+                mt = mean_t[p] if gaps else mean_t[0]
+                dy0, dy1, dy2 = y0[p] - my, y1[p] - my, y2[p] - my
+                e0, e1, e2 = dy0 - b * (t0 - mt), dy1 - b * (t1 - mt), dy2 - b * (t2 - mt)
+                if gaps:
+                    e0, e1, e2 = (e0 if dy0 == dy0 else 0.0), (e1 if dy1 == dy1 else 0.0), (e2 if dy2 == dy2 else 0.0)
+                rss[p] = ((rss[p] + e0 * e0) + e1 * e1) + e2 * e2
+
+    return sum_products, sum_residuals
 
 
-@kernel()
+sum_products, sum_residuals = make_sums(gaps=True)
+sum_products_complete, sum_residuals_complete = make_sums(gaps=False)
+
+
+@kernel(inline="always")
 def derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count):
     """Turn sums into what needs no residuals."""
     for p in range(CHUNK):
-        slope[p] = sxy[p] / sxx[p]
-        r = sxy[p] / math.sqrt(sxx[p] * syy[p])
+        xx, xy = sxx[p], sxy[p]
+        slope[p] = xy / xx
+        r = xy / math.sqrt(xx * syy[p])
         r = 1.0 if r > 1.0 else r
         rvalue[p] = -1.0 if r < -1.0 else r
     for p in range(CHUNK):
@@ -151,7 +174,7 @@ def derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, inter
         count[p] = n[p]
 
 
-@kernel()
+@kernel(inline="always")
 def derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x):
     """Turn sums of squared residuals into standard errors, and ``x = 1 - r**2`` without cancellation."""
     for p in range(CHUNK):
@@ -162,7 +185,7 @@ def derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr,
         x[p] = rss[p] / syy[p]
 
 
-@kernel()
+@kernel(inline="always")
 def find_status(deviations, times, min_obs, n, first, syy, p):
     """Return the status of a pixel, from values and dates themselves, as sums of them are rounded."""
     if n == 0.0:
@@ -187,7 +210,7 @@ def find_status(deviations, times, min_obs, n, first, syy, p):
     return OK if SMALL < syy < LARGE else TEST_UNDEFINED
 
 
-@kernel()
+@kernel(inline="always")
 def settle(status, n, first, result, p):
     """Put the bands of a pixel with that status in order."""
     result[COUNT, p] = n
@@ -204,7 +227,7 @@ def settle(status, n, first, result, p):
 
 
 @kernel()
-def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, coefficients, table, status):
+def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, coefficients, scratch, own_times, table, status):
     """Fit a straight line to every pixel.
 
     Parameters
@@ -223,31 +246,39 @@ def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, c
         Whether a wanted band needs the residuals.
     coefficients
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
+    scratch, own_times
+        (SCRATCH + times, CHUNK) float64, and a copy of `times`, to work with.
     table, status
-        (band, pixel) float64 and (pixel,) uint8, to be filled.
+        (band, pixel) and (pixel,) uint8, to be filled.
     """
-    pixels = values.shape[1]
-    deviations = np.empty((times.size, CHUNK))
-    for i in range(values.shape[0], times.size):
-        for p in range(CHUNK):
-            deviations[i, p] = np.nan
-    n, first, mean_y, mean_t = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    sxx, sxy, syy, rss = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    x, place, entry = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, np.int64)
-    result = np.empty((BANDS, CHUNK))
+    layers, pixels = values.shape
+    n, first, mean_y, mean_t = scratch[0], scratch[1], scratch[2], scratch[3]
+    sxx, sxy, syy, rss = scratch[4], scratch[5], scratch[6], scratch[7]
+    x, place, entry = scratch[8], scratch[9], scratch[10]
+    result, deviations = scratch[SUMS : SUMS + BANDS], scratch[SUMS + BANDS :]
     slope, intercept, rvalue, pvalue = result[SLOPE], result[INTERCEPT], result[RVALUE], result[PVALUE]
     stderr, intercept_stderr, count = result[STDERR], result[INTERCEPT_STDERR], result[COUNT]
     for start in range(0, pixels, CHUNK):
-        width = min(CHUNK, pixels - start)
+        width = pixels - start if pixels - start < CHUNK else CHUNK
         load(values, start, width, times, deviations, n, first, mean_y, mean_t)
         enough = 0
-        for p in range(width):
+        missing = 0.0
+        for p in range(CHUNK):
             enough += 1 if n[p] >= min_obs else 0
+            missing += layers - n[p]
+        complete = missing == 0.0
         if enough > 0:
-            sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy)
+            if complete:
+                pad_complete(own_times, layers, deviations, mean_y, mean_t)
+                sum_products_complete(deviations, own_times, mean_y, mean_t, sxx, sxy, syy)
+            else:
+                sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy)
             derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count)
             if residuals:
-                sum_residuals(deviations, times, mean_y, mean_t, slope, rss)
+                if complete:
+                    sum_residuals_complete(deviations, own_times, mean_y, mean_t, slope, rss)
+                else:
+                    sum_residuals(deviations, times, mean_y, mean_t, slope, rss)
                 derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x)
             if coefficients.size > 0:
                 table_p(x, rvalue, n, min_obs, coefficients, place, entry, pvalue)

@@ -186,7 +186,7 @@ class BoundLine:
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Fit the pixels of one block; see `BoundMethod`."""
-        from pixelwise.methods._ols_kernels import STRIDE, fit
+        from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
 
         (values,) = inputs
         if values.ndim != 2 or len(values) != len(self.times) or values.dtype not in (np.float32, np.float64):
@@ -198,17 +198,20 @@ class BoundLine:
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
+        times = np.pad(self.times, (0, -len(self.times) % STRIDE))
         # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
         with np.errstate(all="ignore"):
             fit(
                 readonly(np.ascontiguousarray(values)),
-                readonly(np.pad(self.times, (0, -len(self.times) % STRIDE))),
+                readonly(times),
                 self.reference,
                 self.min_obs,
                 self.one_date_possible,
                 readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
                 self.residuals,
                 readonly(coefficients),
+                np.empty((SCRATCH + len(times), CHUNK)),
+                times.copy(),
                 result,
                 status,
             )

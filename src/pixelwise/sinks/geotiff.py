@@ -199,8 +199,8 @@ class GeoTiffSink:
                 for dataset, layer in zip(self._datasets, (*values, status), strict=True):
                     dataset.write(layer.astype(dataset.dtypes[0], copy=False), 1, window=window)
             else:
-                stacked = np.concatenate([values, status[None].astype(values.dtype)])
-                self._datasets[0].write(stacked, window=window)
+                self._datasets[0].write(values, list(range(1, len(values) + 1)), window=window)
+                self._datasets[0].write(status.astype(values.dtype), len(values) + 1, window=window)
         except (RasterioError, OSError) as error:
             raise OutputError(f"{self.path}: cannot be written ({' '.join(str(error).split())}); disk full?") from None
 
