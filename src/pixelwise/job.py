@@ -104,9 +104,11 @@ class Job:
 
     def _failure(self, inputs: tuple[NDArray[Any], ...], status: NDArray[np.uint8]) -> str | None:
         """Return the traceback of the block's first failing pixel, by running that pixel again."""
-        failed = np.flatnonzero(status == Status.FUNCTION_FAILED)
         traceback_of = getattr(self.bound, "traceback_of", None)
-        if not len(failed) or traceback_of is None:
+        if traceback_of is None:
+            return None
+        failed = np.flatnonzero(status == Status.FUNCTION_FAILED)
+        if not len(failed):
             return None
         text: str | None = traceback_of(inputs[0][:, failed[0]])
         return text
@@ -130,9 +132,7 @@ class Job:
             return *self._apply(flat, flat[0].shape[1]), time.perf_counter() - began
 
         with workspace.arrays(block, heights) as arrays:
-            tasks = [
-                (share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares
-            ]
+            tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
             reads = list(pool.map(read, *zip(*tasks, strict=True)))
             values, status, failures, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
         shape = (block.height, block.width)

@@ -129,8 +129,9 @@ def make_sums(gaps):
                 dy0, dy1, dy2 = y0[p] - my, y1[p] - my, y2[p] - my
                 dx0, dx1, dx2 = t0 - mt, t1 - mt, t2 - mt
                 if gaps:
-                    dx0, dx1, dx2 = (dx0 if dy0 == dy0 else 0.0), (dx1 if dy1 == dy1 else 0.0), (dx2 if dy2 == dy2 else 0.0)
-                    dy0, dy1, dy2 = (dy0 if dy0 == dy0 else 0.0), (dy1 if dy1 == dy1 else 0.0), (dy2 if dy2 == dy2 else 0.0)
+                    dx0, dy0 = (dx0, dy0) if dy0 == dy0 else (0.0, 0.0)
+                    dx1, dy1 = (dx1, dy1) if dy1 == dy1 else (0.0, 0.0)
+                    dx2, dy2 = (dx2, dy2) if dy2 == dy2 else (0.0, 0.0)
                 sxx[p] = ((sxx[p] + dx0 * dx0) + dx1 * dx1) + dx2 * dx2
                 sxy[p] = ((sxy[p] + dx0 * dy0) + dx1 * dy1) + dx2 * dy2
                 syy[p] = ((syy[p] + dy0 * dy0) + dy1 * dy1) + dy2 * dy2
@@ -150,7 +151,9 @@ def make_sums(gaps):
                 dy0, dy1, dy2 = y0[p] - my, y1[p] - my, y2[p] - my
                 e0, e1, e2 = dy0 - b * (t0 - mt), dy1 - b * (t1 - mt), dy2 - b * (t2 - mt)
                 if gaps:
-                    e0, e1, e2 = (e0 if dy0 == dy0 else 0.0), (e1 if dy1 == dy1 else 0.0), (e2 if dy2 == dy2 else 0.0)
+                    e0 = e0 if dy0 == dy0 else 0.0
+                    e1 = e1 if dy1 == dy1 else 0.0
+                    e2 = e2 if dy2 == dy2 else 0.0
                 rss[p] = ((rss[p] + e0 * e0) + e1 * e1) + e2 * e2
 
     return sum_products, sum_residuals
@@ -175,14 +178,19 @@ def derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, inter
 
 
 @kernel(inline="always")
-def derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x):
+def derive_errors(n, sxx, syy, rss, stderr, x):
     """Turn sums of squared residuals into standard errors, and ``x = 1 - r**2`` without cancellation."""
     for p in range(CHUNK):
-        t = reference + mean_t[p]
-        error = math.sqrt(rss[p] / ((n[p] - 2.0) * sxx[p]))
-        stderr[p] = error
-        intercept_stderr[p] = error * math.sqrt(sxx[p] / n[p] + t * t)
+        stderr[p] = math.sqrt(rss[p] / ((n[p] - 2.0) * sxx[p]))
         x[p] = rss[p] / syy[p]
+
+
+@kernel(inline="always")
+def derive_intercept_errors(n, mean_t, sxx, reference, stderr, intercept_stderr):
+    """Turn standard errors of slopes into those of intercepts."""
+    for p in range(CHUNK):
+        t = reference + mean_t[p]
+        intercept_stderr[p] = stderr[p] * math.sqrt(sxx[p] / n[p] + t * t)
 
 
 @kernel(inline="always")
@@ -227,7 +235,20 @@ def settle(status, n, first, result, p):
 
 
 @kernel()
-def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, coefficients, scratch, own_times, table, status):
+def fit(
+    values,
+    times,
+    reference,
+    min_obs,
+    one_date_possible,
+    rows,
+    residuals,
+    coefficients,
+    scratch,
+    own_times,
+    table,
+    status,
+):
     """Fit a straight line to every pixel.
 
     Parameters
@@ -243,7 +264,7 @@ def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, c
     rows
         The band of each row of `table`.
     residuals
-        Whether a wanted band needs the residuals.
+        0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
     coefficients
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
     scratch, own_times
@@ -274,12 +295,14 @@ def fit(values, times, reference, min_obs, one_date_possible, rows, residuals, c
             else:
                 sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy)
             derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count)
-            if residuals:
+            if residuals > 0:
                 if complete:
                     sum_residuals_complete(deviations, own_times, mean_y, mean_t, slope, rss)
                 else:
                     sum_residuals(deviations, times, mean_y, mean_t, slope, rss)
-                derive_errors(n, mean_t, sxx, syy, rss, reference, stderr, intercept_stderr, x)
+                derive_errors(n, sxx, syy, rss, stderr, x)
+                if residuals > 1:
+                    derive_intercept_errors(n, mean_t, sxx, reference, stderr, intercept_stderr)
             if coefficients.size > 0:
                 table_p(x, rvalue, n, min_obs, coefficients, place, entry, pvalue)
         plain = 0

@@ -88,7 +88,7 @@ def table_p(x, r, n, min_obs, coefficients, place, entry, p):
         tail = coefficients[k + 2] + u * (coefficients[k + 3] + u * tail)
         tail = coefficients[k] + u * (coefficients[k + 1] + u * tail)
         tail *= p[i]
-        p[i] = tail if tail < 1.0 else 1.0
+        p[i] = 1.0 if tail > 1.0 else tail
 
 
 @kernel(helper=True)

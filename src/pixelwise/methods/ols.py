@@ -28,7 +28,7 @@ BANDS = (
     Band("intercept_stderr", "Standard error of the intercept", "{value}"),
     Band("n", "Number of valid observations", integer=True),
 )
-FROM_RESIDUALS = {"pvalue", "stderr", "intercept_stderr"}
+FROM_RESIDUALS = {"pvalue": 1, "stderr": 1, "intercept_stderr": 2}
 
 
 def ols(*, min_obs: int = 3) -> Method:
@@ -126,7 +126,7 @@ class OrdinaryLeastSquares(Method):
             reference=reference,
             min_obs=self.min_obs,
             one_date_possible=longest_run(axis.years) >= self.min_obs,
-            residuals=bool(names & FROM_RESIDUALS),
+            residuals=max(FROM_RESIDUALS.get(name, 0) for name in names),
             table=table,
         )
 
@@ -165,7 +165,7 @@ class BoundLine:
     one_date_possible
         Whether so many valid values may all have the same date.
     residuals
-        Whether a wanted band needs the residuals.
+        0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
     table
         For p-values, where wanted.
     halo, releases_gil
@@ -177,7 +177,7 @@ class BoundLine:
     reference: float
     min_obs: int
     one_date_possible: bool
-    residuals: bool
+    residuals: int
     table: TailTable | None
     halo: int = 0
     releases_gil: bool = True

@@ -7,6 +7,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,9 @@ PAM = ".aux.xml"
 
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
+
+#: So much output is brought to disk while the job goes on: at its end the rest takes a moment, not a second.
+SYNC_BYTES = 32 << 20
 
 #: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -98,6 +102,9 @@ class GeoTiffSink:
         self._final: list[Path] = []
         self._bands: tuple[Band, ...] = ()
         self._grid: Grid | None = None
+        self._unsynced = 0
+        self._syncing: list[Future[None]] = []
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="pixelwise-sync")
         self._check_folder()
         if not self.per_band:
             self._check_target(self.path)
@@ -203,6 +210,10 @@ class GeoTiffSink:
                 self._datasets[0].write(status.astype(values.dtype), len(values) + 1, window=window)
         except (RasterioError, OSError) as error:
             raise OutputError(f"{self.path}: cannot be written ({' '.join(str(error).split())}); disk full?") from None
+        self._unsynced += values.nbytes
+        if self._unsynced >= SYNC_BYTES and all(sync.done() for sync in self._syncing):
+            self._unsynced = 0
+            self._syncing = [self._syncer.submit(_sync, temporary) for temporary in self._temporary]
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
         """Close, sync, check and rename all files; return the map.
@@ -219,6 +230,7 @@ class GeoTiffSink:
                 dataset.update_tags(**{TAG: encode_provenance(provenance)})
                 dataset.close()
             self._datasets = []
+            wait(self._syncing)
             for temporary in self._temporary:
                 _sync(temporary)
                 self._check_written(temporary)
@@ -264,6 +276,7 @@ class GeoTiffSink:
             with contextlib.suppress(RasterioError, OSError):
                 dataset.close()
         self._datasets = []
+        self._syncer.shutdown(cancel_futures=True)
         for temporary in self._temporary:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + PAM).unlink(missing_ok=True)
