@@ -4,23 +4,22 @@ Reference: plain rasterio on two threads, one handle per thread and file, window
 x 256 rows (strips), GDAL's cache at 16 MiB, pixels thrown away. Against it, alternating A, B, A, B in one process after
 a warm-up: pixelwise reading only, with `ols` kept in memory, and the whole job with five bands written as ZSTD.
 
-    python benchmarks/pipeline.py [--layouts NAME,NAME] [--size 3000] [--dates 21] [--pairs 7] [--json FILE]
+    python benchmarks/pipeline.py [--layouts NAME,NAME] [--size 3000] [--dates 21] [--rounds 7] [--threads]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import measure
 import numpy as np
 import rasterio
 from rasterio.windows import Window
@@ -29,6 +28,7 @@ from stacks import LAYOUTS, write_stack
 import pixelwise as pw
 
 BANDS = ["slope", "intercept", "rvalue", "pvalue", "stderr"]
+REFERENCE = "reference"
 
 
 def decode(paths: list[Path], threads: int = 2) -> None:
@@ -86,76 +86,58 @@ class BoundDecodeOnly:
         return np.zeros((1, pixels), dtype), np.zeros(pixels, np.uint8)
 
 
-def seconds(task: Callable[[], object]) -> float:
-    """Time one call."""
-    began = time.perf_counter()
-    task()
-    return time.perf_counter() - began
-
-
-def measure(paths: list[Path], pairs: int, jobs: int) -> dict[str, dict[str, float]]:
-    """Return seconds of the reference, and of each task the ratio to the reference run just before it."""
+def measure_layout(paths: list[Path], rounds: int, jobs: int) -> dict[str, dict[str, float]]:
+    """Measure all tasks on one stack, in turn, as ratios to the reference of the same round."""
     stack = pw.open_stack(paths)
     with tempfile.TemporaryDirectory(dir=paths[0].parent.parent) as folder:
         output = Path(folder) / "map.tif"
-
-        def write() -> None:
-            pw.apply(stack, "ols", output, bands=BANDS, jobs=jobs)
-
         tasks: dict[str, Callable[[], object]] = {
+            REFERENCE: lambda: decode(paths, jobs),
             "decode-only": lambda: pw.apply(stack, DecodeOnly(), jobs=jobs),
             "ols": lambda: pw.apply(stack, "ols", bands=BANDS, jobs=jobs),
-            "ols + write": write,
+            "ols + write": lambda: pw.apply(stack, "ols", output, bands=BANDS, jobs=jobs),
         }
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
-        for name, task in tasks.items():
-            for run in range(pairs + 1):
-                pair = seconds(lambda: decode(paths, jobs)), seconds(task)
-                output.unlink(missing_ok=True)
-                if run:  # the first warms up
-                    results[name].append(pair)
-    return {name: summary(pairs) for name, pairs in results.items()}
+        times = measure.alternate(tasks, rounds, between=lambda: output.unlink(missing_ok=True))
+    return measure.compare(times, REFERENCE)
 
 
-def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
-    """Return medians, and the spread of the ratio."""
-    ratios = sorted(b / a for a, b in pairs)
-    return {
-        "reference_s": statistics.median(a for a, _ in pairs),
-        "seconds": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_min": ratios[0],
-        "ratio_max": ratios[-1],
-    }
+def measure_threads(paths: list[Path], rounds: int) -> dict[str, dict[str, float]]:
+    """Measure the whole job on one thread against two."""
+    stack = pw.open_stack(paths)
+    with tempfile.TemporaryDirectory(dir=paths[0].parent.parent) as folder:
+        output = Path(folder) / "map.tif"
+        tasks = {f"{jobs} threads": partial(pw.apply, stack, "ols", output, bands=BANDS, jobs=jobs) for jobs in (2, 1)}
+        times = measure.alternate(tasks, rounds, between=lambda: output.unlink(missing_ok=True))
+    return measure.compare(times, "2 threads")
 
 
 def main() -> None:
-    """Measure the layouts asked for and print a table."""
+    """Measure the layouts asked for, save the results and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", default=",".join(LAYOUTS))
     parser.add_argument("--size", type=int, default=3000)
     parser.add_argument("--dates", type=int, default=21)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--threads", action="store_true", help="one thread against two instead")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pixelwise-benchmarks")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     logging.getLogger("pixelwise").setLevel(logging.ERROR)
-    results = {}
-    print(f"{'layout':26} {'task':12} {'reference':>9} {'seconds':>8} {'ratio':>6}  spread")
+    rows = []
     for name in options.layouts.split(","):
         paths = write_stack(options.folder, LAYOUTS[name], options.size, options.dates)
-        results[name] = measure(paths, options.pairs, options.jobs)
-        for task, row in results[name].items():
-            print(
-                f"{name:26} {task:12} {row['reference_s']:9.3f} {row['seconds']:8.3f} {row['ratio']:6.2f}  "
-                f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}",
-                flush=True,
-            )
-    if options.json:
-        options.json.write_text(
-            json.dumps({"options": {k: str(v) for k, v in vars(options).items()}, **results}, indent=1)
-        )
+        case = f"{name}, {options.size}² x {options.dates}"
+        if options.threads:
+            results = measure_threads(paths, options.rounds)
+            measure.save("threads", {case: results})
+        else:
+            results = measure_layout(paths, options.rounds, options.jobs)
+            measure.save("pipeline", {case: results})
+        for task, row in results.items():
+            spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
+            rows.append((case, task, f"{row['seconds']:.3f}", f"{row['ratio']:.2f}", spread))
+            print(*rows[-1], sep="  ", flush=True)
+    print(measure.table(rows, ("stack", "task", "seconds", "ratio", "spread")))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pixelwise as pw
-from conftest import random_series, write_raster
-from pixelwise.job import Job
+from conftest import PROFILE, random_series, write_raster
+from pixelwise.job import Job, Workspace
 from pixelwise.map import decode_provenance
 from pixelwise.method import select_bands
-from pixelwise.run import sample_pixels
+from pixelwise.run import plan_job, sample_pixels
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
 
@@ -160,8 +163,98 @@ def test_neighbours_do_not_matter(folder: Path, expected: pw.Map) -> None:
 
 
 def test_memory_and_jobs_change_blocks_but_no_bits(folder: Path, expected: pw.Map) -> None:
-    for jobs, memory in ((1, "300MB"), (3, "270MiB"), (2, None)):
+    for jobs, memory in ((1, "315MB"), (3, "310MiB"), (2, None)):
         assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", jobs=jobs, memory=memory), expected)
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 5])
+def test_a_team_gives_the_same_bytes(
+    folder: Path, expected: pw.Map, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    # A source block of all dates that is larger than this is filled by all threads together.
+    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    stack = pw.open_stack(folder)
+    bound = pw.methods.ols().bind(stack.axis, None, {})
+    assert plan_job((stack,), bound, jobs=jobs).team == jobs
+    assert_same_bytes(pw.apply(stack, "ols", jobs=jobs), expected)
+
+
+def write_kind(folder: Path, kind: str) -> None:
+    """Write six years in one of the ways that are read differently."""
+    values = random_series((6, 40, 50), seed=4, gaps=0.2)
+    if kind == "bands":
+        write_raster(folder / "ndvi.tif", values, descriptions=[str(2000 + k) for k in range(6)])
+        return
+    for year, layer in enumerate(values, 2000):
+        name = folder / f"ndvi_{year}.tif"
+        if kind == "int16":
+            write_raster(name, np.nan_to_num(layer * 1000, nan=-9999).astype(np.int16), nodata=-9999)
+        elif kind == "masked":
+            write_raster(name, np.nan_to_num(layer), mask=~np.isnan(layer), nodata=None)
+        elif kind == "shards":
+            write_raster(folder / f"ndvi_{year}-0000000000-0000000000.tif", layer[:25])
+            lower = PROFILE["transform"] @ Affine.translation(0, 25)
+            write_raster(folder / f"ndvi_{year}-0000000025-0000000000.tif", layer[25:], transform=lower)
+        else:
+            write_raster(folder / f"a_ndvi_{year}.tif", layer)
+            write_raster(folder / f"b_ndvi_{year}.tif", layer + 1)
+
+
+@pytest.mark.parametrize("kind", ["int16", "masked", "shards", "equal dates", "bands"])
+def test_a_team_reads_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    write_kind(tmp_path, kind)
+    stack = pw.open_stack(tmp_path, duplicates="mean" if kind == "equal dates" else None)
+    assert len(stack) == 6
+    alone = pw.apply(stack, "ols", jobs=1)
+    assert (alone["n"] > 2).any()
+    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    assert_same_bytes(pw.apply(stack, "ols", jobs=3), alone)
+
+
+def test_two_thousand_files_on_a_limit_of_1024(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    values = random_series((20, 8, 9), gaps=0.1)
+    for index, layer in enumerate(values):
+        write_raster(tmp_path / f"source_{index}.tif", layer)
+    (tmp_path / "stack").mkdir()
+    for day in range(2000):
+        date = (np.datetime64("2000-01-01") + day).item()
+        os.link(tmp_path / f"source_{day % 20}.tif", tmp_path / "stack" / f"ndvi_{date:%Y-%m-%d}.tif")
+    code = (
+        "import resource, sys, numpy as np, pixelwise as pw\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))\n"
+        "stack = pw.open_stack(sys.argv[1])\n"
+        "for jobs in (1, 2):\n"
+        "    result = pw.apply(stack, 'ols', jobs=jobs, bands=['n', 'slope'])\n"
+        "    assert len(stack) == 2000\n"
+        "    print(int(result['n'].sum()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, tmp_path / "stack"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(100 * int((~np.isnan(values)).sum()))] * 2
+
+
+@dataclass(frozen=True)
+class BoundFirst:
+    """Returns a view of what it was lent."""
+
+    bands: tuple[pw.Band, ...] = (pw.Band("first"),)
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(self, inputs: tuple[Any, ...], dtype: str = "float64") -> tuple[Any, Any]:
+        return inputs[0][:1], np.zeros(inputs[0].shape[1], np.uint8)
+
+
+def test_a_view_of_the_input_is_copied_before_the_memory_is_used_again(folder: Path) -> None:
+    stack = pw.open_stack(folder)
+    job = Job((stack,), BoundFirst(), "float32")
+    workspace = Workspace(job)
+    results = [job.compute(block, workspace) for block in stack.grid.blocks(16, 32)]
+    first = stack.read(stack.grid.block)[0]
+    for result in results:
+        np.testing.assert_array_equal(result.values[0], first[result.block.slices])
 
 
 def test_file_order_does_not_matter(folder: Path, expected: pw.Map) -> None:

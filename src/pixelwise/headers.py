@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,7 @@ class Header:
     block_height: int
     block_width: int
     pixel_interleaved: bool
+    compression: str
     size: int
     mtime_ns: int
 
@@ -125,6 +127,25 @@ class Header:
         itemsize = max(np.dtype(band.dtype).itemsize for band in self.bands)
         bands = len(self.bands) if self.pixel_interleaved else 1
         return self.block_height * self.block_width * itemsize * bands
+
+    @property
+    def resident(self) -> int:
+        """Bytes that GDAL keeps of a dataset that was read from, as estimated.
+
+        A compressed block, a decoded one of interleaved bands, and the decoder. Measured per dataset, of 300 to
+        1000: 0.3 to 0.5 MB for 256 x 256 LZW, 1.6 to 2.2 MB for 512 x 512 ZSTD, 3.6 to 5.0 MB for 256 x 256 of
+        21 interleaved bands.
+        """
+        blocks = math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
+        if not self.pixel_interleaved:
+            blocks *= len(self.bands)
+        # A VRT's own size says nothing of its sources.
+        compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.size / blocks), self.decoded)
+        buffer = compressed + compressed // 2  # it grows with the largest so far, and leaves gaps behind
+        interleaved = self.decoded if self.pixel_interleaved and len(self.bands) > 1 else 0
+        # ZSTD keeps a window of the size of a block, and tables.
+        decoder = self.decoded if "zstd" in self.compression else 0
+        return (64 << 10) + buffer + interleaved + decoder
 
 
 @cache
@@ -203,6 +224,7 @@ def read_header(path: Path) -> Header:
             block_height=height,
             block_width=width,
             pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
+            compression="" if dataset.compression is None else dataset.compression.value.lower(),
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )

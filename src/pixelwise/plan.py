@@ -18,11 +18,8 @@ __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 BLOCK_BYTES = 48 << 20
 #: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
 WINDOW_BYTES = 64 << 10
-#: Interpreter with NumPy, numba and GDAL; measured 190-230 MB.
-PROCESS_BYTES = 240 << 20
-#: What GDAL keeps of an open dataset that was read from: this, and so many times a block of the file (compressed
-#: and decoded, and tables of the decoder); measured 0.3 MB for 256 x 256 LZW, 1.6 MB for 512 x 512 ZSTD.
-HANDLE_BYTES, HANDLE_BLOCKS = 64 << 10, 1.6
+#: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most where kernels were compiled just now.
+PROCESS_BYTES = 280 << 20
 #: Of the machine's memory, what a job plans with unless told.
 MEMORY_SHARE = 4
 #: GeoTIFF tiles are multiples of this.
@@ -183,7 +180,7 @@ def make_plan(
         # float64 in the worker, and a copy in the output's type
         output_per_pixel=bands * (8 + output_itemsize),
         kept_per_pixel=bands * output_itemsize,
-        handle=HANDLE_BYTES + int(HANDLE_BLOCKS * decoded),
+        handle=max(demand.layout.resident for demand in demands),
     )
     budget = physical_memory() // MEMORY_SHARE if memory is None else memory
     unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width)

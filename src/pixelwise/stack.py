@@ -83,6 +83,8 @@ class Layout:
     decoded
         Bytes that are decoded at once beyond the window that is read: one block of a file, of all its bands
         where it interleaves pixels.
+    resident
+        Bytes that GDAL keeps of one open dataset.
     converted
         Bytes per pixel of the largest read that does not go straight into the array.
     unit
@@ -95,6 +97,7 @@ class Layout:
     stored_itemsize: int = 8
     sources: int = 0
     decoded: int = 0
+    resident: int = 1 << 20
     converted: int = 8
     unit: str = ""
 
@@ -334,8 +337,8 @@ class RasterStack:
         The options that it was opened with.
     source_block
         Rows and columns of the files' own blocks, by majority.
-    decoded
-        Bytes of the largest block that is decoded at once.
+    decoded, resident
+        Bytes of the largest block that is decoded at once, and of what GDAL keeps of one dataset.
     stats
         Size and modification time (nanoseconds) of each file when its header was read.
     unit
@@ -347,6 +350,7 @@ class RasterStack:
     spec: InputSpec
     source_block: tuple[int, int]
     decoded: int = 0
+    resident: int = 1 << 20
     stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
 
@@ -396,6 +400,7 @@ class RasterStack:
             stored_itemsize=stored,
             sources=len({piece.path for piece in pieces}),
             decoded=self.decoded,
+            resident=self.resident,
             converted=self._whole.converted(self.dtype),
             unit=self.unit,
         )
