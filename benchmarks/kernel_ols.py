@@ -5,9 +5,10 @@ The cases take turns, so that a machine which others use slows all of them alike
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import median
-from time import perf_counter
 
+import measure
 import numpy as np
 
 from pixelwise.methods import ols
@@ -23,22 +24,23 @@ def main() -> None:
     rng = np.random.default_rng(1)
     complete = rng.normal(0.5, 0.1, (LAYERS, PIXELS)).astype(np.float32)
     gappy = np.where(rng.random(complete.shape) < 0.05, np.float32(np.nan), complete)
+    kinds = {"complete": complete, "5 % scattered gaps": gappy}
     cases = {
-        (text, p): (ols().bind(axis, bands, {}), values)
-        for text, values in (("complete", complete), ("5 % scattered gaps", gappy))
-        for p, bands in (("without p-values", WITHOUT_P), ("with p-values", WITH_P))
+        f"{kind}, {'with' if 'pvalue' in bands else 'without'} p-values": partial(
+            ols().bind(axis, bands, {}), (values,), "float32"
+        )
+        for kind, values in kinds.items()
+        for bands in (WITHOUT_P, WITH_P)
     }
-    seconds: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
-    for turn in range(ROUNDS + 1):
-        for case, (bound, values) in cases.items():
-            start = perf_counter()
-            bound((values,))
-            if turn:  # the first loads the kernel, or compiles it
-                seconds[case].append(perf_counter() - start)
-    print(f"{LAYERS} layers, float32, {PIXELS} pixels, one core, median (best) of {ROUNDS}")
-    for (text, p), times in seconds.items():
-        middle, best = PIXELS / median(times) / 1e6, PIXELS / min(times) / 1e6
-        print(f"{text:20s} {p:18s} {middle:6.1f} ({best:.1f}) Mpx/s {1000 / middle:6.1f} ns/px")
+    times = measure.alternate(cases, ROUNDS)
+    results = {
+        name: {"Mpx/s": PIXELS / median(spent) / 1e6, "best": PIXELS / min(spent) / 1e6}
+        for name, spent in times.items()
+    }
+    measure.save("kernel", results)
+    print(f"{LAYERS} layers, float32, {PIXELS} pixels, one core, {ROUNDS} rounds")
+    rows = [(name, f"{row['Mpx/s']:.1f}", f"{row['best']:.1f}") for name, row in results.items()]
+    print(measure.table(rows, ("", "Mpx/s", "best")))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ Prints the median seconds of each and the ratio pair by pair. The classic script
 """
 
 import argparse
-import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
+import measure
 import numpy as np
 import rasterio
 
@@ -37,26 +37,22 @@ def scipy_fit(values, times):
     return result.slope, result.pvalue
 
 
-def seconds(stack: pw.RasterStack, jobs: int) -> float:
-    """Time one whole job."""
-    began = time.perf_counter()
-    pw.apply(stack, scipy_fit, executor="processes", jobs=jobs)
-    return time.perf_counter() - began
-
-
 def main() -> None:
     """Alternate one and two processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=3)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         write_stack(Path(name))
         stack = pw.open_stack(name)
-        times = [(seconds(stack, 1), seconds(stack, 2)) for _ in range(pairs)]
-    one, two = zip(*times, strict=True)
-    ratios = sorted(a / b for a, b in times)
-    print(f"1 process {statistics.median(one):.2f} s, 2 processes {statistics.median(two):.2f} s")
-    print(f"ratio {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f}, {pairs} pairs)")
+        tasks = {
+            f"{jobs} processes": partial(pw.apply, stack, scipy_fit, executor="processes", jobs=jobs) for jobs in (2, 1)
+        }
+        times = measure.alternate(tasks, rounds)
+    results = measure.compare(times, "2 processes")
+    measure.save("user function", results)
+    rows = [(name, f"{row['seconds']:.2f}", f"{row['ratio']:.2f}") for name, row in results.items()]
+    print(measure.table(rows, ("", "seconds", "ratio")))
 
 
 if __name__ == "__main__":

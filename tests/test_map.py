@@ -131,6 +131,19 @@ def test_timings(trend: pw.Map) -> None:
     assert trend.timings.pixels == 72
     assert trend.timings.bytes_read == 72 * 6 * 4
     assert 0 < trend.timings.total < 60
+
+
+def test_a_written_map_keeps_its_timings(make_stack: Any, tmp_path: Path) -> None:
+    written = pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols", tmp_path / "trend.tif")
+    kept = pw.open_map(tmp_path / "trend.tif").timings
+    assert kept.pixels == 72
+    assert kept.read == round(written.timings.read, 3)
+    assert 0 < kept.total <= written.timings.total + 0.001
+
+
+@pytest.mark.parametrize("found", [None, 5, {"read": "fast", "pixels": None}, {"unknown": 1}])
+def test_a_tag_without_timings_has_none(found: Any) -> None:
+    assert Timings.from_provenance({"timings": found}) == Timings()
     assert str(Timings(1, 2, 3, 4, 5, 5_000_000, 2_000_000)) == (
         "read 1.00 s, kernel 2.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, 1.00 Mpx/s"
     )

@@ -8,7 +8,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Timings:
     write, wait
         Seconds of the parent: writing, and waiting for blocks.
     total
-        Seconds from start to end.
+        Seconds from start to end; in a map's tag, to the moment when the last block was written.
     pixels, bytes_read
         Pixels of the map, and bytes of input as decoded.
     """
@@ -57,6 +57,19 @@ class Timings:
     total: float = 0.0
     pixels: int = 0
     bytes_read: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        """Return them for JSON, seconds to the millisecond."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_provenance(cls, provenance: Mapping[str, Any]) -> Timings:
+        """Return those that a map's tag holds; zeros where it holds none, or anything but numbers."""
+        found = provenance.get("timings")
+        known = found if isinstance(found, dict) else {}
+        names = [field.name for field in fields(cls)]
+        numbers: dict[str, Any] = {name: known[name] for name in names if isinstance(known.get(name), (int, float))}
+        return cls(**numbers)
 
     def __str__(self) -> str:
         speed = self.pixels / self.total / 1e6 if self.total else 0.0
@@ -81,7 +94,7 @@ class Map:
     provenance
         Method, parameters, inputs, versions: see ``docs/architecture.md``.
     timings
-        Of the job, where this process ran it.
+        Of the job that made it.
     files
         Where each band is: path and number from 1; empty for a map in memory.
     """
@@ -194,13 +207,14 @@ def open_map(path: str | Path) -> Map:
     if pattern is not None and not _names_siblings(pattern, provenance.get("bands")):
         raise InputError(f"{first}: its tag {TAG} is damaged: it does not name files of this folder")
     if pattern is None:
-        return Map(grid, tuple(own), provenance, files={band.name: (first, i) for i, band in enumerate(own, 1)})
+        placed = {band.name: (first, i) for i, band in enumerate(own, 1)}
+        return Map(grid, tuple(own), provenance, Timings.from_provenance(provenance), placed)
     bands, files = [], {}
     for name in provenance["bands"]:
         file = first.parent / pattern.replace("{band}", name)
         bands += _read_file(file)[2]
         files[name] = (file, 1)
-    return Map(grid, tuple(bands), provenance, files=files)
+    return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)
 
 
 def _names_siblings(pattern: Any, bands: Any) -> bool:

@@ -123,7 +123,9 @@ def apply(
         folder = None if output is None else Path(output).parent
         provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
         timings = _run(job, plan, sink, executor, progress, partial(_looks_wrong, stack, chosen))
-        return sink.finish(provenance, replace(timings, total=time.perf_counter() - began))
+        timings = replace(timings, total=time.perf_counter() - began)
+        finished = sink.finish({**provenance, "timings": timings.as_dict()}, timings)
+        return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
     finally:
         sink.abort()
 

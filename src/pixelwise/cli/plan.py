@@ -169,6 +169,7 @@ def describe_plan(job: Plan, stack: RasterStack) -> dict[str, Any]:
         "tile_height": job.tile_height,
         "tile_width": job.tile_width,
         "jobs": job.jobs,
+        "team": job.team,
         "memory_bytes": job.memory,
         "file_bytes": files,
         "bytes_to_read": decoded,
@@ -206,7 +207,8 @@ def show(report: dict[str, Any]) -> None:
         )
         emit(
             f"blocks    {job['blocks']} of {job['block_height']} x {job['block_width']} "
-            f"(files have {job['source_block'][0]} x {job['source_block'][1]}), {job['jobs']} at once"
+            f"(files have {job['source_block'][0]} x {job['source_block'][1]}), "
+            + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time by {job['team']} threads together")
         )
         emit(f"memory    about {size_text(job['memory_bytes'])}")
     for kind in ("problems", "warnings"):
