@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -32,6 +32,15 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_readme.py
 
+# About an hour, and 30 GB under the temporary folder: every claim of docs/performance.md, measured again.
+# Nothing else should run meanwhile. Programs that are compared with are skipped by name where they are missing.
+bench: $(VENV)/installed-bench
+	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
+	    "pipeline.py --layouts tile256-lzw --size 1000 --dates 1000 --rounds 3" \
+	    "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --threads" \
+	    bands.py kernel_ols.py startup.py user_function.py memory.py peers.py report.py; do \
+	    echo "== $$script"; ../$(BIN)/python $$script || exit 1; done
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
@@ -40,6 +49,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	touch $@
 
 clean:

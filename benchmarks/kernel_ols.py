@@ -34,12 +34,12 @@ def main() -> None:
     }
     times = measure.alternate(cases, ROUNDS)
     results = {
-        name: {"Mpx/s": PIXELS / median(spent) / 1e6, "best": PIXELS / min(spent) / 1e6}
+        name: {"Mpx_per_s": PIXELS / median(spent) / 1e6, "best": PIXELS / min(spent) / 1e6}
         for name, spent in times.items()
     }
     measure.save("kernel", results)
     print(f"{LAYERS} layers, float32, {PIXELS} pixels, one core, {ROUNDS} rounds")
-    rows = [(name, f"{row['Mpx/s']:.1f}", f"{row['best']:.1f}") for name, row in results.items()]
+    rows = [(name, f"{row['Mpx_per_s']:.1f}", f"{row['best']:.1f}") for name, row in results.items()]
     print(measure.table(rows, ("", "Mpx/s", "best")))
 
 

@@ -1,8 +1,9 @@
 """The whole job against the time to decode its input, by layout of the files.
 
-Reference: plain rasterio on two threads, one handle per thread and file, windows of 256 x 1024 (tiles) or full width
-x 256 rows (strips), GDAL's cache at 16 MiB, pixels thrown away. Against it, alternating A, B, A, B in one process after
-a warm-up: pixelwise reading only, with `ols` kept in memory, and the whole job with five bands written as ZSTD.
+Reference: plain rasterio on two threads, one handle per thread and file, windows of 256 x 1024 (512 x 1024 on tiles
+of 512) or full width x 256 rows (strips), GDAL's cache at 16 MiB, pixels thrown away. Against it, in turn in one
+process after a warm-up: pixelwise reading only, with `ols` kept in memory, and the whole job with five bands written
+as ZSTD.
 
     python benchmarks/pipeline.py [--layouts NAME,NAME] [--size 3000] [--dates 21] [--rounds 7] [--threads]
 """
@@ -35,10 +36,12 @@ def decode(paths: list[Path], threads: int = 2) -> None:
     """Decode every pixel as fast as plain rasterio does."""
     with rasterio.open(paths[0]) as dataset:
         height, width, count, dtype = dataset.height, dataset.width, dataset.count, dataset.dtypes[0]
-        columns = width if dataset.block_shapes[0][1] == width else 1024
+        tile_height, tile_width = dataset.block_shapes[0]
+        columns = width if tile_width == width else 1024
+        rows = max(tile_height, 256)
     windows = [
-        Window(col, row, min(columns, width - col), min(256, height - row))
-        for row in range(0, height, 256)
+        Window(col, row, min(columns, width - col), min(rows, height - row))
+        for row in range(0, height, rows)
         for col in range(0, width, columns)
     ]
     local = threading.local()

@@ -137,16 +137,6 @@ def test_memory_is_a_promise(edge: int, layers: int, jobs: int, teamwork: bool, 
     assert made.memory <= memory
 
 
-def test_the_last_blocks_are_small() -> None:
-    size = 3000
-    made = plan(size, size, (256, 256))
-    sizes = [block.pixels for block in made.blocks()]
-    assert max(sizes[-4:]) <= 256 * 256 < max(sizes)
-    assert sum(sizes) == size * size
-    alone = plan(size, size, (256, 256), jobs=1)
-    assert len(alone) == math.ceil(size / alone.block_height) * math.ceil(size / alone.block_width)
-
-
 def test_many_bands_make_smaller_blocks() -> None:
     few, many = plan(3000, 3000, (256, 256)), plan(3000, 3000, (256, 256), bands=200)
     assert many.block_height * many.block_width < few.block_height * few.block_width

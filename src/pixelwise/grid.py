@@ -42,13 +42,6 @@ class Block:
         """Rows and columns as NumPy wants them."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
-    def cut(self, height: int, width: int) -> Iterator[Block]:
-        """Cut the block into blocks of at most `height` x `width` pixels, row by row."""
-        for row in range(0, self.height, height):
-            for col in range(0, self.width, width):
-                size = min(height, self.height - row), min(width, self.width - col)
-                yield Block(self.row + row, self.col + col, *size)
-
     def pad(self, halo: int) -> Block:
         """Return the block with `halo` more pixels on each side."""
         return Block(self.row - halo, self.col - halo, self.height + 2 * halo, self.width + 2 * halo)
@@ -108,7 +101,9 @@ class Grid:
 
     def blocks(self, height: int, width: int) -> Iterator[Block]:
         """Cut the grid into blocks of at most `height` x `width` pixels, row by row."""
-        return self.block.cut(height, width)
+        for row in range(0, self.height, height):
+            for col in range(0, self.width, width):
+                yield Block(row, col, min(height, self.height - row), min(width, self.width - col))
 
     def crop(self, block: Block) -> Grid:
         """Return the grid of one block."""

@@ -57,8 +57,6 @@ class Plan:
         Bytes that all local processes need together, as estimated.
     redecode
         Decoded over needed pixels: 1 where no source block is cut by the edge of a block.
-    unit_height, unit_width
-        What the last blocks are cut into, so that no worker is left with a large one while others wait.
     """
 
     grid: Grid
@@ -72,21 +70,13 @@ class Plan:
     handles: int
     memory: int
     redecode: float
-    unit_height: int
-    unit_width: int
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.blocks())
+        return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
 
     def blocks(self) -> Iterator[Block]:
         """Cut the grid, row by row."""
-        whole = list(self.grid.blocks(self.block_height, self.block_width))
-        # With one worker, or one team, nobody waits for anybody.
-        last = 2 * self.jobs if self.jobs > self.team else 0
-        large = max(len(whole) - last, 0)
-        yield from whole[:large]
-        for block in whole[large:]:
-            yield from block.cut(self.unit_height, self.unit_width)
+        return self.grid.blocks(self.block_height, self.block_width)
 
 
 @dataclass(frozen=True)
@@ -222,8 +212,6 @@ def make_plan(
         handles=handles,
         memory=needed,
         redecode=redecode(grid.height, height, source.block_height) * redecode(grid.width, width, source.block_width),
-        unit_height=_divisor(height, _unit(source.block_height, grid.height), _tile(height, grid.height)),
-        unit_width=_divisor(width, _unit(source.block_width, grid.width), _tile(width, grid.width)),
     )
 
 
@@ -274,12 +262,6 @@ def _tile(block: int, size: int) -> int:
     if block >= size:
         return min(TILE, math.ceil(size / TILE_UNIT) * TILE_UNIT)
     return math.gcd(block, TILE)
-
-
-def _divisor(block: int, unit: int, tile: int) -> int:
-    """Return the smallest part of a block's edge that cuts neither a source block nor an output tile."""
-    part = math.lcm(unit, tile)
-    return part if block % part == 0 else block
 
 
 def redecode(size: int, block: int, source: int) -> float:

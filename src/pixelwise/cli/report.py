@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -28,7 +29,14 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
     """Print text, escaped; as one line where it may not have `lines`."""
-    click.echo(printable(text, lines=lines), err=error)
+    if error and _above_bar:
+        _above_bar[-1](printable(text, lines=lines))
+    else:
+        click.echo(printable(text, lines=lines), err=error)
+
+
+#: Where a progress bar is drawn, what prints a line above it, from any thread.
+_above_bar: list[Callable[[str], None]] = []
 
 
 class Commands(click.Group):
@@ -123,9 +131,13 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("pixels", total=None, speed="")
+        _above_bar.append(partial(bar.console.print, markup=False, highlight=False, soft_wrap=True))
 
         def update(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
             bar.update(task, completed=done, total=total, speed=f"{speed / 1e6:.2f} Mpx/s" if speed else "")
 
-        yield update
+        try:
+            yield update
+        finally:
+            _above_bar.pop()

@@ -1,0 +1,316 @@
+"""Write the tables and charts of docs/performance.md from results.json: ``python benchmarks/report.py``.
+
+The text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced, the rest of the document is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import measure
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+IMAGES = DOCUMENT.parent / "images"
+TASKS = ("decode-only", "ols", "ols + write")
+
+#: What is asked of the whole: (what, where it stands in the results, at least or at most, how much).
+GOALS = (
+    (
+        "engine reading only / reference, tiled LZW",
+        "pipeline/tile256-lzw, 3000² x 21/decode-only/ratio",
+        "at most",
+        1.05,
+    ),
+    (
+        "engine reading only / reference, tiled DEFLATE",
+        "pipeline/tile256-deflate-p2, 3000² x 21/decode-only/ratio",
+        "at most",
+        1.05,
+    ),
+    (
+        "engine reading only / reference, DEFLATE strips",
+        "pipeline/strips-deflate, 3000² x 21/decode-only/ratio",
+        "at most",
+        1.10,
+    ),
+    (
+        "engine reading only / reference, LZW strips",
+        "pipeline/strips-lzw, 3000² x 21/decode-only/ratio",
+        "at most",
+        1.10,
+    ),
+    (
+        "ols, kept in memory / reference, tiled LZW",
+        "pipeline/tile256-lzw, 3000² x 21/ols/ratio",
+        "at most",
+        1.25,
+    ),
+    (
+        "ols, kept in memory / reference, tiled DEFLATE",
+        "pipeline/tile256-deflate-p2, 3000² x 21/ols/ratio",
+        "at most",
+        1.25,
+    ),
+    (
+        "whole job / reference, tiled LZW",
+        "pipeline/tile256-lzw, 3000² x 21/ols + write/ratio",
+        "at most",
+        1.35,
+    ),
+    (
+        "whole job / reference, tiled DEFLATE, predictor 2",
+        "pipeline/tile256-deflate-p2, 3000² x 21/ols + write/ratio",
+        "at most",
+        1.40,
+    ),
+    (
+        "whole job / reference, int16",
+        "pipeline/int16-tile256-deflate-p2, 3000² x 21/ols + write/ratio",
+        "at most",
+        1.45,
+    ),
+    (
+        "whole job / reference, ZSTD",
+        "pipeline/tile512-zstd, 3000² x 21/ols + write/ratio",
+        "at most",
+        1.60,
+    ),
+    (
+        "whole job / reference, 100 dates",
+        "pipeline/tile256-deflate-p2, 3000² x 100/ols + write/ratio",
+        "at most",
+        1.30,
+    ),
+    (
+        "21 bands, pixels interleaved / 21 files",
+        "bands/bands-pixel/ols + write/ratio",
+        "at most",
+        1.10,
+    ),
+    (
+        "21 bands, band by band / 21 files",
+        "bands/bands-band/ols + write/ratio",
+        "at most",
+        1.10,
+    ),
+    (
+        "job on 1 thread / on 2",
+        "threads/tile256-lzw, 3000² x 21/1 threads/ratio",
+        "at least",
+        1.8,
+    ),
+    (
+        "scipy loop, one process / whole job",
+        "peers/scipy loop, 1 process/ratio",
+        "at least",
+        500,
+    ),
+    (
+        "dask apply_ufunc / whole job",
+        "peers/dask apply_ufunc/ratio",
+        "at least",
+        4,
+    ),
+    (
+        "cdo trend / pixelwise with two bands",
+        "peers/cdo trend/ratio",
+        "at least",
+        3,
+    ),
+    (
+        "peak memory, 3000² x 21, MB",
+        "memory/tile256-deflate-p2, 3000² x 21/peak_MB",
+        "at most",
+        400,
+    ),
+    (
+        "kernel with gaps, Mpx/s",
+        "kernel/5 % scattered gaps, with p-values/Mpx_per_s",
+        "at least",
+        25,
+    ),
+    (
+        "kernel, complete, Mpx/s",
+        "kernel/complete, with p-values/Mpx_per_s",
+        "at least",
+        35,
+    ),
+    (
+        "cold first call, s",
+        "startup/cold first call/seconds",
+        "at most",
+        3,
+    ),
+    (
+        "warm first call, s",
+        "startup/warm first call/seconds",
+        "at most",
+        0.4,
+    ),
+)
+
+
+def lookup(results: dict[str, Any], *keys: str) -> Any:
+    """Follow keys; None where there is nothing."""
+    found: Any = results
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def number(value: float) -> str:
+    """Write a ratio or an amount with three digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+
+
+def goals(results: dict[str, Any]) -> str:
+    """Return what was asked and what was measured."""
+    rows = []
+    for what, where, comparison, goal in GOALS:
+        *keys, value = where.split("/")
+        row = lookup(results, *keys)
+        if not isinstance(row, dict) or value not in row:
+            continue
+        measured = row[value]
+        spread = f" ({number(row[f'{value}_min'])}..{number(row[f'{value}_max'])})" if f"{value}_min" in row else ""
+        reached = measured <= goal if comparison == "at most" else measured >= goal
+        rows.append((what, f"{comparison} {goal:g}", number(measured) + spread, "yes" if reached else "no"))
+    return markdown(("", "goal", "measured (spread)", "reached"), rows)
+
+
+def pipeline(results: dict[str, Any]) -> str:
+    """Return ratios by layout."""
+    rows = []
+    for case, entries in sorted(results.get("pipeline", {}).items()):
+        cells = [case, f"{entries['reference']['seconds']:.2f} s"]
+        for task in TASKS:
+            entry = entries[task]
+            cells.append(f"{entry['ratio']:.2f} ({entry['ratio_min']:.2f}..{entry['ratio_max']:.2f})")
+        rows.append(cells)
+    return markdown(("stack", "reference", *TASKS), rows)
+
+
+def bands(results: dict[str, Any]) -> str:
+    """Return the cost of multi-band files."""
+    rows = [
+        (case, *(number(entries[task]["ratio"]) for task in ("decode-only", "ols + write")))
+        for case, entries in sorted(results.get("bands", {}).items())
+    ]
+    return markdown(("21 dates in one file", "reading only / 21 files", "whole job / 21 files"), rows)
+
+
+def peers(results: dict[str, Any]) -> str:
+    """Return what others take."""
+    rows = [
+        (name, number(entry["seconds"]), number(entry["ratio"]), entry.get("note", ""))
+        for name, entry in sorted(results.get("peers", {}).items(), key=lambda item: item[1].get("ratio") or 0)
+        if isinstance(entry, dict) and entry.get("ratio")
+    ]
+    return markdown(("", "seconds", "x pixelwise", "note"), rows)
+
+
+def memory(results: dict[str, Any]) -> str:
+    """Return peaks, plans and limits."""
+    rows = [
+        (
+            case, f"{entry['peak_MB']:.0f}", f"{entry['planned_MB']:.0f}",
+            "" if entry["limit_MB"] is None else f"{entry['limit_MB']:.0f}", entry["block"],
+            "together" if entry["team"] > 1 else "", f"{entry['redecode']:.2f}",
+        )
+        for case, entry in results.get("memory", {}).items()
+    ]  # fmt: skip
+    return markdown(("job", "peak MB", "planned", "limit", "block", "team", "re-decode"), rows)
+
+
+def others(results: dict[str, Any]) -> str:
+    """Return kernel, start-up, threads and user functions."""
+    rows = [(f"kernel: {name}", f"{entry['Mpx_per_s']:.1f} Mpx/s") for name, entry in results.get("kernel", {}).items()]
+    rows += [
+        (f"start: {name}", f"{entry['seconds']:.2f} s ({entry['min']:.2f}..{entry['max']:.2f})")
+        for name, entry in results.get("startup", {}).items()
+    ]
+    for case, entries in results.get("threads", {}).items():
+        rows.append((f"1 thread / 2 threads: {case}", number(entries["1 threads"]["ratio"])))
+    entry = lookup(results, "user function", "1 processes")
+    if entry:
+        rows.append(("scipy function, 1 process / 2 processes", number(entry["ratio"])))
+    return markdown(("", ""), rows)
+
+
+def machine(results: dict[str, Any]) -> str:
+    """Say what it was measured on."""
+    facts = results["machine"]
+    return (
+        f"{facts['cores']} cores of {facts['cpu']}, {facts['memory_GiB']} GiB; Python {facts['python']}, NumPy "
+        f"{facts['numpy']}, numba {facts['numba']}, rasterio {facts['rasterio']} with GDAL {facts['gdal']}."
+    )
+
+
+def draw_pipeline(results: dict[str, Any]) -> None:
+    """Draw the ratios of each layout as groups of bars."""
+    cases = {name: entries for name, entries in sorted(results["pipeline"].items()) if name.endswith("3000² x 21")}
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(cases) + 1.2), layout="constrained")
+    colours = ("#9ecae1", "#4292c6", "#08519c")
+    for k, (task, colour) in enumerate(zip(TASKS, colours, strict=True)):
+        positions = [i + (1 - k) * 0.26 for i in range(len(cases))]
+        ratios = [entries[task]["ratio"] for entries in cases.values()]
+        axes.barh(positions, ratios, height=0.24, color=colour, label=task)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(cases)), [name.partition(",")[0] for name in cases])
+    axes.set_xlabel("time / time to decode the files with plain rasterio")
+    axes.legend(loc="upper right", fontsize=8)
+    figure.savefig(IMAGES / "performance-pipeline.png", dpi=130)
+    plt.close(figure)
+
+
+def draw_peers(results: dict[str, Any]) -> None:
+    """Draw how many times longer others take."""
+    entries = sorted(
+        ((name, entry["ratio"]) for name, entry in results["peers"].items() if entry.get("ratio")),
+        key=lambda item: item[1],
+    )
+    figure, axes = plt.subplots(figsize=(8, 0.36 * len(entries) + 1), layout="constrained")
+    axes.barh([name for name, _ in entries], [ratio for _, ratio in entries], color="#4292c6")
+    for k, (_, ratio) in enumerate(entries):
+        axes.text(ratio, k, f" {number(ratio)}", va="center", fontsize=8)
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("time / time of pixelwise (logarithmic)")
+    axes.margins(x=0.12)
+    figure.savefig(IMAGES / "performance-peers.png", dpi=130)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Replace the generated parts."""
+    results = json.loads(measure.RESULTS.read_text())
+    text = DOCUMENT.read_text()
+    for part in (machine, goals, pipeline, bands, peers, memory, others):
+        name = part.__name__
+        pattern = re.compile(f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{DOCUMENT.name}: has no place for {name}")
+        text = pattern.sub(lambda found, part=part: f"{found[1]}{part(results)}\n{found[2]}", text)
+    DOCUMENT.write_text(text)
+    IMAGES.mkdir(exist_ok=True)
+    draw_pipeline(results)
+    if results.get("peers"):
+        draw_peers(results)
+
+
+if __name__ == "__main__":
+    main()
