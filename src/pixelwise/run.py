@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +115,16 @@ def apply(
     _check_grids(stack, inputs)
     sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
+    if isinstance(stack, RasterStack):
+        for text in warnings_of(stack, chosen, quick=True):
+            log.warning(text)
     plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
     job = Job(stacks, bound, dtype, plan.team, plan.handles)
     try:
         sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
         folder = None if output is None else Path(output).parent
         provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
-        timings = _run(job, plan, sink, executor, progress, partial(_looks_wrong, stack, chosen))
+        timings = _run(job, plan, sink, executor, progress)
         timings = replace(timings, total=time.perf_counter() - began)
         finished = sink.finish({**provenance, "timings": timings.as_dict()}, timings)
         return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
@@ -130,34 +132,15 @@ def apply(
         sink.abort()
 
 
-def _looks_wrong(stack: Stack, method: Method) -> None:
-    """Tell what looks wrong in the files."""
-    if isinstance(stack, RasterStack):
-        for text in warnings_of(stack, method, quick=True):
-            log.warning(text)
-
-
-def _run(
-    job: Job,
-    plan: Plan,
-    sink: Sink,
-    executor: str | Executor,
-    progress: Progress | None,
-    check: Callable[[], None],
-) -> Timings:
-    """Compute all blocks and hand them to the sink; `check` the input meanwhile."""
+def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: Progress | None) -> Timings:
+    """Compute all blocks and hand them to the sink."""
     read = kernel = write = 0.0
     answered = False
     done, pixels = 0, plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
-    with (
-        reading(job.stacks),
-        open_executor(executor, plan.jobs // plan.team) as pool,
-        ThreadPoolExecutor(1, thread_name_prefix="pixelwise-check") as beside,
-    ):
+    with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job)
-        checked = beside.submit(check)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             for result in map_unordered(pool, task, plan.blocks(), plan.limit):
@@ -179,7 +162,6 @@ def _run(
             ) from error
         finally:
             forget()
-        checked.result()
     if not answered:
         log.warning("no pixel has an answer: the map holds nothing but status")
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
