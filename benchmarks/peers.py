@@ -339,6 +339,7 @@ def xarray_polyfit(job: Job) -> Outcome:
     process.start()
     sender.close()  # so that the end of the process ends the wait
     try:
+        receiver.recv()  # modules are loaded
         if not receiver.poll(job.limit):
             raise OverLimitError
         spent = receiver.recv()
@@ -351,6 +352,7 @@ def xarray_polyfit(job: Job) -> Outcome:
 def polyfit_child(paths: list[Path], years: NDArray[np.float64], output: Path, sender: Connection) -> None:
     """Fit with xarray's `polyfit`, and send the seconds."""
     require("rioxarray", "dask.array")
+    sender.send("ready")
 
     def task() -> None:
         fits = open_xarray(paths, years).polyfit("time", 1).polyfit_coefficients
@@ -370,19 +372,23 @@ def execute(arguments: Sequence[str], **options: Any) -> str:
     return done.stdout
 
 
-def write_netcdf(job: Job) -> Path:
-    """Write the pixels once as classic NetCDF (64-bit offsets), which cdo reads as fast as any other without chunks."""
+def write_netcdf(job: Job, *, compressed: bool) -> Path:
+    """Write the pixels once: classic (64-bit offsets), as fast as any for cdo, or compressed as the GeoTIFFs are."""
     import netCDF4
 
-    path = job.folder / "stack.nc"
+    path = job.folder / f"stack-{'compressed' if compressed else 'classic'}.nc"
     if path.exists():
         return path
-    with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as dataset:
+    format_ = "NETCDF4" if compressed else "NETCDF3_64BIT_OFFSET"
+    storage = (
+        {"compression": "zlib", "shuffle": True, "chunksizes": (1, *[min(256, job.size)] * 2)} if compressed else {}
+    )
+    with netCDF4.Dataset(path, "w", format=format_) as dataset:
         for name, length in (("time", None), ("y", job.size), ("x", job.size)):
             dataset.createDimension(name, length)
         times = dataset.createVariable("time", "f8", ("time",))
         times.units, times.calendar = "days since 1970-01-01", "standard"
-        pixels = dataset.createVariable("ndvi", "f4", ("time", "y", "x"), fill_value=NODATA)
+        pixels = dataset.createVariable("ndvi", "f4", ("time", "y", "x"), fill_value=NODATA, **storage)
         pixels.set_auto_maskandscale(False)
         for k, file in enumerate(job.paths):
             with rasterio.open(file) as source:
@@ -395,13 +401,17 @@ def days(job: Job) -> NDArray[np.int64]:
     return job.stack.axis.dates.astype("datetime64[D]").astype(np.int64)
 
 
-def cdo_trend(job: Job) -> Outcome:
+def cdo_trend(job: Job, *, compressed: bool = False) -> Outcome:
     """Run `cdo trend` on NetCDF, with the true distances between dates."""
     cdo = program("cdo")
     require("netCDF4")
     import netCDF4
 
-    source, intercept, slope = write_netcdf(job), job.output("intercept.nc"), job.output("slope.nc")
+    source, intercept, slope = (
+        write_netcdf(job, compressed=compressed),
+        job.output("intercept.nc"),
+        job.output("slope.nc"),
+    )
     command = [cdo, "-s", "-b", "F32", "trend,equal=false", *(str(path) for path in (source, intercept, slope))]
     spent = seconds(lambda: execute(command))
     with netCDF4.Dataset(slope) as dataset:
@@ -553,6 +563,11 @@ PEERS = (
         "cdo trend", cdo_trend,
         "slope and intercept only, as pixelwise here; reads and writes uncompressed classic NetCDF, "
         "converting to it not counted",
+        bands=("slope", "intercept"),
+    ),
+    Peer(
+        "cdo trend, compressed", partial(cdo_trend, compressed=True),
+        "the same from NetCDF-4 with DEFLATE, shuffled, in chunks of 256 x 256, as the GeoTIFFs are",
         bands=("slope", "intercept"),
     ),
     Peer(

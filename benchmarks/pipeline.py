@@ -105,11 +105,18 @@ def measure_layout(paths: list[Path], rounds: int, jobs: int) -> dict[str, dict[
 
 
 def measure_threads(paths: list[Path], rounds: int) -> dict[str, dict[str, float]]:
-    """Measure the whole job on one thread against two."""
+    """Measure the whole job in the calling thread alone against two workers.
+
+    With ``jobs=1`` the map is written beside the one worker, which is no single thread.
+    """
     stack = pw.open_stack(paths)
     with tempfile.TemporaryDirectory(dir=paths[0].parent.parent) as folder:
-        output = Path(folder) / "map.tif"
-        tasks = {f"{jobs} threads": partial(pw.apply, stack, "ols", output, bands=BANDS, jobs=jobs) for jobs in (2, 1)}
+        whole = partial(pw.apply, stack, "ols", output := Path(folder) / "map.tif", bands=BANDS)
+        tasks = {
+            "2 threads": partial(whole, jobs=2),
+            "1 thread": partial(whole, jobs=1, executor="inline"),
+            "1 worker": partial(whole, jobs=1),
+        }
         times = measure.alternate(tasks, rounds, between=lambda: output.unlink(missing_ok=True))
     return measure.compare(times, "2 threads")
 

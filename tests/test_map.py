@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,23 @@ def test_a_tag_without_timings_has_none(found: Any) -> None:
     assert str(Timings(1, 2, 3, 4, 5, 5_000_000, 2_000_000)) == (
         "read 1.00 s, kernel 2.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, 1.00 Mpx/s"
     )
+
+
+def test_an_error_while_the_map_is_brought_to_disk_is_told(
+    make_stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The system tells such an error once, to whoever syncs first: that is the thread beside the job.
+    calls = []
+
+    def fail_first(path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+
+    stack = pw.open_stack(make_stack(random_series((6, 64, 64)), tiled=True, blockxsize=16, blockysize=16))
+    monkeypatch.setattr("pixelwise.sinks.geotiff._sync", fail_first)
+    monkeypatch.setattr("pixelwise.sinks.geotiff.SYNC_BYTES", 1)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be brought to disk \(Input/output error\)$"):
+        pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -113,6 +113,7 @@ def test_one_worker_is_no_team() -> None:
 
 def test_tight_memory_opens_files_again_before_it_cuts_source_blocks() -> None:
     free = stored(512, 1000)
+    assert free.handles == 500
     tight = stored(512, 1000, memory=free.memory - (200 << 20))
     assert tight.redecode == 1
     assert tight.handles < free.handles
@@ -135,6 +136,12 @@ def test_memory_is_a_promise(edge: int, layers: int, jobs: int, teamwork: bool, 
     except ParameterError:  # refused before it starts
         return
     assert made.memory <= memory
+
+
+def test_a_map_in_memory_does_not_make_blocks_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.plan.physical_memory", lambda: 2 * GIB)
+    kept, written = stored(256, 21, size=9000, in_memory=True), stored(256, 21, size=9000)
+    assert (kept.block_height, kept.block_width) == (written.block_height, written.block_width)
 
 
 def test_many_bands_make_smaller_blocks() -> None:

@@ -17,6 +17,8 @@ from rasterio.control import GroundControlPoint
 
 import pixelwise as pw
 from conftest import PROFILE, MakeStack, write_raster
+from pixelwise import stack as stack_module
+from pixelwise.headers import read_header
 from pixelwise.stack import _HANDLES, _TABLES, Layout, layout_of, reading
 from pixelwise.survey import survey
 
@@ -1047,6 +1049,60 @@ def test_a_file_that_was_replaced_is_read_anew(three: Path):
     (three / "ndvi_2000.tif").unlink()
     write_raster(three / "ndvi_2000.tif", IMAGE + 1000)
     np.testing.assert_array_equal(values_of(three)[0], before[0] + 1000)
+
+
+def test_what_gdal_keeps_of_a_file_grows_with_its_blocks(tmp_path: Path):
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    raw = read_header(write_raster(tmp_path / "raw.tif", image, **tiles))
+    large = read_header(write_raster(tmp_path / "large.tif", image, tiled=True, blockxsize=64, blockysize=64))
+    zstd = read_header(write_raster(tmp_path / "zstd.tif", image, compress="zstd", **tiles))
+    bands = read_header(write_raster(tmp_path / "bands.tif", np.stack([image] * 4), interleave="pixel", **tiles))
+    block = 16 * 16 * 4
+    assert raw.resident == (64 << 10) + 1.5 * block
+    assert large.resident == (64 << 10) + 1.5 * 16 * block
+    assert zstd.resident == raw.resident + block
+    assert bands.resident == (64 << 10) + 2.5 * 4 * block
+
+
+def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+):
+    stack = pw.open_stack(make_stack(np.stack([IMAGE] * 6)))
+    opened: list[str] = []
+    really_open = stack_module._open
+    monkeypatch.setattr(stack_module, "_open", lambda piece: opened.append(piece.path.name) or really_open(piece))
+    share = stack.shares(1, handles=4)[0]
+    out = np.empty((6, *IMAGE.shape), np.float32)
+    for _ in range(5):
+        share.read_into(stack.grid.block, (out,))
+        assert len(share.handles) == 4
+    # Each further block opens two, sometimes three; closing the least recently used would open all six.
+    assert len(opened) <= 6 + 4 * 3
+    share.close()
+    assert not share.handles
+    np.testing.assert_array_equal(out, [IMAGE] * 6)
+
+
+def test_files_of_a_mosaics_other_parts_are_closed_first(
+    make_stack: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for shard in range(6):
+        for year in (2000, 2001):
+            name = f"ndvi_{year}-{shard * 2:010d}-0000000000.tif"
+            place = ORIGIN @ Affine.translation(0, shard * 2)
+            write_raster(tmp_path / name, IMAGE[:2] + shard, transform=place)
+    stack = pw.open_stack(tmp_path)
+    share = stack.shares(1, handles=4)[0]
+    out = np.empty((2, 2, 7), np.float32)
+    for shard in range(6):
+        for _ in range(2):
+            share.read_into(pw.Block(shard * 2, 0, 2, 7), (out,))
+        # Whatever came before, the files of this part are open.
+        assert {f"ndvi_{year}-{shard * 2:010d}-0000000000.tif" for year in (2000, 2001)} <= {
+            path.name for path in share.handles
+        }
+        np.testing.assert_array_equal(out, [IMAGE[:2] + shard] * 2)
 
 
 def test_few_files_are_open_at_once(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch):

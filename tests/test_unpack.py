@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelwise.unpack import unpack
+from pixelwise.unpack import CLEAN, unpack
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
@@ -51,10 +51,18 @@ def test_every_finite_number_keeps_its_bits() -> None:
         assert run(raw, [-9999], 1, 0, -np.inf, np.inf, dtype).tobytes() == raw.tobytes()
 
 
-def test_in_place() -> None:
-    raw = np.array([1, -9999, 3], np.float32)
-    unpack(raw, np.array([-9999], np.float32), 1.0, 0.0, -np.inf, np.inf, raw)
-    np.testing.assert_array_equal(raw, [1, np.nan, 3])
+@pytest.mark.parametrize("size", [1, 3, CLEAN - 1, CLEAN, CLEAN + 1, 5 * CLEAN + 7])
+@pytest.mark.parametrize("missing", [-9999, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_in_place_a_missing_value_is_found_wherever_it_stands(size: int, missing: float, dtype: str) -> None:
+    values = np.arange(1, size + 1, dtype=dtype)
+    for place in {0, size // 2, size - 1}:
+        raw = values.copy()
+        raw[place] = missing
+        unpack(raw, np.array([-9999], dtype), 1.0, 0.0, -np.inf, np.inf, raw)
+        expected = values.copy()
+        expected[place] = np.nan
+        np.testing.assert_array_equal(raw, expected)
 
 
 @given(

@@ -141,7 +141,8 @@ class Header:
             blocks *= len(self.bands)
         # A VRT's own size says nothing of its sources.
         compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.size / blocks), self.decoded)
-        buffer = compressed + compressed // 2  # it grows with the largest so far, and leaves gaps behind
+        # It grows with the largest so far, and leaves gaps behind.
+        buffer = compressed + compressed // 2
         interleaved = self.decoded if self.pixel_interleaved and len(self.bands) > 1 else 0
         # ZSTD keeps a window of the size of a block, and tables.
         decoder = self.decoded if "zstd" in self.compression else 0
@@ -224,7 +225,7 @@ def read_header(path: Path) -> Header:
             block_height=height,
             block_width=width,
             pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
-            compression="" if dataset.compression is None else dataset.compression.value.lower(),
+            compression=dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").lower(),
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )

@@ -159,7 +159,7 @@ def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None)
     if inside is None:
         raise ValueError(f"{block} lies outside {stack.grid}")
     if inside == padded and out is not None and isinstance(stack, RasterStack):
-        stack.read_into(block if not halo else padded, out)
+        stack.read_into(padded, out)
         return out
     pixels = stack.read(inside)
     if inside == padded:

@@ -262,8 +262,10 @@ class Share:
         InputError
             When a file cannot be read, naming file, band and window.
         """
-        table = _HANDLES.open if self.handles is None else self.handles
-        table.turn += 1
+        table = _HANDLES.open
+        if self.handles is not None:
+            table = self.handles
+            table.turn += 1
         targets = parts
         if self.reductions:
             # Members need rows of their own before they are reduced.
@@ -758,5 +760,6 @@ def reading_in_worker(job: str, handles: int) -> Iterator[None]:
         _HANDLES.open.close()
         _HANDLES.job = job
     _HANDLES.open.most = handles
+    _HANDLES.open.turn += 1
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _HANDLES.kept(after=True):
         yield

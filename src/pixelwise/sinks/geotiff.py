@@ -7,7 +7,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -212,8 +212,17 @@ class GeoTiffSink:
             raise OutputError(f"{self.path}: cannot be written ({' '.join(str(error).split())}); disk full?") from None
         self._unsynced += values.nbytes
         if self._unsynced >= SYNC_BYTES and all(sync.done() for sync in self._syncing):
+            self._end_syncs()
             self._unsynced = 0
             self._syncing = [self._syncer.submit(_sync, temporary) for temporary in self._temporary]
+
+    def _end_syncs(self) -> None:
+        """Wait for what is brought to disk; the system tells an error once, so each must be looked at."""
+        try:
+            for sync in self._syncing:
+                sync.result()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be brought to disk ({error.strerror})") from None
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
         """Close, sync, check and rename all files; return the map.
@@ -230,7 +239,7 @@ class GeoTiffSink:
                 dataset.update_tags(**{TAG: encode_provenance(provenance)})
                 dataset.close()
             self._datasets = []
-            wait(self._syncing)
+            self._end_syncs()
             for temporary in self._temporary:
                 _sync(temporary)
                 self._check_written(temporary)
