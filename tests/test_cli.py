@@ -202,6 +202,12 @@ def test_a_plan_for_people(home: Path):
     assert not re.search("problem|warning", result.stdout)
 
 
+def test_a_plan_says_when_threads_fill_one_block_together(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    assert "one at a time by 3 threads together" in succeed("plan", "stack", "--jobs", "3").stdout
+    assert "3 at once" in succeed("plan", "stack", "--jobs", "3", "--executor", "processes").stdout
+
+
 def test_a_plan_for_programs(home: Path):
     report = json.loads(succeed("plan", "stack", "--json").stdout)
     assert set(report) >= {"layers", "grid", "problems", "warnings", "plan"}
