@@ -472,3 +472,15 @@ def test_cache_is_tied_to_all_kernels(monkeypatch, tmp_path):
     assert jit.sources_digest() == before
     (tmp_path / "methods/pvalues.py").write_text("two")
     assert jit.sources_digest() != before
+
+
+@pytest.mark.parametrize("layers", [3, 4, 5, 6])
+@pytest.mark.parametrize("pixels", [128, 129, 300])
+def test_one_date_is_degenerate_in_complete_chunks_of_any_number_of_layers(layers: int, pixels: int) -> None:
+    # A chunk without gaps is padded to a multiple of three dates: padding is no second date.
+    values = np.random.default_rng(0).random((layers, pixels))
+    values[:, 7] = 0.5
+    result = ols()(values, np.full(layers, 2005.25))
+    expected = np.full(pixels, Status.DEGENERATE)
+    expected[7] = Status.CONSTANT
+    np.testing.assert_array_equal(result["status"], expected)

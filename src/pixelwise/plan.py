@@ -170,7 +170,7 @@ def make_plan(
         halo=halo,
         input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
         converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
-        # float64 in the worker, and a copy in the output's type
+        # A method may return float64; then there is a copy in the output's type.
         output_per_pixel=bands * (8 + output_itemsize),
         kept_per_pixel=bands * output_itemsize,
         handle=max(demand.layout.resident for demand in demands),

@@ -231,7 +231,7 @@ class Share:
     reductions
         Where several rows become one: the row of the layer, those of its members, and how.
     rows
-        How many rows are read, those of layers first.
+        How many rows the members need before they are reduced.
     valid
         Smallest and largest value that is not missing.
     mosaic

@@ -194,8 +194,11 @@ def derive_intercept_errors(n, mean_t, sxx, reference, stderr, intercept_stderr)
 
 
 @kernel(inline="always")
-def find_status(deviations, times, min_obs, n, first, syy, p):
-    """Return the status of a pixel, from values and dates themselves, as sums of them are rounded."""
+def find_status(deviations, times, layers, min_obs, n, first, syy, p):
+    """Return the status of a pixel, from values and dates themselves, as sums of them are rounded.
+
+    Only the first `layers` rows are dates: what fills up the last stride is none.
+    """
     if n == 0.0:
         return NO_OBSERVATION
     if n < min_obs:
@@ -205,7 +208,7 @@ def find_status(deviations, times, min_obs, n, first, syy, p):
     constant = True
     one_date = True
     first_t = np.nan
-    for i in range(times.size):
+    for i in range(layers):
         dy = deviations[i, p]
         if dy == dy:
             first_t = times[i] if first_t != first_t else first_t
@@ -313,7 +316,7 @@ def fit(
         if plain < width or one_date_possible:
             for p in range(width):
                 if one_date_possible or not (n[p] >= min_obs and SMALL < syy[p] < LARGE):
-                    status[start + p] = find_status(deviations, times, min_obs, n[p], first[p], syy[p], p)
+                    status[start + p] = find_status(deviations, times, layers, min_obs, n[p], first[p], syy[p], p)
                     settle(status[start + p], n[p], first[p], result, p)
         for k in range(rows.size):
             band = result[rows[k]]
