@@ -107,6 +107,14 @@ def test_many_dates_make_a_team_instead_of_cutting_source_blocks() -> None:
     assert alone.memory > made.memory + 256 * 256 * 4 * 1000
 
 
+def test_tight_memory_makes_a_team_before_it_opens_files_again() -> None:
+    free = stored(256, 150, jobs=16)
+    assert free.team == 1
+    tight = stored(256, 150, jobs=16, memory=GIB)
+    assert free.memory > GIB >= tight.memory
+    assert (tight.team, tight.handles, tight.redecode) == (16, 10, 1)
+
+
 def test_one_worker_is_no_team() -> None:
     assert stored(256, 1000, jobs=1).team == 1
 

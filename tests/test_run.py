@@ -192,9 +192,10 @@ def write_kind(folder: Path, kind: str) -> None:
         elif kind == "masked":
             write_raster(name, np.nan_to_num(layer), mask=~np.isnan(layer), nodata=None)
         elif kind == "shards":
-            write_raster(folder / f"ndvi_{year}-0000000000-0000000000.tif", layer[:25])
-            lower = PROFILE["transform"] @ Affine.translation(0, 25)
-            write_raster(folder / f"ndvi_{year}-0000000025-0000000000.tif", layer[25:], transform=lower)
+            for row, col in ((0, 0), (0, 30), (25, 0), (25, 30)):
+                part = layer[row : row + 25, col : col + 30]
+                place = PROFILE["transform"] @ Affine.translation(col, row)
+                write_raster(folder / f"ndvi_{year}-{row:010d}-{col:010d}.tif", part, transform=place)
         else:
             write_raster(folder / f"a_ndvi_{year}.tif", layer)
             write_raster(folder / f"b_ndvi_{year}.tif", layer + 1)
