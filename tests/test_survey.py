@@ -1071,7 +1071,9 @@ def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 6)))
     opened: list[str] = []
     really_open = stack_module._open
-    monkeypatch.setattr(stack_module, "_open", lambda piece: opened.append(piece.path.name) or really_open(piece))
+    monkeypatch.setattr(
+        stack_module, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
+    )
     share = stack.shares(1, handles=4)[0]
     out = np.empty((6, *IMAGE.shape), np.float32)
     for _ in range(5):

@@ -122,11 +122,15 @@ class Header:
     mtime_ns: int
 
     @property
-    def decoded(self) -> int:
-        """Bytes that are decoded at once: one block, of all bands where pixels are interleaved."""
+    def pixel_size(self) -> int:
+        """Bytes of a pixel in a block, of all bands where pixels are interleaved."""
         itemsize = max(np.dtype(band.dtype).itemsize for band in self.bands)
-        bands = len(self.bands) if self.pixel_interleaved else 1
-        return self.block_height * self.block_width * itemsize * bands
+        return itemsize * (len(self.bands) if self.pixel_interleaved else 1)
+
+    @property
+    def decoded(self) -> int:
+        """Bytes that are decoded at once: one block."""
+        return self.block_height * self.block_width * self.pixel_size
 
     @property
     def resident(self) -> int:

@@ -28,6 +28,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # Our own kernels: compiled once per machine and version
 # --------------------------------------------------------------------------------------------------------
 
+#: Beside those of ``methods/_*.py``.
+KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py")
+
 _decorating = threading.Lock()
 
 
@@ -137,7 +140,7 @@ def sources_digest() -> str:
     """Return a digest of every file that kernels are compiled from."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(package.glob("methods/_*.py")), package / "methods/pvalues.py", package / "unpack.py"]:
+    for path in [*sorted(package.glob("methods/_*.py")), *(package / name for name in KERNEL_FILES)]:
         if path.exists():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

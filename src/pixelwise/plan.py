@@ -163,8 +163,8 @@ def make_plan(
     sources = max(sum(demand.layout.sources for demand in demands), 1)
     costs = _Costs(
         fixed=processes * (PROCESS_BYTES + CACHE_BYTES)
-        # Small blocks of files are part of the cache, those of which one is larger are not.
-        + jobs * max(decoded - CACHE_BYTES, 0)
+        # Each worker decodes one block at a time, in GDAL's cache or instead of it.
+        + max(jobs * decoded - CACHE_BYTES, 0)
         + (grid.height * grid.width * bands * output_itemsize if in_memory else 0),
         jobs=jobs,
         halo=halo,

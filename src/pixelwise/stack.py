@@ -7,6 +7,7 @@ faster, is its `Layout`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import warnings
 import weakref
@@ -30,6 +31,7 @@ from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
 from pixelwise.spec import Duplicates, InputSpec
+from pixelwise.tiff import TiffFile, open_tiff
 from pixelwise.times import Precision, TimeAxis, iso
 
 __all__ = [
@@ -86,7 +88,8 @@ class Layout:
     resident
         Bytes that GDAL keeps of one open dataset.
     converted
-        Bytes per pixel of the largest read that does not go straight into the array.
+        Bytes per pixel of the largest read that does not go straight into the array, and of the file's bytes
+        before they are decoded.
     unit
         Unit of the values, empty where unknown.
     """
@@ -339,8 +342,8 @@ class RasterStack:
         The options that it was opened with.
     source_block
         Rows and columns of the files' own blocks, by majority.
-    decoded, resident
-        Bytes of the largest block that is decoded at once, and of what GDAL keeps of one dataset.
+    decoded, pixel_size, resident
+        Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     stats
         Size and modification time (nanoseconds) of each file when its header was read.
     unit
@@ -352,6 +355,7 @@ class RasterStack:
     spec: InputSpec
     source_block: tuple[int, int]
     decoded: int = 0
+    pixel_size: int = 8
     resident: int = 1 << 20
     stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
@@ -394,6 +398,7 @@ class RasterStack:
     def layout(self) -> Layout:
         """How it is best read."""
         pieces = [piece for layer in self.layers for piece in layer.pieces]
+        compressed = math.ceil(LZW_GROWTH * self.pixel_size)
         stored = Counter(np.dtype(piece.dtype).itemsize for piece in pieces).most_common(1)[0][0]
         return Layout(
             block_height=min(self.source_block[0], self.grid.height),
@@ -403,7 +408,7 @@ class RasterStack:
             sources=len({piece.path for piece in pieces}),
             decoded=self.decoded,
             resident=self.resident,
-            converted=self._whole.converted(self.dtype),
+            converted=self._whole.converted(self.dtype) + compressed,
             unit=self.unit,
         )
 
@@ -543,7 +548,10 @@ class RasterStack:
         for read in self._whole.reads:
             if read.piece.dtype not in seen:
                 seen.add(read.piece.dtype)
-                _HANDLES.open.dataset(read.piece)
+                _open(read.piece, gdal=True).close()
+                source = _HANDLES.open.source(read.piece)
+                if isinstance(source, TiffFile):
+                    source.warm_up()
                 raw = np.zeros(1, dtype=read.piece.dtype)
                 straight = read.piece.dtype == self.dtype
                 read.unpack(raw, self._whole.valid, raw if straight else np.empty(1, dtype=self.dtype))
@@ -609,11 +617,15 @@ def _read_window(
     piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: _Table
 ) -> NDArray[np.uint8] | None:
     """Read a window of several bands into `out` (band, y, x); return masks where the file has some."""
-    window = Window(block.col, block.row, block.width, block.height)
     try:
-        dataset = table.dataset(piece)
-        dataset.read(list(bands), window=window, out=out)
-        return dataset.read_masks(list(bands), window=window) if piece.masked else None
+        source = table.source(piece)
+        if isinstance(source, TiffFile):
+            if source.read(bands, block, out):
+                return None
+            source = table.source(piece, gdal=True)
+        window = Window(block.col, block.row, block.width, block.height)
+        source.read(list(bands), window=window, out=out)
+        return source.read_masks(list(bands), window=window) if piece.masked else None
     except RasterioError as error:
         if piece.path not in table:
             reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
@@ -629,7 +641,7 @@ def _read_window(
 
 
 class _Table(OrderedDict[Path, tuple[Any, int]]):
-    """Open datasets and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
+    """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
     #: Counts the blocks that are read.
@@ -644,16 +656,22 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         table.most = most
         return table
 
-    def dataset(self, piece: Piece) -> Any:
-        """Return the open dataset of a piece; the process's limit is divided among all tables in use."""
+    def source(self, piece: Piece, *, gdal: bool = False) -> Any:
+        """Return the open file of a piece, with `gdal` one that GDAL reads.
+
+        The process's limit is divided among all tables in use.
+        """
         _TABLES.add(self)
         share = max(min(file_limit() // max(len(_TABLES), 1), self.most), 1)
         known = self.pop(piece.path, None)
+        if known is not None and gdal:
+            known[0].close()
+            known = None
         while len(self) >= share:
             self._close_one()
-        dataset = _open(piece) if known is None else known[0]
-        self[piece.path] = dataset, self.turn
-        return dataset
+        source = _open(piece, gdal=gdal) if known is None else known[0]
+        self[piece.path] = source, self.turn
+        return source
 
     def _close_one(self) -> None:
         """Close what will not be needed soon.
@@ -671,7 +689,12 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         _TABLES.discard(self)
 
 
-def _open(piece: Piece) -> Any:
+def _open(piece: Piece, *, gdal: bool = False) -> Any:
+    """Open a file to decode its blocks here where that is possible, else with GDAL."""
+    if piece.driver == "GTiff" and not piece.masked and not gdal:
+        tiff = open_tiff(piece.path, piece.block.height, piece.block.width, piece.dtype)
+        if tiff is not None:
+            return tiff
     if piece.georeferenced:
         return rasterio.open(piece.path, driver=piece.driver, sharing=False)
     # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
@@ -711,6 +734,9 @@ _WARNINGS = threading.Lock()
 #: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
 #: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (measured on 21 files of 3000 x 3000 pixels).
 CACHE_BYTES = 16 << 20
+
+#: Noise grows by so much where it is compressed: 12 bits per byte.
+LZW_GROWTH = 1.5
 
 
 @cache

@@ -85,6 +85,7 @@ class Survey:
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
             decoded=max(header.decoded for header in used),
+            pixel_size=max(header.pixel_size for header in used),
             resident=max(header.resident for header in used),
             stats={header.path: (header.size, header.mtime_ns) for header in used},
             unit=units.pop() if len(units) == 1 else "",

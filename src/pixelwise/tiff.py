@@ -1,0 +1,345 @@
+"""GeoTIFF files whose blocks are decoded here instead of by GDAL, which takes up to twice as long.
+
+What such a file may be is narrow: what Earth Engine, GDAL and R write by default. Everything else, and every
+block that cannot be decoded, is left to GDAL, which also knows how to say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.grid import Block
+
+__all__ = ["TiffFile", "open_tiff"]
+
+#: From the bytes of a block and its size to the bytes that it holds.
+Inflate = Callable[[NDArray[np.uint8], int], bytes]
+
+#: Tags of TIFF 6.0 that are read.
+WIDTH, HEIGHT, BITS, COMPRESSION, FILL_ORDER = 256, 257, 258, 259, 266
+STRIP_OFFSETS, SAMPLES, STRIP_HEIGHT, STRIP_COUNTS, PLANAR = 273, 277, 278, 279, 284
+PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 317, 322, 323, 324, 325, 339
+
+#: Field types that a tag which is read can have.
+FIELD_TYPES = {3: "<u2", 4: "<u4", 16: "<u8"}
+KINDS = {1: "uint", 2: "int", 3: "float"}
+LZW, DEFLATE = 5, (8, 32946)
+
+#: Smaller blocks are many, and each is a call from Python: GDAL is faster with strips of one row (performance
+#: notes, section 3.5). LZW blocks are decoded in one call however many they are.
+LEAST_DEFLATE = 64 << 10
+#: Blocks of a file that lie so far apart are still read at once.
+GAP = 64 << 10
+#: A string of LZW is shorter than this, and so is a block.
+MOST_BLOCK = 1 << 24
+#: A file of more directory entries than this is none that a raster program wrote.
+MOST_TAGS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class TiffFile:
+    """One open file and where its blocks are; for one thread at a time.
+
+    Attributes
+    ----------
+    height, width, samples
+        Of the raster.
+    block_height, block_width
+        Of its tiles or strips.
+    planar
+        Whether each band has blocks of its own.
+    inflate
+        What decompresses a block; None where its codes are LZW.
+    predictor
+        1 for none, 2 for differences, 3 for those of floating point numbers.
+    offsets, counts
+        Where each block's bytes begin, and how many they are.
+    tiled
+        Whether the last row of blocks has as many rows as the others.
+    """
+
+    file: BinaryIO
+    height: int
+    width: int
+    samples: int
+    block_height: int
+    block_width: int
+    itemsize: int
+    planar: bool
+    inflate: Inflate | None
+    predictor: int
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    tiled: bool
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __del__(self) -> None:
+        # A thread that ends drops its open files, as rasterio's are dropped; Python would warn of this one.
+        self.file.close()
+
+    def warm_up(self) -> None:
+        """Compile what `read` needs."""
+        from pixelwise.decode import place, place_lzw
+
+        nothing, none = np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
+        out = np.empty((1, 0, 0), dtype=f"u{self.itemsize}")
+        if self.inflate is not None:
+            place(np.frombuffer(b"", dtype=out.dtype), 0, 0, 0, self.block_width, 1, self.predictor, none, out)
+        else:
+            blocks = np.empty((0, 5), dtype=np.int64)
+            strings = _buffers().strings
+            place_lzw(nothing, blocks, self.block_width, 1, self.predictor, none, strings, nothing, out)
+
+    def read(self, bands: tuple[int, ...], window: Block, out: NDArray[Any]) -> bool:
+        """Read a window of some bands, numbered from 1, into contiguous (band, y, x) of the file's type.
+
+        Returns
+        -------
+        bool
+            False where a block is absent or cannot be decoded; `out` then holds anything.
+        """
+        target = out.view(f"u{self.itemsize}")
+        rows = np.arange(window.row // self.block_height, -(-(window.row + window.height) // self.block_height))
+        columns = np.arange(window.col // self.block_width, -(-(window.col + window.width) // self.block_width))
+        across = -(-self.width // self.block_width)
+        numbers = (rows[:, None] * across + columns).ravel()
+        blocks = np.empty((numbers.size, 5), dtype=np.int64)
+        blocks[:, 2] = np.repeat(rows * self.block_height - window.row, columns.size)
+        blocks[:, 3] = np.tile(columns * self.block_width - window.col, rows.size)
+        heights = (
+            self.block_height if self.tiled else np.minimum(self.height - rows * self.block_height, self.block_height)
+        )
+        blocks[:, 4] = np.repeat(np.broadcast_to(heights, rows.shape), columns.size)
+        if not self.planar:
+            return self._decode(numbers, blocks, np.array(bands, dtype=np.int64) - 1, target)
+        plane = across * -(-self.height // self.block_height)
+        first = np.zeros(1, dtype=np.int64)
+        return all(
+            self._decode(numbers + (band - 1) * plane, blocks, first, target[index : index + 1])
+            for index, band in enumerate(bands)
+        )
+
+    def _decode(
+        self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
+    ) -> bool:
+        """Decode some blocks into a window; whence their bytes come is filled in."""
+        from pixelwise.decode import place, place_lzw
+
+        samples = 1 if self.planar else self.samples
+        row_size = self.block_width * samples * self.itemsize
+        data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * row_size)
+        if data is None:
+            return False
+        shape = self.block_width, samples, self.predictor
+        if self.inflate is None:
+            buffers = _buffers()
+            decoded = buffers.decoded(self.block_height * row_size)
+            return place_lzw(data, blocks, *shape, picked, buffers.strings, decoded, out) == len(blocks)
+        for start, count, row, column, rows in blocks.tolist():
+            size = rows * row_size
+            inflated = self.inflate(data[start : start + count], size)
+            if len(inflated) != size:
+                return False
+            place(np.frombuffer(inflated, dtype=out.dtype), row, column, rows, *shape, picked, out)
+        return True
+
+    def _fetch(self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], most: int) -> NDArray[np.uint8] | None:
+        """Read the bytes of some blocks, in as few runs as there are; None where that is impossible."""
+        from pixelwise.decode import SLACK
+
+        offsets, counts = self.offsets[numbers], self.counts[numbers]
+        order = np.argsort(offsets, kind="stable")
+        ends = np.maximum.accumulate((offsets + counts)[order])
+        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > GAP))
+        begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
+        places = np.append(0, np.cumsum(stops - begins))
+        if counts.min() <= 0 or offsets.min() <= 0 or places[-1] > most + GAP * len(numbers):
+            return None
+        data = _buffers().data(int(places[-1]) + SLACK)
+        for begin, start, stop in zip(begins.tolist(), places[:-1].tolist(), places[1:].tolist(), strict=True):
+            self.file.seek(begin)
+            if self.file.readinto(data[start:stop].data) != stop - start:  # type: ignore[attr-defined]
+                return None
+        run = np.searchsorted(begins, offsets, side="right") - 1
+        blocks[:, 0] = offsets - begins[run] + places[run]
+        blocks[:, 1] = counts
+        return data
+
+
+class _Buffers:
+    """Memory that a thread uses again for each window."""
+
+    def __init__(self) -> None:
+        from pixelwise.decode import lzw_strings
+
+        self.strings = lzw_strings()
+        self._data = np.empty(0, dtype=np.uint8)
+        self._decoded = np.empty(0, dtype=np.uint8)
+
+    def data(self, size: int) -> NDArray[np.uint8]:
+        """Return memory for at least so many bytes of files."""
+        if self._data.size < size:
+            self._data = np.empty(size, dtype=np.uint8)
+        return self._data
+
+    def decoded(self, size: int) -> NDArray[np.uint8]:
+        """Return memory for a decoded block of at most so many bytes, behind the literals."""
+        from pixelwise.decode import LITERALS, SLACK
+
+        if self._decoded.size < LITERALS + size + SLACK:
+            self._decoded = np.empty(LITERALS + size + SLACK, dtype=np.uint8)
+            self._decoded[:LITERALS] = np.arange(LITERALS)
+        return self._decoded
+
+
+_THREAD = threading.local()
+
+
+def _buffers() -> _Buffers:
+    """Return those of this thread."""
+    try:
+        buffers: _Buffers = _THREAD.buffers
+    except AttributeError:
+        buffers = _THREAD.buffers = _Buffers()
+    return buffers
+
+
+@cache
+def inflater() -> Inflate | None:
+    """Return what decompresses zlib streams of known size, nothing of damaged ones; None where it is not installed."""
+    try:
+        import deflate
+    except ImportError:
+        return None
+
+    def inflate(data: NDArray[np.uint8], size: int) -> bytes:
+        try:
+            return deflate.zlib_decompress(data, size)  # type: ignore[no-any-return]
+        except deflate.DeflateError:
+            return b""
+
+    return inflate
+
+
+def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | None:
+    """Open a GeoTIFF to decode its blocks here, or return None where GDAL must read it.
+
+    Parameters
+    ----------
+    path
+        A local file that GDAL's GTiff driver opened before.
+    height, width, dtype
+        What GDAL said of it.
+    """
+    if sys.byteorder != "little":
+        return None
+    try:
+        # Unbuffered: each read is one of the operating system, of whole blocks.
+        file = path.open("rb", buffering=0)
+    except OSError:
+        return None
+    try:
+        tags = read_tags(file)
+        tiff = _from_tags(file, tags, height, width, dtype)
+    except (OSError, ValueError, KeyError, struct.error):
+        tiff = None
+    if tiff is None:
+        file.close()
+    return tiff
+
+
+def read_tags(file: BinaryIO) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of the first directory of a little-endian TIFF or BigTIFF.
+
+    Raises
+    ------
+    ValueError, struct.error
+        When it is no such file, or ends early.
+    OSError
+        When it cannot be read.
+    """
+    size = os.fstat(file.fileno()).st_size
+    head = file.read(16)
+    big = head[:4] == b"II\x2b\0"
+    if not big and head[:4] != b"II\x2a\0":
+        raise ValueError("no little-endian TIFF")
+    # Formats of the number of entries, of one entry's count, and of an offset.
+    count_format, word = ("<Q", "Q") if big else ("<H", "I")
+    (begin,) = struct.unpack_from(f"<{word}", head, 8 if big else 4)
+    file.seek(begin)
+    (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
+    if entries > MOST_TAGS:
+        raise ValueError("no directory")
+    entry = struct.Struct(f"<HH{word}{struct.calcsize(word)}s")
+    directory = file.read(entries * entry.size)
+    tags = {}
+    for tag, kind, count, inside in entry.iter_unpack(directory):
+        if kind not in FIELD_TYPES:
+            continue
+        dtype = np.dtype(FIELD_TYPES[kind])
+        values = inside
+        if count * dtype.itemsize > size:
+            raise ValueError("a tag is larger than the file")
+        if count * dtype.itemsize > len(inside):
+            file.seek(struct.unpack(f"<{word}", inside)[0])
+            values = file.read(count * dtype.itemsize)
+        tags[tag] = np.frombuffer(values, dtype, count).astype(np.int64)
+    return tags
+
+
+def _from_tags(
+    file: BinaryIO, tags: dict[int, NDArray[np.int64]], height: int, width: int, dtype: str
+) -> TiffFile | None:
+    """Return the file where its blocks can be decoded here."""
+
+    def one(tag: int, default: int) -> int:
+        """Return the number of a tag, that of every sample."""
+        values = set(tags.get(tag, np.array([default])).tolist())
+        return values.pop() if len(values) == 1 else -1
+
+    tiled = TILE_WIDTH in tags
+    samples, bits = one(SAMPLES, 1), one(BITS, 1)
+    block_width = one(TILE_WIDTH, 0) if tiled else width
+    block_height = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
+    compression, predictor = one(COMPRESSION, 1), one(PREDICTOR, 1)
+    planar = one(PLANAR, 1) == 2 or samples == 1
+    block_size = block_width * block_height * bits // 8 * (1 if planar else samples)
+    if (
+        f"{KINDS.get(one(SAMPLE_FORMAT, 1))}{bits}" != dtype
+        or (one(WIDTH, 0), one(HEIGHT, 0), one(FILL_ORDER, 1)) != (width, height, 1)
+        or compression not in (LZW, *DEFLATE)
+        or predictor not in (1, 2, 3)
+        or (predictor == 3 and not dtype.startswith("float"))
+        or not 0 < block_size < MOST_BLOCK
+        or min(samples, block_width, block_height) < 1
+    ):
+        return None
+    inflate = None if compression == LZW else inflater()
+    if compression != LZW and (block_size < LEAST_DEFLATE or inflate is None):
+        return None
+    offsets, counts = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+    blocks = -(-height // block_height) * -(-width // block_width) * (samples if planar else 1)
+    if not tags[offsets].size == tags[counts].size == blocks:
+        return None
+    size = os.fstat(file.fileno()).st_size
+    if max(tags[offsets].max(), tags[counts].max()) > size:
+        return None
+    return TiffFile(
+        file=file, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
+        itemsize=bits // 8, planar=planar, inflate=inflate, predictor=predictor,
+        offsets=tags[offsets], counts=tags[counts], tiled=tiled,
+    )  # fmt: skip
