@@ -248,6 +248,15 @@ def test_a_file_that_ends_early(tmp_path: Path) -> None:
         stack.read(Block(0, 0, SIZE, SIZE))
 
 
+def place_lzw(data: Any, block: Any, decoded: Any, out: Any, predictor: int = 1) -> int:
+    """Decode one block of one band."""
+    line = np.zeros(out.shape[2], out.dtype)
+    octets = line.view(np.uint8).copy()
+    shape, picked = (out.shape[2], 1, predictor), np.zeros(1, np.int64)
+    blocks, stored = np.array([block]), decoded.view(out.dtype)
+    return decode.place_lzw(data, blocks, shape, picked, decode.lzw_strings(), decoded, stored, line, octets, out)
+
+
 def test_damaged_codes_touch_no_other_memory(tmp_path: Path) -> None:
     """Some bytes changed, or all behind the first; in plain Python an index outside raises by itself."""
     random = np.random.default_rng(3)
@@ -268,9 +277,7 @@ def test_damaged_codes_touch_no_other_memory(tmp_path: Path) -> None:
         places = random.integers(1, count, random.integers(1, 4)) if trial % 2 else slice(2, None)
         data[places] = random.integers(0, 256, data[places].size)
         length = count if trial % 4 == 1 else random.integers(2, count)
-        blocks = np.array([[0, length, -3, 5, 16]])
-        strings = decode.lzw_strings()
-        done.append(decode.place_lzw(data, blocks, 32, 1, 2, np.zeros(1, np.int64), strings, decoded, out))
+        done.append(place_lzw(data, (0, length, -3, 5, 16), decoded, out, predictor=2))
     assert set(done) == {0, 1}
     assert (memory[:guard] == 0xA5).all()
     assert (memory[-guard:] == 0xA5).all()
@@ -295,9 +302,7 @@ def test_a_table_that_is_never_cleared(count: int, done: int) -> None:
     data = packed(values)
     decoded = np.arange(decode.LITERALS + count + decode.SLACK).astype(np.uint8)
     out = np.zeros((1, 1, count), np.uint8)
-    blocks = np.array([[0, data.size - decode.SLACK, 0, 0, 1]])
-    picked = np.zeros(1, np.int64)
-    assert decode.place_lzw(data, blocks, count, 1, 1, picked, decode.lzw_strings(), decoded, out) == done
+    assert place_lzw(data, (0, data.size - decode.SLACK, 0, 0, 1), decoded, out) == done
     if done:
         np.testing.assert_array_equal(out[0, 0], values)
 
@@ -308,8 +313,7 @@ def test_the_old_bit_order_is_left_to_gdal() -> None:
     data[1] = 1
     decoded = np.zeros(decode.LITERALS + 16 + decode.SLACK, np.uint8)
     out = np.zeros((1, 4, 4), np.uint8)
-    blocks = np.array([[0, 56, 0, 0, 4]])
-    assert not decode.place_lzw(data, blocks, 4, 1, 1, np.zeros(1, np.int64), decode.lzw_strings(), decoded, out)
+    assert place_lzw(data, (0, 56, 0, 0, 4), decoded, out) == 0
 
 
 def test_stacks_decode_without_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

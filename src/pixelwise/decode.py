@@ -41,12 +41,13 @@ def lzw_strings() -> NDArray[np.uint64]:
 def place_lzw(
     data: NDArray[np.uint8],
     blocks: NDArray[np.int64],
-    width: int,
-    samples: int,
-    predictor: int,
+    shape: tuple[int, int, int],
     picked: NDArray[np.int64],
     strings: NDArray[np.uint64],
     decoded: NDArray[np.uint8],
+    stored: NDArray[Any],
+    line: NDArray[Any],
+    octets: NDArray[np.uint8],
     out: NDArray[Any],
 ) -> int:
     """Decode LZW blocks and put their pixels into a window.
@@ -58,45 +59,46 @@ def place_lzw(
     blocks
         (block, 5): where a block's bytes begin in `data` and how many they are, the row and column of the window
         where its upper left pixel goes (negative outside), and how many rows it has.
-    width, samples
-        Pixels per row of a block, numbers per pixel.
-    predictor
-        1 for none, 2 for differences of numbers, 3 for differences of bytes, highest ones first.
+    shape
+        Pixels per row of a block; numbers per pixel; predictor: 1 for none, 2 for differences of numbers, 3 for
+        differences of bytes, highest ones first.
     picked
-        (band,) which of the samples are wanted.
+        (band,) which of the numbers of a pixel are wanted.
     strings
         From `lzw_strings`.
-    decoded
-        (byte,) scratch: `LITERALS` bytes that count up, the largest block, `SLACK`.
+    decoded, stored
+        Scratch: `LITERALS` bytes that count up, the largest block, `SLACK`; and the same memory as unsigned
+        integers of the size of the file's numbers.
+    line, octets
+        Scratch: such integers for a row of a block; and as many bytes.
     out
-        (band, y, x) unsigned integers of the size of the file's numbers.
+        (band, y, x) such integers.
 
     Returns
     -------
     int
         How many blocks were decoded: less than there are where one is damaged or written in the old bit order.
     """
+    itemsize = decoded.size // stored.size
     for index in range(blocks.shape[0]):
-        start, count, row, column, rows = blocks[index]
-        size = rows * width * samples * out.itemsize
-        if expand_lzw(data[start : start + count + SLACK], count, strings, decoded, size) != size:
+        size = blocks[index, 4] * shape[0] * shape[1] * itemsize
+        if expand_lzw(data, blocks[index, 0], blocks[index, 1], strings, decoded, size) != size:
             return index
-        stored = decoded[LITERALS : LITERALS + size].view(out.dtype)
-        place(stored, row, column, rows, width, samples, predictor, picked, out)
+        place(decoded, stored, LITERALS // itemsize, blocks[index], shape, picked, line, octets, out)
     return len(blocks)
 
 
 @kernel(helper=True)
-def expand_lzw(data, count, strings, decoded, size):
-    """Decode one block of LZW codes (TIFF 6.0, section 13); return its bytes, at most `size`, or -1.
+def expand_lzw(data, start, count, strings, decoded, size):
+    """Decode one block of LZW codes (TIFF 6.0, section 13); return its size in bytes, at most `size`, or -1.
 
     A string is not chained byte by byte: it lies in what was decoded before, so that it is copied by words. That
     takes half the time of libtiff's decoder (51 instead of 103 ms for 38 MB of NDVI, 2 bytes a code).
     """
-    bits, last_bit = np.uint64(0), np.uint64(count) * EIGHT
+    bits, last_bit = np.uint64(start) * EIGHT, np.uint64(start + count) * EIGHT
     out, end = np.uint64(LITERALS), np.uint64(LITERALS + size)
     code_bits, next_code, grown = np.uint64(9), np.uint64(CLEAR + 1), np.uint64(511)
-    if count < 2 or data[0] != 0x80 or data[1] & 0x80:
+    if count < 2 or data[start] != 0x80 or data[start + 1] & 0x80:
         return -1  # every stream begins with a clear code; the old bit order does not
     string = np.uint64(0)
     while out < end:
@@ -173,92 +175,77 @@ def copy_word(values, source, target):
 
 @kernel()
 def place(
+    decoded: NDArray[np.uint8],
     stored: NDArray[Any],
-    row: int,
-    column: int,
-    rows: int,
-    width: int,
-    samples: int,
-    predictor: int,
+    first: int,
+    block: NDArray[np.int64],
+    shape: tuple[int, int, int],
     picked: NDArray[np.int64],
+    line: NDArray[Any],
+    octets: NDArray[np.uint8],
     out: NDArray[Any],
 ) -> None:
     """Undo a block's predictor and put the pixels that lie in a window there.
 
     Parameters
     ----------
-    stored
-        (value,) of one block as unsigned integers.
-    row, column, rows, width, samples, predictor, picked, out
-        As in `place_lzw`.
+    decoded, stored
+        The block as bytes, and the same memory as unsigned integers.
+    first
+        Where the block begins in `stored`.
+    block, shape, picked, line, octets, out
+        As in `place_lzw`, of this block.
     """
+    row, column, rows = block[2], block[3], block[4]
+    width, samples, predictor = shape
     length = width * samples
     left, right = max(-column, 0), min(width, out.shape[2] - column)
-    line = np.empty(length if predictor > 1 else 0, out.dtype)
-    octets = np.empty(line.size * out.itemsize if predictor == 3 else 0, np.uint8)
     for y in range(max(-row, 0), min(rows, out.shape[1] - row)):
-        values = stored[y * length : (y + 1) * length]
-        targets = out[:, row + y, column + left : column + right]
-        if predictor == 1:
-            spread(values[left * samples :], samples, picked, targets)
+        base = np.uint64(first + y * length)
+        if predictor == 3:
+            restore_floats(decoded, base, length, samples, octets, line)
         elif predictor == 2 and samples == 1:
-            # In one go: most files are such.
-            target = targets[0]
+            # A number that stays in a register is three times as fast as one that was just written to memory.
             total = np.uint64(0)
-            for x in range(left):
-                total += np.uint64(values[x])
-            rest = values[left:]
-            for x in range(target.size):
-                total += np.uint64(rest[x])
-                target[x] = total
+            for i in range(length):
+                total += np.uint64(stored[base + np.uint64(i)])
+                line[i] = total
         else:
+            for i in range(length):
+                line[i] = stored[base + np.uint64(i)]
             if predictor == 2:
-                for i in range(length):
-                    line[i] = values[i]
-                undo_differences(line, samples)
+                for i in range(samples, length):
+                    line[i] += line[i - samples]
+        for k in range(picked.size):
+            offset = np.uint64(left * samples + picked[k])
+            if samples == 1:
+                for x in range(right - left):
+                    out[k, row + y, np.uint64(column + left + x)] = line[offset + np.uint64(x)]
             else:
-                differences = values.view(np.uint8)
-                for i in range(octets.size):
-                    octets[i] = differences[i]
-                undo_differences(octets, samples)
-                join_octets(octets, line)
-            spread(line[left * samples :], samples, picked, targets)
+                for x in range(right - left):
+                    out[k, row + y, np.uint64(column + left + x)] = line[offset + np.uint64(x * samples)]
 
 
 @kernel(helper=True)
-def spread(values, samples, picked, targets):
-    """Copy a row of pixels, of which some samples are wanted."""
-    for k in range(picked.size):
-        target = targets[k]
-        if samples == 1:
-            for x in range(target.size):
-                target[x] = values[x]
-        else:
-            sample = values[picked[k] :]
-            for x in range(target.size):
-                target[x] = sample[x * samples]
+def restore_floats(decoded, base, length, samples, octets, line):
+    """Undo the predictor of floating point numbers in one row (TIFF technical note 3).
 
-
-@kernel(helper=True)
-def join_octets(octets, values):
-    """Put numbers together of their highest bytes, their second highest, and so on."""
-    size = values.size
-    for i in range(size):
-        value = np.uint64(0)
-        for k in range(values.itemsize):
-            value = (value << EIGHT) | np.uint64(octets[k * size + i])
-        values[i] = value
-
-
-@kernel(helper=True)
-def undo_differences(values, samples):
-    """Sum up differences to the number that stands `samples` before, in place, modulo the size of the type."""
+    Their highest bytes come first, then their second highest; each is the difference to the one before.
+    """
+    itemsize = octets.size // line.size
+    base *= np.uint64(itemsize)
     if samples == 1:
-        # A number that stays in a register is three times as fast as one that was just written to memory.
         total = np.uint64(0)
-        for i in range(values.size):
-            total += np.uint64(values[i])
-            values[i] = total
+        for i in range(octets.size):
+            total += np.uint64(decoded[base + np.uint64(i)])
+            octets[i] = total & np.uint64(255)
     else:
-        for i in range(samples, values.size):
-            values[i] += values[i - samples]
+        for i in range(octets.size):
+            octets[i] = decoded[base + np.uint64(i)]
+        for i in range(samples, octets.size):
+            octets[i] += octets[i - samples]
+    for i in range(length):
+        value = np.uint64(0)
+        for k in range(itemsize):
+            value = (value << EIGHT) | np.uint64(octets[k * length + i])
+        line[i] = value

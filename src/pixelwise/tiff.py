@@ -93,16 +93,8 @@ class TiffFile:
 
     def warm_up(self) -> None:
         """Compile what `read` needs."""
-        from pixelwise.decode import place, place_lzw
-
-        nothing, none = np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
-        out = np.empty((1, 0, 0), dtype=f"u{self.itemsize}")
-        if self.inflate is not None:
-            place(np.frombuffer(b"", dtype=out.dtype), 0, 0, 0, self.block_width, 1, self.predictor, none, out)
-        else:
-            blocks = np.empty((0, 5), dtype=np.int64)
-            strings = _buffers().strings
-            place_lzw(nothing, blocks, self.block_width, 1, self.predictor, none, strings, nothing, out)
+        nothing = np.empty((1, 0, 0), dtype=f"u{self.itemsize}")
+        self._place(np.empty(0, dtype=np.uint8), np.zeros((1, 5), dtype=np.int64), np.zeros(1, dtype=np.int64), nothing)
 
     def read(self, bands: tuple[int, ...], window: Block, out: NDArray[Any]) -> bool:
         """Read a window of some bands, numbered from 1, into contiguous (band, y, x) of the file's type.
@@ -137,24 +129,36 @@ class TiffFile:
         self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
     ) -> bool:
         """Decode some blocks into a window; whence their bytes come is filled in."""
+        data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * self._row_size)
+        return data is not None and self._place(data, blocks, picked, out)
+
+    @property
+    def _row_size(self) -> int:
+        """Bytes of a row of pixels in a block."""
+        return self.block_width * self.itemsize * (1 if self.planar else self.samples)
+
+    def _place(
+        self, data: NDArray[np.uint8], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
+    ) -> bool:
         from pixelwise.decode import place, place_lzw
 
-        samples = 1 if self.planar else self.samples
-        row_size = self.block_width * samples * self.itemsize
-        data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * row_size)
-        if data is None:
-            return False
-        shape = self.block_width, samples, self.predictor
+        buffers = _buffers()
+        shape = self.block_width, 1 if self.planar else self.samples, self.predictor
+        line, octets = buffers.rows(self._row_size)
+        line = line.view(out.dtype)
         if self.inflate is None:
-            buffers = _buffers()
-            decoded = buffers.decoded(self.block_height * row_size)
-            return place_lzw(data, blocks, *shape, picked, buffers.strings, decoded, out) == len(blocks)
-        for start, count, row, column, rows in blocks.tolist():
-            size = rows * row_size
-            inflated = self.inflate(data[start : start + count], size)
-            if len(inflated) != size:
+            decoded = buffers.decoded(self.block_height * self._row_size)
+            stored = decoded.view(out.dtype)
+            strings = buffers.strings
+            done = place_lzw(data, blocks, shape, picked, strings, decoded, stored, line, octets, out)
+            return done == len(blocks)
+        for block in blocks:
+            start, count, _, _, rows = block.tolist()
+            inflated = self.inflate(data[start : start + count], rows * self._row_size)
+            if len(inflated) != rows * self._row_size:
                 return False
-            place(np.frombuffer(inflated, dtype=out.dtype), row, column, rows, *shape, picked, out)
+            decoded = np.frombuffer(inflated, dtype=np.uint8)
+            place(decoded, decoded.view(out.dtype), 0, block, shape, picked, line, octets, out)
         return True
 
     def _fetch(self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], most: int) -> NDArray[np.uint8] | None:
@@ -189,6 +193,7 @@ class _Buffers:
         self.strings = lzw_strings()
         self._data = np.empty(0, dtype=np.uint8)
         self._decoded = np.empty(0, dtype=np.uint8)
+        self._rows = np.empty((2, 0), dtype=np.uint8)
 
     def data(self, size: int) -> NDArray[np.uint8]:
         """Return memory for at least so many bytes of files."""
@@ -197,13 +202,19 @@ class _Buffers:
         return self._data
 
     def decoded(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for a decoded block of at most so many bytes, behind the literals."""
+        """Return memory for a decoded block of so many bytes, behind the literals."""
         from pixelwise.decode import LITERALS, SLACK
 
         if self._decoded.size < LITERALS + size + SLACK:
-            self._decoded = np.empty(LITERALS + size + SLACK, dtype=np.uint8)
+            self._decoded = np.empty(-(-(LITERALS + size + SLACK) // 8) * 8, dtype=np.uint8)
             self._decoded[:LITERALS] = np.arange(LITERALS)
         return self._decoded
+
+    def rows(self, size: int) -> NDArray[np.uint8]:
+        """Return memory for two rows of exactly so many bytes."""
+        if self._rows.shape[1] != size:
+            self._rows = np.empty((2, size), dtype=np.uint8)
+        return self._rows
 
 
 _THREAD = threading.local()
