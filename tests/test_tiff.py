@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,14 @@ def test_a_damaged_block_is_named(tmp_path: Path, compress: str) -> None:
     stack.read(Block(0, 0, 16, 32))
     with pytest.raises(pw.InputError, match=r"a_2001\.tif: band 1 cannot be read at rows 0\.\.15, columns 32\.\.39"):
         stack.read(Block(0, 32, 16, 8))
+
+
+def test_an_error_of_the_disk_is_told_by_gdal(tmp_path: Path) -> None:
+    found = opened(write_raster(tmp_path / "a.tif", image("int16"), compress="lzw", **TILES))
+    assert found is not None
+    found.file.close()
+    unreadable = (tmp_path / "b").open("wb", buffering=0)
+    assert not replace(found, file=unreadable).read((1,), Block(0, 0, 16, 16), np.empty((1, 16, 16), np.int16))
 
 
 def test_a_file_that_ends_early(tmp_path: Path) -> None:

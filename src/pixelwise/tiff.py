@@ -112,10 +112,9 @@ class TiffFile:
         blocks = np.empty((numbers.size, 5), dtype=np.int64)
         blocks[:, 2] = np.repeat(rows * self.block_height - window.row, columns.size)
         blocks[:, 3] = np.tile(columns * self.block_width - window.col, rows.size)
-        heights = (
-            self.block_height if self.tiled else np.minimum(self.height - rows * self.block_height, self.block_height)
-        )
-        blocks[:, 4] = np.repeat(np.broadcast_to(heights, rows.shape), columns.size)
+        blocks[:, 4] = self.block_height
+        if not self.tiled:
+            blocks[:, 4] = np.minimum(self.block_height, self.height - window.row - blocks[:, 2])
         if not self.planar:
             return self._decode(numbers, blocks, np.array(bands, dtype=np.int64) - 1, target)
         plane = across * -(-self.height // self.block_height)
@@ -129,7 +128,10 @@ class TiffFile:
         self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
     ) -> bool:
         """Decode some blocks into a window; whence their bytes come is filled in."""
-        data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * self._row_size)
+        try:
+            data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * self._row_size)
+        except OSError:
+            return False
         return data is not None and self._place(data, blocks, picked, out)
 
     @property
