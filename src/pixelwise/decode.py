@@ -81,7 +81,9 @@ def place_lzw(
     """
     itemsize = decoded.size // stored.size
     for index in range(blocks.shape[0]):
-        size = blocks[index, 4] * shape[0] * shape[1] * itemsize
+        # Not below the window: half of a strip that is cut, on average.
+        rows = min(blocks[index, 4], out.shape[1] - blocks[index, 2])
+        size = rows * shape[0] * shape[1] * itemsize
         if expand_lzw(data, blocks[index, 0], blocks[index, 1], strings, decoded, size) != size:
             return index
         place(decoded, stored, LITERALS // itemsize, blocks[index], shape, picked, line, octets, out)

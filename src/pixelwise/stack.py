@@ -31,7 +31,7 @@ from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
 from pixelwise.spec import Duplicates, InputSpec
-from pixelwise.tiff import TiffFile, open_tiff
+from pixelwise.tiff import TiffFile, open_tiff, release_buffers
 from pixelwise.times import Precision, TimeAxis, iso
 
 __all__ = [
@@ -620,7 +620,8 @@ def _read_window(
     try:
         source = table.source(piece)
         if isinstance(source, TiffFile):
-            if source.read(bands, block, out):
+            # Bands of one file may have a mask or not.
+            if not piece.masked and source.read(bands, block, out):
                 return None
             source = table.source(piece, gdal=True)
         window = Window(block.col, block.row, block.width, block.height)
@@ -649,6 +650,11 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
     #: More are never open, whatever the process may open.
     most = 65536
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Files that only GDAL can read, even when they are opened again.
+        self.by_gdal: set[Path] = set()
+
     @classmethod
     def of_at_most(cls, most: int) -> _Table:
         """Return an empty table of at most so many datasets."""
@@ -664,12 +670,14 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         _TABLES.add(self)
         share = max(min(file_limit() // max(len(_TABLES), 1), self.most), 1)
         known = self.pop(piece.path, None)
-        if known is not None and gdal:
-            known[0].close()
-            known = None
+        if gdal:
+            self.by_gdal.add(piece.path)
+            if known is not None:
+                known[0].close()
+                known = None
         while len(self) >= share:
             self._close_one()
-        source = _open(piece, gdal=gdal) if known is None else known[0]
+        source = _open(piece, gdal=piece.path in self.by_gdal) if known is None else known[0]
         self[piece.path] = source, self.turn
         return source
 
@@ -686,6 +694,7 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         """Close all datasets."""
         while self:
             self.popitem()[1][0].close()
+        self.by_gdal.clear()
         _TABLES.discard(self)
 
 
@@ -724,6 +733,7 @@ class _Handles(threading.local):
             self.depth -= 1
             if not (after or self.depth):
                 self.open.close()
+                release_buffers()
 
 
 #: The tables in use: they share what the process may open, whoever made their threads.

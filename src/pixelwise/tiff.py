@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,27 +21,31 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block
 
-__all__ = ["TiffFile", "open_tiff"]
+__all__ = ["TiffFile", "open_tiff", "release_buffers"]
 
-#: From the bytes of a block and its size to the bytes that it holds.
-Inflate = Callable[[NDArray[np.uint8], int], bytes]
+#: From the bytes of a block and its size to the bytes that it holds, nothing of a damaged one.
+Inflate = Callable[[NDArray[np.uint8], int], bytes | bytearray]
 
-#: Tags of TIFF 6.0 that are read.
-WIDTH, HEIGHT, BITS, COMPRESSION, FILL_ORDER = 256, 257, 258, 259, 266
-STRIP_OFFSETS, SAMPLES, STRIP_HEIGHT, STRIP_COUNTS, PLANAR = 273, 277, 278, 279, 284
-PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 317, 322, 323, 324, 325, 339
+#: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
+SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 277, 278, 284, 317, 322, 323, 339
+STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS = 273, 279, 324, 325
+STRUCTURE = (
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH,
+    TILE_HEIGHT, SAMPLE_FORMAT,
+)  # fmt: skip
 
-#: Field types that a tag which is read can have.
+#: Types of field that writers use for these tags; libtiff knows more, which are left to it.
 FIELD_TYPES = {3: "<u2", 4: "<u4", 16: "<u8"}
 KINDS = {1: "uint", 2: "int", 3: "float"}
 LZW, DEFLATE = 5, (8, 32946)
+#: Min-is-white, min-is-black, RGB, palette: of these GDAL gives the numbers that are stored.
+AS_STORED = (0, 1, 2, 3)
 
-#: Smaller blocks are many, and each is a call from Python: GDAL is faster with strips of one row (performance
-#: notes, section 3.5). LZW blocks are decoded in one call however many they are.
+#: Smaller blocks are many, and inflating each is a call from Python: GDAL was 1.4 times as fast with strips of one
+#: row. LZW blocks are decoded in one call however many they are.
 LEAST_DEFLATE = 64 << 10
-#: Blocks of a file that lie so far apart are still read at once.
-GAP = 64 << 10
-#: A string of LZW is shorter than this, and so is a block.
+#: Kernels count a block's bytes in 24 bits.
 MOST_BLOCK = 1 << 24
 #: A file of more directory entries than this is none that a raster program wrote.
 MOST_TAGS = 1000
@@ -53,10 +57,14 @@ class TiffFile:
 
     Attributes
     ----------
+    file
+        Open and unbuffered.
     height, width, samples
         Of the raster.
     block_height, block_width
         Of its tiles or strips.
+    itemsize
+        Bytes of a number.
     planar
         Whether each band has blocks of its own.
     inflate
@@ -102,8 +110,15 @@ class TiffFile:
         Returns
         -------
         bool
-            False where a block is absent or cannot be decoded; `out` then holds anything.
+            False where the window or a band is not in the file, or a block is absent or cannot be decoded; `out`
+            then holds anything.
         """
+        if not (
+            1 <= min(bands) <= max(bands) <= self.samples
+            and 0 <= window.row <= self.height - window.height
+            and 0 <= window.col <= self.width - window.width
+        ):
+            return False
         target = out.view(f"u{self.itemsize}")
         rows = np.arange(window.row // self.block_height, -(-(window.row + window.height) // self.block_height))
         columns = np.arange(window.col // self.block_width, -(-(window.col + window.width) // self.block_width))
@@ -130,7 +145,7 @@ class TiffFile:
         """Decode some blocks into a window; whence their bytes come is filled in."""
         try:
             data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * self._row_size)
-        except OSError:
+        except (OSError, ValueError):  # of the disk, or of a file that was closed
             return False
         return data is not None and self._place(data, blocks, picked, out)
 
@@ -164,17 +179,19 @@ class TiffFile:
         return True
 
     def _fetch(self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], most: int) -> NDArray[np.uint8] | None:
-        """Read the bytes of some blocks, in as few runs as there are; None where that is impossible."""
+        """Read the bytes of some blocks, in few runs; None where they are absent, or more than `most`."""
         from pixelwise.decode import SLACK
 
         offsets, counts = self.offsets[numbers], self.counts[numbers]
+        if counts.min() <= 0 or offsets.min() <= 0 or counts.sum() > most:
+            return None
         order = np.argsort(offsets, kind="stable")
         ends = np.maximum.accumulate((offsets + counts)[order])
-        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > GAP))
+        # Blocks with a gap between them are read at once where it is no larger than the one before: at most twice
+        # what is wanted.
+        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > counts[order][:-1]))
         begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
         places = np.append(0, np.cumsum(stops - begins))
-        if counts.min() <= 0 or offsets.min() <= 0 or places[-1] > most + GAP * len(numbers):
-            return None
         data = _buffers().data(int(places[-1]) + SLACK)
         for begin, start, stop in zip(begins.tolist(), places[:-1].tolist(), places[1:].tolist(), strict=True):
             self.file.seek(begin)
@@ -231,15 +248,20 @@ def _buffers() -> _Buffers:
     return buffers
 
 
+def release_buffers() -> None:
+    """Give back this thread's memory."""
+    _THREAD.__dict__.clear()
+
+
 @cache
 def inflater() -> Inflate | None:
-    """Return what decompresses zlib streams of known size, nothing of damaged ones; None where it is not installed."""
+    """Return what decompresses zlib streams of known size; None where it is not installed."""
     try:
         import deflate
     except ImportError:
         return None
 
-    def inflate(data: NDArray[np.uint8], size: int) -> bytes:
+    def inflate(data: NDArray[np.uint8], size: int) -> bytes | bytearray:
         try:
             return deflate.zlib_decompress(data, size)  # type: ignore[no-any-return]
         except deflate.DeflateError:
@@ -265,59 +287,64 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
         file = path.open("rb", buffering=0)
     except OSError:
         return None
+    tiff = None
     try:
-        tags = read_tags(file)
-        tiff = _from_tags(file, tags, height, width, dtype)
+        tiff = _from_tags(file, height, width, dtype)
     except (OSError, ValueError, KeyError, struct.error):
-        tiff = None
-    if tiff is None:
-        file.close()
+        pass
+    finally:
+        if tiff is None:
+            file.close()
     return tiff
 
 
-def read_tags(file: BinaryIO) -> dict[int, NDArray[np.int64]]:
-    """Read the numbers of the first directory of a little-endian TIFF or BigTIFF.
+def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of some tags of the first directory of a little-endian TIFF or BigTIFF.
 
     Raises
     ------
     ValueError, struct.error
-        When it is no such file, or ends early.
+        When it is no such file, ends early, or has a tag twice or of an unusual type.
     OSError
         When it cannot be read.
     """
     size = os.fstat(file.fileno()).st_size
+    file.seek(0)
     head = file.read(16)
     big = head[:4] == b"II\x2b\0"
     if not big and head[:4] != b"II\x2a\0":
         raise ValueError("no little-endian TIFF")
     # Formats of the number of entries, of one entry's count, and of an offset.
     count_format, word = ("<Q", "Q") if big else ("<H", "I")
-    (begin,) = struct.unpack_from(f"<{word}", head, 8 if big else 4)
-    file.seek(begin)
+    _seek(file, struct.unpack_from(f"<{word}", head, 8 if big else 4)[0], size)
     (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
     if entries > MOST_TAGS:
         raise ValueError("no directory")
     entry = struct.Struct(f"<HH{word}{struct.calcsize(word)}s")
-    directory = file.read(entries * entry.size)
-    tags = {}
-    for tag, kind, count, inside in entry.iter_unpack(directory):
-        if kind not in FIELD_TYPES:
+    tags: dict[int, NDArray[np.int64]] = {}
+    for tag, kind, count, inside in entry.iter_unpack(file.read(entries * entry.size)):
+        if tag not in wanted:
             continue
+        if kind not in FIELD_TYPES or tag in tags:
+            raise ValueError(f"tag {tag} is unusual")
         dtype = np.dtype(FIELD_TYPES[kind])
         values = inside
-        if count * dtype.itemsize > size:
-            raise ValueError("a tag is larger than the file")
         if count * dtype.itemsize > len(inside):
-            file.seek(struct.unpack(f"<{word}", inside)[0])
+            _seek(file, struct.unpack(f"<{word}", inside)[0], size - count * dtype.itemsize)
             values = file.read(count * dtype.itemsize)
         tags[tag] = np.frombuffer(values, dtype, count).astype(np.int64)
     return tags
 
 
-def _from_tags(
-    file: BinaryIO, tags: dict[int, NDArray[np.int64]], height: int, width: int, dtype: str
-) -> TiffFile | None:
+def _seek(file: BinaryIO, place: int, last: int) -> None:
+    if place > last:
+        raise ValueError("a tag lies behind the end of the file")
+    file.seek(place)
+
+
+def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile | None:
     """Return the file where its blocks can be decoded here."""
+    tags = read_tags(file, STRUCTURE)
 
     def one(tag: int, default: int) -> int:
         """Return the number of a tag, that of every sample."""
@@ -334,6 +361,7 @@ def _from_tags(
     if (
         f"{KINDS.get(one(SAMPLE_FORMAT, 1))}{bits}" != dtype
         or (one(WIDTH, 0), one(HEIGHT, 0), one(FILL_ORDER, 1)) != (width, height, 1)
+        or one(PHOTOMETRIC, 1) not in AS_STORED
         or compression not in (LZW, *DEFLATE)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
@@ -344,15 +372,16 @@ def _from_tags(
     inflate = None if compression == LZW else inflater()
     if compression != LZW and (block_size < LEAST_DEFLATE or inflate is None):
         return None
-    offsets, counts = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+    where = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+    tables = read_tags(file, where)
+    offsets, counts = (tables[tag] for tag in where)
     blocks = -(-height // block_height) * -(-width // block_width) * (samples if planar else 1)
-    if not tags[offsets].size == tags[counts].size == blocks:
+    if not offsets.size == counts.size == blocks:
         return None
-    size = os.fstat(file.fileno()).st_size
-    if max(tags[offsets].max(), tags[counts].max()) > size:
+    if max(offsets.max(), counts.max()) > os.fstat(file.fileno()).st_size:
         return None
     return TiffFile(
         file=file, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
-        itemsize=bits // 8, planar=planar, inflate=inflate, predictor=predictor,
-        offsets=tags[offsets], counts=tags[counts], tiled=tiled,
+        itemsize=bits // 8, planar=planar, inflate=inflate, predictor=predictor, offsets=offsets, counts=counts,
+        tiled=tiled,
     )  # fmt: skip
