@@ -32,7 +32,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_readme.py
 
-# About an hour, and 30 GB under the temporary folder: every claim of docs/performance.md, measured again.
+# Half an hour, and 10 GB under the temporary folder: every claim of docs/performance.md, measured again.
 # Nothing else should run meanwhile. Programs that are compared with are skipped by name where they are missing.
 bench: $(VENV)/installed-bench
 	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
