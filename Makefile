@@ -38,7 +38,7 @@ bench: $(VENV)/installed-bench
 	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
 	    "pipeline.py --layouts tile256-lzw --size 1000 --dates 1000 --rounds 3" \
 	    "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --threads" \
-	    bands.py kernel_ols.py startup.py user_function.py memory.py peers.py report.py; do \
+	    bands.py kernel_ols.py startup.py user_function.py memory.py journal.py peers.py report.py; do \
 	    echo "== $$script"; ../$(BIN)/python $$script || exit 1; done
 
 $(VENV)/installed: pyproject.toml constraints.txt

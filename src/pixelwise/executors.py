@@ -69,6 +69,11 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
     pool = _own_pool(str(executor), jobs)
     try:
         yield pool
+    except BaseException:
+        # Processes may be stopped at once: nobody waits for what they compute. Threads end with their block.
+        if isinstance(pool, _LokyPool):
+            pool.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -92,6 +97,10 @@ class _LokyPool(Executor):
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
         return future
+
+    def kill(self) -> None:
+        """Stop the processes in the middle of their work."""
+        self._pool.shutdown(wait=True, kill_workers=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._pool.shutdown(wait=wait)

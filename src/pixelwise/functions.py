@@ -10,7 +10,6 @@ import functools
 import inspect
 import logging
 import numbers
-import textwrap
 import traceback
 import types
 import typing
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import FunctionError, ParameterError, unknown
+from pixelwise.fingerprint import fingerprint, source_text
 from pixelwise.loading import load_function
 from pixelwise.method import STATUS_BAND, Band, Floats, Method, Status, parse, select_bands
 from pixelwise.times import TimeAxis
@@ -528,11 +528,23 @@ class UserFunction(Method):
         return {
             "function": getattr(core, "__qualname__", self.name),
             "file": _file_of(core),
-            "source": _source_text(core),
+            "source": source_text(core),
             "parameters": {**simple, **given},
             "min_obs": self.min_obs,
             "decision": self.decision,
         }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Parameters, and a digest of the function and all that it was defined with.
+
+        Raises
+        ------
+        UnknowableError
+            When the function cannot be compared with that of another run.
+        """
+        keywords = sorted(self.call.keywords)
+        return {**self.parameters, "what it uses": fingerprint(functools.partial(self.call.function, **dict(keywords)))}
 
     @property
     def season_term(self) -> bool:
@@ -562,13 +574,6 @@ def _file_of(function: Callable[..., Any]) -> str | None:
     except (TypeError, ValueError):
         return None
     return Path(file).name if file else None
-
-
-def _source_text(function: Callable[..., Any]) -> str | None:
-    try:
-        return textwrap.dedent(inspect.getsource(function))
-    except (TypeError, ValueError, OSError, SyntaxError, IndexError):
-        return None
 
 
 @dataclass(frozen=True)

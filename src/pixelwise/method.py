@@ -150,6 +150,11 @@ class Method(ABC):
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same, besides versions, for two runs to give the same pixels."""
+        return self.parameters
+
+    @property
     def season_term(self) -> bool:
         """Whether the method models a season, so that several layers per year are what it wants."""
         return False

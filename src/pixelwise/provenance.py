@@ -8,7 +8,8 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
+from pixelwise.fingerprint import UnknowableError
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
 from pixelwise.stack import RasterStack, Stack
 
-__all__ = ["describe", "versions"]
+__all__ = ["describe", "identify", "versions"]
 
 
 def describe(
@@ -43,6 +45,47 @@ def describe(
         "input": _describe_stack(stack, folder),
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
+
+
+def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stack]) -> dict[str, Any]:
+    """Return what two runs must agree on to give the same pixels, by topic, ready for JSON.
+
+    Parameters
+    ----------
+    described
+        What `describe` says of the job. Not all of it counts: the same versions give the same bits on any processor.
+    method, stacks
+        As bound; the response first.
+
+    Raises
+    ------
+    UnknowableError
+        When a function or a stack cannot be compared with that of another run.
+    """
+    if not all(isinstance(stack, RasterStack) for stack in stacks):
+        raise UnknowableError("its input is no stack of files")
+    grid = stacks[0].grid
+    return {
+        **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
+        "parameters": _plain(method.identity),
+        "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
+        "input": [
+            {
+                "spec": _plain(one["spec"]),
+                "files": one["files"],
+                "layers": one["layers_used"],
+                "headers": _header_digest(stack),
+            }
+            for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
+        ],
+    }
+
+
+def _header_digest(stack: Stack) -> str:
+    """Return a digest of how the files' numbers become values, and of where they lie on the grid."""
+    layers = getattr(stack, "layers", ())
+    facts = [(layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in layer.pieces]) for layer in layers]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:

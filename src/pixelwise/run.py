@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise import methods
 from pixelwise.checkup import warnings_of
 from pixelwise.engine import map_unordered
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.executors import open_executor, shares_memory, usable_cores
+from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.job import Job, task_of
+from pixelwise.journal import Journal
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
-from pixelwise.provenance import describe
+from pixelwise.provenance import describe, identify
 from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import Compression, GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
@@ -51,6 +55,7 @@ def apply(
     memory: int | str | None = None,
     compress: Compression | None = None,
     overwrite: bool = False,
+    restart: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Map:
@@ -84,6 +89,8 @@ def apply(
         Of the GeoTIFF: ``zstd`` (the default where GDAL has it), ``deflate``, ``lzw`` or ``none``.
     overwrite
         Whether a finished map may be replaced.
+    restart
+        Whether what a stopped run of this output left is dropped; else the same job goes on where it stopped.
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
@@ -100,9 +107,15 @@ def apply(
     ParameterError
         When a method, band, parameter, executor or amount of memory is unknown or impossible.
     OutputError
-        When the output exists, is an input, or cannot be written.
+        When the output exists, is an input, cannot be written, is written by another run, or was begun by
+        another job.
     FunctionError
         When a function returns the wrong number of values, or fails and `strict` is set.
+
+    Notes
+    -----
+    A job that takes more than a few seconds keeps its finished blocks in a journal beside the output. Started
+    again after it was stopped, however that was, it goes on from there and gives the same map.
     """
     began = time.perf_counter()
     if dtype not in ("float32", "float64"):
@@ -120,35 +133,91 @@ def apply(
             log.warning(text)
     plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
     job = Job(stacks, bound, dtype, plan.team, plan.handles)
+    folder = None if output is None else Path(output).parent
+    provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
+    with _journal(output, provenance, chosen, stacks, bound, dtype, restart=restart) as journal:
+        try:
+            sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
+            timings = _run(job, plan, sink, executor, progress, journal)
+            timings = replace(timings, total=time.perf_counter() - began)
+            finished = sink.finish({**provenance, "timings": timings.as_dict()}, timings)
+            return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
+        finally:
+            sink.abort()
+
+
+@contextmanager
+def _journal(
+    output: str | Path | None,
+    described: Mapping[str, Any],
+    method: Method,
+    stacks: Sequence[Stack],
+    bound: BoundMethod,
+    dtype: str,
+    *,
+    restart: bool,
+) -> Iterator[Journal | None]:
+    """Give the journal of an output, removed when all went well; None for a map in memory."""
+    if output is None:
+        yield None
+        return
+    key, refused = {}, ""
     try:
-        sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
-        folder = None if output is None else Path(output).parent
-        provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
-        timings = _run(job, plan, sink, executor, progress)
-        timings = replace(timings, total=time.perf_counter() - began)
-        finished = sink.finish({**provenance, "timings": timings.as_dict()}, timings)
-        return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
+        key = identify(described, method, stacks)
+    except UnknowableError as error:
+        refused = str(error)
+    journal = Journal(Path(output), key, stacks[0].grid, len(bound.bands), dtype, refused=refused, restart=restart)
+    finished = False
+    try:
+        yield journal
+        finished = True
     finally:
-        sink.abort()
+        if journal.worth_keeping and not finished:
+            log.warning("%s keeps what is done: the same command goes on from there", journal.path)
+        journal.close(finished=finished)
 
 
-def _run(job: Job, plan: Plan, sink: Sink, executor: str | Executor, progress: Progress | None) -> Timings:
-    """Compute all blocks and hand them to the sink."""
+def _run(
+    job: Job,
+    plan: Plan,
+    sink: Sink,
+    executor: str | Executor,
+    progress: Progress | None,
+    journal: Journal | None,
+) -> Timings:
+    """Compute all blocks that are not done yet and hand all to the sink."""
     read = kernel = write = 0.0
     answered = False
-    done, pixels = 0, plan.grid.block.pixels
+    pixels = plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
+    blocks, done = plan.blocks(), 0
+    if journal is not None:
+        for block, values, status in journal.blocks():
+            sink.write(block, values, status)
+            answered = answered or is_answered(status)
+        blocks, done = journal.remaining(plan.blocks()), journal.pixels
+    if done:
+        log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
+    keep = done > 0
+    first = True
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
-            for result in map_unordered(pool, task, plan.blocks(), plan.limit):
+            for result in map_unordered(pool, task, blocks, plan.limit):
                 before = time.perf_counter()
                 sink.write(result.block, result.values, result.status)
+                if journal is not None:
+                    # The first block tells how long the job takes; one of a moment is sooner done again.
+                    expected = (result.read + result.kernel) * (pixels - done) / result.block.pixels / plan.jobs
+                    keep = keep or (first and expected > SHORT_SECONDS)
+                    first = False
+                    if keep:
+                        journal.add(result.block, result.values, result.status)
                 write += time.perf_counter() - before
                 read, kernel = read + result.read, kernel + result.kernel
-                answered = answered or any((result.status == status).any() for status in ANSWERED)
+                answered = answered or is_answered(result.status)
                 if result.failure is not None and failure is None:
                     failure = result.failure
                     log.warning("the function failed at some pixels (status 5); the first:\n%s", failure)
@@ -295,8 +364,17 @@ def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
         raise InputError(*problems)
 
 
+#: Jobs that are expected to take less keep no journal.
+SHORT_SECONDS = 5.0
+
 #: Statuses of pixels that have values.
 ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
+
+
+def is_answered(status: NDArray[np.uint8]) -> bool:
+    """Whether any pixel has values."""
+    return any((status == answer).any() for answer in ANSWERED)
+
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16

@@ -6,6 +6,7 @@ import click
 
 from pixelwise._version import __version__
 from pixelwise.cli.apply import apply
+from pixelwise.cli.clean import clean
 from pixelwise.cli.demo import demo
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, methods, plot, demo):
+for command in (plan, apply, methods, plot, demo, clean):
     main.add_command(command)

@@ -60,6 +60,7 @@ __all__ = ["apply"]
 )
 @job_options
 @click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete.")
+@click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of going on with it.")
 @click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
 @click.option("--timings", is_flag=True, help="Print where the time went.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

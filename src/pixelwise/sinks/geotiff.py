@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import warnings
@@ -27,13 +28,16 @@ from pixelwise.map import TAG, Map, Timings, encode_provenance, is_map, open_map
 from pixelwise.method import Band
 from pixelwise.plan import Plan
 
-__all__ = ["Compression", "GeoTiffSink"]
+__all__ = ["PARTIAL", "Compression", "GeoTiffSink"]
 
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 
 SUFFIXES = (".tif", ".tiff")
 #: GDAL's sidecar for what a file itself cannot hold.
 PAM = ".aux.xml"
+
+#: Between an output's name and who writes it, in the name of a file that is not complete.
+PARTIAL = ".partial-"
 
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
@@ -142,7 +146,9 @@ class GeoTiffSink:
         return any(_identity(file) == _identity(target) for input_ in self._inputs for file in files_behind(input_))
 
     def begin(self, plan: Plan, bands: tuple[Band, ...], dtype: str) -> None:
-        """Create the temporary files.
+        """Create the temporary files, and remove those that a killed run left.
+
+        The caller makes sure that no other run writes this output.
 
         Raises
         ------
@@ -171,10 +177,12 @@ class GeoTiffSink:
             self._open(final, group, profile, dtype)
 
     def _open(self, final: Path, bands: tuple[Band, ...], profile: dict[str, Any], dtype: str) -> None:
+        for leftover in final.parent.glob(f".{glob.escape(final.stem)}{PARTIAL}*{final.suffix}*"):
+            leftover.unlink(missing_ok=True)
         # The folder of the output, so that the rename stays within one file system; hidden, so that no glob
         # takes it for a layer.
         token = f"{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = final.with_name(f".{final.stem}.partial-{token}{final.suffix}")
+        temporary = final.with_name(f".{final.stem}{PARTIAL}{token}{final.suffix}")
         alone = len(bands) == 1 and self.per_band
         kind = bands[0].dtype(dtype) if alone else dtype
         self._temporary.append(temporary)

@@ -1,0 +1,124 @@
+"""What makes a user's function what it is: its source and every value that it was defined with.
+
+Two runs of a job must agree on this before one goes on with the other's pixels. Pickles cannot tell: cloudpickle's
+bytes differ from run to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["UnknowableError", "fingerprint", "source_text"]
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
+
+
+class UnknowableError(Exception):
+    """A function, or something that it uses, cannot be compared between runs; says which and why."""
+
+
+def source_text(function: Callable[..., Any]) -> str | None:
+    """Return a function's source, None where it cannot be had."""
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (TypeError, ValueError, OSError, SyntaxError, IndexError):
+        return None
+
+
+def fingerprint(function: Callable[..., Any]) -> str:
+    """Return a digest of a function: the same in every run for the same source, defaults and closure.
+
+    Functions that it calls are part of it where they are its own module's; those of packages are known by name.
+
+    Raises
+    ------
+    UnknowableError
+        When there is no source, or a value has no content that could be compared.
+    """
+    return hashlib.sha256(repr(_content(function, "the function", ())).encode()).hexdigest()
+
+
+def _content(thing: Any, name: str, above: tuple[int, ...]) -> Any:
+    """Return nested tuples of texts that say what a thing is."""
+    if id(thing) in above:
+        return ("again", above.index(id(thing)))
+    above = (*above, id(thing))
+    if isinstance(thing, PLAIN):
+        return (type(thing).__name__, repr(thing))
+    if isinstance(thing, np.ndarray) and thing.dtype != object:
+        return ("array", str(thing.dtype), thing.shape, hashlib.sha256(np.ascontiguousarray(thing).data).hexdigest())
+    if isinstance(thing, (list, tuple)):
+        return (type(thing).__name__, *(_content(item, name, above) for item in thing))
+    if isinstance(thing, (set, frozenset)):
+        return (type(thing).__name__, *sorted(repr(_content(item, name, above)) for item in thing))
+    if isinstance(thing, Mapping):
+        items = [(_content(key, name, above), _content(value, name, above)) for key, value in thing.items()]
+        return (type(thing).__name__, *items)
+    if isinstance(thing, types.ModuleType):
+        return ("module", thing.__name__, None if _of_a_package(thing) else _file_digest(thing, name))
+    if isinstance(thing, functools.partial):
+        parts = (thing.func, thing.args, thing.keywords)
+        return ("partial", *(_content(part, name, above) for part in parts))
+    # What numba or our decorators made of a function is as good as the function.
+    inner = getattr(thing, "py_func", None) or getattr(thing, "__wrapped__", None)
+    if inner is not None and callable(thing):
+        return _content(inner, name, above)
+    if isinstance(thing, types.FunctionType):
+        return _function(thing, above)
+    if isinstance(thing, (types.BuiltinFunctionType, np.ufunc, type)) and _of_a_package(thing):
+        return ("named", getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing.__name__))
+    if isinstance(thing, type) and (source := source_text(thing)) is not None:
+        return ("class", source)
+    raise UnknowableError(f"{name} is a {type(thing).__name__}, which cannot be compared with that of another run")
+
+
+def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
+    if len(above) > 1 and _of_a_package(function):
+        return ("named", function.__module__, function.__qualname__)
+    source = source_text(function)
+    if source is None:
+        raise UnknowableError(f"the source of {function.__name__} cannot be had; put it into a file")
+    values = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not filled yet
+            values[name] = cell.cell_contents
+    return (
+        "function",
+        source,
+        _content(function.__defaults__, f"a default of {function.__name__}", above),
+        _content(function.__kwdefaults__, f"a default of {function.__name__}", above),
+        *((name, _content(value, repr(name), above)) for name, value in sorted(values.items())),
+    )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Return the names that code and the functions within it use."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*(_names(part) for part in inner))
+
+
+def _file_digest(module: types.ModuleType, name: str) -> str:
+    try:
+        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+    except OSError:
+        raise UnknowableError(f"{name} is a module whose file cannot be read") from None
+
+
+def _of_a_package(thing: Any) -> bool:
+    """Whether a function or class belongs to an installed package, whose version is part of the job."""
+    module = thing if isinstance(thing, types.ModuleType) else inspect.getmodule(thing)
+    if module is None or module.__name__ in ("__main__", "__mp_main__"):
+        return isinstance(thing, (types.BuiltinFunctionType, np.ufunc))
+    file = getattr(module, "__file__", None)
+    return file is None or "site-packages" in file or module.__name__.split(".")[0] in sys.stdlib_module_names

@@ -1,0 +1,419 @@
+"""Jobs that are stopped go on where they stopped, and give the same map."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pixelwise as pw
+from conftest import MakeStack, random_series
+from pixelwise import journal as journal_module
+from pixelwise import plan as plan_module
+from pixelwise import run as run_module
+from pixelwise.cli import main
+from pixelwise.fingerprint import UnknowableError, fingerprint
+from pixelwise.grid import Block, Grid
+from pixelwise.journal import Journal, is_locked, journal_of
+
+GRID = Grid(None, Affine(30, 0, 0, 0, -30, 0), 100, 70)
+KEY = {"method": "ols", "parameters": {"min_obs": 3}, "files": [{"path": "a.tif", "size": 5}]}
+
+
+class Stop(Exception):
+    """Ends a job as an error of a worker would."""
+
+
+def blocks_of(journal: Journal) -> list[Block]:
+    return [block for block, _, _ in journal.blocks()]
+
+
+def make(output: Path, key: Any = KEY, **options: Any) -> Journal:
+    return Journal(output, key, GRID, 2, "float32", **options)
+
+
+def pixels_of(block: Block) -> tuple[Any, Any]:
+    """Return values and status that tell where they belong."""
+    rows, cols = np.mgrid[block.slices[0], block.slices[1]]
+    return np.stack([rows, cols]).astype(np.float32), (rows % 3).astype(np.uint8)
+
+
+def fill(output: Path, blocks: list[Block]) -> None:
+    journal = make(output)
+    assert blocks_of(journal) == []
+    for block in blocks:
+        journal.add(block, *pixels_of(block))
+    journal.close(finished=False)
+
+
+BLOCKS = list(GRID.blocks(32, 32))
+
+
+def test_blocks_come_back(tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    fill(output, BLOCKS[:4])
+    journal = make(output)
+    for (block, values, status), expected in zip(journal.blocks(), BLOCKS[:4], strict=True):
+        assert block == expected
+        np.testing.assert_array_equal(values, pixels_of(block)[0])
+        np.testing.assert_array_equal(status, pixels_of(block)[1])
+    assert journal.pixels == sum(block.pixels for block in BLOCKS[:4])
+    assert list(journal.remaining(BLOCKS)) == BLOCKS[4:]
+    journal.close(finished=True)
+    assert not journal_of(output).exists()
+
+
+@given(done=st.sets(st.integers(0, 11)), height=st.integers(1, 7), width=st.integers(1, 5))
+def test_another_plan_does_the_rest_once(
+    tmp_path_factory: pytest.TempPathFactory, done: set[int], height: int, width: int
+) -> None:
+    output = tmp_path_factory.mktemp("journal") / "trend.tif"
+    fill(output, [BLOCKS[index] for index in done])
+    journal = make(output)
+    count = np.zeros((GRID.height, GRID.width), int)
+    for block in blocks_of(journal):
+        count[block.slices] += 1
+    for block in journal.remaining(GRID.blocks(16 * height, 16 * width)):
+        count[block.slices] += 1
+    assert (count == 1).all()
+    journal.close(finished=False)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 44, 45, 1727, 1728, 1760])
+def test_a_record_cut_short_is_done_again(tmp_path: Path, cut: int) -> None:
+    output = tmp_path / "trend.tif"
+    fill(output, BLOCKS[:3])
+    path = journal_of(output)
+    os.truncate(path, path.stat().st_size - cut)
+    journal = make(output)
+    assert blocks_of(journal) == BLOCKS[:2]
+    journal.add(BLOCKS[5], *pixels_of(BLOCKS[5]))
+    journal.close(finished=False)
+    journal = make(output)
+    assert blocks_of(journal) == [BLOCKS[0], BLOCKS[1], BLOCKS[5]]
+    journal.close(finished=False)
+
+
+def test_any_damaged_byte_costs_one_block(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    output = tmp_path / "trend.tif"
+    equal = [BLOCKS[0], BLOCKS[1], BLOCKS[3]]
+    fill(output, equal)
+    path = journal_of(output)
+    whole = path.read_bytes()
+    head = whole.index(journal_module.MARK)
+    size = (len(whole) - head) // 3
+    random = np.random.default_rng(0)
+    for at in (*range(head + size, head + size + 48), *random.integers(head + size, head + 2 * size, 30)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x41
+        path.write_bytes(damaged)
+        journal = make(output)
+        assert blocks_of(journal) == [equal[0], equal[2]]
+        assert equal[1] in list(journal.remaining(BLOCKS))
+        journal.close(finished=False)
+    assert "damaged" in caplog.text
+
+
+def test_a_damaged_head_starts_anew(tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    for at in (0, 21, 40):
+        fill(output, BLOCKS[:2])
+        data = bytearray(journal_of(output).read_bytes())
+        data[at] ^= 1
+        journal_of(output).write_bytes(data)
+        journal = make(output)
+        assert blocks_of(journal) == []
+        journal.close(finished=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ({**KEY, "method": "theil_sen"}, 'method was "ols", is "theil_sen"'),
+        ({**KEY, "parameters": {"min_obs": 5}}, "parameters min_obs was 3, is 5"),
+        ({**KEY, "files": [{"path": "a.tif", "size": 6}]}, r"files a\.tif size was 5, is 6"),
+        ({**KEY, "files": []}, "files had 1 entries, has 0"),
+    ],
+)
+def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words: str) -> None:
+    output = tmp_path / "trend.tif"
+    fill(output, BLOCKS[:2])
+    with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart drops it"):
+        make(output, key)
+    assert not is_locked(journal_of(output))
+    journal = make(output, key, restart=True)
+    assert blocks_of(journal) == []
+    journal.close(finished=False)
+
+
+def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    journal = make(output, refused="no source")
+    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    journal.close(finished=False)
+    assert not journal_of(output).exists()
+    fill(output, BLOCKS[:2])
+    with pytest.raises(pw.OutputError, match="cannot go on with it: no source; --restart"):
+        make(output, refused="no source")
+
+
+def test_a_second_run_refuses(tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    first = make(output)
+    assert is_locked(journal_of(output))
+    with pytest.raises(pw.OutputError, match="another run is writing it"):
+        make(output)
+    first.close(finished=False)
+    assert not is_locked(journal_of(output))
+    make(output).close(finished=True)
+
+
+class Full:
+    """A file on a disk that is full after some bytes; `short` writes less than it is asked to before."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: Any) -> int:
+        if not self._room:
+            raise OSError(28, "No space left on device")
+        count = min(len(data), self._room, 1000)
+        self._room -= count
+        return int(self._file.write(data[:count]))
+
+
+def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    journal = make(output)
+    assert blocks_of(journal) == []
+    journal._file = Full(journal._file, 15_000)  # type: ignore[assignment]
+    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    with pytest.raises(pw.OutputError, match=r"No space left on device\); make room"):
+        journal.add(BLOCKS[1], *pixels_of(BLOCKS[1]))
+    journal.close(finished=False)
+    journal = make(output)
+    assert blocks_of(journal) == BLOCKS[:1]
+    journal.close(finished=True)
+
+
+# --- whole jobs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
+    """A stack of 6 dates; every job keeps a journal and has small blocks."""
+    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
+    values = random_series((6, 150, 130), seed=4)
+    return pw.open_stack(make_stack(values, tiled=True, blockxsize=32, blockysize=32))
+
+
+@contextmanager
+def stopped_after(count: int) -> Iterator[Any]:
+    """Give a progress callback that fails after some blocks."""
+    calls = []
+
+    def progress(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) >= count:
+            raise Stop
+
+    with pytest.raises(Stop):
+        yield progress
+
+
+def bands(path: Path) -> dict[str, bytes]:
+    found = pw.open_map(path)
+    return {name: found[name].tobytes() for name in found.names}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [{}, {"jobs": 1}, {"executor": "inline"}, {"executor": "processes", "jobs": 2}, {"memory": "600MB", "jobs": 3}],
+)
+def test_a_stopped_job_goes_on(
+    stack: pw.RasterStack, tmp_path: Path, again: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = pw.apply(stack, "ols", tmp_path / "whole.tif")
+    output = tmp_path / "trend.tif"
+    with stopped_after(3) as progress:
+        pw.apply(stack, "ols", output, jobs=2, progress=progress)
+    assert not output.exists()
+    assert sorted(p.name for p in tmp_path.glob(".*")) == [journal_of(output).name]
+    calls: list[int] = []
+    caplog.set_level("INFO")
+    pw.apply(stack, "ols", output, **again, progress=lambda done, total: calls.append(done))
+    assert "going on with" in caplog.text
+    assert len(set(calls)) == len(calls)
+    assert calls[-1] == 150 * 130
+    assert bands(output) == bands(whole.paths[0])
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_short_jobs_keep_nothing(stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+    with stopped_after(2) as progress:
+        pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress)
+    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.tif"))
+
+
+def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    with stopped_after(2) as progress:
+        pw.apply(stack, "ols", output, progress=progress)
+    path = stack.paths[2]
+    os.utime(path, ns=(1, 1))
+    again = pw.open_stack(path.parent)
+    with pytest.raises(pw.OutputError, match=rf"{path.name} mtime_ns was"):
+        pw.apply(again, "ols", output)
+    with pytest.raises(pw.OutputError, match="bands"):
+        pw.apply(stack, "ols", output, bands=["slope"])
+    pw.apply(again, "ols", output, restart=True)
+    assert bands(output) == bands(pw.apply(again, "ols", tmp_path / "whole.tif").paths[0])
+
+
+def test_overwrite_never_drops_a_journal(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    pw.apply(stack, "ols", output)
+    before = output.read_bytes()
+    with stopped_after(2) as progress:
+        pw.apply(stack, "ols", output, overwrite=True, bands=["slope"], progress=progress)
+    assert output.read_bytes() == before
+    with pytest.raises(pw.OutputError, match="exists already"):
+        pw.apply(stack, "ols", output, bands=["slope"])
+    with pytest.raises(pw.OutputError, match="unfinished job"):
+        pw.apply(stack, "ols", output, overwrite=True)
+    pw.apply(stack, "ols", output, overwrite=True, bands=["slope"])
+    assert pw.open_map(output).names == ("slope", "status")
+
+
+def test_one_file_per_band_goes_on(stack: pw.RasterStack, tmp_path: Path) -> None:
+    with stopped_after(2) as progress:
+        pw.apply(stack, "ols", tmp_path / "{band}.tif", bands=["slope", "n"], progress=progress)
+    assert not list(tmp_path.glob("*.tif"))
+    pw.apply(stack, "ols", tmp_path / "{band}.tif", bands=["slope", "n"])
+    whole = pw.apply(stack, "ols", bands=["slope", "n"])
+    for name in ("slope", "n", "status"):
+        assert pw.open_map(tmp_path / f"{name}.tif")[name].tobytes() == whole[name].tobytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+JOB = """
+import sys, time
+import pixelwise as pw
+from pixelwise import plan, run
+run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+stack = pw.open_stack(sys.argv[1])
+pw.apply(stack, "ols", sys.argv[2], jobs=2, progress=lambda done, total: (print(done, flush=True), time.sleep(0.05)))
+"""
+
+
+def test_a_killed_process_loses_nothing_that_was_done(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    command = [sys.executable, "-c", JOB, str(stack.paths[0].parent), str(output)]
+    seen = 0
+    for _ in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            # Never less than before: each run goes on.
+            assert int(line) > seen
+            seen = int(line)
+            process.send_signal(signal.SIGKILL)
+        assert not output.exists()
+        assert journal_of(output).exists()
+        assert list(tmp_path.glob(".trend.partial-*.tif"))
+    subprocess.run(command, check=True, capture_output=True)
+    assert bands(output) == bands(pw.apply(stack, "ols", tmp_path / "whole.tif").paths[0])
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_clean(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    with stopped_after(2) as progress:
+        pw.apply(stack, "ols", output, progress=progress)
+    (tmp_path / ".trend.partial-1-ab.tif").write_bytes(b"x")
+    (tmp_path / ".hidden").write_bytes(b"x")
+    held = Journal(tmp_path / "other.tif", KEY, GRID, 2, "float32")
+    busy = CliRunner().invoke(main, ["clean", str(tmp_path)])
+    assert "in use" in busy.output
+    assert journal_of(output).exists()
+    held.close(finished=True)
+    done = CliRunner().invoke(main, ["clean", str(tmp_path)])
+    assert done.exit_code == 0
+    assert journal_of(output).name in done.output
+    assert ".trend.partial-1-ab.tif" in done.output
+    assert [path.name for path in tmp_path.glob(".*")] == [".hidden"]
+
+
+# --- functions -----------------------------------------------------------------------------------------------
+
+
+def load(tmp_path: Path, text: str, name: str = "spread") -> Any:
+    from pixelwise.loading import load_function
+
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    return load_function(f"{path}:{name}")
+
+
+PLAIN = (
+    "import numpy as np\nK = 2\ndef helper(v):\n    return v.max() * K\ndef spread(v, q=0.5):\n    return helper(v)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("q=0.5", "q=0.6"), ("K = 2", "K = 3"), ("v.max()", "v.min()"), ("helper(v)\n", "helper(v) + 1\n")],
+)
+def test_a_changed_function_is_another(tmp_path: Path, old: str, new: str) -> None:
+    first = fingerprint(load(tmp_path, PLAIN))
+    assert fingerprint(load(tmp_path, PLAIN)) == first
+    assert fingerprint(load(tmp_path, PLAIN.replace(old, new))) != first
+    assert fingerprint(load(tmp_path, PLAIN + "\ndef other():\n    pass\n")) == first
+
+
+def test_closures_and_arrays_count() -> None:
+    def made(weights: Any) -> Any:
+        return lambda v: (v * weights).sum()
+
+    assert fingerprint(made(np.arange(3.0))) == fingerprint(made(np.arange(3.0)))
+    assert fingerprint(made(np.arange(3.0))) != fingerprint(made(np.arange(3.0) + 1))
+    with pytest.raises(UnknowableError, match="'weights' is a object, which cannot be compared"):
+        fingerprint(made(object()))
+
+
+def test_a_function_without_source() -> None:
+    space: dict[str, Any] = {}
+    exec("def f(v):\n    return v.max()", space)
+    with pytest.raises(UnknowableError, match="source of f cannot be had"):
+        fingerprint(space["f"])
+
+
+def test_a_changed_function_does_not_go_on(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    with stopped_after(2) as progress:
+        pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline", progress=progress)
+    with pytest.raises(pw.OutputError, match="parameters what it uses is another"):
+        pw.apply(stack, load(tmp_path, PLAIN.replace("K = 2", "K = 3")), output, bands=["x"], executor="inline")
+    with pytest.raises(pw.OutputError, match=r"parameters parameters q was 0\.5, is 0\.6"):
+        pw.apply(stack, load(tmp_path, PLAIN.replace("q=0.5", "q=0.6")), output, bands=["x"], executor="inline")
+    pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline")
+    whole = pw.apply(stack, load(tmp_path, PLAIN), bands=["x"])
+    assert pw.open_map(output)["x"].tobytes() == whole["x"].tobytes()
