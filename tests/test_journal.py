@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from pixelwise.cli import main
 from pixelwise.fingerprint import UnknowableError, fingerprint
 from pixelwise.grid import Block, Grid
 from pixelwise.journal import Journal, is_locked, journal_of
+from pixelwise.provenance import describe, identify
 
 GRID = Grid(None, Affine(30, 0, 0, 0, -30, 0), 100, 70)
 KEY = {"method": "ols", "parameters": {"min_obs": 3}, "files": [{"path": "a.tif", "size": 5}]}
@@ -71,6 +74,12 @@ def test_blocks_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(status, pixels_of(block)[1])
     assert journal.pixels == sum(block.pixels for block in BLOCKS[:4])
     assert list(journal.remaining(BLOCKS)) == BLOCKS[4:]
+    for block in BLOCKS[4:]:
+        journal.add(block, *pixels_of(block))
+    journal.close(finished=False)
+    journal = make(output)
+    assert blocks_of(journal) == BLOCKS
+    assert journal.pixels == GRID.height * GRID.width
     journal.close(finished=True)
     assert not journal_of(output).exists()
 
@@ -92,7 +101,7 @@ def test_another_plan_does_the_rest_once(
 
 
 @pytest.mark.parametrize("cut", [1, 20, 44, 45, 1727, 1728, 1760])
-def test_a_record_cut_short_is_done_again(tmp_path: Path, cut: int) -> None:
+def test_a_record_cut_short_is_done_again(tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:3])
     path = journal_of(output)
@@ -104,6 +113,8 @@ def test_a_record_cut_short_is_done_again(tmp_path: Path, cut: int) -> None:
     journal = make(output)
     assert blocks_of(journal) == [BLOCKS[0], BLOCKS[1], BLOCKS[5]]
     journal.close(finished=False)
+    # A killed run is no damage.
+    assert not caplog.text
 
 
 def test_any_damaged_byte_costs_one_block(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -203,8 +214,10 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     assert blocks_of(journal) == []
     journal._file = Full(journal._file, 15_000)  # type: ignore[assignment]
     journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    size = journal.path.stat().st_size
     with pytest.raises(pw.OutputError, match=r"No space left on device\); make room"):
         journal.add(BLOCKS[1], *pixels_of(BLOCKS[1]))
+    assert journal.path.stat().st_size == size
     journal.close(finished=False)
     journal = make(output)
     assert blocks_of(journal) == BLOCKS[:1]
@@ -288,6 +301,20 @@ def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) ->
     assert bands(output) == bands(pw.apply(again, "ols", tmp_path / "whole.tif").paths[0])
 
 
+def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
+    """A header may change while size and time stay, as where files are made by a program that sets the time."""
+
+    def key(stack: pw.RasterStack) -> Any:
+        bound = pw.methods.ols().bind(stack.axis, None, {})
+        described = describe(stack, {}, pw.methods.ols(), bound, dtype="float32", folder=None)
+        return identify(described, pw.methods.ols(), (stack,))
+
+    layer = stack.layers[2]
+    scaled = replace(layer, members=((replace(layer.pieces[0], scale=0.1),),))
+    assert key(stack) == key(stack)
+    assert key(stack) != key(replace(stack, layers=(*stack.layers[:2], scaled, *stack.layers[3:])))
+
+
 def test_overwrite_never_drops_a_journal(stack: pw.RasterStack, tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     pw.apply(stack, "ols", output)
@@ -344,6 +371,47 @@ def test_a_killed_process_loses_nothing_that_was_done(stack: pw.RasterStack, tmp
     assert not list(tmp_path.glob(".*"))
 
 
+WORKERS = """
+import sys
+import pixelwise as pw
+stack = pw.open_stack(sys.argv[1])
+def pids(values):
+    import os, time
+    open(os.path.join(sys_argv_2, str(os.getpid())), "w").close()
+    time.sleep(0.01)
+    return 0.0
+sys_argv_2 = sys.argv[2]
+pw.apply(stack, pw.per_pixel(pids, jit=False), sys.argv[2] + "/map.tif", executor="processes", jobs=2)
+"""
+
+
+def test_a_killed_parent_leaves_no_worker(stack: pw.RasterStack, tmp_path: Path) -> None:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    command = [sys.executable, "-c", WORKERS, str(stack.paths[0].parent), str(folder)]
+    with subprocess.Popen(command) as process:
+        found: set[int] = set()
+        while not found - {process.pid}:
+            assert process.poll() is None
+            time.sleep(0.05)
+            found = {int(path.name) for path in folder.iterdir() if path.name.isdecimal()}
+        process.send_signal(signal.SIGKILL)
+    workers = {int(path.name) for path in folder.iterdir() if path.name.isdecimal()} - {process.pid}
+    end = time.monotonic() + 30
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < end, "a worker outlives its parent"
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"  # nobody may be there to collect it
+
+
 def test_clean(stack: pw.RasterStack, tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     with stopped_after(2) as progress:
@@ -395,6 +463,15 @@ def test_closures_and_arrays_count() -> None:
 
     assert fingerprint(made(np.arange(3.0))) == fingerprint(made(np.arange(3.0)))
     assert fingerprint(made(np.arange(3.0))) != fingerprint(made(np.arange(3.0) + 1))
+
+    def with_default(value: float) -> Any:
+        def weighted(v: Any, *, weight: float = value) -> Any:
+            return v.sum() * weight
+
+        return weighted
+
+    assert fingerprint(with_default(1.0)) == fingerprint(with_default(1.0))
+    assert fingerprint(with_default(1.0)) != fingerprint(with_default(2.0))
     with pytest.raises(UnknowableError, match="'weights' is a object, which cannot be compared"):
         fingerprint(made(object()))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from typing import Any, TypeVar
 from pixelwise.errors import ParameterError, unknown
 
 __all__ = ["EXECUTORS", "InlineExecutor", "open_executor", "shares_memory", "usable_cores"]
+
+#: How often a worker process looks whether its parent lives.
+PARENT_SECONDS = 0.5
 
 EXECUTORS = ("threads", "processes", "inline")
 
@@ -85,7 +90,26 @@ def _own_pool(name: str, jobs: int) -> Executor:
         return ThreadPoolExecutor(jobs, thread_name_prefix="pixelwise")
     import loky
 
-    return _LokyPool(loky.ProcessPoolExecutor(jobs, context=loky.backend.get_context("loky")))
+    context = loky.backend.get_context("loky")
+    return _LokyPool(
+        loky.ProcessPoolExecutor(jobs, context=context, initializer=_end_with_parent, initargs=(os.getpid(),))
+    )
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker soon after its parent, which may be killed without a word: loky's workers wait for ever then.
+
+    They hold both ends of the pipe that they wait at, so that it never breaks.
+    """
+    if os.name == "nt":  # a process keeps its parent's number there
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="pixelwise-parent", daemon=True).start()
 
 
 class _LokyPool(Executor):
