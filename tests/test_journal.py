@@ -296,9 +296,38 @@ def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) ->
     with pytest.raises(pw.OutputError, match=rf"{path.name} mtime_ns was"):
         pw.apply(again, "ols", output)
     with pytest.raises(pw.OutputError, match="bands"):
-        pw.apply(stack, "ols", output, bands=["slope"])
+        pw.apply(again, "ols", output, bands=["slope"])
     pw.apply(again, "ols", output, restart=True)
     assert bands(output) == bands(pw.apply(again, "ols", tmp_path / "whole.tif").paths[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.unlink(), "vanished since"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), r"changed since its header was read: \d+ bytes, now"),
+        (lambda path: os.utime(path, ns=(1, 1)), ".*now 1970-01-01 00:00:00 UTC"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "during", "at the end"])
+def test_files_that_change_stop_the_job(
+    stack: pw.RasterStack, tmp_path: Path, change: Any, words: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "CHECK_SECONDS", 0.0 if when == "during" else 1e9)
+    path, seen = stack.paths[3], []
+    if when == "before":
+        change(path)
+
+    def progress(done: int, total: int) -> None:
+        if (when == "at the end" and done == total) or (when == "during" and not seen):
+            change(path)
+        seen.append(done)
+
+    with pytest.raises(pw.InputError, match=rf"{path.name}: {words}"):
+        pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress, executor="inline")
+    assert not (tmp_path / "trend.tif").exists()
+    pixels = stack.grid.block.pixels
+    assert (not seen) if when == "before" else (seen[-1] < pixels) == (when == "during")
 
 
 def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:

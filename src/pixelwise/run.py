@@ -103,7 +103,7 @@ def apply(
     Raises
     ------
     InputError
-        When files cannot be read, or further stacks do not fit.
+        When files cannot be read or change meanwhile, or further stacks do not fit.
     ParameterError
         When a method, band, parameter, executor or amount of memory is unknown or impossible.
     OutputError
@@ -126,6 +126,7 @@ def apply(
         if not isinstance(given, Stack):
             raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
     _check_grids(stack, inputs)
+    _check_unchanged(stacks)
     sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
     if isinstance(stack, RasterStack):
@@ -173,7 +174,7 @@ def _journal(
         finished = True
     finally:
         if journal.worth_keeping and not finished:
-            log.warning("%s keeps what is done: the same command goes on from there", journal.path)
+            log.warning("%s keeps what is done; the same job goes on from there", journal.path)
         journal.close(finished=finished)
 
 
@@ -205,7 +206,11 @@ def _run(
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
+            checked = time.monotonic()
             for result in map_unordered(pool, task, blocks, plan.limit):
+                if time.monotonic() - checked > CHECK_SECONDS:
+                    _check_unchanged(job.stacks)
+                    checked = time.monotonic()
                 before = time.perf_counter()
                 sink.write(result.block, result.values, result.status)
                 if journal is not None:
@@ -231,11 +236,19 @@ def _run(
             ) from error
         finally:
             forget()
+    _check_unchanged(job.stacks)
     if not answered:
         log.warning("no pixel has an answer: the map holds nothing but status")
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
     wait = time.perf_counter() - began - write
     return Timings(read, kernel, write, wait, pixels=pixels, bytes_read=decoded)
+
+
+def _check_unchanged(stacks: Sequence[Stack]) -> None:
+    """Stop a job whose files changed under it: half of the map would be of other numbers."""
+    for stack in stacks:
+        if isinstance(stack, RasterStack):
+            stack.check_unchanged()
 
 
 def _with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
@@ -363,6 +376,9 @@ def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
     if problems:
         raise InputError(*problems)
 
+
+#: How often files are looked at for changes.
+CHECK_SECONDS = 5.0
 
 #: Jobs that are expected to take less keep no journal.
 SHORT_SECONDS = 5.0

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -541,6 +541,32 @@ class RasterStack:
         """
         with _HANDLES.kept(after=False):
             self._whole.read_into(block, (out,))
+
+    def check_unchanged(self) -> None:
+        """Compare size and modification time of every file with those when its header was read.
+
+        Raises
+        ------
+        InputError
+            When some changed or vanished, naming them.
+        """
+        problems = []
+        for path, (size, mtime_ns) in self.stats.items():
+            try:
+                now = path.stat()
+            except OSError as error:
+                problems.append(f"{path}: vanished since its header was read ({error.strerror})")
+                continue
+            if now.st_size != size:
+                problems.append(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
+            elif now.st_mtime_ns != mtime_ns:
+                was, is_ = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (mtime_ns, now.st_mtime_ns))
+                problems.append(
+                    f"{path}: changed since its header was read: modified {was:%Y-%m-%d %H:%M:%S}, "
+                    f"now {is_:%Y-%m-%d %H:%M:%S} UTC"
+                )
+        if problems:
+            raise InputError(*problems)
 
     def warm_up(self) -> None:
         """Open one file and compile the unpacking of every type, in this thread."""
