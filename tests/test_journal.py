@@ -169,6 +169,18 @@ def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words
     journal.close(finished=False)
 
 
+def test_a_journal_without_records_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """A killed job that was too short to keep anything leaves one."""
+    output = tmp_path / "trend.tif"
+    for options in ({}, {"key": {"method": "other"}}, {"refused": "no source"}):
+        make(output)._file.close()
+        assert journal_of(output).exists()
+        journal = make(output, **options)
+        assert blocks_of(journal) == []
+        journal.close(finished=False)
+        assert not journal_of(output).exists()
+
+
 def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     journal = make(output, refused="no source")
@@ -189,6 +201,15 @@ def test_a_second_run_refuses(tmp_path: Path) -> None:
     first.close(finished=False)
     assert not is_locked(journal_of(output))
     make(output).close(finished=True)
+
+
+def test_a_disk_that_cannot_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(journal_module, "_lock", no_locks)
+    with pytest.raises(pw.OutputError, match=r"cannot be locked here \(No locks available\)"):
+        make(tmp_path / "trend.tif")
 
 
 class Full:

@@ -8,6 +8,7 @@ not there. Nothing in it is code.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -114,12 +115,13 @@ class Journal:
                 raise OutputError(f"{self._output}: its journal cannot be written ({error.strerror})") from None
             try:
                 _lock(file)
-            except OSError:
+            except OSError as error:
                 file.close()
-                raise OutputError(
-                    f"{self._output}: another run is writing it (it holds {self.path.name}); wait, or choose another "
-                    "output"
-                ) from None
+                if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                    reason = f"its journal cannot be locked here ({error.strerror}); write to a local disk"
+                else:
+                    reason = f"another run is writing it (it holds {self.path.name}); wait, or choose another output"
+                raise OutputError(f"{self._output}: {reason}") from None
             # The run that held it may have ended, and removed what was just opened, in between.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
@@ -130,12 +132,14 @@ class Journal:
         """Check or write the head; return where records begin."""
         text = json.dumps(key, sort_keys=True).encode()
         found = None if restart else self._read_key()
-        if found is not None and self._refused and os.fstat(self._file.fileno()).st_size > found[1]:
+        if found is not None and os.fstat(self._file.fileno()).st_size == found[1]:
+            found = None  # a short job was killed: nothing is lost with it
+        if found is not None and self._refused:
             raise OutputError(
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot go on with it: "
                 f"{self._refused}; --restart drops it"
             )
-        if found is not None and not self._refused:
+        if found is not None:
             differing = _differences(found[0], json.loads(text))
             if differing:
                 raise OutputError(
