@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -524,6 +525,34 @@ def test_closures_and_arrays_count() -> None:
     assert fingerprint(with_default(1.0)) != fingerprint(with_default(2.0))
     with pytest.raises(UnknowableError, match="'weights' is a object, which cannot be compared"):
         fingerprint(made(object()))
+
+
+DECORATED = """
+import functools
+def scaled(function):
+    @functools.wraps(function)
+    def wrapper(v):
+        return function(v) * 2
+    return wrapper
+@scaled
+def spread(v):
+    return v.max()
+"""
+
+
+def test_a_changed_decorator_makes_another_function(tmp_path: Path) -> None:
+    first = fingerprint(load(tmp_path, DECORATED))
+    assert fingerprint(load(tmp_path, DECORATED)) == first
+    assert fingerprint(load(tmp_path, DECORATED.replace("* 2", "* 3"))) != first
+    assert fingerprint(load(tmp_path, DECORATED.replace("v.max()", "v.min()"))) != first
+
+
+def test_what_others_make_of_a_function_is_the_function(tmp_path: Path) -> None:
+    import numba
+
+    plain = load(tmp_path, PLAIN)
+    assert fingerprint(numba.njit(plain)) == fingerprint(plain)
+    assert fingerprint(functools.lru_cache(plain)) == fingerprint(plain)
 
 
 def test_a_function_without_source() -> None:

@@ -28,10 +28,10 @@ class UnknowableError(Exception):
     """A function, or something that it uses, cannot be compared between runs; says which and why."""
 
 
-def source_text(function: Callable[..., Any]) -> str | None:
-    """Return a function's source, None where it cannot be had."""
+def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
+    """Return the source of a function (behind what wraps it), a class or code; None where it cannot be had."""
     try:
-        return textwrap.dedent(inspect.getsource(function))
+        return textwrap.dedent(inspect.getsource(thing))
     except (TypeError, ValueError, OSError, SyntaxError, IndexError):
         return None
 
@@ -70,12 +70,12 @@ def _content(thing: Any, name: str, above: tuple[int, ...]) -> Any:
     if isinstance(thing, functools.partial):
         parts = (thing.func, thing.args, thing.keywords)
         return ("partial", *(_content(part, name, above) for part in parts))
-    # What numba or our decorators made of a function is as good as the function.
+    if isinstance(thing, types.FunctionType):
+        return _function(thing, above)
+    # What numba or functools.lru_cache made of a function is as good as the function.
     inner = getattr(thing, "py_func", None) or getattr(thing, "__wrapped__", None)
     if inner is not None and callable(thing):
         return _content(inner, name, above)
-    if isinstance(thing, types.FunctionType):
-        return _function(thing, above)
     if isinstance(thing, (types.BuiltinFunctionType, np.ufunc, type)) and _of_a_package(thing):
         return ("named", getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing.__name__))
     if isinstance(thing, type) and (source := source_text(thing)) is not None:
@@ -86,7 +86,8 @@ def _content(thing: Any, name: str, above: tuple[int, ...]) -> Any:
 def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
     if len(above) > 1 and _of_a_package(function):
         return ("named", function.__module__, function.__qualname__)
-    source = source_text(function)
+    # Of its code: a decorator's wrapper has the name and, to inspect, the source of what it wraps.
+    source = source_text(function.__code__)
     if source is None:
         raise UnknowableError(f"the source of {function.__name__} cannot be had; put it into a file")
     values = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
