@@ -3,7 +3,7 @@
 A job that is expected to take less than 5 s keeps none. Here it is forced on and off, in turn, on a job long enough
 to have one and with as much output per input as jobs usually have: `ols` with five bands of 21 dates.
 
-    python benchmarks/journal.py [--layout tile256-lzw] [--size 12000] [--dates 21] [--rounds 5]
+    python benchmarks/journal.py [--layout tile256-lzw] [--size 6000] [--dates 21] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     """Alternate the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layout", default="tile256-lzw", choices=LAYOUTS)
-    parser.add_argument("--size", type=int, default=12000)
+    parser.add_argument("--size", type=int, default=6000)
     parser.add_argument("--dates", type=int, default=21)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pixelwise-benchmarks")

@@ -246,6 +246,22 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal.close(finished=True)
 
 
+def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pixelwise.disk.sync", fail)
+    monkeypatch.setattr(journal_module, "SYNC_SECONDS", -1.0)
+    journal = make(tmp_path / "trend.tif")
+    assert blocks_of(journal) == []
+    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    while not journal._syncing.idle:
+        time.sleep(0.01)
+    with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal: cannot be brought to disk \(Input"):
+        journal.add(BLOCKS[1], *pixels_of(BLOCKS[1]))
+    journal.close(finished=True)
+
+
 # --- whole jobs ----------------------------------------------------------------------------------------------
 
 

@@ -162,7 +162,7 @@ def test_an_error_while_the_map_is_brought_to_disk_is_told(
             raise OSError(errno.EIO, "Input/output error")
 
     stack = pw.open_stack(make_stack(random_series((6, 64, 64)), tiled=True, blockxsize=16, blockysize=16))
-    monkeypatch.setattr("pixelwise.sinks.geotiff._sync", fail_first)
+    monkeypatch.setattr("pixelwise.disk.sync", fail_first)
     monkeypatch.setattr("pixelwise.sinks.geotiff.SYNC_BYTES", 1)
     (tmp_path / "out").mkdir()
     with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be brought to disk \(Input/output error\)$"):

@@ -16,13 +16,13 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.disk import BackgroundSync
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.plan import TILE_UNIT
@@ -94,11 +94,9 @@ class Journal:
         self._output = output
         self._refused = refused
         self._grid, self._bands, self._dtype = grid, bands, np.dtype(dtype)
-        self._kept = False
         self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
         self._synced = time.monotonic()
-        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="pixelwise-journal")
-        self._syncing: Future[None] | None = None
+        self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
         self._file = self._locked()
         try:
             self._records = self._start(key, restart=restart)
@@ -251,16 +249,15 @@ class Journal:
         """
         if self._refused:
             return
-        self._kept = True
         parts = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in (values, status)]
         checksum = zlib.crc32(parts[1], zlib.crc32(parts[0]))
         length = sum(part.nbytes for part in parts)
         head = RECORD.pack(MARK, block.row, block.col, block.height, block.width, length, checksum, 0)[:-4]
         self._append(head + struct.pack("<I", zlib.crc32(head)), *parts)
-        if time.monotonic() - self._synced > SYNC_SECONDS and (self._syncing is None or self._syncing.done()):
-            self._end_sync()
+        self._done[self._cells(block)] = True
+        if time.monotonic() - self._synced > SYNC_SECONDS and self._syncing.idle:
             self._synced = time.monotonic()
-            self._syncing = self._syncer.submit(os.fsync, self._file.fileno())
+            self._syncing.start(self.path)
 
     def _append(self, *parts: bytes | memoryview) -> None:
         begin = self._file.tell()
@@ -278,21 +275,14 @@ class Journal:
                 "start the same command again: it goes on from here"
             ) from None
 
-    def _end_sync(self) -> None:
-        if self._syncing is not None:
-            try:
-                self._syncing.result()
-            except OSError as error:
-                raise OutputError(f"{self._output}: its journal cannot be brought to disk ({error.strerror})") from None
-
     @property
     def worth_keeping(self) -> bool:
         """Whether it holds anything."""
-        return self._kept or bool(self._done.any())
+        return bool(self._done.any())
 
     def close(self, *, finished: bool) -> None:
         """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
-        self._syncer.shutdown(cancel_futures=True)
+        self._syncing.close()
         removed = finished or not self.worth_keeping
         if removed and os.name != "nt":
             # While it is locked: the next run makes its own.

@@ -200,8 +200,8 @@ def _run(
         blocks, done = journal.remaining(plan.blocks()), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
-    keep = done > 0
-    first = True
+    # A job that goes on keeps a journal; of another the first block tells how long it takes.
+    keep = True if done else None
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
@@ -213,13 +213,10 @@ def _run(
                     checked = time.monotonic()
                 before = time.perf_counter()
                 sink.write(result.block, result.values, result.status)
-                if journal is not None:
-                    # The first block tells how long the job takes; one of a moment is sooner done again.
-                    expected = (result.read + result.kernel) * (pixels - done) / result.block.pixels / plan.jobs
-                    keep = keep or (first and expected > SHORT_SECONDS)
-                    first = False
-                    if keep:
-                        journal.add(result.block, result.values, result.status)
+                if keep is None:
+                    keep = (result.read + result.kernel) * pixels / result.block.pixels / plan.jobs > SHORT_SECONDS
+                if journal is not None and keep:
+                    journal.add(result.block, result.values, result.status)
                 write += time.perf_counter() - before
                 read, kernel = read + result.read, kernel + result.kernel
                 answered = answered or is_answered(result.status)

@@ -8,7 +8,6 @@ import os
 import secrets
 import warnings
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from pixelwise.disk import BackgroundSync, sync
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
@@ -107,8 +107,7 @@ class GeoTiffSink:
         self._bands: tuple[Band, ...] = ()
         self._grid: Grid | None = None
         self._unsynced = 0
-        self._syncing: list[Future[None]] = []
-        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="pixelwise-sync")
+        self._syncing = BackgroundSync(str(path))
         self._check_folder()
         if not self.per_band:
             self._check_target(self.path)
@@ -219,18 +218,9 @@ class GeoTiffSink:
         except (RasterioError, OSError) as error:
             raise OutputError(f"{self.path}: cannot be written ({' '.join(str(error).split())}); disk full?") from None
         self._unsynced += values.nbytes
-        if self._unsynced >= SYNC_BYTES and all(sync.done() for sync in self._syncing):
-            self._end_syncs()
+        if self._unsynced >= SYNC_BYTES and self._syncing.idle:
             self._unsynced = 0
-            self._syncing = [self._syncer.submit(_sync, temporary) for temporary in self._temporary]
-
-    def _end_syncs(self) -> None:
-        """Wait for what is brought to disk; the system tells an error once, so each must be looked at."""
-        try:
-            for sync in self._syncing:
-                sync.result()
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be brought to disk ({error.strerror})") from None
+            self._syncing.start(*self._temporary)
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
         """Close, sync, check and rename all files; return the map.
@@ -247,9 +237,9 @@ class GeoTiffSink:
                 dataset.update_tags(**{TAG: encode_provenance(provenance)})
                 dataset.close()
             self._datasets = []
-            self._end_syncs()
+            self._syncing.wait()
             for temporary in self._temporary:
-                _sync(temporary)
+                sync(temporary)
                 self._check_written(temporary)
         except (RasterioError, OSError) as error:
             raise OutputError(
@@ -263,7 +253,7 @@ class GeoTiffSink:
                 sidecar.replace(final.with_name(final.name + PAM))
             temporary.replace(final)
         self._temporary = []
-        _sync(self.path.parent)
+        sync(self.path.parent)
         written = open_map(self._final[0])
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
 
@@ -282,7 +272,7 @@ class GeoTiffSink:
             # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
             sidecar = path.with_name(path.name + PAM)
             sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
-            _sync(sidecar)
+            sync(sidecar)
             with open_quietly(path) as dataset:
                 if not same_crs(dataset.crs, self._grid.crs):
                     raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
@@ -293,7 +283,7 @@ class GeoTiffSink:
             with contextlib.suppress(RasterioError, OSError):
                 dataset.close()
         self._datasets = []
-        self._syncer.shutdown(cancel_futures=True)
+        self._syncing.close()
         for temporary in self._temporary:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + PAM).unlink(missing_ok=True)
@@ -302,15 +292,3 @@ class GeoTiffSink:
 
 def _identity(path: Path) -> Path:
     return path.resolve()
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or folder to disk; folders cannot be synced on Windows."""
-    if os.name == "nt" and path.is_dir():
-        return
-    # Windows syncs only what may be written; folders open for reading only.
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
