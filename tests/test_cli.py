@@ -425,7 +425,8 @@ def test_compression(home: Path, compress: str):
 def test_timings(home: Path):
     result = succeed("apply", "ols", "stack", "-o", "trend.tif", "--timings")
     assert re.search(
-        r"^read \d+\.\d\d s, kernel \d+\.\d\d s \(all workers\); write \d+\.\d\d s, wait \d+\.\d\d s; total ",
+        r"^read \d+\.\d\d s, kernel \d+\.\d\d s, encode \d+\.\d\d s \(all workers\); "
+        r"write \d+\.\d\d s, wait \d+\.\d\d s; total ",
         result.stderr,
         re.MULTILINE,
     )

@@ -41,24 +41,22 @@ class Stop(Exception):
 
 
 def blocks_of(journal: Journal) -> list[Block]:
-    return [block for block, _, _ in journal.blocks()]
+    """Take over all that an earlier run did, and begin."""
+    journal.begin({"tile": [16, 16]})
+    for block, _ in journal.records():
+        journal.confirm(block)
+    return [block for block, _ in journal.records()]
 
 
 def make(output: Path, key: Any = KEY, **options: Any) -> Journal:
-    return Journal(output, key, GRID, 2, "float32", **options)
-
-
-def pixels_of(block: Block) -> tuple[Any, Any]:
-    """Return values and status that tell where they belong."""
-    rows, cols = np.mgrid[block.slices[0], block.slices[1]]
-    return np.stack([rows, cols]).astype(np.float32), (rows % 3).astype(np.uint8)
+    return Journal(output, key, GRID, **options)
 
 
 def fill(output: Path, blocks: list[Block]) -> None:
     journal = make(output)
     assert blocks_of(journal) == []
     for block in blocks:
-        journal.add(block, *pixels_of(block))
+        journal.add(block, {"at": [block.row, block.col]})
     journal.close(finished=False)
 
 
@@ -69,16 +67,20 @@ def test_blocks_come_back(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:4])
     journal = make(output)
-    for (block, values, status), expected in zip(journal.blocks(), BLOCKS[:4], strict=True):
+    assert journal.layout == {"tile": [16, 16]}
+    for (block, facts), expected in zip(journal.records(), BLOCKS[:4], strict=True):
         assert block == expected
-        np.testing.assert_array_equal(values, pixels_of(block)[0])
-        np.testing.assert_array_equal(status, pixels_of(block)[1])
+        assert facts["at"] == [block.row, block.col]
+    assert blocks_of(journal) == BLOCKS[:4]
     assert journal.pixels == sum(block.pixels for block in BLOCKS[:4])
     assert list(journal.remaining(BLOCKS)) == BLOCKS[4:]
     for block in BLOCKS[4:]:
-        journal.add(block, *pixels_of(block))
+        journal.add(block, {})
+    assert not journal.committed
+    journal.commit()
     journal.close(finished=False)
     journal = make(output)
+    assert journal.committed
     assert blocks_of(journal) == BLOCKS
     assert journal.pixels == GRID.height * GRID.width
     journal.close(finished=True)
@@ -101,53 +103,64 @@ def test_another_plan_does_the_rest_once(
     journal.close(finished=False)
 
 
-@pytest.mark.parametrize("cut", [1, 20, 44, 45, 1727, 1728, 1760])
-def test_a_record_cut_short_is_done_again(tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_cut_short_is_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:3])
     path = journal_of(output)
-    os.truncate(path, path.stat().st_size - cut)
-    journal = make(output)
-    assert blocks_of(journal) == BLOCKS[:2]
-    journal.add(BLOCKS[5], *pixels_of(BLOCKS[5]))
-    journal.close(finished=False)
-    journal = make(output)
-    assert blocks_of(journal) == [BLOCKS[0], BLOCKS[1], BLOCKS[5]]
-    journal.close(finished=False)
+    whole = path.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for cut in range(1, last):
+        path.write_bytes(whole[:-cut])
+        journal = make(output)
+        assert blocks_of(journal) == BLOCKS[:2]
+        journal.add(BLOCKS[5], {})
+        journal.close(finished=False)
+        journal = make(output)
+        assert blocks_of(journal) == [BLOCKS[0], BLOCKS[1], BLOCKS[5]]
+        journal.close(finished=False)
     # A killed run is no damage.
     assert not caplog.text
 
 
 def test_any_damaged_byte_costs_one_block(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "trend.tif"
-    equal = [BLOCKS[0], BLOCKS[1], BLOCKS[3]]
-    fill(output, equal)
+    fill(output, BLOCKS[:3])
     path = journal_of(output)
     whole = path.read_bytes()
-    head = whole.index(journal_module.MARK)
-    size = (len(whole) - head) // 3
-    random = np.random.default_rng(0)
-    for at in (*range(head + size, head + size + 48), *random.integers(head + size, head + 2 * size, 30)):
-        damaged = bytearray(whole)
-        damaged[at] ^= 0x41
-        path.write_bytes(damaged)
-        journal = make(output)
-        assert blocks_of(journal) == [equal[0], equal[2]]
-        assert equal[1] in list(journal.remaining(BLOCKS))
-        journal.close(finished=False)
-    assert "damaged" in caplog.text
+    lines = whole.splitlines(keepends=True)
+    start = len(lines[0] + lines[1])
+    for at in range(start, start + len(lines[2]) - 1):
+        for flip in (0x41, 0x0A ^ whole[at]):  # also into a line feed
+            damaged = bytearray(whole)
+            damaged[at] ^= flip
+            path.write_bytes(damaged)
+            journal = make(output)
+            assert blocks_of(journal) == [BLOCKS[0], BLOCKS[2]]
+            assert BLOCKS[1] in list(journal.remaining(BLOCKS))
+            journal.close(finished=False)
+    assert "damaged line(s)" in caplog.text
 
 
 def test_a_damaged_head_starts_anew(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
-    for at in (0, 21, 40):
+    for at in (0, 8, 9, 40):
         fill(output, BLOCKS[:2])
         data = bytearray(journal_of(output).read_bytes())
         data[at] ^= 1
         journal_of(output).write_bytes(data)
         journal = make(output)
+        assert journal.layout is None
         assert blocks_of(journal) == []
         journal.close(finished=True)
+
+
+def test_another_format_is_nothing_to_go_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "trend.tif"
+    fill(output, BLOCKS[:2])
+    monkeypatch.setattr(journal_module, "FORMAT", 99)
+    journal = make(output)
+    assert blocks_of(journal) == []
+    journal.close(finished=True)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +187,9 @@ def test_a_journal_without_records_stands_in_nobodys_way(tmp_path: Path) -> None
     """A killed job that was too short to keep anything leaves one."""
     output = tmp_path / "trend.tif"
     for options in ({}, {"key": {"method": "other"}}, {"refused": "no source"}):
-        make(output)._file.close()
+        left = make(output)
+        left.begin({})
+        left._file.close()
         assert journal_of(output).exists()
         journal = make(output, **options)
         assert blocks_of(journal) == []
@@ -182,10 +197,24 @@ def test_a_journal_without_records_stands_in_nobodys_way(tmp_path: Path) -> None
         assert not journal_of(output).exists()
 
 
+def test_what_was_not_looked_at_is_kept(tmp_path: Path) -> None:
+    """As where a run that would go on fails before it begins."""
+    output = tmp_path / "trend.tif"
+    fill(output, BLOCKS[:2])
+    journal = make(output)
+    assert journal.worth_keeping
+    journal.close(finished=False)
+    journal = make(output)
+    assert blocks_of(journal) == BLOCKS[:2]
+    journal.close(finished=True)
+
+
 def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     journal = make(output, refused="no source")
-    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    journal.begin({})
+    journal.add(BLOCKS[0], {})
+    journal.commit()
     journal.close(finished=False)
     assert not journal_of(output).exists()
     fill(output, BLOCKS[:2])
@@ -208,8 +237,8 @@ def test_a_disk_that_cannot_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def no_locks(file: Any) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(journal_module, "_lock", no_locks)
-    with pytest.raises(pw.OutputError, match=r"cannot be locked here \(No locks available\)"):
+    monkeypatch.setattr("pixelwise.disk.lock", no_locks)
+    with pytest.raises(pw.OutputError, match=r"cannot be locked \(No locks available\)"):
         make(tmp_path / "trend.tif")
 
 
@@ -234,11 +263,11 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     journal = make(output)
     assert blocks_of(journal) == []
-    journal._file = Full(journal._file, 15_000)  # type: ignore[assignment]
-    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    journal.add(BLOCKS[0], {})
     size = journal.path.stat().st_size
+    journal._file = Full(journal._file, 10)  # type: ignore[assignment]
     with pytest.raises(pw.OutputError, match=r"No space left on device\); make room"):
-        journal.add(BLOCKS[1], *pixels_of(BLOCKS[1]))
+        journal.add(BLOCKS[1], {})
     assert journal.path.stat().st_size == size
     journal.close(finished=False)
     journal = make(output)
@@ -254,11 +283,11 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
     monkeypatch.setattr(journal_module, "SYNC_SECONDS", -1.0)
     journal = make(tmp_path / "trend.tif")
     assert blocks_of(journal) == []
-    journal.add(BLOCKS[0], *pixels_of(BLOCKS[0]))
+    journal.add(BLOCKS[0], {})
     while not journal._syncing.idle:
         time.sleep(0.01)
     with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal: cannot be brought to disk \(Input"):
-        journal.add(BLOCKS[1], *pixels_of(BLOCKS[1]))
+        journal.add(BLOCKS[1], {})
     journal.close(finished=True)
 
 
@@ -305,7 +334,7 @@ def test_a_stopped_job_goes_on(
     with stopped_after(3) as progress:
         pw.apply(stack, "ols", output, jobs=2, progress=progress)
     assert not output.exists()
-    assert sorted(p.name for p in tmp_path.glob(".*")) == [journal_of(output).name]
+    assert sorted(p.name for p in tmp_path.glob(".*")) == [".trend.partial.tif", journal_of(output).name]
     calls: list[int] = []
     caplog.set_level("INFO")
     pw.apply(stack, "ols", output, **again, progress=lambda done, total: calls.append(done))
@@ -400,7 +429,7 @@ def test_overwrite_never_drops_a_journal(stack: pw.RasterStack, tmp_path: Path) 
 def test_one_file_per_band_goes_on(stack: pw.RasterStack, tmp_path: Path) -> None:
     with stopped_after(2) as progress:
         pw.apply(stack, "ols", tmp_path / "{band}.tif", bands=["slope", "n"], progress=progress)
-    assert not list(tmp_path.glob("*.tif"))
+    assert not list(tmp_path.glob("[!.]*.tif"))
     pw.apply(stack, "ols", tmp_path / "{band}.tif", bands=["slope", "n"])
     whole = pw.apply(stack, "ols", bands=["slope", "n"])
     for name in ("slope", "n", "status"):
@@ -432,7 +461,7 @@ def test_a_killed_process_loses_nothing_that_was_done(stack: pw.RasterStack, tmp
             process.send_signal(signal.SIGKILL)
         assert not output.exists()
         assert journal_of(output).exists()
-        assert list(tmp_path.glob(".trend.partial-*.tif"))
+        assert (tmp_path / ".trend.partial.tif").exists()
     subprocess.run(command, check=True, capture_output=True)
     assert bands(output) == bands(pw.apply(stack, "ols", tmp_path / "whole.tif").paths[0])
     assert not list(tmp_path.glob(".*"))
@@ -483,9 +512,8 @@ def test_clean(stack: pw.RasterStack, tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     with stopped_after(2) as progress:
         pw.apply(stack, "ols", output, progress=progress)
-    (tmp_path / ".trend.partial-1-ab.tif").write_bytes(b"x")
     (tmp_path / ".hidden").write_bytes(b"x")
-    held = Journal(tmp_path / "other.tif", KEY, GRID, 2, "float32")
+    held = make(tmp_path / "other.tif")
     busy = CliRunner().invoke(main, ["clean", str(tmp_path)])
     assert "in use" in busy.output
     assert journal_of(output).exists()
@@ -493,7 +521,7 @@ def test_clean(stack: pw.RasterStack, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["clean", str(tmp_path)])
     assert done.exit_code == 0
     assert journal_of(output).name in done.output
-    assert ".trend.partial-1-ab.tif" in done.output
+    assert ".trend.partial.tif" in done.output
     assert [path.name for path in tmp_path.glob(".*")] == [".hidden"]
 
 

@@ -145,8 +145,9 @@ def test_a_written_map_keeps_its_timings(make_stack: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize("found", [None, 5, {"read": "fast", "pixels": None}, {"unknown": 1}])
 def test_a_tag_without_timings_has_none(found: Any) -> None:
     assert Timings.from_provenance({"timings": found}) == Timings()
-    assert str(Timings(1, 2, 3, 4, 5, 5_000_000, 2_000_000)) == (
-        "read 1.00 s, kernel 2.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, 1.00 Mpx/s"
+    assert str(Timings(1, 2, 6, 3, 4, 5, 5_000_000, 2_000_000)) == (
+        "read 1.00 s, kernel 2.00 s, encode 6.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, "
+        "1.00 Mpx/s"
     )
 
 

@@ -27,6 +27,7 @@ from pixelwise.job import Job, Workspace
 from pixelwise.map import decode_provenance
 from pixelwise.method import select_bands
 from pixelwise.run import plan_job, sample_pixels
+from pixelwise.sinks.memory import as_they_are
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
 
@@ -140,11 +141,11 @@ def test_plain_python_goes_to_processes_by_default(folder: Path) -> None:
 @given(height=st.integers(1, HEIGHT), width=st.integers(1, WIDTH))
 def test_any_block_size_gives_the_same_bytes(folder: Path, expected: pw.Map, height: int, width: int) -> None:
     stack = pw.open_stack(folder)
-    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32")
+    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32", as_they_are)
     height, width = max(height, 8), max(width, 8)
     assembled = np.empty((len(expected) - 1, HEIGHT, WIDTH), dtype=np.float32)
     for block in stack.grid.blocks(height, width):
-        assembled[:, *block.slices] = job.compute(block).values
+        assembled[:, *block.slices] = job.compute(block).encoded[0]
     for name, layer in zip(expected.names, assembled, strict=False):
         wanted = expected[name].astype(np.float32)
         assert layer.tobytes() == wanted.tobytes(), name
@@ -250,12 +251,12 @@ class BoundFirst:
 
 def test_a_view_of_the_input_is_copied_before_the_memory_is_used_again(folder: Path) -> None:
     stack = pw.open_stack(folder)
-    job = Job((stack,), BoundFirst(), "float32")
+    job = Job((stack,), BoundFirst(), "float32", as_they_are)
     workspace = Workspace(job)
     results = [job.compute(block, workspace) for block in stack.grid.blocks(16, 32)]
     first = stack.read(stack.grid.block)[0]
     for result in results:
-        np.testing.assert_array_equal(result.values[0], first[result.block.slices])
+        np.testing.assert_array_equal(result.encoded[0][0], first[result.block.slices])
 
 
 def test_file_order_does_not_matter(folder: Path, expected: pw.Map) -> None:
@@ -363,10 +364,10 @@ class BoxMean(pw.Method):
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (16, 16), (9, 31), (1, WIDTH), (HEIGHT, 1)])
 def test_a_halo_gives_the_whole_image_answer_at_block_borders(folder: Path, size: tuple[int, int]) -> None:
     stack = pw.open_stack(folder)
-    job = Job((stack,), BoxMean().bind(stack.axis, None, {}), "float64")
+    job = Job((stack,), BoxMean().bind(stack.axis, None, {}), "float64", as_they_are)
     result = np.empty((HEIGHT, WIDTH))
     for block in stack.grid.blocks(*size):
-        result[block.slices] = job.compute(block).values[0]
+        result[block.slices] = job.compute(block).encoded[0][0]
     wanted = box_mean(stack.read(stack.grid.block).astype(np.float64))
     np.testing.assert_array_equal(result, wanted)
 
@@ -675,14 +676,14 @@ def test_a_method_that_returns_another_shape_is_told_so(folder: Path) -> None:
 
     stack = pw.open_stack(folder)
     with pytest.raises(pw.PixelwiseError, match=r"\(2, 3\).*instead of \(1, 6300\)"):
-        Job((stack,), Wrong((pw.Band("x"),)), "float32").compute(stack.grid.block)
+        Job((stack,), Wrong((pw.Band("x"),)), "float32", as_they_are).compute(stack.grid.block)
 
 
 def test_a_job_pickles_without_open_files(folder: Path) -> None:
     stack = pw.open_stack(folder)
     stack.read(pw.Block(0, 0, 5, 5))
-    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32")
+    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32", as_they_are)
     copy = cloudpickle.loads(cloudpickle.dumps(job))
     block = pw.Block(3, 4, 20, 30)
-    assert copy.compute(block).values.tobytes() == job.compute(block).values.tobytes()
-    assert replace(job, dtype="float64").compute(block).values.dtype == np.float64
+    assert copy.compute(block).encoded[0].tobytes() == job.compute(block).encoded[0].tobytes()
+    assert replace(job, dtype="float64").compute(block).encoded[0].dtype == np.float64

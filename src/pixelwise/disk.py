@@ -1,14 +1,96 @@
-"""Bringing what was written to disk, beside other work."""
+"""Files that are written bit by bit: locked, appended to, and brought to disk beside other work."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from pixelwise.errors import OutputError
 
-__all__ = ["BackgroundSync", "sync"]
+__all__ = ["BackgroundSync", "append", "lock", "open_locked", "sync", "write"]
+
+
+def open_locked(path: Path, output: Path) -> BinaryIO:
+    """Open a file for reading and writing, made where it is missing, and lock it for this open file alone.
+
+    The system unlocks it when this process ends, however it ends.
+
+    Parameters
+    ----------
+    path
+        The file.
+    output
+        What it is written for, which errors name.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written or locked, or another run holds it.
+    """
+    while True:
+        try:
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        except OSError as error:
+            raise OutputError(f"{output}: {path.name} beside it cannot be written ({error.strerror})") from None
+        try:
+            lock(file)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
+            else:
+                reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
+            raise OutputError(f"{output}: {reason}") from None
+        # The run that held it may have ended, and removed what was just opened, in between.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def lock(file: BinaryIO) -> None:
+    """Lock a file for this open file alone, or raise OSError where somebody else has."""
+    if os.name == "nt":
+        import msvcrt
+
+        # Far behind the data: Windows lets nobody read what is locked.
+        file.seek(1 << 62)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        file.seek(0)
+        return
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def write(file: BinaryIO, data: bytes) -> None:
+    """Write all of `data` to an unbuffered file, which may take it in parts; OSError where it cannot."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def append(file: BinaryIO, data: bytes, end: int) -> int:
+    """Write `data` behind the first `end` bytes of an unbuffered file, all or nothing; return where it ends.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or fails; then the file ends there.
+    """
+    file.seek(end)
+    try:
+        write(file, data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+    return end + len(data)
 
 
 def sync(path: Path) -> None:
@@ -42,7 +124,7 @@ class BackgroundSync:
         """Whether all that was begun has ended."""
         return all(future.done() for future in self._running)
 
-    def start(self, *paths: Path) -> None:
+    def start(self, paths: Iterable[Path]) -> None:
         """Begin with some files, once those before have ended.
 
         Raises

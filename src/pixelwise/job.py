@@ -26,6 +26,9 @@ __all__ = ["Job", "Result", "task_of"]
 #: Shares of the files, and parts of the pixels, per thread of a team: the threads end at about the same time.
 SHARES_PER_THREAD = 4
 
+#: Statuses of pixels that have values.
+ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -33,19 +36,22 @@ class Result:
 
     Attributes
     ----------
-    values, status
-        (band, y, x) in the map's type, (y, x) uint8.
-    read, kernel
+    encoded
+        What the sink writes of it.
+    answered
+        Whether any pixel has values.
+    read, kernel, encode
         Seconds, of all threads of a team together.
     failure
         Traceback of the first pixel at which a user's function failed, if any did.
     """
 
     block: Block
-    values: NDArray[Any]
-    status: NDArray[np.uint8]
+    encoded: Any
+    answered: bool
     read: float
     kernel: float
+    encode: float
     failure: str | None = None
 
 
@@ -57,6 +63,8 @@ class Job:
     ----------
     dtype
         Of the map.
+    encode
+        From (band, y, x) values in that type and (y, x) status to what the sink writes.
     team
         How many threads fill one block together; 1 where each block has a worker of its own.
     handles
@@ -66,6 +74,7 @@ class Job:
     stacks: tuple[Stack, ...]
     bound: BoundMethod
     dtype: str
+    encode: Callable[[NDArray[Any], NDArray[np.uint8]], Any]
     team: int = 1
     handles: int = 65536
 
@@ -83,8 +92,22 @@ class Job:
             read = time.perf_counter() - began
             values, status, failure = self._apply(inputs, block.pixels)
         kernel = time.perf_counter() - began - read
+        return self._result(block, values, status, read, kernel, failure)
+
+    def _result(
+        self,
+        block: Block,
+        values: NDArray[Any],
+        status: NDArray[np.uint8],
+        read: float,
+        kernel: float,
+        failure: str | None,
+    ) -> Result:
+        began = time.perf_counter()
         shape = (block.height, block.width)
-        return Result(block, values.reshape(-1, *shape), status.reshape(shape), read, kernel, failure)
+        encoded = self.encode(values.reshape(-1, *shape), status.reshape(shape))
+        answered = any((status == answer).any() for answer in ANSWERED)
+        return Result(block, encoded, answered, read, kernel, time.perf_counter() - began, failure)
 
     def _apply(
         self, inputs: tuple[NDArray[Any], ...], pixels: int
@@ -135,14 +158,13 @@ class Job:
             tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
             reads = list(pool.map(read, *zip(*tasks, strict=True)))
             values, status, failures, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
-        shape = (block.height, block.width)
-        return Result(
+        return self._result(
             block,
-            np.concatenate(values, axis=1).reshape(-1, *shape),
-            np.concatenate(status).reshape(shape),
-            read=sum(reads),
-            kernel=sum(kernels),
-            failure=next((text for text in failures if text is not None), None),
+            np.concatenate(values, axis=1),
+            np.concatenate(status),
+            sum(reads),
+            sum(kernels),
+            next((text for text in failures if text is not None), None),
         )
 
 

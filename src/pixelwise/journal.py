@@ -1,28 +1,26 @@
 """Which part of a map is done: so that the same job, started again, goes on where it was stopped.
 
-A journal is one hidden file beside the output, appended to and never changed: what the job is, as JSON, then one
-record per finished block. A record says which pixels it holds and carries checksums; a damaged one is as if it were
-not there. Nothing in it is code.
+A journal is one hidden file beside the output, appended to and never changed. Its first line says what the job is
+and how its half-written map is laid out; each further line is one finished block, and where its tiles are in that
+map. Every line is JSON behind its checksum; a damaged one is as if it were not there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
-import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync
+from pixelwise.disk import BackgroundSync, append, lock, open_locked
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.plan import TILE_UNIT
@@ -33,14 +31,8 @@ log = logging.getLogger("pixelwise")
 
 JOURNAL_SUFFIX = ".journal"
 
-#: First bytes of the file; a later layout gets another number.
-MAGIC = b"pixelwise journal 1\n"
-#: Length and checksum of the JSON that follows.
-HEAD = struct.Struct("<QI")
-#: A mark to find records by, row, column, height and width of the block, bytes that follow, their checksum, and
-#: that of this record's head.
-MARK = b"\x89pwblock"
-RECORD = struct.Struct("<8sIIIIQII")
+#: Of the lines; a journal of another format is nothing to go on with.
+FORMAT = 2
 
 #: Blocks of any plan start and end at multiples of this, or at the edge of the raster.
 CELL = TILE_UNIT
@@ -48,7 +40,7 @@ CELL = TILE_UNIT
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
 
-#: Records are brought to disk after so many seconds: a power failure loses no more.
+#: Lines are brought to disk after so many seconds: a power failure loses no more.
 SYNC_SECONDS = 2.0
 
 
@@ -66,12 +58,19 @@ class Journal:
         The map's name; the journal lies beside it.
     key
         What the job is, by topic, ready for JSON: a journal is gone on with only where all of it is the same.
-    grid, bands, dtype
-        Of the map; a record holds `bands` values of `dtype` per pixel and a status.
+    grid
+        Of the map.
     refused
         Why this job cannot be gone on with, where that is so: then nothing is kept, only the lock.
     restart
         Whether what an earlier run left is dropped.
+
+    Attributes
+    ----------
+    layout
+        What the run that is gone on with said of its half-written map; None where this run begins.
+    committed
+        Whether that map was complete, and only its name was missing.
 
     Raises
     ------
@@ -80,142 +79,77 @@ class Journal:
     """
 
     def __init__(
-        self,
-        output: Path,
-        key: Mapping[str, Any],
-        grid: Grid,
-        bands: int,
-        dtype: str,
-        *,
-        refused: str = "",
-        restart: bool = False,
+        self, output: Path, key: Mapping[str, Any], grid: Grid, *, refused: str = "", restart: bool = False
     ) -> None:
         self.path = journal_of(output)
+        self.layout: dict[str, Any] | None = None
+        self.committed = False
         self._output = output
+        self._key = json.loads(json.dumps(key))
         self._refused = refused
-        self._grid, self._bands, self._dtype = grid, bands, np.dtype(dtype)
+        self._grid = grid
+        #: Bytes of whole lines: what follows them was half-written, or belongs to another job.
+        self._end = 0
+        self._found: list[tuple[Block, dict[str, Any]]] = []
         self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
         self._synced = time.monotonic()
         self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
-        self._file = self._locked()
+        self._file = open_locked(self.path, output)
         try:
-            self._records = self._start(key, restart=restart)
+            if not restart:
+                self._open()
         except BaseException:
             self._file.close()
             raise
 
-    def _locked(self) -> BinaryIO:
-        """Open the file and lock it: the system unlocks it when this process ends, however it ends."""
-        while True:
-            try:
-                file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-            except OSError as error:
-                raise OutputError(f"{self._output}: its journal cannot be written ({error.strerror})") from None
-            try:
-                _lock(file)
-            except OSError as error:
-                file.close()
-                if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                    reason = f"its journal cannot be locked here ({error.strerror}); write to a local disk"
-                else:
-                    reason = f"another run is writing it (it holds {self.path.name}); wait, or choose another output"
-                raise OutputError(f"{self._output}: {reason}") from None
-            # The run that held it may have ended, and removed what was just opened, in between.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                    return file
-            file.close()
-
-    def _start(self, key: Mapping[str, Any], *, restart: bool) -> int:
-        """Check or write the head; return where records begin."""
-        text = json.dumps(key, sort_keys=True).encode()
-        found = None if restart else self._read_key()
-        if found is not None and os.fstat(self._file.fileno()).st_size == found[1]:
-            found = None  # a short job was killed: nothing is lost with it
-        if found is not None and self._refused:
+    def _open(self) -> None:
+        """Read what an earlier run left, where there is anything worth going on with."""
+        try:
+            lines = self._file.read().split(b"\n")
+        except OSError as error:
+            raise OutputError(f"{self._output}: its journal cannot be read ({error.strerror})") from None
+        head = _decode(lines[0])
+        # The last line ends with a line feed, or was half-written by a run that was killed.
+        records = [_decode(line) for line in lines[1:-1]]
+        if head is None or head.get("format") != FORMAT or not any(records):
+            return  # also of a short job that was killed: nothing is lost with it
+        if self._refused:
             raise OutputError(
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot go on with it: "
                 f"{self._refused}; --restart drops it"
             )
-        if found is not None:
-            differing = _differences(found[0], json.loads(text))
-            if differing:
-                raise OutputError(
-                    f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
-                    "--restart drops it"
-                )
-            return found[1]
-        self._file.truncate(0)
-        self._file.seek(0)
-        self._append(MAGIC + HEAD.pack(len(text), zlib.crc32(text)) + text)
-        return self._file.tell()
+        differing = _differences(head["key"], self._key)
+        if differing:
+            raise OutputError(
+                f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
+                "--restart drops it"
+            )
+        self.layout = head["layout"]
+        self.committed = any(record is not None and "committed" in record for record in records)
+        self._found = [(Block(*r["block"]), r) for r in records if r is not None and "block" in r]
+        if damaged := records.count(None):
+            log.warning("%d damaged line(s) of %s: what they held is computed again", damaged, self.path.name)
+        self._end = len(b"\n".join(lines[:-1])) + 1
 
-    def _read_key(self) -> tuple[Any, int] | None:
-        """Return the key of an earlier run and where its records begin; None where there is no whole one."""
-        head = self._file.read(len(MAGIC) + HEAD.size)
-        if len(head) < len(MAGIC) + HEAD.size or not head.startswith(MAGIC):
-            return None
-        size, checksum = HEAD.unpack_from(head, len(MAGIC))
-        if size > os.fstat(self._file.fileno()).st_size:
-            return None
-        text = self._file.read(size)
-        if zlib.crc32(text) != checksum:
-            return None
-        return json.loads(text), self._file.tell()
-
-    def blocks(self) -> Iterator[tuple[Block, NDArray[Any], NDArray[np.uint8]]]:
-        """Yield what is done: blocks, their (band, y, x) values and (y, x) status. To be exhausted before `add`.
+    def begin(self, layout: Mapping[str, Any]) -> None:
+        """Write the first line, unless an earlier run's is gone on with.
 
         Raises
         ------
         OutputError
-            When the journal cannot be read.
+            When it cannot be written.
         """
-        end, damaged = self._records, 0
-        size = os.fstat(self._file.fileno()).st_size
-        try:
-            while (start := self._find_record(end, size)) is not None:
-                block, length, checksum = start[1:]
-                damaged += start[0] != end
-                self._file.seek(start[0] + RECORD.size)
-                payload = self._file.read(length)
-                end = start[0] + RECORD.size + length
-                if zlib.crc32(payload) != checksum:
-                    damaged += 1
-                    continue
-                split = block.pixels * self._bands * self._dtype.itemsize
-                values = np.frombuffer(payload, self._dtype, count=block.pixels * self._bands)
-                status = np.frombuffer(payload, np.uint8, offset=split)
-                self._done[self._cells(block)] = True
-                yield (
-                    block,
-                    values.reshape(self._bands, block.height, block.width),
-                    status.reshape(block.height, block.width),
-                )
-            # What a killed run left half-written; the next record follows the last whole one.
-            self._file.truncate(end)
-            self._file.seek(end)
-        except OSError as error:
-            raise OutputError(f"{self._output}: its journal cannot be read ({error.strerror})") from None
-        if damaged:
-            log.warning("%d damaged part(s) of %s are computed again", damaged, self.path.name)
+        self._file.truncate(self._end)
+        if self.layout is None:
+            self._append({"format": FORMAT, "key": self._key, "layout": layout})
 
-    def _find_record(self, begin: int, size: int) -> tuple[int, Block, int, int] | None:
-        """Return the next record from `begin` on whose head is whole: its place, block, length and checksum."""
-        position = begin
-        while position + RECORD.size <= size:
-            self._file.seek(position)
-            head = self._file.read(RECORD.size)
-            mark, row, col, height, width, length, checksum, own = RECORD.unpack(head)
-            if mark == MARK and own == zlib.crc32(head[:-4]) and position + RECORD.size + length <= size:
-                return position, Block(row, col, height, width), length, checksum
-            # A damaged head: the next mark is that of another record, or of none.
-            position += 1
-            self._file.seek(position)
-            chunk = self._file.read(1 << 20)
-            at = chunk.find(MARK)
-            position += at if at >= 0 else max(len(chunk) - len(MARK) + 1, 1)
-        return None
+    def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
+        """Yield what an earlier run did, block by block, to be looked at and confirmed."""
+        yield from self._found
+
+    def confirm(self, block: Block) -> None:
+        """Take a block as done."""
+        self._done[self._cells(block)] = True
 
     def _cells(self, block: Block) -> tuple[slice, slice]:
         return (
@@ -239,8 +173,15 @@ class Journal:
             elif not done.all():
                 yield from _pieces(~done, block)
 
-    def add(self, block: Block, values: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    def add(self, block: Block, facts: Mapping[str, Any]) -> None:
         """Append a finished block, unless that is refused.
+
+        Parameters
+        ----------
+        block
+            Which pixels.
+        facts
+            Where they are, and what else the job has to know of them, ready for JSON.
 
         Raises
         ------
@@ -249,27 +190,24 @@ class Journal:
         """
         if self._refused:
             return
-        parts = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in (values, status)]
-        checksum = zlib.crc32(parts[1], zlib.crc32(parts[0]))
-        length = sum(part.nbytes for part in parts)
-        head = RECORD.pack(MARK, block.row, block.col, block.height, block.width, length, checksum, 0)[:-4]
-        self._append(head + struct.pack("<I", zlib.crc32(head)), *parts)
-        self._done[self._cells(block)] = True
+        self._append({**facts, "block": [block.row, block.col, block.height, block.width]})
+        self.confirm(block)
         if time.monotonic() - self._synced > SYNC_SECONDS and self._syncing.idle:
             self._synced = time.monotonic()
-            self._syncing.start(self.path)
+            self._syncing.start([self.path])
 
-    def _append(self, *parts: bytes | memoryview) -> None:
-        begin = self._file.tell()
+    def commit(self) -> None:
+        """Say, on disk, that the map is complete but for its name."""
+        if not self._refused:
+            self._append({"committed": True})
+            self._syncing.start([self.path])
+            self._syncing.wait()
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
         try:
-            for part in parts:
-                rest = memoryview(part)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
+            self._end = append(self._file, b"%08x %s\n" % (zlib.crc32(text), text), self._end)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(begin)
-                self._file.seek(begin)
             raise OutputError(
                 f"{self._output}: its journal {self.path.name} cannot be written ({error.strerror}); make room and "
                 "start the same command again: it goes on from here"
@@ -277,8 +215,8 @@ class Journal:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether it holds anything."""
-        return bool(self._done.any())
+        """Whether it holds anything, also of an earlier run that was not looked at yet."""
+        return bool(self._found) or bool(self._done.any())
 
     def close(self, *, finished: bool) -> None:
         """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
@@ -292,6 +230,15 @@ class Journal:
             # Windows removes no open file; another run may hold it by now.
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says; None of a damaged one."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
@@ -332,24 +279,9 @@ def is_locked(path: Path) -> bool:
     """Whether a run holds a journal now."""
     try:
         with path.open("r+b") as file:
-            _lock(file)
+            lock(file)
     except FileNotFoundError:
         return False
     except OSError:
         return True
     return False
-
-
-def _lock(file: BinaryIO) -> None:
-    """Lock a file for this open file alone, or raise OSError where somebody else has."""
-    if os.name == "nt":
-        import msvcrt
-
-        # Far behind the data: Windows lets nobody read what is locked.
-        file.seek(1 << 62)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        file.seek(0)
-        return
-    import fcntl
-
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

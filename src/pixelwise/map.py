@@ -40,7 +40,7 @@ class Timings:
 
     Attributes
     ----------
-    read, kernel
+    read, kernel, encode
         Seconds of all workers together.
     write, wait
         Seconds of the parent: writing, and waiting for blocks.
@@ -52,6 +52,7 @@ class Timings:
 
     read: float = 0.0
     kernel: float = 0.0
+    encode: float = 0.0
     write: float = 0.0
     wait: float = 0.0
     total: float = 0.0
@@ -74,8 +75,9 @@ class Timings:
     def __str__(self) -> str:
         speed = self.pixels / self.total / 1e6 if self.total else 0.0
         return (
-            f"read {self.read:.2f} s, kernel {self.kernel:.2f} s (all workers); write {self.write:.2f} s, "
-            f"wait {self.wait:.2f} s; total {self.total:.2f} s, {self.bytes_read / 1e6:.0f} MB, {speed:.2f} Mpx/s"
+            f"read {self.read:.2f} s, kernel {self.kernel:.2f} s, encode {self.encode:.2f} s (all workers); "
+            f"write {self.write:.2f} s, wait {self.wait:.2f} s; total {self.total:.2f} s, "
+            f"{self.bytes_read / 1e6:.0f} MB, {speed:.2f} Mpx/s"
         )
 
 
@@ -212,7 +214,10 @@ def open_map(path: str | Path) -> Map:
     bands, files = [], {}
     for name in provenance["bands"]:
         file = first.parent / pattern.replace("{band}", name)
-        bands += _read_file(file)[2]
+        _, other, columns = _read_file(file)
+        if other != provenance:
+            raise InputError(f"{file}: is of another job than {first.name}; were both written by the same command?")
+        bands += columns
         files[name] = (file, 1)
     return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)
 

@@ -93,6 +93,7 @@ class _Costs:
     converted_per_pixel: int
     output_per_pixel: int
     kept_per_pixel: int
+    encoded_per_pixel: int
     handle: int
 
     @property
@@ -108,7 +109,7 @@ class _Costs:
         waiting = (2 * at_once + 1) * self.kept_per_pixel
         return (
             self.fixed
-            + at_once * (inputs + pixels * self.output_per_pixel)
+            + at_once * (inputs + pixels * (self.output_per_pixel + self.encoded_per_pixel))
             + pixels * (self.jobs * self.converted_per_pixel + waiting)
             + self.jobs * handles * self.handle
         )
@@ -126,6 +127,7 @@ def make_plan(
     output_itemsize: int = 4,
     in_memory: bool = False,
     teamwork: bool = False,
+    tile: tuple[int, int] | None = None,
 ) -> Plan:
     """Choose the blocks of a job.
 
@@ -147,6 +149,8 @@ def make_plan(
         Of a value of the output, and whether the whole output is kept.
     teamwork
         Whether the workers can fill one block together: they share memory, and the stacks can be divided.
+    tile
+        Rows and columns of the output's tiles, where part of it is written already.
 
     Raises
     ------
@@ -173,10 +177,13 @@ def make_plan(
         # A method may return float64; then there is a copy in the output's type.
         output_per_pixel=bands * (8 + output_itemsize),
         kept_per_pixel=bands * output_itemsize,
+        # Bands put together, and the tiles that GDAL makes of them, twice.
+        encoded_per_pixel=0 if in_memory else 3 * bands * output_itemsize,
         handle=max(demand.layout.resident for demand in demands),
     )
     budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
-    unit = _unit(source.block_height, grid.height) * _unit(source.block_width, grid.width)
+    cell = tile or (TILE_UNIT, TILE_UNIT)
+    unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
     # At least four blocks per worker, so that all end at about the same time, but no source block is cut.
     least = WINDOW_BYTES // source.itemsize
     pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), unit)
@@ -184,7 +191,7 @@ def make_plan(
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
     handles = min(math.ceil(sources / team), most_handles)
     while True:
-        height, width = block_shape(grid, source.block_height, source.block_width, pixels)
+        height, width = block_shape(grid, source.block_height, source.block_width, pixels, cell)
         needed = costs.memory(height, width, team, handles)
         if needed <= budget:
             break
@@ -195,7 +202,7 @@ def make_plan(
         elif handles > 1:
             room = budget - costs.memory(height, width, team, 0)
             handles = max(min(room // (jobs * costs.handle), handles - 1), 1)
-        elif pixels // 2 >= TILE_UNIT * TILE_UNIT:
+        elif pixels // 2 >= cell[0] * cell[1]:
             pixels //= 2
         elif memory is None:
             break
@@ -203,13 +210,14 @@ def make_plan(
             raise ParameterError(
                 f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
                 f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
+                + (f" (the map that was begun has tiles of {tile[0]} x {tile[1]}; --restart drops it)" if tile else "")
             )
     return Plan(
         grid=grid,
         block_height=height,
         block_width=width,
-        tile_height=_tile(height, grid.height),
-        tile_width=_tile(width, grid.width),
+        tile_height=tile[0] if tile else _tile(height, grid.height),
+        tile_width=tile[1] if tile else _tile(width, grid.width),
         jobs=jobs,
         team=team,
         limit=2 * jobs // team,
@@ -219,28 +227,30 @@ def make_plan(
     )
 
 
-def block_shape(grid: Grid, source_height: int, source_width: int, pixels: int) -> tuple[int, int]:
+def block_shape(
+    grid: Grid, source_height: int, source_width: int, pixels: int, cell: tuple[int, int] = (TILE_UNIT, TILE_UNIT)
+) -> tuple[int, int]:
     """Return rows and columns of blocks of at most about `pixels` that cut no source block if possible.
 
     Strips give the full width times whole strips, tiles whole tiles in a row, then rows of tiles. Heights
-    and widths are multiples of 16, the unit of output tiles, or the whole raster.
+    and widths are multiples of those of a `cell`, which the output's tiles need, or the whole raster.
     """
-    unit_height = _unit(source_height, grid.height)
-    unit_width = _unit(source_width, grid.width)
+    unit_height = _unit(source_height, grid.height, cell[0])
+    unit_width = _unit(source_width, grid.width, cell[1])
     if unit_height * unit_width > pixels:
         # Cutting columns of a strip decodes it once per column, so rows are cut first; by halves, so that cuts
         # meet the edges of source blocks.
-        height = min(_halved(pixels // unit_width), unit_height)
-        width = min(_halved(pixels // height), unit_width)
+        height = min(_halved(pixels // unit_width, cell[0]), unit_height)
+        width = min(_halved(pixels // height, cell[1]), unit_width)
         return height, width
     if unit_width * unit_height * math.ceil(grid.width / unit_width) > pixels:
         return unit_height, _floor(pixels // unit_height, unit_width)
     return min(_floor(pixels // grid.width, unit_height), grid.height), grid.width
 
 
-def _unit(source: int, size: int) -> int:
+def _unit(source: int, size: int, cell: int) -> int:
     """Return the least multiple of a source block that output tiles can follow, at most the whole size."""
-    return min(math.lcm(source, TILE_UNIT), size)
+    return min(math.lcm(source, cell), size)
 
 
 def _floor(value: int, unit: int) -> int:
@@ -248,9 +258,9 @@ def _floor(value: int, unit: int) -> int:
     return max(value // unit, 1) * unit
 
 
-def _halved(value: int) -> int:
-    """Return the largest 16 x 2^k up to `value`, at least 16."""
-    return int(TILE_UNIT << max((value // TILE_UNIT).bit_length() - 1, 0))
+def _halved(value: int, cell: int) -> int:
+    """Return the largest cell x 2^k up to `value`, at least a cell."""
+    return int(cell << max((value // cell).bit_length() - 1, 0))
 
 
 def physical_memory() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise import methods
 from pixelwise.checkup import warnings_of
@@ -23,15 +23,16 @@ from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.job import Job, task_of
-from pixelwise.journal import Journal
+from pixelwise.journal import Journal, journal_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
-from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, build
+from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe, identify
 from pixelwise.sinks import Sink
-from pixelwise.sinks.geotiff import Compression, GeoTiffSink
+from pixelwise.sinks.geotiff import GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
+from pixelwise.sinks.tiles import Compression
 from pixelwise.stack import RasterStack, Stack, layout_of, reading
 
 __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
@@ -132,49 +133,56 @@ def apply(
     if isinstance(stack, RasterStack):
         for text in warnings_of(stack, chosen, quick=True):
             log.warning(text)
-    plan = plan_job(stacks, bound, dtype=dtype, jobs=jobs, memory=memory, executor=executor, in_memory=output is None)
-    job = Job(stacks, bound, dtype, plan.team, plan.handles)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
-    with _journal(output, provenance, chosen, stacks, bound, dtype, restart=restart) as journal:
-        try:
-            sink.begin(plan, _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit), dtype)
-            timings = _run(job, plan, sink, executor, progress, journal)
-            timings = replace(timings, total=time.perf_counter() - began)
-            finished = sink.finish({**provenance, "timings": timings.as_dict()}, timings)
-            return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
-        finally:
-            sink.abort()
+    with _journal(sink, provenance, chosen, stacks, restart=restart) as journal:
+        begun = journal.layout if journal else None
+        plan = plan_job(
+            stacks,
+            bound,
+            dtype=dtype,
+            jobs=jobs,
+            memory=memory,
+            executor=executor,
+            in_memory=output is None,
+            tile=tuple(begun["tile"]) if begun else None,
+        )
+        named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
+        committed = journal is not None and journal.committed
+        layout = sink.begin(plan, named, dtype, provenance, begun, committed=committed)
+        if journal is not None:
+            journal.begin(layout)
+        job = Job(stacks, bound, dtype, sink.encode, plan.team, plan.handles)
+        timings = _run(job, plan, sink, executor, progress, journal)
+        timings = replace(timings, total=time.perf_counter() - began)
+        described = {**provenance, "timings": timings.as_dict()}
+        finished = sink.finish(described, timings, journal.commit if journal else lambda: None)
+        return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
 
 @contextmanager
 def _journal(
-    output: str | Path | None,
-    described: Mapping[str, Any],
-    method: Method,
-    stacks: Sequence[Stack],
-    bound: BoundMethod,
-    dtype: str,
-    *,
-    restart: bool,
+    sink: Sink, described: Mapping[str, Any], method: Method, stacks: Sequence[Stack], *, restart: bool
 ) -> Iterator[Journal | None]:
-    """Give the journal of an output, removed when all went well; None for a map in memory."""
-    if output is None:
+    """Give the journal of a sink, None of one in memory; at the end close both, and keep what is worth it."""
+    if not isinstance(sink, GeoTiffSink):
         yield None
         return
     key, refused = {}, ""
     try:
-        key = identify(described, method, stacks)
+        key = {**identify(described, method, stacks), "compress": sink.compress}
     except UnknowableError as error:
         refused = str(error)
-    journal = Journal(Path(output), key, stacks[0].grid, len(bound.bands), dtype, refused=refused, restart=restart)
+    journal = Journal(sink.path, key, stacks[0].grid, refused=refused, restart=restart)
     finished = False
     try:
         yield journal
         finished = True
     finally:
-        if journal.worth_keeping and not finished:
+        kept = journal.worth_keeping and not finished
+        if kept:
             log.warning("%s keeps what is done; the same job goes on from there", journal.path)
+        sink.abort(keep=kept)
         journal.close(finished=finished)
 
 
@@ -186,17 +194,15 @@ def _run(
     progress: Progress | None,
     journal: Journal | None,
 ) -> Timings:
-    """Compute all blocks that are not done yet and hand all to the sink."""
-    read = kernel = write = 0.0
+    """Compute all blocks that are not done yet and hand them to the sink."""
+    read = kernel = encode = write = 0.0
     answered = False
     pixels = plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
     blocks, done = plan.blocks(), 0
     if journal is not None:
-        for block, values, status in journal.blocks():
-            sink.write(block, values, status)
-            answered = answered or is_answered(status)
+        answered = _restore(journal, sink)
         blocks, done = journal.remaining(plan.blocks()), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
@@ -212,14 +218,15 @@ def _run(
                     _check_unchanged(job.stacks)
                     checked = time.monotonic()
                 before = time.perf_counter()
-                sink.write(result.block, result.values, result.status)
+                facts = sink.write(result.block, result.encoded)
                 if keep is None:
-                    keep = (result.read + result.kernel) * pixels / result.block.pixels / plan.jobs > SHORT_SECONDS
+                    seconds = (result.read + result.kernel + result.encode) / plan.jobs
+                    keep = seconds * pixels / result.block.pixels > SHORT_SECONDS
                 if journal is not None and keep:
-                    journal.add(result.block, result.values, result.status)
+                    journal.add(result.block, {**facts, "answered": result.answered})
                 write += time.perf_counter() - before
-                read, kernel = read + result.read, kernel + result.kernel
-                answered = answered or is_answered(result.status)
+                read, kernel, encode = read + result.read, kernel + result.kernel, encode + result.encode
+                answered = answered or result.answered
                 if result.failure is not None and failure is None:
                     failure = result.failure
                     log.warning("the function failed at some pixels (status 5); the first:\n%s", failure)
@@ -238,7 +245,21 @@ def _run(
         log.warning("no pixel has an answer: the map holds nothing but status")
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
     wait = time.perf_counter() - began - write
-    return Timings(read, kernel, write, wait, pixels=pixels, bytes_read=decoded)
+    return Timings(read, kernel, encode, write, wait, pixels=pixels, bytes_read=decoded)
+
+
+def _restore(journal: Journal, sink: Sink) -> bool:
+    """Take over what an earlier run did, as far as it is whole; return whether any of its pixels has values."""
+    answered, damaged = False, 0
+    for block, facts in journal.records():
+        if journal.committed or sink.restore(block, facts):
+            journal.confirm(block)
+            answered = answered or facts["answered"]
+        else:
+            damaged += 1
+    if damaged:
+        log.warning("%d damaged block(s) of the map that was begun are computed again", damaged)
+    return answered
 
 
 def _check_unchanged(stacks: Sequence[Stack]) -> None:
@@ -334,6 +355,7 @@ def plan_job(
     memory: int | str | None = None,
     executor: str | Executor | None = None,
     in_memory: bool = False,
+    tile: tuple[int, int] | None = None,
 ) -> Plan:
     """Cut a job into blocks; see `make_plan`."""
     jobs = usable_cores() if jobs is None else jobs
@@ -354,6 +376,7 @@ def plan_job(
         output_itemsize=np.dtype(dtype).itemsize,
         in_memory=in_memory,
         teamwork=teamwork,
+        tile=tile,
     )
 
 
@@ -361,7 +384,11 @@ def _sink(output: str | Path | None, stacks: Sequence[Stack], *, overwrite: bool
     if output is None:
         return MemorySink()
     files = [path for stack in stacks if isinstance(stack, RasterStack) for path in stack.paths]
-    return GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
+    sink = GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
+    # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
+    if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
+        sink.check()
+    return sink
 
 
 def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
@@ -379,15 +406,6 @@ CHECK_SECONDS = 5.0
 
 #: Jobs that are expected to take less keep no journal.
 SHORT_SECONDS = 5.0
-
-#: Statuses of pixels that have values.
-ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
-
-
-def is_answered(status: NDArray[np.uint8]) -> bool:
-    """Whether any pixel has values."""
-    return any((status == answer).any() for answer in ANSWERED)
-
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16

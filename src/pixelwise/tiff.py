@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block
 
-__all__ = ["TiffFile", "open_tiff", "release_buffers"]
+__all__ = [
+    "TILE_COUNTS",
+    "TILE_OFFSETS",
+    "TiffFile",
+    "find_tags",
+    "open_tiff",
+    "read_tags",
+    "release_buffers",
+]
 
 #: From the bytes of a block and its size to the bytes that it holds, nothing of a damaged one.
 Inflate = Callable[[NDArray[np.uint8], int], bytes | bytearray]
@@ -298,8 +306,17 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
     return tiff
 
 
-def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
-    """Read the numbers of some tags of the first directory of a little-endian TIFF or BigTIFF.
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where the numbers of a tag are in a file, and of which type."""
+
+    dtype: np.dtype[Any]
+    count: int
+    position: int
+
+
+def find_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, Field]:
+    """Find some tags of the first directory of a little-endian TIFF or BigTIFF.
 
     Raises
     ------
@@ -308,7 +325,7 @@ def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.i
     OSError
         When it cannot be read.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(16)
     big = head[:4] == b"II\x2b\0"
@@ -316,24 +333,34 @@ def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.i
         raise ValueError("no little-endian TIFF")
     # Formats of the number of entries, of one entry's count, and of an offset.
     count_format, word = ("<Q", "Q") if big else ("<H", "I")
-    _seek(file, struct.unpack_from(f"<{word}", head, 8 if big else 4)[0], size)
+    directory = struct.unpack_from(f"<{word}", head, 8 if big else 4)[0]
+    _seek(file, directory, size)
     (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
     if entries > MOST_TAGS:
         raise ValueError("no directory")
     entry = struct.Struct(f"<HH{word}{struct.calcsize(word)}s")
-    tags: dict[int, NDArray[np.int64]] = {}
-    for tag, kind, count, inside in entry.iter_unpack(file.read(entries * entry.size)):
+    tags: dict[int, Field] = {}
+    for index, (tag, kind, count, inside) in enumerate(entry.iter_unpack(file.read(entries * entry.size))):
         if tag not in wanted:
             continue
         if kind not in FIELD_TYPES or tag in tags:
             raise ValueError(f"tag {tag} is unusual")
         dtype = np.dtype(FIELD_TYPES[kind])
-        values = inside
+        position = directory + struct.calcsize(count_format) + (index + 1) * entry.size - len(inside)
         if count * dtype.itemsize > len(inside):
-            _seek(file, struct.unpack(f"<{word}", inside)[0], size - count * dtype.itemsize)
-            values = file.read(count * dtype.itemsize)
-        tags[tag] = np.frombuffer(values, dtype, count).astype(np.int64)
+            (position,) = struct.unpack(f"<{word}", inside)
+        tags[tag] = Field(dtype, count, position)
     return tags
+
+
+def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of some tags, as `find_tags` finds them."""
+    size, found = file.seek(0, os.SEEK_END), {}
+    for tag, field in find_tags(file, wanted).items():
+        length = field.count * field.dtype.itemsize
+        _seek(file, field.position, size - length)
+        found[tag] = np.frombuffer(file.read(length), field.dtype, field.count).astype(np.int64)
+    return found
 
 
 def _seek(file: BinaryIO, place: int, last: int) -> None:

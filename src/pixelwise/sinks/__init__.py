@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -12,27 +12,47 @@ from pixelwise.map import Map, Timings
 from pixelwise.method import Band
 from pixelwise.plan import Plan
 
-__all__ = ["Sink"]
+__all__ = ["Encode", "Sink"]
+
+#: Called by the worker that computed a block, with its (band, y, x) values and (y, x) status; returns what the sink
+#: writes of it. Picklable.
+Encode = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 class Sink(Protocol):
     """Takes the blocks of one map, each once, in any order.
 
-    ``begin`` is called first; then ``write`` for each block; then either ``finish`` or ``abort``. Nothing
-    stands under its final name before ``finish`` has checked it.
+    ``begin`` is called first; then, for each block, ``write``, or ``restore`` where an earlier run wrote it; then
+    either ``finish`` or ``abort``. Nothing stands under its final name before ``finish`` has checked it.
     """
 
-    #: Whether ``write`` is called by the worker that computed the block, not by the parent.
-    writes_in_worker: bool
+    def begin(
+        self,
+        plan: Plan,
+        bands: tuple[Band, ...],
+        dtype: str,
+        provenance: Mapping[str, Any],
+        layout: Mapping[str, Any] | None,
+        *,
+        committed: bool,
+    ) -> Mapping[str, Any]:
+        """Prepare for the bands of a map, ``status`` last, and the blocks of a plan; return a layout, ready for JSON.
 
-    def begin(self, plan: Plan, bands: tuple[Band, ...], dtype: str) -> None:
-        """Prepare for the bands of a map, ``status`` last, and the blocks of a plan."""
+        With the `layout` of an earlier run, that run is gone on with; when it was `committed`, only names are missing.
+        """
 
-    def write(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> None:
-        """Take the (band, y, x) values and the (y, x) status of one block."""
+    @property
+    def encode(self) -> Encode:
+        """What workers make of a block; known after ``begin``."""
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
-        """Complete the map, give it its final name, and return it."""
+    def write(self, block: Block, encoded: Any) -> Mapping[str, Any]:
+        """Take a block; return what ``restore`` needs to find it again, ready for JSON."""
 
-    def abort(self) -> None:
-        """Remove whatever was begun; may follow any of the other calls."""
+    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+        """Take a block that an earlier run wrote; False where it is damaged."""
+
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
+        """Complete the map, call `commit` when only names are missing, give it its names, and return it."""
+
+    def abort(self, *, keep: bool) -> None:
+        """Close whatever was begun, and remove it unless another run shall go on; may follow any other call."""

@@ -3,72 +3,104 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import io
 import os
-import secrets
-import warnings
-from collections.abc import Collection, Mapping
-from functools import cache
+import time
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from pixelwise.disk import BackgroundSync, sync
+from pixelwise.disk import BackgroundSync, append, open_locked, sync, write
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
 from pixelwise.map import TAG, Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
 from pixelwise.plan import Plan
+from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, default_compression
 
-__all__ = ["PARTIAL", "Compression", "GeoTiffSink"]
-
-Compression = Literal["zstd", "deflate", "lzw", "none"]
+__all__ = ["PARTIAL", "GeoTiffSink"]
 
 SUFFIXES = (".tif", ".tiff")
 #: GDAL's sidecar for what a file itself cannot hold.
 PAM = ".aux.xml"
 
-#: Between an output's name and who writes it, in the name of a file that is not complete.
-PARTIAL = ".partial-"
+#: In the name of a file that is not complete, after that of the output.
+PARTIAL = ".partial"
+#: In the name of a file that is being replaced together with others.
+REPLACED = ".replaced"
 
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
 
-#: So much output is brought to disk while the job goes on: at its end the rest takes a moment, not a second.
+#: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
+#: a moment, and a power failure loses no more.
 SYNC_BYTES = 32 << 20
+SYNC_SECONDS = 2.0
 
-#: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "zstd": {"compress": "zstd", "zstd_level": 1},
-    "deflate": {"compress": "deflate", "zlevel": 1},
-    "lzw": {"compress": "lzw"},
-    "none": {},
-}
+#: Room in a file's head for what is known only at the end.
+HEAD_SLACK = 64 << 10
 
 
-@cache
-def has_zstd() -> bool:
-    """Whether this GDAL writes ZSTD."""
-    try:
-        with MemoryFile() as memory, memory.open(
-            driver="GTiff", width=1, height=1, count=1, dtype="uint8", compress="zstd", crs="EPSG:4326",
-            transform=rasterio.Affine(1, 0, 1, 0, -1, 1),
-        ):  # fmt: skip
-            return True
-    except RasterioError:
-        return False
+@dataclass(eq=False)
+class _Output:
+    """One file that is being written.
+
+    Attributes
+    ----------
+    final, temporary
+        Its name when it is complete, and until then: hidden, so that no glob takes it for a layer; in the same
+        folder, so that the rename stays within one file system.
+    tiled
+        What it holds.
+    reserve
+        Bytes before the first tile, for the head, which is written last: until then this is no TIFF.
+    file
+        Open and locked.
+    offsets, counts
+        Where each tile is; counts are 0 of those that are missing.
+    end
+        Where the last tile ends.
+    """
+
+    final: Path
+    temporary: Path
+    tiled: TiledFile
+    reserve: int
+    file: BinaryIO
+    offsets: NDArray[np.int64] = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
+    end: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.offsets = np.zeros(self.tiled.tiles, dtype=np.int64)
+        self.counts = np.zeros(self.tiled.tiles, dtype=np.int64)
+        self.end = self.reserve
+
+    @property
+    def aside(self) -> Path:
+        """Where a map that is replaced is kept until those that belong to it are replaced too."""
+        return self.final.with_name(f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}")
+
+    def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
+        """Note where the tiles of a block are: one after another from `begin` on."""
+        row, col = block.row // self.tiled.tile[0], block.col // self.tiled.tile[1]
+        where = np.s_[:, row : row + counts.shape[1], col : col + counts.shape[2]]
+        ends = begin + np.cumsum(counts).reshape(counts.shape)
+        self.offsets[where], self.counts[where] = ends - counts, counts
+        self.end = max(self.end, int(ends.max()))
 
 
 class GeoTiffSink:
-    """Writes whole tiles into a temporary file beside the output, then checks it and renames it.
+    """Appends encoded tiles to a temporary file beside the output, completes it, checks it, and renames it.
 
     Parameters
     ----------
@@ -87,8 +119,6 @@ class GeoTiffSink:
         When the output cannot be written there.
     """
 
-    writes_in_worker = False
-
     def __init__(
         self,
         path: str | Path,
@@ -98,19 +128,15 @@ class GeoTiffSink:
         compress: Compression | None = None,
     ) -> None:
         self.path = Path(path)
+        self.compress: Compression = compress or default_compression()
         self._overwrite = overwrite
-        self._compress = compress or ("zstd" if has_zstd() else "deflate")
         self._inputs = tuple(inputs)
-        self._datasets: list[Any] = []
-        self._temporary: list[Path] = []
-        self._final: list[Path] = []
-        self._bands: tuple[Band, ...] = ()
+        self._outputs: list[_Output] = []
+        self._committed = False
         self._grid: Grid | None = None
-        self._unsynced = 0
+        self._unsynced, self._synced = 0, time.monotonic()
         self._syncing = BackgroundSync(str(path))
         self._check_folder()
-        if not self.per_band:
-            self._check_target(self.path)
 
     @property
     def per_band(self) -> bool:
@@ -125,6 +151,17 @@ class GeoTiffSink:
             raise OutputError(f"{self.path}: the folder {folder} does not exist")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.path}: the folder {folder} is not writable")
+
+    def check(self) -> None:
+        """Look whether the output may be written, as far as its name is known before its bands are.
+
+        Raises
+        ------
+        OutputError
+            When it exists or is an input.
+        """
+        if not self.per_band:
+            self._check_target(self.path)
 
     def _check_target(self, target: Path) -> None:
         try:
@@ -144,118 +181,187 @@ class GeoTiffSink:
         """Whether a file is read, by itself or through a VRT; links are followed."""
         return any(_identity(file) == _identity(target) for input_ in self._inputs for file in files_behind(input_))
 
-    def begin(self, plan: Plan, bands: tuple[Band, ...], dtype: str) -> None:
-        """Create the temporary files, and remove those that a killed run left.
-
-        The caller makes sure that no other run writes this output.
+    def begin(
+        self,
+        plan: Plan,
+        bands: tuple[Band, ...],
+        dtype: str,
+        provenance: Mapping[str, Any],
+        layout: Mapping[str, Any] | None,
+        *,
+        committed: bool = False,
+    ) -> Mapping[str, Any]:
+        """Open and lock the temporary files; see `Sink`.
 
         Raises
         ------
         OutputError
-            When a file exists or cannot be created.
+            When a file exists, cannot be created, or is written by another run.
         """
-        self._bands, self._grid = bands, plan.grid
-        profile = {
-            "driver": "GTiff",
-            "height": plan.grid.height,
-            "width": plan.grid.width,
-            "crs": plan.grid.crs,
-            "transform": plan.grid.transform,
-            "tiled": True,
-            "blockxsize": plan.tile_width,
-            "blockysize": plan.tile_height,
-            "interleave": "band",
-            "bigtiff": "if_safer",
-            **OPTIONS[self._compress],
-        }
-        groups = [(band,) for band in bands] if self.per_band else [bands]
-        for group in groups:
+        self._grid, self._committed = plan.grid, committed
+        tile = plan.tile_height, plan.tile_width
+        for index, group in enumerate([(band,) for band in bands] if self.per_band else [bands]):
             final = Path(str(self.path).replace("{band}", group[0].name))
+            # An integer band of its own has no missing pixels.
+            nodata = None if self.per_band and group[0].integer else np.nan
+            kind = group[0].dtype(dtype) if self.per_band else dtype
+            tiled = TiledFile(plan.grid, group, kind, nodata, tile, self.compress)
+            temporary = final.with_name(f".{final.stem}{PARTIAL}{final.suffix}")
+            if committed:
+                # Nothing is written any more, and some may have their names by now.
+                self._outputs.append(_Output(final, temporary, tiled, 0, io.BytesIO()))
+                continue
             self._check_target(final)
-            self._final.append(final)
-            self._open(final, group, profile, dtype)
+            reserve = layout["reserve"][index] if layout else self._head_size(tiled, provenance) + HEAD_SLACK
+            output = _Output(final, temporary, tiled, reserve, open_locked(temporary, final))
+            self._outputs.append(output)
+            try:
+                if layout is None:
+                    output.file.truncate(0)
+                    output.file.truncate(reserve)
+            except OSError as error:
+                raise OutputError(f"{final}: cannot be created ({error.strerror})") from None
+        return {"tile": tile, "reserve": [output.reserve for output in self._outputs]}
 
-    def _open(self, final: Path, bands: tuple[Band, ...], profile: dict[str, Any], dtype: str) -> None:
-        for leftover in final.parent.glob(f".{glob.escape(final.stem)}{PARTIAL}*{final.suffix}*"):
-            leftover.unlink(missing_ok=True)
-        # The folder of the output, so that the rename stays within one file system; hidden, so that no glob
-        # takes it for a layer.
-        token = f"{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = final.with_name(f".{final.stem}{PARTIAL}{token}{final.suffix}")
-        alone = len(bands) == 1 and self.per_band
-        kind = bands[0].dtype(dtype) if alone else dtype
-        self._temporary.append(temporary)
-        # An integer band of its own has no missing pixels.
-        nodata = None if alone and bands[0].integer else np.nan
+    def _head_size(self, tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
+        nothing = np.zeros(tiled.tiles, dtype=np.int64)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(temporary, "w", count=len(bands), dtype=kind, nodata=nodata, **profile)
-        except (RasterioError, OSError) as error:
-            raise OutputError(f"{final}: cannot be created ({' '.join(str(error).split())})") from None
-        self._datasets.append(dataset)
-        for index, band in enumerate(bands, 1):
-            dataset.set_band_description(index, band.name)
-            dataset.set_band_unit(index, band.unit)
-            dataset.update_tags(index, DESCRIPTION=band.description, INTEGER="YES" if band.integer else "NO")
+            return len(tiled.head(self._tags(provenance), nothing, nothing))
+        except RasterioError as error:
+            raise OutputError(f"{self.path}: cannot be created ({' '.join(str(error).split())})") from None
 
-    def write(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> None:
-        """Write one block: whole tiles, so that none is compressed twice.
+    def _tags(self, provenance: Mapping[str, Any]) -> dict[str, str]:
+        files = {"files": self.path.name} if self.per_band else {}
+        return {TAG: encode_provenance({**provenance, **files})}
+
+    @property
+    def encode(self) -> TileEncoder:
+        """What workers make of a block; known after `begin`."""
+        tiled = self._outputs[0].tiled
+        files = tuple((output.tiled.dtype, len(output.tiled.bands)) for output in self._outputs)
+        return TileEncoder(tiled.tile, tiled.compress, files)
+
+    def write(self, block: Block, encoded: tuple[EncodedTiles, ...]) -> Mapping[str, Any]:
+        """Append the tiles of one block; return their places, sizes and checksums.
 
         Raises
         ------
         OutputError
             When the file system refuses.
         """
-        window = Window(block.col, block.row, block.width, block.height)
-        try:
-            if self.per_band:
-                for dataset, layer in zip(self._datasets, (*values, status), strict=True):
-                    dataset.write(layer.astype(dataset.dtypes[0], copy=False), 1, window=window)
-            else:
-                self._datasets[0].write(values, list(range(1, len(values) + 1)), window=window)
-                self._datasets[0].write(status.astype(values.dtype), len(values) + 1, window=window)
-        except (RasterioError, OSError) as error:
-            raise OutputError(f"{self.path}: cannot be written ({' '.join(str(error).split())}); disk full?") from None
-        self._unsynced += values.nbytes
-        if self._unsynced >= SYNC_BYTES and self._syncing.idle:
-            self._unsynced = 0
-            self._syncing.start(*self._temporary)
+        files = []
+        for output, tiles in zip(self._outputs, encoded, strict=True):
+            begin = output.end
+            try:
+                append(output.file, tiles.data, begin)
+            except OSError as error:
+                raise OutputError(
+                    f"{output.final}: cannot be written ({error.strerror}); the same command goes on from here"
+                ) from None
+            output.place(block, begin, tiles.counts)
+            self._unsynced += len(tiles.data)
+            files.append([begin, tiles.checksum, tiles.counts.tolist()])
+        late = time.monotonic() - self._synced > SYNC_SECONDS
+        if (late or self._unsynced >= SYNC_BYTES) and self._syncing.idle:
+            self._unsynced, self._synced = 0, time.monotonic()
+            self._syncing.start(output.temporary for output in self._outputs)
+        return {"files": files}
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
-        """Close, sync, check and rename all files; return the map.
+    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+        """Take the tiles of a block that an earlier run appended; False where they are damaged.
 
         Raises
         ------
         OutputError
-            When a file does not read back as it was written.
+            When the file cannot be read.
         """
-        if self.per_band:
-            provenance = {**provenance, "files": self.path.name}
-        try:
-            for dataset in self._datasets:
-                dataset.update_tags(**{TAG: encode_provenance(provenance)})
-                dataset.close()
-            self._datasets = []
+        for output, (begin, checksum, counts) in zip(self._outputs, facts["files"], strict=True):
+            sizes = np.array(counts, dtype=np.int64)
+            try:
+                output.file.seek(begin)
+                data = output.file.read(int(sizes.sum()))
+            except OSError as error:
+                raise OutputError(
+                    f"{output.final}: {output.temporary.name} cannot be read ({error.strerror})"
+                ) from None
+            if zlib.crc32(data) != checksum:
+                return False
+            output.place(block, begin, sizes)
+        return True
+
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
+        """Complete, sync, check and rename all files; return the map.
+
+        Raises
+        ------
+        OutputError
+            When a file cannot be completed or renamed, or does not read back as it was written.
+        """
+        if not self._committed:
             self._syncing.wait()
-            for temporary in self._temporary:
-                sync(temporary)
-                self._check_written(temporary)
-        except (RasterioError, OSError) as error:
-            raise OutputError(
-                f"{self.path}: cannot be completed ({' '.join(str(error).split())}); disk full?"
-            ) from None
-        for temporary, final in zip(self._temporary, self._final, strict=True):
-            # What belongs to the map that is replaced, or is left of another, would be taken for this one's.
-            for suffix in SIDECARS:
-                final.with_name(final.name + suffix).unlink(missing_ok=True)
-            if (sidecar := temporary.with_name(temporary.name + PAM)).exists():
-                sidecar.replace(final.with_name(final.name + PAM))
-            temporary.replace(final)
-        self._temporary = []
-        sync(self.path.parent)
-        written = open_map(self._final[0])
+            for output in self._outputs:
+                self._complete(output, provenance)
+            commit()
+        self._publish()
+        written = open_map(self._outputs[0].final)
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
+
+    def _complete(self, output: _Output, provenance: Mapping[str, Any]) -> None:
+        if not output.counts.all():
+            raise AssertionError(f"{output.temporary} lacks {(output.counts == 0).sum()} tiles")
+        try:
+            head = output.tiled.head(self._tags(provenance), output.offsets, output.counts)
+            if len(head) > output.reserve:
+                raise AssertionError(f"the head has {len(head)} bytes, {output.reserve} are reserved")
+            output.file.truncate(output.end)
+            output.file.seek(0)
+            write(output.file, head)
+            sync(output.temporary)
+            self._check_written(output.temporary)
+        except RasterioError as error:
+            raise OutputError(f"{output.final}: cannot be completed ({' '.join(str(error).split())})") from None
+        except OSError as error:
+            raise OutputError(f"{output.final}: cannot be completed ({error.strerror})") from None
+
+    def _publish(self) -> None:
+        """Give all files their names: all, or none where one cannot be renamed."""
+        replaced: list[tuple[_Output, Path | None]] = []
+        try:
+            for output in self._outputs:
+                if self._committed and not output.temporary.exists():
+                    if not output.final.exists():
+                        raise OutputError(f"{output.final}: was complete, but is gone; --restart computes it again")
+                    continue  # an earlier run renamed it
+                # What belongs to the map that is replaced, or is left of another, would be taken for this one's.
+                for suffix in SIDECARS:
+                    output.final.with_name(output.final.name + suffix).unlink(missing_ok=True)
+                before = self._set_aside(output) if len(self._outputs) > 1 else None
+                replaced.append((output, before))
+                if (sidecar := _pam(output.temporary)).exists():
+                    sidecar.replace(_pam(output.final))
+                output.temporary.replace(output.final)
+            sync(self.path.parent)
+        except OSError as error:
+            for output, before in replaced:
+                with contextlib.suppress(OSError):
+                    if not output.temporary.exists():
+                        output.final.replace(output.temporary)
+                    if before is not None:
+                        before.replace(output.final)
+            raise OutputError(f"{output.final}: cannot be given its name ({error.strerror})") from None
+        for output in self._outputs:
+            output.aside.unlink(missing_ok=True)
+
+    def _set_aside(self, output: _Output) -> Path | None:
+        """Keep a map under another name until those that belong together are all replaced."""
+        if not output.final.exists():
+            return None
+        output.aside.unlink(missing_ok=True)
+        try:
+            os.link(output.final, output.aside)
+        except OSError:  # a file system without links
+            output.final.replace(output.aside)
+        return output.aside
 
     def _check_written(self, path: Path) -> None:
         """Open a finished file as any reader would, and read its last block."""
@@ -270,24 +376,30 @@ class GeoTiffSink:
             lost = self._grid is not None and not same_crs(dataset.crs, self._grid.crs)
         if lost and self._grid is not None and self._grid.crs is not None:
             # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
-            sidecar = path.with_name(path.name + PAM)
+            sidecar = _pam(path)
             sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
             sync(sidecar)
             with open_quietly(path) as dataset:
                 if not same_crs(dataset.crs, self._grid.crs):
                     raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
 
-    def abort(self) -> None:
-        """Remove the temporary files."""
-        for dataset in self._datasets:
-            with contextlib.suppress(RasterioError, OSError):
-                dataset.close()
-        self._datasets = []
+    def abort(self, *, keep: bool) -> None:
+        """Close the temporary files, and remove them unless another run shall go on with them."""
         self._syncing.close()
-        for temporary in self._temporary:
-            temporary.unlink(missing_ok=True)
-            temporary.with_name(temporary.name + PAM).unlink(missing_ok=True)
-        self._temporary = []
+        for output in self._outputs:
+            if not keep and os.name != "nt":
+                # While it is locked: the next run makes its own.
+                output.temporary.unlink(missing_ok=True)
+            output.file.close()
+            if not keep:
+                for path in (output.temporary, _pam(output.temporary)):
+                    with contextlib.suppress(PermissionError):  # open in another run, where that forbids it
+                        path.unlink(missing_ok=True)
+        self._outputs = []
+
+
+def _pam(path: Path) -> Path:
+    return path.with_name(path.name + PAM)
 
 
 def _identity(path: Path) -> Path:

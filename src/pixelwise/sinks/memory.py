@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,34 +16,55 @@ from pixelwise.plan import Plan
 __all__ = ["MemorySink"]
 
 
+def as_they_are(values: NDArray[Any], status: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a block's pixels."""
+    return values, status
+
+
 class MemorySink:
     """Keeps each band as one array: float of the wanted type, int32 for whole numbers, uint8 for status."""
 
-    writes_in_worker = False
+    encode = staticmethod(as_they_are)
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._bands: tuple[Band, ...] = ()
         self._grid: Grid | None = None
 
-    def begin(self, plan: Plan, bands: tuple[Band, ...], dtype: str) -> None:
+    def begin(
+        self,
+        plan: Plan,
+        bands: tuple[Band, ...],
+        dtype: str,
+        provenance: Mapping[str, Any],
+        layout: Mapping[str, Any] | None,
+        *,
+        committed: bool = False,
+    ) -> Mapping[str, Any]:
         """Allocate the arrays."""
         self._grid, self._bands = plan.grid, bands
         shape = (plan.grid.height, plan.grid.width)
         for band in bands:
             self._arrays[band.name] = np.empty(shape, dtype=band.dtype(dtype))
+        return {}
 
-    def write(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> None:
+    def write(self, block: Block, encoded: tuple[NDArray[Any], NDArray[Any]]) -> Mapping[str, Any]:
         """Copy a block into place."""
+        values, status = encoded
         for band, layer in zip(self._bands, (*values, status), strict=True):
             self._arrays[band.name][block.slices] = layer
+        return {}
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings) -> Map:
+    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+        """Say that nothing outlives a process in its memory."""
+        return False
+
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
         """Return the map."""
         if self._grid is None:
             raise RuntimeError("finish() comes after begin()")
         return Map(self._grid, self._bands, provenance, timings, arrays=self._arrays)
 
-    def abort(self) -> None:
+    def abort(self, *, keep: bool) -> None:
         """Forget the arrays."""
         self._arrays = {}

@@ -1,0 +1,180 @@
+"""GeoTIFF in two halves: tiles, encoded wherever a block was computed, and the head of the file that holds them.
+
+GDAL encodes both. A worker lets it write its block as a small file in memory, whose tiles are taken out; the head is
+that of a file of the whole raster without any tile, where theirs are filled in at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+
+from pixelwise.grid import Grid
+from pixelwise.method import Band
+from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
+
+__all__ = ["Compression", "EncodedTiles", "TileEncoder", "TiledFile", "default_compression"]
+
+Compression = Literal["zstd", "deflate", "lzw", "none"]
+
+#: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "zstd": {"compress": "zstd", "zstd_level": 1},
+    "deflate": {"compress": "deflate", "zlevel": 1},
+    "lzw": {"compress": "lzw"},
+    "none": {},
+}
+
+#: A file without georeferencing would make rasterio warn.
+ANYWHERE = {"crs": "EPSG:4326", "transform": rasterio.Affine(1, 0, 1, 0, -1, 1)}
+
+#: Larger rasters, uncompressed, are written as BigTIFF: tiles may grow by half when they are compressed, and a
+#: classic TIFF holds 4 GiB.
+LARGEST_CLASSIC = 2 << 30
+
+
+@cache
+def default_compression() -> Compression:
+    """Return ZSTD where this GDAL writes it, else DEFLATE."""
+    try:
+        _encode(np.zeros((1, 1, 1), np.uint8), (16, 16), "zstd")
+    except RasterioError:
+        return "deflate"
+    return "zstd"
+
+
+@dataclass(frozen=True)
+class EncodedTiles:
+    """Tiles of one file, one after another: by band, row and column.
+
+    Attributes
+    ----------
+    data
+        All their bytes.
+    counts
+        (band, tile row, tile column) bytes of each.
+    checksum
+        CRC-32 of `data`.
+    """
+
+    data: bytes
+    counts: NDArray[np.int64]
+    checksum: int
+
+
+@dataclass(frozen=True)
+class TileEncoder:
+    """Encodes blocks that start where a tile starts.
+
+    Attributes
+    ----------
+    tile
+        Rows and columns of a tile.
+    compress
+        How tiles are compressed.
+    files
+        Type and number of bands of each file; together they hold the values' bands and then the status.
+    """
+
+    tile: tuple[int, int]
+    compress: Compression
+    files: tuple[tuple[str, int], ...]
+
+    def __call__(self, values: NDArray[Any], status: NDArray[Any]) -> tuple[EncodedTiles, ...]:
+        """Encode (band, y, x) values and (y, x) status, for each file."""
+        layers = [*values, status]
+        encoded = []
+        for dtype, count in self.files:
+            bands = [layers.pop(0) for _ in range(count)]
+            encoded.append(_encode(np.stack(bands, dtype=dtype, casting="unsafe"), self.tile, self.compress))
+        return tuple(encoded)
+
+
+def _encode(bands: NDArray[Any], tile: tuple[int, int], compress: Compression) -> EncodedTiles:
+    count, height, width = bands.shape
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", count=count, height=height, width=width, dtype=bands.dtype, tiled=True,
+            blockysize=tile[0], blockxsize=tile[1], interleave="band", **OPTIONS[compress], **ANYWHERE,
+        ) as dataset:  # fmt: skip
+            dataset.write(bands)
+        file = memory.read()
+    tags = read_tags(io.BytesIO(file), (TILE_OFFSETS, TILE_COUNTS))
+    counts = tags[TILE_COUNTS]
+    pairs = zip(tags[TILE_OFFSETS].tolist(), counts.tolist(), strict=True)
+    data = b"".join([file[offset : offset + size] for offset, size in pairs])
+    return EncodedTiles(data, counts.reshape(count, -(-height // tile[0]), -(-width // tile[1])), zlib.crc32(data))
+
+
+@dataclass(frozen=True)
+class TiledFile:
+    """A GeoTIFF to be.
+
+    Attributes
+    ----------
+    grid, bands, dtype
+        What it holds.
+    nodata
+        None where no value is missing.
+    tile, compress
+        As in `TileEncoder`.
+    """
+
+    grid: Grid
+    bands: tuple[Band, ...]
+    dtype: str
+    nodata: float | None
+    tile: tuple[int, int]
+    compress: Compression
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Bands, rows and columns of tiles."""
+        return len(self.bands), -(-self.grid.height // self.tile[0]), -(-self.grid.width // self.tile[1])
+
+    def head(self, tags: dict[str, str], offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> bytes:
+        """Return what comes before the tiles.
+
+        Parameters
+        ----------
+        tags
+            Of the whole file.
+        offsets, counts
+            Of the shape of `tiles`: where each tile begins in the file, and its bytes.
+        """
+        grid = self.grid
+        size = grid.height * grid.width * len(self.bands) * np.dtype(self.dtype).itemsize
+        with MemoryFile() as memory:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = memory.open(
+                    driver="GTiff", count=len(self.bands), height=grid.height, width=grid.width, dtype=self.dtype,
+                    crs=grid.crs, transform=grid.transform, nodata=self.nodata, tiled=True, blockysize=self.tile[0],
+                    blockxsize=self.tile[1], interleave="band", sparse_ok=True,
+                    bigtiff="yes" if size > LARGEST_CLASSIC else "no", **OPTIONS[self.compress],
+                )  # fmt: skip
+            with dataset:
+                for index, band in enumerate(self.bands, 1):
+                    dataset.set_band_description(index, band.name)
+                    dataset.set_band_unit(index, band.unit)
+                    dataset.update_tags(index, DESCRIPTION=band.description, INTEGER="YES" if band.integer else "NO")
+                dataset.update_tags(**tags)
+            head = bytearray(memory.read())
+        fields = find_tags(io.BytesIO(head), (TILE_OFFSETS, TILE_COUNTS))
+        for tag, numbers in ((TILE_OFFSETS, offsets), (TILE_COUNTS, counts)):
+            field = fields[tag]
+            filled = numbers.reshape(-1).astype(field.dtype)
+            if field.count != filled.size or (filled != numbers.reshape(-1)).any():
+                raise AssertionError(f"{field} cannot hold the tiles' places")
+            head[field.position : field.position + filled.nbytes] = filled.tobytes()
+        return bytes(head)

@@ -1,0 +1,292 @@
+"""Maps as GeoTIFF: tiles put together behind a head, whole sets of files, and what an earlier run left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+import pixelwise as pw
+from conftest import MakeStack, random_series
+from pixelwise import plan as plan_module
+from pixelwise import run as run_module
+from pixelwise.errors import OutputError
+from pixelwise.grid import Grid
+from pixelwise.method import Band
+from pixelwise.sinks.geotiff import GeoTiffSink
+from pixelwise.sinks.tiles import TiledFile, TileEncoder
+
+UTM = CRS.from_epsg(32617)
+
+
+def grid_of(height: int, width: int) -> Grid:
+    return Grid(UTM, Affine(30, 0, 500000, 0, -30, 3400000), height, width)
+
+
+def write_file(path: Path, tiled: TiledFile, values: Any, tags: dict[str, str], first: int | None = None) -> None:
+    """Write (band, y, x) values as one block, its tiles from byte `first` on."""
+    encode = TileEncoder(tiled.tile, tiled.compress, ((tiled.dtype, len(tiled.bands)),))
+    (tiles,) = encode(values[:-1], values[-1])
+    nothing = np.zeros(tiled.tiles, np.int64)
+    begin = len(tiled.head(tags, nothing, nothing)) if first is None else first
+    ends = begin + np.cumsum(tiles.counts).reshape(tiles.counts.shape)
+    with path.open("wb") as file:
+        file.write(tiled.head(tags, ends - tiles.counts, tiles.counts))
+        file.seek(begin)
+        file.write(tiles.data)
+
+
+@pytest.mark.parametrize("compress", ["zstd", "deflate", "lzw", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (33, 47), (300, 270)])
+def test_gdal_reads_what_was_put_together(tmp_path: Path, compress: Any, dtype: str, shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).normal(100, 50, (3, *shape)).astype(dtype)
+    bands = tuple(Band(name, f"about {name}", "m/year", integer=name == "c") for name in "abc")
+    tiled = TiledFile(grid_of(*shape), bands, dtype, np.nan if "float" in dtype else None, (32, 16), compress)
+    write_file(tmp_path / "x.tif", tiled, values, {"PIXELWISE": "yes"})
+    with rasterio.open(tmp_path / "x.tif") as found:
+        np.testing.assert_array_equal(found.read(), values)
+        assert (found.crs, found.transform) == (UTM, grid_of(*shape).transform)
+        assert found.descriptions == ("a", "b", "c")
+        assert found.units == ("m/year",) * 3
+        assert found.tags()["PIXELWISE"] == "yes"
+        assert found.tags(3)["INTEGER"] == "YES"
+        assert found.block_shapes == [(32, 16)] * 3
+        assert found.profile["interleave"] == "band"
+        assert found.profile.get("compress", "none") == compress
+        assert (found.nodata is None) == ("float" not in dtype)
+
+
+def test_tiles_behind_four_gibibytes(tmp_path: Path) -> None:
+    """A raster of 90 GB uncompressed is BigTIFF; of its tiles, two are written, far away in a file with a hole."""
+    tiled = TiledFile(grid_of(60000, 60000), (Band("a"), Band("status")), "float32", np.nan, (256, 256), "zstd")
+    values = np.random.default_rng(0).normal(size=(2, 256, 256)).astype(np.float32)
+    (tiles,) = TileEncoder((256, 256), "zstd", (("float32", 2),))(values[:1], values[1])
+    offsets, counts = np.zeros((2, *tiled.tiles), np.int64)
+    where = np.s_[:, 100:101, 200:201]
+    counts[where] = tiles.counts
+    offsets[where] = (5 << 30) + np.cumsum(tiles.counts).reshape(tiles.counts.shape) - tiles.counts
+    with (tmp_path / "big.tif").open("wb") as file:
+        file.write(tiled.head({}, offsets, counts))
+        file.seek(5 << 30)
+        file.write(tiles.data)
+    with rasterio.open(tmp_path / "big.tif") as found:
+        window = rasterio.windows.Window(200 * 256, 100 * 256, 256, 256)
+        np.testing.assert_array_equal(found.read(window=window), values)
+
+
+# --- what an earlier run left --------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """Ends a job in the middle."""
+
+
+@pytest.fixture
+def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
+    """A stack of 5 dates; every job keeps a journal and has small blocks."""
+    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
+    return pw.open_stack(make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def stop_after(stack: pw.RasterStack, output: Path, count: int, **options: Any) -> None:
+    calls = []
+
+    def progress(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == count:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pw.apply(stack, "ols", output, progress=progress, jobs=1, **options)
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".*"))
+
+
+def assert_same(map_: pw.Map, wanted: pw.Map) -> None:
+    for name in wanted.names:
+        assert map_[name].tobytes() == wanted[name].tobytes(), name
+
+
+def test_damaged_tiles_are_computed_again(stack: pw.RasterStack, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wanted = pw.apply(stack, "ols")
+    partial = out / ".trend.partial.tif"
+    random = np.random.default_rng(1)
+    for kind in ("byte", "cut", "gone", "empty"):
+        caplog.clear()
+        stop_after(stack, out / "trend.tif", 6)
+        data = bytearray(partial.read_bytes())
+        if kind == "byte":
+            data[random.integers(70_000, len(data))] ^= 1
+        partial.write_bytes({"cut": data[:-1], "empty": b""}.get(kind, bytes(data)))
+        if kind == "gone":
+            partial.unlink()
+        assert_same(pw.apply(stack, "ols", out / "trend.tif"), wanted)
+        expected = "6 damaged" if kind in ("gone", "empty") else "1 damaged"
+        assert f"{expected} block(s) of the map that was begun" in caplog.text
+        (out / "trend.tif").unlink()
+        assert not hidden(out)
+
+
+def test_a_head_that_is_damaged_or_half_written_does_not_matter(stack: pw.RasterStack, out: Path) -> None:
+    stop_after(stack, out / "trend.tif", 6)
+    with (out / ".trend.partial.tif").open("r+b") as file:
+        file.write(b"\xff" * 5000)
+    assert_same(pw.apply(stack, "ols", out / "trend.tif"), pw.apply(stack, "ols"))
+
+
+def test_the_output_keeps_its_tiles(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan of smaller blocks than the tiles of what was begun takes larger ones, or says what it needs."""
+    wanted = pw.apply(stack, "ols")
+    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4 * 150 * 130 // 2)
+    stop_after(stack, out / "trend.tif", 1)
+    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 64)
+    assert_same(pw.apply(stack, "ols", out / "trend.tif"), wanted)
+    with rasterio.open(out / "trend.tif") as found:
+        assert found.block_shapes[0][0] > 16
+
+
+def test_another_compression_is_another_job(stack: pw.RasterStack, out: Path) -> None:
+    stop_after(stack, out / "trend.tif", 2, compress="lzw")
+    with pytest.raises(OutputError, match='compress was "lzw", is "deflate"'):
+        pw.apply(stack, "ols", out / "trend.tif", compress="deflate")
+
+
+def test_an_error_before_the_first_block_drops_nothing(stack: pw.RasterStack, out: Path) -> None:
+    stop_after(stack, out / "trend.tif", 3)
+    before = (out / ".trend.partial.tif").read_bytes()
+    with pytest.raises(pw.ParameterError, match=r"memory 977 KiB is impossible.*has tiles of \d+ x \d+; --restart"):
+        pw.apply(stack, "ols", out / "trend.tif", memory="1MB")
+    assert (out / ".trend.partial.tif").read_bytes() == before
+    assert_same(pw.apply(stack, "ols", out / "trend.tif"), pw.apply(stack, "ols"))
+
+
+def test_two_outputs_that_share_a_file(stack: pw.RasterStack, out: Path) -> None:
+    """`trend_{band}.tif` and `trend_slope.tif` have other journals, but not two writers at once."""
+    messages = []
+
+    def progress(done: int, total: int) -> None:
+        if not messages:
+            with pytest.raises(OutputError) as raised:
+                pw.apply(stack, "ols", out / "trend_slope.tif")
+            messages.append(str(raised.value))
+
+    pw.apply(stack, "ols", out / "trend_{band}.tif", progress=progress)
+    assert "another run is writing it (it holds .trend_slope.partial.tif)" in messages[0]
+    assert not hidden(out)
+
+
+# --- all or none ---------------------------------------------------------------------------------------------
+
+SELECTED = ["slope", "pvalue", "n"]
+
+
+def set_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+
+
+def failing_replace(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
+    """Let the rename number `count` of half-written files fail."""
+    calls: list[Path] = []
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if ".partial.tif" in self.name and not target.name.startswith("."):
+            calls.append(self)
+            if len(calls) == count:
+                raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("links", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_one_file_per_band_is_all_or_none(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, before: bool, links: bool, count: int
+) -> None:
+    output = out / "trend_{band}.tif"
+    if before:
+        pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(95, "Not supported")))
+    old = set_of(out)
+    with monkeypatch.context() as patched:
+        failing_replace(patched, count, OSError(5, "Input/output error"))
+        with pytest.raises(OutputError, match=r"cannot be given its name \(Input/output error\)"):
+            pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
+    assert set_of(out) == old
+    calls: list[int] = []
+    done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before, progress=lambda *x: calls.append(1))
+    assert not calls, "nothing was left to compute"
+    assert_same(done, pw.apply(stack, "ols", bands=SELECTED))
+    assert not hidden(out)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_run_killed_between_two_names_ends_with_the_same_set(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, before: bool, count: int
+) -> None:
+    output = out / "trend_{band}.tif"
+    if before:
+        pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
+    with monkeypatch.context() as patched:
+        # What a killed process leaves: nothing is put back.
+        failing_replace(patched, count, Stop())
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
+    names = [path.name for path in out.glob("[!.]*")]
+    assert len(names) == (4 if before else count - 1)
+    if before:
+        with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is of another job than trend_\w+\.tif"):
+            pw.open_map(output)
+    # The same command, also without --overwrite: what stands there is its own.
+    done = pw.apply(stack, "ols", output, bands=SELECTED)
+    assert_same(done, pw.apply(stack, "ols", bands=SELECTED))
+    assert not hidden(out)
+
+
+def test_a_run_killed_after_the_name_was_given_ends_there(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.sinks.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", out / "trend.tif")
+    written = (out / "trend.tif").read_bytes()
+    assert hidden(out) == [".trend.tif.journal"]
+    pw.apply(stack, "ols", out / "trend.tif")
+    assert (out / "trend.tif").read_bytes() == written
+    assert not hidden(out)
+
+
+def test_files_that_are_complete_but_gone(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        failing_replace(patched, 1, Stop())
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", out / "trend.tif")
+    (out / ".trend.partial.tif").unlink()
+    with pytest.raises(OutputError, match=r"trend\.tif: was complete, but is gone.*--restart"):
+        pw.apply(stack, "ols", out / "trend.tif")
+    pw.apply(stack, "ols", out / "trend.tif", restart=True)
+
+
+def test_a_sink_alone_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"its name must end in \.tif"):
+        GeoTiffSink(tmp_path / "trend.png")
