@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, Status
-from pixelwise.stack import RasterStack, Share, Stack, reading_in_worker
+from pixelwise.stack import Loss, RasterStack, Share, Stack, reading_in_worker, take_losses
 
 __all__ = ["Job", "Result", "task_of"]
 
@@ -44,6 +44,8 @@ class Result:
         Seconds, of all threads of a team together.
     failure
         Traceback of the first pixel at which a user's function failed, if any did.
+    lost
+        What could not be read and counts as missing.
     """
 
     block: Block
@@ -53,6 +55,7 @@ class Result:
     kernel: float
     encode: float
     failure: str | None = None
+    lost: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Job:
         workspace = workspace or Workspace(self)
         if workspace.pool is not None:
             return self._compute_together(block, workspace, workspace.pool)
+        take_losses()  # of whoever read in this thread before
         began = time.perf_counter()
         halo = self.bound.halo
         with workspace.arrays(block.pad(halo)) as arrays:
@@ -92,7 +96,7 @@ class Job:
             read = time.perf_counter() - began
             values, status, failure = self._apply(inputs, block.pixels)
         kernel = time.perf_counter() - began - read
-        return self._result(block, values, status, read, kernel, failure)
+        return self._result(block, values, status, read, kernel, failure, take_losses())
 
     def _result(
         self,
@@ -102,12 +106,26 @@ class Job:
         read: float,
         kernel: float,
         failure: str | None,
+        lost: tuple[Loss, ...],
     ) -> Result:
         began = time.perf_counter()
         shape = (block.height, block.width)
-        encoded = self.encode(values.reshape(-1, *shape), status.reshape(shape))
+        status = status.reshape(shape)
+        if lost:
+            status = self._with_losses(block, status, lost)
+        encoded = self.encode(values.reshape(-1, *shape), status)
         answered = any((status == answer).any() for answer in ANSWERED)
-        return Result(block, encoded, answered, read, kernel, time.perf_counter() - began, failure)
+        return Result(block, encoded, answered, read, kernel, time.perf_counter() - began, failure, lost)
+
+    def _with_losses(self, block: Block, status: NDArray[np.uint8], lost: tuple[Loss, ...]) -> NDArray[np.uint8]:
+        """Return the status where dates were lost, of pixels that are else all right."""
+        touched = np.zeros(status.shape, dtype=bool)
+        for loss in lost:
+            # A pixel's answer depends on its neighbours as far as the halo reaches.
+            shared = loss.block.pad(self.bound.halo).intersection(block)
+            if shared is not None:
+                touched[shared.shift(-block.row, -block.col).slices] = True
+        return np.where(touched & (status == Status.OK), np.uint8(Status.DATES_LOST), status)
 
     def _apply(
         self, inputs: tuple[NDArray[Any], ...], pixels: int
@@ -143,11 +161,12 @@ class Job:
         """
         heights = _split(block.height, SHARES_PER_THREAD * self.team)
 
-        def read(share: Share, parts: list[NDArray[Any]]) -> float:
+        def read(share: Share, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
+            take_losses()
             began = time.perf_counter()
             with reading_in_worker(workspace.token, self.handles):
                 share.read_into(block, parts)
-            return time.perf_counter() - began
+            return time.perf_counter() - began, take_losses()
 
         def fit(inputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], NDArray[np.uint8], str | None, float]:
             began = time.perf_counter()
@@ -156,7 +175,7 @@ class Job:
 
         with workspace.arrays(block, heights) as arrays:
             tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
-            reads = list(pool.map(read, *zip(*tasks, strict=True)))
+            reads, losses = zip(*pool.map(read, *zip(*tasks, strict=True)), strict=True)
             values, status, failures, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
         return self._result(
             block,
@@ -165,6 +184,7 @@ class Job:
             sum(reads),
             sum(kernels),
             next((text for text in failures if text is not None), None),
+            tuple(loss for some in losses for loss in some),
         )
 
 

@@ -22,7 +22,10 @@ from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
 from pixelwise.stack import RasterStack, Stack
 
-__all__ = ["describe", "identify", "versions"]
+__all__ = ["describe", "describe_losses", "identify", "versions"]
+
+#: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
+MOST_LOSSES = 200
 
 
 def describe(
@@ -79,6 +82,21 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
             for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
         ],
     }
+
+
+def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) -> dict[str, Any]:
+    """Return what could not be read: pixels of dates in all, and by file and band the largest losses.
+
+    Parameters
+    ----------
+    lost
+        Pixels by path and band.
+    folder
+        Where the map will be.
+    """
+    worst = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:MOST_LOSSES]
+    files = [[_relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
+    return {"pixels": sum(lost.values()), "files": len({path for path, _ in lost}), "worst": files}
 
 
 def _header_digest(stack: Stack) -> str:

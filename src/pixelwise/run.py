@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
@@ -28,12 +29,12 @@ from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
-from pixelwise.provenance import describe, identify
+from pixelwise.provenance import describe, describe_losses, identify
 from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
 from pixelwise.sinks.tiles import Compression
-from pixelwise.stack import RasterStack, Stack, layout_of, reading
+from pixelwise.stack import Loss, RasterStack, Stack, layout_of, reading
 
 __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
 
@@ -153,9 +154,11 @@ def apply(
         if journal is not None:
             journal.begin(layout)
         job = Job(stacks, bound, dtype, sink.encode, plan.team, plan.handles)
-        timings = _run(job, plan, sink, executor, progress, journal)
+        timings, lost = _run(job, plan, sink, executor, progress, journal)
         timings = replace(timings, total=time.perf_counter() - began)
         described = {**provenance, "timings": timings.as_dict()}
+        if lost:
+            described["lost"] = describe_losses(lost, folder)
         finished = sink.finish(described, timings, journal.commit if journal else lambda: None)
         return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
@@ -193,16 +196,17 @@ def _run(
     executor: str | Executor,
     progress: Progress | None,
     journal: Journal | None,
-) -> Timings:
+) -> tuple[Timings, Losses]:
     """Compute all blocks that are not done yet and hand them to the sink."""
     read = kernel = encode = write = 0.0
     answered = False
+    lost: Losses = Counter()
     pixels = plan.grid.block.pixels
     failure: str | None = None
     began = time.perf_counter()
     blocks, done = plan.blocks(), 0
     if journal is not None:
-        answered = _restore(journal, sink)
+        answered, lost = _restore(journal, sink)
         blocks, done = journal.remaining(plan.blocks()), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
@@ -218,12 +222,15 @@ def _run(
                     _check_unchanged(job.stacks)
                     checked = time.monotonic()
                 before = time.perf_counter()
+                losses = _count(result.lost, lost)
+                lost.update(losses)
                 facts = sink.write(result.block, result.encoded)
                 if keep is None:
                     seconds = (result.read + result.kernel + result.encode) / plan.jobs
                     keep = seconds * pixels / result.block.pixels > SHORT_SECONDS
                 if journal is not None and keep:
-                    journal.add(result.block, {**facts, "answered": result.answered})
+                    kept = [[path, band, count] for (path, band), count in losses.items()]
+                    journal.add(result.block, {**facts, "answered": result.answered, "lost": kept})
                 write += time.perf_counter() - before
                 read, kernel, encode = read + result.read, kernel + result.kernel, encode + result.encode
                 answered = answered or result.answered
@@ -245,21 +252,54 @@ def _run(
         log.warning("no pixel has an answer: the map holds nothing but status")
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
     wait = time.perf_counter() - began - write
-    return Timings(read, kernel, encode, write, wait, pixels=pixels, bytes_read=decoded)
+    if lost:
+        log.warning(
+            "%d pixels of dates could not be read, in %d file(s), and count as missing: status 8 where that matters",
+            lost.total(),
+            len({path for path, _ in lost}),
+        )
+    return Timings(read, kernel, encode, write, wait, pixels=pixels, bytes_read=decoded), lost
 
 
-def _restore(journal: Journal, sink: Sink) -> bool:
-    """Take over what an earlier run did, as far as it is whole; return whether any of its pixels has values."""
+#: Pixels that could not be read, by path and band.
+Losses = Counter[tuple[str, int]]
+
+
+def _count(losses: Sequence[Loss], known: Losses) -> Losses:
+    """Count lost pixels, and tell of each file when it is the first time."""
+    found: Losses = Counter()
+    told = {path for path, _ in known}
+    for loss in losses:
+        path = str(loss.path)
+        if path not in told:
+            told.add(path)
+            log.warning("%s; counts as missing, as do others of this file", loss.reason)
+        found[path, loss.band] += loss.block.pixels
+    return found
+
+
+def _restore(journal: Journal, sink: Sink) -> tuple[bool, Losses]:
+    """Take over what an earlier run did, as far as it is whole.
+
+    Returns
+    -------
+    bool
+        Whether any of its pixels has values.
+    Losses
+        What it could not read.
+    """
     answered, damaged = False, 0
+    lost: Losses = Counter()
     for block, facts in journal.records():
         if journal.committed or sink.restore(block, facts):
             journal.confirm(block)
             answered = answered or facts["answered"]
+            lost.update({(path, band): count for path, band, count in facts["lost"]})
         else:
             damaged += 1
     if damaged:
         log.warning("%d damaged block(s) of the map that was begun are computed again", damaged)
-    return answered
+    return answered, lost
 
 
 def _check_unchanged(stacks: Sequence[Stack]) -> None:

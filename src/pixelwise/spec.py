@@ -12,9 +12,10 @@ from pixelwise.errors import ParameterError, unknown
 from pixelwise.grid import Bounds
 from pixelwise.times import Period
 
-__all__ = ["Duplicates", "InputSpec"]
+__all__ = ["Duplicates", "InputSpec", "OnReadError"]
 
 Duplicates = Literal["keep", "first", "mean", "max"]
+OnReadError = Literal["stop", "missing"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class InputSpec:
         Months to use, 1 to 12.
     bounds
         Left, bottom, right, top in units of the CRS: only pixels that it touches are read.
+    on_read_error
+        What to do where a block of a file cannot be read, again and again: ``stop``, or count it as ``missing``.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class InputSpec:
     end: str | None = None
     months: tuple[int, ...] | None = None
     bounds: Bounds | None = None
+    on_read_error: OnReadError = "stop"
 
     def __post_init__(self) -> None:
         # What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
@@ -89,6 +93,8 @@ class InputSpec:
             raise unknown("period", str(self.period), get_args(Period))
         if self.duplicates is not None and self.duplicates not in get_args(Duplicates):
             raise unknown("treatment of duplicates", str(self.duplicates), get_args(Duplicates))
+        if self.on_read_error not in get_args(OnReadError):
+            raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
         if isinstance(self.band, int) and self.band < 1:
             raise ParameterError(f"band {self.band} is impossible: bands count from 1")
         if self.valid_range is not None and not (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 import warnings
 import weakref
 from collections import Counter, OrderedDict
@@ -22,6 +23,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -37,6 +39,7 @@ from pixelwise.times import Precision, TimeAxis, iso
 __all__ = [
     "Layer",
     "Layout",
+    "Loss",
     "Piece",
     "RasterStack",
     "Stack",
@@ -44,6 +47,7 @@ __all__ = [
     "layout_of",
     "reading",
     "reading_in_worker",
+    "take_losses",
 ]
 
 log = logging.getLogger("pixelwise")
@@ -190,6 +194,26 @@ class Layer:
         return iso(self.date, self.precision)
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A block of a file that could not be read, and so counts as missing.
+
+    Attributes
+    ----------
+    path, band
+        Of the file.
+    block
+        Its place on the stack's grid, as far as it was wanted.
+    reason
+        What the library met.
+    """
+
+    path: Path
+    band: int
+    block: Block
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class _Read:
     """Bands of one file that go into rows of an array in one call."""
@@ -239,6 +263,8 @@ class Share:
         Smallest and largest value that is not missing.
     mosaic
         Whether files may cover a block in part.
+    forgiving
+        Whether what cannot be read counts as missing.
     handles
         Datasets of its own; None for those of the thread.
     """
@@ -248,6 +274,7 @@ class Share:
     rows: int
     valid: tuple[float, float]
     mosaic: bool
+    forgiving: bool
     handles: _Table | None = None
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
@@ -304,13 +331,13 @@ class Share:
         window = shared.shift(-piece.block.row, -piece.block.col)
         if whole and len(parts) == 1 and read.goes_straight(parts[0].dtype):
             values = parts[0][read.rows_slice]
-            masks = _read_window(piece, read.bands, window, values, table)
+            masks = self._read_window(read, window, values, table)
             read.unpack(values, self.valid, values)
             if masks is not None:
                 values[masks == 0] = np.nan
             return
         raw = np.empty((len(read.rows), shared.height, shared.width), dtype=piece.dtype)
-        masks = _read_window(piece, read.bands, window, raw, table)
+        masks = self._read_window(read, window, raw, table)
         top, columns = shared.row - block.row, shared.shift(-block.row, -block.col).slices[1]
         start = 0
         for part in parts:
@@ -326,6 +353,15 @@ class Share:
                 if values is not target:
                     target[:] = values
             start += part.shape[1]
+
+    def _read_window(self, read: _Read, window: Block, out: NDArray[Any], table: _Table) -> NDArray[np.uint8] | None:
+        """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
+        try:
+            return _read_patiently(read.piece, read.bands, window, out, table)
+        except _WindowError:
+            if not self.forgiving:
+                raise
+        return _read_what_is_whole(read.piece, read.bands, window, out, table)
 
 
 @dataclass(frozen=True, repr=False)
@@ -519,7 +555,8 @@ class RasterStack:
         )
         valid = self.spec.valid_range or (-np.inf, np.inf)
         mosaic = any(len(member) > 1 for index in indices for member in self.layers[index].members)
-        return Share(reads, tuple(reductions), row, valid, mosaic, handles)
+        forgiving = self.spec.on_read_error == "missing"
+        return Share(reads, tuple(reductions), row, valid, mosaic, forgiving, handles)
 
     def read(self, block: Block) -> NDArray[Any]:
         """Return (time, y, x) of a block inside the grid, NaN where missing.
@@ -639,6 +676,62 @@ def _reduce(members: NDArray[Any], how: Duplicates | None) -> NDArray[Any]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+class _WindowError(InputError):
+    """A window that cannot be read, of a file that can be opened."""
+
+
+def _read_patiently(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: _Table
+) -> NDArray[np.uint8] | None:
+    """Read a window of several bands, again after a while where that fails: disks of networks have moments."""
+    for pause in (*RETRY_SECONDS, None):
+        try:
+            return _read_window(piece, bands, block, out, table)
+        except _WindowError:
+            # What failed again and again is broken; nobody waits for its next window.
+            if pause is None or piece.path in table.broken:
+                table.broken.add(piece.path)
+                raise
+            time.sleep(pause)
+    raise AssertionError
+
+
+def _read_what_is_whole(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: _Table
+) -> NDArray[np.uint8]:
+    """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
+    masks = np.full(out.shape, 255, dtype=np.uint8)
+    # The piece tells the file's size; GDAL how it is cut.
+    file = Grid(None, Affine.identity(), piece.block.height, piece.block.width)
+    shapes = table.source(piece, gdal=True).block_shapes
+    for index, band in enumerate(bands):
+        for part in file.blocks(*shapes[band - 1]):
+            shared = part.intersection(block)
+            if shared is None:
+                continue
+            whole = np.empty((1, part.height, part.width), dtype=out.dtype)
+            inside = (slice(0, 1), *shared.shift(-part.row, -part.col).slices)
+            target = (slice(index, index + 1), *shared.shift(-block.row, -block.col).slices)
+            try:
+                found = _read_window(piece, (band,), part, whole, table)
+            except _WindowError as error:
+                out[target], masks[target] = 0, 0
+                placed = shared.shift(piece.block.row, piece.block.col)
+                _HANDLES.lost.append(Loss(piece.path, band, placed, str(error)))
+                continue
+            out[target] = whole[inside]
+            if found is not None:
+                masks[target] = found[inside]
+    return masks
+
+
+def take_losses() -> tuple[Loss, ...]:
+    """Return what this thread could not read since it was asked last, and forget it."""
+    losses = tuple(_HANDLES.lost)
+    _HANDLES.lost.clear()
+    return losses
+
+
 def _read_window(
     piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: _Table
 ) -> NDArray[np.uint8] | None:
@@ -662,7 +755,7 @@ def _read_window(
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
         reason = " ".join(str(error.__cause__ or error).split())
         which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
-        raise InputError(
+        raise _WindowError(
             f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
         ) from None
 
@@ -680,6 +773,8 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         super().__init__()
         #: Files that only GDAL can read, even when they are opened again.
         self.by_gdal: set[Path] = set()
+        #: Files of which a window could not be read, also when it was tried again.
+        self.broken: set[Path] = set()
 
     @classmethod
     def of_at_most(cls, most: int) -> _Table:
@@ -721,6 +816,9 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         while self:
             self.popitem()[1][0].close()
         self.by_gdal.clear()
+        self.broken.clear()
+        # That of a job that ran in this thread.
+        self.most = type(self).most
         _TABLES.discard(self)
 
 
@@ -743,6 +841,7 @@ class _Handles(threading.local):
 
     def __init__(self) -> None:
         self.open = _Table()
+        self.lost: list[Loss] = []
         self.job = ""
         self.depth = 0
 
@@ -766,6 +865,9 @@ class _Handles(threading.local):
 _TABLES: weakref.WeakSet[_Table] = weakref.WeakSet()
 _HANDLES = _Handles()
 _WARNINGS = threading.Lock()
+
+#: How long is waited before a window is read again.
+RETRY_SECONDS = (0.2, 1.0)
 
 #: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
 #: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (measured on 21 files of 3000 x 3000 pixels).

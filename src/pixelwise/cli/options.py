@@ -106,6 +106,12 @@ INPUT_OPTIONS = (
         metavar="L,B,R,T",
         help="Left, bottom, right, top in units of the CRS: only pixels that it touches are read.",
     ),
+    click.option(
+        "--on-read-error",
+        type=click.Choice(["stop", "missing"]),
+        help="Where a block of a file cannot be read, also when tried again: stop, or count it as missing (status 8).  "
+        "[default: stop]",
+    ),
 )
 
 JOB_OPTIONS = (
