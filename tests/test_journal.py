@@ -599,6 +599,12 @@ def test_what_others_make_of_a_function_is_the_function(tmp_path: Path) -> None:
     assert fingerprint(functools.lru_cache(plain)) == fingerprint(plain)
 
 
+def test_lambdas_on_one_line_are_not_the_same() -> None:
+    """Their source is, as it consists of whole lines."""
+    low, high, twice = lambda v: v.min(), lambda v: v.max(), lambda v: v.max() * 2  # fmt: skip
+    assert len({fingerprint(low), fingerprint(high), fingerprint(twice)}) == 3
+
+
 def test_a_function_without_source() -> None:
     space: dict[str, Any] = {}
     exec("def f(v):\n    return v.max()", space)

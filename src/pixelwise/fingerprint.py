@@ -97,10 +97,21 @@ def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
     return (
         "function",
         source,
+        # The source is whole lines, and there may be two lambdas on one.
+        _code(function.__code__, function.__name__),
         _content(function.__defaults__, f"a default of {function.__name__}", above),
         _content(function.__kwdefaults__, f"a default of {function.__name__}", above),
         *((name, _content(value, repr(name), above)) for name, value in sorted(values.items())),
     )
+
+
+def _code(code: types.CodeType, name: str) -> Any:
+    """Return what code does: instructions, the names and the constants that they use."""
+    constants = (
+        _code(part, name) if isinstance(part, types.CodeType) else _content(part, f"a constant of {name}", ())
+        for part in code.co_consts
+    )
+    return (hashlib.sha256(code.co_code).hexdigest(), code.co_names, *constants)
 
 
 def _names(code: types.CodeType) -> set[str]:
