@@ -570,6 +570,60 @@ def test_a_compiled_loop_is_built_once_in_each_process(monkeypatch):
     assert again._loop is None
 
 
+SCALE = 2.0
+
+
+def scaled(values, factor=1.0):
+    return values[0] * SCALE * factor
+
+
+def decided(monkeypatch, function):
+    """Return what a function gives, and how often it was compiled for that."""
+    built = []
+    compile_loop = CompiledLoop._compile
+    with monkeypatch.context() as patch:
+        patch.setattr(CompiledLoop, "_compile", lambda self: built.append(1) or compile_loop(self))
+        method = as_method(per_pixel(function, jit=True))
+        return method(SERIES, YEARS), len(built)
+
+
+def test_a_function_is_compiled_once_for_all_jobs(monkeypatch):
+    """Each loop takes half a second, and 4 MB that numba never gives back."""
+
+    def first(function):
+        found, built = decided(monkeypatch, function)
+        return float(found["value"][0]), built
+
+    before = first(scaled)
+    assert before[0] == 2 * SERIES[0, 0]
+    assert first(scaled) == (before[0], 0)
+    # What the function was compiled with is part of it.
+    monkeypatch.setitem(scaled.__globals__, "SCALE", 3.0)
+    assert first(scaled) == (3 * SERIES[0, 0], 1)
+    monkeypatch.setattr(scaled, "__defaults__", (5.0,))
+    assert first(scaled) == (15 * SERIES[0, 0], 1)
+    low, high = lambda v: v.min(), lambda v: v.max()  # fmt: skip
+    assert first(low)[1] == first(high)[1] == 1
+    assert first(low)[1] == first(high)[1] == 0
+
+
+def test_a_loop_that_fell_behind_is_compiled_again(monkeypatch, tmp_path):
+    """The values in a module of the user's own may change, which no fingerprint tells."""
+    (tmp_path / "settings_of_mine.py").write_text("scale = 2.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import settings_of_mine
+
+    monkeypatch.setitem(globals(), "settings_of_mine", settings_of_mine)
+    assert decided(monkeypatch, behind)[0]["value"][0] == 2 * SERIES[0, 0]
+    settings_of_mine.scale = 7.0
+    found, built = decided(monkeypatch, behind)
+    assert (found["value"][0], built) == (7 * SERIES[0, 0], 1)
+
+
+def behind(values):
+    return values[0] * settings_of_mine.scale  # noqa: F821  (the test puts it there)
+
+
 def test_functions_that_are_compiled_already():
     marked = per_pixel(numba.njit(lambda values: values[0]), bands=["first"])
     bound = bound_on(as_method(marked, jit=True), SERIES)

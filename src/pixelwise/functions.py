@@ -654,9 +654,11 @@ class PixelFunction(UserFunction):
             loop.prepare()
         except CannotCompile as why:
             return None, str(why)
-        values, failed = bound.run_compiled(loop, rows)
         table, status = bound.compute(rows)
-        difference = _difference(table[:-1], status == Status.FUNCTION_FAILED, values, failed)
+        difference = _difference(table[:-1], status == Status.FUNCTION_FAILED, *bound.run_compiled(loop, rows))
+        if difference and loop.used_before:
+            loop.forget()
+            difference = _difference(table[:-1], status == Status.FUNCTION_FAILED, *bound.run_compiled(loop, rows))
         return (None, difference) if difference else (loop, "")
 
 

@@ -10,6 +10,7 @@ import re
 import threading
 import types as python_types
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from numba.core.dispatcher import Dispatcher
 from numpy.typing import NDArray
 
 from pixelwise.errors import FunctionError
+from pixelwise.fingerprint import UnknowableError, fingerprint
 
 __all__ = ["CannotCompile", "CompiledLoop"]
 
@@ -34,6 +36,13 @@ SOURCE_TYPES = {
 }
 
 
+#: Compiled loops by what they do, for the next job with the same function: compiling takes half a second, and numba
+#: never gives back the 4 MB that it needs for one.
+_LOOPS: OrderedDict[Any, Callable[..., None]] = OrderedDict()
+_LOOPS_LOCK = threading.Lock()
+_LOOPS_KEPT = 16
+
+
 class CannotCompile(FunctionError):  # noqa: N818 - an answer in the rehearsal, an error afterwards
     """Why numba cannot run a function, in one line."""
 
@@ -42,7 +51,7 @@ class CompiledLoop:
     """A user's function inside a compiled loop over pixels.
 
     It is compiled at its first use, once per process: pickles carry the Python function only, and threads
-    share one loop.
+    and later jobs with the same function share one loop.
 
     Parameters
     ----------
@@ -77,6 +86,8 @@ class CompiledLoop:
         self.gaps = gaps
         self._lock = threading.Lock()
         self._loop: Callable[..., None] | None = None
+        #: Whether an earlier job compiled it.
+        self.used_before = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Machine code and locks stay in their process.
@@ -125,6 +136,13 @@ class CompiledLoop:
         """
         with self._lock:
             if self._loop is None:
+                key = self._key()
+                with _LOOPS_LOCK:
+                    self._loop = _LOOPS.get(key)
+                    self.used_before = self._loop is not None
+                    if self._loop is not None:
+                        _LOOPS.move_to_end(key)
+                        return self._loop
                 try:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
@@ -133,7 +151,28 @@ class CompiledLoop:
                     raise
                 except Exception as error:
                     raise CannotCompile(_reason(error)) from error
+                if key is not None:
+                    with _LOOPS_LOCK:
+                        _LOOPS[key] = self._loop
+                        while len(_LOOPS) > _LOOPS_KEPT:
+                            _LOOPS.popitem(last=False)
             return self._loop
+
+    def forget(self) -> None:
+        """Compile again at the next use: what the function uses changed though its fingerprint did not."""
+        with self._lock, _LOOPS_LOCK:
+            _LOOPS.pop(self._key(), None)
+            self._loop, self.used_before = None, False
+
+    def _key(self) -> Any:
+        """Return what the compiled code depends on; None where that cannot be known."""
+        try:
+            known = fingerprint(functools.partial(self.function, **dict(self.keywords)))
+        except UnknowableError:
+            return None
+        # The fingerprint of a function that its user compiled is that of the function, whatever the options.
+        options = repr(getattr(_flatten(self.function, ())[0], "targetoptions", None))
+        return known, options, self.positional, self.named, self.n_bands, self.gaps
 
     def _sources(self) -> list[str]:
         return [*self.positional, *(source for _, source in self.named)]
