@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check soak bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -31,6 +31,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_readme.py
+
+# Three hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. A minute.
+soak: $(VENV)/installed-dev
+	$(BIN)/python tests/soak.py
 
 # Half an hour, and 10 GB under the temporary folder: every claim of docs/performance.md, measured again.
 # Nothing else should run meanwhile. Programs that are compared with are skipped by name where they are missing.

@@ -120,6 +120,9 @@ class _LokyPool(Executor):
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
+        # Tasks are given up only with their processes, and then loky gives every future an error: at one that was
+        # cancelled before, its thread fails with a long traceback ("Exception in executor manager thread").
+        future.cancel = lambda: False  # type: ignore[method-assign]
         return future
 
     def kill(self) -> None:
