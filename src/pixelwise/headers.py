@@ -27,7 +27,10 @@ __all__ = [
     "Header",
     "allowed_drivers",
     "files_behind",
+    "is_vrt",
+    "open_local",
     "read_header",
+    "sources_of",
 ]
 
 #: Local raster formats. GDAL's network, service and container drivers are never tried.
@@ -181,11 +184,7 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: {error.strerror}") from None
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    drivers = plain_drivers()
-    if is_vrt(path):
-        check_vrt(path)
-        drivers = ("VRT",)
-    with open_with(path, drivers) as dataset:
+    with open_local(path) as dataset:
         if dataset.count == 0:
             raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
         gcps, _ = dataset.gcps
@@ -233,6 +232,20 @@ def read_header(path: Path) -> Header:
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )
+
+
+def open_local(path: Path) -> DatasetReader:
+    """Open a file with a local driver, a VRT only where all its sources are local files too.
+
+    Raises
+    ------
+    InputError
+        When it is no such file.
+    """
+    if is_vrt(path):
+        check_vrt(path)
+        return open_with(path, ("VRT",))
+    return open_with(path, plain_drivers())
 
 
 def open_with(path: Path, drivers: Sequence[str]) -> DatasetReader:

@@ -282,7 +282,7 @@ def decode_provenance(text: str) -> dict[str, Any]:
                 raise ValueError("too large")
             text = raw.decode()
         provenance = json.loads(text)
-    except (ValueError, zlib.error) as error:
+    except (ValueError, RecursionError, zlib.error) as error:  # a thousand brackets are one within another
         raise InputError(f"the tag {TAG} is damaged ({error})") from None
     if not isinstance(provenance, dict):
         raise InputError(f"the tag {TAG} is damaged (it holds {type(provenance).__name__})")

@@ -22,7 +22,7 @@ from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
 from pixelwise.stack import RasterStack, Stack
 
-__all__ = ["describe", "describe_losses", "identify", "versions"]
+__all__ = ["describe", "describe_losses", "identify", "plain", "versions"]
 
 #: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
@@ -40,7 +40,7 @@ def describe(
     """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map."""
     return {
         "method": method.name,
-        "parameters": _plain(method.parameters),
+        "parameters": plain(method.parameters),
         "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
         "dtype": dtype,
         "versions": versions(),
@@ -70,11 +70,11 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     grid = stacks[0].grid
     return {
         **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
-        "parameters": _plain(method.identity),
+        "parameters": plain(method.identity),
         "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
         "input": [
             {
-                "spec": _plain(one["spec"]),
+                "spec": plain(one["spec"]),
                 "files": one["files"],
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
@@ -124,7 +124,7 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         for path in stack.paths
     ]
     digest = hashlib.sha256(json.dumps([layers, files], sort_keys=True).encode()).hexdigest()
-    return {**summary, "spec": _plain(stack.spec.as_dict()), "layers_used": layers, "files": files, "digest": digest}
+    return {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files, "digest": digest}
 
 
 def _relative(path: Path, folder: Path | None) -> str:
@@ -137,12 +137,12 @@ def _relative(path: Path, folder: Path | None) -> str:
         return path.absolute().as_posix()
 
 
-def _plain(value: Any) -> Any:
-    """Turn values of parameters into what JSON has."""
+def plain(value: Any) -> Any:
+    """Return a value of a parameter as JSON has it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -29,7 +29,7 @@ from pixelwise.spec import InputSpec
 from pixelwise.stack import Layer, Piece, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.times import Moment
 
-__all__ = ["Source", "Survey", "open_stack", "survey"]
+__all__ = ["Source", "Survey", "open_stack", "resolve", "survey"]
 
 #: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]

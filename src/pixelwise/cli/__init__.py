@@ -12,6 +12,7 @@ from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
+from pixelwise.cli.verify import verify
 
 __all__ = ["main"]
 
@@ -29,8 +30,9 @@ def main() -> None:
       pixelwise plan ndvi/*.tif                       dates, grid, gaps, memory: headers only
       pixelwise apply ols ndvi/*.tif -o trend.tif     the main job
       pixelwise plot trend.tif -o trend.png           a picture of it
+      pixelwise verify trend.tif                      some pixels again, by another way
     """
 
 
-for command in (plan, apply, methods, plot, demo, clean):
+for command in (plan, apply, methods, plot, demo, clean, verify):
     main.add_command(command)

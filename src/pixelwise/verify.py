@@ -1,0 +1,817 @@
+"""Does a map hold what its inputs give? Pixels are computed again, slowly, by another way than `apply` took.
+
+A map may come from anywhere, so what it says of its making is data, never an order: a file outside its folder, and a
+function, are opened and run only where the user names them again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from pixelwise import methods
+from pixelwise.errors import InputError, ParameterError, PixelwiseError
+from pixelwise.functions import PixelFunction, UserFunction, as_method
+from pixelwise.grid import same_crs
+from pixelwise.headers import is_vrt, open_local, sources_of
+from pixelwise.loading import load_function
+from pixelwise.map import Map, open_map, open_quietly
+from pixelwise.method import STATUS_BAND, BoundMethod, Floats, Method, Status, parameters_of
+from pixelwise.provenance import plain
+from pixelwise.spec import InputSpec
+from pixelwise.survey import Source, resolve
+from pixelwise.times import Precision, TimeAxis
+
+__all__ = ["Difference", "Verification", "verify"]
+
+#: Numbers of a map of `ols` are within this of exact ones: p-values come from tables that are good for 1e-9, all else
+#: is closer. To it comes the rounding to the map's type, 1.2e-7 for float32.
+RELATIVE = 1e-9
+
+#: Sums of up to a thousand deviations in float64 are known to 2e-13 of the deviations' size. So a slope is not known
+#: relative to itself, which may be 0, but to what it would be if all variance were trend.
+DIGITS = 1e-12
+
+#: Squares of deviations leave float64 beyond these, where `ols` gives status 6.
+SMALLEST_SQUARES, LARGEST_SQUARES = 1e-290, 1e290
+
+#: Values that are held at once: 32 MB.
+AT_ONCE = 4 << 20
+
+#: So many differences are kept; all are counted.
+MOST_KEPT = 1000
+
+#: Centres of pixels of a map and of its inputs lie upon each other within so many pixels: `open_stack` allows 0.01.
+OFF_CENTRE = 0.02
+
+#: So many paths are named in one error.
+NAMED = 5
+
+PRECISIONS: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
+EPOCH = datetime(1970, 1, 1)
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number of a map that is not what its inputs give.
+
+    Attributes
+    ----------
+    band
+        Name of the band.
+    row, col
+        Of the pixel, from 0.
+    x, y
+        Of its centre, in units of the map's CRS.
+    value, recomputed
+        What the map holds, and what it should hold.
+    """
+
+    band: str
+    row: int
+    col: int
+    x: float
+    y: float
+    value: float
+    recomputed: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    pixels, total
+        How many were compared, of how many.
+    files
+        How many input files the map was made of.
+    by
+        What computed the pixels again.
+    tolerance
+        Largest relative difference that passes; 0 where numbers must be the same.
+    differing
+        How many numbers differ.
+    differences
+        The first thousand of them, row by row.
+    """
+
+    pixels: int
+    total: int
+    files: int
+    by: str
+    tolerance: float
+    differing: int
+    differences: tuple[Difference, ...]
+
+
+def verify(
+    map_path: str | Path,
+    source: Source | None = None,
+    *,
+    method: str | Method | Callable[..., Any] | None = None,
+    pixels: int = 1000,
+    everything: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compute pixels of a map again from its inputs, and compare.
+
+    Files are read by rasterio alone, one run of pixels at a time; missing values, dates and duplicates are worked out
+    in plain NumPy, and `ols` in exact arithmetic. What has no second implementation is computed by the method itself,
+    one pixel at a time.
+
+    Parameters
+    ----------
+    map_path
+        What `open_map` takes.
+    source
+        Input files that lie outside the map's folder, as `open_stack` takes them: no others of these are opened.
+    method
+        The function that made the map, again: ``file.py:function`` or the function. It is run only if given here.
+    pixels
+        How many to compare, drawn at random without repetition.
+    everything
+        Compare all instead.
+    seed
+        Of the sample.
+    progress
+        Called with pixels done and pixels in all.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    InputError
+        When the map or its inputs cannot be read, inputs changed since, or the map cannot be verified.
+    ParameterError
+        When a function has to be given, or is not the one that made the map.
+    """
+    if pixels < 1:
+        raise ParameterError(f"pixels {pixels} is impossible: at least one is wanted")
+    path = Path(map_path)
+    map_ = open_map(path)
+    making = _making_of(map_, path)
+    compute = _recomputation(making, method, map_, path)
+    places = _places_of(making, map_.paths[0].parent, source, path)
+    _check_unchanged(making, places)
+    inputs = _inputs_of(making, places, map_)
+    kinds = np.array([[map_.band(name).integer] for name in map_.names])
+    relative = np.where(kinds, 0.0, compute.tolerance)
+    dtype = np.dtype(making.dtype)
+    total = map_.grid.height * map_.grid.width
+    compared = total if everything else min(pixels, total)
+    differing = done = 0
+    kept: list[Difference] = []
+    for chosen in _chosen(total, compared, seed, max(1, AT_ONCE // making.pieces)):
+        rows, cols = np.divmod(chosen, map_.grid.width)
+        found = _read_map(map_, rows, cols)
+        expected, slack = compute(_series(making, inputs, map_.grid.transform, rows, cols))
+        wrong = _wrong(found, expected, slack, relative, dtype)
+        differing += int(np.count_nonzero(wrong))
+        for pixel, band in np.argwhere(wrong.T)[: MOST_KEPT - len(kept)].tolist():
+            row, col = int(rows[pixel]), int(cols[pixel])
+            x, y = map_.grid.transform @ (col + 0.5, row + 0.5)
+            value, recomputed = float(found[band, pixel]), float(expected[band, pixel])
+            kept.append(Difference(map_.names[band], row, col, x, y, value, recomputed))
+        done += len(chosen)
+        if progress is not None:
+            progress(done, compared)
+    _check_unchanged(making, places)
+    return Verification(compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept))
+
+
+def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray[np.int64]]:
+    """Yield numbers of pixels, row by row, so many at once: `count` of `total`, the same for the same seed."""
+    if count == total:
+        yield from (np.arange(start, min(start + at_once, total)) for start in range(0, total, at_once))
+        return
+    sample = np.sort(np.random.default_rng(seed).choice(total, count, replace=False, shuffle=False))
+    yield from (sample[start : start + at_once] for start in range(0, count, at_once))
+
+
+def _wrong(found: Floats, expected: Floats, slack: Floats, relative: Floats, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Return (band, pixel) whether numbers differ; `expected` as rounded to the map's type."""
+    with np.errstate(all="ignore"):
+        rounded = expected.astype(dtype).astype(np.float64)
+        # Numbers too small for the type lose digits, and then are 0.
+        smallest = np.where(relative > 0, np.finfo(dtype).tiny, 0.0)
+        near = np.abs(found - rounded) <= relative * np.abs(expected) + slack + smallest
+    wrong: NDArray[np.bool_] = ~(near | (found == rounded) | (np.isnan(found) & np.isnan(expected)))
+    return wrong
+
+
+# ------------------------------------------------------------------------------------------ what a map says
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    date: datetime
+    precision: Precision
+    pieces: tuple[tuple[str, int], ...]
+
+    @property
+    def year(self) -> float:
+        """The decimal year, as DESIGN has it: a plain year is that number."""
+        if self.precision == "year":
+            return float(self.date.year)
+        return 1970.0 + (self.date - EPOCH).total_seconds() / 86400.0 / 365.25
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What a map says of its making, checked: nothing in it is trusted."""
+
+    method: str
+    parameters: dict[str, Any]
+    dtype: str
+    spec: InputSpec
+    layers: tuple[_Layer, ...]
+    files: dict[str, tuple[int, int]]
+
+    @property
+    def made_by_function(self) -> bool:
+        """Whether a user's function made it, of which the map has the source text."""
+        return "function" in self.parameters
+
+    @property
+    def pieces(self) -> int:
+        return sum(len(layer.pieces) for layer in self.layers)
+
+
+def _making_of(map_: Map, path: Path) -> _Making:
+    provenance = map_.provenance
+    if provenance.get("further_inputs"):
+        raise InputError(f"{path}: cannot be verified: its method has further inputs")
+    described = provenance.get("input")
+    if isinstance(described, dict) and "kind" in described:
+        raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {described['kind']}")
+    try:
+        making = _Making(
+            method=_take(provenance, "method", str),
+            parameters=_take(provenance, "parameters", dict),
+            dtype=_take(provenance, "dtype", str),
+            spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
+            layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
+            files=dict(map(_file_of, _take(provenance["input"], "files", list))),
+        )
+        _check_making(making)
+        if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
+            raise ValueError(f"its bands are not {', '.join(map_.names)}")
+    except (PixelwiseError, ValueError, TypeError, ArithmeticError) as error:
+        raise InputError(f"{path}: what it says of its making is damaged ({error})") from None
+    return making
+
+
+def _check_making(making: _Making) -> None:
+    if making.dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {_short(making.dtype)}")
+    years = [layer.year for layer in making.layers]
+    if not years or sorted(years) != years:
+        raise ValueError("its dates do not ascend")
+    unknown = [name for layer in making.layers for name, _ in layer.pieces if name not in making.files]
+    if unknown:
+        raise ValueError(f"{_short(unknown[0])} is not among its files")
+
+
+def _take(holder: Any, name: str, kind: type[T]) -> T:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} is {_short(value)}")
+    return value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return f"a {type(value).__name__}"
+    # The digits of a long number alone take Python minutes.
+    text = "a long number" if isinstance(value, int) and value.bit_length() > 200 else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _spec_of(described: dict[str, Any]) -> InputSpec:
+    # JSON has no NaN: `plain` writes it as a text.
+    values = dict(described)
+    for name in ("nodata", "valid_range"):
+        if name in values:
+            values[name] = [float(value) if isinstance(value, str) else value for value in _take(values, name, list)]
+            # What overflows is said here.
+            list(map(float, values[name]))
+    return InputSpec().replace(**values)
+
+
+def _layer_of(described: Any) -> _Layer:
+    date, precision = datetime.fromisoformat(_take(described, "date", str)), _take(described, "precision", str)
+    if precision not in PRECISIONS or date.tzinfo is not None:
+        raise ValueError(f"{_short(described['date'])} has the precision {_short(precision)}")
+    pieces = []
+    for piece in _take(described, "pieces", list):
+        name, band = piece
+        if not isinstance(name, str) or not isinstance(band, int) or isinstance(band, bool) or band < 1:
+            raise ValueError(f"a piece is {_short(name)}, {_short(band)}")
+        pieces.append((name, band))
+    if not pieces:
+        raise ValueError(f"{date.date()} has no pieces")
+    return _Layer(date, precision, tuple(pieces))
+
+
+def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
+    name = _take(described, "path", str)
+    if not name or "\0" in name:
+        raise ValueError(f"a file is {_short(name)}")
+    return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
+
+
+# ---------------------------------------------------------------------------------- which files are opened
+
+
+def _places_of(making: _Making, folder: Path, source: Source | None, path: Path) -> dict[str, Path]:
+    """Return where the files of a map are, by the names that it has for them.
+
+    Raises
+    ------
+    InputError
+        When some lie outside its folder and the user did not name them.
+    """
+    named = set() if source is None else {file.resolve() for file, _ in resolve(source)}
+    tree = folder.resolve()
+
+    def opens(place: Path) -> bool:
+        # Links are followed: what counts is which file is opened.
+        return not place.as_posix().startswith("/vsi") and (place.resolve().is_relative_to(tree) or _in(named, place))
+
+    places: dict[str, Path] = {}
+    outside: dict[str, Path] = {}
+    for name in making.files:
+        # As it was written: relative to the folder by names alone, whatever links they are.
+        place = Path(os.path.normpath(folder.absolute() / name))
+        remote = "://" in name or name.startswith("/vsi")
+        try:
+            allowed = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
+        except (OSError, RuntimeError) as error:  # a name that is too long, links that go round
+            raise InputError(f"{path}: its file {name} cannot be looked for ({error})") from None
+        if remote:
+            raise InputError(f"{path}: its file {name} is not local and is not opened; download it first")
+        (places if allowed else outside)[name] = place
+    if outside:
+        raise InputError(*_outside(path, outside))
+    for place in places.values():
+        if place.is_file() and not _in(named, place):
+            _check_sources(place, opens, path)
+    return places
+
+
+def _in(named: set[Path], place: Path) -> bool:
+    return place.resolve() in named
+
+
+def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
+    for name in list(outside)[:NAMED]:
+        yield f"{path}: its file {name} lies outside its folder and is opened only when you name it"
+    if len(outside) > NAMED:
+        yield f"... and {len(outside) - NAMED} more files like these"
+    folders = list(dict.fromkeys(str(place.parent) for place in outside.values()))
+    named = [str(place) for place in outside.values()] if len(outside) <= NAMED else folders[:NAMED]
+    yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
+
+
+def _check_sources(vrt: Path, opens: Callable[[Path], bool], path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Walk the sources of a file that the user did not name, if it is a VRT: the same rule holds for them."""
+    if vrt in seen or not is_vrt(vrt):
+        return
+    for name, place in sources_of(vrt).items():
+        if "://" in name or not opens(place.absolute()):
+            raise InputError(
+                f"{path}: its file {vrt} names {name}, which lies outside its folder; if you mean it: "
+                f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
+            )
+        _check_sources(place, opens, path, seen | {vrt})
+
+
+def _check_unchanged(making: _Making, places: Mapping[str, Path]) -> None:
+    problems = []
+    for name, place in places.items():
+        size, mtime_ns = making.files[name]
+        try:
+            now = place.stat()
+        except OSError as error:
+            problems.append(f"{place}: {error.strerror}")
+            continue
+        if now.st_size != size:
+            problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
+        elif now.st_mtime_ns != mtime_ns:
+            was, is_ = _instant(mtime_ns), _instant(now.st_mtime_ns)
+            problems.append(f"{place}: changed since the map was made: modified {was} then, now {is_} UTC")
+    if problems:
+        raise InputError(*problems)
+
+
+def _instant(ns: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}.{ns % 10**9:09d}"
+    except (ValueError, OverflowError, OSError):
+        return _short(ns)
+
+
+# ----------------------------------------------------------------------------------------- reading, plainly
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One file, what its bands say of missing values, and which rows of the pieces' table they fill."""
+
+    path: Path
+    height: int
+    width: int
+    inverse: Affine
+    bands: tuple[int, ...]
+    targets: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    nodata: tuple[tuple[float, ...], ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    masked: tuple[bool, ...]
+
+
+def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_Input]:
+    """Read what each file says of itself; options of the job override it."""
+    spec = making.spec
+    uses: dict[str, list[tuple[int, int]]] = {}
+    pieces = [piece for layer in making.layers for piece in layer.pieces]
+    for target, (name, band) in enumerate(pieces):
+        uses.setdefault(name, []).append((band, target))
+    inputs = []
+    for name, used in uses.items():
+        path = places[name]
+        with open_local(path) as dataset:
+            if not same_crs(map_.grid.crs, dataset.crs):
+                raise InputError(f"{path}: its CRS is not that of the map")
+            bands = tuple(band for band, _ in used)
+            if max(bands) > dataset.count:
+                raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
+            declared = [dataset.nodatavals[band - 1] for band in bands]
+            flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
+            inputs.append(
+                _Input(
+                    path=path,
+                    height=dataset.height,
+                    width=dataset.width,
+                    inverse=~dataset.transform,
+                    bands=bands,
+                    targets=tuple(target for _, target in used),
+                    dtypes=tuple(dataset.dtypes[band - 1] for band in bands),
+                    nodata=tuple(spec.nodata or (() if v is None else (v,)) for v in declared),
+                    scales=tuple(dataset.scales[b - 1] if spec.scale is None else spec.scale for b in bands),
+                    offsets=tuple(dataset.offsets[b - 1] if spec.offset is None else spec.offset for b in bands),
+                    masked=tuple(not flag & {MaskFlags.all_valid, MaskFlags.nodata} for flag in flags),
+                )
+            )
+    return inputs
+
+
+def _series(
+    making: _Making, inputs: Sequence[_Input], transform: Affine, rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> Floats:
+    """Return (time, pixel) values of some pixels of the map, NaN where missing."""
+    x, y = _apply(transform, cols + 0.5, rows + 0.5)
+    values = np.full((making.pieces, len(rows)), np.nan)
+    covered = np.zeros(values.shape, dtype=bool)
+    for file in inputs:
+        file_cols, file_rows = _apply(file.inverse, x, y)
+        inside = (file_cols >= 0) & (file_cols < file.width) & (file_rows >= 0) & (file_rows < file.height)
+        pixels = np.flatnonzero(inside)
+        if not len(pixels):
+            continue
+        off = max(float(np.abs(place[pixels] % 1 - 0.5).max()) for place in (file_cols, file_rows))
+        if off > OFF_CENTRE:
+            raise InputError(f"{file.path}: is not on the grid of the map: off by {off:.2g} pixels")
+        covered[np.ix_(np.array(file.targets), pixels)] = True
+        at = file_rows[pixels].astype(np.int64), file_cols[pixels].astype(np.int64)
+        with _explained(file.path), open_local(file.path) as dataset:
+            for kind in {(dtype, masked) for dtype, masked in zip(file.dtypes, file.masked, strict=True)}:
+                members = [i for i, own in enumerate(zip(file.dtypes, file.masked, strict=True)) if own == kind]
+                bands = [file.bands[i] for i in members]
+                for run, window in _runs(*at):
+                    stored = dataset.read(bands, window=window)[:, 0]
+                    masks = dataset.read_masks(bands, window=window)[:, 0] if kind[1] else None
+                    for k, i in enumerate(members):
+                        row = _decoded(stored[k], file.nodata[i], file.scales[i], file.offsets[i], making.spec)
+                        if masks is not None:
+                            row[masks[k] == 0] = np.nan
+                        values[file.targets[i], pixels[run]] = row
+    return _layers(making, values, covered)
+
+
+def _apply(transform: Affine, cols: NDArray[Any], rows: NDArray[Any]) -> tuple[Floats, Floats]:
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return a * cols + b * rows + c, d * cols + e * rows + f
+
+
+def _runs(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Iterator[tuple[slice, Window]]:
+    """Yield neighbours within a row: their positions, and their window."""
+    ends = np.flatnonzero((np.diff(rows) != 0) | (np.diff(cols) != 1)) + 1
+    for start, stop in zip([0, *ends.tolist()], [*ends.tolist(), len(rows)], strict=True):
+        yield slice(start, stop), Window(int(cols[start]), int(rows[start]), stop - start, 1)
+
+
+def _decoded(
+    stored: NDArray[Any], nodata: Sequence[float], scale: float, offset: float, spec: InputSpec
+) -> NDArray[np.float64]:
+    """Return values of stored numbers, NaN where missing; see docs/decisions/0002."""
+    kind, scaled = stored.dtype, scale != 1 or offset != 0
+    missing = np.zeros(stored.shape, dtype=bool)
+    with np.errstate(all="ignore"):
+        for value in nodata:
+            if kind.kind == "f":
+                missing |= stored == kind.type(value)
+            elif float(value).is_integer() and np.iinfo(kind).min <= value <= np.iinfo(kind).max:
+                missing |= stored == kind.type(int(value))
+        values = stored.astype(np.float64)
+        if scaled:
+            values = values * scale + offset
+        low, high = spec.valid_range or (-math.inf, math.inf)
+        if kind == np.float32 and not scaled:
+            # As stored: -0.2 of a float32 file lies a little below that of a float64.
+            low, high = float(np.float32(low)), float(np.float32(high))
+        missing |= ~np.isfinite(values) | (values < low) | (values > high)
+    values[missing] = np.nan
+    return values
+
+
+def _layers(making: _Making, values: Floats, covered: NDArray[np.bool_]) -> Floats:
+    """Make (time, pixel) of (piece, pixel): the piece that a pixel lies in, or of several their mean or maximum."""
+    table = np.full((len(making.layers), values.shape[1]), np.nan)
+    first = 0
+    for index, layer in enumerate(making.layers):
+        own = slice(first, first + len(layer.pieces))
+        first = own.stop
+        if making.spec.duplicates == "max":
+            table[index] = np.fmax.reduce(values[own], axis=0)
+        elif making.spec.duplicates == "mean":
+            count = np.count_nonzero(~np.isnan(values[own]), axis=0)
+            total = np.zeros(values.shape[1])
+            # One after the other, in the order of the job: another order may round otherwise.
+            for row in values[own]:
+                total += np.where(np.isnan(row), 0.0, row)
+            table[index, count > 0] = total[count > 0] / count[count > 0]
+        elif (covered[own].sum(axis=0) > 1).any():
+            raise InputError(f"pieces of {layer.date.date()} overlap: {', '.join(n for n, _ in layer.pieces[:NAMED])}")
+        else:
+            table[index] = np.fmax.reduce(values[own], axis=0)
+    return table
+
+
+def _read_map(map_: Map, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:
+    """Return (band, pixel) of some pixels of a map."""
+    found = np.empty((len(map_.names), len(rows)))
+    for path in map_.paths:
+        own = [(index, map_.files[name][1]) for index, name in enumerate(map_.names) if map_.files[name][0] == path]
+        with _explained(path), open_quietly(path) as dataset:
+            for run, window in _runs(rows, cols):
+                found[[index for index, _ in own], run] = dataset.read([n for _, n in own], window=window)[:, 0]
+    return found
+
+
+class _explained:  # noqa: N801 - a context manager
+    """Names the file where GDAL fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, RasterioError):
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise InputError(f"{self._path}: cannot be read ({reason}); is the file truncated?") from None
+
+
+# -------------------------------------------------------------------------------------------- computing again
+
+
+class _ByOracle:
+    """Computes pixels by another implementation."""
+
+    def __init__(self, name: str, method: Method, making: _Making, names: Sequence[str]) -> None:
+        self.by, self._oracle = ORACLES[name]
+        self.tolerance = RELATIVE + float(np.finfo(making.dtype).eps)
+        self._method, self._names = method, tuple(names)
+        self._years = [layer.year for layer in making.layers]
+
+    def __call__(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return (band, pixel) values of (time, pixel), and by how much more than the tolerance they may be off."""
+        expected, slack = np.empty((2, len(self._names), table.shape[1]))
+        for pixel, series in enumerate(table.T.tolist()):
+            answer = self._oracle(self._method, self._years, series)
+            for row, name in enumerate(self._names):
+                expected[row, pixel], slack[row, pixel] = answer[name]
+        return expected, slack
+
+
+class _ByItself:
+    """Computes pixels by the method itself, one at a time: numbers must be the very same."""
+
+    tolerance = 0.0
+
+    def __init__(self, method: Method, making: _Making, names: Sequence[str]) -> None:
+        self._method, self._dtype, self._names = method, making.dtype, tuple(names)
+        dates, precisions = [layer.date for layer in making.layers], [layer.precision for layer in making.layers]
+        self._axis = TimeAxis.from_dates(dates, precisions)
+        self._bound = self._bind()
+
+    def _bind(self) -> BoundMethod:
+        wanted = [name for name in self._names if name != STATUS_BAND.name]
+        return self._method.bind(self._axis, wanted, {})
+
+    @property
+    def by(self) -> str:
+        """What computed them."""
+        compiled = isinstance(self._method, PixelFunction) and self._method.loop is not None
+        return f"{self._method.name} itself, {'compiled, ' * compiled}pixel by pixel"
+
+    def __call__(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return (band, pixel) values of (time, pixel), and zeros."""
+        if isinstance(self._method, UserFunction) and not self._method.decision:
+            least = self._method.min_obs
+            # A function is tried on pixels that it would be handed, as the job did.
+            if (np.count_nonzero(~np.isnan(table), axis=0) >= least).any():
+                self._method = self._method.rehearse(self._axis, lambda: table)
+                self._bound = self._bind()
+        place = self._names.index(STATUS_BAND.name)
+        others = [row for row in range(len(self._names)) if row != place]
+        expected = np.empty((len(self._names), table.shape[1]))
+        for pixel in range(table.shape[1]):
+            values, status = self._bound((np.ascontiguousarray(table[:, pixel : pixel + 1]),), self._dtype)
+            expected[others, pixel], expected[place, pixel] = values[:, 0], status[0]
+        return expected, np.zeros(expected.shape)
+
+
+def _recomputation(
+    making: _Making, given: str | Method | Callable[..., Any] | None, map_: Map, path: Path
+) -> _ByOracle | _ByItself:
+    """Return what computes the pixels of a map again.
+
+    Raises
+    ------
+    ParameterError
+        When a function has to be given, or is not the one that made the map.
+    """
+    if given is None:
+        method = _registered(making, path)
+    elif making.made_by_function or isinstance(given, Method):
+        method = _again(making, given, map_.names)
+        _check_same(making, method, path)
+    else:
+        raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
+    if method.halo:
+        raise InputError(f"{path}: cannot be verified: {method.name} looks at neighbours")
+    if given is None and making.method in ORACLES:
+        unknown = [name for name in map_.names if name not in {b.name for b in (*method.bands, STATUS_BAND)}]
+        if unknown:
+            raise InputError(f"{path}: what it says of its making is damaged ({making.method} has no {unknown[0]})")
+        return _ByOracle(making.method, method, making, map_.names)
+    return _ByItself(method, making, map_.names)
+
+
+def _registered(making: _Making, path: Path) -> Method:
+    """Build a method from its name and parameters, both of which are mere data."""
+    file, name = making.parameters.get("file"), making.method
+    if making.made_by_function and file:
+        raise ParameterError(
+            f"{path}: was made by the function {name} of a file {file}; code that a map names is run only when you "
+            f"name it again: --method {shlex.quote(f'{file}:{name}')}, with the path of your file"
+        )
+    if making.made_by_function:
+        raise ParameterError(f"{path}: was made by the function {name}, which is in no file: give it as method=")
+    try:
+        factory = methods.get(name)
+        known = parameters_of(factory)
+        return factory(**{key: value for key, value in making.parameters.items() if _known(key, known)})
+    except (PixelwiseError, ValueError, TypeError, ArithmeticError) as error:
+        raise InputError(f"{path}: what it says of its making is damaged ({error})") from None
+
+
+def _known(name: str, known: Mapping[str, Any]) -> bool:
+    if name not in known:
+        raise ValueError(f"there is no parameter {_short(name)}")
+    return True
+
+
+def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Sequence[str]) -> Method:
+    """Make a method of the user's function, with the parameters of the map."""
+    thing = load_function(given) if isinstance(given, str) else given
+    method = as_method(thing)
+    if not isinstance(method, UserFunction):
+        return method
+    now, recorded = method.parameters["parameters"], making.parameters.get("parameters")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    set_ = {name: value for name, value in recorded.items() if name not in now or now[name] != value}
+    names = [name for name in bands if name not in ("n", STATUS_BAND.name)] if method.names is None else None
+    # What ran in plain Python then may not run compiled now: the last digits might differ.
+    compiled = making.parameters.get("decision") == "compiled"
+    return as_method(thing, names, set_, None if compiled or not isinstance(method, PixelFunction) else False)
+
+
+def _check_same(making: _Making, method: Method, path: Path) -> None:
+    recorded, now = making.parameters, plain(method.parameters)
+    differing = [] if method.name == making.method else [f"its name is {method.name}, not {making.method}"]
+    for name, value in recorded.items():
+        # How it ran is found out again, and a file may be called otherwise.
+        if name not in ("decision", "file") and now.get(name) != value and None not in (now.get(name), value):
+            differing.append(f"its {name} differs")
+    if differing:
+        raise ParameterError(f"{path}: was made by another function than the one given: {'; '.join(differing)}")
+
+
+# ------------------------------------------------------------------------------------------------- oracles
+
+#: Values and slack by band of one pixel, from the method, decimal years, and the series with NaN where missing.
+Oracle = Callable[[Method, Sequence[float], Sequence[float]], dict[str, tuple[float, float]]]
+
+
+def _exact_line(method: Method, years: Sequence[float], series: Sequence[float]) -> dict[str, tuple[float, float]]:
+    """Fit a straight line in exact arithmetic: whole numbers of any length, each result rounded once.
+
+    `scipy.stats.linregress` has sqrt(1 - r**2), of which nothing is left near ``|r| = 1``, and loses digits of r at
+    large offsets: neither would be a fault of the map.
+    """
+    from scipy.special import betainc
+
+    pairs = [(x, y) for x, y in zip(years, series, strict=True) if not math.isnan(y)]
+    n = len(pairs)
+    line = dict.fromkeys(("slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr"), (math.nan, 0.0))
+    line["n"] = n, 0.0
+
+    def ended(status: Status) -> dict[str, tuple[float, float]]:
+        return {**line, STATUS_BAND.name: (status, 0.0)}
+
+    if n < method.parameters["min_obs"]:
+        return ended(Status.TOO_FEW if n else Status.NO_OBSERVATION)
+    (xs, x_unit), (ys, y_unit) = (_whole(numbers) for numbers in zip(*pairs, strict=True))
+    if len(set(ys)) == 1:
+        line["slope"], line["intercept"] = (0.0, 0.0), (pairs[0][1], 0.0)
+        return ended(Status.CONSTANT)
+    if len(set(xs)) == 1:
+        return ended(Status.DEGENERATE)
+    # n times the sums of squares and products about the means.
+    sum_x, sum_y, sum_xx = sum(xs), sum(ys), sum(x * x for x in xs)
+    sxx = n * sum_xx - sum_x * sum_x
+    syy = n * sum(y * y for y in ys) - sum_y * sum_y
+    sxy = n * sum(x * y for x, y in zip(xs, ys, strict=True)) - sum_x * sum_y
+    # The slope if all variance were trend, and what turns an error of the slope into one of the intercept.
+    steepest = math.sqrt(_ratio(syy * x_unit**2, sxx * y_unit**2))
+    lever = math.sqrt(_ratio(sum_xx, n * x_unit**2))
+    slack = DIGITS * steepest
+    line["slope"] = _ratio(sxy * x_unit, sxx * y_unit), slack
+    intercept = _ratio(sum_y * sxx - sxy * sum_x, n * y_unit * sxx)
+    line["intercept"] = intercept, DIGITS * abs(_ratio(sum_y, n * y_unit)) + slack * lever
+    if not SMALLEST_SQUARES < _ratio(syy, n * y_unit**2) < LARGEST_SQUARES:
+        return ended(Status.TEST_UNDEFINED)
+    line["rvalue"] = math.copysign(math.sqrt(_ratio(sxy * sxy, sxx * syy)), sxy), DIGITS
+    unexplained = _ratio(sxx * syy - sxy * sxy, sxx * syy)
+    stderr = steepest * math.sqrt(unexplained / (n - 2))
+    # A residual is known to so much of the values' spread, not of its own size.
+    line["stderr"], line["intercept_stderr"] = (stderr, slack), (stderr * lever, slack * lever)
+    pvalue = float(betainc((n - 2) / 2, 0.5, unexplained))
+    largest = float(betainc((n - 2) / 2, 0.5, min((math.sqrt(unexplained) + DIGITS) ** 2, 1.0)))
+    line["pvalue"] = pvalue, largest - pvalue
+    return ended(Status.OK)
+
+
+def _whole(numbers: Sequence[float]) -> tuple[list[int], int]:
+    """Return whole numbers and the unit that they count: each number is one divided by the unit, exactly."""
+    ratios = [number.as_integer_ratio() for number in numbers]
+    unit = max(denominator for _, denominator in ratios)
+    return [numerator * (unit // denominator) for numerator, denominator in ratios], unit
+
+
+def _ratio(a: int, b: int) -> float:
+    """Divide, rounded once; what is too large for float64 is infinite."""
+    try:
+        return a / b
+    except OverflowError:
+        return math.copysign(math.inf, a)
+
+
+#: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a
+#: row is compared with itself, pixel by pixel.
+ORACLES: Mapping[str, tuple[str, Oracle]] = {"ols": ("exact arithmetic and scipy.special.betainc", _exact_line)}
