@@ -467,8 +467,9 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
             bands = tuple(band for band, _ in used)
             if max(bands) > dataset.count:
                 raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
-            declared = [dataset.nodatavals[band - 1] for band in bands]
-            flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
+            # Properties of all bands, each looked at once.
+            declared, flags = dataset.nodatavals, [set(own) for own in dataset.mask_flag_enums]
+            dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
             inputs.append(
                 _Input(
                     path=path,
@@ -477,14 +478,20 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
                     inverse=~dataset.transform,
                     bands=bands,
                     targets=tuple(target for _, target in used),
-                    dtypes=tuple(dataset.dtypes[band - 1] for band in bands),
-                    nodata=tuple(spec.nodata or (() if v is None else (v,)) for v in declared),
-                    scales=tuple(dataset.scales[b - 1] if spec.scale is None else spec.scale for b in bands),
-                    offsets=tuple(dataset.offsets[b - 1] if spec.offset is None else spec.offset for b in bands),
-                    masked=tuple(not flag & {MaskFlags.all_valid, MaskFlags.nodata} for flag in flags),
+                    dtypes=tuple(dtypes[b - 1] for b in bands),
+                    nodata=tuple(_nodata(declared[b - 1], spec) for b in bands),
+                    scales=tuple(scales[b - 1] if spec.scale is None else spec.scale for b in bands),
+                    offsets=tuple(offsets[b - 1] if spec.offset is None else spec.offset for b in bands),
+                    masked=tuple(not flags[b - 1] & {MaskFlags.all_valid, MaskFlags.nodata} for b in bands),
                 )
             )
     return inputs
+
+
+def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
+    if spec.nodata is not None:
+        return spec.nodata
+    return () if declared is None else (declared,)
 
 
 def _series(
@@ -506,17 +513,19 @@ def _series(
         covered[np.ix_(np.array(file.targets), pixels)] = True
         at = file_rows[pixels].astype(np.int64), file_cols[pixels].astype(np.int64)
         with _explained(file.path), open_local(file.path) as dataset:
-            for kind in {(dtype, masked) for dtype, masked in zip(file.dtypes, file.masked, strict=True)}:
-                members = [i for i, own in enumerate(zip(file.dtypes, file.masked, strict=True)) if own == kind]
-                bands = [file.bands[i] for i in members]
+            kinds = list(zip(file.dtypes, file.masked, strict=True))
+            for dtype, masked in dict.fromkeys(kinds):
+                members = [index for index, kind in enumerate(kinds) if kind == (dtype, masked)]
+                bands = [file.bands[index] for index in members]
+                stored = np.empty((len(bands), len(pixels)), dtype=dtype)
+                valid = np.full(stored.shape, 255, dtype=np.uint8)
                 for run, window in _runs(*at):
-                    stored = dataset.read(bands, window=window)[:, 0]
-                    masks = dataset.read_masks(bands, window=window)[:, 0] if kind[1] else None
-                    for k, i in enumerate(members):
-                        row = _decoded(stored[k], file.nodata[i], file.scales[i], file.offsets[i], making.spec)
-                        if masks is not None:
-                            row[masks[k] == 0] = np.nan
-                        values[file.targets[i], pixels[run]] = row
+                    stored[:, run] = dataset.read(bands, window=window)[:, 0]
+                    if masked:
+                        valid[:, run] = dataset.read_masks(bands, window=window)[:, 0]
+                for row, mask, index in zip(stored, valid, members, strict=True):
+                    decoded = _decoded(row, file.nodata[index], file.scales[index], file.offsets[index], making.spec)
+                    values[file.targets[index], pixels] = np.where(mask == 0, np.nan, decoded)
     return _layers(making, values, covered)
 
 
@@ -678,8 +687,7 @@ def _recomputation(
     if given is None:
         method = _registered(making, path)
     elif making.made_by_function or isinstance(given, Method):
-        method = _again(making, given, map_.names)
-        _check_same(making, method, path)
+        method = _again(making, given, map_.names, path)
     else:
         raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
     if method.halo:
@@ -716,12 +724,28 @@ def _known(name: str, known: Mapping[str, Any]) -> bool:
     return True
 
 
-def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Sequence[str]) -> Method:
-    """Make a method of the user's function, with the parameters of the map."""
+def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Sequence[str], path: Path) -> Method:
+    """Make a method of what the user gives, with the parameters of the map; check that it is what made the map."""
     thing = load_function(given) if isinstance(given, str) else given
     method = as_method(thing)
-    if not isinstance(method, UserFunction):
-        return method
+    if method.name != making.method:
+        raise ParameterError(f"{path}: was made by {making.method}, not by {method.name}")
+    if isinstance(method, UserFunction):
+        method = _with_parameters(method, thing, making, bands)
+    now = plain(method.parameters)
+    # How it ran is found out again, and a file may be called otherwise. Of some functions no source can be had.
+    differing = [
+        name
+        for name, value in making.parameters.items()
+        if name not in ("decision", "file") and now.get(name) != value and None not in (now.get(name), value)
+    ]
+    if differing:
+        raise ParameterError(f"{path}: was made by another {method.name}: its {', '.join(differing)} differs")
+    return method
+
+
+def _with_parameters(method: UserFunction, thing: Any, making: _Making, bands: Sequence[str]) -> Method:
+    """Set the parameters of a function as they were, the names of its values, and whether it may run compiled."""
     now, recorded = method.parameters["parameters"], making.parameters.get("parameters")
     recorded = recorded if isinstance(recorded, dict) else {}
     set_ = {name: value for name, value in recorded.items() if name not in now or now[name] != value}
@@ -729,17 +753,6 @@ def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Seq
     # What ran in plain Python then may not run compiled now: the last digits might differ.
     compiled = making.parameters.get("decision") == "compiled"
     return as_method(thing, names, set_, None if compiled or not isinstance(method, PixelFunction) else False)
-
-
-def _check_same(making: _Making, method: Method, path: Path) -> None:
-    recorded, now = making.parameters, plain(method.parameters)
-    differing = [] if method.name == making.method else [f"its name is {method.name}, not {making.method}"]
-    for name, value in recorded.items():
-        # How it ran is found out again, and a file may be called otherwise.
-        if name not in ("decision", "file") and now.get(name) != value and None not in (now.get(name), value):
-            differing.append(f"its {name} differs")
-    if differing:
-        raise ParameterError(f"{path}: was made by another function than the one given: {'; '.join(differing)}")
 
 
 # ------------------------------------------------------------------------------------------------- oracles

@@ -1,0 +1,678 @@
+"""Maps are compared with their inputs: what is right passes, what is wrong is found, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner, Result
+from scipy.stats import linregress
+
+import pixelwise as pw
+from conftest import PROFILE, random_series, write_raster
+from pixelwise import verify as door
+from pixelwise.cli import main
+from pixelwise.map import TAG, decode_provenance, encode_provenance
+from pixelwise.verify import Verification, verify
+
+SHAPE = (7, 6, 9)
+FUNCTIONS = """\
+import numpy as np
+from pathlib import Path
+import pixelwise as pw
+
+Path(__file__).with_name("ran").touch()
+
+
+def spread(values, times, factor: float = 1.0):
+    return factor * (values.max() - values.min()), times[-1]
+
+
+@pw.per_pixel(bands=["june", "gap"], gaps=True, jit=False)
+def season(values, dates, doy):
+    return np.nanmean(values[doy > 150]) if (doy > 150).any() else -1.0, np.isnan(values).sum()
+
+
+@pw.per_pixel(bands=["first"], min_obs=3)
+def fussy(values):
+    if values[0] > 0.9:
+        raise ValueError("large")
+    return values[0]
+
+
+@pw.per_block(bands=["mean", "top"])
+def block(values, times):
+    return np.nanmean(values, axis=0), np.nanmax(values, axis=0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with functions.py; rasters lie in stack/."""
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*args: Any) -> Result:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def passes(*args: Any) -> str:
+    result = run("verify", *args)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1
+    assert ": no difference: " in result.stdout
+    return result.stdout
+
+
+def fails(*args: Any) -> list[str]:
+    """Return the lines of a comparison that found differences."""
+    result = run("verify", *args)
+    assert result.exit_code == 1, result.output
+    assert "error" not in result.stderr
+    return result.stdout.splitlines()
+
+
+def refuses(*args: Any) -> str:
+    result = run("verify", *args)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ")
+    return result.stderr
+
+
+def change(path: Path, band: int, row: int, col: int, *, factor: float = 1.0, to: float | None = None) -> None:
+    with rasterio.open(path, "r+") as dataset:
+        values = dataset.read(band)
+        values[row, col] = values[row, col] * factor if to is None else to
+        dataset.write(values, band)
+
+
+def retell(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what a map says of its making."""
+    with rasterio.open(path, "r+") as dataset:
+        provenance = decode_provenance(dataset.tags()[TAG])
+        edit(provenance)
+        dataset.update_tags(**{TAG: encode_provenance(provenance)})
+
+
+def trend_of(source: Any, output: str = "trend.tif", method: Any = "ols", **options: Any) -> Path:
+    own = {name: options.pop(name) for name in ("dtype", "bands", "executor") if name in options}
+    map_ = pw.apply(pw.open_stack(source, **options), method, output, **{"executor": "inline", **own})
+    return map_.paths[0]
+
+
+@pytest.fixture
+def trend(make_stack: Any) -> Path:
+    make_stack(random_series(SHAPE))
+    return trend_of("stack")
+
+
+# ------------------------------------------------------------------------------------ what is right passes
+
+
+def plain(folder: Path) -> None:
+    for year, layer in enumerate(random_series(SHAPE), 2000):
+        write_raster(folder / f"ndvi_{year}.tif", layer)
+
+
+def scaled(folder: Path) -> None:
+    stored = np.where(np.isnan(random_series(SHAPE)), -3000, random_series(SHAPE) * 10000).astype("int16")
+    for month, layer in enumerate(stored, 1):
+        write_raster(
+            folder / f"ndvi_2001{month:02}16.tif", layer, nodata=-3000, scales=(1e-4,), offsets=(0.5,), compress="lzw"
+        )
+
+
+def large(folder: Path) -> None:
+    values = 1e9 + random_series(SHAPE, dtype="float64")
+    for day, layer in enumerate(values, 1):
+        write_raster(folder / f"t_2001-02-{day:02}T101530.tif", layer, compress="deflate")
+
+
+def on_a_line(folder: Path) -> None:
+    """Perfect lines, constant pixels, empty ones, and an infinity."""
+    years = np.arange(2000, 2000 + SHAPE[0])
+    values = np.multiply.outer(years - 1990.0, np.linspace(-2, 2, 54).reshape(6, 9)).astype("float32")
+    values[:, 0] = 3
+    values[:, 1, :4] = np.nan
+    values[1:, 1, 4:] = np.nan
+    values[2, 2] = np.inf
+    for year, layer in zip(years, values, strict=True):
+        write_raster(folder / f"ndvi_{year}.tif", layer)
+
+
+def bands_of_one_file(folder: Path) -> None:
+    names = [f"2001-{month:02}-01" for month in range(1, 8)]
+    write_raster(folder / "ndvi.tif", random_series(SHAPE), descriptions=names, interleave="pixel")
+
+
+def with_masks(folder: Path) -> None:
+    for year, layer in enumerate(random_series(SHAPE, gaps=0), 2000):
+        mask = np.random.default_rng(year).random(SHAPE[1:]) > 0.3
+        write_raster(folder / f"ndvi_{year}.tif", layer, mask=mask)
+
+
+def in_pieces(folder: Path) -> None:
+    transform: Affine = PROFILE["transform"]
+    for year, layer in enumerate(random_series(SHAPE), 2000):
+        for row, col in ((0, 0), (0, 5), (4, 0), (4, 5)):
+            part = layer[row : row + 4 if row == 0 else None, col : col + 5 if col == 0 else None]
+            write_raster(
+                folder / f"ndvi_{year}-{row:010}-{col:010}.tif",
+                part,
+                transform=transform @ Affine.translation(col, row),
+            )
+
+
+def twice_a_day(folder: Path) -> None:
+    for layer, values in enumerate(random_series((12, *SHAPE[1:]))):
+        write_raster(folder / f"{'abc'[layer % 3]}_200{layer // 3}-03-01.tif", values)
+
+
+def without_coordinates(folder: Path) -> None:
+    for year, layer in enumerate(random_series(SHAPE), 2000):
+        write_raster(folder / f"ndvi_{year}.tif", layer, crs=None, transform=None)
+
+
+@dataclass(frozen=True)
+class Case:
+    write: Callable[[Path], None]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output: str = "trend.tif"
+
+
+CASES = {
+    "float32": Case(plain),
+    "float64": Case(plain, {"dtype": "float64"}),
+    "some bands": Case(plain, {"bands": ["pvalue", "n"]}),
+    "a file per band": Case(plain, {}, "trend_{band}.tif"),
+    "min_obs": Case(plain, {"method": pw.methods.ols(min_obs=6)}),
+    "valid range": Case(plain, {"valid_range": (0.2, 0.6)}),
+    "nodata option": Case(plain, {"nodata": (0.4, float("nan"))}),
+    "start and end": Case(plain, {"start": "2001", "end": 2005}),
+    "int16, scaled": Case(scaled, {"dtype": "float64"}),
+    "int16, scaled by options": Case(scaled, {"scale": 0.01, "offset": -1.0, "nodata": (100, 1.5, 99999)}),
+    "int16, no nodata": Case(scaled, {"nodata": ()}),
+    "int16, valid range": Case(scaled, {"valid_range": (0.7, 1.1)}),
+    "months": Case(scaled, {"months": [2, 3, 5, 7]}),
+    "large offset": Case(large, {"dtype": "float64"}),
+    "lines": Case(on_a_line, {"dtype": "float64"}),
+    "bands of one file": Case(bands_of_one_file),
+    "period": Case(bands_of_one_file, {"times": "dates.txt", "period": "middle", "dtype": "float64"}),
+    "masks": Case(with_masks),
+    "pieces": Case(in_pieces),
+    "crop": Case(plain, {"bounds": (500035, 3399850, 500150, 3399960)}),
+    "crop of pieces": Case(in_pieces, {"bounds": (500100, 3399850, 500200, 3399960)}),
+    "duplicates kept": Case(twice_a_day, {"duplicates": "keep"}),
+    "duplicates first": Case(twice_a_day, {"duplicates": "first"}),
+    "duplicates mean": Case(twice_a_day, {"duplicates": "mean", "dtype": "float64"}),
+    "duplicates max": Case(twice_a_day, {"duplicates": "max"}),
+    "no coordinates": Case(without_coordinates),
+}
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_a_right_map_passes(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    case.write(tmp_path / "stack")
+    (tmp_path / "dates.txt").write_text("\n".join(f"2001-{month:02}" for month in range(1, 8)))
+    trend_of("stack", case.output, **case.options)
+    text = passes(case.output, "--all")
+    assert "by exact arithmetic and scipy.special.betainc, within 1" in text
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_without_an_oracle_the_method_gives_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
+    monkeypatch.setattr(door, "ORACLES", {})
+    case.write(tmp_path / "stack")
+    (tmp_path / "dates.txt").write_text("\n".join(f"2001-{month:02}" for month in range(1, 8)))
+    path = trend_of("stack", case.output, **case.options)
+    assert "by ols itself, pixel by pixel, bit for bit" in passes(case.output, "--all")
+    change(path, 1, 5 if name[:4] != "crop" else 1, 2, factor=1 + 3e-7)
+    assert verify(path, everything=True).differing == 1
+
+
+def test_the_oracle_is_scipy_where_scipy_is_exact() -> None:
+    random = np.random.default_rng(3)
+    times = np.sort(random.uniform(1990, 2020, 25))
+    for _ in range(20):
+        series = random.normal(size=25) + 0.05 * (times - 2000)
+        answer = door._exact_line(pw.methods.ols(), times.tolist(), series.tolist())
+        fit = linregress(times, series)
+        for band in ("slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr"):
+            value, slack = answer[band]
+            assert value == pytest.approx(getattr(fit, band), rel=1e-11), band
+            assert slack <= 1e-9 * abs(value), band
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        ("spread", {"bands": ["range", "last"]}),
+        ("spread", {"parameters": {"factor": 2.5}}),
+        ("season", {}),
+        ("season", {"bands": ["gap"]}),
+        ("fussy", {"dtype": "float64"}),
+        ("block", {}),
+    ],
+)
+def test_a_map_of_a_function_passes(function: str, options: dict[str, Any], tmp_path: Path) -> None:
+    scaled(tmp_path / "stack")
+    parameters = [text for key, value in options.get("parameters", {}).items() for text in ("-p", f"{key}={value}")]
+    bands = ["--bands", ",".join(options["bands"])] if "bands" in options else []
+    code = f"functions.py:{function}"
+    dtype = ["--dtype", options.get("dtype", "float32")]
+    result = run("apply", code, "stack", "-o", "map.tif", "--executor", "inline", *parameters, *bands, *dtype)
+    assert result.exit_code == 0, result.output
+    text = passes("map.tif", "--all", "--method", code)
+    compiled = "compiled, " if function in ("spread", "fussy") else ""
+    assert f"by {function} itself, {compiled}pixel by pixel, bit for bit" in text
+    change(tmp_path / "map.tif", 1, 4, 4, factor=1.001)
+    assert fails("map.tif", "--all", "--method", code)[1].startswith("row 4, column 4 ")
+
+
+def test_a_function_object_will_do(make_stack: Any, tmp_path: Path) -> None:
+    middle = pw.per_pixel(lambda y: np.median(y), bands=["median"], jit=False)
+    make_stack(random_series(SHAPE))
+    path = trend_of("stack", method=middle)
+    assert verify(path, method=middle, everything=True).differing == 0
+    other = pw.per_pixel(lambda y: np.median(y) + 1, bands=["median"], jit=False)
+    with pytest.raises(pw.ParameterError, match="was made by another <lambda>: its source differs"):
+        verify(path, method=other)
+
+
+# ------------------------------------------------------------------------------------ what is wrong is found
+
+
+@pytest.mark.parametrize("band", range(1, 9))
+def test_one_changed_number_is_found(band: int, trend: Path) -> None:
+    good = pw.open_map(trend)
+    name = good.names[band - 1]
+    before = float(good[name][3, 5])
+    if name in ("n", "status"):
+        change(trend, band, 3, 5, to=before + 1)
+    else:
+        change(trend, band, 3, 5, factor=1 + 1e-5)
+    summary, line = fails("trend.tif", "--all")
+    assert summary.startswith("trend.tif: 1 numbers differ: 54 of 54 pixels computed again from 7 files by exact ")
+    assert line.startswith(f"row 3, column 5 (x 500165, y 3399895): {name} ")
+    assert float(line.rpartition(" ")[2]) == pytest.approx(before, rel=2**-24)
+
+
+def test_float64_maps_are_compared_more_closely(make_stack: Any) -> None:
+    make_stack(random_series(SHAPE))
+    path = trend_of("stack", dtype="float64")
+    for band in range(1, 7):
+        change(path, band, band - 1, 2, factor=1 + 1e-8)
+    result = verify(path, everything=True)
+    assert [(d.band, d.row, d.col) for d in result.differences] == [
+        (name, row, 2) for row, name in enumerate(pw.open_map(path).names[:6])
+    ]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_value_that_is_no_answer_is_found(value: float, trend: Path) -> None:
+    change(trend, 1, 0, 8, to=value)
+    assert len(fails("trend.tif", "--all")) == 2
+
+
+def test_an_answer_where_there_is_none_is_found(make_stack: Any) -> None:
+    values = random_series(SHAPE)
+    values[:, 2, 2] = np.nan
+    make_stack(values)
+    path = trend_of("stack")
+    change(path, 1, 2, 2, to=0.0)
+    assert "slope 0, recomputed nan" in fails(path, "--all")[1]
+
+
+def test_all_pixels_are_looked_at(trend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "AT_ONCE", 7 * 4)  # four pixels at a time: neither rows nor their ends fit
+    good = trend.read_bytes()
+    for pixel in range(0, 54, 5):
+        trend.write_bytes(good)
+        change(trend, 1, *divmod(pixel, 9), factor=1.5)
+        [found] = verify(trend, everything=True).differences
+        assert (found.row, found.col) == divmod(pixel, 9)
+        assert found.value == pytest.approx(1.5 * found.recomputed)
+
+
+def test_many_differences_are_counted(trend: Path) -> None:
+    for band in range(1, 4):
+        with rasterio.open(trend, "r+") as dataset:
+            dataset.write(dataset.read(band) + 1, band)
+    lines = fails("trend.tif", "--all")
+    found = int(lines[0].split()[1])
+    assert found > 100
+    assert len(lines) == 22
+    assert lines[-1] == f"and {found - 20} more"
+
+
+def test_the_sample_is_seeded(trend: Path) -> None:
+    with rasterio.open(trend, "r+") as dataset:
+        dataset.write(np.full(SHAPE[1:], 7, "float32"), 7)  # band n of gappy series
+
+    def places(seed: int) -> list[tuple[int, int]]:
+        return [(d.row, d.col) for d in verify(trend, pixels=20, seed=seed).differences if d.band == "n"]
+
+    assert places(0) == places(0) != places(1)
+    assert verify(trend, pixels=20).pixels == 20
+    assert verify(trend, pixels=20).total == 54
+    assert verify(trend).pixels == 54
+    with pytest.raises(pw.ParameterError, match="pixels 0 is impossible"):
+        verify(trend, pixels=0)
+    assert fails("trend.tif", "--pixels", 20, "--seed", 1) == fails("trend.tif", "--pixels", 20, "--seed", 1)
+
+
+def test_dates_and_options_matter(trend: Path) -> None:
+    retell(trend, lambda p: p["input"]["layers_used"][-1].update(date="2010-01-01"))
+    assert len(fails("trend.tif")) > 20
+    retell(trend, lambda p: p["input"]["layers_used"][-1].update(date="2006-01-01"))
+    passes("trend.tif")
+    retell(trend, lambda p: p["input"]["spec"].update(valid_range=[0.3, 1]))
+    assert len(fails("trend.tif")) > 20
+
+
+# ------------------------------------------------------------------------------------------- changed inputs
+
+
+def test_changed_and_missing_files_are_named(trend: Path, tmp_path: Path) -> None:
+    files = sorted((tmp_path / "stack").glob("*.tif"))
+    stat = files[0].stat()
+    os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 5))
+    files[1].write_bytes(files[1].read_bytes() + b"x")
+    files[2].unlink()
+    first, second, third = refuses("trend.tif").splitlines()
+    assert f"{files[0]}: changed since the map was made: modified " in first
+    assert first.count(".") >= 2
+    size = files[1].stat().st_size
+    assert second == f"error: {files[1]}: changed since the map was made: {size - 1} bytes then, now {size}"
+    assert third == f"error: {files[2]}: No such file or directory"
+
+
+def test_a_file_that_is_no_longer_where_it_was(trend: Path, tmp_path: Path) -> None:
+    """The same bytes, and by an unlucky copy the same time, but another place or number of bands."""
+    path = tmp_path / "stack" / "ndvi_2003.tif"
+    for profile, words in (
+        ({"transform": Affine(30, 0, 500010, 0, -30, 3400000)}, "is not on the grid of the map: off by 0.33 pixels"),
+        ({"crs": "EPSG:32618"}, "its CRS is not that of the map"),
+    ):
+        write_raster(path, random_series(SHAPE)[3], **profile)
+        now = path.stat()
+        retell(
+            trend,
+            lambda p, now=now: p["input"]["files"][3].update(size=now.st_size, mtime_ns=now.st_mtime_ns),
+        )
+        assert refuses("trend.tif") == f"error: {path}: {words}\n"
+
+
+# ---------------------------------------------------------------------- a map's word is data, never an order
+
+
+@pytest.fixture
+def apart(tmp_path: Path, make_stack: Any) -> Path:
+    """A map whose inputs lie outside its folder."""
+    make_stack(random_series(SHAPE))
+    (tmp_path / "maps").mkdir()
+    return trend_of("stack", "maps/trend.tif")
+
+
+def test_files_outside_the_folder_are_opened_only_when_named(apart: Path, tmp_path: Path) -> None:
+    *lines, last = refuses("maps/trend.tif").splitlines()
+    assert lines[0] == (
+        "error: maps/trend.tif: its file ../stack/ndvi_2000.tif lies outside its folder and is opened only when you "
+        "name it"
+    )
+    assert lines[-1] == "error: ... and 2 more files like these"
+    command = f"pixelwise verify maps/trend.tif {tmp_path / 'stack'}"
+    assert last == f"error: if these are the files that you mean: {command}"
+    passes(*command.split()[2:])
+    passes("maps/trend.tif", "stack/*.tif")
+    passes("maps/trend.tif", *sorted((tmp_path / "stack").glob("*.tif")))
+    assert "its file ../stack/ndvi_2006.tif lies outside" in refuses("maps/trend.tif", "stack/ndvi_200[0-5].tif")
+
+
+def test_a_folder_that_is_a_link_is_no_obstacle(apart: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "down")
+    trend_of("stack", "link/trend.tif")
+    passes("link/trend.tif", "stack")
+
+
+def test_links_are_followed_out_of_the_folder(apart: Path, tmp_path: Path) -> None:
+    (tmp_path / "maps" / "stack").symlink_to(tmp_path / "stack")
+
+    def inside(provenance: dict[str, Any]) -> None:
+        for file in provenance["input"]["files"]:
+            file["path"] = file["path"].removeprefix("../")
+        for layer in provenance["input"]["layers_used"]:
+            layer["pieces"][0][0] = layer["pieces"][0][0].removeprefix("../")
+
+    retell(apart, inside)
+    assert "its file stack/ndvi_2000.tif lies outside its folder" in refuses("maps/trend.tif")
+    passes("maps/trend.tif", "stack")
+
+
+@pytest.mark.parametrize(
+    "name", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "s3://bucket/a.tif", "/vsimem/a.tif"]
+)
+def test_schemes_are_refused_even_when_named(name: str, trend: Path) -> None:
+    rename(trend, name)
+    assert "is not local and is not opened" in refuses("trend.tif")
+    run_again = run("verify", "trend.tif", name)
+    assert run_again.exit_code == 1
+    assert "only local files are read" in run_again.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{home}/stack/ndvi_2000.tif", "../{folder}/../../etc/passwd", "stack/../../x.tif", "../" * 30 + "vsicurl/a"],
+)
+def test_other_ways_out_of_the_folder_are_refused(name: str, trend: Path, tmp_path: Path) -> None:
+    name = name.format(home=tmp_path, folder=tmp_path.name)
+    rename(trend, name)
+    assert f"its file {name} lies outside its folder and is opened only when you name it" in refuses("trend.tif")
+
+
+def rename(path: Path, name: str) -> None:
+    """Let a map's first input be another file."""
+
+    def edit(provenance: dict[str, Any]) -> None:
+        provenance["input"]["files"][0]["path"] = name
+        provenance["input"]["layers_used"][0]["pieces"][0][0] = name
+
+    retell(path, edit)
+
+
+def test_an_absolute_path_within_the_folder_is_opened_when_named(trend: Path, tmp_path: Path) -> None:
+    rename(trend, str(tmp_path / "stack" / "ndvi_2000.tif"))
+    passes("trend.tif", "stack")
+
+
+def test_sources_of_a_vrt_are_held_to_the_same_rule(tmp_path: Path, make_stack: Any) -> None:
+    make_stack(random_series(SHAPE), folder="elsewhere")
+    for year in range(2000, 2007):
+        (tmp_path / "maps" / "ndvi").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "maps" / "ndvi" / f"ndvi_{year}.vrt").write_text(
+            '<VRTDataset rasterXSize="9" rasterYSize="6"><SRS>EPSG:32617</SRS>'
+            "<GeoTransform>500000,30,0,3400000,0,-30</GeoTransform>"
+            '<VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">../../elsewhere/ndvi_{year}.tif</SourceFilename>'
+            "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+        )
+    trend_of("maps/ndvi", "maps/trend.tif")
+    text = refuses("maps/trend.tif")
+    assert "ndvi_2000.vrt names ../../elsewhere/ndvi_2000.tif, which lies outside its folder" in text
+    passes("maps/trend.tif", "maps/ndvi")
+
+
+def test_code_that_a_map_names_is_not_run(make_stack: Any, tmp_path: Path) -> None:
+    make_stack(random_series(SHAPE))
+    path = trend_of("stack", method="functions.py:spread")
+    (tmp_path / "ran").unlink()
+    text = refuses("trend.tif")
+    assert "was made by the function spread of a file functions.py" in text
+    assert "--method functions.py:spread" in text
+    assert not (tmp_path / "ran").exists()
+    for name in ("functions.py:spread", str(tmp_path / "functions.py:spread"), "os.system", "../functions"):
+        retell(path, lambda p, name=name: (p.update(method=name), p.update(parameters={})))
+        assert "what it says of its making is damaged (unknown method" in refuses("trend.tif")
+        assert not (tmp_path / "ran").exists()
+
+
+def test_another_function_is_told_apart(make_stack: Any, tmp_path: Path) -> None:
+    make_stack(random_series(SHAPE))
+    trend_of("stack", method="functions.py:spread")
+    assert "was made by spread, not by block" in refuses("trend.tif", "--method", "functions.py:block")
+    (tmp_path / "functions.py").write_text(FUNCTIONS.replace("times[-1]", "times[-2]"))
+    assert "was made by another spread: its source differs" in refuses("trend.tif", "--method", "functions.py:spread")
+    assert "'ols' is not file.py:function" in refuses("trend.tif", "--method", "ols")
+
+
+def test_a_function_for_a_map_of_a_method(trend: Path) -> None:
+    text = refuses("trend.tif", "--method", "functions.py:spread")
+    assert text == "error: trend.tif: was made by ols, not by a function of your own\n"
+
+
+def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(provenance: dict[str, Any]) -> None:
+        holder: Any = provenance
+        for key in keys[:-1]:
+            holder = holder[key]
+        holder[keys[-1]] = value
+
+    return edit
+
+
+LAYER, FILE = ("input", "layers_used", 0), ("input", "files", 0)
+
+
+ODD = (None, 5, "x", [], {}, [[]], True, 10**400, -1, "\x1b[31m", {"a": {"b": 1}}, [["\x1b[31m", 1]], ["nan", 10**400])
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("method",), ("parameters",), ("parameters", "min_obs"), ("parameters", "other"), ("bands",), ("dtype",),
+        ("input",), ("input", "spec"), ("input", "spec", "nodata"), ("input", "spec", "scale"),
+        ("input", "spec", "valid_range"), ("input", "spec", "duplicates"), ("input", "spec", "other"),
+        ("input", "layers_used"), LAYER, (*LAYER, "date"), (*LAYER, "precision"), (*LAYER, "pieces"),
+        (*LAYER, "pieces", 0), (*LAYER, "pieces", 0, 0), (*LAYER, "pieces", 0, 1), ("input", "files"), FILE,
+        (*FILE, "path"), (*FILE, "size"), (*FILE, "mtime_ns"), ("further_inputs",), ("files",), ("timings",),
+        ("input", "kind"), ("parameters", "function"),
+    ],
+    ids=lambda keys: ".".join(map(str, keys)),
+)  # fmt: skip
+def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) -> None:
+    good = trend.read_bytes()
+    for value in ODD:
+        trend.write_bytes(good)
+        retell(trend, put(*keys, value=value))
+        result = run("verify", "trend.tif", "--pixels", 5)
+        assert result.exit_code in (0, 1), value
+        assert result.output.count("\n") <= (22 if result.exit_code else 1), value
+        assert "\x1b" not in result.output
+        assert len(result.output) < 5000
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (("dtype",), "int8", "dtype is 'int8'"),
+        (("bands",), ["slope"], "its bands are not slope, intercept"),
+        (("method",), "theil_sen", "unknown method 'theil_sen'"),
+        (("parameters",), {"min_obs": 1}, "min_obs=1: ols needs a whole number"),
+        ((*LAYER, "pieces", 0, 0), "other.tif", "'other.tif' is not among its files"),
+        ((*LAYER, "date"), "2009-01-01", "its dates do not ascend"),
+        ((*LAYER, "precision"), "hour", "'2000-01-01' has the precision 'hour'"),
+        ((*LAYER, "pieces"), [], "2000-01-01 has no pieces"),
+    ],
+)
+def test_what_is_damaged_is_said(keys: Sequence[Any], value: Any, words: str, trend: Path) -> None:
+    retell(trend, put(*keys, value=value))
+    text = refuses("trend.tif")
+    assert text.startswith("error: trend.tif: what it says of its making is damaged (")
+    assert words in text
+
+
+def test_a_band_that_a_file_has_not(trend: Path, tmp_path: Path) -> None:
+    retell(trend, put(*LAYER, "pieces", 0, 1, value=5))
+    file = tmp_path / "stack" / "ndvi_2000.tif"
+    assert refuses("trend.tif") == f"error: {file}: has 1 bands, but the map was made of band 5\n"
+
+
+def test_pieces_that_overlap_are_refused(trend: Path) -> None:
+    retell(trend, put(*LAYER, "pieces", value=[["stack/ndvi_2000.tif", 1], ["stack/ndvi_2001.tif", 1]]))
+    assert "pieces of 2000-01-01 overlap" in refuses("trend.tif")
+
+
+def test_a_deep_provenance_is_no_overflow(trend: Path) -> None:
+    with rasterio.open(trend, "r+") as dataset:
+        dataset.update_tags(**{TAG: "[" * 100_000})
+    assert "damaged" in refuses("trend.tif")
+
+
+def test_no_map(tmp_path: Path, make_stack: Any) -> None:
+    make_stack(random_series(SHAPE))
+    assert "not a map of pixelwise" in refuses("stack/ndvi_2000.tif")
+    assert "cannot be read" in refuses("absent.tif")
+
+
+def test_what_cannot_be_verified_is_said(trend: Path) -> None:
+    retell(trend, put("further_inputs", value={"rain": {}}))
+    assert refuses("trend.tif") == "error: trend.tif: cannot be verified: its method has further inputs\n"
+    retell(trend, lambda p: (p.update(further_inputs={}), p.update(input={"kind": "Composite"})))
+    assert "cannot be verified: its input is no stack of files, but Composite" in refuses("trend.tif")
+
+
+def test_a_truncated_input_is_named(trend: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stack" / "ndvi_2004.tif"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 40])
+    now = path.stat()
+    retell(trend, lambda p: p["input"]["files"][4].update(size=now.st_size, mtime_ns=now.st_mtime_ns))
+    assert f"error: {path}: cannot be read (" in refuses("trend.tif")
+
+
+# ---------------------------------------------------------------------------------------------- real data
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("tura_landsat/geotiff", {}, id="int16 with nodata"),
+        pytest.param("stfit_landsat/landsat106_stack_990dates.tif", {}, id="990 bands, no CRS"),
+        pytest.param("skmap_landsat_seasonal/ndvi/gappy", {}, id="CRS of another authority"),
+        pytest.param("remote_sst_gpcp/multiband/pacificSST_198201_201012.tif", {}, id="months"),
+        pytest.param("rts_mod13a3/ndvi/ndvi.grd", {}, id="RRASTER"),
+        pytest.param("remoteparts_ak_ndvi/geotiff", {"valid_range": (2, 15)}, id="years, valid range"),
+    ],
+)
+def test_maps_of_real_data_pass(name: str, options: Any, shared: Any, tmp_path: Path) -> None:
+    source = shared(name)
+    stack = pw.open_stack(source, **options)
+    path = pw.apply(stack, "ols", tmp_path / "trend.tif", dtype="float64").paths[0]
+    result: Verification = verify(path, source, pixels=60)
+    assert result.differences == ()
+    assert result.pixels == 60
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write(dataset.read(1) * (1 + 1e-7), 1)
+    bands = {difference.band for difference in verify(path, source, pixels=60).differences}
+    assert bands == {"slope"}
