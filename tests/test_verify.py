@@ -312,7 +312,7 @@ def test_one_changed_number_is_found(band: int, trend: Path) -> None:
     else:
         change(trend, band, 3, 5, factor=1 + 1e-5)
     summary, line = fails("trend.tif", "--all")
-    assert summary.startswith("trend.tif: 1 numbers differ: 54 of 54 pixels computed again from 7 files by exact ")
+    assert summary.startswith("trend.tif: 1 number differs: 54 of 54 pixels computed again from 7 files by exact ")
     assert line.startswith(f"row 3, column 5 (x 500165, y 3399895): {name} ")
     assert float(line.rpartition(" ")[2]) == pytest.approx(before, rel=2**-24)
 
@@ -551,6 +551,15 @@ def test_a_function_for_a_map_of_a_method(trend: Path) -> None:
     assert text == "error: trend.tif: was made by ols, not by a function of your own\n"
 
 
+def test_a_parameter_of_a_function_is_a_number_or_a_text(make_stack: Any, tmp_path: Path) -> None:
+    make_stack(random_series(SHAPE))
+    path = trend_of("stack", method="functions.py:spread")
+    retell(path, put("parameters", "parameters", value={"factor": [2]}))
+    assert "damaged (parameter 'factor' is a list)" in refuses("trend.tif", "--method", "functions.py:spread")
+    retell(path, put("parameters", "parameters", value={"factor": 2.0}))
+    assert len(fails("trend.tif", "--method", "functions.py:spread")) > 20
+
+
 def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
     def edit(provenance: dict[str, Any]) -> None:
         holder: Any = provenance
@@ -564,7 +573,22 @@ def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 LAYER, FILE = ("input", "layers_used", 0), ("input", "files", 0)
 
 
-ODD = (None, 5, "x", [], {}, [[]], True, 10**400, -1, "\x1b[31m", {"a": {"b": 1}}, [["\x1b[31m", 1]], ["nan", 10**400])
+ODD = (
+    None,
+    5,
+    "x",
+    [],
+    {},
+    [[]],
+    True,
+    10**400,
+    -1,
+    "\x1b[31m",
+    {"a": {"b": 1}},
+    [["\x1b[31m", 1]],
+    ["nan", 10**400],
+    "a" * 100_000,
+)
 
 
 @pytest.mark.parametrize(
@@ -639,7 +663,7 @@ def test_what_cannot_be_verified_is_said(trend: Path) -> None:
     retell(trend, put("further_inputs", value={"rain": {}}))
     assert refuses("trend.tif") == "error: trend.tif: cannot be verified: its method has further inputs\n"
     retell(trend, lambda p: (p.update(further_inputs={}), p.update(input={"kind": "Composite"})))
-    assert "cannot be verified: its input is no stack of files, but Composite" in refuses("trend.tif")
+    assert "cannot be verified: its input is no stack of files, but 'Composite'" in refuses("trend.tif")
 
 
 def test_a_truncated_input_is_named(trend: Path, tmp_path: Path) -> None:

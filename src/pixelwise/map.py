@@ -225,7 +225,7 @@ def open_map(path: str | Path) -> Map:
 def _names_siblings(pattern: Any, bands: Any) -> bool:
     """Whether a tag names files beside its own: a tag is data from anywhere, and leads nowhere else."""
     names = [pattern, *bands] if isinstance(bands, list) else [None]
-    return all(isinstance(name, str) and name and not set(name) & set("/\\:\0") for name in names)
+    return all(isinstance(name, str) and 0 < len(name) < 256 and not set(name) & set("/\\:\0") for name in names)
 
 
 def is_map(path: Path) -> bool:

@@ -6,6 +6,7 @@ function, are opened and run only where the user names them again.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
@@ -24,7 +25,7 @@ from rasterio.windows import Window
 
 from pixelwise import methods
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
-from pixelwise.functions import PixelFunction, UserFunction, as_method
+from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import same_crs
 from pixelwise.headers import is_vrt, open_local, sources_of
 from pixelwise.loading import load_function
@@ -56,6 +57,12 @@ MOST_KEPT = 1000
 
 #: Centres of pixels of a map and of its inputs lie upon each other within so many pixels: `open_stack` allows 0.01.
 OFF_CENTRE = 0.02
+
+#: No name, path or set of input options is longer.
+LONGEST = 10_000
+
+#: What reading somebody else's words may raise.
+DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 #: So many paths are named in one error.
 NAMED = 5
@@ -263,7 +270,7 @@ def _making_of(map_: Map, path: Path) -> _Making:
         raise InputError(f"{path}: cannot be verified: its method has further inputs")
     described = provenance.get("input")
     if isinstance(described, dict) and "kind" in described:
-        raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {described['kind']}")
+        raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {_short(described['kind'])}")
     try:
         making = _Making(
             method=_take(provenance, "method", str),
@@ -276,14 +283,22 @@ def _making_of(map_: Map, path: Path) -> _Making:
         _check_making(making)
         if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
             raise ValueError(f"its bands are not {', '.join(map_.names)}")
-    except (PixelwiseError, ValueError, TypeError, ArithmeticError) as error:
-        raise InputError(f"{path}: what it says of its making is damaged ({error})") from None
+    except DAMAGES as error:
+        raise _damaged(path, error) from None
     return making
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    text = str(why)
+    shown = text if len(text) <= 300 else f"{text[:297]}..."
+    return InputError(f"{path}: what it says of its making is damaged ({shown})")
 
 
 def _check_making(making: _Making) -> None:
     if making.dtype not in ("float32", "float64"):
         raise ValueError(f"dtype is {_short(making.dtype)}")
+    if len(making.method) > LONGEST:
+        raise ValueError(f"method is {_short(making.method)}")
     years = [layer.year for layer in making.layers]
     if not years or sorted(years) != years:
         raise ValueError("its dates do not ascend")
@@ -308,6 +323,9 @@ def _short(value: Any) -> str:
 
 
 def _spec_of(described: dict[str, Any]) -> InputSpec:
+    # An error looks for what is most like a name, which takes minutes with a long one.
+    if len(json.dumps(described)) > LONGEST:
+        raise ValueError("spec is too long")
     # JSON has no NaN: `plain` writes it as a text.
     values = dict(described)
     for name in ("nodata", "valid_range"):
@@ -335,7 +353,7 @@ def _layer_of(described: Any) -> _Layer:
 
 def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
     name = _take(described, "path", str)
-    if not name or "\0" in name:
+    if not 0 < len(name) <= LONGEST or "\0" in name:
         raise ValueError(f"a file is {_short(name)}")
     return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
 
@@ -695,7 +713,7 @@ def _recomputation(
     if given is None and making.method in ORACLES:
         unknown = [name for name in map_.names if name not in {b.name for b in (*method.bands, STATUS_BAND)}]
         if unknown:
-            raise InputError(f"{path}: what it says of its making is damaged ({making.method} has no {unknown[0]})")
+            raise _damaged(path, f"{making.method} has no {unknown[0]}")
         return _ByOracle(making.method, method, making, map_.names)
     return _ByItself(method, making, map_.names)
 
@@ -714,8 +732,8 @@ def _registered(making: _Making, path: Path) -> Method:
         factory = methods.get(name)
         known = parameters_of(factory)
         return factory(**{key: value for key, value in making.parameters.items() if _known(key, known)})
-    except (PixelwiseError, ValueError, TypeError, ArithmeticError) as error:
-        raise InputError(f"{path}: what it says of its making is damaged ({error})") from None
+    except DAMAGES as error:
+        raise _damaged(path, error) from None
 
 
 def _known(name: str, known: Mapping[str, Any]) -> bool:
@@ -731,7 +749,7 @@ def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Seq
     if method.name != making.method:
         raise ParameterError(f"{path}: was made by {making.method}, not by {method.name}")
     if isinstance(method, UserFunction):
-        method = _with_parameters(method, thing, making, bands)
+        method = _with_parameters(method, thing, making, bands, path)
     now = plain(method.parameters)
     # How it ran is found out again, and a file may be called otherwise. Of some functions no source can be had.
     differing = [
@@ -744,12 +762,17 @@ def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Seq
     return method
 
 
-def _with_parameters(method: UserFunction, thing: Any, making: _Making, bands: Sequence[str]) -> Method:
+def _with_parameters(method: UserFunction, thing: Any, making: _Making, bands: Sequence[str], path: Path) -> Method:
     """Set the parameters of a function as they were, the names of its values, and whether it may run compiled."""
     now, recorded = method.parameters["parameters"], making.parameters.get("parameters")
     recorded = recorded if isinstance(recorded, dict) else {}
     set_ = {name: value for name, value in recorded.items() if name not in now or now[name] != value}
-    names = [name for name in bands if name not in ("n", STATUS_BAND.name)] if method.names is None else None
+    for name, value in set_.items():
+        if value is not None and not isinstance(value, SIMPLE_TYPES):
+            raise _damaged(path, f"parameter {_short(name)} is {_short(value)}")
+    names = (
+        [name for name in bands if name not in (COUNT_BAND.name, STATUS_BAND.name)] if method.names is None else None
+    )
     # What ran in plain Python then may not run compiled now: the last digits might differ.
     compiled = making.parameters.get("decision") == "compiled"
     return as_method(thing, names, set_, None if compiled or not isinstance(method, PixelFunction) else False)

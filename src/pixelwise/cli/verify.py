@@ -64,7 +64,9 @@ def verify(
 
 def summary(result: Verification) -> str:
     """Say in one line what was compared, how, and what came of it."""
-    found = f"{result.differing} numbers differ" if result.differing else "no difference"
+    found = "no difference"
+    if result.differing:
+        found = "1 number differs" if result.differing == 1 else f"{result.differing} numbers differ"
     within = f"within {result.tolerance:.2g}" if result.tolerance else "bit for bit"
     compared = f"{result.pixels} of {result.total} pixels computed again from {result.files} files"
     return f"{found}: {compared} by {result.by}, {within}"
