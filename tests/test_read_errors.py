@@ -19,6 +19,7 @@ from pixelwise import stack as stack_module
 from pixelwise.cli import main
 from pixelwise.map import decode_provenance
 from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+from pixelwise.verify import verify
 from test_run import BoxMean
 
 VALUES = random_series((6, 150, 130), seed=3)
@@ -255,3 +256,14 @@ def test_a_halo_reaches_into_what_is_lost(folder: Path) -> None:
     lost[63:97, 31:65] = True
     assert ((found.status == 8) <= lost).all()
     assert (found.status == 8)[63, 31:65].any()
+
+
+def test_verify_loses_the_same(folder: Path, tmp_path: Path) -> None:
+    map_ = pw.apply(pw.open_stack(folder, on_read_error="missing"), "ols", tmp_path / "trend.tif")
+    assert (map_.status == 8).any()
+    assert not verify(tmp_path / "trend.tif", everything=True).differing
+    with rasterio.open(tmp_path / "trend.tif", "r+") as dataset:
+        status = dataset.read(dataset.count)
+        dataset.write(np.where(status == 8, 0, status), dataset.count)
+    found = verify(tmp_path / "trend.tif", everything=True)
+    assert found.differing == (status == 8).sum()

@@ -191,7 +191,10 @@ def verify(
     for chosen in _chosen(total, compared, seed, max(1, AT_ONCE // making.pieces)):
         rows, cols = np.divmod(chosen, map_.grid.width)
         found = _read_map(map_, rows, cols)
-        expected, slack = compute(_series(making, inputs, map_.grid.transform, rows, cols))
+        series, lost = _series(making, inputs, map_.grid.transform, rows, cols)
+        expected, slack = compute(series)
+        status = expected[map_.names.index(STATUS_BAND.name)]
+        status[lost & (status == Status.OK)] = Status.DATES_LOST
         wrong = _wrong(found, expected, slack, relative, dtype)
         differing += int(np.count_nonzero(wrong))
         for pixel, band in np.argwhere(wrong.T)[: MOST_KEPT - len(kept)].tolist():
@@ -514,11 +517,12 @@ def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
 
 def _series(
     making: _Making, inputs: Sequence[_Input], transform: Affine, rows: NDArray[np.int64], cols: NDArray[np.int64]
-) -> Floats:
-    """Return (time, pixel) values of some pixels of the map, NaN where missing."""
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return (time, pixel) values of some pixels of the map, NaN where missing, and where something was unreadable."""
     x, y = _apply(transform, cols + 0.5, rows + 0.5)
     values = np.full((making.pieces, len(rows)), np.nan)
     covered = np.zeros(values.shape, dtype=bool)
+    lost = np.zeros(len(rows), dtype=bool)
     for file in inputs:
         file_cols, file_rows = _apply(file.inverse, x, y)
         inside = (file_cols >= 0) & (file_cols < file.width) & (file_rows >= 0) & (file_rows < file.height)
@@ -538,13 +542,37 @@ def _series(
                 stored = np.empty((len(bands), len(pixels)), dtype=dtype)
                 valid = np.full(stored.shape, 255, dtype=np.uint8)
                 for run, window in _runs(*at):
+                    if making.spec.on_read_error == "missing":
+                        lost[pixels[run]] |= _read_what_is_whole(
+                            dataset, bands, window, stored[:, run], valid[:, run], masked
+                        )
+                        continue
                     stored[:, run] = dataset.read(bands, window=window)[:, 0]
                     if masked:
                         valid[:, run] = dataset.read_masks(bands, window=window)[:, 0]
                 for row, mask, index in zip(stored, valid, members, strict=True):
                     decoded = _decoded(row, file.nodata[index], file.scales[index], file.offsets[index], making.spec)
                     values[file.targets[index], pixels] = np.where(mask == 0, np.nan, decoded)
-    return _layers(making, values, covered)
+    return _layers(making, values, covered), lost
+
+
+def _read_what_is_whole(
+    dataset: Any, bands: Sequence[int], window: Window, stored: NDArray[Any], valid: NDArray[np.uint8], masked: bool
+) -> NDArray[np.bool_]:
+    """Read pixels band by band into `stored`, and whether they are `valid`; return which could not be read."""
+    lost = np.zeros(stored.shape[1], dtype=bool)
+    for row, band in enumerate(bands):
+        # One pixel at a time: its neighbour may be in a block that cannot be read.
+        for pixel in range(stored.shape[1]):
+            one = Window(window.col_off + pixel, window.row_off, 1, 1)
+            try:
+                stored[row, pixel] = dataset.read(band, window=one)[0, 0]
+                if masked:
+                    valid[row, pixel] = dataset.read_masks(band, window=one)[0, 0]
+            except RasterioError:
+                stored[row, pixel] = valid[row, pixel] = 0
+                lost[pixel] = True
+    return lost
 
 
 def _apply(transform: Affine, cols: NDArray[Any], rows: NDArray[Any]) -> tuple[Floats, Floats]:
