@@ -328,7 +328,7 @@ class Left:
             handles=count_in("/dev/fd"),
             children=len(children()),
             hidden=sum(path.name.startswith(".") for path in scene.output.iterdir()),
-            workspaces=len(job_module._WORKSPACES),
+            workspaces=len(job_module._OWN) + len(job_module._ARRIVED),
         )
 
     @classmethod

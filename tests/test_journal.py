@@ -36,6 +36,12 @@ GRID = Grid(None, Affine(30, 0, 0, 0, -30, 0), 100, 70)
 KEY = {"method": "ols", "parameters": {"min_obs": 3}, "files": [{"path": "a.tif", "size": 5}]}
 
 
+VRT = """<VRTDataset rasterXSize="130" rasterYSize="150"><SRS>EPSG:32617</SRS>
+<GeoTransform>500000, 30, 0, 3400000, 0, -30</GeoTransform><VRTRasterBand dataType="Float32" band="1"><SimpleSource>
+<SourceFilename relativeToVRT="0">{path}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
 class Stop(Exception):
     """Ends a job as an error of a worker would."""
 
@@ -395,6 +401,26 @@ def test_files_that_change_stop_the_job(
     assert not (tmp_path / "trend.tif").exists()
     pixels = stack.grid.block.pixels
     assert (not seen) if when == "before" else (seen[-1] < pixels) == (when == "during")
+
+
+@pytest.mark.parametrize("change", ["before", "during"])
+def test_files_behind_a_vrt_count(stack: pw.RasterStack, tmp_path: Path, change: str) -> None:
+    (tmp_path / "vrt").mkdir()
+    for path in stack.paths:
+        text = VRT.format(path=path)
+        (tmp_path / "vrt" / f"{path.stem}.vrt").write_text(text)
+    virtual = pw.open_stack(tmp_path / "vrt")
+    assert set(virtual.stats) == {*virtual.paths, *stack.paths}
+    output = tmp_path / "trend.tif"
+    if change == "before":
+        with stopped_after(2) as progress:
+            pw.apply(virtual, "ols", output, progress=progress)
+        os.utime(stack.paths[1], ns=(1, 1))
+        with pytest.raises(pw.OutputError, match=rf"{stack.paths[1].name} mtime_ns was"):
+            pw.apply(pw.open_stack(tmp_path / "vrt"), "ols", output)
+    else:
+        with pytest.raises(pw.InputError, match=rf"{stack.paths[1].name}: changed since"):
+            pw.apply(virtual, "ols", output, progress=lambda *_: os.utime(stack.paths[1], ns=(1, 1)))
 
 
 def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:

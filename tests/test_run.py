@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
-from pixelwise.job import Job, Workspace
+from pixelwise import job as job_module
+from pixelwise.job import Job, Workspace, task_of
 from pixelwise.map import decode_provenance
 from pixelwise.method import select_bands
 from pixelwise.run import plan_job, sample_pixels
@@ -687,3 +689,30 @@ def test_a_job_pickles_without_open_files(folder: Path) -> None:
     block = pw.Block(3, 4, 20, 30)
     assert copy.compute(block).encoded[0].tobytes() == job.compute(block).encoded[0].tobytes()
     assert replace(job, dtype="float64").compute(block).encoded[0].dtype == np.float64
+
+
+def test_a_job_that_cannot_be_pickled_leaves_nothing(folder: Path) -> None:
+    lock = threading.Lock()
+
+    def held(values: Any) -> float:
+        with lock:
+            return float(values.max())
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="pickle"):
+            pw.apply(pw.open_stack(folder), pw.per_pixel(held, jit=False), executor="processes")
+    assert not job_module._OWN
+
+
+def test_a_late_task_of_one_job_does_not_disturb_another(folder: Path) -> None:
+    stack = pw.open_stack(folder)
+    job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32", as_they_are)
+    tasks = [task_of(job, in_process=True) for _ in range(3)]
+    late, forget = tasks[0]
+    forget()
+    with pytest.raises(RuntimeError, match="the job is over"):
+        late(stack.grid.block)
+    for task, end in tasks[1:]:
+        assert task(stack.grid.block).answered
+        end()
+    assert not job_module._OWN

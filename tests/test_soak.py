@@ -30,7 +30,7 @@ def test_nothing_is_left_of_a_job(scene: Scene, kind: soak.Kind) -> None:
     if kind is soak.goes_on:
         soak.stopped(scene)
     gc.collect()
-    before = replace(Left.now(scene), hidden=int(kind is soak.stopped))
+    before = replace(Left.now(scene), hidden=2 * (kind is soak.stopped))
     gc.disable()
     try:
         kind(scene)

@@ -276,8 +276,10 @@ def _shaped(flat: NDArray[Any], layers: int, block: Block, heights: Sequence[int
     return parts
 
 
-#: What this process keeps of jobs, by token; of jobs that arrive pickled, the last few are kept.
-_WORKSPACES: OrderedDict[str, Workspace] = OrderedDict()
+#: What this process keeps of its own jobs, by token, while they run.
+_OWN: dict[str, Workspace] = {}
+#: What it keeps of jobs that arrived pickled, by token: the last few.
+_ARRIVED: OrderedDict[str, Workspace] = OrderedDict()
 _KEPT = 2
 
 
@@ -288,22 +290,24 @@ def task_of(job: Job, *, in_process: bool) -> tuple[Callable[[Block], Result], C
     is pickled at all. Neither an open file nor pixels travel.
     """
     token = uuid.uuid4().hex
-    _WORKSPACES[token] = Workspace(job, token)
     payload = b"" if in_process else cloudpickle.dumps(job)
-    return partial(_compute, token, payload), lambda: _forget(token)
+    _OWN[token] = Workspace(job, token)
+    return partial(_compute, token, payload), lambda: _forget(_OWN, token)
 
 
-def _forget(token: str) -> None:
-    workspace = _WORKSPACES.pop(token, None)
+def _forget(workspaces: dict[str, Workspace], token: str) -> None:
+    workspace = workspaces.pop(token, None)
     if workspace is not None:
         workspace.close()
 
 
 def _compute(token: str, payload: bytes, block: Block) -> Result:
-    workspace = _WORKSPACES.get(token)
+    workspace = _OWN.get(token) or _ARRIVED.get(token)
     if workspace is None:
-        while len(_WORKSPACES) >= _KEPT:
-            _forget(next(iter(_WORKSPACES)))
-        workspace = _WORKSPACES[token] = Workspace(cloudpickle.loads(payload), token)
+        if not payload:
+            raise RuntimeError("the job is over; a task of it was started too late")
+        while len(_ARRIVED) >= _KEPT:
+            _forget(_ARRIVED, next(iter(_ARRIVED)))
+        workspace = _ARRIVED[token] = Workspace(cloudpickle.loads(payload), token)
     with reading_in_worker(token, workspace.job.handles):
         return workspace.job.compute(block, workspace)

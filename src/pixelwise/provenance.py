@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
         "input": [
             {
                 "spec": plain(one["spec"]),
-                "files": one["files"],
+                "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
             }
@@ -119,12 +120,19 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         }
         for layer in stack.layers
     ]
-    files = [
-        {"path": _relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]}
-        for path in stack.paths
-    ]
-    digest = hashlib.sha256(json.dumps([layers, files], sort_keys=True).encode()).hexdigest()
-    return {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files, "digest": digest}
+    own = stack.paths
+    files, behind = (
+        [
+            {"path": _relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]}
+            for path in p
+        ]
+        for p in (own, stack.stats.keys() - set(own))
+    )
+    described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
+    if behind:  # what VRTs are made of
+        described["behind"] = sorted(behind, key=itemgetter("path"))
+    parts = [layers, files, *described.get("behind", ())]
+    return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
 
 
 def _relative(path: Path, folder: Path | None) -> str:
@@ -132,7 +140,8 @@ def _relative(path: Path, folder: Path | None) -> str:
     if folder is None:
         return path.as_posix()
     try:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        # From where the folder really is: `..` of a link leads elsewhere.
+        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()  # noqa: PTH100
     except ValueError:  # another drive on Windows
         return path.absolute().as_posix()
 

@@ -381,7 +381,7 @@ class RasterStack:
     decoded, pixel_size, resident
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     stats
-        Size and modification time (nanoseconds) of each file when its header was read.
+        Size and modification time (nanoseconds) of each file, and of those behind VRTs, when its header was read.
     unit
         Unit of the values where the files agree on one.
     """

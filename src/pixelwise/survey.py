@@ -16,7 +16,7 @@ from typing import Any
 
 from pixelwise.errors import InputError, ParameterError, unknown
 from pixelwise.grid import Block, Grid, same_crs
-from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
+from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, files_behind, read_header
 from pixelwise.naming import (
     Reading,
     parse_date,
@@ -87,7 +87,7 @@ class Survey:
             decoded=max(header.decoded for header in used),
             pixel_size=max(header.pixel_size for header in used),
             resident=max(header.resident for header in used),
-            stats={header.path: (header.size, header.mtime_ns) for header in used},
+            stats=_stats_of(used),
             unit=units.pop() if len(units) == 1 else "",
         )
         if self.spec.bounds is None:
@@ -642,3 +642,14 @@ def _nodata(band: BandHeader, spec: InputSpec) -> tuple[float, ...]:
     if spec.nodata is not None:
         return spec.nodata
     return () if band.nodata is None else (band.nodata,)
+
+
+def _stats_of(headers: Iterable[Header]) -> dict[Path, tuple[int, int]]:
+    """Return size and modification time of files, and of those behind VRTs: their pixels are read too."""
+    stats = {header.path: (header.size, header.mtime_ns) for header in headers}
+    for header in headers:
+        for path in files_behind(header.path) if header.driver == "VRT" else ():
+            if path not in stats:
+                found = path.stat()
+                stats[path] = found.st_size, found.st_mtime_ns
+    return stats

@@ -179,7 +179,8 @@ def verify(
     making = _making_of(map_, path)
     compute = _recomputation(making, method, map_, path)
     places = _places_of(making, map_.paths[0].parent, source, path)
-    _check_unchanged(making, places)
+    behind = {name: Path(os.path.normpath(map_.paths[0].parent.resolve() / name)) for name in making.behind}
+    _check_unchanged(making.files | making.behind, places | behind)
     inputs = _inputs_of(making, places, map_)
     kinds = np.array([[map_.band(name).integer] for name in map_.names])
     relative = np.where(kinds, 0.0, compute.tolerance)
@@ -205,7 +206,7 @@ def verify(
         done += len(chosen)
         if progress is not None:
             progress(done, compared)
-    _check_unchanged(making, places)
+    _check_unchanged(making.files | making.behind, places | behind)
     return Verification(compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept))
 
 
@@ -256,6 +257,7 @@ class _Making:
     spec: InputSpec
     layers: tuple[_Layer, ...]
     files: dict[str, tuple[int, int]]
+    behind: dict[str, tuple[int, int]]
 
     @property
     def made_by_function(self) -> bool:
@@ -282,6 +284,7 @@ def _making_of(map_: Map, path: Path) -> _Making:
             spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
             layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
+            behind=dict(map(_file_of, provenance["input"].get("behind", []))),
         )
         _check_making(making)
         if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
@@ -382,8 +385,8 @@ def _places_of(making: _Making, folder: Path, source: Source | None, path: Path)
     places: dict[str, Path] = {}
     outside: dict[str, Path] = {}
     for name in making.files:
-        # As it was written: relative to the folder by names alone, whatever links they are.
-        place = Path(os.path.normpath(folder.absolute() / name))
+        # As it was written: relative to where the folder really is, by names alone from there on.
+        place = Path(os.path.normpath(tree / name))
         remote = "://" in name or name.startswith("/vsi")
         try:
             allowed = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
@@ -427,10 +430,11 @@ def _check_sources(vrt: Path, opens: Callable[[Path], bool], path: Path, seen: f
         _check_sources(place, opens, path, seen | {vrt})
 
 
-def _check_unchanged(making: _Making, places: Mapping[str, Path]) -> None:
+def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
+    """Compare sizes and times with those of the job; of files behind VRTs too, which the VRTs name in any case."""
     problems = []
     for name, place in places.items():
-        size, mtime_ns = making.files[name]
+        size, mtime_ns = files[name]
         try:
             now = place.stat()
         except OSError as error:
