@@ -272,7 +272,7 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal.add(BLOCKS[0], {})
     size = journal.path.stat().st_size
     journal._file = Full(journal._file, 10)  # type: ignore[assignment]
-    with pytest.raises(pw.OutputError, match=r"No space left on device\); make room"):
+    with pytest.raises(pw.ResourceError, match=r"No space left on device\); make room"):
         journal.add(BLOCKS[1], {})
     assert journal.path.stat().st_size == size
     journal.close(finished=False)

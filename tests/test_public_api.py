@@ -16,7 +16,8 @@ def test_public_names() -> None:
         assert getattr(pixelwise, name) is not None
     assert set(pixelwise.__all__) == {
         "Band", "Block", "BoundMethod", "FunctionError", "Grid", "InputError", "InputSpec", "Map", "Method",
-        "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "Stack", "Status", "TimeAxis", "__version__",
+        "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
+        "Stack", "Status", "TimeAxis", "__version__",
         "apply", "methods", "open_map", "open_stack", "per_block", "per_pixel",
     }  # fmt: skip
     assert dir(pixelwise) == pixelwise.__all__
@@ -28,7 +29,7 @@ def test_unknown_names() -> None:
 
 
 def test_errors_form_one_tree() -> None:
-    for name in ("FunctionError", "InputError", "OutputError", "ParameterError"):
+    for name in ("FunctionError", "InputError", "OutputError", "ParameterError", "ResourceError"):
         assert issubclass(getattr(pixelwise, name), pixelwise.PixelwiseError)
 
 

@@ -472,7 +472,7 @@ def test_a_killed_worker_ends_in_one_clear_line(folder: Path, tmp_path: Path) ->
     import signal
 
     function = pw.per_pixel(lambda y, t: os.kill(os.getpid(), signal.SIGKILL), bands=["x"], jit=False)
-    with pytest.raises(pw.PixelwiseError, match="a worker process ended suddenly"):
+    with pytest.raises(pw.ResourceError, match="worker processes end again and again"):
         pw.apply(pw.open_stack(folder), function, tmp_path / "x.tif", executor="processes", jobs=2)
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,14 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
-    from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError
+    from pixelwise.errors import (
+        FunctionError,
+        InputError,
+        OutputError,
+        ParameterError,
+        PixelwiseError,
+        ResourceError,
+    )
     from pixelwise.functions import per_block, per_pixel
     from pixelwise.grid import Block, Grid
     from pixelwise.map import Map, open_map
@@ -39,6 +46,7 @@ __all__ = [
     "ParameterError",
     "PixelwiseError",
     "RasterStack",
+    "ResourceError",
     "Stack",
     "Status",
     "TimeAxis",
@@ -54,7 +62,7 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError"),
+    "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
     "functions": ("per_block", "per_pixel"),
     "grid": ("Block", "Grid"),
     "map": ("Map", "open_map"),

@@ -10,9 +10,39 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import OutputError
+from pixelwise.errors import OutputError, PixelwiseError, ResourceError
 
-__all__ = ["BackgroundSync", "append", "lock", "open_locked", "sync", "write"]
+__all__ = ["BackgroundSync", "append", "lock", "open_locked", "out_of_resources", "refusal", "sync", "write"]
+
+#: What runs out: room, quota, open files, memory.
+RESOURCES = (
+    errno.ENOSPC,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
+
+
+def out_of_resources(error: OSError) -> bool:
+    """Whether something ran out that can be had again."""
+    return error.errno in RESOURCES
+
+
+def refusal(what: str, error: OSError) -> PixelwiseError:
+    """Return the error for an output that the system refuses to write.
+
+    Parameters
+    ----------
+    what
+        Which output, and what cannot be done with it: without the reason, which is added.
+    error
+        What the system said.
+    """
+    if out_of_resources(error):
+        return ResourceError(f"{what} ({error.strerror}); make room and start the same command again: it goes on")
+    return OutputError(f"{what} ({error.strerror})")
 
 
 def open_locked(path: Path, output: Path) -> BinaryIO:
@@ -36,7 +66,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
         try:
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         except OSError as error:
-            raise OutputError(f"{output}: {path.name} beside it cannot be written ({error.strerror})") from None
+            raise refusal(f"{output}: {path.name} beside it cannot be written", error) from None
         try:
             lock(file)
         except OSError as error:
@@ -148,7 +178,7 @@ class BackgroundSync:
             for future in running:
                 future.result()
         except OSError as error:
-            raise OutputError(f"{self._name}: cannot be brought to disk ({error.strerror})") from None
+            raise refusal(f"{self._name}: cannot be brought to disk", error) from None
 
     def close(self) -> None:
         """Wait without looking, and end the thread."""

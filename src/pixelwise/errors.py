@@ -2,10 +2,11 @@
 
 The tree::
 
-    PixelwiseError              anything below; the command line prints it and exits with 1
+    PixelwiseError              anything below; the command line prints it and exits with 1 or 75
     ├── InputError              the rasters, their dates or their grids: holds every problem found
     ├── ParameterError          an unknown or impossible method, band, parameter or option
     ├── OutputError             the output exists, cannot be written, or is one of the inputs
+    ├── ResourceError           memory, disk, open files or workers ran out: 75, the same command goes on
     └── FunctionError           a user's function failed or returned something that is not a row of bands
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "OutputError",
     "ParameterError",
     "PixelwiseError",
+    "ResourceError",
     "unknown",
 ]
 
@@ -54,6 +56,10 @@ class ParameterError(PixelwiseError):
 
 class OutputError(PixelwiseError):
     """The output exists, cannot be written, or is one of the inputs."""
+
+
+class ResourceError(PixelwiseError):
+    """Memory, disk, open files or workers ran out: nothing is wrong with the job, and it goes on when started again."""
 
 
 class FunctionError(PixelwiseError):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pixelwise.errors import ParameterError, unknown
+from pixelwise.errors import ParameterError, ResourceError, unknown
 
-__all__ = ["EXECUTORS", "InlineExecutor", "open_executor", "shares_memory", "usable_cores"]
+__all__ = ["EXECUTORS", "InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
+
+log = logging.getLogger("pixelwise")
 
 #: How often a worker process looks whether its parent lives.
 PARENT_SECONDS = 0.5
+
+#: How often in a row new processes are started, without any task done, before that is given up.
+MOST_MENDED = 3
 
 EXECUTORS = ("threads", "processes", "inline")
 
@@ -88,12 +94,21 @@ def _own_pool(name: str, jobs: int) -> Executor:
         return InlineExecutor()
     if name == "threads":
         return ThreadPoolExecutor(jobs, thread_name_prefix="pixelwise")
-    import loky
+    return _LokyPool(jobs)
 
-    context = loky.backend.get_context("loky")
-    return _LokyPool(
-        loky.ProcessPoolExecutor(jobs, context=context, initializer=_end_with_parent, initargs=(os.getpid(),))
-    )
+
+def mender(executor: Executor) -> Callable[[BrokenExecutor], None]:
+    """Return what `map_unordered` calls where the executor's workers ended under their tasks.
+
+    Own processes are started again; it gives up with a `ResourceError` when they end three times in a row. An executor
+    handed over is its owner's: at once.
+    """
+    return executor.mend if isinstance(executor, _LokyPool) else _give_up
+
+
+def _give_up(error: BrokenExecutor) -> None:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise ResourceError(f"the executor broke ({reason}); with another one the same job goes on") from error
 
 
 def _end_with_parent(parent: int) -> None:
@@ -113,17 +128,44 @@ def _end_with_parent(parent: int) -> None:
 
 
 class _LokyPool(Executor):
-    """loky's pool with the signature of `Executor.shutdown`: it has no ``cancel_futures``."""
+    """loky's pool with the signature of `Executor.shutdown`, and new processes where some were killed."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._mended = 0
+        self._pool = self._start()
+
+    def _start(self) -> Any:
+        import loky
+
+        context = loky.backend.get_context("loky")
+        return loky.ProcessPoolExecutor(
+            self._jobs, context=context, initializer=_end_with_parent, initargs=(os.getpid(),)
+        )
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
         # Tasks are given up only with their processes, and then loky gives every future an error: at one that was
         # cancelled before, its thread fails with a long traceback ("Exception in executor manager thread").
         future.cancel = lambda: False  # type: ignore[method-assign]
+        future.add_done_callback(self._notice)
         return future
+
+    def _notice(self, future: Future[Any]) -> None:
+        if future.exception() is None:
+            self._mended = 0
+
+    def mend(self, error: BrokenExecutor) -> None:
+        """Start new processes, unless they ended again and again."""
+        self.kill()
+        if self._mended == MOST_MENDED:
+            raise ResourceError(
+                f"worker processes end again and again ({type(error).__name__}): killed, or out of memory? "
+                "With fewer --jobs or a smaller --memory the same command goes on"
+            ) from error
+        self._mended += 1
+        log.warning("a worker process ended suddenly (killed, or out of memory?); its blocks are done again")
+        self._pool = self._start()
 
     def kill(self) -> None:
         """Stop the processes in the middle of their work."""

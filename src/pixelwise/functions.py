@@ -778,6 +778,8 @@ class BoundPixelFunction:
             for pixel in np.flatnonzero(again):
                 try:
                     result = _call_on(self.call, self.arrays, rows[pixel], valid[pixel], self.gaps)
+                except MemoryError:  # of the machine: on another the pixel has an answer
+                    raise
                 except FAILURES as error:
                     if self.strict:
                         raise _stop(self.call.name, error, rows[pixel]) from error
@@ -924,6 +926,8 @@ class BoundBlockFunction:
                     # Halves until only those that fail are left: the others keep their values.
                     parts += [pixels[: pixels.size // 2], pixels[pixels.size // 2 :]]
                     continue
+                if isinstance(error, MemoryError):  # of the machine: on another the pixel has an answer
+                    raise
                 if self.strict:
                     raise _stop(self.call.name, error, block[:, pixels[0]]) from error
                 status[pixels] = Status.FUNCTION_FAILED

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync, append, lock, open_locked
+from pixelwise.disk import BackgroundSync, append, lock, open_locked, refusal
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.plan import TILE_UNIT
@@ -208,10 +208,7 @@ class Journal:
         try:
             self._end = append(self._file, b"%08x %s\n" % (zlib.crc32(text), text), self._end)
         except OSError as error:
-            raise OutputError(
-                f"{self._output}: its journal {self.path.name} cannot be written ({error.strerror}); make room and "
-                "start the same command again: it goes on from here"
-            ) from None
+            raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
     @property
     def worth_keeping(self) -> bool:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,8 @@ import numpy as np
 from pixelwise import methods
 from pixelwise.checkup import warnings_of
 from pixelwise.engine import map_unordered
-from pixelwise.errors import InputError, ParameterError, PixelwiseError
-from pixelwise.executors import open_executor, shares_memory, usable_cores
+from pixelwise.errors import InputError, ParameterError, ResourceError
+from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
@@ -113,6 +113,8 @@ def apply(
         another job.
     FunctionError
         When a function returns the wrong number of values, or fails and `strict` is set.
+    ResourceError
+        When memory, disk, open files or workers run out; the same call goes on.
 
     Notes
     -----
@@ -217,7 +219,7 @@ def _run(
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             checked = time.monotonic()
-            for result in map_unordered(pool, task, blocks, plan.limit):
+            for result in map_unordered(pool, task, blocks, plan.limit, mender(pool)):
                 if time.monotonic() - checked > CHECK_SECONDS:
                     _check_unchanged(job.stacks)
                     checked = time.monotonic()
@@ -240,10 +242,9 @@ def _run(
                 done += result.block.pixels
                 if progress is not None:
                     progress(done, pixels)
-        except BrokenExecutor as error:
-            raise PixelwiseError(
-                f"a worker process ended suddenly ({type(error).__name__}); if memory ran out, use fewer --jobs "
-                "or a smaller --memory"
+        except MemoryError as error:
+            raise ResourceError(
+                "memory ran out; with fewer --jobs or a smaller --memory the same command goes on"
             ) from error
         finally:
             forget()

@@ -6,6 +6,7 @@ faster, is its `Layout`.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import threading
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, ResourceError
 from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
@@ -611,7 +612,7 @@ class RasterStack:
         for read in self._whole.reads:
             if read.piece.dtype not in seen:
                 seen.add(read.piece.dtype)
-                _open(read.piece, gdal=True).close()
+                _HANDLES.open.opened(read.piece, gdal=True).close()
                 source = _HANDLES.open.source(read.piece)
                 if isinstance(source, TiffFile):
                     source.warm_up()
@@ -747,9 +748,6 @@ def _read_window(
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
     except RasterioError as error:
-        if piece.path not in table:
-            reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
-            raise InputError(f"{piece.path}: cannot be opened ({reason})") from None
         table.pop(piece.path)[0].close()
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
@@ -798,9 +796,31 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
                 known = None
         while len(self) >= share:
             self._close_one()
-        source = _open(piece, gdal=piece.path in self.by_gdal) if known is None else known[0]
+        source = self.opened(piece, gdal=piece.path in self.by_gdal) if known is None else known[0]
         self[piece.path] = source, self.turn
         return source
+
+    def opened(self, piece: Piece, *, gdal: bool) -> Any:
+        """Open a file; where the process may open no more, because others in it have some too, close some first.
+
+        Raises
+        ------
+        InputError, ResourceError
+            When it cannot be opened.
+        """
+        while True:
+            try:
+                return _open(piece, gdal=gdal)
+            except RasterioError as error:
+                if not _handles_ran_out(piece.path):
+                    reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
+                    raise InputError(f"{piece.path}: cannot be opened ({reason})") from None
+                if not len(self):
+                    raise ResourceError(
+                        f"{piece.path}: cannot be opened: this process may open no more files; raise the limit "
+                        "(ulimit -n) and start the same command again: it goes on"
+                    ) from None
+                self._close_one()
 
     def _close_one(self) -> None:
         """Close what will not be needed soon.
@@ -820,6 +840,15 @@ class _Table(OrderedDict[Path, tuple[Any, int]]):
         # That of a job that ran in this thread.
         self.most = type(self).most
         _TABLES.discard(self)
+
+
+def _handles_ran_out(path: Path) -> bool:
+    """Whether no file can be opened now; GDAL does not say why it could not."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:

@@ -31,6 +31,9 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     the main job
       pixelwise plot trend.tif -o trend.png           a picture of it
       pixelwise verify trend.tif                      some pixels again, by another way
+
+    Exit status: 0 done; 1 something is wrong with data, output or options, or verify found a difference; 2 wrong
+    usage; 75 memory, disk, open files or workers ran out, and the same command goes on; 130 Ctrl-C; 143 SIGTERM.
     """
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,11 +14,16 @@ from typing import Any
 
 import click
 
-from pixelwise.errors import InputError, PixelwiseError
+from pixelwise.errors import InputError, PixelwiseError, ResourceError
 
 __all__ = ["Commands", "debug_option", "emit", "printable", "progress_bar"]
 
-INTERRUPTED = 130
+#: Something is wrong with data, output, options or a function.
+MISTAKEN = 1
+#: Something ran out; the same command goes on. EX_TEMPFAIL of sysexits.h, which batch systems take for "try again".
+RAN_OUT = 75
+#: As shells have it: 128 and the signal's number.
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def printable(text: str, *, lines: bool = True) -> str:
@@ -40,7 +48,7 @@ _above_bar: list[Callable[[str], None]] = []
 
 
 class Commands(click.Group):
-    """Commands whose mistakes end in one clear line and status 1."""
+    """Commands whose mistakes end in one clear line and a status that says what may help."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -54,7 +62,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            with _log_on_stderr():
+            with _log_on_stderr(), _stopped_cleanly_when_terminated():
                 return super().invoke(ctx)
         except PixelwiseError as error:
             if ctx.meta.get("pixelwise.debug"):
@@ -64,10 +72,41 @@ class Commands(click.Group):
                     emit(f"error: {problem}", error=True, lines=False)
             else:  # may hold the traceback of a user's function
                 emit(f"error: {error}", error=True)
-            sys.exit(1)
+            _leave(RAN_OUT if isinstance(error, ResourceError) else MISTAKEN)
+        except _Terminated:
+            emit("terminated", error=True)
+            _leave(TERMINATED)
         except KeyboardInterrupt:
             emit("interrupted", error=True)
-            sys.exit(INTERRUPTED)
+            _leave(INTERRUPTED)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came, as batch systems send it before they kill: what was begun is left in order."""
+
+
+@contextmanager
+def _stopped_cleanly_when_terminated() -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(status: int) -> None:
+    """End the process, also where threads are at work: after a second Ctrl-C nobody waits for their blocks."""
+    if any(t.name.startswith("pixelwise") and t.is_alive() and not t.daemon for t in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _keep_paragraphs(command: click.Command) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from pixelwise.disk import BackgroundSync, append, open_locked, sync, write
+from pixelwise.disk import BackgroundSync, append, open_locked, refusal, sync, write
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
@@ -220,7 +220,7 @@ class GeoTiffSink:
                     output.file.truncate(0)
                     output.file.truncate(reserve)
             except OSError as error:
-                raise OutputError(f"{final}: cannot be created ({error.strerror})") from None
+                raise refusal(f"{final}: cannot be created", error) from None
         return {"tile": tile, "reserve": [output.reserve for output in self._outputs]}
 
     def _head_size(self, tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
@@ -255,9 +255,7 @@ class GeoTiffSink:
             try:
                 append(output.file, tiles.data, begin)
             except OSError as error:
-                raise OutputError(
-                    f"{output.final}: cannot be written ({error.strerror}); the same command goes on from here"
-                ) from None
+                raise refusal(f"{output.final}: cannot be written", error) from None
             output.place(block, begin, tiles.counts)
             self._unsynced += len(tiles.data)
             files.append([begin, tiles.checksum, tiles.counts.tolist()])
@@ -321,7 +319,7 @@ class GeoTiffSink:
         except RasterioError as error:
             raise OutputError(f"{output.final}: cannot be completed ({' '.join(str(error).split())})") from None
         except OSError as error:
-            raise OutputError(f"{output.final}: cannot be completed ({error.strerror})") from None
+            raise refusal(f"{output.final}: cannot be completed", error) from None
 
     def _publish(self) -> None:
         """Give all files their names: all, or none where one cannot be renamed."""
