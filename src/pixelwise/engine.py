@@ -45,7 +45,10 @@ def map_unordered(
             if mend is None:
                 raise
             mend(error)
-            todo = chain(pending.values(), todo)
+            todo = chain([*pending.values()], todo)
+        finally:
+            # A future keeps its error, an error this frame: together they would keep open what a task had opened.
+            pending.clear()
 
 
 def _window(
@@ -80,5 +83,7 @@ def _window(
                 yield result
                 del result
     finally:
-        for future in pending:
-            future.cancel()
+        for other in pending:
+            other.cancel()
+        # An error keeps this frame: nothing in it may keep the error.
+        done, future, other = set(), Future(), Future()
