@@ -80,6 +80,21 @@ def test_tiles_behind_four_gibibytes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.read(window=window), values)
 
 
+def test_padded_tiles_count_towards_bigtiff(tmp_path: Path) -> None:
+    """One row of 256: the raster has 1.1 GB, its tiles have 18 times as much."""
+    tiled = TiledFile(grid_of(1, 30_000_000), (Band("a"),) * 9, "float32", np.nan, (16, 256), "none")
+    nothing = np.zeros(tiled.tiles, np.int64)
+    offsets = nothing.copy()
+    offsets[-1, -1, -1] = 5 << 30
+    assert tiled.head({}, offsets, nothing)[:4] == b"II\x2b\0"
+
+
+@pytest.mark.parametrize("order", ["BIG", "INVERTED"])
+def test_the_environment_of_gdal_changes_nothing(stack: pw.RasterStack, out: Path, order: str) -> None:
+    with rasterio.Env(GDAL_TIFF_ENDIANNESS=order, GDAL_NUM_THREADS="2"):
+        assert_same(pw.apply(stack, "ols", out / "trend.tif"), pw.apply(stack, "ols"))
+
+
 # --- what an earlier run left --------------------------------------------------------------------------------
 
 

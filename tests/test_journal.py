@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import signal
 import subprocess
@@ -615,6 +616,19 @@ def test_a_changed_decorator_makes_another_function(tmp_path: Path) -> None:
     assert fingerprint(load(tmp_path, DECORATED)) == first
     assert fingerprint(load(tmp_path, DECORATED.replace("* 2", "* 3"))) != first
     assert fingerprint(load(tmp_path, DECORATED.replace("v.max()", "v.min()"))) != first
+
+
+def test_what_a_module_holds_now_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook: `params.T = 6` changes no file."""
+    (tmp_path / "params_of_mine.py").write_text("T = 4\nUNUSED = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    params = importlib.import_module("params_of_mine")
+    function = load(tmp_path, "import params_of_mine\ndef spread(v):\n    return v.max() * params_of_mine.T\n")
+    first = fingerprint(function)
+    params.UNUSED = 2  # type: ignore[attr-defined]
+    assert fingerprint(function) == first
+    params.T = 6  # type: ignore[attr-defined]
+    assert fingerprint(function) != first
 
 
 def test_what_others_make_of_a_function_is_the_function(tmp_path: Path) -> None:

@@ -267,3 +267,85 @@ def test_verify_loses_the_same(folder: Path, tmp_path: Path) -> None:
         dataset.write(np.where(status == 8, 0, status), dataset.count)
     found = verify(tmp_path / "trend.tif", everything=True)
     assert found.differing == (status == 8).sum()
+
+
+@pytest.mark.parametrize("predictor", [1, 2, 3])
+def test_a_damaged_stream_is_no_data(make_stack: MakeStack, predictor: int) -> None:
+    """GDAL 3.10 reads numbers from the tile of a crashed writer, zeros in its second half, if it has a predictor."""
+    pytest.importorskip("deflate")
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "predictor": predictor}
+    values = random_series((4, 256, 512), seed=1)
+    folder = make_stack(values, **layout)
+    path = folder / "ndvi_2001.tif"
+    with path.open("r+b") as file:
+        tags = read_tags(file, (TILE_OFFSETS, TILE_COUNTS))
+        offset, count = int(tags[TILE_OFFSETS][1]), int(tags[TILE_COUNTS][1])
+        file.seek(offset + count // 2)
+        file.write(b"\0" * (count - count // 2))
+    with pytest.raises(pw.InputError, match=r"ndvi_2001\.tif: band 1 cannot be read at .*no whole DEFLATE stream"):
+        pw.apply(pw.open_stack(folder), "ols")
+    found = pw.apply(pw.open_stack(folder, on_read_error="missing"), "ols")
+    assert found.provenance["lost"]["pixels"] == 256 * 256
+    values[1, :, 256:] = np.nan
+    wanted = pw.apply(pw.open_stack(make_stack(values, folder="whole", **layout)), "ols")
+    assert found["slope"].tobytes() == wanted["slope"].tobytes()
+
+
+def test_a_stream_longer_than_its_block_is_left_to_gdal(make_stack: MakeStack) -> None:
+    """Some writers fill the last strip; such a stream is whole."""
+    import zlib
+
+    from pixelwise.tiff import is_damaged
+
+    stream = np.frombuffer(zlib.compress(b"x" * 1000), np.uint8)
+    assert not is_damaged(stream)
+    assert is_damaged(stream[:-1])
+    changed = stream.copy()
+    changed[-1] ^= 1  # the checksum
+    assert is_damaged(changed)
+
+
+VRT = """<VRTDataset rasterXSize="130" rasterYSize="150"><SRS>EPSG:32617</SRS>
+<GeoTransform>500000, 30, 0, 3400000, 0, -30</GeoTransform><VRTRasterBand dataType="Float32" band="1"><SimpleSource>
+<SourceFilename relativeToVRT="0">{path}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
+def test_behind_a_vrt_the_loss_is_the_same_whatever_the_plan(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vrt").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "vrt" / f"{path.stem}.vrt").write_text(VRT.format(path=path))
+    stack = pw.open_stack(tmp_path / "vrt", on_read_error="missing")
+    found = []
+    for window_bytes in (64, 4096, 1 << 20):
+        monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
+        found.append(pw.apply(stack, "ols", tmp_path / f"{window_bytes}.tif", executor="inline"))
+    lost = found[0].provenance["lost"]["pixels"]
+    assert 1024 <= lost <= 128 * 128
+    for other in found[1:]:
+        assert other["slope"].tobytes() == found[0]["slope"].tobytes()
+        assert other.status.tobytes() == found[0].status.tobytes()
+        assert other.provenance["lost"]["pixels"] == lost
+    assert not verify(tmp_path / "64.tif", stack.paths, everything=True).differing
+
+
+def test_a_halo_counts_what_is_lost_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for window_bytes in (64, 1 << 20):
+        monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
+        found = pw.apply(pw.open_stack(folder, on_read_error="missing"), BoxMean(), jobs=2)
+        assert found.provenance["lost"]["pixels"] == 1024
+
+
+def test_a_raw_file_that_was_cut_short(tmp_path: Path) -> None:
+    """GDAL would read zeros, which count as observations."""
+    for year, layer in zip(range(2000, 2004), VALUES, strict=False):
+        write_raster(tmp_path / f"ndvi_{year}.img", layer, driver="ENVI")
+    stack = pw.open_stack(tmp_path)
+    path = tmp_path / "ndvi_2002.img"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(pw.InputError, match=r"ndvi_2002\.img: not a raster that can be read"):
+        pw.open_stack(tmp_path)
+    with pytest.raises(pw.InputError, match=r"ndvi_2002\.img: cannot be opened"):
+        stack.read(stack.grid.block)

@@ -395,16 +395,25 @@ def test_dates_and_options_matter(trend: Path) -> None:
 
 def test_changed_and_missing_files_are_named(trend: Path, tmp_path: Path) -> None:
     files = sorted((tmp_path / "stack").glob("*.tif"))
-    stat = files[0].stat()
-    os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 5))
     files[1].write_bytes(files[1].read_bytes() + b"x")
     files[2].unlink()
-    first, second, third = refuses("trend.tif").splitlines()
-    assert f"{files[0]}: changed since the map was made: modified " in first
-    assert first.count(".") >= 2
+    second, third = refuses("trend.tif").splitlines()
     size = files[1].stat().st_size
     assert second == f"error: {files[1]}: changed since the map was made: {size - 1} bytes then, now {size}"
     assert third == f"error: {files[2]}: No such file or directory"
+
+
+def test_a_copy_is_compared_though_it_is_younger(trend: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stack" / "ndvi_2003.tif"
+    os.utime(path, ns=(5, 5))
+    result = run("verify", "trend.tif", "--all")
+    assert result.exit_code == 0
+    assert (
+        f"warning: 1 input file(s) have another time than when the map was made, as copies have: {path}"
+        in result.stderr
+    )
+    write_raster(path, random_series(SHAPE)[4])
+    assert run("verify", "trend.tif", "--all").exit_code == 1
 
 
 def test_a_file_that_is_no_longer_where_it_was(trend: Path, tmp_path: Path) -> None:
@@ -611,7 +620,7 @@ def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) 
         retell(trend, put(*keys, value=value))
         result = run("verify", "trend.tif", "--pixels", 5)
         assert result.exit_code in (0, 1), value
-        assert result.output.count("\n") <= (22 if result.exit_code else 1), value
+        assert result.output.count("\n") <= (22 if result.exit_code else 2), value
         assert "\x1b" not in result.output
         assert len(result.output) < 5000
 

@@ -102,7 +102,21 @@ def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
         _content(function.__defaults__, f"a default of {function.__name__}", above),
         _content(function.__kwdefaults__, f"a default of {function.__name__}", above),
         *((name, _content(value, repr(name), above)) for name, value in sorted(values.items())),
+        *_attributes(function.__code__, values, above),
     )
+
+
+def _attributes(code: types.CodeType, values: Mapping[str, Any], above: tuple[int, ...]) -> list[Any]:
+    """Return the content of what code takes from modules of its user's own, which may change after their import."""
+    own = [(name, value) for name, value in sorted(values.items()) if isinstance(value, types.ModuleType)]
+    used = sorted(_names(code))
+    return [
+        (f"{name}.{attribute}", _content(vars(module)[attribute], f"{name}.{attribute}", above))
+        for name, module in own
+        if not _of_a_package(module)
+        for attribute in used
+        if attribute in vars(module)
+    ]
 
 
 def _code(code: types.CodeType, name: str) -> Any:

@@ -23,6 +23,7 @@ from pixelwise.grid import Grid
 __all__ = [
     "GDAL_VERSION",
     "RASTER_SUFFIXES",
+    "WHOLE_FILES",
     "BandHeader",
     "Header",
     "allowed_drivers",
@@ -33,11 +34,15 @@ __all__ = [
     "sources_of",
 ]
 
-#: Local raster formats. GDAL's network, service and container drivers are never tried.
+#: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
+#: any file, also one of the network, that GDAL then opens with any driver.
 DRIVERS = (
-    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "ERS", "GSBG",
+    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "GSBG",
     "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
 )  # fmt: skip
+
+#: GDAL's option by which a raw file (ENVI, EHdr) that is too short cannot be opened: it would be read as zeros.
+WHOLE_FILES = {"RAW_CHECK_FILE_SIZE": "YES"}
 
 #: Files in a folder that have one of these must open; others are ignored.
 RASTER_SUFFIXES = frozenset(
@@ -57,7 +62,6 @@ RASTER_SUFFIXES = frozenset(
         ".flt",
         ".rst",
         ".sdat",
-        ".ers",
         ".hgt",
     ]
 )
@@ -261,7 +265,7 @@ def open_with(path: Path, drivers: Sequence[str]) -> DatasetReader:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             # rasterio.open() takes one driver only, its reader a list of those to try.
-            with rasterio.Env():
+            with rasterio.Env(**WHOLE_FILES):
                 return DatasetReader(str(path), driver=list(drivers), sharing=False)
         except RasterioError as error:
             hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""

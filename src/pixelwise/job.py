@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -113,6 +113,9 @@ class Job:
         status = status.reshape(shape)
         if lost:
             status = self._with_losses(block, status, lost)
+            # What a halo reads is counted by the block that it belongs to.
+            inside = [(loss, loss.block.intersection(block)) for loss in lost]
+            lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
         encoded = self.encode(values.reshape(-1, *shape), status)
         answered = any((status == answer).any() for answer in ANSWERED)
         return Result(block, encoded, answered, read, kernel, time.perf_counter() - began, failure, lost)

@@ -24,17 +24,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ParameterError, ResourceError
 from pixelwise.grid import Block, Bounds, Grid
-from pixelwise.headers import lossless_in_float32
+from pixelwise.headers import WHOLE_FILES, lossless_in_float32
 from pixelwise.naming import read_range
 from pixelwise.spec import Duplicates, InputSpec
-from pixelwise.tiff import TiffFile, open_tiff, release_buffers
+from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
 from pixelwise.times import Precision, TimeAxis, iso
 
 __all__ = [
@@ -357,11 +356,14 @@ class Share:
 
     def _read_window(self, read: _Read, window: Block, out: NDArray[Any], table: _Table) -> NDArray[np.uint8] | None:
         """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
-        try:
+        if not self.forgiving:
             return _read_patiently(read.piece, read.bands, window, out, table)
-        except _WindowError:
-            if not self.forgiving:
-                raise
+        if read.piece.driver == "GTiff":
+            try:
+                return _read_patiently(read.piece, read.bands, window, out, table)
+            except _WindowError:
+                pass
+        # Of a VRT a window may be whole though the block around it is not: always by blocks, whatever the window.
         return _read_what_is_whole(read.piece, read.bands, window, out, table)
 
 
@@ -688,7 +690,7 @@ def _read_patiently(
     for pause in (*RETRY_SECONDS, None):
         try:
             return _read_window(piece, bands, block, out, table)
-        except _WindowError:
+        except InputError:
             # What failed again and again is broken; nobody waits for its next window.
             if pause is None or piece.path in table.broken:
                 table.broken.add(piece.path)
@@ -703,18 +705,19 @@ def _read_what_is_whole(
     """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
     masks = np.full(out.shape, 255, dtype=np.uint8)
     # The piece tells the file's size; GDAL how it is cut.
-    file = Grid(None, Affine.identity(), piece.block.height, piece.block.width)
-    shapes = table.source(piece, gdal=True).block_shapes
+    file = Block(0, 0, piece.block.height, piece.block.width)
+    with table.opened(piece, gdal=True) as dataset:
+        shapes = dataset.block_shapes
     for index, band in enumerate(bands):
-        for part in file.blocks(*shapes[band - 1]):
+        for part in _blocks_around(block, shapes[band - 1], file):
             shared = part.intersection(block)
             if shared is None:
-                continue
+                raise AssertionError
             whole = np.empty((1, part.height, part.width), dtype=out.dtype)
             inside = (slice(0, 1), *shared.shift(-part.row, -part.col).slices)
             target = (slice(index, index + 1), *shared.shift(-block.row, -block.col).slices)
             try:
-                found = _read_window(piece, (band,), part, whole, table)
+                found = _read_patiently(piece, (band,), part, whole, table)
             except _WindowError as error:
                 out[target], masks[target] = 0, 0
                 placed = shared.shift(piece.block.row, piece.block.col)
@@ -724,6 +727,14 @@ def _read_what_is_whole(
             if found is not None:
                 masks[target] = found[inside]
     return masks
+
+
+def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterator[Block]:
+    """Yield those blocks of a file that a window touches."""
+    height, width = shape
+    for row in range(window.row // height * height, window.row + window.height, height):
+        for col in range(window.col // width * width, window.col + window.width, width):
+            yield Block(row, col, min(height, file.height - row), min(width, file.width - col))
 
 
 def take_losses() -> tuple[Loss, ...]:
@@ -747,7 +758,7 @@ def _read_window(
         window = Window(block.col, block.row, block.width, block.height)
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
-    except RasterioError as error:
+    except (RasterioError, DamagedBlockError) as error:
         table.pop(piece.path)[0].close()
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
@@ -857,6 +868,11 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
         tiff = open_tiff(piece.path, piece.block.height, piece.block.width, piece.dtype)
         if tiff is not None:
             return tiff
+    with rasterio.Env(**WHOLE_FILES):
+        return _open_with_gdal(piece)
+
+
+def _open_with_gdal(piece: Piece) -> Any:
     if piece.georeferenced:
         return rasterio.open(piece.path, driver=piece.driver, sharing=False)
     # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
@@ -955,4 +971,9 @@ def reading_in_worker(job: str, handles: int) -> Iterator[None]:
     _HANDLES.open.most = handles
     _HANDLES.open.turn += 1
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _HANDLES.kept(after=True):
-        yield
+        try:
+            yield
+        except BaseException:
+            # The error keeps its frames, and they this thread's files: for as long as somebody looks at the error.
+            _HANDLES.open.close()
+            raise

@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,7 @@ from pixelwise.grid import Block
 __all__ = [
     "TILE_COUNTS",
     "TILE_OFFSETS",
+    "DamagedBlockError",
     "TiffFile",
     "find_tags",
     "open_tiff",
@@ -120,6 +122,11 @@ class TiffFile:
         bool
             False where the window or a band is not in the file, or a block is absent or cannot be decoded; `out`
             then holds anything.
+
+        Raises
+        ------
+        DamagedBlockError
+            When a DEFLATE stream is broken.
         """
         if not (
             1 <= min(bands) <= max(bands) <= self.samples
@@ -181,6 +188,8 @@ class TiffFile:
             start, count, _, _, rows = block.tolist()
             inflated = self.inflate(data[start : start + count], rows * self._row_size)
             if len(inflated) != rows * self._row_size:
+                if is_damaged(data[start : start + count]):
+                    raise DamagedBlockError(f"block at byte {int(block[0])} is no whole DEFLATE stream")
                 return False
             decoded = np.frombuffer(inflated, dtype=np.uint8)
             place(decoded, decoded.view(out.dtype), 0, block, shape, picked, line, octets, out)
@@ -261,6 +270,20 @@ def release_buffers() -> None:
     _THREAD.__dict__.clear()
 
 
+class DamagedBlockError(Exception):
+    """A block whose bytes are not what was written: GDAL 3.10 gives numbers for it where there is a predictor."""
+
+
+def is_damaged(data: NDArray[np.uint8]) -> bool:
+    """Whether a zlib stream is broken or ends early, rather than only longer or shorter than expected."""
+    stream = zlib.decompressobj()
+    try:
+        stream.decompress(data.data)
+    except zlib.error:
+        return True
+    return not stream.eof
+
+
 @cache
 def inflater() -> Inflate | None:
     """Return what decompresses zlib streams of known size; None where it is not installed."""
@@ -325,7 +348,7 @@ def find_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, Field]:
     OSError
         When it cannot be read.
     """
-    size = file.seek(0, os.SEEK_END)
+    size = _size_of(file)
     file.seek(0)
     head = file.read(16)
     big = head[:4] == b"II\x2b\0"
@@ -355,12 +378,18 @@ def find_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, Field]:
 
 def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
     """Read the numbers of some tags, as `find_tags` finds them."""
-    size, found = file.seek(0, os.SEEK_END), {}
+    size, found = _size_of(file), {}
     for tag, field in find_tags(file, wanted).items():
         length = field.count * field.dtype.itemsize
         _seek(file, field.position, size - length)
         found[tag] = np.frombuffer(file.read(length), field.dtype, field.count).astype(np.int64)
     return found
+
+
+def _size_of(file: BinaryIO) -> int:
+    # Not what `seek` returns: that of rasterio's files in memory is 0.
+    file.seek(0, os.SEEK_END)
+    return file.tell()
 
 
 def _seek(file: BinaryIO, place: int, last: int) -> None:

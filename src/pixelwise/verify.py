@@ -7,12 +7,13 @@ function, are opened and run only where the user names them again.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +70,8 @@ NAMED = 5
 
 PRECISIONS: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
 EPOCH = datetime(1970, 1, 1)
+
+log = logging.getLogger("pixelwise")
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -206,7 +209,6 @@ def verify(
         done += len(chosen)
         if progress is not None:
             progress(done, compared)
-    _check_unchanged(making.files | making.behind, places | behind)
     return Verification(compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept))
 
 
@@ -431,8 +433,11 @@ def _check_sources(vrt: Path, opens: Callable[[Path], bool], path: Path, seen: f
 
 
 def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
-    """Compare sizes and times with those of the job; of files behind VRTs too, which the VRTs name in any case."""
-    problems = []
+    """Compare sizes with those of the job; of files behind VRTs too, which the VRTs name in any case.
+
+    A copy has another time: that is told, and its numbers tell the rest.
+    """
+    problems, later = [], []
     for name, place in places.items():
         size, mtime_ns = files[name]
         try:
@@ -443,17 +448,15 @@ def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, 
         if now.st_size != size:
             problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
         elif now.st_mtime_ns != mtime_ns:
-            was, is_ = _instant(mtime_ns), _instant(now.st_mtime_ns)
-            problems.append(f"{place}: changed since the map was made: modified {was} then, now {is_} UTC")
+            later.append(place)
     if problems:
         raise InputError(*problems)
-
-
-def _instant(ns: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}.{ns % 10**9:09d}"
-    except (ValueError, OverflowError, OSError):
-        return _short(ns)
+    if later:
+        log.warning(
+            "%d input file(s) have another time than when the map was made, as copies have: %s",
+            len(later),
+            ", ".join(str(place) for place in later[:NAMED]),
+        )
 
 
 # ----------------------------------------------------------------------------------------- reading, plainly
@@ -566,13 +569,16 @@ def _read_what_is_whole(
     """Read pixels band by band into `stored`, and whether they are `valid`; return which could not be read."""
     lost = np.zeros(stored.shape[1], dtype=bool)
     for row, band in enumerate(bands):
-        # One pixel at a time: its neighbour may be in a block that cannot be read.
+        height, width = dataset.block_shapes[band - 1]
+        # One pixel at a time, by the file's block around it: what is lost of a file is lost by whole blocks.
         for pixel in range(stored.shape[1]):
-            one = Window(window.col_off + pixel, window.row_off, 1, 1)
+            y, x = window.row_off, window.col_off + pixel
+            top, left = y // height * height, x // width * width
+            around = Window(left, top, min(width, dataset.width - left), min(height, dataset.height - top))
             try:
-                stored[row, pixel] = dataset.read(band, window=one)[0, 0]
+                stored[row, pixel] = dataset.read(band, window=around)[y - top, x - left]
                 if masked:
-                    valid[row, pixel] = dataset.read_masks(band, window=one)[0, 0]
+                    valid[row, pixel] = dataset.read_masks(band, window=around)[y - top, x - left]
             except RasterioError:
                 stored[row, pixel] = valid[row, pixel] = 0
                 lost[pixel] = True

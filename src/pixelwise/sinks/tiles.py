@@ -7,6 +7,7 @@ that of a file of the whole raster without any tile, where theirs are filled in 
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lzw": {"compress": "lzw"},
     "none": {},
 }
+
+#: Whatever GDAL's environment says: workers are threads already, and we read little-endian files.
+CREATION = {"num_threads": 1, "endianness": "little"}
 
 #: A file without georeferencing would make rasterio warn.
 ANYWHERE = {"crs": "EPSG:4326", "transform": rasterio.Affine(1, 0, 1, 0, -1, 1)}
@@ -105,14 +109,18 @@ def _encode(bands: NDArray[Any], tile: tuple[int, int], compress: Compression) -
     with MemoryFile() as memory:
         with memory.open(
             driver="GTiff", count=count, height=height, width=width, dtype=bands.dtype, tiled=True,
-            blockysize=tile[0], blockxsize=tile[1], interleave="band", **OPTIONS[compress], **ANYWHERE,
+            blockysize=tile[0], blockxsize=tile[1], interleave="band", bigtiff="yes", **CREATION, **OPTIONS[compress],
+            **ANYWHERE,
         ) as dataset:  # fmt: skip
             dataset.write(bands)
-        file = memory.read()
-    tags = read_tags(io.BytesIO(file), (TILE_OFFSETS, TILE_COUNTS))
-    counts = tags[TILE_COUNTS]
-    pairs = zip(tags[TILE_OFFSETS].tolist(), counts.tolist(), strict=True)
-    data = b"".join([file[offset : offset + size] for offset, size in pairs])
+        memory.seek(0)
+        tags = read_tags(memory, (TILE_OFFSETS, TILE_COUNTS))
+        counts = tags[TILE_COUNTS]
+        parts = []
+        for offset, size in zip(tags[TILE_OFFSETS].tolist(), counts.tolist(), strict=True):
+            memory.seek(offset)
+            parts.append(memory.read(size))
+    data = b"".join(parts)
     return EncodedTiles(data, counts.reshape(count, -(-height // tile[0]), -(-width // tile[1])), zlib.crc32(data))
 
 
@@ -153,7 +161,8 @@ class TiledFile:
             Of the shape of `tiles`: where each tile begins in the file, and its bytes.
         """
         grid = self.grid
-        size = grid.height * grid.width * len(self.bands) * np.dtype(self.dtype).itemsize
+        # Tiles at the edge are whole ones.
+        size = math.prod(self.tiles) * math.prod(self.tile) * np.dtype(self.dtype).itemsize
         with MemoryFile() as memory:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -161,7 +170,7 @@ class TiledFile:
                     driver="GTiff", count=len(self.bands), height=grid.height, width=grid.width, dtype=self.dtype,
                     crs=grid.crs, transform=grid.transform, nodata=self.nodata, tiled=True, blockysize=self.tile[0],
                     blockxsize=self.tile[1], interleave="band", sparse_ok=True,
-                    bigtiff="yes" if size > LARGEST_CLASSIC else "no", **OPTIONS[self.compress],
+                    bigtiff="yes" if size > LARGEST_CLASSIC else "no", **CREATION, **OPTIONS[self.compress],
                 )  # fmt: skip
             with dataset:
                 for index, band in enumerate(self.bands, 1):
