@@ -31,11 +31,14 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
+
+#: A CRS that GeoTIFF has no code for: GDAL keeps it in a sidecar.
+POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
 
 #: Where a job may be killed: what of it, and the function that is called there.
 SEAMS = {
@@ -312,12 +315,26 @@ class Server:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a job makes: its type, one file or one per band, over an older map or not."""
+    """What a job makes: its type, one file or one per band, over an older map or not.
+
+    Attributes
+    ----------
+    links
+        Whether the file system has links.
+    rotated
+        Whether the CRS is one that needs a sidecar.
+    """
 
     dtype: str
     per_band: bool
     old: bool
     links: bool = True
+    rotated: bool = False
+
+    @property
+    def made(self) -> tuple[Any, ...]:
+        """What undisturbed runs differ by."""
+        return self.dtype, self.per_band, self.rotated
 
     @property
     def pattern(self) -> str:
@@ -330,13 +347,12 @@ class Scene:
 
     root: Path
     server: Server
-    wanted: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
-    older: dict[bool, dict[str, bytes]] = field(default_factory=dict)
-    calls: dict[tuple[str, bool], Ended] = field(default_factory=dict)
+    wanted: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    older: dict[tuple[Any, ...], dict[str, bytes]] = field(default_factory=dict)
+    calls: dict[tuple[Any, ...], Ended] = field(default_factory=dict)
 
-    @property
-    def stack(self) -> Path:
-        return self.root / "stack"
+    def stack(self, kind: Kind) -> Path:
+        return self.root / ("rotated" if kind.rotated else "stack")
 
     @classmethod
     @contextlib.contextmanager
@@ -349,13 +365,14 @@ class Scene:
             tiles: dict[str, Any] = {"tiled": True, "blockxsize": 32, "blockysize": 32}
             for year, layer in enumerate(random_series((6, 150, 130), seed=4), 2000):
                 compress = {"compress": "lzw"} if year % 2 else {}  # read by our kernels, or by GDAL
-                write_raster(scene.stack / f"ndvi_{year}.tif", layer, **tiles, **compress)
+                for folder, crs in (("stack", {}), ("rotated", {"crs": POLE})):
+                    write_raster(root / folder / f"ndvi_{year}.tif", layer, **tiles, **compress, **crs)
             yield scene
         finally:
             server.close()
 
     def command(self, kind: Kind, output: Path) -> list[str]:
-        command = ["apply", "ols", str(self.stack), "-o", str(output / kind.pattern), "--dtype", kind.dtype]
+        command = ["apply", "ols", str(self.stack(kind)), "-o", str(output / kind.pattern), "--dtype", kind.dtype]
         return [*command, "--bands", "slope,pvalue,n", "--quiet", *(["--overwrite"] if kind.old else [])]
 
     def undisturbed(
@@ -368,15 +385,15 @@ class Scene:
             ended = self.server.run({**QUIET, "command": command})
             if ended.status:
                 raise Difference(f"an undisturbed run failed: {ended.output}")
-            return {path.name: look(path) for path in output.iterdir()}, ended
+            return {path.name: look(path) for path in output.glob("*.tif*")}, ended
 
     def prepare(self, kind: Kind) -> None:
         """Make what a kind of job needs."""
-        key = kind.dtype, kind.per_band
+        key = kind.made
         if key not in self.wanted:
             self.wanted[key], self.calls[key] = self.undisturbed(kind, look=pixels_of)
-        if kind.old and kind.per_band not in self.older:
-            self.older[kind.per_band], _ = self.undisturbed(kind, ["-p", "min_obs=6"])
+        if kind.old and key[1:] not in self.older:
+            self.older[key[1:]], _ = self.undisturbed(kind, ["-p", "min_obs=6"])
 
 
 QUIET: dict[str, Any] = {"window": 4096, "team": False, "sync": False, "links": True, "moment": None, "seconds": None}
@@ -386,6 +403,8 @@ def pixels_of(path: Path) -> Any:
     """Return all that a reader sees of a map: plain rasterio's, not ours."""
     import rasterio
 
+    if path.suffix == ".xml":
+        return path.read_text()
     with rasterio.open(path) as dataset:
         bands = [(dataset.read(i).tobytes(), dataset.tags(i)) for i in dataset.indexes]
         return bands, dataset.dtypes, dataset.descriptions, dataset.units, dataset.crs, dataset.transform
@@ -412,11 +431,11 @@ class Trial:
 
     @property
     def wanted(self) -> dict[str, Any]:
-        return self.scene.wanted[self.kind.dtype, self.kind.per_band]
+        return self.scene.wanted[self.kind.made]
 
     @property
     def old(self) -> dict[str, bytes]:
-        return self.scene.older[self.kind.per_band] if self.kind.old else {}
+        return self.scene.older[self.kind.made[1:]] if self.kind.old else {}
 
     def run(self, moment: Moment | None, drawn: random.Random, processes: bool = False) -> Ended:
         """Type the command again, with other workers and blocks."""
@@ -427,7 +446,7 @@ class Trial:
             command += ["--memory", "2GB"]
         seconds = None
         if moment is not None and moment.seam == AT_ANY_TIME:
-            usual = self.scene.calls[self.kind.dtype, self.kind.per_band].seconds
+            usual = self.scene.calls[self.kind.made].seconds
             seconds, moment = usual * moment.fraction, None
         return self.scene.server.run(
             {
@@ -445,13 +464,14 @@ class Trial:
         """Look at what a run left; return whether nothing remains to be done."""
         lines = journal_lines(self.output)
         committed = any("committed" in line for line in lines)
-        names = {path.name for path in self.output.iterdir()}
+        # Sidecars are looked at through the files that they belong to.
+        names = {path.name for path in self.output.iterdir() if not path.name.endswith(".tif.aux.xml")}
         hidden = {name for name in names if name.startswith(".")}
         new = {name for name in names - hidden if self.is_new(name, names)}
-        complete = new == set(self.wanted)
+        complete = new == {name for name in self.wanted if name.endswith(".tif")}
         if new and not complete and not committed:
             raise Difference(f"only {sorted(new)} of {sorted(self.wanted)} are new, and no journal knows")
-        gone = set(self.old) - names
+        gone = {name for name in self.old if name.endswith(".tif")} - names
         if gone and (self.kind.links or not committed):
             raise Difference(f"{sorted(gone)} of the old map are gone")
         for name in gone:
@@ -526,6 +546,7 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
         kind = Kind(kind.dtype, per_band=True, old=True)
     elif per_band and kind.old and dice.random() < 0.3:
         kind = Kind(kind.dtype, per_band=True, old=True, links=False)
+    kind = replace(kind, rotated=dice.random() < 0.25)
     scene.prepare(kind)
     moments = [first, *dice.choices(MOMENTS, k=dice.randint(0, 3))]
     if first.seam == "restore a block":
@@ -534,7 +555,7 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
         trial = Trial(scene, kind, Path(folder))
         for name, data in trial.old.items():
             (trial.output / name).write_bytes(data)
-        calls = scene.calls[kind.dtype, kind.per_band].calls
+        calls = scene.calls[kind.made].calls
         for moment in moments:
             # Often the first time, which is the only one of many; else any.
             most = calls.get(moment.seam, 1)
@@ -553,8 +574,8 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
                 raise Difference(f"undisturbed: status {ended.status}:\n{ended.output}")
             if not trial.check(ended):
                 raise Difference(f"undisturbed, and not done:\n{ended.output}")
-        if left := [path.name for path in trial.output.iterdir() if path.name not in trial.wanted]:
-            raise Difference(f"left: {left}")
+        if (left := {path.name for path in trial.output.iterdir()}) != set(trial.wanted):
+            raise Difference(f"{sorted(left)} are left instead of {sorted(trial.wanted)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
