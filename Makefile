@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check soak bench clean
+.PHONY: demo test test-all check soak torture bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -35,6 +35,10 @@ check: $(VENV)/installed-dev
 # Three hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. A minute.
 soak: $(VENV)/installed-dev
 	$(BIN)/python tests/soak.py
+
+# Jobs that are killed some 500 times, at every step of their way, and must end with the same map. Three minutes.
+torture: $(VENV)/installed-dev
+	$(BIN)/python tests/torture.py
 
 # Half an hour, and 10 GB under the temporary folder: every claim of docs/performance.md, measured again.
 # Nothing else should run meanwhile. Programs that are compared with are skipped by name where they are missing.

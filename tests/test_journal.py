@@ -282,6 +282,27 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal.close(finished=True)
 
 
+def test_a_journal_that_cannot_be_begun_or_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    journal = make(tmp_path / "trend.tif")
+    assert blocks_of(journal) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", fail)
+        journal.close(finished=True)
+    assert caplog.messages == [f"{journal.path} cannot be removed (Read-only file system)"]
+    assert not is_locked(journal.path)
+    journal = make(tmp_path / "trend.tif")
+    file, journal._file = journal._file, type("File", (), {"truncate": fail, "close": fail})()
+    with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal cannot be written \(Read-only"):
+        journal.begin({})
+    journal.close(finished=True)
+    file.close()
+
+
 def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error")
@@ -436,6 +457,27 @@ def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
     scaled = replace(layer, members=((replace(layer.pieces[0], scale=0.1),),))
     assert key(stack) == key(stack)
     assert key(stack) != key(replace(stack, layers=(*stack.layers[:2], scaled, *stack.layers[3:])))
+
+
+def test_a_restart_drops_a_journal_at_once(
+    stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed later, it would leave one that says "complete" beside the first bytes of another map."""
+    output, left = tmp_path / "trend.tif", {}
+
+    def stop(*_: Any) -> None:
+        # What a killed process leaves: nobody tidies up.
+        left.update({path: path.read_bytes() for path in tmp_path.glob(".*")})
+        raise Stop
+
+    for function, options in (("sinks.geotiff.GeoTiffSink._publish", {}), ("journal.Journal.begin", {"restart": True})):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"pixelwise.{function}", stop)
+            with pytest.raises(Stop):
+                pw.apply(stack, "ols", output, **options)
+        for path, data in left.items():
+            path.write_bytes(data)
+    assert bands(pw.apply(stack, "ols", output).paths[0]) == bands(pw.apply(stack, "ols", tmp_path / "x.tif").paths[0])
 
 
 def test_overwrite_never_drops_a_journal(stack: pw.RasterStack, tmp_path: Path) -> None:

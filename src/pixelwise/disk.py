@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,9 @@ from typing import BinaryIO
 
 from pixelwise.errors import OutputError, PixelwiseError, ResourceError
 
-__all__ = ["BackgroundSync", "append", "lock", "open_locked", "out_of_resources", "refusal", "sync", "write"]
+__all__ = ["BackgroundSync", "append", "close", "lock", "open_locked", "refusal", "remove", "sync", "write"]
+
+log = logging.getLogger("pixelwise")
 
 #: What runs out: room, quota, open files, memory.
 RESOURCES = (
@@ -25,11 +28,6 @@ RESOURCES = (
 )
 
 
-def out_of_resources(error: OSError) -> bool:
-    """Whether something ran out that can be had again."""
-    return error.errno in RESOURCES
-
-
 def refusal(what: str, error: OSError) -> PixelwiseError:
     """Return the error for an output that the system refuses to write.
 
@@ -40,7 +38,7 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
     error
         What the system said.
     """
-    if out_of_resources(error):
+    if error.errno in RESOURCES:
         return ResourceError(f"{what} ({error.strerror}); make room and start the same command again: it goes on")
     return OutputError(f"{what} ({error.strerror})")
 
@@ -70,7 +68,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
         try:
             lock(file)
         except OSError as error:
-            file.close()
+            close(file)
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
             else:
@@ -80,7 +78,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        file.close()
+        close(file)
 
 
 def lock(file: BinaryIO) -> None:
@@ -133,6 +131,21 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def close(file: BinaryIO) -> None:
+    """Close a file of which all that counts was synced: an error now says nothing, and must hide none before."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def remove(path: Path) -> None:
+    """Remove what nobody needs any more; where that fails, it is said, but hides no error that came before."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if os.name != "nt":  # there another run may have it open
+            log.warning("%s cannot be removed (%s)", path, error.strerror)
 
 
 class BackgroundSync:

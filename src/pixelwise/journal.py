@@ -7,7 +7,6 @@ map. Every line is JSON behind its checksum; a damaged one is as if it were not 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync, append, lock, open_locked, refusal
+from pixelwise.disk import BackgroundSync, append, close, lock, open_locked, refusal, remove
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.plan import TILE_UNIT
@@ -96,10 +95,13 @@ class Journal:
         self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
         self._file = open_locked(self.path, output)
         try:
-            if not restart:
+            if restart:
+                # At once: a run that is killed now must not leave it beside a half-written map of another.
+                self._cut()
+            else:
                 self._open()
         except BaseException:
-            self._file.close()
+            close(self._file)
             raise
 
     def _open(self) -> None:
@@ -139,9 +141,16 @@ class Journal:
         OutputError
             When it cannot be written.
         """
-        self._file.truncate(self._end)
+        self._cut()
         if self.layout is None:
             self._append({"format": FORMAT, "key": self._key, "layout": layout})
+
+    def _cut(self) -> None:
+        """Drop what follows the whole lines."""
+        try:
+            self._file.truncate(self._end)
+        except OSError as error:
+            raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
     def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
         """Yield what an earlier run did, block by block, to be looked at and confirmed."""
@@ -221,12 +230,11 @@ class Journal:
         removed = finished or not self.worth_keeping
         if removed and os.name != "nt":
             # While it is locked: the next run makes its own.
-            self.path.unlink(missing_ok=True)
-        self._file.close()
+            remove(self.path)
+        close(self._file)
         if removed and os.name == "nt":
             # Windows removes no open file; another run may hold it by now.
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+            remove(self.path)
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from pixelwise.disk import BackgroundSync, append, open_locked, refusal, sync, write
+from pixelwise.disk import BackgroundSync, append, close, open_locked, refusal, remove, sync, write
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
@@ -86,9 +86,10 @@ class _Output:
         self.end = self.reserve
 
     @property
-    def aside(self) -> Path:
-        """Where a map that is replaced is kept until those that belong to it are replaced too."""
-        return self.final.with_name(f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}")
+    def aside(self) -> dict[str, Path]:
+        """Where a map and, by suffix, its sidecars are kept until all that belongs together is replaced."""
+        name = f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}"
+        return {suffix: self.final.with_name(name + suffix) for suffix in ("", *SIDECARS)}
 
     def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
         """Note where the tiles of a block are: one after another from `begin` on."""
@@ -323,43 +324,59 @@ class GeoTiffSink:
 
     def _publish(self) -> None:
         """Give all files their names: all, or none where one cannot be renamed."""
-        replaced: list[tuple[_Output, Path | None]] = []
+        #: What would undo it: from where to where.
+        back: list[tuple[Path, Path]] = []
+        for output in [output for output in self._outputs if self._is_waiting(output)]:
+            try:
+                self._replace(output, back)
+            except OSError as error:
+                for source, target in reversed(back):
+                    with contextlib.suppress(OSError):
+                        source.replace(target)
+                        source.unlink(missing_ok=True)  # two links to one file: renaming does nothing
+                raise refusal(f"{output.final}: cannot be given its name", error) from None
         try:
-            for output in self._outputs:
-                if self._committed and not output.temporary.exists():
-                    if not output.final.exists():
-                        raise OutputError(f"{output.final}: was complete, but is gone; --restart computes it again")
-                    continue  # an earlier run renamed it
-                # What belongs to the map that is replaced, or is left of another, would be taken for this one's.
-                for suffix in SIDECARS:
-                    output.final.with_name(output.final.name + suffix).unlink(missing_ok=True)
-                before = self._set_aside(output) if len(self._outputs) > 1 else None
-                replaced.append((output, before))
-                if (sidecar := _pam(output.temporary)).exists():
-                    sidecar.replace(_pam(output.final))
-                output.temporary.replace(output.final)
             sync(self.path.parent)
         except OSError as error:
-            for output, before in replaced:
-                with contextlib.suppress(OSError):
-                    if not output.temporary.exists():
-                        output.final.replace(output.temporary)
-                    if before is not None:
-                        before.replace(output.final)
-            raise OutputError(f"{output.final}: cannot be given its name ({error.strerror})") from None
-        for output in self._outputs:
-            output.aside.unlink(missing_ok=True)
+            # Not undone: a folder that cannot be synced keeps the old names no more safely than the new ones.
+            raise OutputError(
+                f"{self.path}: is complete, but its folder cannot be brought to disk ({error.strerror})"
+            ) from None
+        finally:
+            for path in (path for output in self._outputs for path in output.aside.values()):
+                remove(path)
 
-    def _set_aside(self, output: _Output) -> Path | None:
-        """Keep a map under another name until those that belong together are all replaced."""
+    def _is_waiting(self, output: _Output) -> bool:
+        """Whether a complete file has not got its name yet; an earlier run may have given it."""
+        if not self._committed:
+            return True
+        if output.temporary.exists():
+            try:
+                # Since then a run of another output may have written it, and a sidecar have got its name alone.
+                self._check_written(output.temporary)
+            except (RasterioError, OSError) as error:
+                raise OutputError(
+                    f"{output.final}: was complete, but {output.temporary.name} is damaged "
+                    f"({' '.join(str(error).split())}); --restart computes it again"
+                ) from None
+            return True
         if not output.final.exists():
-            return None
-        output.aside.unlink(missing_ok=True)
-        try:
-            os.link(output.final, output.aside)
-        except OSError:  # a file system without links
-            output.final.replace(output.aside)
-        return output.aside
+            raise OutputError(f"{output.final}: was complete, but is gone; --restart computes it again")
+        return False
+
+    def _replace(self, output: _Output, back: list[tuple[Path, Path]]) -> None:
+        """Give one file its name, and note at each step what would undo it."""
+        for suffix, aside in output.aside.items():
+            before = output.final.with_name(output.final.name + suffix)
+            # A single file is replaced in one step; sidecars of what is replaced would be taken for the new map's.
+            if (suffix or len(self._outputs) > 1) and before.exists():
+                _set_aside(before, aside, link=not suffix)
+                back.append((aside, before))
+        if (sidecar := _pam(output.temporary)).exists():
+            sidecar.replace(_pam(output.final))
+            back.append((_pam(output.final), sidecar))
+        output.temporary.replace(output.final)
+        back.append((output.final, output.temporary))
 
     def _check_written(self, path: Path) -> None:
         """Open a finished file as any reader would, and read its last block."""
@@ -385,15 +402,24 @@ class GeoTiffSink:
         """Close the temporary files, and remove them unless another run shall go on with them."""
         self._syncing.close()
         for output in self._outputs:
-            if not keep and os.name != "nt":
+            left = [] if keep else [output.temporary, _pam(output.temporary)]
+            while left and os.name != "nt":
                 # While it is locked: the next run makes its own.
-                output.temporary.unlink(missing_ok=True)
-            output.file.close()
-            if not keep:
-                for path in (output.temporary, _pam(output.temporary)):
-                    with contextlib.suppress(PermissionError):  # open in another run, where that forbids it
-                        path.unlink(missing_ok=True)
+                remove(left.pop())
+            close(output.file)
+            for path in left:
+                remove(path)
         self._outputs = []
+
+
+def _set_aside(path: Path, aside: Path, *, link: bool) -> None:
+    """Give a file another name; where links are possible and wanted, beside its own."""
+    aside.unlink(missing_ok=True)
+    if link:
+        with contextlib.suppress(OSError):  # a file system without links
+            os.link(path, aside)
+            return
+    path.replace(aside)
 
 
 def _pam(path: Path) -> Path:
