@@ -546,7 +546,8 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
         kind = Kind(kind.dtype, per_band=True, old=True)
     elif per_band and kind.old and dice.random() < 0.3:
         kind = Kind(kind.dtype, per_band=True, old=True, links=False)
-    kind = replace(kind, rotated=dice.random() < 0.25)
+    # The sidecar of such a map is renamed before the map.
+    kind = replace(kind, rotated=dice.random() < (0.7 if first.seam == "rename" else 0.25))
     scene.prepare(kind)
     moments = [first, *dice.choices(MOMENTS, k=dice.randint(0, 3))]
     if first.seam == "restore a block":
