@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -215,11 +217,13 @@ def set_of(folder: Path) -> dict[str, bytes]:
 
 
 def failing_replace(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
-    """Let the rename number `count` of half-written files fail."""
+    """Let the rename number `count` of half-written files fail; what a killed process does not do fails after it."""
     calls: list[Path] = []
     replace = Path.replace
 
     def fail(self: Path, target: Path) -> Path:
+        if isinstance(error, Stop) and len(calls) >= count:
+            raise OSError(5, "killed")
         if ".partial.tif" in self.name and not target.name.startswith("."):
             calls.append(self)
             if len(calls) == count:
@@ -271,10 +275,87 @@ def test_a_run_killed_between_two_names_ends_with_the_same_set(
     if before:
         with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is of another job than trend_\w+\.tif"):
             pw.open_map(output)
-    # The same command, also without --overwrite: what stands there is its own.
-    done = pw.apply(stack, "ols", output, bands=SELECTED)
+    done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
     assert_same(done, pw.apply(stack, "ols", bands=SELECTED))
     assert not hidden(out)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("short", [False, True])
+def test_stopped_between_two_names_all_is_put_back(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, count: int, short: bool
+) -> None:
+    output = out / "trend_{band}.tif"
+    pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
+    old = set_of(out)
+    if short:
+        monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+    with monkeypatch.context() as patched:
+        failing_replace(patched, count, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            pw.apply(stack, "ols", output, bands=SELECTED, overwrite=True)
+    assert set_of(out) == old
+    calls: list[int] = []
+    done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=True, progress=lambda *_: calls.append(1))
+    assert not calls, "nothing was left to compute"
+    assert_same(done, pw.apply(stack, "ols", bands=SELECTED))
+    assert not hidden(out)
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(stack: pw.RasterStack, out: Path) -> None:
+    path = out / "trend.tif"
+
+    def progress(done: int, total: int) -> None:
+        path.write_text("somebody else's")
+
+    with pytest.raises(OutputError, match=r"trend\.tif: exists by now; --overwrite replaces it by the map"):
+        pw.apply(stack, "ols", path, progress=progress)
+    with pytest.raises(OutputError, match="exists by now"):
+        pw.apply(stack, "ols", path)
+    assert path.read_text() == "somebody else's"
+    path.unlink()
+    assert_same(pw.apply(stack, "ols", path), pw.apply(stack, "ols"))
+
+
+def test_another_map_under_the_name_is_not_taken_for_this_one(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.sinks.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", out / "trend.tif")
+    pw.apply(stack.select(end=2003), "ols", out / "other.tif")
+    (out / "other.tif").replace(out / "trend.tif")
+    with pytest.raises(OutputError, match="was complete, but is gone or changed; --restart computes it again"):
+        pw.apply(stack, "ols", out / "trend.tif")
+
+
+def test_a_long_name_is_given(stack: pw.RasterStack, out: Path) -> None:
+    path = out / f"{'x' * 221}.tif"
+    pw.apply(stack, "ols", path)
+    assert [path.name for path in out.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("length", [235, 240, 247, 251])
+def test_a_name_too_long_is_told_before_anything_is_computed(stack: pw.RasterStack, out: Path, length: int) -> None:
+    calls: list[int] = []
+    with pytest.raises(OutputError, match="File name too long"):
+        pw.apply(stack, "ols", out / f"{'x' * (length - 4)}.tif", progress=lambda *_: calls.append(1))
+    assert not calls
+    assert not list(out.iterdir())
+
+
+def test_a_folder_that_knows_no_sync(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", refuse)
+    pw.apply(stack, "ols", out / "trend.tif")
+    assert [path.name for path in out.iterdir()] == ["trend.tif"]
 
 
 def test_a_run_killed_after_the_name_was_given_ends_there(
@@ -297,7 +378,7 @@ def test_files_that_are_complete_but_gone(stack: pw.RasterStack, out: Path, monk
         with pytest.raises(Stop):
             pw.apply(stack, "ols", out / "trend.tif")
     (out / ".trend.partial.tif").unlink()
-    with pytest.raises(OutputError, match=r"trend\.tif: was complete, but is gone.*--restart"):
+    with pytest.raises(OutputError, match=r"trend\.tif: was complete, but is gone or changed; --restart"):
         pw.apply(stack, "ols", out / "trend.tif")
     pw.apply(stack, "ols", out / "trend.tif", restart=True)
 

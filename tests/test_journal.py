@@ -50,9 +50,10 @@ class Stop(Exception):
 def blocks_of(journal: Journal) -> list[Block]:
     """Take over all that an earlier run did, and begin."""
     journal.begin({"tile": [16, 16]})
-    for block, _ in journal.records():
+    found = [block for block, _ in journal.records()]
+    for block in found:
         journal.confirm(block)
-    return [block for block, _ in journal.records()]
+    return found
 
 
 def make(output: Path, key: Any = KEY, **options: Any) -> Journal:
@@ -75,19 +76,20 @@ def test_blocks_come_back(tmp_path: Path) -> None:
     fill(output, BLOCKS[:4])
     journal = make(output)
     assert journal.layout == {"tile": [16, 16]}
+    journal.begin({})
     for (block, facts), expected in zip(journal.records(), BLOCKS[:4], strict=True):
         assert block == expected
         assert facts["at"] == [block.row, block.col]
-    assert blocks_of(journal) == BLOCKS[:4]
+        journal.confirm(block)
     assert journal.pixels == sum(block.pixels for block in BLOCKS[:4])
     assert list(journal.remaining(BLOCKS)) == BLOCKS[4:]
     for block in BLOCKS[4:]:
         journal.add(block, {})
-    assert not journal.committed
-    journal.commit()
+    assert journal.committed is None
+    journal.commit([[5, 6]])
     journal.close(finished=False)
     journal = make(output)
-    assert journal.committed
+    assert journal.committed == [[5, 6]]
     assert blocks_of(journal) == BLOCKS
     assert journal.pixels == GRID.height * GRID.width
     journal.close(finished=True)
@@ -148,9 +150,10 @@ def test_any_damaged_byte_costs_one_block(tmp_path: Path, caplog: pytest.LogCapt
     assert "damaged line(s)" in caplog.text
 
 
-def test_a_damaged_head_starts_anew(tmp_path: Path) -> None:
+def test_a_damaged_head_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "trend.tif"
     for at in (0, 8, 9, 40):
+        caplog.clear()
         fill(output, BLOCKS[:2])
         data = bytearray(journal_of(output).read_bytes())
         data[at] ^= 1
@@ -158,15 +161,58 @@ def test_a_damaged_head_starts_anew(tmp_path: Path) -> None:
         journal = make(output)
         assert journal.layout is None
         assert blocks_of(journal) == []
+        assert "trend.tif.journal is damaged: all is computed again" in caplog.text
         journal.close(finished=True)
 
 
-def test_another_format_is_nothing_to_go_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_format_is_nothing_to_go_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:2])
     monkeypatch.setattr(journal_module, "FORMAT", 99)
     journal = make(output)
     assert blocks_of(journal) == []
+    assert "is of another version of pixelwise: all is computed again" in caplog.text
+    journal.close(finished=True)
+
+
+def test_somebody_elses_file_is_not_dropped(tmp_path: Path) -> None:
+    output, path = tmp_path / "trend.tif", journal_of(tmp_path / "trend.tif")
+    path.write_text("my notes\nof years\n")
+    with pytest.raises(pw.OutputError, match=r"\.trend\.tif\.journal beside it is no journal; remove it, or --restart"):
+        make(output)
+    assert path.read_text() == "my notes\nof years\n"
+    path.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    with pytest.raises(pw.OutputError, match="beside it is a link, which is not followed; remove it"):
+        make(output, restart=True)
+    assert victim.read_text() == "precious"
+
+
+def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its first blocks took: those of an empty corner take nothing."""
+    clock = [100.0]
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: clock[0])
+    output = tmp_path / "trend.tif"
+    journal = make(output, after=5.0)
+    assert blocks_of(journal) == []
+    for block in BLOCKS[:3]:
+        journal.add(block, {})
+        clock[0] += 2.0
+        assert not journal.worth_keeping
+    journal.add(BLOCKS[3], {})
+    assert journal.worth_keeping
+    journal.close(finished=False)
+    journal = make(output, after=5.0)
+    assert blocks_of(journal) == BLOCKS[:4]
+    # One that goes on keeps all from its beginning.
+    journal.add(BLOCKS[4], {})
+    journal.close(finished=False)
+    journal = make(output)
+    assert blocks_of(journal) == BLOCKS[:5]
     journal.close(finished=True)
 
 
@@ -221,7 +267,7 @@ def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
     journal = make(output, refused="no source")
     journal.begin({})
     journal.add(BLOCKS[0], {})
-    journal.commit()
+    journal.commit([])
     journal.close(finished=False)
     assert not journal_of(output).exists()
     fill(output, BLOCKS[:2])
@@ -465,12 +511,12 @@ def test_a_restart_drops_a_journal_at_once(
     """Killed later, it would leave one that says "complete" beside the first bytes of another map."""
     output, left = tmp_path / "trend.tif", {}
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         # What a killed process leaves: nobody tidies up.
         left.update({path: path.read_bytes() for path in tmp_path.glob(".*")})
         raise Stop
 
-    for function, options in (("sinks.geotiff.GeoTiffSink._publish", {}), ("journal.Journal.begin", {"restart": True})):
+    for function, options in (("sinks.geotiff.publish", {}), ("journal.Journal.begin", {"restart": True})):
         with monkeypatch.context() as patched:
             patched.setattr(f"pixelwise.{function}", stop)
             with pytest.raises(Stop):

@@ -62,8 +62,14 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     """
     while True:
         try:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            # A link of that name would lead to somebody's file.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OutputError(
+                    f"{output}: {path.name} beside it is a link, which is not followed; remove it"
+                ) from None
             raise refusal(f"{output}: {path.name} beside it cannot be written", error) from None
         try:
             lock(file)
@@ -76,7 +82,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
             raise OutputError(f"{output}: {reason}") from None
         # The run that held it may have ended, and removed what was just opened, in between.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
                 return file
         close(file)
 
@@ -129,6 +135,10 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems (CIFS, FUSE) have no such thing for folders.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 

@@ -59,6 +59,8 @@ class Journal:
         What the job is, by topic, ready for JSON: a journal is gone on with only where all of it is the same.
     grid
         Of the map.
+    after
+        Seconds that a job takes before it is worth a journal.
     refused
         Why this job cannot be gone on with, where that is so: then nothing is kept, only the lock.
     restart
@@ -69,7 +71,7 @@ class Journal:
     layout
         What the run that is gone on with said of its half-written map; None where this run begins.
     committed
-        Whether that map was complete, and only its name was missing.
+        What tells the files of that map, where it was complete and only names were missing; else None.
 
     Raises
     ------
@@ -78,11 +80,18 @@ class Journal:
     """
 
     def __init__(
-        self, output: Path, key: Mapping[str, Any], grid: Grid, *, refused: str = "", restart: bool = False
+        self,
+        output: Path,
+        key: Mapping[str, Any],
+        grid: Grid,
+        *,
+        after: float = 0.0,
+        refused: str = "",
+        restart: bool = False,
     ) -> None:
         self.path = journal_of(output)
         self.layout: dict[str, Any] | None = None
-        self.committed = False
+        self.committed: list[list[int]] | None = None
         self._output = output
         self._key = json.loads(json.dumps(key))
         self._refused = refused
@@ -91,7 +100,10 @@ class Journal:
         self._end = 0
         self._found: list[tuple[Block, dict[str, Any]]] = []
         self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
-        self._synced = time.monotonic()
+        self._begun = self._synced = time.monotonic()
+        self._after = after
+        #: Lines of a job that is too short so far.
+        self._waiting: list[dict[str, Any]] = []
         self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
         self._file = open_locked(self.path, output)
         try:
@@ -110,11 +122,16 @@ class Journal:
             lines = self._file.read().split(b"\n")
         except OSError as error:
             raise OutputError(f"{self._output}: its journal cannot be read ({error.strerror})") from None
-        head = _decode(lines[0])
         # The last line ends with a line feed, or was half-written by a run that was killed.
-        records = [_decode(line) for line in lines[1:-1]]
-        if head is None or head.get("format") != FORMAT or not any(records):
-            return  # also of a short job that was killed: nothing is lost with it
+        head, *records = [_decode(line) for line in lines[:-1]] or [None]
+        if len(lines) > 1 and head is None and not any(records):
+            raise OutputError(f"{self._output}: {self.path.name} beside it is no journal; remove it, or --restart does")
+        if not any(records):
+            return  # of a short job that was killed: nothing is lost with it
+        if head is None or head.get("format") != FORMAT:
+            what = "is damaged" if head is None else "is of another version of pixelwise"
+            log.warning("%s %s: all is computed again", self.path.name, what)
+            return
         if self._refused:
             raise OutputError(
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot go on with it: "
@@ -127,7 +144,8 @@ class Journal:
                 "--restart drops it"
             )
         self.layout = head["layout"]
-        self.committed = any(record is not None and "committed" in record for record in records)
+        commits = [record["committed"] for record in records if record is not None and "committed" in record]
+        self.committed = commits[-1] if commits else None
         self._found = [(Block(*r["block"]), r) for r in records if r is not None and "block" in r]
         if damaged := records.count(None):
             log.warning("%d damaged line(s) of %s: what they held is computed again", damaged, self.path.name)
@@ -155,6 +173,8 @@ class Journal:
     def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
         """Yield what an earlier run did, block by block, to be looked at and confirmed."""
         yield from self._found
+        # All is confirmed by now, or damaged.
+        self._found = []
 
     def confirm(self, block: Block) -> None:
         """Take a block as done."""
@@ -183,7 +203,7 @@ class Journal:
                 yield from _pieces(~done, block)
 
     def add(self, block: Block, facts: Mapping[str, Any]) -> None:
-        """Append a finished block, unless that is refused.
+        """Append a finished block, unless that is refused, or the job is too short for a journal so far.
 
         Parameters
         ----------
@@ -199,16 +219,22 @@ class Journal:
         """
         if self._refused:
             return
-        self._append({**facts, "block": [block.row, block.col, block.height, block.width]})
-        self.confirm(block)
+        self._waiting.append({**facts, "block": [block.row, block.col, block.height, block.width]})
+        if time.monotonic() - self._begun < self._after and not self._done.any():
+            return
+        for line in self._waiting:
+            self._append(line)
+            self.confirm(Block(*line["block"]))
+        self._waiting = []
         if time.monotonic() - self._synced > SYNC_SECONDS and self._syncing.idle:
             self._synced = time.monotonic()
             self._syncing.start([self.path])
 
-    def commit(self) -> None:
-        """Say, on disk, that the map is complete but for its name."""
+    def commit(self, seals: list[list[int]]) -> None:
+        """Say, on disk, that the map is complete but for its names, and what tells its files."""
         if not self._refused:
-            self._append({"committed": True})
+            self._append({"committed": seals})
+            self.committed = seals
             self._syncing.start([self.path])
             self._syncing.wait()
 
@@ -222,7 +248,7 @@ class Journal:
     @property
     def worth_keeping(self) -> bool:
         """Whether it holds anything, also of an earlier run that was not looked at yet."""
-        return bool(self._found) or bool(self._done.any())
+        return bool(self._found or self._done.any() or self.committed)
 
     def close(self, *, finished: bool) -> None:
         """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
@@ -283,7 +309,8 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
 def is_locked(path: Path) -> bool:
     """Whether a run holds a journal now."""
     try:
-        with path.open("r+b") as file:
+        # Windows locks only what may be written; elsewhere the folder may be read-only.
+        with path.open("r+b" if os.name == "nt" else "rb") as file:
             lock(file)
     except FileNotFoundError:
         return False

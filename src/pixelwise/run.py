@@ -139,6 +139,10 @@ def apply(
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
     with _journal(sink, provenance, chosen, stacks, restart=restart) as journal:
+        named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
+        if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
+            log.info("the map was complete; it only gets its name")
+            return sink.end(named, stack.grid, journal.committed)
         begun = journal.layout if journal else None
         plan = plan_job(
             stacks,
@@ -150,9 +154,7 @@ def apply(
             in_memory=output is None,
             tile=tuple(begun["tile"]) if begun else None,
         )
-        named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
-        committed = journal is not None and journal.committed
-        layout = sink.begin(plan, named, dtype, provenance, begun, committed=committed)
+        layout = sink.begin(plan, named, dtype, provenance, begun)
         if journal is not None:
             journal.begin(layout)
         job = Job(stacks, bound, dtype, sink.encode, plan.team, plan.handles)
@@ -161,7 +163,7 @@ def apply(
         described = {**provenance, "timings": timings.as_dict()}
         if lost:
             described["lost"] = describe_losses(lost, folder)
-        finished = sink.finish(described, timings, journal.commit if journal else lambda: None)
+        finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
         return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
 
@@ -178,7 +180,7 @@ def _journal(
         key = {**identify(described, method, stacks), "compress": sink.compress}
     except UnknowableError as error:
         refused = str(error)
-    journal = Journal(sink.path, key, stacks[0].grid, refused=refused, restart=restart)
+    journal = Journal(sink.path, key, stacks[0].grid, after=SHORT_SECONDS, refused=refused, restart=restart)
     finished = False
     try:
         yield journal
@@ -187,8 +189,10 @@ def _journal(
         kept = journal.worth_keeping and not finished
         if kept:
             log.warning("%s keeps what is done; the same job goes on from there", journal.path)
-        sink.abort(keep=kept)
-        journal.close(finished=finished)
+        try:
+            sink.abort(keep=kept)
+        finally:
+            journal.close(finished=finished)
 
 
 def _run(
@@ -212,8 +216,6 @@ def _run(
         blocks, done = journal.remaining(plan.blocks()), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
-    # A job that goes on keeps a journal; of another the first block tells how long it takes.
-    keep = True if done else None
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job)
         task, forget = task_of(job, in_process=shares_memory(pool))
@@ -227,10 +229,7 @@ def _run(
                 losses = _count(result.lost, lost)
                 lost.update(losses)
                 facts = sink.write(result.block, result.encoded)
-                if keep is None:
-                    seconds = (result.read + result.kernel + result.encode) / plan.jobs
-                    keep = seconds * pixels / result.block.pixels > SHORT_SECONDS
-                if journal is not None and keep:
+                if journal is not None:
                     kept = [[path, band, count] for (path, band), count in losses.items()]
                     journal.add(result.block, {**facts, "answered": result.answered, "lost": kept})
                 write += time.perf_counter() - before
@@ -292,7 +291,7 @@ def _restore(journal: Journal, sink: Sink) -> tuple[bool, Losses]:
     answered, damaged = False, 0
     lost: Losses = Counter()
     for block, facts in journal.records():
-        if journal.committed or sink.restore(block, facts):
+        if sink.restore(block, facts):
             journal.confirm(block)
             answered = answered or facts["answered"]
             lost.update({(path, band): count for path, band, count in facts["lost"]})
@@ -445,7 +444,7 @@ def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
 #: How often files are looked at for changes.
 CHECK_SECONDS = 5.0
 
-#: Jobs that are expected to take less keep no journal.
+#: Jobs that take less keep no journal.
 SHORT_SECONDS = 5.0
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pixelwise.cli.report import debug_option, emit
+from pixelwise.errors import OutputError
 
 __all__ = ["clean"]
 
@@ -21,7 +22,7 @@ def clean(folder: Path) -> None:
     stopped job begins anew. Nothing is removed while a job is writing into the folder.
     """
     from pixelwise.journal import JOURNAL_SUFFIX, is_locked
-    from pixelwise.sinks.geotiff import PARTIAL
+    from pixelwise.sinks.publish import PARTIAL
 
     journals = sorted(folder.glob(f".*{JOURNAL_SUFFIX}"))
     for journal in journals:
@@ -29,6 +30,9 @@ def clean(folder: Path) -> None:
             emit(f"{journal}: in use by a running job; nothing is removed from this folder", error=True, lines=False)
             return
     for leftover in (*journals, *sorted(folder.glob(f".*{PARTIAL}*.tif*"))):
-        size = leftover.stat().st_size
-        leftover.unlink()
+        try:
+            size = leftover.lstat().st_size
+            leftover.unlink()
+        except OSError as error:
+            raise OutputError(f"{leftover}: cannot be removed ({error.strerror})") from None
         emit(f"{leftover} ({size / 1e6:.1f} MB)", lines=False)

@@ -33,12 +33,10 @@ class Sink(Protocol):
         dtype: str,
         provenance: Mapping[str, Any],
         layout: Mapping[str, Any] | None,
-        *,
-        committed: bool,
     ) -> Mapping[str, Any]:
         """Prepare for the bands of a map, ``status`` last, and the blocks of a plan; return a layout, ready for JSON.
 
-        With the `layout` of an earlier run, that run is gone on with; when it was `committed`, only names are missing.
+        With the `layout` of an earlier run, that run is gone on with.
         """
 
     @property
@@ -51,8 +49,8 @@ class Sink(Protocol):
     def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
         """Take a block that an earlier run wrote; False where it is damaged."""
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
-        """Complete the map, call `commit` when only names are missing, give it its names, and return it."""
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
+        """Complete the map, hand to `commit` what tells its files when only names are missing, and return it."""
 
     def abort(self, *, keep: bool) -> None:
         """Close whatever was begun, and remove it unless another run shall go on; may follow any other call."""

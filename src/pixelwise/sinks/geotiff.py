@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import time
 import zlib
@@ -25,22 +23,12 @@ from pixelwise.headers import files_behind
 from pixelwise.map import TAG, Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
 from pixelwise.plan import Plan
+from pixelwise.sinks.publish import PendingFile, pam, publish
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, default_compression
 
-__all__ = ["PARTIAL", "GeoTiffSink"]
+__all__ = ["GeoTiffSink"]
 
 SUFFIXES = (".tif", ".tiff")
-#: GDAL's sidecar for what a file itself cannot hold.
-PAM = ".aux.xml"
-
-#: In the name of a file that is not complete, after that of the output.
-PARTIAL = ".partial"
-#: In the name of a file that is being replaced together with others.
-REPLACED = ".replaced"
-
-#: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
-SIDECARS = (PAM, ".ovr", ".msk")
-
 #: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
 #: a moment, and a power failure loses no more.
 SYNC_BYTES = 32 << 20
@@ -56,9 +44,8 @@ class _Output:
 
     Attributes
     ----------
-    final, temporary
-        Its name when it is complete, and until then: hidden, so that no glob takes it for a layer; in the same
-        folder, so that the rename stays within one file system.
+    names
+        Its name when it is complete, and until then.
     tiled
         What it holds.
     reserve
@@ -71,8 +58,7 @@ class _Output:
         Where the last tile ends.
     """
 
-    final: Path
-    temporary: Path
+    names: PendingFile
     tiled: TiledFile
     reserve: int
     file: BinaryIO
@@ -84,12 +70,6 @@ class _Output:
         self.offsets = np.zeros(self.tiled.tiles, dtype=np.int64)
         self.counts = np.zeros(self.tiled.tiles, dtype=np.int64)
         self.end = self.reserve
-
-    @property
-    def aside(self) -> dict[str, Path]:
-        """Where a map and, by suffix, its sidecars are kept until all that belongs together is replaced."""
-        name = f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}"
-        return {suffix: self.final.with_name(name + suffix) for suffix in ("", *SIDECARS)}
 
     def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
         """Note where the tiles of a block are: one after another from `begin` on."""
@@ -133,7 +113,6 @@ class GeoTiffSink:
         self._overwrite = overwrite
         self._inputs = tuple(inputs)
         self._outputs: list[_Output] = []
-        self._committed = False
         self._grid: Grid | None = None
         self._unsynced, self._synced = 0, time.monotonic()
         self._syncing = BackgroundSync(str(path))
@@ -189,8 +168,6 @@ class GeoTiffSink:
         dtype: str,
         provenance: Mapping[str, Any],
         layout: Mapping[str, Any] | None,
-        *,
-        committed: bool = False,
     ) -> Mapping[str, Any]:
         """Open and lock the temporary files; see `Sink`.
 
@@ -199,30 +176,29 @@ class GeoTiffSink:
         OutputError
             When a file exists, cannot be created, or is written by another run.
         """
-        self._grid, self._committed = plan.grid, committed
+        self._grid = plan.grid
         tile = plan.tile_height, plan.tile_width
-        for index, group in enumerate([(band,) for band in bands] if self.per_band else [bands]):
-            final = Path(str(self.path).replace("{band}", group[0].name))
+        for index, (names, group) in enumerate(self._files(bands)):
             # An integer band of its own has no missing pixels.
             nodata = None if self.per_band and group[0].integer else np.nan
             kind = group[0].dtype(dtype) if self.per_band else dtype
             tiled = TiledFile(plan.grid, group, kind, nodata, tile, self.compress)
-            temporary = final.with_name(f".{final.stem}{PARTIAL}{final.suffix}")
-            if committed:
-                # Nothing is written any more, and some may have their names by now.
-                self._outputs.append(_Output(final, temporary, tiled, 0, io.BytesIO()))
-                continue
-            self._check_target(final)
+            self._check_target(names.final)
             reserve = layout["reserve"][index] if layout else self._head_size(tiled, provenance) + HEAD_SLACK
-            output = _Output(final, temporary, tiled, reserve, open_locked(temporary, final))
+            output = _Output(names, tiled, reserve, open_locked(names.temporary, names.final))
             self._outputs.append(output)
             try:
                 if layout is None:
                     output.file.truncate(0)
                     output.file.truncate(reserve)
             except OSError as error:
-                raise refusal(f"{final}: cannot be created", error) from None
+                raise refusal(f"{names.final}: cannot be created", error) from None
         return {"tile": tile, "reserve": [output.reserve for output in self._outputs]}
+
+    def _files(self, bands: tuple[Band, ...]) -> list[tuple[PendingFile, tuple[Band, ...]]]:
+        """Return each file's names, and the bands in it."""
+        groups = [(band,) for band in bands] if self.per_band else [bands]
+        return [(PendingFile(Path(str(self.path).replace("{band}", group[0].name))), group) for group in groups]
 
     def _head_size(self, tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
         nothing = np.zeros(tiled.tiles, dtype=np.int64)
@@ -256,14 +232,14 @@ class GeoTiffSink:
             try:
                 append(output.file, tiles.data, begin)
             except OSError as error:
-                raise refusal(f"{output.final}: cannot be written", error) from None
+                raise refusal(f"{output.names.final}: cannot be written", error) from None
             output.place(block, begin, tiles.counts)
             self._unsynced += len(tiles.data)
             files.append([begin, tiles.checksum, tiles.counts.tolist()])
         late = time.monotonic() - self._synced > SYNC_SECONDS
         if (late or self._unsynced >= SYNC_BYTES) and self._syncing.idle:
             self._unsynced, self._synced = 0, time.monotonic()
-            self._syncing.start(output.temporary for output in self._outputs)
+            self._syncing.start(output.names.temporary for output in self._outputs)
         return {"files": files}
 
     def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
@@ -281,14 +257,14 @@ class GeoTiffSink:
                 data = output.file.read(int(sizes.sum()))
             except OSError as error:
                 raise OutputError(
-                    f"{output.final}: {output.temporary.name} cannot be read ({error.strerror})"
+                    f"{output.names.final}: {output.names.temporary.name} cannot be read ({error.strerror})"
                 ) from None
             if zlib.crc32(data) != checksum:
                 return False
             output.place(block, begin, sizes)
         return True
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
         """Complete, sync, check and rename all files; return the map.
 
         Raises
@@ -296,18 +272,47 @@ class GeoTiffSink:
         OutputError
             When a file cannot be completed or renamed, or does not read back as it was written.
         """
-        if not self._committed:
-            self._syncing.wait()
+        self._syncing.wait()
+        for output in self._outputs:
+            self._complete(output, provenance)
+        files = [output.names for output in self._outputs]
+        commit([file.seal() for file in files])
+        if os.name == "nt":  # open files cannot be renamed there
             for output in self._outputs:
-                self._complete(output, provenance)
-            commit()
-        self._publish()
-        written = open_map(self._outputs[0].final)
+                output.file.close()
+        publish(files, files, overwrite=self._overwrite)
+        written = open_map(files[0].final)
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
+
+    def end(self, bands: tuple[Band, ...], grid: Grid, seals: list[list[int]]) -> Map:
+        """Give the files that an earlier run completed the names that it could not give them any more.
+
+        Parameters
+        ----------
+        bands, grid
+            As in `begin`.
+        seals
+            What that run handed to `commit`.
+
+        Raises
+        ------
+        OutputError
+            When a file is gone or another, or cannot be renamed.
+        """
+        self._grid = grid
+        files = [names for names, _ in self._files(bands)]
+        waiting = [file for file, seal in zip(files, seals, strict=True) if file.is_waiting(seal)]
+        for file in waiting:
+            try:
+                self._check_written(file.temporary)  # which puts back a sidecar that got its name alone
+            except (RasterioError, OSError) as error:
+                raise OutputError(f"{file.final}: cannot be read any more ({' '.join(str(error).split())})") from None
+        publish(files, waiting, overwrite=self._overwrite)
+        return open_map(files[0].final)
 
     def _complete(self, output: _Output, provenance: Mapping[str, Any]) -> None:
         if not output.counts.all():
-            raise AssertionError(f"{output.temporary} lacks {(output.counts == 0).sum()} tiles")
+            raise AssertionError(f"{output.names.temporary} lacks {(output.counts == 0).sum()} tiles")
         try:
             head = output.tiled.head(self._tags(provenance), output.offsets, output.counts)
             if len(head) > output.reserve:
@@ -315,68 +320,12 @@ class GeoTiffSink:
             output.file.truncate(output.end)
             output.file.seek(0)
             write(output.file, head)
-            sync(output.temporary)
-            self._check_written(output.temporary)
+            sync(output.names.temporary)
+            self._check_written(output.names.temporary)
         except RasterioError as error:
-            raise OutputError(f"{output.final}: cannot be completed ({' '.join(str(error).split())})") from None
+            raise OutputError(f"{output.names.final}: cannot be completed ({' '.join(str(error).split())})") from None
         except OSError as error:
-            raise refusal(f"{output.final}: cannot be completed", error) from None
-
-    def _publish(self) -> None:
-        """Give all files their names: all, or none where one cannot be renamed."""
-        #: What would undo it: from where to where.
-        back: list[tuple[Path, Path]] = []
-        for output in [output for output in self._outputs if self._is_waiting(output)]:
-            try:
-                self._replace(output, back)
-            except OSError as error:
-                for source, target in reversed(back):
-                    with contextlib.suppress(OSError):
-                        source.replace(target)
-                        source.unlink(missing_ok=True)  # two links to one file: renaming does nothing
-                raise refusal(f"{output.final}: cannot be given its name", error) from None
-        try:
-            sync(self.path.parent)
-        except OSError as error:
-            # Not undone: a folder that cannot be synced keeps the old names no more safely than the new ones.
-            raise OutputError(
-                f"{self.path}: is complete, but its folder cannot be brought to disk ({error.strerror})"
-            ) from None
-        finally:
-            for path in (path for output in self._outputs for path in output.aside.values()):
-                remove(path)
-
-    def _is_waiting(self, output: _Output) -> bool:
-        """Whether a complete file has not got its name yet; an earlier run may have given it."""
-        if not self._committed:
-            return True
-        if output.temporary.exists():
-            try:
-                # Since then a run of another output may have written it, and a sidecar have got its name alone.
-                self._check_written(output.temporary)
-            except (RasterioError, OSError) as error:
-                raise OutputError(
-                    f"{output.final}: was complete, but {output.temporary.name} is damaged "
-                    f"({' '.join(str(error).split())}); --restart computes it again"
-                ) from None
-            return True
-        if not output.final.exists():
-            raise OutputError(f"{output.final}: was complete, but is gone; --restart computes it again")
-        return False
-
-    def _replace(self, output: _Output, back: list[tuple[Path, Path]]) -> None:
-        """Give one file its name, and note at each step what would undo it."""
-        for suffix, aside in output.aside.items():
-            before = output.final.with_name(output.final.name + suffix)
-            # A single file is replaced in one step; sidecars of what is replaced would be taken for the new map's.
-            if (suffix or len(self._outputs) > 1) and before.exists():
-                _set_aside(before, aside, link=not suffix)
-                back.append((aside, before))
-        if (sidecar := _pam(output.temporary)).exists():
-            sidecar.replace(_pam(output.final))
-            back.append((_pam(output.final), sidecar))
-        output.temporary.replace(output.final)
-        back.append((output.final, output.temporary))
+            raise refusal(f"{output.names.final}: cannot be completed", error) from None
 
     def _check_written(self, path: Path) -> None:
         """Open a finished file as any reader would, and read its last block."""
@@ -391,7 +340,7 @@ class GeoTiffSink:
             lost = self._grid is not None and not same_crs(dataset.crs, self._grid.crs)
         if lost and self._grid is not None and self._grid.crs is not None:
             # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
-            sidecar = _pam(path)
+            sidecar = pam(path)
             sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
             sync(sidecar)
             with open_quietly(path) as dataset:
@@ -402,7 +351,7 @@ class GeoTiffSink:
         """Close the temporary files, and remove them unless another run shall go on with them."""
         self._syncing.close()
         for output in self._outputs:
-            left = [] if keep else [output.temporary, _pam(output.temporary)]
+            left = [] if keep else [output.names.temporary, pam(output.names.temporary)]
             while left and os.name != "nt":
                 # While it is locked: the next run makes its own.
                 remove(left.pop())
@@ -410,20 +359,6 @@ class GeoTiffSink:
             for path in left:
                 remove(path)
         self._outputs = []
-
-
-def _set_aside(path: Path, aside: Path, *, link: bool) -> None:
-    """Give a file another name; where links are possible and wanted, beside its own."""
-    aside.unlink(missing_ok=True)
-    if link:
-        with contextlib.suppress(OSError):  # a file system without links
-            os.link(path, aside)
-            return
-    path.replace(aside)
-
-
-def _pam(path: Path) -> Path:
-    return path.with_name(path.name + PAM)
 
 
 def _identity(path: Path) -> Path:

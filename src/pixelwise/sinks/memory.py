@@ -38,8 +38,6 @@ class MemorySink:
         dtype: str,
         provenance: Mapping[str, Any],
         layout: Mapping[str, Any] | None,
-        *,
-        committed: bool = False,
     ) -> Mapping[str, Any]:
         """Allocate the arrays."""
         self._grid, self._bands = plan.grid, bands
@@ -59,7 +57,7 @@ class MemorySink:
         """Say that nothing outlives a process in its memory."""
         return False
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[], None]) -> Map:
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
         """Return the map."""
         if self._grid is None:
             raise RuntimeError("finish() comes after begin()")
