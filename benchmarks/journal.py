@@ -1,7 +1,7 @@
 """What the journal costs: the whole job with every block kept in it, against the job without.
 
-A job that is expected to take less than 5 s keeps none. Here it is forced on and off, in turn, on a job long enough
-to have one and with as much output per input as jobs usually have: `ols` with five bands of 21 dates.
+A job that takes less than 5 s keeps none. Here it is forced on and off, in turn, on a job with as much output per input
+as jobs usually have: `ols` with five bands of 21 dates.
 
     python benchmarks/journal.py [--layout tile256-lzw] [--size 6000] [--dates 21] [--rounds 5]
 """

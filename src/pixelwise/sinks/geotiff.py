@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from pixelwise.map import TAG, Map, Timings, encode_provenance, is_map, open_map
 from pixelwise.method import Band
 from pixelwise.plan import Plan
 from pixelwise.sinks.publish import PendingFile, pam, publish
-from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, default_compression
+from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 
 __all__ = ["GeoTiffSink"]
 
@@ -250,7 +249,7 @@ class GeoTiffSink:
         OutputError
             When the file cannot be read.
         """
-        for output, (begin, checksum, counts) in zip(self._outputs, facts["files"], strict=True):
+        for output, (begin, expected, counts) in zip(self._outputs, facts["files"], strict=True):
             sizes = np.array(counts, dtype=np.int64)
             try:
                 output.file.seek(begin)
@@ -259,7 +258,7 @@ class GeoTiffSink:
                 raise OutputError(
                     f"{output.names.final}: {output.names.temporary.name} cannot be read ({error.strerror})"
                 ) from None
-            if zlib.crc32(data) != checksum:
+            if checksum()(data) != expected:
                 return False
             output.place(block, begin, sizes)
         return True
