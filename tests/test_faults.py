@@ -175,9 +175,7 @@ def faults(monkeypatch: pytest.MonkeyPatch, stack: pw.RasterStack, out: Path) ->
     [
         ("trend.tif", False, False, False),
         ("trend.tif", False, True, True),
-        ("trend.tif", True, False, True),
         ("trend.tif", True, True, False),
-        ("trend_{band}.tif", False, True, False),
         ("trend_{band}.tif", True, False, False),
         ("trend_{band}.tif", True, True, True),
     ],

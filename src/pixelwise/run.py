@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pixelwise.executors import mender, open_executor, shares_memory, usable_cor
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
-from pixelwise.job import Job, task_of
+from pixelwise.job import Job, Result, task_of
 from pixelwise.journal import Journal, journal_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
@@ -34,7 +34,7 @@ from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
 from pixelwise.sinks.tiles import Compression
-from pixelwise.stack import Loss, RasterStack, Stack, layout_of, reading
+from pixelwise.stack import RasterStack, Stack, layout_of, reading
 
 __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
 
@@ -204,16 +204,11 @@ def _run(
     journal: Journal | None,
 ) -> tuple[Timings, Losses]:
     """Compute all blocks that are not done yet and hand them to the sink."""
-    read = kernel = encode = write = 0.0
-    answered = False
-    lost: Losses = Counter()
-    pixels = plan.grid.block.pixels
-    failure: str | None = None
-    began = time.perf_counter()
-    blocks, done = plan.blocks(), 0
+    pixels, began = plan.grid.block.pixels, time.perf_counter()
+    tally, blocks, done = _Tally(), plan.blocks(), 0
     if journal is not None:
-        answered, lost = _restore(journal, sink)
-        blocks, done = journal.remaining(plan.blocks()), journal.pixels
+        _restore(journal, sink, tally)
+        blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
@@ -226,18 +221,12 @@ def _run(
                     _check_unchanged(job.stacks)
                     checked = time.monotonic()
                 before = time.perf_counter()
-                losses = _count(result.lost, lost)
-                lost.update(losses)
+                losses = tally.add(result)
                 facts = sink.write(result.block, result.encoded)
                 if journal is not None:
-                    kept = [[path, band, count] for (path, band), count in losses.items()]
-                    journal.add(result.block, {**facts, "answered": result.answered, "lost": kept})
-                write += time.perf_counter() - before
-                read, kernel, encode = read + result.read, kernel + result.kernel, encode + result.encode
-                answered = answered or result.answered
-                if result.failure is not None and failure is None:
-                    failure = result.failure
-                    log.warning("the function failed at some pixels (status 5); the first:\n%s", failure)
+                    lost = [[path, band, count] for (path, band), count in losses.items()]
+                    journal.add(result.block, {**facts, "answered": result.answered, "lost": lost})
+                tally.write += time.perf_counter() - before
                 done += result.block.pixels
                 if progress is not None:
                     progress(done, pixels)
@@ -248,58 +237,86 @@ def _run(
         finally:
             forget()
     _check_unchanged(job.stacks)
-    if not answered:
-        log.warning("no pixel has an answer: the map holds nothing but status")
+    tally.tell()
     decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
-    wait = time.perf_counter() - began - write
-    if lost:
-        log.warning(
-            "%d pixels of dates could not be read, in %d file(s), and count as missing: status 8 where that matters",
-            lost.total(),
-            len({path for path, _ in lost}),
-        )
-    return Timings(read, kernel, encode, write, wait, pixels=pixels, bytes_read=decoded), lost
+    wait = time.perf_counter() - began - tally.write
+    return Timings(
+        tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded
+    ), tally.lost
 
 
 #: Pixels that could not be read, by path and band.
 Losses = Counter[tuple[str, int]]
 
 
-def _count(losses: Sequence[Loss], known: Losses) -> Losses:
-    """Count lost pixels, and tell of each file when it is the first time."""
-    found: Losses = Counter()
-    told = {path for path, _ in known}
-    for loss in losses:
-        path = str(loss.path)
-        if path not in told:
-            told.add(path)
-            log.warning("%s; counts as missing, as do others of this file", loss.reason)
-        found[path, loss.band] += loss.block.pixels
-    return found
+@dataclass
+class _Tally:
+    """What came of the blocks so far.
 
-
-def _restore(journal: Journal, sink: Sink) -> tuple[bool, Losses]:
-    """Take over what an earlier run did, as far as it is whole.
-
-    Returns
-    -------
-    bool
-        Whether any of its pixels has values.
-    Losses
-        What it could not read.
+    Attributes
+    ----------
+    read, kernel, encode, write
+        Seconds, as in `Timings`.
+    answered
+        Whether any pixel has values.
+    lost
+        What could not be read.
+    failed
+        Whether a user's function failed anywhere.
     """
-    answered, damaged = False, 0
-    lost: Losses = Counter()
+
+    read: float = 0.0
+    kernel: float = 0.0
+    encode: float = 0.0
+    write: float = 0.0
+    answered: bool = False
+    lost: Losses = field(default_factory=Counter)
+    failed: bool = False
+
+    def add(self, result: Result) -> Losses:
+        """Add one block; return what it lost. What happens for the first time is told."""
+        self.read += result.read
+        self.kernel += result.kernel
+        self.encode += result.encode
+        self.answered = self.answered or result.answered
+        if result.failure is not None and not self.failed:
+            self.failed = True
+            log.warning("the function failed at some pixels (status 5); the first:\n%s", result.failure)
+        losses: Losses = Counter()
+        told = {path for path, _ in self.lost}
+        for loss in result.lost:
+            path = str(loss.path)
+            if path not in told:
+                told.add(path)
+                log.warning("%s; counts as missing, as do others of this file", loss.reason)
+            losses[path, loss.band] += loss.block.pixels
+        self.lost.update(losses)
+        return losses
+
+    def tell(self) -> None:
+        """Tell what matters of all blocks together."""
+        if not self.answered:
+            log.warning("no pixel has an answer: the map holds nothing but status")
+        if self.lost:
+            log.warning(
+                "%d pixels of dates could not be read, in %d file(s), and count as missing: status 8 where it matters",
+                self.lost.total(),
+                len({path for path, _ in self.lost}),
+            )
+
+
+def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
+    """Take over what an earlier run did, as far as it is whole."""
+    damaged = 0
     for block, facts in journal.records():
         if sink.restore(block, facts):
             journal.confirm(block)
-            answered = answered or facts["answered"]
-            lost.update({(path, band): count for path, band, count in facts["lost"]})
+            tally.answered = tally.answered or facts["answered"]
+            tally.lost.update({(path, band): count for path, band, count in facts["lost"]})
         else:
             damaged += 1
     if damaged:
         log.warning("%d damaged block(s) of the map that was begun are computed again", damaged)
-    return answered, lost
 
 
 def _check_unchanged(stacks: Sequence[Stack]) -> None:

@@ -12,6 +12,7 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -655,19 +656,14 @@ def _read_map(map_: Map, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Fl
     return found
 
 
-class _explained:  # noqa: N801 - a context manager
-    """Names the file where GDAL fails."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, RasterioError):
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise InputError(f"{self._path}: cannot be read ({reason}); is the file truncated?") from None
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Name the file where GDAL fails."""
+    try:
+        yield
+    except RasterioError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); is the file truncated?") from None
 
 
 # -------------------------------------------------------------------------------------------- computing again
