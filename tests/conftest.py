@@ -12,6 +12,9 @@ import rasterio
 from affine import Affine
 from hypothesis import settings
 
+import pixelwise
+from pixelwise import plan, run
+
 # Machines differ: time is measured in benchmarks/, never asserted.
 settings.register_profile("pixelwise", deadline=None, derandomize=True)
 settings.load_profile("pixelwise")
@@ -66,6 +69,28 @@ def random_series(shape: tuple[int, ...], *, seed: int = 0, gaps: float = 0.2, d
     values = random.normal(0.4, 0.2, shape).round(2)
     values[random.random(shape) < gaps] = np.nan
     return values.astype(dtype)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Return an empty folder for maps."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def hidden(folder: Path) -> list[str]:
+    """Return the names of what jobs left in a folder."""
+    return sorted(path.name for path in folder.glob(".*"))
+
+
+@pytest.fixture
+def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pixelwise.RasterStack:
+    """Return a stack of 5 dates; every job keeps a journal and has small blocks."""
+    monkeypatch.setattr(run, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(plan, "WINDOW_BYTES", 4096)
+    return pixelwise.open_stack(
+        make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32)
+    )
 
 
 @pytest.fixture

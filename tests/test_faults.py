@@ -16,7 +16,7 @@ import pytest
 import rasterio
 
 import pixelwise as pw
-from conftest import MakeStack, random_series
+from conftest import MakeStack, hidden, random_series
 from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.journal import journal_of
@@ -37,12 +37,6 @@ def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterSt
     return pw.open_stack(make_stack(random_series((5, 48, 40), seed=4), blockysize=16))
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out"
-
-
 def job(stack: pw.RasterStack, output: Path, **options: Any) -> pw.Map:
     return pw.apply(stack, "ols", output, bands=BANDS, **{"executor": "inline", **options})
 
@@ -53,10 +47,6 @@ def values(map_: pw.Map) -> list[bytes]:
 
 def visible(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
-
-
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(".*"))
 
 
 def pixels(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 import pixelwise as pw
-from conftest import MakeStack, random_series
+from conftest import hidden
 from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.errors import OutputError
@@ -105,20 +105,6 @@ class Stop(Exception):
     """Ends a job in the middle."""
 
 
-@pytest.fixture
-def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
-    """A stack of 5 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
-    return pw.open_stack(make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32))
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out"
-
-
 def stop_after(stack: pw.RasterStack, output: Path, count: int, **options: Any) -> None:
     calls = []
 
@@ -129,10 +115,6 @@ def stop_after(stack: pw.RasterStack, output: Path, count: int, **options: Any) 
 
     with pytest.raises(Stop):
         pw.apply(stack, "ols", output, progress=progress, jobs=1, **options)
-
-
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(".*"))
 
 
 def assert_same(map_: pw.Map, wanted: pw.Map) -> None:

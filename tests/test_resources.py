@@ -18,33 +18,13 @@ import pytest
 from click.testing import CliRunner
 
 import pixelwise as pw
-from conftest import MakeStack, random_series
-from pixelwise import plan as plan_module
-from pixelwise import run as run_module
+from conftest import hidden
 from pixelwise.cli import main
 from pixelwise.engine import map_unordered
 from pixelwise.executors import InlineExecutor, open_executor
 from pixelwise.stack import _HANDLES
 
 resource = pytest.importorskip("resource")
-
-
-@pytest.fixture
-def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
-    """A stack of 5 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
-    return pw.open_stack(make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32))
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out"
-
-
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(".*"))
 
 
 KEPT = [".trend.partial.tif", ".trend.tif.journal"]
@@ -89,7 +69,9 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
         jobs=2,
         progress=lambda done, total: calls.append(done),
     )
-    assert caplog.text.count("a worker process ended suddenly (killed, or out of memory?); its blocks are done") == 2
+    # Both may die before the first is noticed.
+    told = caplog.text.count("a worker process ended suddenly (killed, or out of memory?); its blocks are done again")
+    assert told in (1, 2)
     assert calls == sorted(set(calls))
     wanted = pw.apply(stack, pw.per_pixel(lambda y, t: float(y[-1]), bands=["last"]))
     assert found["last"].tobytes() == wanted["last"].tobytes()
