@@ -263,6 +263,21 @@ def test_a_run_killed_between_two_names_ends_with_the_same_set(
     assert not hidden(out)
 
 
+def test_a_complete_file_that_changed_is_not_given_its_name(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        failing_replace(patched, 1, Stop())
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", out / "trend.tif")
+    partial = out / ".trend.partial.tif"
+    data = bytearray(partial.read_bytes())
+    data[60_000] ^= 1
+    partial.write_bytes(data)
+    with pytest.raises(OutputError, match="was complete, but is gone or changed; --restart computes it again"):
+        pw.apply(stack, "ols", out / "trend.tif")
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("short", [False, True])
 def test_stopped_between_two_names_all_is_put_back(

@@ -329,6 +329,10 @@ def test_behind_a_vrt_the_loss_is_the_same_whatever_the_plan(
     for window_bytes in (64, 4096, 1 << 20):
         monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
         found.append(pw.apply(stack, "ols", tmp_path / f"{window_bytes}.tif", executor="inline"))
+    # Also of a window that does not touch what is broken.
+    whole = stack.read(stack.grid.block)
+    np.testing.assert_array_equal(stack.read(pw.Block(0, 0, 16, 16)), whole[:, :16, :16])
+    assert np.isnan(whole[2, :16, :16]).all()
     lost = found[0].provenance["lost"]["pixels"]
     assert 1024 <= lost <= 128 * 128
     for other in found[1:]:

@@ -62,7 +62,9 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     """
     while True:
         try:
-            # A link of that name would lead to somebody's file.
+            # A link of that name would lead to somebody's file; not every system can refuse it while opening.
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
         except OSError as error:
