@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pixelwise.errors import OutputError, PixelwiseError, ResourceError
 
-__all__ = ["BackgroundSync", "append", "close", "lock", "open_locked", "refusal", "remove", "sync", "write"]
+__all__ = ["BackgroundSync", "append", "close", "drop", "lock", "open_locked", "refusal", "remove", "sync", "write"]
 
 log = logging.getLogger("pixelwise")
 
@@ -158,6 +158,15 @@ def remove(path: Path) -> None:
     except OSError as error:
         if os.name != "nt":  # there another run may have it open
             log.warning("%s cannot be removed (%s)", path, error.strerror)
+
+
+def drop(file: BinaryIO, *paths: Path) -> None:
+    """Close a locked file, and remove it and what belongs to it: while it is locked, as the next run makes its own."""
+    if os.name == "nt":  # open files cannot be removed there; another run may hold them by now
+        close(file)
+    for path in paths:
+        remove(path)
+    close(file)
 
 
 class BackgroundSync:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync, append, close, lock, open_locked, refusal, remove
+from pixelwise.disk import BackgroundSync, append, close, drop, lock, open_locked, refusal
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.plan import TILE_UNIT
@@ -253,14 +253,10 @@ class Journal:
     def close(self, *, finished: bool) -> None:
         """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
         self._syncing.close()
-        removed = finished or not self.worth_keeping
-        if removed and os.name != "nt":
-            # While it is locked: the next run makes its own.
-            remove(self.path)
-        close(self._file)
-        if removed and os.name == "nt":
-            # Windows removes no open file; another run may hold it by now.
-            remove(self.path)
+        if finished or not self.worth_keeping:
+            drop(self._file, self.path)
+        else:
+            close(self._file)
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:

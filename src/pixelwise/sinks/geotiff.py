@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from pixelwise.disk import BackgroundSync, append, close, open_locked, refusal, remove, sync, write
+from pixelwise.disk import BackgroundSync, append, close, drop, open_locked, refusal, sync, write
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import files_behind
@@ -350,13 +350,10 @@ class GeoTiffSink:
         """Close the temporary files, and remove them unless another run shall go on with them."""
         self._syncing.close()
         for output in self._outputs:
-            left = [] if keep else [output.names.temporary, pam(output.names.temporary)]
-            while left and os.name != "nt":
-                # While it is locked: the next run makes its own.
-                remove(left.pop())
-            close(output.file)
-            for path in left:
-                remove(path)
+            if keep:
+                close(output.file)
+            else:
+                drop(output.file, pam(output.names.temporary), output.names.temporary)
         self._outputs = []
 
 
