@@ -14,8 +14,8 @@ from rasterio.errors import RasterioIOError
 import pixelwise as pw
 from conftest import MakeStack, random_series, write_raster
 from pixelwise import plan as plan_module
+from pixelwise import reading as reading_module
 from pixelwise import run as run_module
-from pixelwise import stack as stack_module
 from pixelwise.cli import main
 from pixelwise.map import decode_provenance
 from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
@@ -31,7 +31,7 @@ TILED = {"tiled": True, "blockxsize": 32, "blockysize": 32}
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again without waiting."""
-    monkeypatch.setattr(stack_module, "RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(reading_module, "RETRY_SECONDS", (0.0, 0.0))
 
 
 def damage(path: Path, tile: int) -> None:
@@ -136,9 +136,9 @@ def test_a_moment_of_a_disk_is_waited_for(make_stack: MakeStack, monkeypatch: py
     folder = make_stack(VALUES, compress="zstd", **TILED)
     expected = pw.apply(pw.open_stack(folder), "ols")
     pauses: list[float] = []
-    monkeypatch.setattr(stack_module, "RETRY_SECONDS", (0.2, 1.0))
-    monkeypatch.setattr(stack_module.time, "sleep", pauses.append)
-    opened = stack_module._open
+    monkeypatch.setattr(reading_module, "RETRY_SECONDS", (0.2, 1.0))
+    monkeypatch.setattr(reading_module.time, "sleep", pauses.append)
+    opened = reading_module._open
     failures = 2
 
     class Moody:
@@ -158,7 +158,7 @@ def test_a_moment_of_a_disk_is_waited_for(make_stack: MakeStack, monkeypatch: py
             return self._dataset.read(*args, **options)
 
     stack = pw.open_stack(folder)
-    monkeypatch.setattr(stack_module, "_open", lambda piece, gdal=False: Moody(opened(piece, gdal=gdal)))
+    monkeypatch.setattr(reading_module, "_open", lambda piece, gdal=False: Moody(opened(piece, gdal=gdal)))
     found = pw.apply(stack, "ols", executor="inline")
     assert found["slope"].tobytes() == expected["slope"].tobytes()
     assert pauses == [0.2, 1.0]
@@ -168,8 +168,8 @@ def test_a_moment_of_a_disk_is_waited_for(make_stack: MakeStack, monkeypatch: py
 def test_nobody_waits_twice_for_a_broken_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(folder / "ndvi_2002.tif", 6)
     pauses: list[float] = []
-    monkeypatch.setattr(stack_module, "RETRY_SECONDS", (0.2, 1.0))
-    monkeypatch.setattr(stack_module.time, "sleep", pauses.append)
+    monkeypatch.setattr(reading_module, "RETRY_SECONDS", (0.2, 1.0))
+    monkeypatch.setattr(reading_module.time, "sleep", pauses.append)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 64)
     stack = pw.open_stack(folder, on_read_error="missing")
     found = pw.apply(stack, "ols", executor="inline")
@@ -214,14 +214,14 @@ def test_a_truncated_file_of_strips(make_stack: MakeStack, expected: pw.Map) -> 
 def test_a_file_that_cannot_be_opened_is_not_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No handles left, or rights taken away: nothing is wrong with the data."""
     stack = pw.open_stack(folder, on_read_error="missing")
-    opened = stack_module._open
+    opened = reading_module._open
 
     def refuse(piece: Any, *, gdal: bool = False) -> Any:
         if piece.path.name == "ndvi_2004.tif":
             raise RasterioIOError(f"{piece.path}: Too many open files")
         return opened(piece, gdal=gdal)
 
-    monkeypatch.setattr(stack_module, "_open", refuse)
+    monkeypatch.setattr(reading_module, "_open", refuse)
     with pytest.raises(pw.InputError, match=r"ndvi_2004\.tif: cannot be opened \(Too many open files\)"):
         pw.apply(stack, "ols", executor="inline")
 

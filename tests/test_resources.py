@@ -22,7 +22,7 @@ from conftest import hidden
 from pixelwise.cli import main
 from pixelwise.engine import map_unordered
 from pixelwise.executors import InlineExecutor, open_executor
-from pixelwise.stack import _HANDLES
+from pixelwise.reading import HANDLES
 
 resource = pytest.importorskip("resource")
 
@@ -212,7 +212,7 @@ def test_no_handles_left(stack: pw.RasterStack, few_handles: Callable[[int], lis
     for _ in range(2):
         os.close(held.pop())
     np.testing.assert_array_equal(stack.read(block), expected)
-    assert not _HANDLES.open
+    assert not HANDLES.open
 
 
 def test_an_output_that_cannot_be_opened(

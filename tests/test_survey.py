@@ -17,9 +17,10 @@ from rasterio.control import GroundControlPoint
 
 import pixelwise as pw
 from conftest import PROFILE, MakeStack, write_raster
-from pixelwise import stack as stack_module
+from pixelwise import reading as reading_module
 from pixelwise.headers import read_header
-from pixelwise.stack import _HANDLES, _TABLES, Layout, layout_of, reading
+from pixelwise.reading import HANDLES, TABLES, reading
+from pixelwise.stack import Layout, layout_of
 from pixelwise.survey import survey
 
 ORIGIN: Affine = PROFILE["transform"]
@@ -1070,9 +1071,9 @@ def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
 ):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 6)))
     opened: list[str] = []
-    really_open = stack_module._open
+    really_open = reading_module._open
     monkeypatch.setattr(
-        stack_module, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
+        reading_module, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
     )
     share = stack.shares(1, handles=4)[0]
     out = np.empty((6, *IMAGE.shape), np.float32)
@@ -1110,11 +1111,11 @@ def test_files_of_a_mosaics_other_parts_are_closed_first(
 def test_few_files_are_open_at_once(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 20)))
     # All threads share the limit, whoever made them.
-    monkeypatch.setattr("pixelwise.stack.file_limit", lambda: 9 * len(_TABLES))
+    monkeypatch.setattr("pixelwise.reading.file_limit", lambda: 9 * len(TABLES))
     with reading((stack,)):
         values = stack.read(stack.grid.block)
-        assert len(_HANDLES.open) == 9
-    assert not _HANDLES.open
+        assert len(HANDLES.open) == 9
+    assert not HANDLES.open
     np.testing.assert_array_equal(values, [IMAGE] * 20)
 
 

@@ -18,7 +18,8 @@ import pixelwise as pw
 from conftest import write_raster
 from pixelwise import decode, tiff
 from pixelwise.grid import Block
-from pixelwise.stack import Piece, RasterStack, _read_window, _Table
+from pixelwise.reading import Piece, Table, read_window
+from pixelwise.stack import RasterStack
 
 #: Differences are summed up modulo the size of the type, of which plain Python warns.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
@@ -296,9 +297,9 @@ def test_bands_with_a_mask_after_one_without(tmp_path: Path) -> None:
         Piece(path, "GTiff", band, Block(0, 0, SIZE, SIZE), "uint8", (), 1.0, 0.0, band > 1, georeferenced=True)
         for band in (1, 2, 1)
     ]
-    table = _Table()
+    table = Table()
     out = np.empty((1, 8, 8), np.uint8)
-    masks = [_read_window(piece, (piece.band,), Block(0, 0, 8, 8), out, table) for piece in pieces]
+    masks = [read_window(piece, (piece.band,), Block(0, 0, 8, 8), out, table) for piece in pieces]
     assert masks[0] is None
     assert masks[1] is not None
     assert not masks[1].any()
@@ -316,7 +317,7 @@ def test_a_file_that_gdal_must_read_is_not_tried_again(tmp_path: Path, monkeypat
         tried.append(path.name)
         return tiff.open_tiff(path, *rest)
 
-    monkeypatch.setattr("pixelwise.stack.open_tiff", open_tiff)
+    monkeypatch.setattr("pixelwise.reading.open_tiff", open_tiff)
     share = pw.open_stack(tmp_path).shares(1, handles=1)[0]
     assert share.handles is not None
     out = np.empty((2, 16, 32), np.float32)

@@ -47,7 +47,7 @@ SEAMS = {
     "begin the map": ("pixelwise.sinks.geotiff", "GeoTiffSink.begin"),
     "begin the journal": ("pixelwise.journal", "Journal.begin"),
     "restore a block": ("pixelwise.sinks.geotiff", "GeoTiffSink.restore"),
-    "read": ("pixelwise.stack", "Share.read_into"),
+    "read": ("pixelwise.share", "Share.read_into"),
     "kernel": ("pixelwise.methods.ols", "BoundLine.__call__"),
     "encode": ("pixelwise.sinks.tiles", "TileEncoder.__call__"),
     "append tiles": ("pixelwise.sinks.geotiff", "append"),

@@ -9,7 +9,8 @@ import numpy as np
 
 from pixelwise.grid import Block
 from pixelwise.method import Floats, Method
-from pixelwise.stack import RasterStack, reading
+from pixelwise.reading import reading
+from pixelwise.stack import RasterStack
 
 __all__ = ["warnings_of"]
 

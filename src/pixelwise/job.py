@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, Status
-from pixelwise.stack import Loss, RasterStack, Share, Stack, reading_in_worker, take_losses
+from pixelwise.reading import Loss, reading_in_worker, take_losses
+from pixelwise.share import Share
+from pixelwise.stack import RasterStack, Stack
 
 __all__ = ["Job", "Result", "task_of"]
 

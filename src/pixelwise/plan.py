@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block, Grid
-from pixelwise.stack import CACHE_BYTES, Layout
+from pixelwise.reading import CACHE_BYTES
+from pixelwise.stack import Layout
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 

@@ -30,11 +30,12 @@ from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe, describe_losses, identify
+from pixelwise.reading import reading
 from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
 from pixelwise.sinks.tiles import Compression
-from pixelwise.stack import RasterStack, Stack, layout_of, reading
+from pixelwise.stack import RasterStack, Stack, layout_of
 
 __all__ = ["Progress", "apply", "plan_job", "resolve_method"]
 

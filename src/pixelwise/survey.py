@@ -25,8 +25,9 @@ from pixelwise.naming import (
     read_table,
     shard_of,
 )
+from pixelwise.reading import Piece
 from pixelwise.spec import InputSpec
-from pixelwise.stack import Layer, Piece, RasterStack, chosen_layers, log, words_of_choice
+from pixelwise.stack import Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.times import Moment
 
 __all__ = ["Source", "Survey", "open_stack", "resolve", "survey"]

@@ -1,0 +1,411 @@
+"""Windows of files: opened once per thread, read again where that fails, their losses remembered."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from pixelwise.errors import InputError, ResourceError
+from pixelwise.grid import Block
+from pixelwise.headers import WHOLE_FILES
+from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
+
+__all__ = [
+    "CACHE_BYTES",
+    "HANDLES",
+    "RETRY_SECONDS",
+    "TABLES",
+    "Loss",
+    "Piece",
+    "Table",
+    "WindowError",
+    "file_limit",
+    "read_patiently",
+    "read_what_is_whole",
+    "read_window",
+    "reading",
+    "reading_in_worker",
+    "take_losses",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One band of one file, placed on the stack's grid.
+
+    Attributes
+    ----------
+    path, driver, band
+        What to open and read.
+    block
+        Its place on the grid; may reach beyond it.
+    dtype, nodata, scale, offset, masked
+        How values are stored; `nodata` are stored values that are missing.
+    georeferenced
+        Whether the file has a CRS or a transform.
+    """
+
+    path: Path
+    driver: str
+    band: int
+    block: Block
+    dtype: str
+    nodata: tuple[float, ...]
+    scale: float
+    offset: float
+    masked: bool
+    georeferenced: bool
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored numbers are not yet values."""
+        return self.scale != 1.0 or self.offset != 0.0
+
+    @property
+    def nodata_stored(self) -> NDArray[Any]:
+        """Nodata in the band's own dtype; what the dtype cannot hold never occurs, NaN is missing anyway."""
+        dtype = np.dtype(self.dtype)
+        kept = []
+        for value in self.nodata:
+            if np.isnan(value):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                if dtype.kind == "f":
+                    kept.append(dtype.type(value))
+                elif np.iinfo(dtype).min <= value <= np.iinfo(dtype).max and float(value).is_integer():
+                    kept.append(dtype.type(int(value)))
+        return np.array(kept, dtype=dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A block of a file that could not be read, and so counts as missing.
+
+    Attributes
+    ----------
+    path, band
+        Of the file.
+    block
+        Its place on the stack's grid, as far as it was wanted.
+    reason
+        What the library met.
+    """
+
+    path: Path
+    band: int
+    block: Block
+    reason: str
+
+
+class WindowError(InputError):
+    """A window that cannot be read, of a file that can be opened."""
+
+
+def read_patiently(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+) -> NDArray[np.uint8] | None:
+    """Read a window of several bands, again after a while where that fails: disks of networks have moments."""
+    for pause in (*RETRY_SECONDS, None):
+        try:
+            return read_window(piece, bands, block, out, table)
+        except InputError:
+            # What failed again and again is broken; nobody waits for its next window.
+            if pause is None or piece.path in table.broken:
+                table.broken.add(piece.path)
+                raise
+            time.sleep(pause)
+    raise AssertionError
+
+
+def read_what_is_whole(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+) -> NDArray[np.uint8]:
+    """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
+    masks = np.full(out.shape, 255, dtype=np.uint8)
+    # The piece tells the file's size; GDAL how it is cut.
+    file = Block(0, 0, piece.block.height, piece.block.width)
+    with table.opened(piece, gdal=True) as dataset:
+        shapes = dataset.block_shapes
+    for index, band in enumerate(bands):
+        for part in _blocks_around(block, shapes[band - 1], file):
+            shared = part.intersection(block)
+            if shared is None:
+                raise AssertionError
+            whole = np.empty((1, part.height, part.width), dtype=out.dtype)
+            inside = (slice(0, 1), *shared.shift(-part.row, -part.col).slices)
+            target = (slice(index, index + 1), *shared.shift(-block.row, -block.col).slices)
+            try:
+                found = read_patiently(piece, (band,), part, whole, table)
+            except WindowError as error:
+                out[target], masks[target] = 0, 0
+                placed = shared.shift(piece.block.row, piece.block.col)
+                HANDLES.lost.append(Loss(piece.path, band, placed, str(error)))
+                continue
+            out[target] = whole[inside]
+            if found is not None:
+                masks[target] = found[inside]
+    return masks
+
+
+def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterator[Block]:
+    """Yield those blocks of a file that a window touches."""
+    height, width = shape
+    for row in range(window.row // height * height, window.row + window.height, height):
+        for col in range(window.col // width * width, window.col + window.width, width):
+            yield Block(row, col, min(height, file.height - row), min(width, file.width - col))
+
+
+def take_losses() -> tuple[Loss, ...]:
+    """Return what this thread could not read since it was asked last, and forget it."""
+    losses = tuple(HANDLES.lost)
+    HANDLES.lost.clear()
+    return losses
+
+
+def read_window(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+) -> NDArray[np.uint8] | None:
+    """Read a window of several bands into `out` (band, y, x); return masks where the file has some."""
+    try:
+        source = table.source(piece)
+        if isinstance(source, TiffFile):
+            # Bands of one file may have a mask or not.
+            if not piece.masked and source.read(bands, block, out):
+                return None
+            source = table.source(piece, gdal=True)
+        window = Window(block.col, block.row, block.width, block.height)
+        source.read(list(bands), window=window, out=out)
+        return source.read_masks(list(bands), window=window) if piece.masked else None
+    except (RasterioError, DamagedBlockError) as error:
+        table.pop(piece.path)[0].close()
+        where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
+        # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
+        reason = " ".join(str(error.__cause__ or error).split())
+        which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
+        raise WindowError(
+            f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
+        ) from None
+
+
+class Table(OrderedDict[Path, tuple[Any, int]]):
+    """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    #: Counts the blocks that are read.
+    turn = 0
+    #: More are never open, whatever the process may open.
+    most = 65536
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Files that only GDAL can read, even when they are opened again.
+        self.by_gdal: set[Path] = set()
+        #: Files of which a window could not be read, also when it was tried again.
+        self.broken: set[Path] = set()
+
+    @classmethod
+    def of_at_most(cls, most: int) -> Table:
+        """Return an empty table of at most so many datasets."""
+        table = cls()
+        table.most = most
+        return table
+
+    def source(self, piece: Piece, *, gdal: bool = False) -> Any:
+        """Return the open file of a piece, with `gdal` one that GDAL reads.
+
+        The process's limit is divided among all tables in use.
+        """
+        TABLES.add(self)
+        share = max(min(file_limit() // max(len(TABLES), 1), self.most), 1)
+        known = self.pop(piece.path, None)
+        if gdal:
+            self.by_gdal.add(piece.path)
+            if known is not None:
+                known[0].close()
+                known = None
+        while len(self) >= share:
+            self._close_one()
+        source = self.opened(piece, gdal=piece.path in self.by_gdal) if known is None else known[0]
+        self[piece.path] = source, self.turn
+        return source
+
+    def opened(self, piece: Piece, *, gdal: bool) -> Any:
+        """Open a file; where the process may open no more, because others in it have some too, close some first.
+
+        Raises
+        ------
+        InputError, ResourceError
+            When it cannot be opened.
+        """
+        while True:
+            try:
+                return _open(piece, gdal=gdal)
+            except RasterioError as error:
+                if not _handles_ran_out(piece.path):
+                    reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
+                    raise InputError(f"{piece.path}: cannot be opened ({reason})") from None
+                if not len(self):
+                    raise ResourceError(
+                        f"{piece.path}: cannot be opened: this process may open no more files; raise the limit "
+                        "(ulimit -n) and start the same command again: it goes on"
+                    ) from None
+                self._close_one()
+
+    def _close_one(self) -> None:
+        """Close what will not be needed soon.
+
+        Every block needs the same files in the same order, so the one used last is needed last; closing the one
+        used first would reopen all of them for every block. Other files are those of a mosaic's other parts.
+        """
+        _, turn = next(iter(self.values()))
+        self.popitem(last=turn >= self.turn - 1)[1][0].close()
+
+    def close(self) -> None:
+        """Close all datasets."""
+        while self:
+            self.popitem()[1][0].close()
+        self.by_gdal.clear()
+        self.broken.clear()
+        # That of a job that ran in this thread.
+        self.most = type(self).most
+        TABLES.discard(self)
+
+
+def _handles_ran_out(path: Path) -> bool:
+    """Whether no file can be opened now; GDAL does not say why it could not."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
+
+
+def _open(piece: Piece, *, gdal: bool = False) -> Any:
+    """Open a file to decode its blocks here where that is possible, else with GDAL."""
+    if piece.driver == "GTiff" and not piece.masked and not gdal:
+        tiff = open_tiff(piece.path, piece.block.height, piece.block.width, piece.dtype)
+        if tiff is not None:
+            return tiff
+    with rasterio.Env(**WHOLE_FILES):
+        return _open_with_gdal(piece)
+
+
+def _open_with_gdal(piece: Piece) -> Any:
+    if piece.georeferenced:
+        return rasterio.open(piece.path, driver=piece.driver, sharing=False)
+    # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(piece.path, driver=piece.driver, sharing=False)
+
+
+class _Handles(threading.local):
+    """The open datasets of one thread, and how long they stay open."""
+
+    def __init__(self) -> None:
+        self.open = Table()
+        self.lost: list[Loss] = []
+        self.job = ""
+        self.depth = 0
+
+    @contextmanager
+    def kept(self, *, after: bool) -> Iterator[None]:
+        """Keep datasets open in this context; unless `after`, close them where the outermost one ends.
+
+        A file may be replaced between two jobs, or between two reads of somebody who reads without a job.
+        """
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            if not (after or self.depth):
+                self.open.close()
+                release_buffers()
+
+
+#: The tables in use: they share what the process may open, whoever made their threads.
+TABLES: weakref.WeakSet[Table] = weakref.WeakSet()
+HANDLES = _Handles()
+_WARNINGS = threading.Lock()
+
+#: How long is waited before a window is read again.
+RETRY_SECONDS = (0.2, 1.0)
+
+#: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
+#: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (measured on 21 files of 3000 x 3000 pixels).
+CACHE_BYTES = 16 << 20
+
+
+@cache
+def file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; return it less a reserve for all that is no raster."""
+    return max(_raised_limit() - 100, 8)
+
+
+def _raised_limit() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (ValueError, OSError):
+            pass  # macOS refuses more than kern.maxfilesperproc
+    return 65536 if soft == resource.RLIM_INFINITY else soft
+
+
+@contextmanager
+def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
+    """Read files in this context: a small GDAL cache, this thread's datasets closed at its end.
+
+    `stacks` are made ready in this thread, before workers start: the first use of GDAL's drivers and of a
+    kernel from several threads at once is where deadlocks and races come from.
+    """
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=False):
+        for stack in stacks:
+            warm_up = getattr(stack, "warm_up", None)
+            if warm_up is not None:
+                warm_up()
+        yield
+
+
+@contextmanager
+def reading_in_worker(job: str, handles: int) -> Iterator[None]:
+    """Read one block in any thread or process; datasets stay open until a block of another job comes.
+
+    A worker of somebody else's pool outlives the job, and a file may be replaced before the next one. At most
+    `handles` are open at once.
+    """
+    if HANDLES.job != job:
+        HANDLES.open.close()
+        HANDLES.job = job
+    HANDLES.open.most = handles
+    HANDLES.open.turn += 1
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=True):
+        try:
+            yield
+        except BaseException:
+            # The error keeps its frames, and they this thread's files: for as long as somebody looks at the error.
+            HANDLES.open.close()
+            raise
