@@ -551,7 +551,7 @@ def one_file(home: Path) -> None:
         ),
         (
             duplicate,
-            ["2 layers have the date 2003-01-01: stack/ndvi_2003.tif, stack/second_2003.tif", "--duplicates keep|"],
+            ["2 layers have the date 2003-01-01: stack/ndvi_2003.tif, stack/second_2003.tif", "--same-date keep|"],
         ),
         (many_bands, ["stack/ndvi_2003.tif: has 2 bands that are not dates (1 Red, 2 NIR)", "--band N|NAME"]),
         (one_file, ["1 date (2000-01-01) in 1 file: a series needs at least two"]),
@@ -640,7 +640,7 @@ def test_all_differences_of_all_grids_are_listed(home: Path):
         "stack/ndvi_2003.tif: transform (30, 0, 500060, 0, -30, 3400000) instead of "  # noqa: ISC004
         "(30, 0, 500000, 0, -30, 3400000) (off by 2 pixels)",
     ]
-    assert errors[4].startswith("warp them to one grid first")
+    assert errors[4].startswith("put them on one lattice with --align FILE")
     assert len(errors) == 5
 
 

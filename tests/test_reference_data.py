@@ -93,7 +93,7 @@ CASES = {
     "skmap_ndvi_gappy": Case("skmap_landsat_seasonal/ndvi/gappy"),
     "bfast_modisraster": Case("bfast_series/modisraster.tif"),
     "dtwsat_mt_ndvi": Case("dtwsat_mod13q1_mt/original/ndvi.tif", times="dtwsat_mod13q1_mt/original/timeline"),
-    "eolearn_s2_ndvi": Case("eolearn_s2_ndvi/geotiff", without_clouds, options={"duplicates": "keep"}),
+    "eolearn_s2_ndvi": Case("eolearn_s2_ndvi/geotiff", without_clouds, options={"same_date": "keep"}),
 }
 
 LEFT_OUT = {
@@ -260,10 +260,10 @@ def test_two_images_of_one_day(shared: Shared) -> None:
         "max": [*before, pair.max(axis=0), *after],
     }
     for treatment, values in expected.items():
-        stack = pw.open_stack(dates, duplicates=treatment)
+        stack = pw.open_stack(dates, same_date=treatment)
         np.testing.assert_array_equal(stack.read(stack.grid.block), values, err_msg=treatment)
 
-    kept = pw.open_stack(dates, duplicates="keep")
+    kept = pw.open_stack(dates, same_date="keep")
     assert len(np.unique(kept.axis.days)) == len(kept) - 1
     trend = pw.apply(kept, "ols", dtype="float64")
     assert (trend["n"] == len(paths)).all()
@@ -273,7 +273,7 @@ def test_two_images_of_one_day(shared: Shared) -> None:
     with pytest.raises(InputError) as refused:
         pw.open_stack(dates)
     (problem,) = refused.value.problems
-    for text in ("2015-12-08", str(paths[twin]), str(paths[twin + 1]), "--duplicates keep|first|mean|max"):
+    for text in ("2015-12-08", str(paths[twin]), str(paths[twin + 1]), "--same-date keep|first|mosaic|mean|max"):
         assert text in problem
 
     # The names themselves have the time of day, so that no two are equal.
@@ -309,8 +309,8 @@ def test_scenes_on_different_grids_are_refused(command: Sequence[str], shared: S
     for path in others:
         (line,) = [line for line in lines if f"{path}: " in line]
         assert f"{numbers(path)} instead of {numbers(first)}" in line
-    (advice,) = [line for line in lines if "warp them to one grid" in line]
-    assert "gdalwarp" in advice
+    (advice,) = [line for line in lines if "put them on one lattice with --align" in line]
+    assert "--resampling nearest|bilinear" in advice
     if command[0] == "apply":
         assert result.stdout == ""
         assert all(line.startswith("error: ") for line in result.stderr.splitlines())

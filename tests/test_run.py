@@ -207,7 +207,7 @@ def write_kind(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["int16", "masked", "shards", "equal dates", "bands"])
 def test_a_team_reads_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     write_kind(tmp_path, kind)
-    stack = pw.open_stack(tmp_path, duplicates="mean" if kind == "equal dates" else None)
+    stack = pw.open_stack(tmp_path, same_date="mean" if kind == "equal dates" else None)
     assert len(stack) == 6
     alone = pw.apply(stack, "ols", jobs=1)
     assert (alone["n"] > 2).any()

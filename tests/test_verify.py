@@ -182,6 +182,15 @@ def twice_a_day(folder: Path) -> None:
         write_raster(folder / f"{'abc'[layer % 3]}_200{layer // 3}-03-01.tif", values)
 
 
+def shifted(folder: Path) -> None:
+    """Two images of each date that lie partly upon each other, with gaps."""
+    place = PROFILE["transform"]
+    for layer, values in enumerate(random_series((12, *SHAPE[1:]))):
+        row, col = (0, 0) if layer % 2 else (2, 3)
+        write_raster(folder / f"{'ab'[layer % 2]}_200{layer // 2}-03-01.tif", values[row:, col:], nodata=np.nan,
+                     transform=place @ Affine.translation(col, row))  # fmt: skip
+
+
 def without_coordinates(folder: Path) -> None:
     for year, layer in enumerate(random_series(SHAPE), 2000):
         write_raster(folder / f"ndvi_{year}.tif", layer, crs=None, transform=None)
@@ -216,10 +225,12 @@ CASES = {
     "pieces": Case(in_pieces),
     "crop": Case(plain, {"bounds": (500035, 3399850, 500150, 3399960)}),
     "crop of pieces": Case(in_pieces, {"bounds": (500100, 3399850, 500200, 3399960)}),
-    "duplicates kept": Case(twice_a_day, {"duplicates": "keep"}),
-    "duplicates first": Case(twice_a_day, {"duplicates": "first"}),
-    "duplicates mean": Case(twice_a_day, {"duplicates": "mean", "dtype": "float64"}),
-    "duplicates max": Case(twice_a_day, {"duplicates": "max"}),
+    "duplicates kept": Case(twice_a_day, {"same_date": "keep"}),
+    "duplicates first": Case(twice_a_day, {"same_date": "first"}),
+    "duplicates mean": Case(twice_a_day, {"same_date": "mean", "dtype": "float64"}),
+    "duplicates max": Case(twice_a_day, {"same_date": "max"}),
+    "images mosaicked": Case(shifted, {"same_date": "mosaic", "extent": "union"}),
+    "first images": Case(shifted, {"same_date": "first", "extent": "union"}),
     "no coordinates": Case(without_coordinates),
 }
 
@@ -248,6 +259,12 @@ def test_without_an_oracle_the_method_gives_the_same_bits(
     assert "by ols itself, pixel by pixel, bit for bit" in passes(case.output, "--all")
     change(path, 1, 5 if name[:4] != "crop" else 1, 2, factor=1 + 3e-7)
     assert verify(path, everything=True).differing == 1
+
+
+def test_what_is_not_computed_again_is_said(tmp_path: Path) -> None:
+    plain(tmp_path / "stack")
+    path = trend_of("stack", align=str(tmp_path / "stack" / "ndvi_2001.tif"))
+    assert "cannot be verified: what --align did is not computed again" in refuses(str(path))
 
 
 def test_the_oracle_is_scipy_where_scipy_is_exact() -> None:
@@ -605,7 +622,7 @@ ODD = (
     [
         ("method",), ("parameters",), ("parameters", "min_obs"), ("parameters", "other"), ("bands",), ("dtype",),
         ("input",), ("input", "spec"), ("input", "spec", "nodata"), ("input", "spec", "scale"),
-        ("input", "spec", "valid_range"), ("input", "spec", "duplicates"), ("input", "spec", "other"),
+        ("input", "spec", "valid_range"), ("input", "spec", "same_date"), ("input", "spec", "other"),
         ("input", "layers_used"), LAYER, (*LAYER, "date"), (*LAYER, "precision"), (*LAYER, "pieces"),
         (*LAYER, "pieces", 0), (*LAYER, "pieces", 0, 0), (*LAYER, "pieces", 0, 1), ("input", "files"), FILE,
         (*FILE, "path"), (*FILE, "size"), (*FILE, "mtime_ns"), ("further_inputs",), ("files",), ("timings",),

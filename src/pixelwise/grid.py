@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as transform_points
 
 from pixelwise.errors import InputError, ParameterError
 
-__all__ = ["Block", "Bounds", "Grid"]
+__all__ = ["Block", "Bounds", "Grid", "around_all", "same_crs"]
 
 Bounds = tuple[float, float, float, float]
 
 #: Corners of two grids may differ by this many pixels before they count as different grids.
 CORNER_TOLERANCE = 0.01
+
+#: Parts of an edge whose ends are transformed: an edge is curved in another CRS.
+EDGE_POINTS = 21
+
+#: Origins of two grids are on one lattice when they are whole pixels apart, within this many pixels.
+LATTICE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,12 @@ class Block:
     def shift(self, rows: int, cols: int) -> Block:
         """Return the block moved by `rows` and `cols`."""
         return Block(self.row + rows, self.col + cols, self.height, self.width)
+
+    def tiles(self, size: int) -> Iterator[Block]:
+        """Yield the squares of `size` pixels, counted from 0, that the block touches."""
+        for row in range(self.row // size * size, self.row + self.height, size):
+            for col in range(self.col // size * size, self.col + self.width, size):
+                yield Block(row, col, size, size)
 
     def intersection(self, other: Block) -> Block | None:
         """Return what both blocks share, or None."""
@@ -115,13 +130,67 @@ class Grid:
         col, row = ~self.transform @ (other.transform.c, other.transform.f)
         return row, col
 
-    def block_of_bounds(self, bounds: Bounds) -> Block:
-        """Return the pixels that `bounds` (left, bottom, right, top, in units of the CRS) touch.
+    def shares_lattice(self, other: Grid) -> bool:
+        """Whether the pixels of `other` are pixels of this grid continued: same CRS and size, whole pixels apart."""
+        if not same_crs(self.crs, other.crs):
+            return False
+        a, b = self.transform, other.transform
+        size = max(abs(a.a), abs(a.b), abs(a.d), abs(a.e))
+        # Over the whole image a difference of pixel sizes adds up.
+        alike = all(
+            abs(x - y) * max(self.width, self.height, other.width, other.height) <= LATTICE_TOLERANCE * size
+            for x, y in zip((a.a, a.b, a.d, a.e), (b.a, b.b, b.d, b.e), strict=True)
+        )
+        return alike and all(abs(value - round(value)) <= LATTICE_TOLERANCE for value in self.offset(other))
+
+    def place_of(self, other: Grid) -> Block:
+        """Return where a grid of the same lattice lies on this one."""
+        row, col = (round(value) for value in self.offset(other))
+        return Block(row, col, other.height, other.width)
+
+    def footprint(self, other: Grid) -> tuple[Block, tuple[float, float]]:
+        """Return the pixels of this grid, continued, that a grid in any CRS touches.
+
+        Returns
+        -------
+        block
+            A pixel wider on each side.
+        scale
+            Pixels of `other` per pixel of this grid, along x and y, about its centre.
+
+        Raises
+        ------
+        InputError
+            When either has no CRS, or PROJ cannot transform between them there.
+        """
+        if self.crs is None or other.crs is None:
+            raise InputError("it has no CRS" if other.crs is None else "the raster to align to has no CRS")
+        edge = [index / EDGE_POINTS for index in range(EDGE_POINTS + 1)]
+        ring = [(x, y) for x in edge for y in (0.0, 1.0)] + [(x, y) for x in (0.0, 1.0) for y in edge]
+        # The centre, and a step to the right and down from it.
+        middle = [(0.5, 0.5), (0.5 + 1 / other.width, 0.5), (0.5, 0.5 + 1 / other.height)]
+        corners = [other.transform @ (x * other.width, y * other.height) for x, y in (*ring, *middle)]
+        try:
+            xs, ys = transform_points(other.crs, self.crs, [x for x, _ in corners], [y for _, y in corners])
+        except RasterioError as error:
+            raise InputError(f"{other.crs_name} does not go over into {self.crs_name} there ({error})") from None
+        if not all(map(math.isfinite, (*xs, *ys))):
+            raise InputError(f"{other.crs_name} does not go over into {self.crs_name} there")
+        places = [~self.transform @ (x, y) for x, y in zip(xs, ys, strict=True)]
+        cols, rows = [col for col, _ in places], [row for _, row in places]
+        left, top = math.floor(min(cols)) - 1, math.floor(min(rows)) - 1
+        block = Block(top, left, math.ceil(max(rows)) + 1 - top, math.ceil(max(cols)) + 1 - left)
+        centre, right, below = places[-3:]
+        across, down = math.dist(centre, right), math.dist(centre, below)
+        return block, (_snapped(1 / across), _snapped(1 / down))
+
+    def block_around(self, bounds: Bounds) -> Block:
+        """Return the pixels of this grid, continued, that `bounds` touch.
 
         Raises
         ------
         ParameterError
-            When the bounds are empty or lie outside the grid.
+            When the bounds are empty.
         """
         left, bottom, right, top = bounds
         if not (left < right and bottom < top):
@@ -132,7 +201,17 @@ class Grid:
         slack = 1e-6
         row, col = int((min(rows) + slack) // 1), int((min(cols) + slack) // 1)
         end_row, end_col = -int((-max(rows) + slack) // 1), -int((-max(cols) + slack) // 1)
-        touched = Block(row, col, max(end_row - row, 1), max(end_col - col, 1)).intersection(self.block)
+        return Block(row, col, max(end_row - row, 1), max(end_col - col, 1))
+
+    def block_of_bounds(self, bounds: Bounds) -> Block:
+        """Return the pixels that `bounds` (left, bottom, right, top, in units of the CRS) touch.
+
+        Raises
+        ------
+        ParameterError
+            When the bounds are empty or lie outside the grid.
+        """
+        touched = self.block_around(bounds).intersection(self.block)
         if touched is None:
             raise ParameterError(f"bounds {bounds} lie outside the rasters, which cover {self.bounds}")
         return touched
@@ -178,6 +257,21 @@ class Grid:
         # A CRS travels as WKT: two PROJ contexts never share an object.
         wkt = None if self.crs is None else self.crs.to_wkt()
         return _grid_from_wkt, (wkt, tuple(self.transform)[:6], self.height, self.width)
+
+
+def around_all(blocks: Sequence[Block]) -> Block:
+    """Return the smallest block that holds all of some."""
+    top, left = min(b.row for b in blocks), min(b.col for b in blocks)
+    bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
+    return Block(top, left, bottom - top, right - left)
+
+
+def _snapped(ratio: float) -> float:
+    """Return a ratio of pixel sizes without the noise of a transformation: GDAL does so too, within 0.05."""
+    for whole in (round(ratio), 1 / max(round(1 / ratio), 1)):
+        if whole and abs(ratio / whole - 1) < 0.05:
+            return float(whole)
+    return ratio
 
 
 def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, width: int) -> Grid:

@@ -21,6 +21,8 @@ BLOCK_BYTES = 48 << 20
 WINDOW_BYTES = 64 << 10
 #: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most where kernels were compiled just now.
 PROCESS_BYTES = 280 << 20
+#: So many blocks of the files, where each file's begin elsewhere: a square of 4 x 4 decodes 1.6 times what it needs.
+SHIFTED_UNITS = 16
 #: What the open files of one worker may keep. 1000 files of 512 x 512 ZSTD would keep 2.4 GB, and reading them was
 #: slower (21 s) than with 200 of them open at once (16 s).
 HANDLES_BYTES = 256 << 20
@@ -187,12 +189,13 @@ def make_plan(
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
     # At least four blocks per worker, so that all end at about the same time, but no source block is cut.
     least = WINDOW_BYTES // source.itemsize
-    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), unit)
-    team = jobs if teamwork and unit * costs.per_pixel > BLOCK_BYTES else 1
+    wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
+    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), wished)
+    team = jobs if teamwork and wished * costs.per_pixel > BLOCK_BYTES else 1
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
     handles = min(math.ceil(sources / team), most_handles)
     while True:
-        height, width = block_shape(grid, source.block_height, source.block_width, pixels, cell)
+        height, width = block_shape(grid, source.block_height, source.block_width, pixels, cell, shifted=source.shifted)
         needed = costs.memory(height, width, team, handles)
         if needed <= budget:
             break
@@ -224,17 +227,25 @@ def make_plan(
         limit=2 * jobs // team,
         handles=handles,
         memory=needed,
-        redecode=redecode(grid.height, height, source.block_height) * redecode(grid.width, width, source.block_width),
+        redecode=redecode(grid.height, height, source.block_height, shifted=source.shifted)
+        * redecode(grid.width, width, source.block_width, shifted=source.shifted),
     )
 
 
 def block_shape(
-    grid: Grid, source_height: int, source_width: int, pixels: int, cell: tuple[int, int] = (TILE_UNIT, TILE_UNIT)
+    grid: Grid,
+    source_height: int,
+    source_width: int,
+    pixels: int,
+    cell: tuple[int, int] = (TILE_UNIT, TILE_UNIT),
+    *,
+    shifted: bool = False,
 ) -> tuple[int, int]:
     """Return rows and columns of blocks of at most about `pixels` that cut no source block if possible.
 
     Strips give the full width times whole strips, tiles whole tiles in a row, then rows of tiles. Heights
-    and widths are multiples of those of a `cell`, which the output's tiles need, or the whole raster.
+    and widths are multiples of those of a `cell`, which the output's tiles need, or the whole raster. Where the
+    files' blocks are `shifted`, blocks are cut all around and squares cut the least.
     """
     unit_height = _unit(source_height, grid.height, cell[0])
     unit_width = _unit(source_width, grid.width, cell[1])
@@ -244,6 +255,9 @@ def block_shape(
         height = min(_halved(pixels // unit_width, cell[0]), unit_height)
         width = min(_halved(pixels // height, cell[1]), unit_width)
         return height, width
+    if shifted and unit_width < grid.width:
+        height = min(unit_height * math.isqrt(pixels // (unit_height * unit_width)), grid.height)
+        return height, min(_floor(pixels // height, unit_width), grid.width)
     if unit_width * unit_height * math.ceil(grid.width / unit_width) > pixels:
         return unit_height, _floor(pixels // unit_height, unit_width)
     return min(_floor(pixels // grid.width, unit_height), grid.height), grid.width
@@ -279,8 +293,13 @@ def _tile(block: int, size: int) -> int:
     return math.gcd(block, TILE)
 
 
-def redecode(size: int, block: int, source: int) -> float:
-    """Return decoded over needed length along one axis: 1 where blocks end at source blocks."""
+def redecode(size: int, block: int, source: int, *, shifted: bool = False) -> float:
+    """Return decoded over needed length along one axis: 1 where blocks end at source blocks.
+
+    Where these are `shifted`, each file's elsewhere, it is the mean over all places.
+    """
+    if shifted:
+        return 1.0 if block >= size else (block + source - 1) / block
     decoded = sum(
         math.ceil(min(start + block, size) / source) * source - start // source * source
         for start in range(0, size, block)

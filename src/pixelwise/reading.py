@@ -10,15 +10,18 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
@@ -31,9 +34,11 @@ __all__ = [
     "HANDLES",
     "RETRY_SECONDS",
     "TABLES",
+    "WARP_TILE",
     "Loss",
     "Piece",
     "Table",
+    "Warp",
     "WindowError",
     "file_limit",
     "read_patiently",
@@ -43,6 +48,32 @@ __all__ = [
     "reading_in_worker",
     "take_losses",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How GDAL puts a file on another lattice when it is opened.
+
+    Attributes
+    ----------
+    crs, transform, height, width
+        Where to; the CRS as WKT.
+    resampling
+        GDAL's name of the rule.
+    scale
+        Pixels of the file per pixel of the result, along x and y.
+    anchor
+        Row and column of the file's first pixel among the tiles that are warped at once, which begin where the
+        raster begins that files are aligned to.
+    """
+
+    crs: str
+    transform: tuple[float, ...]
+    height: int
+    width: int
+    resampling: str
+    scale: tuple[float, float]
+    anchor: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +90,10 @@ class Piece:
         How values are stored; `nodata` are stored values that are missing.
     georeferenced
         Whether the file has a CRS or a transform.
+    valid
+        Smallest and largest value that is not missing.
+    warp
+        None for a file on the stack's lattice.
     """
 
     path: Path
@@ -71,11 +106,27 @@ class Piece:
     offset: float
     masked: bool
     georeferenced: bool
+    valid: tuple[float, float] = (-np.inf, np.inf)
+    warp: Warp | None = None
+
+    @property
+    def key(self) -> tuple[Path, Warp | None]:
+        """What is opened for it."""
+        return self.path, self.warp
+
+    @property
+    def warped_with_alpha(self) -> bool:
+        """Whether only an alpha band can say what lies outside the file, once it is warped."""
+        return self.masked or not self.nodata
 
     @property
     def scaled(self) -> bool:
         """Whether stored numbers are not yet values."""
         return self.scale != 1.0 or self.offset != 0.0
+
+    def shift(self, rows: int, cols: int) -> Piece:
+        """Return the piece on a grid whose origin lies elsewhere."""
+        return replace(self, block=self.block.shift(rows, cols))
 
     @property
     def nodata_stored(self) -> NDArray[Any]:
@@ -126,8 +177,8 @@ def read_patiently(
             return read_window(piece, bands, block, out, table)
         except InputError:
             # What failed again and again is broken; nobody waits for its next window.
-            if pause is None or piece.path in table.broken:
-                table.broken.add(piece.path)
+            if pause is None or piece.key in table.broken:
+                table.broken.add(piece.key)
                 raise
             time.sleep(pause)
     raise AssertionError
@@ -189,11 +240,13 @@ def read_window(
             if not piece.masked and source.read(bands, block, out):
                 return None
             source = table.source(piece, gdal=True)
+        if piece.warp is not None:
+            return _read_warped(source, piece, piece.warp, bands, block, out)
         window = Window(block.col, block.row, block.width, block.height)
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
     except (RasterioError, DamagedBlockError) as error:
-        table.pop(piece.path)[0].close()
+        table.pop(piece.key)[0].close()
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
         reason = " ".join(str(error.__cause__ or error).split())
@@ -203,7 +256,7 @@ def read_window(
         ) from None
 
 
-class Table(OrderedDict[Path, tuple[Any, int]]):
+class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
     """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -215,9 +268,9 @@ class Table(OrderedDict[Path, tuple[Any, int]]):
     def __init__(self) -> None:
         super().__init__()
         #: Files that only GDAL can read, even when they are opened again.
-        self.by_gdal: set[Path] = set()
+        self.by_gdal: set[tuple[Path, Warp | None]] = set()
         #: Files of which a window could not be read, also when it was tried again.
-        self.broken: set[Path] = set()
+        self.broken: set[tuple[Path, Warp | None]] = set()
 
     @classmethod
     def of_at_most(cls, most: int) -> Table:
@@ -233,16 +286,16 @@ class Table(OrderedDict[Path, tuple[Any, int]]):
         """
         TABLES.add(self)
         share = max(min(file_limit() // max(len(TABLES), 1), self.most), 1)
-        known = self.pop(piece.path, None)
+        known = self.pop(piece.key, None)
         if gdal:
-            self.by_gdal.add(piece.path)
+            self.by_gdal.add(piece.key)
             if known is not None:
                 known[0].close()
                 known = None
         while len(self) >= share:
             self._close_one()
-        source = self.opened(piece, gdal=piece.path in self.by_gdal) if known is None else known[0]
-        self[piece.path] = source, self.turn
+        source = self.opened(piece, gdal=piece.key in self.by_gdal) if known is None else known[0]
+        self[piece.key] = source, self.turn
         return source
 
     def opened(self, piece: Piece, *, gdal: bool) -> Any:
@@ -298,12 +351,58 @@ def _handles_ran_out(path: Path) -> bool:
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
     """Open a file to decode its blocks here where that is possible, else with GDAL."""
-    if piece.driver == "GTiff" and not piece.masked and not gdal:
+    if piece.driver == "GTiff" and not piece.masked and piece.warp is None and not gdal:
         tiff = open_tiff(piece.path, piece.block.height, piece.block.width, piece.dtype)
         if tiff is not None:
             return tiff
     with rasterio.Env(**WHOLE_FILES):
-        return _open_with_gdal(piece)
+        dataset = _open_with_gdal(piece)
+        return dataset if piece.warp is None else _warped(dataset, piece, piece.warp)
+
+
+def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
+    """Put a dataset on another lattice, with a size of the resampling kernel that no window changes."""
+    nodata = [value for value in piece.nodata if not np.isnan(value)] or list(piece.nodata)
+    return WarpedVRT(
+        dataset,
+        crs=warp.crs,
+        transform=Affine(*warp.transform),
+        height=warp.height,
+        width=warp.width,
+        resampling=Resampling[warp.resampling],
+        tolerance=WARP_TOLERANCE,
+        add_alpha=piece.warped_with_alpha,
+        src_nodata=None if piece.warped_with_alpha else nodata[0],
+        XSCALE=repr(1 / warp.scale[0]),
+        YSCALE=repr(1 / warp.scale[1]),
+    )
+
+
+def _read_warped(
+    source: Any, piece: Piece, warp: Warp, bands: tuple[int, ...], block: Block, out: NDArray[Any]
+) -> NDArray[np.uint8] | None:
+    """Read a window of a warped file into `out`; return masks where an alpha band has them.
+
+    Always by the same tiles: GDAL interpolates coordinates within what it warps at once, and no bit may depend on
+    the window.
+    """
+    wanted = [*bands, source.count] if piece.warped_with_alpha else list(bands)
+    masks = np.empty(out.shape, dtype=np.uint8) if piece.warped_with_alpha else None
+    down, right = warp.anchor
+    whole = Block(0, 0, warp.height, warp.width)
+    shifted = Block(block.row + down, block.col + right, block.height, block.width)
+    for tile in shifted.tiles(WARP_TILE):
+        part = tile.shift(-down, -right).intersection(whole)
+        shared = None if part is None else part.intersection(block)
+        if part is None or shared is None:
+            raise AssertionError
+        found = source.read(wanted, window=Window(part.col, part.row, part.width, part.height))
+        inside = shared.shift(-part.row, -part.col).slices
+        target = shared.shift(-block.row, -block.col).slices
+        out[(slice(None), *target)] = found[(slice(0, len(bands)), *inside)]
+        if masks is not None:
+            masks[(slice(None), *target)] = found[(-1, *inside)]
+    return masks
 
 
 def _open_with_gdal(piece: Piece) -> Any:
@@ -344,6 +443,12 @@ class _Handles(threading.local):
 TABLES: weakref.WeakSet[Table] = weakref.WeakSet()
 HANDLES = _Handles()
 _WARNINGS = threading.Lock()
+
+#: Pixels of the file by which a transformed coordinate may be off. rasterio 1.4 opens no warped file with 0.
+WARP_TOLERANCE = 1e-9
+
+#: Rows and columns that are warped at once.
+WARP_TILE = 256
 
 #: How long is waited before a window is read again.
 RETRY_SECONDS = (0.2, 1.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,22 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block
 from pixelwise.reading import HANDLES, Piece, Table, WindowError, read_patiently, read_what_is_whole
-from pixelwise.spec import Duplicates
+from pixelwise.spec import SameDate
 
-__all__ = ["Read", "Share"]
+__all__ = ["Image", "LayerRead", "Read", "Share", "reads_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What was observed at once: pieces that do not overlap, and together cover the grid or a part of it.
+
+    Attributes
+    ----------
+    pieces
+        At least one.
+    """
+
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +53,54 @@ class Read:
         """Whether the bands of a window can be read into an array of `dtype` as they are stored."""
         return self.rows_slice is not None and self.piece.dtype == dtype
 
-    def unpack(self, raw: NDArray[Any], valid: tuple[float, float], out: NDArray[Any]) -> None:
+    def unpack(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
         """Write values of contiguous `raw` into contiguous `out`, which may be `raw` itself."""
         from pixelwise.unpack import unpack
 
-        low, high = valid
+        low, high = self.piece.valid
         if self.piece.dtype == "float32" and not self.piece.scaled:
             # As stored: -0.2 of a float32 file lies a little below that of a float64.
             low, high = float(np.float32(low)), float(np.float32(high))
         unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
+
+
+def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
+    """Return the calls that read pieces into rows of an array.
+
+    All bands of a file that are stored alike are read at once: a pixel-interleaved file of 21 bands is else decoded
+    21 times.
+    """
+    grouped: dict[Piece, list[tuple[int, Piece]]] = {}
+    for row, piece in rows:
+        grouped.setdefault(replace(piece, band=0), []).append((row, piece))
+    return tuple(
+        Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
+        for items in grouped.values()
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRead:
+    """A layer that several images make together.
+
+    Attributes
+    ----------
+    row
+        Of the layer.
+    images
+        In the order of their names.
+    reduce
+        How.
+    """
+
+    row: int
+    images: tuple[Image, ...]
+    reduce: SameDate
+
+    @cached_property
+    def reads(self) -> tuple[tuple[Read, ...], ...]:
+        """What is read of each image."""
+        return tuple(reads_of((0, piece) for piece in image.pieces) for image in self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +110,11 @@ class Share:
     Attributes
     ----------
     reads
-        What is read, and into which rows.
-    reductions
-        Where several rows become one: the row of the layer, those of its members, and how.
-    rows
-        How many rows the members need before they are reduced.
-    valid
-        Smallest and largest value that is not missing.
-    mosaic
-        Whether files may cover a block in part.
+        What goes into rows of layers as it is.
+    layers
+        Those that are worked out from several images.
+    sparse
+        Rows of layers whose pieces do not cover all that can be read.
     forgiving
         Whether what cannot be read counts as missing.
     handles
@@ -74,10 +122,8 @@ class Share:
     """
 
     reads: tuple[Read, ...]
-    reductions: tuple[tuple[int, tuple[int, ...], Duplicates | None], ...]
-    rows: int
-    valid: tuple[float, float]
-    mosaic: bool
+    layers: tuple[LayerRead, ...]
+    sparse: tuple[int, ...]
     forgiving: bool
     handles: Table | None = None
 
@@ -87,7 +133,7 @@ class Share:
         Parameters
         ----------
         block
-            Inside the grid.
+            Inside what can be read.
         parts
             (layer, y, x) contiguous arrays; one of them, or several of which another thread takes each.
 
@@ -100,43 +146,69 @@ class Share:
         if self.handles is not None:
             table = self.handles
             table.turn += 1
-        targets = parts
-        if self.reductions:
-            # Members need rows of their own before they are reduced.
-            targets = [np.empty((self.rows, *part.shape[1:]), dtype=part.dtype) for part in parts]
+        for part in parts:
+            for row in self.sparse:
+                part[row] = np.nan
         for read in self.reads:
-            self._fill(read, block, targets, table)
-        for part, members in zip(parts, targets, strict=True):
-            for row, rows, how in self.reductions:
-                part[row] = _reduce(members[rows[0] : rows[-1] + 1], how)
+            self._fill(read, block, parts, table)
+        for layer in self.layers:
+            values = self._worked_out(layer, block, parts[0].dtype, table)
+            start = 0
+            for part in parts:
+                part[layer.row] = values[start : start + part.shape[1]]
+                start += part.shape[1]
 
     def close(self) -> None:
         """Close the datasets of its own."""
         if self.handles is not None:
             self.handles.close()
 
+    def all_reads(self) -> Iterator[Read]:
+        """Yield every call by which a file is read."""
+        yield from self.reads
+        for layer in self.layers:
+            for reads in layer.reads:
+                yield from reads
+
     def converted(self, dtype: np.dtype[Any]) -> int:
         """Return bytes per pixel of the largest read that is converted to `dtype` on its way."""
         sizes = [
             len(read.rows) * np.dtype(read.piece.dtype).itemsize
             for read in self.reads
-            if self.mosaic or not read.goes_straight(dtype)
+            if len(self.sparse) or not read.goes_straight(dtype)
+        ]
+        # An image, a sum and a count beside what is read of it.
+        sizes += [
+            dtype.itemsize
+            + 16
+            + max(np.dtype(piece.dtype).itemsize for image in layer.images for piece in image.pieces)
+            for layer in self.layers
         ]
         return max(sizes, default=0)
+
+    def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: Table) -> NDArray[Any]:
+        """Return (y, x) of a layer that several images make together."""
+
+        def images() -> Iterator[tuple[Image, NDArray[Any]]]:
+            for image, reads in zip(layer.images, layer.reads, strict=True):
+                if any(piece.block.intersection(block) for piece in image.pieces):
+                    values = np.full((1, block.height, block.width), np.nan, dtype=dtype)
+                    for read in reads:
+                        self._fill(read, block, (values,), table)
+                    yield image, values[0]
+
+        return _combine(images(), layer.reduce, block, dtype)
 
     def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: Table) -> None:
         piece = read.piece
         shared = block.intersection(piece.block)
-        whole = shared == block
-        if not whole and not self.mosaic:
-            raise ValueError(f"{block} lies outside {piece.block}, {piece.path}")
         if shared is None:
             return
         window = shared.shift(-piece.block.row, -piece.block.col)
-        if whole and len(parts) == 1 and read.goes_straight(parts[0].dtype):
+        if shared == block and len(parts) == 1 and read.goes_straight(parts[0].dtype):
             values = parts[0][read.rows_slice]
             masks = self._read_window(read, window, values, table)
-            read.unpack(values, self.valid, values)
+            read.unpack(values, values)
             if masks is not None:
                 values[masks == 0] = np.nan
             return
@@ -151,7 +223,7 @@ class Share:
                 target = part[row, first - start : last - start, columns]
                 # A view of whole rows of pixels is filled in place.
                 values = target if target.flags.c_contiguous else np.empty(target.shape, dtype=part.dtype)
-                read.unpack(raw[index, source], self.valid, values)
+                read.unpack(raw[index, source], values)
                 if masks is not None:
                     values[masks[index, source] == 0] = np.nan
                 if values is not target:
@@ -162,7 +234,7 @@ class Share:
         """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
         if not self.forgiving:
             return read_patiently(read.piece, read.bands, window, out, table)
-        if read.piece.driver == "GTiff":
+        if read.piece.driver == "GTiff" and read.piece.warp is None:
             try:
                 return read_patiently(read.piece, read.bands, window, out, table)
             except WindowError:
@@ -171,17 +243,33 @@ class Share:
         return read_what_is_whole(read.piece, read.bands, window, out, table)
 
 
-def _reduce(members: NDArray[Any], how: Duplicates | None) -> NDArray[Any]:
-    """Reduce (member, y, x) to (y, x), missing only where all members are."""
-    if how == "max":
-        largest: NDArray[Any] = np.fmax.reduce(members, axis=0)
-        return largest
-    if how is None:
-        return members[0]  # type: ignore[no-any-return]
-    # One by one: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
-    total, count = np.zeros(members.shape[1:]), np.zeros(members.shape[1:])
-    for member in members:
-        valid = ~np.isnan(member)
-        total += np.where(valid, member, 0)
-        count += valid
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _combine(
+    images: Iterator[tuple[Image, NDArray[Any]]], how: SameDate, block: Block, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Make one (y, x) of several images, NaN where all are missing.
+
+    One after the other: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
+    """
+    result = np.full((block.height, block.width), np.nan, dtype=dtype)
+    if how == "mean":
+        total, count = np.zeros(result.shape), np.zeros(result.shape)
+        for _, values in images:
+            valid = ~np.isnan(values)
+            total += np.where(valid, values, 0)
+            count += valid
+        np.divide(total, count, out=result, where=count > 0, casting="same_kind")
+        return result
+    open_ = np.ones(result.shape, dtype=bool)
+    for image, values in images:
+        if how == "max":
+            np.fmax(result, values, out=result)
+        elif how == "mosaic":
+            np.copyto(result, values, where=np.isnan(result))
+        else:
+            for piece in image.pieces:
+                shared = piece.block.intersection(block)
+                if shared is not None:
+                    inside = shared.shift(-block.row, -block.col).slices
+                    np.copyto(result[inside], values[inside], where=open_[inside])
+                    open_[inside] = False
+    return result

@@ -12,9 +12,12 @@ from pixelwise.errors import ParameterError, unknown
 from pixelwise.grid import Bounds
 from pixelwise.times import Period
 
-__all__ = ["Duplicates", "InputSpec", "OnReadError"]
+__all__ = ["InputSpec", "OnReadError", "Resampling", "SameDate"]
 
-Duplicates = Literal["keep", "first", "mean", "max"]
+SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
+Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
+#: Extents that follow from the files; others are bounds or a raster.
+EXTENTS = ("union", "intersection", "first")
 OnReadError = Literal["stop", "missing"]
 
 
@@ -31,9 +34,19 @@ class InputSpec:
         or else a strptime format that finds the date in each name.
     period
         What months, dekads, quarters and from-to names stand for.
-    duplicates
-        What to do with equal dates, which are an error otherwise: ``keep`` all, the ``first`` by name,
-        or the ``mean`` or ``max`` of each pixel.
+    same_date
+        What to do with images of one date that lie upon each other, which is an error otherwise: ``keep`` all,
+        of each pixel the ``first`` image by name that covers it, the first one that has a value there
+        (``mosaic``), or the ``mean`` or ``max``. ``duplicates`` is an older name of it.
+    extent
+        What the grid covers where images lie on one lattice but not in one place: the ``union`` or
+        ``intersection`` of all, the ``first`` one's by date, (left, bottom, right, top) in units of the CRS, or that
+        of a raster, by its path. Nothing is resampled for it.
+    align
+        A raster on whose lattice all files are put that lie on others, by its path; its extent is taken where no
+        other is asked for.
+    resampling
+        How that is done: GDAL's name of a rule.
     nodata
         Stored values that count as missing instead of the files' own nodata.
     scale, offset
@@ -58,7 +71,10 @@ class InputSpec:
     band: int | str | None = None
     times: str | None = None
     period: Period = "start"
-    duplicates: Duplicates | None = None
+    same_date: SameDate | None = None
+    extent: str | Bounds | None = None
+    align: str | None = None
+    resampling: Resampling = "nearest"
     nodata: tuple[float, ...] | None = None
     scale: float | None = None
     offset: float | None = None
@@ -82,7 +98,11 @@ class InputSpec:
                 object.__setattr__(self, name, _number(name, value))
         if self.band is not None and not isinstance(self.band, str):
             object.__setattr__(self, "band", _number("band", self.band))
-        for name in ("times", "start", "end"):
+        extent: Any = self.extent
+        if extent is not None:
+            several = isinstance(extent, Iterable) and not isinstance(extent, str)
+            object.__setattr__(self, "extent", tuple(_number("extent", v) for v in extent) if several else str(extent))
+        for name in ("times", "start", "end", "align"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(value))
@@ -91,10 +111,16 @@ class InputSpec:
     def _check(self) -> None:
         if self.period not in get_args(Period):
             raise unknown("period", str(self.period), get_args(Period))
-        if self.duplicates is not None and self.duplicates not in get_args(Duplicates):
-            raise unknown("treatment of duplicates", str(self.duplicates), get_args(Duplicates))
+        if self.same_date is not None and self.same_date not in get_args(SameDate):
+            raise unknown("treatment of equal dates", str(self.same_date), get_args(SameDate))
         if self.on_read_error not in get_args(OnReadError):
             raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
+        if self.resampling not in get_args(Resampling):
+            raise unknown("resampling", str(self.resampling), get_args(Resampling))
+        if self.resampling != "nearest" and self.align is None:
+            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
+        if isinstance(self.extent, tuple):
+            _check_bounds("extent", self.extent)
         if isinstance(self.band, int) and self.band < 1:
             raise ParameterError(f"band {self.band} is impossible: bands count from 1")
         if self.valid_range is not None and not (
@@ -103,10 +129,8 @@ class InputSpec:
             raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
         if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
             raise ParameterError(f"months {','.join(map(str, self.months))} are not all among 1 to 12")
-        if self.bounds is not None and len(self.bounds) != 4:
-            raise ParameterError(f"bounds {self.bounds} are not four numbers: left, bottom, right, top")
-        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
-            raise ParameterError(f"bounds {self.bounds} are not finite")
+        if self.bounds is not None:
+            _check_bounds("bounds", self.bounds)
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -116,6 +140,8 @@ class InputSpec:
 
     def replace(self, **options: Any) -> InputSpec:
         """Return the spec with some options changed; an unknown name is a `ParameterError`."""
+        if "duplicates" in options:
+            options["same_date"] = options.pop("duplicates")
         known = [field.name for field in fields(self)]
         for name in options:
             if name not in known:
@@ -126,6 +152,13 @@ class InputSpec:
         """Return what differs from the defaults, as JSON and TOML can write it."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+
+def _check_bounds(name: str, bounds: tuple[float, ...]) -> None:
+    if len(bounds) != 4:
+        raise ParameterError(f"{name} {bounds} are not four numbers: left, bottom, right, top")
+    if not all(map(math.isfinite, bounds)):
+        raise ParameterError(f"{name} {bounds} are not finite")
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Bounds, Grid
+from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
 from pixelwise.reading import HANDLES, Piece, Table
-from pixelwise.share import Read, Share
-from pixelwise.spec import Duplicates, InputSpec
+from pixelwise.share import Image, LayerRead, Share, reads_of
+from pixelwise.spec import InputSpec, SameDate
 from pixelwise.tiff import TiffFile
 from pixelwise.times import Precision, TimeAxis, iso
 
@@ -84,6 +84,9 @@ class Layout:
         before they are decoded.
     unit
         Unit of the values, empty where unknown.
+    shifted
+        Whether the files' blocks do not begin where the grid does, each file's elsewhere, so that windows cut them
+        wherever they lie.
     """
 
     block_height: int = 256
@@ -95,6 +98,7 @@ class Layout:
     resident: int = 1 << 20
     converted: int = 8
     unit: str = ""
+    shifted: bool = False
 
 
 def layout_of(stack: Stack) -> Layout:
@@ -111,22 +115,22 @@ class Layer:
     ----------
     date, precision, rule
         When, how exactly that is known, and by which rule it was read.
-    members
-        Pieces that together cover the grid; several members where equal dates are reduced to one layer.
+    images
+        Usually one; several where those of one date are reduced to one layer.
     reduce
-        ``mean`` or ``max`` of several members.
+        How.
     """
 
     date: datetime
     precision: Precision
     rule: str
-    members: tuple[tuple[Piece, ...], ...]
-    reduce: Duplicates | None = None
+    images: tuple[Image, ...]
+    reduce: SameDate | None = None
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """All pieces of all members."""
-        return tuple(piece for member in self.members for piece in member)
+        """All pieces of all images."""
+        return tuple(piece for image in self.images for piece in image.pieces)
 
     @property
     def iso_date(self) -> str:
@@ -220,15 +224,20 @@ class RasterStack:
             resident=self.resident,
             converted=self._whole.converted(self.dtype) + compressed,
             unit=self.unit,
+            shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
         )
 
-    @property
+    def _is_shifted(self, piece: Piece) -> bool:
+        """Whether no block of a file begins where a block begins that is counted from the grid's origin."""
+        height, width = self.source_block
+        # A file of one column of blocks is read in full width anyway.
+        across = piece.block.col % width and width < piece.block.width
+        return bool(piece.warp is None and (piece.block.row % height or across))
+
+    @cached_property
     def extent(self) -> Block:
         """What can be read: more than the grid after `crop`, so that a halo finds its pixels."""
-        blocks = [piece.block for piece in self.layers[0].members[0]]
-        row, col = min(b.row for b in blocks), min(b.col for b in blocks)
-        bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
-        return Block(row, col, bottom - row, right - col)
+        return around_all([self.grid.block, *(piece.block for layer in self.layers for piece in layer.pieces)])
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -279,9 +288,9 @@ class RasterStack:
         layers = tuple(
             replace(
                 layer,
-                members=tuple(
-                    tuple(replace(p, block=p.block.shift(-block.row, -block.col)) for p in member)
-                    for member in layer.members
+                images=tuple(
+                    replace(image, pieces=tuple(p.shift(-block.row, -block.col) for p in image.pieces))
+                    for image in layer.images
                 ),
             )
             for layer in self.layers
@@ -308,29 +317,20 @@ class RasterStack:
 
     def _share(self, indices: Sequence[int], handles: Table | None = None) -> Share:
         """Prepare reading some layers: which bands of which file go into which row."""
-        reduced = any(len(self.layers[index].members) > 1 for index in indices)
-        reductions = []
-        grouped: dict[Piece, list[tuple[int, Piece]]] = {}
-        row = 0
-        for index in indices:
-            layer = self.layers[index]
-            first = row if reduced else index
-            for row, member in enumerate(layer.members, first):
-                for piece in member:
-                    # All bands of a file that are stored alike are read at once: a pixel-interleaved file
-                    # of 21 bands is else decoded 21 times.
-                    grouped.setdefault(replace(piece, band=0), []).append((row, piece))
-            row += 1
-            if reduced:
-                reductions.append((index, tuple(range(first, row)), layer.reduce))
-        reads = tuple(
-            Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
-            for items in grouped.values()
+        worked = tuple(
+            LayerRead(index, layer.images, layer.reduce)
+            for index in indices
+            if (layer := self.layers[index]).reduce is not None
         )
-        valid = self.spec.valid_range or (-np.inf, np.inf)
-        mosaic = any(len(member) > 1 for index in indices for member in self.layers[index].members)
-        forgiving = self.spec.on_read_error == "missing"
-        return Share(reads, tuple(reductions), row, valid, mosaic, forgiving, handles)
+        plain = [(index, layer) for index in indices if (layer := self.layers[index]).reduce is None]
+        sparse = tuple(index for index, layer in plain if not self._covers_all(layer))
+        reads = reads_of((index, piece) for index, layer in plain for piece in layer.pieces)
+        return Share(reads, worked, sparse, self.spec.on_read_error == "missing", handles)
+
+    def _covers_all(self, layer: Layer) -> bool:
+        """Whether a layer's pieces, which do not overlap, cover all that can be read."""
+        shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
+        return sum(block.pixels for block in shared if block) == self.extent.pixels
 
     def read(self, block: Block) -> NDArray[Any]:
         """Return (time, y, x) of a block inside the grid, NaN where missing.
@@ -340,6 +340,8 @@ class RasterStack:
         InputError
             When a file cannot be read, naming file, band and window.
         """
+        if block.intersection(self.extent) != block:
+            raise ValueError(f"{block} lies outside {self.extent}")
         out = np.empty((len(self.layers), block.height, block.width), dtype=self.dtype)
         self.read_into(block, out)
         return out
@@ -382,7 +384,7 @@ class RasterStack:
     def warm_up(self) -> None:
         """Open one file and compile the unpacking of every type, in this thread."""
         seen = set()
-        for read in self._whole.reads:
+        for read in self._whole.all_reads():
             if read.piece.dtype not in seen:
                 seen.add(read.piece.dtype)
                 HANDLES.open.opened(read.piece, gdal=True).close()
@@ -391,7 +393,7 @@ class RasterStack:
                     source.warm_up()
                 raw = np.zeros(1, dtype=read.piece.dtype)
                 straight = read.piece.dtype == self.dtype
-                read.unpack(raw, self._whole.valid, raw if straight else np.empty(1, dtype=self.dtype))
+                read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))
 
 
 def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]:

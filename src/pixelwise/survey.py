@@ -6,6 +6,7 @@ Every problem is collected, so that one run shows all of them.
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import InputError, ParameterError, unknown
-from pixelwise.grid import Block, Grid, same_crs
+from pixelwise.grid import Block, Grid, around_all
 from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, files_behind, read_header
 from pixelwise.naming import (
     Reading,
@@ -25,7 +26,8 @@ from pixelwise.naming import (
     read_table,
     shard_of,
 )
-from pixelwise.reading import Piece
+from pixelwise.reading import WARP_TILE, Piece, Warp
+from pixelwise.share import Image
 from pixelwise.spec import InputSpec
 from pixelwise.stack import Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.times import Moment
@@ -34,9 +36,6 @@ __all__ = ["Source", "Survey", "open_stack", "resolve", "survey"]
 
 #: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
-
-#: Origins of two pieces are on one lattice when they are whole pixels apart, within this many pixels.
-LATTICE_TOLERANCE = 1e-3
 
 #: At most so many files are named in one problem; the rest is counted.
 NAMED = 5
@@ -77,15 +76,19 @@ class Survey:
         """
         if self.problems or self.grid is None:
             raise InputError(*self.problems)
-        used = [self.headers[path] for path in {piece.path: None for layer in self.layers for piece in layer.pieces}]
-        blocks = Counter((header.block_height, header.block_width) for header in used)
+        pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
+        used = [self.headers[path] for path in pieces]
+        blocks = Counter(
+            (header.block_height, header.block_width) if pieces[header.path].warp is None else (WARP_TILE, WARP_TILE)
+            for header in used
+        )
         units = {band.unit for header in used for band in header.bands}
         stack = RasterStack(
             grid=self.grid,
             layers=self.layers,
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
-            decoded=max(header.decoded for header in used),
+            decoded=max(_decoded(header, pieces[header.path]) for header in used),
             pixel_size=max(header.pixel_size for header in used),
             resident=max(header.resident for header in used),
             stats=_stats_of(used),
@@ -94,6 +97,16 @@ class Survey:
         if self.spec.bounds is None:
             return stack
         return stack.crop(self.grid.block_of_bounds(self.spec.bounds))
+
+
+def _decoded(header: Header, piece: Piece) -> int:
+    """Return bytes that are held while a block of a file is decoded, or a tile of it is warped."""
+    if piece.warp is None:
+        return header.decoded
+    across, down = piece.warp.scale
+    # GDAL reads the pixels behind a tile, with two for the kernel on each side, and what is valid of them.
+    behind = (WARP_TILE * across + 4) * (WARP_TILE * down + 4)
+    return header.decoded + int(behind * (header.pixel_size + 5))
 
 
 def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) -> RasterStack:
@@ -287,6 +300,8 @@ class _Observation:
     header: Header
     band: BandHeader
     reading: Reading
+    grid: Grid
+    warp: Warp | None = None
 
     @property
     def stem(self) -> str:
@@ -313,7 +328,8 @@ def _observations(
             if spec.band is None and len(header.bands) > 1:
                 readings = _dates_of_bands(header, table, dated=date is not None)
                 found += [
-                    _Observation(header, band, reading) for band, reading in zip(header.bands, readings, strict=True)
+                    _Observation(header, band, reading, header.grid)
+                    for band, reading in zip(header.bands, readings, strict=True)
                 ]
             else:
                 single.append((header, _band_of(header, spec.band), date))
@@ -325,7 +341,9 @@ def _observations(
     except InputError as error:
         problems.extend(error.problems)
     else:
-        found += [_Observation(h, band, reading) for (h, band, _), reading in zip(single, readings, strict=True)]
+        found += [
+            _Observation(h, band, reading, h.grid) for (h, band, _), reading in zip(single, readings, strict=True)
+        ]
     return found
 
 
@@ -421,6 +439,13 @@ def _assemble(
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Fit observations together: pieces to members, members to layers, layers to one grid."""
     dated: dict[datetime, list[_Observation]] = defaultdict(list)
+    try:
+        target = None if spec.align is None else read_header(Path(spec.align)).grid
+    except InputError as error:
+        problems.extend(f"align: {text}" for text in error.problems)
+        return (), None
+    if target is not None:
+        found = _aligned(found, target, spec, problems)
     for observation in found:
         dated[observation.reading.moment.date(spec.period)].append(observation)
     if not dated:
@@ -428,14 +453,65 @@ def _assemble(
     precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
         problems.append(_mixed_precision(found))
-    members = {date: _members(dated[date], problems) for date in sorted(dated)}
-    grid = _common_grid([member for group in members.values() for member in group], problems)
+    members = {date: _members(dated[date], spec, problems) for date in sorted(dated)}
+    grid = _common_grid([member for group in members.values() for member in group], spec, target, problems)
     layers: list[Layer] = []
     repeated: list[str] = []
+    outside = 0
     for date, group in members.items():
-        layers += _layers_of_date(date, group, grid, spec, repeated)
+        made = _layers_of_date(date, group, grid, spec, repeated)
+        outside += not made
+        layers += made
     problems.extend(_shortened(repeated, "dates"))
+    if outside:
+        log.info(f"{outside} of {len(members)} dates lie outside the extent and are left out")
     return tuple(layers), grid
+
+
+def _aligned(found: Sequence[_Observation], target: Grid, spec: InputSpec, problems: list[str]) -> list[_Observation]:
+    """Put files that lie on another lattice on that of a grid."""
+    aligned: list[_Observation] = []
+    refused: list[str] = []
+    warps: dict[Path, tuple[Grid, Warp | None]] = {}
+    for observation in found:
+        header = observation.header
+        try:
+            if header.path not in warps:
+                warps[header.path] = _warp_of(header, target, spec.resampling)
+        except InputError as error:
+            refused.extend(error.problems)
+            continue
+        grid, warp = warps[header.path]
+        aligned.append(replace(observation, grid=grid, warp=warp))
+    problems.extend(_shortened(list(dict.fromkeys(refused))))
+    return aligned
+
+
+def _warp_of(header: Header, target: Grid, resampling: str) -> tuple[Grid, Warp | None]:
+    """Return where a file comes to lie on a grid's lattice, and how.
+
+    Raises
+    ------
+    InputError
+        When it cannot be placed.
+    """
+    if target.shares_lattice(header.grid):
+        return header.grid, None
+    try:
+        footprint, scale = target.footprint(header.grid)
+    except InputError as error:
+        raise InputError(f"{header.path}: cannot be aligned: {error}") from None
+    grid = target.crop(footprint)
+    assert grid.crs is not None  # noqa: S101 - there is a footprint
+    return grid, Warp(
+        crs=grid.crs.to_wkt(),
+        transform=tuple(grid.transform)[:6],
+        height=grid.height,
+        width=grid.width,
+        resampling=resampling,
+        scale=scale,
+        anchor=(footprint.row, footprint.col),
+    )
 
 
 def _mixed_precision(found: Sequence[_Observation]) -> str:
@@ -463,102 +539,164 @@ class _Member:
     def path(self) -> Path:
         return self.observations[0].header.path
 
-    @property
-    def covered(self) -> int:
-        return sum(block.pixels for block in self.blocks)
+    def placed_on(self, grid: Grid) -> list[Block]:
+        """Return where its pieces lie on a grid of its lattice."""
+        place = grid.place_of(self.grid)
+        return [block.shift(place.row, place.col) for block in self.blocks]
 
 
-def _members(observations: Sequence[_Observation], problems: list[str]) -> list[_Member]:
+def _members(observations: Sequence[_Observation], spec: InputSpec, problems: list[str]) -> list[_Member]:
     """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
     stems: dict[str, list[_Observation]] = defaultdict(list)
     for observation in observations:
         stems[observation.stem].append(observation)
     members = [_mosaic(group, problems) for _, group in sorted(stems.items())]
-    if not any(members[0].grid.differences(member.grid) for member in members[1:]):
+    first = members[0].grid
+    if not any(first.differences(member.grid) for member in members[1:]):
         return members
-    apart = [o for member in members for o in member.observations]
-    if not all(same_crs(m.grid.crs, members[0].grid.crs) and _on_lattice(members[0].grid, m.grid) for m in members):
+    if not all(first.shares_lattice(member.grid) for member in members):
         return members
-    return [_mosaic(apart, problems)]
+    placed = [block for member in members for block in member.placed_on(first)]
+    if spec.same_date not in (None, "keep") and _overlapping(placed):
+        return members
+    return [_mosaic([o for member in members for o in member.observations], problems)]
 
 
-def _on_lattice(grid: Grid, other: Grid) -> bool:
-    a, b = grid.transform, other.transform
-    size = max(abs(a.a), abs(a.b), abs(a.d), abs(a.e))
-    alike = all(
-        abs(x - y) * max(grid.width, grid.height) <= LATTICE_TOLERANCE * size
-        for x, y in zip((a.a, a.b, a.d, a.e), (b.a, b.b, b.d, b.e), strict=True)
-    )
-    return alike and all(abs(value - round(value)) <= LATTICE_TOLERANCE for value in grid.offset(other))
+def _overlapping(blocks: Sequence[Block]) -> tuple[int, int] | None:
+    """Return the first two blocks that share pixels."""
+    for i, block in enumerate(blocks):
+        for j in range(i):
+            if block.intersection(blocks[j]) is not None:
+                return j, i
+    return None
 
 
 def _mosaic(group: Sequence[_Observation], problems: list[str]) -> _Member:
     """Place files on their common lattice by whole-pixel offsets."""
     group = sorted(group, key=lambda o: o.header.path.name)
-    first = group[0].header.grid
+    first = group[0].grid
     if len(group) == 1:
         return _Member(tuple(group), (first.block,), first)
-    blocks = []
     for observation in group:
-        grid = observation.header.grid
-        if not (same_crs(first.crs, grid.crs) and _on_lattice(first, grid)):
+        if not first.shares_lattice(observation.grid):
             problems.append(
                 f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
-                f"but not on its lattice ({'; '.join(first.differences(grid))})"
+                f"but not on its lattice ({'; '.join(first.differences(observation.grid))})"
             )
             return _Member((group[0],), (first.block,), first, whole=False)
-        row, col = (round(value) for value in first.offset(grid))
-        blocks.append(Block(row, col, grid.height, grid.width))
-    for i, block in enumerate(blocks):
-        for j in range(i):
-            if block.intersection(blocks[j]) is not None:
-                problems.append(
-                    f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
-                    f"({group[i].reading.moment}): give each its own date, or merge them first"
-                )
-                return _Member((group[0],), (first.block,), first, whole=False)
-    top, left = min(b.row for b in blocks), min(b.col for b in blocks)
-    bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
-    union = first.crop(Block(top, left, bottom - top, right - left))
-    return _Member(tuple(group), tuple(block.shift(-top, -left) for block in blocks), union)
+    blocks = [first.place_of(observation.grid) for observation in group]
+    both = _overlapping(blocks)
+    if both is not None:
+        j, i = both
+        problems.append(
+            f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
+            f"({group[i].reading.moment}): settle it with --same-date first|mosaic|mean|max, or give each its own date"
+        )
+        return _Member((group[0],), (first.block,), first, whole=False)
+    around = around_all(blocks)
+    return _Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
 
 
-def _common_grid(members: Sequence[_Member], problems: list[str]) -> Grid | None:
-    """Return the grid of all members: the first one's, or the union of all where images come in pieces."""
+def _common_grid(members: Sequence[_Member], spec: InputSpec, target: Grid | None, problems: list[str]) -> Grid | None:
+    """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
+
+    Parameters
+    ----------
+    members
+        By ascending date.
+    target
+        That on whose lattice files are put.
+    """
     reference = members[0].grid
+    on_lattice = all(reference.shares_lattice(member.grid) for member in members)
+    if spec.extent is not None or target is not None:
+        if on_lattice:
+            return _grid_asked_for(members, spec, target, problems)
+        return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
-    if in_pieces and all(same_crs(reference.crs, m.grid.crs) and _on_lattice(reference, m.grid) for m in members):
-        offsets = [tuple(round(v) for v in reference.offset(m.grid)) for m in members]
-        top, left = min(row for row, _ in offsets), min(col for _, col in offsets)
-        bottom = max(row + m.grid.height for (row, _), m in zip(offsets, members, strict=True))
-        right = max(col + m.grid.width for (_, col), m in zip(offsets, members, strict=True))
-        union = reference.crop(Block(top, left, bottom - top, right - left))
+    if in_pieces and on_lattice:
+        union = reference.crop(around_all([reference.place_of(member.grid) for member in members]))
         problems.extend(_shortened(list(_missing_pieces([m for m in members if m.whole], union))))
         return union
+    return _not_on_one_grid(members, problems, lattice=False)
+
+
+def _grid_asked_for(
+    members: Sequence[_Member], spec: InputSpec, target: Grid | None, problems: list[str]
+) -> Grid | None:
+    """Return the grid that ``extent`` says, on the members' common lattice."""
+    # Georeferencing is that of the target, where there is one, to the last digit.
+    lattice = target or members[0].grid
+    places = [lattice.place_of(member.grid) for member in members]
+    if spec.extent is None:
+        return lattice
+    if spec.extent == "union":
+        return lattice.crop(around_all(places))
+    if spec.extent == "first":
+        return lattice.crop(places[0])
+    if spec.extent == "intersection":
+        shared: Block | None = places[0]
+        for member, place in zip(members, places, strict=True):
+            shared = shared.intersection(place) if shared else None
+            if shared is None:
+                problems.append(
+                    f"extent intersection is empty: {member.path} shares no pixel with all images before it"
+                )
+                return None
+        assert shared is not None  # noqa: S101 - for mypy
+        return lattice.crop(shared)
+    try:
+        if isinstance(spec.extent, tuple):
+            return lattice.crop(lattice.block_around(spec.extent))
+        header = read_header(Path(spec.extent))
+    except InputError as error:
+        problems.extend(f"extent: {text}" for text in error.problems)
+        return None
+    except ParameterError as error:
+        problems.append(f"extent: {error}")
+        return None
+    if not lattice.shares_lattice(header.grid):
+        problems.append(
+            f"extent: {spec.extent} is not on the lattice of {members[0].path} "
+            f"({'; '.join(lattice.differences(header.grid))}); align the files to it (--align {spec.extent})"
+        )
+        return None
+    return header.grid
+
+
+def _not_on_one_grid(members: Sequence[_Member], problems: list[str], *, lattice: bool) -> Grid | None:
+    """Return the grid that all members are on; else name those that are on another grid, or even lattice."""
+
+    def differs(grid: Grid, other: Grid) -> bool:
+        return not grid.shares_lattice(other) if lattice else bool(grid.differences(other))
+
     # Where they differ, the odd ones are named, not all those that differ from an odd first one.
     kinds = [(m.grid.crs_name, m.grid.height, m.grid.width, tuple(m.grid.transform)) for m in members]
     usual = members[kinds.index(Counter(kinds).most_common(1)[0][0])]
-    different = []
-    for member in members:
-        words = usual.grid.differences(member.grid)
-        if words:
-            different.append(f"{member.path}: {'; '.join(words)}")
-    if different:
-        problems.append(f"the rasters are not on one grid; {len(different)} differ from {usual.path}:")
-        problems.extend(different)
-        problems.append(
-            "warp them to one grid first (gdalwarp -t_srs ... -tr ... -te ...), or stack those that fit together"
-        )
-        return None
-    return reference
+    different = [
+        f"{member.path}: {'; '.join(usual.grid.differences(member.grid))}"
+        for member in members
+        if differs(usual.grid, member.grid)
+    ]
+    if not different:
+        return members[0].grid
+    one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
+    problems.append(
+        f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
+    )
+    problems.extend(different)
+    problems.append(
+        "they lie on one lattice: choose what to cover with --extent union|intersection|first|L,B,R,T|FILE"
+        if one_lattice
+        else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
+        "or stack those that fit together"
+    )
+    return None
 
 
 def _missing_pieces(members: Sequence[_Member], grid: Grid) -> Iterable[str]:
     """Say which images do not cover the whole grid, and which piece that others have is missing."""
-    placed = []
-    for member in members:
-        row, col = (round(value) for value in grid.offset(member.grid))
-        placed.append({block.shift(row, col) for block in member.blocks})
+    placed = [set(member.placed_on(grid)) for member in members]
     # Pieces stand in rows and columns: where two of these cross, there is a piece.
     known = set().union(*placed)
     rows, cols = {(b.row, b.height) for b in known}, {(b.col, b.width) for b in known}
@@ -583,7 +721,7 @@ def _missing_pieces(members: Sequence[_Member], grid: Grid) -> Iterable[str]:
         found.setdefault(text, []).append(member.observations[0].reading.moment)
     for text, moments in found.items():
         more = f" and {len(moments) - 1} more dates" if len(moments) > 1 else ""
-        yield f"{text} ({moments[0]}{more})"
+        yield f"{text} ({moments[0]}{more}); --extent union takes what there is"
 
 
 def _layers_of_date(
@@ -593,49 +731,62 @@ def _layers_of_date(
     spec: InputSpec,
     problems: list[str],
 ) -> list[Layer]:
-    pieces = [_pieces(member, grid, spec) for member in members]
+    images = [Image(_pieces(member, grid, spec)) for member in members]
     readings = [member.observations[0].reading for member in members]
     layers = [
-        Layer(date, reading.moment.precision, reading.rule, (piece,))
-        for reading, piece in zip(readings, pieces, strict=True)
+        Layer(date, reading.moment.precision, reading.rule, (image,))
+        for reading, image in zip(readings, images, strict=True)
     ]
-    if len(layers) == 1 or spec.duplicates == "keep":
+    if spec.extent is not None or spec.align is not None:
+        layers = [layer for layer in layers if layer.pieces]
+        images = [image for image in images if image.pieces]
+    if len(layers) <= 1 or spec.same_date == "keep":
         return layers
-    if spec.duplicates is None:
+    if spec.same_date is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
-        kinds = sorted({piece.dtype for member in pieces for piece in member})
+        kinds = sorted({piece.dtype for image in images for piece in image.pieces})
         # A mean of NDVI and cloud masks is nobody's wish.
         remedy = (
             f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
             if len(kinds) > 1
-            else "settle it with --duplicates keep|first|mean|max"
+            else "settle it with --same-date keep|first|mosaic|mean|max"
         )
         problems.append(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"
         )
         return layers
-    if spec.duplicates == "first":
+    if spec.same_date == "first" and grid is not None and _covers(images[0], grid.block):
         return layers[:1]
-    return [replace(layers[0], members=tuple(pieces), reduce=spec.duplicates)]
+    return [replace(layers[0], images=tuple(images), reduce=spec.same_date)]
+
+
+def _covers(image: Image, block: Block) -> bool:
+    shared = [piece.block.intersection(block) for piece in image.pieces]
+    return sum(part.pixels for part in shared if part) == block.pixels
 
 
 def _pieces(member: _Member, grid: Grid | None, spec: InputSpec) -> tuple[Piece, ...]:
-    row, col = (0, 0) if grid is None else (round(value) for value in grid.offset(member.grid))
+    """Return the pieces of an image on the grid, without those that lie outside where that may be."""
+    places = member.blocks if grid is None else member.placed_on(grid)
+    partial = grid is not None and (spec.extent is not None or spec.align is not None)
     return tuple(
         Piece(
             path=observation.header.path,
             driver=observation.header.driver,
             band=observation.band.index,
-            block=block.shift(row, col),
+            block=place,
             dtype=observation.band.dtype,
             nodata=_nodata(observation.band, spec),
             scale=observation.band.scale if spec.scale is None else spec.scale,
             offset=observation.band.offset if spec.offset is None else spec.offset,
             masked=observation.band.masked,
             georeferenced=observation.header.georeferenced,
+            valid=spec.valid_range or (-math.inf, math.inf),
+            warp=observation.warp,
         )
-        for observation, block in zip(member.observations, member.blocks, strict=True)
+        for observation, place in zip(member.observations, places, strict=True)
+        if not (partial and grid is not None and place.intersection(grid.block) is None)
     )
 
 

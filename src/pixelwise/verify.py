@@ -66,6 +66,9 @@ LONGEST = 10_000
 #: What reading somebody else's words may raise.
 DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
+#: Input options of which there is no second implementation here.
+NOT_RECOMPUTED = ("align",)
+
 #: So many paths are named in one error.
 NAMED = 5
 
@@ -294,6 +297,9 @@ def _making_of(map_: Map, path: Path) -> _Making:
             raise ValueError(f"its bands are not {', '.join(map_.names)}")
     except DAMAGES as error:
         raise _damaged(path, error) from None
+    beyond = [f"--{name.replace('_', '-')}" for name in making.spec.as_dict() if name in NOT_RECOMPUTED]
+    if beyond:
+        raise InputError(f"{path}: cannot be verified: what {' and '.join(beyond)} did is not computed again")
     return making
 
 
@@ -629,15 +635,19 @@ def _layers(making: _Making, values: Floats, covered: NDArray[np.bool_]) -> Floa
     for index, layer in enumerate(making.layers):
         own = slice(first, first + len(layer.pieces))
         first = own.stop
-        if making.spec.duplicates == "max":
+        if making.spec.same_date == "max":
             table[index] = np.fmax.reduce(values[own], axis=0)
-        elif making.spec.duplicates == "mean":
+        elif making.spec.same_date == "mean":
             count = np.count_nonzero(~np.isnan(values[own]), axis=0)
             total = np.zeros(values.shape[1])
             # One after the other, in the order of the job: another order may round otherwise.
             for row in values[own]:
                 total += np.where(np.isnan(row), 0.0, row)
             table[index, count > 0] = total[count > 0] / count[count > 0]
+        elif making.spec.same_date in ("first", "mosaic"):
+            usable = covered[own] if making.spec.same_date == "first" else ~np.isnan(values[own])
+            # argmax finds the first; where there is none, any is missing.
+            table[index] = np.take_along_axis(values[own], usable.argmax(axis=0)[None], axis=0)[0]
         elif (covered[own].sum(axis=0) > 1).any():
             raise InputError(f"pieces of {layer.date.date()} overlap: {', '.join(n for n, _ in layer.pieces[:NAMED])}")
         else:

@@ -69,6 +69,20 @@ class Band(click.ParamType):  # type: ignore[type-arg]
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
+class Extent(click.ParamType):  # type: ignore[type-arg]
+    """A word, four numbers or a path."""
+
+    name = "union|intersection|first|L,B,R,T|FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take four numbers as bounds."""
+        try:
+            numbers = tuple(float(text) for text in value.split(","))
+        except (ValueError, AttributeError):
+            return value
+        return numbers if len(numbers) == 4 else value
+
+
 INPUT_OPTIONS = (
     click.argument("source", nargs=-1, required=True, metavar="INPUT..."),
     click.option("--band", type=Band(), help="Band to read, where files have several that are not dates."),
@@ -84,9 +98,30 @@ INPUT_OPTIONS = (
         help="What months, dekads, quarters and from-to names stand for.  [default: start]",
     ),
     click.option(
+        "--same-date",
         "--duplicates",
-        type=click.Choice(["keep", "first", "mean", "max"]),
-        help="What to do with equal dates; an error without it.",
+        "same_date",
+        type=click.Choice(["keep", "first", "mosaic", "mean", "max"]),
+        help="What to do with images of one date that lie upon each other: keep each as a layer; of each pixel the "
+        "first image by name, the first one with a value (mosaic), the mean or max. An error without it.",
+    ),
+    click.option(
+        "--extent",
+        type=Extent(),
+        help="What to cover where images lie on one lattice but not in one place: union, intersection, first, bounds, "
+        "or a raster. Nothing is resampled.",
+    ),
+    click.option(
+        "--align",
+        metavar="RASTER",
+        help="Put files of other lattices on that of this raster (and, without --extent, into its extent).",
+    ),
+    click.option(
+        "--resampling",
+        type=click.Choice(
+            ["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
+        ),
+        help="How --align does it; masks and classes are always nearest.  [default: nearest]",
     ),
     click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that are missing."),
     click.option("--scale", type=float, help="Value = stored * scale + offset, instead of the files' own."),
