@@ -22,7 +22,7 @@ from pixelwise.times import Moment
 __all__ = ["BandRule", "Product", "Quality", "SceneFile", "load_product", "products"]
 
 # What may follow a pattern: the offsets of the pieces that Earth Engine exports, and the extension of a raster.
-_END: Final = r"(?P<ending_>(?:-\d{10}-\d{10})?(?:\.(?:tiff?|gtif|jp2|img|vrt|hdf|nc|dat|bil|bsq))?)$"
+_ENDING: Final = re.compile(r"(?:-\d{10}-\d{10})?(?:\.(?:tiff?|gtif|jp2|img|vrt|hdf|nc|dat|bil|bsq))?$", re.IGNORECASE)
 _GROUPS: Final = ("scene", "sensor", "tile", "band", "resolution", "baseline")
 
 
@@ -137,7 +137,7 @@ class Product:
 
     def match(self, path: PurePath | str) -> SceneFile | None:
         """Read the path of a file, folders included; None for a file that is not of this product."""
-        text = path.as_posix() if isinstance(path, PurePath) else path
+        text = _ENDING.sub("", path.as_posix() if isinstance(path, PurePath) else path, count=1)
         for pattern in self.patterns:
             match = pattern.search(text)
             if match:
@@ -207,13 +207,10 @@ def _digits(text: str | None) -> str | None:
 
 
 def _shared(match: re.Match[str]) -> str:
-    """Return what was matched without band, resolution and extension."""
-    start, end = match.start(), match.start("ending_")
-    cuts = sorted(match.span(group) for group in ("band", "resolution") if match.groupdict().get(group))
-    pieces = []
-    for first, last in [*cuts, (end, end)]:
-        pieces.append(match.string[start:first])
-        start = last
+    """Return what was matched without band and resolution."""
+    spans = sorted(match.span(group) for group in ("band", "resolution") if match.groupdict().get(group))
+    starts, ends = [match.start(), *(last for _, last in spans)], [*(first for first, _ in spans), match.end()]
+    pieces = [match.string[start:end] for start, end in zip(starts, ends, strict=True)]
     return "".join(pieces).strip("._- /")
 
 
@@ -256,7 +253,7 @@ def _product(fields: Fields) -> Product:
 
 def _pattern(fields: Fields, text: str, sensor: str | None) -> re.Pattern[str]:
     try:
-        pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{fill_fields(text)}){_END}", re.IGNORECASE)
+        pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{fill_fields(text)})$", re.IGNORECASE)
     except re.error as error:
         raise fields.wrong("patterns", text, f"a regular expression is wanted ({error})") from None
     groups = {group.removeprefix("to_") for group in pattern.groupindex}
@@ -264,7 +261,7 @@ def _pattern(fields: Fields, text: str, sensor: str | None) -> re.Pattern[str]:
         raise fields.wrong("patterns", text, "a date is wanted in it, such as <Y><M><D> or <Y><j>")
     if "sensor" not in groups and not sensor:
         raise fields.wrong("patterns", text, 'a group (?P<sensor>...) is wanted, or a field sensor = "CODE"')
-    for group in sorted(groups - {"ending_", *_GROUPS} - {name for name, _ in FIELDS.values()}):
+    for group in sorted(groups - set(_GROUPS) - {name for name, _ in FIELDS.values()}):
         raise fields.wrong("patterns", text, str(unknown("group", group, _GROUPS)))
     return pattern
 
