@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Reading",
+    "fill_fields",
+    "moment_of",
     "parse_date",
     "read_format",
     "read_names",
@@ -88,7 +90,7 @@ class Candidate(NamedTuple):  # thousands are made, and a dataclass takes three 
     match: re.Match[str]
 
 
-def _fill(template: str) -> str:
+def fill_fields(template: str) -> str:
     """Write the named groups of `FIELDS` in place of ``<Y>``, ``<M>``, ... ``<D2>``."""
 
     def group(match: re.Match[str]) -> str:
@@ -100,11 +102,11 @@ def _fill(template: str) -> str:
 
 def _product(name: str, template: str) -> Rule:
     # Products begin a name, or follow a prefix such as `clip_` or the index of Earth Engine's toBands().
-    return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + _fill(template), re.IGNORECASE))
+    return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + fill_fields(template), re.IGNORECASE))
 
 
 def _generic(name: str, template: str) -> Rule:
-    return Rule(name, re.compile(rf"(?<!\d){_fill(template)}(?!\d)", re.IGNORECASE))
+    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE))
 
 
 PRODUCTS: Final = (
@@ -178,7 +180,7 @@ _EXTENSIONS: Final = re.compile(r"(?:\.(?!Q\d)[A-Za-z]{1,8}\d?)+$")  # .tif, .nc
 _SHARD: Final = re.compile(r"^(.*)-(\d{10})-(\d{10})$", re.DOTALL)
 
 DATE_RULES: Final = tuple(
-    Rule(name, re.compile(_fill(template).replace(FIELDS["Y"][1], r"\d{4}")))
+    Rule(name, re.compile(fill_fields(template).replace(FIELDS["Y"][1], r"\d{4}")))
     for name, template in (
         ("YYYY", r"<Y>"),
         ("YYYY-MM", r"<Y>[-/]<M>"),
@@ -201,7 +203,7 @@ DATE_COLUMNS: Final = ("date", "dates", "time", "datetime")
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # strptime's directives in regular expressions; English month names, whatever the locale.
 DIRECTIVES: Final = {
-    **{letter: _fill(f"<{field}>") for letter, field in zip("YmdjHMS", "YMDjhms", strict=True)},
+    **{letter: fill_fields(f"<{field}>") for letter, field in zip("YmdjHMS", "YMDjhms", strict=True)},
     "y": r"(?P<short_year>\d\d)",
     "b": f"(?P<month_name>{'|'.join(_MONTHS)})",
     "B": "(?P<month_name>january|february|march|april|may|june|july|august|september|october|november|december)",
@@ -231,8 +233,8 @@ def _end_of_month(date: datetime, months: int = 0) -> datetime:
     return date.replace(month=month, day=monthrange(date.year, month)[1])
 
 
-def _moment(match: re.Match[str]) -> Moment | None:
-    """Build what a match says; None if its to comes before its from; a ValueError for impossible dates."""
+def moment_of(match: re.Match[str]) -> Moment | None:
+    """Build what the groups named for `FIELDS` say; None if to comes before from; a ValueError for impossible dates."""
     found = match.groupdict()
     fields = {name: int(text) for name, text in found.items() if text and text.isdecimal()}
     if "short_year" in fields:  # POSIX: 69 is 1969, 68 is 2068
@@ -373,7 +375,7 @@ def _product_reading(text: str) -> list[Reading]:
         match = rule.pattern.search(text)
         if match:
             try:
-                moment = _moment(match)
+                moment = moment_of(match)
             except ValueError:
                 continue
             if moment:
@@ -430,7 +432,7 @@ def _settle(row: Sequence[Candidate], everywhere: set[str]) -> list[Reading]:
         if spans.count(span) > 1 and candidate.rule not in everywhere:
             continue
         try:
-            moment = _moment(candidate.match)
+            moment = moment_of(candidate.match)
         except ValueError:
             taken.append(span)  # the February of 2001-02-30 is no date either
             continue
@@ -548,7 +550,7 @@ def _found(matches: Iterator[re.Match[str]]) -> list[Moment]:
     moments: dict[Moment, None] = {}
     for match in matches:
         try:
-            moment = _moment(match)
+            moment = moment_of(match)
         except ValueError:
             continue
         if moment:
@@ -598,7 +600,7 @@ def _match_date(text: str) -> tuple[re.Match[str], Moment]:
         match = rule.pattern.fullmatch(text.strip())
         if match:
             try:
-                moment = _moment(match)
+                moment = moment_of(match)
             except ValueError as error:
                 raise ParameterError(f"{show(text)!r} is not a date: {error}") from None
             if moment:
