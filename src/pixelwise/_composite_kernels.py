@@ -140,7 +140,7 @@ def add_up(values, mean, min_count, counts, sums, out):
                 sums[p] += np.float64(y) if y == y else 0.0
                 counts[p] += 1 if y == y else 0
         for p in range(width):
-            total = sums[p] / counts[p] if mean else sums[p]
+            total = sums[p] / max(counts[p], 1) if mean else sums[p]
             out[start + p] = total if counts[p] >= min_count else np.nan
 
 
