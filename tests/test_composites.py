@@ -235,6 +235,17 @@ def test_pixels_with_fewer_are_missing():
     np.testing.assert_array_equal(np.isnan(result), (~np.isnan(values)).sum(axis=0) < 4)
 
 
+def test_with_another_band_observations_of_both_are_drawn():
+    values, by = random_series((7, 300), gaps=0.3), random_series((7, 300), seed=1, gaps=0.3)
+    both = ~np.isnan(values) & ~np.isnan(by)
+    result = reduce(values, "min", by=by, equal_count=3)
+    np.testing.assert_array_equal(np.isnan(result), both.sum(axis=0) < 3)
+    every = reduce(values, "min", by=by)
+    exactly = both.sum(axis=0) == 3
+    np.testing.assert_array_equal(result[exactly], every[exactly])
+    assert (result != every)[both.sum(axis=0) > 3].any()
+
+
 def test_all_subsets_are_equally_likely():
     valid = np.ones((9, 6300), dtype=bool)
     valid[[2, 5]] = False  # 35 subsets of 3 of 7

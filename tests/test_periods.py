@@ -90,6 +90,10 @@ def test_season_across_the_new_year(season, middle):
     assert str(periods.axis.step) == "1 year"
 
 
+def test_middle_of_an_even_number_of_days_is_the_later():
+    assert make_periods(daily("2001-01-01", "2002-12-31"), season="07-01..08-31").band_names[0] == "2001-08-01"
+
+
 def test_label_at_the_turn_of_the_century():
     assert make_periods(daily("1998-07-01", "2001-06-30"), season="07-01..06-30").labels == (
         "1998/99",
@@ -234,6 +238,11 @@ def test_two_periods_are_compared_with_the_usual_gap():
     message = refusal(daily("2001-03-01", "2002-12-31", 8))
     assert message.startswith("1 year left, but at least 2 are needed: the 84 layers are from 2001-03-01 to")
     assert "2001: begins 2001-03-01, 59 days after its start (layers are 8 apart)" in message
+
+
+def test_layers_of_one_day_are_no_gap():
+    days = [np.datetime64(f"{year}-01-09") + 16 * i for year in (2001, 2002) for i in range(23)]
+    assert make_periods(axis_of(np.repeat(days, 3))).dropped == ()
 
 
 def test_one_layer_a_year_is_complete():
