@@ -1,7 +1,7 @@
 """Numba for this package: how kernels are compiled and where the machine code is kept.
 
 Numba is imported when the first kernel is decorated, which no module of this package does on import except
-the kernel modules themselves (``methods/_*_kernels.py``); those are imported when a block is computed.
+the kernel modules themselves (``_*_kernels.py``); those are imported when a block is computed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # --------------------------------------------------------------------------------------------------------
 
 #: Beside those of ``methods/_*.py``.
-KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py")
+KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py", "_composite_kernels.py")
 
 _decorating = threading.Lock()
 

@@ -1,0 +1,371 @@
+"""Calendar periods: which layers of a stack make up each year, season, month or dekad."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
+
+from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.times import TimeAxis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Dropped", "Every", "Periods", "Season", "make_periods"]
+
+Every = Literal["year", "season", "month", "dekad"]
+
+SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
+
+#: The longest month is 31 days and the median month 30 or 28, half-years have 181 to 184: a layer may come a tenth
+#: later than the usual gap and nothing is missing.
+CALENDAR_SLACK: Final = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """The days of each year that count, ``MM-DD..MM-DD``, both ends included.
+
+    Attributes
+    ----------
+    first, last
+        (month, day); `last` comes before `first` where the season crosses the new year. (2, 29) as the last is
+        the end of February in every year.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for month, day in (self.first, self.last):
+            try:
+                date(2000, month, day)
+            except ValueError as error:
+                raise ParameterError(f"season {self}: {month:02d}-{day:02d} is no day of the year ({error})") from None
+        if self.first == (2, 29):
+            raise ParameterError(
+                f"season {self} begins on a day that most years do not have: begin it on 02-28 or 03-01"
+            )
+
+    def __str__(self) -> str:
+        return "..".join(f"{month:02d}-{day:02d}" for month, day in (self.first, self.last))
+
+    @classmethod
+    def parse(cls, text: str) -> Season:
+        """Read ``05-01..09-30``.
+
+        Raises
+        ------
+        ParameterError
+            Anything else, or days that no year has.
+        """
+        match = re.fullmatch(r"(\d\d)-(\d\d)\.\.(\d\d)-(\d\d)", text.strip(), re.ASCII)
+        if not match:
+            raise ParameterError(f"season {text!r} is not MM-DD..MM-DD, such as 05-01..09-30 or 11-01..04-30")
+        month, day, last_month, last_day = map(int, match.groups())
+        return cls((month, day), (last_month, last_day))
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it begins in one year and ends in the next."""
+        return self.last < self.first
+
+    @property
+    def middle(self) -> tuple[int, int, int]:
+        """Its middle in years without a 29 February: years after the one in which it ends (0 or -1), month, day."""
+        last_day = 28 if self.last == (2, 29) else self.last[1]
+        end = date(2002, self.last[0], last_day)
+        start = date(2001 if self.crosses else 2002, *self.first)
+        # As the middle of a month or period is defined for `Moment.date`.
+        middle = start + timedelta(days=((end - start).days + 1) // 2)
+        return middle.year - end.year, middle.month, middle.day
+
+    def contains(self, month: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say for days, given as arrays of months from 1 and days of the month, whether they count."""
+        of_year = 100 * month + day
+        after = of_year >= 100 * self.first[0] + self.first[1]
+        before = of_year <= 100 * self.last[0] + self.last[1]
+        return after | before if self.crosses else after & before
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An incomplete period at an end of a series, and what is missing of it."""
+
+    label: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Periods:
+    """The periods that become layers, in order.
+
+    Attributes
+    ----------
+    axis
+        Their dates: whole years for calendar years, else the middle of each on a date that makes the axis
+        regular.
+    labels
+        ``2004``; ``2004/05`` for a season that crosses the new year; ``2005-DJF``, ``2004-07``, ``2004-07-d2``.
+    ordinals
+        (period,) int64: the year in which it ends; for seasons, months and dekads the number since the year 0.
+        They depend on the calendar only, not on which layers there are.
+    members
+        For each period the indices of its layers, ascending.
+    days
+        For each period and each of its layers the day, 1 for 1 January of the year in which the period begins:
+        the day of the year, which goes on beyond 365 in a period that crosses the new year.
+    starts, ends
+        (period,) datetime64[D], the first and last day that counts.
+    dropped
+        Incomplete periods at the ends.
+    empty
+        Labels of the periods in between that have no layer.
+    unused
+        Number of layers that belong to none of these periods.
+    """
+
+    axis: TimeAxis
+    labels: tuple[str, ...]
+    ordinals: NDArray[np.int64]
+    members: tuple[NDArray[np.int64], ...]
+    days: tuple[NDArray[np.int64], ...]
+    starts: NDArray[np.datetime64]
+    ends: NDArray[np.datetime64]
+    dropped: tuple[Dropped, ...]
+    empty: tuple[str, ...]
+    unused: int
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(part)
+            for part in (self.axis, self.labels, self.ordinals, self.members, self.days, self.starts, self.ends)
+        }
+        if len(lengths) != 1:
+            raise ParameterError(f"parts of periods have different lengths, {sorted(lengths)}: one each is wanted")
+        indices = np.concatenate(self.members) if self.members else np.empty(0, np.int64)
+        if not all(len(one) for one in self.members) or (np.diff(indices) <= 0).any():
+            raise ParameterError("the layers of periods must ascend, and every period have one")
+        for array in (self.ordinals, *self.members, *self.days, self.starts, self.ends):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """The dates in ISO 8601, as `naming.read_names` reads them back: ``2004`` or ``2004-07-16``."""
+        if self.axis.precision == "year":
+            return tuple(str(year) for year in self.axis.calendar_years)
+        return tuple(str(day) for day in self.axis.days)
+
+
+def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = None) -> Periods:
+    """Group layers into calendar periods.
+
+    The first period is dropped as incomplete if its first layer comes later after its start than in any period
+    between first and last, and later than the median gap between layers; the last likewise.
+
+    Parameters
+    ----------
+    axis
+        Dates of the layers.
+    every
+        ``year``; ``season`` (DJF, MAM, JJA, SON; December belongs to the next year's DJF); ``month``;
+        ``dekad`` (days 1-10, 11-20, 21 to the end of the month).
+    season
+        ``MM-DD..MM-DD``, the days of each year that count; a season that crosses the new year belongs to the
+        year in which it ends.
+
+    Returns
+    -------
+    Periods
+        Those that have a layer.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown `every`, or a `season` that is none or goes with ``every="season"``.
+    InputError
+        When dates are not known well enough, or fewer than 2 periods are left.
+    """
+    if every not in get_args(Every):
+        raise unknown("period", every, get_args(Every))
+    if every == "season" and season is not None:
+        raise ParameterError(f"season={season!r} does not go with every='season', which has its own: leave one out")
+    window = Season.parse(season) if season is not None else None
+    if window is not None and (window.first, window.last) == ((1, 1), (12, 31)):
+        window = None  # the same years have the same dates however they are asked for
+    if window is not None and window.last == (2, 28) and axis.precision == "month":
+        window = Season(window.first, (2, 29))  # a February is not cut where only months are known
+    _check_precision(axis, every, window)
+    calendar = _Calendar(every, window)
+    numbers, inside = calendar.number(axis.days)
+    used = np.flatnonzero(inside)
+    if used.size == 0:
+        what = f"layer within the season {window}" if window and len(axis) else "layer"
+        raise InputError(f"no {what}: {_covered(axis)}; choose other dates")
+    ordinals, begins = np.unique(numbers[used], return_index=True)
+    members = np.split(used, begins[1:])
+    starts, ends, between = calendar.bounds(axis, ordinals)
+    labels = [calendar.label(int(ordinal)) for ordinal in ordinals]
+    kept, dropped = _drop_incomplete(axis.days, labels, members, starts, ends)
+    if kept.stop - kept.start < 2:
+        left = f"{kept.stop - kept.start} {every}{'' if kept.stop - kept.start == 1 else 's'}"
+        why = f" ({'; '.join(map(str, dropped))})" if dropped else ""
+        raise InputError(
+            f"{left} left, but at least 2 are needed: {_covered(axis)}{why}; choose shorter periods or a longer series"
+        )
+    ordinals, starts, ends = ordinals[kept].copy(), starts[kept].copy(), ends[kept].copy()
+    members = members[kept]
+    gaps = between[(between > ordinals[0]) & (between < ordinals[-1]) & ~np.isin(between, ordinals)]
+    new_years = starts.astype("datetime64[Y]").astype("datetime64[D]")
+    return Periods(
+        axis=calendar.axis(ordinals),
+        labels=tuple(labels[kept]),
+        ordinals=ordinals,
+        members=tuple(np.array(one) for one in members),
+        days=tuple(
+            (axis.days[one] - new_year).astype(np.int64) + 1 for one, new_year in zip(members, new_years, strict=True)
+        ),
+        starts=starts,
+        ends=ends,
+        dropped=dropped,
+        empty=tuple(calendar.label(int(ordinal)) for ordinal in gaps),
+        unused=len(axis) - sum(map(len, members)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Calendar:
+    """The numbered periods of one kind; `season` restricts which days count."""
+
+    every: Every
+    season: Season | None
+
+    def number(self, days: NDArray[np.datetime64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return for each datetime64[D] the number of its period, and whether it counts."""
+        first_of_month = days.astype("datetime64[M]")
+        months: NDArray[np.int64] = first_of_month.astype(np.int64) + 12 * 1970  # since the year 0
+        year, month = months // 12, months % 12 + 1
+        day: NDArray[np.int64] = (days - first_of_month.astype("datetime64[D]")).astype(np.int64) + 1
+        inside = self.season.contains(month, day) if self.season else np.ones(days.shape, dtype=np.bool_)
+        if self.every == "season":
+            return (months + 1) // 3, inside  # December begins the next year's first
+        if self.every == "month":
+            return months, inside
+        if self.every == "dekad":
+            return 3 * months + np.minimum((day - 1) // 10, 2), inside
+        if self.season and self.season.crosses:
+            return year + (100 * month + day >= 100 * self.season.first[0] + self.season.first[1]), inside
+        return year, inside
+
+    def bounds(
+        self, axis: TimeAxis, ordinals: NDArray[np.int64]
+    ) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64], NDArray[np.int64]]:
+        """Return the first and last day of each period that counts, and the numbers of all periods around."""
+        # A period begins at most a year before its first layer, and ends at most a year after its last.
+        first, last = axis.days[[0, -1]].astype("datetime64[Y]")
+        every_day = np.arange((first - 1).astype("datetime64[D]"), (last + 2).astype("datetime64[D]"))
+        numbers, inside = self.number(every_day)
+        numbers, every_day = numbers[inside], every_day[inside]
+        starts = every_day[np.searchsorted(numbers, ordinals, side="left")]
+        ends = every_day[np.searchsorted(numbers, ordinals, side="right") - 1]
+        return starts, ends, np.unique(numbers)
+
+    def label(self, ordinal: int) -> str:
+        """Return what people call a period."""
+        if self.every == "season":
+            return f"{ordinal // 4}-{SEASONS[ordinal % 4]}"
+        if self.every == "month":
+            return f"{ordinal // 12}-{ordinal % 12 + 1:02d}"
+        if self.every == "dekad":
+            return f"{ordinal // 36}-{ordinal // 3 % 12 + 1:02d}-d{ordinal % 3 + 1}"
+        if self.season and self.season.crosses:
+            return f"{ordinal - 1}/{ordinal % 100:02d}"
+        return str(ordinal)
+
+    def middle(self, ordinal: int) -> datetime:
+        """Return the date that stands for a period: the same in every year, and such that `TimeAxis` sees steps."""
+        if self.every == "season":
+            return datetime(ordinal // 4, ordinal % 4 * 3 + 1, 16)
+        if self.every == "month":
+            return datetime(ordinal // 12, ordinal % 12 + 1, 16)
+        if self.every == "dekad":
+            return datetime(ordinal // 36, ordinal // 3 % 12 + 1, (6, 16, 26)[ordinal % 3])
+        if self.season:
+            years, month, day = self.season.middle
+            return datetime(ordinal + years, month, day)
+        return datetime(ordinal, 1, 1)
+
+    def axis(self, ordinals: NDArray[np.int64]) -> TimeAxis:
+        """Return the dates of periods."""
+        precision: Literal["year", "day"] = "year" if self.every == "year" and self.season is None else "day"
+        return TimeAxis.from_dates([self.middle(int(ordinal)) for ordinal in ordinals], [precision] * len(ordinals))
+
+
+def _check_precision(axis: TimeAxis, every: Every, season: Season | None) -> None:
+    """Refuse periods and seasons shorter than what is known of the layers' dates."""
+    if axis.precision == "year":
+        for what, given in (("every", every if every != "year" else None), ("season", season)):
+            if given is not None:
+                raise InputError(
+                    f"{what}={str(given)!r} needs dates, but of the layers only the year is known: "
+                    "use every='year' without a season, or give dates with --times"
+                )
+    step = axis.step
+    monthly = axis.precision == "month" or (step is not None and step.unit in ("year", "month"))
+    if every == "dekad" and monthly:
+        known = "are known to the month only" if axis.precision == "month" else f"come every {step}"
+        raise InputError(f"every='dekad' is shorter than a month, but the layers {known}: use every='month' or longer")
+    whole = season is None or (season.first[1] == 1 and (date(2000, *season.last) + timedelta(days=1)).day == 1)
+    if axis.precision == "month" and not whole:
+        raise InputError(
+            f"season={str(season)!r} cuts a month in two, but the layers are known to the month only: "
+            "begin it on the first day of a month and end it on the last"
+        )
+
+
+def _drop_incomplete(
+    days: NDArray[np.datetime64],
+    labels: Sequence[str],
+    members: Sequence[NDArray[np.int64]],
+    starts: NDArray[np.datetime64],
+    ends: NDArray[np.datetime64],
+) -> tuple[slice, tuple[Dropped, ...]]:
+    """Return which periods stay, and the incomplete ones at the ends."""
+    first = days[[one[0] for one in members]]
+    last = days[[one[-1] for one in members]]
+    gaps = np.diff(np.unique(days)).astype(np.int64)  # layers of one day are no gap
+    gap = float(np.median(gaps)) if gaps.size else np.inf
+    kept = [0, len(members)]
+    dropped = []
+    for end, missing, verb, limit, layer in (
+        (0, (first - starts).astype(np.int64), "begins", "after its start", first),
+        (-1, (ends - last).astype(np.int64), "ends", "before its end", last),
+    ):
+        others = missing[1:-1]
+        if missing[end] > CALENDAR_SLACK * gap and (others.size == 0 or missing[end] > others.max()):
+            compared = f"others {others.max()} at most, " if others.size else ""
+            reason = f"{verb} {layer[end]}, {missing[end]} days {limit} ({compared}layers are {gap:g} apart)"
+            dropped.append(Dropped(labels[end], reason))
+            kept[end] += 1 if end == 0 else -1
+    return slice(kept[0], max(kept)), tuple(dropped)
+
+
+def _covered(axis: TimeAxis) -> str:
+    """Say which dates there are."""
+    if len(axis) == 0:
+        return "the stack is empty"
+    if len(axis) == 1:
+        return f"the only layer is of {axis.days[0]}"
+    return f"the {len(axis)} layers are from {axis.days[0]} to {axis.days[-1]}"
