@@ -500,7 +500,7 @@ def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
         return identify(described, pw.methods.ols(), (stack,))
 
     layer = stack.layers[2]
-    scaled = replace(layer, images=(replace(layer.images[0], pieces=(replace(layer.pieces[0], scale=0.1),)),))
+    scaled = replace(layer, images=(replace(layer.images[0], bands=((replace(layer.pieces[0], scale=0.1),),)),))
     assert key(stack) == key(stack)
     assert key(stack) != key(replace(stack, layers=(*stack.layers[:2], scaled, *stack.layers[3:])))
 

@@ -59,6 +59,15 @@ class Block:
         """Return the block moved by `rows` and `cols`."""
         return Block(self.row + rows, self.col + cols, self.height, self.width)
 
+    def scaled(self, times: int) -> Block:
+        """Return the block in pixels that are so many times smaller."""
+        return Block(self.row * times, self.col * times, self.height * times, self.width * times)
+
+    def coarsened(self, times: int) -> Block:
+        """Return the block of pixels that are so many times larger which holds it."""
+        row, col = self.row // times, self.col // times
+        return Block(row, col, -(-(self.row + self.height) // times) - row, -(-(self.col + self.width) // times) - col)
+
     def tiles(self, size: int) -> Iterator[Block]:
         """Yield the squares of `size` pixels, counted from 0, that the block touches."""
         for row in range(self.row // size * size, self.row + self.height, size):
@@ -124,6 +133,10 @@ class Grid:
         """Return the grid of one block."""
         transform = self.transform @ Affine.translation(block.col, block.row)
         return Grid(self.crs, transform, block.height, block.width)
+
+    def refined(self, times: int) -> Grid:
+        """Return the grid whose pixels are so many times smaller, each way."""
+        return Grid(self.crs, self.transform @ Affine.scale(1 / times), self.height * times, self.width * times)
 
     def offset(self, other: Grid) -> tuple[float, float]:
         """Return (row, column) of the origin of `other`, counted in pixels of this grid."""

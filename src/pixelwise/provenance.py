@@ -103,8 +103,11 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
 def _header_digest(stack: Stack) -> str:
     """Return a digest of how the files' numbers become values, and of where they lie on the grid."""
     layers = getattr(stack, "layers", ())
-    facts = [(layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in layer.pieces]) for layer in layers]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+    facts = [
+        (layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in (*layer.pieces, *layer.masks)])
+        for layer in layers
+    ]
+    return hashlib.sha256(repr((getattr(stack, "derivation", None), facts)).encode()).hexdigest()
 
 
 def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
     summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
     if not isinstance(stack, RasterStack):
         return {**summary, "kind": type(stack).__name__}
-    layers = [
+    layers: list[dict[str, Any]] = [
         {
             "date": layer.iso_date,
             "precision": layer.precision,
@@ -120,6 +123,11 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         }
         for layer in stack.layers
     ]
+    for layer, entry in zip(stack.layers, layers, strict=True):
+        if layer.masks:
+            entry["masks"] = [[_relative(piece.path, folder), piece.band] for piece in layer.masks]
+        if layer.sensors:
+            entry["sensors"] = list(layer.sensors)
     own = stack.paths
     files, behind = (
         [
@@ -129,6 +137,8 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         for p in (own, stack.stats.keys() - set(own))
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
+    if not stack.derivation.plain or stack.derivation.product:
+        described["derivation"] = plain(stack.derivation.describe())
     if behind:  # what VRTs are made of
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]

@@ -94,6 +94,8 @@ class Piece:
         Smallest and largest value that is not missing.
     warp
         None for a file on the stack's lattice.
+    zoom
+        Rows and columns of the grid that one pixel of the file covers.
     """
 
     path: Path
@@ -108,6 +110,12 @@ class Piece:
     georeferenced: bool
     valid: tuple[float, float] = (-np.inf, np.inf)
     warp: Warp | None = None
+    zoom: int = 1
+
+    @property
+    def size(self) -> Block:
+        """All pixels of the file."""
+        return Block(0, 0, self.block.height // self.zoom, self.block.width // self.zoom)
 
     @property
     def key(self) -> tuple[Path, Warp | None]:
@@ -190,7 +198,7 @@ def read_what_is_whole(
     """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
     masks = np.full(out.shape, 255, dtype=np.uint8)
     # The piece tells the file's size; GDAL how it is cut.
-    file = Block(0, 0, piece.block.height, piece.block.width)
+    file = piece.size
     with table.opened(piece, gdal=True) as dataset:
         shapes = dataset.block_shapes
     for index, band in enumerate(bands):
@@ -205,7 +213,7 @@ def read_what_is_whole(
                 found = read_patiently(piece, (band,), part, whole, table)
             except WindowError as error:
                 out[target], masks[target] = 0, 0
-                placed = shared.shift(piece.block.row, piece.block.col)
+                placed = shared.scaled(piece.zoom).shift(piece.block.row, piece.block.col)
                 HANDLES.lost.append(Loss(piece.path, band, placed, str(error)))
                 continue
             out[target] = whole[inside]
@@ -352,7 +360,7 @@ def _handles_ran_out(path: Path) -> bool:
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
     """Open a file to decode its blocks here where that is possible, else with GDAL."""
     if piece.driver == "GTiff" and not piece.masked and piece.warp is None and not gdal:
-        tiff = open_tiff(piece.path, piece.block.height, piece.block.width, piece.dtype)
+        tiff = open_tiff(piece.path, piece.size.height, piece.size.width, piece.dtype)
         if tiff is not None:
             return tiff
     with rasterio.Env(**WHOLE_FILES):

@@ -10,11 +10,77 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.expression import Expression
 from pixelwise.grid import Block
+from pixelwise.masks import MaskRule
+from pixelwise.masks import grow as grow_rejected
 from pixelwise.reading import HANDLES, Piece, Table, WindowError, read_patiently, read_what_is_whole
 from pixelwise.spec import SameDate
 
-__all__ = ["Image", "LayerRead", "Read", "Share", "reads_of"]
+__all__ = ["Derivation", "Image", "LayerRead", "Quality", "Read", "Share", "reads_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What makes pixels useless.
+
+    Attributes
+    ----------
+    band
+        The mask, as a user or a product names it.
+    rule
+        What its values mean.
+    source
+        The rule in words: a preset with its version and the document it follows, or what it keeps or drops.
+    """
+
+    band: str
+    rule: MaskRule
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How values are made of what the files of an image hold.
+
+    Attributes
+    ----------
+    names
+        Of the bands, as the formula has them; nothing without one.
+    expression
+        None where the one band's values are taken as they are.
+    qualities
+        What makes pixels useless.
+    grow
+        Pixels around useless ones, in every direction, that are useless too.
+    valid
+        Smallest and largest result of the formula that is not missing.
+    product
+        Name, version and source of what the files are deliveries of; empty where that was not said.
+    """
+
+    names: tuple[str, ...] = ()
+    expression: Expression | None = None
+    qualities: tuple[Quality, ...] = ()
+    grow: int = 0
+    valid: tuple[float, float] = (-np.inf, np.inf)
+    product: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether values are those of one band as they are."""
+        return self.expression is None and not self.qualities
+
+    def describe(self) -> dict[str, Any]:
+        """Return what provenance says of it."""
+        found: dict[str, Any] = {}
+        if self.product:
+            found["product"] = self.product
+        if self.expression is not None:
+            found["formula"] = self.expression.text
+        if self.qualities:
+            found["masks"] = [[quality.band, quality.source, quality.rule.describe()] for quality in self.qualities]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +89,30 @@ class Image:
 
     Attributes
     ----------
-    pieces
-        At least one.
+    bands
+        The pieces of each band, in the order of the derivation's names; one band without a formula.
+    masks
+        The pieces of each quality band; none where an image does not have it.
+    sensor
+        As the product calls it.
     """
 
-    pieces: tuple[Piece, ...]
+    bands: tuple[tuple[Piece, ...], ...]
+    masks: tuple[tuple[Piece, ...], ...] = ()
+    sensor: str = ""
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Those of the first band, which say what the image covers."""
+        return self.bands[0]
+
+    def shift(self, rows: int, cols: int) -> Image:
+        """Return the image on a grid whose origin lies elsewhere."""
+
+        def moved(groups: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[Piece, ...], ...]:
+            return tuple(tuple(piece.shift(rows, cols) for piece in group) for group in groups)
+
+        return replace(self, bands=moved(self.bands), masks=moved(self.masks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +166,7 @@ def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
 
 @dataclass(frozen=True, eq=False)
 class LayerRead:
-    """A layer that several images make together.
+    """A layer that is worked out: from several images, by a formula, or with masks.
 
     Attributes
     ----------
@@ -90,17 +175,20 @@ class LayerRead:
     images
         In the order of their names.
     reduce
-        How.
+        How several become one.
     """
 
     row: int
     images: tuple[Image, ...]
-    reduce: SameDate
+    reduce: SameDate | None
 
     @cached_property
     def reads(self) -> tuple[tuple[Read, ...], ...]:
-        """What is read of each image."""
-        return tuple(reads_of((0, piece) for piece in image.pieces) for image in self.images)
+        """What is read of each image, into one row for each band."""
+        return tuple(
+            reads_of((row, piece) for row, pieces in enumerate(image.bands) for piece in pieces)
+            for image in self.images
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +200,9 @@ class Share:
     reads
         What goes into rows of layers as it is.
     layers
-        Those that are worked out from several images.
+        Those that are worked out.
+    derivation
+        How.
     sparse
         Rows of layers whose pieces do not cover all that can be read.
     forgiving
@@ -123,6 +213,7 @@ class Share:
 
     reads: tuple[Read, ...]
     layers: tuple[LayerRead, ...]
+    derivation: Derivation
     sparse: tuple[int, ...]
     forgiving: bool
     handles: Table | None = None
@@ -167,8 +258,9 @@ class Share:
         """Yield every call by which a file is read."""
         yield from self.reads
         for layer in self.layers:
-            for reads in layer.reads:
+            for reads, image in zip(layer.reads, layer.images, strict=True):
                 yield from reads
+                yield from (Read(piece, (piece.band,), (0,)) for pieces in image.masks for piece in pieces)
 
     def converted(self, dtype: np.dtype[Any]) -> int:
         """Return bytes per pixel of the largest read that is converted to `dtype` on its way."""
@@ -177,27 +269,107 @@ class Share:
             for read in self.reads
             if len(self.sparse) or not read.goes_straight(dtype)
         ]
-        # An image, a sum and a count beside what is read of it.
+        # Beside the bands of an image: what is read of one, the result, what is rejected, a sum and a count.
         sizes += [
-            dtype.itemsize
-            + 16
-            + max(np.dtype(piece.dtype).itemsize for image in layer.images for piece in image.pieces)
+            max(
+                len(image.bands) * self._dtype_of_bands(dtype).itemsize
+                + max(np.dtype(piece.dtype).itemsize for group in (*image.bands, *image.masks) for piece in group)
+                for image in layer.images
+                if image.pieces
+            )
+            + 3 * dtype.itemsize
+            + 4
+            + (16 if layer.reduce else 0)
             for layer in self.layers
         ]
         return max(sizes, default=0)
 
+    def _dtype_of_bands(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type that bands are read as, where values are of `dtype`."""
+        return dtype if self.derivation.expression is None else np.dtype(np.float64)
+
     def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: Table) -> NDArray[Any]:
-        """Return (y, x) of a layer that several images make together."""
+        """Return (y, x) of a layer that is worked out."""
 
         def images() -> Iterator[tuple[Image, NDArray[Any]]]:
             for image, reads in zip(layer.images, layer.reads, strict=True):
                 if any(piece.block.intersection(block) for piece in image.pieces):
-                    values = np.full((1, block.height, block.width), np.nan, dtype=dtype)
-                    for read in reads:
-                        self._fill(read, block, (values,), table)
-                    yield image, values[0]
+                    values = self._values(image, reads, block, dtype, table)
+                    if values is not None or layer.reduce == "first":
+                        yield image, _nothing(block, dtype) if values is None else values
 
-        return _combine(images(), layer.reduce, block, dtype)
+        if layer.reduce is not None:
+            return _combine(images(), layer.reduce, block, dtype)
+        for _, values in images():
+            return values
+        return _nothing(block, dtype)
+
+    def _values(
+        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: Table
+    ) -> NDArray[Any] | None:
+        """Return (y, x) of one image; None where no pixel is of use."""
+        useless = self._useless(image, block, table)
+        if useless is not None and useless.all():
+            return None
+        kind = self._dtype_of_bands(dtype)
+        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
+        for read in reads:
+            self._fill(read, block, (bands,), table)
+        values: NDArray[Any] = bands[0]
+        expression = self.derivation.expression
+        if expression is not None:
+            values = expression(dict(zip(self.derivation.names, bands, strict=True)))
+            low, high = self.derivation.valid
+            if (low, high) != (-np.inf, np.inf):
+                values[(values < low) | (values > high)] = np.nan
+        if useless is not None:
+            values[useless] = np.nan
+        return values
+
+    def _useless(self, image: Image, block: Block, table: Table) -> NDArray[np.bool_] | None:
+        """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
+        useless = None
+        grow = self.derivation.grow
+        around = block.pad(grow)
+        inner = block.shift(-around.row, -around.col).slices
+        for quality, pieces in zip(self.derivation.qualities, image.masks, strict=True):
+            if not pieces:
+                continue
+            rejected = np.zeros((around.height, around.width), dtype=bool)
+            covered = np.zeros((around.height, around.width), dtype=bool)
+            for piece in pieces:
+                self._reject(piece, quality.rule, around, rejected, covered, table)
+            found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
+            useless = found if useless is None else useless | found
+        return useless
+
+    def _reject(
+        self,
+        piece: Piece,
+        rule: MaskRule,
+        around: Block,
+        rejected: NDArray[np.bool_],
+        covered: NDArray[np.bool_],
+        table: Table,
+    ) -> None:
+        """Mark what a piece of a mask covers of a block, and what it rejects there."""
+        shared = around.intersection(piece.block)
+        if shared is None:
+            return
+        # Whole pixels of the mask, of which the block may want a part.
+        wanted = shared.shift(-piece.block.row, -piece.block.col)
+        window = wanted.coarsened(piece.zoom)
+        stored = np.empty((1, window.height, window.width), dtype=piece.dtype)
+        valid = self._read_window(Read(piece, (piece.band,), (0,)), window, stored, table)
+        found = rule.rejected(stored[0])
+        if valid is not None:
+            found |= valid[0] == 0
+        if piece.zoom > 1:
+            found = found.repeat(piece.zoom, axis=0).repeat(piece.zoom, axis=1)
+            found = found[wanted.shift(-window.row * piece.zoom, -window.col * piece.zoom).slices]
+        inside = shared.shift(-around.row, -around.col).slices
+        rejected[inside] |= found
+        covered[inside] = True
 
     def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: Table) -> None:
         piece = read.piece
@@ -243,6 +415,10 @@ class Share:
         return read_what_is_whole(read.piece, read.bands, window, out, table)
 
 
+def _nothing(block: Block, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.full((block.height, block.width), np.nan, dtype=dtype)
+
+
 def _combine(
     images: Iterator[tuple[Image, NDArray[Any]]], how: SameDate, block: Block, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
@@ -250,7 +426,7 @@ def _combine(
 
     One after the other: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
     """
-    result = np.full((block.height, block.width), np.nan, dtype=dtype)
+    result = _nothing(block, dtype)
     if how == "mean":
         total, count = np.zeros(result.shape), np.zeros(result.shape)
         for _, values in images:

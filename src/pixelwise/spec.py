@@ -10,12 +10,15 @@ from typing import Any, Literal, get_args
 
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.grid import Bounds
+from pixelwise.masks import MaskRule, load_preset, parse_field
 from pixelwise.times import Period
 
 __all__ = ["InputSpec", "OnReadError", "Resampling", "SameDate"]
 
 SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
+#: A kilometre of Landsat's pixels.
+MOST_GROWN = 33
 #: Extents that follow from the files; others are bounds or a raster.
 EXTENTS = ("union", "intersection", "first")
 OnReadError = Literal["stop", "missing"]
@@ -47,6 +50,25 @@ class InputSpec:
         other is asked for.
     resampling
         How that is done: GDAL's name of a rule.
+    product
+        What the files are deliveries of: one of our products by name, or a TOML file that describes one.
+    value
+        What is computed of the bands of each image: the name of an index (``ndvi``), or a formula in band names.
+    mask
+        Files that say which pixels are of use, matched to the images by date: as ``source`` of `open_stack`, in one
+        text. ``none`` uses none of a product's.
+    mask_band
+        Number or name of the band of each image's own file that says so, instead.
+    mask_keep, mask_drop
+        Values of a mask that are of use, or that are not.
+    mask_bits
+        Bits of which none may be set.
+    mask_field
+        Groups of bits and what may not be in them: ``8-9=2,3``.
+    mask_preset
+        A known rule instead of these four.
+    grow
+        Pixels around rejected ones, in every direction, that are rejected too.
     nodata
         Stored values that count as missing instead of the files' own nodata.
     scale, offset
@@ -75,6 +97,16 @@ class InputSpec:
     extent: str | Bounds | None = None
     align: str | None = None
     resampling: Resampling = "nearest"
+    product: str | None = None
+    value: str | None = None
+    mask: str | None = None
+    mask_band: int | str | None = None
+    mask_keep: tuple[float, ...] | None = None
+    mask_drop: tuple[float, ...] | None = None
+    mask_bits: tuple[int, ...] = ()
+    mask_field: tuple[str, ...] = ()
+    mask_preset: str | None = None
+    grow: int = 0
     nodata: tuple[float, ...] | None = None
     scale: float | None = None
     offset: float | None = None
@@ -87,7 +119,7 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         # What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
-        for name in ("nodata", "valid_range", "months", "bounds"):
+        for name in ("nodata", "valid_range", "months", "bounds", "mask_keep", "mask_drop", "mask_bits"):
             value = getattr(self, name)
             if value is not None:
                 several = isinstance(value, Iterable) and not isinstance(value, str)
@@ -115,14 +147,21 @@ class InputSpec:
             raise unknown("treatment of equal dates", str(self.same_date), get_args(SameDate))
         if self.on_read_error not in get_args(OnReadError):
             raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
+        self._check_masks()
+        if self.value is not None and self.band is not None:
+            raise ParameterError(
+                f"band {self.band} and value {self.value!r} exclude each other: a formula names its bands"
+            )
         if self.resampling not in get_args(Resampling):
             raise unknown("resampling", str(self.resampling), get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
             raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
         if isinstance(self.extent, tuple):
             _check_bounds("extent", self.extent)
-        if isinstance(self.band, int) and self.band < 1:
-            raise ParameterError(f"band {self.band} is impossible: bands count from 1")
+        for name in ("band", "mask_band"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ParameterError(f"{name} {value} is impossible: bands count from 1")
         if self.valid_range is not None and not (
             len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
         ):
@@ -137,6 +176,50 @@ class InputSpec:
                 raise ParameterError(f"{name} {value} is not finite")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
+
+    def _check_masks(self) -> None:
+        if self.mask is not None and self.mask_band is not None:
+            raise ParameterError(
+                "mask and mask_band exclude each other: masks are files, or a band of each image's file"
+            )
+        if not 0 <= self.grow <= MOST_GROWN:
+            raise ParameterError(f"grow {self.grow} is impossible: 0 to {MOST_GROWN} pixels are wanted")
+        masks = self.mask not in (None, "none") or self.mask_band is not None
+        rule = self.mask_rule
+        if masks and rule is None:
+            MaskRule()  # says what is missing
+        if not masks and self.product is None and (rule is not None or self.grow):
+            raise ParameterError("a rule for masks, but no mask: --mask FILES, --mask-band or --product is wanted")
+        if self.mask == "none" and (rule is not None or self.grow):
+            raise ParameterError("mask none uses no mask, so that no rule for masks makes sense")
+
+    @property
+    def mask_rule(self) -> MaskRule | None:
+        """What the values of masks mean, where that is said.
+
+        Raises
+        ------
+        ParameterError
+            When it is said twice, or impossible.
+        """
+        own = (self.mask_keep, self.mask_drop) != (None, None) or bool(self.mask_bits or self.mask_field)
+        if self.mask_preset is not None:
+            if own:
+                raise ParameterError(f"mask preset {self.mask_preset!r} is a whole rule: no other can be added")
+            return load_preset(self.mask_preset).rule
+        if not own:
+            return None
+        fields_ = tuple(parse_field(text) for text in self.mask_field)
+        return MaskRule(self.mask_keep, self.mask_drop, self.mask_bits, fields_)
+
+    @property
+    def mask_words(self) -> str:
+        """Say what `mask_rule` is: the preset with its version, or the rule itself."""
+        if self.mask_preset is not None:
+            preset = load_preset(self.mask_preset)
+            return f"{preset.name} version {preset.version} ({preset.source})"
+        rule = self.mask_rule
+        return "" if rule is None else rule.describe()
 
     def replace(self, **options: Any) -> InputSpec:
         """Return the spec with some options changed; an unknown name is a `ParameterError`."""

@@ -24,7 +24,7 @@ from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.headers import lossless_in_float32
 from pixelwise.naming import read_range
 from pixelwise.reading import HANDLES, Piece, Table
-from pixelwise.share import Image, LayerRead, Share, reads_of
+from pixelwise.share import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.spec import InputSpec, SameDate
 from pixelwise.tiff import TiffFile
 from pixelwise.times import Precision, TimeAxis, iso
@@ -129,8 +129,18 @@ class Layer:
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """All pieces of all images."""
-        return tuple(piece for image in self.images for piece in image.pieces)
+        """All pieces of all bands of all images."""
+        return tuple(piece for image in self.images for group in image.bands for piece in group)
+
+    @property
+    def masks(self) -> tuple[Piece, ...]:
+        """All pieces of all masks."""
+        return tuple(piece for image in self.images for group in image.masks for piece in group)
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors of the images, where they are known."""
+        return tuple(sorted({image.sensor for image in self.images if image.sensor}))
 
     @property
     def iso_date(self) -> str:
@@ -156,6 +166,8 @@ class RasterStack:
         The options that it was opened with.
     source_block
         Rows and columns of the files' own blocks, by majority.
+    derivation
+        How values are made of what the files hold.
     decoded, pixel_size, resident
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     stats
@@ -168,6 +180,7 @@ class RasterStack:
     layers: tuple[Layer, ...]
     spec: InputSpec
     source_block: tuple[int, int]
+    derivation: Derivation = field(default_factory=Derivation)
     decoded: int = 0
     pixel_size: int = 8
     resident: int = 1 << 20
@@ -201,7 +214,7 @@ class RasterStack:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """float32 only where that loses nothing of any layer, else float64."""
-        narrow = all(
+        narrow = self.derivation.expression is None and all(
             lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
             for layer in self.layers
             for piece in layer.pieces
@@ -219,7 +232,7 @@ class RasterStack:
             block_width=min(self.source_block[1], self.grid.width),
             itemsize=self.dtype.itemsize,
             stored_itemsize=stored,
-            sources=len({piece.path for piece in pieces}),
+            sources=len(self.paths),
             decoded=self.decoded,
             resident=self.resident,
             converted=self._whole.converted(self.dtype) + compressed,
@@ -242,7 +255,7 @@ class RasterStack:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every file, once, in the order of the layers."""
-        return tuple(dict.fromkeys(piece.path for layer in self.layers for piece in layer.pieces))
+        return tuple(dict.fromkeys(piece.path for layer in self.layers for piece in (*layer.pieces, *layer.masks)))
 
     def select(
         self,
@@ -288,10 +301,7 @@ class RasterStack:
         layers = tuple(
             replace(
                 layer,
-                images=tuple(
-                    replace(image, pieces=tuple(p.shift(-block.row, -block.col) for p in image.pieces))
-                    for image in layer.images
-                ),
+                images=tuple(image.shift(-block.row, -block.col) for image in layer.images),
             )
             for layer in self.layers
         )
@@ -317,15 +327,18 @@ class RasterStack:
 
     def _share(self, indices: Sequence[int], handles: Table | None = None) -> Share:
         """Prepare reading some layers: which bands of which file go into which row."""
+        chosen = [(index, self.layers[index]) for index in indices]
         worked = tuple(
-            LayerRead(index, layer.images, layer.reduce)
-            for index in indices
-            if (layer := self.layers[index]).reduce is not None
+            LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_worked_out(layer)
         )
-        plain = [(index, layer) for index in indices if (layer := self.layers[index]).reduce is None]
+        plain = [(index, layer) for index, layer in chosen if not self._is_worked_out(layer)]
         sparse = tuple(index for index, layer in plain if not self._covers_all(layer))
         reads = reads_of((index, piece) for index, layer in plain for piece in layer.pieces)
-        return Share(reads, worked, sparse, self.spec.on_read_error == "missing", handles)
+        return Share(reads, worked, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
+
+    def _is_worked_out(self, layer: Layer) -> bool:
+        """Whether more than reading is needed."""
+        return layer.reduce is not None or not self.derivation.plain
 
     def _covers_all(self, layer: Layer) -> bool:
         """Whether a layer's pieces, which do not overlap, cover all that can be read."""
@@ -391,6 +404,7 @@ class RasterStack:
                 source = HANDLES.open.source(read.piece)
                 if isinstance(source, TiffFile):
                     source.warm_up()
+                # Masks are not unpacked, but cost little here.
                 raw = np.zeros(1, dtype=read.piece.dtype)
                 straight = read.piece.dtype == self.dtype
                 read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))

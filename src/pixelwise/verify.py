@@ -27,6 +27,7 @@ from rasterio.windows import Window
 
 from pixelwise import methods
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
+from pixelwise.files import Source, resolve
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import same_crs
 from pixelwise.headers import is_vrt, open_local, sources_of
@@ -35,7 +36,6 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.provenance import plain
 from pixelwise.spec import InputSpec
-from pixelwise.survey import Source, resolve
 from pixelwise.times import Precision, TimeAxis
 
 __all__ = ["Difference", "Verification", "verify"]
@@ -67,7 +67,7 @@ LONGEST = 10_000
 DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 #: Input options of which there is no second implementation here.
-NOT_RECOMPUTED = ("align",)
+NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band")
 
 #: So many paths are named in one error.
 NAMED = 5

@@ -1,0 +1,124 @@
+"""Which files a user names: paths, folders, globs, lists, tables, mappings."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.headers import RASTER_SUFFIXES
+from pixelwise.naming import parse_date, read_table
+from pixelwise.times import Moment
+
+__all__ = ["NAMED", "Source", "resolve", "shortened"]
+
+#: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
+Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
+
+#: At most so many files are named in one problem; the rest is counted.
+NAMED = 5
+
+
+def shortened(lines: Sequence[str], what: str = "files") -> list[str]:
+    """Return the first problems of a kind, and how many more there are."""
+    if len(lines) <= NAMED + 1:
+        return list(lines)
+    return [*lines[:NAMED], f"... and {len(lines) - NAMED} more {what} like these"]
+
+
+def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
+    """Return the files that a source names, with the dates that it gives them.
+
+    Raises
+    ------
+    InputError
+        When nothing matches, naming what was looked for.
+    """
+    found: list[tuple[Path, Moment | None]] = []
+    problems: list[str] = []
+    if isinstance(source, Mapping):
+        for path, date in source.items():
+            try:
+                found.append((Path(path), _moment(date)))
+            except ParameterError as error:
+                problems.append(f"{path}: {error}")
+        items = []
+    else:
+        items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    for item in items:
+        try:
+            found.extend(_resolve_one(os.fspath(item)))
+        except InputError as error:
+            problems.extend(error.problems)
+        except OSError as error:  # a name that is too long, a folder that may not be listed
+            problems.append(f"{item}: {error.strerror}")
+    if problems or not found:
+        raise InputError(*(problems or ["no file is named"]))
+    return found
+
+
+def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
+    path = Path(text)
+    if "://" in text or text.startswith("/vsi"):
+        raise InputError(f"{text}: only local files are read; download it first")
+    if text.startswith("@"):
+        return _read_list(Path(text[1:]))
+    if path.is_dir():
+        return [(file, None) for file in _rasters_in(path)]
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _read_csv(path)
+    if path.is_file():
+        return [(path, None)]
+    if any(character in text for character in "*?["):
+        files = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - takes absolute patterns
+        if files:
+            return [(file, None) for file in files]
+        raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    raise InputError(f"{text}: no such file or folder")
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in RASTER_SUFFIXES and p.is_file())
+    # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
+    files = [file for file in files if not file.name.startswith(".")]
+    if files:
+        return files
+    deeper = sorted({p.suffix for p in folder.rglob("*") if p.suffix.lower() in RASTER_SUFFIXES})
+    if deeper:
+        raise InputError(
+            f"{folder}: only its sub-folders hold rasters; name them with a glob: '{folder}/**/*{deeper[0]}'"
+        )
+    raise InputError(f"{folder}: no raster in this folder (looked for {' '.join(sorted(RASTER_SUFFIXES))})")
+
+
+def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
+    lines = _text_of(path).splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not names:
+        raise InputError(f"{path}: names no file")
+    return [(path.parent / name, None) for name in names]
+
+
+def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
+    table = read_table(path)
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
+    return [(path.parent / name, moment) for name, moment in table.items()]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file") from None
+
+
+def _moment(date: Any) -> Moment:
+    if isinstance(date, Moment):
+        return date
+    return parse_date(date.isoformat() if hasattr(date, "isoformat") else str(date))

@@ -1,0 +1,631 @@
+"""From files to observations: which band of which file was observed when, with which mask."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.expression import Expression, expression_of
+from pixelwise.files import NAMED, resolve, shortened
+from pixelwise.grid import Grid
+from pixelwise.headers import BandHeader, Header, read_header
+from pixelwise.masks import MaskRule, load_preset
+from pixelwise.naming import Reading, read_format, read_names, read_table, shard_of
+from pixelwise.products import BandRule, Product, SceneFile, load_product, products
+from pixelwise.reading import Warp
+from pixelwise.share import Derivation, Quality
+from pixelwise.spec import InputSpec
+from pixelwise.times import Moment
+
+__all__ = ["BandFile", "Findings", "Observation", "observe"]
+
+Entry = tuple[Path, Moment | None]
+EVERYTHING = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class BandFile:
+    """One band of one file, what its numbers mean, and where they are put.
+
+    Attributes
+    ----------
+    header, band
+        As the file has them.
+    scale, offset, nodata, valid
+        The value is ``stored * scale + offset``; `nodata` are stored numbers, `valid` a range of values.
+    grid, warp
+        Where its pixels come to lie, and how where that is elsewhere.
+    zoom
+        Rows and columns of the grid that one pixel of the file covers.
+    """
+
+    header: Header
+    band: BandHeader
+    scale: float
+    offset: float
+    nodata: tuple[float, ...]
+    valid: tuple[float, float]
+    grid: Grid
+    warp: Warp | None = None
+    zoom: int = 1
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A file, or several bands of one image, with its date.
+
+    Attributes
+    ----------
+    bands
+        In the order of the names of the derivation.
+    masks
+        In the order of its rules; None where an image has none and needs none.
+    reading
+        The date.
+    stem
+        What the pieces of one image have in common.
+    sensor
+        As the product calls it; empty where there is none.
+    """
+
+    bands: tuple[BandFile, ...]
+    masks: tuple[BandFile | None, ...]
+    reading: Reading
+    stem: str
+    sensor: str = ""
+
+    @property
+    def header(self) -> Header:
+        """That of the first band's file."""
+        return self.bands[0].header
+
+    @property
+    def grid(self) -> Grid:
+        """Where its first band comes to lie."""
+        return self.bands[0].grid
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in files.
+
+    Attributes
+    ----------
+    observations
+        As far as there are any.
+    derivation
+        How values are made of what they hold.
+    headers
+        Of every file that was opened, by path.
+    """
+
+    observations: tuple[Observation, ...]
+    derivation: Derivation
+    headers: Mapping[Path, Header] = field(repr=False)
+
+
+def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> Findings:
+    """Read headers, find bands, dates and masks; problems are collected.
+
+    Raises
+    ------
+    ParameterError
+        When a product, a band of it or a formula is unknown.
+    """
+    if spec.product is not None:
+        return _of_product(entries, spec, load_product(spec.product), problems)
+    headers = _read_headers([path for path, _ in entries], problems)
+    mixture = _sensors_by_number(list(headers), headers, spec)
+    if mixture is not None:
+        problems.append(mixture)
+    expression = _expression_of(headers, spec)
+    known = [(path, date) for path, date in entries if path in headers]
+    found = _observations(known, headers, spec, expression, problems)
+    qualities: tuple[Quality, ...] = ()
+    rule = spec.mask_rule
+    if rule is not None:
+        what = f"--mask {spec.mask}" if spec.mask is not None else f"--mask-band {spec.mask_band}"
+        qualities = (Quality(what, rule, spec.mask_words),)
+        if spec.mask_band is not None:
+            found = _with_own_masks(found, spec.mask_band, rule, problems)
+        elif spec.mask is not None:
+            found = _with_masks(found, spec, rule, headers, problems)
+    derivation = Derivation(
+        names=expression.names if expression else (),
+        expression=expression,
+        qualities=qualities,
+        grow=spec.grow,
+        valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
+    )
+    return Findings(tuple(found), derivation, headers)
+
+
+def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
+    headers: dict[Path, Header] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            headers[path] = read_header(path)
+        except InputError as error:
+            problems.extend(error.problems)
+    return headers
+
+
+def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bool) -> BandFile:
+    """Return a band whose numbers mean what the file and the options say."""
+    return BandFile(
+        header,
+        band,
+        scale=band.scale if spec.scale is None else spec.scale,
+        offset=band.offset if spec.offset is None else spec.offset,
+        nodata=spec.nodata if spec.nodata is not None else () if band.nodata is None else (band.nodata,),
+        valid=EVERYTHING if derived else spec.valid_range or EVERYTHING,
+        grid=header.grid,
+    )
+
+
+def _mask_file(header: Header, band: BandHeader) -> BandFile:
+    """Return a band of classes or bits, as they are stored: its nodata is a number like any other."""
+    return BandFile(header, band, 1.0, 0.0, (), EVERYTHING, header.grid)
+
+
+def _stem(path: Path) -> str:
+    shard = shard_of(path.name)
+    return str(path if shard is None else path.parent / shard[0])
+
+
+# ------------------------------------------------------------------------------------- bands and dates
+
+
+def _expression_of(headers: Mapping[Path, Header], spec: InputSpec) -> Expression | None:
+    if spec.value is None:
+        return None
+    first = next(iter(headers.values()), None)
+    return expression_of(spec.value, () if first is None else [band.description for band in first.bands])
+
+
+def _observations(
+    entries: Sequence[Entry],
+    headers: Mapping[Path, Header],
+    spec: InputSpec,
+    expression: Expression | None,
+    problems: list[str],
+) -> list[Observation]:
+    single: list[tuple[Header, tuple[BandHeader, ...], Moment | None]] = []
+    found: list[Observation] = []
+    undated: list[str] = []
+    table = _table_of(spec, problems)
+    if table is _BROKEN:
+        return []
+    for path, date in entries:
+        header = headers[path]
+        try:
+            if expression is not None:
+                single.append((header, tuple(_band_named(header, name) for name in expression.names), date))
+            elif spec.band is None and len(header.bands) > 1:
+                readings = _dates_of_bands(header, table, dated=date is not None)
+                found += [
+                    Observation((_band_file(header, band, spec, derived=False),), (), reading, _stem(path))
+                    for band, reading in zip(header.bands, readings, strict=True)
+                ]
+            else:
+                single.append((header, (_band_of(header, spec.band),), date))
+        except InputError as error:
+            undated.extend(error.problems)
+    problems.extend(shortened(undated))
+    try:
+        readings = _dates_of_files([(header, date) for header, _, date in single], spec, table)
+    except InputError as error:
+        problems.extend(error.problems)
+    else:
+        for (header, bands, _), reading in zip(single, readings, strict=True):
+            own = tuple(_band_file(header, band, spec, derived=expression is not None) for band in bands)
+            found.append(Observation(own, (), reading, _stem(header.path)))
+    return found
+
+
+def _band_named(header: Header, name: str) -> BandHeader:
+    """Return the band that a formula names: by its description, or b1, b2, ... by its number."""
+    if name[0] in "bB" and name[1:].isdigit() and 1 <= int(name[1:]) <= len(header.bands):
+        described = [band for band in header.bands if band.description.lower() == name.lower()]
+        if not described:
+            return header.bands[int(name[1:]) - 1]
+    return _band_of(header, name)
+
+
+_BROKEN: list[Moment] = []
+
+
+def _table_of(spec: InputSpec, problems: list[str]) -> list[Moment] | dict[str, Moment] | None:
+    """Read ``--times FILE``; None where it is a format or absent, `_BROKEN` where it cannot be read."""
+    if spec.times is None or not Path(spec.times).is_file():
+        return None
+    try:
+        return read_table(Path(spec.times))
+    except InputError as error:
+        problems.extend(error.problems)
+        return _BROKEN
+
+
+def _dates_of_bands(header: Header, table: Any, *, dated: bool) -> list[Reading]:
+    """Date the bands of a multi-band file by a table or by their own descriptions."""
+    path, count = header.path, len(header.bands)
+    if isinstance(table, list):
+        if len(table) != count:
+            raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table)} lines")
+        return [Reading(moment, "--times") for moment in table]
+    listed = ", ".join(str(band) for band in header.bands[:12]) + (", ..." if count > 12 else "")
+    if dated:
+        raise InputError(f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME")
+    names = [band.description for band in header.bands]
+    if all(names):
+        try:
+            return read_names(names, what="band")
+        except InputError:
+            pass
+    raise InputError(
+        f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, "
+        "or date them with --times FILE (one date per line)"
+    )
+
+
+def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
+    if wanted is None:
+        return header.bands[0]
+    for band in header.bands:
+        if wanted in (band.index, band.description):
+            return band
+    matches = [band for band in header.bands if str(wanted).lower() in (band.description.lower(), str(band.index))]
+    if len(matches) == 1:
+        return matches[0]
+    names = [band.description or str(band.index) for band in header.bands]
+    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}")
+
+
+def _dates_of_files(single: Sequence[tuple[Header, Moment | None]], spec: InputSpec, table: Any) -> list[Reading]:
+    if not single:
+        return []
+    if isinstance(table, dict):
+        assert spec.times is not None  # noqa: S101 - a table has a file
+        folder = Path(spec.times).parent
+        by_path = {(folder / name).resolve(): moment for name, moment in table.items()}
+        # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
+        often = Counter(Path(name).name for name in table)
+        by_name = {Path(name).name: moment for name, moment in table.items() if often[Path(name).name] == 1}
+        given = [by_path.get(h.path.resolve(), by_name.get(h.path.name)) for h, _ in single]
+        missing = [
+            f"{h.path}: not in {spec.times}" for (h, _), moment in zip(single, given, strict=True) if moment is None
+        ]
+        if missing:
+            raise InputError(*shortened(missing))
+        return [Reading(moment, "--times") for moment in given if moment is not None]
+    if isinstance(table, list):
+        raise InputError(
+            f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
+        )
+    names = [header.path.as_posix() for header, moment in single if moment is None]
+    read = iter(() if not names else read_names(names) if spec.times is None else read_format(names, spec.times))
+    return [next(read) if moment is None else Reading(moment, "given") for _, moment in single]
+
+
+# ----------------------------------------------------------------------------------------------- sensors
+
+
+def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], spec: InputSpec) -> str | None:
+    """Say where one number or token of a band is another colour in another sensor.
+
+    Landsat 5 has red in SR_B3 and Landsat 8 in SR_B4: a stack of all SR_B4 is near infrared at first, then red.
+    """
+    for name in products():
+        product = load_product(name)
+        matches = [(path, file) for path in paths if (file := product.match(path)) is not None]
+        if len({file.sensor for _, file in matches}) < 2:
+            continue
+        colours: dict[str, set[str]] = {}
+        example: dict[str, Path] = {}
+        for path, file in matches:
+            token = file.band or _description_of(headers[path], spec.band)
+            meant = {n for n in product.names(file.sensor) if token and product.band(file.sensor, n).has(token)}
+            if meant:
+                colours.setdefault(file.sensor, meant)
+                example.setdefault(file.sensor, path)
+        if len(colours) > 1 and not set.intersection(*colours.values()):
+            listed = "; ".join(
+                f"{'/'.join(sorted(colours[sensor]))} in {sensor} ({example[sensor].name})" for sensor in colours
+            )
+            return (
+                f"the files are of several sensors, and one band number is not one colour: {listed}; "
+                f"name the band, with --product {name} --band NAME"
+            )
+    return None
+
+
+def _description_of(header: Header, wanted: int | str | None) -> str:
+    try:
+        return _band_of(header, wanted).description if wanted is not None else ""
+    except InputError:  # is told where bands are looked for
+        return ""
+
+
+# ------------------------------------------------------------------------------------------------- masks
+
+
+def _with_own_masks(
+    found: Sequence[Observation], wanted: int | str, rule: MaskRule, problems: list[str]
+) -> list[Observation]:
+    """Give each observation the mask that its own file has in a band."""
+    refused: list[str] = []
+    masked = []
+    for observation in found:
+        header = observation.header
+        try:
+            band = _band_of(header, wanted)
+            _check_fit(rule, header, band)
+        except InputError as error:
+            refused.extend(error.problems)
+            continue
+        masked.append(replace(observation, masks=(_mask_file(header, band),)))
+    problems.extend(shortened(list(dict.fromkeys(refused))))
+    return masked
+
+
+def _check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
+    try:
+        rule.check(band.dtype)
+    except ParameterError as error:
+        raise InputError(f"{header.path}: {error}") from None
+
+
+def _with_masks(
+    found: Sequence[Observation],
+    spec: InputSpec,
+    rule: MaskRule,
+    headers: dict[Path, Header],
+    problems: list[str],
+) -> list[Observation]:
+    """Give each observation the mask of its date."""
+    assert spec.mask is not None  # noqa: S101 - the caller asked
+    try:
+        entries = resolve(spec.mask)
+    except InputError as error:
+        problems.extend(f"mask: {text}" for text in error.problems)
+        return list(found)
+    own = _read_headers([path for path, _ in entries], problems)
+    single = [(own[path], date) for path, date in entries if path in own]
+    table = _table_of(spec, [])
+    try:
+        for header, _ in single:
+            if len(header.bands) > 1:
+                raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
+            _check_fit(rule, header, header.bands[0])
+        readings = _dates_of_files(single, spec, table if isinstance(table, dict) else None)
+    except InputError as error:
+        problems.extend(f"mask: {text}" for text in error.problems)
+        return list(found)
+    dated: dict[Any, list[Header]] = defaultdict(list)
+    for (header, _), reading in zip(single, readings, strict=True):
+        moment = reading.moment
+        dated[moment.start].append(header)
+        if moment.precision == "second":
+            dated[moment.start.date()].append(header)
+        elif moment.precision == "day":
+            dated["day", moment.start.date()].append(header)
+    masked, refused = [], []
+    for observation in found:
+        moment = observation.reading.moment
+        candidates = dated.get(moment.start) or []
+        if not candidates:  # one of both may know the time of day
+            day = moment.start.date()
+            candidates = dated.get(("day", day) if moment.precision == "second" else day, [])
+        if len(candidates) > 1:
+            candidates = [mask for mask in candidates if not observation.grid.differences(mask.grid)] or candidates
+        if len(candidates) == 1:
+            header = candidates[0]
+            headers[header.path] = header
+            masked.append(replace(observation, masks=(_mask_file(header, header.bands[0]),)))
+        elif candidates:
+            names = ", ".join(str(mask.path) for mask in candidates[:NAMED])
+            refused.append(f"{observation.header.path}: several masks have its date {moment}: {names}")
+        else:
+            refused.append(
+                f"{observation.header.path}: none of {len(single)} masks has its date {moment}; "
+                "leave the image out, or give its mask"
+            )
+    problems.extend(shortened(refused))
+    return masked
+
+
+# ---------------------------------------------------------------------------------------------- products
+
+
+@dataclass(frozen=True)
+class _Delivered:
+    """A file of a product."""
+
+    path: Path
+    file: SceneFile
+    date: Moment | None
+
+
+def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str]) -> Findings:
+    matches = [
+        _Delivered(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
+    ]
+    if not matches:
+        names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
+        problems.append(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
+        return Findings((), Derivation(), {})
+    first = matches[0].file.sensor
+    expression, wanted = _wanted_of(spec, product, first)
+    qualities = _qualities_of(spec, product)
+    scenes: dict[tuple[str, tuple[int, int]], list[_Delivered]] = defaultdict(list)
+    for one in matches:
+        shard = shard_of(one.path.name)
+        scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
+    headers: dict[Path, Header] = {}
+    found: list[Observation] = []
+    refused: list[str] = []
+    for (scene, _), files in sorted(scenes.items()):
+        try:
+            found.append(_of_scene(scene, files, product, wanted, qualities, expression, spec, headers))
+        except InputError as error:
+            refused.extend(error.problems)
+    problems.extend(shortened(refused, "images"))
+    derivation = Derivation(
+        names=tuple(wanted) if expression else (),
+        expression=expression,
+        qualities=tuple(quality for _, quality, _ in qualities),
+        grow=spec.grow,
+        valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
+        product=f"{product.name} version {product.version} ({product.source})",
+    )
+    return Findings(tuple(found), derivation, headers)
+
+
+def _wanted_of(spec: InputSpec, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
+    """Return the formula, and the names of the bands that are wanted."""
+    known = product.names(sensor)
+    if spec.value is None and spec.band is None:
+        raise ParameterError(
+            f"product {product.name} has several bands: choose --band NAME or --value FORMULA ({', '.join(known)})"
+        )
+    if spec.value is None:
+        if isinstance(spec.band, int):
+            raise ParameterError(
+                f"band {spec.band} of {product.name} is not one colour in all sensors: name it ({', '.join(known)})"
+            )
+        return None, (str(spec.band),)
+    expression = expression_of(spec.value, known)
+    expression.check(known)
+    # A formula that is one band's name needs no arithmetic, and keeps the type of the files.
+    return (None, expression.names) if expression.text in known else (expression, expression.names)
+
+
+def _qualities_of(spec: InputSpec, product: Product) -> list[tuple[tuple[str, ...], Quality, bool]]:
+    """Return tokens, rule and necessity of each quality band that is used."""
+    if spec.mask == "none":
+        return []
+    own = spec.mask_rule
+    found = []
+    for index, quality in enumerate(product.quality):
+        if own is not None and index == 0:
+            found.append((quality.tokens, Quality(quality.tokens[0], own, spec.mask_words), True))
+        else:
+            preset = load_preset(quality.preset)
+            label = f"{preset.name} version {preset.version} ({preset.source})"
+            found.append((quality.tokens, Quality(quality.tokens[0], preset.rule, label), quality.required))
+    return found
+
+
+def _of_scene(
+    scene: str,
+    files: Sequence[_Delivered],
+    product: Product,
+    wanted: Sequence[str],
+    qualities: Sequence[tuple[tuple[str, ...], Quality, bool]],
+    expression: Expression | None,
+    spec: InputSpec,
+    headers: dict[Path, Header],
+) -> Observation:
+    """Find the bands and the quality bands of one image.
+
+    Raises
+    ------
+    InputError
+        When one is missing or there twice, or its baseline is unknown.
+    """
+    file = files[0].file
+    rules = {name: product.band(file.sensor, name) for name in wanted}
+    chosen = _finest([_files_of(rule, files) for rule in rules.values()], scene, list(rules))
+    bands = []
+    for (name, rule), one in zip(rules.items(), chosen, strict=True):
+        header, band = _opened(one, rule.tokens, headers)
+        if band is None:
+            raise InputError(f"{one.path}: has no band {' or '.join(rule.tokens)} for {name}")
+        offset = rule.offset_of(one.file.baseline) if spec.offset is None else spec.offset
+        if offset is None:
+            raise InputError(
+                f"{one.path}: its path does not tell the processing baseline, on which the offset of {product.name} "
+                "depends; keep files in their folders, or give --offset (-0.1 from baseline 04.00 on, else 0)"
+            )
+        bands.append(_band_by_rule(header, band, rule, offset, spec, derived=expression is not None))
+    masks: list[BandFile | None] = []
+    for tokens, quality, required in qualities:
+        rule = BandRule(tokens)
+        candidates = sorted(_files_of(rule, files), key=lambda one: (one.file.resolution or 0, str(one.path)))
+        found = [(h, b) for one in candidates for h, b in [_opened(one, tokens, headers)] if b is not None]
+        if found:
+            header, band = found[0]
+            _check_fit(quality.rule, header, band)
+            masks.append(_mask_file(header, band))
+        elif required:
+            raise InputError(
+                f"{scene}: has no {' or '.join(tokens)}, which says what is cloudy; deliver it too, or take all pixels "
+                "with --mask none"
+            )
+        else:
+            masks.append(None)
+    # All that was acquired in one pass of a day is of one date, whatever the second.
+    day = file.moment.start.replace(hour=0, minute=0, second=0)
+    moment = files[0].date or Moment(day, "day", day)
+    return Observation(tuple(bands), tuple(masks), Reading(moment, product.name), scene, file.sensor)
+
+
+def _files_of(rule: BandRule, files: Sequence[_Delivered]) -> list[_Delivered]:
+    """Return the files that hold a band, or may hold it among others."""
+    return [one for one in files if one.file.band is None or rule.has(one.file.band)]
+
+
+def _finest(candidates: Sequence[Sequence[_Delivered]], scene: str, names: Sequence[str]) -> list[_Delivered]:
+    """Choose one file for each band: of the finest resolution that all of them have."""
+    for files, name in zip(candidates, names, strict=True):
+        if not files:
+            raise InputError(f"{scene}: has no file of {name}")
+    shared = set.intersection(*({one.file.resolution or 0 for one in files} for files in candidates))
+    if not shared:
+        listed = "; ".join(
+            f"{name} at {', '.join(str(r) for r in sorted({one.file.resolution or 0 for one in files}))} m"
+            for files, name in zip(candidates, names, strict=True)
+        )
+        raise InputError(f"{scene}: its bands have no resolution in common: {listed}")
+    chosen = []
+    for files, name in zip(candidates, names, strict=True):
+        own = [one for one in files if (one.file.resolution or 0) == min(shared)]
+        if len(own) > 1:
+            raise InputError(f"{scene}: has {name} twice: {own[0].path}, {own[1].path}")
+        chosen.append(own[0])
+    return chosen
+
+
+def _opened(one: _Delivered, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
+    """Read a file's header; return the band that a token stands for, where it has one."""
+    if one.path not in headers:
+        headers[one.path] = read_header(one.path)
+    header = headers[one.path]
+    if one.file.band is not None:
+        return header, header.bands[0]
+    rule = BandRule(tuple(tokens))
+    return header, next((band for band in header.bands if rule.has(band.description)), None)
+
+
+def _band_by_rule(
+    header: Header, band: BandHeader, rule: BandRule, offset: float, spec: InputSpec, *, derived: bool
+) -> BandFile:
+    """Return a band whose numbers mean what the product and the options say."""
+    scale = rule.scale if spec.scale is None else spec.scale
+    low, high = EVERYTHING
+    if rule.valid is not None:
+        # Half a step of whole numbers beyond, so that no rounding decides about the limits themselves.
+        slack = 0.5 if np.dtype(band.dtype).kind in "iu" else 0.0
+        ends = [value * scale + offset for value in (rule.valid[0] - slack, rule.valid[1] + slack)]
+        low, high = min(ends), max(ends)
+    if spec.valid_range is not None and not derived:
+        low, high = max(low, spec.valid_range[0]), min(high, spec.valid_range[1])
+    nodata = rule.nodata if spec.nodata is None else spec.nodata
+    return BandFile(header, band, scale, offset, nodata, (low, high), header.grid)
