@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from pixelwise.method import Floats, Method
 from pixelwise.reading import reading
 from pixelwise.stack import RasterStack
 
-__all__ = ["warnings_of"]
+__all__ = ["masked_share", "warnings_of"]
 
 #: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
 #: much less is where values have many digits, as exact repetitions hardly occur then.
@@ -59,6 +60,7 @@ def warnings_of(stack: RasterStack, method: Method | None = None, *, quick: bool
     fillers = find_fillers(sample)
     found = [
         *_impossible_nodata(stack),
+        *_sensors(stack),
         *_fillers(sample, fillers),
         *_scales(stack),
         *_levels(looked_at, sample),
@@ -69,11 +71,32 @@ def warnings_of(stack: RasterStack, method: Method | None = None, *, quick: bool
     return found
 
 
-def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
-    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+def masked_share(stack: RasterStack) -> float | None:
+    """Return the share of the pixels of a sample that masks reject; None where there are no masks.
+
+    Raises
+    ------
+    InputError
+        When a mask cannot be read.
+    """
+    if not stack.derivation.qualities:
+        return None
+    with reading((stack,)):
+        counts = np.array([stack.masked(block) for block in _sample_blocks(stack, SAMPLE_WINDOWS)])
+    total, rejected = counts.sum(axis=0).tolist()
+    return rejected / total if total else None
+
+
+def _sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
+    """Return a window at the centre and further seeded ones."""
     random = np.random.default_rng(0)
     places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
-    blocks = dict.fromkeys(_window(stack, *place) for place in places)
+    return list(dict.fromkeys(_window(stack, *place) for place in places))
+
+
+def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
+    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+    blocks = _sample_blocks(stack, windows)
     with reading((stack,)):
         parts = [stack.read(block).reshape(len(stack), -1) for block in blocks]
     pixels = np.concatenate(parts, axis=1)
@@ -104,6 +127,19 @@ def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
     for value in stack.spec.nodata:
         if not (limits.min <= value <= limits.max and float(value).is_integer()):
             yield f"nodata {value:.10g} never occurs in {piece.dtype} files: is it the value of another product?"
+
+
+def _sensors(stack: RasterStack) -> Iterator[str]:
+    """Say where sensors whose bands differ follow each other."""
+    found = Counter(sensor for layer in stack.layers for sensor in layer.sensors)
+    families = [[code for code in family if code in found] for family in stack.derivation.families]
+    present = [family for family in families if family]
+    if len(present) > 1:
+        listed = ", ".join(f"{'/'.join(family)} {sum(found[code] for code in family)}" for family in present)
+        yield (
+            f"the images are of several sensors ({listed}) whose bands are not the same: where one follows the other, "
+            "a step may look like a trend"
+        )
 
 
 def find_fillers(sample: Floats) -> dict[float, float]:

@@ -170,9 +170,14 @@ def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bo
     )
 
 
-def _mask_file(header: Header, band: BandHeader) -> BandFile:
-    """Return a band of classes or bits, as they are stored: its nodata is a number like any other."""
-    return BandFile(header, band, 1.0, 0.0, (), EVERYTHING, header.grid)
+def _mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
+    """Return a band of classes or bits, as they are stored.
+
+    Where a rule says which values to drop, nodata is a value of which nothing is known, and is dropped too: a file of
+    0 for clear and nodata 0 rejects everything, which is seen. Bits and values to keep say it all themselves.
+    """
+    nodata = () if band.nodata is None or rule.drop is None else (band.nodata,)
+    return BandFile(header, band, 1.0, 0.0, nodata, EVERYTHING, header.grid)
 
 
 def _stem(path: Path) -> str:
@@ -337,7 +342,8 @@ def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], sp
                 example.setdefault(file.sensor, path)
         if len(colours) > 1 and not set.intersection(*colours.values()):
             listed = "; ".join(
-                f"{'/'.join(sorted(colours[sensor]))} in {sensor} ({example[sensor].name})" for sensor in colours
+                f"{'/'.join(sorted(colours[sensor]))} in {sensor} ({example[sensor].name})"
+                for sensor in sorted(colours)
             )
             return (
                 f"the files are of several sensors, and one band number is not one colour: {listed}; "
@@ -370,7 +376,7 @@ def _with_own_masks(
         except InputError as error:
             refused.extend(error.problems)
             continue
-        masked.append(replace(observation, masks=(_mask_file(header, band),)))
+        masked.append(replace(observation, masks=(_mask_file(header, band, rule),)))
     problems.extend(shortened(list(dict.fromkeys(refused))))
     return masked
 
@@ -428,7 +434,7 @@ def _with_masks(
         if len(candidates) == 1:
             header = candidates[0]
             headers[header.path] = header
-            masked.append(replace(observation, masks=(_mask_file(header, header.bands[0]),)))
+            masked.append(replace(observation, masks=(_mask_file(header, header.bands[0], rule),)))
         elif candidates:
             names = ", ".join(str(mask.path) for mask in candidates[:NAMED])
             refused.append(f"{observation.header.path}: several masks have its date {moment}: {names}")
@@ -484,8 +490,21 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
         grow=spec.grow,
         valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
         product=f"{product.name} version {product.version} ({product.source})",
+        families=_families(product),
     )
     return Findings(tuple(found), derivation, headers)
+
+
+def _families(product: Product) -> tuple[tuple[str, ...], ...]:
+    """Return groups of sensors whose bands have the same rules."""
+    groups: list[list[str]] = []
+    for sensor, rules in product.bands.items():
+        known = next((group for group in groups if product.bands[group[0]] == rules), None)
+        if known is None:
+            groups.append([sensor])
+        else:
+            known.append(sensor)
+    return tuple(map(tuple, groups))
 
 
 def _wanted_of(spec: InputSpec, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
@@ -563,7 +582,7 @@ def _of_scene(
         if found:
             header, band = found[0]
             _check_fit(quality.rule, header, band)
-            masks.append(_mask_file(header, band))
+            masks.append(_mask_file(header, band, quality.rule))
         elif required:
             raise InputError(
                 f"{scene}: has no {' or '.join(tokens)}, which says what is cloudy; deliver it too, or take all pixels "

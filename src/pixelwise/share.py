@@ -57,6 +57,8 @@ class Derivation:
         Smallest and largest result of the formula that is not missing.
     product
         Name, version and source of what the files are deliveries of; empty where that was not said.
+    families
+        Sensors of the product whose bands are the same.
     """
 
     names: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Derivation:
     grow: int = 0
     valid: tuple[float, float] = (-np.inf, np.inf)
     product: str = ""
+    families: tuple[tuple[str, ...], ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -254,6 +257,16 @@ class Share:
         if self.handles is not None:
             self.handles.close()
 
+    def masked(self, block: Block) -> tuple[int, int]:
+        """Count the pixels of images in a block, and those of them that masks reject."""
+        rejected = total = 0
+        for image in (image for layer in self.layers for image in layer.images):
+            if any(piece.block.intersection(block) for piece in image.pieces):
+                useless = self._useless(image, block, HANDLES.open)
+                total += block.pixels
+                rejected += 0 if useless is None else int(np.count_nonzero(useless))
+        return total, rejected
+
     def all_reads(self) -> Iterator[Read]:
         """Yield every call by which a file is read."""
         yield from self.reads
@@ -362,6 +375,8 @@ class Share:
         stored = np.empty((1, window.height, window.width), dtype=piece.dtype)
         valid = self._read_window(Read(piece, (piece.band,), (0,)), window, stored, table)
         found = rule.rejected(stored[0])
+        for value in piece.nodata_stored:
+            found |= stored[0] == value
         if valid is not None:
             found |= valid[0] == 0
         if piece.zoom > 1:

@@ -128,13 +128,18 @@ class InputSpec:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _number(name, value))
-        if self.band is not None and not isinstance(self.band, str):
-            object.__setattr__(self, "band", _number("band", self.band))
+        for name in ("band", "mask_band"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, _number(name, value))
+        object.__setattr__(self, "grow", _number("grow", self.grow))
+        one_field = isinstance(self.mask_field, str)
+        object.__setattr__(self, "mask_field", (self.mask_field,) if one_field else tuple(self.mask_field))
         extent: Any = self.extent
         if extent is not None:
             several = isinstance(extent, Iterable) and not isinstance(extent, str)
             object.__setattr__(self, "extent", tuple(_number("extent", v) for v in extent) if several else str(extent))
-        for name in ("times", "start", "end", "align"):
+        for name in ("times", "start", "end", "align", "product", "value", "mask"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(value))

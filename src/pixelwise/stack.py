@@ -71,7 +71,7 @@ class Layout:
     itemsize
         Bytes of a pixel in the array that ``read`` returns.
     stored_itemsize
-        Bytes of a pixel in the files.
+        Bytes of a pixel of a layer in the files, of all bands and masks that it is made of.
     sources
         How many files are open at once while reading.
     decoded
@@ -227,6 +227,9 @@ class RasterStack:
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         compressed = math.ceil(LZW_GROWTH * self.pixel_size)
         stored = Counter(np.dtype(piece.dtype).itemsize for piece in pieces).most_common(1)[0][0]
+        stored *= max(len(self.derivation.names), 1)
+        masks = Counter(piece.dtype for layer in self.layers for piece in layer.masks)
+        stored += sum(np.dtype(kind).itemsize for kind, count in masks.items() if 2 * count > len(self.layers))
         return Layout(
             block_height=min(self.source_block[0], self.grid.height),
             block_width=min(self.source_block[1], self.grid.width),
@@ -367,6 +370,17 @@ class RasterStack:
         """
         with HANDLES.kept(after=False):
             self._whole.read_into(block, (out,))
+
+    def masked(self, block: Block) -> tuple[int, int]:
+        """Count the pixels of images in a block, and those of them that masks reject.
+
+        Raises
+        ------
+        InputError
+            When a mask cannot be read.
+        """
+        with HANDLES.kept(after=False):
+            return self._whole.masked(block)
 
     def check_unchanged(self) -> None:
         """Compare size and modification time of every file with those when its header was read.

@@ -126,8 +126,8 @@ INPUT_OPTIONS = (
     click.option(
         "--product",
         metavar="NAME|FILE.toml",
-        help="What the files are deliveries of (landsat-c2-l2, s2-l2a, hls, mod13): dates, sensors, named bands, scales, "
-        "masks.",
+        help="What the files are deliveries of (landsat-c2-l2, s2-l2a, hls, mod13): dates, sensors, named bands, "
+        "scales, masks.",
     ),
     click.option("--value", metavar="INDEX|FORMULA", help="What is computed of the bands: ndvi, 'nir / red', b4 - b3."),
     click.option("--mask", metavar="FILES", help="Masks, matched by date; none uses none of a product's."),

@@ -70,7 +70,7 @@ def describe(
     found: Survey, method: Method, jobs: int | None, memory: str | None, executor: str | None
 ) -> dict[str, Any]:
     """Return all that the command shows."""
-    from pixelwise.checkup import warnings_of
+    from pixelwise.checkup import masked_share, warnings_of
     from pixelwise.errors import PixelwiseError
     from pixelwise.run import plan_job, sample_pixels
 
@@ -90,6 +90,10 @@ def describe(
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
         job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor)
         report["plan"] = describe_plan(job, stack)
+        report["derivation"] = stack.derivation.describe()
+        report["sensors"] = describe_sensors(stack)
+        report["aligned"] = describe_alignment(stack)
+        report["masked"] = masked_share(stack)
         report["warnings"] = warnings_of(stack, method)
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
@@ -101,6 +105,11 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
     from pixelwise.times import decimal_year
 
     first = layer.pieces[0]
+    more: dict[str, Any] = {}
+    if layer.masks:
+        more["masks"] = list(dict.fromkeys(str(piece.path) for piece in layer.masks))
+    if layer.sensors:
+        more["sensors"] = list(layer.sensors)
     return {
         "paths": list(dict.fromkeys(str(piece.path) for piece in layer.pieces)),
         "band": first.band,
@@ -112,6 +121,7 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
         "nodata": [value if value == value else "nan" for value in first.nodata],
         "scale": first.scale,
         "offset": first.offset,
+        **more,
     }
 
 
@@ -153,6 +163,30 @@ def describe_time(axis: TimeAxis) -> dict[str, Any]:
         "missing_steps": len(missing),
         "gaps_between": gaps,
         "duplicates": repeated,
+    }
+
+
+def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
+    """Count layers by year and sensor."""
+    counts: dict[str, dict[str, int]] = {}
+    for layer in stack.layers:
+        of_year = counts.setdefault(str(layer.date.year), {})
+        for sensor in layer.sensors:
+            of_year[sensor] = of_year.get(sensor, 0) + 1
+    return {year: of_year for year, of_year in counts.items() if of_year}
+
+
+def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
+    """Say how many files are put on another lattice, onto which and how; None where none is."""
+    pieces = [piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)]
+    warped = {piece.path for piece in pieces if piece.warp is not None}
+    if not warped:
+        return None
+    return {
+        "files": len(warped),
+        "of": len(stack.paths),
+        "lattice": stack.spec.align,
+        "resampling": stack.spec.resampling,
     }
 
 
@@ -200,6 +234,7 @@ def show(report: dict[str, Any]) -> None:
         digits = 4 if time["precision"] == "year" else 10
         span = f"{time['first'][:digits]} .. {time['last'][:digits]}"
         emit(f"time      {time['layers']} layers, {span}, {describe_step(time)}")
+    show_making(report)
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"
@@ -216,6 +251,30 @@ def show(report: dict[str, Any]) -> None:
             emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
             for line in report[kind]:
                 emit(f"  {line}", lines=False)
+
+
+def show_making(report: dict[str, Any]) -> None:
+    """Print how layers are made of files, where that is more than reading them."""
+    made, aligned = report.get("derivation", {}), report.get("aligned")
+    if aligned:
+        emit(
+            f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['lattice']}, {aligned['resampling']}",
+            lines=False,
+        )
+    if "product" in made:
+        emit(f"product   {made['product']}", lines=False)
+    if report.get("sensors"):
+        counts = [
+            f"{year}: {', '.join(f'{sensor} {count}' for sensor, count in of_year.items())}"
+            for year, of_year in report["sensors"].items()
+        ]
+        emit(f"sensors   {'; '.join(counts)}", lines=False)
+    if "formula" in made:
+        emit(f"value     {made['formula']}", lines=False)
+    for band, source, rule in made.get("masks", []):
+        emit(f"mask      {band} {rule}" + ("" if source == rule else f": {source}"), lines=False)
+    if report.get("masked") is not None:
+        emit(f"dropped   {report['masked']:.0%} of the pixels of a sample by masks")
 
 
 def describe_step(time: dict[str, Any]) -> str:
