@@ -86,7 +86,7 @@ GIB = 1 << 30
 def stored(edge: int, layers: int, size: int = 2048, **options: object):
     """Plan for as many float32 files in square tiles, of which GDAL keeps half a tile each."""
     layout = Layout(
-        edge, edge, itemsize=4, stored_itemsize=4, sources=layers, decoded=edge * edge * 4,
+        edge, edge, itemsize=4, sources=layers, decoded=edge * edge * 4,
         resident=edge * edge * 2, converted=0,
     )  # fmt: skip
     arguments = {"bands": 6, "jobs": 2, "teamwork": True, **options}

@@ -708,7 +708,7 @@ def test_float32_only_where_nothing_is_lost(tmp_path: Path, dtype: str, options:
     stack = pw.open_stack(pair(tmp_path, np.array([1, 2], dtype=dtype)), **options)
     assert stack.dtype == stack.read(stack.grid.block).dtype == np.dtype(expected)
     assert stack.layout.itemsize == np.dtype(expected).itemsize
-    assert stack.layout.stored_itemsize == np.dtype(dtype).itemsize
+    assert stack.layout.stored == len(stack) * np.dtype(dtype).itemsize
 
 
 def test_one_wide_layer_makes_the_stack_wide(make_stack: MakeStack):

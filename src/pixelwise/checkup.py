@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from pixelwise.composited import CompositeStack
+from pixelwise.filestack import FileStack
 from pixelwise.grid import Block
 from pixelwise.method import Floats, Method
 from pixelwise.reading import reading
 from pixelwise.stack import RasterStack
+from pixelwise.times import TimeAxis
 
-__all__ = ["masked_share", "warnings_of"]
+__all__ = ["clear_scenes", "masked_share", "scenes_of", "trend_pvalue", "warnings_of"]
 
 #: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
 #: much less is where values have many digits, as exact repetitions hardly occur then.
@@ -29,13 +33,16 @@ NDVI_LIMIT = 1.5
 #: How NDVI is packed: MODIS and most exports, some, and 8-bit products.
 NDVI_SCALES = (0.0001, 0.001, 0.01)
 
+#: A trend in the number of scenes that is worth a warning.
+SIGNIFICANT = 0.05
+
 SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 SAMPLE_WINDOWS = 3
 QUICK_LAYERS = 12
 
 
-def warnings_of(stack: RasterStack, method: Method | None = None, *, quick: bool = False) -> list[str]:
+def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool = False) -> list[str]:
     """Return what a user should look at before a job, one line each.
 
     Parameters
@@ -52,23 +59,84 @@ def warnings_of(stack: RasterStack, method: Method | None = None, *, quick: bool
     InputError
         When a window cannot be read.
     """
-    looked_at = stack
-    if quick and len(stack) > QUICK_LAYERS:
-        chosen = np.linspace(0, len(stack) - 1, QUICK_LAYERS).astype(int)
-        looked_at = replace(stack, layers=tuple(stack.layers[i] for i in chosen))
+    scenes = scenes_of(stack)
+    looked_at = scenes
+    if quick and len(scenes) > QUICK_LAYERS:
+        chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
+        looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
     sample = read_sample(looked_at, windows=1 if quick else SAMPLE_WINDOWS)
     fillers = find_fillers(sample)
     found = [
-        *_impossible_nodata(stack),
-        *_sensors(stack),
+        *_impossible_nodata(scenes),
+        *_sensors(scenes),
         *_fillers(sample, fillers),
-        *_scales(stack),
+        *_scales(scenes),
         *_levels(looked_at, sample),
         *_ndvi(looked_at, np.where(np.isin(sample, list(fillers)), np.nan, sample)),
     ]
+    if isinstance(stack, CompositeStack) and not quick:
+        found += _more_scenes(stack, sample)
     if method is not None:
-        found += _seasons(stack, method)
+        found += _seasons(stack.axis, method)
     return found
+
+
+def scenes_of(stack: FileStack) -> RasterStack:
+    """Return the stack of files behind another one, or itself."""
+    scenes = stack.scenes if isinstance(stack, CompositeStack) else stack
+    assert isinstance(scenes, RasterStack)  # noqa: S101 - there are no others
+    return scenes
+
+
+def clear_scenes(stack: FileStack) -> dict[str, float] | None:
+    """Return how many observations a pixel of a sample has on average, by period or year; None for one a year.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    scenes = scenes_of(stack)
+    years = scenes.axis.calendar_years
+    if not isinstance(stack, CompositeStack) and len(set(years.tolist())) == len(years):
+        return None
+    valid = (~np.isnan(read_sample(scenes))).mean(axis=1)
+    if isinstance(stack, CompositeStack):
+        return dict(zip(stack.periods.labels, _per_period(stack, valid).tolist(), strict=True))
+    return {str(year): float(valid[years == year].sum()) for year in np.unique(years)}
+
+
+def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
+    return np.array([valid[members].sum() for members in stack.periods.members])
+
+
+def _more_scenes(stack: CompositeStack, sample: Floats) -> Iterator[str]:
+    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
+    how = stack.reducer.how
+    extreme = how in ("max", "min", "sum") or (how[0] == "p" and how[1:].isdigit() and not 25 <= int(how[1:]) <= 75)
+    if not extreme or getattr(stack.reducer, "equal_count", None) is not None:
+        return
+    counts = _per_period(stack, (~np.isnan(sample)).mean(axis=1))
+    p = trend_pvalue(counts)
+    if p < SIGNIFICANT:
+        third = max(len(counts) // 3, 1)
+        before, after = counts[:third].mean(), counts[-third:].mean()
+        yield (
+            f"clear scenes per period go from {before:.1f} to {after:.1f} (Mann-Kendall p = {p:.2g}): the {how} of "
+            "more scenes is another one, which looks like a trend; draw the same number with --equal-count, or take "
+            "the median"
+        )
+
+
+def trend_pvalue(values: Floats) -> float:
+    """Return the two-sided p of the Mann-Kendall test by its normal approximation, with ties (Kendall 1975)."""
+    n = len(values)
+    s = float(np.sign(np.subtract.outer(values, values))[np.tril_indices(n, -1)].sum())
+    _, ties = np.unique(values, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
+    if variance <= 0:
+        return 1.0
+    return math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))
 
 
 def masked_share(stack: RasterStack) -> float | None:
@@ -210,12 +278,12 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
     yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
 
 
-def _seasons(stack: RasterStack, method: Method) -> Iterator[str]:
-    per_year = len(stack.axis) / max(len(set(stack.axis.calendar_years.tolist())), 1)
-    years = stack.axis.calendar_years
+def _seasons(axis: TimeAxis, method: Method) -> Iterator[str]:
+    years = axis.calendar_years
+    per_year = len(axis) / max(len(set(years.tolist())), 1)
     if method.season_term or len(set(years.tolist())) == len(years):
         return
     yield (
         f"{per_year:.1f} layers per year, but {method.name} has no season term: unequal seasons can look "
-        "like a trend; choose --months, or one layer per year"
+        "like a trend; make one layer per year (--composite), or choose --months"
     )

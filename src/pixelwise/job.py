@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import PixelwiseError
+from pixelwise.filestack import FileStack, Filler, Stack
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, Status
 from pixelwise.reading import Loss, reading_in_worker, take_losses
-from pixelwise.share import Share
-from pixelwise.stack import RasterStack, Stack
 
 __all__ = ["Job", "Result", "task_of"]
 
@@ -166,7 +165,7 @@ class Job:
         """
         heights = _split(block.height, SHARES_PER_THREAD * self.team)
 
-        def read(share: Share, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
+        def read(share: Filler, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
             take_losses()
             began = time.perf_counter()
             with reading_in_worker(workspace.token, self.handles):
@@ -205,7 +204,7 @@ def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None)
     inside = padded if not halo else padded.intersection(getattr(stack, "extent", stack.grid.block))
     if inside is None:
         raise ValueError(f"{block} lies outside {stack.grid}")
-    if inside == padded and out is not None and isinstance(stack, RasterStack):
+    if inside == padded and out is not None and isinstance(stack, FileStack):
         stack.read_into(padded, out)
         return out
     pixels = stack.read(inside)
@@ -227,14 +226,14 @@ class Workspace:
         self.token = token
         self._free: list[list[NDArray[Any]]] = []
         self.pool: ThreadPoolExecutor | None = None
-        self.shares: tuple[tuple[Share, ...], ...] = ()
+        self.shares: tuple[tuple[Filler, ...], ...] = ()
         if job.team > 1:
             self.pool = ThreadPoolExecutor(job.team, thread_name_prefix="pixelwise-team")
             count = SHARES_PER_THREAD * job.team
             self.shares = tuple(
                 stack.shares(count, max(job.handles * job.team // count, 1))
                 for stack in job.stacks
-                if isinstance(stack, RasterStack)
+                if isinstance(stack, FileStack)
             )
 
     @contextmanager
@@ -252,11 +251,11 @@ class Workspace:
         flat = self._free.pop() if self._free else [np.empty(0) for _ in self.job.stacks]
         for index, stack in enumerate(self.job.stacks):
             size = len(stack.axis) * block.pixels
-            if isinstance(stack, RasterStack) and flat[index].size < size:
+            if isinstance(stack, FileStack) and flat[index].size < size:
                 flat[index] = np.empty(size, dtype=stack.dtype)
         try:
             yield [
-                _shaped(array, len(stack.axis), block, heights) if isinstance(stack, RasterStack) else None
+                _shaped(array, len(stack.axis), block, heights) if isinstance(stack, FileStack) else None
                 for stack, array in zip(self.job.stacks, flat, strict=True)
             ]
         finally:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pixelwise.errors import ParameterError
+from pixelwise.filestack import Layout
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
-from pixelwise.stack import Layout
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 

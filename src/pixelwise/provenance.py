@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
+from pixelwise.composited import CompositeStack
+from pixelwise.filestack import FileStack, Stack
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
-from pixelwise.stack import RasterStack, Stack
+from pixelwise.stack import RasterStack
 
 __all__ = ["describe", "describe_losses", "identify", "plain", "versions"]
 
@@ -66,7 +68,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     UnknowableError
         When a function or a stack cannot be compared with that of another run.
     """
-    if not all(isinstance(stack, RasterStack) for stack in stacks):
+    if not all(isinstance(stack, FileStack) for stack in stacks):
         raise UnknowableError("its input is no stack of files")
     grid = stacks[0].grid
     return {
@@ -79,6 +81,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
+                **({"composite": one["composite"]} if "composite" in one else {}),
             }
             for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
         ],
@@ -102,6 +105,8 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
 
 def _header_digest(stack: Stack) -> str:
     """Return a digest of how the files' numbers become values, and of where they lie on the grid."""
+    if isinstance(stack, CompositeStack):
+        return _header_digest(stack.scenes) + ("" if stack.by is None else _header_digest(stack.by))
     layers = getattr(stack, "layers", ())
     facts = [
         (layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in (*layer.pieces, *layer.masks)])
@@ -113,6 +118,11 @@ def _header_digest(stack: Stack) -> str:
 def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
     days = stack.axis.days
     summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
+    if isinstance(stack, CompositeStack):
+        described = {**_describe_stack(stack.scenes, folder), **summary, "composite": plain(stack.describe())}
+        if stack.by is not None:
+            described["composite"]["by"] = _describe_stack(stack.by, folder)
+        return described
     if not isinstance(stack, RasterStack):
         return {**summary, "kind": type(stack).__name__}
     layers: list[dict[str, Any]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import threading
 import time
 import warnings
@@ -428,6 +429,7 @@ class _Handles(threading.local):
     def __init__(self) -> None:
         self.open = Table()
         self.lost: list[Loss] = []
+        self._scratch: dict[str, NDArray[Any]] = {}
         self.job = ""
         self.depth = 0
 
@@ -444,7 +446,16 @@ class _Handles(threading.local):
             self.depth -= 1
             if not (after or self.depth):
                 self.open.close()
+                self._scratch.clear()
                 release_buffers()
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Lend memory of this thread, by the name of its use: fresh pages cost more than they hold."""
+        size = math.prod(shape)
+        known = self._scratch.get(name)
+        if known is None or known.size < size or known.dtype != dtype:
+            known = self._scratch[name] = np.empty(size, dtype=dtype)
+        return known[:size].reshape(shape)
 
 
 #: The tables in use: they share what the process may open, whoever made their threads.

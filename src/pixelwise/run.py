@@ -20,11 +20,13 @@ from pixelwise.checkup import warnings_of
 from pixelwise.engine import map_unordered
 from pixelwise.errors import InputError, ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
+from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.job import Job, Result, task_of
 from pixelwise.journal import Journal, journal_of
+from pixelwise.layers import Layers
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
@@ -35,9 +37,8 @@ from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink
 from pixelwise.sinks.memory import MemorySink
 from pixelwise.sinks.tiles import Compression
-from pixelwise.stack import RasterStack, Stack, layout_of
 
-__all__ = ["Progress", "apply", "plan_job", "resolve_method"]
+__all__ = ["Progress", "apply", "plan_job", "resolve_method", "write_layers"]
 
 log = logging.getLogger("pixelwise")
 
@@ -123,8 +124,7 @@ def apply(
     again after it was stopped, however that was, it goes on from there and gives the same map.
     """
     began = time.perf_counter()
-    if dtype not in ("float32", "float64"):
-        raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
+    _check_dtype(dtype)
     inputs = inputs or {}
     stacks = (stack, *inputs.values())
     for given in stacks:
@@ -134,38 +134,131 @@ def apply(
     _check_unchanged(stacks)
     sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
-    if isinstance(stack, RasterStack):
-        for text in warnings_of(stack, chosen, quick=True):
-            log.warning(text)
+    warnings = warnings_of(stack, chosen, quick=True) if isinstance(stack, FileStack) else []
+    for text in warnings:
+        log.warning(text)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
-    with _journal(sink, provenance, chosen, stacks, restart=restart) as journal:
-        named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
-        if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
-            log.info("the map was complete; it only gets its name")
-            return sink.end(named, stack.grid, journal.committed)
-        begun = journal.layout if journal else None
-        plan = plan_job(
-            stacks,
-            bound,
-            dtype=dtype,
-            jobs=jobs,
-            memory=memory,
-            executor=executor,
-            in_memory=output is None,
-            tile=tuple(begun["tile"]) if begun else None,
-        )
-        layout = sink.begin(plan, named, dtype, provenance, begun)
-        if journal is not None:
-            journal.begin(layout)
-        job = Job(stacks, bound, dtype, sink.encode, plan.team, plan.handles)
-        timings, lost = _run(job, plan, sink, executor, progress, journal)
-        timings = replace(timings, total=time.perf_counter() - began)
-        described = {**provenance, "timings": timings.as_dict()}
-        if lost:
-            described["lost"] = describe_losses(lost, folder)
-        finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
-        return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
+    if warnings:
+        provenance["warnings"] = warnings
+    named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
+    task = _Task(stacks, chosen, bound, named, dtype, sink, provenance, folder)
+    return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
+
+
+def write_layers(
+    stack: FileStack,
+    output: str | Path,
+    *,
+    dtype: str = "float32",
+    executor: str | Executor | None = None,
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    compress: Compression | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the layers of a stack as the bands of one GeoTIFF, which `open_stack` reads back by their names: dates.
+
+    Parameters
+    ----------
+    stack
+        Such as `RasterStack.composite` returns.
+    output
+        A GeoTIFF.
+    dtype, executor, jobs, memory, compress, overwrite, restart, progress
+        As in `apply`.
+
+    Returns
+    -------
+    Path
+        That of the file.
+
+    Raises
+    ------
+    InputError, ParameterError, OutputError, ResourceError
+        As `apply` does.
+    """
+    began = time.perf_counter()
+    _check_dtype(dtype)
+    stack.check_unchanged()
+    sink = _sink(output, (stack,), overwrite=overwrite, compress=compress)
+    method = Layers(stack.names)
+    bound = method.bind(stack.axis, None, {})
+    folder = Path(output).parent
+    provenance = describe(stack, {}, method, bound, dtype=dtype, folder=folder)
+    provenance["bands"] = list(stack.names)
+    named = _with_units(bound.bands, layout_of(stack).unit)
+    task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)
+    chosen = executor or executor_for(bound, (stack,))
+    return task.carry_out(chosen, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began).paths[0]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that decides about a job but where it is computed.
+
+    Attributes
+    ----------
+    named
+        The bands that are written.
+    folder
+        Where the output goes; None for memory.
+    """
+
+    stacks: tuple[Stack, ...]
+    method: Method
+    bound: BoundMethod
+    named: tuple[Band, ...]
+    dtype: str
+    sink: Sink
+    provenance: dict[str, Any]
+    folder: Path | None
+
+    def carry_out(
+        self,
+        executor: str | Executor,
+        *,
+        jobs: int | None,
+        memory: int | str | None,
+        restart: bool,
+        progress: Progress | None,
+        began: float,
+    ) -> Map:
+        """Compute all blocks that are not done yet, and finish the output."""
+        sink = self.sink
+        with _journal(self.sink, self.provenance, self.method, self.stacks, restart=restart) as journal:
+            if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
+                log.info("the map was complete; it only gets its name")
+                return sink.end(self.named, self.stacks[0].grid, journal.committed)
+            begun = journal.layout if journal else None
+            plan = plan_job(
+                self.stacks,
+                self.bound,
+                dtype=self.dtype,
+                jobs=jobs,
+                memory=memory,
+                executor=executor,
+                in_memory=self.folder is None,
+                tile=tuple(begun["tile"]) if begun else None,
+            )
+            layout = sink.begin(plan, self.named, self.dtype, self.provenance, begun)
+            if journal is not None:
+                journal.begin(layout)
+            job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
+            timings, lost = _run(job, plan, sink, executor, progress, journal)
+            timings = replace(timings, total=time.perf_counter() - began)
+            described = {**self.provenance, "timings": timings.as_dict()}
+            if lost:
+                described["lost"] = describe_losses(lost, self.folder)
+            finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
+            return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in ("float32", "float64"):
+        raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
 
 
 @contextmanager
@@ -239,7 +332,7 @@ def _run(
             forget()
     _check_unchanged(job.stacks)
     tally.tell()
-    decoded = pixels * sum(len(s.axis) * layout_of(s).stored_itemsize for s in job.stacks)
+    decoded = pixels * sum(layout_of(s).stored for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(
         tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded
@@ -323,7 +416,7 @@ def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
 def _check_unchanged(stacks: Sequence[Stack]) -> None:
     """Stop a job whose files changed under it: half of the map would be of other numbers."""
     for stack in stacks:
-        if isinstance(stack, RasterStack):
+        if isinstance(stack, FileStack):
             stack.check_unchanged()
 
 
@@ -359,12 +452,13 @@ def _bind(
         chosen = replace(chosen, strict=strict)
     chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack))
     bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
-    return bound, chosen, executor or executor_for(bound)
+    return bound, chosen, executor or executor_for(bound, (stack, *inputs.values()))
 
 
-def executor_for(bound: BoundMethod) -> str:
-    """Return the executor that suits a method: threads where they run it in parallel, else processes."""
-    return "threads" if bound.releases_gil else "processes"
+def executor_for(bound: BoundMethod, stacks: Sequence[Stack]) -> str:
+    """Return the executor that suits a job: threads where they run all of it in parallel, else processes."""
+    parallel = bound.releases_gil and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
+    return "threads" if parallel else "processes"
 
 
 def resolve_method(
@@ -420,9 +514,9 @@ def plan_job(
     if jobs < 1:
         raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
     demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
-    executor = executor or executor_for(bound)
+    executor = executor or executor_for(bound, stacks)
     # A team's threads live beside the worker that they help, and divide files among them.
-    teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, RasterStack) for stack in stacks)
+    teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)
     return make_plan(
         stacks[0].grid,
         demands,
@@ -441,7 +535,7 @@ def plan_job(
 def _sink(output: str | Path | None, stacks: Sequence[Stack], *, overwrite: bool, compress: Compression | None) -> Sink:
     if output is None:
         return MemorySink()
-    files = [path for stack in stacks if isinstance(stack, RasterStack) for path in stack.paths]
+    files = [path for stack in stacks if isinstance(stack, FileStack) for path in stack.paths]
     sink = GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
     # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110

@@ -221,7 +221,7 @@ class Share:
     forgiving: bool
     handles: Table | None = None
 
-    def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
+    def read_into(self, block: Block, parts: Sequence[NDArray[Any]], table: Table | None = None) -> None:
         """Fill the rows of these files in arrays that hold a block's upper, next, ... and lowest rows of pixels.
 
         Parameters
@@ -230,16 +230,18 @@ class Share:
             Inside what can be read.
         parts
             (layer, y, x) contiguous arrays; one of them, or several of which another thread takes each.
+        table
+            Datasets to use instead of its own.
 
         Raises
         ------
         InputError
             When a file cannot be read, naming file, band and window.
         """
-        table = HANDLES.open
-        if self.handles is not None:
-            table = self.handles
-            table.turn += 1
+        if table is None:
+            table = HANDLES.open if self.handles is None else self.handles
+            if self.handles is not None:
+                table.turn += 1
         for part in parts:
             for row in self.sparse:
                 part[row] = np.nan

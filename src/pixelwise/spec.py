@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.grid import Bounds
 from pixelwise.masks import MaskRule, load_preset, parse_field
+from pixelwise.periods import Every, Season
 from pixelwise.times import Period
 
 __all__ = ["InputSpec", "OnReadError", "Resampling", "SameDate"]
@@ -81,6 +82,17 @@ class InputSpec:
         Months to use, 1 to 12.
     bounds
         Left, bottom, right, top in units of the CRS: only pixels that it touches are read.
+    composite
+        What the layers of each calendar period are reduced to: ``max``, ``median``, ``p90``, ...; a function by its
+        name. See `RasterStack.composite`, also for the next four.
+    every
+        ``year``, ``season``, ``month`` or ``dekad``.
+    season
+        Days of each year that count: ``05-01..09-30``.
+    min_count
+        Observations that a pixel needs in a period.
+    equal_count
+        Observations that are drawn of each pixel and period.
     on_read_error
         What to do where a block of a file cannot be read, again and again: ``stop``, or count it as ``missing``.
 
@@ -115,6 +127,11 @@ class InputSpec:
     end: str | None = None
     months: tuple[int, ...] | None = None
     bounds: Bounds | None = None
+    composite: str | None = None
+    every: Every = "year"
+    season: str | None = None
+    min_count: int = 1
+    equal_count: int | None = None
     on_read_error: OnReadError = "stop"
 
     def __post_init__(self) -> None:
@@ -153,6 +170,14 @@ class InputSpec:
         if self.on_read_error not in get_args(OnReadError):
             raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
         self._check_masks()
+        if self.season is not None:
+            Season.parse(self.season)
+        if self.composite is None:
+            given = [name for name in ("every", "season", "min_count", "equal_count") if name in self.as_dict()]
+            if given:
+                raise ParameterError(f"{' and '.join(given)} without composite: --composite HOW is wanted")
+        if self.every not in get_args(Every):
+            raise unknown("period", str(self.every), get_args(Every))
         if self.value is not None and self.band is not None:
             raise ParameterError(
                 f"band {self.band} and value {self.value!r} exclude each other: a formula names its bands"

@@ -1,28 +1,27 @@
-"""Stacks: one layer of pixels per date, read block by block.
-
-The engine knows a stack only by ``grid``, ``axis`` and ``read(block)``; what it may tell besides, to be read
-faster, is its `Layout`.
-"""
+"""Stacks of files: one layer of pixels per date, read block by block."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pixelwise.composited import CompositeStack, composited
 from pixelwise.errors import InputError, ParameterError
+from pixelwise.filestack import FileStack, Layout, Stack, layout_of
 from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.headers import lossless_in_float32
+from pixelwise.method import Method
 from pixelwise.naming import read_range
+from pixelwise.periods import Every
 from pixelwise.reading import HANDLES, Piece, Table
 from pixelwise.share import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.spec import InputSpec, SameDate
@@ -39,72 +38,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("pixelwise")
-
-
-@runtime_checkable
-class Stack(Protocol):
-    """Layers of pixels on one grid, read from files or derived from another stack."""
-
-    @property
-    def grid(self) -> Grid:
-        """Where the pixels are."""
-
-    @property
-    def axis(self) -> TimeAxis:
-        """When the layers were observed, ascending."""
-
-    def read(self, block: Block) -> NDArray[Any]:
-        """Return (time, y, x) float32 or float64 of a block inside the grid, NaN where missing.
-
-        The dtype is the same for every block.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a stack is best read.
-
-    Attributes
-    ----------
-    block_height, block_width
-        The files' own blocks, by majority: windows that cut them decode them twice.
-    itemsize
-        Bytes of a pixel in the array that ``read`` returns.
-    stored_itemsize
-        Bytes of a pixel of a layer in the files, of all bands and masks that it is made of.
-    sources
-        How many files are open at once while reading.
-    decoded
-        Bytes that are decoded at once beyond the window that is read: one block of a file, of all its bands
-        where it interleaves pixels.
-    resident
-        Bytes that GDAL keeps of one open dataset.
-    converted
-        Bytes per pixel of the largest read that does not go straight into the array, and of the file's bytes
-        before they are decoded.
-    unit
-        Unit of the values, empty where unknown.
-    shifted
-        Whether the files' blocks do not begin where the grid does, each file's elsewhere, so that windows cut them
-        wherever they lie.
-    """
-
-    block_height: int = 256
-    block_width: int = 256
-    itemsize: int = 8
-    stored_itemsize: int = 8
-    sources: int = 0
-    decoded: int = 0
-    resident: int = 1 << 20
-    converted: int = 8
-    unit: str = ""
-    shifted: bool = False
-
-
-def layout_of(stack: Stack) -> Layout:
-    """Return what a stack says about its layout, or the usual one where it says nothing."""
-    layout = getattr(stack, "layout", None)
-    return layout if isinstance(layout, Layout) else Layout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +86,7 @@ LZW_GROWTH = 1.5
 
 
 @dataclass(frozen=True, repr=False)
-class RasterStack:
+class RasterStack(FileStack):
     """Layers read from raster files, sorted by date; `open_stack` makes it.
 
     Attributes
@@ -174,6 +107,8 @@ class RasterStack:
         Size and modification time (nanoseconds) of each file, and of those behind VRTs, when its header was read.
     unit
         Unit of the values where the files agree on one.
+    interleaved
+        Files of which all bands are decoded together.
     """
 
     grid: Grid
@@ -186,13 +121,7 @@ class RasterStack:
     resident: int = 1 << 20
     stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __repr__(self) -> str:
-        # Layers and pieces of a thousand scenes would fill a notebook.
-        return f"<RasterStack: {self}>"
+    interleaved: frozenset[Path] = frozenset()
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]
@@ -211,6 +140,11 @@ class RasterStack:
         """When the layers were observed."""
         return TimeAxis.from_dates([layer.date for layer in self.layers], [layer.precision for layer in self.layers])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        return tuple(str(layer.date.year) if layer.precision == "year" else layer.iso_date for layer in self.layers)
+
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """float32 only where that loses nothing of any layer, else float64."""
@@ -221,7 +155,7 @@ class RasterStack:
         )
         return np.dtype(np.float32 if narrow else np.float64)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How it is best read."""
         pieces = [piece for layer in self.layers for piece in layer.pieces]
@@ -234,11 +168,11 @@ class RasterStack:
             block_height=min(self.source_block[0], self.grid.height),
             block_width=min(self.source_block[1], self.grid.width),
             itemsize=self.dtype.itemsize,
-            stored_itemsize=stored,
+            stored=len(self.layers) * stored,
             sources=len(self.paths),
             decoded=self.decoded,
             resident=self.resident,
-            converted=self._whole.converted(self.dtype) + compressed,
+            converted=self.whole.converted(self.dtype) + compressed,
             unit=self.unit,
             shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
         )
@@ -249,6 +183,16 @@ class RasterStack:
         # A file of one column of blocks is read in full width anyway.
         across = piece.block.col % width and width < piece.block.width
         return bool(piece.warp is None and (piece.block.row % height or across))
+
+    def files_together(self, index: int) -> tuple[Path, ...]:
+        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+        return tuple({piece.path for piece in self.layers[index].pieces} & self.interleaved)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the grid's origin, counted from that of the first file: whatever was cropped."""
+        first = self.layers[0].pieces[0].block
+        return -first.row, -first.col
 
     @cached_property
     def extent(self) -> Block:
@@ -322,15 +266,75 @@ class RasterStack:
         groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
         for members in layers_of.values():
             min(groups, key=len).extend(members)
-        return tuple(self._share(group, Table.of_at_most(handles)) for group in groups)
+        return tuple(self.share(group, Table.of_at_most(handles)) for group in groups)
+
+    def composite(
+        self,
+        how: str | Method | Callable[..., Any] = "max",
+        every: Every = "year",
+        season: str | None = None,
+        min_count: int = 1,
+        by: RasterStack | None = None,
+        equal_count: int | None = None,
+        seed: int = 0,
+    ) -> CompositeStack:
+        """Reduce the layers of each calendar period to one; nothing is read.
+
+        Parameters
+        ----------
+        how
+            ``max``, ``min``, ``mean``, ``sum``, ``median``, ``p1`` to ``p99``, ``count``, ``date_of_max``,
+            ``medoid``; or a function as `apply` takes one, which gives one value of a period's series.
+        every
+            ``year``, ``season`` (DJF, MAM, JJA, SON), ``month`` or ``dekad``.
+        season
+            Days of each year that count: ``"05-01..09-30"``. One that crosses the new year belongs to the year in
+            which it ends.
+        min_count
+            A pixel with fewer observations in a period is missing there.
+        by
+            Another stack of the same dates and grid: of each period the value of the layer in which that one is
+            largest (``how="max"``) or smallest (``"min"``).
+        equal_count
+            Use exactly that many observations of each pixel and period, drawn at random, and none where there are
+            fewer. A maximum over more observations is larger: where they become more, that looks like a trend.
+        seed
+            Of the draw, which depends on it, on the pixel and on the period alone.
+
+        Returns
+        -------
+        CompositeStack
+            With one layer for each period that has any; incomplete first and last periods are dropped, and that is
+            logged.
+
+        Raises
+        ------
+        ParameterError
+            When an option is unknown or impossible.
+        InputError
+            When fewer than two periods are left, or the dates are not known well enough.
+        """
+        return composited(self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed)
 
     @cached_property
-    def _whole(self) -> Share:
-        return self._share(range(len(self.layers)))
+    def whole(self) -> Share:
+        """All files, with the datasets of whichever thread reads."""
+        return self.share(range(len(self.layers)))
 
-    def _share(self, indices: Sequence[int], handles: Table | None = None) -> Share:
-        """Prepare reading some layers: which bands of which file go into which row."""
-        chosen = [(index, self.layers[index]) for index in indices]
+    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+        """Prepare reading some layers: which bands of which file go into which row.
+
+        Parameters
+        ----------
+        indices
+            Of the layers.
+        handles
+            Datasets of its own; None for those of whichever thread reads.
+        first_row
+            Where the first layer goes, the others after it; None where each goes into the row of its index.
+        """
+        rows = indices if first_row is None else range(first_row, first_row + len(indices))
+        chosen = [(row, self.layers[index]) for row, index in zip(rows, indices, strict=True)]
         worked = tuple(
             LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_worked_out(layer)
         )
@@ -348,29 +352,6 @@ class RasterStack:
         shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
         return sum(block.pixels for block in shared if block) == self.extent.pixels
 
-    def read(self, block: Block) -> NDArray[Any]:
-        """Return (time, y, x) of a block inside the grid, NaN where missing.
-
-        Raises
-        ------
-        InputError
-            When a file cannot be read, naming file, band and window.
-        """
-        if block.intersection(self.extent) != block:
-            raise ValueError(f"{block} lies outside {self.extent}")
-        out = np.empty((len(self.layers), block.height, block.width), dtype=self.dtype)
-        self.read_into(block, out)
-        return out
-
-    def read_into(self, block: Block, out: NDArray[Any]) -> None:
-        """Read a block as `read` does into an array of the same shape and type.
-
-        Memory that is used again spares the faults of fresh pages: 2 % of decoding at 22 MB a block, 15 % at
-        44 MB and more (21 tiled DEFLATE files of 3000 x 3000 pixels, two threads).
-        """
-        with HANDLES.kept(after=False):
-            self._whole.read_into(block, (out,))
-
     def masked(self, block: Block) -> tuple[int, int]:
         """Count the pixels of images in a block, and those of them that masks reject.
 
@@ -380,38 +361,12 @@ class RasterStack:
             When a mask cannot be read.
         """
         with HANDLES.kept(after=False):
-            return self._whole.masked(block)
-
-    def check_unchanged(self) -> None:
-        """Compare size and modification time of every file with those when its header was read.
-
-        Raises
-        ------
-        InputError
-            When some changed or vanished, naming them.
-        """
-        problems = []
-        for path, (size, mtime_ns) in self.stats.items():
-            try:
-                now = path.stat()
-            except OSError as error:
-                problems.append(f"{path}: vanished since its header was read ({error.strerror})")
-                continue
-            if now.st_size != size:
-                problems.append(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
-            elif now.st_mtime_ns != mtime_ns:
-                was, is_ = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (mtime_ns, now.st_mtime_ns))
-                problems.append(
-                    f"{path}: changed since its header was read: modified {was:%Y-%m-%d %H:%M:%S}, "
-                    f"now {is_:%Y-%m-%d %H:%M:%S} UTC"
-                )
-        if problems:
-            raise InputError(*problems)
+            return self.whole.masked(block)
 
     def warm_up(self) -> None:
         """Open one file and compile the unpacking of every type, in this thread."""
         seen = set()
-        for read in self._whole.all_reads():
+        for read in self.whole.all_reads():
             if read.piece.dtype not in seen:
                 seen.add(read.piece.dtype)
                 HANDLES.open.opened(read.piece, gdal=True).close()

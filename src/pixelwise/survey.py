@@ -14,6 +14,7 @@ from typing import Any
 from pixelwise.assembly import assemble
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.files import Source, resolve
+from pixelwise.filestack import FileStack
 from pixelwise.grid import Grid
 from pixelwise.headers import Header, files_behind
 from pixelwise.observations import observe
@@ -22,7 +23,7 @@ from pixelwise.share import Derivation
 from pixelwise.spec import InputSpec
 from pixelwise.stack import Layer, RasterStack, chosen_layers, log, words_of_choice
 
-__all__ = ["Survey", "open_stack", "survey"]
+__all__ = ["Survey", "composite_of", "open_layers", "open_stack", "survey"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Survey:
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
             stats=_stats_of(opened),
+            interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
         )
         if self.spec.bounds is None:
@@ -127,7 +129,37 @@ def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) ->
     --------
     >>> stack = open_stack("ndvi/*.tif", start="1990", nodata=-9999)  # doctest: +SKIP
     """
-    return survey(source, (spec or InputSpec()).replace(**options)).stack()
+    chosen = (spec or InputSpec()).replace(**options)
+    if chosen.composite is not None:
+        raise ParameterError(
+            f"composite {chosen.composite!r} is no option of open_stack: open_stack(...).composite(...) does it"
+        )
+    return survey(source, chosen).stack()
+
+
+def open_layers(source: Source, spec: InputSpec) -> FileStack:
+    """Open raster files as `open_stack` does, and make composites of them where that is asked for.
+
+    Raises
+    ------
+    InputError, ParameterError
+        As `open_stack` and `RasterStack.composite` do.
+    """
+    return composite_of(survey(source, spec).stack())
+
+
+def composite_of(stack: RasterStack) -> FileStack:
+    """Return the composites that a stack's own options ask for, itself where they ask for none.
+
+    Raises
+    ------
+    InputError, ParameterError
+        As `RasterStack.composite` does.
+    """
+    spec = stack.spec
+    if spec.composite is None:
+        return stack
+    return stack.composite(spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count)
 
 
 def survey(source: Source, spec: InputSpec) -> Survey:

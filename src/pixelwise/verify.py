@@ -282,6 +282,8 @@ def _making_of(map_: Map, path: Path) -> _Making:
     described = provenance.get("input")
     if isinstance(described, dict) and "kind" in described:
         raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {_short(described['kind'])}")
+    if isinstance(described, dict) and "composite" in described:
+        raise InputError(f"{path}: cannot be verified: what --composite did is not computed again")
     try:
         making = _Making(
             method=_take(provenance, "method", str),

@@ -7,6 +7,7 @@ import click
 from pixelwise._version import __version__
 from pixelwise.cli.apply import apply
 from pixelwise.cli.clean import clean
+from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
@@ -29,6 +30,7 @@ def main() -> None:
       pixelwise demo                                  see it work on a generated scene
       pixelwise plan ndvi/*.tif                       dates, grid, gaps, memory: headers only
       pixelwise apply ols ndvi/*.tif -o trend.tif     the main job
+      pixelwise composite scenes/ -o annual.tif       one layer per year of many scenes
       pixelwise plot trend.tif -o trend.png           a picture of it
       pixelwise verify trend.tif                      some pixels again, by another way
 
@@ -37,5 +39,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, methods, plot, demo, clean, verify):
+for command in (plan, apply, composite, methods, plot, demo, clean, verify):
     main.add_command(command)

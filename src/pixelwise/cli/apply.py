@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelwise.cli.options import BandNames, Parameter, input_options, job_options
+from pixelwise.cli.options import BandNames, Parameter, input_options, job_options, output_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ __all__ = ["apply"]
 @click.command()
 @click.argument("method")
 @input_options
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A GeoTIFF; 'trend_{band}.tif' writes one file per band.",
-)
+@output_options("A GeoTIFF; 'trend_{band}.tif' writes one file per band.")
 @click.option(
     "-p",
     "--parameter",
@@ -41,26 +35,12 @@ __all__ = ["apply"]
     help="Bands to write (status is always there), or names for what a function returns.",
 )
 @click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    default="float32",
-    show_default=True,
-    help="Type of the map.",
-)
-@click.option(
-    "--compress",
-    type=click.Choice(["zstd", "deflate", "lzw", "none"]),
-    help="Of the GeoTIFF.  [default: zstd]",
-)
-@click.option(
     "--jit/--no-jit",
     "jit",
     default=None,
     help="Whether a function of your own must or must not be compiled.  [default: where it gives the same]",
 )
 @job_options
-@click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete.")
-@click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of going on with it.")
 @click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
 @click.option("--timings", is_flag=True, help="Print where the time went.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -90,10 +70,10 @@ def apply(
     """
     from pixelwise.run import apply as run
     from pixelwise.run import resolve_method
-    from pixelwise.survey import open_stack
+    from pixelwise.survey import open_layers
 
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
-    stack = open_stack(source, spec)
+    stack = open_layers(source, spec)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
         map_ = run(stack, resolved, output, bands=wanted, progress=progress, **options)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options"]
+__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options", "output_options"]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -162,6 +163,31 @@ INPUT_OPTIONS = (
         help="Left, bottom, right, top in units of the CRS: only pixels that it touches are read.",
     ),
     click.option(
+        "--composite",
+        metavar="HOW",
+        help="Reduce the layers of each period to one: max, median, mean, sum, min, p10 to p90, count, date_of_max, "
+        "medoid, or file.py:function.",
+    ),
+    click.option(
+        "--every",
+        type=click.Choice(["year", "season", "month", "dekad"]),
+        help="The periods of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
+    ),
+    click.option(
+        "--season",
+        metavar="MM-DD..MM-DD",
+        help="Days of each year that count; may cross the new year: 11-01..04-30 belongs to the year of its end.",
+    ),
+    click.option(
+        "--min-count", type=click.IntRange(min=1), help="Observations a pixel needs in a period.  [default: 1]"
+    ),
+    click.option(
+        "--equal-count",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Use K observations of each pixel and period, drawn at random: a maximum over more is larger.",
+    ),
+    click.option(
         "--on-read-error",
         type=click.Choice(["stop", "missing"]),
         help="Where a block of a file cannot be read, also when tried again: stop, or count it as missing (status 8).  "
@@ -178,6 +204,26 @@ JOB_OPTIONS = (
         help="Where blocks are computed.  [default: threads; processes for plain Python functions]",
     ),
 )
+
+
+def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--output``, ``--dtype``, ``--compress``, ``--overwrite``, ``--restart``."""
+    options = (
+        click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=help_),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "float64"]),
+            default="float32",
+            show_default=True,
+            help="Type of what is written.",
+        ),
+        click.option(
+            "--compress", type=click.Choice(["zstd", "deflate", "lzw", "none"]), help="Of the GeoTIFF.  [default: zstd]"
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
+        click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of going on with it."),
+    )
+    return functools.partial(_decorate, options=options)
 
 
 def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:

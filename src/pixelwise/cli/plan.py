@@ -12,6 +12,7 @@ from pixelwise.cli.options import input_options, job_options
 from pixelwise.cli.report import debug_option, emit
 
 if TYPE_CHECKING:
+    from pixelwise.filestack import FileStack
     from pixelwise.grid import Grid
     from pixelwise.method import Method
     from pixelwise.plan import Plan
@@ -70,9 +71,11 @@ def describe(
     found: Survey, method: Method, jobs: int | None, memory: str | None, executor: str | None
 ) -> dict[str, Any]:
     """Return all that the command shows."""
-    from pixelwise.checkup import masked_share, warnings_of
+    from pixelwise.checkup import clear_scenes, masked_share, warnings_of
+    from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
     from pixelwise.run import plan_job, sample_pixels
+    from pixelwise.survey import composite_of
 
     report: dict[str, Any] = {
         "layers": [describe_layer(layer) for layer in found.layers] + [undated(path) for path in found.undated],
@@ -83,17 +86,20 @@ def describe(
     }
     if found.problems:
         return report
-    stack = found.stack()
-    report["grid"] = describe_grid(stack.grid)
-    report["time"] = describe_time(stack.axis)
+    scenes = found.stack()
+    report["grid"] = describe_grid(scenes.grid)
     try:
+        stack = composite_of(scenes)
+        report["time"] = describe_time(stack.axis)
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
         job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor)
         report["plan"] = describe_plan(job, stack)
-        report["derivation"] = stack.derivation.describe()
-        report["sensors"] = describe_sensors(stack)
-        report["aligned"] = describe_alignment(stack)
-        report["masked"] = masked_share(stack)
+        report["derivation"] = scenes.derivation.describe()
+        report["sensors"] = describe_sensors(scenes)
+        report["aligned"] = describe_alignment(scenes)
+        report["masked"] = masked_share(scenes)
+        report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
+        report["clear"] = clear_scenes(stack)
         report["warnings"] = warnings_of(stack, method)
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
@@ -190,15 +196,15 @@ def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
     }
 
 
-def describe_plan(job: Plan, stack: RasterStack) -> dict[str, Any]:
+def describe_plan(job: Plan, stack: FileStack) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     files = sum(path.stat().st_size for path in stack.paths)
-    decoded = len(stack) * stack.grid.block.pixels * stack.layout.stored_itemsize
+    decoded = stack.grid.block.pixels * stack.layout.stored
     return {
         "blocks": len(job),
         "block_height": job.block_height,
         "block_width": job.block_width,
-        "source_block": list(stack.source_block),
+        "source_block": [stack.layout.block_height, stack.layout.block_width],
         "redecode": round(job.redecode, 3),
         "tile_height": job.tile_height,
         "tile_width": job.tile_width,
@@ -275,6 +281,18 @@ def show_making(report: dict[str, Any]) -> None:
         emit(f"mask      {band} {rule}" + ("" if source == rule else f": {source}"), lines=False)
     if report.get("masked") is not None:
         emit(f"dropped   {report['masked']:.0%} of the pixels of a sample by masks")
+    composite = report.get("composite")
+    if composite:
+        least, most = min(composite["layers"]), max(composite["layers"])
+        each = f"{least}" if least == most else f"{least} to {most}"
+        emit(f"composite {composite['how']} of {each} layers each; {composite['unused']} layers are not used")
+        for text in composite["dropped"]:
+            emit(f"          left out as incomplete: {text}")
+        if composite["empty"]:
+            emit(f"          without a layer: {', '.join(composite['empty'])}")
+    if report.get("clear"):
+        clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
+        emit(f"clear     scenes per pixel of a sample: {clear}")
 
 
 def describe_step(time: dict[str, Any]) -> str:

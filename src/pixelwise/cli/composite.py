@@ -1,0 +1,45 @@
+"""``pixelwise composite``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixelwise.cli.options import input_options, job_options, output_options
+from pixelwise.cli.report import debug_option, emit, progress_bar
+
+if TYPE_CHECKING:
+    from pixelwise.spec import InputSpec
+
+__all__ = ["composite"]
+
+
+@click.command()
+@input_options
+@output_options("A GeoTIFF, one band for each period.")
+@job_options
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@debug_option
+def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, **options: Any) -> None:
+    r"""Reduce the scenes of each year, season, month or dekad to one layer, and write the layers.
+
+    The bands are named by their dates, so that every command reads the file back. `apply` with the same options does
+    it without a file in between. --composite is max unless given.
+
+    \b
+      pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
+      pixelwise apply ols annual.tif -o trend.tif
+    """
+    from pixelwise.run import write_layers
+    from pixelwise.survey import open_layers
+
+    stack = open_layers(source, spec)
+    emit(str(stack), error=True)
+    with progress_bar(quiet) as progress:
+        emit(str(write_layers(stack, output, progress=progress, **options)), lines=False)
+
+
+# The one input option that this command cannot do without.
+next(option for option in composite.params if option.name == "composite").default = "max"

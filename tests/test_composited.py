@@ -1,0 +1,454 @@
+"""Stacks of composites against pandas, whatever the blocks, files and workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+
+import pixelwise as pw
+from conftest import random_series, write_raster
+from pixelwise import InputError, ParameterError
+from pixelwise.checkup import trend_pvalue
+from pixelwise.cli import main
+from pixelwise.periods import make_periods
+
+Shared = Callable[[str], Path]
+
+
+def read(stack: Any) -> Any:
+    return stack.read(stack.grid.block)
+
+
+def run(*words: Any) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+# ------------------------------------------------------------------------------------------- against pandas
+
+
+def year_of(dates: pd.DatetimeIndex) -> Any:
+    return dates.year
+
+
+def july_to_june(dates: pd.DatetimeIndex) -> Any:
+    return (dates + pd.DateOffset(months=6)).year
+
+
+def winter(dates: pd.DatetimeIndex) -> Any:
+    """December to February, by the year of January; 0 for other months."""
+    return np.where(dates.month.isin([12, 1, 2]), dates.year + (dates.month == 12), 0)
+
+
+def february(dates: pd.DatetimeIndex) -> Any:
+    return np.where(dates.month == 2, dates.year, 0)
+
+
+def summer(dates: pd.DatetimeIndex) -> Any:
+    return np.where((dates.strftime("%m%d") >= "0501") & (dates.strftime("%m%d") <= "0930"), dates.year, 0)
+
+
+SEASONS: dict[str, tuple[str | None, Any]] = {
+    "years": (None, year_of),
+    "July to June": ("07-01..06-30", july_to_june),
+    "winter": ("12-01..02-29", winter),
+    "February": ("02-01..02-29", february),
+    "summer": ("05-01..09-30", summer),
+}
+HOWS = {
+    "max": lambda group: group.max(),
+    "median": lambda group: group.median(),
+    "mean": lambda group: group.mean(),
+    "count": lambda group: group.count(),
+    "p90": lambda group: group.quantile(0.9),
+}
+
+
+def assert_like_pandas(stack: pw.RasterStack, season: str | None, label: Any, how: str, **options: Any) -> None:
+    """Compare composites of a stack with a group-by of its layers, all periods but incomplete ones."""
+    layers = read(stack)
+    dates = pd.DatetimeIndex(stack.axis.dates)
+    table = pd.DataFrame(layers.reshape(len(layers), -1).astype(np.float64))
+    groups = np.asarray(label(dates))
+    expected = HOWS[how](table[groups > 0].groupby(groups[groups > 0]))
+    composite = stack.composite(how, season=season, **options)
+    found = read(composite).reshape(len(composite), -1)
+    kept = composite.periods.ordinals
+    assert set(kept) <= set(expected.index)
+    dropped = sorted(set(expected.index) - set(kept))
+    assert len(dropped) == len(composite.periods.dropped)
+    assert all(year in (expected.index[0], expected.index[-1]) for year in dropped)
+    # Means in another order, and pandas' own quantiles, differ in the last bit.
+    tolerance = {"mean": 1e-13, "p90": 1e-15}.get(how, 0)
+    np.testing.assert_allclose(found, expected.loc[kept].to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    ("source", "season"),
+    [
+        *((source, season) for source in ("gimms_bale/geotiff", "stfit_landsat") for season in SEASONS),
+        # No scene is of winter.
+        *(("tura_landsat/geotiff", season) for season in ("years", "July to June", "summer")),
+    ],
+)
+def test_composites_are_a_group_by(shared: Shared, opened: Any, source: str, season: str, how: str) -> None:
+    assert_like_pandas(opened(shared(source)), *SEASONS[season], how)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: Any) -> Any:
+    """Open each stack once, a few of its pixels, as one file: 828 files are opened in a second."""
+    known: dict[Path, pw.RasterStack] = {}
+
+    def open_(folder: Path) -> pw.RasterStack:
+        if folder not in known:
+            source = folder if folder.name == "geotiff" else folder / "landsat106_stack_990dates.tif"
+            stack = pw.open_stack(source)
+            part = stack.crop(pw.Block(0, 0, min(stack.grid.height, 5), min(stack.grid.width, 6)))
+            path = tmp_path_factory.mktemp("stacks") / "all.tif"
+            known[folder] = pw.open_stack(write_raster(path, read(part), descriptions=part.names, interleave="band"))
+            np.testing.assert_array_equal(known[folder].axis.dates, stack.axis.dates)
+        return known[folder]
+
+    return open_
+
+
+@pytest.mark.parametrize("season", ["years", "winter"])
+def test_composites_of_828_files(shared: Shared, season: str) -> None:
+    assert_like_pandas(pw.open_stack(shared("gimms_bale/geotiff")), *SEASONS[season], "max")
+
+
+def test_scenes_with_bands_and_classes(shared: Shared, tmp_path: Path) -> None:
+    """Sentinel-2 reflectances and scene classes: NDVI of clear pixels, its maximum and count."""
+    source = shared("nrt_s2_romania") / "sentinel2_cube_subset_romania_20m.nc"
+    cubes = {}
+    days: list[str] = []
+    for name in ("B4", "B8A", "SCL"):
+        with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+            dataset = rasterio.open(f"netcdf:{source}:{name}")
+        with dataset:
+            cubes[name] = dataset.read()[:, :20, :20]
+            days = dataset.tags()["NETCDF_DIM_time_VALUES"].strip("{}").split(",")
+    dates = pd.Timestamp("2015-08-01") + pd.to_timedelta([int(day) for day in days], unit="D")
+    for date, *bands in zip(dates, *cubes.values(), strict=True):
+        write_raster(tmp_path / f"s2_{date:%Y%m%d}.tif", np.stack(bands).astype(np.uint16), nodata=0,
+                     descriptions=list(cubes))  # fmt: skip
+    stack = pw.open_stack(tmp_path, value="(B8A - B4) / (B8A + B4)", mask_band="SCL", mask_keep=[4, 5, 7])
+    red, nir = (np.where(cubes[name] == 0, np.nan, cubes[name].astype(float)) for name in ("B4", "B8A"))
+    ndvi = np.where(np.isin(cubes["SCL"], [4, 5, 7]), (nir - red) / (nir + red), np.nan)
+    np.testing.assert_array_equal(read(stack), ndvi)
+    assert 0.3 < np.isnan(ndvi).mean() < 0.8
+    for season in ("years", "July to June", "winter"):
+        for how in ("max", "count", "median"):
+            assert_like_pandas(stack, *SEASONS[season], how)
+
+
+def test_the_29_of_february_counts_where_it_is_asked_for(make_stack: Any) -> None:
+    days = pd.date_range("2003-01-01", "2006-12-31", freq="D")[::1]
+    days = days[(days.month == 2) & (days.day >= 27) | (days.month == 3) & (days.day <= 2)]
+    values = random_series((len(days), 2, 3), gaps=0.1)
+    stack = pw.open_stack(make_stack(values, [f"{day:%Y%m%d}" for day in days]))
+    layers = read(stack)
+    for season, inside in (
+        ("02-27..02-29", days.month == 2),
+        ("02-27..02-28", (days.month == 2) & (days.day < 29)),
+        ("03-01..03-02", days.month == 3),
+    ):
+        composite = stack.composite("count", season=season)
+        expected = [(~np.isnan(layers[(days.year == year) & inside])).sum(axis=0) for year in range(2003, 2007)]
+        np.testing.assert_array_equal(read(composite), expected)
+    assert [len(members) for members in stack.composite("max", season="02-27..02-29").periods.members] == [2, 3, 2, 2]
+
+
+# --------------------------------------------------------------------------------- any block, file, worker
+
+
+@pytest.fixture
+def scenes(make_stack: Any) -> tuple[Path, Any]:
+    """Write four years of scenes, 10, 8, 12 and 10 of them, in tiles."""
+    dates = [
+        f"{year}-{month:02}-{10 + month}"
+        for year, months in ((2001, range(1, 11)), (2002, range(2, 10)), (2003, range(1, 13)), (2004, range(1, 11)))
+        for month in months
+    ]
+    values = random_series((len(dates), 70, 50), seed=9, gaps=0.4)
+    folder = make_stack(values, dates, tiled=True, blockxsize=16, blockysize=16)
+    return folder, values
+
+
+COMPOSITES: dict[str, dict[str, Any]] = {
+    "max": {"how": "max"},
+    "median": {"how": "median", "min_count": 3},
+    "drawn": {"how": "p90", "equal_count": 3},
+    "medoid": {"how": "medoid"},
+    "day": {"how": "date_of_max"},
+    "months": {"how": "mean", "every": "month"},
+}
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_no_bit_depends_on_blocks_or_teams(scenes: tuple[Path, Any], name: str) -> None:
+    composite = pw.open_stack(scenes[0]).composite(**COMPOSITES[name])
+    whole = read(composite)
+    assert whole.dtype == composite.dtype
+    assert 0.01 < np.isnan(whole).mean() < 0.8 or name in ("max", "medoid", "day")
+    parts = np.empty_like(whole)
+    for block in composite.grid.blocks(13, 29):
+        parts[(slice(None), *block.slices)] = composite.read(block)
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(read(composite.crop(pw.Block(5, 7, 40, 31))), whole[:, 5:45, 7:38])
+    halves = [np.full((len(composite), rows, 50), -9.0, composite.dtype) for rows in (30, 1, 39)]
+    shares = composite.shares(3, handles=4)
+    assert len(shares) == 3
+    for share in shares:
+        share.read_into(composite.grid.block, halves)
+        share.close()
+    np.testing.assert_array_equal(np.concatenate(halves, axis=1), whole)
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_dates_in_the_bands_of_one_file(scenes: tuple[Path, Any], tmp_path: Path, interleave: str) -> None:
+    stack = pw.open_stack(scenes[0])
+    names = [layer.iso_date for layer in stack.layers]
+    path = write_raster(tmp_path / "all.tif", scenes[1], descriptions=names, interleave=interleave)
+    composite = pw.open_stack(path).composite("max")
+    np.testing.assert_array_equal(read(composite), read(stack.composite("max")))
+    # What is decoded together is read together, once.
+    assert len(composite.whole.batches) == (1 if interleave == "pixel" else 4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"executor": "inline"}, {"jobs": 2}, {"executor": "processes", "jobs": 2}, {"memory": "320MiB"}]
+)
+def test_fused_is_the_same_as_by_way_of_a_file(
+    scenes: tuple[Path, Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    composite = pw.open_stack(scenes[0]).composite("max", season="04-01..09-30")
+    fused = pw.apply(composite, "ols", **options)
+    path = tmp_path / "summers.tif"
+    result = run("composite", scenes[0], "-o", path, "--season", "04-01..09-30", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == [str(path)]
+    again = pw.open_stack(path)
+    np.testing.assert_array_equal(read(again), read(composite))
+    np.testing.assert_array_equal(again.axis.years, composite.axis.years)
+    assert again.axis.step == composite.axis.step is not None
+    assert again.axis.precision == composite.axis.precision
+    by_file = pw.apply(again, "ols")
+    for name in fused.names:
+        np.testing.assert_array_equal(fused[name], by_file[name])
+
+
+def test_the_file_of_layers(scenes: tuple[Path, Any], tmp_path: Path) -> None:
+    path = tmp_path / "annual.tif"
+    result = run("composite", scenes[0], "-o", path, "--composite", "median", "--min-count", 2, "--dtype", "float64")
+    assert result.exit_code == 0, result.output
+    layers = read(pw.open_stack(scenes[0]))
+    with rasterio.open(path) as dataset:
+        assert dataset.descriptions == ("2001", "2002", "2003", "2004")
+        assert dataset.dtypes == ("float64",) * 4
+        assert np.isnan(dataset.nodata)
+        found = dataset.read()
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
+        expected = [np.nanmedian(part, axis=0) for part in np.split(layers.astype(float), [10, 18, 30])]
+    counts = np.array([(~np.isnan(part)).sum(axis=0) for part in np.split(layers, [10, 18, 30])])
+    np.testing.assert_array_equal(found, np.where(counts >= 2, expected, np.nan))
+    assert run("composite", scenes[0], "-o", path).exit_code == 1
+    assert "--overwrite" in run("composite", scenes[0], "-o", path).output
+    assert run("composite", scenes[0], "-o", path, "--overwrite").exit_code == 0
+
+
+def test_incomplete_years_are_dropped_and_said(scenes: tuple[Path, Any], caplog: pytest.LogCaptureFixture) -> None:
+    stack = pw.open_stack(scenes[0]).select(start="2001-07")
+    composite = stack.composite("max")
+    assert composite.periods.labels == ("2002", "2003", "2004")
+    assert "2001: begins 2001-07-17" in caplog.text
+    assert "the year is incomplete and left out" in caplog.text
+
+
+# -------------------------------------------------------------------------------------------- functions, by
+
+
+def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None:
+    stack = pw.open_stack(scenes[0])
+    layers = read(stack).astype(float)
+    parts = np.split(layers, [10, 18, 30])
+
+    def spread(values: Any, times: Any) -> float:
+        return values.max() - values.min()
+
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
+        expected = np.array([np.nanmax(part, axis=0) - np.nanmin(part, axis=0) for part in parts])
+    counts = np.array([(~np.isnan(part)).sum(axis=0) for part in parts])
+    np.testing.assert_array_equal(read(stack.composite(spread)), expected)
+    least = read(stack.composite(spread, min_count=4))
+    np.testing.assert_array_equal(least, np.where(counts >= 4, expected, np.nan))
+
+    @pw.per_block(bands=["mean"])
+    def mean(values: Any, times: Any) -> Any:
+        return np.nanmean(values, axis=0)[None]
+
+    (tmp_path / "mine.py").write_text("def last(values, times, back=0):\n    return values[-1 - back]\n")
+    named = stack.composite(f"{tmp_path / 'mine.py'}:last")
+    assert np.isfinite(read(named)).any()
+    assert named.releases_gil
+    assert not stack.composite(pw.per_pixel(spread, jit=False)).releases_gil
+    trend = pw.apply(stack.composite(pw.per_pixel(spread, jit=False)), "ols", jobs=2)
+    np.testing.assert_array_equal(trend["slope"], pw.apply(stack.composite(spread), "ols")["slope"])
+    assert trend.provenance["input"]["composite"]["how"] == "spread"
+    with pytest.raises(ParameterError, match=r"gives several values \(a, b\), but a composite is one"):
+        stack.composite(pw.per_pixel(lambda y, t: (y[0], y[-1]), bands=["a", "b"]))
+    with pytest.raises(ParameterError, match="equal_count and by go with composites by name"):
+        stack.composite(spread, equal_count=3)
+
+
+def test_the_value_at_the_maximum_of_another_stack(scenes: tuple[Path, Any], make_stack: Any) -> None:
+    stack = pw.open_stack(scenes[0])
+    names = [layer.iso_date for layer in stack.layers]
+    other = pw.open_stack(make_stack(random_series((len(names), 70, 50), seed=4), names, folder="by"))
+    values, keys = read(stack), read(other)
+    for how in ("max", "min"):
+        composite = stack.composite(how, by=other)
+        sign = 1 if how == "max" else -1
+        usable = np.where(np.isnan(values) | np.isnan(keys), -np.inf, sign * keys)
+        expected = []
+        for rows in np.split(np.arange(len(names)), [10, 18, 30]):
+            best = usable[rows].argmax(axis=0)[None]
+            found = np.take_along_axis(values[rows], best, axis=0)[0]
+            expected.append(np.where(np.isinf(usable[rows]).all(axis=0), np.nan, found))
+        np.testing.assert_array_equal(read(composite), expected)
+        np.testing.assert_array_equal(read(composite.crop(pw.Block(3, 4, 9, 9))), np.array(expected)[:, 3:12, 4:13])
+        trend = pw.apply(composite, "ols", jobs=2)
+        assert trend.provenance["input"]["composite"]["by"]["layers"] == len(names)
+    with pytest.raises(InputError, match="the stack to choose by has other dates than the scenes: 39 instead of 40"):
+        stack.composite("max", by=other.select(end="2004-09"))
+    with pytest.raises(ParameterError, match="by goes with how='max' or 'min', not with 'mean'"):
+        stack.composite("mean", by=other)
+
+
+# ---------------------------------------------------------------------------------------------- equal counts
+
+
+def test_a_draw_is_the_same_for_a_pixel_wherever_it_is_cut_out(scenes: tuple[Path, Any]) -> None:
+    options = {"how": "max", "equal_count": 2}
+    whole = read(pw.open_stack(scenes[0]).composite(**options))
+    bounds = (500000 + 30 * 11, 3400000 - 30 * 60, 500000 + 30 * 40, 3400000 - 30 * 8)
+    part = pw.open_stack(scenes[0], bounds=bounds).composite(**options)
+    np.testing.assert_array_equal(read(part), whole[:, 8:60, 11:40])
+    other = read(pw.open_stack(scenes[0]).composite(**options, seed=1))
+    assert 0.1 < (other != whole)[~np.isnan(whole)].mean() < 0.9
+    counts = read(pw.open_stack(scenes[0]).composite("count"))
+    np.testing.assert_array_equal(np.isnan(whole), counts < 2)
+
+
+def greening(how: str, **options: Any) -> float:
+    """Return the share of trendless pixels with a significant increase where scenes go from 4 to 16 a season."""
+    random = np.random.default_rng(0)
+    years, pixels = 21, 1500
+    counts = np.round(np.linspace(4, 16, years)).astype(int)
+    dates = [
+        f"{year}-{1 + 11 * k // n:02}-15" for year, n in zip(range(2000, 2021), counts, strict=True) for k in range(n)
+    ]
+    axis = pw.TimeAxis.from_times(np.array(dates, "datetime64[D]"))
+    periods = make_periods(axis)
+    values = random.normal(0.6, 0.1, (len(dates), pixels))
+    from pixelwise.composites import Composite
+
+    composite = Composite(how, **options)
+    annual = np.empty((years, pixels))
+    for row, members in enumerate(periods.members):
+        composite.reduce(values[members], annual[row], periods.days[row], (0, 0, pixels), int(periods.ordinals[row]))
+    answer = pw.methods.ols()(annual, periods.axis)
+    return float(((answer["pvalue"] < 0.05) & (answer["slope"] > 0)).mean())
+
+
+def test_more_scenes_look_like_greening_but_for_equal_counts() -> None:
+    shares = [greening("max"), greening("p90"), greening("median"), greening("max", equal_count=4)]
+    # 2.5 % is what a one-sided look at 5 % finds where there is nothing.
+    assert shares[0] > 0.25
+    assert 0.06 < shares[1] < shares[0]
+    assert max(shares[2:]) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_trend_of_counts_is_mann_kendalls(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for values in (random.normal(size=30), random.integers(0, 4, 25).astype(float), np.arange(12.0)):
+        mk = pytest.importorskip("scipy.stats")
+        n = len(values)
+        s = sum(np.sign(values[j] - values[i]) for i in range(n) for j in range(i + 1, n))
+        _, ties = np.unique(values, return_counts=True)
+        variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
+        z = (s - np.sign(s)) / np.sqrt(variance)
+        assert trend_pvalue(values) == pytest.approx(2 * mk.norm.sf(abs(z)), rel=1e-12)
+    assert trend_pvalue(np.ones(5)) == 1
+
+
+# -------------------------------------------------------------------------------------- plan, tags, mistakes
+
+
+def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
+    random = np.random.default_rng(1)
+    dates = [f"{year}-{1 + k:02}-15" for year in range(2001, 2013) for k in range(year - 2000)]
+    values = random.uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32)
+    folder = make_stack(values, dates)
+    words = ("plan", folder, "--composite", "max")
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "composite max of 2 to 11 layers each" in result.output or "composite max of 1 to 12" in result.output
+    assert "clear     scenes per pixel of a sample: 20" in result.output
+    assert "which looks like a trend; draw the same number with --equal-count, or take the median" in result.output
+    for other in (("--composite", "median"), ("--composite", "max", "--equal-count", 2)):
+        assert "--equal-count, or take" not in run("plan", folder, *other).output
+    report = json.loads(run(*words, "--json").stdout)
+    labels = report["composite"]["periods"]
+    assert report["clear"] == {label: float(int(label) - 2000) for label in labels}
+    raw = json.loads(run("plan", folder, "--json").stdout)
+    assert raw["clear"]["2003"] == 3.0
+    assert any("make one layer per year (--composite)" in text for text in raw["warnings"])
+
+
+def test_what_was_composited_is_in_the_tags(scenes: tuple[Path, Any], tmp_path: Path) -> None:
+    output = tmp_path / "trend.tif"
+    words = ("apply", "ols", scenes[0], "-o", output, "--quiet", "--executor", "inline")
+    result = run(*words, "--composite", "p90", "--season", "07-01..06-30", "--min-count", 2)
+    assert result.exit_code == 0, result.output
+    assert "incomplete and left out" in result.stderr
+    made = pw.open_map(output).provenance["input"]
+    assert made["spec"] == {"composite": "p90", "season": "07-01..06-30", "min_count": 2}
+    assert made["composite"]["periods"] == ["2001/02", "2002/03", "2003/04"]
+    assert [text[:7] for text in made["composite"]["dropped"]] == ["2000/01", "2004/05"]
+    assert made["layers"] == len(made["composite"]["periods"])
+    assert "what --composite did is not computed again" in run("verify", output).output
+    # Several layers a year without composites: in the tags too.
+    assert run("apply", "ols", scenes[0], "-o", output, "--quiet", "--overwrite").exit_code == 0
+    assert "no season term" in pw.open_map(output).provenance["warnings"][0]
+
+
+def test_mistakes(scenes: tuple[Path, Any]) -> None:
+    stack = pw.open_stack(scenes[0])
+    with pytest.raises(ParameterError, match="unknown composite 'maxx'; did you mean 'max'"):
+        stack.composite("maxx")
+    with pytest.raises(ParameterError, match=r"season '13-01\.\.14-01'|no day of the year"):
+        stack.composite("max", season="13-01..14-01")
+    with pytest.raises(ParameterError, match="unknown period 'decade'"):
+        stack.composite("max", every="decade")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"no layer within the season 12-24\.\.12-26: the 40 layers are from"):
+        stack.composite("max", season="12-24..12-26")
+    with pytest.raises(
+        ParameterError, match=r"composite 'max' is no option of open_stack: open_stack\(\.\.\.\)\.composite"
+    ):
+        pw.open_stack(scenes[0], composite="max")
+    with pytest.raises(ParameterError, match="season without composite: --composite HOW is wanted"):
+        pw.open_stack(scenes[0], season="05-01..09-30")
+    result = run("plan", scenes[0], "--composite", "max", "--season", "12-24..12-26")
+    assert result.exit_code == 1
+    assert "no layer within the season" in result.output
