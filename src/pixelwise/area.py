@@ -496,12 +496,13 @@ def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> No
     ParameterError
         When no value of the raster's type is between two ends.
     """
-    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
     if dtype.kind in "iu":
-        low, high = (
-            end if math.isinf(end) else float(step(end)) for end, step in ((low, math.ceil), (high, math.floor))
-        )
-    if max(low, limits.min) > min(high, limits.max):
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        first, last = (low if math.isinf(low) else math.ceil(low)), (high if math.isinf(high) else math.floor(high))
+    else:
+        least, most = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+        first, last = low, high
+    if max(first, least) > min(last, most):
         raise ParameterError(f"where {path}: it is {dtype}, which holds no {_spelled(((low, high),))}")
 
 

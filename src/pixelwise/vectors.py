@@ -167,8 +167,7 @@ def _needed(name: str) -> ModuleType:
 def _read_geojson(path: Path) -> tuple[Any, CRS]:
     shapely = _needed("shapely")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text)
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"region {path}: {error.strerror}") from None
     except ValueError as error:
@@ -176,8 +175,14 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in GEOJSON_TYPES:
         raise InputError(f"region {path}: not GeoJSON of polygons (its type is {kind!r})")
+    features = content.get("features", []) if kind == "FeatureCollection" else [content]
     try:
-        geometry = shapely.from_geojson(text)
+        shapes = [feature["geometry"] if feature["type"] == "Feature" else feature for feature in features]
+        # Features without a place are legal; GEOS does not know them.
+        found = {"type": "GeometryCollection", "geometries": [shape for shape in shapes if shape is not None]}
+        geometry = shapely.from_geojson(json.dumps(found))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
     except shapely.GEOSException as error:
         raise InputError(f"region {path}: not GeoJSON ({_line(error)})") from None
     # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
