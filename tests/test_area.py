@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import sqlite3
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,14 @@ def test_a_centre_on_an_edge_is_right_of_it_or_below_it() -> None:
     assert load_region((left, bottom, right, top), GRID).block == Block(2, 3, 2, 6)
 
 
+def test_rounding_of_coordinates_moves_no_pixel() -> None:
+    """Tenths of degrees are no binary numbers: bounds through centres, at every column."""
+    grid = Grid(CRS.from_epsg(4326), Affine(0.1, 0, -80, 0, -0.1, 40), 20, 400)
+    for col in range(398):
+        left, right = round(-79.95 + col / 10, 2), round(-79.85 + col / 10, 2)
+        assert load_region((left, 38.95, right, 39.95), grid).block == Block(0, col, 10, 1)
+
+
 def test_what_lies_upon_each_other_is_inside_once(tmp_path: Path) -> None:
     boxes = [shapely.box(*at([40], [10])[0], *at([10], [60])[0]), shapely.box(*at([70], [30])[0], *at([20], [90])[0])]
     expected = np.zeros((150, 170), bool)
@@ -320,6 +329,23 @@ def test_around_the_pole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(region, grid), np.array(lat).reshape(x.shape) > 75)
 
 
+def test_a_region_may_reach_where_the_rasters_crs_does_not(tmp_path: Path) -> None:
+    world = write(tmp_path / "world.geojson", [shapely.box(-180, -90, 180, 90)], crs="OGC:CRS84")
+    assert load_region(world, GRID).inside(GRID.block) is None
+
+
+def test_both_polygons_have_the_same_parts_of_a_shared_edge() -> None:
+    ring = np.array([(-89.1, 30.71), (-70.3, 30.694), (-80.98, 30.6), (-89.1, 30.71)])
+    edges = np.hstack([ring[:-1], ring[1:]])
+    owners = np.zeros(3, np.int64)
+    crs = CRS.from_string("OGC:CRS84")
+    found = [
+        _in_pixels(vectors.Polygons("", None, crs, way, owners), GRID)[0] for way in (edges, edges[:, [2, 3, 0, 1]])
+    ]
+    assert len(found[0]) > 10
+    np.testing.assert_array_equal(*found)
+
+
 def test_longitudes_of_the_rasters_may_be_counted_from_0(tmp_path: Path) -> None:
     grid = Grid(CRS.from_epsg(4326), Affine(1, 0, 0, 0, -1, 90), 180, 360)
     region = load_region(write(tmp_path / "r.gpkg", [shapely.box(-30, 10, 40, 20)], crs="EPSG:4326"), grid)
@@ -343,6 +369,13 @@ def test_the_crs_of_an_old_geojson(tmp_path: Path) -> None:
     assert load_region(path, GRID).block == Block(10, 20, 20, 30)
     path.write_text(json.dumps({**content, "crs": {"type": "name"}}))
     assert "its crs is {'type': 'name'}" in refused(path)
+
+
+def test_what_proj_cannot_transform_is_one_line() -> None:
+    """GDAL's own errors are no errors of rasterio."""
+    beyond = Grid(CRS.from_epsg(4326), Affine(1, 0, 0, 0, -1, 95), 10, 10)
+    with pytest.raises(InputError, match=r"^EPSG:4326 does not go over into EPSG:32617 there \(.*\)$"):
+        GRID.footprint(beyond)
 
 
 # ------------------------------------------------------------------------------------------- what cannot be
@@ -405,6 +438,8 @@ def test_only_local_files_of_known_formats_are_opened(tmp_path: Path) -> None:
     for name in ("a.gpkg", "a.shp", "a.fgb", "a.vrt", "a.gml"):
         (tmp_path / name).write_text(service)
         assert "not a vector file that is read (GeoJSON, GeoPackage" in refused(tmp_path / name)
+    sqlite3.connect(tmp_path / "plain.gpkg").executescript("create table t (a)").connection.close()
+    assert "not a vector file that is read" in refused(tmp_path / "plain.gpkg")
     (tmp_path / "a.geojson").write_text(service)
     assert "not GeoJSON (Expecting value" in refused(tmp_path / "a.geojson")
     (tmp_path / "a.json").write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline"}')

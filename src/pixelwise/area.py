@@ -496,13 +496,14 @@ def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> No
     ParameterError
         When no value of the raster's type is between two ends.
     """
+    limits: tuple[float, float]
+    first, last = low, high
     if dtype.kind in "iu":
-        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        limits = np.iinfo(dtype).min, np.iinfo(dtype).max
         first, last = (low if math.isinf(low) else math.ceil(low)), (high if math.isinf(high) else math.floor(high))
     else:
-        least, most = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-        first, last = low, high
-    if max(first, least) > min(last, most):
+        limits = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    if max(first, limits[0]) > min(last, limits[1]):
         raise ParameterError(f"where {path}: it is {dtype}, which holds no {_spelled(((low, high),))}")
 
 

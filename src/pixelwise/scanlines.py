@@ -82,9 +82,7 @@ def _runs(
     edge = np.repeat(np.arange(len(edges)), counts)
     rows = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts - first, counts)
     x0, y0, x1, y1 = edges.T
-    # Nearly level edges: rounding must not take a crossing beyond the ends.
     x = x0[edge] + (rows + 0.5 - y0[edge]) * ((x1 - x0) / (y1 - y0))[edge]
-    x = np.clip(x, np.minimum(x0, x1)[edge], np.maximum(x0, x1)[edge])
     cols = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     order = np.lexsort((cols, rows, owners[edge]))
     rows, cols = rows[order], cols[order]

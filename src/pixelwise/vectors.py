@@ -32,6 +32,8 @@ log = logging.getLogger("pixelwise")
 #: How files of the formats begin that GDAL opens, by suffix. Other drivers are not tried by looking into the file:
 #: some follow what stands in it to the network. GeoJSON is read without GDAL.
 MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
+#: A GeoPackage says so there; other SQLite files are opened by another driver.
+GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
 FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
@@ -196,8 +198,9 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
 def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
     suffix = path.suffix.lower()
     with path.open("rb") as file:
-        begin = file.read(16)
-    if suffix not in MAGIC or not begin.startswith(MAGIC[suffix]):
+        begin = file.read(72)
+    known = suffix in MAGIC and begin.startswith(MAGIC[suffix])
+    if not known or (suffix == ".gpkg" and begin[68:72] not in GEOPACKAGE_IDS):
         raise InputError(
             f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
         )
