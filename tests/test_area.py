@@ -176,11 +176,11 @@ def test_a_centre_on_an_edge_is_right_of_it_or_below_it() -> None:
 
 
 def test_rounding_of_coordinates_moves_no_pixel() -> None:
-    """Tenths of degrees are no binary numbers: bounds through centres, at every column."""
-    grid = Grid(CRS.from_epsg(4326), Affine(0.1, 0, -80, 0, -0.1, 40), 20, 400)
+    """Half minutes are no binary numbers of degrees: bounds through centres, at every column."""
+    grid = Grid(CRS.from_epsg(4326), Affine(1 / 120, 0, -80, 0, -1 / 120, 40), 20, 400)
     for col in range(398):
-        left, right = round(-79.95 + col / 10, 2), round(-79.85 + col / 10, 2)
-        assert load_region((left, 38.95, right, 39.95), grid).block == Block(0, col, 10, 1)
+        left, right = -80 + (col + 0.5) / 120, -80 + (col + 1.5) / 120
+        assert load_region((left, 40 - 10.5 / 120, right, 40 - 0.5 / 120), grid).block == Block(0, col, 10, 1)
 
 
 def test_what_lies_upon_each_other_is_inside_once(tmp_path: Path) -> None:
