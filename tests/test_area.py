@@ -176,11 +176,12 @@ def test_a_centre_on_an_edge_is_right_of_it_or_below_it() -> None:
 
 
 def test_rounding_of_coordinates_moves_no_pixel() -> None:
-    """Half minutes are no binary numbers of degrees: bounds through centres, at every column."""
-    grid = Grid(CRS.from_epsg(4326), Affine(1 / 120, 0, -80, 0, -1 / 120, 40), 20, 400)
+    """Pixels of 0.07 about 1/3: bounds through centres, at every column, lie 1e-13 pixels beside them."""
+    grid = Grid(None, Affine(0.07, 0, 1 / 3, 0, -0.07, 1 / 7), 20, 400)
     for col in range(398):
-        left, right = -80 + (col + 0.5) / 120, -80 + (col + 1.5) / 120
-        assert load_region((left, 40 - 10.5 / 120, right, 40 - 0.5 / 120), grid).block == Block(0, col, 10, 1)
+        left, right = 1 / 3 + (col + 0.5) * 0.07, 1 / 3 + (col + 1.5) * 0.07
+        bottom, top = 1 / 7 - 10.5 * 0.07, 1 / 7 - 0.5 * 0.07
+        assert load_region((left, bottom, right, top), grid).block == Block(0, col, 10, 1)
 
 
 def test_what_lies_upon_each_other_is_inside_once(tmp_path: Path) -> None:
