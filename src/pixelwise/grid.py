@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
 from pixelwise.errors import InputError, ParameterError
 
-__all__ = ["Block", "Bounds", "Grid", "around_all", "same_crs"]
+__all__ = ["Block", "Bounds", "Grid", "around_all", "crs_name", "points_in", "same_crs"]
 
 Bounds = tuple[float, float, float, float]
 
@@ -118,10 +118,7 @@ class Grid:
     @property
     def crs_name(self) -> str:
         """A short name of the coordinate reference system."""
-        if self.crs is None:
-            return "no CRS"
-        text: str = self.crs.to_string()
-        return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
+        return crs_name(self.crs)
 
     def blocks(self, height: int, width: int) -> Iterator[Block]:
         """Cut the grid into blocks of at most `height` x `width` pixels, row by row."""
@@ -183,12 +180,7 @@ class Grid:
         # The centre, and a step to the right and down from it.
         middle = [(0.5, 0.5), (0.5 + 1 / other.width, 0.5), (0.5, 0.5 + 1 / other.height)]
         corners = [other.transform @ (x * other.width, y * other.height) for x, y in (*ring, *middle)]
-        try:
-            xs, ys = transform_points(other.crs, self.crs, [x for x, _ in corners], [y for _, y in corners])
-        except RasterioError as error:
-            raise InputError(f"{other.crs_name} does not go over into {self.crs_name} there ({error})") from None
-        if not all(map(math.isfinite, (*xs, *ys))):
-            raise InputError(f"{other.crs_name} does not go over into {self.crs_name} there")
+        xs, ys = points_in(self.crs, other.crs, [x for x, _ in corners], [y for _, y in corners])
         places = [~self.transform @ (x, y) for x, y in zip(xs, ys, strict=True)]
         cols, rows = [col for col, _ in places], [row for _, row in places]
         left, top = math.floor(min(cols)) - 1, math.floor(min(rows)) - 1
@@ -293,6 +285,35 @@ def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, w
 
 def _numbers(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.10g}" for value in values) + ")"
+
+
+def points_in(
+    target: CRS, source: CRS, xs: Sequence[float], ys: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return points of one CRS in another.
+
+    Raises
+    ------
+    InputError
+        When PROJ cannot transform one of them.
+    """
+    failed = f"{crs_name(source)} does not go over into {crs_name(target)} there"
+    try:
+        found: tuple[Sequence[float], Sequence[float]] = transform_points(source, target, xs, ys)
+    # GDAL's own errors, which rasterio lets through, have no public base.
+    except Exception as error:
+        raise InputError(f"{failed} ({' '.join(str(error).split())})") from None
+    if not np.isfinite(found).all():
+        raise InputError(failed)
+    return found
+
+
+def crs_name(crs: CRS | None) -> str:
+    """Return a short name of a coordinate reference system."""
+    if crs is None:
+        return "no CRS"
+    text: str = crs.to_string()
+    return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
 
 
 def same_crs(a: CRS | None, b: CRS | None) -> bool:

@@ -23,7 +23,7 @@ __all__ = ["composite"]
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @debug_option
 def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, **options: Any) -> None:
-    r"""Reduce the scenes of each year, season, month or dekad to one layer, and write the layers.
+    r"""Write one layer for each year, season, month or dekad of scenes.
 
     The bands are named by their dates, so that every command reads the file back. `apply` with the same options does
     it without a file in between. --composite is max unless given.

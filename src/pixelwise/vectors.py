@@ -1,0 +1,280 @@
+"""Polygons of local vector files, as edges.
+
+What is behind this module needs no geometry library: a polygon's inside is what its edges enclose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Bounds
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["FORMATS", "Polygons", "local_file", "polygon_of_bounds", "read_polygons"]
+
+log = logging.getLogger("pixelwise")
+
+#: How files of the formats begin that GDAL opens, by suffix. Other drivers are not tried by looking into the file:
+#: some follow what stands in it to the network. GeoJSON is read without GDAL.
+MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
+#: A GeoPackage says so there; other SQLite files are opened by another driver.
+GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
+FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
+
+GEOJSON_SUFFIXES = (".geojson", ".json")
+GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
+
+#: GEOS's numbers of what becomes of multi-polygons and collections, and of polygons.
+POLYGON = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Edges of polygons: what an odd number of a polygon's edges separates from infinity is inside.
+
+    Attributes
+    ----------
+    name
+        Of the file and its layer, or the bounds.
+    path
+        None for bounds.
+    crs
+        None where the file has none.
+    edges
+        (edge, 4): x and y of both ends, in units of the CRS.
+    owners
+        (edge,): which polygon's, from 0.
+    """
+
+    name: str
+    path: Path | None
+    crs: CRS | None
+    edges: NDArray[np.float64]
+    owners: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many polygons."""
+        return len(np.unique(self.owners))
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right, top in units of the CRS."""
+        (left, bottom), (right, top) = self.edges[:, :2].min(axis=0), self.edges[:, :2].max(axis=0)
+        return float(left), float(bottom), float(right), float(top)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of CRS and coordinates."""
+        crs = "" if self.crs is None else self.crs.to_string()
+        parts = (crs.encode(), self.edges.astype("<f8").tobytes(), self.owners.astype("<i8").tobytes())
+        return hashlib.sha256(b"\x00".join(parts)).hexdigest()
+
+
+def polygon_of_bounds(bounds: Sequence[float], crs: CRS | None) -> Polygons:
+    """Return left, bottom, right, top as a polygon.
+
+    Raises
+    ------
+    ParameterError
+        When they are not four numbers, or empty.
+    """
+    try:
+        left, bottom, right, top = (float(value) for value in bounds)
+    except (TypeError, ValueError):
+        raise ParameterError(f"region {bounds!r} is not four numbers: left, bottom, right, top") from None
+    # Comparisons with NaN are false.
+    if not (-np.inf < left < right < np.inf and -np.inf < bottom < top < np.inf):
+        raise ParameterError(f"region {(left, bottom, right, top)} is empty: left, bottom, right, top are wanted")
+    ring = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
+    edges = np.hstack([ring[:-1], ring[1:]])
+    name = ",".join(f"{value:.15g}" for value in (left, bottom, right, top))
+    return Polygons(name, None, crs, edges, np.zeros(4, np.int64))
+
+
+def local_file(text: str | Path, what: str) -> Path:
+    """Return the path of a file.
+
+    Raises
+    ------
+    InputError
+        When it is not on this machine, or no file; `what` is the option it was given for.
+    """
+    if "://" in str(text) or str(text).startswith("/vsi"):
+        raise InputError(f"{what} {text}: only local files are read; download it first")
+    path = Path(text)
+    if path.is_dir():
+        raise InputError(f"{what} {path}: is a folder; a file is wanted")
+    if not path.is_file():
+        raise InputError(f"{what} {path}: no such file")
+    return path
+
+
+def read_polygons(source: str | Path) -> Polygons:
+    """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` of one with several layers.
+
+    Raises
+    ------
+    InputError
+        When it is no vector file of a known format, has several layers and none is named, or no polygons.
+    ParameterError
+        When the packages are absent that read it.
+    """
+    path, layer = _split(source)
+    if path.suffix.lower() in GEOJSON_SUFFIXES:
+        if layer is not None:
+            raise InputError(f"region {path}: is GeoJSON, which has no layer {layer!r}")
+        geometries, crs = _read_geojson(path)
+    else:
+        geometries, crs = _read_with_gdal(path, layer)
+    edges, owners = _edges_of(path, geometries)
+    name = str(path) if layer is None else f"{path}:{layer}"
+    return Polygons(name, path, crs, edges, owners)
+
+
+def _split(source: str | Path) -> tuple[Path, str | None]:
+    """Return path and layer."""
+    text = str(source)
+    head, colon, layer = text.rpartition(":")
+    if colon and layer and not Path(text).exists() and Path(head).is_file():
+        return local_file(head, "region"), layer
+    return local_file(text, "region"), None
+
+
+def _needed(name: str) -> ModuleType:
+    """Import a package that only regions need."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ParameterError(f"a region from a file needs {name}: pip install 'pixelwise[region]'") from None
+
+
+def _read_geojson(path: Path) -> tuple[Any, CRS]:
+    shapely = _needed("shapely")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"region {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"region {path}: not GeoJSON ({error})") from None
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind not in GEOJSON_TYPES:
+        raise InputError(f"region {path}: not GeoJSON of polygons (its type is {kind!r})")
+    features = content.get("features", []) if kind == "FeatureCollection" else [content]
+    try:
+        shapes = [feature["geometry"] if feature["type"] == "Feature" else feature for feature in features]
+        # Features without a place are legal; GEOS does not know them.
+        found = {"type": "GeometryCollection", "geometries": [shape for shape in shapes if shape is not None]}
+        geometry = shapely.from_geojson(json.dumps(found))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
+    except shapely.GEOSException as error:
+        raise InputError(f"region {path}: not GeoJSON ({_line(error)})") from None
+    # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
+    named = content.get("crs")
+    try:
+        return np.array([geometry]), CRS.from_user_input(named["properties"]["name"] if named else "OGC:CRS84")
+    except (CRSError, KeyError, TypeError):
+        raise InputError(f"region {path}: its crs is {named!r}, which is no coordinate reference system") from None
+
+
+def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
+    suffix = path.suffix.lower()
+    with path.open("rb") as file:
+        begin = file.read(72)
+    known = suffix in MAGIC and begin.startswith(MAGIC[suffix])
+    if not known or (suffix == ".gpkg" and begin[68:72] not in GEOPACKAGE_IDS):
+        raise InputError(
+            f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
+        )
+    pyogrio, shapely = _needed("pyogrio"), _needed("shapely")
+    # An absolute path is never taken for an URI.
+    name = str(path.resolve())
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            # Tables without geometry are no layers of a map.
+            layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
+            meta, _, wkb, _ = pyogrio.raw.read(name, layer=_layer_of(path, layers, layer), columns=[], force_2d=True)
+        geometries = shapely.from_wkb(wkb)
+        crs = None if not meta["crs"] else CRS.from_user_input(meta["crs"])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
+        raise InputError(f"region {path}: cannot be read ({_line(error)})") from None
+    except shapely.GEOSException as error:
+        raise InputError(f"region {path}: its shapes cannot be read ({_line(error)})") from None
+    except CRSError as error:
+        raise InputError(f"region {path}: its CRS cannot be read ({_line(error)})") from None
+    for text in dict.fromkeys(_line(warning.message) for warning in said):
+        log.warning("region %s: %s", path, text)
+    return geometries, crs
+
+
+def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
+    if not layers:
+        raise InputError(f"region {path}: has no layer of shapes")
+    if wanted is None and len(layers) > 1:
+        raise InputError(f"region {path}: has {len(layers)} layers ({', '.join(layers)}); name one: {path}:{layers[0]}")
+    if wanted is not None and wanted not in layers:
+        raise InputError(f"region {path}: has no layer {wanted!r} (it has: {', '.join(layers)})")
+    return layers[0] if wanted is None else wanted
+
+
+def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return edges of all polygons, made valid, and whose they are."""
+    shapely = _needed("shapely")
+    parts = _parts(geometries)
+    polygons = parts[shapely.get_type_id(parts) == POLYGON]
+    if not len(polygons):
+        kinds = sorted({part.geom_type for part in parts})
+        raise InputError(f"region {path}: polygons are wanted, but it holds {', '.join(kinds) or 'nothing'}")
+    if len(polygons) < len(parts):
+        log.warning("region %s: %d points or lines beside the polygons are ignored", path, len(parts) - len(polygons))
+    rough = shapely.get_coordinates(polygons)
+    if not np.isfinite(rough).all():
+        raise InputError(f"region {path}: a polygon has coordinates that are not numbers")
+    valid = shapely.is_valid(polygons)
+    if not valid.all():
+        log.warning(
+            "region %s: %d of %d polygons cross themselves and were made valid", path, (~valid).sum(), len(valid)
+        )
+        mended = _parts(shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False))
+        polygons = np.concatenate([polygons[valid], mended[shapely.get_type_id(mended) == POLYGON]])
+        if not len(polygons):
+            raise InputError(f"region {path}: its polygons have no area")
+    rings, ring_owners = shapely.get_rings(polygons, return_index=True)
+    points, of_ring = shapely.get_coordinates(rings, return_index=True)
+    follows = of_ring[1:] == of_ring[:-1]
+    edges = np.hstack([points[:-1], points[1:]])[follows]
+    return edges, ring_owners[of_ring[1:][follows]].astype(np.int64)
+
+
+def _parts(geometries: Any) -> Any:
+    """Return what collections within collections consist of, without what is empty."""
+    shapely = _needed("shapely")
+    parts = np.atleast_1d(geometries)
+    while True:
+        parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]
+        if (shapely.get_type_id(parts) <= POLYGON).all():
+            return parts
+        parts = shapely.get_parts(parts)
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
