@@ -189,6 +189,11 @@ class CompositeStack(FileStack):
         """Where the pixels are."""
         return self.scenes.grid
 
+    @property
+    def area(self) -> Any:  # type: ignore[override]
+        """The pixels that are asked for."""
+        return self.scenes.area
+
     def __str__(self) -> str:
         first, last = self.periods.labels[0], self.periods.labels[-1]
         return f"{len(self)} layers, {first}..{last}, {self.reducer.how} of: {self.scenes}"

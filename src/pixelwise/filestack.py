@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.area import Area
 from pixelwise.errors import InputError
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import HANDLES
@@ -110,9 +111,12 @@ class FileStack(ABC):
         Where the pixels are.
     stats
         Size and modification time (nanoseconds) of each file when its header was read.
+    area
+        The pixels that are asked for.
     """
 
     grid: Grid
+    area: Area
     stats: Mapping[Path, tuple[int, int]]
 
     @property

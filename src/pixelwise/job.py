@@ -90,6 +90,9 @@ class Job:
         take_losses()  # of whoever read in this thread before
         began = time.perf_counter()
         halo = self.bound.halo
+        inside = self._inside(block)
+        if inside is not None and not inside.any():
+            return self._nothing_of(block, time.perf_counter() - began)
         with workspace.arrays(block.pad(halo)) as arrays:
             inputs = tuple(read_padded(s, block, halo, out) for s, out in zip(self.stacks, arrays, strict=True))
             if not halo:
@@ -97,7 +100,28 @@ class Job:
             read = time.perf_counter() - began
             values, status, failure = self._apply(inputs, block.pixels)
         kernel = time.perf_counter() - began - read
+        if inside is not None:
+            values, status = self._without_outside(values, status, inside.reshape(-1))
         return self._result(block, values, status, read, kernel, failure, take_losses())
+
+    def _inside(self, block: Block) -> NDArray[np.bool_] | None:
+        """Return (y, x), which pixels are asked for; None where all are."""
+        stack = self.stacks[0]
+        return stack.area.inside(block) if isinstance(stack, FileStack) else None
+
+    def _nothing_of(self, block: Block, seconds: float) -> Result:
+        """Return a block of which no pixel is asked for."""
+        values = np.zeros((len(self.bound.bands), block.pixels), dtype=self.dtype)
+        status = np.zeros(block.pixels, dtype=np.uint8)
+        values, status = self._without_outside(values, status, np.zeros(block.pixels, dtype=bool))
+        return self._result(block, values, status, seconds, 0.0, None, take_losses())
+
+    def _without_outside(
+        self, values: NDArray[Any], status: NDArray[np.uint8], inside: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return the answer of pixels that are asked for alone; counts of the others are 0, as they have no nodata."""
+        missing = np.array([[0.0 if band.integer else np.nan] for band in self.bound.bands], dtype=values.dtype)
+        return np.where(inside, values, missing), np.where(inside, status, np.uint8(Status.OUTSIDE))
 
     def _result(
         self,
@@ -163,6 +187,11 @@ class Job:
 
         With many dates, a whole source block of all of them is large; one at a time decodes everything once.
         """
+        began = time.perf_counter()
+        with reading_in_worker(workspace.token, self.handles):
+            inside = self._inside(block)
+        if inside is not None and not inside.any():
+            return self._nothing_of(block, time.perf_counter() - began)
         heights = _split(block.height, SHARES_PER_THREAD * self.team)
 
         def read(share: Filler, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
@@ -181,10 +210,13 @@ class Job:
             tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
             reads, losses = zip(*pool.map(read, *zip(*tasks, strict=True)), strict=True)
             values, status, failures, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
+        together, statuses = np.concatenate(values, axis=1), np.concatenate(status)
+        if inside is not None:
+            together, statuses = self._without_outside(together, statuses, inside.reshape(-1))
         return self._result(
             block,
-            np.concatenate(values, axis=1),
-            np.concatenate(status),
+            together,
+            statuses,
             sum(reads),
             sum(kernels),
             next((text for text in failures if text is not None), None),

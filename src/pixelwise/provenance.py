@@ -81,7 +81,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
-                **({"composite": one["composite"]} if "composite" in one else {}),
+                **{name: one[name] for name in ("composite", "area") if name in one},
             }
             for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
         ],
@@ -144,11 +144,18 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             {"path": _relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]}
             for path in p
         ]
-        for p in (own, stack.stats.keys() - set(own))
+        for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
     if not stack.derivation.plain or stack.derivation.product:
         described["derivation"] = plain(stack.derivation.describe())
+    if stack.area:
+        described["area"] = area = plain(stack.area.describe())
+        # Paths of files, not the numbers of bounds.
+        if stack.area.region is not None and stack.area.region.path is not None:
+            area["region"]["source"] = _relative(stack.area.region.path, folder)
+        if stack.area.where is not None:
+            area["where"]["raster"] = _relative(stack.area.where.piece.path, folder)
     if behind:  # what VRTs are made of
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]

@@ -535,7 +535,7 @@ def plan_job(
 def _sink(output: str | Path | None, stacks: Sequence[Stack], *, overwrite: bool, compress: Compression | None) -> Sink:
     if output is None:
         return MemorySink()
-    files = [path for stack in stacks if isinstance(stack, FileStack) for path in stack.paths]
+    files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
     sink = GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
     # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110

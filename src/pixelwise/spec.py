@@ -70,6 +70,11 @@ class InputSpec:
         A known rule instead of these four.
     grow
         Pixels around rejected ones, in every direction, that are rejected too.
+    region
+        Polygons of a vector file, or (left, bottom, right, top): pixels whose centre lies outside get status 9, and
+        what holds none of the others is not read.
+    where
+        A static raster and the values of pixels that are asked for: ``landcover.tif=1,2``.
     nodata
         Stored values that count as missing instead of the files' own nodata.
     scale, offset
@@ -119,6 +124,8 @@ class InputSpec:
     mask_field: tuple[str, ...] = ()
     mask_preset: str | None = None
     grow: int = 0
+    region: str | Bounds | None = None
+    where: str | None = None
     nodata: tuple[float, ...] | None = None
     scale: float | None = None
     offset: float | None = None
@@ -152,11 +159,12 @@ class InputSpec:
         object.__setattr__(self, "grow", _number("grow", self.grow))
         one_field = isinstance(self.mask_field, str)
         object.__setattr__(self, "mask_field", (self.mask_field,) if one_field else tuple(self.mask_field))
-        extent: Any = self.extent
-        if extent is not None:
-            several = isinstance(extent, Iterable) and not isinstance(extent, str)
-            object.__setattr__(self, "extent", tuple(_number("extent", v) for v in extent) if several else str(extent))
-        for name in ("times", "start", "end", "align", "product", "value", "mask"):
+        for name in ("extent", "region"):
+            place: Any = getattr(self, name)
+            if place is not None:
+                several = isinstance(place, Iterable) and not isinstance(place, str)
+                object.__setattr__(self, name, tuple(_number(name, v) for v in place) if several else str(place))
+        for name in ("times", "start", "end", "align", "product", "value", "mask", "where"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(value))
@@ -186,8 +194,9 @@ class InputSpec:
             raise unknown("resampling", str(self.resampling), get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
             raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
-        if isinstance(self.extent, tuple):
-            _check_bounds("extent", self.extent)
+        for name in ("extent", "region"):
+            if isinstance(getattr(self, name), tuple):
+                _check_bounds(name, getattr(self, name))
         for name in ("band", "mask_band"):
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.area import Area
 from pixelwise.composited import CompositeStack, composited
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Layout, Stack, layout_of
@@ -109,6 +110,8 @@ class RasterStack(FileStack):
         Unit of the values where the files agree on one.
     interleaved
         Files of which all bands are decoded together.
+    area
+        The pixels that are asked for; `read` reads all the same.
     """
 
     grid: Grid
@@ -122,6 +125,7 @@ class RasterStack(FileStack):
     stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
+    area: Area = field(default_factory=Area)
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]
@@ -252,7 +256,7 @@ class RasterStack(FileStack):
             )
             for layer in self.layers
         )
-        return replace(self, grid=self.grid.crop(block), layers=layers)
+        return replace(self, grid=self.grid.crop(block), layers=layers, area=self.area.crop(block))
 
     def shares(self, count: int, handles: int) -> tuple[Share, ...]:
         """Divide the files into at most `count` shares with datasets of their own, about equal in layers.
@@ -365,6 +369,7 @@ class RasterStack(FileStack):
 
     def warm_up(self) -> None:
         """Open one file and compile the unpacking of every type, in this thread."""
+        self.area.warm_up()
         seen = set()
         for read in self.whole.all_reads():
             if read.piece.dtype not in seen:

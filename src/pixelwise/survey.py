@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelwise.area import load_area
 from pixelwise.assembly import assemble
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.files import Source, resolve
@@ -64,6 +65,7 @@ class Survey:
         """
         if self.problems or self.grid is None:
             raise InputError(*self.problems)
+        area = load_area(self.spec.region, self.spec.where, self.grid)
         pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
         masks = {piece.path: piece for layer in self.layers for piece in layer.masks}
         used = [self.headers[path] for path in pieces]
@@ -82,7 +84,8 @@ class Survey:
             decoded=max(_decoded(header, {**masks, **pieces}[header.path]) for header in opened),
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
-            stats=_stats_of(opened),
+            stats={**_stats_of(opened), **area.stats},
+            area=area,
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
         )

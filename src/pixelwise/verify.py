@@ -67,7 +67,7 @@ LONGEST = 10_000
 DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 #: Input options of which there is no second implementation here.
-NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band")
+NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
 
 #: So many paths are named in one error.
 NAMED = 5

@@ -70,10 +70,11 @@ class Band(click.ParamType):  # type: ignore[type-arg]
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
-class Extent(click.ParamType):  # type: ignore[type-arg]
-    """A word, four numbers or a path."""
+class Place(click.ParamType):  # type: ignore[type-arg]
+    """Four numbers, or a text."""
 
-    name = "union|intersection|first|L,B,R,T|FILE"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Take four numbers as bounds."""
@@ -108,7 +109,7 @@ INPUT_OPTIONS = (
     ),
     click.option(
         "--extent",
-        type=Extent(),
+        type=Place("union|intersection|first|L,B,R,T|FILE"),
         help="What to cover where images lie on one lattice but not in one place: union, intersection, first, bounds, "
         "or a raster. Nothing is resampled.",
     ),
@@ -144,6 +145,14 @@ INPUT_OPTIONS = (
     ),
     click.option("--mask-preset", metavar="NAME", help="A known rule: landsat-c2, hls-fmask, s2-scl, mod13, ..."),
     click.option("--grow", type=click.IntRange(min=0), help="Pixels around rejected ones that are rejected too."),
+    click.option(
+        "--region",
+        type=Place("FILE|L,B,R,T"),
+        help="Polygons of a vector file, or bounds: other pixels get status 9 and are not read.",
+    ),
+    click.option(
+        "--where", metavar="RASTER=V[,V]", help="Only pixels where this raster, on the same lattice, has these values."
+    ),
     click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that are missing."),
     click.option("--scale", type=float, help="Value = stored * scale + offset, instead of the files' own."),
     click.option("--offset", type=float, help="See --scale."),

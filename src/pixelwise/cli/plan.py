@@ -86,9 +86,9 @@ def describe(
     }
     if found.problems:
         return report
-    scenes = found.stack()
-    report["grid"] = describe_grid(scenes.grid)
     try:
+        scenes = found.stack()
+        report["grid"] = describe_grid(scenes.grid)
         stack = composite_of(scenes)
         report["time"] = describe_time(stack.axis)
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
@@ -98,6 +98,7 @@ def describe(
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)
         report["masked"] = masked_share(scenes)
+        report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
         report["warnings"] = warnings_of(stack, method)
@@ -202,6 +203,7 @@ def describe_plan(job: Plan, stack: FileStack) -> dict[str, Any]:
     decoded = stack.grid.block.pixels * stack.layout.stored
     return {
         "blocks": len(job),
+        "touched": sum(stack.area.touches(block) for block in job.blocks()) if stack.area else len(job),
         "block_height": job.block_height,
         "block_width": job.block_width,
         "source_block": [stack.layout.block_height, stack.layout.block_width],
@@ -247,7 +249,9 @@ def show(report: dict[str, Any]) -> None:
             + (f", some of it {job['redecode']:.2f} times" if job["redecode"] > 1.05 else "")
         )
         emit(
-            f"blocks    {job['blocks']} of {job['block_height']} x {job['block_width']} "
+            "blocks    "
+            + (f"{job['touched']} of " if job["touched"] < job["blocks"] else "")
+            + f"{job['blocks']} of {job['block_height']} x {job['block_width']} "
             f"(files have {job['source_block'][0]} x {job['source_block'][1]}), "
             + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time by {job['team']} threads together")
         )
@@ -290,6 +294,13 @@ def show_making(report: dict[str, Any]) -> None:
             emit(f"          left out as incomplete: {text}")
         if composite["empty"]:
             emit(f"          without a layer: {', '.join(composite['empty'])}")
+    for name, part in report.get("area", {}).items():
+        said = (
+            f"{part['polygons']} polygon(s) of {part['source']}"
+            if name == "region"
+            else (f"{part['raster']} is {part['values']}")
+        )
+        emit(f"{name:9} {said}", lines=False)
     if report.get("clear"):
         clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
         emit(f"clear     scenes per pixel of a sample: {clear}")
