@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from conftest import random_series, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.checkup import trend_pvalue
 from pixelwise.cli import main
+from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.periods import make_periods
 
 Shared = Callable[[str], Path]
@@ -452,3 +454,26 @@ def test_mistakes(scenes: tuple[Path, Any]) -> None:
     result = run("plan", scenes[0], "--composite", "max", "--season", "12-24..12-26")
     assert result.exit_code == 1
     assert "no layer within the season" in result.output
+
+
+@dataclass(frozen=True)
+class Lagged(OrdinaryLeastSquares):
+    """A method that looks at neighbours in time."""
+
+    @property
+    def needs_step(self) -> bool:
+        return True
+
+
+def test_methods_that_need_steps_refuse_raw_scenes(make_stack: Any) -> None:
+    dates = [f"{year}-0{month}-{day}" for year in range(2001, 2006) for month, day in ((1, 14), (3, 25), (8, 11))]
+    scenes = pw.open_stack(make_stack(np.random.default_rng(0).random((15, 3, 4)).astype(np.float32), dates))
+    words = (
+        r"needs layers at regular steps, but the dates of these 15 are irregular \(2001-01-14\.\.2005-08-11\): .*--comp"
+    )
+    with pytest.raises(ParameterError, match=words):
+        pw.apply(scenes, Lagged())
+    with pytest.raises(ParameterError, match=words):
+        Lagged()(np.zeros((15, 2)), scenes.axis)
+    annual = pw.apply(scenes.composite("max"), Lagged())
+    np.testing.assert_array_equal(annual["slope"], pw.apply(scenes.composite("max"), "ols")["slope"])

@@ -159,6 +159,26 @@ class Method(ABC):
         """Whether the method models a season, so that several layers per year are what it wants."""
         return False
 
+    @property
+    def needs_step(self) -> bool:
+        """Whether the method needs layers at regular steps of the calendar."""
+        return False
+
+    def check_axis(self, axis: TimeAxis) -> None:
+        """Refuse dates at which the method means nothing.
+
+        Raises
+        ------
+        ParameterError
+            When it needs regular steps and there are none.
+        """
+        if self.needs_step and axis.step is None:
+            raise ParameterError(
+                f"{self.name} needs layers at regular steps, but the dates of these {len(axis)} are irregular "
+                f"({axis.days[0]}..{axis.days[-1]}): make one layer per year, season or month of them "
+                "(--composite HOW --every year|season|month), or choose a method without lags, such as ols"
+            )
+
     def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> Method:
         """Return the method to use on this data, having tried it on a few pixels.
 
@@ -203,6 +223,7 @@ class Method(ABC):
                 raise ParameterError(
                     f"values have shape {array.shape}, but there are {len(axis)} times: (time, pixel) is wanted"
                 )
+        self.check_axis(axis)
         method = self.rehearse(axis, lambda: series[0].astype(np.float64))
         bound = method.bind(axis, None, dict.fromkeys(inputs, axis))
         table, status = bound(series)

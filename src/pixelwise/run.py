@@ -450,6 +450,7 @@ def _bind(
     chosen, wanted = resolve_method(method, bands)
     if isinstance(chosen, UserFunction):
         chosen = replace(chosen, strict=strict)
+    chosen.check_axis(stack.axis)
     chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack))
     bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
     return bound, chosen, executor or executor_for(bound, (stack, *inputs.values()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelwise.cli.options import input_options, job_options, output_options
+from pixelwise.cli.options import job_options, output_options, scene_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["composite"]
 
 
 @click.command()
-@input_options
+@scene_options
 @output_options("A GeoTIFF, one band for each period.")
 @job_options
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -39,7 +39,3 @@ def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, 
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
         emit(str(write_layers(stack, output, progress=progress, **options)), lines=False)
-
-
-# The one input option that this command cannot do without.
-next(option for option in composite.params if option.name == "composite").default = "max"

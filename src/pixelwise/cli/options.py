@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options", "output_options"]
+__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options", "output_options", "scene_options"]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -86,7 +86,13 @@ class Place(click.ParamType):  # type: ignore[type-arg]
 
 
 INPUT_OPTIONS = (
-    click.argument("source", nargs=-1, required=True, metavar="INPUT..."),
+    click.argument("source", nargs=-1, metavar="INPUT..."),
+    click.option(
+        "--recipe",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Input and options from a file of plan --write-recipe; what is given here besides wins.",
+    ),
     click.option("--band", type=Band(), help="Band to read, where files have several that are not dates."),
     click.option(
         "--times",
@@ -246,16 +252,33 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _decorate(command, JOB_OPTIONS)
 
 
-def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add INPUT... and the input options; the command gets ``source`` and ``spec``."""
+def input_options(command: Callable[..., Any], composite: str | None = None) -> Callable[..., Any]:
+    """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
+
+    `composite` is what ``--composite`` is where neither the command line nor a recipe says.
+    """
 
     @functools.wraps(command)
-    def with_spec(*, source: tuple[str, ...], **options: Any) -> Any:
+    def with_spec(*, source: tuple[str, ...], recipe: str | None, **options: Any) -> Any:
         from pixelwise.spec import InputSpec
 
+        spec = InputSpec()
+        if recipe is not None:
+            from pixelwise.recipe import read_recipe
+
+            known, spec = read_recipe(recipe)
+            source = source or known
+        if not source:
+            raise click.UsageError("INPUT is missing: files, a folder, a quoted glob, @list.txt, a CSV or --recipe")
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
-        spec = InputSpec(**{name: value for name, value in given.items() if value is not None})
+        given["composite"] = given["composite"] or spec.composite or composite
+        spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, ())})
         return command(source=list(source), spec=spec, **options)
 
     return _decorate(with_spec, INPUT_OPTIONS)
+
+
+def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add INPUT... and the input options of a command that cannot do without composites."""
+    return input_options(command, composite="max")

@@ -29,6 +29,9 @@ __all__ = ["plan"]
 @click.option("--method", default="ols", show_default=True, help="What is to be applied.")
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--write-recipe", type=click.Path(dir_okay=False), metavar="FILE", help="Keep input and options for --recipe."
+)
 @click.option("--strict", is_flag=True, help="Exit 1 on warnings too.")
 @debug_option
 def plan(
@@ -40,6 +43,7 @@ def plan(
     memory: str | None,
     executor: str | None,
     as_json: bool,
+    write_recipe: str | None,
     strict: bool,
 ) -> None:
     """Show what a job would read: dates, grid, gaps, memory, blocks. Only headers and a small sample are read.
@@ -63,6 +67,11 @@ def plan(
         emit(json.dumps(report, indent=2))
     else:
         show(report)
+    if write_recipe is not None and not report["problems"]:
+        from pixelwise.recipe import write_recipe as write
+
+        write(write_recipe, source, spec)
+        emit(f"recipe    {write_recipe}", error=True, lines=False)
     if report["problems"] or (strict and report["warnings"]):
         sys.exit(1)
 
@@ -91,6 +100,7 @@ def describe(
         report["grid"] = describe_grid(scenes.grid)
         stack = composite_of(scenes)
         report["time"] = describe_time(stack.axis)
+        method.check_axis(stack.axis)
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
         job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor)
         report["plan"] = describe_plan(job, stack)
