@@ -18,6 +18,7 @@ import pixelwise as pw
 from conftest import PROFILE, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.cli import main
+from pixelwise.masks import grow
 
 Shared = Callable[[str], Path]
 ORIGIN = PROFILE["transform"]
@@ -548,3 +549,54 @@ def test_options_of_the_command_line(masked: tuple[Path, Any, Any], tmp_path: Pa
     assert result.exit_code == 0, result.output
     with rasterio.open(output) as dataset:
         np.testing.assert_array_equal(dataset.read(1), (~np.isin(classes, [1, 3])).sum(axis=0))
+
+
+# ------------------------------------------------------------------------------------------- read errors
+
+
+@pytest.mark.parametrize("damaged", ["images", "masks"])
+def test_what_is_lost_does_not_depend_on_the_block(
+    tmp_path: Path, damaged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken tile of an image, or of a mask of twice the pixel: missing, with status 8, whatever the blocks."""
+    from pixelwise import plan, reading
+    from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+
+    monkeypatch.setattr(reading, "RETRY_SECONDS", ())
+    random = np.random.default_rng(6)
+    values = random.random((5, 96, 96)).astype(np.float32)
+    masks = (random.random((5, 48, 48)) < 0.02).astype(np.uint8)
+    masks[2, :16] = 1  # nothing of the first rows is of use
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
+    for year, image, mask in zip(range(2001, 2006), values, masks, strict=True):
+        write_raster(tmp_path / "images" / f"ndvi_{year}.tif", image, **tiles)
+        write_raster(tmp_path / "masks" / f"m_{year}.tif", mask, transform=ORIGIN @ Affine.scale(2), **tiles)
+    path = tmp_path / damaged / ("ndvi_2003.tif" if damaged == "images" else "m_2003.tif")
+    with path.open("r+b") as file:
+        tags = read_tags(file, (TILE_OFFSETS, TILE_COUNTS))
+        file.seek(int(tags[TILE_OFFSETS][1]))
+        file.write(b"\x00" * int(tags[TILE_COUNTS][1]))
+    edge = 16 if damaged == "images" else 32
+    lost = np.s_[:edge, edge : 2 * edge]
+
+    stack = pw.open_stack(
+        tmp_path / "images", mask=str(tmp_path / "masks"), mask_drop=1, grow=1, on_read_error="missing"
+    )
+    maps = []
+    for window_bytes in (256, 4096, 1 << 20):
+        monkeypatch.setattr(plan, "WINDOW_BYTES", window_bytes)
+        maps.append(pw.apply(stack, "ols", jobs=2))
+    for other in maps[1:]:
+        for name in other.names:
+            np.testing.assert_array_equal(other[name], maps[0][name], err_msg=name)
+    found = maps[0].status
+    assert (found[lost] == 8).mean() > 0.9
+    outside = np.ones(found.shape, bool)
+    outside[lost] = False
+    assert not (found[outside] == 8).any()
+    whole = np.where(masks.repeat(2, axis=1).repeat(2, axis=2) == 1, 0, 1).astype(bool)
+    if damaged == "masks":
+        whole[2][lost] = True  # what is not known does not grow
+    rejected = np.array([grow(~layer, 1) for layer in whole])
+    rejected[2][lost] = True
+    np.testing.assert_array_equal(maps[0]["n"], 5 - rejected.sum(axis=0))

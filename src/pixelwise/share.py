@@ -324,7 +324,8 @@ class Share:
     ) -> NDArray[Any] | None:
         """Return (y, x) of one image; None where no pixel is of use."""
         useless = self._useless(image, block, table)
-        if useless is not None and useless.all():
+        # What is lost must not depend on the block: then it is read though it is not needed here.
+        if useless is not None and useless.all() and not self.forgiving:
             return None
         kind = self._dtype_of_bands(dtype)
         bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
@@ -379,14 +380,16 @@ class Share:
         found = rule.rejected(stored[0])
         for value in piece.nodata_stored:
             found |= stored[0] == value
-        if valid is not None:
-            found |= valid[0] == 0
+        # What has no value, or could not be read, is not of use either, but says nothing of its neighbours.
+        known = np.ones(found.shape, dtype=bool) if valid is None else valid[0] != 0
         if piece.zoom > 1:
-            found = found.repeat(piece.zoom, axis=0).repeat(piece.zoom, axis=1)
-            found = found[wanted.shift(-window.row * piece.zoom, -window.col * piece.zoom).slices]
+            part = wanted.shift(-window.row * piece.zoom, -window.col * piece.zoom).slices
+            found, known = (
+                array.repeat(piece.zoom, axis=0).repeat(piece.zoom, axis=1)[part] for array in (found, known)
+            )
         inside = shared.shift(-around.row, -around.col).slices
-        rejected[inside] |= found
-        covered[inside] = True
+        rejected[inside] |= found & known
+        covered[inside] |= known
 
     def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: Table) -> None:
         piece = read.piece
