@@ -268,6 +268,16 @@ def test_the_file_of_layers(scenes: tuple[Path, Any], tmp_path: Path) -> None:
     assert run("composite", scenes[0], "-o", path, "--overwrite").exit_code == 0
 
 
+def test_some_periods_of_a_stack(scenes: tuple[Path, Any]) -> None:
+    composite = pw.open_stack(scenes[0]).composite("p90", equal_count=2)
+    part = composite.select(start=2002, end="2003-06", bounds=(500300, 3399000, 500900, 3399400))
+    assert part.periods.labels == ("2002", "2003")
+    assert part.periods.unused == 20
+    np.testing.assert_array_equal(read(part), read(composite)[1:3, 20:34, 10:30])
+    with pytest.raises(InputError, match="1 of 4 periods are left"):
+        composite.select(end=2001)
+
+
 def test_incomplete_years_are_dropped_and_said(scenes: tuple[Path, Any], caplog: pytest.LogCaptureFixture) -> None:
     stack = pw.open_stack(scenes[0]).select(start="2001-07")
     composite = stack.composite("max")

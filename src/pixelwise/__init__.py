@@ -14,6 +14,7 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
+    from pixelwise.composited import CompositeStack
     from pixelwise.errors import (
         FunctionError,
         InputError,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pixelwise.grid import Block, Grid
     from pixelwise.map import Map, open_map
     from pixelwise.method import Band, BoundMethod, Method, Status
-    from pixelwise.run import apply
+    from pixelwise.run import apply, write_layers
     from pixelwise.spec import InputSpec
     from pixelwise.stack import RasterStack, Stack
     from pixelwise.survey import open_stack
@@ -36,6 +37,7 @@ __all__ = [
     "Band",
     "Block",
     "BoundMethod",
+    "CompositeStack",
     "FunctionError",
     "Grid",
     "InputError",
@@ -57,17 +59,19 @@ __all__ = [
     "open_stack",
     "per_block",
     "per_pixel",
+    "write_layers",
 ]
 
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
+    "composited": ("CompositeStack",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
     "functions": ("per_block", "per_pixel"),
     "grid": ("Block", "Grid"),
     "map": ("Map", "open_map"),
     "method": ("Band", "BoundMethod", "Method", "Status"),
-    "run": ("apply",),
+    "run": ("apply", "write_layers"),
     "spec": ("InputSpec",),
     "stack": ("RasterStack", "Stack"),
     "survey": ("open_stack",),

@@ -16,8 +16,9 @@ from pixelwise.composites import Composite
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Layout
 from pixelwise.functions import as_method
-from pixelwise.grid import Block
+from pixelwise.grid import Block, Bounds
 from pixelwise.method import BoundMethod, Method, Status
+from pixelwise.naming import read_range
 from pixelwise.periods import Every, Periods, make_periods
 from pixelwise.reading import HANDLES, Table
 from pixelwise.share import Share
@@ -255,6 +256,36 @@ class CompositeStack(FileStack):
         """Return the stack of one block of its grid."""
         by = None if self.by is None else self.by.crop(block)
         return replace(self, scenes=self.scenes.crop(block), by=by)
+
+    def select(
+        self, start: str | int | None = None, end: str | int | None = None, bounds: Bounds | None = None
+    ) -> CompositeStack:
+        """Return some of the periods, or a part of the grid; nothing is read.
+
+        Parameters
+        ----------
+        start, end
+            First and last date, as far as written; what counts is the date of a period's layer.
+        bounds
+            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+
+        Raises
+        ------
+        InputError
+            When fewer than two periods are left.
+        ParameterError
+            When a date cannot be read, or the bounds lie outside.
+        """
+        dates = self.axis.dates
+        kept = np.ones(len(dates), dtype=bool)
+        if start is not None:
+            kept &= dates >= np.datetime64(read_range(str(start))[0])
+        if end is not None:
+            kept &= dates <= np.datetime64(read_range(str(end))[1])
+        if np.count_nonzero(kept) < 2:
+            raise InputError(f"{np.count_nonzero(kept)} of {len(self)} periods are left: a series needs at least two")
+        stack = replace(self, periods=self.periods.subset(kept))
+        return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
 
     @cached_property
     def whole(self) -> _CompositeShare:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -160,6 +160,23 @@ class Periods:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def subset(self, kept: NDArray[np.bool_]) -> Periods:
+        """Return some of the periods."""
+        rows = np.flatnonzero(kept).tolist()
+        axis = TimeAxis(self.axis.dates[kept], self.axis.years[kept], self.axis.precision)
+        used = sum(len(self.members[row]) for row in rows)
+        return replace(
+            self,
+            axis=axis,
+            labels=tuple(self.labels[row] for row in rows),
+            ordinals=self.ordinals[kept],
+            members=tuple(self.members[row] for row in rows),
+            days=tuple(self.days[row] for row in rows),
+            starts=self.starts[kept],
+            ends=self.ends[kept],
+            unused=self.unused + sum(map(len, self.members)) - used,
+        )
 
     @property
     def band_names(self) -> tuple[str, ...]:
