@@ -133,7 +133,7 @@ def test_version():
     [
         (["aply"], "No such command 'aply'"),
         (["apply", "ols", "stack"], "Missing option '-o' / '--output'"),
-        (["apply", "ols"], "Missing argument 'INPUT...'"),
+        (["apply", "ols", "-o", "trend.tif"], "Missing argument 'INPUT...': files, a folder, a quoted glob"),
         (["plan"], "Missing argument 'INPUT...'"),
         (["plan", "stack", "--jobs", "0"], "0 is not in the range x>=1"),
         (["plan", "stack", "--period", "centre"], "'centre' is not one of 'start', 'middle', 'end'"),

@@ -123,9 +123,8 @@ def opened(tmp_path_factory: Any) -> Any:
     return open_
 
 
-@pytest.mark.parametrize("season", ["years", "winter"])
-def test_composites_of_828_files(shared: Shared, season: str) -> None:
-    assert_like_pandas(pw.open_stack(shared("gimms_bale/geotiff")), *SEASONS[season], "max")
+def test_composites_of_828_files(shared: Shared) -> None:
+    assert_like_pandas(pw.open_stack(shared("gimms_bale/geotiff")), *SEASONS["winter"], "max")
 
 
 def test_scenes_with_bands_and_classes(shared: Shared, tmp_path: Path) -> None:
@@ -137,8 +136,8 @@ def test_scenes_with_bands_and_classes(shared: Shared, tmp_path: Path) -> None:
         with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
             dataset = rasterio.open(f"netcdf:{source}:{name}")
         with dataset:
-            cubes[name] = dataset.read()[:, :20, :20]
-            days = dataset.tags()["NETCDF_DIM_time_VALUES"].strip("{}").split(",")
+            cubes[name] = dataset.read()[::2, :20, :20]
+            days = dataset.tags()["NETCDF_DIM_time_VALUES"].strip("{}").split(",")[::2]
     dates = pd.Timestamp("2015-08-01") + pd.to_timedelta([int(day) for day in days], unit="D")
     for date, *bands in zip(dates, *cubes.values(), strict=True):
         write_raster(tmp_path / f"s2_{date:%Y%m%d}.tif", np.stack(bands).astype(np.uint16), nodata=0,
@@ -303,10 +302,6 @@ def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None
     np.testing.assert_array_equal(read(stack.composite(spread)), expected)
     least = read(stack.composite(spread, min_count=4))
     np.testing.assert_array_equal(least, np.where(counts >= 4, expected, np.nan))
-
-    @pw.per_block(bands=["mean"])
-    def mean(values: Any, times: Any) -> Any:
-        return np.nanmean(values, axis=0)[None]
 
     (tmp_path / "mine.py").write_text("def last(values, times, back=0):\n    return values[-1 - back]\n")
     named = stack.composite(f"{tmp_path / 'mine.py'}:last")

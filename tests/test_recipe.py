@@ -115,6 +115,6 @@ def test_mistakes(home: Path) -> None:
         write_recipe("none/job.toml", [], InputSpec())
     result = run("plan")
     assert result.exit_code == 2
-    assert "INPUT is missing" in result.output
+    assert "Missing argument 'INPUT...': files, a folder" in result.output
     assert run("plan", "nothing/*.tif", "--write-recipe", "no.toml").exit_code == 1
     assert not Path("no.toml").exists()

@@ -269,7 +269,9 @@ def input_options(command: Callable[..., Any], composite: str | None = None) -> 
             known, spec = read_recipe(recipe)
             source = source or known
         if not source:
-            raise click.UsageError("INPUT is missing: files, a folder, a quoted glob, @list.txt, a CSV or --recipe")
+            raise click.UsageError(
+                "Missing argument 'INPUT...': files, a folder, a quoted glob, @list.txt, a CSV, or --recipe"
+            )
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         given["composite"] = given["composite"] or spec.composite or composite
