@@ -159,6 +159,20 @@ def test_rules_of_masks_instead_of_the_products_own(landsat: Path) -> None:
     assert np.isnan(field[:, 2, 4]).all()
 
 
+def test_masks_of_ones_own_instead_of_the_products(landsat: Path, tmp_path: Path) -> None:
+    rejected = np.random.default_rng(0).random((4, *SIZE)) < 0.2
+    for scene, mask in zip(SCENES, rejected, strict=True):
+        write_raster(tmp_path / "mine" / f"clouds_{scene[17:25]}.tif", mask.astype(np.uint8))
+    stack = pw.open_stack(
+        f"{landsat}/**/*.TIF", product="landsat-c2-l2", band="red", mask=str(tmp_path / "mine"), mask_drop=1
+    )
+    rejected[:, 0, 0] = True  # fill
+    np.testing.assert_array_equal(np.isnan(read(stack)), rejected)
+    assert [quality.band[:6] for quality in stack.derivation.qualities] == ["--mask"]
+    with pytest.raises(ParameterError, match="mask_band is for files without a product"):
+        pw.open_stack(landsat, product="landsat-c2-l2", band="red", mask_band=2, mask_drop=1)
+
+
 @pytest.mark.parametrize("grow", [1, 3])
 def test_growing(landsat: Path, grow: int) -> None:
     stack = pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", band="red", grow=grow)

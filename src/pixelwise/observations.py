@@ -128,23 +128,28 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     expression = _expression_of(headers, spec)
     known = [(path, date) for path, date in entries if path in headers]
     found = _observations(known, headers, spec, expression, problems)
-    qualities: tuple[Quality, ...] = ()
-    rule = spec.mask_rule
-    if rule is not None:
-        what = f"--mask {spec.mask}" if spec.mask is not None else f"--mask-band {spec.mask_band}"
-        qualities = (Quality(what, rule, spec.mask_words),)
-        if spec.mask_band is not None:
-            found = _with_own_masks(found, spec.mask_band, rule, problems)
-        elif spec.mask is not None:
-            found = _with_masks(found, spec, rule, headers, problems)
+    own = _own_quality(spec)
+    if own is not None and spec.mask_band is not None:
+        found = _with_own_masks(found, spec.mask_band, own.rule, problems)
+    elif own is not None:
+        found = _with_masks(found, spec, own.rule, headers, problems)
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,
-        qualities=qualities,
+        qualities=() if own is None else (own,),
         grow=spec.grow,
         valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
     )
     return Findings(tuple(found), derivation, headers)
+
+
+def _own_quality(spec: InputSpec) -> Quality | None:
+    """Return what masks of the user's own mean; None where there are none."""
+    rule = spec.mask_rule
+    if rule is None or (spec.mask is None and spec.mask_band is None):
+        return None
+    what = f"--mask {spec.mask}" if spec.mask is not None else f"--mask-band {spec.mask_band}"
+    return Quality(what, rule, spec.mask_words)
 
 
 def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
@@ -469,7 +474,8 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
         return Findings((), Derivation(), {})
     first = matches[0].file.sensor
     expression, wanted = _wanted_of(spec, product, first)
-    qualities = _qualities_of(spec, product)
+    own = _own_quality(spec)
+    qualities = _qualities_of(spec, product) if own is None else []
     scenes: dict[tuple[str, tuple[int, int]], list[_Delivered]] = defaultdict(list)
     for one in matches:
         shard = shard_of(one.path.name)
@@ -483,10 +489,12 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
         except InputError as error:
             refused.extend(error.problems)
     problems.extend(shortened(refused, "images"))
+    if own is not None:
+        found = _with_masks(found, spec, own.rule, headers, problems)
     derivation = Derivation(
         names=tuple(wanted) if expression else (),
         expression=expression,
-        qualities=tuple(quality for _, quality, _ in qualities),
+        qualities=tuple(quality for _, quality, _ in qualities) if own is None else (own,),
         grow=spec.grow,
         valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
         product=f"{product.name} version {product.version} ({product.source})",

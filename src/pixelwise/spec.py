@@ -221,6 +221,10 @@ class InputSpec:
             raise ParameterError(
                 "mask and mask_band exclude each other: masks are files, or a band of each image's file"
             )
+        if self.product is not None and self.mask_band is not None:
+            raise ParameterError(
+                "mask_band is for files without a product: one names its own quality bands, whose rule can be replaced"
+            )
         if not 0 <= self.grow <= MOST_GROWN:
             raise ParameterError(f"grow {self.grow} is impossible: 0 to {MOST_GROWN} pixels are wanted")
         masks = self.mask not in (None, "none") or self.mask_band is not None
