@@ -128,6 +128,8 @@ def test_the_trap_between_red_and_near_infrared(landsat: Path) -> None:
     assert "the files are of several sensors, and one band number is not one colour: red in LC08 (LC08_L2SP" in text
     assert "; nir in LT05 (LT05_L2SP_014032_20040711" in text
     assert "--product landsat-c2-l2 --band NAME" in text
+    text = problems_of(f"{landsat}/**/LC08*.TIF")
+    assert "they are bands of one image: say so with --product landsat-c2-l2 --value FORMULA (or --band NAME)" in text
     # Who takes red of both knows what he does.
     files = [*landsat.glob("L[TE]*/*_SR_B3.TIF"), *landsat.glob("LC*/*_SR_B4.TIF")]
     assert len(pw.open_stack(files)) == 4

@@ -14,7 +14,7 @@ from pixelwise.files import NAMED, shortened
 from pixelwise.grid import Block, Grid, around_all
 from pixelwise.headers import read_header
 from pixelwise.naming import shard_of
-from pixelwise.observations import BandFile, Observation
+from pixelwise.observations import BandFile, Observation, product_of_bands
 from pixelwise.reading import Piece, Warp
 from pixelwise.share import Image
 from pixelwise.spec import InputSpec
@@ -385,12 +385,16 @@ def _layers_of_date(
     if spec.same_date is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
         kinds = sorted({piece.dtype for image in images for piece in image.pieces})
+        product = product_of_bands([member.path for member in members])
         # A mean of NDVI and cloud masks is nobody's wish.
-        remedy = (
-            f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
-            if len(kinds) > 1
-            else "settle it with --same-date keep|first|mosaic|mean|max"
-        )
+        if product is not None:
+            remedy = f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
+        elif len(kinds) > 1:
+            remedy = (
+                f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
+            )
+        else:
+            remedy = "settle it with --same-date keep|first|mosaic|mean|max"
         problems.append(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"

@@ -24,7 +24,7 @@ from pixelwise.share import Derivation, Quality
 from pixelwise.spec import InputSpec
 from pixelwise.times import Moment
 
-__all__ = ["BandFile", "Findings", "Observation", "observe"]
+__all__ = ["BandFile", "Findings", "Observation", "observe", "product_of_bands"]
 
 Entry = tuple[Path, Moment | None]
 EVERYTHING = (-math.inf, math.inf)
@@ -354,6 +354,16 @@ def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], sp
                 f"the files are of several sensors, and one band number is not one colour: {listed}; "
                 f"name the band, with --product {name} --band NAME"
             )
+    return None
+
+
+def product_of_bands(paths: Sequence[Path]) -> str | None:
+    """Return the product of which files are several bands of one image, where they are."""
+    for name in products():
+        product = load_product(name)
+        files = [product.match(path.absolute()) for path in paths]
+        if all(file is not None for file in files) and len({file.band for file in files if file is not None}) > 1:
+            return name
     return None
 
 
