@@ -56,18 +56,18 @@ def reflectances(random: Any, day: date, height: int, width: int, clouds: Any) -
 
 
 def deliver_landsat(folder: Path) -> None:
-    """Write nine years of two rows of a path as USGS delivers them; the last ends in June."""
+    """Write six years and a spring of two rows of a path as USGS delivers them."""
     random = np.random.default_rng(190)
-    day, last = date(2010, 4, 14), date(2018, 6, 20)
+    day, last = date(2011, 5, 4), date(2017, 6, 20)
     while day <= last:
-        if 4 <= day.month <= 10:
+        if 5 <= day.month <= 8:
             sensor = "LT05" if day.year < 2012 else "LE07" if day.year < 2014 else "LC08"
             red_token, nir_token = ("SR_B4", "SR_B5") if sensor == "LC08" else ("SR_B3", "SR_B4")
             share = random.uniform(0.1, 0.7)
             bands = reflectances(random, day, HEIGHT, WIDTH, np.zeros((HEIGHT, WIDTH), bool))
             for path_row, top, bottom in (("190026", 0, 28), ("190027", 20, HEIGHT)):
                 # Extents shift from pass to pass.
-                left, right = random.integers(0, 3), WIDTH - random.integers(0, 3)
+                left, right = int(random.integers(0, 3)), WIDTH - int(random.integers(0, 3))
                 clouds = cloudy(random, bottom - top, right - left, share)
                 place = (slice(top, bottom), slice(left, right))
                 processed = day + timedelta(days=30)
@@ -178,28 +178,21 @@ def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (folder / name).stat().st_size > 1000
 
 
-def test_the_trend_is_found(folder: Path) -> None:
-    """What was written is what comes out, though the lines of the page would hide it."""
-    how: dict[str, Any] = {"product": "landsat-c2-l2", "extent": "union", "same_date": "mosaic"}
-    ndvi = pw.open_stack(f"{folder}/landsat/**/*.TIF", value="ndvi", **how)
-    trend = pw.apply(ndvi.composite("max", season="05-01..09-30", min_count=2), "ols", jobs=1)
-    for part, wanted in (
-        ((slice(None), slice(2, 16)), 0.012), ((slice(30, None), slice(16, 38)), -0.012), ((slice(0, 28), slice(17, 38)), 0),
-    ):  # fmt: skip
-        assert np.nanmedian(trend["slope"][part]) == pytest.approx(wanted, abs=0.003)
-
-
 def test_python_sample(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs, and the trend that was written comes out of clouds, frames, rows and sensors."""
     monkeypatch.chdir(folder)
     (script,) = samples("python")
     names: dict[str, Any] = {}
-    exec(compile(script, "scenes.md", "exec"), names)  # noqa: S102 - our own page
-    assert capsys.readouterr().out.startswith("('2010', '2011', ")
+    exec(compile(script, "scenes.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("('2011', '2012', ")
     provenance = pw.open_map(folder / "trend.tif").provenance
     assert {"spec", "derivation", "composite", "layers_used", "files"} <= set(provenance["input"])
     assert "several sensors" in provenance["warnings"][0]
-    assert (names["greenest"].grid, len(names["greenest"])) == (names["annual"].grid, 8)
-    assert np.isfinite(names["swing"]["slope"]).any()
+    assert (names["greenest"].grid, len(names["greenest"])) == (names["annual"].grid, 6)
+    slope = names["trend"]["slope"]
+    assert np.nanmedian(slope[:, 2:16]) == pytest.approx(0.012, abs=0.003)
+    assert np.nanmedian(slope[30:, 16:38]) == pytest.approx(-0.012, abs=0.003)
+    assert np.nanmedian(slope[:28, 17:38]) == pytest.approx(0, abs=0.003)
 
 
 def test_more_scenes_look_like_greening() -> None:
