@@ -84,7 +84,7 @@ def test_overlapping_scenes_of_one_date_give_the_mosaic_back(tmp_path: Path, mos
             write_raster(tmp_path / f"row{index}_{year}.tif", part, transform=at(row, col), nodata=np.nan)
     for how in ("first", "mosaic", "max"):
         np.testing.assert_array_equal(read(pw.open_stack(tmp_path, extent="union", same_date=how)), mosaic)
-    assert "overlap and have the same date (2001-01-01): settle it with --same-date first|mosaic|mean|max" in (
+    assert "overlap and have the same date (2001-01-01): settle it with --same-date keep|first|mosaic|mean|max" in (
         problems_of(tmp_path, extent="union")
     )
 

@@ -464,7 +464,7 @@ def test_pieces_that_overlap_are_refused(tmp_path: Path):
     problems = problems_of(tmp_path)
     assert problems[:2] == [
         f"{tmp_path / f'east_{year}.tif'} and {tmp_path / f'west_{year}.tif'} overlap and have the same date "
-        f"({year}-01-01): settle it with --same-date first|mosaic|mean|max, or give each its own date"
+        f"({year}-01-01): settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
         for year in (2001, 2002)
     ]
 

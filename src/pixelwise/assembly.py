@@ -50,7 +50,9 @@ def assemble(
     precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
         problems.append(_mixed_precision(found))
-    members = {date: _members(dated[date], spec, problems) for date in sorted(dated)}
+    unfit: list[str] = []
+    members = {date: _members(dated[date], spec, unfit) for date in sorted(dated)}
+    problems.extend(shortened(unfit, "dates"))
     grid = _common_grid([member for group in members.values() for member in group], spec, target, problems)
     layers: list[Layer] = []
     repeated: list[str] = []
@@ -197,7 +199,7 @@ def _members(observations: Sequence[Observation], spec: InputSpec, problems: lis
     if not all(first.shares_lattice(member.grid) for member in members):
         return members
     placed = [block for member in members for block in member.placed_on(first)]
-    if spec.same_date not in (None, "keep") and _overlapping(placed):
+    if spec.same_date is not None and _overlapping(placed):
         return members
     return [_mosaic([o for member in members for o in member.observations], problems)]
 
@@ -228,9 +230,15 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> _Member:
     both = _overlapping(blocks)
     if both is not None:
         j, i = both
+        product = product_of_bands([group[j].header.path, group[i].header.path])
+        remedy = (
+            "settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
+            if product is None
+            else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
+        )
         problems.append(
             f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
-            f"({group[i].reading.moment}): settle it with --same-date first|mosaic|mean|max, or give each its own date"
+            f"({group[i].reading.moment}): {remedy}"
         )
         return _Member((group[0],), (first.block,), first, whole=False)
     around = around_all(blocks)

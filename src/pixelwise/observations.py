@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pixelwise.errors import InputError, ParameterError, unknown
 from pixelwise.expression import Expression, expression_of
 from pixelwise.files import NAMED, resolve, shortened
 from pixelwise.grid import Grid
-from pixelwise.headers import BandHeader, Header, read_header
+from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
 from pixelwise.masks import MaskRule, load_preset
 from pixelwise.naming import Reading, read_format, read_names, read_table, shard_of
 from pixelwise.products import BandRule, Product, SceneFile, load_product, products
@@ -25,6 +27,8 @@ from pixelwise.spec import InputSpec
 from pixelwise.times import Moment
 
 __all__ = ["BandFile", "Findings", "Observation", "observe", "product_of_bands"]
+
+log = logging.getLogger("pixelwise")
 
 Entry = tuple[Path, Moment | None]
 EVERYTHING = (-math.inf, math.inf)
@@ -217,6 +221,11 @@ def _observations(
         header = headers[path]
         try:
             if expression is not None:
+                if len(header.bands) < 2 and len(expression.names) > 1:
+                    raise InputError(
+                        f"{path}: has one band, but the formula names {', '.join(expression.names)}; "
+                        "--product says which files of a delivery are which bands"
+                    )
                 single.append((header, tuple(_band_named(header, name) for name in expression.names), date))
             elif spec.band is None and len(header.bands) > 1:
                 readings = _dates_of_bands(header, table, dated=date is not None)
@@ -335,6 +344,13 @@ def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], sp
     for name in products():
         product = load_product(name)
         matches = [(path, file) for path in paths if (file := product.match(path)) is not None]
+        offsets = _offsets(product, [file for _, file in matches])
+        if len(offsets) > 1 and spec.offset is None:
+            listed = "; ".join(f"{offset:g} from baseline {baseline} on" for offset, baseline in offsets.items())
+            return (
+                f"the files are of several processing baselines, whose numbers do not mean the same (offset {listed}); "
+                f"say what they are, with --product {name} --band NAME"
+            )
         if len({file.sensor for _, file in matches}) < 2:
             continue
         colours: dict[str, set[str]] = {}
@@ -355,6 +371,19 @@ def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], sp
                 f"name the band, with --product {name} --band NAME"
             )
     return None
+
+
+def _offsets(product: Product, files: Sequence[SceneFile]) -> dict[float, str]:
+    """Return the offsets of the files' bands, each with the earliest processing baseline that has it."""
+    found: dict[float, str] = {}
+    for file in sorted(files, key=lambda one: one.baseline or ""):
+        rules = [product.band(file.sensor, name) for name in product.names(file.sensor)]
+        rule = next((rule for rule in rules if file.band and rule.has(file.band)), None)
+        if rule is not None and rule.later is not None and file.baseline is not None:
+            offset = rule.offset_of(file.baseline)
+            assert offset is not None  # noqa: S101 - the baseline is known
+            found.setdefault(offset, file.baseline)
+    return found
 
 
 def product_of_bands(paths: Sequence[Path]) -> str | None:
@@ -482,6 +511,13 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
         names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
         problems.append(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
         return Findings((), Derivation(), {})
+    unmatched = sorted({path for path, _ in entries} - {one.path for one in matches})
+    rasters = [str(path) for path in unmatched if path.suffix.lower() in RASTER_SUFFIXES]
+    if rasters:
+        shown = ", ".join(rasters[:3]) + (", ..." if len(rasters) > 3 else "")
+        log.warning(
+            "%d files are not named as files of %s are, and are left out: %s", len(rasters), product.name, shown
+        )
     first = matches[0].file.sensor
     expression, wanted = _wanted_of(spec, product, first)
     own = _own_quality(spec)
@@ -501,6 +537,11 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
     problems.extend(shortened(refused, "images"))
     if own is not None:
         found = _with_masks(found, spec, own.rule, headers, problems)
+    else:
+        # What no image was delivered with is not said to be used.
+        present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
+        qualities = [quality for quality, there in zip(qualities, present, strict=True) if there]
+        found = [replace(one, masks=tuple(compress(one.masks, present))) for one in found]
     derivation = Derivation(
         names=tuple(wanted) if expression else (),
         expression=expression,

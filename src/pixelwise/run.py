@@ -189,6 +189,11 @@ def write_layers(
     folder = Path(output).parent
     provenance = describe(stack, {}, method, bound, dtype=dtype, folder=folder)
     provenance["bands"] = list(stack.names)
+    warnings = warnings_of(stack, method, quick=True)
+    for text in warnings:
+        log.warning(text)
+    if warnings:
+        provenance["warnings"] = warnings
     named = _with_units(bound.bands, layout_of(stack).unit)
     task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)
     chosen = executor or executor_for(bound, (stack,))

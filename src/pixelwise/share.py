@@ -263,10 +263,14 @@ class Share:
         """Count the pixels of images in a block, and those of them that masks reject."""
         rejected = total = 0
         for image in (image for layer in self.layers for image in layer.images):
-            if any(piece.block.intersection(block) for piece in image.pieces):
-                useless = self._useless(image, block, HANDLES.open)
-                total += block.pixels
-                rejected += 0 if useless is None else int(np.count_nonzero(useless))
+            useless = None
+            for piece in image.pieces:
+                shared = piece.block.intersection(block)
+                if shared is not None:
+                    useless = self._useless(image, block, HANDLES.open) if useless is None else useless
+                    total += shared.pixels
+                    if useless is not None:
+                        rejected += int(np.count_nonzero(useless[shared.shift(-block.row, -block.col).slices]))
         return total, rejected
 
     def all_reads(self) -> Iterator[Read]:
