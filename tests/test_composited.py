@@ -317,6 +317,35 @@ def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None
         stack.composite(spread, equal_count=3)
 
 
+def test_another_function_is_another_job(scenes: tuple[Path, Any]) -> None:
+    """A closure of another value, under the same name and text, must not go on with what the first one did."""
+    from pixelwise.provenance import describe, identify
+
+    def make(factor: float) -> Any:
+        return lambda values, times: factor * values.max()
+
+    def key(factor: float) -> Any:
+        stack = pw.open_stack(scenes[0]).composite(make(factor))
+        bound = pw.methods.ols().bind(stack.axis, None, {})
+        described = describe(stack, {}, pw.methods.ols(), bound, dtype="float32", folder=None)
+        return identify(described, pw.methods.ols(), (stack,))
+
+    assert key(1.0) == key(1.0)
+    assert key(1.0) != key(2.0)
+
+
+def test_a_function_that_fails_is_told(scenes: tuple[Path, Any], caplog: pytest.LogCaptureFixture) -> None:
+    def fragile(values: Any, times: Any) -> float:
+        if values[0] > 0.5:
+            raise ValueError("too green")
+        return values[0]
+
+    values = read(pw.open_stack(scenes[0]).composite(pw.per_pixel(fragile, jit=False)))
+    assert 0.1 < np.isnan(values).mean() < 0.9
+    assert caplog.text.count("fragile failed at some pixels, which count as missing; the first:") == 1
+    assert "too green" in caplog.text
+
+
 def test_the_value_at_the_maximum_of_another_stack(scenes: tuple[Path, Any], make_stack: Any) -> None:
     stack = pw.open_stack(scenes[0])
     names = [layer.iso_date for layer in stack.layers]
@@ -350,6 +379,8 @@ def test_a_draw_is_the_same_for_a_pixel_wherever_it_is_cut_out(scenes: tuple[Pat
     bounds = (500000 + 30 * 11, 3400000 - 30 * 60, 500000 + 30 * 40, 3400000 - 30 * 8)
     part = pw.open_stack(scenes[0], bounds=bounds).composite(**options)
     np.testing.assert_array_equal(read(part), whole[:, 8:60, 11:40])
+    later = pw.open_stack(scenes[0], start="2001-02").composite(**options)
+    np.testing.assert_array_equal(read(later)[1:], whole[1:])
     other = read(pw.open_stack(scenes[0]).composite(**options, seed=1))
     assert 0.1 < (other != whole)[~np.isnan(whole)].mean() < 0.9
     counts = read(pw.open_stack(scenes[0]).composite("count"))

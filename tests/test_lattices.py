@@ -300,6 +300,59 @@ def test_warping_to_another_extent(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(whole.crop(shared)), expected)
 
 
+def test_warped_images_of_one_date(tmp_path: Path) -> None:
+    """Two zones that meet: their frames overlap where neither has a value, so that only mosaic can be asked for."""
+    like = write_raster(tmp_path / "like.tif", np.zeros((60, 120), np.uint8))
+    for year in (2001, 2002):
+        for name, west in (("a", -81.0015), ("b", -80.984)):
+            place = Affine(0.0003, 0, west, 0, -0.0003, 30.74)
+            image = np.full((90, 60), 1 + (name == "b"), np.float32)
+            write_raster(tmp_path / "s" / f"{name}_{year}.tif", image, crs="EPSG:4326", transform=place, nodata=-1)
+    options = {"align": like, "same_date": "mosaic"}
+    values = read(pw.open_stack(tmp_path / "s", **options))
+    assert {1.0, 2.0} <= set(np.unique(values[~np.isnan(values)]))
+    text = problems_of(tmp_path / "s", align=like, same_date="first")
+    assert "which pixels it covers is not known" in text
+    assert "use --same-date mosaic instead of first" in text
+
+
+def test_shards_are_aligned(tmp_path: Path) -> None:
+    """The pieces of one export, whose warped frames reach into each other, give what the whole export gives."""
+    values = random_series((2, 60, 80), seed=3, gaps=0.0)
+    like = write_raster(tmp_path / "like.tif", np.zeros((70, 90), np.uint8), transform=at(-2, -2))
+    there = Affine(0.0003, 0, -81.0, 0, -0.0003, 30.7325)
+    for year, image in zip((2001, 2002), values, strict=True):
+        write_raster(tmp_path / "whole" / f"x{year}.tif", image, crs="EPSG:4326", transform=there, nodata=-9)
+        for row, col in ((0, 0), (0, 40), (30, 0), (30, 40)):
+            name = f"x{year}-{row:010}-{col:010}.tif"
+            part = image[row : row + 30, col : col + 40]
+            transform = there @ Affine.translation(col, row)
+            write_raster(tmp_path / "s" / name, part, crs="EPSG:4326", transform=transform, nodata=-9)
+    whole, pieces = (read(pw.open_stack(tmp_path / name, align=like)) for name in ("whole", "s"))
+    assert np.isfinite(whole).mean() > 0.3
+    np.testing.assert_array_equal(pieces, whole)
+
+
+def test_a_broken_block_behind_a_warp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixelwise import reading
+    from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+
+    monkeypatch.setattr(reading, "RETRY_SECONDS", ())
+    like = write_raster(tmp_path / "like.tif", np.zeros((600, 700), np.uint8))
+    folder = warped_scenes(tmp_path / "s", tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    path = folder / "ndvi_2001.tif"
+    with path.open("r+b") as file:
+        tags = read_tags(file, (TILE_OFFSETS, TILE_COUNTS))
+        file.seek(int(tags[TILE_OFFSETS][0]))
+        file.write(b"\x00" * int(tags[TILE_COUNTS][0]))
+    stack = pw.open_stack(folder, align=like, extent="union", on_read_error="missing")
+    maps = [pw.apply(stack, "ols", executor="inline", memory=memory) for memory in (None, "305MiB")]
+    for name in maps[0].names:
+        np.testing.assert_array_equal(maps[0][name], maps[1][name])
+    lost = maps[0].status == 8
+    assert 0 < lost.sum() <= 4 * 128 * 512
+
+
 def test_what_was_warped_is_in_the_tags(tmp_path: Path) -> None:
     like = write_raster(tmp_path / "like.tif", np.zeros((40, 40), np.uint8))
     trend = pw.apply(

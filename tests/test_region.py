@@ -160,6 +160,21 @@ def test_a_changed_raster_stops_the_job_and_another_region_is_another_job(
         pw.apply(stack, "ols")
 
 
+def test_what_is_behind_a_vrt_is_part_of_the_area(files: tuple[Path, Path, Any], tmp_path: Path) -> None:
+    folder, _, _ = files
+    cover = write_raster(tmp_path / "cover.tif", np.ones(SHAPE, np.uint8))
+    vrt = tmp_path / "cover.vrt"
+    vrt.write_text(
+        f"""<VRTDataset rasterXSize="{SHAPE[1]}" rasterYSize="{SHAPE[0]}"><SRS>EPSG:32617</SRS>
+        <GeoTransform>500000, 30, 0, 3400000, 0, -30</GeoTransform><VRTRasterBand dataType="Byte" band="1">
+        <SimpleSource><SourceFilename relativeToVRT="1">cover.tif</SourceFilename><SourceBand>1</SourceBand>
+        </SimpleSource></VRTRasterBand></VRTDataset>"""
+    )
+    before = pw.open_stack(folder, where=f"{vrt}=1").area.describe()
+    write_raster(cover, np.zeros(SHAPE, np.uint8), compress="lzw")
+    assert pw.open_stack(folder, where=f"{vrt}=1").area.describe() != before
+
+
 def test_mistakes(files: tuple[Path, Path, Any], tmp_path: Path) -> None:
     folder, _region, _ = files
     far = "0,0,100,100"
@@ -170,6 +185,8 @@ def test_mistakes(files: tuple[Path, Path, Any], tmp_path: Path) -> None:
         pw.open_stack(folder, region=(0, 0, 100, 100))
     with pytest.raises(InputError, match=r"none\.gpkg"):
         pw.open_stack(folder, region=tmp_path / "none.gpkg")
+    with pytest.raises(InputError, match="lies outside the bounds"):
+        pw.open_stack(folder, region="500300,3399400,500600,3399700", bounds=(501200, 3398000, 501800, 3398600))
     shifted = write_raster(
         tmp_path / "shifted.tif", np.ones(SHAPE, np.uint8), transform=rasterio.Affine(30, 0, 500010, 0, -30, 3400000)
     )

@@ -144,6 +144,9 @@ def test_the_trap_in_bands_of_one_file(tmp_path: Path) -> None:
     assert "one band number is not one colour: red in LC08 (LC08_014032_20150710.tif); nir in LT05" in problems_of(
         tmp_path, band="SR_B4"
     )
+    assert "one band number is not one colour" in problems_of(tmp_path, value="SR_B4 / SR_B7")
+    # By number, the first two bands are red and near infrared in both.
+    np.testing.assert_array_equal(read(pw.open_stack(tmp_path, value="b2 / b1")), np.ones((2, 3, 4)))
     stack = pw.open_stack(tmp_path, product="landsat-c2-l2", value="nir / red", mask="none")
     np.testing.assert_array_equal(read(stack), np.ones((2, 3, 4)))
     assert "QA_PIXEL, which says what is cloudy; deliver it too" in problems_of(
@@ -237,6 +240,37 @@ def test_rows_of_one_date(tmp_path: Path) -> None:
     expected = np.where(cloudy[:, 0], np.nan, value_of(whole))
     expected[:, 25:] = np.where(cloudy[:, 1], np.nan, value_of(whole))[:, 25:]
     np.testing.assert_array_equal(read(first), expected)
+
+
+def test_an_optional_mask_that_one_tile_has_not(tmp_path: Path) -> None:
+    """Without QA_RADSAT a tile is not saturated; beside one that has it, it keeps its pixels."""
+    stored = np.full((8, 10), 20000, np.uint16)
+    for year in (2015, 2016):
+        for row, col in ((31, 0), (32, 10)):
+            scene, there = f"LC08_L2SP_0140{row}_{year}0710_20200908_02_T1", ORIGIN @ Affine.translation(col, 0)
+            write_raster(tmp_path / f"{scene}_SR_B4.TIF", stored, transform=there)
+            write_raster(tmp_path / f"{scene}_QA_PIXEL.TIF", np.full((8, 10), 21824, np.uint16), transform=there)
+            if row == 31:
+                saturated = np.zeros((8, 10), np.uint16)
+                saturated[:, 3] = 8
+                write_raster(tmp_path / f"{scene}_QA_RADSAT.TIF", saturated, transform=there)
+    stack = pw.open_stack(tmp_path, product="landsat-c2-l2", band="red")
+    expected = np.ones((2, 8, 20), bool)
+    expected[:, :, 3] = False
+    np.testing.assert_array_equal(np.isfinite(read(stack)), expected)
+    # Where no image has it, nothing is said of it.
+    for path in tmp_path.glob("*_QA_RADSAT.TIF"):
+        path.unlink()
+    stack = pw.open_stack(tmp_path, product="landsat-c2-l2", band="red")
+    assert [quality.band for quality in stack.derivation.qualities] == ["QA_PIXEL"]
+    assert np.isfinite(read(stack)).all()
+
+
+def test_files_that_a_product_does_not_know_are_told(landsat: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scene = next(iter(SCENES))
+    odd = write_raster(landsat / scene / f"{scene}_SR_B3-clip.TIF", np.zeros(SIZE, np.uint16))
+    pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", band="red")
+    assert f"1 files are not named as files of landsat-c2-l2 are, and are left out: {odd}" in caplog.text
 
 
 def test_a_trend_of_scenes_has_its_making_in_the_tags(landsat: Path, tmp_path: Path) -> None:
@@ -347,6 +381,27 @@ def test_a_baseline_that_no_path_tells(sentinels: tuple[Path, Any], tmp_path: Pa
     np.testing.assert_allclose(read(stack)[0], expected[0], rtol=1e-12)
 
 
+def test_baselines_are_not_stacked_blindly(sentinels: tuple[Path, Any]) -> None:
+    source = f"{sentinels[0]}/**/*_B04_10m.tif"
+    text = problems_of(source)
+    assert (
+        "several processing baselines, whose numbers do not mean the same (offset 0 from baseline 0213 on; -0.1" in text
+    )
+    assert len(pw.open_stack(source, offset=0)) == 2
+
+
+def test_a_band_of_60_m_takes_the_mask_of_60_m(tmp_path: Path) -> None:
+    for day in ("20200105", "20210105"):
+        safe = sentinel(tmp_path, day, "0213", {"B04": np.ones((24, 24), np.uint16)}, np.full((12, 12), 4, np.uint8))
+        for token, value in (("B01", 500), ("SCL", 4)):
+            write_raster(
+                safe / "GRANULE" / "x" / "IMG_DATA" / "R60m" / f"T33TWN_{day}T100401_{token}_60m.tif",
+                np.full((4, 4), value, np.uint16), transform=ORIGIN @ Affine.scale(6),
+            )  # fmt: skip
+    stack = pw.open_stack(f"{tmp_path}/**/*.tif", product="s2-l2a", band="coastal")
+    np.testing.assert_allclose(read(stack), np.full((2, 4, 4), 0.05), rtol=1e-12)
+
+
 def test_bands_without_a_common_resolution(sentinels: tuple[Path, Any]) -> None:
     text = problems_of(f"{sentinels[0]}/**/*.tif", product="s2-l2a", value="nbr")
     assert "its bands have no resolution in common: nir at 10 m; swir2 at 20 m" in text
@@ -444,6 +499,46 @@ def test_where_a_mask_does_not_reach(masked: tuple[Path, Any, Any]) -> None:
     expected = np.where(classes <= 1, values, np.nan)
     expected[:, :3] = expected[:, 9:] = expected[:, :, :4] = np.nan
     np.testing.assert_array_equal(read(stack), expected)
+
+
+@pytest.mark.parametrize("place", ["extent", "bounds"])
+def test_a_mask_that_ends_before_the_extent_begins(masked: tuple[Path, Any, Any], place: str) -> None:
+    """What lies outside of what is asked for still rejects: by what it does not cover, and by growing."""
+    folder, values, _ = masked
+    for year in range(2001, 2005):
+        cloud = np.zeros((12, 8), np.uint8)
+        cloud[:, 7] = 1
+        write_raster(folder / "masks" / f"{year}-03-05_clouds.tif", cloud)
+    whole = pw.open_stack(folder / "images", mask=f"{folder}/masks", mask_drop=1, grow=2, extent="union")
+    assert np.isfinite(read(whole)[:, :, :5]).all()
+    for left in (4, 6, 8, 10):
+        bounds = (500000 + 30 * left, 3400000 - 30 * 12, 500000 + 30 * 14, 3400000)
+        part = pw.open_stack(folder / "images", mask=f"{folder}/masks", mask_drop=1, grow=2,
+                             **({"extent": bounds} if place == "extent" else {"bounds": bounds}))  # fmt: skip
+        np.testing.assert_array_equal(read(part), read(whole)[:, :, left:])
+    assert len(values) == 4
+
+
+def test_masks_of_tiles_of_larger_pixels(tmp_path: Path) -> None:
+    """Two tiles of a date, each with its own mask of three times the pixel."""
+    random = np.random.default_rng(4)
+    values, masks = random.random((2, 12, 24)).astype(np.float32), random.integers(0, 2, (2, 4, 8)).astype(np.uint8)
+    for year, image, mask in zip((2001, 2002), values, masks, strict=True):
+        for name, col in (("a", 0), ("b", 12)):
+            there = ORIGIN @ Affine.translation(col, 0)
+            write_raster(tmp_path / "i" / f"{name}_{year}.tif", image[:, col : col + 12], transform=there)
+            part = mask[:, col // 3 : col // 3 + 4]
+            write_raster(tmp_path / "m" / f"{name}_{year}.tif", part, transform=there @ Affine.scale(3))
+    stack = pw.open_stack(tmp_path / "i", mask=str(tmp_path / "m"), mask_drop=1)
+    fine = masks.repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_array_equal(read(stack), np.where(fine == 1, np.nan, values))
+
+
+def test_a_mask_of_one_day_is_not_that_of_a_month(tmp_path: Path) -> None:
+    for month in (1, 2):
+        write_raster(tmp_path / "i" / f"ndvi_2001-0{month}.tif", np.ones((2, 2), np.float32))
+        write_raster(tmp_path / "m" / f"q_2001-0{month}-01.tif", np.zeros((2, 2), np.uint8))
+    assert "none of 2 masks has its date" in problems_of(tmp_path / "i", mask=str(tmp_path / "m"), mask_drop=1)
 
 
 @pytest.mark.parametrize("times", [2, 3])

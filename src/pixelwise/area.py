@@ -392,12 +392,11 @@ class RasterWhere:
 
     def describe(self) -> dict[str, Any]:
         """Return what it is, for provenance."""
-        size, mtime_ns = self.stats.get(self.piece.path, (0, 0))
+        # Of a VRT also what is behind it.
         return {
             "raster": str(self.piece.path),
             "values": _spelled(self.values),
-            "bytes": size,
-            "mtime_ns": mtime_ns,
+            "files": [[path.name, *self.stats[path]] for path in sorted(self.stats)],
         }
 
     def _read(self, shared: Block) -> NDArray[np.bool_]:

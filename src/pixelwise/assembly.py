@@ -14,17 +14,14 @@ from pixelwise.files import NAMED, shortened
 from pixelwise.grid import Block, Grid, around_all
 from pixelwise.headers import read_header
 from pixelwise.naming import shard_of
-from pixelwise.observations import BandFile, Observation, product_of_bands
-from pixelwise.reading import Piece, Warp
+from pixelwise.observations import ZOOMS, BandFile, Observation, product_of_bands
+from pixelwise.reading import WARP_TILE, Piece, Warp
 from pixelwise.share import Image
 from pixelwise.spec import InputSpec
 from pixelwise.stack import Layer
 from pixelwise.times import Moment
 
 __all__ = ["assemble"]
-
-#: Rows and columns of the grid that one pixel of a mask may cover: Sentinel-2 has bands of 10 m, masks of 20 and 60.
-ZOOMS = (1, 2, 3, 6)
 
 log = logging.getLogger("pixelwise")
 
@@ -142,17 +139,23 @@ def _aligned(band: BandFile, target: Grid, resampling: str) -> BandFile:
             f"{header.path}: has several nodata values ({listed}), but GDAL leaves one out of a mean; "
             "use --resampling nearest"
         )
-    grid = target.crop(footprint)
-    assert grid.crs is not None  # noqa: S101 - there is a footprint
+    # What is warped begins where a tile begins that is counted from the target's origin.
+    height, width = WARP_TILE
+    top, left = footprint.row // height * height, footprint.col // width * width
+    whole = target.crop(
+        Block(top, left, footprint.row + footprint.height - top, footprint.col + footprint.width - left)
+    )
+    assert whole.crs is not None  # noqa: S101 - there is a footprint
     warp = Warp(
-        crs=grid.crs.to_wkt(),
-        transform=tuple(grid.transform)[:6],
-        height=grid.height,
-        width=grid.width,
+        crs=whole.crs.to_wkt(),
+        transform=tuple(whole.transform)[:6],
+        height=whole.height,
+        width=whole.width,
         resampling=resampling,
         scale=scale,
-        anchor=(footprint.row, footprint.col),
+        anchor=(footprint.row - top, footprint.col - left),
     )
+    grid = target.crop(footprint)
     return replace(band, grid=grid, warp=warp)
 
 
@@ -169,13 +172,15 @@ def _mixed_precision(found: Sequence[Observation]) -> str:
 class _Member:
     """Files that together are one image of one date: a single file, or pieces on one lattice.
 
-    Not `whole` is one whose pieces do not fit, which was said already.
+    Not `whole` is one whose pieces do not fit, which was said already; a `part` is a piece of one image whose frame
+    reaches into its neighbours.
     """
 
     observations: tuple[Observation, ...]
     blocks: tuple[Block, ...]
     grid: Grid
     whole: bool = True
+    part: bool = False
 
     @property
     def path(self) -> Path:
@@ -192,16 +197,24 @@ def _members(observations: Sequence[Observation], spec: InputSpec, problems: lis
     stems: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
         stems[observation.stem].append(observation)
-    members = [_mosaic(group, problems) for _, group in sorted(stems.items())]
+    members = [member for _, group in sorted(stems.items()) for member in _images_of_stem(group, problems)]
     first = members[0].grid
     if not any(first.differences(member.grid) for member in members[1:]):
         return members
     if not all(first.shares_lattice(member.grid) for member in members):
         return members
     placed = [block for member in members for block in member.placed_on(first)]
-    if spec.same_date is not None and _overlapping(placed):
+    if (spec.same_date is not None or all(member.part for member in members)) and _overlapping(placed):
         return members
     return [_mosaic([o for member in members for o in member.observations], problems)]
+
+
+def _images_of_stem(group: Sequence[Observation], problems: list[str]) -> list[_Member]:
+    """Return the pieces of one export as one image; warped ones, whose frames overlap, as images of their own."""
+    if len(group) > 1 and any(observation.bands[0].warp is not None for observation in group):
+        ordered = sorted(group, key=lambda o: o.header.path.name)
+        return [_Member((one,), (one.grid.block,), one.grid, part=True) for one in ordered]
+    return [_mosaic(group, problems)]
 
 
 def _overlapping(blocks: Sequence[Block]) -> tuple[int, int] | None:
@@ -388,7 +401,15 @@ def _layers_of_date(
     if spec.extent is not None or spec.align is not None:
         layers = [layer for layer in layers if layer.pieces]
         images = [image for image in images if image.pieces]
+    if len(layers) > 1 and spec.same_date in (None, "keep") and all(member.part for member in members):
+        return [replace(layers[0], images=tuple(images), reduce="mosaic")]
     if len(layers) <= 1 or spec.same_date == "keep":
+        return layers
+    if spec.same_date == "first" and any(piece.warp for image in images for piece in image.pieces):
+        problems.append(
+            f"{len(members)} images have the date {layers[0].iso_date}, and {members[0].path} or another is warped: "
+            "which pixels it covers is not known, only which have a value; use --same-date mosaic instead of first"
+        )
         return layers
     if spec.same_date is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
@@ -423,16 +444,22 @@ def _image(member: _Member, grid: Grid | None, spec: InputSpec) -> Image:
     lattice = grid or member.grid
     partial = grid is not None and (spec.extent is not None or spec.align is not None)
 
-    def pieces(files: Iterable[BandFile | None]) -> tuple[Piece, ...]:
-        placed = [_piece(file, lattice.place_of(file.grid)) for file in files if file is not None]
+    def pieces(files: Iterable[BandFile], *, partial: bool) -> tuple[Piece, ...]:
+        placed = [_piece(file, lattice.place_of(file.grid)) for file in files]
         # A mask may serve all pieces of an image.
         return tuple(dict.fromkeys(p for p in placed if not partial or p.block.intersection(lattice.block) is not None))
 
     bands = zip(*(observation.bands for observation in member.observations), strict=True)
-    masks = zip(*(observation.masks for observation in member.observations), strict=True)
+    masks, clear = [], []
+    for index in range(len(member.observations[0].masks)):
+        files = [(observation.masks[index], observation.grid) for observation in member.observations]
+        # All of them, also outside: what lies there grows, and an image without any would pass for one without masks.
+        masks.append(pieces([file for file, _ in files if file is not None], partial=False))
+        clear.append(tuple(lattice.place_of(own) for file, own in files if file is None))
     return Image(
-        tuple(pieces(files) for files in bands),
-        tuple(pieces(files) for files in masks),
+        tuple(pieces(files, partial=partial) for files in bands),
+        tuple(masks),
+        tuple(clear),
         member.observations[0].sensor,
     )
 

@@ -24,7 +24,7 @@ from pixelwise.reading import HANDLES, Table
 from pixelwise.share import Share
 from pixelwise.times import TimeAxis
 
-__all__ = ["CompositeStack", "Scenes", "composited"]
+__all__ = ["CompositeStack", "FunctionReducer", "Scenes", "composited"]
 
 log = logging.getLogger("pixelwise")
 
@@ -96,8 +96,22 @@ class FunctionReducer:
         """Reduce (time, pixel) to (pixel,); NaN where the function fails or there are too few observations."""
         result, status = self.bound[ordinal]((values,))
         counts = np.count_nonzero(~np.isnan(values), axis=0)
-        lacking = (status == Status.FUNCTION_FAILED) | (counts < self.min_count)
+        failed = status == Status.FUNCTION_FAILED
+        if failed.any():
+            self._tell(self.bound[ordinal], values[:, failed.argmax()])
+        lacking = failed | (counts < self.min_count)
         np.copyto(out, np.where(lacking, np.nan, result[0]))
+
+    def _tell(self, bound: BoundMethod, series: NDArray[Any]) -> None:
+        """Log the first failure of a process with its traceback."""
+        if self.method.name not in _TOLD:
+            _TOLD.add(self.method.name)
+            text = getattr(bound, "traceback_of", lambda _: None)(series) or ""
+            log.warning("%s failed at some pixels, which count as missing; the first:\n%s", self.method.name, text)
+
+
+#: Functions whose failure was told.
+_TOLD: set[str] = set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -398,6 +412,7 @@ def composited(
         listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
         log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
     named = how if isinstance(how, str) else reducer.how
+    _TOLD.discard(reducer.how)
     return CompositeStack(replace(scenes, spec=scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
 
 

@@ -68,12 +68,6 @@ class Block:
         row, col = self.row // times, self.col // times
         return Block(row, col, -(-(self.row + self.height) // times) - row, -(-(self.col + self.width) // times) - col)
 
-    def tiles(self, size: int) -> Iterator[Block]:
-        """Yield the squares of `size` pixels, counted from 0, that the block touches."""
-        for row in range(self.row // size * size, self.row + self.height, size):
-            for col in range(self.col // size * size, self.col + self.width, size):
-                yield Block(row, col, size, size)
-
     def intersection(self, other: Block) -> Block | None:
         """Return what both blocks share, or None."""
         row, col = max(self.row, other.row), max(self.col, other.col)

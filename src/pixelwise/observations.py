@@ -26,7 +26,10 @@ from pixelwise.share import Derivation, Quality
 from pixelwise.spec import InputSpec
 from pixelwise.times import Moment
 
-__all__ = ["BandFile", "Findings", "Observation", "observe", "product_of_bands"]
+__all__ = ["ZOOMS", "BandFile", "Findings", "Observation", "observe", "product_of_bands"]
+
+#: Rows and columns of the grid that one pixel of a mask may cover: Sentinel-2 has bands of 10 m, masks of 20 and 60.
+ZOOMS = (1, 2, 3, 6)
 
 log = logging.getLogger("pixelwise")
 
@@ -126,10 +129,10 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     if spec.product is not None:
         return _of_product(entries, spec, load_product(spec.product), problems)
     headers = _read_headers([path for path, _ in entries], problems)
-    mixture = _sensors_by_number(list(headers), headers, spec)
+    expression = _expression_of(headers, spec)
+    mixture = _sensors_by_number(list(headers), headers, spec, expression)
     if mixture is not None:
         problems.append(mixture)
-    expression = _expression_of(headers, spec)
     known = [(path, date) for path, date in entries if path in headers]
     found = _observations(known, headers, spec, expression, problems)
     own = _own_quality(spec)
@@ -336,7 +339,9 @@ def _dates_of_files(single: Sequence[tuple[Header, Moment | None]], spec: InputS
 # ----------------------------------------------------------------------------------------------- sensors
 
 
-def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], spec: InputSpec) -> str | None:
+def _sensors_by_number(
+    paths: Sequence[Path], headers: Mapping[Path, Header], spec: InputSpec, expression: Expression | None
+) -> str | None:
     """Say where one number or token of a band is another colour in another sensor.
 
     Landsat 5 has red in SR_B3 and Landsat 8 in SR_B4: a stack of all SR_B4 is near infrared at first, then red.
@@ -351,25 +356,13 @@ def _sensors_by_number(paths: Sequence[Path], headers: Mapping[Path, Header], sp
                 f"the files are of several processing baselines, whose numbers do not mean the same (offset {listed}); "
                 f"say what they are, with --product {name} --band NAME"
             )
-        if len({file.sensor for _, file in matches}) < 2:
-            continue
-        colours: dict[str, set[str]] = {}
-        example: dict[str, Path] = {}
-        for path, file in matches:
-            token = file.band or _description_of(headers[path], spec.band)
-            meant = {n for n in product.names(file.sensor) if token and product.band(file.sensor, n).has(token)}
-            if meant:
-                colours.setdefault(file.sensor, meant)
-                example.setdefault(file.sensor, path)
-        if len(colours) > 1 and not set.intersection(*colours.values()):
-            listed = "; ".join(
-                f"{'/'.join(sorted(colours[sensor]))} in {sensor} ({example[sensor].name})"
-                for sensor in sorted(colours)
-            )
-            return (
-                f"the files are of several sensors, and one band number is not one colour: {listed}; "
-                f"name the band, with --product {name} --band NAME"
-            )
+        for wanted in expression.names if expression is not None else (spec.band,):
+            listed = _colours(product, matches, headers, wanted, by_name=expression is not None)
+            if listed:
+                return (
+                    f"the files are of several sensors, and one band number is not one colour: {listed}; "
+                    f"name the band, with --product {name} --band NAME (or --value FORMULA)"
+                )
     return None
 
 
@@ -396,9 +389,36 @@ def product_of_bands(paths: Sequence[Path]) -> str | None:
     return None
 
 
-def _description_of(header: Header, wanted: int | str | None) -> str:
+def _colours(
+    product: Product,
+    matches: Sequence[tuple[Path, SceneFile]],
+    headers: Mapping[Path, Header],
+    wanted: int | str | None,
+    *,
+    by_name: bool,
+) -> str:
+    """Say what a band is in each sensor, where that is not the same; nothing where it is."""
+    colours: dict[str, set[str]] = {}
+    example: dict[str, Path] = {}
+    for path, file in matches:
+        token = file.band or _description_of(headers[path], wanted, by_name=by_name)
+        meant = {n for n in product.names(file.sensor) if token and product.band(file.sensor, n).has(token)}
+        if meant:
+            colours.setdefault(file.sensor, meant)
+            example.setdefault(file.sensor, path)
+    if len(colours) < 2 or set.intersection(*colours.values()):
+        return ""
+    return "; ".join(
+        f"{'/'.join(sorted(colours[sensor]))} in {sensor} ({example[sensor].name})" for sensor in sorted(colours)
+    )
+
+
+def _description_of(header: Header, wanted: int | str | None, *, by_name: bool) -> str:
     try:
-        return _band_of(header, wanted).description if wanted is not None else ""
+        if wanted is None:
+            return ""
+        band = _band_named(header, str(wanted)) if by_name else _band_of(header, wanted)
+        return band.description
     except InputError:  # is told where bands are looked for
         return ""
 
@@ -432,6 +452,25 @@ def _check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
         raise InputError(f"{header.path}: {error}") from None
 
 
+def _keys_of(moment: Moment) -> tuple[Any, Any]:
+    """Return what the mask of a moment is looked up by: the moment, or its day where only one knows the time."""
+    day = moment.start.date()
+    if moment.precision == "second":
+        return ("second", moment.start), ("whole day", day)
+    if moment.precision == "day":
+        return ("whole day", day), ("day of a second", day)
+    return (moment.precision, moment.start), None
+
+
+def _covers(mask: Grid, image: Grid) -> bool:
+    """Whether a mask lies upon all of an image, each of its pixels perhaps over several."""
+    for zoom in ZOOMS:
+        finer = mask.refined(zoom)
+        if image.shares_lattice(finer):
+            return image.place_of(finer).intersection(image.block) == image.block
+    return False
+
+
 def _with_masks(
     found: Sequence[Observation],
     spec: InputSpec,
@@ -461,20 +500,16 @@ def _with_masks(
     dated: dict[Any, list[Header]] = defaultdict(list)
     for (header, _), reading in zip(single, readings, strict=True):
         moment = reading.moment
-        dated[moment.start].append(header)
+        dated[_keys_of(moment)[0]].append(header)
         if moment.precision == "second":
-            dated[moment.start.date()].append(header)
-        elif moment.precision == "day":
-            dated["day", moment.start.date()].append(header)
+            dated["day of a second", moment.start.date()].append(header)
     masked, refused = [], []
     for observation in found:
         moment = observation.reading.moment
-        candidates = dated.get(moment.start) or []
-        if not candidates:  # one of both may know the time of day
-            day = moment.start.date()
-            candidates = dated.get(("day", day) if moment.precision == "second" else day, [])
+        exact, other = _keys_of(moment)
+        candidates = dated.get(exact) or dated.get(other, [])
         if len(candidates) > 1:
-            candidates = [mask for mask in candidates if not observation.grid.differences(mask.grid)] or candidates
+            candidates = [mask for mask in candidates if _covers(mask.grid, observation.grid)] or candidates
         if len(candidates) == 1:
             header = candidates[0]
             headers[header.path] = header
@@ -636,7 +671,12 @@ def _of_scene(
     masks: list[BandFile | None] = []
     for tokens, quality, required in qualities:
         rule = BandRule(tokens)
-        candidates = sorted(_files_of(rule, files), key=lambda one: (one.file.resolution or 0, str(one.path)))
+        size = chosen[0].file.resolution or 0
+        # Of the bands' own resolution, else the next coarser one: a mask can cover several pixels, not parts of one.
+        candidates = sorted(
+            _files_of(rule, files),
+            key=lambda one: ((one.file.resolution or 0) < size, one.file.resolution or 0, str(one.path)),
+        )
         found = [(h, b) for one in candidates for h, b in [_opened(one, tokens, headers)] if b is not None]
         if found:
             header, band = found[0]

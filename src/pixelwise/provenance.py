@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
-from pixelwise.composited import CompositeStack
+from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.filestack import FileStack, Stack
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.headers import GDAL_VERSION
@@ -82,10 +82,18 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
                 **{name: one[name] for name in ("composite", "area") if name in one},
+                **_function_of(stack),
             }
             for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
         ],
     }
+
+
+def _function_of(stack: Stack) -> dict[str, Any]:
+    """Return what makes the function what it is that makes composites, where one does."""
+    if isinstance(stack, CompositeStack) and isinstance(stack.reducer, FunctionReducer):
+        return {"function": plain(stack.reducer.method.identity)}
+    return {}
 
 
 def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) -> dict[str, Any]:

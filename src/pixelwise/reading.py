@@ -64,8 +64,7 @@ class Warp:
     scale
         Pixels of the file per pixel of the result, along x and y.
     anchor
-        Row and column of the file's first pixel among the tiles that are warped at once, which begin where the
-        raster begins that files are aligned to.
+        Row and column of the piece in what is warped, which begins where a tile begins.
     """
 
     crs: str
@@ -203,7 +202,10 @@ def read_what_is_whole(
     with table.opened(piece, gdal=True) as dataset:
         shapes = dataset.block_shapes
     for index, band in enumerate(bands):
-        for part in _blocks_around(block, shapes[band - 1], file):
+        parts = (
+            _blocks_around(block, shapes[band - 1], file) if piece.warp is None else _tiles_around(block, piece.warp)
+        )
+        for part in parts:
             shared = part.intersection(block)
             if shared is None:
                 raise AssertionError
@@ -229,6 +231,16 @@ def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterat
     for row in range(window.row // height * height, window.row + window.height, height):
         for col in range(window.col // width * width, window.col + window.width, width):
             yield Block(row, col, min(height, file.height - row), min(width, file.width - col))
+
+
+def _tiles_around(window: Block, warp: Warp) -> Iterator[Block]:
+    """Yield those tiles of a warped file that a window touches, as far as they lie in the piece."""
+    down, right = warp.anchor
+    piece = Block(0, 0, warp.height - down, warp.width - right)
+    for tile in _blocks_around(window.shift(down, right), WARP_TILE, Block(0, 0, warp.height, warp.width)):
+        part = tile.shift(-down, -right).intersection(piece)
+        if part is not None:
+            yield part
 
 
 def take_losses() -> tuple[Loss, ...]:
@@ -397,17 +409,14 @@ def _read_warped(
     """
     wanted = [*bands, source.count] if piece.warped_with_alpha else list(bands)
     masks = np.empty(out.shape, dtype=np.uint8) if piece.warped_with_alpha else None
-    down, right = warp.anchor
-    whole = Block(0, 0, warp.height, warp.width)
-    shifted = Block(block.row + down, block.col + right, block.height, block.width)
-    for tile in shifted.tiles(WARP_TILE):
-        part = tile.shift(-down, -right).intersection(whole)
-        shared = None if part is None else part.intersection(block)
-        if part is None or shared is None:
+    inside_warp = block.shift(*warp.anchor)
+    for part in _blocks_around(inside_warp, WARP_TILE, Block(0, 0, warp.height, warp.width)):
+        shared = part.intersection(inside_warp)
+        if shared is None:
             raise AssertionError
         found = source.read(wanted, window=Window(part.col, part.row, part.width, part.height))
         inside = shared.shift(-part.row, -part.col).slices
-        target = shared.shift(-block.row, -block.col).slices
+        target = shared.shift(-inside_warp.row, -inside_warp.col).slices
         out[(slice(None), *target)] = found[(slice(0, len(bands)), *inside)]
         if masks is not None:
             masks[(slice(None), *target)] = found[(-1, *inside)]
@@ -449,6 +458,10 @@ class _Handles(threading.local):
                 self._scratch.clear()
                 release_buffers()
 
+    def forget_scratch(self) -> None:
+        """Give back the memory that was lent."""
+        self._scratch.clear()
+
     def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Lend memory of this thread, by the name of its use: fresh pages cost more than they hold."""
         size = math.prod(shape)
@@ -466,8 +479,8 @@ _WARNINGS = threading.Lock()
 #: Pixels of the file by which a transformed coordinate may be off. rasterio 1.4 opens no warped file with 0.
 WARP_TOLERANCE = 1e-9
 
-#: Rows and columns that are warped at once.
-WARP_TILE = 256
+#: Rows and columns that are warped at once: GDAL's own blocks, which other windows would cut and warp again.
+WARP_TILE = (128, 512)
 
 #: How long is waited before a window is read again.
 RETRY_SECONDS = (0.2, 1.0)
@@ -523,6 +536,7 @@ def reading_in_worker(job: str, handles: int) -> Iterator[None]:
     """
     if HANDLES.job != job:
         HANDLES.open.close()
+        HANDLES.forget_scratch()
         HANDLES.job = job
     HANDLES.open.most = handles
     HANDLES.open.turn += 1

@@ -95,13 +95,16 @@ class Image:
     bands
         The pieces of each band, in the order of the derivation's names; one band without a formula.
     masks
-        The pieces of each quality band; none where an image does not have it.
+        The pieces of each quality band.
+    clear
+        Where an image has no such band, and needs none.
     sensor
         As the product calls it.
     """
 
     bands: tuple[tuple[Piece, ...], ...]
     masks: tuple[tuple[Piece, ...], ...] = ()
+    clear: tuple[tuple[Block, ...], ...] = ()
     sensor: str = ""
 
     @property
@@ -115,7 +118,8 @@ class Image:
         def moved(groups: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[Piece, ...], ...]:
             return tuple(tuple(piece.shift(rows, cols) for piece in group) for group in groups)
 
-        return replace(self, bands=moved(self.bands), masks=moved(self.masks))
+        clear = tuple(tuple(block.shift(rows, cols) for block in group) for group in self.clear)
+        return replace(self, bands=moved(self.bands), masks=moved(self.masks), clear=clear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,13 +356,15 @@ class Share:
         grow = self.derivation.grow
         around = block.pad(grow)
         inner = block.shift(-around.row, -around.col).slices
-        for quality, pieces in zip(self.derivation.qualities, image.masks, strict=True):
-            if not pieces:
-                continue
+        for quality, pieces, clear in zip(self.derivation.qualities, image.masks, image.clear, strict=True):
             rejected = np.zeros((around.height, around.width), dtype=bool)
             covered = np.zeros((around.height, around.width), dtype=bool)
             for piece in pieces:
                 self._reject(piece, quality.rule, around, rejected, covered, table)
+            for part in clear:
+                shared = part.intersection(around)
+                if shared is not None:
+                    covered[shared.shift(-around.row, -around.col).slices] = True
             found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
             useless = found if useless is None else useless | found
         return useless

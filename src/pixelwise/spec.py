@@ -161,6 +161,8 @@ class InputSpec:
         object.__setattr__(self, "mask_field", (self.mask_field,) if one_field else tuple(self.mask_field))
         for name in ("extent", "region"):
             place: Any = getattr(self, name)
+            if isinstance(place, str):
+                place = _bounds_of(place)
             if place is not None:
                 several = isinstance(place, Iterable) and not isinstance(place, str)
                 object.__setattr__(self, name, tuple(_number(name, v) for v in place) if several else str(place))
@@ -278,6 +280,15 @@ class InputSpec:
         """Return what differs from the defaults, as JSON and TOML can write it."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+
+def _bounds_of(text: str) -> Any:
+    """Return the four numbers that a text holds, else the text."""
+    try:
+        numbers_ = [float(number) for number in text.split(",")]
+    except ValueError:
+        return text
+    return numbers_ if len(numbers_) == 4 else text
 
 
 def _check_bounds(name: str, bounds: tuple[float, ...]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 
 from pixelwise.area import Area
 from pixelwise.composited import CompositeStack, composited
@@ -194,9 +195,11 @@ class RasterStack(FileStack):
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Row and column of the grid's origin, counted from that of the first file: whatever was cropped."""
-        first = self.layers[0].pieces[0].block
-        return -first.row, -first.col
+        """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
+        t = self.grid.transform
+        col, row = ~Affine(t.a, t.b, 0, t.d, t.e, 0) @ (t.c, t.f)
+        # Usually whole or half numbers, which are far from where this rounds, whatever is cropped.
+        return math.floor(row + 0.3), math.floor(col + 0.3)
 
     @cached_property
     def extent(self) -> Block:

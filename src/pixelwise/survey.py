@@ -71,7 +71,7 @@ class Survey:
         used = [self.headers[path] for path in pieces]
         opened = [*used, *(self.headers[path] for path in masks.keys() - pieces.keys())]
         blocks = Counter(
-            (header.block_height, header.block_width) if pieces[header.path].warp is None else (WARP_TILE, WARP_TILE)
+            (header.block_height, header.block_width) if pieces[header.path].warp is None else WARP_TILE
             for header in used
         )
         units = {band.unit for header in used for band in header.bands}
@@ -91,7 +91,10 @@ class Survey:
         )
         if self.spec.bounds is None:
             return stack
-        return stack.crop(self.grid.block_of_bounds(self.spec.bounds))
+        stack = stack.crop(self.grid.block_of_bounds(self.spec.bounds))
+        if stack.area.region is not None and stack.area.region.block is None:
+            raise InputError(f"region {self.spec.region} lies outside the bounds {self.spec.bounds}: nothing is left")
+        return stack
 
 
 def _decoded(header: Header, piece: Piece) -> int:
@@ -100,7 +103,7 @@ def _decoded(header: Header, piece: Piece) -> int:
         return header.decoded
     across, down = piece.warp.scale
     # GDAL reads the pixels behind a tile, with two for the kernel on each side, and what is valid of them.
-    behind = (WARP_TILE * across + 4) * (WARP_TILE * down + 4)
+    behind = (WARP_TILE[1] * across + 4) * (WARP_TILE[0] * down + 4)
     return header.decoded + int(behind * (header.pixel_size + 5))
 
 
