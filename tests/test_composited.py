@@ -21,6 +21,7 @@ from pixelwise.checkup import trend_pvalue
 from pixelwise.cli import main
 from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.periods import make_periods
+from test_run import BoxMean, box_mean
 
 Shared = Callable[[str], Path]
 
@@ -226,6 +227,22 @@ def test_dates_in_the_bands_of_one_file(scenes: tuple[Path, Any], tmp_path: Path
     assert len(composite.whole.batches) == (1 if interleave == "pixel" else 4)
 
 
+def test_files_that_share_periods_are_read_together(scenes: tuple[Path, Any], tmp_path: Path) -> None:
+    """Two files whose pixels hold dates of two years each, and a year of which both have dates: one batch."""
+    stack = pw.open_stack(scenes[0])
+    names = np.array([layer.iso_date for layer in stack.layers])
+    years = np.array([int(name[:4]) for name in names])
+    last = np.flatnonzero(years == 2004)
+    for name, rows in (
+        ("a", np.r_[np.flatnonzero(years == 2001), last[:5]]),
+        ("b", np.r_[np.flatnonzero((years == 2002) | (years == 2003)), last[5:]]),
+    ):
+        write_raster(tmp_path / "all" / f"{name}.tif", scenes[1][rows], descriptions=list(names[rows]))
+    composite = pw.open_stack(tmp_path / "all").composite("max")
+    assert len(composite.whole.batches) == 1
+    np.testing.assert_array_equal(read(composite), read(stack.composite("max")))
+
+
 @pytest.mark.parametrize(
     "options", [{"executor": "inline"}, {"jobs": 2}, {"executor": "processes", "jobs": 2}, {"memory": "320MiB"}]
 )
@@ -364,6 +381,12 @@ def test_the_value_at_the_maximum_of_another_stack(scenes: tuple[Path, Any], mak
         np.testing.assert_array_equal(read(composite.crop(pw.Block(3, 4, 9, 9))), np.array(expected)[:, 3:12, 4:13])
         trend = pw.apply(composite, "ols", jobs=2)
         assert trend.provenance["input"]["composite"]["by"]["layers"] == len(names)
+    # A neighbour that only one of the two stacks reaches is none: `by` ends where the crop does.
+    block = pw.Block(16, 16, 32, 16)
+    cut = make_stack(keys[(slice(None), *block.slices)], names, folder="cut", transform=stack.grid.crop(block).transform)
+    both = stack.crop(block).composite("max", by=pw.open_stack(cut))
+    within = pw.apply(both, BoxMean(), dtype="float64")["mean"]
+    np.testing.assert_array_equal(within, box_mean(read(both).astype(np.float64)))
     with pytest.raises(InputError, match="the stack to choose by has other dates than the scenes: 39 instead of 40"):
         stack.composite("max", by=other.select(end="2004-09"))
     with pytest.raises(ParameterError, match="by goes with how='max' or 'min', not with 'mean'"):

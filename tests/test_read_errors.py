@@ -198,6 +198,17 @@ def test_bands_of_one_file(tmp_path: Path, interleave: str) -> None:
     assert lost["pixels"] == 1024 * (1 if interleave == "band" else 6)
 
 
+def test_a_mask_of_bands_that_are_converted_is_that_of_the_band(tmp_path: Path) -> None:
+    path, names = tmp_path / "ndvi.tif", [str(year) for year in range(2000, 2006)]
+    stored = np.nan_to_num(VALUES * 100, nan=-99).astype(np.int16)
+    write_raster(path, stored, compress="deflate", interleave="band", nodata=-99, descriptions=names, **TILED)
+    whole = pw.open_stack(path).read(pw.Block(0, 0, 150, 130))
+    damage(path, 11 + 2 * 25)
+    found = pw.open_stack(path, on_read_error="missing").read(pw.Block(0, 0, 150, 130))
+    whole[BAD] = np.nan
+    np.testing.assert_array_equal(found, whole)
+
+
 def test_a_truncated_file_of_strips(make_stack: MakeStack, expected: pw.Map) -> None:
     folder = make_stack(VALUES, compress="lzw", tiled=False, blockysize=10)
     path = folder / "ndvi_2003.tif"
