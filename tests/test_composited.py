@@ -237,10 +237,11 @@ def test_files_that_share_periods_are_read_together(scenes: tuple[Path, Any], tm
         ("a", np.r_[np.flatnonzero(years == 2001), last[:5]]),
         ("b", np.r_[np.flatnonzero((years == 2002) | (years == 2003)), last[5:]]),
     ):
-        write_raster(tmp_path / "all" / f"{name}.tif", scenes[1][rows], descriptions=list(names[rows]))
+        write_raster(tmp_path / "all" / f"{name}.tif", scenes[1][rows] + 1, descriptions=list(names[rows]))
     composite = pw.open_stack(tmp_path / "all").composite("max")
     assert len(composite.whole.batches) == 1
-    np.testing.assert_array_equal(read(composite), read(stack.composite("max")))
+    # Other values than those of `stack`, which may still be where a row is left as it was in memory.
+    np.testing.assert_array_equal(read(composite), read(stack.composite("max")) + 1)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +293,8 @@ def test_some_periods_of_a_stack(scenes: tuple[Path, Any]) -> None:
     np.testing.assert_array_equal(read(part), read(composite)[1:3, 20:34, 10:30])
     with pytest.raises(InputError, match="1 of 4 periods are left"):
         composite.select(end=2001)
+    monthly = pw.open_stack(scenes[0]).composite("max", every="month").select(start="2002", end=2003)
+    assert (monthly.periods.labels[0], monthly.periods.labels[-1]) == ("2002-02", "2003-12")
 
 
 def test_incomplete_years_are_dropped_and_said(scenes: tuple[Path, Any], caplog: pytest.LogCaptureFixture) -> None:
@@ -383,7 +386,9 @@ def test_the_value_at_the_maximum_of_another_stack(scenes: tuple[Path, Any], mak
         assert trend.provenance["input"]["composite"]["by"]["layers"] == len(names)
     # A neighbour that only one of the two stacks reaches is none: `by` ends where the crop does.
     block = pw.Block(16, 16, 32, 16)
-    cut = make_stack(keys[(slice(None), *block.slices)], names, folder="cut", transform=stack.grid.crop(block).transform)
+    cut = make_stack(
+        keys[(slice(None), *block.slices)], names, folder="cut", transform=stack.grid.crop(block).transform
+    )
     both = stack.crop(block).composite("max", by=pw.open_stack(cut))
     within = pw.apply(both, BoxMean(), dtype="float64")["mean"]
     np.testing.assert_array_equal(within, box_mean(read(both).astype(np.float64)))
