@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, only_the_response, series_of
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
 
@@ -99,10 +99,7 @@ class OrdinaryLeastSquares(Method):
     name: ClassVar[str] = "ols"
 
     def __post_init__(self) -> None:
-        if self.min_obs < 3 or self.min_obs != int(self.min_obs):
-            raise ParameterError(
-                f"min_obs={self.min_obs}: ols needs a whole number, at least 3, as 2 leave no residuals"
-            )
+        check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 leave no residuals")
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -111,8 +108,7 @@ class OrdinaryLeastSquares(Method):
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundLine:
         """Centre the times and tabulate p-values for the degrees of freedom that can occur."""
-        if inputs:
-            raise ParameterError(f"ols takes no further inputs, but got {', '.join(inputs)}")
+        only_the_response(self.name, inputs)
         chosen = select_bands(self, bands)
         names = {band.name for band in chosen}
         # A whole number, so that the difference of two decimal years of one era is exact.
@@ -188,12 +184,7 @@ class BoundLine:
         """Fit the pixels of one block; see `BoundMethod`."""
         from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
 
-        (values,) = inputs
-        if values.ndim != 2 or len(values) != len(self.times) or values.dtype not in (np.float32, np.float64):
-            raise ParameterError(
-                f"ols got {values.dtype} values of shape {values.shape} for {len(self.times)} times: "
-                "float32 or float64 (time, pixel) is wanted"
-            )
+        values = series_of("ols", inputs, len(self.times))
         pixels = values.shape[1]
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
@@ -202,7 +193,7 @@ class BoundLine:
         # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
         with np.errstate(all="ignore"):
             fit(
-                readonly(np.ascontiguousarray(values)),
+                values,
                 readonly(times),
                 self.reference,
                 self.min_obs,

@@ -1,0 +1,53 @@
+"""What methods check when they are made, bound and called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError
+from pixelwise.jit import readonly
+from pixelwise.times import TimeAxis
+
+__all__ = ["check_confidence_level", "check_whole", "only_the_response", "series_of"]
+
+
+def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:
+    """Refuse a parameter that is no whole number, or below `least`; `why` follows the message."""
+    if isinstance(value, bool) or value != int(value) or value < least:
+        raise ParameterError(
+            f"{name}={value}: {method} needs a whole number, at least {least}{', ' if why else ''}{why}"
+        )
+
+
+def check_confidence_level(method: str, value: float) -> None:
+    """Refuse a confidence level that is not between 0 and 1."""
+    if not 0 < value < 1:
+        hint = f" ({value:g} % is confidence_level={value / 100:g})" if 1 < value < 100 else ""
+        raise ParameterError(f"confidence_level={value:g}: {method} needs a number between 0 and 1, such as 0.95{hint}")
+
+
+def only_the_response(method: str, inputs: Mapping[str, TimeAxis]) -> None:
+    """Refuse further stacks."""
+    if inputs:
+        raise ParameterError(f"{method} takes no further inputs, but got {', '.join(inputs)}")
+
+
+def series_of(method: str, inputs: tuple[NDArray[Any], ...], layers: int) -> NDArray[Any]:
+    """Return the response of a block, read-only and contiguous.
+
+    Raises
+    ------
+    ParameterError
+        When it is not (time, pixel) of float32 or float64 with as many layers as there are dates.
+    """
+    values = inputs[0]
+    if values.ndim != 2 or len(values) != layers or values.dtype not in (np.float32, np.float64):
+        raise ParameterError(
+            f"{method} got {values.dtype} values of shape {values.shape} for {layers} times: "
+            "float32 or float64 (time, pixel) is wanted"
+        )
+    return readonly(np.ascontiguousarray(values))
