@@ -28,4 +28,16 @@ def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[
     }
 
 
-ORACLES: dict[str, Oracle] = {"ols": ols_oracle}
+def theil_sen_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    fit = scipy.stats.theilslopes(values[valid].astype(np.float64), times[valid], 0.95)
+    return {**fit._asdict(), "n": int(valid.sum())}
+
+
+def siegel_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    fit = scipy.stats.siegelslopes(values[valid].astype(np.float64), times[valid])
+    return {**fit._asdict(), "n": int(valid.sum())}
+
+
+ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "theil_sen": theil_sen_oracle, "siegel": siegel_oracle}

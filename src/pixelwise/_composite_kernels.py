@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pixelwise._sort_kernels import sort_columns
 from pixelwise.jit import kernel
 
 # Accumulators of 512 pixels stay in the L1 cache, and a layer is read 2 KiB at a time: maxima of 60 layers of
@@ -142,35 +143,6 @@ def add_up(values, mean, min_count, counts, sums, out):
         for p in range(width):
             total = sums[p] / max(counts[p], 1) if mean else sums[p]
             out[start + p] = total if counts[p] >= min_count else np.nan
-
-
-@kernel(helper=True)
-def sort_columns(table, layers):
-    """Sort each column of the first `layers` rows by Batcher's merge exchange.
-
-    Knuth, The Art of Computer Programming 3, 5.2.2, Algorithm M. Which rows are compared does not depend on
-    values, so a row of pixels at a time is compared by vector instructions.
-    """
-    top = 1
-    while 2 * top < layers:
-        top *= 2
-    p = top if layers > 1 else 0
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            for i in range(layers - d):
-                if i & p == r:
-                    a, b = table[i], table[i + d]
-                    for k in range(SORTED):
-                        x, y = a[k], b[k]
-                        a[k] = y if y < x else x
-                        b[k] = x if y < x else y
-            if q == p:
-                break
-            d = q - p
-            q //= 2
-            r = p
-        p //= 2
 
 
 @kernel()

@@ -29,7 +29,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # --------------------------------------------------------------------------------------------------------
 
 #: Beside those of ``methods/_*.py``.
-KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py", "_composite_kernels.py")
+KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py", "_composite_kernels.py", "_sort_kernels.py")
 
 _decorating = threading.Lock()
 

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.ols import ols
+from pixelwise.methods.siegel import siegel
+from pixelwise.methods.theil_sen import theil_sen
 
-__all__ = ["METHODS", "get", "ols"]
+__all__ = ["METHODS", "get", "ols", "siegel", "theil_sen"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols,)
+METHODS: tuple[Callable[..., Method], ...] = (ols, theil_sen, siegel)
 """The factory of every method; a factory's name is the method's."""
 
 

@@ -1,0 +1,144 @@
+"""Siegel's repeated median: a line that half of the observations may spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
+from pixelwise.times import TimeAxis
+
+__all__ = ["Siegel", "siegel"]
+
+BANDS = (
+    Band("slope", "Median over all dates of the median change per year to all other dates", "{value}/year"),
+    *(band for band in THEIL_SEN_BANDS if band.name in ("intercept", "n")),
+)
+
+# The kernel's results are in the order of those of `theil_sen`.
+ROWS = {band.name: row for row, band in enumerate(THEIL_SEN_BANDS)}
+
+
+def siegel(*, min_obs: int = 3) -> Method:
+    """Fit the line of repeated medians.
+
+    With the valid values ``y`` at times ``t`` (decimal years)::
+
+        slope     = median over i of (median over j, t[j] != t[i], of (y[j] - y[i]) / (t[j] - t[i]))
+        intercept = median(y - slope * t)
+
+    Half of the values may be arbitrarily wrong before the line is; of `theil_sen` 29 % may. There is no confidence
+    limit, and the cost grows with the square of the number of dates.
+
+    Parameters
+    ----------
+    min_obs
+        Fewest valid values of a pixel, at least 3.
+
+    Returns
+    -------
+    Method
+        Bands ``slope`` (value per year), ``intercept`` (at year 0), ``n``.
+
+    Raises
+    ------
+    ParameterError
+        When `min_obs` is below 3.
+
+    Notes
+    -----
+    The status of a pixel is that of `theil_sen`. The values are those of `scipy.stats.siegelslopes`, to the last
+    bit.
+
+    References
+    ----------
+    Siegel, A. F. (1982). Robust regression using repeated medians. Biometrika 69, 242-244.
+
+    Examples
+    --------
+    >>> fit = siegel()([[1.0], [30.0], [5.0], [70.0], [9.0], [11.0]], [2000, 2001, 2002, 2003, 2004, 2005])
+    >>> float(fit["slope"][0])
+    2.0
+    """
+    return Siegel(min_obs)
+
+
+@dataclass(frozen=True)
+class Siegel(Method):
+    """The line of repeated medians; see `siegel`."""
+
+    min_obs: int = 3
+
+    name: ClassVar[str] = "siegel"
+
+    def __post_init__(self) -> None:
+        check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 values have one slope")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Slope first."""
+        return BANDS
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSiegel:
+        """Choose the bands."""
+        only_the_response(self.name, inputs)
+        return BoundSiegel(select_bands(self, bands), axis.years, self.min_obs)
+
+    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
+        return line_at(values, axis)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundSiegel:
+    """`siegel` bound to dates and bands; see `pixelwise.method.BoundMethod`.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    times
+        (time,) decimal years.
+    min_obs
+        Fewest valid values.
+    """
+
+    bands: tuple[Band, ...]
+    times: Floats
+    min_obs: int
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods import _theil_sen_kernels as kernels
+
+        layers, width = len(self.times), kernels.WIDTH
+        values = series_of("siegel", inputs, layers)
+        result = np.empty((len(self.bands), values.shape[1]), dtype=dtype)
+        status = np.empty(values.shape[1], dtype=np.uint8)
+        with np.errstate(all="ignore"):
+            kernels.fit_repeated_medians(
+                values,
+                readonly(self.times),
+                self.min_obs,
+                readonly(np.array([ROWS[band.name] for band in self.bands], dtype=np.int64)),
+                np.empty((layers, width)),
+                np.empty((layers, width)),
+                np.empty((layers, width)),
+                np.empty((layers, width)),
+                np.empty((4, max(layers, width))),
+                np.empty((kernels.BANDS, width)),
+                result,
+                status,
+            )
+        return result, status
