@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pymannkendall
 import scipy.stats
 from numpy.typing import NDArray
 
@@ -40,4 +41,25 @@ def siegel_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> di
     return {**fit._asdict(), "n": int(valid.sum())}
 
 
-ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "theil_sen": theil_sen_oracle, "siegel": siegel_oracle}
+def mann_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    """Dates must differ: pyMannKendall takes values in the order of time."""
+    valid = ~np.isnan(values)
+    y, t = values[valid].astype(np.float64), times[valid]
+    test = pymannkendall.original_test(y)
+    return {
+        "slope": scipy.stats.theilslopes(y, t)[0],
+        "tau": scipy.stats.kendalltau(t, y).statistic,
+        "s": test.s,
+        "var_s": test.var_s,
+        "z": test.z,
+        "pvalue": 2 * scipy.stats.norm.sf(abs(test.z)),
+        "n": int(valid.sum()),
+    }
+
+
+ORACLES: dict[str, Oracle] = {
+    "mann_kendall": mann_kendall_oracle,
+    "ols": ols_oracle,
+    "theil_sen": theil_sen_oracle,
+    "siegel": siegel_oracle,
+}

@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 from pixelwise.errors import unknown
 from pixelwise.method import Method
+from pixelwise.methods.mann_kendall import mann_kendall
 from pixelwise.methods.ols import ols
 from pixelwise.methods.siegel import siegel
 from pixelwise.methods.theil_sen import theil_sen
 
-__all__ = ["METHODS", "get", "ols", "siegel", "theil_sen"]
+__all__ = ["METHODS", "get", "mann_kendall", "ols", "siegel", "theil_sen"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, theil_sen, siegel)
+METHODS: tuple[Callable[..., Method], ...] = (ols, theil_sen, siegel, mann_kendall)
 """The factory of every method; a factory's name is the method's."""
 
 
