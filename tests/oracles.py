@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pymannkendall
 import scipy.stats
 from numpy.typing import NDArray
@@ -57,7 +58,55 @@ def mann_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64])
     }
 
 
+def seasonal_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    """Seasons are months, with one layer each."""
+    dates = pd.DatetimeIndex([pd.Timestamp(1970, 1, 1) + pd.Timedelta(days=(t - 1970) * 365.25) for t in times])
+    dates = dates.round("D")
+    series = pd.Series(values.astype(np.float64), index=pd.MultiIndex.from_arrays([dates.year, dates.month]))
+    table = series.unstack()
+    table = table.loc[:, table.count() > 0]
+    slopes, scores, variances, denominator = [], [], [], 0.0
+    for _, own in pd.DataFrame({"t": times, "y": values, "month": dates.month}).dropna().groupby("month"):
+        if len(own) > 1:
+            rise = np.subtract.outer(own.y.to_numpy(), own.y.to_numpy())
+            later = np.subtract.outer(own.t.to_numpy(), own.t.to_numpy())
+            slopes.append(rise[later > 0] / later[later > 0])
+            mann_kendall = pymannkendall.original_test(own.y.to_numpy())
+            scores.append(mann_kendall.s)
+            variances.append(mann_kendall.var_s)
+            denominator += np.sqrt((np.triu(rise != 0, 1)).sum() * len(own) * (len(own) - 1) / 2)
+    s, variance = sum(scores), sum(variances)
+    tested = np.array(variances) > 0
+    z = np.array(scores)[tested] / np.sqrt(np.array(variances)[tested])
+    x = table.to_numpy()
+    signs = np.nan_to_num(np.sign(x[:, None] - x[None]))
+    together = np.einsum("ijg,ijh->gh", signs, signs) / 2
+    counts = (~np.isnan(x)).sum(axis=0)
+    ranks = np.where(np.isnan(x), (counts + 1) / 2, scipy.stats.rankdata(x, axis=0, nan_policy="omit"))
+    covariances = (together + 4 * ranks.T @ ranks - len(x) * np.outer(counts + 1, counts + 1)) / 3
+    dependent = variance + covariances.sum() - np.trace(covariances)
+    toward_0 = s - np.sign(s)
+    return {
+        "slope": float(np.median(np.concatenate(slopes))),
+        "tau": s / denominator,
+        "s": s,
+        "var_s": dependent,
+        "z": toward_0 / np.sqrt(dependent),
+        "pvalue": 2 * scipy.stats.norm.sf(abs(toward_0) / np.sqrt(dependent)),
+        "pvalue_independent": 2 * scipy.stats.norm.sf(abs(toward_0) / np.sqrt(variance)),
+        "pvalue_homogeneity": scipy.stats.chi2.sf((z**2).sum() - len(z) * z.mean() ** 2, len(z) - 1)
+        if len(z) > 1
+        else np.nan,
+        "var_s_independent": variance,
+        "n": int((~np.isnan(values)).sum()),
+    }
+
+
+#: Methods that take at most one layer per month.
+ONE_PER_MONTH = {"seasonal_kendall"}
+
 ORACLES: dict[str, Oracle] = {
+    "seasonal_kendall": seasonal_kendall_oracle,
     "mann_kendall": mann_kendall_oracle,
     "ols": ols_oracle,
     "theil_sen": theil_sen_oracle,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from oracles import ORACLES
+from oracles import ONE_PER_MONTH, ORACLES
 from pixelwise.method import BoundMethod, Status
 from pixelwise.methods import METHODS, get
 from pixelwise.times import TimeAxis
@@ -193,8 +193,11 @@ def test_agrees_with_the_oracle_on_landsat(factory):
             layer = source.read(1, window=((60, 80), (60, 80))).ravel()
             layers.append(np.where(layer == source.nodata, np.nan, layer))
     axis, values = TimeAxis.from_times(np.array(dates)), np.array(layers)
-    assert np.isnan(values).any()
     method = factory()
+    if method.name in ONE_PER_MONTH:
+        _, kept = np.unique(axis.dates.astype("datetime64[M]"), return_index=True)
+        axis, values = TimeAxis.from_times(axis.dates[kept]), values[kept]
+    assert np.isnan(values).any()
     everything = [band.name for band in method.bands]
     table, status = method.bind(axis, everything, {})((values,))
     assert (status == Status.OK).sum() > 300

@@ -46,6 +46,34 @@ def student_p(x, r, df):
     return product * beta_fraction(x, a, 0.5)
 
 
+@kernel()
+def chi_square_tail(x, df):
+    """Return ``P(X > x)`` for `df` degrees of freedom, a whole number.
+
+    Abramowitz & Stegun 6.5.29 for the other tail where that is the smaller, else 26.4.4 and 26.4.5, added up from
+    the largest term.
+    """
+    if not x > 0.0:
+        return 1.0 if x == 0.0 else np.nan
+    half, order = 0.5 * x, 0.5 * df
+    if x < df:
+        term = math.exp(order * math.log(half) - half - math.lgamma(order + 1.0))
+        total = 0.0
+        while term > 1e-17 * total:
+            total += term
+            order += 1.0
+            term *= half / order
+        return 1.0 - total
+    total = math.erfc(math.sqrt(half)) if df % 2 == 1 else 0.0
+    order -= 1.0
+    term = math.exp(order * math.log(half) - half - math.lgamma(order + 1.0))
+    while order > -0.25:
+        total += term
+        term *= order / half
+        order -= 1.0
+    return total
+
+
 @kernel(helper=True)
 def table_p(x, r, n, min_obs, coefficients, place, entry, p):
     """Write p-values of many pixels, from a `TailTable` that starts at ``min_obs - 2`` degrees of freedom.

@@ -14,6 +14,7 @@ from pixelwise.errors import ParameterError, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, Status, select_bands
 from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis
 
@@ -49,6 +50,7 @@ def mann_kendall(
     lags: int | None = None,
     floor: bool = True,
     exact: bool = False,
+    deseasonalise: Season | None = None,
     min_obs: int = 4,
 ) -> Method:
     """Test for a monotonic trend, with the Theil-Sen slope.
@@ -86,6 +88,10 @@ def mann_kendall(
     exact
         Take the p-value from the exact distribution of ``s`` where there are no ties and at most 50 values, without
         a correction.
+    deseasonalise
+        Take the mean of each season off first, and put the mean of all back: ``month``, ``quarter``, or a number of
+        seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can look
+        like a trend, and hide one.
     min_obs
         Fewest valid values of a pixel, at least 3.
 
@@ -129,7 +135,7 @@ def mann_kendall(
     >>> float(fit["s"][0]), round(float(fit["pvalue"][0]), 3)
     (8.0, 0.086)
     """
-    return MannKendall(correction, lags, floor, exact, min_obs)
+    return MannKendall(correction, lags, floor, exact, deseasonalise, min_obs)
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ class MannKendall(Method):
     lags: int | None = None
     floor: bool = True
     exact: bool = False
+    deseasonalise: Season | None = None
     min_obs: int = 4
 
     name: ClassVar[str] = "mann_kendall"
@@ -148,6 +155,8 @@ class MannKendall(Method):
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 values always rise or fall")
         if self.correction not in get_args(Correction):
             raise unknown("correction", self.correction, get_args(Correction))
+        if self.deseasonalise is not None:
+            check_season(self.name, self.deseasonalise)
         if self.lags is not None:
             if self.correction not in ("hamed_rao", "yue_wang"):
                 raise ParameterError(
@@ -171,7 +180,12 @@ class MannKendall(Method):
         """Corrections have lags."""
         return self.correction != "none"
 
-    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMannKendall:
+    @property
+    def season_term(self) -> bool:
+        """Whether seasons are taken off."""
+        return self.deseasonalise is not None
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Prepare the slope, the steps of the axis, and exact p-values."""
         only_the_response(self.name, inputs)
         chosen = select_bands(self, bands)
@@ -179,7 +193,7 @@ class MannKendall(Method):
         wanted = self.correction != "none" or any(band.name == "slope" for band in chosen)
         most = min(EXACT, len(axis))
         lags = self.lags or (1 if self.correction == "yue_wang" else len(axis))
-        return BoundMannKendall(
+        bound = BoundMannKendall(
             bands=chosen,
             times=axis.years,
             places=np.empty(0) if axis.index is None else axis.index.astype(np.float64),
@@ -188,6 +202,7 @@ class MannKendall(Method):
             line=TheilSen(min_obs=self.min_obs).bind(axis, ["slope", "n"], {}) if wanted else None,
             exact=exact_pvalues(self.min_obs, most) if self.exact else np.empty(0),
         )
+        return without_seasons(bound, axis, self.deseasonalise)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import unknown
 from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
 from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.times import TimeAxis
 
 __all__ = ["TheilSen", "theil_sen"]
@@ -35,7 +36,13 @@ LIMITS = {"low_slope", "high_slope"}
 SHORT = 80
 
 
-def theil_sen(*, confidence_level: float = 0.95, intercept: Intercept = "separate", min_obs: int = 3) -> Method:
+def theil_sen(
+    *,
+    confidence_level: float = 0.95,
+    intercept: Intercept = "separate",
+    deseasonalise: Season | None = None,
+    min_obs: int = 3,
+) -> Method:
     """Fit the line whose slope is the median of the slopes between all pairs of observations.
 
     With the ``n`` valid values ``y`` at times ``t`` (decimal years), ``N`` pairs ``i < j`` of different times,
@@ -56,6 +63,10 @@ def theil_sen(*, confidence_level: float = 0.95, intercept: Intercept = "separat
     intercept
         Through the medians of values and times (``separate``), or such that half of the residuals are positive
         (``joint``).
+    deseasonalise
+        Take the mean of each season off first, and put the mean of all back: ``month``, ``quarter``, or a number of
+        seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can look
+        like a trend, and hide one.
     min_obs
         Fewest valid values of a pixel, at least 3. Below 6, the limits at 0.95 are the extreme slopes.
 
@@ -92,7 +103,7 @@ def theil_sen(*, confidence_level: float = 0.95, intercept: Intercept = "separat
     >>> float(fit["slope"][0])
     2.0
     """
-    return TheilSen(confidence_level, intercept, min_obs)
+    return TheilSen(confidence_level, intercept, deseasonalise, min_obs)
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class TheilSen(Method):
 
     confidence_level: float = 0.95
     intercept: Intercept = "separate"
+    deseasonalise: Season | None = None
     min_obs: int = 3
 
     name: ClassVar[str] = "theil_sen"
@@ -110,22 +122,30 @@ class TheilSen(Method):
         check_confidence_level(self.name, self.confidence_level)
         if self.intercept not in ("separate", "joint"):
             raise unknown("intercept", self.intercept, ("separate", "joint"))
+        if self.deseasonalise is not None:
+            check_season(self.name, self.deseasonalise)
 
     @property
     def bands(self) -> tuple[Band, ...]:
         """Slope first."""
         return BANDS
 
-    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundTheilSen:
+    @property
+    def season_term(self) -> bool:
+        """Whether seasons are taken off."""
+        return self.deseasonalise is not None
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Choose between many short series at once and long ones one by one."""
         only_the_response(self.name, inputs)
-        return BoundTheilSen(
+        bound = BoundTheilSen(
             bands=select_bands(self, bands),
             times=axis.years,
             min_obs=self.min_obs,
             joint=self.intercept == "joint",
             quantile=NormalDist().inv_cdf((1 + self.confidence_level) / 2),
         )
+        return without_seasons(bound, axis, self.deseasonalise)
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""

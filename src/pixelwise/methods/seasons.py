@@ -1,0 +1,111 @@
+"""Seasons of the calendar: which one each date belongs to, and series without their cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError, unknown
+from pixelwise.jit import readonly
+from pixelwise.method import Band, BoundMethod
+from pixelwise.methods.binding import series_of
+from pixelwise.times import TimeAxis
+
+__all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_seasons"]
+
+Season = Literal["month", "quarter"] | int
+
+NAMED = {"month": 12, "quarter": 4}
+
+# Pixels whose cycle is taken off at once: bounds what is held beside the block.
+PIECE = 4096
+
+
+def check_season(method: str, season: Season) -> None:
+    """Refuse what is no division of the year."""
+    if isinstance(season, str):
+        if season not in NAMED:
+            raise unknown(f"season of {method}", season, (*NAMED, "a number of seasons per year"))
+    elif isinstance(season, bool) or not 2 <= season <= 366:
+        raise ParameterError(f"season={season}: {method} needs month, quarter, or 2 to 366 seasons per year")
+
+
+def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
+    """Return the season of each date, from 0.
+
+    Parameters
+    ----------
+    axis
+        The dates.
+    season
+        ``month``, ``quarter`` (January to March is the first), or how many seasons make a year: 23 for MODIS' 16 days,
+        24 for half-months, 36 for dekads, 46 for 8 days. Numbers that divide 12 are whole months, multiples of 12 equal
+        parts of months, others equal parts of the year.
+
+    Returns
+    -------
+    (time,) int64
+    """
+    count = NAMED[season] if isinstance(season, str) else season
+    month: NDArray[np.int64] = axis.dates.astype("datetime64[M]").astype(np.int64) % 12
+    day: NDArray[np.int64] = (axis.days - axis.dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+    place: NDArray[np.int64]
+    if 12 % count == 0:
+        place = month * count // 12
+    elif count % 12 == 0:
+        parts = count // 12
+        # The last part of a month is longer: half-months begin on the 1st and 16th, dekads on the 1st, 11th and 21st.
+        place = month * parts + np.minimum(day * parts // 30, parts - 1)
+    else:
+        place = (axis.days_of_year - 1) * count // 366
+    return place
+
+
+def without_seasons(method: BoundMethod, axis: TimeAxis, season: Season | None) -> BoundMethod:
+    """Return the bound method, to be applied to series without their seasonal cycle where `season` says which."""
+    return method if season is None else BoundAnomalies(method, seasons_of(axis, season))
+
+
+@dataclass(frozen=True, eq=False)
+class BoundAnomalies:
+    """A bound method applied to series from which the mean of each season is taken, and the mean of all put back.
+
+    Attributes
+    ----------
+    method
+        The method.
+    seasons
+        (time,) the season of each date.
+    """
+
+    method: BoundMethod
+    seasons: NDArray[np.int64]
+    halo: int = 0
+    releases_gil: bool = True
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Those of the method."""
+        return self.method.bands
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Compute one block; see `BoundMethod`."""
+        from pixelwise.methods._season_kernels import take_off_means
+
+        values = series_of("deseasonalise", inputs, len(self.seasons))
+        pixels = values.shape[1]
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        count = int(self.seasons.max(initial=0)) + 1
+        for start in range(0, pixels, PIECE):
+            part = slice(start, start + PIECE)
+            piece = np.array(values[:, part], dtype=np.float64)
+            with np.errstate(all="ignore"):
+                take_off_means(piece, readonly(self.seasons), np.empty((3, count)))
+            result[:, part], status[part] = self.method((piece,), dtype)
+        return result, status

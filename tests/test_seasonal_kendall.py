@@ -1,0 +1,218 @@
+"""`seasonal_kendall` against scipy, and series without their seasons against pandas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymannkendall
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pixelwise as pw
+from pixelwise.method import Status
+from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
+from pixelwise.methods._pvalue_kernels import chi_square_tail
+from pixelwise.methods.seasons import seasons_of
+from pixelwise.times import TimeAxis
+
+MONTHS = TimeAxis.from_times(np.arange("2000-01", "2012-01", dtype="datetime64[M]").astype("datetime64[D]"))
+
+
+def seasonal_noise(seed: int, pixels: int = 30, digits: int = 2, gaps: float = 0.1, axis: TimeAxis = MONTHS) -> Any:
+    """Return (time, pixel): a cycle, a trend, noise that lasts for months, ties and gaps."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(len(axis), pixels))
+    for i in range(1, len(axis)):
+        noise[i] += 0.5 * noise[i - 1]
+    years = axis.years[:, None]
+    values = (noise + 5 * np.sin(2 * np.pi * years) + 0.05 * (years - 2000)).round(digits)
+    values[rng.random(values.shape) < gaps] = np.nan
+    return values
+
+
+def by_year(series: Any, seasons: Any, axis: TimeAxis = MONTHS) -> Any:
+    """Return (year, season) of a series, as scipy wants it."""
+    table = pd.Series(series, index=pd.MultiIndex.from_arrays([axis.calendar_years, seasons])).unstack()
+    return np.ma.masked_invalid(table.loc[:, table.count() > 0].to_numpy())
+
+
+@pytest.mark.parametrize(("digits", "gaps"), [(6, 0.0), (2, 0.1), (0, 0.3)])
+def test_p_values_are_those_of_scipy(digits: int, gaps: float) -> None:
+    values = seasonal_noise(1, digits=digits, gaps=gaps)
+    fit = seasonal_kendall()(values, MONTHS)
+    assert (fit["status"] == 0).all()
+    months = np.arange(len(MONTHS)) % 12
+    for p in range(values.shape[1]):
+        table = by_year(values[:, p], months)
+        expected = scipy.stats.mstats.kendalltau_seasonal(table)
+        assert fit["pvalue"][p] == pytest.approx(float(expected["global p-value (dep)"]), rel=1e-9)
+        assert fit["pvalue_independent"][p] == pytest.approx(float(expected["global p-value (indep)"]), rel=1e-9)
+        assert fit["tau"][p] == pytest.approx(float(expected["global tau (alt)"]), rel=1e-9)
+
+
+def halves(years: Any) -> Any:
+    return np.array([f"{year}-{day}" for year in years for day in ("01-01", "07-01")], "M8[D]")
+
+
+def test_slopes_are_those_of_scipy_where_years_are_whole() -> None:
+    # sen_seasonal_slopes counts in rows; so do years where each season has the same day.
+    axis = TimeAxis.from_times(
+        np.array([f"{year}-{day}" for year in range(1990, 2010) for day in ("01-01", "07-01")], "M8[D]")
+    )
+    values = seasonal_noise(2, axis=axis, gaps=0.0)
+    fit = seasonal_kendall(season=2)(values, axis)
+    for p in range(values.shape[1]):
+        expected = scipy.stats.mstats.sen_seasonal_slopes(np.ma.array(values[:, p].reshape(-1, 2)))
+        # Years of 365 and 366 days: the median moves by as much.
+        assert fit["slope"][p] == pytest.approx(float(np.ma.getdata(expected[1])), rel=3e-3)
+
+
+def test_scores_are_those_of_pymannkendall() -> None:
+    values = seasonal_noise(3, gaps=0.0)
+    fit = seasonal_kendall()(values, MONTHS)
+    everything = [band.name for band in seasonal_kendall().bands]
+    table, _ = seasonal_kendall().bind(MONTHS, everything, {})((values,))
+    more = dict(zip(everything, table, strict=True))
+    for p in range(values.shape[1]):
+        independent = pymannkendall.seasonal_test(values[:, p], period=12)
+        dependent = pymannkendall.correlated_seasonal_test(values[:, p], period=12)
+        assert (fit["s"][p], more["var_s_independent"][p]) == (independent.s, independent.var_s)
+        assert (fit["s"][p], fit["var_s"][p]) == (dependent.s, pytest.approx(dependent.var_s, rel=1e-9))
+
+
+def test_homogeneity() -> None:
+    years = MONTHS.years - 2000
+    noise = np.random.default_rng(0).normal(size=(len(MONTHS), 2))
+    noise[:, 1] += 0.8 * years * np.where(np.arange(len(MONTHS)) % 12 < 6, 1, -1)
+    fit = seasonal_kendall()(noise, MONTHS)
+    same, opposite = fit["pvalue_homogeneity"]
+    assert same > 0.05
+    assert opposite < 1e-6
+    assert fit["pvalue"][1] > 0.05  # hidden by each other
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 7, 11, 12, 45, 364])
+def test_chi_square(df: int) -> None:
+    for x in (1e-8, 0.1, 1.0, df * 0.5, df, df * 2.0, 300.0):
+        assert chi_square_tail(x, df) == pytest.approx(scipy.stats.chi2.sf(x, df), rel=1e-10, abs=1e-300)
+
+
+DATES = {
+    "month": (np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[D]") + 14, 12),
+    "quarter": (np.array([f"{y}-{m:02}-15" for y in (2000, 2001) for m in (2, 5, 8, 11)], "M8[D]"), 4),
+    24: (np.array([f"{y}-{m:02}-{d:02}" for y in (2000, 2001) for m in range(1, 13) for d in (1, 16)], "M8[D]"), 24),
+    36: (
+        np.array([f"{y}-{m:02}-{d}" for y in (2000, 2001) for m in range(1, 13) for d in ("01", "11", "21")], "M8[D]"),
+        36,
+    ),
+    23: (np.array([np.datetime64(f"{y}-01-01") + 16 * k for y in (2000, 2001) for k in range(23)]), 23),
+    46: (np.array([np.datetime64(f"{y}-01-01") + 8 * k for y in (2000, 2001) for k in range(46)]), 46),
+    2: (halves((2000, 2001)), 2),
+}
+
+
+@pytest.mark.parametrize("season", DATES)
+def test_each_step_of_a_product_is_a_season_of_its_own(season: Any) -> None:
+    dates, count = DATES[season]
+    found = seasons_of(TimeAxis.from_times(dates), season)
+    assert found.tolist() == list(range(count)) * 2
+    seasonal_kendall(season=season).bind(TimeAxis.from_times(dates), None, {})
+
+
+@given(seed=st.integers(0, 2**32 - 1), gaps=st.sampled_from([0.0, 0.2, 0.8]), digits=st.integers(-1, 3))
+def test_random_series(seed: int, gaps: float, digits: int) -> None:
+    axis = TimeAxis.from_times(MONTHS.dates[:40])
+    values = seasonal_noise(seed, pixels=2, gaps=gaps, digits=digits, axis=axis)
+    fit = seasonal_kendall()(values, axis)
+    for p in np.flatnonzero(fit["status"] == 0):
+        expected = scipy.stats.mstats.kendalltau_seasonal(by_year(values[:, p], np.arange(40) % 12, axis))
+        assert fit["pvalue_independent"][p] == pytest.approx(float(expected["global p-value (indep)"]), rel=1e-9)
+        assert np.isfinite([fit[name][p] for name in ("slope", "tau", "s", "var_s", "z", "pvalue")]).all()
+
+
+# ------------------------------------------------------------------------------------- without the seasons
+
+
+@pytest.mark.parametrize("season", ["month", "quarter"])
+def test_means_of_seasons_are_taken_off(season: Any) -> None:
+    values = seasonal_noise(4)
+    labels = seasons_of(MONTHS, season)
+    table = pd.DataFrame(values)
+    anomalies = (table - table.groupby(labels).transform("mean") + table.mean()).to_numpy()
+    found, expected = theil_sen(deseasonalise=season)(values, MONTHS), theil_sen()(anomalies, MONTHS)
+    for name in ("slope", "intercept", "low_slope", "high_slope"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9)
+    found, expected = (
+        mann_kendall(deseasonalise=season, correction="yue_wang")(values, MONTHS),
+        mann_kendall(correction="yue_wang")(anomalies, MONTHS),
+    )
+    np.testing.assert_array_equal(found["n"], expected["n"])
+    np.testing.assert_allclose(found["slope"], expected["slope"], rtol=1e-9)
+
+
+def test_a_trend_behind_a_cycle_is_found() -> None:
+    years = MONTHS.years
+    values = (0.02 * (years - 2000) + np.sin(2 * np.pi * (np.arange(len(MONTHS)) % 12) / 12))[:, None]
+    plain, without = mann_kendall()(values, MONTHS), mann_kendall(deseasonalise="month")(values, MONTHS)
+    assert plain["pvalue"][0] > 0.03
+    assert without["pvalue"][0] < 1e-9
+    assert theil_sen(deseasonalise="month")(values, MONTHS)["slope"][0] == pytest.approx(0.02, rel=0.05)
+
+
+def test_what_varies_by_season_only_is_constant() -> None:
+    values = np.stack([0.1 * (np.arange(144) % 12), np.full(144, 0.1)], axis=1)
+    for method in (theil_sen(deseasonalise="month"), mann_kendall(deseasonalise="month"), seasonal_kendall()):
+        fit = method(values, MONTHS)
+        assert (fit["status"] == Status.CONSTANT).all()
+        assert (fit["slope"] == 0).all()
+
+
+def test_the_input_is_left_alone() -> None:
+    values = seasonal_noise(5)
+    before = values.copy()
+    theil_sen(deseasonalise="month")(values, MONTHS)
+    np.testing.assert_array_equal(values, before)
+
+
+# ------------------------------------------------------------------------------------------------ mistakes
+
+
+def test_a_season_of_one_value_adds_nothing() -> None:
+    values = seasonal_noise(6, pixels=1, gaps=0.0)
+    alone = values.copy()
+    alone[12::12] = np.nan  # one January is left
+    none = alone.copy()
+    none[0] = np.nan
+    one, other = seasonal_kendall()(alone, MONTHS), seasonal_kendall()(none, MONTHS)
+    for name in ("slope", "tau", "s", "var_s", "pvalue", "pvalue_homogeneity"):
+        assert one[name] == other[name]
+    single = np.full((144, 1), np.nan)
+    single[[0, 13, 26, 39]] = [[1.0], [2], [3], [4]]  # four seasons of one value
+    fit = seasonal_kendall()(single, MONTHS)
+    assert fit["status"][0] == Status.DEGENERATE
+    assert np.isnan(fit["slope"][0])
+
+
+def test_two_layers_of_one_season_are_refused() -> None:
+    axis = TimeAxis.from_times(np.array(["2000-01-03", "2000-02-01", "2000-02-20", "2001-01-01"], "M8[D]"))
+    with pytest.raises(pw.ParameterError, match=r"2000-02-01 and 2000-02-20 are of one season of 2000.*--composite"):
+        seasonal_kendall()(np.arange(4.0), axis)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (seasonal_kendall, {"season": "mounth"}, "'mounth'.*did you mean 'month'"),
+        (seasonal_kendall, {"season": 1}, "season=1: seasonal_kendall needs month, quarter, or 2 to 366"),
+        (theil_sen, {"deseasonalise": 500}, "season=500: theil_sen needs month"),
+        (mann_kendall, {"deseasonalise": "year"}, "'year'.*known"),
+        (seasonal_kendall, {"min_obs": 1}, "min_obs=1: seasonal_kendall needs a whole number"),
+    ],
+)
+def test_parameters(method: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(pw.ParameterError, match=message):
+        method(**options)
