@@ -9,15 +9,32 @@ from collections.abc import Callable
 
 from pixelwise.errors import unknown
 from pixelwise.method import Method
+from pixelwise.methods.contextual_mann_kendall import contextual_mann_kendall
 from pixelwise.methods.mann_kendall import mann_kendall
 from pixelwise.methods.ols import ols
 from pixelwise.methods.seasonal_kendall import seasonal_kendall
 from pixelwise.methods.siegel import siegel
 from pixelwise.methods.theil_sen import theil_sen
 
-__all__ = ["METHODS", "get", "mann_kendall", "ols", "seasonal_kendall", "siegel", "theil_sen"]
+__all__ = [
+    "METHODS",
+    "contextual_mann_kendall",
+    "get",
+    "mann_kendall",
+    "ols",
+    "seasonal_kendall",
+    "siegel",
+    "theil_sen",
+]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, theil_sen, siegel, mann_kendall, seasonal_kendall)
+METHODS: tuple[Callable[..., Method], ...] = (
+    ols,
+    theil_sen,
+    siegel,
+    mann_kendall,
+    seasonal_kendall,
+    contextual_mann_kendall,
+)
 """The factory of every method; a factory's name is the method's."""
 
 
