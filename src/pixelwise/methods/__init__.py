@@ -15,6 +15,7 @@ from pixelwise.methods.ols import ols
 from pixelwise.methods.seasonal_kendall import seasonal_kendall
 from pixelwise.methods.siegel import siegel
 from pixelwise.methods.theil_sen import theil_sen
+from pixelwise.methods.trend import trend
 
 __all__ = [
     "METHODS",
@@ -25,6 +26,7 @@ __all__ = [
     "seasonal_kendall",
     "siegel",
     "theil_sen",
+    "trend",
 ]
 
 METHODS: tuple[Callable[..., Method], ...] = (
