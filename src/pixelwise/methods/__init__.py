@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from pixelwise.errors import unknown
 from pixelwise.method import Method
+from pixelwise.methods.harmonic import harmonic
 from pixelwise.methods.ols import ols
 
-__all__ = ["METHODS", "get", "ols"]
+__all__ = ["METHODS", "get", "harmonic", "ols"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols,)
+METHODS: tuple[Callable[..., Method], ...] = (ols, harmonic)
 """The factory of every method; a factory's name is the method's."""
 
 
