@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from oracles import ORACLES
+from oracles import NEEDED, ORACLES
 from pixelwise.method import BoundMethod, Status
 from pixelwise.methods import METHODS, get
 from pixelwise.times import TimeAxis
@@ -20,6 +20,11 @@ AXIS = TimeAxis.from_times(np.arange("1995-05-17", "2016-05-17", np.timedelta64(
 SEASONS = TimeAxis.from_times(np.datetime64("1995-05-17") + 73 * np.arange(len(AXIS)))
 
 pytestmark = pytest.mark.parametrize("factory", METHODS, ids=lambda factory: factory.__name__)
+
+
+def made(factory, dates=21):
+    """Return the method with its defaults, and what it cannot do without."""
+    return factory(**NEEDED.get(factory.__name__, lambda dates: {})(dates))
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def test_bands(factory):
 
 
 def test_binds_to_what_the_engine_expects(factory, axis):
-    bound = factory().bind(axis, None, {})
+    bound = made(factory).bind(axis, None, {})
     assert isinstance(bound, BoundMethod)
     assert [band.name for band in bound.bands] == [band.name for band in factory().bands if not band.optional]
 
@@ -87,7 +92,7 @@ def test_binds_to_what_the_engine_expects(factory, axis):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("pixels", [0, 1, 130])
 def test_shape_and_dtype(factory, axis, pixels, dtype):
-    bound = factory().bind(axis, None, {})
+    bound = made(factory).bind(axis, None, {})
     values, status = bound((random_series(pixels, dtype=dtype),))
     assert values.shape == (len(bound.bands), pixels)
     assert values.dtype == np.float64
@@ -98,12 +103,12 @@ def test_shape_and_dtype(factory, axis, pixels, dtype):
 def test_input_is_left_alone(factory, axis):
     values = mixed_series()
     before = values.copy()
-    factory().bind(axis, None, {})((values,))
+    made(factory).bind(axis, None, {})((values,))
     np.testing.assert_array_equal(values, before)
 
 
 def test_no_observation(factory, axis):
-    fit = factory()(np.full((len(axis), 3), np.nan), axis)
+    fit = made(factory)(np.full((len(axis), 3), np.nan), axis)
     assert (fit["status"] == Status.NO_OBSERVATION).all()
     for band in factory().bands:
         if band.integer:
@@ -115,7 +120,7 @@ def test_no_observation(factory, axis):
 def test_too_few(factory, axis):
     values = np.full((len(axis), 3), np.nan)
     values[4] = 1.0
-    fit = factory()(values, axis)
+    fit = made(factory)(values, axis)
     assert (fit["status"] == Status.TOO_FEW).all()
     for band in factory().bands:
         if not band.integer and not band.optional:
@@ -126,7 +131,7 @@ def test_too_few(factory, axis):
 def test_constant(factory, axis, value):
     values = np.full((len(axis), 2), value)
     values[5, 1] = np.nan
-    fit = factory()(values, axis)
+    fit = made(factory)(values, axis)
     assert (fit["status"] == Status.CONSTANT).all()
     assert (fit.get("slope", np.zeros(2)) == 0).all()
     assert np.isnan(fit.get("pvalue", np.full(2, np.nan))).all()
@@ -135,7 +140,7 @@ def test_constant(factory, axis, value):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_pixels_do_not_see_each_other(factory, axis, dtype):
     values = mixed_series(dtype)
-    bound = factory().bind(axis, None, {})
+    bound = made(factory).bind(axis, None, {})
     table, status = bound((values,))
     assert len(set(status.tolist())) >= 4
     for seed in range(3):
@@ -146,7 +151,7 @@ def test_pixels_do_not_see_each_other(factory, axis, dtype):
 @pytest.mark.parametrize("width", [1, 127, 128, 129])
 def test_blocks_may_be_cut_anywhere(factory, axis, width):
     values = mixed_series()
-    bound = factory().bind(axis, None, {})
+    bound = made(factory).bind(axis, None, {})
     parts = [bound((np.ascontiguousarray(values[:, k : k + width]),)) for k in range(0, values.shape[1], width)]
     joined = (np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts]))
     assert same_bits(joined, bound((values,)))
@@ -154,16 +159,16 @@ def test_blocks_may_be_cut_anywhere(factory, axis, width):
 
 def test_survives_pickling(factory, axis):
     values = mixed_series()
-    bound = factory().bind(axis, None, {})
+    bound = made(factory).bind(axis, None, {})
     again = pickle.loads(pickle.dumps(bound))
     assert again.bands == bound.bands
     assert same_bits(again((values,)), bound((values,)))
-    assert pickle.loads(pickle.dumps(factory())) == factory()
+    assert pickle.loads(pickle.dumps(made(factory))) == made(factory)
 
 
 def test_bands_asked_for_have_the_same_bits(factory, axis):
     values = mixed_series()
-    method = factory()
+    method = made(factory)
     everything = [band.name for band in method.bands]
     table, status = method.bind(axis, everything, {})((values,))
     for k, name in enumerate(everything):
@@ -175,7 +180,7 @@ def test_bands_asked_for_have_the_same_bits(factory, axis):
 
 @pytest.mark.parametrize(("gaps", "digits"), [(0.0, 6), (0.05, 2), (0.3, 1), (0.5, 0)])
 def test_agrees_with_the_oracle(factory, axis, gaps, digits):
-    method = factory()
+    method = made(factory)
     values = random_series(150, gaps, digits=digits, seed=digits)
     everything = [band.name for band in method.bands]
     table, status = method.bind(axis, everything, {})((values,))
@@ -201,7 +206,7 @@ def test_agrees_with_the_oracle_on_landsat(factory):
             layers.append(np.where(layer == source.nodata, np.nan, layer))
     axis, values = TimeAxis.from_times(np.array(dates)), np.array(layers)
     assert np.isnan(values).any()
-    method = factory()
+    method = made(factory, len(axis))
     everything = [band.name for band in method.bands]
     table, status = method.bind(axis, everything, {})((values,))
     assert (status == Status.OK).sum() > 300

@@ -11,10 +11,13 @@ from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.harmonic import harmonic
 from pixelwise.methods.ols import ols
+from pixelwise.methods.polynomial import polynomial
+from pixelwise.methods.robust import robust
+from pixelwise.methods.wls import wls
 
-__all__ = ["METHODS", "get", "harmonic", "ols"]
+__all__ = ["METHODS", "get", "harmonic", "ols", "polynomial", "robust", "wls"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, harmonic)
+METHODS: tuple[Callable[..., Method], ...] = (ols, wls, robust, polynomial, harmonic)
 """The factory of every method; a factory's name is the method's."""
 
 

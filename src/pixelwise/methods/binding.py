@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
+from pixelwise.method import Floats
 from pixelwise.times import TimeAxis
 
-__all__ = ["check_confidence_level", "check_whole", "only_the_response", "series_of"]
+__all__ = ["check_confidence_level", "check_whole", "line_at", "only_the_response", "series_of"]
 
 
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:
@@ -51,3 +52,23 @@ def series_of(method: str, inputs: tuple[NDArray[Any], ...], layers: int) -> NDA
             "float32 or float64 (time, pixel) is wanted"
         )
     return readonly(np.ascontiguousarray(values))
+
+
+def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+    """Return the line of a method whose bands are its slope and its intercept at year 0.
+
+    Parameters
+    ----------
+    values
+        (pixel,) or single numbers by band; ``slope`` and ``intercept`` are used.
+    axis
+        The dates.
+
+    Returns
+    -------
+    (time, pixel) float64
+    """
+    slope = np.atleast_1d(np.asarray(values["slope"], dtype=np.float64))
+    intercept = np.atleast_1d(np.asarray(values["intercept"], dtype=np.float64))
+    line: Floats = slope * axis.years[:, None] + intercept
+    return line

@@ -47,7 +47,7 @@ class Design:
     @property
     def terms(self) -> int:
         """How many coefficients there are, the constant among them."""
-        return self.basis.shape[1]
+        return int(self.basis.shape[1])
 
 
 def make_design(columns: Floats) -> Design:

@@ -306,6 +306,7 @@ class BoundHarmonic:
         rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
         wanted = np.zeros(len(FIXED) + len(EACH) * harmonics, dtype=np.bool_)
         wanted[rows] = True
+        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
         # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
         with np.errstate(all="ignore"):
             fit(
@@ -323,7 +324,11 @@ class BoundHarmonic:
                 readonly(wanted),
                 readonly(rows),
                 readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
-                *workspace(*basis.shape),
+                series,
+                factor,
+                orthogonal,
+                solution,
+                sums,
                 np.full((len(wanted), CHUNK), np.nan),
                 table,
                 status,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
 
@@ -127,23 +127,8 @@ class OrdinaryLeastSquares(Method):
         )
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the fitted line at the dates of `axis`.
-
-        Parameters
-        ----------
-        values
-            (pixel,) or single numbers by band; ``slope`` and ``intercept`` are used.
-        axis
-            The dates.
-
-        Returns
-        -------
-        (time, pixel) float64
-        """
-        slope = np.atleast_1d(np.asarray(values["slope"], dtype=np.float64))
-        intercept = np.atleast_1d(np.asarray(values["intercept"], dtype=np.float64))
-        line: Floats = slope * axis.years[:, None] + intercept
-        return line
+        """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""
+        return line_at(values, axis)
 
 
 @dataclass(frozen=True, eq=False)
