@@ -153,7 +153,7 @@ def robust_oracle(times: NDArray[np.float64], values: NDArray[np.float64], kind:
         for _ in range(3000):
             e = y - level - design @ b
             before, b = b, least_squares(columns, y - level, weights_of(e / scale_of(e), norm))[0]
-            if np.max(np.abs(design @ (b - before))) <= 1e-13 * scale_of(e):
+            if np.max(np.abs(design @ (b - before))) <= 2e-15 * scale_of(e):
                 break
     e = y - level - design @ b
     s = scale_of(e)
