@@ -51,7 +51,12 @@ def steps_of(times: NDArray[np.float64]) -> NDArray[np.int64] | None:
     return (days - days[0]) // step if regular else None
 
 
-def harmonic_oracle(times: NDArray[np.float64], values: NDArray[np.float64], harmonics: int = 1) -> dict[str, float]:
+def harmonic_oracle(
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+    harmonics: int = 1,
+    index: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
     valid = ~np.isnan(values)
     t, y, n, p = times[valid], values[valid].astype(np.float64), int(valid.sum()), 2 + 2 * harmonics
     middle, level = np.round(t.mean()), y.mean()
@@ -64,7 +69,8 @@ def harmonic_oracle(times: NDArray[np.float64], values: NDArray[np.float64], har
     stderr = np.sqrt(variance * inverse[1, 1])
     pvalue_ols = 2 * scipy.stats.t.sf(abs(b[1]) / stderr, n - p)
     residuals = y - level - np.stack(columns, axis=1) @ b
-    index, r1, pvalue = steps_of(times), np.nan, pvalue_ols
+    index = steps_of(times) if index is None else index
+    r1, pvalue = np.nan, pvalue_ols
     if index is not None:
         position = index[valid]
         pairs = [i for i in range(n - 1) if position[i + 1] - position[i] == 1]

@@ -171,7 +171,7 @@ def fit(
                             r_left[correlated] = r[p]
                             correlated += 1
                 if wanted[PVALUE_SEASON]:
-                    result[PVALUE_SEASON, p] = f_p(one[p], rss[p], 2 * harmonics, n[p] - terms)
+                    result[PVALUE_SEASON, p] = f_p(one[p], rss[p], 2 * harmonics, n[p] - terms, np.nan)
             else:
                 for band in range(FIXED):
                     if band != N and (band > INTERCEPT or (state != TEST_UNDEFINED and state != CONSTANT)):

@@ -3,8 +3,8 @@
 As in ``_ols_kernels.py``, a chunk of 128 pixels at a time goes through a few passes, each a loop over dates around a
 loop over pixels, which the compiler turns into vector instructions; every pixel takes the same steps, whatever its
 neighbours. Normal equations square the condition number, which is harmless here: the design is orthonormal over all
-dates (``designs.py``), what gaps leave of it is refused below a pivot of 1e-7, and one step of refinement with the
-residuals gives back the digits that the factor has lost.
+dates (``designs.py``), what gaps leave of it is refused below a pivot of 1e-7, and below 0.01 a step of refinement
+with the residuals gives back the digits that the factor has lost.
 """
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
@@ -26,6 +26,9 @@ STRIDE = designs.STRIDE
 # What is left of a column's square after those before it, least allowed. At 1e-7 its standard error is 3000 times
 # that of a column by itself, and standard errors have 9 digits (2.2e-16 * layers / 1e-7).
 PIVOT = 1e-7
+# Above this, one solution has all digits that matter (2.2e-16 * layers / 0.01), and is not refined: the others are one
+# pixel in thousands, and whether one is among the neighbours changes nothing.
+GOOD = 0.01
 
 # Within these no square that matters is rounded to a subnormal number, and no product overflows.
 SMALL = 1e-290
@@ -193,6 +196,34 @@ def find_residuals(basis, deviations, solution, residuals):
 
 
 @kernel(helper=True)
+def refine(basis, series, factor, orthogonal, solution, correction, pivot):
+    """Solve for what the residuals still hold, and add it where the pivot is poor; see `solve_chunk`."""
+    weights, residuals = series[1], series[2]
+    terms = solution.shape[0]
+    find_residuals(basis, series[0], solution, residuals)
+    for j in range(terms):
+        row = correction[j]
+        for p in range(CHUNK):
+            row[p] = 0.0
+    for i in range(0, basis.shape[0], STRIDE):
+        w0, w1, w2 = weights[i], weights[i + 1], weights[i + 2]
+        e0, e1, e2 = residuals[i], residuals[i + 1], residuals[i + 2]
+        for j in range(terms):
+            a0, a1, a2 = basis[i, j], basis[i + 1, j], basis[i + 2, j]
+            row = correction[j]
+            for p in range(CHUNK):
+                row[p] = ((row[p] + a0 * (w0[p] * e0[p])) + a1 * (w1[p] * e1[p])) + a2 * (w2[p] * e2[p])
+    solve_lower(factor, correction)
+    for j in range(terms):
+        for p in range(CHUNK):
+            orthogonal[j, p] += correction[j, p] if pivot[p] < GOOD else 0.0
+    solve_upper(factor, correction)
+    for j in range(terms):
+        for p in range(CHUNK):
+            solution[j, p] += correction[j, p] if pivot[p] < GOOD else 0.0
+
+
+@kernel(helper=True)
 def solve_chunk(basis, products, series, factor, orthogonal, solution, correction, sums):
     """Fit the pixels of a chunk that `load` has prepared.
 
@@ -223,27 +254,11 @@ def solve_chunk(basis, products, series, factor, orthogonal, solution, correctio
         for p in range(CHUNK):
             solution[j, p] = orthogonal[j, p]
     solve_upper(factor, solution)
-    find_residuals(basis, deviations, solution, residuals)
-    for j in range(terms):
-        row = correction[j]
-        for p in range(CHUNK):
-            row[p] = 0.0
-    for i in range(0, basis.shape[0], STRIDE):
-        w0, w1, w2 = weights[i], weights[i + 1], weights[i + 2]
-        e0, e1, e2 = residuals[i], residuals[i + 1], residuals[i + 2]
-        for j in range(terms):
-            a0, a1, a2 = basis[i, j], basis[i + 1, j], basis[i + 2, j]
-            row = correction[j]
-            for p in range(CHUNK):
-                row[p] = ((row[p] + a0 * (w0[p] * e0[p])) + a1 * (w1[p] * e1[p])) + a2 * (w2[p] * e2[p])
-    solve_lower(factor, correction)
-    for j in range(terms):
-        for p in range(CHUNK):
-            orthogonal[j, p] += correction[j, p]
-    solve_upper(factor, correction)
-    for j in range(terms):
-        for p in range(CHUNK):
-            solution[j, p] += correction[j, p]
+    poor = 0
+    for p in range(CHUNK):
+        poor += 1 if sums[PIVOTS, p] < GOOD else 0
+    if poor > 0:
+        refine(basis, series, factor, orthogonal, solution, correction, sums[PIVOTS])
     find_residuals(basis, deviations, solution, residuals)
     for p in range(CHUNK):
         rss[p] = 0.0

@@ -35,6 +35,16 @@ SLOPE, PVALUE, STDERR, PVALUE_CURVATURE, PVALUE_MODEL, R2, RMSE, TURNING_POINT, 
 FIXED = 9
 
 
+@kernel(helper=True)
+def table_single(explained, rss, shifted, first, tails, x, r, place, entry, p):
+    """Write p-values of F with one degree of freedom, with which those of any odd number begin."""
+    for i in range(CHUNK):
+        total = explained[i] + rss[i]
+        x[i] = rss[i] / total
+        r[i] = math.sqrt(explained[i] / total)
+    table_p(x, r, shifted, first, tails, place, entry, p)
+
+
 @kernel()
 def fit(
     values,
@@ -91,6 +101,7 @@ def fit(
     n, first, rss = sums[COUNT], sums[FIRST], sums[RSS]
     explained, curved, lever = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     x, r, shifted, place, entry = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    curved_p, model_p = np.empty(CHUNK), np.empty(CHUNK)
     correction = np.empty((terms, CHUNK))
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
@@ -119,6 +130,10 @@ def fit(
             shifted[p] = n[p] - terms + 2.0
         if tails.size > 0:
             table_p(x, r, shifted, min_obs - terms + 2, tails, place, entry, result[PVALUE])
+            if wanted[PVALUE_CURVATURE] and terms % 2 == 1:
+                table_single(curved, rss, shifted, min_obs - terms + 2, tails, x, r, place, entry, curved_p)
+            if wanted[PVALUE_MODEL] and terms % 2 == 0:
+                table_single(explained, rss, shifted, min_obs - terms + 2, tails, x, r, place, entry, model_p)
         if wanted[TURNING_POINT]:
             combine(rows_of_slopes[1], solution, place)
             combine(rows_of_slopes[2], solution, entry)
@@ -131,9 +146,9 @@ def fit(
             if state == OK:
                 df = n[p] - terms
                 if wanted[PVALUE_CURVATURE]:
-                    result[PVALUE_CURVATURE, p] = f_p(curved[p], rss[p], terms - 2, df)
+                    result[PVALUE_CURVATURE, p] = f_p(curved[p], rss[p], terms - 2, df, curved_p[p])
                 if wanted[PVALUE_MODEL]:
-                    result[PVALUE_MODEL, p] = f_p(explained[p], rss[p], terms - 1, df)
+                    result[PVALUE_MODEL, p] = f_p(explained[p], rss[p], terms - 1, df, model_p[p])
             else:
                 for band in range(result.shape[0]):
                     computed = band == SLOPE or band >= FIXED

@@ -164,7 +164,7 @@ def power_of_x(x, n, power, result):
 
 
 @kernel()
-def f_p(explained, rss, df1, df2):
+def f_p(explained, rss, df1, df2, student):
     """Return the upper tail of F from sums of squares: ``F = (explained / df1) / (rss / df2)``.
 
     It is ``I_x(df2/2, df1/2)`` with ``x = rss / (explained + rss)``, which grows with the second argument by
@@ -179,6 +179,8 @@ def f_p(explained, rss, df1, df2):
         Degrees of freedom of `explained`, a whole number from 1.
     df2
         Degrees of freedom of `rss`, any number from 0.1.
+    student
+        The p-value for one degree of freedom, where `df1` is odd: that of Student's t from the same sums.
     """
     total = explained + rss
     if not (total > 0.0 and df2 > 0.0):
@@ -192,7 +194,7 @@ def f_p(explained, rss, df1, df2):
         a, p = 1.0, power
         term = power * y * b
     else:
-        a, p = 0.5, student_p(x, math.sqrt(y), df2)
+        a, p = 0.5, student
         # Gamma(b + 1/2) / (Gamma(3/2) * Gamma(b)) is 2 b times 1 / (b * B(b, 1/2)).
         term = power * math.sqrt(y) * (2.0 * b * math.exp(log_scale(b)))
     for _ in range((df1 - 1) // 2):

@@ -23,6 +23,10 @@ __all__ = ["HarmonicRegression", "harmonic"]
 FIXED = ("slope", "intercept", "pvalue", "pvalue_ols", "stderr", "pvalue_season", "rmse", "r1", "n")
 EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 
+# Standard error of a harmonic's coefficient, at most so many times that of times spread evenly over the period. One
+# date a year is 0.75 days later or earlier by leap days, which would do to compute something: 1e4 times worse.
+WORST = 100.0
+
 
 def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min_obs: int | None = None) -> Method:
     """Fit a season of some harmonics and a straight line together to each pixel's series.
@@ -178,7 +182,12 @@ class HarmonicRegression(Method):
     def check_axis(self, axis: TimeAxis) -> None:
         """Refuse dates that do not tell season and trend apart."""
         super().check_axis(axis)
-        if len(axis) > parameters(self.harmonics, self.trend) and not self.design(axis)[0].full_rank:
+        terms = parameters(self.harmonics, self.trend)
+        if len(axis) <= terms:
+            return
+        design, _ = self.design(axis)
+        variances = (design.transform**2).sum(axis=1)[-2 * self.harmonics :]
+        if not design.full_rank or variances.max() > 2 * WORST**2:
             raise ParameterError(
                 f"{self.name} cannot tell {self.harmonics} harmonics of {self.period:g} years"
                 f"{' and a trend' if self.trend else ''} apart by these {len(axis)} dates "
