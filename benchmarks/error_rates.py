@@ -47,7 +47,9 @@ def harmonics() -> None:
 
 
 def robust_lines() -> None:
-    print("\n`robust`, independent annual values, no trend; one value in ten is an outlier of ten standard deviations\n")
+    print(
+        "\n`robust`, independent annual values, no trend; one value in ten is an outlier of ten standard deviations\n"
+    )
     print("| values | outliers | huber | bisquare |")
     print("|---|---|---|---|")
     for layers in (10, 21, 41):

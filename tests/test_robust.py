@@ -132,15 +132,10 @@ def test_status_codes(kind):
     assert one_date["status"][0] == Status.DEGENERATE
 
 
-@pytest.mark.parametrize("digits", [0, 2])
-def test_series_that_went_in_circles_end(digits):
+def test_series_that_went_in_circles_end():
     # Of such series, 1 in 1000 had no end while line and scale chased each other with full steps.
-    values = noisy(np.random.default_rng(5), YEARS, 3000, 0.1, digits, outliers=0.0)
-    fit = robust(kind="bisquare")(values, YEARS)
-    if digits == 2:
-        assert (fit["status"] == Status.OK).all()
-    else:
-        assert np.isin(fit["status"], [Status.OK, Status.TEST_UNDEFINED]).all()
+    values = noisy(np.random.default_rng(5), YEARS, 2000, 0.1, outliers=0.0)
+    assert (robust(kind="bisquare")(values, YEARS)["status"] == Status.OK).all()
 
 
 def test_parameters_are_checked():
