@@ -16,7 +16,8 @@ test: demo $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet --cov --cov-append --cov-report= \
 	    tests/test_ols.py tests/test_pvalues.py tests/test_unpack.py tests/test_tiff.py \
-	    tests/test_composites.py tests/test_theil_sen.py tests/test_mann_kendall.py
+	    tests/test_composites.py tests/test_theil_sen.py tests/test_mann_kendall.py \
+	    tests/test_harmonic.py tests/test_polynomial.py tests/test_wls.py tests/test_robust.py
 	$(BIN)/python -m coverage report --skip-covered --fail-under=95
 
 # Every Python from 3.11 on that is on the PATH or under pyenv, each in its own environment.
@@ -49,7 +50,7 @@ bench: $(VENV)/installed-bench
 	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
 	    "pipeline.py --layouts tile256-lzw --size 1000 --dates 1000 --rounds 3" \
 	    "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --threads" \
-	    bands.py kernel_ols.py startup.py user_function.py memory.py journal.py peers.py report.py; do \
+	    bands.py kernel_ols.py kernel_methods.py startup.py user_function.py memory.py journal.py peers.py report.py; do \
 	    echo "== $$script"; ../$(BIN)/python $$script || exit 1; done
 
 $(VENV)/installed: pyproject.toml constraints.txt

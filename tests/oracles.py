@@ -6,6 +6,7 @@ An oracle takes decimal years and one series, with NaN where missing, and return
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,13 +103,199 @@ def seasonal_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float
     }
 
 
+def least_squares(
+    columns: list[NDArray[np.float64]], values: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return coefficients, the inverse of X' W X and the sum of squared residuals, by orthogonal reflections."""
+    design = np.stack(columns, axis=1)
+    root = np.sqrt(np.ones(len(values)) if weights is None else weights)
+    rows, scale = design * root[:, None], np.linalg.norm(design * root[:, None], axis=0)
+    coefficients = np.linalg.lstsq(rows / scale, values * root, rcond=None)[0] / scale
+    _, triangle = np.linalg.qr(rows / scale)
+    inverse = np.linalg.inv(triangle) / scale[:, None]
+    residuals = (values - design @ coefficients) * root
+    return coefficients, inverse @ inverse.T, float(residuals @ residuals)
+
+
+def steps_of(times: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Return positions of days on their largest common step; None unless half of them are one step apart."""
+    days = np.rint((times - 1970) * 365.25).astype(np.int64)
+    step = np.gcd.reduce(np.diff(days))
+    regular = step > 0 and 2 * np.count_nonzero(np.diff(days) == step) >= len(days) - 1
+    return (days - days[0]) // step if regular else None
+
+
+def harmonic_oracle(
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+    harmonics: int = 1,
+    index: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    t, y, n, p = times[valid], values[valid].astype(np.float64), int(valid.sum()), 2 + 2 * harmonics
+    middle, level = np.round(t.mean()), y.mean()
+    columns = [np.ones(n), t - middle]
+    for k in range(1, harmonics + 1):
+        angle = 2 * np.pi * np.modf(k * (t - np.floor(t)))[0]
+        columns += [np.cos(angle), np.sin(angle)]
+    b, inverse, rss = least_squares(columns, y - level)
+    variance = rss / (n - p)
+    stderr = np.sqrt(variance * inverse[1, 1])
+    pvalue_ols = 2 * scipy.stats.t.sf(abs(b[1]) / stderr, n - p)
+    residuals = y - level - np.stack(columns, axis=1) @ b
+    index = steps_of(times) if index is None else index
+    r1, pvalue = np.nan, pvalue_ols
+    if index is not None:
+        position = index[valid]
+        pairs = [i for i in range(n - 1) if position[i + 1] - position[i] == 1]
+        r = np.mean([residuals[i] * residuals[i + 1] for i in pairs]) * (n - 1) / rss
+        r1 = r + (1 + 4 * r) / n
+        n_e = n * (1 - r1) / (1 + r1) if r1 > 0 else n
+        t_e = abs(b[1]) / np.sqrt(rss / (n_e - p) * inverse[1, 1])
+        pvalue = 2 * scipy.stats.t.sf(t_e, n_e - p)
+    reduced = least_squares(columns[:2], y - level)[2]
+    f = (reduced - rss) / (2 * harmonics) / variance
+    season, errors = {}, {}
+    for k in range(1, harmonics + 1):
+        at = slice(2 * k, 2 * k + 2)
+        c, s = b[at]
+        amplitude, covariance = np.hypot(c, s), variance * inverse[at, at]
+        to_day = 365.25 / (2 * np.pi * k)
+        along, across = np.array([c, s]) / amplitude, np.array([-s, c]) / amplitude**2
+        season[f"amplitude_{k}"] = amplitude
+        season[f"peak_{k}"] = 1 + np.arctan2(s, c) % (2 * np.pi) * to_day
+        errors[f"amplitude_{k}_stderr"] = np.sqrt(along @ covariance @ along)
+        errors[f"peak_{k}_stderr"] = np.sqrt(across @ covariance @ across) * to_day
+    return {
+        "slope": b[1],
+        "intercept": level + b[0] - b[1] * middle,
+        "pvalue": pvalue,
+        "pvalue_ols": pvalue_ols,
+        "stderr": stderr,
+        **season,
+        "pvalue_season": scipy.stats.f.sf(f, 2 * harmonics, n - p),
+        "rmse": np.sqrt(variance),
+        "r1": r1,
+        "n": n,
+        **errors,
+    }
+
+
+def line_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, float]:
+    valid = ~np.isnan(values) & (weights > 0)
+    t, y, w, n = times[valid], values[valid].astype(np.float64), weights[valid], int(valid.sum())
+    middle, level = np.round(t.mean()), y.mean()
+    b, inverse, rss = least_squares([np.ones(n), t - middle], y - level, w)
+    syy = least_squares([np.ones(n)], y - level, w)[2]
+    variance = rss / (n - 2)
+    stderr = np.sqrt(variance * inverse[1, 1])
+    at_year_0 = np.array([1.0, -middle])
+    return {
+        "slope": b[1],
+        "intercept": level + b[0] - b[1] * middle,
+        "rvalue": np.sign(b[1]) * np.sqrt((syy - rss) / syy),
+        "pvalue": 2 * scipy.stats.t.sf(abs(b[1]) / stderr, n - 2),
+        "stderr": stderr,
+        "intercept_stderr": np.sqrt(variance * (at_year_0 @ inverse @ at_year_0)),
+        "n": n,
+    }
+
+
+def some_weights(dates: int) -> NDArray[np.float64]:
+    """Return weights of dates for `wls`, which has no default."""
+    return 0.5 + np.arange(dates) % 4
+
+
+def wls_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return line_oracle(times, values, some_weights(len(times)))
+
+
+def robust_oracle(times: NDArray[np.float64], values: NDArray[np.float64], kind: str = "huber") -> dict[str, float]:
+    """Follow RLM of statsmodels, but until nothing changes any more."""
+    valid = ~np.isnan(values)
+    t, y, n = times[valid], values[valid].astype(np.float64), int(valid.sum())
+    middle, level = np.round(t.mean()), y.mean()
+    columns = [np.ones(n), t - middle]
+    design = np.stack(columns, axis=1)
+
+    def weights_of(u: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+        if norm == "huber":
+            return np.minimum(1.0, 1.345 / np.maximum(np.abs(u), 1e-300))
+        return np.where(np.abs(u) < 4.685, (1 - (u / 4.685) ** 2) ** 2, 0.0)
+
+    def scale_of(e: NDArray[np.float64]) -> float:
+        return float(np.median(np.abs(e)) / scipy.stats.norm.ppf(0.75))
+
+    b = least_squares(columns, y - level)[0]
+    for norm in dict.fromkeys(["huber", kind]):
+        for _ in range(3000):
+            e = y - level - design @ b
+            before, b = b, least_squares(columns, y - level, weights_of(e / scale_of(e), norm))[0]
+            if np.max(np.abs(design @ (b - before))) <= 2e-15 * scale_of(e):
+                break
+    e = y - level - design @ b
+    s = scale_of(e)
+    u = e / s
+    psi = u * weights_of(u, kind)
+    inside = np.where(np.abs(u) < 4.685, 1 - (u / 4.685) ** 2, 0.0)
+    change = np.abs(u) <= 1.345 if kind == "huber" else inside**2 - 4 * (u / 4.685) ** 2 * inside
+    m = np.mean(change)
+    k = 1 + 2 / n * np.var(change) / m**2
+    stderr = k * s / m * np.sqrt(np.sum(psi**2) / (n - 2) * least_squares(columns, y - level)[1][1, 1])
+    return {
+        "slope": b[1],
+        "intercept": level + b[0] - b[1] * middle,
+        "pvalue": 2 * scipy.stats.t.sf(abs(b[1]) / stderr, n - 2),
+        "stderr": stderr,
+        "scale": s,
+        "n": n,
+    }
+
+
+def polynomial_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], degree: int = 2, origin: float = 2000.0
+) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    t, y, n, p = times[valid], values[valid].astype(np.float64), int(valid.sum()), degree + 1
+    middle, level = t.mean(), y.mean()
+    columns = [(t - middle) ** k for k in range(p)]
+    b, inverse, rss = least_squares(columns, y - level)
+    straight, syy = (least_squares(columns[:terms], y - level)[2] for terms in (2, 1))
+    variance = rss / (n - p)
+    ends = times[[0, -1]] - middle
+    mean_slope = np.array([(ends[1] ** k - ends[0] ** k) / (ends[1] - ends[0]) for k in range(p)])
+    slope, stderr = mean_slope @ b, np.sqrt(variance * (mean_slope @ inverse @ mean_slope))
+    about = np.polynomial.Polynomial(b)(np.polynomial.Polynomial([origin - middle, 1.0])).coef + level * np.eye(p)[0]
+    result = {
+        "slope": slope,
+        "pvalue": 2 * scipy.stats.t.sf(abs(slope) / stderr, n - p),
+        "stderr": stderr,
+        **{f"c{k}": about[k] for k in range(p)},
+        "pvalue_curvature": scipy.stats.f.sf((straight - rss) / (degree - 1) / variance, degree - 1, n - p),
+        "pvalue_model": scipy.stats.f.sf((syy - rss) / degree / variance, degree, n - p),
+        "r2": (syy - rss) / syy,
+        "rmse": np.sqrt(variance),
+        "n": n,
+    }
+    return {**result, "turning_point": middle - b[1] / (2 * b[2])} if degree == 2 else result
+
+
 #: Methods that take at most one layer per month.
 ONE_PER_MONTH = {"seasonal_kendall"}
 
 ORACLES: dict[str, Oracle] = {
     "seasonal_kendall": seasonal_kendall_oracle,
     "mann_kendall": mann_kendall_oracle,
-    "ols": ols_oracle,
     "theil_sen": theil_sen_oracle,
     "siegel": siegel_oracle,
+    "ols": ols_oracle,
+    "wls": wls_oracle,
+    "robust": robust_oracle,
+    "polynomial": polynomial_oracle,
+    "harmonic": harmonic_oracle,
 }
+
+#: Parameters without which a method computes nothing, by the number of dates.
+NEEDED: dict[str, Callable[[int], dict[str, Any]]] = {"wls": lambda dates: {"weights": some_weights(dates).tolist()}}

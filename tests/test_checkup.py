@@ -181,7 +181,7 @@ def test_several_layers_a_year_need_a_season_term(make_stack: MakeStack):
     [warning] = warnings_of(stack, pw.methods.ols())
     assert warning == (
         "2.0 layers per year, but ols has no season term: unequal seasons can look like a trend; "
-        "make one layer per year (--composite), or choose --months"
+        "make one layer per year (--composite), choose --months, or fit the season too (harmonic)"
     )
     assert warnings_of(stack, Seasonal()) == []
     assert warnings_of(stack) == []

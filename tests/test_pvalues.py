@@ -10,7 +10,8 @@ import pytest
 import scipy.stats
 
 from pixelwise.jit import kernel
-from pixelwise.methods._pvalue_kernels import student_p
+from pixelwise.methods._pvalue_kernels import f_p, student_p
+from pixelwise.methods._pvalue_kernels import student_p_of_many as many_called_by_kernels
 from pixelwise.methods._pvalue_kernels import table_p as called_by_kernels
 from pixelwise.methods.pvalues import student_tail, tail_table
 
@@ -19,6 +20,12 @@ from pixelwise.methods.pvalues import student_tail, tail_table
 def table_p(x, r, n, min_obs, coefficients, place, entry, p):
     """Call what has no door to Python of its own."""
     called_by_kernels(x, r, n, min_obs, coefficients, place, entry, p)
+
+
+@kernel()
+def student_p_of_many(x, r, df, count, scratch, p):
+    """The same."""
+    many_called_by_kernels(x, r, df, count, scratch, p)
 
 
 def exact_p(x, r, df):
@@ -91,6 +98,41 @@ def test_fraction_for_any_df(df):
     points = correlations(df)
     found = [student_p(x, r, df) for x, r in points]
     assert worst(found, points, df) <= min(limit(df), 1e-10)
+
+
+@pytest.mark.parametrize("df", [0.1, 1, 2, 3.7, 13.25, 19, 57.9, 100, 333.3, 1999.5])
+def test_many_at_a_time(df):
+    points = [(x, r) for x, r in correlations(df) if x > 0]
+    x, r = (np.array(column) for column in zip(*points, strict=True))
+    p = np.empty(len(x))
+    student_p_of_many(x, -r, np.full(len(x), float(df)), len(x), np.empty((5, len(x))), p)
+    assert worst(p, points, df) <= min(limit(df), 1e-10)
+    # A pixel's bits are its own.
+    alone = np.empty(1)
+    for i in range(len(x)):
+        student_p_of_many(x[i:], r[i:], np.full(1, float(df)), 1, np.empty((5, 1)), alone)
+        assert alone[0] == p[i]
+
+
+@pytest.mark.parametrize("df1", [1, 2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("df2", [0.5, 3, 7.25, 19, 200])
+def test_f_against_mpmath(df1, df2):
+    for f in (0.0, 1e-12, 1e-3, 0.3, 1.0, 4.0, 1e2, 1e8, 1e20):
+        explained = f * df1 / df2
+        with mpmath.workdps(40):
+            x = 1 / (1 + mpmath.mpf(explained))
+            expected = mpmath.betainc(mpmath.mpf(df2) / 2, mpmath.mpf(df1) / 2, 0, x, regularized=True)
+        root = math.sqrt(explained / (1.0 + explained))
+        found = f_p(explained, 1.0, df1, df2, student_p(1.0 / (1.0 + explained), root, df2))
+        if expected > 1e-300:
+            assert found == pytest.approx(float(expected), rel=1e-11)
+
+
+def test_ends_of_f():
+    assert f_p(1.0, 0.0, 2, 5.0, math.nan) == 0.0
+    assert f_p(0.0, 1.0, 2, 5.0, math.nan) == 1.0
+    assert math.isnan(f_p(0.0, 0.0, 2, 5.0, math.nan))
+    assert math.isnan(f_p(math.nan, 1.0, 2, 5.0, math.nan))
 
 
 @pytest.mark.parametrize("df", [0.7, 5, 31.5])

@@ -24,7 +24,9 @@ from scipy.stats import linregress
 
 import pixelwise as pw
 from conftest import write_raster
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.method import Status
+from pixelwise.methods import polynomial
 from pixelwise.stack import RasterStack
 
 Shared = Callable[[str], Path]
@@ -192,6 +194,49 @@ def test_fit_is_that_of_r(name: str, shared: Shared, tmp_path: Path) -> None:
     trend = pw.apply(stack, "ols", dtype="float64")
     assert trend.names == tuple(BANDS)
     assert_same_as_r(trend, stack, rows, series)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_season_and_trend_are_those_of_r(name: str, shared: Shared, tmp_path: Path) -> None:
+    rows = answers_of(name, shared)
+    stack = CASES[name].open(shared, tmp_path)
+    if name == "remoteparts_ak_ndvi":
+        # R finds amplitudes of 10 000 in noise of 0.4, as leap days shift one date a year by three quarters of a day.
+        with pytest.raises(ParameterError, match="cannot tell 1 harmonics of 1 years and a trend apart"):
+            pw.apply(stack, "harmonic")
+        return
+    fit = pw.apply(stack, "harmonic", dtype="float64")
+    ours = {band: np.asarray(fit[band][pixels_of(rows)]) for band in fit.names}
+    np.testing.assert_array_equal(ours["n"], rows["n"])
+    # All but the test by an effective number of values, which R was not asked for.
+    assert np.isin(ours["status"], [Status.OK, Status.TEST_UNDEFINED]).all()
+    # Years since 1970 and years differ by whole periods.
+    angle = np.arctan2(rows["harm_sin"], rows["harm_cos"]) / (2 * np.pi) % 1
+    expected = {
+        "slope": rows["harm_slope"],
+        "stderr": rows["harm_se_slope"],
+        "pvalue_ols": rows["harm_p_slope"],
+        "amplitude_1": np.hypot(rows["harm_cos"], rows["harm_sin"]),
+        "peak_1": 1 + 365.25 * angle,
+        "rmse": rows["harm_sigma"],
+    }
+    for band, values in expected.items():
+        np.testing.assert_allclose(ours[band], values, rtol=RELATIVE, err_msg=band)
+    # As for the line: 1970 times the slope is much larger than R's intercept.
+    intercept = ours["intercept"] + ORIGIN * ours["slope"]
+    np.testing.assert_allclose(intercept, rows["harm_intercept"], rtol=RELATIVE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parabola_is_that_of_r(name: str, shared: Shared, tmp_path: Path) -> None:
+    rows = answers_of(name, shared)
+    stack = CASES[name].open(shared, tmp_path)
+    fit = pw.apply(stack, polynomial(origin=ORIGIN), dtype="float64")
+    at = pixels_of(rows)
+    np.testing.assert_array_equal(fit["status"][at], Status.OK)
+    np.testing.assert_array_equal(fit["n"][at], rows["n"])
+    for band, column in (("c1", "quad_b1"), ("c2", "quad_b2")):
+        np.testing.assert_allclose(fit[band][at], rows[column], rtol=RELATIVE, err_msg=band)
 
 
 @pytest.mark.parametrize(

@@ -285,5 +285,5 @@ def _seasons(axis: TimeAxis, method: Method) -> Iterator[str]:
         return
     yield (
         f"{per_year:.1f} layers per year, but {method.name} has no season term: unequal seasons can look "
-        "like a trend; make one layer per year (--composite), or choose --months"
+        "like a trend; make one layer per year (--composite), choose --months, or fit the season too (harmonic)"
     )

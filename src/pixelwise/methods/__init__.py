@@ -10,32 +10,45 @@ from collections.abc import Callable
 from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.contextual_mann_kendall import contextual_mann_kendall
+from pixelwise.methods.harmonic import harmonic
 from pixelwise.methods.mann_kendall import mann_kendall
 from pixelwise.methods.ols import ols
+from pixelwise.methods.polynomial import polynomial
+from pixelwise.methods.robust import robust
 from pixelwise.methods.seasonal_kendall import seasonal_kendall
 from pixelwise.methods.siegel import siegel
 from pixelwise.methods.theil_sen import theil_sen
 from pixelwise.methods.trend import trend
+from pixelwise.methods.wls import wls
 
 __all__ = [
     "METHODS",
     "contextual_mann_kendall",
     "get",
+    "harmonic",
     "mann_kendall",
     "ols",
+    "polynomial",
+    "robust",
     "seasonal_kendall",
     "siegel",
     "theil_sen",
     "trend",
+    "wls",
 ]
 
 METHODS: tuple[Callable[..., Method], ...] = (
+    trend,
     ols,
     theil_sen,
     siegel,
     mann_kendall,
     seasonal_kendall,
     contextual_mann_kendall,
+    wls,
+    robust,
+    polynomial,
+    harmonic,
 )
 """The factory of every method; a factory's name is the method's."""
 

@@ -16,6 +16,8 @@ CELLS = pvalues.CELLS
 COEFFICIENTS = pvalues.DEGREE + 1
 STRETCH = pvalues.STRETCH
 
+FRACTION_TERMS = pvalues.FRACTION_TERMS
+
 beta_fraction = kernel()(pvalues.beta_fraction)
 log_scale = kernel()(pvalues.log_scale)
 
@@ -72,6 +74,50 @@ def chi_square_tail(x, df):
         term *= order / half
         order -= 1.0
     return total
+
+
+@kernel(helper=True)
+def student_p_of_many(x, r, df, count, scratch, p):
+    """Write what `student_p` returns for the first `count` pixels, in a third of the time.
+
+    The fraction is turned from its far end as numerator and denominator, with one division a term that does not wait
+    for the one before, so that the loop over pixels becomes vector instructions.
+
+    Parameters
+    ----------
+    x, r, df
+        (pixel,) as for `student_p`; `x` and `r` numbers between 0 and 1, but for the sign.
+    count
+        How many pixels.
+    scratch
+        (5, pixel) float64.
+    p
+        (pixel,) float64, to be filled.
+    """
+    argument, one, other, top, bottom = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    for i in range(count):
+        a = 0.5 * df[i]
+        near = x[i] > (a + 1.0) / (a + 2.5)
+        argument[i] = r[i] * r[i] if near else x[i]
+        one[i] = 0.5 if near else a
+        other[i] = a if near else 0.5
+        top[i] = 1.0
+        bottom[i] = 1.0
+    for m in range(FRACTION_TERMS, 0, -1):
+        first, second = float(m - 1), float(2 * m)
+        for i in range(count):
+            a, b = one[i], other[i]
+            low, high = a + (second - 2.0), a + second
+            share = argument[i] / (low * ((a + (second - 1.0)) * high))
+            below = top[i] + (m * (b - m) * low * share) * bottom[i]
+            top[i] = below - ((a + first) * (a + b + first) * high * share) * top[i]
+            bottom[i] = below
+    for i in range(count):
+        a = 0.5 * df[i]
+        product = 0.0
+        if x[i] > 0.0:
+            product = math.exp(log_scale(a) + a * math.log(x[i])) * abs(r[i]) * (bottom[i] / top[i])
+        p[i] = max(0.0, 1.0 - 2.0 * a * product) if x[i] > (a + 1.0) / (a + 2.5) else product
 
 
 @kernel(helper=True)
@@ -143,3 +189,44 @@ def power_of_x(x, n, power, result):
             result[i] *= low * high
             power[i] = x8 * x8
         shift += 4
+
+
+@kernel()
+def f_p(explained, rss, df1, df2, student):
+    """Return the upper tail of F from sums of squares: ``F = (explained / df1) / (rss / df2)``.
+
+    It is ``I_x(df2/2, df1/2)`` with ``x = rss / (explained + rss)``, which grows with the second argument by
+    ``x**b * (1-x)**a * Gamma(a+b) / (Gamma(a+1) * Gamma(b))`` (Abramowitz & Stegun 26.5.16): positive terms, so that
+    no digit is lost however small it is.
+
+    Parameters
+    ----------
+    explained, rss
+        Sums of squares.
+    df1
+        Degrees of freedom of `explained`, a whole number from 1.
+    df2
+        Degrees of freedom of `rss`, any number from 0.1.
+    student
+        The p-value for one degree of freedom, where `df1` is odd: that of Student's t from the same sums.
+    """
+    total = explained + rss
+    if not (total > 0.0 and df2 > 0.0):
+        return np.nan
+    x, y = rss / total, explained / total
+    if x == 0.0:
+        return 0.0
+    b = 0.5 * df2
+    power = math.exp(b * math.log(x))
+    if df1 % 2 == 0:
+        a, p = 1.0, power
+        term = power * y * b
+    else:
+        a, p = 0.5, student
+        # Gamma(b + 1/2) / (Gamma(3/2) * Gamma(b)) is 2 b times 1 / (b * B(b, 1/2)).
+        term = power * math.sqrt(y) * (2.0 * b * math.exp(log_scale(b)))
+    for _ in range((df1 - 1) // 2):
+        p += term
+        a += 1.0
+        term *= y * (a - 1.0 + b) / a
+    return min(p, 1.0)

@@ -1,0 +1,353 @@
+"""Season and trend: harmonics of a period and a straight line, fitted together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.designs import Design, make_design
+from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.times import TimeAxis
+
+__all__ = ["HarmonicRegression", "harmonic"]
+
+# The order of results of the kernel (methods/_harmonic_kernels.py), before four for each harmonic.
+FIXED = ("slope", "intercept", "pvalue", "pvalue_ols", "stderr", "pvalue_season", "rmse", "r1", "n")
+EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
+
+# Standard error of a harmonic's coefficient, at most so many times that of times spread evenly over the period. One
+# date a year is 0.75 days later or earlier by leap days, which would do to compute something: 1e4 times worse.
+WORST = 100.0
+
+
+def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min_obs: int | None = None) -> Method:
+    """Fit a season of some harmonics and a straight line together to each pixel's series.
+
+    With the ``n`` valid values ``y`` at times ``t`` (decimal years), a period ``T`` and ``k = 1..harmonics``::
+
+        y           = intercept + slope * t + sum_k[c_k * cos(2 pi k t / T) + s_k * sin(2 pi k t / T)] + error
+        amplitude_k = sqrt(c_k**2 + s_k**2)
+        peak_k      = atan2(s_k, c_k) * T / (2 pi k)      first time of the highest value of harmonic k
+        rmse        = sqrt(RSS / (n - p))                 p = 2 + 2 * harmonics coefficients
+        stderr      = rmse * sqrt(v)                      v: the slope's diagonal element of inv(X' X)
+        pvalue_ols  = P(|t| > |slope / stderr|)           Student's t, n - p degrees of freedom
+        pvalue_season: F-test of all c_k = s_k = 0        2 * harmonics and n - p degrees of freedom
+
+    Many layers per year are rarely independent, which makes ``pvalue_ols`` too small. ``pvalue`` counts only
+    ``n_e`` of the values (Santer et al. 2000)::
+
+        r1     = lag-1 correlation of the residuals, less its bias: r + (1 + 4 r) / n
+        n_e    = n * (1 - r1) / (1 + r1), n where r1 <= 0
+        pvalue = P(|t| > |slope| / sqrt(v * RSS / (n_e - p)))      Student's t, n_e - p degrees of freedom
+
+    with ``r`` from all pairs of values exactly one step of the calendar apart. Where dates are irregular there is no
+    step: then ``r1`` is NaN and ``pvalue`` is ``pvalue_ols``.
+
+    Parameters
+    ----------
+    harmonics
+        How many: 1 is a sine wave; 2 or 3 follow an asymmetric season, or two seasons a year.
+    trend
+        Whether there is a slope. Without, there are no bands about it, and ``intercept`` is the level.
+    period
+        Years, 1 for the year of seasons.
+    min_obs
+        Fewest valid values of a pixel: three more than coefficients unless given, and at least one more.
+
+    Returns
+    -------
+    Method
+        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (value at year 0), ``pvalue``, ``pvalue_ols``,
+        ``amplitude_k`` (value; half of what lies between peak and trough), ``peak_k`` (day of the year from 1 where
+        `period` is 1, else years since a multiple of it), ``pvalue_season``, ``rmse`` (value), ``r1``, ``n``; asked
+        for by name: ``amplitude_k_stderr``, ``peak_k_stderr`` (delta method; days or years).
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is out of range, or the dates do not tell season and trend apart: one date per year says
+        nothing of a season.
+
+    Notes
+    -----
+    The status of a pixel, the first that applies:
+
+    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 3 all valid values equal: slope and amplitudes 0, intercept that value, the others NaN;
+    - 4 what gaps leave does not tell season and trend apart (a column keeps less than 1e-7 of its square beside the
+      others): all bands NaN but ``n``;
+    - 6 either no test by ``n_e`` is possible, as ``n_e < p + 1`` or no two values are one step apart: ``pvalue`` NaN,
+      the others as computed; or a value is infinite or squares leave float64: slope, intercept and amplitudes as
+      computed, the others NaN.
+
+    Weaknesses. One ``r1`` stands for all correlation: where that lasts longer than an AR(1) process lets it,
+    ``pvalue`` is still too small. Short series make it so as well: `benchmarks/error_rates.py` measures how often a
+    series without a trend has ``pvalue < 0.05``. ``pvalue_season`` and all standard errors take residuals as
+    independent. The season is the same in all years: a change of its size or time goes into the residuals. A peak is
+    that of one harmonic, not of their sum, and means nothing where the amplitude is not above its standard error. A
+    decimal year is 365.25 days long, so that a day of the year is true to a day.
+
+    References
+    ----------
+    Santer, B. D. et al. (2000). Statistical significance of trends and trend differences in layer-average
+    atmospheric temperature time series. J. Geophys. Res. 105, 7337-7356.
+
+    Kendall, M. G. (1954). Note on bias in the estimation of autocorrelation. Biometrika 41, 403-404.
+
+    Draper, N. R. & Smith, H. (1998). Applied Regression Analysis, 3rd ed., chapters 5 and 6. Wiley.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> years = 2000 + np.arange(60) / 12
+    >>> fit = harmonic()(3.0 + 0.1 * years + np.cos(2 * np.pi * (years - 0.5)), years)
+    >>> round(float(fit["slope"][0]), 6), round(float(fit["amplitude_1"][0]), 6), round(float(fit["peak_1"][0]))
+    (0.1, 1.0, 184)
+    """
+    check_whole(HarmonicRegression.name, "harmonics", harmonics, 1)
+    return HarmonicRegression(
+        harmonics, trend, period, parameters(harmonics, trend) + 3 if min_obs is None else min_obs
+    )
+
+
+def parameters(harmonics: int, trend: bool) -> int:
+    """Return how many coefficients there are."""
+    return (2 if trend else 1) + 2 * harmonics
+
+
+@dataclass(frozen=True)
+class HarmonicRegression(Method):
+    """Season and trend by least squares; see `harmonic`."""
+
+    harmonics: int = 1
+    trend: bool = True
+    period: float = 1.0
+    min_obs: int = 7
+
+    name: ClassVar[str] = "harmonic"
+
+    def __post_init__(self) -> None:
+        check_whole(self.name, "harmonics", self.harmonics, 1)
+        if not 0 < self.period < np.inf:
+            raise ParameterError(f"period={self.period:g}: {self.name} needs a positive number of years")
+        terms = parameters(self.harmonics, self.trend)
+        check_whole(self.name, "min_obs", self.min_obs, terms + 1, f"one more than the {terms} coefficients")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Slope first, or the first amplitude without trend."""
+        unit = "day of year" if self.period == 1.0 else "year"
+        seasonal: list[Band] = []
+        errors: list[Band] = []
+        for k in range(1, self.harmonics + 1):
+            which = f"of harmonic {k}" if self.harmonics > 1 else "of the season"
+            when = "Day of year" if self.period == 1.0 else f"Years since a multiple of {self.period:g} years"
+            seasonal.append(Band(f"amplitude_{k}", f"Amplitude {which}: half of peak to trough", "{value}"))
+            seasonal.append(Band(f"peak_{k}", f"{when} of the first peak {which}", unit))
+            errors.append(Band(f"amplitude_{k}_stderr", f"Standard error of amplitude_{k}", "{value}", optional=True))
+            error_unit = "day" if self.period == 1.0 else "year"
+            errors.append(Band(f"peak_{k}_stderr", f"Standard error of peak_{k}", error_unit, optional=True))
+        season = Band("pvalue_season", "p-value of no season (F-test of all harmonics; independent residuals)")
+        rmse = Band("rmse", "Standard deviation of residuals: squares divided by n - coefficients", "{value}")
+        count = Band("n", "Number of valid observations", integer=True)
+        if not self.trend:
+            return (*seasonal, Band("intercept", "Level of the season", "{value}"), season, rmse, count, *errors)
+        return (
+            Band("slope", "Change per year of the fitted line", "{value}/year"),
+            Band("intercept", "Value of the fitted line at year 0", "{value}"),
+            Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, effective number of values by AR(1))"),
+            Band("pvalue_ols", "Two-sided p-value of slope = 0 if residuals were independent"),
+            Band("stderr", "Standard error of the slope if residuals were independent", "{value}/year"),
+            *seasonal,
+            season,
+            rmse,
+            Band("r1", "Lag-1 correlation of residuals, less its bias"),
+            count,
+            *errors,
+        )
+
+    @property
+    def season_term(self) -> bool:
+        """Yes."""
+        return True
+
+    def check_axis(self, axis: TimeAxis) -> None:
+        """Refuse dates that do not tell season and trend apart."""
+        super().check_axis(axis)
+        terms = parameters(self.harmonics, self.trend)
+        if len(axis) <= terms:
+            return
+        design, _ = self.design(axis)
+        variances = (design.transform**2).sum(axis=1)[-2 * self.harmonics :]
+        if not design.full_rank or variances.max() > 2 * WORST**2:
+            raise ParameterError(
+                f"{self.name} cannot tell {self.harmonics} harmonics of {self.period:g} years"
+                f"{' and a trend' if self.trend else ''} apart by these {len(axis)} dates "
+                f"({axis.days[0]}..{axis.days[-1]}): too few times within a period; choose fewer harmonics or another "
+                "period, or a method without a season, such as ols"
+            )
+
+    def design(self, axis: TimeAxis) -> tuple[Design, float]:
+        """Return the design of the dates and what is subtracted from decimal years in it."""
+        # A whole number, so that the difference of two decimal years of one era is exact.
+        reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
+        columns = [axis.years - reference] if self.trend else []
+        columns += seasons(axis.years, self.harmonics, self.period)
+        return make_design(np.stack(columns, axis=1)), reference
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundHarmonic:
+        """Make the design and tabulate p-values for the degrees of freedom that can occur."""
+        only_the_response(self.name, inputs)
+        design, reference = self.design(axis)
+        table = None
+        if self.trend and len(axis) >= self.min_obs:
+            table = tail_table(self.min_obs - design.terms, len(axis) - design.terms)
+        index = axis.index
+        return BoundHarmonic(
+            bands=select_bands(self, bands),
+            design=design,
+            layers=len(axis),
+            trend=self.trend,
+            reference=reference,
+            steps=np.empty(0, dtype=np.bool_) if index is None else np.diff(index) == 1,
+            period=self.period,
+            min_obs=self.min_obs,
+            table=table,
+        )
+
+    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the fitted curve at the dates of `axis`.
+
+        Parameters
+        ----------
+        values
+            (pixel,) or single numbers by band; ``intercept``, ``slope``, and amplitude and peak of each harmonic are
+            used. A peak that is NaN beside an amplitude of 0 is no peak.
+        axis
+            The dates.
+
+        Returns
+        -------
+        (time, pixel) float64
+        """
+
+        def of(band: str) -> Floats:
+            return np.atleast_1d(np.asarray(values[band], dtype=np.float64))
+
+        curve: Floats = of("intercept") + np.zeros((len(axis), 1))
+        if self.trend:
+            curve = curve + of("slope") * axis.years[:, None]
+        within = np.remainder(axis.years, self.period)[:, None]
+        for k in range(1, self.harmonics + 1):
+            amplitude, peak = of(f"amplitude_{k}"), of(f"peak_{k}")
+            if self.period == 1.0:
+                peak = (peak - 1.0) / 365.25
+            wave = amplitude * np.cos(2 * np.pi * k / self.period * (within - peak))
+            curve = curve + np.where(amplitude == 0.0, 0.0, wave)
+        return curve
+
+
+def seasons(years: Floats, harmonics: int, period: float) -> list[Floats]:
+    """Return cosine and sine of each harmonic.
+
+    The time within the period is exact: the cosine of ``2 pi * 2000`` would lose four digits.
+    """
+    within = np.remainder(years, period) / period
+    angles = [2 * np.pi * np.remainder(k * within, 1.0) for k in range(1, harmonics + 1)]
+    return [wave(angle) for angle in angles for wave in (np.cos, np.sin)]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundHarmonic:
+    """`harmonic` bound to dates and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    design, layers
+        Of so many dates.
+    trend, reference
+        Whether there is a slope, and what its column has less than decimal years.
+    steps
+        (time - 1,) bool: whether a date and the next are exactly one step apart; empty on an irregular axis.
+    period, min_obs
+        Years; fewest valid values.
+    table
+        For p-values of the slope.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    design: Design
+    layers: int
+    trend: bool
+    reference: float
+    steps: NDArray[np.bool_]
+    period: float
+    min_obs: int
+    table: TailTable | None
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods._harmonic_kernels import fit
+        from pixelwise.methods._linear_kernels import CHUNK, workspace
+
+        values = series_of("harmonic", inputs, self.layers)
+        pixels = values.shape[1]
+        table = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        basis = self.design.basis
+        harmonics = (self.design.terms - 1) // 2
+        rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
+        wanted = np.zeros(len(FIXED) + len(EACH) * harmonics, dtype=np.bool_)
+        wanted[rows] = True
+        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            fit(
+                values,
+                readonly(basis),
+                readonly(self.design.products),
+                readonly(self.design.transform),
+                self.trend,
+                self.reference,
+                readonly(np.ones(self.layers)),
+                readonly(np.empty((0, 0))),
+                readonly(self.steps),
+                self.period,
+                self.min_obs,
+                readonly(wanted),
+                readonly(rows),
+                readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
+                series,
+                factor,
+                orthogonal,
+                solution,
+                sums,
+                np.full((len(wanted), CHUNK), np.nan),
+                table,
+                status,
+            )
+        return table, status
+
+
+def row_of(band: str) -> int:
+    """Return the row of the kernel's results that a band is."""
+    if band in FIXED:
+        return FIXED.index(band)
+    kind, number, *error = band.split("_")
+    return len(FIXED) + len(EACH) * (int(number) - 1) + EACH.index("_".join([kind, *error]))

@@ -1,0 +1,237 @@
+"""Weighted least squares: a straight line through each pixel's series whose values do not count alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, line_at, series_of
+from pixelwise.methods.designs import Design, make_design
+from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.times import TimeAxis
+
+__all__ = ["WeightedLeastSquares", "wls"]
+
+# The order is that of the kernel's results (methods/_wls_kernels.py).
+BANDS = (
+    Band("slope", "Change per year of the fitted line", "{value}/year"),
+    Band("intercept", "Value of the fitted line at year 0", "{value}"),
+    Band("rvalue", "Weighted correlation of value and time"),
+    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)"),
+    Band("stderr", "Standard error of the slope", "{value}/year"),
+    Band("intercept_stderr", "Standard error of the intercept", "{value}"),
+    Band("n", "Number of valid observations with a weight above 0", integer=True),
+)
+#: Name of the further stack that holds weights.
+WEIGHTS = "weights"
+
+
+def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Method:
+    """Fit a straight line to each pixel's series by weighted least squares.
+
+    With the ``n`` valid values ``y`` at times ``t`` (decimal years) of weights ``w``, deviations ``dt`` and ``dy``
+    from the weighted means, ``Sxx = sum(w * dt**2)``, ``Sxy = sum(w * dt * dy)``, ``Syy = sum(w * dy**2)``::
+
+        slope            = Sxy / Sxx
+        intercept        = mean(y) - slope * mean(t)
+        rvalue           = Sxy / sqrt(Sxx * Syy)
+        stderr           = sqrt(RSS / (n - 2) / Sxx),  RSS = sum(w * (dy - slope * dt)**2)
+        intercept_stderr = stderr * sqrt(Sxx / sum(w) + mean(t)**2)
+        pvalue           = P(|T| > |slope / stderr|),  T Student's t with n - 2 degrees of freedom
+
+    A weight is the inverse of a value's variance, up to a factor that all share, as in R's `lm` and statsmodels'
+    `WLS`: twice the weights change nothing. The number of scenes in a composite is such a weight, and the inverse
+    square of a standard error.
+
+    Parameters
+    ----------
+    weights
+        One number per date, in time order, at least 0; as text with commas between them. None where weights differ
+        from pixel to pixel: they are then a further stack, ``apply(stack, wls(), inputs={"weights": other})``, with a
+        layer for each of the stack's. With both, the weight is their product.
+    min_obs
+        Fewest valid values of a pixel with a weight above 0, at least 3.
+
+    Returns
+    -------
+    Method
+        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (at year 0) and ``intercept_stderr``
+        (value), ``rvalue``, ``pvalue``, ``n``.
+
+    Raises
+    ------
+    ParameterError
+        When there are no weights, one is negative or infinite, their number or their dates are not those of the
+        stack, or `min_obs` is below 3.
+
+    Notes
+    -----
+    A value counts where its weight is above 0 and finite; where a stack's weight is missing, 0, negative or infinite,
+    the value is as good as missing, and not in ``n``.
+
+    The status of a pixel, the first that applies:
+
+    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 3 all valid values equal: slope 0, intercept that value, the others NaN;
+    - 4 all valid values of the same date, or so much of the weight that no slope can be told: all bands NaN but ``n``;
+    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares leave float64, or a value is infinite: slope and
+      intercept as computed, the others NaN.
+
+    Serial correlation makes the p-value too small, as that of `ols`. So do weights that were chosen by looking at the
+    residuals; `robust` does that properly.
+
+    References
+    ----------
+    Draper, N. R. & Smith, H. (1998). Applied Regression Analysis, 3rd ed., chapter 9. Wiley.
+
+    Examples
+    --------
+    >>> fit = wls(weights=[1, 1, 1, 0.5])([[1.0], [3.0], [5.0], [7.5]], [2000, 2001, 2002, 2003])
+    >>> round(float(fit["slope"][0]), 3)
+    2.115
+    """
+    numbers: tuple[float, ...] | None = None
+    try:
+        if weights is not None:
+            numbers = tuple(float(w) for w in (weights.split(",") if isinstance(weights, str) else weights))
+    except (TypeError, ValueError):
+        raise ParameterError(f"weights={weights!r}: {WeightedLeastSquares.name} needs one number per date") from None
+    return WeightedLeastSquares(numbers, min_obs)
+
+
+@dataclass(frozen=True)
+class WeightedLeastSquares(Method):
+    """A straight line by weighted least squares; see `wls`."""
+
+    weights: tuple[float, ...] | None = None
+    min_obs: int = 3
+
+    name: ClassVar[str] = "wls"
+
+    def __post_init__(self) -> None:
+        check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 leave no residuals")
+        for number, weight in enumerate(self.weights or (), 1):
+            if not 0 <= weight < np.inf:
+                raise ParameterError(f"weights: number {number} is {weight:g}: {self.name} needs numbers of at least 0")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Slope first."""
+        return BANDS
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundWeightedLine:
+        """Check the weights against the dates, and tabulate p-values for the degrees of freedom that can occur."""
+        for name, other in inputs.items():
+            if name != WEIGHTS:
+                raise ParameterError(f"{self.name} takes a further input called {WEIGHTS}, but got {name}")
+            if not np.array_equal(other.dates, axis.dates):
+                raise ParameterError(
+                    f"{name}: the {len(other)} dates ({other.days[0]}..{other.days[-1]}) are not the {len(axis)} of "
+                    f"the values ({axis.days[0]}..{axis.days[-1]}): {self.name} needs a weight for each layer"
+                )
+        if self.weights is None and not inputs:
+            raise ParameterError(
+                f"{self.name} needs weights: weights=... with one number per date, or a stack of them, "
+                f'inputs={{"{WEIGHTS}": stack}}; without weights, it is ols'
+            )
+        if self.weights is not None and len(self.weights) != len(axis):
+            raise ParameterError(f"weights: {len(self.weights)} numbers for {len(axis)} dates: one per date is wanted")
+        reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
+        half = float(np.ptp(axis.years)) / 2 if len(axis) else 0.0
+        design = make_design(((axis.years - reference) / (half or 1.0))[:, None])
+        level, slope = design.transform[0], design.transform[1] / (half or 1.0)
+        return BoundWeightedLine(
+            bands=select_bands(self, bands),
+            design=design,
+            lines=np.stack([slope, level - reference * slope]),
+            weights=np.ones(len(axis)) if self.weights is None else np.array(self.weights),
+            min_obs=self.min_obs,
+            table=tail_table(self.min_obs - 2, len(axis) - 2) if len(axis) >= self.min_obs else None,
+        )
+
+    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""
+        return line_at(values, axis)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundWeightedLine:
+    """`wls` bound to dates, weights and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    design
+        Of the dates.
+    lines
+        (2, 2): from coefficients of the design to slope and intercept at year 0.
+    weights
+        (time,) those of dates.
+    min_obs
+        Fewest valid values.
+    table
+        For p-values.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    design: Design
+    lines: Floats
+    weights: Floats
+    min_obs: int
+    table: TailTable | None
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods._linear_kernels import CHUNK, workspace
+        from pixelwise.methods._wls_kernels import fit
+
+        layers = len(self.weights)
+        values = series_of("wls", inputs, layers)
+        weights: NDArray[Any] = np.empty((0, 0), dtype=values.dtype)
+        counts = self.weights[:, None] > 0
+        if len(inputs) > 1:
+            weights = series_of("wls", inputs[1:], layers)
+            counts = counts & (weights > 0) & (weights < np.inf)
+        if not counts.all():
+            values = readonly(np.where(counts, values, np.array(np.nan, dtype=values.dtype)))
+        pixels = values.shape[1]
+        table = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        basis = self.design.basis
+        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            fit(
+                values,
+                readonly(basis),
+                readonly(self.design.products),
+                readonly(self.lines),
+                readonly(self.weights),
+                readonly(weights),
+                self.min_obs,
+                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
+                readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
+                series,
+                factor,
+                orthogonal,
+                solution,
+                sums,
+                np.empty((len(BANDS), CHUNK)),
+                table,
+                status,
+            )
+        return table, status
