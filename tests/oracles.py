@@ -1,17 +1,46 @@
 """Independent implementations of every registered method, one pixel at a time.
 
-An oracle takes decimal years and one series, with NaN where missing, and returns the value of every band.
+An oracle takes decimal years, one series and those of further inputs, with NaN where missing, and returns the value of
+every band.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-Oracle = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, float]]
+from pixelwise.method import Method, Status
+from pixelwise.methods import METHODS, summary
+
+Oracle = Callable[..., dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with parameters that the contract is tested with.
+
+    Attributes
+    ----------
+    inputs
+        Names of the further inputs that it needs.
+    constant
+        Status of a pixel whose valid values are all equal.
+    """
+
+    method: Method
+    oracle: Oracle
+    inputs: tuple[str, ...] = ()
+    constant: Status = Status.CONSTANT
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.method.name + (f"-{self.label}" if self.label else "")
 
 
 def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
@@ -28,4 +57,54 @@ def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[
     }
 
 
-ORACLES: dict[str, Oracle] = {"ols": ols_oracle}
+def summary_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return summarise(times, values, {"median": 0.5})
+
+
+def deciles_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return summarise(times, values, {"p10": 0.1, "p90": 0.9})
+
+
+def summarise(times: NDArray[np.float64], values: NDArray[np.float64], quantiles: dict[str, float]) -> dict[str, float]:
+    valid = np.flatnonzero(~np.isnan(values))
+    y = values[valid].astype(np.float64)
+    # In fractions, rounded once.
+    mean, sd = statistics.mean(y.tolist()), statistics.stdev(y.tolist())
+    return {
+        "mean": mean,
+        "sd": sd,
+        "min": y.min(),
+        **{name: float(np.quantile(y, share)) for name, share in quantiles.items()},
+        "max": y.max(),
+        "first": y[0],
+        "last": y[-1],
+        "cv": sd / abs(mean) if mean else math.nan,
+        "first_time": times[valid[0]],
+        "last_time": times[valid[-1]],
+        "n": len(y),
+    }
+
+
+ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "summary": summary_oracle}
+
+#: Names of the further inputs that a method needs.
+INPUTS: dict[str, tuple[str, ...]] = {}
+
+#: Methods to which a constant series is like any other.
+AT_EASE_WITH_CONSTANTS = ("summary",)
+
+
+def case(method: Method, oracle: Oracle, inputs: tuple[str, ...] = (), label: str = "") -> Case:
+    constant = Status.OK if method.name in AT_EASE_WITH_CONSTANTS else Status.CONSTANT
+    return Case(method, oracle, inputs, constant, label)
+
+
+#: Every registered method with its usual parameters, and some with others.
+CASES = [
+    *(
+        case(factory(), ORACLES[factory.__name__], INPUTS.get(factory.__name__, ()))
+        for factory in METHODS
+        if factory.__name__ in ORACLES
+    ),
+    case(summary(quantiles="p10,p90"), deciles_oracle, label="deciles"),
+]

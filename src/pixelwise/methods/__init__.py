@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.ols import ols
+from pixelwise.methods.summary import summary
 
-__all__ = ["METHODS", "get", "ols"]
+__all__ = ["METHODS", "get", "ols", "summary"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols,)
+METHODS: tuple[Callable[..., Method], ...] = (ols, summary)
 """The factory of every method; a factory's name is the method's."""
 
 
