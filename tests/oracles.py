@@ -16,7 +16,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from pixelwise.method import Method, Status
-from pixelwise.methods import METHODS, summary
+from pixelwise.methods import METHODS, correlation, summary
 
 Oracle = Callable[..., dict[str, float]]
 
@@ -85,10 +85,26 @@ def summarise(times: NDArray[np.float64], values: NDArray[np.float64], quantiles
     }
 
 
-ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "summary": summary_oracle}
+def pearson_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], other: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(other)
+    found = scipy.stats.pearsonr(values[both].astype(np.float64), other[both].astype(np.float64))
+    return {"rvalue": found.statistic, "pvalue": found.pvalue, "n": int(both.sum())}
+
+
+def spearman_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], other: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(other)
+    found = scipy.stats.spearmanr(values[both], other[both])
+    return {"rvalue": found.statistic, "pvalue": found.pvalue, "n": int(both.sum())}
+
+
+ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "summary": summary_oracle, "correlation": pearson_oracle}
 
 #: Names of the further inputs that a method needs.
-INPUTS: dict[str, tuple[str, ...]] = {}
+INPUTS: dict[str, tuple[str, ...]] = {"correlation": ("rain",)}
 
 #: Methods to which a constant series is like any other.
 AT_EASE_WITH_CONSTANTS = ("summary",)
@@ -107,4 +123,5 @@ CASES = [
         if factory.__name__ in ORACLES
     ),
     case(summary(quantiles="p10,p90"), deciles_oracle, label="deciles"),
+    case(correlation(kind="spearman"), spearman_oracle, ("rain",), label="spearman"),
 ]

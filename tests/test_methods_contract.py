@@ -15,8 +15,8 @@ from pixelwise.methods import METHODS, get
 from pixelwise.times import TimeAxis
 
 TURA = Path(__file__).parents[2] / "shared" / "data" / "tura_landsat" / "geotiff"
-LAYERS = 21
 AXIS = TimeAxis.from_times(np.arange("1995-05-17", "2016-05-17", np.timedelta64(365, "D"), dtype="datetime64[D]"))
+LAYERS = len(AXIS)
 
 every_factory = pytest.mark.parametrize("factory", METHODS, ids=lambda factory: factory.__name__)
 every_case = pytest.mark.parametrize("case", CASES, ids=str)

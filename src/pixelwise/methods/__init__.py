@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 from pixelwise.errors import unknown
 from pixelwise.method import Method
+from pixelwise.methods.correlation import correlation
 from pixelwise.methods.ols import ols
 from pixelwise.methods.summary import summary
 
-__all__ = ["METHODS", "get", "ols", "summary"]
+__all__ = ["METHODS", "correlation", "get", "ols", "summary"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, summary)
+METHODS: tuple[Callable[..., Method], ...] = (ols, summary, correlation)
 """The factory of every method; a factory's name is the method's."""
 
 
