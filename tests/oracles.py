@@ -16,7 +16,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from pixelwise.method import Method, Status
-from pixelwise.methods import METHODS, correlation, summary
+from pixelwise.methods import METHODS, correlation, regress, summary
 
 Oracle = Callable[..., dict[str, float]]
 
@@ -101,7 +101,55 @@ def spearman_oracle(
     return {"rvalue": found.statistic, "pvalue": found.pvalue, "n": int(both.sum())}
 
 
-ORACLES: dict[str, Oracle] = {"ols": ols_oracle, "summary": summary_oracle, "correlation": pearson_oracle}
+def trend_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return regression(values, {"time": times})
+
+
+def rain_and_step_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], rain: NDArray[np.float64], heat: NDArray[np.float64]
+) -> dict[str, float]:
+    step = (times >= 1970 + np.datetime64("2003-06-01").astype("datetime64[D]").astype(int) / 365.25).astype(float)
+    return regression(values, {"heat": heat, "time": times, "step_2003-06-01": step, "rain": rain})
+
+
+def regression(
+    values: NDArray[np.float64], covariates: dict[str, NDArray[np.float64]], intercept: bool = True
+) -> dict[str, float]:
+    """Return all bands of `regress`: by singular values, about the means."""
+    table = np.array([values, *covariates.values()], dtype=np.float64)
+    y, *x = table[:, ~np.isnan(table).any(axis=0)]
+    means = np.array([column.mean() if intercept else 0.0 for column in x])
+    scales = np.array([np.std(column) for column in x])
+    design, level = (np.transpose(x) - means) / scales, y.mean() if intercept else 0.0
+    solution = np.linalg.lstsq(design, y - level, rcond=None)[0]
+    residuals = y - level - design @ solution
+    df = len(y) - len(x) - intercept
+    rmse = math.sqrt(residuals @ residuals / df)
+    covariance = np.linalg.inv(design.T @ design) / np.outer(scales, scales)
+    found: dict[str, float] = {}
+    for name, b, variance in zip(covariates, solution / scales, np.diag(covariance), strict=True):
+        t = b / (rmse * math.sqrt(variance))
+        found |= {
+            name: b,
+            f"{name}_stderr": rmse * math.sqrt(variance),
+            f"{name}_pvalue": 2 * scipy.stats.t.sf(abs(t), df),
+        }
+        found[f"{name}_partial_r"] = t / math.sqrt(t * t + df)
+    if intercept:
+        found["intercept"] = level - means @ (solution / scales)
+        found["intercept_stderr"] = rmse * math.sqrt(1 / len(y) + means @ covariance @ means)
+    explained = (y - level - residuals) @ (y - level - residuals)
+    found |= {"r2": explained / ((y - level) @ (y - level)), "rmse": rmse}
+    found["pvalue"] = scipy.stats.f.sf(explained / len(x) / rmse**2, len(x), df)
+    return {**found, "n": len(y)}
+
+
+ORACLES: dict[str, Oracle] = {
+    "ols": ols_oracle,
+    "summary": summary_oracle,
+    "correlation": pearson_oracle,
+    "regress": trend_oracle,
+}
 
 #: Names of the further inputs that a method needs.
 INPUTS: dict[str, tuple[str, ...]] = {"correlation": ("rain",)}
@@ -123,5 +171,6 @@ CASES = [
         if factory.__name__ in ORACLES
     ),
     case(summary(quantiles="p10,p90"), deciles_oracle, label="deciles"),
+    case(regress(covariates="heat,time,step(2003-06-01),rain"), rain_and_step_oracle, ("rain", "heat"), label="four"),
     case(correlation(kind="spearman"), spearman_oracle, ("rain",), label="spearman"),
 ]

@@ -50,8 +50,9 @@ def bind(case, bands=None, axis=AXIS):
     return case.method.bind(axis, bands, dict.fromkeys(case.inputs, axis))
 
 
-def apply(case, values, gaps=0.1):
-    values, *others = with_inputs(case, values, gaps)
+def apply(case, values):
+    """Apply a case to a response, with complete further inputs."""
+    values, *others = with_inputs(case, values, gaps=0.0)
     return case.method(values, AXIS, **dict(zip(case.inputs, others, strict=True)))
 
 
@@ -153,7 +154,7 @@ def test_too_few(case):
 def test_constant(case, value):
     values = np.full((len(AXIS), 2), value)
     values[5, 1] = np.nan
-    fit = apply(case, values, gaps=0.0)
+    fit = apply(case, values)
     assert (fit["status"] == case.constant).all()
     if case.constant == Status.OK:
         for pixel in range(2):

@@ -11,11 +11,12 @@ from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.correlation import correlation
 from pixelwise.methods.ols import ols
+from pixelwise.methods.regress import regress
 from pixelwise.methods.summary import summary
 
-__all__ = ["METHODS", "correlation", "get", "ols", "summary"]
+__all__ = ["METHODS", "correlation", "get", "ols", "regress", "summary"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, summary, correlation)
+METHODS: tuple[Callable[..., Method], ...] = (ols, summary, correlation, regress)
 """The factory of every method; a factory's name is the method's."""
 
 

@@ -1,4 +1,4 @@
-"""Compiled p-values: `student_p` for any degrees of freedom, `table_p` from a `TailTable`, for many pixels."""
+"""Compiled p-values: Student's and Fisher's for any degrees of freedom, `table_p` of many pixels from a `TailTable`."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -44,6 +44,38 @@ def student_p(x, r, df):
     if x > (a + 1.0) / (a + 2.5):
         return max(0.0, 1.0 - 2.0 * a * product * beta_fraction(r * r, 0.5, a))
     return product * beta_fraction(x, a, 0.5)
+
+
+@kernel()
+def f_upper_tail(f, df1, df2):
+    """Return the probability that Fisher's F is larger than `f`.
+
+    It is ``I_x(df2/2, df1/2)`` at ``x = df2 / (df2 + df1 * f)`` (Abramowitz & Stegun 26.6.2).
+
+    Parameters
+    ----------
+    f
+        At least 0; infinite gives 0.
+    df1, df2
+        Degrees of freedom of the numerator and the denominator.
+    """
+    if not (f >= 0.0 and df1 > 0.0 and df2 > 0.0):
+        return np.nan
+    if f == np.inf:
+        return 0.0
+    a, b = 0.5 * df2, 0.5 * df1
+    x = df2 / (df2 + df1 * f)
+    y = df1 * f / (df2 + df1 * f)
+    if x == 0.0:
+        return 0.0
+    if y == 0.0:
+        return 1.0
+    # x**a * y**b / B(a, b): both tails need it.
+    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    product = math.exp(scale + a * math.log(x) + b * math.log(y))
+    if x > (a + 1.0) / (a + b + 2.0):
+        return max(0.0, 1.0 - product / b * beta_fraction(y, b, a))
+    return product / a * beta_fraction(x, a, b)
 
 
 @kernel(helper=True)
