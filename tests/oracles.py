@@ -144,15 +144,36 @@ def regression(
     return {**found, "n": len(y)}
 
 
+def restrend_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], rain: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(rain)
+    t, y, x = times[both], values[both].astype(np.float64), rain[both].astype(np.float64)
+    first = scipy.stats.linregress(x, y)
+    second = scipy.stats.linregress(t, y - first.intercept - first.slope * x)
+    return {
+        "slope": second.slope,
+        "intercept": second.intercept,
+        "pvalue": second.pvalue,
+        "stderr": second.stderr,
+        "covariate_slope": first.slope,
+        "covariate_intercept": first.intercept,
+        "covariate_r2": first.rvalue**2,
+        "covariate_pvalue": first.pvalue,
+        "n": int(both.sum()),
+    }
+
+
 ORACLES: dict[str, Oracle] = {
     "ols": ols_oracle,
     "summary": summary_oracle,
     "correlation": pearson_oracle,
     "regress": trend_oracle,
+    "restrend": restrend_oracle,
 }
 
 #: Names of the further inputs that a method needs.
-INPUTS: dict[str, tuple[str, ...]] = {"correlation": ("rain",)}
+INPUTS: dict[str, tuple[str, ...]] = {"correlation": ("rain",), "restrend": ("rain",)}
 
 #: Methods to which a constant series is like any other.
 AT_EASE_WITH_CONSTANTS = ("summary",)

@@ -12,11 +12,12 @@ from pixelwise.method import Method
 from pixelwise.methods.correlation import correlation
 from pixelwise.methods.ols import ols
 from pixelwise.methods.regress import regress
+from pixelwise.methods.restrend import restrend
 from pixelwise.methods.summary import summary
 
-__all__ = ["METHODS", "correlation", "get", "ols", "regress", "summary"]
+__all__ = ["METHODS", "correlation", "get", "ols", "regress", "restrend", "summary"]
 
-METHODS: tuple[Callable[..., Method], ...] = (ols, summary, correlation, regress)
+METHODS: tuple[Callable[..., Method], ...] = (ols, summary, correlation, regress, restrend)
 """The factory of every method; a factory's name is the method's."""
 
 

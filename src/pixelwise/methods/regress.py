@@ -111,7 +111,7 @@ def regress(*, covariates: Covariates = "time", intercept: bool = True, min_obs:
     ...     [[3.0], [5.0], [9.0], [7.5]], [2000, 2001, 2002, 2003], rain=[[1.0], [2.0], [4.0], [3.0]]
     ... )
     >>> round(float(fit["rain"][0]), 3)
-    1.966
+    1.806
     """
     return Regression(parse_covariates(covariates), intercept, min_obs)
 
