@@ -74,7 +74,10 @@ def summarise(times: NDArray[np.float64], values: NDArray[np.float64], quantiles
         "mean": mean,
         "sd": sd,
         "min": y.min(),
-        **{name: float(np.quantile(y, share)) for name, share in quantiles.items()},
+        **{
+            name: float(np.median(y) if name == "median" else np.quantile(y, share))
+            for name, share in quantiles.items()
+        },
         "max": y.max(),
         "first": y[0],
         "last": y[-1],

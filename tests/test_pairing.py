@@ -138,6 +138,11 @@ def test_composites_of_months_to_years(tmp_path: Path, yearly: Any) -> None:
         pair(pw.open_stack("ndvi"), {"rain": pw.open_stack("monthly")})
 
 
+def test_names_that_mean_something_else(yearly: Any) -> None:
+    with pytest.raises(ParameterError, match="a further stack cannot be called 'response'"):
+        pair(pw.open_stack("ndvi"), {"response": pw.open_stack("rain")})
+
+
 class Plain:
     """Any object with a grid, an axis and pixels is a stack."""
 
@@ -245,6 +250,12 @@ def test_a_further_stack_may_be_a_recipe(yearly: Any, tmp_path: Path) -> None:
     result = run("apply", "correlation", "ndvi", "--with", "rain=rain.toml", "-o", "out.tif")
     assert result.exit_code == 0, result.output
     assert pw.open_map("out.tif").provenance["further_inputs"]["rain"]["composite"]["how"] == "sum"
+
+
+def test_what_is_asked_for_is_for_the_response_to_say(yearly: Any) -> None:
+    Path("part.toml").write_text('input = ["rain"]\nregion = [500000.0, 3399900.0, 500100.0, 3400000.0]\n')
+    result = run("apply", "correlation", "ndvi", "--with", "rain=part.toml", "-o", "out.tif")
+    assert "part.toml: region says which pixels are asked for" in result.stderr
 
 
 def test_lattices_and_dates_are_taken_over(yearly: Any, tmp_path: Path) -> None:

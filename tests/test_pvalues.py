@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from pixelwise.jit import kernel
-from pixelwise.methods._pvalue_kernels import student_p
+from pixelwise.methods._pvalue_kernels import f_upper_tail, student_p
 from pixelwise.methods._pvalue_kernels import table_p as called_by_kernels
 from pixelwise.methods.pvalues import student_tail, tail_table
 
@@ -147,3 +147,19 @@ def test_building_a_table_imports_no_numba_and_no_scipy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("df1", [1, 2, 3, 7, 30])
+@pytest.mark.parametrize("df2", [1, 2, 5, 18, 100, 900])
+def test_upper_tail_of_f(df1, df2):
+    for f in (1e-9, 0.01, 0.5, 1.0, 1.5, 4.0, 30.0, 1e4, 1e12):
+        x = mpmath.mpf(df2) / (df2 + df1 * mpmath.mpf(f))
+        expected = mpmath.betainc(mpmath.mpf(df2) / 2, mpmath.mpf(df1) / 2, 0, x, regularized=True)
+        assert f_upper_tail(f, df1, df2) == pytest.approx(float(expected), rel=2e-10, abs=1e-300), f
+
+
+def test_ends_of_the_upper_tail_of_f():
+    assert f_upper_tail(0.0, 2.0, 5.0) == 1
+    assert f_upper_tail(np.inf, 2.0, 5.0) == 0
+    assert np.isnan(f_upper_tail(np.nan, 2.0, 5.0))
+    assert np.isnan(f_upper_tail(1.0, 2.0, 0.0))

@@ -355,6 +355,7 @@ def bind(given_, times, *further):
     [
         ("rian,time", ["rain"], "unknown covariate of regress 'rian'; did you mean 'rain'"),
         ("time", ["rain"], "no covariate of regress names the further stack 'rain': covariates=time,rain"),
+        ("time", ["time"], "a further stack of regress cannot be called 'time'"),
         ("step(1990),time", [], "covariate 'step_1990' is 1 on all 12 dates: leave it out"),
         (
             {"a": "time", "b": (3 - YEARS / 7).tolist()},

@@ -104,6 +104,9 @@ def open_further(text: str, spec: InputSpec) -> FileStack:
     if not text.lower().endswith(".toml"):
         return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES)}))
     source, own, _ = read_recipe(text)
+    for name in ("region", "where"):
+        if getattr(own, name) is not None:
+            raise ParameterError(f"{text}: {name} says which pixels are asked for: that is for the response to say")
     if own.align is None:
         own = own.replace(**{name: getattr(spec, name) for name in PLACE if name != "extent" or own.extent is None})
     return open_layers(source, own)
@@ -123,6 +126,8 @@ def pair(stack: S, inputs: Mapping[str, S]) -> Pairing[S]:
     ParameterError
         When layers have to be left out of a stack that is not made of files.
     """
+    if RESPONSE in inputs:
+        raise ParameterError(f"a further stack cannot be called {RESPONSE!r}: that is the stack that it is paired with")
     fitted = {name: _on_grid(name, other, stack.grid) for name, other in inputs.items()}
     if all(np.array_equal(other.axis.dates, stack.axis.dates) for other in fitted.values()):
         return Pairing(stack, fitted)

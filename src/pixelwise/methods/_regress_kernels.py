@@ -137,7 +137,8 @@ def derive_coefficients(triangle, inverse, facts, size, n, rss, unknowns, result
             intercept[p] -= scaled[p] * (length_y[p] / length[p]) * mean[p]
     for p in range(CHUNK):
         r2[p] = r2[p] if r2[p] < 1.0 else 1.0
-        rmse[p] = length_y[p] * math.sqrt(rss[p] / (n[p] - unknowns))
+        # NaN where there are too few: math.sqrt of plain Python would raise.
+        rmse[p] = length_y[p] * np.sqrt(rss[p] / (n[p] - unknowns))
 
 
 @kernel(inline="always")

@@ -211,6 +211,10 @@ class Regression(Method):
                 raise unknown(
                     f"covariate of {self.name}", covariate.source, ["time", "step(DATE)", "FILE.csv[:COLUMN]", *inputs]
                 )
+        if "time" in inputs:
+            raise ParameterError(
+                f"a further stack of {self.name} cannot be called 'time': that is a covariate of its own"
+            )
         named = {covariate.source for covariate in self.covariates if isinstance(covariate, FurtherStack)}
         unused = [name for name in inputs if name not in named]
         if unused:

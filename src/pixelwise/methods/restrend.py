@@ -46,8 +46,8 @@ def restrend(*, min_obs: int = 4) -> Method:
     Where the covariate has a trend itself, it takes a share of the response's trend with it: `slope` is then
     ``1 - r**2`` of the trend at equal rain, with ``r`` the correlation of covariate and time, and `pvalue` is too
     large. Nor does step 2 know that step 1 used a degree of freedom, which makes it a little too small.
-    ``regress(covariates="rain,time")`` does both in one step and is right in either case: its ``time`` is the slope that
-    step 2 would find if the covariate were taken out of time as it was taken out of the response (Frisch & Waugh 1933).
+    ``regress(covariates="rain,time")`` does both in one step and is right in either case: its ``time`` is the slope
+    that step 2 would find if the covariate were taken out of time as it was out of the response (Frisch & Waugh 1933).
 
     Parameters
     ----------
