@@ -1,12 +1,15 @@
 """Independent implementations of every registered method, one pixel at a time.
 
-An oracle takes decimal years and one series, with NaN where missing, and returns the value of every band.
+An oracle takes decimal years, one series and those of further inputs, with NaN where missing, and returns the value of
+every band.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,39 @@ import pymannkendall
 import scipy.stats
 from numpy.typing import NDArray
 
-Oracle = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, float]]
+from pixelwise.method import Method, Status
+from pixelwise.methods import METHODS, correlation, regress, summary, theil_sen, wls
+
+Oracle = Callable[..., dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with parameters that the contract is tested with.
+
+    Attributes
+    ----------
+    make
+        The method for a number of dates.
+    inputs
+        Names of the further inputs that it needs.
+    constant
+        Status of a pixel whose valid values are all equal.
+    """
+
+    make: Callable[[int], Method]
+    oracle: Oracle
+    inputs: tuple[str, ...] = ()
+    constant: Status = Status.CONSTANT
+    label: str = ""
+
+    @property
+    def method(self) -> Method:
+        """The method for the dates of the contract."""
+        return self.make(22)
+
+    def __str__(self) -> str:
+        return self.method.name + (f"-{self.label}" if self.label else "")
 
 
 def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
@@ -282,20 +317,233 @@ def polynomial_oracle(
     return {**result, "turning_point": middle - b[1] / (2 * b[2])} if degree == 2 else result
 
 
-#: Methods that take at most one layer per month.
-ONE_PER_MONTH = {"seasonal_kendall"}
+def contextual_mann_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    """Of a pixel without neighbours: Mann-Kendall without correction for continuity."""
+    alone = mann_kendall_oracle(times, values)
+    z = alone["s"] / math.sqrt(alone["var_s"])
+    pvalue = 2 * scipy.stats.norm.sf(abs(z))
+    return {
+        **{name: alone[name] for name in ("slope", "s", "var_s")},
+        "z": z,
+        "pvalue": pvalue,
+        "members": 1,
+        "n": alone["n"],
+    }
+
+
+def trend_oracle(times: NDArray[np.float64], values: NDArray[np.float64], per_year: float = 1.0) -> dict[str, float]:
+    """Steps are days or years, of which `per_year` make a year."""
+    valid = ~np.isnan(values)
+    t, y, n, index = times[valid], values[valid].astype(np.float64), int(valid.sum()), steps_of(times)
+    assert index is not None
+    pairs, line = scipy.stats.theilslopes(y, t, 0.95), scipy.stats.linregress(t, y)
+    e = np.full(index[-1] + 1, np.nan)
+    e[index[valid]] = y - y.mean() - line.slope * (t - t.mean())
+    rss, sxx = np.nansum(e**2), ((t - t.mean()) ** 2).sum()
+    r = np.nanmean(e[1:] * e[:-1]) * (n - 1) / rss
+    r1 = r + (1 + 4 * r) / n
+    phi = max(r1, 0.0)
+    effective, sd = n * (1 - phi) / (1 + phi), math.sqrt(rss / (n - 2))
+    inflation = math.sqrt((1 + phi) / (1 - phi)) if phi < 1 else math.inf
+    pvalue = math.nan
+    if effective >= 3:
+        pvalue = 2 * scipy.stats.t.sf(abs(line.slope) / math.sqrt(rss / (effective - 2) / sxx), effective - 2)
+    # Yue & Wang by the residuals of the median slope.
+    rest = np.full(index[-1] + 1, np.nan)
+    rest[index[valid]] = y - pairs.slope * (t - t[0])
+    d = rest - np.nanmean(rest)
+    steps = index[valid][-1] - index[valid][0] + 1
+    correlation_1 = np.nanmean(d[1:] * d[:-1]) * (1 - 1 / steps) / np.nanmean(d**2)
+    test = pymannkendall.original_test(y)
+    variance = test.var_s * max(1 + 2 * (1 - 1 / n) * correlation_1, 1)
+    return {
+        "slope": pairs.slope,
+        "low_slope": pairs.low_slope,
+        "high_slope": pairs.high_slope,
+        "ols_slope": line.slope,
+        "pvalue": pvalue,
+        "pvalue_ols": line.pvalue,
+        "pvalue_mk": 2 * scipy.stats.norm.sf(abs(test.s - np.sign(test.s)) / math.sqrt(variance)),
+        "r1": r1,
+        "detectable_slope": 3.3 * sd * inflation / math.sqrt(sxx),
+        "years_to_detect": (3.3 * sd / abs(line.slope) * math.sqrt(12 / per_year) * inflation) ** (2 / 3),
+        "intercept": pairs.intercept,
+        "n": n,
+    }
+
+
+def trend_of_years_of_365_days(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return trend_oracle(times, values, 365.25 / 365)
+
+
+def summary_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return summarise(times, values, {"median": 0.5})
+
+
+def deciles_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return summarise(times, values, {"p10": 0.1, "p90": 0.9})
+
+
+def summarise(times: NDArray[np.float64], values: NDArray[np.float64], quantiles: dict[str, float]) -> dict[str, float]:
+    valid = np.flatnonzero(~np.isnan(values))
+    y = values[valid].astype(np.float64)
+    # In fractions, rounded once.
+    mean, sd = statistics.mean(y.tolist()), statistics.stdev(y.tolist())
+    return {
+        "mean": mean,
+        "sd": sd,
+        "min": y.min(),
+        **{
+            name: float(np.median(y) if name == "median" else np.quantile(y, share))
+            for name, share in quantiles.items()
+        },
+        "max": y.max(),
+        "first": y[0],
+        "last": y[-1],
+        "cv": sd / abs(mean) if mean else math.nan,
+        "first_time": times[valid[0]],
+        "last_time": times[valid[-1]],
+        "n": len(y),
+    }
+
+
+def pearson_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], other: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(other)
+    found = scipy.stats.pearsonr(values[both].astype(np.float64), other[both].astype(np.float64))
+    return {"rvalue": found.statistic, "pvalue": found.pvalue, "n": int(both.sum())}
+
+
+def spearman_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], other: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(other)
+    found = scipy.stats.spearmanr(values[both], other[both])
+    return {"rvalue": found.statistic, "pvalue": found.pvalue, "n": int(both.sum())}
+
+
+def time_only_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    return regression(values, {"time": times})
+
+
+def rain_and_step_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], rain: NDArray[np.float64], heat: NDArray[np.float64]
+) -> dict[str, float]:
+    step = (times >= 1970 + np.datetime64("2003-06-01").astype("datetime64[D]").astype(int) / 365.25).astype(float)
+    return regression(values, {"heat": heat, "time": times, "step_2003-06-01": step, "rain": rain})
+
+
+def regression(
+    values: NDArray[np.float64], covariates: dict[str, NDArray[np.float64]], intercept: bool = True
+) -> dict[str, float]:
+    """Return all bands of `regress`: by singular values, about the means."""
+    table = np.array([values, *covariates.values()], dtype=np.float64)
+    y, *x = table[:, ~np.isnan(table).any(axis=0)]
+    means = np.array([column.mean() if intercept else 0.0 for column in x])
+    scales = np.array([np.std(column) for column in x])
+    design, level = (np.transpose(x) - means) / scales, y.mean() if intercept else 0.0
+    solution = np.linalg.lstsq(design, y - level, rcond=None)[0]
+    residuals = y - level - design @ solution
+    df = len(y) - len(x) - intercept
+    rmse = math.sqrt(residuals @ residuals / df)
+    covariance = np.linalg.inv(design.T @ design) / np.outer(scales, scales)
+    found: dict[str, float] = {}
+    for name, b, variance in zip(covariates, solution / scales, np.diag(covariance), strict=True):
+        t = b / (rmse * math.sqrt(variance))
+        found |= {
+            name: b,
+            f"{name}_stderr": rmse * math.sqrt(variance),
+            f"{name}_pvalue": 2 * scipy.stats.t.sf(abs(t), df),
+        }
+        found[f"{name}_partial_r"] = t / math.sqrt(t * t + df)
+    if intercept:
+        found["intercept"] = level - means @ (solution / scales)
+        found["intercept_stderr"] = rmse * math.sqrt(1 / len(y) + means @ covariance @ means)
+    explained = (y - level - residuals) @ (y - level - residuals)
+    found |= {"r2": explained / ((y - level) @ (y - level)), "rmse": rmse}
+    found["pvalue"] = scipy.stats.f.sf(explained / len(x) / rmse**2, len(x), df)
+    return {**found, "n": len(y)}
+
+
+def restrend_oracle(
+    times: NDArray[np.float64], values: NDArray[np.float64], rain: NDArray[np.float64]
+) -> dict[str, float]:
+    both = ~np.isnan(values) & ~np.isnan(rain)
+    t, y, x = times[both], values[both].astype(np.float64), rain[both].astype(np.float64)
+    first = scipy.stats.linregress(x, y)
+    second = scipy.stats.linregress(t, y - first.intercept - first.slope * x)
+    return {
+        "slope": second.slope,
+        "intercept": second.intercept,
+        "pvalue": second.pvalue,
+        "stderr": second.stderr,
+        "covariate_slope": first.slope,
+        "covariate_intercept": first.intercept,
+        "covariate_r2": first.rvalue**2,
+        "covariate_pvalue": first.pvalue,
+        "n": int(both.sum()),
+    }
+
 
 ORACLES: dict[str, Oracle] = {
-    "seasonal_kendall": seasonal_kendall_oracle,
-    "mann_kendall": mann_kendall_oracle,
+    "trend": trend_of_years_of_365_days,
+    "ols": ols_oracle,
     "theil_sen": theil_sen_oracle,
     "siegel": siegel_oracle,
-    "ols": ols_oracle,
+    "mann_kendall": mann_kendall_oracle,
+    "seasonal_kendall": seasonal_kendall_oracle,
+    "contextual_mann_kendall": contextual_mann_kendall_oracle,
     "wls": wls_oracle,
     "robust": robust_oracle,
     "polynomial": polynomial_oracle,
     "harmonic": harmonic_oracle,
+    "regress": time_only_oracle,
+    "restrend": restrend_oracle,
+    "correlation": pearson_oracle,
+    "summary": summary_oracle,
 }
 
-#: Parameters without which a method computes nothing, by the number of dates.
-NEEDED: dict[str, Callable[[int], dict[str, Any]]] = {"wls": lambda dates: {"weights": some_weights(dates).tolist()}}
+#: Names of the further inputs that a method needs.
+INPUTS: dict[str, tuple[str, ...]] = {"correlation": ("rain",), "restrend": ("rain",)}
+
+#: Methods that take at most one layer per month.
+ONE_PER_MONTH = {"seasonal_kendall"}
+
+#: Methods to which a constant series is like any other.
+AT_EASE_WITH_CONSTANTS = ("summary",)
+
+#: Methods that compute nothing without a parameter, by the number of dates.
+NEEDED: dict[str, Callable[[int], Method]] = {"wls": lambda dates: wls(weights=some_weights(dates).tolist())}
+
+
+def case(make: Callable[[int], Method], oracle: Oracle, inputs: tuple[str, ...] = (), label: str = "") -> Case:
+    constant = Status.OK if make(22).name in AT_EASE_WITH_CONSTANTS else Status.CONSTANT
+    return Case(make, oracle, inputs, constant, label)
+
+
+def usual(factory: Callable[..., Method]) -> Case:
+    """Return the case of a method with its usual parameters."""
+    name = factory.__name__
+    return case(NEEDED.get(name, lambda dates: factory()), ORACLES[name], INPUTS.get(name, ()))
+
+
+def joint_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    valid = ~np.isnan(values)
+    fit = scipy.stats.theilslopes(values[valid].astype(np.float64), times[valid], 0.9, method="joint")
+    return {**fit._asdict(), "n": int(valid.sum())}
+
+
+#: Every registered method with its usual parameters, and some with others.
+CASES = [
+    *(usual(factory) for factory in METHODS if factory.__name__ in ORACLES),
+    case(lambda dates: theil_sen(confidence_level=0.9, intercept="joint"), joint_oracle, label="joint"),
+    case(lambda dates: summary(quantiles="p10,p90"), deciles_oracle, label="deciles"),
+    case(
+        lambda dates: regress(covariates="heat,time,step(2003-06-01),rain"),
+        rain_and_step_oracle,
+        ("rain", "heat"),
+        label="four",
+    ),
+    case(lambda dates: correlation(kind="spearman"), spearman_oracle, ("rain",), label="spearman"),
+]

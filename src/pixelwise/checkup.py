@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from pixelwise.composited import CompositeStack
 from pixelwise.filestack import FileStack
 from pixelwise.grid import Block
 from pixelwise.method import Floats, Method
+from pixelwise.pairing import Pairing
 from pixelwise.reading import reading
 from pixelwise.stack import RasterStack
 from pixelwise.times import TimeAxis
 
-__all__ = ["clear_scenes", "masked_share", "scenes_of", "trend_pvalue", "warnings_of"]
+__all__ = ["clear_scenes", "masked_share", "scenes_of", "trend_pvalue", "warnings_of", "warnings_of_all"]
 
 #: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
 #: much less is where values have many digits, as exact repetitions hardly occur then.
@@ -78,6 +80,21 @@ def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool =
         found += _more_scenes(stack, sample)
     if method is not None:
         found += _seasons(stack.axis, method)
+    return found
+
+
+def warnings_of_all(pairing: Pairing[Any], method: Method, *, quick: bool = False) -> list[str]:
+    """Return what `warnings_of` says of a response and of each further stack, these with their names before.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    found = warnings_of(pairing.stack, method, quick=quick) if isinstance(pairing.stack, FileStack) else []
+    for name, other in pairing.inputs.items():
+        if isinstance(other, FileStack):
+            found += [f"{name}: {text}" for text in warnings_of(other, quick=quick)]
     return found
 
 

@@ -301,6 +301,12 @@ class CompositeStack(FileStack):
         stack = replace(self, periods=self.periods.subset(kept))
         return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
 
+    def take(self, indices: Sequence[int]) -> CompositeStack:
+        """Return the stack of some of its periods, in order."""
+        kept = np.zeros(len(self), dtype=bool)
+        kept[list(indices)] = True
+        return replace(self, periods=self.periods.subset(kept))
+
     @cached_property
     def whole(self) -> _CompositeShare:
         """All files, with the datasets of whichever thread reads."""

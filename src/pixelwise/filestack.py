@@ -159,6 +159,10 @@ class FileStack(ABC):
         """Return the stack of one block of its grid."""
 
     @abstractmethod
+    def take(self, indices: Sequence[int]) -> Self:
+        """Return the stack of some of its layers, in order."""
+
+    @abstractmethod
     def shares(self, count: int, handles: int) -> tuple[Filler, ...]:
         """Divide the files into at most `count` shares with datasets of their own, of which each keeps `handles`."""
 

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -153,6 +154,11 @@ class Method(ABC):
     def identity(self) -> dict[str, Any]:
         """What must be the same, besides versions, for two runs to give the same pixels."""
         return self.parameters
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What binding reads besides the stacks."""
+        return ()
 
     @property
     def season_term(self) -> bool:

@@ -41,7 +41,7 @@ def describe(
     folder: Path | None,
 ) -> dict[str, Any]:
     """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map."""
-    return {
+    described = {
         "method": method.name,
         "parameters": plain(method.parameters),
         "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
@@ -51,6 +51,12 @@ def describe(
         "input": _describe_stack(stack, folder),
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
+    if method.files:
+        described["method_files"] = [
+            {"path": _relative(path, folder), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in method.files
+        ]
+    return described
 
 
 def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stack]) -> dict[str, Any]:
@@ -77,6 +83,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
         "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
         "input": [
             {
+                "name": name,
                 "spec": plain(one["spec"]),
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
@@ -84,7 +91,9 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
                 **{name: one[name] for name in ("composite", "area") if name in one},
                 **_function_of(stack),
             }
-            for one, stack in zip((described["input"], *described["further_inputs"].values()), stacks, strict=True)
+            for (name, one), stack in zip(
+                (("", described["input"]), *described["further_inputs"].items()), stacks, strict=True
+            )
         ],
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ __all__ = ["read_recipe", "write_recipe"]
 HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
 
 
-def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec]:
-    """Return the input and the options of a recipe.
+def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec, dict[str, str]]:
+    """Return the input, the options and the further stacks of a recipe, these as ``--with`` names them.
 
     Raises
     ------
@@ -41,10 +41,13 @@ def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec]:
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
         raise InputError(f"{path}: input {source!r} is wrong; paths in brackets are wanted")
+    further = table.pop("with", {})
+    if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
+        raise InputError(f'{path}: with {further!r} is wrong; a table of name = "files" is wanted')
     known = [field.name for field in fields(InputSpec)]
     for name in table:
         if name not in known:
-            raise InputError(f"{path}: {unknown('field', name, ['input', *known])}")
+            raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
     try:
         spec = InputSpec(**table)
     except (ParameterError, TypeError, ValueError) as error:
@@ -52,11 +55,14 @@ def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec]:
     folder = path.parent
     move = _mover(lambda text: str(folder / text))
     # A format of dates looks like a path; what is there decides.
-    return tuple(map(move, source)), _moved(spec, move, lambda text: (folder / text).is_file())
+    moved = _moved(spec, move, lambda text: (folder / text).is_file())
+    return tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}
 
 
-def write_recipe(path: str | Path, source: Sequence[str], spec: InputSpec) -> None:
-    """Write a recipe.
+def write_recipe(
+    path: str | Path, source: Sequence[str], spec: InputSpec, further: Mapping[str, str] | None = None
+) -> None:
+    """Write a recipe; `further` names the files of further stacks by their names.
 
     Raises
     ------
@@ -66,7 +72,10 @@ def write_recipe(path: str | Path, source: Sequence[str], spec: InputSpec) -> No
     path = Path(path)
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
     moved = _moved(spec, move, lambda text: Path(text).is_file())
-    text = HEAD + tomli_w.dumps({"input": [move(one) for one in source], **moved.as_dict()})
+    table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict()}
+    if further:
+        table["with"] = {name: move(one) for name, one in further.items()}
+    text = HEAD + tomli_w.dumps(table)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
-from pixelwise.checkup import warnings_of
+from pixelwise.checkup import warnings_of, warnings_of_all
 from pixelwise.engine import map_unordered
-from pixelwise.errors import InputError, ParameterError, ResourceError
+from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.fingerprint import UnknowableError
@@ -30,6 +30,7 @@ from pixelwise.layers import Layers
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
+from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe, describe_losses, identify
 from pixelwise.reading import reading
@@ -75,7 +76,9 @@ def apply(
     output
         A GeoTIFF; ``trend_{band}.tif`` writes one file per band. None keeps the map in memory.
     inputs
-        Further stacks on the same grid, by name, for methods that take some.
+        Further stacks by name, for methods that take some. Their layers are paired with the response's by the calendar:
+        of the same year, month, ..., whichever its step counts in, or of the same day. What has no partner is left out
+        and warned of. They cover the response's pixels on the same lattice.
     bands
         Names of the wanted bands (``status`` is always there); for a function without declared bands, the
         names of what it returns.
@@ -107,7 +110,7 @@ def apply(
     Raises
     ------
     InputError
-        When files cannot be read or change meanwhile, or further stacks do not fit.
+        When files cannot be read or change meanwhile, or further stacks do not fit in place or time.
     ParameterError
         When a method, band, parameter, executor or amount of memory is unknown or impossible.
     OutputError
@@ -125,24 +128,28 @@ def apply(
     """
     began = time.perf_counter()
     _check_dtype(dtype)
-    inputs = inputs or {}
-    stacks = (stack, *inputs.values())
-    for given in stacks:
+    for given in (stack, *(inputs or {}).values()):
         if not isinstance(given, Stack):
             raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
-    _check_grids(stack, inputs)
+    pairing = pair(stack, inputs or {})
+    stack, inputs, stacks = pairing.stack, pairing.inputs, pairing.stacks
+    for text in pairing.warnings:
+        log.warning(text)
     _check_unchanged(stacks)
-    sink = _sink(output, stacks, overwrite=overwrite, compress=compress)
-    bound, chosen, executor = _bind(stack, method, bands, inputs, strict=strict, executor=executor)
-    warnings = warnings_of(stack, chosen, quick=True) if isinstance(stack, FileStack) else []
-    for text in warnings:
+    named, wanted = resolve_method(method, bands)
+    sink = _sink(output, stacks, named.files, overwrite=overwrite, compress=compress)
+    bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
+    found = warnings_of_all(pairing, chosen, quick=True)
+    for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
-    if warnings:
-        provenance["warnings"] = warnings
-    named = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
-    task = _Task(stacks, chosen, bound, named, dtype, sink, provenance, folder)
+    if inputs:
+        provenance["pairing"] = pairing.describe()
+    if pairing.warnings or found:
+        provenance["warnings"] = [*pairing.warnings, *found]
+    described = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
+    task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
 
 
@@ -183,7 +190,7 @@ def write_layers(
     began = time.perf_counter()
     _check_dtype(dtype)
     stack.check_unchanged()
-    sink = _sink(output, (stack,), overwrite=overwrite, compress=compress)
+    sink = _sink(output, (stack,), (), overwrite=overwrite, compress=compress)
     method = Layers(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
@@ -444,15 +451,14 @@ def _compile(job: Job) -> None:
 
 def _bind(
     stack: Stack,
-    method: str | Method | Callable[..., Any],
-    bands: Sequence[str] | None,
+    chosen: Method,
+    wanted: Sequence[str] | None,
     inputs: Mapping[str, Stack],
     *,
     strict: bool,
     executor: str | Executor | None,
 ) -> tuple[BoundMethod, Method, str | Executor]:
-    """Resolve, rehearse and bind a method; choose the executor that suits it."""
-    chosen, wanted = resolve_method(method, bands)
+    """Rehearse and bind a method; choose the executor that suits it."""
     if isinstance(chosen, UserFunction):
         chosen = replace(chosen, strict=strict)
     chosen.check_axis(stack.axis)
@@ -538,25 +544,22 @@ def plan_job(
     )
 
 
-def _sink(output: str | Path | None, stacks: Sequence[Stack], *, overwrite: bool, compress: Compression | None) -> Sink:
+def _sink(
+    output: str | Path | None,
+    stacks: Sequence[Stack],
+    tables: Sequence[Path],
+    *,
+    overwrite: bool,
+    compress: Compression | None,
+) -> Sink:
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    sink = GeoTiffSink(output, inputs=files, overwrite=overwrite, compress=compress)
+    sink = GeoTiffSink(output, inputs=[*files, *tables], overwrite=overwrite, compress=compress)
     # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()
     return sink
-
-
-def _check_grids(stack: Stack, inputs: Mapping[str, Stack]) -> None:
-    problems = []
-    for name, other in inputs.items():
-        words = stack.grid.differences(other.grid)
-        if words:
-            problems.append(f"input {name!r} is not on the grid of the response: {'; '.join(words)}")
-    if problems:
-        raise InputError(*problems)
 
 
 #: How often files are looked at for changes.

@@ -261,6 +261,10 @@ class RasterStack(FileStack):
         )
         return replace(self, grid=self.grid.crop(block), layers=layers, area=self.area.crop(block))
 
+    def take(self, indices: Sequence[int]) -> RasterStack:
+        """Return the stack of some of its layers, in order."""
+        return replace(self, layers=tuple(self.layers[index] for index in indices))
+
     def shares(self, count: int, handles: int) -> tuple[Share, ...]:
         """Divide the files into at most `count` shares with datasets of their own, about equal in layers.
 

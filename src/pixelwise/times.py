@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Moment", "Period", "Precision", "Step", "TimeAxis", "Unit", "decimal_year", "iso"]
+__all__ = ["UNITS", "Moment", "Period", "Precision", "Step", "TimeAxis", "Unit", "decimal_year", "iso"]
 
 Precision = Literal["year", "month", "period", "day", "second"]
 Period = Literal["start", "middle", "end"]
 Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "day"]
+
+#: Units of the calendar, the longest first.
+UNITS: Final[tuple[Unit, ...]] = ("year", "month", "16-day", "half-month", "dekad", "8-day", "day")
 
 EPOCH = datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.25
@@ -193,9 +196,40 @@ class TimeAxis:
                 return Step(count, unit), index
         return None
 
+    def numbers(self, unit: Unit) -> NDArray[np.int64]:
+        """(time,) which year, month, dekad, ... of the calendar each date lies in, counted through.
+
+        The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter.
+        """
+        if unit == "year":
+            return self.calendar_years
+        if unit == "day":
+            days: NDArray[np.int64] = self.days.astype(np.int64)
+            return days
+        if unit in ("16-day", "8-day"):
+            length, per_year = (16, 23) if unit == "16-day" else (8, 46)
+            return per_year * self.calendar_years + (self.days_of_year - 1) // length
+        months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
+        day: NDArray[np.int64] = (self.days - self.dates.astype("datetime64[M]")).astype(np.int64) + 1
+        if unit == "half-month":
+            return 2 * months + day // 16
+        return 3 * months + np.minimum((day - 1) // 10, 2) if unit == "dekad" else months
+
+    @property
+    def finest(self) -> Unit:
+        """The unit of the calendar that tells the layers apart: of their step, or the day of irregular dates."""
+        if self.precision == "year":
+            return "year"
+        if self.step is not None:
+            return self.step.unit
+        return "month" if self.precision == "month" else "day"
+
     def _positions(self) -> Iterator[tuple[Unit, NDArray[np.int64]]]:
         """Yield each unit on whose calendar all layers lie, and their positions on it, coarsest first."""
-        year, doy = self.calendar_years, self.days_of_year
+        yield from ((unit, self.numbers(unit)) for unit in self._units())
+
+    def _units(self) -> Iterator[Unit]:
+        doy = self.days_of_year
         months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
         month_start = self.dates.astype("datetime64[M]").astype("datetime64[D]")
         month_end = (self.dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
@@ -203,25 +237,24 @@ class TimeAxis:
         last = self.days == month_end
         same_day = _all_equal(day) or bool(last.all())
         if self.precision == "year" or (_all_equal(months % 12) and same_day) or _all_equal(doy):
-            yield "year", year
+            yield "year"
         # 15 and 16 are the middles of months and quarters (`Moment.date`).
         if same_day or self.precision == "month" or np.isin(day, (15, 16)).all():
-            yield "month", months
+            yield "month"
         if np.isin(day, (1, 16)).all():
-            yield "half-month", 2 * months + day // 16
+            yield "half-month"
         # A dekad stands for its first day, its middle (the 25th or 26th in the third) or its last.
         if (
             np.isin(day, (1, 11, 21)).all()
             or np.isin(day, (6, 16, 25, 26)).all()
             or (last | np.isin(day, (10, 20))).all()
         ):
-            yield "dekad", 3 * months + np.minimum((day - 1) // 10, 2)
-        # MODIS composites restart every 1 January: 23 of 16 days, 46 of 8 days a year, the last one shorter.
+            yield "dekad"
         if (doy % 16 == 1).all():
-            yield "16-day", 23 * year + doy // 16
+            yield "16-day"
         if (doy % 8 == 1).all():
-            yield "8-day", 46 * year + doy // 8
-        yield "day", self.days.astype(np.int64)
+            yield "8-day"
+        yield "day"
 
 
 def _all_equal(values: NDArray[np.int64]) -> bool:

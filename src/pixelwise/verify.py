@@ -777,9 +777,12 @@ def _registered(making: _Making, path: Path) -> Method:
     try:
         factory = methods.get(name)
         known = parameters_of(factory)
-        return factory(**{key: value for key, value in making.parameters.items() if _known(key, known)})
+        method = factory(**{key: value for key, value in making.parameters.items() if _known(key, known)})
     except DAMAGES as error:
         raise _damaged(path, error) from None
+    if method.files:
+        raise InputError(f"{path}: cannot be verified: its method read a table, and nothing that a map names is opened")
+    return method
 
 
 def _known(name: str, known: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelwise.cli.options import BandNames, Parameter, input_options, job_options, output_options
+from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options, job_options, output_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -18,16 +18,9 @@ __all__ = ["apply"]
 
 @click.command()
 @click.argument("method")
-@input_options
+@all_input_options
 @output_options("A GeoTIFF; 'trend_{band}.tif' writes one file per band.")
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    type=Parameter(),
-    multiple=True,
-    help="A parameter of the method; may be repeated.",
-)
+@PARAMETER_OPTION
 @click.option(
     "--bands",
     type=BandNames(),
@@ -50,6 +43,7 @@ def apply(
     method: str,
     source: list[str],
     spec: InputSpec,
+    further: dict[str, str],
     output: Path,
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
@@ -66,8 +60,10 @@ def apply(
     \b
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
+      pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
+    from pixelwise.pairing import open_further
     from pixelwise.run import apply as run
     from pixelwise.run import resolve_method
     from pixelwise.survey import open_layers
@@ -75,8 +71,11 @@ def apply(
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
+    inputs = {name: open_further(text, spec) for name, text in further.items()}
+    for name, other in inputs.items():
+        emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        map_ = run(stack, resolved, output, bands=wanted, progress=progress, **options)
+        map_ = run(stack, resolved, output, inputs=inputs, bands=wanted, progress=progress, **options)
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["BandNames", "Numbers", "Parameter", "input_options", "job_options", "output_options", "scene_options"]
+__all__ = [
+    "PARAMETER_OPTION",
+    "BandNames",
+    "Numbers",
+    "Parameter",
+    "all_input_options",
+    "input_options",
+    "job_options",
+    "output_options",
+    "scene_options",
+]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -210,6 +220,25 @@ INPUT_OPTIONS = (
     ),
 )
 
+FURTHER_OPTION = click.option(
+    "--with",
+    "further",
+    type=Parameter(),
+    metavar="NAME=INPUT",
+    multiple=True,
+    help="A further stack for a method that takes some, under this name: files, or a recipe; may be repeated. Layers "
+    "are paired by year, month, ... of the calendar.",
+)
+
+PARAMETER_OPTION = click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    type=Parameter(),
+    multiple=True,
+    help="A parameter of the method; may be repeated.",
+)
+
 JOB_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Workers.  [default: usable cores]"),
     click.option("--memory", metavar="SIZE", help="What all processes may use together, such as 4GiB."),
@@ -252,10 +281,13 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _decorate(command, JOB_OPTIONS)
 
 
-def input_options(command: Callable[..., Any], composite: str | None = None) -> Callable[..., Any]:
+def input_options(
+    command: Callable[..., Any], composite: str | None = None, *, further: bool = False
+) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
-    `composite` is what ``--composite`` is where neither the command line nor a recipe says.
+    `composite` is what ``--composite`` is where neither the command line nor a recipe says. With `further` there is
+    ``--with`` too, and the command gets ``further``, texts by name.
     """
 
     @functools.wraps(command)
@@ -263,10 +295,11 @@ def input_options(command: Callable[..., Any], composite: str | None = None) -> 
         from pixelwise.spec import InputSpec
 
         spec = InputSpec()
+        stacks: dict[str, str] = {}
         if recipe is not None:
             from pixelwise.recipe import read_recipe
 
-            known, spec = read_recipe(recipe)
+            known, spec, stacks = read_recipe(recipe)
             source = source or known
         if not source:
             raise click.UsageError(
@@ -276,9 +309,26 @@ def input_options(command: Callable[..., Any], composite: str | None = None) -> 
         given = {name: options.pop(name) for name in list(options) if name in names}
         given["composite"] = given["composite"] or spec.composite or composite
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, ())})
+        if further:
+            options["further"] = {**stacks, **_by_name(options["further"])}
         return command(source=list(source), spec=spec, **options)
 
-    return _decorate(with_spec, INPUT_OPTIONS)
+    return _decorate(with_spec, (*INPUT_OPTIONS, FURTHER_OPTION) if further else INPUT_OPTIONS)
+
+
+def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    names = [name for name, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(
+                f"--with {name}=... is there twice: a glob, a folder or @list.txt names several files"
+            )
+    return dict(given)
+
+
+def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add INPUT..., the input options, and ``--with`` for further stacks."""
+    return input_options(command, further=True)
 
 
 def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelwise.cli.options import input_options, job_options
+from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options
 from pixelwise.cli.report import debug_option, emit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pixelwise.filestack import FileStack
     from pixelwise.grid import Grid
     from pixelwise.method import Method
@@ -25,8 +27,9 @@ __all__ = ["plan"]
 
 
 @click.command()
-@input_options
+@all_input_options
 @click.option("--method", default="ols", show_default=True, help="What is to be applied.")
+@PARAMETER_OPTION
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
@@ -38,7 +41,9 @@ def plan(
     *,
     source: list[str],
     spec: InputSpec,
+    further: dict[str, str],
     method: str,
+    parameters: tuple[tuple[str, str], ...],
     jobs: int | None,
     memory: str | None,
     executor: str | None,
@@ -55,14 +60,14 @@ def plan(
     from pixelwise.run import resolve_method
     from pixelwise.survey import Survey, survey
 
-    chosen, _ = resolve_method(method)
+    chosen, _ = resolve_method(method, parameters=dict(parameters))
     try:
         found = survey(source, spec)
     except InputError as error:
         if not as_json:
             raise
         found = Survey(spec, (), {}, None, error.problems)
-    report = describe(found, chosen, jobs, memory, executor)
+    report = describe(found, further, chosen, jobs, memory, executor)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -70,19 +75,25 @@ def plan(
     if write_recipe is not None and not report["problems"]:
         from pixelwise.recipe import write_recipe as write
 
-        write(write_recipe, source, spec)
+        write(write_recipe, source, spec, further)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
     if report["problems"] or (strict and report["warnings"]):
         sys.exit(1)
 
 
 def describe(
-    found: Survey, method: Method, jobs: int | None, memory: str | None, executor: str | None
+    found: Survey,
+    further: Mapping[str, str],
+    method: Method,
+    jobs: int | None,
+    memory: str | None,
+    executor: str | None,
 ) -> dict[str, Any]:
     """Return all that the command shows."""
-    from pixelwise.checkup import clear_scenes, masked_share, warnings_of
+    from pixelwise.checkup import clear_scenes, masked_share, warnings_of_all
     from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
+    from pixelwise.pairing import open_further, pair
     from pixelwise.run import plan_job, sample_pixels
     from pixelwise.survey import composite_of
 
@@ -99,11 +110,17 @@ def describe(
         scenes = found.stack()
         report["grid"] = describe_grid(scenes.grid)
         stack = composite_of(scenes)
+        inputs = {name: open_further(text, found.spec) for name, text in further.items()}
+        report["with"] = {name: describe_further(other) for name, other in inputs.items()}
+        pairing = pair(stack, inputs)
+        stack = pairing.stack
+        report["pairing"] = pairing.describe() if inputs else None
         report["time"] = describe_time(stack.axis)
         method.check_axis(stack.axis)
-        bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, {})
-        job = plan_job((stack,), bound, jobs=jobs, memory=memory, executor=executor)
-        report["plan"] = describe_plan(job, stack)
+        axes = {name: other.axis for name, other in pairing.inputs.items()}
+        bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, axes)
+        job = plan_job(pairing.stacks, bound, jobs=jobs, memory=memory, executor=executor)
+        report["plan"] = describe_plan(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)
@@ -111,10 +128,18 @@ def describe(
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
-        report["warnings"] = warnings_of(stack, method)
+        report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method)]
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
+
+
+def describe_further(stack: FileStack) -> dict[str, Any]:
+    """Return a further stack for JSON, before it is paired."""
+    from pixelwise.checkup import scenes_of
+
+    layers = [describe_layer(layer) for layer in scenes_of(stack).layers]
+    return {"words": str(stack), "layers": layers, "time": describe_time(stack.axis)}
 
 
 def describe_layer(layer: Layer) -> dict[str, Any]:
@@ -207,10 +232,11 @@ def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
     }
 
 
-def describe_plan(job: Plan, stack: FileStack) -> dict[str, Any]:
+def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
-    files = sum(path.stat().st_size for path in stack.paths)
-    decoded = stack.grid.block.pixels * stack.layout.stored
+    stack = stacks[0]
+    files = sum(path.stat().st_size for one in stacks for path in one.paths)
+    decoded = stack.grid.block.pixels * sum(one.layout.stored for one in stacks)
     return {
         "blocks": len(job),
         "touched": sum(stack.area.touches(block) for block in job.blocks()) if stack.area else len(job),
@@ -252,6 +278,13 @@ def show(report: dict[str, Any]) -> None:
         digits = 4 if time["precision"] == "year" else 10
         span = f"{time['first'][:digits]} .. {time['last'][:digits]}"
         emit(f"time      {time['layers']} layers, {span}, {describe_step(time)}")
+    for name, other in report.get("with", {}).items():
+        emit(f"with      {name}: {other['words']}", lines=False)
+    pairing = report.get("pairing")
+    if pairing:
+        emit(f"paired    {pairing['layers']} layers of each, by the {pairing['by']}")
+        for name, runs in pairing["left_out"].items():
+            emit(f"          left out of {name}: {', '.join(runs)}", lines=False)
     show_making(report)
     if job is not None:
         emit(

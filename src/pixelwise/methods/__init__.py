@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.contextual_mann_kendall import contextual_mann_kendall
+from pixelwise.methods.correlation import correlation
 from pixelwise.methods.harmonic import harmonic
 from pixelwise.methods.mann_kendall import mann_kendall
 from pixelwise.methods.ols import ols
 from pixelwise.methods.polynomial import polynomial
+from pixelwise.methods.regress import regress
+from pixelwise.methods.restrend import restrend
 from pixelwise.methods.robust import robust
 from pixelwise.methods.seasonal_kendall import seasonal_kendall
 from pixelwise.methods.siegel import siegel
+from pixelwise.methods.summary import summary
 from pixelwise.methods.theil_sen import theil_sen
 from pixelwise.methods.trend import trend
 from pixelwise.methods.wls import wls
@@ -24,14 +28,18 @@ from pixelwise.methods.wls import wls
 __all__ = [
     "METHODS",
     "contextual_mann_kendall",
+    "correlation",
     "get",
     "harmonic",
     "mann_kendall",
     "ols",
     "polynomial",
+    "regress",
+    "restrend",
     "robust",
     "seasonal_kendall",
     "siegel",
+    "summary",
     "theil_sen",
     "trend",
     "wls",
@@ -49,6 +57,10 @@ METHODS: tuple[Callable[..., Method], ...] = (
     robust,
     polynomial,
     harmonic,
+    regress,
+    restrend,
+    correlation,
+    summary,
 )
 """The factory of every method; a factory's name is the method's."""
 

@@ -1,4 +1,4 @@
-"""Compiled p-values: `student_p` for any degrees of freedom, `table_p` from a `TailTable`, for many pixels."""
+"""Compiled p-values: Student's and Fisher's for any degrees of freedom, `table_p` of many pixels from a `TailTable`."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs

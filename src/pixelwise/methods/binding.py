@@ -13,7 +13,16 @@ from pixelwise.jit import readonly
 from pixelwise.method import Floats
 from pixelwise.times import TimeAxis
 
-__all__ = ["check_confidence_level", "check_whole", "line_at", "only_the_response", "series_of"]
+__all__ = [
+    "check_confidence_level",
+    "check_paired",
+    "check_whole",
+    "further_series",
+    "line_at",
+    "one_further",
+    "only_the_response",
+    "series_of",
+]
 
 
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:
@@ -72,3 +81,48 @@ def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
     intercept = np.atleast_1d(np.asarray(values["intercept"], dtype=np.float64))
     line: Floats = slope * axis.years[:, None] + intercept
     return line
+
+
+def further_series(
+    method: str, inputs: tuple[NDArray[Any], ...], layers: int, count: int
+) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
+    """Return the response of a block and `count` further series, read-only and contiguous.
+
+    Further series are all of one type, as a compiled loop over them wants: float64 where they differ.
+
+    Raises
+    ------
+    ParameterError
+        When there are more or fewer, or one is not (time, pixel) of float32 or float64 as large as the response.
+    """
+    values = series_of(method, inputs, layers)
+    if len(inputs) != 1 + count:
+        raise ParameterError(f"{method} got {len(inputs) - 1} further inputs: {count} are wanted")
+    for other in inputs[1:]:
+        if series_of(method, (other,), layers).shape != values.shape:
+            raise ParameterError(f"{method} got a further input of shape {other.shape}: {values.shape} is wanted")
+    narrow = all(other.dtype == np.float32 for other in inputs[1:])
+    dtype = np.float32 if narrow else np.float64
+    return values, tuple(readonly(np.ascontiguousarray(other, dtype=dtype)) for other in inputs[1:])
+
+
+def one_further(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, what: str) -> str:
+    """Return the name of the further stack, of which there must be one, with a layer for each of the response's.
+
+    `what` says which one is wanted.
+    """
+    if len(inputs) != 1:
+        given = f"{len(inputs)} are given ({', '.join(inputs)})" if inputs else "none is given"
+        raise ParameterError(
+            f"{method} needs one further stack, {what}, but {given}: "
+            "inputs={'NAME': stack}, or --with NAME=FILES on the command line"
+        )
+    check_paired(method, inputs, axis)
+    return next(iter(inputs))
+
+
+def check_paired(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis) -> None:
+    """Refuse further stacks that do not have a layer for each of the response's."""
+    for name, other in inputs.items():
+        if len(other) != len(axis):
+            raise ParameterError(f"{method} got {len(other)} layers of {name!r} for {len(axis)} of the response")

@@ -1,0 +1,174 @@
+"""Correlation of two stacks, pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import unknown
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Method, select_bands
+from pixelwise.methods.binding import check_whole, further_series, one_further
+from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.times import TimeAxis
+
+__all__ = ["Correlation", "correlation"]
+
+Kind = Literal["pearson", "spearman"]
+
+# The order is that of the kernel's results (methods/_correlation_kernels.py).
+BANDS = (
+    Band("rvalue", "Correlation of the two series"),
+    Band("pvalue", "Two-sided p-value of no correlation (Student's t, n - 2 degrees of freedom)"),
+    Band("n", "Number of dates on which both are valid", integer=True),
+)
+
+
+def correlation(*, kind: Kind = "pearson", min_obs: int = 3) -> Method:
+    """Correlate each pixel's series with that of one further stack.
+
+    Of the ``n`` dates on which both are valid, with deviations ``dx`` and ``dy`` from their means::
+
+        rvalue = sum(dx * dy) / sqrt(sum(dx**2) * sum(dy**2))
+        pvalue = P(|T| > |rvalue| * sqrt((n - 2) / (1 - rvalue**2))),  T Student's t with n - 2 degrees of freedom
+
+    ``spearman`` does this with ranks, of equal values their mean: it finds any monotonic relation, and outliers hardly
+    move it.
+
+    Two series that both have a trend, a season or serial correlation are correlated without having to do with each
+    other, and the p-value takes every date for new evidence: see `regress`, which keeps time apart.
+
+    Parameters
+    ----------
+    kind
+        ``pearson`` or ``spearman``.
+    min_obs
+        Fewest dates on which both are valid, at least 3.
+
+    Returns
+    -------
+    Method
+        Bands ``rvalue``, ``pvalue``, ``n``.
+
+    Raises
+    ------
+    ParameterError
+        When the kind is unknown or `min_obs` is below 3.
+
+    Notes
+    -----
+    It needs one further stack: ``inputs={"rain": stack}``, ``--with rain=FILES``.
+
+    The status of a pixel, the first that applies; all bands but ``n`` are NaN where it is not 0:
+
+    - 1 no date on which both are valid, 2 fewer than `min_obs`;
+    - 3 the response is constant on these dates, 4 the other series is;
+    - 6 with ``pearson``, where a value is infinite (this comes before 3), or a sum of squares lies beyond 1e290 or
+      below 1e-290, where squares leave float64.
+
+    The values are those of `scipy.stats.pearsonr` and `scipy.stats.spearmanr`. With few values, or many ties, Student's
+    t only approximates the distribution of a rank correlation: below 10 dates take the p-value as a rough one (Zar
+    1972). Ranks take n**2 / 2 comparisons.
+
+    References
+    ----------
+    Zar, J. H. (1972). Significance testing of the Spearman rank correlation coefficient. Journal of the American
+    Statistical Association 67, 578-580.
+
+    Examples
+    --------
+    >>> found = correlation()([[1.0], [2.0], [4.0]], [2000, 2001, 2002], rain=[[10.0], [30.0], [50.0]])
+    >>> round(float(found["rvalue"][0]), 3)
+    0.982
+    """
+    return Correlation(kind, min_obs)
+
+
+@dataclass(frozen=True)
+class Correlation(Method):
+    """Correlation with one further stack; see `correlation`."""
+
+    kind: Kind = "pearson"
+    min_obs: int = 3
+
+    name: ClassVar[str] = "correlation"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("kind of correlation", str(self.kind), get_args(Kind))
+        check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 always lie on a line")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Correlation first."""
+        return BANDS
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundCorrelation:
+        """Tabulate p-values for the degrees of freedom that can occur."""
+        one_further(self.name, inputs, axis, "the one to correlate with")
+        chosen = select_bands(self, bands)
+        table = None
+        if BANDS[1] in chosen and len(axis) >= self.min_obs:
+            table = tail_table(self.min_obs - 2, len(axis) - 2)
+        return BoundCorrelation(chosen, len(axis), self.kind == "spearman", self.min_obs, table)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundCorrelation:
+    """`correlation` bound to dates and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    layers
+        Number of dates.
+    ranked
+        Whether ranks are correlated.
+    min_obs
+        Fewest dates on which both are valid.
+    table
+        For p-values, where wanted.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    layers: int
+    ranked: bool
+    min_obs: int
+    table: TailTable | None
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Correlate the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods._column_kernels import CHUNK
+        from pixelwise.methods._correlation_kernels import COLUMNS, SCRATCH, correlate
+
+        values, (other,) = further_series("correlation", inputs, self.layers, 1)
+        pixels = values.shape[1]
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            correlate(
+                values,
+                other,
+                self.ranked,
+                self.min_obs,
+                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
+                readonly(coefficients),
+                np.empty((SCRATCH, CHUNK)),
+                np.empty((COLUMNS if self.ranked else COLUMNS - 2, self.layers, CHUNK)),
+                result,
+                status,
+            )
+        return result, status

@@ -1,0 +1,296 @@
+"""What a response is regressed on: time, steps, further stacks, numbers per date from tables.
+
+A covariate as text is ``time``, ``step(2003-06-01)``, ``FILE.csv`` or ``FILE.csv:COLUMN``, or else the name of a
+further stack.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.method import Floats
+from pixelwise.naming import parse_date
+from pixelwise.times import UNITS, Moment, TimeAxis
+
+__all__ = ["Covariate", "Covariates", "FurtherStack", "Table", "parse_covariates"]
+
+#: As a user gives them.
+Covariates = str | Sequence[str] | Mapping[str, "str | Sequence[float]"]
+
+#: How many layers an error names.
+NAMED = 5
+
+GRAMMAR = "time, step(DATE), FILE.csv[:COLUMN], or the name of a further stack"
+
+
+@dataclass(frozen=True)
+class Covariate(ABC):
+    """One column of a regression.
+
+    Attributes
+    ----------
+    name
+        Of its bands.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def given(self) -> Any:
+        """What a user writes for it: a text, or numbers."""
+
+    #: Of its coefficient.
+    unit = ""
+
+    def column(self, axis: TimeAxis) -> Floats | None:
+        """Return (time,) numbers that are the same for each pixel, None where there is an array of them.
+
+        Raises
+        ------
+        InputError
+            When a table cannot be read.
+        ParameterError
+            When there is no number for a date.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class FurtherStack(Covariate):
+    """The values of a further stack of that name."""
+
+    source: str
+
+    @property
+    def given(self) -> str:
+        """The stack's name."""
+        return self.source
+
+
+@dataclass(frozen=True)
+class Time(Covariate):
+    """Decimal years."""
+
+    unit = "{value}/year"
+
+    @property
+    def given(self) -> str:
+        """The word."""
+        return "time"
+
+    def column(self, axis: TimeAxis) -> Floats:
+        """Return (time,) decimal years."""
+        return axis.years
+
+
+@dataclass(frozen=True)
+class Step(Covariate):
+    """0 before a date, 1 from then on."""
+
+    date: str
+    unit = "{value}"
+
+    @property
+    def given(self) -> str:
+        """The word with its date."""
+        return f"step({self.date})"
+
+    def column(self, axis: TimeAxis) -> Floats:
+        """Return (time,) 0 or 1."""
+        moment = parse_date(self.date)
+        if axis.precision == "year" and (moment.start.month, moment.start.day) != (1, 1):
+            raise ParameterError(
+                f"step({self.date}) lies within a year, but of the layers only the year is known: "
+                f"step({moment.start.year}) or step({moment.start.year + 1}) is wanted"
+            )
+        step: Floats = (axis.dates >= np.datetime64(moment.start)).astype(np.float64)
+        return step
+
+
+@dataclass(frozen=True)
+class Numbers(Covariate):
+    """Numbers, one for each layer in the order of their dates."""
+
+    values: tuple[float, ...]
+
+    @property
+    def given(self) -> list[float]:
+        """The numbers."""
+        return list(self.values)
+
+    def column(self, axis: TimeAxis) -> Floats:
+        """Return (time,) the numbers."""
+        if len(self.values) != len(axis):
+            raise ParameterError(f"covariate {self.name!r} has {len(self.values)} numbers for {len(axis)} layers")
+        values = np.array(self.values)
+        if not np.isfinite(values).all():
+            raise ParameterError(
+                f"covariate {self.name!r} has no finite number for {_listed(axis, ~np.isfinite(values))}"
+            )
+        return values
+
+
+@dataclass(frozen=True)
+class Table(Covariate):
+    """A column of a CSV with dates.
+
+    Attributes
+    ----------
+    path
+        As the user wrote it.
+    chosen
+        Name of the column; empty for the only one.
+    """
+
+    path: str
+    chosen: str = ""
+
+    @property
+    def given(self) -> str:
+        """The path, and the column where one is chosen."""
+        return f"{self.path}:{self.chosen}" if self.chosen else self.path
+
+    def column(self, axis: TimeAxis) -> Floats:
+        """Return (time,) the number of each layer: that of its day, month or year, whichever is the longest known.
+
+        A table of months gives each scene the number of its month. A table of months does not give one of a year:
+        which one, or what of them all?
+        """
+        rows = self._read()
+        table = TimeAxis.from_dates([moment.start for moment, _ in rows], [moment.precision for moment, _ in rows])
+        unit = min(table.finest, axis.finest, key=UNITS.index)
+        periods = table.numbers(unit).tolist()
+        values = dict(zip(periods, (value for _, value in rows), strict=True))
+        wanted = axis.numbers(unit).tolist()
+        several = next((period for period in wanted if periods.count(period) > 1), None)
+        if several is not None:
+            same = [_shown(moment) for (moment, _), period in zip(rows, periods, strict=True) if period == several]
+            more = ", ..." if len(same) > NAMED else ""
+            raise ParameterError(
+                f"{self.given} has {len(same)} rows for one {unit} ({', '.join(same[:NAMED])}{more}), but the layers "
+                f"come by the {unit}: one row for each is wanted"
+            )
+        found = np.array([values.get(period, np.nan) for period in wanted])
+        if np.isnan(found).any():
+            raise ParameterError(
+                f"{self.given} has no number for {_listed(axis, np.isnan(found))}; "
+                f"it covers {_shown(rows[0][0])}..{_shown(rows[-1][0])} (--start and --end choose layers)"
+            )
+        return found
+
+    def _read(self) -> list[tuple[Moment, float]]:
+        """Return dates and numbers, ascending, NaN where a cell is empty."""
+        try:
+            text = Path(self.path).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.path}: is no text in UTF-8 ({error})") from None
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        if not lines:
+            raise InputError(f"{self.path}: is empty; a CSV with date,value is wanted")
+        mark = next((mark for mark in ",;\t" if mark in lines[0]), ",")
+        header, *cells = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark))
+        if "date" not in header:
+            raise InputError(f"{self.path}: its first line ({', '.join(header)}) has no column called date")
+        others = [name for name in header if name != "date"]
+        if self.chosen and self.chosen not in others:
+            raise unknown(f"column of {self.path}", self.chosen, others)
+        if not self.chosen and len(others) != 1:
+            raise InputError(f"{self.path}: has {len(others)} columns beside date; name one: {self.path}:COLUMN")
+        date, value = header.index("date"), header.index(self.chosen or others[0])
+        rows, problems = [], []
+        for number, row in enumerate(cells, 2):
+            try:
+                rows.append((parse_date(row[date]), _number(row[value])))
+            except (ParameterError, ValueError, IndexError) as error:
+                problems.append(f"{self.path}, row {number}: {error}")
+        if problems or not rows:
+            raise InputError(*(problems[:NAMED] or [f"{self.path}: has no rows below its first line"]))
+        return sorted(rows, key=lambda row: row[0].start)
+
+
+def _shown(moment: Moment) -> str:
+    """Write a date as far as it is known."""
+    return str(moment)[: {"year": 4, "month": 7}.get(moment.precision)]
+
+
+def _number(text: str) -> float:
+    if text.lower() in ("", "na", "nan", "null"):
+        return np.nan
+    value = float(text)
+    if not np.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+def _listed(axis: TimeAxis, lacking: Any) -> str:
+    """Name layers."""
+    dates = [str(day) for day in axis.days[lacking]]
+    if axis.precision == "year":
+        dates = [date[:4] for date in dates]
+    more = f" and {len(dates) - NAMED} more" if len(dates) > NAMED else ""
+    return f"{len(dates)} of {len(axis)} layers: {', '.join(dates[:NAMED])}{more}"
+
+
+def parse_covariates(given: Covariates) -> tuple[Covariate, ...]:
+    """Return what a user's words mean.
+
+    Parameters
+    ----------
+    given
+        Texts, with commas between them or as a sequence, or a mapping of names to texts or numbers per layer.
+
+    Raises
+    ------
+    ParameterError
+        When there is none, a text means nothing, or a name is there twice.
+    """
+    if isinstance(given, Mapping):
+        found = [
+            replace(_parse(value), name=str(name)) if isinstance(value, str) else _numbers(str(name), value)
+            for name, value in given.items()
+        ]
+    else:
+        texts = given.split(",") if isinstance(given, str) else list(given)
+        found = [_parse(text) for text in texts]
+    if not found:
+        raise ParameterError(f"no covariate is named: {GRAMMAR} are wanted")
+    names = [covariate.name for covariate in found]
+    for name in names:
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise ParameterError(f"covariate {name!r} cannot be the name of a band")
+        if names.count(name) > 1:
+            raise ParameterError(f"two covariates are called {name!r}; a mapping gives them other names")
+    return tuple(found)
+
+
+def _numbers(name: str, values: Any) -> Numbers:
+    try:
+        return Numbers(name, tuple(float(value) for value in values))
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"covariate {name!r} is no sequence of numbers ({error})") from None
+
+
+def _parse(text: Any) -> Covariate:
+    text = str(text).strip()
+    if text == "time":
+        return Time(text)
+    if match := re.fullmatch(r"step\((.*)\)", text):
+        parse_date(match[1].strip())
+        return Step(f"step_{match[1].strip()}", match[1].strip())
+    if match := re.fullmatch(r"(.+\.csv)(?::(.+))?", text, re.IGNORECASE):
+        return Table(match[2] or Path(match[1]).stem, match[1], match[2] or "")
+    if re.fullmatch(r"[^\W\d]\w*", text):
+        return FurtherStack(text, text)
+    raise ParameterError(f"covariate {text!r} is unknown: {GRAMMAR} are wanted")

@@ -1,0 +1,327 @@
+"""Multiple linear regression of each pixel's series on covariates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.jit import readonly
+from pixelwise.method import STATUS_BAND, Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_paired, check_whole, further_series
+from pixelwise.methods.covariates import Covariate, Covariates, FurtherStack, Table, parse_covariates
+from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.times import TimeAxis
+
+__all__ = ["Regression", "regress"]
+
+# The order is that of the kernel's results (methods/_regress_kernels.py): of each covariate, then of the whole.
+INTERCEPT = Band("intercept", "Value of the fitted model where all covariates are 0", "{value}")
+INTERCEPT_STDERR = Band("intercept_stderr", "Standard error of the intercept", "{value}", optional=True)
+R2 = Band("r2", "Share of the variance that the covariates explain")
+RMSE = Band("rmse", "Standard deviation of the residuals (n less the number of coefficients)", "{value}")
+PVALUE = Band("pvalue", "p-value of all coefficients but the intercept being 0 (Fisher's F)")
+COUNT = Band("n", "Number of dates on which the response and all covariates are valid", integer=True)
+WHOLE = (INTERCEPT, INTERCEPT_STDERR, R2, RMSE, PVALUE, COUNT)
+
+# As in the kernel, but for what does not depend on pixels.
+TOLERANCE = 1e-7
+
+
+def regress(*, covariates: Covariates = "time", intercept: bool = True, min_obs: int | None = None) -> Method:
+    """Regress each pixel's series on covariates by least squares.
+
+    With the ``n`` dates on which the response ``y`` and all of ``k`` covariates ``x`` are valid, ``X`` the matrix of
+    the covariates and a column of ones, ``q`` its number of columns and ``e`` the residuals::
+
+        y = intercept + sum(b[i] * x[i]) + e,    sum(e**2) = RSS minimal
+        rmse         = sqrt(RSS / (n - q))
+        NAME_stderr  = rmse * sqrt(inv(X'X)[i, i])
+        NAME_pvalue  = P(|T| > |b[i] / stderr[i]|),  T Student's t with n - q degrees of freedom
+        NAME_partial_r = t / sqrt(t**2 + n - q),  t = b[i] / stderr[i]
+        r2           = 1 - RSS / TSS,  TSS = sum((y - mean(y))**2), without an intercept sum(y**2)
+        pvalue       = P(F > (r2 / k) / ((1 - r2) / (n - q))),  F Fisher's with k and n - q degrees of freedom
+
+    A coefficient is the change of the response with its covariate while the others stay the same: with
+    ``covariates="rain,time"`` that of ``time`` is the trend that rain does not explain.
+
+    The p-values assume independent, normal residuals of equal variance; serial correlation makes them too small.
+
+    Parameters
+    ----------
+    covariates
+        Texts, with commas between them or as a sequence. ``time``: decimal years. ``step(2003-06-01)``: 0 before that
+        date, 1 from then on. ``FILE.csv`` or ``FILE.csv:COLUMN``: a number for each date from a table with a column
+        called ``date``, matched by the day, or by the month or year where the dates of the table or of the layers are
+        months or years. Any other word: the further stack of that name. Or a mapping of names to such texts, or to a
+        sequence of numbers, one for each layer.
+    intercept
+        Whether the model has one.
+    min_obs
+        Fewest dates on which all are valid; more than there are coefficients, which is the default.
+
+    Returns
+    -------
+    Method
+        Of each covariate bands ``NAME`` (change of the value per unit of it), ``NAME_stderr``, ``NAME_pvalue`` and,
+        when asked for, ``NAME_partial_r``; NAME is the covariate's text, the column (or the file, where there is one
+        column only) of a table, ``step_2003-06-01`` of a step. Then ``intercept``, when asked for
+        ``intercept_stderr``, ``r2``, ``rmse`` (value), ``pvalue``, ``n``.
+
+    Raises
+    ------
+    ParameterError
+        When a covariate means nothing, two have one name, or `min_obs` is too small. When bound: when a further stack
+        is missing or not named by any covariate, a table has no number for a layer or several, or covariates are
+        constant or collinear over all dates.
+    InputError
+        When bound: when a table cannot be read.
+
+    Notes
+    -----
+    The status of a pixel, the first that applies:
+
+    - 1 no date on which all are valid, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 6 a value is infinite: likewise;
+    - 3 the response is constant on these dates (without an intercept: 0): coefficients 0, intercept that value, the
+      others NaN;
+    - 4 a covariate is constant on these dates (without an intercept: 0), or one is a combination of the others: less
+      than 1e-7 of its length about the mean is left when those before it are taken off, as for ``lm`` of R. All bands
+      NaN but ``n``;
+    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares leave float64: likewise.
+
+    Columns are centred, scaled to length 1 and made orthogonal by modified Gram-Schmidt, the response among them.
+    NIST's Longley data come out to 13 digits. Of a fit without residuals all p-values are 0, or what rounding leaves.
+
+    References
+    ----------
+    Draper, N. R. & Smith, H. (1998). Applied Regression Analysis, 3rd ed., chapters 5 and 6. Wiley.
+    Bjorck, A. (1967). Solving linear least squares problems by Gram-Schmidt orthogonalization. BIT 7, 1-21.
+
+    Examples
+    --------
+    >>> fit = regress(covariates="rain,time")(
+    ...     [[3.0], [5.0], [9.0], [7.5]], [2000, 2001, 2002, 2003], rain=[[1.0], [2.0], [4.0], [3.0]]
+    ... )
+    >>> round(float(fit["rain"][0]), 3)
+    1.806
+    """
+    return Regression(parse_covariates(covariates), intercept, min_obs)
+
+
+@dataclass(frozen=True)
+class Regression(Method):
+    """Multiple linear regression; see `regress`."""
+
+    covariates: tuple[Covariate, ...]
+    intercept: bool = True
+    min_obs: int | None = None
+
+    name: ClassVar[str] = "regress"
+
+    def __post_init__(self) -> None:
+        if self.min_obs is not None:
+            check_whole(
+                self.name, "min_obs", self.min_obs, self.unknowns + 1, f"as there are {self.unknowns} coefficients"
+            )
+        names = [band.name for band in (*self.bands, STATUS_BAND)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ParameterError(
+                    f"two bands of {self.name} would be called {name!r}: give the covariate another name"
+                )
+
+    @property
+    def unknowns(self) -> int:
+        """Number of coefficients."""
+        return len(self.covariates) + self.intercept
+
+    @cached_property
+    def _results(self) -> tuple[Band, ...]:
+        """What the kernel computes, in its order."""
+        found: list[Band] = []
+        for covariate in self.covariates:
+            name, unit = covariate.name, covariate.unit
+            found += [
+                Band(name, f"Change of the value with {name}, the other covariates being the same", unit),
+                Band(f"{name}_stderr", f"Standard error of {name}", unit),
+                Band(f"{name}_pvalue", f"Two-sided p-value of {name} = 0 (Student's t)"),
+                Band(f"{name}_partial_r", f"Partial correlation with {name}", optional=True),
+            ]
+        return (*found, *WHOLE)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The first covariate's coefficient first."""
+        without = () if self.intercept else (INTERCEPT, INTERCEPT_STDERR)
+        return tuple(band for band in self._results if band not in without)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As the factory takes them."""
+        named = {covariate.name: covariate.given for covariate in self.covariates}
+        texts = [covariate.given for covariate in self.covariates]
+        plain = all(isinstance(text, str) for text in texts) and parse_covariates(texts) == self.covariates
+        return {"covariates": texts if plain else named, "intercept": self.intercept, "min_obs": self.min_obs}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Parameters, and what tables hold."""
+        return {**self.parameters, "files": {str(path): _digest(path) for path in self.files}}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The tables."""
+        return tuple(dict.fromkeys(Path(c.path) for c in self.covariates if isinstance(c, Table)))
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundRegression:
+        """Find each covariate's numbers, and tabulate p-values for the degrees of freedom that can occur."""
+        self._check_inputs(axis, inputs)
+        chosen = select_bands(self, bands)
+        rows = [self._results.index(band) for band in chosen]
+        columns = [covariate.column(axis) for covariate in self.covariates]
+        self._check_columns(columns, len(axis))
+        names = list(inputs)
+        sources = [names.index(c.source) if isinstance(c, FurtherStack) else -1 for c in self.covariates]
+        most = len(axis) - self.unknowns
+        tested = any(band.name.endswith("_pvalue") for band in chosen)
+        return BoundRegression(
+            bands=chosen,
+            rows=np.array(rows, dtype=np.int64),
+            sources=np.array(sources, dtype=np.int64),
+            columns=np.array([np.zeros(len(axis)) if column is None else column for column in columns]),
+            stacks=len(inputs),
+            intercept=self.intercept,
+            min_obs=self.unknowns + 1 if self.min_obs is None else self.min_obs,
+            errors=any(band.name.endswith(("_stderr", "_pvalue", "_partial_r")) for band in chosen),
+            overall=PVALUE in chosen,
+            table=tail_table(1, most) if tested and most >= 1 else None,
+        )
+
+    def _check_inputs(self, axis: TimeAxis, inputs: Mapping[str, TimeAxis]) -> None:
+        for covariate in self.covariates:
+            if isinstance(covariate, FurtherStack) and covariate.source not in inputs:
+                raise unknown(
+                    f"covariate of {self.name}", covariate.source, ["time", "step(DATE)", "FILE.csv[:COLUMN]", *inputs]
+                )
+        if "time" in inputs:
+            raise ParameterError(
+                f"a further stack of {self.name} cannot be called 'time': that is a covariate of its own"
+            )
+        named = {covariate.source for covariate in self.covariates if isinstance(covariate, FurtherStack)}
+        unused = [name for name in inputs if name not in named]
+        if unused:
+            every = ",".join([*(str(c.given) for c in self.covariates if isinstance(c.given, str)), *unused])
+            raise ParameterError(
+                f"no covariate of {self.name} names the further stack {', '.join(map(repr, unused))}: "
+                f"covariates={every}"
+            )
+        check_paired(self.name, inputs, axis)
+
+    def _check_columns(self, columns: Sequence[Floats | None], layers: int) -> None:
+        """Refuse covariates of which no pixel can tell anything."""
+        known = [(c.name, column) for c, column in zip(self.covariates, columns, strict=True) if column is not None]
+        kept: list[tuple[str, Floats]] = []
+        for name, column in known:
+            left = column - column.mean() if self.intercept else column
+            if (self.intercept and (column == column[0]).all()) or not left.any():
+                raise ParameterError(f"covariate {name!r} is {column[0]:.10g} on all {layers} dates: leave it out")
+            left = unit = left / np.linalg.norm(left)
+            for _, other in kept:
+                left = left - (other @ left) * other
+            if np.linalg.norm(left) <= TOLERANCE:
+                with_ = ", ".join(other for other, direction in kept if abs(direction @ unit) > TOLERANCE)
+                raise ParameterError(
+                    f"covariate {name!r} is a linear combination of others on all {layers} dates ({with_}): "
+                    "leave one out"
+                )
+            kept.append((name, left / np.linalg.norm(left)))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundRegression:
+    """`regress` bound to dates and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    rows
+        Which of the kernel's results each of them is.
+    sources
+        (covariate,) which further stack each is, -1 for none.
+    columns
+        (covariate, time) what is the same for each pixel.
+    stacks
+        Number of further stacks.
+    intercept, min_obs
+        As in `regress`.
+    errors, overall
+        Whether standard errors and what follows from them are wanted, and the p-value of all.
+    table
+        For p-values of covariates, where wanted.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    rows: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    columns: Floats
+    stacks: int
+    intercept: bool
+    min_obs: int
+    errors: bool
+    overall: bool
+    table: TailTable | None
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods import _regress_kernels as kernels
+        from pixelwise.methods._column_kernels import CHUNK
+
+        size, layers = self.columns.shape
+        values, others = further_series("regress", inputs, layers, self.stacks)
+        pixels = values.shape[1]
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
+        sums = kernels.OF_COLUMN * (size + 1) + kernels.SUMS + kernels.EACH * size + kernels.WHOLE
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            kernels.regress(
+                values,
+                others or (values,),
+                readonly(self.sources),
+                readonly(self.columns),
+                self.intercept,
+                self.min_obs,
+                self.errors,
+                self.overall,
+                readonly(self.rows),
+                readonly(coefficients),
+                np.empty((size + 2, layers, CHUNK)),
+                np.empty((2, size, size + 1, CHUNK)),
+                np.empty((sums, CHUNK)),
+                result,
+                status,
+            )
+        return result, status

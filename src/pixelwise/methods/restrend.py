@@ -1,0 +1,182 @@
+"""RESTREND: the trend of what rain, or another covariate, leaves of each pixel's series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, further_series, one_further
+from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.times import TimeAxis
+
+__all__ = ["ResidualTrend", "restrend"]
+
+# The order is that of the kernel's results (methods/_restrend_kernels.py).
+BANDS = (
+    Band("slope", "Change of the residuals per year", "{value}/year"),
+    Band("intercept", "Value of the residuals' line at year 0", "{value}"),
+    Band("pvalue", "Two-sided p-value of slope = 0, as if the residuals were observed (Student's t, n - 2)"),
+    Band("stderr", "Standard error of the slope, as if the residuals were observed", "{value}/year"),
+    Band("covariate_slope", "Change of the value with the covariate"),
+    Band("covariate_intercept", "Value where the covariate is 0", "{value}"),
+    Band("covariate_r2", "Share of the variance that the covariate explains"),
+    Band("covariate_pvalue", "Two-sided p-value of covariate_slope = 0 (Student's t, n - 2)"),
+    Band("n", "Number of dates on which both are valid", integer=True),
+)
+PVALUES = ("pvalue", "covariate_pvalue")
+
+
+def restrend(*, min_obs: int = 4) -> Method:
+    """Find the trend of what a covariate such as rain leaves of each pixel's series (RESTREND).
+
+    Of the ``n`` dates on which the response ``y`` and the covariate ``x`` are valid, at times ``t`` (decimal years)::
+
+        1.  y = covariate_intercept + covariate_slope * x + e,   sum(e**2) minimal
+        2.  e = intercept + slope * t + u,                       sum(u**2) minimal
+
+    each with the standard errors and p-values of `ols`. Evans & Geerken took a negative trend of the residuals for
+    degradation by land use, which rain does not explain.
+
+    Where the covariate has a trend itself, it takes a share of the response's trend with it: `slope` is then
+    ``1 - r**2`` of the trend at equal rain, with ``r`` the correlation of covariate and time, and `pvalue` is too
+    large. Nor does step 2 know that step 1 used a degree of freedom, which makes it a little too small.
+    ``regress(covariates="rain,time")`` does both in one step and is right in either case: its ``time`` is the slope
+    that step 2 would find if the covariate were taken out of time as it was out of the response (Frisch & Waugh 1933).
+
+    Parameters
+    ----------
+    min_obs
+        Fewest dates on which both are valid, at least 4.
+
+    Returns
+    -------
+    Method
+        Bands ``slope``, ``stderr`` (value per year), ``intercept`` (value), ``pvalue`` of step 2; ``covariate_slope``
+        (value per unit of the covariate), ``covariate_intercept`` (value), ``covariate_r2``, ``covariate_pvalue`` of
+        step 1; ``n``.
+
+    Raises
+    ------
+    ParameterError
+        When `min_obs` is below 4: of 3 dates step 1 leaves residuals of one form only.
+
+    Notes
+    -----
+    It needs one further stack: ``inputs={"rain": stack}``, ``--with rain=FILES``. For a map of degradation first see
+    where rain matters at all (``covariate_pvalue``), and that its effect did not change halfway, which breaks the
+    method (Wessels et al. 2012; Burrell et al. 2017).
+
+    The status of a pixel, the first that applies:
+
+    - 1 no date on which both are valid, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 6 a value is infinite: likewise;
+    - 3 the response is constant on these dates: both slopes 0, ``intercept`` 0, ``covariate_intercept`` that value,
+      the others NaN;
+    - 4 the covariate is constant on these dates, or all are the same date: all bands NaN but ``n``;
+    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares leave float64: likewise; or the covariate
+      leaves less than 1e-13 of the response's spread, which is rounding: bands of step 2 NaN.
+
+    References
+    ----------
+    Evans, J. & Geerken, R. (2004). Discrimination between climate and human-induced dryland degradation. Journal of
+    Arid Environments 57, 535-554.
+    Frisch, R. & Waugh, F. V. (1933). Partial time regressions as compared with individual trends. Econometrica 1,
+    387-401.
+    Wessels, K. J., van den Bergh, F. & Scholes, R. J. (2012). Limits to detectability of land degradation by trend
+    analysis of vegetation index data. Remote Sensing of Environment 125, 10-22.
+    Burrell, A. L., Evans, J. P. & Liu, Y. (2017). Detecting dryland degradation using Time Series Segmentation and
+    Residual Trend analysis (TSS-RESTREND). Remote Sensing of Environment 197, 43-57.
+
+    Examples
+    --------
+    >>> found = restrend()([[1.0], [2.5], [3.0], [2.0]], [2000, 2001, 2002, 2003], rain=[[1.0], [3.0], [4.0], [3.0]])
+    >>> round(float(found["covariate_slope"][0]), 3)
+    0.658
+    """
+    return ResidualTrend(min_obs)
+
+
+@dataclass(frozen=True)
+class ResidualTrend(Method):
+    """The trend of residuals; see `restrend`."""
+
+    min_obs: int = 4
+
+    name: ClassVar[str] = "restrend"
+
+    def __post_init__(self) -> None:
+        check_whole(self.name, "min_obs", self.min_obs, 4, "as of 3 the first step leaves residuals of one form only")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Slope of the residuals first."""
+        return BANDS
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundResidualTrend:
+        """Tabulate p-values for the degrees of freedom that can occur."""
+        one_further(self.name, inputs, axis, "the covariate")
+        chosen = select_bands(self, bands)
+        tested = any(band.name in PVALUES for band in chosen)
+        table = tail_table(self.min_obs - 2, len(axis) - 2) if tested and len(axis) >= self.min_obs else None
+        return BoundResidualTrend(chosen, axis.years, self.min_obs, table)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundResidualTrend:
+    """`restrend` bound to dates and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    years
+        (time,) decimal years.
+    min_obs
+        Fewest dates on which both are valid.
+    table
+        For p-values, where wanted.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    years: Floats
+    min_obs: int
+    table: TailTable | None
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Fit the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods._column_kernels import CHUNK
+        from pixelwise.methods._restrend_kernels import COLUMNS, SCRATCH
+        from pixelwise.methods._restrend_kernels import restrend as fit
+
+        values, (other,) = further_series("restrend", inputs, len(self.years), 1)
+        pixels = values.shape[1]
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            fit(
+                values,
+                other,
+                readonly(self.years),
+                self.min_obs,
+                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
+                readonly(coefficients),
+                np.empty((SCRATCH, CHUNK)),
+                np.empty((COLUMNS, len(self.years), CHUNK)),
+                result,
+                status,
+            )
+        return result, status

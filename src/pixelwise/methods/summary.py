@@ -1,0 +1,190 @@
+"""What each pixel's values are like: their level, spread, quantiles and ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ParameterError
+from pixelwise.jit import readonly
+from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.times import TimeAxis
+
+__all__ = ["Summary", "summary"]
+
+# The order is that of the kernel's results (methods/_summary_kernels.py), quantiles after them.
+BANDS = (
+    Band("n", "Number of valid observations", integer=True),
+    Band("mean", "Arithmetic mean", "{value}"),
+    Band("sd", "Standard deviation (n - 1)", "{value}"),
+    Band("min", "Smallest value", "{value}"),
+    Band("max", "Largest value", "{value}"),
+    Band("first", "First valid value", "{value}"),
+    Band("last", "Last valid value", "{value}"),
+    Band("cv", "Coefficient of variation: standard deviation over the size of the mean"),
+    Band("first_time", "When the first valid value was observed", "year", optional=True),
+    Band("last_time", "When the last valid value was observed", "year", optional=True),
+)
+COUNT, MEAN, SD, MIN, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME = BANDS
+
+
+def summary(*, quantiles: str | Sequence[str] = "median", min_obs: int = 2) -> Method:
+    """Describe each pixel's values: mean, spread, quantiles, ends.
+
+    With the ``n`` valid values ``y``::
+
+        mean = sum(y) / n
+        sd   = sqrt(sum((y - mean)**2) / (n - 1))
+        cv   = sd / abs(mean)
+
+    A quantile ``q`` lies at the place ``(n - 1) * q`` among the sorted values, with linear interpolation between
+    neighbours: the default of `numpy.quantile`, definition 7 of Hyndman & Fan. The median of an even number is the
+    mean of the middle two.
+
+    Parameters
+    ----------
+    quantiles
+        ``median`` and ``p1`` to ``p99``, with commas between them or as a sequence; ``none`` for none. Each is a band
+        of that name.
+    min_obs
+        Fewest valid values of a pixel, at least 2, without which there is no spread.
+
+    Returns
+    -------
+    Method
+        Bands ``mean``, ``sd``, ``min``, the quantiles, ``max``, ``first``, ``last`` (value), ``cv`` (no unit), ``n``;
+        when asked for ``first_time`` and ``last_time`` (decimal years, which float32 holds to half an hour).
+
+    Raises
+    ------
+    ParameterError
+        When a quantile is unknown or given twice, or `min_obs` is below 2.
+
+    Notes
+    -----
+    The status of a pixel, the first that applies:
+
+    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 6 a value is infinite, or the sum of squares lies beyond 1e290 or, though values differ, below 1e-290, where
+      squares leave float64: ``sd`` and ``cv`` NaN, the others as computed.
+
+    A constant series is like any other: ``sd`` is exactly 0. ``cv`` is NaN where the mean is exactly 0, and says
+    little where the values have both signs or no natural zero (degrees Celsius, anomalies).
+
+    References
+    ----------
+    Hyndman, R. J. & Fan, Y. (1996). Sample quantiles in statistical packages. The American Statistician 50, 361-365.
+
+    Examples
+    --------
+    >>> found = summary()([[1.0], [3.0], [8.0]], [2000, 2001, 2002])
+    >>> float(found["mean"][0]), float(found["median"][0])
+    (4.0, 3.0)
+    """
+    return Summary(quantiles, min_obs)
+
+
+@dataclass(frozen=True)
+class Summary(Method):
+    """What each pixel's values are like; see `summary`."""
+
+    quantiles: str | Sequence[str] = "median"
+    min_obs: int = 2
+
+    name: ClassVar[str] = "summary"
+
+    def __post_init__(self) -> None:
+        check_whole(self.name, "min_obs", self.min_obs, 2, "without which there is no spread")
+        given = self.quantiles
+        names = tuple(text.strip() for text in given.split(",")) if isinstance(given, str) else tuple(given)
+        object.__setattr__(self, "quantiles", () if names == ("none",) else names)
+        for name in self.quantiles:
+            if not re.fullmatch(r"median|p[1-9]\d?", name, re.ASCII):
+                raise ParameterError(f"quantile {name!r} of {self.name} is unknown: median or p1 to p99 are wanted")
+            if self.quantiles.count(name) > 1:
+                raise ParameterError(f"quantile {name!r} of {self.name} is asked for twice")
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Mean first."""
+        return (MEAN, SD, MIN, *self._quantile_bands, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME, COUNT)
+
+    @property
+    def _quantile_bands(self) -> tuple[Band, ...]:
+        words = {name: "Median" if name == "median" else f"Percentile {name[1:]}" for name in self.quantiles}
+        return tuple(Band(name, text, "{value}") for name, text in words.items())
+
+    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSummary:
+        """Find out which quantiles are wanted."""
+        only_the_response(self.name, inputs)
+        chosen = select_bands(self, bands)
+        quantiles = [band.name for band in chosen if band in self._quantile_bands]
+        rows = [BANDS.index(band) if band in BANDS else len(BANDS) + quantiles.index(band.name) for band in chosen]
+        return BoundSummary(
+            bands=chosen,
+            rows=np.array(rows, dtype=np.int64),
+            # Negative means the median, which rounds otherwise than p50.
+            shares=np.array([-1.0 if name == "median" else int(name[1:]) / 100 for name in quantiles]),
+            times=axis.years,
+            min_obs=self.min_obs,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BoundSummary:
+    """`summary` bound to dates and bands.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    rows
+        Which of the kernel's results each of them is.
+    shares
+        The wanted quantiles, -1 for the median.
+    times
+        (time,) decimal years.
+    min_obs
+        Fewest valid values.
+    halo, releases_gil
+        See `pixelwise.method.BoundMethod`.
+    """
+
+    bands: tuple[Band, ...]
+    rows: NDArray[np.int64]
+    shares: Floats
+    times: Floats
+    min_obs: int
+    halo: int = 0
+    releases_gil: bool = True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Describe the pixels of one block; see `BoundMethod`."""
+        from pixelwise.methods._summary_kernels import CHUNK, RESULTS, SUMS, summarise
+
+        values = series_of("summary", inputs, len(self.times))
+        pixels = values.shape[1]
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
+        with np.errstate(all="ignore"):
+            summarise(
+                values,
+                readonly(self.times),
+                self.min_obs,
+                readonly(self.shares),
+                readonly(self.rows),
+                np.empty((SUMS + RESULTS + len(self.shares), CHUNK)),
+                np.empty((len(values) if len(self.shares) else 0, CHUNK), dtype=values.dtype),
+                result,
+                status,
+            )
+        return result, status
