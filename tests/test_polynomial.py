@@ -174,7 +174,7 @@ def test_parameters_are_checked(parameters, message):
 
 
 def test_a_degree_that_dates_do_not_support_is_refused():
-    with pytest.raises(ParameterError, match="degree=3.*9 dates, of which 3 differ"):
+    with pytest.raises(ParameterError, match=r"degree=3.*9 dates, of which 3 differ"):
         polynomial(degree=3)(np.zeros((9, 1)), np.repeat([2000.0, 2001.0, 2002.0], 3))
 
 

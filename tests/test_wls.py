@@ -141,11 +141,11 @@ def test_weights_are_checked(weights, message):
 def test_weights_must_fit_the_dates():
     with pytest.raises(ParameterError, match="2 numbers for 21 dates"):
         wls(weights=[1, 2]).bind(AXIS, None, {})
-    with pytest.raises(ParameterError, match="needs weights.*without weights, it is ols"):
+    with pytest.raises(ParameterError, match=r"needs weights.*without weights, it is ols"):
         wls().bind(AXIS, None, {})
     with pytest.raises(ParameterError, match="called weights, but got rain"):
         wls().bind(AXIS, None, {"rain": AXIS})
-    with pytest.raises(ParameterError, match="the 20 dates .1995-01-01..2014-01-01. are not the 21"):
+    with pytest.raises(ParameterError, match=r"the 20 dates .1995-01-01..2014-01-01. are not the 21"):
         wls().bind(AXIS, None, {"weights": TimeAxis.from_times(YEARS[:20])})
 
 
