@@ -60,7 +60,9 @@ def workspace(dates, terms):
 
 @kernel(helper=True)
 def load(values, date_weights, value_weights, start, width, series, sums):
-    """Copy a chunk as deviations from each pixel's first value, 0 where missing, and weights, 0 where missing.
+    """Copy a chunk as deviations from each pixel's first value, and weights, both 0 where a value does not count.
+
+    It counts where it is there and its weight is above 0 and finite.
 
     Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets
     of 1e9. Dates beyond `values` keep the weight 0 that they came with.
@@ -74,23 +76,35 @@ def load(values, date_weights, value_weights, start, width, series, sums):
     for i in range(values.shape[0]):
         row = values[i, start : start + width]
         deviation, weight = deviations[i], weights[i]
-        w = date_weights[i]
-        for p in range(width):
-            y = np.float64(row[p])
-            valid = y == y
-            first[p] = first[p] if first[p] == first[p] else y
-            dy = y - first[p] if valid else 0.0
-            deviation[p] = dy
-            weight[p] = w if valid else 0.0
-            spread[p] += abs(dy)
-            n[p] += 1.0 if valid else 0.0
         for p in range(width, CHUNK):
             deviation[p] = 0.0
             weight[p] = 0.0
-        if value_weights.shape[0] > 0:
-            given = value_weights[i, start : start + width]
+        w = date_weights[i]
+        if value_weights.shape[0] == 0 and w > 0.0:
+            # By itself, so that it becomes vector instructions: a quarter of the whole time less.
             for p in range(width):
-                weight[p] *= np.float64(given[p]) if weight[p] > 0.0 else 0.0
+                y = np.float64(row[p])
+                valid = y == y
+                first[p] = first[p] if first[p] == first[p] else y
+                dy = y - first[p] if valid else 0.0
+                deviation[p] = dy
+                weight[p] = w if valid else 0.0
+                spread[p] += abs(dy)
+                n[p] += 1.0 if valid else 0.0
+            continue
+        for p in range(width):
+            y, own = np.float64(row[p]), w
+            if value_weights.shape[0] > 0:
+                own *= np.float64(value_weights[i, start + p])
+            deviation[p] = 0.0
+            weight[p] = 0.0
+            # Of a comparison with NaN nothing is true.
+            if y == y and own > 0.0 and own < np.inf:
+                first[p] = first[p] if first[p] == first[p] else y
+                deviation[p] = y - first[p]
+                weight[p] = own
+                spread[p] += abs(deviation[p])
+                n[p] += 1.0
 
 
 @kernel(helper=True)

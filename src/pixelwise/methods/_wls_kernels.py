@@ -59,7 +59,7 @@ def fit(
     Parameters
     ----------
     values
-        (time, pixel), NaN where missing or without a weight.
+        (time, pixel), NaN where missing.
     basis, products
         Of the `Design`.
     lines

@@ -202,12 +202,8 @@ class BoundWeightedLine:
         layers = len(self.weights)
         values = series_of("wls", inputs, layers)
         weights: NDArray[Any] = np.empty((0, 0), dtype=values.dtype)
-        counts = self.weights[:, None] > 0
         if len(inputs) > 1:
             weights = series_of("wls", inputs[1:], layers)
-            counts = counts & (weights > 0) & (weights < np.inf)
-        if not counts.all():
-            values = readonly(np.where(counts, values, np.array(np.nan, dtype=values.dtype)))
         pixels = values.shape[1]
         table = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
