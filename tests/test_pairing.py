@@ -86,6 +86,7 @@ def axis_of(dates: Any, tmp_path: Path, name: str) -> pw.RasterStack:
         (["2000-12-18", "2001-01-01", "2001-01-17"], ["2000-12-20", "2001-01-02", "2001-01-20"], "16-day", 3),
         # Irregular: days.
         (["2001-01-01", "2001-01-04", "2001-02-19", "2001-03-05"], ["2001-01-04", "2001-03-05"], "day", 2),
+        (["2001-01-01", "2001-01-04", "2001-02-19", "2002-01-04"], ["2001-01-04", "2002-01-04"], "day", 2),
     ],
 )
 def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) -> None:
@@ -112,6 +113,12 @@ def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) 
             ["2001-01", "2001-02", "2001-03"],
             ["2001", "2002"],
             r"'x' has one layer for each year, but the response has one",
+        ),
+        # One day in common is not a month.
+        (
+            ["2001-01-01", "2001-02-01", "2001-03-01", "2001-12-01", "2002-01-01"],
+            ["2001-01-01", "2002-01-01"],
+            r"'x' has one layer for each year, but the response has one for each month",
         ),
         (
             ["2001-01-01", "2001-01-09", "2001-01-17"],
