@@ -329,3 +329,20 @@ def test_every_executor_gives_the_same(yearly: Any, executor: str) -> None:
     expected = pw.apply(pw.open_stack("ndvi"), method, inputs=inputs, executor="inline", jobs=1)
     for name in expected.names:
         assert found[name].tobytes() == expected[name].tobytes()
+
+
+def test_a_team_fills_blocks_of_all_stacks(yearly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs: Any = {"rain": pw.open_stack("rain")}
+    alone = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="inline", jobs=1)
+    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    together = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="threads", jobs=2)
+    for name in alone.names:
+        assert together[name].tobytes() == alone[name].tobytes()
+
+
+def test_parameters_as_texts(yearly: Any) -> None:
+    result = run("apply", "correlation", "ndvi", "--with", "rain=rain", "-p", "kind=spearman", "-o", "s.tif")
+    assert result.exit_code == 0, result.output
+    assert run("apply", "summary", "ndvi", "-p", "quantiles=p10,p90", "-o", "q.tif").exit_code == 0
+    assert "p90" in pw.open_map("q.tif").names
+    assert "no difference" in run("verify", "q.tif").output
