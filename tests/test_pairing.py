@@ -86,6 +86,7 @@ def axis_of(dates: Any, tmp_path: Path, name: str) -> pw.RasterStack:
         (["2000-12-18", "2001-01-01", "2001-01-17"], ["2000-12-20", "2001-01-02", "2001-01-20"], "16-day", 3),
         # Irregular: days.
         (["2001-01-01", "2001-01-04", "2001-02-19", "2001-03-05"], ["2001-01-04", "2001-03-05"], "day", 2),
+        (["2001-01-01", "2001-01-04", "2001-02-19", "2002-01-04"], ["2001-01-04", "2002-01-04"], "day", 2),
     ],
 )
 def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) -> None:
@@ -112,6 +113,12 @@ def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) 
             ["2001-01", "2001-02", "2001-03"],
             ["2001", "2002"],
             r"'x' has one layer for each year, but the response has one",
+        ),
+        # One day in common is not a month.
+        (
+            ["2001-01-01", "2001-02-01", "2001-03-01", "2001-12-01", "2002-01-01"],
+            ["2001-01-01", "2002-01-01"],
+            r"'x' has one layer for each year, but the response has one for each month",
         ),
         (
             ["2001-01-01", "2001-01-09", "2001-01-17"],
@@ -322,3 +329,20 @@ def test_every_executor_gives_the_same(yearly: Any, executor: str) -> None:
     expected = pw.apply(pw.open_stack("ndvi"), method, inputs=inputs, executor="inline", jobs=1)
     for name in expected.names:
         assert found[name].tobytes() == expected[name].tobytes()
+
+
+def test_a_team_fills_blocks_of_all_stacks(yearly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs: Any = {"rain": pw.open_stack("rain")}
+    alone = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="inline", jobs=1)
+    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    together = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="threads", jobs=2)
+    for name in alone.names:
+        assert together[name].tobytes() == alone[name].tobytes()
+
+
+def test_parameters_as_texts(yearly: Any) -> None:
+    result = run("apply", "correlation", "ndvi", "--with", "rain=rain", "-p", "kind=spearman", "-o", "s.tif")
+    assert result.exit_code == 0, result.output
+    assert run("apply", "summary", "ndvi", "-p", "quantiles=p10,p90", "-o", "q.tif").exit_code == 0
+    assert "p90" in pw.open_map("q.tif").names
+    assert "no difference" in run("verify", "q.tif").output

@@ -177,18 +177,19 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
     Raises
     ------
     InputError
-        When two layers are of one period, or these are longer than the response's.
+        When two layers are of one period of the response, or its own are longer.
     """
     numbers = axis.numbers(unit)
     days, theirs = set(axis.days.tolist()), set(response.days.tolist())
     longer = UNITS.index(axis.finest) < UNITS.index(unit)
-    # Layers of a few dates may lie on a longer step by chance, but then they have these dates in common.
-    if longer and (axis.precision in ("year", "month") or not (days <= theirs or theirs <= days)):
+    # A few of irregular dates may lie on a longer step by chance.
+    by_chance = response.step is None and axis.precision not in ("year", "month") and days <= theirs
+    if longer and not by_chance:
         raise InputError(
             f"{name!r} has one layer for each {axis.finest}, but the response has one for each {unit}: "
             f"make one for each {axis.finest} of the response too (--composite HOW --every ...)"
         )
-    found, counts = np.unique(numbers, return_counts=True)
+    found, counts = np.unique(numbers[np.isin(numbers, response.numbers(unit))], return_counts=True)
     if (counts > 1).any():
         same = axis.days[numbers == found[counts > 1][0]]
         listed = ", ".join(map(str, same[:NAMED])) + (", ..." if len(same) > NAMED else "")

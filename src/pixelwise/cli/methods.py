@@ -57,7 +57,11 @@ def describe(factory: Any) -> dict[str, Any]:
         "summary": text.split("\n", 1)[0],
         "documentation": text,
         "parameters": [
-            {"name": p.name, "type": inspect.formatannotation(p.annotation), "default": p.default}
+            {
+                "name": p.name,
+                "type": inspect.formatannotation(p.annotation).replace("collections.abc.", ""),
+                "default": p.default,
+            }
             for p in parameters_of(factory).values()
         ],
         "bands": [

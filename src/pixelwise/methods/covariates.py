@@ -24,7 +24,7 @@ from pixelwise.times import UNITS, Moment, TimeAxis
 __all__ = ["Covariate", "Covariates", "FurtherStack", "Table", "parse_covariates"]
 
 #: As a user gives them.
-Covariates = str | Sequence[str] | Mapping[str, "str | Sequence[float]"]
+Covariates = str | Sequence[str] | Mapping[str, str | Sequence[float]]
 
 #: How many layers an error names.
 NAMED = 5
