@@ -54,7 +54,11 @@ class Case:
 
 def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
     valid = ~np.isnan(values)
-    fit = scipy.stats.linregress(times[valid], values[valid].astype(np.float64))
+    t, y, n = times[valid], values[valid].astype(np.float64), int(valid.sum())
+    fit = scipy.stats.linregress(t, y)
+    e = y - y.mean() - fit.slope * (t - t.mean())
+    reach = scipy.stats.t.ppf(0.975, n - 2) * fit.stderr
+    start, end = y.mean() + fit.slope * (t[[0, -1]] - t.mean())
     return {
         "slope": fit.slope,
         "intercept": fit.intercept,
@@ -62,7 +66,19 @@ def ols_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[
         "pvalue": fit.pvalue,
         "stderr": fit.stderr,
         "intercept_stderr": fit.intercept_stderr,
-        "n": int(valid.sum()),
+        "n": n,
+        "low_slope": fit.slope - reach,
+        "high_slope": fit.slope + reach,
+        "rmse": math.sqrt(e @ e / (n - 2)),
+        "durbin_watson": float((np.diff(e) ** 2).sum() / (e @ e)),
+        "start": start,
+        "end": end,
+        "change": fit.slope * (t[-1] - t[0]),
+        "percent_of_mean": 100 * fit.slope * (t[-1] - t[0]) / abs(y.mean())
+        if abs(y.mean()) > 1e-12 * abs(y).max()
+        else math.nan,
+        "first_time": t[0],
+        "last_time": t[-1],
     }
 
 

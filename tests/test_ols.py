@@ -10,6 +10,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+import scipy.stats
 
 from oracles import ols_oracle
 from pixelwise import jit
@@ -84,8 +85,9 @@ def test_equals_scipy(layers, options, dtype):
     values = noisy(rng, years, 150, dtype, **options)
     fit = ols()(values, years)
     for pixel in np.flatnonzero(fit["status"] == Status.OK):
-        for band, wanted in ols_oracle(years, values[:, pixel]).items():
-            assert fit[band][pixel] == pytest.approx(wanted, rel=1e-10, abs=1e-12), (band, pixel)
+        expected = ols_oracle(years, values[:, pixel])
+        for band in (*NUMBERS, "n"):
+            assert fit[band][pixel] == pytest.approx(expected[band], rel=1e-10, abs=1e-12), (band, pixel)
     assert (fit["status"] == Status.OK).sum() > 100
 
 
@@ -96,8 +98,9 @@ def test_equals_scipy_with_equal_dates():
     fit = ols()(values, years)
     assert (fit["status"] == Status.OK).all()
     for pixel in range(60):
-        for band, wanted in ols_oracle(years, values[:, pixel]).items():
-            assert fit[band][pixel] == pytest.approx(wanted, rel=1e-11), band
+        expected = ols_oracle(years, values[:, pixel])
+        for band in (*NUMBERS, "n"):
+            assert fit[band][pixel] == pytest.approx(expected[band], rel=1e-11), band
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6, 1e9])
@@ -368,7 +371,7 @@ def test_wrong_arrays_are_refused_before_the_kernel_reads_them(values):
 def test_registry():
     assert get("ols") is ols
     assert ols(min_obs=4) == OrdinaryLeastSquares(4)
-    assert ols(min_obs=4).parameters == {"min_obs": 4}
+    assert ols(min_obs=4).parameters == {"min_obs": 4, "confidence_level": 0.95, "origin": 0.0}
     with pytest.raises(ParameterError, match="did you mean 'ols'"):
         get("old")
 
@@ -484,3 +487,81 @@ def test_one_date_is_degenerate_in_complete_chunks_of_any_number_of_layers(layer
     expected = np.full(pixels, Status.DEGENERATE)
     expected[7] = Status.CONSTANT
     np.testing.assert_array_equal(result["status"], expected)
+
+
+# ---------------------------------------------------------------- what is asked for less often
+
+DERIVED = [band.name for band in ols().bands if band.optional]
+
+
+def derived(values, years, **options):
+    """Return all derived bands and the status."""
+    axis = TimeAxis.from_times(years)
+    table, status = ols(**options).bind(axis, DERIVED, {})((values,))
+    return {**dict(zip(DERIVED, table, strict=True)), "status": status}
+
+
+def test_limits_are_those_of_the_level():
+    values = noisy(np.random.default_rng(0), YEARS, 50, gaps=0.4)
+    fit = ols()(values, YEARS)
+    for level in (0.5, 0.9, 0.999):
+        found = derived(values, YEARS, confidence_level=level)
+        q = scipy.stats.t.ppf((1 + level) / 2, fit["n"] - 2)
+        np.testing.assert_allclose(found["high_slope"], fit["slope"] + q * fit["stderr"], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found["low_slope"], fit["slope"] - q * fit["stderr"], rtol=1e-9, atol=1e-12)
+
+
+def test_change_is_that_of_the_years_that_are_there():
+    values = 3.0 + 0.5 * (YEARS[:, None] - 2000) + np.zeros((1, 2))
+    values[:6, 1] = np.nan
+    values[3, 0] += 0.1
+    values[9, 1] += 0.1
+    found = derived(values, YEARS)
+    np.testing.assert_array_equal(found["first_time"], [1995, 2001])
+    np.testing.assert_array_equal(found["last_time"], [2015, 2015])
+    np.testing.assert_allclose(found["change"], [10, 7], rtol=0.01)
+    np.testing.assert_allclose(found["end"] - found["start"], found["change"], rtol=1e-12)
+    np.testing.assert_allclose(found["percent_of_mean"], 100 * found["change"] / np.nanmean(values, axis=0), rtol=1e-12)
+
+
+def test_what_is_derived_of_series_without_a_fit():
+    values = noisy(np.random.default_rng(0), YEARS, 5, gaps=0.0)
+    values[:, 0] = np.nan
+    values[2:, 1] = np.nan
+    values[:, 2] = 0.1
+    values[:, 3] = [*np.linspace(-1, 1, 21)]
+    values[:, 4] = 1e300 * np.linspace(1, 2, 21)
+    found = derived(values, YEARS)
+    np.testing.assert_array_equal(found["first_time"], [np.nan, 1995, 1995, 1995, 1995])
+    np.testing.assert_array_equal(found["last_time"], [np.nan, 1996, 2015, 2015, 2015])
+    np.testing.assert_array_equal(found["start"][:3], [np.nan, np.nan, 0.1])
+    np.testing.assert_array_equal(found["change"][:3], [np.nan, np.nan, 0])
+    assert found["change"][4] == pytest.approx(1e300)
+    assert found["status"][4] == Status.TEST_UNDEFINED
+    # A mean of 0 has no percentage.
+    assert np.isnan(found["percent_of_mean"][3])
+    assert np.isnan([found[name][k] for name in ("rmse", "durbin_watson", "low_slope") for k in (0, 1, 2, 4)]).all()
+
+
+def test_the_origin_moves_the_intercept_alone():
+    values = noisy(np.random.default_rng(1), YEARS, 40)
+    at_0, at_2000 = ols()(values, YEARS), ols(origin=2000)(values, YEARS)
+    for name in ("slope", "rvalue", "pvalue", "stderr", "n", "status"):
+        np.testing.assert_array_equal(at_0[name], at_2000[name])
+    np.testing.assert_allclose(at_2000["intercept"], at_0["intercept"] + 2000 * at_0["slope"], rtol=1e-9, atol=1e-12)
+    shifted = ols()(values, YEARS - 2000)
+    np.testing.assert_allclose(at_2000["intercept_stderr"], shifted["intercept_stderr"], rtol=1e-12)
+    axis = TimeAxis.from_times(YEARS)
+    np.testing.assert_allclose(ols(origin=2000).predict(at_2000, axis), ols().predict(at_0, axis), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"confidence_level": 99}, r"confidence_level=99: ols needs a number between 0 and 1.*\(99 % is"),
+        ({"origin": math.nan}, "origin=nan: ols needs a decimal year"),
+    ],
+)
+def test_other_parameters_are_checked(options, message):
+    with pytest.raises(ParameterError, match=message):
+        ols(**options)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from scipy.stats import linregress
 
 import pixelwise as pw
-from conftest import PROFILE, random_series, write_raster
+from conftest import PROFILE, MakeStack, random_series, write_raster
 from pixelwise import verify as door
 from pixelwise.cli import main
 from pixelwise.map import TAG, decode_provenance, encode_provenance
@@ -699,6 +699,27 @@ def test_a_truncated_input_is_named(trend: Path, tmp_path: Path) -> None:
     now = path.stat()
     retell(trend, lambda p: p["input"]["files"][4].update(size=now.st_size, mtime_ns=now.st_mtime_ns))
     assert f"error: {path}: cannot be read (" in refuses("trend.tif")
+
+
+@pytest.mark.parametrize(
+    ("method", "bands", "by"),
+    [
+        (pw.methods.ols(origin=2000.5), None, "exact arithmetic"),
+        (pw.methods.ols(), ["slope", "low_slope", "change"], "ols itself"),
+        (pw.methods.theil_sen(confidence_level=0.9), None, "theil_sen itself"),
+        (pw.methods.mann_kendall(correction="yue_wang"), None, "mann_kendall itself"),
+        (pw.methods.trend(), None, "trend itself"),
+    ],
+    ids=["origin", "derived", "theil_sen", "mann_kendall", "trend"],
+)
+def test_maps_of_other_methods_pass(
+    method: Any, bands: list[str] | None, by: str, make_stack: MakeStack, tmp_path: Path
+) -> None:
+    folder = make_stack(random_series((9, 20, 30), seed=5))
+    pw.apply(pw.open_stack(folder), method, tmp_path / "map.tif", bands=bands)
+    result = verify(tmp_path / "map.tif", folder, pixels=600)
+    assert result.differences == ()
+    assert result.by.startswith(by)
 
 
 # ---------------------------------------------------------------------------------------------- real data

@@ -760,7 +760,9 @@ def _recomputation(
         unknown = [name for name in map_.names if name not in {b.name for b in (*method.bands, STATUS_BAND)}]
         if unknown:
             raise _damaged(path, f"{making.method} has no {unknown[0]}")
-        return _ByOracle(making.method, method, making, map_.names)
+        # What is asked for less often has no second implementation here.
+        if not {band.name for band in method.bands if band.optional} & set(map_.names):
+            return _ByOracle(making.method, method, making, map_.names)
     return _ByItself(method, making, map_.names)
 
 
@@ -851,7 +853,8 @@ def _exact_line(method: Method, years: Sequence[float], series: Sequence[float])
 
     if n < method.parameters["min_obs"]:
         return ended(Status.TOO_FEW if n else Status.NO_OBSERVATION)
-    (xs, x_unit), (ys, y_unit) = (_whole(numbers) for numbers in zip(*pairs, strict=True))
+    (*xs, origin), x_unit = _whole([*(x for x, _ in pairs), float(method.parameters["origin"])])
+    xs, (ys, y_unit) = [x - origin for x in xs], _whole([y for _, y in pairs])
     if len(set(ys)) == 1:
         line["slope"], line["intercept"] = (0.0, 0.0), (pairs[0][1], 0.0)
         return ended(Status.CONSTANT)

@@ -18,6 +18,7 @@ import numpy as np
 from pixelwise.jit import kernel
 from pixelwise.method import Status
 from pixelwise.methods._pvalue_kernels import table_p
+from pixelwise.methods._series_kernels import gather
 
 # Accumulators of 128 pixels stay in the L1 cache: 41 Mpx/s at 128, 38 at 256, 35 at 1024 (performance notes, 2a).
 CHUNK = 128
@@ -27,6 +28,9 @@ STRIDE = 3
 
 SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, COUNT = range(7)
 BANDS = 7
+
+LOW, HIGH, RMSE, DURBIN_WATSON, START, END, CHANGE, PERCENT, FIRST_TIME, LAST_TIME = range(10)
+DERIVED = 10
 
 # Rows of scratch memory: sums, then bands, then deviations.
 SUMS = 11
@@ -323,3 +327,66 @@ def fit(
             row = table[k, start : start + width]
             for p in range(width):
                 row[p] = band[p]
+
+
+@kernel()
+def describe(values, times, reference, slopes, stderrs, status, min_obs, quantiles, series, derived):
+    """Derive from lines what is asked for less often.
+
+    Parameters
+    ----------
+    values, times, reference
+        (time, pixel), NaN where missing, and (time,) years less `reference`.
+    slopes, stderrs, status
+        (pixel,) of the fit.
+    min_obs
+        Fewest valid values.
+    quantiles
+        Of Student's t for `min_obs` observations, one more, ...; empty for none.
+    series
+        (2, time) float64 scratch.
+    derived
+        (DERIVED, pixel) float64, to be filled.
+    """
+    t, y = series[0], series[1]
+    for p in range(values.shape[1]):
+        for band in range(DERIVED):
+            derived[band, p] = np.nan
+        n = gather(values, p, times, t, y)
+        if n == 0:
+            continue
+        derived[FIRST_TIME, p] = reference + t[0]
+        derived[LAST_TIME, p] = reference + t[n - 1]
+        slope = slopes[p]
+        if slope != slope:
+            continue
+        first = y[0]
+        mean_t, mean_y, largest = 0.0, 0.0, 0.0
+        for i in range(n):
+            mean_t += t[i]
+            mean_y += y[i] - first
+            largest = abs(y[i]) if abs(y[i]) > largest else largest
+        mean_t /= n
+        mean_y /= n
+        mean = first + mean_y
+        change = slope * (t[n - 1] - t[0])
+        derived[START, p] = mean + slope * (t[0] - mean_t)
+        derived[END, p] = mean + slope * (t[n - 1] - mean_t)
+        derived[CHANGE, p] = change
+        # What is less is rounding, of which there is no percentage.
+        if abs(mean) > 1e-12 * largest:
+            derived[PERCENT, p] = 100.0 * change / abs(mean)
+        if status[p] != OK:
+            continue
+        rss, steps, before = 0.0, 0.0, 0.0
+        for i in range(n):
+            e = ((y[i] - first) - mean_y) - slope * (t[i] - mean_t)
+            rss += e * e
+            steps += (e - before) * (e - before) if i > 0 else 0.0
+            before = e
+        derived[RMSE, p] = math.sqrt(rss / (n - 2.0))
+        derived[DURBIN_WATSON, p] = np.float64(steps) / rss
+        if quantiles.size > 0:
+            reach = quantiles[n - min_obs] * stderrs[p]
+            derived[LOW, p] = slope - reach
+            derived[HIGH, p] = slope + reach

@@ -63,8 +63,8 @@ def series_of(method: str, inputs: tuple[NDArray[Any], ...], layers: int) -> NDA
     return readonly(np.ascontiguousarray(values))
 
 
-def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-    """Return the straight lines of ``slope`` and ``intercept`` (at year 0) at the dates of `axis`.
+def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis, origin: float = 0.0) -> Floats:
+    """Return the straight lines of ``slope`` and ``intercept`` at the dates of `axis`.
 
     Parameters
     ----------
@@ -72,6 +72,8 @@ def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         (pixel,) or single numbers by band.
     axis
         The dates.
+    origin
+        The decimal year of the intercept.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
     """
     slope = np.atleast_1d(np.asarray(values["slope"], dtype=np.float64))
     intercept = np.atleast_1d(np.asarray(values["intercept"], dtype=np.float64))
-    line: Floats = slope * axis.years[:, None] + intercept
+    line: Floats = slope * (axis.years[:, None] - origin) + intercept
     return line
 
 

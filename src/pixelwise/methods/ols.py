@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
 
@@ -27,22 +28,46 @@ BANDS = (
     Band("stderr", "Standard error of the slope", "{value}/year"),
     Band("intercept_stderr", "Standard error of the intercept", "{value}"),
     Band("n", "Number of valid observations", integer=True),
+    Band("low_slope", "Lower confidence limit of the slope", "{value}/year", optional=True),
+    Band("high_slope", "Upper confidence limit of the slope", "{value}/year", optional=True),
+    Band("rmse", "Residual standard error, sqrt(RSS / (n - 2))", "{value}", optional=True),
+    Band("durbin_watson", "Durbin-Watson statistic of the residuals: near 2 where they are independent", optional=True),
+    Band("start", "Value of the line at the first valid date", "{value}", optional=True),
+    Band("end", "Value of the line at the last valid date", "{value}", optional=True),
+    Band("change", "Change of the line from the first to the last valid date", "{value}", optional=True),
+    Band("percent_of_mean", "The change in percent of the mean value", "%", optional=True),
+    Band("first_time", "First valid date, decimal year", "year", optional=True),
+    Band("last_time", "Last valid date, decimal year", "year", optional=True),
 )
-FROM_RESIDUALS = {"pvalue": 1, "stderr": 1, "intercept_stderr": 2}
+# Those of the fit itself; the others are derived from it (in the order of the kernel `describe`).
+FITTED = 7
+SLOPE, STDERR = 0, 4
+FROM_RESIDUALS = {"pvalue": 1, "stderr": 1, "intercept_stderr": 2, "low_slope": 1, "high_slope": 1}
+
+# Pixels that are described at once: bounds what is held beside the block.
+PIECE = 4096
 
 
-def ols(*, min_obs: int = 3) -> Method:
+def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0) -> Method:
     """Fit a straight line to each pixel's series by ordinary least squares.
 
     With the ``n`` valid values ``y`` at times ``t`` (decimal years), deviations ``dt`` and ``dy`` from their
     means, ``Sxx = sum(dt**2)``, ``Sxy = sum(dt * dy)``, ``Syy = sum(dy**2)``::
 
         slope            = Sxy / Sxx
-        intercept        = mean(y) - slope * mean(t)
+        intercept        = mean(y) - slope * (mean(t) - origin)
         rvalue           = Sxy / sqrt(Sxx * Syy)
         stderr           = sqrt(RSS / (n - 2) / Sxx),  RSS = sum((dy - slope * dt)**2)
-        intercept_stderr = stderr * sqrt(Sxx / n + mean(t)**2)
+        intercept_stderr = stderr * sqrt(Sxx / n + (mean(t) - origin)**2)
         pvalue           = P(|T| > |slope / stderr|),  T Student's t with n - 2 degrees of freedom
+
+    and on request, with residuals ``e`` in time order and ``q`` the quantile of T of `confidence_level`::
+
+        low_slope, high_slope = slope - q * stderr, slope + q * stderr
+        rmse                  = sqrt(RSS / (n - 2))
+        durbin_watson         = sum((e[i] - e[i - 1])**2) / RSS
+        change                = slope * (last_time - first_time) = end - start
+        percent_of_mean       = 100 * change / |mean(y)|
 
     The p-value assumes independent, normal residuals of equal variance. Serial correlation makes it too small:
     with 21 annual values and a lag-1 correlation of 0.4, one in five series without a trend has
@@ -52,17 +77,24 @@ def ols(*, min_obs: int = 3) -> Method:
     ----------
     min_obs
         Fewest valid values of a pixel, at least 3.
+    confidence_level
+        Of ``low_slope`` and ``high_slope``, between 0 and 1.
+    origin
+        The decimal year at which the intercept is given. At year 0 it is far from all data, and in float32 it has
+        too few digits to draw the line.
 
     Returns
     -------
     Method
-        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (at year 0) and ``intercept_stderr``
-        (value), ``rvalue``, ``pvalue``, ``n``.
+        Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (at `origin`) and ``intercept_stderr``
+        (value), ``rvalue``, ``pvalue``, ``n``; on request ``low_slope``, ``high_slope`` (value per year), ``rmse``,
+        ``start``, ``end``, ``change`` (value), ``percent_of_mean`` (%), ``durbin_watson``, ``first_time``,
+        ``last_time`` (decimal years).
 
     Raises
     ------
     ParameterError
-        When `min_obs` is below 3: two points leave no residuals to judge a line by.
+        When `min_obs` is below 3: two points leave no residuals to judge a line by; for an impossible level.
 
     Notes
     -----
@@ -87,7 +119,7 @@ def ols(*, min_obs: int = 3) -> Method:
     >>> round(float(fit["slope"][0]), 3)
     2.15
     """
-    return OrdinaryLeastSquares(min_obs)
+    return OrdinaryLeastSquares(min_obs, confidence_level, origin)
 
 
 @dataclass(frozen=True)
@@ -95,10 +127,15 @@ class OrdinaryLeastSquares(Method):
     """A straight line by least squares; see `ols`."""
 
     min_obs: int = 3
+    confidence_level: float = 0.95
+    origin: float = 0.0
 
     name: ClassVar[str] = "ols"
 
     def __post_init__(self) -> None:
+        check_confidence_level(self.name, self.confidence_level)
+        if not np.isfinite(self.origin):
+            raise ParameterError(f"origin={self.origin}: ols needs a decimal year, such as 2000")
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 leave no residuals")
 
     @property
@@ -120,15 +157,24 @@ class OrdinaryLeastSquares(Method):
             bands=chosen,
             times=axis.years - reference,
             reference=reference,
+            origin=self.origin,
             min_obs=self.min_obs,
             one_date_possible=longest_run(axis.years) >= self.min_obs,
             residuals=max(FROM_RESIDUALS.get(name, 0) for name in names),
             table=table,
+            quantiles=self._quantiles(axis) if names & {"low_slope", "high_slope"} else np.empty(0),
         )
+
+    def _quantiles(self, axis: TimeAxis) -> Floats:
+        """Return quantiles of Student's t for `min_obs` to all observations."""
+        from scipy.special import stdtrit
+
+        df = np.arange(self.min_obs - 2, max(len(axis), self.min_obs) - 1, dtype=np.float64)
+        return np.asarray(stdtrit(df, (1 + self.confidence_level) / 2), dtype=np.float64)
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
-        return line_at(values, axis)
+        return line_at(values, axis, self.origin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +185,8 @@ class BoundLine:
     ----------
     bands
         The wanted ones.
-    times, reference
-        (time,) decimal years less `reference`, and this.
+    times, reference, origin
+        (time,) decimal years less `reference`, this, and the year at which the intercept is given.
     min_obs
         Fewest valid values.
     one_date_possible
@@ -149,6 +195,8 @@ class BoundLine:
         0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
     table
         For p-values, where wanted.
+    quantiles
+        Of Student's t for `min_obs` observations, one more, ...; empty where no limits are wanted.
     halo, releases_gil
         See `pixelwise.method.BoundMethod`.
     """
@@ -156,10 +204,12 @@ class BoundLine:
     bands: tuple[Band, ...]
     times: Floats
     reference: float
+    origin: float
     min_obs: int
     one_date_possible: bool
     residuals: int
     table: TailTable | None
+    quantiles: Floats
     halo: int = 0
     releases_gil: bool = True
 
@@ -167,11 +217,24 @@ class BoundLine:
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Fit the pixels of one block; see `BoundMethod`."""
+        values = series_of("ols", inputs, len(self.times))
+        rows = [BANDS.index(band) for band in self.bands]
+        if max(rows) < FITTED:
+            return self._fit(values, rows, dtype)
+        pixels = values.shape[1]
+        result = np.empty((len(rows), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        for start in range(0, pixels, PIECE):
+            part = slice(start, start + PIECE)
+            result[:, part], status[part] = self._describe(readonly(np.ascontiguousarray(values[:, part])), rows)
+        return result, status
+
+    def _fit(self, values: NDArray[Any], rows: list[int], dtype: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return the bands of the fit that `rows` are, and the status."""
         from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
 
-        values = series_of("ols", inputs, len(self.times))
         pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        result = np.empty((len(rows), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
         times = np.pad(self.times, (0, -len(self.times) % STRIDE))
@@ -180,10 +243,10 @@ class BoundLine:
             fit(
                 values,
                 readonly(times),
-                self.reference,
+                self.reference - self.origin,
                 self.min_obs,
                 self.one_date_possible,
-                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
+                readonly(np.array(rows, dtype=np.int64)),
                 self.residuals,
                 readonly(coefficients),
                 np.empty((SCRATCH + len(times), CHUNK)),
@@ -192,6 +255,29 @@ class BoundLine:
                 status,
             )
         return result, status
+
+    def _describe(self, values: NDArray[Any], rows: list[int]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return bands of the fit and those derived from it, and the status."""
+        from pixelwise.methods._ols_kernels import DERIVED, describe
+
+        fitted = sorted({SLOPE, STDERR, *(row for row in rows if row < FITTED)})
+        table, status = self._fit(values, fitted, "float64")
+        derived = np.empty((DERIVED, values.shape[1]))
+        with np.errstate(all="ignore"):
+            describe(
+                values,
+                readonly(self.times),
+                self.reference,
+                table[fitted.index(SLOPE)],
+                table[fitted.index(STDERR)],
+                status,
+                self.min_obs,
+                readonly(self.quantiles),
+                np.empty((2, len(self.times))),
+                derived,
+            )
+        found = [table[fitted.index(row)] if row < FITTED else derived[row - FITTED] for row in rows]
+        return np.array(found), status
 
 
 def longest_run(years: Floats) -> int:
