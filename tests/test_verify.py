@@ -647,7 +647,7 @@ def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) 
     [
         (("dtype",), "int8", "dtype is 'int8'"),
         (("bands",), ["slope"], "its bands are not slope, intercept"),
-        (("method",), "theil_sen", "unknown method 'theil_sen'"),
+        (("method",), "least_trees", "unknown method 'least_trees'"),
         (("parameters",), {"min_obs": 1}, "min_obs=1: ols needs a whole number"),
         ((*LAYER, "pieces", 0, 0), "other.tif", "'other.tif' is not among its files"),
         ((*LAYER, "date"), "2009-01-01", "its dates do not ascend"),
