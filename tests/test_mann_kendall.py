@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from pixelwise.method import Status
-from pixelwise.methods import mann_kendall
+from pixelwise.methods import correlation, mann_kendall
 from pixelwise.methods.mann_kendall import EXACT, exact_pvalues
 from pixelwise.times import TimeAxis
 from test_reference_data import CASES
@@ -234,7 +234,7 @@ def test_beyond_the_tables_the_normal_distribution_is_near() -> None:
 @pytest.mark.skipif(PLAIN, reason="compiled only: long series")
 @pytest.mark.parametrize("name", CASES)
 def test_real_stacks(shared: Shared, tmp_path: Path, name: str) -> None:
-    """Scores and variances of pyMannKendall, where it was asked, and tau and p of R's cor.test."""
+    """Scores and variances of pyMannKendall, where it was asked; tau, p and Spearman's rho of R's cor.test."""
     ours, theirs = (
         np.genfromtxt(shared(f"reference_answers/{file}"), delimiter=",", names=True, dtype=None, encoding="utf-8")
         for file in ("r_lm_kendall.csv", "pymannkendall.csv")
@@ -244,6 +244,10 @@ def test_real_stacks(shared: Shared, tmp_path: Path, name: str) -> None:
     rows = ours[ours["set"] == name]
     fit = mann_kendall()(layers[:, rows["row"], rows["col"]].astype(np.float64), stack.axis)
     np.testing.assert_allclose(fit["tau"], rows["kendall_taub"], rtol=1e-9, atol=1e-15)
+    series = layers[:, rows["row"], rows["col"]].astype(np.float64)
+    times = np.repeat(stack.axis.years[:, None], series.shape[1], axis=1)
+    ranked = correlation(kind="spearman")(series, stack.axis, time=times)
+    np.testing.assert_allclose(ranked["rvalue"], rows["spearman_rho"], rtol=1e-9, atol=1e-15)
     # R does not correct for continuity.
     p = two_sided(fit["s"] / np.sqrt(fit["var_s"]))
     np.testing.assert_allclose(p, rows["kendall_p"], rtol=1e-9)
@@ -282,6 +286,9 @@ def test_status() -> None:
     np.testing.assert_array_equal(fit["s"], [np.nan, np.nan, 0, np.nan, np.nan])
     for name in ("tau", "z", "pvalue"):
         assert np.isnan(fit[name]).all()
+    apart = mann_kendall()(values, np.arange(2000, 2012))
+    assert apart["status"].tolist() == [1, 2, 3, 6, 0]
+    assert np.isnan([apart["s"][3], apart["pvalue"][3]]).all()
 
 
 @pytest.mark.parametrize(

@@ -504,9 +504,10 @@ def derived(values, years, **options):
 def test_limits_are_those_of_the_level():
     values = noisy(np.random.default_rng(0), YEARS, 50, gaps=0.4)
     fit = ols()(values, YEARS)
-    for level in (0.5, 0.9, 0.999):
-        found = derived(values, YEARS, confidence_level=level)
+    for level, least in ((0.5, 3), (0.9, 3), (0.999, 6)):
+        found = derived(values, YEARS, confidence_level=level, min_obs=least)
         q = scipy.stats.t.ppf((1 + level) / 2, fit["n"] - 2)
+        assert (fit["n"] >= least).all()
         np.testing.assert_allclose(found["high_slope"], fit["slope"] + q * fit["stderr"], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(found["low_slope"], fit["slope"] - q * fit["stderr"], rtol=1e-9, atol=1e-12)
 

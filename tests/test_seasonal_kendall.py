@@ -95,6 +95,18 @@ def test_homogeneity() -> None:
     assert fit["pvalue"][1] > 0.05  # hidden by each other
 
 
+@pytest.mark.parametrize("season", [2, 4])
+def test_homogeneity_by_the_formula(season: int) -> None:
+    axis = TimeAxis.from_times(np.arange("2000-01", "2020-01", 12 // season, dtype="M8[M]").astype("M8[D]"))
+    values = seasonal_noise(7, axis=axis, gaps=0.0)
+    fit = seasonal_kendall(season=season)(values, axis)
+    for p in range(values.shape[1]):
+        tests = [pymannkendall.original_test(values[g::season, p]) for g in range(season)]
+        z = np.array([test.s / np.sqrt(test.var_s) for test in tests])
+        expected = scipy.stats.chi2.sf((z**2).sum() - season * z.mean() ** 2, season - 1)
+        assert fit["pvalue_homogeneity"][p] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 7, 11, 12, 45, 364])
 def test_chi_square(df: int) -> None:
     for x in (1e-8, 0.1, 1.0, df * 0.5, df, df * 2.0, 300.0):

@@ -77,6 +77,8 @@ SERIES: dict[str, Callable[[Any, int], Any]] = {
     "heavy tails": lambda rng, n: rng.standard_cauchy(n),
     "mostly zero": lambda rng, n: 1.0 * (rng.random(n) < 0.1),
     "a step": lambda rng, n: np.where(np.arange(n) < n // 2, 0.1, 0.7),
+    # Rounding decides on which side of a number many slopes lie.
+    "nearly a line": lambda rng, n: 1e3 + 0.1 * np.arange(n) + 1e-14 * rng.normal(size=n),
     # Slopes that differ in their last bits only, all between any two numbers: found by counting all of them.
     "a line": lambda rng, n: 3 + 0.1 * np.arange(n),
 }
