@@ -11,7 +11,7 @@ import numpy as np
 
 from pixelwise.jit import kernel
 from pixelwise.methods._ols_kernels import LARGE, SMALL
-from pixelwise.methods._pvalue_kernels import student_p
+from pixelwise.methods._pvalue_kernels import student_p_of_many
 from pixelwise.methods._series_kernels import CONSTANT, OK, TEST_UNDEFINED, gather
 
 OLS_SLOPE, PVALUE, PVALUE_OLS, R1, DETECTABLE, YEARS = range(6)
@@ -19,7 +19,7 @@ BANDS = 6
 
 
 @kernel()
-def test_lines(values, times, places, per_year, status, series, bands):
+def test_lines(values, times, places, per_year, status, series, tests, bands):
     """Fit a straight line to every pixel that has a trend, and test it with the effective sample size.
 
     Parameters
@@ -30,12 +30,14 @@ def test_lines(values, times, places, per_year, status, series, bands):
         Steps of a year.
     status
         (pixel,) of the series; others than 0 are left NaN. Becomes `TEST_UNDEFINED` where there is no test.
-    series
-        (4, time) float64 scratch.
+    series, tests
+        (4, time) and (11, pixel) float64 scratch.
     bands
         (BANDS, pixel) float64, to be filled.
     """
     t, y, steps, residuals = series[0], series[1], series[2], series[3]
+    which, x_of, r_of, df, df_left, p_of = tests[0], tests[1], tests[2], tests[3], tests[4], tests[5]
+    count = 0
     for p in range(values.shape[1]):
         for band in range(BANDS):
             bands[band, p] = np.nan
@@ -71,8 +73,10 @@ def test_lines(values, times, places, per_year, status, series, bands):
             if i > 0 and steps[i] == steps[i - 1] + 1.0:
                 products += residuals[i] * residuals[i - 1]
                 pairs += 1
-        x, r = rss / syy, sxy / math.sqrt(sxx * syy)
-        bands[PVALUE_OLS, p] = student_p(x, r, n - 2.0)
+        which[count] = p
+        x_of[count], r_of[count] = min(rss / syy, 1.0), min(abs(sxy / math.sqrt(sxx * syy)), 1.0)
+        df[count], df_left[count] = n - 2.0, n - 2.0
+        count += 1
         if pairs == 0:
             status[p] = TEST_UNDEFINED
             continue
@@ -90,4 +94,12 @@ def test_lines(values, times, places, per_year, status, series, bands):
         if effective < 3.0:
             status[p] = TEST_UNDEFINED
         else:
-            bands[PVALUE, p] = student_p(x, r, effective - 2.0)
+            df_left[count - 1] = effective - 2.0
+    # Many at once, as the fraction of one waits for each of its divisions.
+    student_p_of_many(x_of, r_of, df, count, tests[6:], p_of)
+    for k in range(count):
+        bands[PVALUE_OLS, int(which[k])] = p_of[k]
+    student_p_of_many(x_of, r_of, df_left, count, tests[6:], p_of)
+    for k in range(count):
+        if status[int(which[k])] == OK:
+            bands[PVALUE, int(which[k])] = p_of[k]

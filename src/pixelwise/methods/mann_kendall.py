@@ -188,12 +188,16 @@ class MannKendall(Method):
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Prepare the slope, the steps of the axis, and exact p-values."""
         only_the_response(self.name, inputs)
+        return without_seasons(self.bound(axis, bands), axis, self.deseasonalise)
+
+    def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundMannKendall:
+        """Return what tests series as they are, seasons and all."""
         chosen = select_bands(self, bands)
         self.check_axis(axis)
         wanted = self.correction != "none" or any(band.name == "slope" for band in chosen)
         most = min(EXACT, len(axis))
         lags = self.lags or (1 if self.correction == "yue_wang" else len(axis))
-        bound = BoundMannKendall(
+        return BoundMannKendall(
             bands=chosen,
             times=axis.years,
             places=np.empty(0) if axis.index is None else axis.index.astype(np.float64),
@@ -202,7 +206,6 @@ class MannKendall(Method):
             line=TheilSen(min_obs=self.min_obs).bind(axis, ["slope", "n"], {}) if wanted else None,
             exact=exact_pvalues(self.min_obs, most) if self.exact else np.empty(0),
         )
-        return without_seasons(bound, axis, self.deseasonalise)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,17 +244,19 @@ class BoundMannKendall:
         """Test the pixels of one block; see `BoundMethod`."""
         values = series_of(self.method.name, inputs, len(self.times))
         if self.method.correction == "none":
-            return self._test(values, dtype)
+            return self.test(values, dtype)
         pixels = values.shape[1]
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         for start in range(0, pixels, PIECE):
             part = slice(start, start + PIECE)
-            result[:, part], status[part] = self._test(readonly(np.ascontiguousarray(values[:, part])), dtype)
+            result[:, part], status[part] = self.test(readonly(np.ascontiguousarray(values[:, part])), dtype)
         return result, status
 
-    def _test(self, values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Test pixels whose values are contiguous."""
+    def test(
+        self, values: NDArray[Any], dtype: str, slopes: Floats | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Test pixels whose values are contiguous; their Theil-Sen `slopes` may be known."""
         from pixelwise.methods import _mann_kendall_kernels as kernels
 
         layers, pixels = values.shape
@@ -259,7 +264,7 @@ class BoundMannKendall:
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         tested, factors = values, np.empty(0)
-        if self.line is not None:
+        if self.line is not None and (slopes is None or correction == "prewhiten"):
             (slopes, counts), status_of_series = self.line((values,))
         rows = [-1 if band.name == "slope" else BANDS.index(band) for band in self.bands]
         with np.errstate(all="ignore"):

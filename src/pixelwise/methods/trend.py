@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
 from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
-from pixelwise.methods.mann_kendall import MannKendall
+from pixelwise.methods.mann_kendall import BoundMannKendall, MannKendall
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis, Unit
 
@@ -152,8 +152,8 @@ class Trend(Method):
             times=axis.years,
             places=places.astype(np.float64),
             per_year=PER_YEAR[step.unit] / step.count,
-            pairs=pairs.bind(axis, [name for name in OF_PAIRS if name == "n" or name in names], {}),
-            test=MannKendall("yue_wang", min_obs=self.min_obs).bind(axis, ["pvalue"], {})
+            pairs=pairs.bind(axis, [name for name in OF_PAIRS if name in {"slope", "n", *names}], {}),
+            test=MannKendall("yue_wang", min_obs=self.min_obs).bound(axis, ["pvalue"])
             if "pvalue_mk" in names
             else None,
         )
@@ -184,7 +184,7 @@ class BoundTrend:
     places: Floats
     per_year: float
     pairs: BoundMethod
-    test: BoundMethod | None
+    test: BoundMannKendall | None
     halo: int = 0
     releases_gil: bool = True
 
@@ -217,11 +217,12 @@ class BoundTrend:
                 self.per_year,
                 status,
                 np.empty((4, layers)),
+                np.empty((11, pixels)),
                 lines,
             )
         found |= zip(OF_LINES, lines, strict=True)
         if self.test is not None:
-            found["pvalue_mk"] = self.test((values,))[0][0]
+            found["pvalue_mk"] = self.test.test(values, "float64", found["slope"])[0][0]
         for row, band in zip(result, self.bands, strict=True):
             row[:] = found[band.name]
         return status
