@@ -14,9 +14,10 @@ demo: $(VENV)/installed
 test: demo $(VENV)/installed-dev
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet --cov --cov-append --cov-report= \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(PARALLEL) --cov --cov-append --cov-report= \
 	    tests/test_ols.py tests/test_pvalues.py tests/test_unpack.py tests/test_tiff.py \
 	    tests/test_composites.py tests/test_theil_sen.py tests/test_mann_kendall.py \
+	    tests/test_seasonal_kendall.py tests/test_contextual_mann_kendall.py tests/test_trend.py \
 	    tests/test_harmonic.py tests/test_polynomial.py tests/test_wls.py tests/test_robust.py \
 	    tests/test_summary.py tests/test_correlation.py tests/test_regress.py tests/test_restrend.py
 	$(BIN)/python -m coverage report --skip-covered --fail-under=95

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import pixelwise as pw
 from pixelwise.method import Status
 from pixelwise.methods import mann_kendall, theil_sen, trend
 from pixelwise.times import TimeAxis
+
+#: Plain Python takes minutes for thousands of series.
+compiled_only = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiled only: many series")
 
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2021.0))
 MONTHS = TimeAxis.from_times(np.arange("2000-01", "2004-01", dtype="M8[M]").astype("M8[D]"))
@@ -74,6 +78,7 @@ def test_the_formulas(axis: TimeAxis, per_year: float, phi: float, gaps: float) 
     np.testing.assert_array_equal(fit["pvalue_mk"], test["pvalue"])
 
 
+@compiled_only
 def test_false_trends_are_as_rare_as_said() -> None:
     """Rates of `benchmarks/error_rates.py` with 20 000 series; here 4000, whose standard error is 0.4 %."""
     for phi, least, most in ((0.0, 0.03, 0.06), (0.2, 0.03, 0.09), (0.4, 0.03, 0.09)):
@@ -82,11 +87,13 @@ def test_false_trends_are_as_rare_as_said() -> None:
     assert (fit["pvalue_ols"] < 0.05).mean() > 0.15
 
 
+@compiled_only
 def test_power_is_little_less_than_that_of_ols() -> None:
     fit = trend()(red_noise(21, 4000, 0.0, seed=2) + 0.09 * np.arange(21)[:, None], YEARS)
     assert (fit["pvalue"] < 0.05).mean() >= 0.85 * (fit["pvalue_ols"] < 0.05).mean()
 
 
+@compiled_only
 def test_a_detectable_slope_is_detected_in_nine_of_ten() -> None:
     noise = red_noise(41, 3000, 0.0, seed=3)
     times = np.arange(1980.0, 2021)
