@@ -15,6 +15,7 @@ import pixelwise as pw
 from conftest import random_series, write_raster
 from pixelwise import InputError, OutputError
 from pixelwise.cli import main
+from pixelwise.completeness import Completeness
 from pixelwise.recipe import read_recipe, write_recipe
 from pixelwise.spec import InputSpec
 
@@ -45,10 +46,13 @@ def test_every_option_comes_back(home: Path) -> None:
     (home / "dates.csv").touch()
     spec = InputSpec(**EVERYTHING)
     write_recipe("job.toml", ["ndvi/*.tif", "@more.txt"], spec)
-    assert read_recipe("job.toml") == (("ndvi/*.tif", "@more.txt"), spec, {})
+    assert read_recipe("job.toml") == (("ndvi/*.tif", "@more.txt"), spec, {}, Completeness())
     other = InputSpec(value="nir / red", mask_band=2, mask_keep=(1.0,), extent="union", times="%Y-%j")
     write_recipe("other.toml", [], other)
-    assert read_recipe("other.toml") == ((), other, {})
+    assert read_recipe("other.toml") == ((), other, {}, Completeness())
+    needs = Completeness(0.5, 0.25)
+    write_recipe("needs.toml", [], InputSpec(), needs=needs)
+    assert read_recipe("needs.toml") == ((), InputSpec(), {}, needs)
     for changed in ({"mask": "none", "product": "hls", "band": "red"}, {"extent": "like.tif", "composite": "a.py:f"}):
         spec = InputSpec(**changed)
         write_recipe("third.toml", [], spec)
@@ -66,7 +70,7 @@ def test_paths_are_relative_to_the_recipe(home: Path, monkeypatch: pytest.Monkey
     assert (table["align"], table["where"], table["mask"]) == ("../like.tif", "../cover.tif=1,2", "../masks/*.tif")
     assert table["extent"] == str(home / "like.tif")
     monkeypatch.chdir(home / "jobs")
-    source, read, _ = read_recipe("job.toml")
+    source, read, *_ = read_recipe("job.toml")
     assert source[0] == "../ndvi/*.tif"
     assert (read.align, read.times, read.region) == ("../like.tif", "../dates.csv", "../area.gpkg")
 

@@ -103,7 +103,9 @@ def open_further(text: str, spec: InputSpec) -> FileStack:
     """
     if not text.lower().endswith(".toml"):
         return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES)}))
-    source, own, _ = read_recipe(text)
+    source, own, _, needs = read_recipe(text)
+    for name in needs.as_dict():
+        raise ParameterError(f"{text}: {name} says which pixels get an answer: that is for the response to say")
     for name in ("region", "where"):
         if getattr(own, name) is not None:
             raise ParameterError(f"{text}: {name} says which pixels are asked for: that is for the response to say")

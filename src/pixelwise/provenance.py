@@ -30,6 +30,9 @@ __all__ = ["describe", "describe_losses", "identify", "plain", "versions"]
 #: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
 
+#: Options of a job that a map names only where they are set.
+DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0}
+
 
 def describe(
     stack: Stack,
@@ -79,6 +82,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     grid = stacks[0].grid
     return {
         **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
+        **{name: described.get(name, default) for name, default in DEFAULTS.items()},
         "parameters": plain(method.identity),
         "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
         "input": [

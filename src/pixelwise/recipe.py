@@ -10,21 +10,43 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
 
+from pixelwise.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError, unknown
 from pixelwise.spec import EXTENTS, InputSpec
 
-__all__ = ["read_recipe", "write_recipe"]
+__all__ = ["Recipe", "read_recipe", "write_recipe"]
 
 #: What every recipe begins with: a file is what it says it is.
 HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
 
 
-def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec, dict[str, str]]:
-    """Return the input, the options and the further stacks of a recipe, these as ``--with`` names them.
+class Recipe(NamedTuple):
+    """What a recipe says.
+
+    Attributes
+    ----------
+    source
+        The input, as commands name it.
+    spec
+        How it is read.
+    further
+        Further stacks, as ``--with`` names them.
+    needs
+        What a pixel's series needs for an answer.
+    """
+
+    source: tuple[str, ...]
+    spec: InputSpec
+    further: dict[str, str]
+    needs: Completeness
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Return what a recipe says.
 
     Raises
     ------
@@ -44,11 +66,13 @@ def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec, dict[str,
     further = table.pop("with", {})
     if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
         raise InputError(f'{path}: with {further!r} is wrong; a table of name = "files" is wanted')
-    known = [field.name for field in fields(InputSpec)]
+    needed = [field.name for field in fields(Completeness)]
+    known = [*(field.name for field in fields(InputSpec)), *needed]
     for name in table:
         if name not in known:
             raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
     try:
+        needs = Completeness(**{name: table.pop(name) for name in needed if name in table})
         spec = InputSpec(**table)
     except (ParameterError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}") from None
@@ -56,13 +80,17 @@ def read_recipe(path: str | Path) -> tuple[tuple[str, ...], InputSpec, dict[str,
     move = _mover(lambda text: str(folder / text))
     # A format of dates looks like a path; what is there decides.
     moved = _moved(spec, move, lambda text: (folder / text).is_file())
-    return tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}
+    return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}, needs)
 
 
 def write_recipe(
-    path: str | Path, source: Sequence[str], spec: InputSpec, further: Mapping[str, str] | None = None
+    path: str | Path,
+    source: Sequence[str],
+    spec: InputSpec,
+    further: Mapping[str, str] | None = None,
+    needs: Completeness = Completeness(),  # noqa: B008 - frozen
 ) -> None:
-    """Write a recipe; `further` names the files of further stacks by their names.
+    """Write a recipe; see `Recipe`.
 
     Raises
     ------
@@ -72,7 +100,7 @@ def write_recipe(
     path = Path(path)
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
     moved = _moved(spec, move, lambda text: Path(text).is_file())
-    table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict()}
+    table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
     if further:
         table["with"] = {name: move(one) for name, one in further.items()}
     text = HEAD + tomli_w.dumps(table)

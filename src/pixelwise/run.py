@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
+from pixelwise.answer import Answer
 from pixelwise.checkup import warnings_of, warnings_of_all
+from pixelwise.completeness import Completeness
 from pixelwise.engine import map_unordered
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
@@ -54,6 +56,8 @@ def apply(
     *,
     inputs: Mapping[str, Stack] | None = None,
     bands: Sequence[str] | None = None,
+    min_valid: float = 0.0,
+    min_span: float = 0.0,
     dtype: str = "float32",
     executor: str | Executor | None = None,
     jobs: int | None = None,
@@ -82,6 +86,10 @@ def apply(
     bands
         Names of the wanted bands (``status`` is always there); for a function without declared bands, the
         names of what it returns.
+    min_valid, min_span
+        A pixel with less than this share of the layers valid, or whose valid layers span less than this share of the
+        time from the first to the last layer, gets status 2 and no answer but ``n``, whatever the method; 0 to 1. It is
+        the response's own series that counts, after `select`, composites and pairing.
     dtype
         ``float32`` or ``float64``: the type of the map; computing is in float64.
     executor
@@ -128,6 +136,7 @@ def apply(
     """
     began = time.perf_counter()
     _check_dtype(dtype)
+    needs = Completeness(min_valid, min_span)
     for given in (stack, *(inputs or {}).values()):
         if not isinstance(given, Stack):
             raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
@@ -144,11 +153,14 @@ def apply(
         log.warning(text)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
+    provenance |= needs.as_dict()
     if inputs:
         provenance["pairing"] = pairing.describe()
     if pairing.warnings or found:
         provenance["warnings"] = [*pairing.warnings, *found]
     described = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
+    if needs:
+        bound = Answer(bound, needs.bind(stack.axis))
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
 

@@ -26,6 +26,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pixelwise import methods
+from pixelwise.completeness import Completeness
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
@@ -202,6 +203,9 @@ def verify(
         series, lost = _series(making, inputs, map_.grid.transform, rows, cols)
         expected, slack = compute(series)
         status = expected[map_.names.index(STATUS_BAND.name)]
+        lacking = _lacking(making, series)
+        expected[np.ix_(~kinds[:, 0], lacking)] = np.nan
+        status[lacking & (status != Status.NO_OBSERVATION)] = Status.TOO_FEW
         status[lost & (status == Status.OK)] = Status.DATES_LOST
         wrong = _wrong(found, expected, slack, relative, dtype)
         differing += int(np.count_nonzero(wrong))
@@ -261,6 +265,7 @@ class _Making:
     parameters: dict[str, Any]
     dtype: str
     spec: InputSpec
+    needs: Completeness
     layers: tuple[_Layer, ...]
     files: dict[str, tuple[int, int]]
     behind: dict[str, tuple[int, int]]
@@ -290,6 +295,7 @@ def _making_of(map_: Map, path: Path) -> _Making:
             parameters=_take(provenance, "parameters", dict),
             dtype=_take(provenance, "dtype", str),
             spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
+            needs=Completeness(provenance.get("min_valid", 0.0), provenance.get("min_span", 0.0)),
             layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
@@ -655,6 +661,20 @@ def _layers(making: _Making, values: Floats, covered: NDArray[np.bool_]) -> Floa
         else:
             table[index] = np.fmax.reduce(values[own], axis=0)
     return table
+
+
+def _lacking(making: _Making, series: Floats) -> NDArray[np.bool_]:
+    """Return which pixels of (time, pixel) have too few valid layers for their map, or too close together."""
+    layers, valid = making.layers, ~np.isnan(series)
+    yearly = any(layer.precision == "year" for layer in layers)
+    times = np.array([layer.year if yearly else (layer.date - EPOCH).total_seconds() for layer in layers])
+    span = np.where(valid, times[:, None], -np.inf).max(axis=0) - np.where(valid, times[:, None], np.inf).min(axis=0)
+    # What is reached exactly is enough, whatever the product is rounded to.
+    shares = np.array([making.needs.min_valid, making.needs.min_span]) * (1 - 1e-12)
+    lacking: NDArray[np.bool_] = valid.sum(axis=0) < shares[0] * len(layers)
+    if shares[1]:
+        lacking |= span < shares[1] * (times[-1] - times[0])
+    return lacking
 
 
 def _read_map(map_: Map, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:

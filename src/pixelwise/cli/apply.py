@@ -11,6 +11,7 @@ from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
+    from pixelwise.completeness import Completeness
     from pixelwise.spec import InputSpec
 
 __all__ = ["apply"]
@@ -44,6 +45,7 @@ def apply(
     source: list[str],
     spec: InputSpec,
     further: dict[str, str],
+    needs: Completeness,
     output: Path,
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
@@ -75,7 +77,10 @@ def apply(
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        map_ = run(stack, resolved, output, inputs=inputs, bands=wanted, progress=progress, **options)
+        map_ = run(
+            stack, resolved, output, inputs=inputs, bands=wanted, progress=progress,
+            min_valid=needs.min_valid, min_span=needs.min_span, **options,
+        )  # fmt: skip
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)

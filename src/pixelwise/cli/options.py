@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,21 @@ INPUT_OPTIONS = (
     ),
 )
 
+NEEDS_OPTIONS = (
+    click.option(
+        "--min-valid",
+        type=float,
+        metavar="SHARE",
+        help="Pixels with less than this share of the layers valid (0.5: half) get status 2 and no answer.",
+    ),
+    click.option(
+        "--min-span",
+        type=float,
+        metavar="SHARE",
+        help="Pixels whose first and last valid layer span less than this share of the whole time, likewise.",
+    ),
+)
+
 FURTHER_OPTION = click.option(
     "--with",
     "further",
@@ -286,20 +302,21 @@ def input_options(
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
-    `composite` is what ``--composite`` is where neither the command line nor a recipe says. With `further` there is
-    ``--with`` too, and the command gets ``further``, texts by name.
+    `composite` is what ``--composite`` is where neither the command line nor a recipe says. With `further` there are
+    ``--with``, ``--min-valid`` and ``--min-span`` too, and the command gets ``further``, texts by name, and ``needs``.
     """
 
     @functools.wraps(command)
     def with_spec(*, source: tuple[str, ...], recipe: str | None, **options: Any) -> Any:
+        from pixelwise.completeness import Completeness
         from pixelwise.spec import InputSpec
 
-        spec = InputSpec()
+        spec, needs = InputSpec(), Completeness()
         stacks: dict[str, str] = {}
         if recipe is not None:
             from pixelwise.recipe import read_recipe
 
-            known, spec, stacks = read_recipe(recipe)
+            known, spec, stacks, needs = read_recipe(recipe)
             source = source or known
         if not source:
             raise click.UsageError(
@@ -311,9 +328,11 @@ def input_options(
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, ())})
         if further:
             options["further"] = {**stacks, **_by_name(options["further"])}
+            shares = {name: options.pop(name) for name in Completeness.__dataclass_fields__}
+            options["needs"] = replace(needs, **{name: share for name, share in shares.items() if share is not None})
         return command(source=list(source), spec=spec, **options)
 
-    return _decorate(with_spec, (*INPUT_OPTIONS, FURTHER_OPTION) if further else INPUT_OPTIONS)
+    return _decorate(with_spec, (*INPUT_OPTIONS, FURTHER_OPTION, *NEEDS_OPTIONS) if further else INPUT_OPTIONS)
 
 
 def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -327,7 +346,7 @@ def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add INPUT..., the input options, and ``--with`` for further stacks."""
+    """Add INPUT..., the input options, ``--with`` for further stacks, and what a pixel needs for an answer."""
     return input_options(command, further=True)
 
 

@@ -14,6 +14,7 @@ from pixelwise.cli.report import debug_option, emit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pixelwise.completeness import Completeness
     from pixelwise.filestack import FileStack
     from pixelwise.grid import Grid
     from pixelwise.method import Method
@@ -42,6 +43,7 @@ def plan(
     source: list[str],
     spec: InputSpec,
     further: dict[str, str],
+    needs: Completeness,
     method: str,
     parameters: tuple[tuple[str, str], ...],
     jobs: int | None,
@@ -67,7 +69,7 @@ def plan(
         if not as_json:
             raise
         found = Survey(spec, (), {}, None, error.problems)
-    report = describe(found, further, chosen, jobs, memory, executor)
+    report = describe(found, further, chosen, needs, jobs, memory, executor)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -75,7 +77,7 @@ def plan(
     if write_recipe is not None and not report["problems"]:
         from pixelwise.recipe import write_recipe as write
 
-        write(write_recipe, source, spec, further)
+        write(write_recipe, source, spec, further, needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
     if report["problems"] or (strict and report["warnings"]):
         sys.exit(1)
@@ -85,6 +87,7 @@ def describe(
     found: Survey,
     further: Mapping[str, str],
     method: Method,
+    needs: Completeness,
     jobs: int | None,
     memory: str | None,
     executor: str | None,
@@ -116,6 +119,7 @@ def describe(
         stack = pairing.stack
         report["pairing"] = pairing.describe() if inputs else None
         report["time"] = describe_time(stack.axis)
+        report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, axes)
@@ -286,6 +290,8 @@ def show(report: dict[str, Any]) -> None:
         for name, runs in pairing["left_out"].items():
             emit(f"          left out of {name}: {', '.join(runs)}", lines=False)
     show_making(report)
+    if report.get("needs"):
+        emit(f"needed    {describe_needs(report['needs'])} for an answer of a pixel")
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"
@@ -347,6 +353,14 @@ def show_making(report: dict[str, Any]) -> None:
     if report.get("clear"):
         clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
         emit(f"clear     scenes per pixel of a sample: {clear}")
+
+
+def describe_needs(needs: dict[str, Any]) -> str:
+    """Say in words what a pixel's series needs."""
+    words = [f"{needs['layers']} valid layers"] if "min_valid" in needs else []
+    if "min_span" in needs:
+        words.append(f"{100 * needs['min_span']:.10g} % of the time between the first and the last")
+    return " and ".join(words)
 
 
 def describe_step(time: dict[str, Any]) -> str:
