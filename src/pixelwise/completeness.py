@@ -41,10 +41,11 @@ class Completeness:
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
                 raise ParameterError(f"{name} {value!r} is no share: a number from 0 to 1 is wanted, such as 0.5")
-            if not 0 <= value <= 1:
-                hint = f" ({float(value):g} % is {float(value) / 100:g})" if 1 < value <= 100 else ""
-                raise ParameterError(f"{name} {float(value):g} is no share: a number from 0 to 1 is wanted{hint}")
-            object.__setattr__(self, name, float(value))
+            share = float(value)  # NumPy's too
+            if not 0 <= share <= 1:
+                hint = f" ({share:g} % is {share / 100:g})" if 1 < share <= 100 else ""
+                raise ParameterError(f"{name} {share:g} is no share: a number from 0 to 1 is wanted{hint}")
+            object.__setattr__(self, name, share)
 
     def __bool__(self) -> bool:
         return self.min_valid > 0 or self.min_span > 0
@@ -83,7 +84,8 @@ def _places(axis: TimeAxis) -> list[Any]:
 
     Half of 21 years is 10 years, from whichever year on; in days it would depend on where the leap years are.
     """
-    return (axis.years if axis.precision == "year" else axis.dates.astype(np.int64)).tolist()
+    places: NDArray[Any] = axis.years if axis.precision == "year" else axis.dates.astype(np.int64)
+    return list(places.tolist())
 
 
 @dataclass(frozen=True, eq=False)
