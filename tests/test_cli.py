@@ -366,7 +366,7 @@ def test_the_map_as_other_programs_see_it(home: Path, make_stack: MakeStack):
         assert dataset.tags(1)["DESCRIPTION"] == "Change per year of the fitted line"
         provenance = decode_provenance(dataset.tags()[TAG])
     assert provenance["method"] == "ols"
-    assert provenance["parameters"] == {"min_obs": 4}
+    assert provenance["parameters"] == {"min_obs": 4, "confidence_level": 0.95, "origin": 0.0}
     assert provenance["bands"] == BANDS
     assert provenance["versions"]["pixelwise"] == pw.__version__
     assert provenance["input"]["spec"] == {"start": "1990"}

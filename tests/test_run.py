@@ -530,7 +530,7 @@ def test_a_map_file_says_what_it_is(folder: Path, tmp_path: Path) -> None:
         assert dataset.dtypes[0] == "float32"
         provenance = decode_provenance(dataset.tags()["PIXELWISE"])
     assert provenance["method"] == "ols"
-    assert provenance["parameters"] == {"min_obs": 4}
+    assert provenance["parameters"] == {"min_obs": 4, "confidence_level": 0.95, "origin": 0.0}
     assert provenance["input"]["spec"] == {"start": "2001"}
     assert provenance["input"]["layers"] == 8
     first = provenance["input"]["files"][0]
