@@ -282,6 +282,8 @@ class _Making:
 
 def _making_of(map_: Map, path: Path) -> _Making:
     provenance = map_.provenance
+    if "written" in provenance:
+        raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
     if provenance.get("further_inputs"):
         raise InputError(f"{path}: cannot be verified: its method has further inputs")
     described = provenance.get("input")

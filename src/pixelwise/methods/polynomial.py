@@ -173,6 +173,11 @@ class Polynomial(Method):
             table=table,
         )
 
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """The coefficients."""
+        return tuple(f"c{k}" for k in range(self.degree + 1))
+
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the fitted curve at the dates of `axis`.
 
