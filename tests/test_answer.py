@@ -124,8 +124,8 @@ def test_the_map_is_the_same_without_them(months: pw.RasterStack, out: Path) -> 
 
 
 def test_float32_does_not_spoil_the_fit(make_stack: MakeStack, out: Path) -> None:
-    """A line of 1e-4 a year about 0.5 has -0.3 at year 0; rounding slope and that would move it by 1e-5 in 2000."""
-    values = 0.5 + 1e-4 * np.arange(10)[:, None, None] + np.zeros((10, 20, 20))
+    """A line of 0.01 a year from 0.5 in 2000 is -19.5 at year 0: rounded to float32, both would move it by 4e-7."""
+    values = 0.5 + 1e-2 * np.arange(10)[:, None, None] + np.zeros((10, 20, 20))
     stack = pw.open_stack(make_stack(values, dtype="float64"))
     pw.apply(stack, "ols", out / "trend.tif", dtype="float32", write={"residuals": out / "left.tif"})
     assert np.abs(pixels(out / "left.tif")).max() < 1e-12
@@ -361,6 +361,55 @@ def test_names_that_cannot_be(stack: pw.RasterStack, out: Path) -> None:
     refused("precious.tif: exists already", fitted=out / "precious.tif")
     with pytest.raises(pw.OutputError, match=r"precious\.tif: is no map of pixelwise"):
         pw.apply(stack, "ols", out / "trend.tif", write={"fitted": out / "precious.tif"}, overwrite=True)
+
+
+# ------------------------------------------------------------------------------------------------ per decade
+
+
+@pytest.mark.parametrize("method", ["trend", "ols", "polynomial", "summary"])
+def test_changes_per_decade(stack: pw.RasterStack, out: Path, method: str) -> None:
+    def number(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        map_ = pw.open_map(path)
+        return {name: np.asarray(map_[name], dtype=float) for name in map_}, {n: map_.band(n) for n in map_}
+
+    bands = [*(band.name for band in pw.methods.get(method)().bands)]
+    pw.apply(stack, method, out / "year.tif", dtype="float64", bands=bands)
+    if method == "summary":
+        with pytest.raises(pw.ParameterError, match=r"per=decade: no band is per year \(mean, "):
+            pw.apply(stack, method, out / "decade.tif", per="decade")
+        return
+    residuals = {"write": {"residuals": out / "left.tif"}}
+    pw.apply(stack, method, out / "decade.tif", dtype="float64", bands=bands, per="decade", **residuals)
+    pw.apply(stack, method, out / "one.tif", dtype="float64", write={"residuals": out / "same.tif"})
+    assert pixels(out / "left.tif").tobytes() == pixels(out / "same.tif").tobytes()
+    (yearly, of_year), (decadal, of_decade) = (number(out / f"{per}.tif") for per in ("year", "decade"))
+    powers = {name: "/year" in band.unit and int((*band.unit.split("^"), 1)[1]) for name, band in of_year.items()}
+    assert powers["slope"] == 1
+    assert powers.get("c2", 2) == 2
+    for name, power in powers.items():
+        np.testing.assert_array_equal(decadal[name], yearly[name] * 10**power)
+        assert of_decade[name].unit == of_year[name].unit.replace("/year", "/decade")
+        assert ("per decade" in of_decade[name].description) == ("per year" in of_year[name].description)
+
+
+def test_per_decade_is_told_and_verified(stack: pw.RasterStack, out: Path) -> None:
+    done = run("apply", "ols", folder_of(stack), "-o", out / "trend.tif", "--quiet", "--per", "decade")
+    assert done.exit_code == 0, done.output
+    with rasterio.open(out / "trend.tif") as dataset:
+        assert decode_provenance(dataset.tags()[TAG])["per"] == "decade"
+        assert dataset.units[0] == "1/decade"
+        assert dataset.tags(1)["DESCRIPTION"] == "Change per decade of the fitted line"
+    for bands in (None, ["slope", "rmse"]):  # by exact arithmetic, and by the method itself
+        pw.apply(stack, "ols", out / "trend.tif", bands=bands, per="decade", overwrite=True)
+        assert verify(out / "trend.tif", str(folder_of(stack)), everything=True).differing == 0
+    # Rounded once: ten times a slope that was rounded to float32 already would be off in the last digit.
+    exact = pw.apply(stack, "ols", dtype="float64", per="decade")["slope"]
+    assert pw.open_map(out / "trend.tif")["slope"].tobytes() == exact.astype(np.float32).tobytes()
+    with rasterio.open(out / "trend.tif", "r+") as dataset:
+        dataset.write(dataset.read(1) / 10, 1)
+    assert verify(out / "trend.tif", str(folder_of(stack)), everything=True).differing > 0
+    with pytest.raises(pw.ParameterError, match="unknown unit of time 'decades'"):
+        pw.apply(stack, "ols", per="decades")
 
 
 # ------------------------------------------------------------------------------------------------ elsewhere

@@ -31,7 +31,7 @@ __all__ = ["describe", "describe_losses", "identify", "plain", "relative", "vers
 MOST_LOSSES = 200
 
 #: Options of a job that a map names only where they are set.
-DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}}
+DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}, "per": "year"}
 
 
 def describe(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
-from pixelwise.answer import Answer, Layered, check_kinds
+from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
 from pixelwise.checkup import warnings_of, warnings_of_all
 from pixelwise.completeness import Completeness
 from pixelwise.engine import map_unordered
@@ -59,6 +59,7 @@ def apply(
     min_valid: float = 0.0,
     min_span: float = 0.0,
     write: Mapping[str, str | Path] | None = None,
+    per: str = "year",
     dtype: str = "float32",
     executor: str | Executor | None = None,
     jobs: int | None = None,
@@ -97,6 +98,8 @@ def apply(
         dates of the layers, without gaps; ``residuals`` are values less the curve; ``anomalies`` are values less the
         season, where the method fits one, and less the mean of what that leaves: a trend stays in them. All are missing
         where a pixel has no answer. The files are complete together with the map, or none of them is.
+    per
+        ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
         ``float32`` or ``float64``: the type of the map; computing is in float64.
     executor
@@ -162,26 +165,29 @@ def apply(
     ]
     sink = _sink(output, stacks, named.files, beside, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
+    check_per(bound, per)
     found = warnings_of_all(pairing, chosen, quick=True)
     for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
     provenance |= needs.as_dict()
+    if per != "year":
+        provenance["per"] = per
     if beside:
         provenance["write"] = {file.kind: relative(file.path, folder) for file in beside}
     if inputs:
         provenance["pairing"] = pairing.describe()
     if pairing.warnings or found:
         provenance["warnings"] = [*pairing.warnings, *found]
-    described = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
-    if needs or beside:
+    described = _with_units((*rescale(bound.bands, per)[0], STATUS_BAND), layout_of(stack).unit)
+    if needs or beside or per != "year":
         count = len(bound.bands)
         if layered.method is not None:
             names = [band.name for band in bound.bands]
             further = [name for name in chosen.fitted_from if name not in names]
             bound = chosen.bind(stack.axis, [*names, *further], {name: s.axis for name, s in inputs.items()})
-        bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None)
+        bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
 

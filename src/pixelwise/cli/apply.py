@@ -42,6 +42,13 @@ __all__ = ["apply"]
     help="Write a stack beside the map, a band per date: the fitted curve; residuals from it; anomalies: values less "
     "the season, where the method fits one, and their mean. May be repeated.",
 )
+@click.option(
+    "--per",
+    type=click.Choice(["year", "decade"]),
+    default="year",
+    show_default=True,
+    help="Unit of time of all bands that are a change per year.",
+)
 @job_options
 @click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
 @click.option("--timings", is_flag=True, help="Print where the time went.")
