@@ -164,7 +164,7 @@ def test_pixels_do_not_see_their_neighbours() -> None:
 def test_the_line_can_be_drawn() -> None:
     values, axis = np.array([[1.0], [3.5], [5], [8], [8.5]]), TimeAxis.from_times(np.arange(2000, 2005))
     for method in (theil_sen(intercept="joint"), siegel()):
-        line = method.predict(method(values, axis), axis)  # type: ignore[attr-defined]
+        line = method.predict(method(values, axis), axis)
         assert (values > line + 1e-9).sum() == (values < line - 1e-9).sum() > 0
 
 

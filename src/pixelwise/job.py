@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 from pixelwise.errors import PixelwiseError
 from pixelwise.filestack import FileStack, Filler, Stack
 from pixelwise.grid import Block
-from pixelwise.method import BoundMethod, Status
+from pixelwise.method import ANSWERED, BoundMethod, Status
 from pixelwise.reading import Loss, reading_in_worker, take_losses
 
 __all__ = ["Job", "Result", "task_of"]
 
 #: Shares of the files, and parts of the pixels, per thread of a team: the threads end at about the same time.
 SHARES_PER_THREAD = 4
-
-#: Statuses of pixels that have values.
-ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.times import TimeAxis
 
-__all__ = ["Band", "BoundMethod", "Floats", "Method", "Status", "build", "parameters_of", "select_bands"]
+__all__ = ["ANSWERED", "Band", "BoundMethod", "Floats", "Method", "Status", "build", "parameters_of", "select_bands"]
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,10 @@ class Status(IntEnum):
     TRUNCATED = 7
     DATES_LOST = 8
     OUTSIDE = 9
+
+
+#: Statuses of pixels that have values.
+ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,27 @@ class Method(ABC):
                 f"({axis.days[0]}..{axis.days[-1]}): make one layer per year, season or month of them "
                 "(--composite HOW --every year|season|month), or choose a method without lags, such as ols"
             )
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Names of the bands that `predict` needs; none of a method without a curve through the values."""
+        return ()
+
+    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the fitted curve, (time, pixel), at the dates of `axis`.
+
+        Parameters
+        ----------
+        values
+            (pixel,) or single numbers of the bands in `fitted_from`.
+        axis
+            The dates.
+        """
+        raise NotImplementedError(f"{self.name} fits no curve")
+
+    def seasonal_part(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the part of `predict` that comes back every year, (time, pixel) or what broadcasts to it."""
+        return np.zeros((len(axis), 1))
 
     def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> Method:
         """Return the method to use on this data, having tried it on a few pixels.

@@ -25,13 +25,13 @@ from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
 from pixelwise.stack import RasterStack
 
-__all__ = ["describe", "describe_losses", "identify", "plain", "versions"]
+__all__ = ["describe", "describe_losses", "identify", "plain", "relative", "versions"]
 
 #: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
 
 #: Options of a job that a map names only where they are set.
-DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0}
+DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}, "per": "year"}
 
 
 def describe(
@@ -56,7 +56,7 @@ def describe(
     }
     if method.files:
         described["method_files"] = [
-            {"path": _relative(path, folder), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            {"path": relative(path, folder), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             for path in method.files
         ]
     return described
@@ -120,7 +120,7 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
         Where the map will be.
     """
     worst = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:MOST_LOSSES]
-    files = [[_relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
+    files = [[relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
     return {"pixels": sum(lost.values()), "files": len({path for path, _ in lost}), "worst": files}
 
 
@@ -150,21 +150,18 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         {
             "date": layer.iso_date,
             "precision": layer.precision,
-            "pieces": [[_relative(piece.path, folder), piece.band] for piece in layer.pieces],
+            "pieces": [[relative(piece.path, folder), piece.band] for piece in layer.pieces],
         }
         for layer in stack.layers
     ]
     for layer, entry in zip(stack.layers, layers, strict=True):
         if layer.masks:
-            entry["masks"] = [[_relative(piece.path, folder), piece.band] for piece in layer.masks]
+            entry["masks"] = [[relative(piece.path, folder), piece.band] for piece in layer.masks]
         if layer.sensors:
             entry["sensors"] = list(layer.sensors)
     own = stack.paths
     files, behind = (
-        [
-            {"path": _relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]}
-            for path in p
-        ]
+        [{"path": relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]} for path in p]
         for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
@@ -174,16 +171,16 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         described["area"] = area = plain(stack.area.describe())
         # Paths of files, not the numbers of bounds.
         if stack.area.region is not None and stack.area.region.path is not None:
-            area["region"]["source"] = _relative(stack.area.region.path, folder)
+            area["region"]["source"] = relative(stack.area.region.path, folder)
         if stack.area.where is not None:
-            area["where"]["raster"] = _relative(stack.area.where.piece.path, folder)
+            area["where"]["raster"] = relative(stack.area.where.piece.path, folder)
     if behind:  # what VRTs are made of
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]
     return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
 
 
-def _relative(path: Path, folder: Path | None) -> str:
+def relative(path: Path, folder: Path | None) -> str:
     """Return a path as the map names it: relative to the map's folder, where there is one."""
     if folder is None:
         return path.as_posix()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
-from pixelwise.answer import Answer
+from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
 from pixelwise.checkup import warnings_of, warnings_of_all
 from pixelwise.completeness import Completeness
 from pixelwise.engine import map_unordered
@@ -34,10 +34,10 @@ from pixelwise.map import Map, Timings
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
 from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
-from pixelwise.provenance import describe, describe_losses, identify
+from pixelwise.provenance import describe, describe_losses, identify, relative
 from pixelwise.reading import reading
 from pixelwise.sinks import Sink
-from pixelwise.sinks.geotiff import GeoTiffSink
+from pixelwise.sinks.geotiff import GeoTiffSink, LayerFile
 from pixelwise.sinks.memory import MemorySink
 from pixelwise.sinks.tiles import Compression
 
@@ -58,6 +58,8 @@ def apply(
     bands: Sequence[str] | None = None,
     min_valid: float = 0.0,
     min_span: float = 0.0,
+    write: Mapping[str, str | Path] | None = None,
+    per: str = "year",
     dtype: str = "float32",
     executor: str | Executor | None = None,
     jobs: int | None = None,
@@ -90,6 +92,14 @@ def apply(
         A pixel with less than this share of the layers valid, or whose valid layers span less than this share of the
         time from the first to the last layer, gets status 2 and no answer but ``n``, whatever the method; 0 to 1. It is
         the response's own series that counts, after `select`, composites and pairing.
+    write
+        Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
+        each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
+        dates of the layers, without gaps; ``residuals`` are values less the curve; ``anomalies`` are values less the
+        season, where the method fits one, and less the mean of what that leaves: a trend stays in them. All are missing
+        where a pixel has no answer. The files are complete together with the map, or none of them is.
+    per
+        ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
         ``float32`` or ``float64``: the type of the map; computing is in float64.
     executor
@@ -140,29 +150,56 @@ def apply(
     for given in (stack, *(inputs or {}).values()):
         if not isinstance(given, Stack):
             raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
+    if write and output is None:
+        raise ParameterError(f"write={', '.join(write)} without output: the stacks are written together with the map")
     pairing = pair(stack, inputs or {})
     stack, inputs, stacks = pairing.stack, pairing.inputs, pairing.stacks
     for text in pairing.warnings:
         log.warning(text)
     _check_unchanged(stacks)
     named, wanted = resolve_method(method, bands)
-    sink = _sink(output, stacks, named.files, overwrite=overwrite, compress=compress)
+    layered = _layered(stack, named, write or {})
+    beside = [
+        LayerFile(kind, Path((write or {})[kind]), _with_units(layered.bands, layout_of(stack).unit))
+        for kind in layered.kinds
+    ]
+    sink = _sink(output, stacks, named.files, beside, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
+    check_per(bound, per)
     found = warnings_of_all(pairing, chosen, quick=True)
     for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
     provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
     provenance |= needs.as_dict()
+    if per != "year":
+        provenance["per"] = per
+    if beside:
+        provenance["write"] = {file.kind: relative(file.path, folder) for file in beside}
     if inputs:
         provenance["pairing"] = pairing.describe()
     if pairing.warnings or found:
         provenance["warnings"] = [*pairing.warnings, *found]
-    described = _with_units((*bound.bands, STATUS_BAND), layout_of(stack).unit)
-    if needs:
-        bound = Answer(bound, needs.bind(stack.axis))
+    described = _with_units((*rescale(bound.bands, per)[0], STATUS_BAND), layout_of(stack).unit)
+    if needs or beside or per != "year":
+        count = len(bound.bands)
+        if layered.method is not None:
+            names = [band.name for band in bound.bands]
+            further = [name for name in chosen.fitted_from if name not in names]
+            bound = chosen.bind(stack.axis, [*names, *further], {name: s.axis for name, s in inputs.items()})
+        bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
+
+
+def _layered(stack: Stack, method: Method, write: Mapping[str, str | Path]) -> Layered:
+    """Return the stacks that are to be written beside a map."""
+    kinds = check_kinds(method, list(write))
+    if isinstance(stack, FileStack):
+        names = stack.names
+    else:
+        names = tuple(map(str, stack.axis.calendar_years if stack.axis.precision == "year" else stack.axis.dates))
+    return Layered(kinds, names, method if method.fitted_from else None, stack.axis)
 
 
 def write_layers(
@@ -202,7 +239,7 @@ def write_layers(
     began = time.perf_counter()
     _check_dtype(dtype)
     stack.check_unchanged()
-    sink = _sink(output, (stack,), (), overwrite=overwrite, compress=compress)
+    sink = _sink(output, (stack,), (), (), overwrite=overwrite, compress=compress)
     method = Layers(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
@@ -560,6 +597,7 @@ def _sink(
     output: str | Path | None,
     stacks: Sequence[Stack],
     tables: Sequence[Path],
+    beside: Sequence[LayerFile],
     *,
     overwrite: bool,
     compress: Compression | None,
@@ -567,7 +605,7 @@ def _sink(
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    sink = GeoTiffSink(output, inputs=[*files, *tables], overwrite=overwrite, compress=compress)
+    sink = GeoTiffSink(output, beside, inputs=[*files, *tables], overwrite=overwrite, compress=compress)
     # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()

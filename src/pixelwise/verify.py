@@ -26,6 +26,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pixelwise import methods
+from pixelwise.answer import rescale
 from pixelwise.completeness import Completeness
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
@@ -34,7 +35,7 @@ from pixelwise.grid import same_crs
 from pixelwise.headers import is_vrt, open_local, sources_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
-from pixelwise.method import STATUS_BAND, BoundMethod, Floats, Method, Status, parameters_of
+from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.provenance import plain
 from pixelwise.spec import InputSpec
 from pixelwise.times import Precision, TimeAxis
@@ -193,6 +194,8 @@ def verify(
     kinds = np.array([[map_.band(name).integer] for name in map_.names])
     relative = np.where(kinds, 0.0, compute.tolerance)
     dtype = np.dtype(making.dtype)
+    scaled = dict(zip((band.name for band in compute.bands), rescale(compute.bands, making.per)[1], strict=True))
+    factors = np.array([[scaled.get(name, 1.0)] for name in map_.names])
     total = map_.grid.height * map_.grid.width
     compared = total if everything else min(pixels, total)
     differing = done = 0
@@ -201,7 +204,7 @@ def verify(
         rows, cols = np.divmod(chosen, map_.grid.width)
         found = _read_map(map_, rows, cols)
         series, lost = _series(making, inputs, map_.grid.transform, rows, cols)
-        expected, slack = compute(series)
+        expected, slack = (table * factors for table in compute(series))
         status = expected[map_.names.index(STATUS_BAND.name)]
         lacking = _lacking(making, series)
         expected[np.ix_(~kinds[:, 0], lacking)] = np.nan
@@ -266,6 +269,7 @@ class _Making:
     dtype: str
     spec: InputSpec
     needs: Completeness
+    per: str
     layers: tuple[_Layer, ...]
     files: dict[str, tuple[int, int]]
     behind: dict[str, tuple[int, int]]
@@ -282,6 +286,8 @@ class _Making:
 
 def _making_of(map_: Map, path: Path) -> _Making:
     provenance = map_.provenance
+    if "written" in provenance:
+        raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
     if provenance.get("further_inputs"):
         raise InputError(f"{path}: cannot be verified: its method has further inputs")
     described = provenance.get("input")
@@ -296,6 +302,7 @@ def _making_of(map_: Map, path: Path) -> _Making:
             dtype=_take(provenance, "dtype", str),
             spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
             needs=Completeness(provenance.get("min_valid", 0.0), provenance.get("min_span", 0.0)),
+            per=_per_of(provenance),
             layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
@@ -309,6 +316,13 @@ def _making_of(map_: Map, path: Path) -> _Making:
     if beyond:
         raise InputError(f"{path}: cannot be verified: what {' and '.join(beyond)} did is not computed again")
     return making
+
+
+def _per_of(provenance: Mapping[str, Any]) -> str:
+    per = provenance.get("per", "year")
+    if per not in ("year", "decade"):
+        raise ValueError(f"per is {_short(per)}")
+    return str(per)
 
 
 def _damaged(path: Path, why: object) -> InputError:
@@ -710,6 +724,11 @@ class _ByOracle:
         self._method, self._names = method, tuple(names)
         self._years = [layer.year for layer in making.layers]
 
+    @property
+    def bands(self) -> Sequence[Band]:
+        """What the method may compute, ``status`` not among them."""
+        return self._method.bands
+
     def __call__(self, table: Floats) -> tuple[Floats, Floats]:
         """Return (band, pixel) values of (time, pixel), and by how much more than the tolerance they may be off."""
         expected, slack = np.empty((2, len(self._names), table.shape[1]))
@@ -726,7 +745,7 @@ class _ByItself:
     tolerance = 0.0
 
     def __init__(self, method: Method, making: _Making, names: Sequence[str]) -> None:
-        self._method, self._dtype, self._names = method, making.dtype, tuple(names)
+        self._method, self._names = method, tuple(names)
         dates, precisions = [layer.date for layer in making.layers], [layer.precision for layer in making.layers]
         self._axis = TimeAxis.from_dates(dates, precisions)
         self._bound = self._bind()
@@ -734,6 +753,11 @@ class _ByItself:
     def _bind(self) -> BoundMethod:
         wanted = [name for name in self._names if name != STATUS_BAND.name]
         return self._method.bind(self._axis, wanted, {})
+
+    @property
+    def bands(self) -> Sequence[Band]:
+        """What is computed, ``status`` not among them."""
+        return self._bound.bands
 
     @property
     def by(self) -> str:
@@ -753,7 +777,7 @@ class _ByItself:
         others = [row for row in range(len(self._names)) if row != place]
         expected = np.empty((len(self._names), table.shape[1]))
         for pixel in range(table.shape[1]):
-            values, status = self._bound((np.ascontiguousarray(table[:, pixel : pixel + 1]),), self._dtype)
+            values, status = self._bound((np.ascontiguousarray(table[:, pixel : pixel + 1]),))
             expected[others, pixel], expected[place, pixel] = values[:, 0], status[0]
         return expected, np.zeros(expected.shape)
 

@@ -34,6 +34,21 @@ __all__ = ["apply"]
     default=None,
     help="Whether a function of your own must or must not be compiled.  [default: where it gives the same]",
 )
+@click.option(
+    "--write",
+    type=(click.Choice(["fitted", "residuals", "anomalies"]), click.Path(path_type=Path)),
+    metavar="KIND FILE",
+    multiple=True,
+    help="Write a stack beside the map, a band per date: the fitted curve; residuals from it; anomalies: values less "
+    "the season, where the method fits one, and their mean. May be repeated.",
+)
+@click.option(
+    "--per",
+    type=click.Choice(["year", "decade"]),
+    default="year",
+    show_default=True,
+    help="Unit of time of all bands that are a change per year.",
+)
 @job_options
 @click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
 @click.option("--timings", is_flag=True, help="Print where the time went.")
@@ -49,6 +64,7 @@ def apply(
     output: Path,
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
+    write: tuple[tuple[str, Path], ...],
     jit: bool | None,
     timings: bool,
     quiet: bool,
@@ -62,6 +78,7 @@ def apply(
     \b
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
+      pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
@@ -70,6 +87,8 @@ def apply(
     from pixelwise.run import resolve_method
     from pixelwise.survey import open_layers
 
+    if len(dict(write)) < len(write):
+        raise click.UsageError("--write names one stack twice")
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
@@ -79,12 +98,12 @@ def apply(
     with progress_bar(quiet) as progress:
         map_ = run(
             stack, resolved, output, inputs=inputs, bands=wanted, progress=progress,
-            min_valid=needs.min_valid, min_span=needs.min_span, **options,
+            min_valid=needs.min_valid, min_span=needs.min_span, write=dict(write), **options,
         )  # fmt: skip
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)
-    for path in map_.paths:
+    for path in (*map_.paths, *dict(write).values()):
         emit(str(path), lines=False)
 
 

@@ -14,6 +14,7 @@ from pixelwise.method import Floats
 from pixelwise.times import TimeAxis
 
 __all__ = [
+    "LINE",
     "check_confidence_level",
     "check_paired",
     "check_whole",
@@ -23,6 +24,10 @@ __all__ = [
     "only_the_response",
     "series_of",
 ]
+
+
+#: The bands that `line_at` needs.
+LINE = ("slope", "intercept")
 
 
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
@@ -224,6 +224,12 @@ class HarmonicRegression(Method):
             table=table,
         )
 
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Line, amplitudes and peaks."""
+        line = ("slope", "intercept") if self.trend else ("intercept",)
+        return (*line, *(f"{kind}_{k}" for k in range(1, self.harmonics + 1) for kind in ("amplitude", "peak")))
+
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the fitted curve at the dates of `axis`.
 
@@ -239,13 +245,16 @@ class HarmonicRegression(Method):
         -------
         (time, pixel) float64
         """
+        level = np.atleast_1d(np.asarray(values["intercept"], dtype=np.float64))
+        return (line_at(values, axis) if self.trend else level) + self.seasonal_part(values, axis)
+
+    def seasonal_part(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the part of `predict` that comes back with each period: (time, pixel), 0 on average over it."""
 
         def of(band: str) -> Floats:
             return np.atleast_1d(np.asarray(values[band], dtype=np.float64))
 
-        curve: Floats = of("intercept") + np.zeros((len(axis), 1))
-        if self.trend:
-            curve = curve + of("slope") * axis.years[:, None]
+        curve: Floats = np.zeros((len(axis), 1))
         within = np.remainder(axis.years, self.period)[:, None]
         for k in range(1, self.harmonics + 1):
             amplitude, peak = of(f"amplitude_{k}"), of(f"peak_{k}")

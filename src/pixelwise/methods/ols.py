@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import (
+    LINE,
+    check_confidence_level,
+    check_whole,
+    line_at,
+    only_the_response,
+    series_of,
+)
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
 
@@ -171,6 +178,11 @@ class OrdinaryLeastSquares(Method):
 
         df = np.arange(self.min_obs - 2, max(len(axis), self.min_obs) - 1, dtype=np.float64)
         return np.asarray(stdtrit(df, (1 + self.confidence_level) / 2), dtype=np.float64)
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return LINE
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""

@@ -117,7 +117,9 @@ class Polynomial(Method):
         powers = (
             Band(
                 f"c{k}",
-                f"Value of the fitted curve in {origin}" if k == 0 else f"Coefficient of (year - {origin})**{k}",
+                f"Value of the fitted curve in {origin}"
+                if k == 0
+                else f"Coefficient of the time since {origin} to the power of {k}",
                 "{value}" + ("" if k == 0 else "/year" if k == 1 else f"/year^{k}"),
             )
             for k in range(self.degree + 1)
@@ -172,6 +174,11 @@ class Polynomial(Method):
             min_obs=self.min_obs,
             table=table,
         )
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """The coefficients."""
+        return tuple(f"c{k}" for k in range(self.degree + 1))
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the fitted curve at the dates of `axis`.

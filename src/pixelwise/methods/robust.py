@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, check_whole, line_at, only_the_response, series_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["RobustLine", "robust"]
@@ -128,6 +128,11 @@ class RobustLine(Method):
         only_the_response(self.name, inputs)
         reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
         return BoundRobustLine(select_bands(self, bands), axis.years - reference, reference, self.kind, self.min_obs)
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return LINE
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""

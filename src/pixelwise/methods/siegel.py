@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
 from pixelwise.times import TimeAxis
 
@@ -90,6 +90,11 @@ class Siegel(Method):
         """Choose the bands."""
         only_the_response(self.name, inputs)
         return BoundSiegel(select_bands(self, bands), axis.years, self.min_obs)
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return LINE
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""

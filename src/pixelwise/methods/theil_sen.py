@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
-from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, check_confidence_level, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.times import TimeAxis
 
@@ -146,6 +146,11 @@ class TheilSen(Method):
             quantile=NormalDist().inv_cdf((1 + self.confidence_level) / 2),
         )
         return without_seasons(bound, axis, self.deseasonalise)
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept; nothing where seasons are taken off first, which no band holds."""
+        return LINE if self.deseasonalise is None else ()
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
-from pixelwise.methods.binding import check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, check_confidence_level, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.mann_kendall import BoundMannKendall, MannKendall
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis, Unit
@@ -157,6 +157,11 @@ class Trend(Method):
             if "pvalue_mk" in names
             else None,
         )
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return LINE
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the line of median slope at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, line_at, series_of
+from pixelwise.methods.binding import LINE, check_whole, line_at, series_of
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table
 from pixelwise.times import TimeAxis
@@ -155,6 +155,11 @@ class WeightedLeastSquares(Method):
             min_obs=self.min_obs,
             table=tail_table(self.min_obs - 2, len(axis) - 2) if len(axis) >= self.min_obs else None,
         )
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return LINE
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
         """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ from pixelwise.plan import Plan
 from pixelwise.sinks.publish import PendingFile, pam, publish
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 
-__all__ = ["GeoTiffSink"]
+__all__ = ["GeoTiffSink", "LayerFile"]
 
 SUFFIXES = (".tif", ".tiff")
 #: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
@@ -35,6 +35,35 @@ SYNC_SECONDS = 2.0
 
 #: Room in a file's head for what is known only at the end.
 HEAD_SLACK = 64 << 10
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """A stack that is written together with a map.
+
+    Attributes
+    ----------
+    kind
+        What its layers are: ``fitted``, ...
+    path
+        A GeoTIFF.
+    bands
+        One for each layer.
+
+    Raises
+    ------
+    OutputError
+        When its name is no GeoTIFF's.
+    """
+
+    kind: str
+    path: Path
+    bands: tuple[Band, ...]
+
+    def __post_init__(self) -> None:
+        _check_name(self.path, f"{self.kind} are")
+        if "{band}" in self.path.name:
+            raise OutputError(f"{self.path}: {self.kind} are one file with a band for each date, not one per band")
 
 
 @dataclass(eq=False)
@@ -47,6 +76,8 @@ class _Output:
         Its name when it is complete, and until then.
     tiled
         What it holds.
+    tags
+        What its provenance says besides that of the map.
     reserve
         Bytes before the first tile, for the head, which is written last: until then this is no TIFF.
     file
@@ -59,6 +90,7 @@ class _Output:
 
     names: PendingFile
     tiled: TiledFile
+    tags: Mapping[str, Any]
     reserve: int
     file: BinaryIO
     offsets: NDArray[np.int64] = field(init=False)
@@ -86,6 +118,8 @@ class GeoTiffSink:
     ----------
     path
         The output; with ``{band}`` in its name, one file per band, each with its own type.
+    beside
+        Stacks that are complete with the map or not at all. Their layers are the first of the blocks' bands.
     inputs
         Files of the input: none of them may be the output.
     overwrite
@@ -102,12 +136,14 @@ class GeoTiffSink:
     def __init__(
         self,
         path: str | Path,
+        beside: Sequence[LayerFile] = (),
         *,
         inputs: Collection[Path] = (),
         overwrite: bool = False,
         compress: Compression | None = None,
     ) -> None:
         self.path = Path(path)
+        self._beside = tuple(beside)
         self.compress: Compression = compress or default_compression()
         self._overwrite = overwrite
         self._inputs = tuple(inputs)
@@ -115,21 +151,16 @@ class GeoTiffSink:
         self._grid: Grid | None = None
         self._unsynced, self._synced = 0, time.monotonic()
         self._syncing = BackgroundSync(str(path))
-        self._check_folder()
+        _check_name(self.path, "a map is")
+        paths = [self.path, *(file.path for file in self._beside)]
+        for place in paths:
+            _check_folder(place)
+        _check_different(paths)
 
     @property
     def per_band(self) -> bool:
         """Whether each band gets its own file."""
         return "{band}" in self.path.name
-
-    def _check_folder(self) -> None:
-        folder = self.path.parent
-        if self.path.suffix.lower() not in SUFFIXES:
-            raise OutputError(f"{self.path}: a map is a GeoTIFF: its name must end in .tif")
-        if not folder.is_dir():
-            raise OutputError(f"{self.path}: the folder {folder} does not exist")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{self.path}: the folder {folder} is not writable")
 
     def check(self) -> None:
         """Look whether the output may be written, as far as its name is known before its bands are.
@@ -139,8 +170,8 @@ class GeoTiffSink:
         OutputError
             When it exists or is an input.
         """
-        if not self.per_band:
-            self._check_target(self.path)
+        for path in (*(file.path for file in self._beside), *([] if self.per_band else [self.path])):
+            self._check_target(path)
 
     def _check_target(self, target: Path) -> None:
         try:
@@ -177,14 +208,19 @@ class GeoTiffSink:
         """
         self._grid = plan.grid
         tile = plan.tile_height, plan.tile_width
-        for index, (names, group) in enumerate(self._files(bands)):
+        for index, (names, group, layers) in enumerate(self._files(bands)):
             # An integer band of its own has no missing pixels.
-            nodata = None if self.per_band and group[0].integer else np.nan
-            kind = group[0].dtype(dtype) if self.per_band else dtype
+            alone = self.per_band and layers is None
+            nodata = None if alone and group[0].integer else np.nan
+            kind = group[0].dtype(dtype) if alone else dtype
             tiled = TiledFile(plan.grid, group, kind, nodata, tile, self.compress)
             self._check_target(names.final)
-            reserve = layout["reserve"][index] if layout else self._head_size(tiled, provenance) + HEAD_SLACK
-            output = _Output(names, tiled, reserve, open_locked(names.temporary, names.final))
+            tags = self._tags(layers)
+            try:
+                reserve = layout["reserve"][index] if layout else _head_size(tiled, {**provenance, **tags}) + HEAD_SLACK
+            except RasterioError as error:
+                raise OutputError(f"{names.final}: cannot be created ({' '.join(str(error).split())})") from None
+            output = _Output(names, tiled, tags, reserve, open_locked(names.temporary, names.final))
             self._outputs.append(output)
             try:
                 if layout is None:
@@ -194,21 +230,26 @@ class GeoTiffSink:
                 raise refusal(f"{names.final}: cannot be created", error) from None
         return {"tile": tile, "reserve": [output.reserve for output in self._outputs]}
 
-    def _files(self, bands: tuple[Band, ...]) -> list[tuple[PendingFile, tuple[Band, ...]]]:
-        """Return each file's names, and the bands in it."""
+    def _files(self, bands: tuple[Band, ...]) -> list[tuple[PendingFile, tuple[Band, ...], LayerFile | None]]:
+        """Return each file's names, the bands in it, and the stack that it is.
+
+        The map comes last, and so gets its name last: where it is, all is.
+        """
         groups = [(band,) for band in bands] if self.per_band else [bands]
-        return [(PendingFile(Path(str(self.path).replace("{band}", group[0].name))), group) for group in groups]
+        maps = [(Path(str(self.path).replace("{band}", group[0].name)), group, None) for group in groups]
+        files = [*((file.path, file.bands, file) for file in self._beside), *maps]
+        _check_different([path for path, _, _ in files])
+        return [(PendingFile(path), group, layers) for path, group, layers in files]
 
-    def _head_size(self, tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
-        nothing = np.zeros(tiled.tiles, dtype=np.int64)
-        try:
-            return len(tiled.head(self._tags(provenance), nothing, nothing))
-        except RasterioError as error:
-            raise OutputError(f"{self.path}: cannot be created ({' '.join(str(error).split())})") from None
+    def _map_of(self, files: Sequence[PendingFile]) -> Path:
+        return files[len(self._beside)].final
 
-    def _tags(self, provenance: Mapping[str, Any]) -> dict[str, str]:
-        files = {"files": self.path.name} if self.per_band else {}
-        return {TAG: encode_provenance({**provenance, **files})}
+    def _tags(self, layers: LayerFile | None) -> dict[str, Any]:
+        """Return what a file's provenance says of itself; paths in it stay relative to the map."""
+        if layers is not None:
+            map_ = os.path.relpath(os.path.realpath(self.path), os.path.realpath(layers.path.parent))
+            return {"written": layers.kind, "map": Path(map_).as_posix(), "bands": [band.name for band in layers.bands]}
+        return {"files": self.path.name} if self.per_band else {}
 
     @property
     def encode(self) -> TileEncoder:
@@ -280,7 +321,7 @@ class GeoTiffSink:
             for output in self._outputs:
                 output.file.close()
         publish(files, files, overwrite=self._overwrite)
-        written = open_map(files[0].final)
+        written = open_map(self._map_of(files))
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
 
     def end(self, bands: tuple[Band, ...], grid: Grid, seals: list[list[int]]) -> Map:
@@ -299,7 +340,7 @@ class GeoTiffSink:
             When a file is gone or another, or cannot be renamed.
         """
         self._grid = grid
-        files = [names for names, _ in self._files(bands)]
+        files = [names for names, *_ in self._files(bands)]
         waiting = [file for file, seal in zip(files, seals, strict=True) if file.is_waiting(seal)]
         for file in waiting:
             try:
@@ -307,13 +348,13 @@ class GeoTiffSink:
             except (RasterioError, OSError) as error:
                 raise OutputError(f"{file.final}: cannot be read any more ({' '.join(str(error).split())})") from None
         publish(files, waiting, overwrite=self._overwrite)
-        return open_map(files[0].final)
+        return open_map(self._map_of(files))
 
     def _complete(self, output: _Output, provenance: Mapping[str, Any]) -> None:
         if not output.counts.all():
             raise AssertionError(f"{output.names.temporary} lacks {(output.counts == 0).sum()} tiles")
         try:
-            head = output.tiled.head(self._tags(provenance), output.offsets, output.counts)
+            head = output.tiled.head(_encoded({**provenance, **output.tags}), output.offsets, output.counts)
             if len(head) > output.reserve:
                 raise AssertionError(f"the head has {len(head)} bytes, {output.reserve} are reserved")
             output.file.truncate(output.end)
@@ -355,6 +396,36 @@ class GeoTiffSink:
             else:
                 drop(output.file, pam(output.names.temporary), output.names.temporary)
         self._outputs = []
+
+
+def _check_name(path: Path, what: str) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
+
+
+def _check_folder(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {folder} is not writable")
+
+
+def _check_different(paths: Sequence[Path]) -> None:
+    seen = set()
+    for path in paths:
+        if _identity(path) in seen:
+            raise OutputError(f"{path}: is named for two outputs of one job; choose another name")
+        seen.add(_identity(path))
+
+
+def _head_size(tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
+    nothing = np.zeros(tiled.tiles, dtype=np.int64)
+    return len(tiled.head(_encoded(provenance), nothing, nothing))
+
+
+def _encoded(provenance: Mapping[str, Any]) -> dict[str, str]:
+    return {TAG: encode_provenance(provenance)}
 
 
 def _identity(path: Path) -> Path:

@@ -122,9 +122,9 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
             if isinstance(error, OSError):
                 raise refusal(f"{file.final}: cannot be given its name", error) from None
             raise
-    folder = files[0].final.parent
     try:
-        sync(folder)
+        for folder in {file.final.parent: None for file in files}:
+            sync(folder)
     except OSError as error:
         # Not undone: a folder that cannot be synced keeps the old names no more safely than the new ones.
         raise refusal(f"{files[0].final}: is complete, but its folder cannot be brought to disk", error) from None
