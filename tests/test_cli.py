@@ -159,25 +159,43 @@ def test_wrong_usage_is_status_2(home: Path, args: list[str], message: str):
 
 
 def test_the_list_of_methods():
-    lines = succeed("methods").stdout.splitlines()
+    listed, hint = succeed("methods").stdout.split("\n\n")
+    lines = listed.splitlines()
     assert len(lines) == len(pw.methods.METHODS)
+    assert lines[0].startswith("trend ")
+    assert "begin with trend" in hint
     assert any(re.match(r"ols +Fit a straight line", line) for line in lines)
 
 
 def test_one_method():
     text = succeed("methods", "ols").stdout
-    assert text.startswith("ols(min_obs: int = 3)\n")
+    assert text.startswith("ols: Fit a straight line to each pixel's series by ordinary least squares.\n")
+    assert "    pixelwise apply ols INPUT... -o ols.tif" in text
+    assert "    min_obs = 3 (whole number)\n        Fewest valid values" in text
     assert "slope            = Sxy / Sxx" in text
-    assert "References" in text
+    assert "\nReferences\n    Draper" in text
     assert "    pvalue: Two-sided p-value" in text
+    assert "    slope [value/year]: Change" in text
+    assert "``" not in text
+
+
+def test_parameters_of_methods_are_told_in_words():
+    text = succeed("methods", "mann_kendall").stdout
+    assert "    correction = none (none, hamed_rao, yue_wang, prewhiten)\n" in text
+    assert "    floor = true (true, false)\n" in text
+    assert "    deseasonalise = none (month, quarter, whole number, none)\n" in text
+    assert "    (time_partial_r): Partial" in succeed("methods", "regress").stdout
 
 
 def test_methods_for_programs():
     described = json.loads(succeed("methods", "--json").stdout)
     ols = next(method for method in described if method["name"] == "ols")
     assert ols["summary"].startswith("Fit a straight line")
-    assert ols["parameters"] == [{"name": "min_obs", "type": "int", "default": 3}]
-    assert [band["name"] for band in ols["bands"]] == BANDS[:-1]
+    min_obs, *others = ols["parameters"]
+    assert [parameter["name"] for parameter in others] == ["confidence_level", "origin"]
+    assert (min_obs["name"], min_obs["type"], min_obs["default"]) == ("min_obs", "int", 3)
+    assert min_obs["description"].startswith("Fewest valid values")
+    assert [band["name"] for band in ols["bands"] if not band["optional"]] == BANDS[:-1]
     assert json.loads(succeed("methods", "ols", "--json").stdout) == [ols]
 
 
