@@ -1,22 +1,53 @@
-"""How often tests find a trend where there is none: ``python benchmarks/error_rates.py``.
+"""How often tests find a trend where there is none, and where there is one: ``python benchmarks/error_rates.py``.
 
-Series of AR(1) noise, seeded, through the methods themselves. A p-value that is right is below 0.05 for 5 % of them.
-What is NaN (the test is undefined) counts as not below.
+Series of AR(1) noise, seeded, through the methods themselves. A p-value that is right is below 0.05 for 5 % of those
+without a trend. What is NaN (the test is undefined) counts as not below. Writes the tables of docs/methods.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import measure
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.method import Method
-from pixelwise.methods import harmonic, robust
+from pixelwise.methods import harmonic, mann_kendall, ols, robust, seasonal_kendall, theil_sen, trend
 from pixelwise.times import TimeAxis
 
 SERIES, LEVEL = 20_000, 0.05
+PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
+
+Floats = NDArray[np.float64]
+
+#: Length of annual series, and a slope, in standard deviations a year, that two thirds of good tests find.
+ANNUAL = ((21, 0.09), (41, 0.033))
+PHIS = (0.0, 0.2, 0.4, 0.6)
+
+#: Tests of annual values, by the row of the table: a method for a number of layers, and the bands that judge.
+TESTS: dict[str, tuple[Callable[[int], Method], tuple[str, ...]]] = {
+    "`ols` pvalue": (lambda n: ols(), ("pvalue",)),
+    "`theil_sen` limits exclude 0": (lambda n: theil_sen(), ("low_slope", "high_slope")),
+    "`robust` pvalue": (lambda n: robust(), ("pvalue",)),
+    "**`trend` pvalue**": (lambda n: trend(), ("pvalue",)),
+    "`trend` pvalue_mk": (lambda n: trend(), ("pvalue_mk",)),
+    "`mann_kendall`": (lambda n: mann_kendall(), ("pvalue",)),
+    "... `hamed_rao`": (lambda n: mann_kendall(correction="hamed_rao"), ("pvalue",)),
+    "... `hamed_rao`, `floor=False`": (lambda n: mann_kendall(correction="hamed_rao", floor=False), ("pvalue",)),
+    "... `yue_wang`": (lambda n: mann_kendall(correction="yue_wang"), ("pvalue",)),
+    "... `yue_wang`, `floor=False`": (lambda n: mann_kendall(correction="yue_wang", floor=False), ("pvalue",)),
+    "... `yue_wang`, all lags, `floor=False`": (
+        lambda n: mann_kendall(correction="yue_wang", lags=n - 1, floor=False),
+        ("pvalue",),
+    ),
+    "... `prewhiten`": (lambda n: mann_kendall(correction="prewhiten"), ("pvalue",)),
+}
 
 
-def ar1(rng: np.random.Generator, layers: int, phi: float) -> NDArray[np.float64]:
+def ar1(rng: np.random.Generator, layers: int, phi: float) -> Floats:
     """Return (time, series) stationary AR(1) noise of variance 1."""
     noise = rng.normal(size=(layers, SERIES))
     for i in range(1, layers):
@@ -24,16 +55,68 @@ def ar1(rng: np.random.Generator, layers: int, phi: float) -> NDArray[np.float64
     return noise
 
 
-def rejected(method: Method, axis: TimeAxis, values: NDArray[np.float64], *bands: str) -> list[str]:
-    """Return the share of series below the level, in percent, for each band."""
+def rejected(method: Method, axis: TimeAxis, values: Floats, *bands: str) -> list[dict[str, float]]:
+    """Return the shares of series below the level, and without a p-value, in percent, for each band."""
     table, _ = method.bind(axis, bands, {})((values,))
-    return [f"{100 * np.mean(row < LEVEL):.1f}" for row in table]
+    if bands == ("low_slope", "high_slope"):
+        low, high = table
+        return [shares((low > 0) | (high < 0), np.isnan(low))]
+    return [shares(row < LEVEL, np.isnan(row)) for row in table]
 
 
-def harmonics() -> None:
-    print("\n`harmonic`, 23 layers a year of 16 days, true season of amplitude 2, no trend; gaps at random\n")
-    print("| years | gaps | phi | pvalue | pvalue_ols |")
-    print("|---|---|---|---|---|")
+def shares(found: NDArray[np.bool_], undefined: NDArray[np.bool_]) -> dict[str, float]:
+    return {"rejected": 100 * float(found.mean()), "undefined": 100 * float(undefined.mean())}
+
+
+def of(found: Iterable[dict[str, float]], *names: str) -> dict[str, float]:
+    return {name: share["rejected"] for name, share in zip(names, found, strict=True)}
+
+
+def shown(found: Iterable[dict[str, float]]) -> list[str]:
+    return [f"{share['rejected']:.1f}" for share in found]
+
+
+def markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return f"{title}\n\n" + "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def annual_tests(results: dict[str, Any]) -> Iterator[str]:
+    """Yield a table for each length of annual series."""
+    for layers, slope in ANNUAL:
+        axis = TimeAxis.from_times(2000 + np.arange(layers))
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in TESTS}
+        for rise in (0.0, slope):
+            for phi in PHIS:
+                rng = np.random.default_rng((layers, round(10 * phi)))
+                values = ar1(rng, layers, phi) + rise * np.arange(layers)[:, None]
+                for name, (make, bands) in TESTS.items():
+                    found[name] += rejected(make(layers), axis, values, *bands)
+        results[f"{layers} annual values, trend of {slope} sd a year"] = {
+            name: {
+                "phi": PHIS,
+                "no trend": [cell["rejected"] for cell in cells[: len(PHIS)]],
+                "no trend, no test": [cell["undefined"] for cell in cells[: len(PHIS)]],
+                "power": [cell["rejected"] for cell in cells[len(PHIS) :]],
+            }
+            for name, cells in found.items()
+        }
+        title = (
+            f"**{layers} annual values.** Percent of series in which a trend is found: of those without one, where 5 "
+            f"would be right, and (power) of those with one of {slope} standard deviations a year. Last, in how many "
+            "no test is possible, without a trend at phi 0."
+        )
+        columns = [f"{phi:g}" for phi in PHIS]
+        columns[0] = "phi 0"
+        header = ("", *columns, "power: phi 0", *columns[1:], "no test")
+        yield markdown(
+            title, header, [(name, *shown(cells), f"{cells[0]['undefined']:.1f}") for name, cells in found.items()]
+        )
+
+
+def harmonics(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of season and trend."""
+    rows = []
     for years, gaps in ((5, 0.0), (10, 0.0), (10, 0.3), (20, 0.0)):
         days = [np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(years) for k in range(23)]
         axis = TimeAxis.from_times(np.array(days))
@@ -42,26 +125,67 @@ def harmonics() -> None:
             rng = np.random.default_rng(1)
             values = season + ar1(rng, len(axis), phi)
             values[rng.random(values.shape) < gaps] = np.nan
-            shares = rejected(harmonic(), axis, values, "pvalue", "pvalue_ols")
-            print(f"| {years} | {100 * gaps:.0f} % | {phi} |", " | ".join(shares), "|")
-
-
-def robust_lines() -> None:
-    print(
-        "\n`robust`, independent annual values, no trend; one value in ten is an outlier of ten standard deviations\n"
+            found = rejected(harmonic(), axis, values, "pvalue", "pvalue_ols")
+            results[f"harmonic, {years} years, {100 * gaps:.0f} % gaps, phi = {phi}"] = of(
+                found, "pvalue", "pvalue_ols"
+            )
+            rows.append((years, f"{100 * gaps:.0f} %", phi, *shown(found)))
+    title = (
+        "**`harmonic`**, 23 layers a year, 16 days apart, a season of amplitude 2, no trend; gaps at random; phi from "
+        "layer to layer. Percent with a trend found:"
     )
-    print("| values | outliers | huber | bisquare |")
-    print("|---|---|---|---|")
+    yield markdown(title, ("years", "gaps", "phi", "pvalue", "pvalue_ols"), rows)
+
+
+def seasonal_tests(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of tests within seasons."""
+    rows = []
+    for years in (10, 20):
+        months = np.datetime64("2000-01") + np.arange(12 * years)
+        axis = TimeAxis.from_times(months.astype("datetime64[D]"))
+        season = 2 * np.cos(2 * np.pi * (np.arange(len(axis)) - 5) / 12)[:, None]
+        for phi in (0.0, 0.3, 0.6):
+            values = season + ar1(np.random.default_rng(1), len(axis), phi)
+            found = rejected(seasonal_kendall(), axis, values, "pvalue", "pvalue_independent")
+            results[f"seasonal_kendall, {years} years, phi = {phi}"] = of(found, "pvalue", "pvalue_independent")
+            rows.append((years, phi, *shown(found)))
+    title = (
+        "**`seasonal_kendall`**, monthly layers, a season of amplitude 2, no trend; phi from month to month. Percent "
+        "with a trend found:"
+    )
+    yield markdown(title, ("years", "phi", "pvalue", "pvalue_independent"), rows)
+
+
+def robust_lines(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of outliers."""
+    rows = []
     for layers in (10, 21, 41):
         axis = TimeAxis.from_times(2000 + np.arange(layers))
         for outliers in (0.0, 0.1):
             rng = np.random.default_rng(1)
             values = ar1(rng, layers, 0.0)
             values[rng.random(values.shape) < outliers] *= 10
-            shares = [rejected(robust(kind=kind), axis, values, "pvalue")[0] for kind in ("huber", "bisquare")]
-            print(f"| {layers} | {100 * outliers:.0f} % |", " | ".join(shares), "|")
+            methods = (robust(), robust(kind="bisquare"), ols())
+            found = [rejected(method, axis, values, "pvalue")[0] for method in methods]
+            results[f"robust, {layers} values, {100 * outliers:.0f} % outliers"] = of(found, "huber", "bisquare", "ols")
+            rows.append((layers, f"{100 * outliers:.0f} %", *shown(found)))
+    title = (
+        "**`robust`**, independent annual values, no trend; outliers are values taken ten times. Percent with a trend "
+        "found:"
+    )
+    yield markdown(title, ("values", "outliers", "huber", "bisquare", "`ols`"), rows)
+
+
+def main() -> None:
+    results: dict[str, Any] = {}
+    parts = []
+    for tables in (annual_tests, seasonal_tests, harmonics, robust_lines):
+        for table in tables(results):
+            print(table)
+            parts.append(table)
+    measure.save("error_rates", results)
+    measure.write_parts(PAGE, {"error_rates": "\n".join(parts).strip()})
 
 
 if __name__ == "__main__":
-    harmonics()
-    robust_lines()
+    main()

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 import time
@@ -109,6 +110,17 @@ def save(benchmark: str, cases: Mapping[str, Any]) -> None:
     kept.setdefault(benchmark, {}).update(cases)
     kept["machine"] = machine()
     RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def write_parts(page: Path, parts: Mapping[str, str]) -> None:
+    """Put each part between the marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` of a page; keep the rest."""
+    text = page.read_text()
+    for name, part in parts.items():
+        pattern = re.compile(f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{page.name}: has no place for {name}")
+        text = pattern.sub(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)
+    page.write_text(text)
 
 
 def machine() -> dict[str, Any]:

@@ -6,7 +6,6 @@ The text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced, 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -302,14 +301,8 @@ def draw_peers(results: dict[str, Any]) -> None:
 def main() -> None:
     """Replace the generated parts."""
     results = json.loads(measure.RESULTS.read_text())
-    text = DOCUMENT.read_text()
-    for part in (machine, goals, pipeline, bands, peers, memory, others):
-        name = part.__name__
-        pattern = re.compile(f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{DOCUMENT.name}: has no place for {name}")
-        text = pattern.sub(lambda found, part=part: f"{found[1]}{part(results)}\n{found[2]}", text)
-    DOCUMENT.write_text(text)
+    parts = (machine, goals, pipeline, bands, peers, memory, others)
+    measure.write_parts(DOCUMENT, {part.__name__: part(results) for part in parts})
     IMAGES.mkdir(exist_ok=True)
     draw_pipeline(results)
     if results.get("peers"):
