@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. 3 min 40 s instead of 5 min 50 s on two cores.
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-.PHONY: demo test test-all check soak torture bench clean
+.PHONY: demo test test-all check docs soak torture bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -38,6 +38,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_readme.py
 
+# The generated parts of docs/methods.md, from the docstrings.
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/generate_methods.py
+
 # Three hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. A minute.
 soak: $(VENV)/installed-dev
 	$(BIN)/python tests/soak.py
@@ -52,7 +56,8 @@ bench: $(VENV)/installed-bench
 	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
 	    "pipeline.py --layouts tile256-lzw --size 1000 --dates 1000 --rounds 3" \
 	    "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --threads" \
-	    bands.py kernel_ols.py kernel_methods.py startup.py user_function.py memory.py journal.py peers.py report.py; do \
+	    bands.py kernel_ols.py kernel_methods.py error_rates.py startup.py user_function.py memory.py journal.py peers.py \
+	    report.py; do \
 	    echo "== $$script"; ../$(BIN)/python $$script || exit 1; done
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -73,7 +73,8 @@ def mann_kendall(
     ``r[k]`` is the correlation of values exactly `k` steps of the calendar apart: for ``hamed_rao`` of the ranks of
     ``y - slope * t``, of which only those beyond 1.96 / sqrt(n) count; for ``yue_wang`` of ``y - slope * t``; for
     ``prewhiten`` of ``y``. No correction is exact for short series: with 21 values and a correlation of 0.4,
-    ``hamed_rao`` still rejects 20 %, ``yue_wang`` 11 %, ``prewhiten`` 5 % at half the power (docs/methods.md).
+    ``hamed_rao`` still rejects 16 % (19 % without the floor), ``yue_wang`` 11 %, ``prewhiten`` 5 % at half the power
+    or less (docs/methods.md).
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def mann_kendall(
         For serial correlation; needs layers at regular steps.
     lags
         The largest lag: all by default for ``hamed_rao``, 1 for ``yue_wang``. All lags of ``yue_wang`` are an
-        artefact, as the correlations of any series add up to -1/2: 44 % of series without a trend are rejected.
+        artefact, as the correlations of any series add up to -1/2: without the floor, 44 % of series of 21 values
+        without a trend are rejected.
     floor
         Take 1 for a factor below 1, so that negative correlations do not make a trend. The published formulas have
         no floor (False); where they give a factor that is not positive, the test is undefined (status 6).

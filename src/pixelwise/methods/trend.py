@@ -67,7 +67,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
         detectable_slope = 3.3 sd sqrt((1 + r1) / (1 - r1)) / sqrt(sxx),  sd = sqrt(sum(e**2) / (n - 2))
         years_to_detect  = (3.3 sd / |b| sqrt(12 / f) sqrt((1 + r1) / (1 - r1)))**(2/3),  f steps a year
 
-    Where there is no trend, ``pvalue`` is below 0.05 in 4 of 100 series of 21 independent values, in 7 at a
+    Where there is no trend, ``pvalue`` is below 0.05 in 4 of 100 series of 21 independent values, in 6 at a
     correlation of 0.2, in 8 at 0.4; ``pvalue_ols`` in 5, 10 and 18 (docs/methods.md, benchmarks/error_rates.py). The
     price is power: at no correlation 0.88 of that of ``pvalue_ols``.
 
