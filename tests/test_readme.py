@@ -30,6 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = random_series((21, 400, 20), seed=1)
     for year, layer in enumerate(values, 1995):
         write_raster(root / "ndvi" / f"ndvi_{year}.tif", np.nan_to_num(layer, nan=-9999), nodata=-9999)
+    for year, layer in enumerate(random_series((21, 400, 20), seed=2, gaps=0), 1995):
+        write_raster(root / "chirps" / f"chirps_{year}.tif", layer)
+    months = np.arange("2010-01", "2014-01", dtype="datetime64[M]")
+    for month, layer in zip(months, random_series((48, 4, 5), seed=3), strict=True):
+        write_raster(root / "modis" / f"modis_{month}-15.tif", layer)
     module, *_ = samples("python")
     (root / "my_module.py").write_text(module)
     return root
@@ -51,7 +56,7 @@ def test_python_samples(folder: Path) -> None:
 def test_console_samples(folder: Path) -> None:
     lines = [line.removeprefix("$ ") for text in samples("console") for line in text.splitlines() if line]
     commands = [line for line in lines if not line.startswith(NOT_HERE)]
-    assert len(commands) >= 7
+    assert len(commands) >= 14
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in commands:
         program, *_ = shlex.split(command, comments=True)
