@@ -142,6 +142,17 @@ GOALS = (
         "at least",
         35,
     ),
+    *(
+        (f"{case}, Mpx/s", f"methods/{case}/Mpx_per_s", "at least", goal)
+        for case, goal in (
+            ("theil_sen", 0.7),
+            ("theil_sen, 200 layers", 0.01),
+            ("mann_kendall s, z, p, ties", 15),
+            ("harmonic 1", 5),
+            ("robust huber", 0.2),
+            ("contextual_mann_kendall s, z, p", 3),
+        )
+    ),
     (
         "cold first call, s",
         "startup/cold first call/seconds",
@@ -235,6 +246,24 @@ def memory(results: dict[str, Any]) -> str:
     return markdown(("job", "peak MB", "planned", "limit", "block", "team", "re-decode"), rows)
 
 
+def methods(results: dict[str, Any]) -> str:
+    """Return the speed of every method."""
+    from kernel_methods import CASES
+
+    found = results.get("methods", {})
+    rows = [
+        (name, case.layers, *(speed(found[name][key]) for key in ("Mpx_per_s", "slowest", "best")))
+        for name, case in CASES.items()
+        if name in found
+    ]
+    return markdown(("", "layers", "pixels per second", "slowest", "best"), rows)
+
+
+def speed(millions: float) -> str:
+    """Write pixels per second with three digits."""
+    return f"{number(millions)} million" if millions >= 0.1 else f"{number(1000 * millions)} thousand"
+
+
 def others(results: dict[str, Any]) -> str:
     """Return kernel, start-up, threads and user functions."""
     rows = [(f"kernel: {name}", f"{entry['Mpx_per_s']:.1f} Mpx/s") for name, entry in results.get("kernel", {}).items()]
@@ -301,7 +330,7 @@ def draw_peers(results: dict[str, Any]) -> None:
 def main() -> None:
     """Replace the generated parts."""
     results = json.loads(measure.RESULTS.read_text())
-    parts = (machine, goals, pipeline, bands, peers, memory, others)
+    parts = (machine, goals, pipeline, bands, peers, memory, methods, others)
     measure.write_parts(DOCUMENT, {part.__name__: part(results) for part in parts})
     IMAGES.mkdir(exist_ok=True)
     draw_pipeline(results)

@@ -177,6 +177,7 @@ def test_one_method():
     assert "    pvalue: Two-sided p-value" in text
     assert "    slope [value/year]: Change" in text
     assert "``" not in text
+    assert "::" not in text
 
 
 def test_parameters_of_methods_are_told_in_words():

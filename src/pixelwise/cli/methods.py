@@ -71,8 +71,8 @@ def show(method: dict[str, Any]) -> None:
 
 
 def indented(text: str, by: int) -> str:
-    """Return text with spaces before its lines, and single quotation marks for double ones of reStructuredText."""
-    plain = text.replace("``", "`")
+    """Return text with spaces before its lines, and without the doubled marks of reStructuredText."""
+    plain = re.sub(r"::$", ":", text.replace("``", "`"), flags=re.MULTILINE)
     return "\n".join(" " * by + line if line else "" for line in plain.splitlines())
 
 
