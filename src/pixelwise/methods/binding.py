@@ -1,8 +1,11 @@
-"""What methods check when they are made, bound and called."""
+"""What methods share: checks when they are made, bound and called, and bound methods that kernels compute."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +13,12 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
-from pixelwise.method import Floats
+from pixelwise.method import Band, Floats
 from pixelwise.times import TimeAxis
 
 __all__ = [
     "LINE",
+    "BoundKernel",
     "check_confidence_level",
     "check_paired",
     "check_whole",
@@ -28,6 +32,49 @@ __all__ = [
 
 #: The bands that `line_at` needs.
 LINE = ("slope", "intercept")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundKernel(ABC):
+    """A method bound to dates and bands whose kernels look at one series at a time; see `BoundMethod`.
+
+    Attributes
+    ----------
+    bands
+        The wanted ones.
+    """
+
+    bands: tuple[Band, ...]
+
+    @property
+    def halo(self) -> int:
+        """Nothing beyond the block."""
+        return 0
+
+    @property
+    def releases_gil(self) -> bool:
+        """As kernels do."""
+        return True
+
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Compute one block."""
+        pixels = math.prod(inputs[0].shape[1:])
+        result = np.empty((len(self.bands), pixels), dtype=dtype)
+        status = np.empty(pixels, dtype=np.uint8)
+        # Plain Python warns of what IEEE 754 settles; it runs the kernels where numba is switched off.
+        with np.errstate(all="ignore"):
+            self.fill(inputs, result, status)
+        return result, status
+
+    @abstractmethod
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Write (band, pixel) of `bands` and (pixel,) status of one block, whose inputs are not checked yet."""
+
+    def places_in(self, known: Sequence[Band]) -> NDArray[np.int64]:
+        """Return the place of each wanted band among those that a kernel computes."""
+        return readonly(np.array([known.index(band) for band in self.bands], dtype=np.int64))
 
 
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["HarmonicRegression", "harmonic"]
@@ -276,13 +276,11 @@ def seasons(years: Floats, harmonics: int, period: float) -> list[Floats]:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundHarmonic:
+class BoundHarmonic(BoundKernel):
     """`harmonic` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     design, layers
         Of so many dates.
     trend, reference
@@ -293,11 +291,8 @@ class BoundHarmonic:
         Years; fewest valid values.
     table
         For p-values of the slope.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     design: Design
     layers: int
     trend: bool
@@ -306,53 +301,43 @@ class BoundHarmonic:
     period: float
     min_obs: int
     table: TailTable | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods._harmonic_kernels import fit
         from pixelwise.methods._linear_kernels import CHUNK, workspace
 
         values = series_of("harmonic", inputs, self.layers)
-        pixels = values.shape[1]
-        table = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
         basis = self.design.basis
         harmonics = (self.design.terms - 1) // 2
         rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
         wanted = np.zeros(len(FIXED) + len(EACH) * harmonics, dtype=np.bool_)
         wanted[rows] = True
         series, factor, orthogonal, solution, sums = workspace(*basis.shape)
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                readonly(basis),
-                readonly(self.design.products),
-                readonly(self.design.transform),
-                self.trend,
-                self.reference,
-                readonly(np.ones(self.layers)),
-                readonly(np.empty((0, 0))),
-                readonly(self.steps),
-                self.period,
-                self.min_obs,
-                readonly(wanted),
-                readonly(rows),
-                readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
-                series,
-                factor,
-                orthogonal,
-                solution,
-                sums,
-                np.full((len(wanted), CHUNK), np.nan),
-                table,
-                status,
-            )
-        return table, status
+        fit(
+            values,
+            readonly(basis),
+            readonly(self.design.products),
+            readonly(self.design.transform),
+            self.trend,
+            self.reference,
+            readonly(np.ones(self.layers)),
+            readonly(np.empty((0, 0))),
+            readonly(self.steps),
+            self.period,
+            self.min_obs,
+            readonly(wanted),
+            readonly(rows),
+            tails_of(self.table),
+            series,
+            factor,
+            orthogonal,
+            solution,
+            sums,
+            np.full((len(wanted), CHUNK), np.nan),
+            result,
+            status,
+        )
 
 
 def row_of(band: str) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, Status, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis
@@ -211,13 +211,11 @@ class MannKendall(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundMannKendall:
-    """`mann_kendall` bound to dates and bands; see `pixelwise.method.BoundMethod`.
+class BoundMannKendall(BoundKernel):
+    """`mann_kendall` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times, places
         (time,) decimal years, and steps of a regular axis.
     method
@@ -230,82 +228,74 @@ class BoundMannKendall:
         Tables of p-values, one after the other.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     places: Floats
     method: MannKendall
     lags: int
     line: BoundMethod | None
     exact: Floats
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Test the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Test the pixels of one block."""
         values = series_of(self.method.name, inputs, len(self.times))
         if self.method.correction == "none":
-            return self.test(values, dtype)
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        for start in range(0, pixels, PIECE):
+            self.test(values, result, status)
+            return
+        for start in range(0, values.shape[1], PIECE):
             part = slice(start, start + PIECE)
-            result[:, part], status[part] = self.test(readonly(np.ascontiguousarray(values[:, part])), dtype)
-        return result, status
+            piece = readonly(np.ascontiguousarray(values[:, part]))
+            found = np.empty((len(self.bands), piece.shape[1]), dtype=result.dtype)
+            self.test(piece, found, status[part])
+            result[:, part] = found
 
     def test(
-        self, values: NDArray[Any], dtype: str, slopes: Floats | None = None
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Test pixels whose values are contiguous; their Theil-Sen `slopes` may be known."""
+        self, values: NDArray[Any], result: NDArray[Any], status: NDArray[np.uint8], slopes: Floats | None = None
+    ) -> None:
+        """Write bands and status of pixels whose values are contiguous; their Theil-Sen `slopes` may be known."""
         from pixelwise.methods import _mann_kendall_kernels as kernels
 
         layers, pixels = values.shape
         correction, times, places = self.method.correction, readonly(self.times), readonly(self.places)
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
         tested, factors = values, np.empty(0)
         if self.line is not None and (slopes is None or correction == "prewhiten"):
             (slopes, counts), status_of_series = self.line((values,))
         rows = [-1 if band.name == "slope" else BANDS.index(band) for band in self.bands]
-        with np.errstate(all="ignore"):
-            if correction == "prewhiten":
-                whitened = np.empty(values.shape)
-                kernels.prewhiten(values, times, places, np.empty((3, layers)), whitened)
-                tested = readonly(whitened)
-            elif correction != "none":
-                factors = np.empty(pixels)
-                kernels.variance_factors(
-                    values,
-                    times,
-                    places,
-                    slopes,
-                    correction == "hamed_rao",
-                    self.lags,
-                    SIGNIFICANT if correction == "hamed_rao" else 0.0,
-                    1.0 if self.method.floor else 0.0,
-                    np.empty((4, layers)),
-                    np.empty(layers, dtype=np.int64),
-                    factors,
-                )
-            kernels.test_trend(
-                tested,
+        if correction == "prewhiten":
+            whitened = np.empty(values.shape)
+            kernels.prewhiten(values, times, places, np.empty((3, layers)), whitened)
+            tested = readonly(whitened)
+        elif correction != "none":
+            factors = np.empty(pixels)
+            kernels.variance_factors(
+                values,
                 times,
-                3 if correction == "prewhiten" else self.method.min_obs,
-                bool((np.diff(times) == 0).any()),
+                places,
+                slopes,
+                correction == "hamed_rao",
+                self.lags,
+                SIGNIFICANT if correction == "hamed_rao" else 0.0,
+                1.0 if self.method.floor else 0.0,
+                np.empty((4, layers)),
+                np.empty(layers, dtype=np.int64),
                 factors,
-                self.exact,
-                self.method.min_obs,
-                min(EXACT, layers),
-                readonly(np.array(rows, dtype=np.int64)),
-                np.empty((4, kernels.CHUNK), dtype=np.int32),
-                np.empty((2, kernels.CHUNK)),
-                np.empty((2, layers)),
-                np.empty((kernels.BANDS, kernels.CHUNK)),
-                result,
-                status,
             )
+        kernels.test_trend(
+            tested,
+            times,
+            3 if correction == "prewhiten" else self.method.min_obs,
+            bool((np.diff(times) == 0).any()),
+            factors,
+            self.exact,
+            self.method.min_obs,
+            min(EXACT, layers),
+            readonly(np.array(rows, dtype=np.int64)),
+            np.empty((4, kernels.CHUNK), dtype=np.int32),
+            np.empty((2, kernels.CHUNK)),
+            np.empty((2, layers)),
+            np.empty((kernels.BANDS, kernels.CHUNK)),
+            result,
+            status,
+        )
         for row, band in zip(result, self.bands, strict=True):
             if band.name == "slope":
                 row[:] = slopes
@@ -313,9 +303,9 @@ class BoundMannKendall:
                 row[:] = counts
         if correction == "prewhiten":
             # What is left of a series that has a slope may be too short, or all equal.
-            status = np.where((status_of_series == Status.OK) & (status > 0), Status.TEST_UNDEFINED, status_of_series)
-            status = status.astype(np.uint8)
-        return result, status
+            status[:] = np.where(
+                (status_of_series == Status.OK) & (status > 0), Status.TEST_UNDEFINED, status_of_series
+            )
 
 
 def exact_pvalues(first: int, last: int) -> Floats:

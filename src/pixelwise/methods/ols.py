@@ -15,13 +15,14 @@ from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
 from pixelwise.methods.binding import (
     LINE,
+    BoundKernel,
     check_confidence_level,
     check_whole,
     line_at,
     only_the_response,
     series_of,
 )
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["OrdinaryLeastSquares", "ols"]
@@ -190,13 +191,11 @@ class OrdinaryLeastSquares(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundLine:
+class BoundLine(BoundKernel):
     """`ols` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times, reference, origin
         (time,) decimal years less `reference`, this, and the year at which the intercept is given.
     min_obs
@@ -209,11 +208,8 @@ class BoundLine:
         For p-values, where wanted.
     quantiles
         Of Student's t for `min_obs` observations, one more, ...; empty where no limits are wanted.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     reference: float
     origin: float
@@ -222,72 +218,62 @@ class BoundLine:
     residuals: int
     table: TailTable | None
     quantiles: Floats
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         values = series_of("ols", inputs, len(self.times))
         rows = [BANDS.index(band) for band in self.bands]
         if max(rows) < FITTED:
-            return self._fit(values, rows, dtype)
-        pixels = values.shape[1]
-        result = np.empty((len(rows), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        for start in range(0, pixels, PIECE):
+            self._fit(values, rows, result, status)
+            return
+        for start in range(0, values.shape[1], PIECE):
             part = slice(start, start + PIECE)
             result[:, part], status[part] = self._describe(readonly(np.ascontiguousarray(values[:, part])), rows)
-        return result, status
 
-    def _fit(self, values: NDArray[Any], rows: list[int], dtype: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return the bands of the fit that `rows` are, and the status."""
+    def _fit(self, values: NDArray[Any], rows: list[int], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Write the bands of the fit that `rows` are, and the status."""
         from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
 
-        pixels = values.shape[1]
-        result = np.empty((len(rows), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
         times = np.pad(self.times, (0, -len(self.times) % STRIDE))
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                readonly(times),
-                self.reference - self.origin,
-                self.min_obs,
-                self.one_date_possible,
-                readonly(np.array(rows, dtype=np.int64)),
-                self.residuals,
-                readonly(coefficients),
-                np.empty((SCRATCH + len(times), CHUNK)),
-                times.copy(),
-                result,
-                status,
-            )
-        return result, status
+        fit(
+            values,
+            readonly(times),
+            self.reference - self.origin,
+            self.min_obs,
+            self.one_date_possible,
+            readonly(np.array(rows, dtype=np.int64)),
+            self.residuals,
+            tails_of(self.table),
+            np.empty((SCRATCH + len(times), CHUNK)),
+            times.copy(),
+            result,
+            status,
+        )
 
     def _describe(self, values: NDArray[Any], rows: list[int]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return bands of the fit and those derived from it, and the status."""
         from pixelwise.methods._ols_kernels import DERIVED, describe
 
         fitted = sorted({SLOPE, STDERR, *(row for row in rows if row < FITTED)})
-        table, status = self._fit(values, fitted, "float64")
-        derived = np.empty((DERIVED, values.shape[1]))
-        with np.errstate(all="ignore"):
-            describe(
-                values,
-                readonly(self.times),
-                self.reference,
-                table[fitted.index(SLOPE)],
-                table[fitted.index(STDERR)],
-                status,
-                self.min_obs,
-                readonly(self.quantiles),
-                np.empty((2, len(self.times))),
-                derived,
-            )
+        pixels = values.shape[1]
+        table, status, derived = (
+            np.empty((len(fitted), pixels)),
+            np.empty(pixels, np.uint8),
+            np.empty((DERIVED, pixels)),
+        )
+        self._fit(values, fitted, table, status)
+        describe(
+            values,
+            readonly(self.times),
+            self.reference,
+            table[fitted.index(SLOPE)],
+            table[fitted.index(STDERR)],
+            status,
+            self.min_obs,
+            readonly(self.quantiles),
+            np.empty((2, len(self.times))),
+            derived,
+        )
         found = [table[fitted.index(row)] if row < FITTED else derived[row - FITTED] for row in rows]
         return np.array(found), status
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["Polynomial", "polynomial"]
@@ -215,13 +215,11 @@ def shifted_powers(degree: int, middle: float, half: float, origin: float) -> Fl
 
 
 @dataclass(frozen=True, eq=False)
-class BoundPolynomial:
+class BoundPolynomial(BoundKernel):
     """`polynomial` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     design, layers
         Of so many dates.
     transform, slopes
@@ -232,11 +230,8 @@ class BoundPolynomial:
         Fewest valid values.
     table
         For p-values of the slope.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     design: Design
     layers: int
     transform: Floats
@@ -244,50 +239,40 @@ class BoundPolynomial:
     middle: float
     min_obs: int
     table: TailTable | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods._linear_kernels import CHUNK, workspace
         from pixelwise.methods._polynomial_kernels import fit
 
         values = series_of("polynomial", inputs, self.layers)
-        pixels = values.shape[1]
-        table = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
         basis = self.design.basis
         rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
         wanted = np.zeros(len(FIXED) + self.design.terms, dtype=np.bool_)
         wanted[rows] = True
         series, factor, orthogonal, solution, sums = workspace(*basis.shape)
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                readonly(basis),
-                readonly(self.design.products),
-                readonly(self.transform),
-                readonly(self.slopes),
-                self.middle,
-                readonly(np.ones(self.layers)),
-                readonly(np.empty((0, 0))),
-                self.min_obs,
-                readonly(wanted),
-                readonly(rows),
-                readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
-                series,
-                factor,
-                orthogonal,
-                solution,
-                sums,
-                np.empty((len(wanted), CHUNK)),
-                table,
-                status,
-            )
-        return table, status
+        fit(
+            values,
+            readonly(basis),
+            readonly(self.design.products),
+            readonly(self.transform),
+            readonly(self.slopes),
+            self.middle,
+            readonly(np.ones(self.layers)),
+            readonly(np.empty((0, 0))),
+            self.min_obs,
+            readonly(wanted),
+            readonly(rows),
+            tails_of(self.table),
+            series,
+            factor,
+            orthogonal,
+            solution,
+            sums,
+            np.empty((len(wanted), CHUNK)),
+            result,
+            status,
+        )
 
 
 def row_of(band: str) -> int:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.jit import readonly
 from pixelwise.method import Floats
 
-__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "tail_table"]
+__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "tail_table", "tails_of"]
 
 # 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/test_pvalues.py).
 FRACTION_TERMS = 40
@@ -94,3 +95,8 @@ def student_tail(r: Floats, df: Floats) -> Floats:
 def log_scale(a: float) -> float:
     """Return ``-log(a * B(a, 1/2))``."""
     return math.lgamma(a + 0.5) - math.lgamma(a + 1.0) - 0.5 * math.log(math.pi)
+
+
+def tails_of(table: TailTable | None) -> Floats:
+    """Return the coefficients of a table as kernels take them: flat, and nothing where no p-values are wanted."""
+    return readonly(np.empty(0) if table is None else table.coefficients.ravel())

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import STATUS_BAND, Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_paired, check_whole, further_series
+from pixelwise.methods.binding import BoundKernel, check_paired, check_whole, further_series
 from pixelwise.methods.covariates import Covariate, Covariates, FurtherStack, Table, parse_covariates
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["Regression", "regress"]
@@ -253,13 +253,11 @@ def _digest(path: Path) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundRegression:
+class BoundRegression(BoundKernel):
     """`regress` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     rows
         Which of the kernel's results each of them is.
     sources
@@ -274,11 +272,8 @@ class BoundRegression:
         Whether standard errors and what follows from them are wanted, and the p-value of all.
     table
         For p-values of covariates, where wanted.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     rows: NDArray[np.int64]
     sources: NDArray[np.int64]
     columns: Floats
@@ -288,40 +283,29 @@ class BoundRegression:
     errors: bool
     overall: bool
     table: TailTable | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods import _regress_kernels as kernels
         from pixelwise.methods._column_kernels import CHUNK
 
         size, layers = self.columns.shape
         values, others = further_series("regress", inputs, layers, self.stacks)
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
         sums = kernels.OF_COLUMN * (size + 1) + kernels.SUMS + kernels.EACH * size + kernels.WHOLE
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            kernels.regress(
-                values,
-                others or (values,),
-                readonly(self.sources),
-                readonly(self.columns),
-                self.intercept,
-                self.min_obs,
-                self.errors,
-                self.overall,
-                readonly(self.rows),
-                readonly(coefficients),
-                np.empty((size + 2, layers, CHUNK)),
-                np.empty((2, size, size + 1, CHUNK)),
-                np.empty((sums, CHUNK)),
-                result,
-                status,
-            )
-        return result, status
+        kernels.regress(
+            values,
+            others or (values,),
+            readonly(self.sources),
+            readonly(self.columns),
+            self.intercept,
+            self.min_obs,
+            self.errors,
+            self.overall,
+            readonly(self.rows),
+            tails_of(self.table),
+            np.empty((size + 2, layers, CHUNK)),
+            np.empty((2, size, size + 1, CHUNK)),
+            np.empty((sums, CHUNK)),
+            result,
+            status,
+        )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, further_series, one_further
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.binding import BoundKernel, check_whole, further_series, one_further
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["ResidualTrend", "restrend"]
@@ -128,55 +128,39 @@ class ResidualTrend(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundResidualTrend:
+class BoundResidualTrend(BoundKernel):
     """`restrend` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     years
         (time,) decimal years.
     min_obs
         Fewest dates on which both are valid.
     table
         For p-values, where wanted.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     years: Floats
     min_obs: int
     table: TailTable | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods._column_kernels import CHUNK
         from pixelwise.methods._restrend_kernels import COLUMNS, SCRATCH
         from pixelwise.methods._restrend_kernels import restrend as fit
 
         values, (other,) = further_series("restrend", inputs, len(self.years), 1)
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        coefficients = np.empty(0) if self.table is None else self.table.coefficients.ravel()
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                other,
-                readonly(self.years),
-                self.min_obs,
-                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
-                readonly(coefficients),
-                np.empty((SCRATCH, CHUNK)),
-                np.empty((COLUMNS, len(self.years), CHUNK)),
-                result,
-                status,
-            )
-        return result, status
+        fit(
+            values,
+            other,
+            readonly(self.years),
+            self.min_obs,
+            self.places_in(BANDS),
+            tails_of(self.table),
+            np.empty((SCRATCH, CHUNK)),
+            np.empty((COLUMNS, len(self.years), CHUNK)),
+            result,
+            status,
+        )

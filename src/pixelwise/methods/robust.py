@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import LINE, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["RobustLine", "robust"]
@@ -140,50 +140,35 @@ class RobustLine(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundRobustLine:
+class BoundRobustLine(BoundKernel):
     """`robust` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times, reference
         (time,) decimal years less `reference`, and this.
     kind, min_obs
         Of weights; fewest valid values.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     reference: float
     kind: Kind
     min_obs: int
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods._robust_kernels import fit
 
         values = series_of("robust", inputs, len(self.times))
-        pixels = values.shape[1]
-        table = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        rows = readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64))
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                readonly(self.times),
-                self.reference,
-                self.kind == "bisquare",
-                self.min_obs,
-                rows,
-                table,
-                status,
-            )
-        return table, status
+        rows = self.places_in(BANDS)
+        fit(
+            values,
+            readonly(self.times),
+            self.reference,
+            self.kind == "bisquare",
+            self.min_obs,
+            rows,
+            result,
+            status,
+        )

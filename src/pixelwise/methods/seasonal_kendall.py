@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, seasons_of
 from pixelwise.times import TimeAxis
 
@@ -140,13 +140,11 @@ class SeasonalKendall(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundSeasonalKendall:
-    """`seasonal_kendall` bound to dates and bands; see `pixelwise.method.BoundMethod`.
+class BoundSeasonalKendall(BoundKernel):
+    """`seasonal_kendall` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times
         (time,) decimal years.
     years, seasons
@@ -155,42 +153,33 @@ class BoundSeasonalKendall:
         Fewest valid values.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     years: NDArray[np.int64]
     seasons: NDArray[np.int64]
     min_obs: int
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Test the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Test the pixels of one block."""
         from pixelwise.methods import _season_kernels as kernels
 
         layers = len(self.times)
         values = series_of("seasonal_kendall", inputs, layers)
-        result = np.empty((len(self.bands), values.shape[1]), dtype=dtype)
-        status = np.empty(values.shape[1], dtype=np.uint8)
         count, length = (int(places.max(initial=0)) + 1 for places in (self.seasons, self.years))
         sizes = np.bincount(self.seasons, minlength=1)
-        with np.errstate(all="ignore"):
-            kernels.test_seasons(
-                values,
-                readonly(self.times),
-                readonly(self.years),
-                readonly(self.seasons),
-                self.min_obs,
-                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
-                np.empty((4, max(layers, 1))),
-                np.empty(max(layers, 1), dtype=np.int64),
-                np.empty((count, length)),
-                np.empty((count, length)),
-                np.empty((count, length * (length - 1) // 2), dtype=np.int32),
-                np.empty(max(int((sizes * (sizes - 1) // 2).sum()), 1)),
-                np.empty((kernels.BANDS, 1)),
-                result,
-                status,
-            )
-        return result, status
+        kernels.test_seasons(
+            values,
+            readonly(self.times),
+            readonly(self.years),
+            readonly(self.seasons),
+            self.min_obs,
+            self.places_in(BANDS),
+            np.empty((4, max(layers, 1))),
+            np.empty(max(layers, 1), dtype=np.int64),
+            np.empty((count, length)),
+            np.empty((count, length)),
+            np.empty((count, length * (length - 1) // 2), dtype=np.int32),
+            np.empty(max(int((sizes * (sizes - 1) // 2).sum()), 1)),
+            np.empty((kernels.BANDS, 1)),
+            result,
+            status,
+        )

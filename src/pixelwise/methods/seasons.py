@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.jit import readonly
-from pixelwise.method import Band, BoundMethod
-from pixelwise.methods.binding import series_of
+from pixelwise.method import BoundMethod
+from pixelwise.methods.binding import BoundKernel, series_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_seasons"]
@@ -66,11 +66,11 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
 
 def without_seasons(method: BoundMethod, axis: TimeAxis, season: Season | None) -> BoundMethod:
     """Return the bound method, to be applied to series without their seasonal cycle where `season` says which."""
-    return method if season is None else BoundAnomalies(method, seasons_of(axis, season))
+    return method if season is None else BoundAnomalies(method.bands, method, seasons_of(axis, season))
 
 
 @dataclass(frozen=True, eq=False)
-class BoundAnomalies:
+class BoundAnomalies(BoundKernel):
     """A bound method applied to series from which the mean of each season is taken, and the mean of all put back.
 
     Attributes
@@ -83,29 +83,15 @@ class BoundAnomalies:
 
     method: BoundMethod
     seasons: NDArray[np.int64]
-    halo: int = 0
-    releases_gil: bool = True
 
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """Those of the method."""
-        return self.method.bands
-
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Compute one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Compute one block."""
         from pixelwise.methods._season_kernels import take_off_means
 
         values = series_of("deseasonalise", inputs, len(self.seasons))
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
         count = int(self.seasons.max(initial=0)) + 1
-        for start in range(0, pixels, PIECE):
+        for start in range(0, values.shape[1], PIECE):
             part = slice(start, start + PIECE)
             piece = np.array(values[:, part], dtype=np.float64)
-            with np.errstate(all="ignore"):
-                take_off_means(piece, readonly(self.seasons), np.empty((3, count)))
-            result[:, part], status[part] = self.method((piece,), dtype)
-        return result, status
+            take_off_means(piece, readonly(self.seasons), np.empty((3, count)))
+            result[:, part], status[part] = self.method((piece,), result.dtype.name)

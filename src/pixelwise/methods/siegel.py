@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import LINE, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
 from pixelwise.times import TimeAxis
 
@@ -102,48 +102,37 @@ class Siegel(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundSiegel:
-    """`siegel` bound to dates and bands; see `pixelwise.method.BoundMethod`.
+class BoundSiegel(BoundKernel):
+    """`siegel` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times
         (time,) decimal years.
     min_obs
         Fewest valid values.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     min_obs: int
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods import _theil_sen_kernels as kernels
 
         layers, width = len(self.times), kernels.WIDTH
         values = series_of("siegel", inputs, layers)
-        result = np.empty((len(self.bands), values.shape[1]), dtype=dtype)
-        status = np.empty(values.shape[1], dtype=np.uint8)
-        with np.errstate(all="ignore"):
-            kernels.fit_repeated_medians(
-                values,
-                readonly(self.times),
-                self.min_obs,
-                readonly(np.array([ROWS[band.name] for band in self.bands], dtype=np.int64)),
-                np.empty((layers, width)),
-                np.empty((layers, width)),
-                np.empty((layers, width)),
-                np.empty((layers, width)),
-                np.empty((4, max(layers, width))),
-                np.empty((kernels.BANDS, width)),
-                result,
-                status,
-            )
-        return result, status
+        kernels.fit_repeated_medians(
+            values,
+            readonly(self.times),
+            self.min_obs,
+            readonly(np.array([ROWS[band.name] for band in self.bands], dtype=np.int64)),
+            np.empty((layers, width)),
+            np.empty((layers, width)),
+            np.empty((layers, width)),
+            np.empty((layers, width)),
+            np.empty((4, max(layers, width))),
+            np.empty((kernels.BANDS, width)),
+            result,
+            status,
+        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["Summary", "summary"]
@@ -137,13 +137,11 @@ class Summary(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundSummary:
+class BoundSummary(BoundKernel):
     """`summary` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     rows
         Which of the kernel's results each of them is.
     shares
@@ -152,39 +150,26 @@ class BoundSummary:
         (time,) decimal years.
     min_obs
         Fewest valid values.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     rows: NDArray[np.int64]
     shares: Floats
     times: Floats
     min_obs: int
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Describe the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Describe the pixels of one block."""
         from pixelwise.methods._summary_kernels import CHUNK, RESULTS, SUMS, summarise
 
         values = series_of("summary", inputs, len(self.times))
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            summarise(
-                values,
-                readonly(self.times),
-                self.min_obs,
-                readonly(self.shares),
-                readonly(self.rows),
-                np.empty((SUMS + RESULTS + len(self.shares), CHUNK)),
-                np.empty((len(values) if len(self.shares) else 0, CHUNK), dtype=values.dtype),
-                result,
-                status,
-            )
-        return result, status
+        summarise(
+            values,
+            readonly(self.times),
+            self.min_obs,
+            readonly(self.shares),
+            readonly(self.rows),
+            np.empty((SUMS + RESULTS + len(self.shares), CHUNK)),
+            np.empty((len(values) if len(self.shares) else 0, CHUNK), dtype=values.dtype),
+            result,
+            status,
+        )

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from pixelwise.errors import unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
-from pixelwise.methods.binding import LINE, check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import (
+    LINE,
+    BoundKernel,
+    check_confidence_level,
+    check_whole,
+    line_at,
+    only_the_response,
+    series_of,
+)
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.times import TimeAxis
 
@@ -158,13 +166,11 @@ class TheilSen(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundTheilSen:
+class BoundTheilSen(BoundKernel):
     """`theil_sen` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times
         (time,) decimal years.
     min_obs
@@ -173,54 +179,43 @@ class BoundTheilSen:
         Whether the intercept is the median of all residuals.
     quantile
         Of the normal distribution, of the limits.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     min_obs: int
     joint: bool
     quantile: float
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods import _theil_sen_kernels as kernels
 
         layers = len(self.times)
         values = series_of("theil_sen", inputs, layers)
-        result = np.empty((len(self.bands), values.shape[1]), dtype=dtype)
-        status = np.empty(values.shape[1], dtype=np.uint8)
-        wanted = readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64))
+        wanted = self.places_in(BANDS)
         common = values, readonly(self.times), self.min_obs, self.joint, self.quantile
-        with np.errstate(all="ignore"):
-            if layers <= SHORT:
-                width = kernels.WIDTH
-                kernels.fit_short(
-                    *common,
-                    wanted,
-                    np.empty((layers, width)),
-                    np.empty((layers, width)),
-                    np.empty((max(layers * (layers - 1) // 2, 1), width)),
-                    np.empty((4, max(layers, width))),
-                    np.empty((kernels.BANDS, width)),
-                    result,
-                    status,
-                )
-            else:
-                kernels.fit_long(
-                    *common,
-                    any(band.name in LIMITS for band in self.bands),
-                    wanted,
-                    np.empty((6, layers)),
-                    np.empty((2, layers), dtype=np.int64),
-                    np.empty(2 * layers + 256),
-                    np.empty((kernels.BANDS, 1)),
-                    result,
-                    status,
-                )
-        return result, status
+        if layers <= SHORT:
+            width = kernels.WIDTH
+            kernels.fit_short(
+                *common,
+                wanted,
+                np.empty((layers, width)),
+                np.empty((layers, width)),
+                np.empty((max(layers * (layers - 1) // 2, 1), width)),
+                np.empty((4, max(layers, width))),
+                np.empty((kernels.BANDS, width)),
+                result,
+                status,
+            )
+        else:
+            kernels.fit_long(
+                *common,
+                any(band.name in LIMITS for band in self.bands),
+                wanted,
+                np.empty((6, layers)),
+                np.empty((2, layers), dtype=np.int64),
+                np.empty(2 * layers + 256),
+                np.empty((kernels.BANDS, 1)),
+                result,
+                status,
+            )

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
-from pixelwise.methods.binding import LINE, check_confidence_level, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import (
+    LINE,
+    BoundKernel,
+    check_confidence_level,
+    check_whole,
+    line_at,
+    only_the_response,
+    series_of,
+)
 from pixelwise.methods.mann_kendall import BoundMannKendall, MannKendall
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis, Unit
@@ -169,13 +177,11 @@ class Trend(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundTrend:
-    """`trend` bound to dates and bands; see `pixelwise.method.BoundMethod`.
+class BoundTrend(BoundKernel):
+    """`trend` bound to dates and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     times, places
         (time,) decimal years, and steps of the axis.
     per_year
@@ -184,29 +190,20 @@ class BoundTrend:
         Theil-Sen slopes, and Mann and Kendall's test where it is wanted.
     """
 
-    bands: tuple[Band, ...]
     times: Floats
     places: Floats
     per_year: float
     pairs: BoundMethod
     test: BoundMannKendall | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Estimate the trends of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Estimate the trends of one block."""
         values = series_of("trend", inputs, len(self.times))
-        pixels = values.shape[1]
-        result = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
-        for start in range(0, pixels, PIECE):
+        for start in range(0, values.shape[1], PIECE):
             part = slice(start, start + PIECE)
-            status[part] = self._fill(readonly(np.ascontiguousarray(values[:, part])), result[:, part])
-        return result, status
+            status[part] = self._estimate(readonly(np.ascontiguousarray(values[:, part])), result[:, part])
 
-    def _fill(self, values: NDArray[Any], result: NDArray[Any]) -> NDArray[np.uint8]:
+    def _estimate(self, values: NDArray[Any], result: NDArray[Any]) -> NDArray[np.uint8]:
         """Fill in the bands of some pixels and return their status."""
         from pixelwise.methods import _trend_kernels as kernels
 
@@ -214,20 +211,20 @@ class BoundTrend:
         table, status = self.pairs((values,))
         found: dict[str, Any] = {band.name: row for band, row in zip(self.pairs.bands, table, strict=True)}
         lines = np.empty((kernels.BANDS, pixels))
-        with np.errstate(all="ignore"):
-            kernels.test_lines(
-                values,
-                readonly(self.times),
-                readonly(self.places),
-                self.per_year,
-                status,
-                np.empty((4, layers)),
-                np.empty((11, pixels)),
-                lines,
-            )
+        kernels.test_lines(
+            values,
+            readonly(self.times),
+            readonly(self.places),
+            self.per_year,
+            status,
+            np.empty((4, layers)),
+            np.empty((11, pixels)),
+            lines,
+        )
         found |= zip(OF_LINES, lines, strict=True)
         if self.test is not None:
-            found["pvalue_mk"] = self.test.test(values, "float64", found["slope"])[0][0]
+            found["pvalue_mk"] = np.empty(pixels)
+            self.test.test(values, found["pvalue_mk"][None], np.empty(pixels, dtype=np.uint8), found["slope"])
         for row, band in zip(result, self.bands, strict=True):
             row[:] = found[band.name]
         return status

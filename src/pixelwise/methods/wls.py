@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import LINE, check_whole, line_at, series_of
+from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, series_of
 from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table
+from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
 
 __all__ = ["WeightedLeastSquares", "wls"]
@@ -167,13 +167,11 @@ class WeightedLeastSquares(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundWeightedLine:
+class BoundWeightedLine(BoundKernel):
     """`wls` bound to dates, weights and bands.
 
     Attributes
     ----------
-    bands
-        The wanted ones.
     design
         Of the dates.
     lines
@@ -184,23 +182,16 @@ class BoundWeightedLine:
         Fewest valid values.
     table
         For p-values.
-    halo, releases_gil
-        See `pixelwise.method.BoundMethod`.
     """
 
-    bands: tuple[Band, ...]
     design: Design
     lines: Floats
     weights: Floats
     min_obs: int
     table: TailTable | None
-    halo: int = 0
-    releases_gil: bool = True
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Fit the pixels of one block; see `BoundMethod`."""
+    def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit the pixels of one block."""
         from pixelwise.methods._linear_kernels import CHUNK, workspace
         from pixelwise.methods._wls_kernels import fit
 
@@ -209,30 +200,24 @@ class BoundWeightedLine:
         weights: NDArray[Any] = np.empty((0, 0), dtype=values.dtype)
         if len(inputs) > 1:
             weights = series_of("wls", inputs[1:], layers)
-        pixels = values.shape[1]
-        table = np.empty((len(self.bands), pixels), dtype=dtype)
-        status = np.empty(pixels, dtype=np.uint8)
         basis = self.design.basis
         series, factor, orthogonal, solution, sums = workspace(*basis.shape)
-        # Plain Python warns of what IEEE 754 settles; it runs the kernel where numba is switched off.
-        with np.errstate(all="ignore"):
-            fit(
-                values,
-                readonly(basis),
-                readonly(self.design.products),
-                readonly(self.lines),
-                readonly(self.weights),
-                readonly(weights),
-                self.min_obs,
-                readonly(np.array([BANDS.index(band) for band in self.bands], dtype=np.int64)),
-                readonly(np.empty(0) if self.table is None else self.table.coefficients.ravel()),
-                series,
-                factor,
-                orthogonal,
-                solution,
-                sums,
-                np.empty((len(BANDS), CHUNK)),
-                table,
-                status,
-            )
-        return table, status
+        fit(
+            values,
+            readonly(basis),
+            readonly(self.design.products),
+            readonly(self.lines),
+            readonly(self.weights),
+            readonly(weights),
+            self.min_obs,
+            self.places_in(BANDS),
+            tails_of(self.table),
+            series,
+            factor,
+            orthogonal,
+            solution,
+            sums,
+            np.empty((len(BANDS), CHUNK)),
+            result,
+            status,
+        )
