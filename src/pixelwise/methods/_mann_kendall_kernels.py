@@ -101,17 +101,21 @@ def compare_pairs(values, start, width, times, score, equal, pairs, ties):
 
 
 @kernel(helper=True)
-def tie_sums(sorted_values, n):
-    """Return the sums of ``u (u-1)``, ``u (u-1) (u-2)``, ``u (u-1) (2u+5)`` over runs of `u` equal numbers."""
+def tie_sums(values, n):
+    """Return the sums of ``u (u-1)``, ``u (u-1) (u-2)``, ``u (u-1) (2u+5)`` over groups of `u` equal numbers.
+
+    Where a number has ``e`` later equals, a group adds up ``2 e``, ``3 e (e - 1)`` and ``6 e**2 + 12 e``, as e runs
+    from 0 to u - 1.
+    """
     twos, threes, ties = 0.0, 0.0, 0.0
-    first = 0
-    for i in range(1, n + 1):
-        if i == n or sorted_values[i] != sorted_values[first]:
-            u = np.float64(i - first)
-            twos += u * (u - 1.0)
-            threes += u * (u - 1.0) * (u - 2.0)
-            ties += u * (u - 1.0) * (2.0 * u + 5.0)
-            first = i
+    for i in range(n):
+        equal = 0
+        for j in range(i + 1, n):
+            equal += 1 if values[j] == values[i] else 0
+        e = np.float64(equal)
+        twos += 2.0 * e
+        threes += 3.0 * e * (e - 1.0)
+        ties += (6.0 * e + 12.0) * e
     return twos, threes, ties
 
 
@@ -119,7 +123,6 @@ def tie_sums(sorted_values, n):
 def variance_with_equal_times(t, y, n):
     """Return the variance of the score where both times and values tie (Kendall 1975, eq. 5.3), and tied time pairs."""
     t_twos, t_threes, t_ties = tie_sums(t, n)
-    y[:n].sort()
     y_twos, y_threes, y_ties = tie_sums(y, n)
     m = n * (n - 1.0)
     variance = (m * (2.0 * n + 5.0) - t_ties - y_ties) / 18.0 + t_twos * y_twos / (2.0 * m)
@@ -249,15 +252,14 @@ def exact_place(first, n):
 
 
 @kernel(helper=True)
-def rank(y, n, order, ranks):
+def rank(y, n, ranks):
     """Fill in the ranks of `n` numbers from 1, equal ones sharing the mean of theirs."""
-    order[:n] = np.argsort(y[:n])
-    first = 0
-    for i in range(1, n + 1):
-        if i == n or y[order[i]] != y[order[first]]:
-            for j in range(first, i):
-                ranks[order[j]] = 0.5 * (first + i - 1) + 1.0
-            first = i
+    for i in range(n):
+        smaller, equal = 0, 0
+        for j in range(n):
+            smaller += 1 if y[j] < y[i] else 0
+            equal += 1 if y[j] == y[i] else 0
+        ranks[i] = smaller + 0.5 * (equal + 1)
 
 
 @kernel(helper=True)
@@ -287,7 +289,7 @@ def autocorrelation(y, place, n, lag):
 
 
 @kernel()
-def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor, series, order, factors):
+def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor, series, factors):
     """Find by what the variance of each score is multiplied because of serial correlation.
 
     Parameters
@@ -305,8 +307,8 @@ def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor
         Correlations up to ``limit / sqrt(n)`` count as none.
     floor
         The smallest factor.
-    series, order
-        (4, time) float64 and (time,) int64 scratch.
+    series
+        (4, time) float64 scratch.
     factors
         (pixel,), to be filled; NaN where it is not positive.
     """
@@ -321,7 +323,7 @@ def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor
         for i in range(n):
             y[i] -= slope * (t[i] - t[0])
         if of_ranks:
-            rank(y, n, order, ranks)
+            rank(y, n, ranks)
         total = 0.0
         for k in range(1, min(lags, n - 1) + 1):
             if of_ranks:

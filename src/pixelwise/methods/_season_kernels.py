@@ -57,7 +57,7 @@ def toward_0(s):
 
 @kernel()
 def test_seasons(
-    values, times, years, seasons, min_obs, rows, series, order, matrix, ranks, signs, slopes, bands, table, status
+    values, times, years, seasons, min_obs, rows, series, matrix, ranks, signs, slopes, bands, table, status
 ):
     """Test every pixel's series for a trend within seasons.
 
@@ -71,8 +71,8 @@ def test_seasons(
         Fewest valid values.
     rows
         The band of each row of `table`.
-    series, order
-        (4, max(time, years)) float64 and (years,) int64 scratch.
+    series
+        (4, max(time, years)) float64 scratch.
     matrix, ranks
         (seasons, years) float64 scratch.
     signs
@@ -91,7 +91,7 @@ def test_seasons(
         bands[COUNT, 0] = n
         if found == OK:
             found = test_pixel(
-                values, pixel, times, years, seasons, some_times, some, order, matrix, ranks, signs, slopes, bands
+                values, pixel, times, years, seasons, some_times, some, matrix, ranks, signs, slopes, bands
             )
         if found == CONSTANT:
             for band in (SLOPE, SCORE, VARIANCE, VARIANCE_INDEPENDENT):
@@ -102,7 +102,7 @@ def test_seasons(
 
 
 @kernel(helper=True)
-def test_pixel(values, pixel, times, years, seasons, t, y, order, matrix, ranks, signs, slopes, bands):
+def test_pixel(values, pixel, times, years, seasons, t, y, matrix, ranks, signs, slopes, bands):
     """Test one series that is long enough and varies; return its status."""
     count, length = matrix.shape
     for g in range(count):
@@ -130,8 +130,7 @@ def test_pixel(values, pixel, times, years, seasons, t, y, order, matrix, ranks,
                 pairs += 1
         if n < 2:
             continue
-        rank(y, n, order, t)
-        y[:n].sort()
+        rank(y, n, t)
         twos, _, ties = tie_sums(y, n)
         all_pairs = n * (n - 1.0)
         variance = (all_pairs * (2.0 * n + 5.0) - ties) / 18.0

@@ -276,7 +276,6 @@ class BoundMannKendall(BoundKernel):
                 SIGNIFICANT if correction == "hamed_rao" else 0.0,
                 1.0 if self.method.floor else 0.0,
                 np.empty((4, layers)),
-                np.empty(layers, dtype=np.int64),
                 factors,
             )
         kernels.test_trend(

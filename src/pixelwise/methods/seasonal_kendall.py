@@ -174,7 +174,6 @@ class BoundSeasonalKendall(BoundKernel):
             self.min_obs,
             self.places_in(BANDS),
             np.empty((4, max(layers, 1))),
-            np.empty(max(layers, 1), dtype=np.int64),
             np.empty((count, length)),
             np.empty((count, length)),
             np.empty((count, length * (length - 1) // 2), dtype=np.int32),
