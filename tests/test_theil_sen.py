@@ -111,6 +111,22 @@ def test_random_series(seed: int, n: int, levels: int, gaps: float, span: int) -
     assert_like_scipy(values, days(rng, n, span))
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in sqrt:RuntimeWarning")  # scipy's
+def test_ties_of_values_and_dates_may_leave_no_limits() -> None:
+    axis = TimeAxis.from_times([2000.0, 2000.0, 2000.0, 2000.0, 2001.0, 2002.0])
+    values = np.array([[0, 0], [0, 0], [0, 1], [0, 0], [1, 0], [np.nan, 1]], dtype=float)
+    fit = theil_sen()(values, axis)
+    assert fit["status"].tolist() == [Status.TEST_UNDEFINED, Status.OK]
+    for p, n in enumerate((5, 6)):
+        expected = scipy.stats.theilslopes(values[:n, p], axis.years[:n])
+        np.testing.assert_array_equal([fit[name][p] for name in BANDS], expected)
+    assert np.isnan(fit["low_slope"][0])
+    few = theil_sen().bind(axis, ["slope"], {})
+    (slope,), status = few((values,))
+    assert (slope.tolist(), status.tolist()) == (fit["slope"].tolist(), fit["status"].tolist())
+
+
 @pytest.mark.parametrize("n", [9] if PLAIN else [3, 4, 21, 40, 130])
 def test_siegel_is_that_of_scipy(n: int) -> None:
     rng = np.random.default_rng(n)

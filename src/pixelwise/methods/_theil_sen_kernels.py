@@ -20,7 +20,7 @@ import numpy as np
 
 from pixelwise._sort_kernels import select, sort_columns
 from pixelwise.jit import kernel
-from pixelwise.methods._series_kernels import CONSTANT, OK, gather, series_status
+from pixelwise.methods._series_kernels import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
 
 SLOPE, INTERCEPT, LOW_SLOPE, HIGH_SLOPE, COUNT = range(5)
 BANDS = 5
@@ -67,9 +67,13 @@ def count_time_ties(t, n):
 def limit_ranks(n, pairs, ties, z):
     """Return the places, from 0, of the lower and upper confidence limits among the sorted slopes.
 
-    Sen (1968), eq. 2.6, rounded as scipy.stats.theilslopes rounds.
+    Sen (1968), eq. 2.6, rounded as scipy.stats.theilslopes rounds. Both are -1 where there are none: where values and
+    dates are tied both, the ties may take off more than there is.
     """
-    sigma = math.sqrt((1.0 / 18.0) * (n * (n - 1.0) * (2.0 * n + 5.0) - ties))
+    variance = (1.0 / 18.0) * (n * (n - 1.0) * (2.0 * n + 5.0) - ties)
+    if variance < 0.0:
+        return -1, -1
+    sigma = math.sqrt(variance)
     low = int(np.rint((pairs - z * sigma) / 2.0)) - 1
     high = int(np.rint((pairs + z * sigma) / 2.0))
     return max(low, 0), min(high, pairs - 1)
@@ -195,8 +199,8 @@ def fit_short(values, times, min_obs, joint, z, rows, y, sorted_y, slopes, scrat
             pairs = n * (n - 1) // 2 - same_time
             low, high = limit_ranks(n, pairs, ties[p] + time_ties, z)
             bands[SLOPE, p] = median_of_sorted(slopes, pairs, p)
-            bands[LOW_SLOPE, p] = slopes[low, p]
-            bands[HIGH_SLOPE, p] = slopes[high, p]
+            bands[LOW_SLOPE, p] = slopes[low, p] if low >= 0 else np.nan
+            bands[HIGH_SLOPE, p] = slopes[high, p] if low >= 0 else np.nan
             # The median of the times, for now; times ascend.
             bands[INTERCEPT, p] = t[n // 2] if n & 1 else (t[n // 2 - 1] + t[n // 2]) / 2.0
             bands[COUNT, p] = n
@@ -206,6 +210,7 @@ def fit_short(values, times, min_obs, joint, z, rows, y, sorted_y, slopes, scrat
             sort_values(y, sorted_y)
         for p in range(width):
             if status[start + p] == OK:
+                status[start + p] = OK if bands[LOW_SLOPE, p] == bands[LOW_SLOPE, p] else TEST_UNDEFINED
                 middle = median_of_sorted(sorted_y, int(bands[COUNT, p]), p)
                 bands[INTERCEPT, p] = middle if joint else middle - bands[SLOPE, p] * bands[INTERCEPT, p]
             hand_over(bands, rows, table, p, start + p)
@@ -566,11 +571,14 @@ def fit_long(values, times, min_obs, joint, z, limits, rows, series, integers, f
                 j -= 1
         low, high = limit_ranks(n, pairs, ties + time_ties, z)
         middle = (pairs - 1) // 2
-        first, last = (low, max(high, pairs // 2)) if limits else (middle, pairs // 2)
+        found_limits = limits and low >= 0
+        first, last = (low, max(high, pairs // 2)) if found_limits else (middle, pairs // 2)
         find_ends(min(first, middle), last, pairs, series, n, integers, found, ends, counts)
         below_held[1] = 0
+        bands[LOW_SLOPE, 0], bands[HIGH_SLOPE, 0] = np.nan, np.nan
+        status[pixel] = OK if low >= 0 else TEST_UNDEFINED
         for band, k in ((SLOPE, middle), (LOW_SLOPE, low), (HIGH_SLOPE, high)):
-            if band == SLOPE or limits:
+            if band == SLOPE or found_limits:
                 last = k + 1 if band == SLOPE and pairs % 2 == 0 else k
                 bands[band, 0] = find_slope(
                     k, last, zeros_from, zeros, held, below_held, ends, counts, least, series, n, integers, found

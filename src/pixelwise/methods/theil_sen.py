@@ -92,7 +92,7 @@ def theil_sen(
     -----
     The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs` (all bands NaN but
     ``n``), 6 an infinite value (likewise), 3 all values equal (slope 0, intercept that value, limits NaN), 4 all of
-    the same date (all NaN but ``n``).
+    the same date (all NaN but ``n``); 6 nearly all values and dates are equal, so that ``var_s < 0`` (limits NaN).
 
     All four numbers are those of `scipy.stats.theilslopes`, to the last bit. More than 80 dates take
     ``n * log(n)`` steps instead of ``n**2``.
