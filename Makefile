@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. 3 min 40 s instead of 5 min 50 s on two cores.
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-.PHONY: demo test test-all check docs soak torture bench clean
+.PHONY: demo test test-all check docs bounds soak torture bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -41,6 +41,11 @@ check: $(VENV)/installed-dev
 # The generated parts of docs/methods.md, from the docstrings.
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate_methods.py
+
+# The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
+bounds: $(VENV)/installed-dev
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/bounds GLIBC_TUNABLES=glibc.malloc.perturb=165 \
+	    $(BIN)/python -m pytest -q $(PARALLEL)
 
 # Three hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. A minute.
 soak: $(VENV)/installed-dev
