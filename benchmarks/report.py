@@ -184,7 +184,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def number(value: float) -> str:
     """Write a ratio or an amount with three digits."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if 0.1 <= value < 10 else f"{value:.3g}"
 
 
 def goals(results: dict[str, Any]) -> str:
