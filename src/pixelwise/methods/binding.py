@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+#: So many values of a series at a time stay in the L2 cache with what is made of them, in whole chunks of kernels.
+PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
+
 #: The bands that `line_at` needs.
 LINE = ("slope", "intercept")
 
@@ -56,6 +59,11 @@ class BoundKernel(ABC):
         """As kernels do."""
         return True
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether `fill` gets some pixels at a time, because it makes further arrays of all dates or many results."""
+        return False
+
     def __call__(
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -65,12 +73,20 @@ class BoundKernel(ABC):
         status = np.empty(pixels, dtype=np.uint8)
         # Plain Python warns of what IEEE 754 settles; it runs the kernels where numba is switched off.
         with np.errstate(all="ignore"):
-            self.fill(inputs, result, status)
+            if self.in_pieces:
+                size = max(PIECE_VALUES // max(len(inputs[0]), 1) // PIECE_PIXELS, 1) * PIECE_PIXELS
+                for start in range(0, pixels, size):
+                    part = slice(start, start + size)
+                    found = np.empty((len(self.bands), len(status[part])), dtype=dtype)
+                    self.fill(tuple(np.ascontiguousarray(values[..., part]) for values in inputs), found, status[part])
+                    result[:, part] = found
+            else:
+                self.fill(inputs, result, status)
         return result, status
 
     @abstractmethod
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        """Write (band, pixel) of `bands` and (pixel,) status of one block, whose inputs are not checked yet."""
+        """Write (band, pixel) of `bands` and (pixel,) status of some pixels, whose inputs are not checked yet."""
 
     def places_in(self, known: Sequence[Band]) -> NDArray[np.int64]:
         """Return the place of each wanted band among those that a kernel computes."""

@@ -40,9 +40,6 @@ EXACT = 50
 # What Hamed & Rao keep of the correlations of ranks: those significant at 5 %.
 SIGNIFICANT = NormalDist().inv_cdf(0.975)
 
-# Pixels that are corrected at once: bounds what is held beside the block.
-PIECE = 4096
-
 
 def mann_kendall(
     *,
@@ -235,18 +232,15 @@ class BoundMannKendall(BoundKernel):
     line: BoundMethod | None
     exact: Floats
 
+    @property
+    def in_pieces(self) -> bool:
+        """Corrections need the residuals of all."""
+        return self.method.correction != "none"
+
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Test the pixels of one block."""
         values = series_of(self.method.name, inputs, len(self.times))
-        if self.method.correction == "none":
-            self.test(values, result, status)
-            return
-        for start in range(0, values.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            piece = readonly(np.ascontiguousarray(values[:, part]))
-            found = np.empty((len(self.bands), piece.shape[1]), dtype=result.dtype)
-            self.test(piece, found, status[part])
-            result[:, part] = found
+        self.test(values, result, status)
 
     def test(
         self, values: NDArray[Any], result: NDArray[Any], status: NDArray[np.uint8], slopes: Floats | None = None

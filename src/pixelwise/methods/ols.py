@@ -52,9 +52,6 @@ FITTED = 7
 SLOPE, STDERR = 0, 4
 FROM_RESIDUALS = {"pvalue": 1, "stderr": 1, "intercept_stderr": 2, "low_slope": 1, "high_slope": 1}
 
-# Pixels that are described at once: bounds what is held beside the block.
-PIECE = 4096
-
 
 def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0) -> Method:
     """Fit a straight line to each pixel's series by ordinary least squares.
@@ -219,18 +216,23 @@ class BoundLine(BoundKernel):
     table: TailTable | None
     quantiles: Floats
 
+    @property
+    def in_pieces(self) -> bool:
+        """What is derived of the fit needs its results in float64."""
+        return any(BANDS.index(band) >= FITTED for band in self.bands)
+
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
         values = series_of("ols", inputs, len(self.times))
-        rows = [BANDS.index(band) for band in self.bands]
-        if max(rows) < FITTED:
+        rows = self.places_in(BANDS)
+        if self.in_pieces:
+            self._describe(values, rows.tolist(), result, status)
+        else:
             self._fit(values, rows, result, status)
-            return
-        for start in range(0, values.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            result[:, part], status[part] = self._describe(readonly(np.ascontiguousarray(values[:, part])), rows)
 
-    def _fit(self, values: NDArray[Any], rows: list[int], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    def _fit(
+        self, values: NDArray[Any], rows: NDArray[np.int64], result: NDArray[Any], status: NDArray[np.uint8]
+    ) -> None:
         """Write the bands of the fit that `rows` are, and the status."""
         from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
 
@@ -241,7 +243,7 @@ class BoundLine(BoundKernel):
             self.reference - self.origin,
             self.min_obs,
             self.one_date_possible,
-            readonly(np.array(rows, dtype=np.int64)),
+            rows,
             self.residuals,
             tails_of(self.table),
             np.empty((SCRATCH + len(times), CHUNK)),
@@ -250,18 +252,13 @@ class BoundLine(BoundKernel):
             status,
         )
 
-    def _describe(self, values: NDArray[Any], rows: list[int]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return bands of the fit and those derived from it, and the status."""
+    def _describe(self, values: NDArray[Any], rows: list[int], result: Floats, status: NDArray[np.uint8]) -> None:
+        """Write bands of the fit and those derived from it, and the status."""
         from pixelwise.methods._ols_kernels import DERIVED, describe
 
         fitted = sorted({SLOPE, STDERR, *(row for row in rows if row < FITTED)})
-        pixels = values.shape[1]
-        table, status, derived = (
-            np.empty((len(fitted), pixels)),
-            np.empty(pixels, np.uint8),
-            np.empty((DERIVED, pixels)),
-        )
-        self._fit(values, fitted, table, status)
+        table, derived = (np.empty((count, values.shape[1])) for count in (len(fitted), DERIVED))
+        self._fit(values, readonly(np.array(fitted, dtype=np.int64)), table, status)
         describe(
             values,
             readonly(self.times),
@@ -274,8 +271,8 @@ class BoundLine(BoundKernel):
             np.empty((2, len(self.times))),
             derived,
         )
-        found = [table[fitted.index(row)] if row < FITTED else derived[row - FITTED] for row in rows]
-        return np.array(found), status
+        for found, row in zip(result, rows, strict=True):
+            found[:] = table[fitted.index(row)] if row < FITTED else derived[row - FITTED]
 
 
 def longest_run(years: Floats) -> int:

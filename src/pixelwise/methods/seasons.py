@@ -20,9 +20,6 @@ Season = Literal["month", "quarter"] | int
 
 NAMED = {"month": 12, "quarter": 4}
 
-# Pixels whose cycle is taken off at once: bounds what is held beside the block.
-PIECE = 4096
-
 
 def check_season(method: str, season: Season) -> None:
     """Refuse what is no division of the year."""
@@ -84,14 +81,17 @@ class BoundAnomalies(BoundKernel):
     method: BoundMethod
     seasons: NDArray[np.int64]
 
+    @property
+    def in_pieces(self) -> bool:
+        """The anomalies are further arrays."""
+        return True
+
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Compute one block."""
         from pixelwise.methods._season_kernels import take_off_means
 
         values = series_of("deseasonalise", inputs, len(self.seasons))
         count = int(self.seasons.max(initial=0)) + 1
-        for start in range(0, values.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            piece = np.array(values[:, part], dtype=np.float64)
-            take_off_means(piece, readonly(self.seasons), np.empty((3, count)))
-            result[:, part], status[part] = self.method((piece,), result.dtype.name)
+        anomalies = values.astype(np.float64)
+        take_off_means(anomalies, readonly(self.seasons), np.empty((3, count)))
+        result[:], status[:] = self.method((anomalies,))

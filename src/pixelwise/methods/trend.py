@@ -54,9 +54,6 @@ PER_YEAR: dict[Unit, float] = {
     "day": 365.25,
 }
 
-# Pixels at once: bounds what is held beside the block.
-PIECE = 4096
-
 
 def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     """Estimate a trend and say how sure it is, serial correlation considered: one map for a report.
@@ -196,19 +193,18 @@ class BoundTrend(BoundKernel):
     pairs: BoundMethod
     test: BoundMannKendall | None
 
+    @property
+    def in_pieces(self) -> bool:
+        """Slopes, lines and tests are made one after the other."""
+        return True
+
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Estimate the trends of one block."""
-        values = series_of("trend", inputs, len(self.times))
-        for start in range(0, values.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            status[part] = self._estimate(readonly(np.ascontiguousarray(values[:, part])), result[:, part])
-
-    def _estimate(self, values: NDArray[Any], result: NDArray[Any]) -> NDArray[np.uint8]:
-        """Fill in the bands of some pixels and return their status."""
         from pixelwise.methods import _trend_kernels as kernels
 
+        values = series_of("trend", inputs, len(self.times))
         layers, pixels = values.shape
-        table, status = self.pairs((values,))
+        table, status[:] = self.pairs((values,))
         found: dict[str, Any] = {band.name: row for band, row in zip(self.pairs.bands, table, strict=True)}
         lines = np.empty((kernels.BANDS, pixels))
         kernels.test_lines(
@@ -227,4 +223,3 @@ class BoundTrend(BoundKernel):
             self.test.test(values, found["pvalue_mk"][None], np.empty(pixels, dtype=np.uint8), found["slope"])
         for row, band in zip(result, self.bands, strict=True):
             row[:] = found[band.name]
-        return status
