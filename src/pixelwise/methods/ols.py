@@ -112,7 +112,8 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
       intercept as computed, the others NaN.
 
     The values are those of `scipy.stats.linregress`. Residuals are summed as such, so that standard errors and
-    p-values keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0.
+    p-values keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0, its
+    ``durbin_watson`` NaN.
 
     References
     ----------

@@ -57,7 +57,7 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
         Bands ``slope`` and ``stderr`` (value per year), ``pvalue``, ``c0``, ``c1``, ... (value per year to that
         power), ``pvalue_curvature``, ``pvalue_model``, ``r2``, ``rmse`` (value), ``n``; asked for by name, where the
         degree is 2: ``turning_point`` (decimal year of the parabola's highest or lowest value, which may lie outside
-        the series).
+        the series; NaN of a straight line).
 
     Raises
     ------

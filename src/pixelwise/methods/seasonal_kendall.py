@@ -76,7 +76,8 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
     -----
     The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite value,
     3 all values equal, 4 all of the same date; 4 no season has two values; 3 the values of each season are equal
-    (slope and s 0); 6 covariances leave no variance. A season of one value adds nothing.
+    (slope and s 0); 6 covariances leave no variance. A season of one value adds
+    nothing. ``pvalue_homogeneity`` is NaN where fewer than two seasons have values that differ.
 
     `scipy.stats.mstats.kendalltau_seasonal` gives the same p-values of both kinds. pyMannKendall's
     ``correlated_seasonal_test`` has no correction for continuity.
