@@ -139,7 +139,7 @@ class WeightedLeastSquares(Method):
         if self.weights is None and not inputs:
             raise ParameterError(
                 f"{self.name} needs weights: weights=... with one number per date, or a stack of them, "
-                f'inputs={{"{WEIGHTS}": stack}}; without weights, it is ols'
+                f'inputs={{"{WEIGHTS}": stack}} or --with {WEIGHTS}=FILES; without weights, it is ols'
             )
         if self.weights is not None and len(self.weights) != len(axis):
             raise ParameterError(f"weights: {len(self.weights)} numbers for {len(axis)} dates: one per date is wanted")
