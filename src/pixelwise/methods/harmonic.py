@@ -190,8 +190,8 @@ class HarmonicRegression(Method):
         variances = (design.transform**2).sum(axis=1)[-2 * self.harmonics :]
         if not design.full_rank or variances.max() > 2 * WORST**2:
             raise ParameterError(
-                f"harmonics={self.harmonics}, period={self.period:g}{' and a trend' if self.trend else ''}: {self.name} "
-                f"cannot tell them apart by these {len(axis)} dates "
+                f"harmonics={self.harmonics}, period={self.period:g}{' and a trend' if self.trend else ''}: "
+                f"{self.name} cannot tell them apart by these {len(axis)} dates "
                 f"({axis.days[0]}..{axis.days[-1]}): too few times within a period; choose fewer harmonics or another "
                 "period, or a method without a season, such as ols"
             )
