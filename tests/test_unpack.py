@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelwise.nodata import nodata_bounds
 from pixelwise.unpack import CLEAN, unpack
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
@@ -16,7 +17,7 @@ DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 def run(raw: Any, nodata: Any, scale: float, offset: float, low: float, high: float, dtype: str) -> Any:
     out = np.empty(raw.size, dtype)
-    unpack(raw, np.array(nodata, dtype=raw.dtype), scale, offset, low, high, out)
+    unpack(raw, nodata_bounds(nodata, raw.dtype), scale, offset, low, high, out)
     return out
 
 
@@ -59,10 +60,26 @@ def test_in_place_a_missing_value_is_found_wherever_it_stands(size: int, missing
     for place in {0, size // 2, size - 1}:
         raw = values.copy()
         raw[place] = missing
-        unpack(raw, np.array([-9999], dtype), 1.0, 0.0, -np.inf, np.inf, raw)
+        unpack(raw, nodata_bounds([-9999], dtype), 1.0, 0.0, -np.inf, np.inf, raw)
         expected = values.copy()
         expected[place] = np.nan
         np.testing.assert_array_equal(raw, expected)
+
+
+@pytest.mark.parametrize("size", [1, CLEAN - 1, CLEAN + 1, 3 * CLEAN + 7])
+@pytest.mark.parametrize("nodata", [-999.99, 7.7, 0.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_way_of_unpacking_has_the_same_bounds_of_nodata(size: int, nodata: float, dtype: str) -> None:
+    [(low, high)] = bounds = nodata_bounds([nodata], dtype)
+    kind = np.dtype(dtype).type
+    around = [low, high, np.nextafter(low, kind(-np.inf)), np.nextafter(high, kind(np.inf)), 2 * low, 2 * high]
+    raw = np.resize(np.array([*around, -5000.0, 1.0, np.inf, np.nan], dtype), size)
+    expected = np.where((low <= raw) & (raw <= high) | np.isinf(raw), np.nan, raw)
+    np.testing.assert_array_equal(run(raw, [nodata], 1, 0, -np.inf, np.inf, "float64"), expected)
+    np.testing.assert_array_equal(run(raw, [nodata, nodata], 1, 0, -np.inf, np.inf, "float64"), expected)
+    np.testing.assert_array_equal(run(raw, [nodata], 1, 0, -1e300, np.inf, "float64"), expected)
+    unpack(raw, bounds, 1.0, 0.0, -np.inf, np.inf, raw)
+    np.testing.assert_array_equal(raw, expected)
 
 
 @given(

@@ -18,6 +18,7 @@ from rasterio.warp import transform_bounds
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
 from pixelwise.headers import Header, files_behind, read_header
+from pixelwise.nodata import is_among
 from pixelwise.reading import HANDLES, Piece, read_patiently
 from pixelwise.scanlines import rectangles_inside
 from pixelwise.tiff import TiffFile
@@ -414,7 +415,7 @@ class RasterWhere:
                 ends = np.array([low, high]).astype(raw.dtype) if raw.dtype.kind == "f" else (low, high)
                 between |= (raw[0] >= ends[0]) & (raw[0] <= ends[1])
         # Nodata within a range is not meant, but it may be named.
-        found |= between & ~np.isin(raw[0], piece.nodata_stored)
+        found |= between & ~is_among(raw[0], piece.nodata_bounds)
         if masks is not None:
             found &= masks[0] != 0
         return found

@@ -14,6 +14,7 @@ from pixelwise.files import NAMED, shortened
 from pixelwise.grid import Block, Grid, around_all
 from pixelwise.headers import read_header
 from pixelwise.naming import shard_of
+from pixelwise.nodata import spelled
 from pixelwise.observations import ZOOMS, BandFile, Observation, product_of_bands
 from pixelwise.reading import WARP_TILE, Piece, Warp
 from pixelwise.share import Image
@@ -134,7 +135,7 @@ def _aligned(band: BandFile, target: Grid, resampling: str) -> BandFile:
     except InputError as error:
         raise InputError(f"{header.path}: cannot be aligned: {error}") from None
     if resampling != "nearest" and len(band.nodata) > 1:
-        listed = ", ".join(f"{value:.10g}" for value in band.nodata)
+        listed = ", ".join(spelled(value) for value in band.nodata)
         raise InputError(
             f"{header.path}: has several nodata values ({listed}), but GDAL leaves one out of a mean; "
             "use --resampling nearest"

@@ -28,6 +28,7 @@ from rasterio.windows import Window
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.headers import WHOLE_FILES
+from pixelwise.nodata import nodata_bounds
 from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
 
 __all__ = [
@@ -137,19 +138,9 @@ class Piece:
         return replace(self, block=self.block.shift(rows, cols))
 
     @property
-    def nodata_stored(self) -> NDArray[Any]:
-        """Nodata in the band's own dtype; what the dtype cannot hold never occurs, NaN is missing anyway."""
-        dtype = np.dtype(self.dtype)
-        kept = []
-        for value in self.nodata:
-            if np.isnan(value):
-                continue
-            with np.errstate(over="ignore", invalid="ignore"):
-                if dtype.kind == "f":
-                    kept.append(dtype.type(value))
-                elif np.iinfo(dtype).min <= value <= np.iinfo(dtype).max and float(value).is_integer():
-                    kept.append(dtype.type(int(value)))
-        return np.array(kept, dtype=dtype)
+    def nodata_bounds(self) -> NDArray[Any]:
+        """(value, 2) smallest and largest stored number of each that is missing, in the band's own type."""
+        return nodata_bounds(self.nodata, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

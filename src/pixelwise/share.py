@@ -14,6 +14,7 @@ from pixelwise.expression import Expression
 from pixelwise.grid import Block
 from pixelwise.masks import MaskRule
 from pixelwise.masks import grow as grow_rejected
+from pixelwise.nodata import is_among
 from pixelwise.reading import HANDLES, Piece, Table, WindowError, read_patiently, read_what_is_whole
 from pixelwise.spec import SameDate
 
@@ -138,8 +139,8 @@ class Read:
 
     @cached_property
     def nodata(self) -> NDArray[Any]:
-        """Stored numbers that are missing."""
-        return self.piece.nodata_stored
+        """(value, 2) bounds of the stored numbers that are missing."""
+        return self.piece.nodata_bounds
 
     def goes_straight(self, dtype: np.dtype[Any]) -> bool:
         """Whether the bands of a window can be read into an array of `dtype` as they are stored."""
@@ -387,9 +388,7 @@ class Share:
         window = wanted.coarsened(piece.zoom)
         stored = np.empty((1, window.height, window.width), dtype=piece.dtype)
         valid = self._read_window(Read(piece, (piece.band,), (0,)), window, stored, table)
-        found = rule.rejected(stored[0])
-        for value in piece.nodata_stored:
-            found |= stored[0] == value
+        found = rule.rejected(stored[0]) | is_among(stored[0], piece.nodata_bounds)
         # What has no value, or could not be read, is not of use either, but says nothing of its neighbours.
         known = np.ones(found.shape, dtype=bool) if valid is None else valid[0] != 0
         if piece.zoom > 1:

@@ -23,6 +23,7 @@ from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.headers import lossless_in_float32
 from pixelwise.method import Method
 from pixelwise.naming import read_range
+from pixelwise.nodata import spelled
 from pixelwise.periods import Every
 from pixelwise.reading import HANDLES, Piece, Table
 from pixelwise.share import Derivation, Image, LayerRead, Share, reads_of
@@ -136,7 +137,7 @@ class RasterStack(FileStack):
             span = f"{first.iso_date}..{last.iso_date}"
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
-        nodata = sorted({str(f"{value:.10g}").replace("nan", "NaN") for piece in pieces for value in piece.nodata})
+        nodata = sorted({spelled(value).replace("nan", "NaN") for piece in pieces for value in piece.nodata})
         missing = ", ".join(nodata) or "none"
         return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
 

@@ -18,6 +18,7 @@ from pixelwise.files import Source, resolve
 from pixelwise.filestack import FileStack
 from pixelwise.grid import Grid
 from pixelwise.headers import Header, files_behind
+from pixelwise.nodata import spelled
 from pixelwise.observations import observe
 from pixelwise.reading import WARP_TILE, Piece
 from pixelwise.share import Derivation
@@ -218,7 +219,7 @@ def _overrides(spec: InputSpec) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
         value = getattr(spec, name)
         if value is not None:
-            text = ", ".join(f"{number:.10g}" for number in (value if isinstance(value, tuple) else (value,)))
+            text = ", ".join(spelled(number) for number in (value if isinstance(value, tuple) else (value,)))
             yield f"{name} {text} is used instead of what the files say"
 
 

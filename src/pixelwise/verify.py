@@ -635,7 +635,10 @@ def _decoded(
     with np.errstate(all="ignore"):
         for value in nodata:
             if kind.kind == "f":
-                missing |= stored == kind.type(value)
+                # As GDAL compares (ARE_REAL_EQUAL): within rounding to float32, also of float64.
+                meant = kind.type(value)
+                near = kind.type(np.finfo(np.float32).eps) * np.abs(stored + meant) * 2
+                missing |= (stored == meant) | (np.abs(stored - meant) < near)
             elif float(value).is_integer() and np.iinfo(kind).min <= value <= np.iinfo(kind).max:
                 missing |= stored == kind.type(int(value))
         values = stored.astype(np.float64)

@@ -260,6 +260,7 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
 
 def show(report: dict[str, Any]) -> None:
     """Print the report for people."""
+    from pixelwise.nodata import spelled
     from pixelwise.plan import size_text
 
     rows = [("file", "band", "date", "rule", "type", "nodata")]
@@ -267,7 +268,7 @@ def show(report: dict[str, Any]) -> None:
         more = f" (+{len(layer['paths']) - 1} pieces)" if len(layer["paths"]) > 1 else ""
         # A year is shown as no more than it is.
         shown = layer["date"][:4] if layer["precision"] == "year" else layer["date"] or "?"
-        nodata = ",".join(f"{float(value):.10g}" for value in layer.get("nodata", ())) or "-"
+        nodata = ",".join(spelled(float(value)) for value in layer.get("nodata", ())) or "-"
         band = str(layer["band"] or "-")
         rows.append((layer["paths"][0] + more, band, shown, layer["rule"] or "-", layer.get("dtype", "-"), nodata))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
