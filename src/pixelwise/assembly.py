@@ -134,6 +134,17 @@ def _aligned(band: BandFile, target: Grid, resampling: str) -> BandFile:
         footprint, scale = target.footprint(header.grid)
     except InputError as error:
         raise InputError(f"{header.path}: cannot be aligned: {error}") from None
+    if header.alpha and (header.alpha_is_data or not band.nodata):
+        alpha = header.alpha[0]
+        options = (
+            f"-colorinterp_{alpha.index} undefined"
+            if header.alpha_is_data
+            else f"-b {band.band.index} -mask {alpha.index}"
+        )
+        raise InputError(
+            f"{header.path}: cannot be aligned, as GDAL takes band {alpha} for alpha; "
+            f"make a file without it first: gdal_translate {options} IN OUT"
+        )
     if resampling != "nearest" and len(band.nodata) > 1:
         listed = ", ".join(spelled(value) for value in band.nodata)
         raise InputError(

@@ -6,7 +6,7 @@ import math
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -97,6 +97,8 @@ class BandHeader:
         Empty where the file has none.
     masked
         Whether a mask band or alpha says which pixels are missing.
+    by_alpha
+        Whether that is alpha.
     """
 
     index: int
@@ -107,6 +109,7 @@ class BandHeader:
     description: str
     unit: str
     masked: bool
+    by_alpha: bool = False
 
     def __str__(self) -> str:
         return f"{self.index} {self.description}" if self.description else str(self.index)
@@ -114,7 +117,11 @@ class BandHeader:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One file: where its pixels are, how they are stored, and its bands without alpha."""
+    """One file: where its pixels are, how they are stored, and its bands.
+
+    `alpha` are bands that GDAL takes for the opacity of the others: the fourth one in a file of four bands of bytes, also
+    where it is data like the others. They are among `bands` only where `alpha_is_data`.
+    """
 
     path: Path
     driver: str
@@ -127,6 +134,16 @@ class Header:
     compression: str
     size: int
     mtime_ns: int
+    alpha: tuple[BandHeader, ...] = ()
+    alpha_is_data: bool = False
+
+    def with_alpha_as_data(self) -> Header:
+        """Return the header of which alpha is a band like the others, and masks none of them."""
+        if not self.alpha or self.alpha_is_data:
+            return self
+        bands = sorted((*self.bands, *self.alpha), key=lambda band: band.index)
+        plain = tuple(replace(band, masked=band.masked and not band.by_alpha, by_alpha=False) for band in bands)
+        return replace(self, bands=plain, alpha_is_data=True)
 
     @property
     def pixel_size(self) -> int:
@@ -205,9 +222,9 @@ def read_header(path: Path) -> Header:
         flags = dataset.mask_flag_enums
         columns = zip(
             dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
-            dataset.descriptions, dataset.units, flags, alpha, strict=True,
+            dataset.descriptions, dataset.units, flags, strict=True,
         )  # fmt: skip
-        bands = tuple(
+        every = [
             BandHeader(
                 index,
                 dtype,
@@ -217,10 +234,11 @@ def read_header(path: Path) -> Header:
                 description or "",
                 unit or "",
                 not {MaskFlags.all_valid, MaskFlags.nodata} & set(flag),
+                MaskFlags.alpha in flag,
             )
-            for index, dtype, nodata, scale, offset, description, unit, flag, is_alpha in columns
-            if not is_alpha
-        )
+            for index, dtype, nodata, scale, offset, description, unit, flag in columns
+        ]
+        bands = tuple(band for band, is_alpha in zip(every, alpha, strict=True) if not is_alpha)
         if not bands or any(band.dtype in COMPLEX for band in bands):
             raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; real numbers are wanted")
         return Header(
@@ -235,6 +253,7 @@ def read_header(path: Path) -> Header:
             compression=dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").lower(),
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
+            alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
         )
 
 

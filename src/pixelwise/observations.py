@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -130,6 +130,9 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
         return _of_product(entries, spec, load_product(spec.product), problems)
     headers = _read_headers([path for path, _ in entries], problems)
     expression = _expression_of(headers, spec)
+    for path, date in entries:
+        if path in headers and _alpha_is_data(headers[path], spec, expression, dated=date is not None):
+            headers[path] = headers[path].with_alpha_as_data()
     mixture = _sensors_by_number(list(headers), headers, spec, expression)
     if mixture is not None:
         problems.append(mixture)
@@ -204,7 +207,32 @@ def _expression_of(headers: Mapping[Path, Header], spec: InputSpec) -> Expressio
     if spec.value is None:
         return None
     first = next(iter(headers.values()), None)
-    return expression_of(spec.value, () if first is None else [band.description for band in first.bands])
+    # Alpha is a band of a formula where that names it.
+    bands = () if first is None else first.with_alpha_as_data().bands
+    return expression_of(spec.value, [band.description for band in bands])
+
+
+def _alpha_is_data(header: Header, spec: InputSpec, expression: Expression | None, *, dated: bool) -> bool:
+    """Whether what GDAL takes for alpha is named as a band, or dated like the others."""
+    if not header.alpha:
+        return False
+    whole, numbers = header.with_alpha_as_data(), {band.index for band in header.alpha}
+    named: list[tuple[Callable[[Header, Any], BandHeader], Any]]
+    named = [(_band_named, name) for name in (expression.names if expression else ())]
+    named += [(_band_of, name) for name in (spec.band, spec.mask_band) if name is not None]
+    for find, name in named:
+        try:
+            if find(whole, name).index in numbers:
+                return True
+        except InputError:  # is told where bands are looked for
+            pass
+    if spec.band is not None or expression is not None or dated:
+        return False
+    table = _table_of(spec, [])
+    try:
+        return table is not _BROKEN and bool(_dates_of_bands(whole, table, dated=False))
+    except InputError:
+        return False
 
 
 def _observations(
@@ -254,10 +282,11 @@ def _observations(
 
 def _band_named(header: Header, name: str) -> BandHeader:
     """Return the band that a formula names: by its description, or b1, b2, ... by its number."""
-    if name[0] in "bB" and name[1:].isdigit() and 1 <= int(name[1:]) <= len(header.bands):
+    if name[0] in "bB" and name[1:].isdigit():
         described = [band for band in header.bands if band.description.lower() == name.lower()]
-        if not described:
-            return header.bands[int(name[1:]) - 1]
+        numbered = [band for band in header.bands if band.index == int(name[1:])]
+        if numbered and not described:
+            return numbered[0]
     return _band_of(header, name)
 
 
@@ -307,7 +336,9 @@ def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
     if len(matches) == 1:
         return matches[0]
     names = [band.description or str(band.index) for band in header.bands]
-    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}")
+    alpha = [str(band) for band in header.alpha if not header.alpha_is_data]
+    more = f"; band {', '.join(alpha)} is taken for alpha unless it is named" if alpha else ""
+    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}{more}")
 
 
 def _dates_of_files(single: Sequence[tuple[Header, Moment | None]], spec: InputSpec, table: Any) -> list[Reading]:

@@ -165,6 +165,8 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
+    if stack.alpha_read:
+        described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
     if not stack.derivation.plain or stack.derivation.product:
         described["derivation"] = plain(stack.derivation.describe())
     if stack.area:

@@ -112,6 +112,8 @@ class RasterStack(FileStack):
         Unit of the values where the files agree on one.
     interleaved
         Files of which all bands are decoded together.
+    alpha_read
+        Files whose alpha band is data like the others, and says of none of them what is missing.
     area
         The pixels that are asked for; `read` reads all the same.
     """
@@ -127,6 +129,7 @@ class RasterStack(FileStack):
     stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
+    alpha_read: frozenset[Path] = frozenset()
     area: Area = field(default_factory=Area)
 
     def __str__(self) -> str:

@@ -87,6 +87,7 @@ class Survey:
             resident=max(header.resident for header in opened),
             stats={**_stats_of(opened), **area.stats},
             area=area,
+            alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
         )

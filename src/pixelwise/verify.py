@@ -273,6 +273,7 @@ class _Making:
     layers: tuple[_Layer, ...]
     files: dict[str, tuple[int, int]]
     behind: dict[str, tuple[int, int]]
+    alpha_read: frozenset[str]
 
     @property
     def made_by_function(self) -> bool:
@@ -306,6 +307,7 @@ def _making_of(map_: Map, path: Path) -> _Making:
             layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
+            alpha_read=frozenset(map(str, provenance["input"].get("alpha_read", []))),
         )
         _check_making(making)
         if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
@@ -526,6 +528,9 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
                 raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
             # Properties of all bands, each looked at once.
             declared, flags = dataset.nodatavals, [set(own) for own in dataset.mask_flag_enums]
+            unmasked = {MaskFlags.all_valid, MaskFlags.nodata}
+            if name in making.alpha_read:
+                unmasked.add(MaskFlags.alpha)
             dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
             inputs.append(
                 _Input(
@@ -539,7 +544,7 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
                     nodata=tuple(_nodata(declared[b - 1], spec) for b in bands),
                     scales=tuple(scales[b - 1] if spec.scale is None else spec.scale for b in bands),
                     offsets=tuple(offsets[b - 1] if spec.offset is None else spec.offset for b in bands),
-                    masked=tuple(not flags[b - 1] & {MaskFlags.all_valid, MaskFlags.nodata} for b in bands),
+                    masked=tuple(not flags[b - 1] & unmasked for b in bands),
                 )
             )
     return inputs

@@ -128,6 +128,7 @@ def describe(
         report["derivation"] = scenes.derivation.describe()
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)
+        report["alpha"] = describe_alpha(found, scenes)
         report["masked"] = masked_share(scenes)
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
@@ -236,6 +237,21 @@ def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
     }
 
 
+def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
+    """List the alpha bands of the files, and what they are used for."""
+    pieces = {piece.path: piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)}
+    return [
+        {
+            "path": str(path),
+            "band": band.index,
+            "use": "data" if header.alpha_is_data else "mask" if pieces[path].masked else "none",
+        }
+        for path, header in found.headers.items()
+        for band in header.alpha
+        if path in pieces
+    ]
+
+
 def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     stack = stacks[0]
@@ -321,6 +337,8 @@ def show_making(report: dict[str, Any]) -> None:
             f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['lattice']}, {aligned['resampling']}",
             lines=False,
         )
+    for text in words_of_alpha(report.get("alpha", [])):
+        emit(f"alpha     {text}", lines=False)
     if "product" in made:
         emit(f"product   {made['product']}", lines=False)
     if report.get("sensors"):
@@ -354,6 +372,23 @@ def show_making(report: dict[str, Any]) -> None:
     if report.get("clear"):
         clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
         emit(f"clear     scenes per pixel of a sample: {clear}")
+
+
+def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
+    """Say in words what alpha bands are used for, one line for each use."""
+    meanings = {
+        "data": "is read as data, as it is named or dated",
+        "mask": "says which pixels are missing; where it is data, name it (--band {band})",
+        "none": "is not used; where it is data, name it (--band {band})",
+    }
+    files: dict[tuple[str, int], list[str]] = {}
+    for one in alpha:
+        files.setdefault((one["use"], one["band"]), []).append(one["path"])
+    return [
+        f"band {band} of {paths[0]}{f' and {len(paths) - 1} more files' if paths[1:] else ''} "
+        f"{meanings[use].format(band=band)}"
+        for (use, band), paths in files.items()
+    ]
 
 
 def describe_needs(needs: dict[str, Any]) -> str:
