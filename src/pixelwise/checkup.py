@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.composited import CompositeStack
 from pixelwise.filestack import FileStack
+from pixelwise.fillers import find_fillers
 from pixelwise.grid import Block
 from pixelwise.method import Floats, Method
+from pixelwise.nodata import is_among, nodata_bounds, spelled
 from pixelwise.pairing import Pairing
-from pixelwise.reading import reading
+from pixelwise.reading import HANDLES, Piece, WindowError, read_patiently, reading
 from pixelwise.stack import RasterStack
 from pixelwise.times import TimeAxis
 
 __all__ = ["clear_scenes", "masked_share", "scenes_of", "trend_pvalue", "warnings_of", "warnings_of_all"]
 
-#: A single value in this share of a sample, at the edge of the range or known as a filler, is suspicious;
-#: much less is where values have many digits, as exact repetitions hardly occur then.
-LARGE_SHARE, LARGE_SHARE_OF_FRACTIONS = 0.05, 0.01
-#: Fewer repetitions prove nothing.
-REPEATS = 10
-#: What exports and products fill with.
-FILLERS = (0.0, 255.0, -1.0, -3000.0, -9999.0, -32768.0, 32767.0, 65535.0, -3.4028234663852886e38)
 #: Layers whose level or scale differs by this factor do not belong together.
 FACTOR = 10.0
 #: No NDVI lies beyond; noise of a little more than 1 does occur.
@@ -38,10 +35,15 @@ NDVI_SCALES = (0.0001, 0.001, 0.01)
 #: A trend in the number of scenes that is worth a warning.
 SIGNIFICANT = 0.05
 
+#: Values whose bulk comes to less than this once they are scaled were no packed numbers: NDVI of 0.9 to 0.00009.
+SCALED_AWAY = 0.015
+
 SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 SAMPLE_WINDOWS = 3
 QUICK_LAYERS = 12
+#: So many values are looked at where files declare another nodata than others: 0.1 s, and all of a few small files.
+LOOK, LOOK_FILES = 4 << 20, 64
 
 
 def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool = False) -> list[str]:
@@ -66,15 +68,19 @@ def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool =
     if quick and len(scenes) > QUICK_LAYERS:
         chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
-    sample = read_sample(looked_at, windows=1 if quick else SAMPLE_WINDOWS)
-    fillers = find_fillers(sample)
+    sampled = _sample_of(looked_at, windows=1 if quick else SAMPLE_WINDOWS)
+    sample = sampled.values
+    differing, told = _nodata_differs(scenes)
+    fillers, filled = _fillers(looked_at, sampled, told)
     found = [
         *_impossible_nodata(scenes),
+        *differing,
         *_sensors(scenes),
-        *_fillers(sample, fillers),
+        *fillers,
         *_scales(scenes),
+        *_scaled_twice(scenes),
         *_levels(looked_at, sample),
-        *_ndvi(looked_at, np.where(np.isin(sample, list(fillers)), np.nan, sample)),
+        *_ndvi(looked_at, np.where(filled, np.nan, sample)),
     ]
     if isinstance(stack, CompositeStack) and not quick:
         found += _more_scenes(stack, sample)
@@ -181,10 +187,17 @@ def _sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
 
 def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
     """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+    return _thinned(_read_windows(stack, windows))
+
+
+def _read_windows(stack: RasterStack, windows: int) -> Floats:
+    """Return (time, pixel) of every pixel of some windows, in the stack's type."""
     blocks = _sample_blocks(stack, windows)
     with reading((stack,)):
-        parts = [stack.read(block).reshape(len(stack), -1) for block in blocks]
-    pixels = np.concatenate(parts, axis=1)
+        return np.concatenate([stack.read(block).reshape(len(stack), -1) for block in blocks], axis=1)
+
+
+def _thinned(pixels: Floats) -> Floats:
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
     return pixels[:, ::step].astype(np.float64)
 
@@ -211,7 +224,7 @@ def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
     limits = np.iinfo(kind)
     for value in stack.spec.nodata:
         if not (limits.min <= value <= limits.max and float(value).is_integer()):
-            yield f"nodata {value:.10g} never occurs in {piece.dtype} files: is it the value of another product?"
+            yield f"nodata {spelled(value)} never occurs in {piece.dtype} files: is it the value of another product?"
 
 
 def _sensors(stack: RasterStack) -> Iterator[str]:
@@ -227,29 +240,201 @@ def _sensors(stack: RasterStack) -> Iterator[str]:
         )
 
 
-def find_fillers(sample: Floats) -> dict[float, float]:
-    """Return values that fill a suspicious share of the valid pixels, with that share."""
-    valid = sample[~np.isnan(sample)]
-    if not valid.size or valid.min() == valid.max():
-        return {}
-    fractions = (valid != np.floor(valid)).mean() > 0.5
-    large = LARGE_SHARE_OF_FRACTIONS if fractions else LARGE_SHARE
-    suspects = {float(valid.min()), float(valid.max()), *FILLERS}
-    shares = {value: float((valid == value).mean()) for value in sorted(suspects)}
-    return {value: share for value, share in shares.items() if share >= large and share * valid.size >= REPEATS}
+@dataclass(frozen=True)
+class _Sample:
+    """What was read of a stack: every pixel of some windows, and an even choice of these.
+
+    Attributes
+    ----------
+    whole
+        (time, pixel) values of every pixel.
+    values
+        (time, pixel) float64 values of the chosen ones.
+    packing
+        Scale and offset from stored numbers to values, where all layers are of one band and have the same, else None.
+    integer
+        Whether stored numbers are whole.
+    """
+
+    whole: Floats
+    values: Floats
+    packing: tuple[float, float] | None
+    integer: bool
+
+    def stored(self, values: Floats) -> Floats:
+        """Return float64 stored numbers of values; the values themselves where these are not of one kind."""
+        numbers: Floats = np.asarray(values, dtype=np.float64)
+        if self.packing not in (None, (1.0, 0.0)):
+            scale, offset = self.packing
+            numbers = (numbers - offset) / scale
+            numbers = np.rint(numbers) if self.integer else numbers
+        return numbers
 
 
-def _fillers(sample: Floats, fillers: dict[float, float]) -> Iterator[str]:
-    valid = sample[~np.isnan(sample)]
-    if not valid.size:
-        yield "the sampled windows hold no valid pixel: are nodata and the valid range right?"
-    elif valid.min() == valid.max():
-        yield f"every sampled pixel is {valid.min():.10g}"
-    for value, share in fillers.items():
-        yield (
-            f"the exact value {value:.10g} fills {share:.0%} of the sampled pixels and is not nodata; "
-            f"if it means missing, give --nodata with the stored value"
+def _sample_of(stack: RasterStack, windows: int) -> _Sample:
+    whole = _read_windows(stack, windows)
+    pieces = [piece for layer in stack.layers for piece in layer.pieces]
+    packings = {(piece.scale, piece.offset) for piece in pieces}
+    one = len(packings) == 1 and stack.derivation.expression is None
+    integer = all(np.dtype(piece.dtype).kind in "iu" for piece in pieces)
+    return _Sample(whole, _thinned(whole), packings.pop() if one else None, integer)
+
+
+def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Say which values look like fillers; return also where they are in the sample.
+
+    Of every pixel that was read those are counted that lie beyond the sample's values, or are known fillers.
+    """
+    values = sample.values[~np.isnan(sample.values)]
+    nowhere = np.zeros(sample.values.shape, dtype=bool)
+    if not values.size:
+        return ["the sampled windows hold no valid pixel: are nodata and the valid range right?"], nowhere
+    if values.min() == values.max() and not (np.abs(sample.whole - values[0]) > 0).any():
+        return [f"every sampled pixel is {values[0]:.10g}"], nowhere
+    beyond = sample.whole[(sample.whole < values.min()) | (sample.whole > values.max())]
+    rare, counts = np.unique(sample.stored(beyond), return_counts=True)
+    found = find_fillers(sample.stored(values), dict(zip(rare.tolist(), counts.tolist(), strict=True)))
+    found = [value for value in found if value not in told]
+    total = int(np.count_nonzero(~np.isnan(sample.whole)))
+    pieces = [piece for layer in stack.layers for piece in layer.pieces]
+    declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
+    dtype = pieces[0].dtype
+    texts = []
+    for value in found:
+        where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
+        layers = np.flatnonzero(where)
+        listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
+        remedy = f"give --nodata={listed}" if sample.packing is not None else "leave it out with --valid-range LOW,HIGH"
+        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(where) else ""
+        texts.append(
+            f"the value {spelled(value, dtype)} occurs {_times(sum(where))} among {total} sampled values "
+            f"({100 * sum(where) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
         )
+    return texts, np.isin(sample.stored(sample.values), found)
+
+
+def _nodata_differs(stack: RasterStack) -> tuple[list[str], set[float]]:
+    """Say which files declare another nodata than others, or none, and how often that of the others occurs in them.
+
+    Returns
+    -------
+    tuple
+        A line for each way in which files differ, and the values that the lines name.
+    """
+    texts: list[str] = []
+    named: set[float] = set()
+    images = [image for layer in stack.layers for image in layer.images]
+    for role in range(max(len(image.bands) for image in images)):
+        groups: dict[tuple[float, ...], list[Piece]] = {}
+        for piece in (piece for image in images for piece in image.bands[role]):
+            # A mask says what is missing, and NaN is missing in all files.
+            if piece.nodata or not piece.masked:
+                groups.setdefault(tuple(sorted(v for v in piece.nodata if not np.isnan(v))), []).append(piece)
+        usual = max(groups, key=lambda nodata: len(groups[nodata]), default=())
+        union = list(dict.fromkeys(value for nodata in (usual, *groups) for value in nodata))
+        for nodata, pieces in groups.items():
+            foreign = tuple(value for value in union if value not in nodata)
+            odd = [piece for piece in pieces if len(nodata_bounds(foreign, piece.dtype))]
+            if not odd:
+                continue
+            # Masks may reject what is there: then only headers can be compared.
+            found, looked = (0, 0) if stack.derivation.qualities else _look_for(foreign, stack, odd)
+            # Of most files, nothing is said but what occurs in them: the odd ones are named.
+            if nodata == usual and nodata and not found:
+                continue
+            named.update(foreign)
+            others = {piece.path for other, group in groups.items() if set(other) & set(foreign) for piece in group}
+            texts.append(
+                f"{_named([piece.path for piece in odd])} declare{'s' * (len({p.path for p in odd}) == 1)} "
+                f"{f'nodata {_listed(nodata)}' if nodata else 'no nodata'}, but {_count_of(others)} "
+                f"declare{'s' * (len(others) == 1)} {_listed(foreign)}"
+                + (f", which occurs {_times(found)} among {looked} values looked at there" if found else "")
+                + (f", which does not occur in {looked} values looked at there" if looked and not found else "")
+                + f"; if it means missing in all files, give --nodata={_listed(union)}"
+            )
+    return texts, named
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ",".join(map(spelled, values))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _count_of(paths: Collection[Path]) -> str:
+    return f"{len(paths)} other file{'s' * (len(paths) > 1)}"
+
+
+def _named(paths: Iterable[Path]) -> str:
+    first, *others = dict.fromkeys(paths)
+    return f"{first}{f' and {len(others)} more files' if len(others) > 1 else ' and 1 more file' if others else ''}"
+
+
+def _look_for(values: Sequence[float], stack: RasterStack, pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Count stored values in some files, and how many numbers were looked at: all, or blocks of `LOOK` in all."""
+    found = looked = 0
+    chosen = [pieces[i] for i in np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), LOOK_FILES)).astype(int))]
+    with reading((stack,)):
+        for piece in chosen:
+            bounds = nodata_bounds(values, piece.dtype)
+            for stored in _stored_blocks(stack, piece, LOOK // len(chosen)):
+                found += int(np.count_nonzero(is_among(stored, bounds)))
+                looked += stored.size
+    return found, looked
+
+
+def _stored_blocks(stack: RasterStack, piece: Piece, most: int) -> Iterator[NDArray[Any]]:
+    """Yield stored numbers that are not missing, of blocks evenly across a piece, of about `most` pixels in all."""
+    inside = piece.block.intersection(stack.grid.block)
+    if inside is None:
+        return
+    height, width = min(stack.layout.block_height, inside.height), min(stack.layout.block_width, inside.width)
+    # Strips of one row are many: several at once.
+    height = min(height * -(-SAMPLE_PIXELS // (height * width)), inside.height)
+    down, across = -(-inside.height // height), -(-inside.width // width)
+    for number in np.unique(np.linspace(0, down * across - 1, max(most // (height * width), 1)).astype(int)).tolist():
+        row, col = number // across * height, number % across * width
+        block = Block(row, col, min(height, inside.height - row), min(width, inside.width - col))
+        window = block.shift(inside.row - piece.block.row, inside.col - piece.block.col)
+        raw = np.empty((1, window.height, window.width), dtype=piece.dtype)
+        try:
+            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
+        except WindowError:
+            if stack.spec.on_read_error == "stop":
+                raise
+            continue
+        missing = is_among(raw, piece.nodata_bounds) | (raw != raw)
+        yield raw[~missing if masks is None else ~missing & (masks != 0)]
+
+
+def _scaled_twice(stack: RasterStack) -> Iterator[str]:
+    """Say where numbers that are values already are multiplied by a scale that was meant for whole ones."""
+    if stack.spec.scale is not None:
+        return
+    scaled = [
+        piece
+        for layer in stack.layers
+        for piece in layer.pieces
+        if np.dtype(piece.dtype).kind == "f" and 0 < abs(piece.scale) < 1
+    ]
+    with reading((stack,)):
+        for place in np.unique(np.linspace(0, len(scaled) - 1, min(len(scaled), SAMPLE_WINDOWS)).astype(int)).tolist():
+            piece = scaled[place]
+            stored = np.concatenate([*_stored_blocks(stack, piece, SAMPLE_PIXELS), np.empty(0, piece.dtype)])
+            stored = np.abs(stored[np.isfinite(stored)]).astype(np.float64)
+            if not stored.size or (stored != np.floor(stored)).mean() <= 0.5:
+                continue
+            # The largest may be an outlier.
+            bulk = float(np.quantile(stored, 0.98))
+            if bulk * abs(piece.scale) < SCALED_AWAY:
+                yield (
+                    f"{_named([piece.path, *(other.path for other in scaled)])}: {piece.dtype} numbers up to "
+                    f"{bulk:.3g} are multiplied by {piece.scale:.10g}, to {bulk * abs(piece.scale):.2g}: "
+                    f"if they are scaled already, give --scale 1{' --offset 0' * (piece.offset != 0)}"
+                )
+                return
 
 
 def _scales(stack: RasterStack) -> Iterator[str]:

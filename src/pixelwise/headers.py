@@ -119,8 +119,8 @@ class BandHeader:
 class Header:
     """One file: where its pixels are, how they are stored, and its bands.
 
-    `alpha` are bands that GDAL takes for the opacity of the others: the fourth one in a file of four bands of bytes, also
-    where it is data like the others. They are among `bands` only where `alpha_is_data`.
+    `alpha` are bands that GDAL takes for the opacity of the others: the fourth one in a file of four bands of bytes,
+    also where it is data like the others. They are among `bands` only where `alpha_is_data`.
     """
 
     path: Path
