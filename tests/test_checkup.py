@@ -252,6 +252,12 @@ def test_one_file_that_does_not_declare_nodata(make_stack: MakeStack, out: Any, 
         assert told in result.output
 
 
+def test_a_value_is_named_once(make_stack: MakeStack):
+    # Also where NDVI of -9999 would be another reason.
+    folder = differing(make_stack, DECLARED, {1: -9999, 2: -9999})
+    assert [line.rpartition(" ")[2] for line in check(folder, scale=0.01)] == ["--nodata=-9999"]
+
+
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_a_header_that_differs_is_named_also_where_nothing_is_found(make_stack: MakeStack, dtype: str):
     folder = renamed(differing(make_stack, DECLARED, {1: -9999}, dtype), "x")

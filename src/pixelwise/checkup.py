@@ -42,7 +42,7 @@ SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 SAMPLE_WINDOWS = 3
 QUICK_LAYERS = 12
-#: So many values are looked at where files declare another nodata than others: 0.1 s, and all of a few small files.
+#: So many values are looked at where files declare another nodata than others: 0.2 s, and all of a few small files.
 LOOK, LOOK_FILES = 4 << 20, 64
 
 
@@ -294,13 +294,12 @@ def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tu
     beyond = sample.whole[(sample.whole < values.min()) | (sample.whole > values.max())]
     rare, counts = np.unique(sample.stored(beyond), return_counts=True)
     found = find_fillers(sample.stored(values), dict(zip(rare.tolist(), counts.tolist(), strict=True)))
-    found = [value for value in found if value not in told]
     total = int(np.count_nonzero(~np.isnan(sample.whole)))
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
     dtype = pieces[0].dtype
     texts = []
-    for value in found:
+    for value in (value for value in found if value not in told):
         where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
         layers = np.flatnonzero(where)
         listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
@@ -376,7 +375,7 @@ def _look_for(values: Sequence[float], stack: RasterStack, pieces: Sequence[Piec
     """Count stored values in some files, and how many numbers were looked at: all, or blocks of `LOOK` in all."""
     found = looked = 0
     chosen = [pieces[i] for i in np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), LOOK_FILES)).astype(int))]
-    with reading((stack,)):
+    with reading():
         for piece in chosen:
             bounds = nodata_bounds(values, piece.dtype)
             for stored in _stored_blocks(stack, piece, LOOK // len(chosen)):
@@ -419,7 +418,7 @@ def _scaled_twice(stack: RasterStack) -> Iterator[str]:
         for piece in layer.pieces
         if np.dtype(piece.dtype).kind == "f" and 0 < abs(piece.scale) < 1
     ]
-    with reading((stack,)):
+    with reading():
         for place in np.unique(np.linspace(0, len(scaled) - 1, min(len(scaled), SAMPLE_WINDOWS)).astype(int)).tolist():
             piece = scaled[place]
             stored = np.concatenate([*_stored_blocks(stack, piece, SAMPLE_PIXELS), np.empty(0, piece.dtype)])
