@@ -16,7 +16,21 @@ from pixelwise.verify import verify
 
 SINGLE = np.float32
 #: Fill values as products declare them, and as they are stored after they went through float32.
-DECLARED = (-9999.0, -999.99, -3.40282306074e38, 2147483647.0, 9.969209968386869e36, 1e20, 0.1, 255.0, 1.0, 0.0, -1e-35)
+DECLARED = (
+    -9999.0,
+    -999.99,
+    -3.40282306074e38,
+    -3.4e38,
+    3.4e37,
+    2147483647.0,
+    9.969209968386869e36,
+    1e20,
+    0.1,
+    255.0,
+    1.0,
+    0.0,
+    -1e-35,
+)
 
 
 def gdals_mask(path: Path, values: Any, nodata: float) -> Any:

@@ -75,8 +75,10 @@ def _around(value: float, dtype: str) -> tuple[Any, Any]:
             inside, outside = (middle, outside) if meant(middle) else (inside, middle)
         return inside
 
-    # What is twice as large is another number; only the largest ones end before.
-    beyond = min(step + (1 << np.finfo(kind).nmant), largest + 1)
-    ends = [np.array(count, counted).view(kind)[()] for count in (last(step, -1), last(step, beyond))]
+    with np.errstate(over="ignore"):
+        huge = np.isinf(2 * magnitude)
+    # GDAL's sum overflows: all that is larger is the same. Else nodata's neighbours within 16 steps of float32 are.
+    outer = largest if huge else last(step, step + (16 << (np.finfo(kind).nmant - 23)))
+    ends = [np.array(count, counted).view(kind)[()] for count in (last(step, -1), outer)]
     low, high = ends if nodata > 0 else (-ends[1], -ends[0])
     return low, high
