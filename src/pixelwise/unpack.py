@@ -42,15 +42,18 @@ def unpack(
     """
     bounded = low > -np.inf or high < np.inf
     scaled = scale != 1.0 or offset != 0.0
+    in_place = raw.dtype == out.dtype and np.may_share_memory(raw, out)
     # Without nodata these are bounds between which nothing is.
     least, most = nodata[0] if len(nodata) else np.array([1, 0], dtype=raw.dtype)
     # Compiled code never warns; with NUMBA_DISABLE_JIT the difference of infinities would.
     with np.errstate(invalid="ignore"):
         if len(nodata) > 1:
             _unpack_any(raw, nodata, scale, offset, low, high, out)
+        elif (bounded or scaled) and in_place:
+            _scale_in_place(out, least, most, scale, offset, low, high)
         elif bounded or scaled:
             _unpack_scaled(raw, least, most, scale, offset, low, high, out)
-        elif raw.dtype.kind == "f" and np.may_share_memory(raw, out):
+        elif in_place:
             _clean_floats(out, least, most)
         elif raw.dtype.kind == "f":
             _unpack_floats(raw, least, most, out)
@@ -114,11 +117,24 @@ def _unpack_scaled(
     raw: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float, out: NDArray[Any]
 ) -> None:
     for i in range(raw.size):
-        stored = raw[i]
-        value = stored * scale + offset
-        # An infinity less itself is NaN, which is not 0.
-        known = (low <= value) & (value <= high) & (value - value == 0) & ((stored < least) | (most < stored))
-        out[i] = value if known else np.nan
+        out[i] = _scaled(raw[i], least, most, scale, offset, low, high)
+
+
+@kernel()
+def _scale_in_place(
+    values: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float
+) -> None:
+    # Of one array the compiler knows that no value is written before it is read: 3 times as fast.
+    for i in range(values.size):
+        values[i] = _scaled(values[i], least, most, scale, offset, low, high)
+
+
+@kernel()
+def _scaled(stored: Any, least: Any, most: Any, scale: float, offset: float, low: float, high: float) -> float:
+    value = stored * scale + offset
+    # An infinity less itself is NaN, which is not 0.
+    known: Any = (low <= value) & (value <= high) & (value - value == 0) & ((stored < least) | (most < stored))
+    return value if known else np.nan
 
 
 @kernel()
