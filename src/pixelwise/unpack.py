@@ -42,9 +42,15 @@ def unpack(
     """
     bounded = low > -np.inf or high < np.inf
     scaled = scale != 1.0 or offset != 0.0
+    if raw.dtype.kind != "f" and not (bounded or scaled or len(nodata) > 1):
+        if len(nodata):
+            _unpack_integers(raw, nodata[0, 0], out)
+        else:
+            np.copyto(out, raw)
+        return
     in_place = raw.dtype == out.dtype and np.may_share_memory(raw, out)
     # Without nodata these are bounds between which nothing is.
-    least, most = nodata[0] if len(nodata) else np.array([1, 0], dtype=raw.dtype)
+    least, most = (nodata[0, 0], nodata[0, 1]) if len(nodata) else (raw.dtype.type(1), raw.dtype.type(0))
     # Compiled code never warns; with NUMBA_DISABLE_JIT the difference of infinities would.
     with np.errstate(invalid="ignore"):
         if len(nodata) > 1:
@@ -55,12 +61,8 @@ def unpack(
             _unpack_scaled(raw, least, most, scale, offset, low, high, out)
         elif in_place:
             _clean_floats(out, least, most)
-        elif raw.dtype.kind == "f":
-            _unpack_floats(raw, least, most, out)
-        elif len(nodata):
-            _unpack_integers(raw, least, out)
         else:
-            np.copyto(out, raw)
+            _unpack_floats(raw, least, most, out)
 
 
 @kernel()
