@@ -99,7 +99,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
 
     Where there is no trend, ``pvalue`` is below 0.05 in 4 of 100 series of 21 independent values, in 6 at a
     correlation of 0.2, in 8 at 0.4; ``pvalue_ols`` in 5, 10 and 19 (docs/methods.md, benchmarks/error_rates.py). The
-    price is power: at no correlation 0.86 of that of ``pvalue_ols``.
+    price is power: at no correlation 0.85 of that of ``pvalue_ols``.
 
     Parameters
     ----------
