@@ -190,7 +190,7 @@ def limits(results: dict[str, Any]) -> Iterator[str]:
         rows.append((layers, "... its median, sd a year", *(f"{median:.3f}" for median in medians)))
     title = (
         "**Limits and detectable slopes.** Annual values without a trend. Percent of series whose limits (95 %) hold "
-        "the slope 0; and percent of new series of the same noise in which the detectable slope of another one is found, "
+        "the slope 0; and percent of new series of the same noise in which the detectable slope of another is found, "
         "where 90 is promised."
     )
     yield markdown(title, ("values", "", "phi 0", *(f"{phi:g}" for phi in PHIS[1:])), rows)
