@@ -413,7 +413,8 @@ def trend_oracle(times: NDArray[np.float64], values: NDArray[np.float64], per_ye
     low, high = np.round((len(slopes) - margin) / 2) - 1, np.round((len(slopes) + margin) / 2)
     pairs = scipy.stats.theilslopes(y, t)
     statement = (pairs.slope, slopes[int(max(low, 0))], slopes[int(min(high, len(slopes) - 1))], pairs.intercept)
-    if 0.0 in statement[:3]:
+    pvalue = 2 * scipy.stats.t.sf(abs(line.slope) / stderr, effective - 2)
+    if pairs.slope == 0 and pvalue < 0.05:
         reach = scipy.stats.t.isf(0.025, effective - 2) * stderr
         statement = (line.slope, line.slope - reach, line.slope + reach, line.intercept)
     slope, low_slope, high_slope, intercept = statement
@@ -422,11 +423,11 @@ def trend_oracle(times: NDArray[np.float64], values: NDArray[np.float64], per_ye
         "low_slope": low_slope,
         "high_slope": high_slope,
         "ols_slope": line.slope,
-        "pvalue": 2 * scipy.stats.t.sf(abs(line.slope) / stderr, effective - 2),
+        "pvalue": pvalue,
         "pvalue_ols": line.pvalue,
         "pvalue_mk": 2 * scipy.stats.norm.sf(abs(test.s - np.sign(test.s)) / math.sqrt(variance)),
         "r1": min(phis),
-        "detectable_slope": delta * stderr_of_next,
+        "detectable_slope": delta * stderr_of_next if nu >= 2 else math.inf,
         "years_to_detect": (3.3 * sd / abs(line.slope) * math.sqrt(12 / per_year) * inflation) ** (2 / 3),
         "intercept": intercept,
         "n": n,

@@ -73,7 +73,7 @@ def test_a_step_without_noise_has_no_memory() -> None:
     fit = trend()(values, YEARS)
     assert fit["r1"][0] == 0
     assert fit["pvalue"][0] == fit["pvalue_ols"][0] < 1e-4
-    assert np.isfinite(fit["detectable_slope"][0])
+    assert fit["detectable_slope"][0] == np.inf  # to a line the step is noise, and strongly correlated
 
 
 @compiled_only
@@ -86,27 +86,36 @@ def test_a_step_without_noise_has_no_memory() -> None:
     ],
     ids=["fires", "counts", "classes"],
 )
-def test_slope_limits_and_pvalue_are_one_statement_where_values_tie(values: Any) -> None:
-    """The median slope of mostly equal values is 0, and so are limits: then all are those of the tested line."""
+def test_no_slope_of_0_where_a_trend_is_found(values: Any) -> None:
+    """The median slope of mostly equal values is 0: where a trend is found, it is that of the tested line."""
     bands = ["slope", "low_slope", "high_slope", "ols_slope", "pvalue", "r1", "intercept"]
     (slope, low, high, line, pvalue, r1, intercept), status = trend().bind(YEARS, bands, {})((values.astype(float),))
     ok = status == 0
-    significant, excluded = pvalue < 0.05, (low > 0) | (high < 0)
-    # A limit that is no tie may say otherwise at the margin.
-    assert (significant == excluded)[ok].mean() > 0.999
-    assert not (slope[ok & significant] == 0).any()
-    assert (np.sign(slope) == np.sign(line))[ok & significant].all()
-    tied = ok & (slope == line) & (line != 0)
-    assert tied.mean() > 0.5
-    sen = theil_sen()(values.astype(float), YEARS)
-    assert ((sen["slope"] == 0) | (sen["low_slope"] == 0) | (sen["high_slope"] == 0) | ~tied).mean() > 0.9
-    # The line of ordinary least squares, and its limits where all values count.
-    for p in np.flatnonzero(tied)[:50]:
+    significant = ok & (pvalue < 0.05)
+    assert significant.mean() > 0.02
+    assert not (slope[significant] == 0).any()
+    assert (np.sign(slope) == np.sign(line))[significant].all()
+    sen = theil_sen()(values.astype(float), YEARS)["slope"]
+    replaced = significant & (sen == 0)
+    np.testing.assert_array_equal(slope[ok & ~replaced], sen[ok & ~replaced])
+    np.testing.assert_array_equal(slope[replaced], line[replaced])
+    assert ((low > 0) | (high < 0))[replaced].all()
+    for p in np.flatnonzero(replaced)[:50]:
         fit = scipy.stats.linregress(YEARS.years, values[:, p])
         assert (slope[p], intercept[p]) == pytest.approx((fit.slope, fit.intercept), rel=1e-9)
         n_e = max(21 * (1 - max(r1[p], 0)) / (1 + max(r1[p], 0)), 3)
         margin = scipy.stats.t.isf(0.025, n_e - 2) * fit.stderr * np.sqrt(19 / (n_e - 2))
         assert (low[p], high[p]) == pytest.approx((fit.slope - margin, fit.slope + margin), rel=1e-6)
+
+
+@compiled_only
+def test_an_outlier_does_not_turn_the_slope_of_whole_numbers() -> None:
+    """Bytes rising by 0.5 a year, in one year a cloud: limits may be 0 by ties, the slope stays the median one."""
+    values = np.round(np.random.default_rng(5).normal(120, 3, (21, 2000)) + 0.5 * np.arange(21)[:, None])
+    values[18] -= 60
+    fit, sen = trend()(values, YEARS), theil_sen()(values, YEARS)
+    assert (fit["slope"] > 0).mean() > 0.99
+    assert (fit["slope"] == sen["slope"]).mean() > 0.99
 
 
 def test_bands_do_not_depend_on_which_are_wanted() -> None:
@@ -157,7 +166,9 @@ def test_a_detectable_slope_is_detected_in_nine_of_ten(phi: float, least: float)
     """Each of other series, of the same noise. Rates of benchmarks/error_rates.py: 91 and 86 %."""
     times = np.arange(1980.0, 2021)
     slopes = trend()(red_noise(41, 4000, phi, seed=3), times)["detectable_slope"]
-    fit = trend()(red_noise(41, 4000, phi, seed=4) + slopes * np.arange(41)[:, None], times)
+    told = np.isfinite(slopes)
+    assert told.mean() > 0.95
+    fit = trend()(red_noise(41, 4000, phi, seed=4)[:, told] + slopes[told] * np.arange(41)[:, None], times)
     assert least < (fit["pvalue"] < 0.05).mean() < 0.93
 
 

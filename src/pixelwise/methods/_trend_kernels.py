@@ -14,8 +14,8 @@ from pixelwise.methods._ols_kernels import LARGE, SMALL
 from pixelwise.methods._pvalue_kernels import student_p_of_many
 from pixelwise.methods._series_kernels import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
 
-OLS_SLOPE, PVALUE, PVALUE_OLS, R1, DETECTABLE, YEARS, LOW, HIGH, INTERCEPT, STRETCH = range(10)
-BANDS = 10
+OLS_SLOPE, PVALUE, PVALUE_OLS, R1, DETECTABLE, YEARS, LOW, HIGH, INTERCEPT, STRETCH, COUNT = range(11)
+BANDS = 11
 
 # Values at least on either side of a step; the table of benchmarks/autocorrelation.py is made with it.
 SIDE = 3
@@ -23,6 +23,8 @@ SIDE = 3
 ROUNDING = 1e-24
 # A t-test needs one degree of freedom.
 LEAST_EFFECTIVE = 3.0
+# With fewer, `detectable` grows beyond all bounds: 13 standard errors at 4, 140 at 3.
+LEAST_TO_DETECT = 4.0
 # Normal quantile of nine of ten.
 NINE_OF_TEN = 1.2815515655446004
 
@@ -137,6 +139,7 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
             bands[band, p] = np.nan
         bands[STRETCH, p] = 1.0
         n = gather(values, p, times, t, y)
+        bands[COUNT, p] = n
         status[p] = series_status(t, y, n, min_obs)
         if status[p] == CONSTANT:
             bands[OLS_SLOPE, p] = 0.0
@@ -182,7 +185,10 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
         bands[LOW, p] = slope - margin
         bands[HIGH, p] = slope + margin
         df_high = effective_number(n, high) - 2.0
-        bands[DETECTABLE, p] = detectable(df_high, t_quantile(df_high, of_five)) * math.sqrt(rss / df_high / sxx)
+        if df_high + 2.0 < LEAST_TO_DETECT:
+            bands[DETECTABLE, p] = np.inf
+        else:
+            bands[DETECTABLE, p] = detectable(df_high, t_quantile(df_high, of_five)) * math.sqrt(rss / df_high / sxx)
         phi = high if high > 0.0 else 0.0
         inflation = math.sqrt((1.0 + phi) / (1.0 - phi))
         # 3.3 = 1.96 + 1.28, rounded as by Weatherhead et al.: 90 % power at the level of 5 %.
