@@ -10,7 +10,7 @@ from typing import Any
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.headers import RASTER_SUFFIXES
-from pixelwise.naming import parse_date, read_table
+from pixelwise.naming import BandDates, parse_date, read_table
 from pixelwise.times import Moment
 
 __all__ = ["NAMED", "Source", "resolve", "shortened"]
@@ -104,6 +104,8 @@ def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
 
 def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
     table = read_table(path)
+    if isinstance(table, BandDates):
+        raise InputError(f"{path}: has a column of bands; name the files as input, and this table with --times")
     if not isinstance(table, dict):
         raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
     return [(path.parent / name, moment) for name, moment in table.items()]

@@ -2,7 +2,8 @@
 
 The conventions are data: two tables of `Rule`, whose patterns name the fields that they find. Product rules
 know their names (the second date of a Landsat name is its processing and is left out); generic rules know
-only what dates look like, so their readings must agree, and differ between the files of a list.
+only what dates look like, so their readings must agree, and differ between the files of a list. Where one text
+can be read in two ways (2001_02 is February, or the season 2001/02), the whole list decides, or is refused.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import csv
 import re
 from calendar import monthrange
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import takewhile
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice, product, takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "BandDates",
     "Reading",
+    "Table",
     "fill_fields",
     "moment_of",
     "parse_date",
@@ -48,19 +51,46 @@ FIELDS: Final = {
     "m": ("minute", r"[0-5]\d"),
     "s": ("second", r"[0-5]\d"),
     "k": ("dekad", r"[123]"),
+    "K": ("dekad_of_year", r"0[1-9]|[12]\d|3[0-6]"),
+    "p": ("pentad", r"[1-6]"),
+    "w": ("week", r"0[1-9]|[1-4]\d|5[0-3]"),
+    "W": ("iso_week", r"0[1-9]|[1-4]\d|5[0-3]"),
     "q": ("quarter", r"[1-4]"),
 }
+
+MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH: Final = (
+    r"(?P<month_name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+# Of a time of day: Z, +02:00, -0700. A minus before two digits is a hyphen.
+_ZONE: Final = r"(?P<zone>Z|[-+](?:0\d|1[0-4]):?(?:00|15|30|45)|\+(?:0\d|1[0-4]))?"
+
+# Six digits or more in a row that begin like a year are as often something else (F182010 is satellite F18 in 2010,
+# 211008 a day of 2021): before the first photograph, or later than today, they are no date.
+EARLIEST: Final = 1840
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one name says about time, and which rule says so."""
+    """What one name says about time, and which rule says so.
+
+    Attributes
+    ----------
+    moment, rule
+        The date, and the rule that found it.
+    text, format
+        Where it was found in a name or description, and the format of ``--times`` that finds it there; empty where
+        it comes from elsewhere.
+    """
 
     moment: Moment
     rule: str
+    text: str = field(default="", compare=False)
+    format: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # looked up often, and the hash of a pattern takes as long as it is
 class Rule:
     """One naming convention.
 
@@ -70,11 +100,18 @@ class Rule:
         What people call it.
     pattern
         Its groups are named for the fields of a date (`FIELDS`); they decide the precision: an hour makes a
-        ``second``; a dekad, a quarter or a second date a ``period``; a day or day of year a ``day``.
+        ``second``; a week, pentad, dekad, quarter or a second date a ``period``; a day or day of year a ``day``.
+    family
+        Rules of one family read the same text in different ways. One that does not fit all names in which the
+        family finds anything gives way to one that does; where several do, the list is refused.
+    whole
+        Counts only where it fits every name of a list of several.
     """
 
     name: str
     pattern: re.Pattern[str]
+    family: str = ""
+    whole: bool = False
 
 
 # A group of a pattern and its text. 20010116 may end one file's composite and begin the next one's.
@@ -86,7 +123,7 @@ class Candidate(NamedTuple):  # thousands are made, and a dataclass takes three 
 
     span: tuple[int, int]
     tokens: list[Token]
-    rule: str
+    rule: Rule
     match: re.Match[str]
 
 
@@ -105,8 +142,8 @@ def _product(name: str, template: str) -> Rule:
     return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + fill_fields(template), re.IGNORECASE))
 
 
-def _generic(name: str, template: str) -> Rule:
-    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE))
+def _generic(name: str, template: str, family: str = "", *, whole: bool = False) -> Rule:
+    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE), family, whole)
 
 
 PRODUCTS: Final = (
@@ -127,40 +164,81 @@ PRODUCTS: Final = (
     _product("MODIS or VIIRS", r"(?:M[OCY]D|VNP|VJ\d)\w*\.A<Y><j>(?:\.<h><m>(?=\.))?(?!\d)"),
     _product("AppEEARS", r"doy<Y><j>(?:<h><m><s>)?_aid\d+"),
     _product("FORCE", r"<Y><M><D>_LEVEL\d_"),
-    # UCSB, CHIRPS dekads end in 1, 2 or 3; its days have two digits and are read as YYYY.MM.DD.
-    _product("CHIRPS dekad", r"chirps[-_.]v\d+\.\d+\.<Y>\.<M>\.<k>(?!\d)"),
+    # NOAA STAR, vegetation health: P and the week of the year in three digits, weeks of seven days from 1 January.
+    _product("NOAA VHP", r"VHP\.G\d+\.C\d+\.[A-Z0-9]+\.P<Y>0<w>(?!\d)"),
+    # NOAA NCEI, night lights: the satellite F10 to F18, then the year; EOG: the days, then the day of creation.
+    _product("DMSP", r"F1\d(?P<year>199\d|20[0-2]\d)(?![A-Z0-9])"),
+    _product("VIIRS night lights", r"SVDNB_[A-Z0-9]+_<Y><M><D>-<Y2><M2><D2>(?!\d)"),
+    _product("VIIRS annual night lights", r"VNL_v\d+_[-A-Z0-9]+_<Y>_"),
+    # FAO, WaPOR 2: two digits of the year, two of the dekad of the year (L1_AETI_D_1904). WaPOR 3 has 2018-01-D1.
+    _product("WaPOR 2 dekad", r"L[123]_(?:[A-Z]+_)+D_(?P<short_year>09|1\d|2[0-3])<K>(?![-\d]|_\d)"),
 )
 
 _JOIN: Final = r"(?:[-_]{1,2}|[-_ ]to[-_ ])"
+_DEKAD: Final = r"(?:D|dk|dek|dekad)[-_.]?"
+_PENTAD: Final = r"(?:P|pt|pen|pentad)[-_.]?"
+_WEEK: Final = r"(?:0?[1-9]|[1-4]\d|5[0-3])"
+# Not before another three digits: that is a path and row, or FORCE's window 001-365.
+_NO_PATH_ROW: Final = r"(?![-_.]\d{3}(?!\d))"
+
+# Names of rules that are looked up.
+YEAR_PAIR: Final = "year pair"
+WEEK: Final = "week from 1 January"
+CHIRPS_DEKAD, CHIRPS_PENTAD = "CHIRPS dekad", "CHIRPS pentad"
 
 GENERICS: Final = (
     _generic(
         "from-to",
-        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>){_JOIN}(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>)",
+        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>){_JOIN}(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>)(?!T\d)",
     ),
     _generic(
         "from-to with time",
-        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>T<h><m><s>){_JOIN}"
-        r"(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>T<h2><m2><s2>)",
+        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>T<h><m><s>)Z?{_JOIN}"
+        r"(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>T<h2><m2><s2>)Z?",
     ),
-    _generic("YYYYMMDDTHHMMSS", r"<Y><M><D>[-T_ ]?<h><m><s>Z?"),
-    _generic("YYYYMMDDTHHMM", r"<Y><M><D>T?<h><m>Z?"),
+    _generic("YYYYMMDDTHHMMSS", rf"<Y><M><D>[-T_ ]?<h><m><s>{_ZONE}"),
+    # 1000-1200 is ten o'clock twelve hours west of Greenwich, or from ten to twelve.
+    _generic("YYYYMMDDTHHMM", rf"<Y><M><D>T?<h><m>{_ZONE}", "HHMM-HHMM"),
+    _generic("YYYYMMDDTHHMM-HHMM", r"<Y><M><D>T?<h><m>-<h2><m2>", "HHMM-HHMM"),
     _generic(
         "YYYY-MM-DDTHH:MM:SS",
-        r"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T_ ]<h>(?P<colon>[-:.]?)<m>(?P=colon)<s>(?:\.\d+)?Z?",
+        rf"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T_ ]<h>(?P<colon>[-:.]?)<m>(?P=colon)<s>(?:\.\d+)?{_ZONE}",
     ),
-    _generic("YYYY-MM-DDTHH:MM", r"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T ]<h>:?<m>Z?"),
-    _generic("YYYYDDDTHHMMSS", r"<Y><j>T<h><m><s>"),
+    _generic("YYYY-MM-DDTHH:MM", rf"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T ]<h>:?<m>{_ZONE}", "HHMM-HHMM"),
+    _generic("YYYY-MM-DDTHH:MM-HH:MM", r"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T ]<h>:?<m>-<h2>:?<m2>", "HHMM-HHMM"),
+    _generic("YYYYDDDTHHMMSS", rf"<Y><j>T<h><m><s>{_ZONE}"),
     _generic("YYYYMMDD", r"<Y><M><D>"),
     _generic("YYYY-MM-DD", r"<Y>(?P<sep>[-_./])<M>(?P=sep)<D>"),
-    _generic("DD-MM-YYYY", r"<D>(?P<sep>[-_.])<M>(?P=sep)<Y>"),
-    _generic("MM-DD-YYYY", r"<M>(?P<sep>[-_.])<D>(?P=sep)<Y>"),
-    _generic("YYYYDDD", r"<Y><j>"),
-    # Not before another three digits: that is a path and row, or FORCE's window 001-365.
-    _generic("YYYY_DDD", r"<Y>[-_.]<j>(?![-_.]\d{3}(?!\d))"),
+    # Not behind a year: the end of 2014_04_09_2014 is no date of its own.
+    _generic("DD-MM-YYYY", r"(?<!\d{4}[-_.])<D>(?P<sep>[-_.])<M>(?P=sep)<Y>", "DD-MM"),
+    _generic("MM-DD-YYYY", r"(?<!\d{4}[-_.])<M>(?P<sep>[-_.])<D>(?P=sep)<Y>", "DD-MM"),
+    _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){_MONTH}(?P=sep)?<Y>"),
+    _generic("MonDDYYYY", rf"(?<![A-Z]){_MONTH}(?P<sep>[-_. ])<D>(?P=sep)<Y>"),
+    _generic("YYYYMonDD", rf"<Y>(?P<sep>[-_./ ]?){_MONTH}(?P=sep)?<D>"),
+    _generic("MonYYYY", rf"(?<![A-Z]){_MONTH}[-_. ]?<Y>"),
+    _generic("YYYYMon", rf"<Y>[-_./ ]?{_MONTH}(?![A-Z])"),
+    _generic("YYYYDDD", r"<Y><j>", "DDD"),
+    _generic("YYYY_DDD", rf"<Y>[-_.]<j>{_NO_PATH_ROW}", "_DDD"),
+    # A2001035 and doy2001035 are days.
+    _generic(WEEK, r"(?<!^A)(?<![^A-Z]A)(?<!doy)(?<!day)<Y>0<w>", "DDD", whole=True),
+    _generic(WEEK, rf"<Y>[-_.]0<w>{_NO_PATH_ROW}", "_DDD", whole=True),
+    _generic("ISO week", r"<Y>[-_./]?W<W>"),
+    _generic("ISO week", rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})", "week"),
+    _generic(WEEK, rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<week>{_WEEK})", "week"),
+    _generic("ISO week", rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})[-_. ]<Y>", "week"),
+    _generic(WEEK, rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<week>{_WEEK})[-_. ]<Y>", "week"),
+    _generic("dekad", rf"<Y>[-_./]?<M>[-_./]?{_DEKAD}<k>"),
+    _generic("dekad of the year", r"<Y>[-_./]?(?:dk|dek|dekad)[-_.]?<K>"),
+    _generic("pentad", rf"<Y>[-_./]?<M>[-_./]?{_PENTAD}<p>"),
+    # UCSB: dekads end in 1 to 3, pentads in 1 to 6; days have two digits and are read as YYYY.MM.DD.
+    _generic(CHIRPS_DEKAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<k>", "CHIRPS"),
+    _generic(CHIRPS_PENTAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<p>", "CHIRPS"),
     _generic("quarter", r"<Y>[-_.]?Q<q>"),
-    _generic("YYYYMM", r"<Y><M>"),
-    _generic("YYYY-MM", r"<Y>[-_./]<M>"),
+    _generic("YYYYMM", r"<Y><M>", "YYYYMM"),
+    _generic(YEAR_PAIR, r"<Y>(?P<next>\d\d)", "YYYYMM", whole=True),
+    _generic("YYYY-MM", r"<Y>[-_./]<M>", "YYYY-MM"),
+    _generic(YEAR_PAIR, r"<Y>[-_./](?P<next>\d\d)", "YYYY-MM", whole=True),
+    _generic(YEAR_PAIR, r"(?P<year>(?:19|20)\d\d)[-_/](?P<next>(?:19|20)\d\d)", "YYYY-YYYY", whole=True),
     _generic("year", r"(?P<year>(?:19|20)\d\d)"),
 )
 
@@ -179,6 +257,7 @@ _NOT_DATES: Final = re.compile(
 _EXTENSIONS: Final = re.compile(r"(?:\.(?!Q\d)[A-Za-z]{1,8}\d?)+$")  # .tif, .nc4, .tar.gz; not .y2001, .Q1
 _SHARD: Final = re.compile(r"^(.*)-(\d{10})-(\d{10})$", re.DOTALL)
 
+_OFFSET: Final = r" ?(?P<zone>Z|[-+](?:0\d|1[0-4])(?::?[0-5]\d)?)?"
 DATE_RULES: Final = tuple(
     Rule(name, re.compile(fill_fields(template).replace(FIELDS["Y"][1], r"\d{4}")))
     for name, template in (
@@ -187,30 +266,53 @@ DATE_RULES: Final = tuple(
         ("YYYY-Qq", r"<Y>-?Q<q>"),
         ("YYYYMMDD", r"<Y><M><D>"),
         ("YYYY-DDD", r"<Y>-?<j>"),
+        ("YYYY-Www", r"<Y>-?W<W>"),
+        ("YYYY-MM-Dk", r"<Y>-<M>-[Dd]<k>"),
+        ("YYYY-MM-Pk", r"<Y>-<M>-[Pp]<p>"),
         ("YYYY-MM-DD", r"<Y>(?P<sep>[-/.])<M>(?P=sep)<D>"),
         (
             "YYYY-MM-DDTHH:MM:SS",
-            r"<Y>(?P<sep>[-/.])<M>(?P=sep)<D>[T ]<h>:<m>(?::<s>(?:\.\d+)?)?(?:Z|\+00:00)?",
+            r"<Y>(?P<sep>[-/.])<M>(?P=sep)<D>[T ]<h>:<m>(?::<s>(?:\.\d+)?)?" + _OFFSET,
         ),
-        ("YYYYMMDDTHHMMSS", r"<Y><M><D>T<h><m><s>Z?"),
+        ("YYYYMMDDTHHMMSS", r"<Y><M><D>T<h><m><s>" + _OFFSET),
     )
 )
-ACCEPTED: Final = "2001, 2001-03, 2001-Q1, 2001-03-05, 20010305, 2001-064 or 2001-03-05T10:00:08"
+ACCEPTED: Final = (
+    "2001, 2001-03, 2001-Q1, 2001-03-D1 for a dekad, 2001-W05 for an ISO week, 2001-03-05, 20010305, 2001-064 or "
+    "2001-03-05T10:00:08"
+)
 
 FILE_COLUMNS: Final = ("path", "file", "filename", "name")
+BAND_COLUMNS: Final = ("band", "bands")
 DATE_COLUMNS: Final = ("date", "dates", "time", "datetime")
 
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # strptime's directives in regular expressions; English month names, whatever the locale.
+_ANY_WEEK: Final = r"0?(?:0[1-9]|[1-4]\d|5[0-3])"  # P1996035 has three digits
 DIRECTIVES: Final = {
     **{letter: fill_fields(f"<{field}>") for letter, field in zip("YmdjHMS", "YMDjhms", strict=True)},
     "y": r"(?P<short_year>\d\d)",
-    "b": f"(?P<month_name>{'|'.join(_MONTHS)})",
+    "b": f"(?P<month_name>{'|'.join(MONTHS)})",
     "B": "(?P<month_name>january|february|march|april|may|june|july|august|september|october|november|december)",
     "f": r"\d{1,6}",
+    "z": r"(?P<zone>Z|[-+](?:0\d|1[0-4])(?::?[0-5]\d)?)",
+    "G": fill_fields("<Y>"),
+    "V": f"(?P<iso_week>{_ANY_WEEK})",
+    "U": r"(?P<sunday_week>[0-4]\d|5[0-3])",
+    "W": r"(?P<monday_week>[0-4]\d|5[0-3])",
+    # Not of strptime, which has no use for these letters.
+    "J": f"(?P<week>{_ANY_WEEK})",
+    "K": fill_fields("<k>"),
+    "P": fill_fields("<p>"),
 }
+# The directive of each group of a rule.
+LETTERS: Final = {
+    "year": "Y", "short_year": "y", "next": "y", "month": "m", "day": "d", "doy": "j", "hour": "H", "minute": "M",
+    "second": "S", "zone": "z", "dekad": "K", "dekad_of_year": "K", "pentad": "P", "week": "J", "iso_week": "V",
+}  # fmt: skip
 # What strptime takes besides: numbers without leading zeros, here only where no digits stand beside them.
-UNPADDED: Final = {"m": "[1-9]", "d": "[1-9]", "j": r"[1-9]\d?", "H": r"\d"}
+UNPADDED: Final = {
+    **dict.fromkeys("mdVJ", "[1-9]"), **dict.fromkeys("HUW", r"\d"), "j": r"[1-9]\d?",
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- moments
@@ -224,13 +326,46 @@ def _day(fields: Mapping[str, int], to: str = "") -> datetime:
         if day.year != year:
             raise ValueError(f"{year} has no day {fields['doy']}")
         return day
+    if "iso_week" in fields:
+        monday = date.fromisocalendar(year, fields["iso_week"], 1)
+        return datetime(monday.year, monday.month, monday.day)
+    for name, begins in (("week", datetime(year, 1, 1).weekday()), ("sunday_week", 6), ("monday_week", 0)):
+        if name in fields:
+            return _week(year, fields[name], begins)
+    if "dekad_of_year" in fields:
+        month, dekad = divmod(fields["dekad_of_year"] - 1, 3)
+        return datetime(year, month + 1, 10 * dekad + 1)
     month = fields.get(f"{to}month", 3 * fields.get("quarter", 1) - 2)
+    if "pentad" in fields:
+        return datetime(year, month, 5 * fields["pentad"] - 4)
     return datetime(year, month, fields.get(f"{to}day", 10 * fields.get("dekad", 1) - 9))
 
 
-def _end_of_month(date: datetime, months: int = 0) -> datetime:
-    month = date.month + months
-    return date.replace(month=month, day=monthrange(date.year, month)[1])
+def _week(year: int, week: int, begins: int) -> datetime:
+    """Return the first day of a week of a year; week 1 begins on the first day of that name (0 for Monday).
+
+    Week 0 holds the days before, which belong to the year too.
+    """
+    new_year = datetime(year, 1, 1)
+    ahead = (begins - new_year.weekday()) % 7
+    day = new_year + timedelta(days=ahead + 7 * (week - 1)) if week else new_year
+    if day.year != year or (week == 0 and ahead == 0):
+        raise ValueError(f"{year} has no week {week}")
+    return day
+
+
+def _end_of_month(day: datetime, months: int = 0) -> datetime:
+    month = day.month + months
+    return day.replace(month=month, day=monthrange(day.year, month)[1])
+
+
+def _in_utc(time: datetime, zone: str) -> datetime:
+    """Return a time whose offset from UTC stands behind it (Z, +02, -0700, +05:30) in UTC."""
+    if zone in "Zz":
+        return time
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return time + offset if zone[0] == "-" else time - offset
 
 
 def moment_of(match: re.Match[str]) -> Moment | None:
@@ -239,18 +374,33 @@ def moment_of(match: re.Match[str]) -> Moment | None:
     fields = {name: int(text) for name, text in found.items() if text and text.isdecimal()}
     if "short_year" in fields:  # POSIX: 69 is 1969, 68 is 2068
         fields["year"] = fields["short_year"] + (1900 if fields["short_year"] > 68 else 2000)
+    if "next" in fields:
+        return _year_pair(fields["year"], fields["next"])
     if found.get("month_name"):
-        fields["month"] = 1 + _MONTHS.index(found["month_name"][:3].lower())
+        fields["month"] = 1 + MONTHS.index(found["month_name"][:3].lower())
     start = _day(fields)
     if "to_year" in fields and _day(fields, "to_") < start:
         return None
     if "hour" in fields:
         start += timedelta(hours=fields["hour"], minutes=fields.get("minute", 0), seconds=fields.get("second", 0))
+        start = _in_utc(start, found.get("zone") or "Z")
         return Moment(start, "second", start)
     if "to_year" in fields:
         return Moment(start, "period", _day(fields, "to_"))
-    if "dekad" in fields:
-        last = _end_of_month(start) if fields["dekad"] == 3 else start + timedelta(days=9)
+    if not fields.keys().isdisjoint(WEEKS):
+        last = start + timedelta(days=6)
+        if "iso_week" not in fields:
+            # The other weeks end with the year at the latest, and one that holds the days before the first does then.
+            before = fields.get("sunday_week") == 0 or fields.get("monday_week") == 0
+            begins = 6 if "sunday_week" in fields else 0
+            last = start + timedelta(days=(begins - start.weekday()) % 7 - 1) if before else last
+            last = min(last, datetime(start.year, 12, 31))
+        return Moment(start, "period", last)
+    if "pentad" in fields:
+        last = _end_of_month(start) if fields["pentad"] == 6 else start + timedelta(days=4)
+        return Moment(start, "period", last)
+    if "dekad" in fields or "dekad_of_year" in fields:
+        last = _end_of_month(start) if start.day == 21 else start + timedelta(days=9)
         return Moment(start, "period", last)
     if "quarter" in fields:
         return Moment(start, "period", _end_of_month(start, 2))
@@ -261,10 +411,20 @@ def moment_of(match: re.Match[str]) -> Moment | None:
     return Moment(start, "year", start)
 
 
+WEEKS: Final = ("week", "iso_week", "sunday_week", "monday_week")
+
+
+def _year_pair(first: int, second: int) -> Moment:
+    """Return what 2001/02 or 2001/2002 says: a year that ends in the next one."""
+    if second != (first + 1 if second > 99 else (first + 1) % 100):
+        raise ValueError(f"{second} does not follow {first}")
+    return Moment(datetime(first, 1, 1), "year", datetime(first + 1, 1, 1))
+
+
 def _last_instant(moment: Moment) -> datetime:
     if moment.precision == "second":
         return moment.start
-    last = moment.start.replace(month=12, day=31) if moment.precision == "year" else moment.end
+    last = moment.end.replace(month=12, day=31) if moment.precision == "year" else moment.end
     return last.replace(hour=23, minute=59, second=59)
 
 
@@ -356,17 +516,21 @@ def _read_texts(
     unknown = [index for index, readings in enumerate(found) if not readings]
     candidates = [_candidates(texts[index]) for index in unknown]
     constant = Counter[Token]() if single or len(unknown) == 1 else _tokens_of_all(candidates)
-    everywhere = set.intersection(*({c.rule for c in row} for row in candidates)) if candidates else set()
-    for index, row in zip(unknown, candidates, strict=True):
-        found[index] = _settle(_variable(row, constant), everywhere)
-    problems = _problems(found, names, what, constant)
+    rows = [_variable(row, constant) for row in candidates]
+    several = len({texts[index] for index in unknown}) > 1
+    excluded = _excluded(rows, [names[index] for index in unknown], several=several)
+    for index, row in zip(unknown, rows, strict=True):
+        found[index] = _settle(row, excluded)
+    problems = _problems(found, texts, names, what, constant)
     if problems:
         return [], problems
     readings = [row[0] for row in found]
     if len({reading.moment.precision for reading in readings}) > 1:  # days and seconds
         # The time of day counts only if all names have it: 123045 may as well be Landsat's path and row.
         days = [reading.moment.start.replace(hour=0, minute=0, second=0) for reading in readings]
-        readings = [Reading(Moment(day, "day", day), reading.rule) for day, reading in zip(days, readings, strict=True)]
+        readings = [
+            replace(reading, moment=Moment(day, "day", day)) for day, reading in zip(days, readings, strict=True)
+        ]
     return readings, []
 
 
@@ -379,7 +543,7 @@ def _product_reading(text: str) -> list[Reading]:
             except ValueError:
                 continue
             if moment:
-                return [Reading(moment, rule.name)]
+                return [Reading(moment, rule.name, match[0], _format_of(match))]
     return []
 
 
@@ -387,10 +551,96 @@ def _candidates(text: str) -> list[Candidate]:
     """Return everything in a text that looks like a date."""
     text = _NOT_DATES.sub(lambda match: "#" * len(match[0]), text)
     return [
-        Candidate(match.span(), [(group, match[group]) for group in groups], rule.name, match)
+        Candidate(match.span(), [(group, match[group]) for group in groups], rule, match)
         for rule, groups in _GENERIC_GROUPS
         for match in rule.pattern.finditer(text)
+        if _is_possible(rule, match)
     ]
+
+
+_COMPACT: Final = re.compile(r"\d{6}")
+
+
+def _is_possible(rule: Rule, match: re.Match[str]) -> bool:
+    """Tell what only looks like a date: years that do not follow each other, digits of another time.
+
+    A day that does not exist is left to `_settle`: the February of 2001-02-30 is no date either.
+    """
+    compact = _COMPACT.match(match[0]) is not None
+    if not compact and not rule.whole:
+        return True
+    try:
+        moment = moment_of(match)
+    except ValueError:
+        return not rule.whole
+    return moment is None or not compact or not _is_beyond(moment)
+
+
+def _is_beyond(moment: Moment) -> bool:
+    """Tell whether a date is earlier than photographs, or later than today wherever on Earth."""
+    return moment.start.year < EARLIEST or moment.start > datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+
+
+# What folders and names say of the rules that read one text in different ways.
+_TOLD: Final = (
+    (re.compile(r"dekad|decad|(?<!\d)10[-_ ]?days?", re.IGNORECASE), CHIRPS_PENTAD),
+    (re.compile(r"pentad|(?<!\d)5[-_ ]?days?", re.IGNORECASE), CHIRPS_DEKAD),
+    (re.compile(r"month", re.IGNORECASE), YEAR_PAIR),
+)
+
+
+def _excluded(rows: Sequence[Sequence[Candidate]], names: Sequence[str], *, several: bool) -> set[Rule]:
+    """Return the rules that the list as a whole excludes, of those that read one text in different ways."""
+    fits: Counter[Rule] = Counter()
+    finds: Counter[str] = Counter()
+    for row in rows:
+        spans = {candidate.span for candidate in row}
+        # A part of something longer says nothing: 2001_02 in 2001_02_03 is no year pair.
+        outer = {span for span in spans if not any(_is_within(span, other) for other in spans)}
+        rules = {candidate.rule for candidate in row if candidate.span in outer}
+        fits.update(rules)
+        finds.update({rule.family for rule in rules if rule.family})
+    excluded = {
+        rule
+        for rule in fits
+        if (rule.whole and (fits[rule] < len(rows) or not several)) or fits[rule] < finds[rule.family]
+    }
+    told = [other for pattern, other in _TOLD if names and all(pattern.search(_nearby(name)) for name in names)]
+    excluded.update(rule for rule in fits if rule.name in told)
+    by_name: dict[str, list[re.Match[str]]] = {}
+    for row in rows:
+        for candidate in row:
+            by_name.setdefault(candidate.rule.name, []).append(candidate.match)
+    weeks = [int(match["week"]) for match in by_name.get(WEEK, ())]
+    # Days 1, 9, 17, ... of a year are those of MODIS.
+    if all(week % 8 == 1 for week in weeks):
+        excluded.update(rule for rule in fits if rule.name == WEEK and rule.whole)
+    if _are_dekads(by_name.get(CHIRPS_DEKAD, ()), by_name.get(CHIRPS_PENTAD, ())):
+        excluded.update(rule for rule in fits if rule.name == CHIRPS_PENTAD)
+    return excluded
+
+
+def _is_within(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return other[0] <= span[0] and span[1] <= other[1] and span != other
+
+
+def _nearby(name: str) -> str:
+    """Return the last parts of a path: folders further up are of whole projects."""
+    return "/".join(name.split("/")[-3:])
+
+
+def _are_dekads(dekads: Sequence[re.Match[str]], pentads: Sequence[re.Match[str]]) -> bool:
+    """Tell dekads 1 to 3 of a month from the first three of its six pentads.
+
+    One file alone is read as what most people have. Otherwise two months that are complete with 1 to 3 tell: of
+    pentads the second half of both would be missing.
+    """
+    if not dekads or len(dekads) < len(pentads):
+        return False
+    months: dict[str, set[str]] = {}
+    for match in dekads:
+        months.setdefault(match["year"] + match["month"], set()).add(match["dekad"])
+    return len(dekads) == 1 or sum(len(found) == 3 for found in months.values()) > 1
 
 
 def _tokens_of_all(rows: Sequence[Sequence[Candidate]]) -> Counter[Token]:
@@ -416,20 +666,21 @@ def _variable(row: Sequence[Candidate], constant: Counter[Token]) -> list[Candid
     return result
 
 
-def _settle(row: Sequence[Candidate], everywhere: set[str]) -> list[Reading]:
+def _settle(row: Sequence[Candidate], excluded: set[Rule]) -> list[Reading]:
     """Return the one reading on which the candidates of a name agree, else all of them.
 
-    `everywhere` are the rules that find something in every name of the list: where one token can be read in
-    two ways, 14-03-2001 in another name tells that 05-03-2001 is in March.
+    `excluded` are the rules that the list as a whole excludes: where one text can be read in two ways, 14-03-2001 in
+    another name tells that 05-03-2001 is in March. They count where no other rule of their family reads a text.
     """
     taken: list[tuple[int, int]] = []
-    readings: dict[Moment, Reading] = {}
-    spans = [candidate.span for candidate in row]
+    # The readings of one place exclude each other.
+    places: dict[tuple[int, int], dict[Moment, Reading]] = {}
+    likely = {(candidate.span, candidate.rule.family) for candidate in row if candidate.rule not in excluded}
     for candidate in sorted(row, key=lambda candidate: candidate.span[0] - candidate.span[1]):
-        first, last = span = candidate.span
-        if any(start <= first and last <= end and span != (start, end) for start, end in taken):
+        span, rule = candidate.span, candidate.rule
+        if any(_is_within(span, other) for other in taken):
             continue  # part of a more specific date
-        if spans.count(span) > 1 and candidate.rule not in everywhere:
+        if rule in excluded and (rule.whole or (span, rule.family) in likely):
             continue
         try:
             moment = moment_of(candidate.match)
@@ -438,19 +689,55 @@ def _settle(row: Sequence[Candidate], everywhere: set[str]) -> list[Reading]:
             continue
         if moment:
             taken.append(span)
-            readings.setdefault(moment, Reading(moment, candidate.rule))
+            reading = Reading(moment, rule.name, candidate.match[0], _format_of(candidate.match))
+            places.setdefault(span, {}).setdefault(moment, reading)
+    readings = {moment: reading for place in places.values() for moment, reading in place.items()}
     if len(readings) < 2:
         return list(readings.values())
+    agreed = {_finest(choice) for choice in islice(product(*places.values()), MOST_CHOICES)} - {None}
+    return [readings[moment] for moment in agreed if moment] if len(agreed) == 1 else list(readings.values())
+
+
+#: Ways to choose one reading of each place in a name, of which so many are looked at.
+MOST_CHOICES = 64
+
+
+def _finest(moments: Sequence[Moment]) -> Moment | None:
+    """Return the most precise of dates that lie within each other; None where they contradict."""
     order = ("year", "month", "day", "second", "period")
-    *others, finest = sorted(readings, key=lambda moment: order.index(moment.precision))
+    *others, finest = sorted(dict.fromkeys(moments), key=lambda moment: order.index(moment.precision))
     agree = all(
         other.precision != finest.precision and other.start <= finest.start <= _last_instant(other) for other in others
     )
-    return [readings[finest]] if agree else list(readings.values())
+    return finest if agree else None
+
+
+def _format_of(match: re.Match[str]) -> str:
+    """Return the format of ``--times`` that finds a date where a rule found it; of a from-to, its beginning."""
+    spans = sorted((match.span(name), name) for name in match.re.groupindex if match[name])
+    text, at = "", min(span[0] for span, name in spans if name in LETTERS or name == "month_name")
+    for (first, last), name in spans:
+        if name.startswith("to"):
+            return text + match.string[at:first].replace("%", "%%")
+        letter = LETTERS.get(name, "")
+        if name == "month_name":
+            letter = "b" if last - first == 3 else "B"
+        elif name == "year" and "iso_week" in match.re.groupindex:
+            letter = "G"
+        elif name == "next" and last - first == 4:
+            letter = "Y"
+        if letter:
+            text += match.string[at:first].replace("%", "%%") + f"%{letter}"
+            at = last
+    return text + match.string[at : match.end()].replace("%", "%%")
 
 
 def _problems(
-    found: Sequence[Sequence[Reading]], names: Sequence[str], what: str, constant: Counter[Token]
+    found: Sequence[Sequence[Reading]],
+    texts: Sequence[str],
+    names: Sequence[str],
+    what: str,
+    constant: Counter[Token],
 ) -> list[str]:
     """Return one line for each thing that is wrong with the dates of a list."""
     problems = []
@@ -465,9 +752,15 @@ def _problems(
         shared = [text for group, text in constant if group == 0]
         tokens = " and ".join(show(text) for text in shared[:SHOWN])
         same = f" ({tokens} in all of them is not taken for a date)" if tokens else ""
-        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}; {settle}")
+        undated = [text for text, row in zip(texts, found, strict=True) if not row]
+        hint = _hint(undated, texts)
+        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}{hint}; {settle}")
     if several:
-        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {settle}")
+        # A remedy must work when it is typed: what reads all names.
+        formats = dict.fromkeys(reading.format for row in found if len(row) > 1 for reading in row)
+        fitting = [f"--times '{one}'" for one in islice(formats, MOST_FORMATS) if _by_format(texts, one, anywhere=True)]
+        told = f"{' or '.join(fitting)} settles it" if len(fitting) > 1 else settle
+        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {told}")
     kinds: dict[str, str] = {}
     for name, row in zip(names, found, strict=True):
         if len(row) == 1:
@@ -476,6 +769,49 @@ def _problems(
         text = ", ".join(f"a {precision} in {example}" for precision, example in kinds.items())
         problems.append(f"the names of {count(names, what)} give dates of different kinds: {text}; {settle}")
     return problems
+
+
+#: Formats that are tried on all names for a message.
+MOST_FORMATS = 8
+
+# Digits that no rule reads, for too much else looks like them.
+_GUESSES: Final = ("%y%m%d", "%d%m%y", "%m%d%y", "%d%m%Y", "%m%d%Y", "%Y%m", "%Y%m%d", "%Y%j", "%G%V", "%Y%J")
+
+
+def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
+    """Say what digits in all names may be, and with which format they are read so."""
+    guesses = [_format_of(match) for rule in GENERICS for match in rule.pattern.finditer(undated[0])]
+    likely: dict[Moment, str] = {}
+    for guess in dict.fromkeys((*_GUESSES, *guesses)):
+        found = _by_format(texts, guess)
+        # Six digits that may be a month are no week.
+        if found and not ("%m" in " ".join(likely.values()) and guess in ("%G%V", "%Y%J")):
+            moment = dict(zip(texts, found, strict=True))[undated[0]]
+            likely.setdefault(moment, f"{moment} by --times '{guess}'")
+    beyond = {
+        moment: f"{text} ({f'before {EARLIEST}' if moment.start.year < EARLIEST else 'in the future'})"
+        for moment, text in likely.items()
+        if _is_beyond(moment)
+    }
+    shown = [text for moment, text in likely.items() if moment not in beyond] or list(beyond.values())
+    return f"; {show(undated[0])} may mean {', or '.join(shown)}" if shown else ""
+
+
+def _by_format(texts: Sequence[str], format: str, *, anywhere: bool = False) -> list[Moment]:  # noqa: A002
+    """Return the dates that a format finds in texts, between other digits too with `anywhere`; or else nothing."""
+    try:
+        pattern = _format_pattern(format)
+    except ParameterError:
+        return []
+    bounded = re.compile(rf"(?<!\d){pattern}(?!\d)", re.IGNORECASE)
+    within = re.compile(rf"(?=({pattern}))", re.IGNORECASE)
+    moments: list[Moment] = []
+    for text in texts:
+        found = _found(bounded.finditer(text)) or (_found(within.finditer(text)) if anywhere else {})
+        if len(found) != 1:
+            return []
+        moments += found
+    return moments
 
 
 def show(text: str) -> str:
@@ -497,7 +833,12 @@ def count(items: Sequence[object], what: str) -> str:
 # ---------------------------------------------------------------------------------------- --times FORMAT
 
 
-def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A002
+def read_format(
+    names: Sequence[str],
+    format: str,  # noqa: A002
+    *,
+    what: Literal["file", "band"] = "file",
+) -> list[Reading]:
     """Read dates with a format like strptime's, found anywhere in the base name, or else in the path.
 
     Parameters
@@ -505,7 +846,14 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
     names
         Paths with forward slashes, or band descriptions.
     format
-        ``%Y %y %m %b %B %d %j %H %M %S %f`` and literal text. Years are 1800-2199, month names English.
+        Directives and literal text. Of strptime: ``%Y %y %m %b %B %d %j %H %M %S %f %z``, and weeks: ``%G`` with ``%V``
+        (ISO 8601), ``%U`` and ``%W`` (beginning on Sunday and Monday, week 00 before the first). Besides: ``%J``, the
+        week counted from 1 January in sevens, in two or three digits; ``%K``, the dekad of the month with ``%m`` (1 to
+        3), else of the year (01 to 36); ``%P``, the pentad of the month (1 to 6). ``%Y`` before ``%y`` or another
+        ``%Y`` is a year that ends in the next one (2001_02). Years are 1800-2199, month names English; a time with
+        ``%z`` becomes UTC.
+    what
+        ``"file"`` for paths, ``"band"`` for descriptions, which are taken whole.
 
     Returns
     -------
@@ -523,8 +871,9 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
     bounded = re.compile(rf"(?<!\d){pattern}(?!\d)", re.IGNORECASE)
     anywhere = re.compile(rf"(?=({pattern}))", re.IGNORECASE)
     rule = f"--times {format}"
-    found: list[list[Moment]] = []
-    for level in ([_base(name) for name in names], _below_common_parent(names), names):
+    found: list[dict[Moment, str]] = []
+    levels = (list(names),) if what == "band" else ([_base(name) for name in names], _below_common_parent(names), names)
+    for level in levels:
         found = [_found(bounded.finditer(text)) or _found(anywhere.finditer(text)) for text in level]
         if all(found):
             break
@@ -533,29 +882,40 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
         f"{show(name)} ({', '.join(map(str, row))})" for name, row in zip(names, found, strict=True) if len(row) > 1
     ]
     shown = f"--times {show(format)}"
+    where = "description" if what == "band" else "name"
     problems = []
     if none:
-        problems.append(f"no date like {shown} in {count(none, 'name')}: {some(none)}")
+        core = _without_text_around(format)
+        shorter = f"; --times '{core}' is found in all" if core != format and _by_format(names, core) else ""
+        problems.append(f"no date like {shown} in {count(none, where)}: {some(none)}{shorter}")
     if twice:
         problems.append(
-            f"more than one date like {shown} in {count(twice, 'name')}: {some(twice, '; ')}; "
+            f"more than one date like {shown} in {count(twice, where)}: {some(twice, '; ')}; "
             "add the text beside the date to the format, or give a file of dates"
         )
     if problems:
         raise InputError(*problems)
-    return [Reading(row[0], rule) for row in found]
+    return [Reading(moment, rule, text) for row in found for moment, text in row.items()]
 
 
-def _found(matches: Iterator[re.Match[str]]) -> list[Moment]:
-    moments: dict[Moment, None] = {}
+def _without_text_around(format: str) -> str:  # noqa: A002
+    """Return a format from its first directive to its last."""
+    first, last = format.find("%"), format.rfind("%")
+    return format[first : last + 2]
+
+
+def _found(matches: Iterator[re.Match[str]]) -> dict[Moment, str]:
+    """Return each date that is found, and where."""
+    moments: dict[Moment, str] = {}
     for match in matches:
         try:
             moment = moment_of(match)
         except ValueError:
             continue
         if moment:
-            moments[moment] = None
-    return list(moments)
+            # What is looked for at every place, to find what overlaps, is in the first group.
+            moments.setdefault(moment, match[0] or match[1])
+    return moments
 
 
 def _format_pattern(text: str) -> str:
@@ -566,29 +926,54 @@ def _format_pattern(text: str) -> str:
     known = " ".join(f"%{letter}" for letter in DIRECTIVES)
     if unknown:
         raise ParameterError(f"--times {show(text)}: unknown {', '.join(unknown)} (known: {known})")
-    fields = {"b": "m", "B": "m", "y": "Y"}
+    if used in (["Y", "y"], ["Y", "Y"]):
+        return _pair_pattern(parts)
+    fields = {"b": "m", "B": "m", "y": "Y", "G": "Y"}
     repeated = [name for name, times in Counter(fields.get(name, name) for name in used).items() if times > 1]
     if repeated:
         raise ParameterError(f"--times {show(text)}: %{repeated[0]} is there more than once")
     has = {fields.get(name, name) for name in used}
     if "Y" not in has:
         raise ParameterError(f"--times {show(text)}: neither an existing file nor a format with %Y or %y")
-    for directive, wanted in (("d", "m"), ("M", "H"), ("S", "M"), ("f", "S")):
+    for directive, wanted in (("d", "m"), ("M", "H"), ("S", "M"), ("f", "S"), ("z", "H"), ("P", "m")):
         if directive in has and wanted not in has:
             raise ParameterError(f"--times {show(text)}: %{directive} needs %{wanted}")
-    if {"j", "m"} <= has or ("H" in has and not has & {"d", "j"}):
-        raise ParameterError(f"--times {show(text)}: a day is either %m and %d, or %j; hours need a day")
+    if ("V" in used) != ("G" in used):
+        raise ParameterError(
+            f"--times {show(text)}: %V is the week of the ISO year %G, which may begin in another year than %Y; "
+            "write both, or %J (weeks counted from 1 January), %U or %W with %Y"
+        )
+    parts_of_year = [name for name in ("j", "d", "V", "U", "W", "J", "K", "P") if name in has]
+    weeks = has & {"V", "U", "W", "J"}
+    if len(parts_of_year) > 1 or (has & {"j", *weeks} and "m" in has) or ("H" in has and not has & {"d", "j"}):
+        raise ParameterError(
+            f"--times {show(text)}: a day is either %m and %d, or %j; hours need a day; weeks (%V %U %W %J), dekads "
+            "(%K) and pentads (%P) take the place of days"
+        )
     result = ""
     for index, part in enumerate(parts):
         letter = part[1:] if part.startswith("%") else ""
         if letter in ("", "%"):
             result += re.escape(letter or part)
             continue
-        pattern = DIRECTIVES[letter]
+        pattern = DIRECTIVES[letter] if letter != "K" or "m" in has else fill_fields("<K>")
         beside = parts[max(index - 1, 0) : index] + parts[index + 1 : index + 2]
         if letter in UNPADDED and not any(re.fullmatch(r"%[^%bB]", other) for other in beside):
             pattern = f"{pattern[:-1]}|{UNPADDED[letter]})"
         result += pattern
+    return result
+
+
+def _pair_pattern(parts: Sequence[str]) -> str:
+    """Return the regular expression of a year that ends in the next one: %Y_%y or %Y-%Y."""
+    result, first = "", True
+    for part in parts:
+        if not part.startswith("%") or part == "%%":
+            result += re.escape(part.replace("%%", "%"))
+        elif first:
+            result, first = result + DIRECTIVES["Y"], False
+        else:
+            result += rf"(?P<next>\d{{{2 if part == '%y' else 4}}})"
     return result
 
 
@@ -606,7 +991,10 @@ def _match_date(text: str) -> tuple[re.Match[str], Moment]:
             if moment:
                 return match, moment
     hint = "; write 2001-03 for a month" if re.fullmatch(r"\d{6}", text.strip()) else ""
-    raise ParameterError(f"cannot read {show(text)!r} as a date (accepted: {ACCEPTED}, all in UTC){hint}")
+    raise ParameterError(
+        f"cannot read {show(text)!r} as a date (accepted: {ACCEPTED}, in UTC unless an offset such as +02:00 follows)"
+        + hint
+    )
 
 
 def parse_date(text: str) -> Moment:
@@ -615,8 +1003,9 @@ def parse_date(text: str) -> Moment:
     Parameters
     ----------
     text
-        ``2001``, ``2001-03``, ``2001-Q1``, ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or
-        ``2001-03-05T10:00:08``, with or without a trailing Z.
+        ``2001``, ``2001-03``, ``2001-Q1``, ``2001-03-D1`` (dekad), ``2001-03-P4`` (pentad), ``2001-W05`` (ISO week),
+        ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or ``2001-03-05T10:00:08``. A time is in UTC, or
+        is converted by the offset behind it: ``Z``, ``+02:00``, ``-0700``.
 
     Returns
     -------
@@ -651,19 +1040,30 @@ def read_range(text: str) -> tuple[datetime, datetime]:
     return moment.start, last
 
 
-def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]:
+@dataclass(frozen=True, slots=True)
+class BandDates:
+    """Dates by path, and number or description of the band, both as they are written."""
+
+    by_band: Mapping[tuple[str, str], Moment]
+
+
+Table = list[Moment] | dict[str, Moment] | BandDates
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
     """Read the dates of layers from a text file.
 
     Parameters
     ----------
     path
         One date per line, or a CSV of ``path,date``. With a header that names them, the columns may have any
-        order and company. Blank lines and those that begin with # are skipped.
+        order and company, and ``band`` may be one of them: ``path,band,date``. Blank lines and those that begin
+        with # are skipped.
 
     Returns
     -------
-    list of Moment or dict of str to Moment
-        The dates in the order of the lines, or by path as it is written.
+    list of Moment, dict of str to Moment, or BandDates
+        The dates in the order of the lines, by path, or by path and band.
 
     Raises
     ------
@@ -676,6 +1076,7 @@ def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]
     number, first = rows[0]
     header = [cell.lower() for cell in first]
     file_column, date_column = _column(header, FILE_COLUMNS), _column(header, DATE_COLUMNS)
+    band_column = _column(header, BAND_COLUMNS) if date_column is not None else None
     if date_column is not None:
         del rows[0]
     elif len(header) == 1:
@@ -683,8 +1084,11 @@ def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]
     else:
         file_column, date_column = 0, 1
     if len(header) > 1 and (file_column is None or (len(header) > 2 and rows and rows[0][0] == number)):
-        raise InputError(f"{show(str(path))}, line {number}: {len(header)} columns, but no header with path and date")
-    return _dates_of_rows(path, rows, (file_column, date_column), len(header))
+        raise InputError(
+            f"{show(str(path))}, line {number}: {len(header)} columns, but no header with path and date "
+            "(or path, band and date)"
+        )
+    return _dates_of_rows(path, rows, (file_column, band_column, date_column), len(header))
 
 
 def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
@@ -712,13 +1116,14 @@ def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
 def _dates_of_rows(
     table: str | os.PathLike[str],
     rows: Iterable[tuple[int, list[str]]],
-    columns: tuple[int | None, int],
+    columns: tuple[int | None, int | None, int],
     width: int,
-) -> list[Moment] | dict[str, Moment]:
-    file_column, date_column = columns
+) -> Table:
+    file_column, band_column, date_column = columns
     problems: list[str] = []
     moments: list[Moment] = []
     by_path: dict[str, Moment] = {}
+    by_band: dict[tuple[str, str], Moment] = {}
     for number, cells in rows:
         where = f"{show(str(table))}, line {number}"
         if len(cells) != width:
@@ -729,14 +1134,23 @@ def _dates_of_rows(
         except ParameterError as error:
             problems.append(f"{where}: {error}")
             continue
-        if file_column is not None:
-            path = cells[file_column]
-            if not path or path in by_path:
-                problems.append(f"{where}: {f'{show(path)} is there twice' if path else 'no path'}")
+        if file_column is None:
+            continue
+        path, band = cells[file_column], cells[band_column] if band_column is not None else ""
+        words = f"{show(path)}, band {show(band)}," if band_column is not None else show(path)
+        if not path or (band_column is not None and not band):
+            problems.append(f"{where}: no {'path' if not path else 'band'}")
+        elif path in by_path if band_column is None else (path, band) in by_band:
+            problems.append(f"{where}: {words} is there twice")
+        if band_column is None:
             by_path[path] = moments[-1]
+        else:
+            by_band[path, band] = moments[-1]
     if problems:
         more = [f"{show(str(table))}: {len(problems) - SHOWN} more lines like these"] if len(problems) > SHOWN else []
         raise InputError(*problems[:SHOWN], *more)
     if not moments:
         raise InputError(f"{show(str(table))}: no dates in it")
-    return moments if file_column is None else by_path
+    if file_column is None:
+        return moments
+    return by_path if band_column is None else BandDates(by_band)

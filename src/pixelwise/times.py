@@ -23,10 +23,12 @@ __all__ = ["UNITS", "Moment", "Period", "Precision", "Step", "TimeAxis", "Unit",
 
 Precision = Literal["year", "month", "period", "day", "second"]
 Period = Literal["start", "middle", "end"]
-Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "day"]
+Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "week", "pentad", "day"]
 
 #: Units of the calendar, the longest first.
-UNITS: Final[tuple[Unit, ...]] = ("year", "month", "16-day", "half-month", "dekad", "8-day", "day")
+UNITS: Final[tuple[Unit, ...]] = (
+    "year", "month", "16-day", "half-month", "dekad", "8-day", "week", "pentad", "day",
+)  # fmt: skip
 
 EPOCH = datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.25
@@ -41,9 +43,9 @@ class Moment:
     start
         First instant of it: 1 January for a year, the first day for a month.
     precision
-        ``year``, ``month``, ``period`` (dekad, quarter, from-to), ``day`` or ``second``.
+        ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, from-to), ``day`` or ``second``.
     end
-        Last day of a month or period; equal to `start` otherwise.
+        Last day of a month or period; 1 January of the second year of a pair (2001/02); equal to `start` otherwise.
     """
 
     start: datetime
@@ -55,7 +57,9 @@ class Moment:
             raise ValueError(f"{self.end} comes before {self.start}")
 
     def date(self, period: Period = "start") -> datetime:
-        """Return the date that stands for it: months and periods by `period`, all others their start."""
+        """Return the date that stands for it: months, periods and year pairs by `period`, all others their start."""
+        if self.precision == "year":
+            return self.end if period == "end" else self.start
         if self.precision not in ("month", "period") or period == "start":
             return self.start
         if period == "end":
@@ -199,7 +203,8 @@ class TimeAxis:
     def numbers(self, unit: Unit) -> NDArray[np.int64]:
         """(time,) which year, month, dekad, ... of the calendar each date lies in, counted through.
 
-        The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter.
+        The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter. So do
+        weeks, 52 a year, the last one longer; six pentads make a month.
         """
         if unit == "year":
             return self.calendar_years
@@ -209,10 +214,14 @@ class TimeAxis:
         if unit in ("16-day", "8-day"):
             length, per_year = (16, 23) if unit == "16-day" else (8, 46)
             return per_year * self.calendar_years + (self.days_of_year - 1) // length
+        if unit == "week":
+            return 52 * self.calendar_years + np.minimum((self.days_of_year - 1) // 7, 51)
         months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
         day: NDArray[np.int64] = (self.days - self.dates.astype("datetime64[M]")).astype(np.int64) + 1
         if unit == "half-month":
             return 2 * months + day // 16
+        if unit == "pentad":
+            return 6 * months + np.minimum((day - 1) // 5, 5)
         return 3 * months + np.minimum((day - 1) // 10, 2) if unit == "dekad" else months
 
     @property
@@ -254,6 +263,16 @@ class TimeAxis:
             yield "16-day"
         if (doy % 8 == 1).all():
             yield "8-day"
+        # A week from 1 January stands for its first, middle or last day.
+        if _all_equal(doy % 7) and doy[0] % 7 in (1, 4, 0):
+            yield "week"
+        # A pentad stands for its first day, its middle (the 27th to 29th in the sixth) or its last.
+        if (
+            np.isin(day, (1, 6, 11, 16, 21, 26)).all()
+            or np.isin(day, (3, 8, 13, 18, 23, 27, 28, 29)).all()
+            or (last | np.isin(day, (5, 10, 15, 20, 25))).all()
+        ):
+            yield "pentad"
         yield "day"
 
 

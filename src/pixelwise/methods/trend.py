@@ -57,6 +57,8 @@ PER_YEAR: dict[Unit, float] = {
     "dekad": 36,
     "16-day": 23,
     "8-day": 46,
+    "week": 52,
+    "pentad": 72,
     "day": 365.25,
 }
 
