@@ -106,12 +106,15 @@ class Rule:
         family finds anything gives way to one that does; where several do, the list is refused.
     whole
         Counts only where it fits every name of a list of several.
+    words
+        One of them is in whatever it matches, in lower case: to look for that takes a tenth of the time.
     """
 
     name: str
     pattern: re.Pattern[str]
     family: str = ""
     whole: bool = False
+    words: tuple[str, ...] = ("",)
 
 
 # A group of a pattern and its text. 20010116 may end one file's composite and begin the next one's.
@@ -142,8 +145,10 @@ def _product(name: str, template: str) -> Rule:
     return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + fill_fields(template), re.IGNORECASE))
 
 
-def _generic(name: str, template: str, family: str = "", *, whole: bool = False) -> Rule:
-    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE), family, whole)
+def _generic(
+    name: str, template: str, family: str = "", *, whole: bool = False, words: tuple[str, ...] = ("",)
+) -> Rule:
+    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE), family, whole, words)
 
 
 PRODUCTS: Final = (
@@ -212,27 +217,27 @@ GENERICS: Final = (
     # Not behind a year: the end of 2014_04_09_2014 is no date of its own.
     _generic("DD-MM-YYYY", r"(?<!\d{4}[-_.])<D>(?P<sep>[-_.])<M>(?P=sep)<Y>", "DD-MM"),
     _generic("MM-DD-YYYY", r"(?<!\d{4}[-_.])<M>(?P<sep>[-_.])<D>(?P=sep)<Y>", "DD-MM"),
-    _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){_MONTH}(?P=sep)?<Y>"),
-    _generic("MonDDYYYY", rf"(?<![A-Z]){_MONTH}(?P<sep>[-_. ])<D>(?P=sep)<Y>"),
-    _generic("YYYYMonDD", rf"<Y>(?P<sep>[-_./ ]?){_MONTH}(?P=sep)?<D>"),
-    _generic("MonYYYY", rf"(?<![A-Z]){_MONTH}[-_. ]?<Y>"),
-    _generic("YYYYMon", rf"<Y>[-_./ ]?{_MONTH}(?![A-Z])"),
+    _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){_MONTH}(?P=sep)?<Y>", words=MONTHS),
+    _generic("MonDDYYYY", rf"(?<![A-Z]){_MONTH}(?P<sep>[-_. ])<D>(?P=sep)<Y>", words=MONTHS),
+    _generic("YYYYMonDD", rf"<Y>(?P<sep>[-_./ ]?){_MONTH}(?P=sep)?<D>", words=MONTHS),
+    _generic("MonYYYY", rf"(?<![A-Z]){_MONTH}[-_. ]?<Y>", words=MONTHS),
+    _generic("YYYYMon", rf"<Y>[-_./ ]?{_MONTH}(?![A-Z])", words=MONTHS),
     _generic("YYYYDDD", r"<Y><j>", "DDD"),
     _generic("YYYY_DDD", rf"<Y>[-_.]<j>{_NO_PATH_ROW}", "_DDD"),
     # A2001035 and doy2001035 are days.
     _generic(WEEK, r"(?<!^A)(?<![^A-Z]A)(?<!doy)(?<!day)<Y>0<w>", "DDD", whole=True),
     _generic(WEEK, rf"<Y>[-_.]0<w>{_NO_PATH_ROW}", "_DDD", whole=True),
-    _generic("ISO week", r"<Y>[-_./]?W<W>"),
-    _generic("ISO week", rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})", "week"),
-    _generic(WEEK, rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<week>{_WEEK})", "week"),
-    _generic("ISO week", rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})[-_. ]<Y>", "week"),
-    _generic(WEEK, rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<week>{_WEEK})[-_. ]<Y>", "week"),
+    _generic("ISO week", r"<Y>[-_./]?W<W>", words=("w",)),
+    _generic("ISO week", rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})", "week", words=("week", "wk")),
+    _generic(WEEK, rf"<Y>[-_./ ]?(?:week|wk)[-_. ]?(?P<week>{_WEEK})", "week", words=("week", "wk")),
+    _generic("ISO week", rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<iso_week>{_WEEK})[-_. ]<Y>", "week", words=("week", "wk")),
+    _generic(WEEK, rf"(?<![A-Z])(?:week|wk)[-_. ]?(?P<week>{_WEEK})[-_. ]<Y>", "week", words=("week", "wk")),
     _generic("dekad", rf"<Y>[-_./]?<M>[-_./]?{_DEKAD}<k>"),
-    _generic("dekad of the year", r"<Y>[-_./]?(?:dk|dek|dekad)[-_.]?<K>"),
-    _generic("pentad", rf"<Y>[-_./]?<M>[-_./]?{_PENTAD}<p>"),
+    _generic("dekad of the year", r"<Y>[-_./]?(?:dk|dek|dekad)[-_.]?<K>", words=("dk", "dek")),
+    _generic("pentad", rf"<Y>[-_./]?<M>[-_./]?{_PENTAD}<p>", words=("p",)),
     # UCSB: dekads end in 1 to 3, pentads in 1 to 6; days have two digits and are read as YYYY.MM.DD.
-    _generic(CHIRPS_DEKAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<k>", "CHIRPS"),
-    _generic(CHIRPS_PENTAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<p>", "CHIRPS"),
+    _generic(CHIRPS_DEKAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<k>", "CHIRPS", words=("chirps",)),
+    _generic(CHIRPS_PENTAD, r"(?<![A-Z])chirps[-_.]\S{2,3}\.\d+\.<Y>\.<M>\.<p>", "CHIRPS", words=("chirps",)),
     _generic("quarter", r"<Y>[-_.]?Q<q>"),
     _generic("YYYYMM", r"<Y><M>", "YYYYMM"),
     _generic(YEAR_PAIR, r"<Y>(?P<next>\d\d)", "YYYYMM", whole=True),
@@ -246,6 +251,8 @@ GENERICS: Final = (
 _GENERIC_GROUPS: Final[list[tuple[Rule, tuple[int | str, ...]]]] = [
     (rule, (0, "from", "to") if "from" in rule.pattern.groupindex else (0,)) for rule in GENERICS
 ]
+
+_WORDS: Final = {rule.words for rule in GENERICS}
 
 # Numbers that are never dates, whatever they look like.
 _NOT_DATES: Final = re.compile(
@@ -550,9 +557,12 @@ def _product_reading(text: str) -> list[Reading]:
 def _candidates(text: str) -> list[Candidate]:
     """Return everything in a text that looks like a date."""
     text = _NOT_DATES.sub(lambda match: "#" * len(match[0]), text)
+    lower = text.lower()
+    has = {words: any(word in lower for word in words) for words in _WORDS}
     return [
         Candidate(match.span(), [(group, match[group]) for group in groups], rule, match)
         for rule, groups in _GENERIC_GROUPS
+        if has[rule.words]
         for match in rule.pattern.finditer(text)
         if _is_possible(rule, match)
     ]

@@ -115,8 +115,8 @@ INPUT_OPTIONS = (
         metavar="FORMAT|FILE",
         help="strptime format of the date in each name or band description, or a table: one date per line for the "
         "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sundays), "
-        "%Y%W (from Mondays) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, the season "
-        "2001_02 %Y_%y; a time with %z is converted to UTC.",
+        "%Y%W (from Mondays) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, seasons "
+        "such as 2001_02 %Y_%y; a time with %z is converted to UTC.",
     ),
     click.option(
         "--period",
