@@ -615,8 +615,9 @@ def _excluded(rows: Sequence[Sequence[Candidate]], names: Sequence[str], *, seve
         for rule in fits
         if (rule.whole and (fits[rule] < len(rows) or not several)) or fits[rule] < finds[rule.family]
     }
-    told = [other for pattern, other in _TOLD if names and all(pattern.search(_nearby(name)) for name in names)]
-    excluded.update(rule for rule in fits if rule.name in told)
+    told = {other for pattern, other in _TOLD if names and all(pattern.search(_nearby(name)) for name in names)}
+    if not told.issuperset((CHIRPS_DEKAD, CHIRPS_PENTAD)):  # which say nothing together
+        excluded.update(rule for rule in fits if rule.name in told)
     by_name: dict[str, list[re.Match[str]]] = {}
     for row in rows:
         for candidate in row:
@@ -793,7 +794,7 @@ def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
     guesses = [_format_of(match) for rule in GENERICS for match in rule.pattern.finditer(undated[0])]
     likely: dict[Moment, str] = {}
     for guess in dict.fromkeys((*_GUESSES, *guesses)):
-        found = _by_format(texts, guess)
+        found = _by_format(texts, guess, anywhere=guess not in _GUESSES)
         # Six digits that may be a month are no week.
         if found and not ("%m" in " ".join(likely.values()) and guess in ("%G%V", "%Y%J")):
             moment = dict(zip(texts, found, strict=True))[undated[0]]
@@ -969,7 +970,8 @@ def _format_pattern(text: str) -> str:
         pattern = DIRECTIVES[letter] if letter != "K" or "m" in has else fill_fields("<K>")
         beside = parts[max(index - 1, 0) : index] + parts[index + 1 : index + 2]
         if letter in UNPADDED and not any(re.fullmatch(r"%[^%bB]", other) for other in beside):
-            pattern = f"{pattern[:-1]}|{UNPADDED[letter]})"
+            # Alone: week 5 is not the first digit of a week 54 that does not exist.
+            pattern = rf"{pattern[:-1]}|(?<!\d){UNPADDED[letter]}(?!\d))"
         result += pattern
     return result
 

@@ -330,13 +330,14 @@ def _dates_of_bands(
     """Date several bands of a file by a table, by the format of dates, or by their own descriptions."""
     path, count = header.path, len(bands)
     listed = ", ".join(str(band) for band in bands[:12]) + (", ..." if count > 12 else "")
-    if table is not None and isinstance(table.dates, BandDates):
-        given = _by_path_and_band([(header, band) for band in bands], table)
-        return [Reading(moment, "--times") for moment in given]
-    if table is not None and isinstance(table.dates, list):
-        if len(table.dates) != count:
+    if table is not None and not isinstance(table.dates, dict):
+        if isinstance(table.dates, list) and len(table.dates) != count:
             raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table.dates)} lines")
-        return [Reading(moment, "--times") for moment in table.dates]
+        of_file = [(header, band) for band in bands]
+        moments = table.dates if isinstance(table.dates, list) else _by_path_and_band(of_file, table)
+        readings = [Reading(moment, "--times") for moment in moments]
+        _check_dates(header, bands, readings)
+        return readings
     if dated or (table is not None and table.name_of(path) is not None):
         raise InputError(
             f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME, or date all with a "
@@ -350,7 +351,7 @@ def _dates_of_bands(
         except InputError as error:
             problem = error.problems[0]
         else:
-            _check_variables(header, bands, readings, spec)
+            _check_dates(header, bands, readings)
             return readings
     if problem and not problem.startswith("no date in"):
         raise InputError(f"{path}: {problem}")
@@ -360,27 +361,24 @@ def _dates_of_bands(
     )
 
 
-def _check_variables(header: Header, bands: Sequence[BandHeader], readings: Sequence[Reading], spec: InputSpec) -> None:
-    """Refuse bands of one date that differ in more than their dates: two variables are no series.
-
-    Tiles in one file differ so too; that is what ``same_date`` says.
-    """
-    patterns: dict[str, list[Moment]] = {}
-    for band, reading in zip(bands, readings, strict=True):
-        # What glob would take for a pattern of its own is a character of the name.
-        first, _, last = band.description.partition(reading.text)
-        patterns.setdefault(f"{glob.escape(first)}*{glob.escape(last)}", []).append(reading.moment)
-    often = Counter(reading.moment for reading in readings)
-    moment, times = often.most_common(1)[0]
-    if times == 1 or spec.same_date is not None or len(patterns) == 1:
+def _check_dates(header: Header, bands: Sequence[BandHeader], readings: Sequence[Reading]) -> None:
+    """Refuse bands of one file and date: two variables are no series, and which of two equal ones counts is open."""
+    moment, times = Counter(reading.moment for reading in readings).most_common(1)[0]
+    if times == 1:
         return
     same = [str(band) for band, reading in zip(bands, readings, strict=True) if reading.moment == moment]
-    shown = " or ".join(f"--band '{pattern}'" for pattern in list(patterns)[:NAMED])
-    more = f" (and {len(patterns) - NAMED} more)" if len(patterns) > NAMED else ""
-    raise InputError(
-        f"{header.path}: has {times} bands of the date {moment} ({', '.join(same[:NAMED])}): choose one variable with "
-        f"{shown}{more}, or settle it with --same-date where they are parts of one image"
-    )
+    told = f"{header.path}: has {times} bands of the date {moment} ({', '.join(same[:NAMED])})"
+    patterns: dict[str, list[Moment]] = {}
+    for band, reading in zip(bands, readings, strict=True):
+        if reading.text:
+            # What glob would take for a pattern of its own is a character of the name.
+            first, _, last = band.description.partition(reading.text)
+            patterns.setdefault(f"{glob.escape(first)}*{glob.escape(last)}", []).append(reading.moment)
+    if len(patterns) > 1 and all(len(set(moments)) == len(moments) for moments in patterns.values()):
+        shown = " or ".join(f"--band '{pattern}'" for pattern in list(patterns)[:NAMED])
+        more = f" (and {len(patterns) - NAMED} more)" if len(patterns) > NAMED else ""
+        raise InputError(f"{told}: choose one variable with {shown}{more}")
+    raise InputError(f"{told}: give each its own date with --times FILE (one date per line, or path,band,date)")
 
 
 def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
