@@ -374,6 +374,8 @@ def test_list_that_fits_two_readings_is_refused_with_both_and_what_settles_it(na
         ([f"africa_dekad/tifs/chirps-v2.0.2001.01.{k}.tif" for k in (3, 2, 1)], "2001-01-21", "CHIRPS dekad"),
         ([f"global_pentad/tifs/chirps-v2.0.2001.01.{k}.tif" for k in (3, 2)], "2001-01-11", "CHIRPS pentad"),
         (listed("monthly/x_{year}_{short:02d}.tif"), "2001-02-01", "YYYY-MM"),
+        (listed("daily/{year}035.tif"), "2001-02-04", "YYYYDDD"),
+        (listed("weekly_{year}_035.tif"), "2001-08-27", "week from 1 January"),
         # A time that is no offset from UTC is the end of a range.
         (["x_20010304T1000-1207.tif", "x_20010305T1100-1300.tif"], "2001-03-04T10:00:00", "YYYYMMDDTHHMM-HHMM"),
     ],
@@ -409,6 +411,12 @@ def test_single_name_is_read_as_most_are():
 def test_pieces_of_one_image_are_one_name_for_all_readings():
     names = [f"S1_2001_02-000000{place}-0000000000.tif" for place in ("0000", "6912")]
     assert starts(read_names(names)) == ["2001-02-01", "2001-02-01"]
+
+
+def test_year_pairs_are_told_by_all_names_or_none():
+    assert "x_2001_2002.tif (2001-01-01 by year, or 2002-01-01 by year)" in refusal(["x_2001_2002.tif", "x_2004.tif"])
+    assert starts(read_names(["x_2001_02.tif", "x_2004-05-06.tif"][:1])) == ["2001-02-01"]
+    assert "a month in x_2001_02.tif" in refusal(["x_2001_02.tif", "x_2004-05-06.tif"])
 
 
 def test_kinds_of_readings_are_not_mixed():
@@ -455,6 +463,10 @@ def test_kinds_of_readings_are_not_mixed():
         ("VV_mst_01Jan2020", "2020-01-01", "2020-01-01", "DDMonYYYY"),
         ("x_5-Mar-2021.tif", "2021-03-05", "2021-03-05", "DDMonYYYY"),
         ("x_2021-Mar-05.tif", "2021-03-05", "2021-03-05", "YYYYMonDD"),
+        ("x.2001.Jan.tif", "2001-01-01", "2001-01-31", "YYYYMon"),
+        ("x.2018.01.D2.tif", "2018-01-11", "2018-01-20", "dekad"),
+        ("x.2018.01.dk2.nc4", "2018-01-11", "2018-01-20", "dekad"),
+        ("x.2018.01.P6.tif.gz", "2018-01-26", "2018-01-31", "pentad"),
         ("x_Mar_05_2021.tif", "2021-03-05", "2021-03-05", "MonDDYYYY"),
     ],
 )

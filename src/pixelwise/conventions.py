@@ -25,6 +25,7 @@ __all__ = [
     "FIELDS",
     "GENERICS",
     "LETTERS",
+    "MONTH",
     "PRODUCTS",
     "UNPADDED",
     "WEEK",
@@ -53,7 +54,7 @@ FIELDS: Final = {
 }
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH: Final = (
+MONTH: Final = (
     r"(?P<month_name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
@@ -179,11 +180,11 @@ GENERICS: Final = (
     # Not behind a year: the end of 2014_04_09_2014 is no date of its own.
     _generic("DD-MM-YYYY", r"(?<!\d{4}[-_.])<D>(?P<sep>[-_.])<M>(?P=sep)<Y>", "DD-MM"),
     _generic("MM-DD-YYYY", r"(?<!\d{4}[-_.])<M>(?P<sep>[-_.])<D>(?P=sep)<Y>", "DD-MM"),
-    _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){_MONTH}(?P=sep)?<Y>", words=MONTHS),
-    _generic("MonDDYYYY", rf"(?<![A-Z]){_MONTH}(?P<sep>[-_. ])<D>(?P=sep)<Y>", words=MONTHS),
-    _generic("YYYYMonDD", rf"<Y>(?P<sep>[-_./ ]?){_MONTH}(?P=sep)?<D>", words=MONTHS),
-    _generic("MonYYYY", rf"(?<![A-Z]){_MONTH}[-_. ]?<Y>", words=MONTHS),
-    _generic("YYYYMon", rf"<Y>[-_./ ]?{_MONTH}(?![A-Z])", words=MONTHS),
+    _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){MONTH}(?P=sep)?<Y>", words=MONTHS),
+    _generic("MonDDYYYY", rf"(?<![A-Z]){MONTH}(?P<sep>[-_. ])<D>(?P=sep)<Y>", words=MONTHS),
+    _generic("YYYYMonDD", rf"<Y>(?P<sep>[-_./ ]?){MONTH}(?P=sep)?<D>", words=MONTHS),
+    _generic("MonYYYY", rf"(?<![A-Z]){MONTH}[-_. ]?<Y>", words=MONTHS),
+    _generic("YYYYMon", rf"<Y>[-_./ ]?{MONTH}(?![A-Z])", words=MONTHS),
     _generic("YYYYDDD", r"<Y><j>", "DDD"),
     _generic("YYYY_DDD", rf"<Y>[-_.]<j>{_NO_PATH_ROW}", "_DDD"),
     # A2001035 and doy2001035 are days.

@@ -25,6 +25,7 @@ from pixelwise.conventions import (
     EARLIEST,
     GENERICS,
     LETTERS,
+    MONTH,
     PRODUCTS,
     UNPADDED,
     WEEK,
@@ -102,7 +103,11 @@ _NOT_DATES: Final = re.compile(
     r"|(?<!\d)\d{1,5} ?(?:mm|cm|m|km|ft)(?![A-Za-z0-9])",  # 2000m
     re.IGNORECASE,
 )
-_EXTENSIONS: Final = re.compile(r"(?:\.(?!Q\d)[A-Za-z]{1,8}\d?)+$")  # .tif, .nc4, .tar.gz; not .y2001, .Q1
+# .tif, .nc4, .tar.gz; not .y2001, and not .Q1, .D1, .dk1, .P1, .Jan of 2001.Jan.tif
+_EXTENSIONS: Final = re.compile(
+    rf"(?:\.(?!(?:Q|D|dk|dek|P|pt|pen)\d\b)(?!{MONTH.replace('?P<month_name>', '?:')}\b)[A-Za-z]{{1,8}}\d?)+$",
+    re.IGNORECASE,
+)
 _SHARD: Final = re.compile(r"^(.*)-(\d{10})-(\d{10})$", re.DOTALL)
 
 ACCEPTED: Final = (
@@ -275,6 +280,9 @@ _TOLD: Final = (
     (re.compile(r"dekad|decad|(?<!\d)10[-_ ]?days?", re.IGNORECASE), CHIRPS_PENTAD),
     (re.compile(r"pentad|(?<!\d)5[-_ ]?days?", re.IGNORECASE), CHIRPS_DEKAD),
     (re.compile(r"month", re.IGNORECASE), YEAR_PAIR),
+    (re.compile(r"daily", re.IGNORECASE), WEEK),
+    (re.compile(r"week", re.IGNORECASE), "YYYYDDD"),
+    (re.compile(r"week", re.IGNORECASE), "YYYY_DDD"),
 )
 
 
