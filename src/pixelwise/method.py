@@ -78,12 +78,21 @@ class Band:
         return "int32" if self.integer else map_dtype
 
 
-STATUS_BAND = Band(
-    "status",
-    "0 ok, 1 no observation, 2 too few observations, 3 constant series, 4 degenerate, "
-    "5 function failed, 6 test undefined, 7 truncated, 8 dates lost to read errors, 9 outside the area",
-    integer=True,
-)
+#: What a status is called in descriptions and legends.
+STATUS_WORDS = {
+    Status.OK: "ok",
+    Status.NO_OBSERVATION: "no observation",
+    Status.TOO_FEW: "too few observations",
+    Status.CONSTANT: "constant series",
+    Status.DEGENERATE: "degenerate",
+    Status.FUNCTION_FAILED: "function failed",
+    Status.TEST_UNDEFINED: "test undefined",
+    Status.TRUNCATED: "truncated",
+    Status.DATES_LOST: "dates lost to read errors",
+    Status.OUTSIDE: "outside the area",
+}
+
+STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
 
 
 @runtime_checkable
