@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Stack
-from pixelwise.grid import Grid
+from pixelwise.grid import Grid, crs_remedy
 from pixelwise.recipe import read_recipe
 from pixelwise.spec import InputSpec
 from pixelwise.survey import open_layers
@@ -164,6 +164,9 @@ def _on_grid(name: str, other: S, grid: Grid) -> S:
         return other
     told = f"input {name!r} is not on the grid of the response: {'; '.join(words)}"
     if not grid.shares_lattice(other.grid):
+        known = grid.crs or other.grid.crs
+        if known is not None and (grid.crs is None or other.grid.crs is None):
+            raise InputError(f"{told}; for each file without CRS: {crs_remedy('FILE', known)}")
         raise InputError(f"{told}; --align RASTER (align=) puts both on the lattice of one raster")
     place = other.grid.place_of(grid)
     if other.grid.block.intersection(place) != place:
