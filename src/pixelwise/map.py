@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from pixelwise.errors import InputError, unknown
 from pixelwise.grid import Grid
+from pixelwise.headers import TAG
 from pixelwise.method import Band
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly"]
 
-#: The tag that holds the provenance.
-TAG = "PIXELWISE"
 #: Longer texts are compressed: GDAL's tags are read whole with every header.
 LONGEST_PLAIN_TAG = 4000
 #: A hundred thousand input files need 30 MB; what unpacks to more is an attack.
@@ -232,7 +231,7 @@ def is_map(path: Path) -> bool:
     """Whether a file was written by pixelwise."""
     try:
         with open_quietly(path) as dataset:
-            return TAG in dataset.tags()
+            return dataset.get_tag_item(TAG) is not None
     except RasterioError:
         return False
 
@@ -240,12 +239,16 @@ def is_map(path: Path) -> bool:
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
     try:
         with open_quietly(path) as dataset:
-            text = dataset.tags().get(TAG)
+            text = dataset.get_tag_item(TAG)
             grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
             columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
             tags = [dataset.tags(index) for index, _, _ in columns]
     except RasterioError as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"
+        ) from None
     if text is None:
         raise InputError(f"{path}: not a map of pixelwise (its tag {TAG} is missing)")
     bands = [

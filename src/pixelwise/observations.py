@@ -131,6 +131,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     if spec.product is not None:
         return _of_product(entries, spec, load_product(spec.product), problems)
     headers = _read_headers([path for path, _ in entries], problems)
+    entries = _without_maps(entries, headers)
     expression = _expression_of(headers, spec)
     mixture = _sensors_by_number(list(headers), headers, spec, expression)
     if mixture is not None:
@@ -169,6 +170,26 @@ def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Head
         except InputError as error:
             problems.extend(error.problems)
     return headers
+
+
+def _without_maps(entries: Sequence[Entry], headers: dict[Path, Header]) -> list[Entry]:
+    """Leave out maps that pixelwise wrote beside its input, also of `headers`, and say so.
+
+    A folder, or a glob that the shell resolved, names them by accident; maps alone, and those with a date of their own
+    in a table, are named on purpose.
+    """
+    maps = [path for path, date in entries if date is None and path in headers and headers[path].is_map]
+    if not maps or len(maps) == sum(path in headers for path, _ in entries):
+        return list(entries)
+    for path in maps:
+        headers.pop(path, None)
+    shown = ", ".join(map(str, maps[:3])) + (", ..." if len(maps) > 3 else "")
+    log.warning(
+        "%s left out: pixelwise wrote %s (to read a map as a layer, give its date in a CSV of path,date)",
+        shown,
+        "it as a map" if len(maps) == 1 else "them as maps",
+    )
+    return [entry for entry in entries if entry[0] in headers]
 
 
 def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bool) -> BandFile:
@@ -603,6 +624,7 @@ def _with_masks(
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)
     own = _read_headers([path for path, _ in entries], problems)
+    entries = _without_maps(entries, own)
     single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
     table = _table_of(spec, [])
     try:
