@@ -79,7 +79,7 @@ def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool =
     if isinstance(stack, CompositeStack) and not quick:
         found += _more_scenes(stack, sample)
     if method is not None:
-        found += _seasons(stack.axis, method)
+        found += _of_method(stack.axis, method)
     return found
 
 
@@ -91,7 +91,10 @@ def warnings_of_all(pairing: Pairing[Any], method: Method, *, quick: bool = Fals
     InputError
         When a window cannot be read.
     """
-    found = warnings_of(pairing.stack, method, quick=quick) if isinstance(pairing.stack, FileStack) else []
+    if isinstance(pairing.stack, FileStack):
+        found = warnings_of(pairing.stack, method, quick=quick)
+    else:
+        found = _of_method(pairing.stack.axis, method)
     for name, other in pairing.inputs.items():
         if isinstance(other, FileStack):
             found += [f"{name}: {text}" for text in warnings_of(other, quick=quick)]
@@ -293,6 +296,11 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
         if 0.3 <= bulk * scale <= NDVI_LIMIT:
             remedy = f"try --scale {scale:g}"
     yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
+
+
+def _of_method(axis: TimeAxis, method: Method) -> list[str]:
+    """Return what the dates alone say against a method; no file is read."""
+    return [*_seasons(axis, method), *method.cautions(axis)]
 
 
 def _seasons(axis: TimeAxis, method: Method) -> Iterator[str]:

@@ -198,6 +198,14 @@ class Method(ABC):
                 "(--composite HOW --every year|season|month), or choose a method without lags, such as ols"
             )
 
+    def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
+        """Return what a user should know before believing the method's answer at these dates, one line each.
+
+        They are warnings of `plan` and `apply`, kept in the map's provenance; what means nothing is refused by
+        `check_axis` or `bind` instead.
+        """
+        return ()
+
     @property
     def fitted_from(self) -> tuple[str, ...]:
         """Names of the bands that `predict` needs; none of a method without a curve through the values."""
