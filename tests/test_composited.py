@@ -87,7 +87,9 @@ def assert_like_pandas(stack: pw.RasterStack, season: str | None, label: Any, ho
     assert set(kept) <= set(expected.index)
     dropped = sorted(set(expected.index) - set(kept))
     assert len(dropped) == len(composite.periods.dropped)
-    assert all(year in (expected.index[0], expected.index[-1]) for year in dropped)
+    sizes = pd.Series(groups[groups > 0]).value_counts()
+    inner = [year for year in dropped if year not in (expected.index[0], expected.index[-1])]
+    assert all(sizes[year] <= sizes.median() / 2 for year in inner)
     # Means in another order, and pandas' own quantiles, differ in the last bit.
     tolerance = {"mean": 1e-13, "p90": 1e-15}.get(how, 0)
     np.testing.assert_allclose(found, expected.loc[kept].to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
