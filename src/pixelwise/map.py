@@ -25,12 +25,14 @@ from pixelwise.method import Band
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly"]
+__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly", "tag_of"]
 
 #: Longer texts are compressed: GDAL's tags are read whole with every header.
 LONGEST_PLAIN_TAG = 4000
 #: A hundred thousand input files need 30 MB; what unpacks to more is an attack.
 LARGEST_PROVENANCE = 256 << 20
+#: Where nobody asks for it, it must not take a second or more: json reads about 100 MB of it in one.
+LARGEST_UNASKED = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,17 @@ def is_map(path: Path) -> bool:
         return False
 
 
+def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """Return the provenance of any file that has one, and how its bands are named; None where it is damaged."""
+    try:
+        with open_quietly(path) as dataset:
+            text = dataset.tags().get(TAG)
+            descriptions = tuple(name or "" for name in dataset.descriptions)
+        return None if text is None else (decode_provenance(text, LARGEST_UNASKED), descriptions)
+    except (RasterioError, InputError):
+        return None
+
+
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
     try:
         with open_quietly(path) as dataset:
@@ -269,8 +282,15 @@ def encode_provenance(provenance: Mapping[str, Any]) -> str:
     return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def decode_provenance(text: str) -> dict[str, Any]:
+def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:
     """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run.
+
+    Parameters
+    ----------
+    text
+        As the tag holds it.
+    largest
+        Bytes that it may unpack to.
 
     Raises
     ------
@@ -280,10 +300,12 @@ def decode_provenance(text: str) -> dict[str, Any]:
     try:
         if text.startswith("zlib:"):
             stream = zlib.decompressobj()
-            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), LARGEST_PROVENANCE)
+            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), largest)
             if stream.unconsumed_tail:
                 raise ValueError("too large")
             text = raw.decode()
+        if len(text) > largest:
+            raise ValueError("too large")
         provenance = json.loads(text)
     except (ValueError, RecursionError, zlib.error) as error:  # a thousand brackets are one within another
         raise InputError(f"the tag {TAG} is damaged ({error})") from None
