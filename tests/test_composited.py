@@ -730,3 +730,39 @@ def test_methods_that_need_steps_refuse_raw_scenes(make_stack: Any) -> None:
         Lagged()(np.zeros((15, 2)), scenes.axis)
     annual = pw.apply(scenes.composite("max"), Lagged())
     np.testing.assert_array_equal(annual["slope"], pw.apply(scenes.composite("max"), "ols")["slope"])
+
+
+@pytest.mark.parametrize("every", ["year", "season", "month", "dekad"])
+def test_the_advice_for_irregular_scenes_works(make_stack: Any, tmp_path: Path, every: str) -> None:
+    """Few neighbours are one step apart where years and months are missing; the step is known all the same."""
+    random = np.random.default_rng(3)
+    dates = [f"{year}-{month:02}-{day:02}" for year in (1990, 1993, 1994, 1999, 2003, 2010)
+             for month, day in ((2, int(random.integers(1, 28))), (7, int(random.integers(1, 28))))]  # fmt: skip
+    folder = make_stack(random.random((12, 3, 4)).astype(np.float32), dates)
+    refused = run("apply", "trend", folder, "-o", tmp_path / "no.tif")
+    assert refused.exit_code == 1
+    assert "irregular (1990-02-" in refused.output
+    assert "--composite HOW --every year|season|month" in refused.output
+    stack = pw.open_stack(folder).composite("max", every=every)  # type: ignore[arg-type]
+    assert stack.axis.step is not None
+    fused = pw.apply(stack, "trend")
+    annual = tmp_path / "composites.tif"
+    for words in (
+        ("composite", folder, "--composite", "max", "--every", every, "-o", annual, "--quiet"),
+        ("apply", "trend", annual, "-o", tmp_path / "trend.tif", "--quiet"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(pw.open_map(tmp_path / "trend.tif")["slope"], fused["slope"])
+
+
+def test_annual_layers_with_missing_years_are_regular(make_stack: Any) -> None:
+    years = [1990, 1993, 1994, 1999, 2003, 2010]
+    values = random_series((6, 3, 4), seed=5)
+    made = pw.apply(pw.open_stack(make_stack(values, years)), "trend")
+    # The same series as one of 21 years of which 15 have no value.
+    whole = np.full((21, 3, 4), np.nan)
+    whole[[year - 1990 for year in years]] = values.astype(np.float64)
+    expected = pw.methods.trend()(whole, np.arange(1990.0, 2011))
+    for name in ("slope", "pvalue", "n", "r1", "pvalue_mk"):
+        np.testing.assert_array_equal(made[name].ravel(), expected[name].astype(np.float32))

@@ -1077,6 +1077,15 @@ WEEKS = [(datetime(year, 1, 1) + timedelta(days=7 * k)).date().isoformat() for y
         (["2001-01-23", "2001-01-29", "2001-02-03", "2001-02-08"], Step(1, "pentad"), [0, 1, 2, 3]),  # middles
         (MODIS_8, Step(1, "8-day"), list(range(92))),
         (["2000-02-28", "2000-02-29", "2000-03-02"], Step(1, "day"), [0, 1, 3]),
+        # Few are one step apart, but all lie on the calendar, as composites of some periods do.
+        (["1990-01-01", "1993-01-01", "1994-01-01", "1999-01-01", "2003-01-01"], Step(1, "year"), [0, 3, 4, 9, 13]),
+        (["1990-07-16", "1992-07-16", "1996-07-16", "2002-07-16"], Step(2, "year"), [0, 1, 3, 6]),
+        (["2001-06-16", "2001-09-16", "2002-02-16", "2002-06-16"], Step(1, "month"), [0, 3, 8, 12]),
+        (["2001-01-16", "2001-07-16", "2002-10-16", "2003-10-16"], Step(3, "month"), [0, 2, 7, 11]),
+        (["2001-01-06", "2001-03-26", "2001-05-16", "2002-01-26"], Step(1, "dekad"), [0, 8, 13, 38]),
+        (["2001-01-17", "2001-03-06", "2001-07-28", "2002-01-01"], Step(1, "16-day"), [0, 3, 12, 22]),
+        # One scene of each of some summers.
+        (["2001-08-01", "2002-06-03", "2004-06-20", "2007-09-01"], Step(1, "year"), [0, 1, 3, 6]),
         (["1984-06-06", "1984-06-22", "1984-07-24", "1984-08-09"], Step(16, "day"), [0, 1, 3, 4]),  # one Landsat
     ],
 )  # fmt: skip
@@ -1095,7 +1104,8 @@ def test_step_and_index(dates, step, index):
     "dates",
     [
         ["1984-06-06", "1984-06-22", "1984-07-08", "1984-07-17", "1984-09-10", "1985-05-01"],  # Landsat 5 and 7
-        ["2000-01-01", "2001-01-01", "2003-01-01", "2006-01-01"],  # one of three pairs is a year apart
+        ["1999-11-20", "2001-02-03", "2001-12-30"],  # winters: the year does not tell how far apart they are
+        ["2001-01-07", "2001-06-30", "2003-07-09", "2004-02-29"],
         ["2000-01-01", "2000-01-01", "2000-02-01"],
         ["2000-01-01"],
         [],
@@ -1110,6 +1120,12 @@ def test_irregular_axis(dates):
 def test_months_by_precision_whatever_day_stands_for_them():
     assert axis(["2000-01-10", "2000-02-11", "2000-03-12"], "month").step == Step(1, "month")
     assert axis(["2000-01-10", "2000-02-11", "2000-03-12"]).step is None
+
+
+def test_single_scenes_of_summers_are_still_told_apart_by_their_day():
+    assert axis(["2001-08-01", "2002-06-03", "2004-06-20", "2007-09-01"]).finest == "day"
+    assert axis(["2001-08-01", "2002-08-01", "2004-08-01", "2007-08-01"]).finest == "year"
+    assert axis(["2001-08-10", "2002-06-11", "2004-06-12", "2007-09-13"], "month").finest == "month"
 
 
 def test_years_by_precision():

@@ -32,6 +32,8 @@ UNITS: Final[tuple[Unit, ...]] = (
 
 EPOCH = datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.25
+#: Layers less than so many days of the year apart are more than half a year from those of other years.
+HALF_YEAR = 183
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,10 @@ class TimeAxis:
     def step(self) -> Step | None:
         """The regular calendar step; None for an irregular axis.
 
-        Units are tried from years down to days. The step is the largest that all layers lie on, and the axis
-        counts as regular only if at least half of the neighbours are exactly one step apart: otherwise any
-        series of scenes would be regular with a step of one day.
+        Units are tried from years down to days. The step is the largest that all layers lie on, whatever is missing
+        in between: each composite of a period lies on a step of that period. Days are a step only if at least half of
+        the neighbours are exactly one apart: otherwise any series of scenes would be regular with a step of one
+        day. At last come single layers of several years, each in the same half of its year: their step is the year.
         """
         return self._regular[0] if self._regular else None
 
@@ -189,12 +192,15 @@ class TimeAxis:
     def _regular(self) -> tuple[Step, NDArray[np.int64]] | None:
         if len(self) < 2:
             return None
-        for unit, positions in self._positions():
+        candidates = [*self._positions()]
+        if np.ptp(self.days_of_year) < HALF_YEAR:
+            candidates.append(("year", self.calendar_years))
+        for unit, positions in candidates:
             increments = np.diff(positions)
             if (increments <= 0).any():
                 continue  # a finer unit may tell them apart; equal dates never are
             count = int(np.gcd.reduce(increments))
-            if 2 * np.count_nonzero(increments == count) >= len(increments):
+            if unit != "day" or 2 * np.count_nonzero(increments == count) >= len(increments):
                 index = (positions - positions[0]) // count
                 index.flags.writeable = False
                 return Step(count, unit), index
@@ -229,7 +235,8 @@ class TimeAxis:
         """The unit of the calendar that tells the layers apart: of their step, or the day of irregular dates."""
         if self.precision == "year":
             return "year"
-        if self.step is not None:
+        # Single scenes of several years are told apart by their day too: what is of the same day belongs to them.
+        if self.step is not None and self.step.unit in self._units():
             return self.step.unit
         return "month" if self.precision == "month" else "day"
 
