@@ -25,7 +25,10 @@ Floats = NDArray[np.float64]
 
 #: Length of annual series, and a slope, in standard deviations a year, that two thirds of good tests find.
 ANNUAL = ((21, 0.09), (41, 0.033))
-PHIS = (0.0, 0.2, 0.4, 0.6)
+PHIS = (0.0, 0.2, 0.4, 0.6, 0.8)
+
+#: When a forest is cut, as a share of the time: in the 7th, 10th and 13th of 21 years.
+CUTS = (1 / 3, 10 / 21, 13 / 21)
 
 #: Tests of annual values, by the row of the table: a method for a number of layers, and the bands that judge.
 TESTS: dict[str, tuple[Callable[[int], Method], tuple[str, ...]]] = {
@@ -114,6 +117,122 @@ def annual_tests(results: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def steps_and_gaps(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of what `trend` does with gaps, and of clear-cuts."""
+    rows = []
+    for layers, slope in ANNUAL:
+        axis = TimeAxis.from_times(2000 + np.arange(layers))
+        third = np.arange(layers) // (layers // 3) == 1
+        for gaps, missing in (("none", 0.0), ("30 %", 0.3), ("50 %", 0.5), ("middle third", third[:, None])):
+            for name, method in (("`ols`", ols(min_obs=5)), ("**`trend`**", trend())):
+                noise = [ar1(np.random.default_rng((layers, round(10 * phi))), layers, phi) for phi in PHIS]
+                risen = [values + slope * np.arange(layers)[:, None] for values in noise]
+                # NDVI of 0.80 +- 0.03, 0.35 less from a third, half or two thirds of the time on.
+                cut = [0.03 * noise[0] - 0.35 * (np.arange(layers) >= share * layers)[:, None] for share in CUTS]
+                found = []
+                for values in (*noise, *risen, *cut):
+                    kept = np.where(np.random.default_rng(9).random(values.shape) < missing, np.nan, values)
+                    enough = kept[:, np.isfinite(kept).sum(axis=0) >= 5]
+                    found += rejected(method, axis, enough, "pvalue")
+                untested = max(share["undefined"] for share in found)
+                rows.append((layers, gaps, name, *shown(found), f"{untested:.1f}"))
+                results[f"{name.strip('*`')}, {layers} annual values, gaps: {gaps}"] = {
+                    "no trend": [share["rejected"] for share in found[: len(PHIS)]],
+                    "power": [share["rejected"] for share in found[len(PHIS) : 2 * len(PHIS)]],
+                    "clear-cuts": [share["rejected"] for share in found[2 * len(PHIS) :]],
+                    "untested": untested,
+                }
+    columns = [f"{phi:g}" for phi in PHIS]
+    title = (
+        "**Gaps and steps.** Annual values with gaps, at random or in a row, and at least 5 values. Percent in which a "
+        "trend is found: without one, with one (slopes as above), and where a forest is cut after a third, half and "
+        "two thirds of the time (0.80 to 0.45, noise 0.03). Last, the most that were left untested."
+    )
+    header = (
+        "values",
+        "gaps",
+        "",
+        "phi 0",
+        *columns[1:],
+        "power: phi 0",
+        *columns[1:],
+        "cut: 1/3",
+        "1/2",
+        "2/3",
+        "no test",
+    )
+    yield markdown(title, header, rows)
+
+
+def limits(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of confidence limits, and of slopes that are detectable."""
+    rows = []
+    for layers, _ in ANNUAL:
+        axis = TimeAxis.from_times(2000 + np.arange(layers))
+        for name, method in (("`theil_sen`", theil_sen()), ("**`trend`**", trend())):
+            cells = []
+            for phi in PHIS:
+                values = ar1(np.random.default_rng((layers, round(10 * phi))), layers, phi)
+                cells.append(100 - rejected(method, axis, values, "low_slope", "high_slope")[0]["rejected"])
+            results[f"coverage of {name.strip('*`')}, {layers} annual values"] = dict(
+                zip(map(str, PHIS), cells, strict=True)
+            )
+            rows.append((layers, f"{name} limits hold the slope", *(f"{cell:.1f}" for cell in cells)))
+        told, cells, medians = [], [], []
+        for phi in PHIS:
+            values = ar1(np.random.default_rng((layers, round(10 * phi))), layers, phi)
+            (slopes,), _ = trend().bind(axis, ["detectable_slope"], {})((values,))
+            finite = np.isfinite(slopes)
+            new = ar1(np.random.default_rng((layers, round(10 * phi), 1)), layers, phi)[:, finite]
+            new += slopes[finite] * np.arange(layers)[:, None]
+            told.append(100 * float(finite.mean()))
+            cells.append(rejected(trend(), axis, new, "pvalue")[0]["rejected"])
+            medians.append(float(np.median(slopes[finite])))
+        results[f"detectable slopes, {layers} annual values"] = {"finite": told, "found": cells, "median": medians}
+        rows.append((layers, "**`trend`** detectable_slope is finite", *(f"{cell:.1f}" for cell in told)))
+        rows.append((layers, "... and is found", *(f"{cell:.1f}" for cell in cells)))
+        rows.append((layers, "... its median, sd a year", *(f"{median:.3f}" for median in medians)))
+    title = (
+        "**Limits and detectable slopes.** Annual values without a trend. Percent of series whose limits (95 %) hold "
+        "the slope 0; percent that have a finite detectable slope, and percent of new series of the same noise in "
+        "which such a slope of another series is found, where 90 is meant."
+    )
+    yield markdown(title, ("values", "", "phi 0", *(f"{phi:g}" for phi in PHIS[1:])), rows)
+
+
+def ties(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of counts and classes."""
+    axis, rows = TimeAxis.from_times(2000 + np.arange(21)), []
+    rng = np.random.default_rng(1)
+    shape = (21, SERIES)
+    rise = np.linspace(0.55, 1.82, 21)[:, None]
+    for name, values in {
+        "fires, 0.4 a year": rng.poisson(0.4 * rise, shape),
+        "burnt area, 25 % of years": rng.gamma(1, 50, shape) * (rng.random(shape) < 0.25 * rise),
+        "counts, 3 a year": rng.poisson(3 * rise, shape),
+        "three classes": np.clip(np.round(rng.normal(1.4 + 0.6 * rise, 0.5, shape)), 1, 3),
+    }.items():
+        bands = ["slope", "low_slope", "high_slope", "pvalue"]
+        (slope, low, high, pvalue), _ = trend().bind(axis, bands, {})((values.astype(np.float64),))
+        (sen,), _ = theil_sen().bind(axis, ["slope"], {})((values.astype(np.float64),))
+        found = pvalue < LEVEL
+        contradicted = np.where(found, (low < 0) & (high > 0), (low > 0) | (high < 0))
+        cells = {
+            "found": found.mean(),
+            "theil_sen is 0": (sen[found] == 0).mean(),
+            "trend is 0": (slope[found] == 0).mean(),
+            "limits contradict": contradicted[np.isfinite(pvalue)].mean(),
+        }
+        results[f"ties: {name}"] = {what: 100 * float(share) for what, share in cells.items()}
+        rows.append((name, *(f"{100 * share:.1f}" for share in cells.values())))
+    title = (
+        "**Counts and classes**, 21 years, rising to three times as many. Percent in which `trend`'s `pvalue` is below "
+        "0.05; of these, percent in which the slope of `theil_sen`, and of `trend`, is exactly 0; and percent of all "
+        "in which its limits say another thing than its p-value."
+    )
+    yield markdown(title, ("", "found", "`theil_sen` slope 0", "`trend` slope 0", "limits differ"), rows)
+
+
 def harmonics(results: dict[str, Any]) -> Iterator[str]:
     """Yield the table of season and trend."""
     rows = []
@@ -179,7 +298,7 @@ def robust_lines(results: dict[str, Any]) -> Iterator[str]:
 def main() -> None:
     results: dict[str, Any] = {}
     parts = []
-    for tables in (annual_tests, seasonal_tests, harmonics, robust_lines):
+    for tables in (annual_tests, steps_and_gaps, limits, ties, seasonal_tests, harmonics, robust_lines):
         for table in tables(results):
             print(table)
             parts.append(table)

@@ -156,3 +156,13 @@ def test_alpha_cannot_be_warped(tmp_path: Path, band: int, options: str):
         pw.InputError, match=f"takes band 4 for alpha; make a file without it first: gdal_translate {options} IN"
     ):
         pw.open_stack(folder, band=band, align=target)
+
+
+def test_a_band_that_fits_a_pattern_is_data(tmp_path: Path):
+    """The fourth band is one of the variable that is asked for, and masks none of the others."""
+    values = image(6)
+    names = ["NDVI_2001", "EVI_2001", "EVI_2002", "NDVI_2002"]
+    path = write_raster(tmp_path / "d.tif", values, descriptions=names)
+    np.testing.assert_array_equal(read(path, band="NDVI*"), values[[0, 3]])
+    masked = np.where(values[3] == 0, np.nan, values)
+    np.testing.assert_array_equal(read(path, band="EVI*"), masked[[1, 2]])

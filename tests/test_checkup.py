@@ -457,6 +457,36 @@ def test_seasons_are_the_business_of_a_functions_author(make_stack: MakeStack):
     assert not any("no season term" in line for line in warnings_of(stack, as_method(lambda y, t: y.mean())))
 
 
+@dataclass(frozen=True)
+class Cautious(OrdinaryLeastSquares):
+    """A method that says something of short series."""
+
+    def cautions(self, axis: Any) -> tuple[str, ...]:
+        return (f"{len(axis)} layers are few",) if len(axis) < 5 else ()
+
+
+@pytest.mark.parametrize(("layers", "told"), [(4, ["4 layers are few"]), (5, [])])
+def test_what_a_method_says_of_the_dates(make_stack: MakeStack, layers: int, told: list[str]):
+    stack = pw.open_stack(make_stack(clean((layers, 20, 25)), range(2000, 2000 + layers)))
+    assert warnings_of(stack, Cautious()) == warnings_of(stack, Cautious(), quick=True) == told
+    assert warnings_of(stack) == []
+    assert pw.apply(stack, Cautious()).provenance.get("warnings", []) == told
+
+
+def test_what_a_method_says_of_a_stack_without_files(make_stack: MakeStack):
+    files = pw.open_stack(make_stack(clean(), MONTHLY))
+
+    class Other:
+        grid, axis = files.grid, files.axis
+
+        def read(self, block: Any) -> Any:
+            return files.read(block)
+
+    season, few = pw.apply(Other(), Cautious()).provenance["warnings"]
+    assert "no season term" in season
+    assert few == "4 layers are few"
+
+
 def test_one_month_of_each_year_has_no_season(make_stack: MakeStack):
     assert check(make_stack(clean(), MONTHLY), months=[7]) == []
 

@@ -820,3 +820,60 @@ def test_libraries_are_not_heard(home: Path):
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
     assert line.startswith("error: stack/ndvi_2003.tif: not a raster that can be read (")
+
+
+# -------------------------------------------------------------------------------------- dates and bands
+
+
+def dated_bands(folder: Path) -> Path:
+    """NDVI and EVI of three years in one file; the slopes are 2 and -1 a year."""
+    rows = [(f"{name}_{year}", slope * (year - 2001)) for year in (2001, 2002, 2003) for name, slope in VARIABLES]
+    bands = np.stack([np.full((6, 7), value, dtype="float32") for _, value in rows])
+    return write_raster(folder / "both.tif", bands, descriptions=[name for name, _ in rows])
+
+
+VARIABLES = (("NDVI", 2.0), ("EVI", -1.0))
+
+
+def test_one_variable_of_a_file_with_two(home: Path):
+    dated_bands(home)
+    refused = run("plan", "both.tif")
+    assert refused.exit_code == 1
+    assert "choose one variable with --band 'NDVI_*' or --band 'EVI_*'" in refused.stdout
+    for name, slope in VARIABLES:
+        output = f"{name}.tif"
+        succeed("apply", "ols", "both.tif", "--band", f"{name}_*", "-o", output)
+        with rasterio.open(output) as dataset:
+            np.testing.assert_allclose(dataset.read(1), slope)
+        assert "no difference" in succeed("verify", output).stdout
+
+
+def test_names_that_fit_two_readings_stop_plan_and_apply(home: Path):
+    for year in range(2001, 2012):
+        write_raster(home / "pairs" / f"x_{year}_{year + 1 - 2000:02d}.tif", np.full((4, 4), float(year)))
+    for arguments in (("plan", "pairs"), ("apply", "ols", "pairs", "-o", "trend.tif")):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        said = result.stdout + result.stderr
+        assert "(2001-02-01 by YYYY-MM, or 2001-01-01 by year pair)" in said
+        assert "--times '%Y_%m' or --times '%Y_%y' settles it" in said
+    for template, slope in (("%Y_%y", 1.0), ("%Y_%m", 12 / 13)):
+        succeed("apply", "ols", "pairs", "--times", template, "-o", "trend.tif", "--overwrite")
+        with rasterio.open("trend.tif") as dataset:
+            np.testing.assert_allclose(dataset.read(1), slope, rtol=2e-3)
+
+
+def test_weeks_of_noaa_in_the_plan(home: Path):
+    for year in (1996, 1997):
+        for week in (1, 2, 35, 36, 51, 52):
+            write_raster(home / "vhp" / f"VHP.G04.C07.NJ.P{year}{week:03d}.SM.SMN.tif", noise(4, 4))
+    report = json.loads(succeed("plan", "vhp", "--json").stdout)
+    assert report["layers"][2]["date"] == "1996-08-26"
+    assert {layer["rule"] for layer in report["layers"]} == {"NOAA VHP"}
+    assert report["time"]["step"] == "1 week"
+
+
+@pytest.mark.parametrize("words", ["%G%V (ISO)", "%Y%m%K", "path,band,date", "'NDVI*'", "converted to UTC"])
+def test_help_tells_how_to_date_and_choose_bands(words: str):
+    text = " ".join(succeed("plan", "--help").stdout.split())
+    assert words in text

@@ -19,6 +19,7 @@ from conftest import random_series, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.checkup import trend_pvalue
 from pixelwise.cli import main
+from pixelwise.map import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.periods import make_periods
 from test_run import BoxMean, box_mean
@@ -87,7 +88,9 @@ def assert_like_pandas(stack: pw.RasterStack, season: str | None, label: Any, ho
     assert set(kept) <= set(expected.index)
     dropped = sorted(set(expected.index) - set(kept))
     assert len(dropped) == len(composite.periods.dropped)
-    assert all(year in (expected.index[0], expected.index[-1]) for year in dropped)
+    sizes = pd.Series(groups[groups > 0]).value_counts()
+    inner = [year for year in dropped if year not in (expected.index[0], expected.index[-1])]
+    assert all(sizes[year] <= sizes.median() / 2 for year in inner)
     # Means in another order, and pandas' own quantiles, differ in the last bit.
     tolerance = {"mean": 1e-13, "p90": 1e-15}.get(how, 0)
     np.testing.assert_allclose(found, expected.loc[kept].to_numpy(), rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -482,6 +485,192 @@ def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
     assert any("make one layer per year (--composite)" in text for text in raw["warnings"])
 
 
+MORE = "the {} of more scenes is another one, which looks like a trend"
+
+
+@pytest.fixture
+def more_scenes(make_stack: Any) -> Path:
+    """Write twelve years of 12, 13, ... 20, 20, 20, 20 scenes, one or two a month."""
+    random = np.random.default_rng(1)
+    dates = [f"{year}-{month:02}-{day:02}" for year in range(2001, 2013) for month in range(1, 13)
+             for day in ((5, 20) if month <= min(year - 2001, 8) else (5,))]  # fmt: skip
+    folder: Path = make_stack(random.uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32), dates, folder="more")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["max", "min", "sum", "p90", "p10", "median", "mean", "p50", "count"])
+def test_every_command_warns_of_more_scenes(
+    more_scenes: Path, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warned = how in ("max", "min", "sum", "p90", "p10")
+    composite = pw.open_stack(more_scenes).composite(how)
+    made = pw.apply(composite, "ols")
+    assert (MORE.format(how) in caplog.text) is warned
+    assert any(MORE.format(how) in text for text in made.provenance.get("warnings", ())) is warned
+    layers = [len(members) for members in composite.periods.members]
+    assert made.provenance["input"].get("clear") == (layers if warned else None)
+    path = tmp_path / "annual.tif"
+    written = run("composite", more_scenes, "--composite", how, "-o", path, "--quiet")
+    assert (MORE.format(how) in written.stderr) is warned
+    stack = pw.open_stack(path)
+    with rasterio.open(path) as dataset:
+        tag = decode_provenance(dataset.tags()["PIXELWISE"])
+    assert tag["input"]["composite"]["layers"] == layers
+    assert tag["input"].get("clear") == (layers if warned else None)
+    # From the file alone: in Python, in the tags of its map, and in `plan`.
+    caplog.clear()
+    again = pw.apply(stack, "ols")
+    assert (f"{path}: scenes per composite go from " in caplog.text) is warned
+    assert any(MORE.format(how) in text for text in again.provenance.get("warnings", ())) is warned
+    assert (MORE.format(how) in run("plan", path).output) is warned
+    result = run("apply", "ols", path, "-o", tmp_path / "trend.tif", "--quiet")
+    assert (MORE.format(how) in result.stderr) is warned
+    assert (MORE.format(how) in str(pw.open_map(tmp_path / "trend.tif").provenance.get("warnings", ""))) is warned
+
+
+def test_equal_counts_and_even_scenes_are_not_warned_of(more_scenes: Path, make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(more_scenes).composite("max", equal_count=3)
+    path = pw.write_layers(stack, tmp_path / "drawn.tif")
+    for made in (pw.apply(stack, "ols"), pw.apply(pw.open_stack(path), "ols")):
+        assert "warnings" not in made.provenance
+    dates = [f"{year}-{month:02}-15" for year in range(2001, 2013) for month in range(1, 13)]
+    values = np.random.default_rng(2).uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32)
+    even = pw.open_stack(make_stack(values, dates, folder="even")).composite("max")
+    path = pw.write_layers(even, tmp_path / "even.tif")
+    for made in (pw.apply(even, "ols"), pw.apply(pw.open_stack(path), "ols")):
+        assert "warnings" not in made.provenance
+
+
+def test_what_counts_are_clear_scenes(make_stack: Any) -> None:
+    """As many files each year, but ever more of them clear: of every second pixel."""
+    dates = [f"{year}-{month:02}-15" for year in range(2001, 2013) for month in range(1, 13)]
+    values = np.random.default_rng(2).uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32)
+    for row, date in enumerate(dates):
+        if int(date[5:7]) > int(date[:4]) - 2000:
+            values[row, :, ::2] = np.nan
+    made = pw.apply(pw.open_stack(make_stack(values, dates)).composite("max"), "ols")
+    clear = made.provenance["input"]["clear"]
+    assert clear == [6 + 0.5 * year for year in range(1, 13)]
+    [text] = made.provenance["warnings"]
+    assert "clear scenes per period go from 7.2 to 11.2 (Mann-Kendall p = " in text
+
+
+def test_part_of_a_file_of_composites(more_scenes: Path, tmp_path: Path) -> None:
+    path = pw.write_layers(pw.open_stack(more_scenes).composite("max"), tmp_path / "annual.tif")
+    stack = pw.open_stack(path)
+    [text] = pw.apply(stack.select(start=2004, end=2008), "ols").provenance["warnings"]
+    assert "scenes per composite go from 15.0 to 19.0" in text
+    # A further stack is named.
+    made = pw.apply(stack, pw.methods.regress(covariates="other"), inputs={"other": stack})
+    assert [text.partition(": ")[0] for text in made.provenance["warnings"]] == [str(path), "other"]
+    # The last four years have twenty scenes each.
+    assert "warnings" not in pw.apply(stack.select(start=2009), "ols").provenance
+    # Years of a file of quarters.
+    seasonal = pw.write_layers(pw.open_stack(more_scenes).composite("max", every="season"), tmp_path / "quarters.tif")
+    made = pw.apply(pw.open_stack(seasonal).composite("max"), "ols")
+    assert any("scenes per composite go from" in text for text in made.provenance["warnings"])
+
+
+def test_short_periods_are_told_of_in_every_command(
+    make_stack: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dates = [f"{year}-{month:02}-15" for year in range(2001, 2011) for month in range(1, 13)
+             if (year, month) not in {(2004, 7), (2006, 6), (2006, 7)}]  # fmt: skip
+    values = np.random.default_rng(2).uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32)
+    folder = make_stack(values, dates)
+    stack = pw.open_stack(folder).composite("mean")
+    [text] = pw.apply(stack, "ols").provenance["warnings"]
+    assert text == (
+        "2004: its 11 layers cover 92% of its days, those of a typical one 100%; "
+        "2006: its 10 layers cover 83% of its days, those of a typical one 100%: "
+        "their mean may be another one; pixels of few observations become missing by --min-count"
+    )
+    assert text in caplog.text
+    assert text in run("plan", folder, "--composite", "mean").output
+    path = tmp_path / "annual.tif"
+    assert text in run("composite", folder, "--composite", "mean", "-o", path, "--quiet").stderr
+    [again] = pw.apply(pw.open_stack(path), "ols").provenance["warnings"]
+    assert again == (
+        f"{path}: 2004, 2006: the scenes cover less of the period than in others, so their mean may be another one; "
+        "make the composites with --min-count"
+    )
+    assert "warnings" not in pw.apply(pw.open_stack(path).select(start=2007), "ols").provenance
+    # The number of scenes is right, whatever it is.
+    assert "warnings" not in pw.apply(pw.open_stack(folder).composite("count"), "ols").provenance
+    # The remedy, typed.
+    needed = pw.apply(pw.open_stack(folder).composite("mean", min_count=11), "ols")
+    assert needed["n"].max() == 9
+
+
+def test_a_whole_year_that_is_left_out_is_in_the_tags(make_stack: Any, tmp_path: Path) -> None:
+    dates = [f"{year}-{month:02}-15" for year in range(2001, 2011) for month in range(1, 13)
+             if year != 2004 or month < 4]  # fmt: skip
+    values = np.random.default_rng(2).uniform(0.1, 0.9, (len(dates), 20, 20)).astype(np.float32)
+    folder = make_stack(values, dates)
+    result = run("apply", "ols", folder, "--composite", "max", "-o", tmp_path / "trend.tif", "--quiet")
+    told = "2004: its 3 layers cover 25% of its days, those of a typical one 100%"
+    assert f"warning: {told}: the year is incomplete and left out" in result.stderr
+    assert pw.open_map(tmp_path / "trend.tif").provenance["input"]["composite"]["dropped"] == [told]
+    assert f"left out as incomplete: {told}" in run("plan", folder, "--composite", "max").output
+
+
+TAGS = [
+    "",
+    "{",
+    "[" * 100_000,
+    "zlib:AAAA",
+    "[1]",
+    '{"input": []}',
+    '{"bands": ["a"], "input": {"composite": 5}}',
+    *(
+        json.dumps({"bands": [str(year) for year in range(2001, 2013)], "input": {"composite": composite}, **more})
+        for composite, more in [
+            ({"how": None}, {}),
+            ({"how": ["max"]}, {}),
+            ({"how": ""}, {}),
+            ({"how": "max\x1b[31m", "layers": list(range(12))}, {}),
+            ({"how": "p999", "layers": list(range(12))}, {}),
+            ({"how": "max", "layers": list(range(11))}, {}),
+            ({"how": "max", "layers": 7}, {}),
+            ({"how": "max", "layers": ["1"] * 12}, {}),
+            ({"how": "max", "layers": [True] * 6 + [False] * 6}, {}),
+            ({"how": "max", "layers": [float("inf")] * 12}, {}),
+            ({"how": "max", "layers": [float("nan")] * 12}, {}),
+            ({"how": "max", "layers": [-k for k in range(12)]}, {}),
+            ({"how": "max", "layers": [10**400 * k for k in range(12)]}, {}),
+            ({"how": "max", "layers": list(range(12)), "equal_count": 3}, {}),
+            ({"how": "max", "layers": list(range(12))}, {"bands": [str(year) for year in range(2002, 2014)]}),
+            ({"how": "mean", "periods": list(range(12)), "short": ["2004: x", 5, None, ["2005: x"]]}, {}),
+            ({"how": "mean", "periods": 3, "short": ["2004: x"]}, {}),
+            ({"how": "mean", "periods": [{}] * 12, "short": "2004"}, {}),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize("tag", TAGS, ids=range(len(TAGS)))
+def test_a_tag_is_data(more_scenes: Path, tmp_path: Path, tag: str) -> None:
+    path = pw.write_layers(pw.open_stack(more_scenes).composite("median"), tmp_path / "annual.tif")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(PIXELWISE=tag)
+    assert "warnings" not in pw.apply(pw.open_stack(path), "ols").provenance
+
+
+def test_a_tag_that_unpacks_to_much_is_left(more_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixelwise import map as maps
+
+    path = pw.write_layers(pw.open_stack(more_scenes).composite("max"), tmp_path / "annual.tif")
+    with rasterio.open(path) as dataset:
+        tag = decode_provenance(dataset.tags()["PIXELWISE"])
+    for padding in ("", "x" * 10_000):
+        with rasterio.open(path, "r+") as dataset:
+            dataset.update_tags(PIXELWISE=maps.encode_provenance({**tag, "padding": padding}))
+        assert len(pw.apply(pw.open_stack(path), "ols").provenance["warnings"]) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(maps, "LARGEST_UNASKED", 2000)
+            assert "warnings" not in pw.apply(pw.open_stack(path), "ols").provenance
+
+
 def test_what_was_composited_is_in_the_tags(scenes: tuple[Path, Any], tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     words = ("apply", "ols", scenes[0], "-o", output, "--quiet", "--executor", "inline")
@@ -541,3 +730,39 @@ def test_methods_that_need_steps_refuse_raw_scenes(make_stack: Any) -> None:
         Lagged()(np.zeros((15, 2)), scenes.axis)
     annual = pw.apply(scenes.composite("max"), Lagged())
     np.testing.assert_array_equal(annual["slope"], pw.apply(scenes.composite("max"), "ols")["slope"])
+
+
+@pytest.mark.parametrize("every", ["year", "season", "month", "dekad"])
+def test_the_advice_for_irregular_scenes_works(make_stack: Any, tmp_path: Path, every: str) -> None:
+    """Few neighbours are one step apart where years and months are missing; the step is known all the same."""
+    random = np.random.default_rng(3)
+    dates = [f"{year}-{month:02}-{day:02}" for year in (1990, 1993, 1994, 1999, 2003, 2010)
+             for month, day in ((2, int(random.integers(1, 28))), (7, int(random.integers(1, 28))))]  # fmt: skip
+    folder = make_stack(random.random((12, 3, 4)).astype(np.float32), dates)
+    refused = run("apply", "trend", folder, "-o", tmp_path / "no.tif")
+    assert refused.exit_code == 1
+    assert "irregular (1990-02-" in refused.output
+    assert "--composite HOW --every year|season|month" in refused.output
+    stack = pw.open_stack(folder).composite("max", every=every)  # type: ignore[arg-type]
+    assert stack.axis.step is not None
+    fused = pw.apply(stack, "trend")
+    annual = tmp_path / "composites.tif"
+    for words in (
+        ("composite", folder, "--composite", "max", "--every", every, "-o", annual, "--quiet"),
+        ("apply", "trend", annual, "-o", tmp_path / "trend.tif", "--quiet"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(pw.open_map(tmp_path / "trend.tif")["slope"], fused["slope"])
+
+
+def test_annual_layers_with_missing_years_are_regular(make_stack: Any) -> None:
+    years = [1990, 1993, 1994, 1999, 2003, 2010]
+    values = random_series((6, 3, 4), seed=5)
+    made = pw.apply(pw.open_stack(make_stack(values, years)), "trend")
+    # The same series as one of 21 years of which 15 have no value.
+    whole = np.full((21, 3, 4), np.nan)
+    whole[[year - 1990 for year in years]] = values.astype(np.float64)
+    expected = pw.methods.trend()(whole, np.arange(1990.0, 2011))
+    for name in ("slope", "pvalue", "n", "r1", "pvalue_mk"):
+        np.testing.assert_array_equal(made[name].ravel(), expected[name].astype(np.float32))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid
+from pixelwise.grid import Block, Grid, same_crs
 
 UTM = CRS.from_epsg(32617)
 GRID = Grid(UTM, Affine(30, 0, 500000, 0, -30, 3400000), 853, 856)
@@ -111,6 +111,66 @@ def test_crs_spelt_in_two_ways_is_one() -> None:
     bare = Grid(None, GRID.transform, 853, 856)
     assert GRID.differences(bare) == ["no CRS instead of EPSG:32617"]
     assert bare.differences(GRID) == ["CRS EPSG:32617 instead of none"]
+
+
+LAEA = CRS.from_epsg(3035).to_wkt()
+METRE = 'UNIT["metre",1,AUTHORITY["EPSG","9001"]]'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("EPSG:3035", "IGNF:ETRS89LAEA"),
+        ("EPSG:3034", "IGNF:ETRS89LCC"),
+        ("EPSG:25833", "IGNF:UTM33ETRS89"),
+        ("EPSG:32632", "IGNF:UTM32W84"),
+        ("EPSG:4258", "IGNF:ETRS89G"),
+        ("EPSG:2154", "IGNF:LAMB93"),  # standard parallels in the other order
+        ("ESRI:54009", "+proj=moll +datum=WGS84"),
+        (LAEA, LAEA.replace("ETRS89-extended / LAEA Europe", "unnamed").replace(',AUTHORITY["EPSG","3035"]', "")),
+        (LAEA, LAEA.replace(METRE, 'UNIT["Meter",1]').replace("298.257222101", "298.257222101004")),
+    ],
+)
+def test_names_and_authorities_do_not_make_another_crs(one: str, other: str) -> None:
+    first, second = CRS.from_user_input(one), CRS.from_user_input(other)
+    assert same_crs(first, second)
+    assert same_crs(second, first)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("EPSG:25833", "EPSG:26933"),  # ETRS89 and NAD83: one ellipsoid, two datums
+        ("EPSG:4258", "EPSG:4269"),
+        ("EPSG:25833", "EPSG:32633"),
+        ("IGNF:UTM33ETRS89", "EPSG:32633"),
+        ("IGNF:ETRS89LAEA", "EPSG:3034"),
+        ("IGNF:ETRS89LAEA", "EPSG:4258"),
+        ("EPSG:2263", "EPSG:32118"),  # feet and metres
+        ("EPSG:3857", "EPSG:3395"),
+        ("EPSG:4326", "EPSG:4979"),  # with heights
+        ("EPSG:4807", "EPSG:4275"),  # from Paris in grads, from Greenwich in degrees
+        (LAEA, LAEA.replace("4321000", "4321000.5")),
+        (LAEA, LAEA.replace(METRE, 'UNIT["foot",0.3048]')),
+        (LAEA, LAEA.replace(METRE, 'UNIT["US survey foot",0.304800609601219]')),
+        (LAEA, LAEA.replace('AXIS["Northing",NORTH]', 'AXIS["Southing",SOUTH]')),
+        (LAEA, LAEA.replace('"Greenwich",0,AUTHORITY["EPSG","8901"]', '"Paris",2.33722917')),
+        (LAEA, LAEA.replace("298.257222101", "298.257223563").replace("7019", "7030")),
+        (LAEA, LAEA.replace("European_Terrestrial_Reference_System_1989", "X").replace("6258", "6269")),
+    ],
+)
+def test_datum_units_axes_and_numbers_make_another_crs(one: str, other: str) -> None:
+    without_code = other.replace(',AUTHORITY["EPSG","3035"]', "")
+    assert one != without_code
+    assert not same_crs(CRS.from_user_input(one), CRS.from_user_input(without_code))
+    assert not same_crs(CRS.from_user_input(without_code), CRS.from_user_input(one))
+
+
+def test_a_shift_by_nothing_to_wgs_84_is_none_but_a_real_one_is() -> None:
+    text = "+proj=laea +lat_0=52 +lon_0=10 +ellps=GRS80 +units=m"
+    crs = [CRS.from_user_input(f"{text} +towgs84={shift}") for shift in ("0,0,0", "0,0,0,0,0,0,0", "1,0,0")]
+    assert not same_crs(crs[0], crs[2])
+    assert not same_crs(crs[1], crs[2])
 
 
 def test_pickle() -> None:

@@ -123,7 +123,12 @@ def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) 
         (
             ["2001-01-01", "2001-01-09", "2001-01-17"],
             ["2001-01-31", "2001-02-28", "2001-03-31"],
-            r"'x' has one layer for each month, but the response has one for each 8-day",
+            r"each month, but the response has one for each 8-day: .*response too \(--composite HOW --every month\)$",
+        ),
+        (
+            ["2001-01-01", "2001-01-09", "2001-01-17"],
+            ["2001-01-17", "2001-02-02", "2001-02-18"],
+            r"for each 16-day, but the response has one for each 8-day: make one for each month of both \(--comp",
         ),
     ],
 )
@@ -143,6 +148,24 @@ def test_composites_of_months_to_years(tmp_path: Path, yearly: Any) -> None:
     assert found.inputs["rain"].read(found.stack.grid.block).shape == (8, 6, 5)  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"'rain' has 12 layers of one year .*--with NAME=NAME.toml"):
         pair(pw.open_stack("ndvi"), {"rain": pw.open_stack("monthly")})
+
+
+def test_the_advice_for_unlike_steps_works(tmp_path: Path) -> None:
+    days = np.arange("2001-01-01", "2001-12-31", 8, dtype="M8[D]")
+    response, other = (
+        axis_of(list(map(str, days)), tmp_path, "first"),
+        axis_of(list(map(str, days[::2])), tmp_path, "x"),
+    )
+    with pytest.raises(
+        InputError, match=r"of 'x' on the command line keep .*--composite HOW --every month --write-rec"
+    ):
+        pair(response, {"x": other})
+    found = pair(response.composite("mean", every="month"), {"x": other.composite("mean", every="month")})
+    assert len(found.stack.axis) == 12
+    # Scenes of some summers, one a year, are still paired with those of the same day.
+    days = np.array(["2001-08-01", "2002-06-03", "2004-06-20", "2007-09-01"])
+    summers, daily = axis_of(days, tmp_path, "summers"), axis_of([*days[:3], "2007-08-31"], tmp_path, "daily")
+    assert len(pair(summers, {"x": daily}).stack.axis) == 3
 
 
 def test_names_that_mean_something_else(yearly: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.naming import read_names
-from pixelwise.periods import Dropped, Periods, Season, make_periods
+from pixelwise.periods import Incomplete, Periods, Season, make_periods
 from pixelwise.times import Step, TimeAxis
 
 
@@ -250,6 +250,120 @@ def test_one_layer_a_year_is_complete():
     assert make_periods(axis_of(days), season="05-01..09-30").dropped == ()
 
 
+# ---------------------------------------------------------------------------------- short periods in between
+
+
+def monthly_years(first, last, **months):
+    """Return monthly layers of some years; keywords such as y2004=(1, 2, 3) give those of one year."""
+    days = [
+        f"{year}-{month:02}-15" for year in range(first, last + 1) for month in months.get(f"y{year}", range(1, 13))
+    ]
+    return axis_of(days)
+
+
+def labels_of(found):
+    return [one.label for one in found]
+
+
+@pytest.mark.parametrize("months", [(1,), (1, 2, 3), (10, 11, 12), range(1, 7), (1, 12), (1, 2, 11, 12)])
+def test_a_short_year_in_the_middle_is_dropped_and_hides_no_other(months):
+    periods = make_periods(monthly_years(2001, 2012, y2004=months, y2012=range(1, 5)))
+    assert labels_of(periods.dropped) == ["2004", "2012"]
+    assert periods.labels == tuple(str(year) for year in range(2001, 2012) if year != 2004)
+    assert (periods.short, periods.empty) == ((), ())
+    assert periods.unused == len(months) + 4
+    assert periods.axis.index.tolist() == [0, 1, 2, *range(4, 11)]
+    share = 1 / 12 * len(months)
+    layers = "only layer covers" if len(months) == 1 else f"{len(months)} layers cover"
+    assert f"its {layers} " in periods.dropped[0].reason
+    assert float(periods.dropped[0].reason.split("%")[0].split()[-1]) / 100 == pytest.approx(share, abs=0.05)
+    assert "others 16 at most" in periods.dropped[1].reason
+
+
+@pytest.mark.parametrize(
+    "months",
+    # Without a month, without the last four, with gaps all over: none of them leaves a third of the year bare at once.
+    [
+        [m for m in range(1, 13) if m != 7],
+        [m for m in range(1, 13) if m != 2],
+        range(1, 9),
+        range(5, 13),
+        (2, 5, 8, 11),
+    ],
+)
+def test_a_year_that_lacks_less_stays_and_is_named(months):
+    periods = make_periods(monthly_years(2001, 2012, y2004=months))
+    assert (labels_of(periods.dropped), labels_of(periods.short)) == ([], ["2004"])
+    assert f"its {len(months)} layers cover" in periods.short[0].reason
+    assert periods.short[0].reason.endswith("those of a typical one 100%")
+    assert len(periods) == 12
+    later = periods.subset(periods.ordinals > 2004)
+    assert later.short == ()
+    assert labels_of(periods.subset(periods.ordinals < 2008).short) == ["2004"]
+
+
+def test_a_year_that_lacks_less_hides_no_short_end():
+    """A year that ends in September stays; that the last one ends in October is said nevertheless."""
+    periods = make_periods(monthly_years(2001, 2012, y2004=range(1, 10), y2012=range(1, 11)))
+    assert labels_of(periods.short) == ["2004"]
+    assert labels_of(periods.dropped) == ["2012"]
+    assert (
+        "ends 2012-10-15, 77 days before its end (others 16 usually, layers are 31 apart)" in periods.dropped[0].reason
+    )
+
+
+def test_complete_years_are_neither_dropped_nor_named():
+    for axis in (
+        monthly_years(2001, 2012),
+        daily("2001-01-01", "2012-12-31", 16),
+        axis_of(
+            day for day in daily("2001-01-01", "2012-12-31", 16).days if str(day) != str(np.datetime64("2005-06-25"))
+        ),
+        axis_of(day for day in daily("2001-01-01", "2006-12-31").days if not str(day).startswith("2004-06-0")),
+        axis_of(f"{year}-{day}" for year in range(2001, 2010) for day in ("06-03", "07-21")),
+    ):
+        periods = make_periods(axis)
+        assert (periods.dropped, periods.short) == ((), ())
+
+
+@pytest.mark.parametrize("kept", [3, 4])
+def test_where_many_years_are_short_none_is_dropped(kept):
+    """Of twelve years at most four may be exceptions."""
+    short = {f"y{year}": (1, 2, 3) for year in range(2003, 2008 if kept == 4 else 2007)}
+    periods = make_periods(monthly_years(2001, 2012, **short))
+    named = [name[1:] for name in short]
+    assert (labels_of(periods.dropped), labels_of(periods.short)) == ((named, []) if kept == 3 else ([], named))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cloudy_years_are_not_lost(seed):
+    """Every other scene missing at random: years differ much, but none lacks a third of the year alone."""
+    random = np.random.default_rng(seed)
+    days = daily("1990-01-01", "2019-12-31", 16).days
+    days = days[random.random(len(days)) < 0.5]
+    periods = make_periods(axis_of(days))
+    inner = [one for one in periods.dropped if one.label not in ("1990", "2019")]
+    assert inner == []
+    # The same with a year of which only the winter is left.
+    short = days[(days.astype("datetime64[Y]").astype(int) != 2005 - 1970)]
+    winter = np.arange(np.datetime64("2005-01-03"), np.datetime64("2005-02-20"), 16)
+    periods = make_periods(axis_of(np.sort(np.concatenate([short, winter]))))
+    assert "2005" in labels_of([*periods.dropped, *periods.short])
+
+
+def test_seasons_are_compared_with_the_same_season():
+    """Where the sun does not rise from December to February, that is so each year."""
+    days = [day for day in half_monthly("2001-03-01", "2010-11-30").days if not 1 <= (day.tolist().month % 12 + 1) <= 3]
+    days += [np.datetime64(f"{year}-02-16") for year in range(2002, 2011)]
+    periods = make_periods(axis_of(np.sort(np.array(days))), "season")
+    assert (periods.dropped, periods.short) == ((), ())
+    # One spring of one layer.
+    fewer = [day for day in days if not np.datetime64("2005-03-10") < day < np.datetime64("2005-06-01")]
+    periods = make_periods(axis_of(np.sort(np.array(fewer))), "season")
+    assert labels_of(periods.dropped) == ["2005-MAM"]
+    assert periods.empty == ()
+
+
 # ----------------------------------------------------------------------------------- dates that are read back
 
 AXES = {
@@ -356,7 +470,7 @@ def test_parts_that_do_not_fit_are_refused():
 def test_periods_travel():
     periods = make_periods(half_monthly("1981-07-01", "1990-12-16"))
     again = pickle.loads(pickle.dumps(periods))
-    assert again.dropped == periods.dropped == (Dropped("1981", periods.dropped[0].reason),)
+    assert again.dropped == periods.dropped == (Incomplete("1981", periods.dropped[0].reason),)
     np.testing.assert_array_equal(np.concatenate(again.members), np.concatenate(periods.members))
     with pytest.raises(ValueError, match="read-only"):
         periods.members[0][0] = 5
@@ -391,7 +505,8 @@ def test_members_are_those_between_start_and_end(offsets, first, last):
     first_kept, last_kept = periods.starts[0], periods.ends[-1]
     between = np.array(within) & (axis.days >= first_kept) & (axis.days <= last_kept)
     assert between.sum() == len(axis) - periods.unused
-    assert len(periods) + len(periods.empty) == periods.ordinals[-1] - periods.ordinals[0] + 1
+    inner = [one for one in periods.dropped if periods.labels[0] < one.label < periods.labels[-1]]
+    assert len(periods) + len(periods.empty) + len(inner) == periods.ordinals[-1] - periods.ordinals[0] + 1
 
 
 @pytest.mark.parametrize(

@@ -24,15 +24,20 @@ from rasterio.crs import CRS
 import pixelwise as pw
 from pixelwise import plot as plotting
 from pixelwise.cli import main
+from pixelwise.method import Status
 from pixelwise.methods import METHODS
 from pixelwise.plot import (
     MISSING,
     MISSING_COLOR,
     NEGATIVE_SHADES,
     NEUTRAL_COLOR,
+    NOT_TESTED_COLOR,
     POSITIVE_SHADES,
+    STATUS_COLORS,
+    UNKNOWN_COLOR,
     Classes,
     classify_quintiles,
+    classify_status,
     classify_trend,
     plot_map,
     save,
@@ -171,30 +176,70 @@ def test_limits_have_the_digits_that_tell_them_apart(numbers: tuple[float, ...],
 
 
 def test_trend_classes() -> None:
-    slope = row(-1, -1, 1, 1, 1, NAN, -2, 3)
-    pvalue = row(0.01, 0.05, 0.049, 0.5, NAN, 0.01, 1e-9, 0.0)
+    slope = row(-1, -1, 1, 1, NAN, -2, 3)
+    pvalue = row(0.01, 0.05, 0.049, 0.5, 0.01, 1e-9, 0.0)
     classes = classify_trend(slope, pvalue)
-    # 0.05 is not below 0.05; without a p-value nothing is significant.
-    assert classes.codes.tolist() == [[0, 1, 3, 2, 2, MISSING, 0, 3]]
+    # 0.05 is not below 0.05.
+    assert classes.codes.tolist() == [[0, 1, 3, 2, MISSING, 0, 3]]
     assert classes.labels == (
         "significant decrease, p < 0.05",
-        "decrease",
-        "increase",
+        "decrease, not significant",
+        "increase, not significant",
         "significant increase, p < 0.05",
     )
-    assert classes.shares == (2 / 7, 1 / 7, 2 / 7, 2 / 7)
+    assert classes.shares == (2 / 6, 1 / 6, 1 / 6, 2 / 6)
     assert classes.colors == (*NEGATIVE_SHADES[2][::-1], *POSITIVE_SHADES[2])
     assert classes.limits == ()
-    assert classes.missing == 1 / 8
+    assert classes.missing == 1 / 7
+
+
+def test_what_has_no_p_is_not_tested_and_in_no_other_class() -> None:
+    classes = classify_trend(row(1, -1, 0, 2, -3, 0, NAN), row(NAN, NAN, NAN, 0.01, 0.5, 0.5, NAN))
+    labels = [classes.labels[code] if code != MISSING else "" for code in classes.codes[0]]
+    assert labels == [
+        *["not tested"] * 3,
+        "significant increase, p < 0.05",
+        "decrease, not significant",
+        "no change",
+        "",
+    ]
+    assert dict(zip(classes.labels, classes.shares, strict=True)) == {
+        "not tested": 3 / 6,
+        "significant decrease, p < 0.05": 0,
+        "decrease, not significant": 1 / 6,
+        "no change": 1 / 6,
+        "increase, not significant": 0,
+        "significant increase, p < 0.05": 1 / 6,
+    }
+    assert classes.colors[0] == NOT_TESTED_COLOR
+    others = {*sum(NEGATIVE_SHADES.values(), ()), *sum(POSITIVE_SHADES.values(), ()), NEUTRAL_COLOR, MISSING_COLOR}
+    assert NOT_TESTED_COLOR not in others
+
+
+def test_the_status_tells_constant_and_undefined_from_missing() -> None:
+    slope = row(0, 0, NAN, NAN, NAN, 1, 2, 1)
+    pvalue = row(NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.001)
+    # Constant, twice undefined, too few, no observation, truncated, twice ok.
+    status = np.array([[3, 6, 6, 2, 1, 7, 0, 0]], np.uint8)
+    classes = classify_trend(slope, pvalue, status=status)
+    labels = [classes.labels[code] if code != MISSING else "" for code in classes.codes[0]]
+    assert labels == [
+        "no change",
+        *["not tested"] * 2,
+        *[""] * 2,
+        *["not tested"] * 2,
+        "significant increase, p < 0.05",
+    ]
+    assert classes.missing == 2 / 8
 
 
 def test_slopes_of_zero_are_no_change_whatever_their_p() -> None:
-    classes = classify_trend(row(0, -0.0, 1, -1), row(NAN, 0.001, 0.09, 0.09), significant=0.1)
+    classes = classify_trend(row(0, -0.0, 1, -1), row(0.9, 0.001, 0.09, 0.09), significant=0.1)
     assert classes.labels == (
         "significant decrease, p < 0.1",
-        "decrease",
+        "decrease, not significant",
         "no change",
-        "increase",
+        "increase, not significant",
         "significant increase, p < 0.1",
     )
     assert classes.codes.tolist() == [[2, 2, 4, 0]]
@@ -202,10 +247,44 @@ def test_slopes_of_zero_are_no_change_whatever_their_p() -> None:
     assert sum(classes.shares) == 1
 
 
+def test_what_is_no_change_with_time_is_positive_or_negative() -> None:
+    classes = classify_trend(row(0.9, -0.9, 0.1, -0.1, 0), row(0.01, 0.01, 0.5, 0.5, 0.5), change=False)
+    assert classes.labels == (
+        "significantly negative, p < 0.05",
+        "negative, not significant",
+        "zero",
+        "positive, not significant",
+        "significantly positive, p < 0.05",
+    )
+    assert classes.codes.tolist() == [[4, 0, 3, 1, 2]]
+
+
 def test_trend_classes_without_valid_pixels() -> None:
     classes = classify_trend(row(NAN), row(NAN))
     assert classes.codes.tolist() == [[MISSING]]
     assert classes.shares == (0, 0, 0, 0)
+    assert "not tested" not in classes.labels
+
+
+def test_status_classes_have_words() -> None:
+    classes = classify_status(np.array([[0, 0, 6], [1, 0, 9]], np.uint8))
+    assert classes.labels == ("9 outside the area", "6 test undefined", "1 no observation", "0 ok")
+    assert classes.codes.tolist() == [[3, 3, 1], [2, 3, 0]]
+    assert classes.shares == (1 / 6, 1 / 6, 1 / 6, 3 / 6)
+    assert (classes.missing, classes.limits) == (0, ())
+    assert classes.colors[1] == NOT_TESTED_COLOR  # as in a trend's picture
+    # A map of a later version may know further codes, 255 among them.
+    later = classify_status(np.array([[0, 77, 255]], np.uint8))
+    assert later.labels == ("255 unknown", "77 unknown", "0 ok")
+    assert later.colors[:2] == (UNKNOWN_COLOR,) * 2
+    assert later.codes.tolist() == [[2, 1, 0]]
+
+
+def test_every_status_has_words_and_a_colour_of_its_own() -> None:
+    labels = classify_status(np.array([list(Status)], np.uint8)).labels
+    assert [label.split(" ", 1)[0] for label in labels] == [str(int(code)) for code in sorted(Status, reverse=True)]
+    assert not any("unknown" in label for label in labels)
+    assert len(set(STATUS_COLORS.values())) == len(STATUS_COLORS) == len(Status)
 
 
 @pytest.mark.parametrize("significant", [0, 1, -0.1, 5, NAN])
@@ -260,13 +339,56 @@ def test_legend_of_a_trend() -> None:
     written = entries(figure)
     assert [entry.rpartition(" (")[0] for entry in written[:4]] == [
         "significant increase, p < 0.1",
-        "increase",
-        "decrease",
+        "increase, not significant",
+        "decrease, not significant",
         "significant decrease, p < 0.1",
     ]
     assert written[4:] == ["missing (5.8 % of all pixels)"]  # 7 x 10 of 30 x 40
     assert sum(float(entry.split("(")[-1].split(" %")[0]) for entry in written[:4]) == pytest.approx(100, abs=0.2)
     assert figure.legends[0].get_title().get_text() == "slope\n(share of valid pixels)"
+
+
+def test_what_was_not_tested_is_listed_between_the_lowest_class_and_the_missing() -> None:
+    map_ = make_map({"slope": row(1, 1, -1, NAN), "pvalue": row(0.01, NAN, 0.5, NAN)})
+    figure = plot_map(map_)
+    assert entries(figure) == [
+        "significant increase, p < 0.05 (33.3 %)",
+        "increase, not significant (0 %)",
+        "decrease, not significant (33.3 %)",
+        "significant decrease, p < 0.05 (0 %)",
+        "not tested (33.3 %)",
+        "missing (25.0 % of all pixels)",
+    ]
+    purple = tuple(bytes.fromhex(NOT_TESTED_COLOR[1:]))
+    assert tuple(figure.axes[0].images[0].get_array()[0, 1]) == purple
+
+
+def test_the_band_status_has_a_legend_of_words() -> None:
+    map_ = make_map({"slope": row(1, NAN, 2), "pvalue": row(0.1, NAN, NAN), "status": np.array([[0, 1, 6]], np.uint8)})
+    figure = plot_map(map_, "status")
+    assert entries(figure) == ["0 ok (33.3 %)", "1 no observation (33.3 %)", "6 test undefined (33.3 %)"]
+    assert figure.legends[0].get_title().get_text() == "status\n(share of all pixels)"
+    assert texts(figure) == ["status", "Why each pixel has the values it has"]
+    for classes in plotting.CLASSES:
+        with pytest.raises(pw.ParameterError, match=f"codes, which have no {classes} classes: leave classes out"):
+            plot_map(map_, "status", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "high"),
+    [
+        ("slope", "1/year", "significant increase"),
+        ("time", "m/decade", "significant increase"),
+        ("slope", "", "significant increase"),
+        ("sens_trend", "", "significant increase"),
+        ("rvalue", "", "significantly positive"),
+        ("spearman", "", "significantly positive"),
+        ("soi", "mm", "significantly positive"),
+    ],
+)
+def test_only_changes_with_time_increase(name: str, unit: str, high: str) -> None:
+    map_ = make_map({name: row(1, -1), "pvalue": row(0.01, 0.5)}, unit=unit)
+    assert entries(plot_map(map_))[0] == f"{high}, p < 0.05 (50.0 %)"
 
 
 def test_legend_of_quintiles_has_limits_unit_and_shares() -> None:
@@ -496,6 +618,21 @@ def test_trend_classes_are_refused_where_they_mean_nothing(bands: list[str], ban
     assert "0.50" in entries(plot_map(map_, band))[-1]  # by default quintiles
 
 
+def test_coefficients_have_their_own_p_value() -> None:
+    bands = {"rain": row(1, 1), "rain_pvalue": row(0.5, 0.5), "time": row(-1, -1), "time_pvalue": row(0.01, NAN)}
+    whole = {**bands, "r2": row(0.5, 0.6), "pvalue": row(0.001, 0.001)}
+    map_ = make_map(whole, provenance={"method": "regress"}, unit="")
+    assert entries(plot_map(map_))[1] == "positive, not significant (100 %)"  # the whole model is significant
+    assert entries(plot_map(map_, "time"))[-2:] == ["significantly negative, p < 0.05 (50.0 %)", "not tested (50.0 %)"]
+    with pytest.raises(pw.ParameterError, match="band r2 has no p-value: draw band rain or time, or choose the"):
+        plot_map(map_, "r2", classes="trend")
+    assert len(entries(plot_map(map_, "r2"))) == 2
+    alone = make_map({"time": row(1, 2), "pvalue": row(0.1, 0.1)}, provenance={"method": "regress"})
+    with pytest.raises(pw.ParameterError, match=r"no coefficient of this map has its p-value \(NAME_pvalue\): write"):
+        plot_map(alone, classes="trend")
+    assert len(entries(plot_map(alone))) == 2
+
+
 def test_selected_bands_keep_their_headline() -> None:
     map_ = make_map({"pvalue": row(0.01, 0.5), "slope": row(1, -1)}, provenance={"method": "ols"})
     assert entries(plot_map(map_, "slope"))[0] == "significant increase, p < 0.05 (50.0 %)"
@@ -594,6 +731,7 @@ def test_the_command_writes_a_picture_and_prints_its_path(trend: Path, monkeypat
     assert texts(figures[0]) == ["ols: slope", "Change per year of the fitted line; 2001 to 2006, 6 layers"]
     assert "no change (0.5 %)" in entries(figures[0])  # the constant pixel, 1 of 191
     assert "missing (0.5 % of all pixels)" in entries(figures[0])
+    assert "not tested" not in "".join(entries(figures[0]))
     result = run(trend, "-o", output, "--overwrite", "--band", "stderr", "--title", "T")
     assert result.exit_code == 0
     assert texts(figures[1]) == ["T"]
@@ -601,6 +739,10 @@ def test_the_command_writes_a_picture_and_prints_its_path(trend: Path, monkeypat
     result = run(trend, "-o", trend.with_name("strict.svg"), "--classes", "trend", "--significant", "0.01")
     assert result.exit_code == 0
     assert "significant increase, p < 0.01" in "".join(entries(figures[2]))
+    result = run(trend, "-o", trend.with_name("status.png"), "--band", "status")
+    assert result.exit_code == 0
+    expected = ["0 ok (99.0 %)", "1 no observation (0.5 %)", "3 constant series (0.5 %)"]
+    assert entries(figures[3]) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelwise as pw
+from conftest import MakeStack
 from pixelwise.method import Status
 from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
 from pixelwise.methods._pvalue_kernels import chi_square_tail
@@ -52,6 +53,75 @@ def test_p_values_are_those_of_scipy(digits: int, gaps: float) -> None:
         assert fit["pvalue"][p] == pytest.approx(float(expected["global p-value (dep)"]), rel=1e-9)
         assert fit["pvalue_independent"][p] == pytest.approx(float(expected["global p-value (indep)"]), rel=1e-9)
         assert fit["tau"][p] == pytest.approx(float(expected["global tau (alt)"]), rel=1e-9)
+
+
+def months_of(years: int) -> TimeAxis:
+    return TimeAxis.from_times(
+        np.arange("2000-01", f"{2000 + years}-01", dtype="datetime64[M]").astype("datetime64[D]")
+    )
+
+
+@pytest.mark.parametrize(
+    ("years", "least", "rising"), [(2, 0.3, 0.3593), (3, 0.08, 0.1277), (4, 0.02, 0.04445), (5, 0.0, 0.01514)]
+)
+def test_what_few_years_can_show(years: int, least: float, rising: float) -> None:
+    """The numbers of the docstring and the warning: of seasons that all rise, of noise, of what is in between."""
+    rng = np.random.default_rng(years)
+    axis, pixels = months_of(years), 3000
+    values = rng.normal(size=(len(axis), pixels)) + axis.years[:, None] * rng.uniform(0, 3, pixels)
+    values[:, 0] = axis.calendar_years
+    fit = seasonal_kendall(min_obs=3)(values, axis)
+    assert np.nanmin(fit["pvalue"]) > least
+    assert fit["pvalue"][0] == pytest.approx(rising, abs=5e-4)
+    noise = seasonal_kendall(min_obs=3)(rng.normal(size=(len(axis), pixels)), axis)["pvalue"]
+    assert (noise < 0.05).mean() == pytest.approx({4: 0.0015, 5: 0.01}.get(years, 0), abs=0.005)
+    if years == 2:
+        assert fit["pvalue_independent"][0] == pytest.approx(0.0015, abs=5e-5)
+
+
+def test_a_few_years_are_warned_of(make_stack: MakeStack) -> None:
+    def told(axis: TimeAxis, **options: Any) -> tuple[str, ...]:
+        return seasonal_kendall(**options).cautions(axis)
+
+    [text] = told(months_of(4))
+    assert text.startswith(
+        "seasonal_kendall finds next to nothing below 5 years: with 4 years of a season its pvalue is a"
+    )
+    assert "with 3 years of a season its pvalue is never below 0.08" in told(months_of(3))[0]
+    assert "with 1 year of a season" in told(months_of(1))[0]
+    assert told(months_of(5)) == told(MONTHS) == ()
+    # From July to June: five calendar years, but four of each month.
+    middle = TimeAxis.from_times(MONTHS.days[6:54])
+    assert len(set(middle.calendar_years.tolist())) == 5
+    assert "with 4 years" in told(middle)[0]
+    quarters = TimeAxis.from_times(MONTHS.days[:60:3])
+    assert told(quarters, season="quarter") == ()
+    assert len(told(TimeAxis.from_times(MONTHS.days[:48:3]), season="quarter")) == 1
+    # In the tags of a map.
+    for years in (4, 5):
+        dates = [str(day)[:7] for day in months_of(years).days]
+        values = np.random.default_rng(0).random((len(dates), 3, 4)).astype(np.float32)
+        made = pw.apply(pw.open_stack(make_stack(values, dates, folder=f"of_{years}")), "seasonal_kendall")
+        found = [line for line in made.provenance.get("warnings", ()) if "finds next to nothing" in line]
+        assert found == ([text] if years == 4 else [])
+
+
+@pytest.mark.parametrize(
+    ("season", "every"), [("month", "month"), ("quarter", "season"), (12, "month"), (36, "dekad"), (24, None)]
+)
+def test_the_advice_for_several_layers_of_a_season_works(make_stack: MakeStack, season: Any, every: str | None) -> None:
+    days = np.arange("2000-01-03", "2001-12-31", 6, dtype="datetime64[D]")
+    values = np.random.default_rng(0).random((len(days), 2, 2)).astype(np.float32)
+    stack = pw.open_stack(make_stack(values, [f"{day}" for day in days]))
+    with pytest.raises(pw.ParameterError, match="one layer is wanted: ") as caught:
+        pw.apply(stack, seasonal_kendall(season=season))
+    if every is None:
+        assert "--composite" not in str(caught.value)
+        return
+    assert f"make one of them (--composite HOW --every {every}), or name" in str(caught.value)
+    made = pw.apply(stack.composite("max", every=every), seasonal_kendall(season=season))  # type: ignore[arg-type]
+    assert (made.status == 0).all()
+    assert made["n"].max() > 5
 
 
 def halves(years: Any) -> Any:

@@ -20,8 +20,10 @@ from conftest import PROFILE, MakeStack, write_raster
 from pixelwise import reading as reading_module
 from pixelwise.headers import read_header
 from pixelwise.reading import HANDLES, TABLES, reading
+from pixelwise.recipe import read_recipe, write_recipe
 from pixelwise.stack import Layout, layout_of
 from pixelwise.survey import survey
+from pixelwise.verify import verify
 
 ORIGIN: Affine = PROFILE["transform"]
 IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
@@ -339,16 +341,20 @@ def test_a_format_of_dates(make_stack: MakeStack):
 def test_bands_that_are_no_dates_are_listed(tmp_path: Path):
     path = write_raster(tmp_path / "l8_2001.tif", YEARS, descriptions=["Red", None, "NIR"])
     assert problem_of(path) == (
-        f"{path}: has 3 bands that are not dates (1 Red, 2, 3 NIR); choose one with --band N|NAME, "
-        "or date them with --times FILE (one date per line)"
+        f"{path}: has 3 bands that are not dates (1 Red, 2, 3 NIR); choose one with --band N|NAME, several with "
+        "--band 'NAME*', or date them with --times FILE (one date per line; path,band,date for several files)"
     )
 
 
 def test_one_date_for_many_bands(tmp_path: Path, three: Path):
     path = write_raster(tmp_path / "stack.tif", YEARS, descriptions=["2001", "2002", "2003"])
     assert problems_of({path: "1999", three / "ndvi_2000.tif": "2000"})[0] == (
-        f"{path}: has 3 bands (1 2001, 2 2002, 3 2003), but one date; choose one with --band N|NAME"
+        f"{path}: has 3 bands (1 2001, 2 2002, 3 2003), but one date; choose one with --band N|NAME, or date all with "
+        "a table of path,band,date (--times FILE)"
     )
+    table = tmp_path / "dates.csv"
+    table.write_text("path,date\nstack.tif,1999\n")
+    assert "has 3 bands (1 2001, 2 2002, 3 2003), but one date" in problem_of(path, times=table)
     assert len(pw.open_stack({path: "1999", three / "ndvi_2000.tif": "2000"}, band=1)) == 2
 
 
@@ -376,6 +382,187 @@ def test_an_unknown_band_names_the_closest(make_stack: MakeStack):
     assert "unknown band '4' (known: Red, Green, NIR)" in problems_of(folder, band=4)[0]
     with pytest.raises(pw.ParameterError, match="band 0 is impossible: bands count from 1"):
         pw.open_stack(folder, band=0)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """NDVI and EVI of three years in one file: 0, 1, ... in each pixel of a band."""
+    names = [f"{name}_{year}" for year in (2001, 2002, 2003) for name in ("NDVI", "EVI")]
+    bands = np.stack([np.full((6, 7), number, dtype=np.float32) for number in range(6)])
+    return write_raster(tmp_path / "both.tif", bands, descriptions=names)
+
+
+def test_two_variables_in_one_file_are_no_series(both: Path):
+    problem = problem_of(both)
+    assert problem == (
+        f"{both}: has 2 bands of the date 2001-01-01 (1 NDVI_2001, 2 EVI_2001): choose one variable with "
+        "--band 'NDVI_*' or --band 'EVI_*'"
+    )
+    # What is said works when it is typed.
+    for pattern, first in (("NDVI_*", 0), ("EVI_*", 1)):
+        assert values_of(both, band=pattern)[:, 0, 0].tolist() == [first, first + 2, first + 4]
+    assert problem_of(both, same_date="mean") == problem
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "patterns"),
+    [
+        (["2001_a[1]", "2001_b", "2002_a[1]", "2002_b"], ["*_a[[]1]", "*_b"]),
+        (["01Jan2020 VV x", "01Jan2020 VH x", "13Jan2020 VV x", "13Jan2020 VH x"], ["* VV x", "* VH x"]),
+    ],
+)
+def test_variables_are_told_apart_by_what_is_beside_the_date(
+    tmp_path: Path, descriptions: list[str], patterns: list[str]
+):
+    path = write_raster(tmp_path / "x.tif", np.stack([IMAGE] * 4), descriptions=descriptions)
+    assert " or ".join(f"--band '{pattern}'" for pattern in patterns) in problem_of(path)
+    for pattern in patterns:
+        assert len(pw.open_stack(path, band=pattern)) == 2
+
+
+def test_bands_of_one_date_that_do_not_differ(tmp_path: Path):
+    path = write_raster(tmp_path / "x.tif", YEARS, descriptions=["a_2001", "a_2002", "a_2002"])
+    assert problem_of(path) == (
+        f"{path}: has 2 bands of the date 2002-01-01 (2 a_2002, 3 a_2002): give each its own date with --times FILE "
+        "(one date per line, or path,band,date)"
+    )
+    table = tmp_path / "dates.txt"
+    table.write_text("2001\n2001\n2002\n")
+    assert "has 2 bands of the date 2001-01-01 (1 a_2001, 2 a_2002)" in problem_of(path, times=table)
+    table.write_text("2001\n2002\n2003\n")
+    assert len(pw.open_stack(path, times=table)) == 3
+
+
+@pytest.mark.parametrize("pattern", ["NDVI*", "ndvi_200?", "*d*", "[N]DVI*"])
+def test_bands_by_a_pattern(both: Path, pattern: str):
+    stack = pw.open_stack(both, band=pattern)
+    assert dates_of(stack) == ["2001-01-01", "2002-01-01", "2003-01-01"]
+    assert [layer.pieces[0].band for layer in stack.layers] == [1, 3, 5]
+
+
+def test_a_pattern_that_fits_no_band(both: Path):
+    assert "unknown band 'SAVI*'" in problem_of(both, band="SAVI*")
+
+
+def test_a_pattern_that_fits_one_band_of_each_file(tmp_path: Path):
+    for place, year in enumerate((2001, 2002)):
+        write_raster(tmp_path / "own" / f"v{place}.tif", YEARS, descriptions=[f"NDVI_{year}", f"EVI_{year}", "QA"])
+        write_raster(tmp_path / "file" / f"x_{year}.tif", YEARS, descriptions=["SR_B3", "SR_B4", "QA"])
+    # By the descriptions where they are dates, else by the files' names.
+    assert dates_of(pw.open_stack(tmp_path / "own", band="EVI*")) == ["2001-01-01", "2002-01-01"]
+    stack = pw.open_stack(tmp_path / "file", band="*B4")
+    assert dates_of(stack) == ["2001-01-01", "2002-01-01"]
+    assert {layer.pieces[0].band for layer in stack.layers} == {2}
+
+
+def test_a_band_whose_name_looks_like_a_pattern(make_stack: MakeStack):
+    folder = make_stack([YEARS, YEARS + 1], descriptions=["a[1]", "a1", "b"])
+    assert {piece.band for layer in pw.open_stack(folder, band="a[1]").layers for piece in layer.pieces} == {1}
+
+
+def test_a_pattern_through_recipe_apply_and_verify(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_recipe("ndvi.toml", ["both.tif"], pw.InputSpec(band="NDVI*"))
+    source, spec, *_ = read_recipe("ndvi.toml")
+    assert spec.band == "NDVI*"
+    found = pw.apply(pw.open_stack(list(source), spec), "ols", tmp_path / "trend.tif")
+    assert np.unique(found["slope"]).tolist() == [2.0]
+    assert verify(tmp_path / "trend.tif", everything=True).differing == 0
+
+
+def test_bands_dated_by_a_format(tmp_path: Path):
+    path = write_raster(tmp_path / "x.tif", YEARS, descriptions=["VV_2_010220", "VV_1_130120", "VV_3_250220"])
+    stack = pw.open_stack(path, times="%d%m%y")
+    assert dates_of(stack) == ["2020-01-13", "2020-02-01", "2020-02-25"]
+    assert {layer.rule for layer in stack.layers} == {"--times %d%m%y"}
+    assert problem_of(path, times="%Y-%m-%d") == (
+        f"{path}: no date like --times %Y-%m-%d in 3 descriptions: VV_2_010220, VV_1_130120, VV_3_250220"
+    )
+    plain = write_raster(tmp_path / "plain.tif", YEARS)
+    assert "has 3 bands that are not dates (1, 2, 3)" in problem_of(plain, times="%Y")
+
+
+def test_bands_that_can_be_read_in_two_ways(tmp_path: Path):
+    path = write_raster(tmp_path / "x.tif", YEARS, descriptions=["2001_02", "2002_03", "2003_04"])
+    problem = problem_of(path)
+    assert problem.startswith(f"{path}: more than one date in the name of 3 bands: 2001_02 (2001-02-01 by YYYY-MM, or ")
+    assert "--times '%Y_%m' or --times '%Y_%y' settles it" in problem
+    assert pw.open_stack(path, times="%Y_%y").axis.years.tolist() == [2001, 2002, 2003]
+
+
+@pytest.fixture
+def annual(tmp_path: Path) -> Path:
+    """Two files of three bands: months of 2001 and 2002."""
+    for year in (2001, 2002):
+        write_raster(tmp_path / "annual" / f"ndvi_{year}.tif", YEARS + year, descriptions=["first", None, "third"])
+    return tmp_path / "annual"
+
+
+def months_table(folder: Path, names: Any = (1, 2, "third")) -> Path:
+    rows = [
+        f"ndvi_{year}.tif,{name},{year}-{month:02d}" for year in (2002, 2001) for month, name in enumerate(names, 1)
+    ]
+    table = folder.parent / "months.csv"
+    table.write_text("\n".join(["path,band,date", *rows]))
+    return table
+
+
+def test_bands_of_several_files_dated_by_a_table(annual: Path):
+    assert "path,band,date for several files" in problems_of(annual)[0]
+    stack = pw.open_stack(annual, times=months_table(annual))
+    assert dates_of(stack) == [f"{year}-{month:02d}-01" for year in (2001, 2002) for month in (1, 2, 3)]
+    np.testing.assert_array_equal(stack.read(stack.grid.block), np.concatenate([YEARS + 2001, YEARS + 2002]))
+    assert str(stack.axis.step) == "1 month"
+
+
+def test_one_band_of_several_files_dated_by_a_table_of_bands(annual: Path):
+    stack = pw.open_stack(annual, times=months_table(annual), band="third")
+    assert dates_of(stack) == ["2001-03-01", "2002-03-01"]
+
+
+def test_bands_that_a_table_leaves_out(annual: Path):
+    table = months_table(annual, names=(1, "second", 3))
+    assert problems_of(annual, times=table) == [
+        f"{annual / f'ndvi_{year}.tif'}: band 2 is not in {table}; list it, or choose bands with --band"
+        for year in (2001, 2002)
+    ]
+
+
+def test_dates_without_paths_for_several_files_of_bands(annual: Path):
+    table = annual.parent / "dates.txt"
+    table.write_text("2001-01\n2001-02\n2001-03\n")
+    assert problem_of(annual, times=table) == (
+        f"{table}: dates without paths serve the bands of one file, but {annual / 'ndvi_2001.tif'} and "
+        f"{annual / 'ndvi_2002.tif'} both have several bands; a table of path,band,date is expected"
+    )
+
+
+def test_a_table_of_bands_names_no_files(annual: Path):
+    table = months_table(annual)
+    assert problem_of(table) == (
+        f"{table}: has a column of bands; name the files as input, and this table with --times"
+    )
+
+
+def test_year_pairs_stand_for_their_first_or_last_year(make_stack: MakeStack):
+    folder = make_stack([IMAGE] * 3, ["1999-00", "2000-01", "2001-02"])
+    for period, first in (("start", 1999), ("middle", 1999), ("end", 2000)):
+        stack = pw.open_stack(folder, period=period)
+        assert stack.axis.years.tolist() == [first, first + 1, first + 2]
+        assert str(stack.axis.step) == "1 year"
+
+
+def test_weeks_pentads_and_dekads_are_regular(tmp_path: Path):
+    names = {
+        "week": [f"VHP.G04.C07.NJ.P{year}{week:03d}.SM.SMN" for year in (1999, 2000) for week in (1, 2, 9, 10, 51, 52)],
+        "pentad": [f"chirps-v2.0.2001.{month:02d}.{k}" for month in (2, 3) for k in range(1, 7)],
+        "dekad": [f"L2_AETI_D_2018-{month:02d}-D{k}" for month in (2, 3) for k in (1, 2, 3)],
+    }
+    for unit, listed in names.items():
+        for name in listed:
+            write_raster(tmp_path / unit / f"{name}.tif", IMAGE)
+        for period in ("start", "middle", "end"):
+            assert str(pw.open_stack(tmp_path / unit, period=period).axis.step) == f"1 {unit}"
 
 
 # --------------------------------------------------------------------------------------- pieces of images

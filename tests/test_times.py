@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import pickle
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pixelwise.errors import InputError, ParameterError
+from pixelwise.methods.seasons import seasons_of
+from pixelwise.methods.trend import PER_YEAR
 from pixelwise.naming import (
+    BandDates,
     Reading,
     parse_date,
     read_format,
@@ -22,7 +26,7 @@ from pixelwise.naming import (
     read_table,
     shard_of,
 )
-from pixelwise.times import Moment, Step, TimeAxis, decimal_year
+from pixelwise.times import UNITS, Moment, Step, TimeAxis, decimal_year
 
 FILENAMES = Path(__file__).parents[2] / "shared" / "data" / "filename_conventions" / "filenames.csv"
 
@@ -88,6 +92,13 @@ def test_real_name_alone(row):
 @each_real_name
 def test_real_name_among_others_of_its_kind(row):
     others = variants(row)
+    if row["filename"].startswith("chirps-v2.0.2022.12.3"):
+        # Third dekads alone may as well be third pentads: a user has the other dekads too.
+        assert "by CHIRPS pentad" in refusal([row["filename"], *(name for name, _, _ in others)])
+        days = [(month, 10 * dekad - 9) for month in (10, 11) for dekad in (1, 2, 3)]
+        others += [
+            (f"chirps-v2.0.2021.{month}.{day // 10 + 1}.tif", datetime(2021, month, day), None) for month, day in days
+        ]
     readings = read_names([row["filename"], *(name for name, _, _ in others)])
     assert len({reading.rule for reading in readings}) == 1
     assert readings[0].moment == read_names([row["filename"]])[0].moment
@@ -281,6 +292,361 @@ def test_one_odd_name_among_products_is_named_alone():
     assert starts(read_names(["LC08_013032_20180131.tif", "x_2001-02-03.tif"])) == ["2018-01-31", "2001-02-03"]
 
 
+# --------------------------------------------------------------------- one text, read in several ways
+
+
+def listed(*templates: str, years: range = range(2001, 2012), **values: int) -> list[str]:
+    return [
+        template.format(year=year, next=year + 1, short=(year + 1) % 100, **values)
+        for year in years
+        for template in templates
+    ]
+
+
+AMBIGUOUS = [
+    # Of the list, one name, its two readings, and the rules.
+    (listed("x_{year}_{short:02d}.tif"), "x_2004_05", {"2004-05-01": "YYYY-MM", "2004-01-01": "year pair"}),
+    (listed("x-{year}-{short:02d}.tif"), "x-2004-05", {"2004-05-01": "YYYY-MM", "2004-01-01": "year pair"}),
+    (listed("x{year}{short:02d}.tif"), "x200405", {"2004-05-01": "YYYYMM", "2004-01-01": "year pair"}),
+    (
+        listed("x.P{year}002.tif", "x.P{year}035.tif"),
+        "x.P2004035",
+        {"2004-02-04": "YYYYDDD", "2004-08-26": "week from 1 January"},
+    ),
+    (
+        listed("x_{year}_{w:03d}.tif", w=53),
+        "x_2004_053",
+        {"2004-02-22": "YYYY_DDD", "2004-12-30": "week from 1 January"},
+    ),
+    (
+        listed("x_{year}_week{w}.tif", w=31),
+        "x_2004_week31",
+        {"2004-07-26": "ISO week", "2004-07-29": "week from 1 January"},
+    ),
+    (listed("week05-{year}.tif"), "week05-2004", {"2004-01-26": "ISO week", "2004-01-29": "week from 1 January"}),
+    (
+        [f"chirps-v2.0.2001.01.{k}.tif" for k in (1, 2, 3)],
+        "chirps-v2.0.2001.01.2",
+        {"2001-01-11": "CHIRPS dekad", "2001-01-06": "CHIRPS pentad"},
+    ),
+    (listed("a_05-03-{year}.tif"), "a_05-03-2004", {"2004-03-05": "DD-MM-YYYY", "2004-05-03": "MM-DD-YYYY"}),
+    (
+        listed("a_{year}0304T1000-0930.tif"),
+        "a_20040304T1000-0930",
+        {"2004-03-04T19:30:00": "YYYYMMDDTHHMM", "2004-03-04T10:00:00": "YYYYMMDDTHHMM-HHMM"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("names", "name", "readings"), AMBIGUOUS, ids=[name for _, name, _ in AMBIGUOUS])
+def test_list_that_fits_two_readings_is_refused_with_both_and_what_settles_it(names, name, readings):
+    message = refusal(names)
+    assert message.startswith("more than one date in the name of ")
+    [place] = [index for index, one in enumerate(names) if one.startswith(name)]
+    alone = refusal([names[place], names[place - 1]])
+    for moment, rule in readings.items():
+        assert f"{moment} by {rule}" in alone
+    # What is to be typed gives one reading each.
+    formats = re.findall(r"--times '([^']+)'", message)
+    assert len(formats) == 2
+    assert {str(read_format(names, one)[place].moment) for one in formats} == set(readings)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "rule"),
+    [
+        # One name that is no month, day or dekad tells about all others.
+        (listed("x_{year}_{short:02d}.tif", years=range(2001, 2013)), "2001-01-01", "year pair"),
+        (listed("x_{year}-{short:02d}.tif", years=range(1995, 2005)), "1995-01-01", "year pair"),
+        (listed("x_{year}{short:02d}.tif", years=range(2001, 2013)), "2001-01-01", "year pair"),
+        (listed("x_{year}_{next}.tif"), "2001-01-01", "year pair"),
+        (listed("{year}-{next}_ndvi_2000m.tif"), "2001-01-01", "year pair"),
+        (["x_2001_02.tif", "x_2002_03.tif", "x_2002_04.tif"], "2001-02-01", "YYYY-MM"),
+        (["x_200102.tif", "x_200203.tif", "x_200204.tif"], "2001-02-01", "YYYYMM"),
+        (["x_2001035.tif", "x_2001054.tif"], "2001-02-04", "YYYYDDD"),
+        ([f"chirps-v2.0.2001.01.{k}.tif" for k in (3, 2, 6)], "2001-01-11", "CHIRPS pentad"),
+        ([f"chirps-v3.0.2001.0{m}.{k}.tif" for m in (1, 2) for k in (3, 2, 1)], "2001-01-21", "CHIRPS dekad"),
+        # So do the days of MODIS, the letter before them, and the folder.
+        (listed("x_{year}001.tif", "x_{year}017.tif", "x_{year}033.tif"), "2001-01-01", "YYYYDDD"),
+        (listed("x.A{year}002.tif", "x.A{year}003.tif"), "2001-01-02", "YYYYDDD"),
+        (listed("A{year}002.tif", "A{year}003.tif"), "2001-01-02", "YYYYDDD"),
+        (listed("x_doy{year}002.tif", "x_doy{year}003.tif"), "2001-01-02", "YYYYDDD"),
+        ([f"africa_dekad/tifs/chirps-v2.0.2001.01.{k}.tif" for k in (3, 2, 1)], "2001-01-21", "CHIRPS dekad"),
+        ([f"global_pentad/tifs/chirps-v2.0.2001.01.{k}.tif" for k in (3, 2)], "2001-01-11", "CHIRPS pentad"),
+        (listed("monthly/x_{year}_{short:02d}.tif"), "2001-02-01", "YYYY-MM"),
+        (listed("daily/{year}035.tif"), "2001-02-04", "YYYYDDD"),
+        (listed("weekly_{year}_035.tif"), "2001-08-27", "week from 1 January"),
+        # A time that is no offset from UTC is the end of a range.
+        (["x_20010304T1000-1207.tif", "x_20010305T1100-1300.tif"], "2001-03-04T10:00:00", "YYYYMMDDTHHMM-HHMM"),
+    ],
+)
+def test_list_that_settles_its_readings(names, expected, rule):
+    readings = read_names(names)
+    assert str(readings[0].moment) == expected
+    assert {reading.rule for reading in readings} == {rule}
+
+
+def test_year_pairs_count_in_whole_years():
+    readings = read_names(listed("x_{year}_{short:02d}.tif", years=range(1998, 2004)))
+    assert {reading.moment.precision for reading in readings} == {"year"}
+    assert [reading.moment.date().year for reading in readings] == list(range(1998, 2004))
+    assert [reading.moment.date("middle").year for reading in readings] == list(range(1998, 2004))
+    assert [reading.moment.date("end").year for reading in readings] == list(range(1999, 2005))
+
+
+def test_another_date_in_the_name_settles_a_reading():
+    names = ["x_2001_02_20010214.tif", "x_2002_03_20020314.tif"]
+    assert starts(read_names(names)) == ["2001-02-14", "2002-03-14"]
+    names = ["2001-03/x_05-03-2001.tif", "2001-04/x_05-04-2001.tif"]
+    assert starts(read_names(names)) == ["2001-03-05", "2001-04-05"]
+
+
+def test_single_name_is_read_as_most_are():
+    assert starts(read_names(["PRISM_200001.tif"])) == ["2000-01-01"]
+    assert starts(read_names(["x_2001_02.tif"])) == ["2001-02-01"]
+    assert starts(read_names(["x_2001035.tif"])) == ["2001-02-04"]
+    assert starts(read_names(["chirps-v2.0.2001.01.2.tif"])) == ["2001-01-11"]
+
+
+def test_pieces_of_one_image_are_one_name_for_all_readings():
+    names = [f"S1_2001_02-000000{place}-0000000000.tif" for place in ("0000", "6912")]
+    assert starts(read_names(names)) == ["2001-02-01", "2001-02-01"]
+
+
+def test_year_pairs_are_told_by_all_names_or_none():
+    assert "x_2001_2002.tif (2001-01-01 by year, or 2002-01-01 by year)" in refusal(["x_2001_2002.tif", "x_2004.tif"])
+    assert starts(read_names(["x_2001_02.tif", "x_2004-05-06.tif"][:1])) == ["2001-02-01"]
+    assert "a month in x_2001_02.tif" in refusal(["x_2001_02.tif", "x_2004-05-06.tif"])
+
+
+def test_kinds_of_readings_are_not_mixed():
+    names = ["chirps-v2.0.2001.01.2.tif", "x_2001-02-03.tif"]
+    assert "dates of different kinds" in refusal(names)
+
+
+# ------------------------------------------------------------------ weeks, pentads, dekads, month names
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end", "rule"),
+    [
+        ("VHP.G04.C07.NJ.P1996035.SM.SMN.tif", "1996-08-26", "1996-09-01", "NOAA VHP"),
+        ("VHP.G04.C07.npp.P2013001.VH.VCI.tif", "2013-01-01", "2013-01-07", "NOAA VHP"),
+        ("VHP.G16.C07.j01.P2021052.VH.VHI.tif", "2021-12-24", "2021-12-30", "NOAA VHP"),
+        ("x_2018-W01.tif", "2018-01-01", "2018-01-07", "ISO week"),
+        ("x_2019W01.tif", "2018-12-31", "2019-01-06", "ISO week"),
+        ("x_2020_W53.tif", "2020-12-28", "2021-01-03", "ISO week"),
+        ("L2_AETI_D_2018-01-D1.tif", "2018-01-01", "2018-01-10", "dekad"),
+        ("WAPOR-3.L2-AETI-D.2024-02-D3.tif", "2024-02-21", "2024-02-29", "dekad"),
+        ("AETI_201802D2.tif", "2018-02-11", "2018-02-20", "dekad"),
+        ("rfe2018_08-dk3.v3.1.nc", "2018-08-21", "2018-08-31", "dekad"),
+        ("rfe2018_08-pt4.v3.1.nc", "2018-08-16", "2018-08-20", "pentad"),
+        ("x_2018_dekad36.tif", "2018-12-21", "2018-12-31", "dekad of the year"),
+        ("L1_AETI_D_1904.tif", "2019-02-01", "2019-02-10", "WaPOR 2 dekad"),
+        ("L2_QUAL_NDVI_D_0936_TUN.tif", "2009-12-21", "2009-12-31", "WaPOR 2 dekad"),
+        ("chirps-v2.0.2001.02.6.tif", "2001-02-26", "2001-02-28", "CHIRPS pentad"),
+        ("F182010.v4d_web.stable_lights.avg_vis.tif", "2010-01-01", "2010-01-01", "DMSP"),
+        ("F101992.v4b_web.stable_lights.avg_vis.tif", "1992-01-01", "1992-01-01", "DMSP"),
+        ("clip_F162009_avg.tif", "2009-01-01", "2009-01-01", "DMSP"),
+        (
+            "SVDNB_npp_20140401-20140430_75N180W_vcmcfg_v10_c201507201613.avg_rade9.tif",
+            *("2014-04-01", "2014-04-30", "VIIRS night lights"),
+        ),
+        (
+            "VNL_v21_npp_2014_global_vcmslcfg_c202205302300.average.tif",
+            *("2014-01-01", "2014-01-01", "VIIRS annual night lights"),
+        ),
+        ("ndvi_Jan2001.tif", "2001-01-01", "2001-01-31", "MonYYYY"),
+        ("ndvi_february-2004.tif", "2004-02-01", "2004-02-29", "MonYYYY"),
+        ("ndvi_2001Jan.tif", "2001-01-01", "2001-01-31", "YYYYMon"),
+        ("2001_SEPT_max.tif", "2001-09-01", "2001-09-30", "YYYYMon"),
+        ("VV_mst_01Jan2020", "2020-01-01", "2020-01-01", "DDMonYYYY"),
+        ("x_5-Mar-2021.tif", "2021-03-05", "2021-03-05", "DDMonYYYY"),
+        ("x_2021-Mar-05.tif", "2021-03-05", "2021-03-05", "YYYYMonDD"),
+        ("x.2001.Jan.tif", "2001-01-01", "2001-01-31", "YYYYMon"),
+        ("x.2018.01.D2.tif", "2018-01-11", "2018-01-20", "dekad"),
+        ("x.2018.01.dk2.nc4", "2018-01-11", "2018-01-20", "dekad"),
+        ("x.2018.01.P6.tif.gz", "2018-01-26", "2018-01-31", "pentad"),
+        ("x_Mar_05_2021.tif", "2021-03-05", "2021-03-05", "MonDDYYYY"),
+    ],
+)
+def test_name_of_a_period(name, start, end, rule):
+    [reading] = read_names([name])
+    assert (str(reading.moment), str(reading.moment.end.date()), reading.rule) == (start, end, rule)
+
+
+@pytest.mark.parametrize(
+    "name", ["x_2018-W54.tif", "x_2018-W00.tif", "x_2019W53.tif", "x_201813D1.tif", "x_31Feb2001.tif"]
+)
+def test_period_that_does_not_exist_is_not_read_as_one(name):
+    try:
+        [reading] = read_names([name])
+    except InputError:
+        return
+    assert reading.moment.precision == "year"  # what is left of x_2018-W54
+
+
+@pytest.mark.parametrize("word", ["Margin2001", "summar2001", "decade2001", "augment_2001", "x_mars2001"])
+def test_word_that_begins_like_a_month(word):
+    [reading] = read_names([f"{word}.tif"])
+    assert (str(reading.moment), reading.moment.precision) == ("2001-01-01", "year")
+
+
+def test_every_iso_week_is_that_of_the_standard_library():
+    days = [date(1999, 12, 27) + timedelta(weeks=k) for k in range(800)]
+    names = [f"x_{day.isocalendar().year}-W{day.isocalendar().week:02d}.tif" for day in days]
+    assert [reading.moment.start.date() for reading in read_names(names)] == days
+    formatted = read_format([day.strftime("x_%G%V.tif") for day in days], "%G%V")
+    assert [reading.moment.start.date() for reading in formatted] == days
+
+
+@pytest.mark.parametrize("directive", ["U", "W"])
+def test_weeks_of_strftime_are_read_as_it_counts_them(directive):
+    days = [date(1999, 12, 20) + timedelta(days=k) for k in range(3000)]
+    names = [day.strftime(f"x_%Y_%{directive}.tif") for day in days]
+    for day, name, reading in zip(days, names, read_format(names, f"%Y_%{directive}"), strict=True):
+        moment = reading.moment
+        assert moment.start.date() <= day <= moment.end.date()
+        # All days of the week are called so, and none beside it.
+        called = [moment.start, moment.end]
+        beside = [moment.start - timedelta(days=1), moment.end + timedelta(days=1)]
+        assert {one.strftime(f"x_%Y_%{directive}.tif") for one in called} == {name}
+        assert name not in {one.strftime(f"x_%Y_%{directive}.tif") for one in beside}
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "start", "end"),
+    [
+        ("VHP.P1996035.tif", "%Y%J", "1996-08-26", "1996-09-01"),
+        ("x_1996_05.tif", "%Y_%J", "1996-01-29", "1996-02-04"),
+        ("x_1996_5.tif", "%Y_%J", "1996-01-29", "1996-02-04"),
+        ("x_1996_53.tif", "%Y_%J", "1996-12-30", "1996-12-31"),
+        ("week3of2001.tif", "week%Vof%G", "2001-01-15", "2001-01-21"),
+        ("201803.tif", "%Y%m", "2018-03-01", "2018-03-31"),
+        ("201803.tif", "%Y%K", "2018-01-21", "2018-01-31"),
+        ("2018031.tif", "%Y%m%K", "2018-03-01", "2018-03-10"),
+        ("2018036.tif", "%Y%m%P", "2018-03-26", "2018-03-31"),
+        ("x_2001_02.tif", "%Y_%y", "2001-01-01", "2002-01-01"),
+        ("x_2001-2002.tif", "%Y-%Y", "2001-01-01", "2002-01-01"),
+        ("x_199900.tif", "%Y%y", "1999-01-01", "2000-01-01"),
+        ("x_211008.tif", "%y%m%d", "2021-10-08", "2021-10-08"),
+    ],
+)
+def test_format_of_a_period(name, template, start, end):
+    [reading] = read_format([name], template)
+    assert (str(reading.moment), str(reading.moment.end.date())) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("x_2001_03.tif", "%Y_%y"),
+        ("x_2001_13.tif", "%Y_%m"),
+        ("x_32_3_2001.tif", "%d_%m_%Y"),
+        ("x_2019_53.tif", "%G_%V"),
+        ("x_1996_54.tif", "%Y_%J"),
+        ("x_2018_37.tif", "%Y_%K"),
+    ],
+)
+def test_format_of_a_period_that_does_not_exist(name, template):
+    with pytest.raises(InputError, match="no date like"):
+        read_format([name], template)
+
+
+def test_format_with_text_that_is_not_there():
+    with pytest.raises(InputError) as caught:
+        read_format(["VV_01Jan2020", "VV_13Jan2020"], "..%d%b%Y", what="band")
+    assert str(caught.value) == (
+        "no date like --times ..%d%b%Y in 2 descriptions: VV_01Jan2020, VV_13Jan2020; --times '%d%b%Y' is found in all"
+    )
+
+
+# ------------------------------------------------------------------------- digits, offsets, dates twice
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["x_211008.tif", "x_211109.tif"], "x_211008 may mean 2021-10-08 by --times '%y%m%d', or 2008-10-21 by"),
+        (["x_190428.tif", "x_190514.tif"], "x_190428 may mean 2019-04-28 by --times '%y%m%d'; "),
+        (["x_182010.tif", "x_182011.tif"], "may mean 1820-10-01 by --times '%Y%m' (before 1840)"),
+        (["x_18390101.tif", "x_18390201.tif"], "may mean 1839-01-01 by --times '%Y%m%d' (before 1840)"),
+        (["x_05032001.tif", "x_06032001.tif"], "2001-03-05 by --times '%d%m%Y', or 2001-05-03 by --times '%m%d%Y'"),
+        (["x_201805.tif", "x_201831.tif"], "x_201831 may mean 2018-07-30 by --times '%G%V'"),
+    ],
+)
+def test_digits_that_are_no_date_say_what_they_may_be(names, message):
+    assert "no date in the name of" in refusal(names)
+    assert message in refusal(names)
+
+
+@pytest.mark.parametrize("style", ["%Y%m%d", "%Y%m", "%Y%j", "%Y%m%dT%H%M%S", "%Y%m01-%Y%m28"])
+def test_digits_in_a_row_are_no_date_of_the_future(style):
+    now = datetime.now(UTC).replace(tzinfo=None)
+    ahead, behind = now + timedelta(days=45), now - timedelta(days=45)
+    message = refusal([f"x_{ahead.strftime(style)}.tif"])
+    assert "no date in the name of 1 file" in message
+    assert "(in the future)" in message
+    [reading] = read_names([f"x_{behind.strftime(style)}.tif"])
+    assert (reading.moment.start.year, reading.moment.start.month) == (behind.year, behind.month)
+    # Today is no future, and neither is the month that has begun.
+    assert str(read_names([f"x_{now:%Y%m%d}.tif"])[0].moment) == f"{now:%Y-%m-%d}"
+    assert read_names([f"x_{now:%Y%m}.tif"])[0].moment.precision == "month"
+
+
+def test_dates_of_the_future_that_are_written_as_such():
+    assert starts(read_names(["x_2150-12.tif", "x_2151-01.tif"])) == ["2150-12-01", "2151-01-01"]
+    assert starts(read_names(["x_2050.tif", "x_2051.tif"])) == ["2050-01-01", "2051-01-01"]
+
+
+def test_digits_of_the_future_beside_a_date():
+    assert starts(read_names(["tile_205012_2001.tif", "tile_205011_2002.tif"])) == ["2001-01-01", "2002-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x_20200101T231112-0700.tif", "2020-01-02T06:11:12"),
+        ("x_20200101T011112+0200.tif", "2019-12-31T23:11:12"),
+        ("x_20200101T011112+02.tif", "2019-12-31T23:11:12"),
+        ("x_20200101T231112Z.tif", "2020-01-01T23:11:12"),
+        ("x_20200101_231112.tif", "2020-01-01T23:11:12"),
+        ("x_2020001T101112+0530.tif", "2020-01-01T04:41:12"),
+        ("x_20200101T1011+0100.tif", "2020-01-01T09:11:00"),
+        ("x_20200101T101112-0703.tif", "2020-01-01T10:11:12"),  # no offset: their minutes are 0, 15, 30 or 45
+        ("x_20200101T101112-20.tif", "2020-01-01T10:11:12"),
+    ],
+)
+def test_offset_from_utc_in_a_name(name, expected):
+    assert starts(read_names([name])) == [expected]
+
+
+@pytest.mark.parametrize("text", ["2020-01-01T23:11:12-07:00", "2020-01-01T23:11:12-0700", "2020-01-02T06:11:12Z"])
+def test_offset_from_utc_in_a_band_or_by_format(text):
+    assert starts(read_names([text], what="band")) == ["2020-01-02T06:11:12"]
+    assert starts(read_format([text], "%Y-%m-%dT%H:%M:%S%z", what="band")) == ["2020-01-02T06:11:12"]
+
+
+@pytest.mark.parametrize(
+    ("template", "start", "precision"),
+    [
+        ("{y}{m}_a_{y}{m}_b.tif", "2014-04-01", "month"),
+        ("{y}{m}_{y}{m}.tif", "2014-04-01", "month"),
+        ("{y}-{m}_a_{y}{m}.tif", "2014-04-01", "month"),
+        ("{y}{m}09_{y}{m}09T101112.tif", "2014-04-09T10:11:12", "second"),
+        ("{y}_{m}_09_{y}.tif", "2014-04-09", "day"),
+        ("{y}_{m}_09_{y}_{m}.tif", "2014-04-09", "day"),
+        ("{y}_{m}_09_a_{y}_{m}_09_b.tif", "2014-04-09", "day"),
+    ],
+)
+def test_date_that_is_twice_in_a_name(template, start, precision):
+    names = [template.format(y=year, m=month) for year, month in (("2014", "04"), ("2014", "07"), ("2015", "04"))]
+    readings = read_names(names)
+    assert str(readings[0].moment) == start
+    assert {reading.moment.precision for reading in readings} == {precision}
+    assert starts(read_names(names[:1])) == [start]
+
+
 # ---------------------------------------------------------------------------------- paths and bands
 
 
@@ -361,7 +727,7 @@ PERIOD_STARTS["day"] = {"hour": 0, "minute": 0, "second": 0}
 PERIOD_STARTS["second"] = {}
 
 any_dates = st.lists(
-    st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31)).map(lambda date: date.replace(microsecond=0)),
+    st.datetimes(datetime(1900, 1, 1), datetime(2025, 12, 31)).map(lambda date: date.replace(microsecond=0)),
     min_size=1,
     max_size=6,
 )
@@ -372,6 +738,9 @@ any_dates = st.lists(
 def test_round_trip(style, dates):
     template, precision = ROUND_TRIPS[style]
     dates = list(dict.fromkeys(date.replace(**PERIOD_STARTS[precision]) for date in dates))
+    # Whole lists that fit two readings are refused: 2001_02 and 2002_03, or days up to 53 of a year.
+    assume(precision != "month" or len(dates) == 1 or any(date.month != (date.year + 1) % 100 for date in dates))
+    assume("%j" not in template or len(dates) == 1 or any(date.timetuple().tm_yday > 53 for date in dates))
     readings = read_names([f"h12v04_ndvi_{date.strftime(template)}_max.tif" for date in dates])
     assert [reading.moment.start for reading in readings] == dates
     assert {reading.moment.precision for reading in readings} == {precision}
@@ -447,6 +816,13 @@ def test_same_date_twice_is_one_date():
         ("dates.csv", "neither an existing file nor a format"),
         ("%m%d", "neither an existing file nor a format"),
         ("%Y%q", "unknown %q"),
+        ("%Y%V", "%V is the week of the ISO year %G"),
+        ("%G%m", "%V is the week of the ISO year %G"),
+        ("%Y%W%m", "take the place of days"),
+        ("%Y%m%d%K", "take the place of days"),
+        ("%Y%j%J", "take the place of days"),
+        ("%Y%P", "%P needs %m"),
+        ("%Y%m%d%z", "%z needs %H"),
         ("%Y%", "unknown %"),
         ("%Y%m%Y", "%Y is there more than once"),
         ("%Y%b%m", "%m is there more than once"),
@@ -454,6 +830,9 @@ def test_same_date_twice_is_one_date():
         ("%Y%m%d%S", "%S needs %M"),
         ("%Y%m%j", "either %m and %d, or %j"),
         ("%Y%m%H", "hours need a day"),
+        ("%Y%W%H", "hours need a day"),
+        ("%Y%Y%m", "%Y is there more than once"),
+        ("%y_%Y", "%Y is there more than once"),
     ],
 )
 def test_format_that_cannot_work(template, message):
@@ -477,6 +856,17 @@ def test_format_that_cannot_work(template, message):
         ("2001-064", "2001-03-05", "day"),
         (" 2001-03-05T10:00:08 ", "2001-03-05T10:00:08", "second"),
         ("2001-03-05T10:00:08.500Z", "2001-03-05T10:00:08", "second"),
+        ("2001-03-05T10:00:08+00:00", "2001-03-05T10:00:08", "second"),
+        ("2001-03-05T10:00:08+02:00", "2001-03-05T08:00:08", "second"),
+        ("2001-03-05 23:30:00.25-0700", "2001-03-06T06:30:00", "second"),
+        ("2001-01-01T03:00 +05:30", "2000-12-31T21:30:00", "second"),
+        ("2001-03-05T10:00-07", "2001-03-05T17:00:00", "second"),
+        ("20010305T100008+1400", "2001-03-04T20:00:08", "second"),
+        ("2001-W01", "2001-01-01", "period"),
+        ("2020W53", "2020-12-28", "period"),
+        ("2001-03-D3", "2001-03-21", "period"),
+        ("2004-07-d2", "2004-07-11", "period"),  # as `composite --every dekad` calls it
+        ("2001-03-P6", "2001-03-26", "period"),
         ("2001-03-05 10:00", "2001-03-05T10:00:00", "second"),
         ("20010305T100008Z", "2001-03-05T10:00:08", "second"),
         ("0850", "0850-01-01", "year"),
@@ -488,7 +878,11 @@ def test_parse_date(text, start, precision):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "200103", "2001.5", "05/03/2001", "2001-13", "2001-02-30", "2001-366", "2001-03-05T25:00", "May"]
+    "text",
+    [
+        *("", "200103", "2001.5", "05/03/2001", "2001-13", "2001-02-30", "2001-366", "2001-03-05T25:00", "May"),
+        *("2001-W53", "2001-W00", "2001-03-D4", "2001-03-P7", "2001-03-05T10:00+15:00", "2001-03-05+02:00"),
+    ],
 )
 def test_parse_date_refuses(text):
     with pytest.raises(ParameterError) as caught:
@@ -543,6 +937,19 @@ def test_table_of_paths_and_dates(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "path,band,date\na.tif,1,2001-01\na.tif,NDVI,2001-02\n",
+        "Date;Band;File;cloud\n2001-01;1;a.tif;3\n2001-02;NDVI;a.tif;4\n",
+    ],
+)
+def test_table_of_paths_bands_and_dates(tmp_path, text):
+    assert read_table(write(tmp_path, text)) == BandDates(
+        {("a.tif", "1"): parse_date("2001-01"), ("a.tif", "NDVI"): parse_date("2001-02")}
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no dates in it"),
@@ -552,7 +959,10 @@ def test_table_of_paths_and_dates(tmp_path, text):
         ("a.tif,2001\nb.tif\n", "dates.csv, line 2: 1 column, but 2 in the first line"),
         ("a.tif,2001\na.tif,2002\n", "dates.csv, line 2: a.tif is there twice"),
         ("a.tif,2001\n,2002\n", "dates.csv, line 2: no path"),
-        ("a.tif,x,2001\n", "dates.csv, line 1: 3 columns, but no header with path and date"),
+        ("a.tif,x,2001\n", "line 1: 3 columns, but no header with path and date (or path, band and date)"),
+        ("path,band,date\na.tif,1,2001\na.tif,1,2002\n", "dates.csv, line 3: a.tif, band 1, is there twice"),
+        ("path,band,date\na.tif,,2001\n", "dates.csv, line 2: no band"),
+        ("path,band,date\n,1,2001\n", "dates.csv, line 2: no path"),
         ("cloud,date\n3,2001\n", "dates.csv, line 1: 2 columns, but no header with path and date"),
     ],
 )
@@ -636,6 +1046,7 @@ MODIS_16 = [
 MODIS_8 = [
     (datetime(year, 1, 1) + timedelta(days=8 * k)).date().isoformat() for year in (2000, 2001) for k in range(46)
 ]
+WEEKS = [(datetime(year, 1, 1) + timedelta(days=7 * k)).date().isoformat() for year in (2000, 2001) for k in range(52)]
 
 
 @pytest.mark.parametrize(
@@ -656,13 +1067,33 @@ MODIS_8 = [
         (["2000-12-02", "2000-12-18", "2001-01-01", "2001-02-02"], Step(1, "16-day"), [0, 1, 2, 4]),
         (MODIS_16, Step(1, "16-day"), list(range(46))),
         (["2000-12-18", "2000-12-26", "2001-01-01", "2001-01-09"], Step(1, "8-day"), [0, 1, 2, 3]),
+        (["2000-12-16", "2000-12-23", "2001-01-01", "2001-01-08", "2001-01-22"], Step(1, "week"), [0, 1, 2, 3, 5]),
+        (["2001-12-20", "2001-12-27", "2002-01-04", "2002-01-11"], Step(1, "week"), [0, 1, 2, 3]),  # middles
+        (["2001-12-24", "2001-12-31", "2002-01-07"], Step(7, "day"), [0, 1, 2]),  # ISO: Mondays through the year
+        (WEEKS, Step(1, "week"), list(range(104))),
+        (["2000-02-16", "2000-02-21", "2000-02-26", "2000-03-01", "2000-03-11"], Step(1, "pentad"), [0, 1, 2, 3, 5]),
+        (["2000-02-20", "2000-02-25", "2000-02-29", "2000-03-05"], Step(1, "pentad"), [0, 1, 2, 3]),  # ends
+        (["2001-01-28", "2001-01-29", "2001-02-03", "2001-02-08"], Step(1, "day"), None),
+        (["2001-01-23", "2001-01-29", "2001-02-03", "2001-02-08"], Step(1, "pentad"), [0, 1, 2, 3]),  # middles
         (MODIS_8, Step(1, "8-day"), list(range(92))),
         (["2000-02-28", "2000-02-29", "2000-03-02"], Step(1, "day"), [0, 1, 3]),
+        # Few are one step apart, but all lie on the calendar, as composites of some periods do.
+        (["1990-01-01", "1993-01-01", "1994-01-01", "1999-01-01", "2003-01-01"], Step(1, "year"), [0, 3, 4, 9, 13]),
+        (["1990-07-16", "1992-07-16", "1996-07-16", "2002-07-16"], Step(2, "year"), [0, 1, 3, 6]),
+        (["2001-06-16", "2001-09-16", "2002-02-16", "2002-06-16"], Step(1, "month"), [0, 3, 8, 12]),
+        (["2001-01-16", "2001-07-16", "2002-10-16", "2003-10-16"], Step(3, "month"), [0, 2, 7, 11]),
+        (["2001-01-06", "2001-03-26", "2001-05-16", "2002-01-26"], Step(1, "dekad"), [0, 8, 13, 38]),
+        (["2001-01-17", "2001-03-06", "2001-07-28", "2002-01-01"], Step(1, "16-day"), [0, 3, 12, 22]),
+        # One scene of each of some summers.
+        (["2001-08-01", "2002-06-03", "2004-06-20", "2007-09-01"], Step(1, "year"), [0, 1, 3, 6]),
         (["1984-06-06", "1984-06-22", "1984-07-24", "1984-08-09"], Step(16, "day"), [0, 1, 3, 4]),  # one Landsat
     ],
 )  # fmt: skip
 def test_step_and_index(dates, step, index):
     result = axis(dates)
+    if index is None:
+        assert result.step != Step(1, "pentad")
+        return
     assert result.step == step
     assert result.index is not None
     assert result.index.tolist() == index
@@ -673,7 +1104,8 @@ def test_step_and_index(dates, step, index):
     "dates",
     [
         ["1984-06-06", "1984-06-22", "1984-07-08", "1984-07-17", "1984-09-10", "1985-05-01"],  # Landsat 5 and 7
-        ["2000-01-01", "2001-01-01", "2003-01-01", "2006-01-01"],  # one of three pairs is a year apart
+        ["1999-11-20", "2001-02-03", "2001-12-30"],  # winters: the year does not tell how far apart they are
+        ["2001-01-07", "2001-06-30", "2003-07-09", "2004-02-29"],
         ["2000-01-01", "2000-01-01", "2000-02-01"],
         ["2000-01-01"],
         [],
@@ -690,10 +1122,38 @@ def test_months_by_precision_whatever_day_stands_for_them():
     assert axis(["2000-01-10", "2000-02-11", "2000-03-12"]).step is None
 
 
+def test_single_scenes_of_summers_are_still_told_apart_by_their_day():
+    assert axis(["2001-08-01", "2002-06-03", "2004-06-20", "2007-09-01"]).finest == "day"
+    assert axis(["2001-08-01", "2002-08-01", "2004-08-01", "2007-08-01"]).finest == "year"
+    assert axis(["2001-08-10", "2002-06-11", "2004-06-12", "2007-09-13"], "month").finest == "month"
+
+
 def test_years_by_precision():
     result = TimeAxis.from_times([1990.0, 1991.0, 1993.0])
     assert result.step == Step(1, "year")
     assert result.precision == "year"
+
+
+def test_every_unit_has_its_number_of_steps_a_year():
+    assert set(PER_YEAR) == set(UNITS)
+    days = np.arange("2001-01-01", "2002-01-01", dtype="datetime64[D]")
+    year = TimeAxis.from_times(days)
+    for unit in UNITS:
+        if unit != "day":
+            assert len(np.unique(year.numbers(unit))) == PER_YEAR[unit]
+    # From the longest to the shortest.
+    assert [PER_YEAR[unit] for unit in UNITS] == sorted(PER_YEAR.values())
+
+
+@pytest.mark.parametrize(("season", "unit"), [(12, "month"), (24, "half-month"), (36, "dekad"), (72, "pentad"),
+                                              (23, "16-day"), (46, "8-day"), (52, "week")])  # fmt: skip
+def test_seasons_are_the_units_of_the_calendar(season, unit):
+    days = np.arange("2003-01-01", "2005-01-01", dtype="datetime64[D]")
+    axis = TimeAxis.from_times(days)
+    numbers = axis.numbers(unit)
+    first = np.flatnonzero(np.diff(numbers, prepend=-1))
+    seasons = seasons_of(axis, season)[first]
+    np.testing.assert_array_equal(seasons, np.tile(np.arange(season), 2))
 
 
 def test_decimal_years_are_not_regular():

@@ -747,3 +747,28 @@ def test_maps_of_real_data_pass(name: str, options: Any, shared: Any, tmp_path: 
         dataset.write(dataset.read(1) * (1 + 1e-7), 1)
     bands = {difference.band for difference in verify(path, source, pixels=60).differences}
     assert bands == {"slope"}
+
+
+# --------------------------------------------------------------------------------------- maps of other versions
+
+
+def older(version: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda provenance: provenance["versions"].update(pixelwise=version)
+
+
+def test_where_numbers_differ_it_says_which_version_made_the_map(trend: Path) -> None:
+    retell(trend, older("0.1.0"))
+    assert "made by" not in passes(trend)
+    change(trend, 1, 2, 3, factor=1.1)
+    assert fails(trend)[-1] == (
+        f"the map was made by pixelwise 0.1.0, this is {pw.__version__}: what changed between them is in CHANGELOG.md; "
+        "to get today's numbers, make the map again"
+    )
+    assert verify(trend).made_by == "0.1.0"
+
+
+@pytest.mark.parametrize("version", [pw.__version__, 3, None, "1\n2", "x" * 1000], ids=str)
+def test_no_version_is_named_that_is_this_one_or_none(trend: Path, version: Any) -> None:
+    retell(trend, older(version))
+    change(trend, 1, 2, 3, factor=1.1)
+    assert "made by" not in "\n".join(fails(trend))

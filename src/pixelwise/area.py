@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
+from pixelwise.grid import Block, Bounds, Grid, crs_name, crs_remedy, points_in, same_crs
 from pixelwise.headers import Header, files_behind, read_header
 from pixelwise.nodata import is_among
 from pixelwise.reading import HANDLES, Piece, read_patiently
@@ -511,7 +511,9 @@ def _off_the_lattice(path: Path, other: Grid, grid: Grid) -> str:
     """Say how a raster's pixels differ from those of a grid, and how to mend it."""
     transforms = " and ".join(f"{_words(tuple(g.transform)[:6])} {g.crs_name}" for g in (other, grid))
     remedy = f"align the rasters to it: --align {path}"
-    if grid.crs is not None and grid.transform.b == grid.transform.d == 0:
+    if other.crs is None and grid.crs is not None:
+        remedy = crs_remedy(path, grid.crs)
+    elif grid.crs is not None and grid.transform.b == grid.transform.d == 0:
         left, bottom, right, top = (repr(value) for value in grid.bounds)
         remedy = (
             f"gdalwarp -r near -t_srs {grid.crs_name!r} -te {left} {bottom} {right} {top} "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.files import NAMED, shortened
-from pixelwise.grid import Block, Grid, around_all
-from pixelwise.headers import read_header
+from pixelwise.grid import Block, Grid, around_all, crs_remedy
+from pixelwise.headers import Header, read_header
 from pixelwise.naming import shard_of
 from pixelwise.nodata import spelled
 from pixelwise.observations import ZOOMS, BandFile, Observation, product_of_bands
@@ -39,6 +39,12 @@ def assemble(
         target = None if spec.align is None else read_header(Path(spec.align)).grid
     except InputError as error:
         problems.extend(f"align: {text}" for text in error.problems)
+        return (), None
+    placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
+    with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
+    if target is not None and target.crs is None and with_crs is not None:
+        remedy = crs_remedy(Path(str(spec.align)), with_crs.header.path)
+        problems.append(f"align: {spec.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
     found = _on_one_lattice(found, target, spec, problems)
     for observation in found:
@@ -78,9 +84,9 @@ def _on_one_lattice(
                 for band in bands[1:]:
                     _check_lattice(band, observation)
             else:
-                bands = tuple(_aligned(band, target, spec.resampling) for band in observation.bands)
+                bands = tuple(_aligned(band, target, spec, spec.resampling) for band in observation.bands)
             masks = tuple(
-                None if mask is None else _mask_placed(mask, target or observation.grid, align=target is not None)
+                None if mask is None else _mask_placed(mask, target, observation.bands[0], spec)
                 for mask in observation.masks
             )
         except InputError as error:
@@ -95,31 +101,50 @@ def _check_lattice(band: BandFile, observation: Observation) -> None:
     if not observation.grid.shares_lattice(band.grid):
         raise InputError(
             f"{band.header.path}: is not on the lattice of {observation.header.path} "
-            f"({'; '.join(observation.grid.differences(band.grid))}); put both on one with --align FILE"
+            f"({'; '.join(observation.grid.differences(band.grid))}); {_one_lattice(observation.header, band.header)}"
         )
 
 
-def _mask_placed(mask: BandFile, lattice: Grid, *, align: bool) -> BandFile:
+def _one_lattice(first: Header, other: Header) -> str:
+    """Say how two files get on one lattice."""
+    without = [header for header in (first, other) if header.grid.crs is None]
+    if len(without) == 1:
+        # Without a CRS nothing can be warped.
+        return crs_remedy(without[0].path, (other if without[0] is first else first).path)
+    return "put both on one with --align FILE"
+
+
+def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, spec: InputSpec) -> BandFile:
     """Put a mask on a lattice: as it is, each of its pixels over several, or the nearest of its pixels.
+
+    Parameters
+    ----------
+    mask
+        As its file has it.
+    target
+        That on whose lattice files are put; None where nothing may be warped.
+    image
+        Its image, as its file has it.
 
     Raises
     ------
     InputError
         When it lies on another lattice and nothing may be warped.
     """
+    lattice = image.grid if target is None else target
     for zoom in ZOOMS:
         finer = mask.header.grid.refined(zoom)
         if lattice.shares_lattice(finer):
             return replace(mask, grid=finer, zoom=zoom)
-    if align:
-        return _aligned(mask, lattice, "nearest")
+    if target is not None:
+        return _aligned(mask, target, spec, "nearest")
     raise InputError(
         f"{mask.header.path}: the mask is on another lattice than its image "
-        f"({'; '.join(lattice.differences(mask.header.grid))}); put both on one with --align FILE"
+        f"({'; '.join(lattice.differences(mask.header.grid))}); {_one_lattice(image.header, mask.header)}"
     )
 
 
-def _aligned(band: BandFile, target: Grid, resampling: str) -> BandFile:
+def _aligned(band: BandFile, target: Grid, spec: InputSpec, resampling: str) -> BandFile:
     """Put a band on a grid's lattice.
 
     Raises
@@ -133,7 +158,8 @@ def _aligned(band: BandFile, target: Grid, resampling: str) -> BandFile:
     try:
         footprint, scale = target.footprint(header.grid)
     except InputError as error:
-        raise InputError(f"{header.path}: cannot be aligned: {error}") from None
+        remedy = f"; {crs_remedy(header.path, Path(str(spec.align)))}" if header.grid.crs is None else ""
+        raise InputError(f"{header.path}: cannot be aligned: {error}{remedy}") from None
     if header.alpha and (header.alpha_is_data or not band.nodata):
         alpha = header.alpha[0]
         options = (
@@ -329,9 +355,12 @@ def _grid_asked_for(
         problems.append(f"extent: {error}")
         return None
     if not lattice.shares_lattice(header.grid):
+        remedy = f"align the files to it (--align {spec.extent})"
+        if (header.grid.crs is None) != (lattice.crs is None):
+            remedy = _one_lattice(members[0].observations[0].header, header)
         problems.append(
             f"extent: {spec.extent} is not on the lattice of {members[0].path} "
-            f"({'; '.join(lattice.differences(header.grid))}); align the files to it (--align {spec.extent})"
+            f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
         )
         return None
     return header.grid
@@ -358,6 +387,12 @@ def _not_on_one_grid(members: Sequence[_Member], problems: list[str], *, lattice
         f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
     )
     problems.extend(different)
+    lacking = [member.path for member in members if member.grid.crs is None]
+    known = [member.path for member in (usual, *members) if member.grid.crs is not None]
+    if lacking and known:
+        others = f"; likewise {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        problems.append(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
+        return None
     problems.append(
         "they lie on one lattice: choose what to cover with --extent union|intersection|first|L,B,R,T|FILE"
         if one_lattice

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.composited import CompositeStack
-from pixelwise.filestack import FileStack
+from pixelwise.composites import REDUCTIONS
+from pixelwise.filestack import FileStack, Stack
 from pixelwise.fillers import find_fillers
 from pixelwise.grid import Block
+from pixelwise.map import tag_of
 from pixelwise.method import Floats, Method
 from pixelwise.nodata import is_among, nodata_bounds, spelled
 from pixelwise.pairing import Pairing
@@ -23,7 +26,15 @@ from pixelwise.reading import HANDLES, Piece, WindowError, read_patiently, readi
 from pixelwise.stack import RasterStack
 from pixelwise.times import TimeAxis
 
-__all__ = ["clear_scenes", "masked_share", "scenes_of", "trend_pvalue", "warnings_of", "warnings_of_all"]
+__all__ = [
+    "clear_counts",
+    "clear_scenes",
+    "masked_share",
+    "scenes_of",
+    "trend_pvalue",
+    "warnings_of",
+    "warnings_of_all",
+]
 
 #: Layers whose level or scale differs by this factor do not belong together.
 FACTOR = 10.0
@@ -34,6 +45,8 @@ NDVI_SCALES = (0.0001, 0.001, 0.01)
 
 #: A trend in the number of scenes that is worth a warning.
 SIGNIFICANT = 0.05
+#: Periods that a warning names one by one.
+MOST_NAMED = 8
 
 #: Values whose bulk comes to less than this once they are scaled were no packed numbers: NDVI of 0.9 to 0.00009.
 SCALED_AWAY = 0.015
@@ -46,7 +59,9 @@ QUICK_LAYERS = 12
 LOOK, LOOK_FILES = 4 << 20, 64
 
 
-def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool = False) -> list[str]:
+def warnings_of(
+    stack: FileStack, method: Method | None = None, *, quick: bool = False, clear: Sequence[float] | None = None
+) -> list[str]:
     """Return what a user should look at before a job, one line each.
 
     Parameters
@@ -57,6 +72,8 @@ def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool =
         What is to be applied to it.
     quick
         Look at one window of a few layers only, as a job does before it begins.
+    clear
+        What `clear_counts` gave, where it was asked before.
 
     Raises
     ------
@@ -82,25 +99,41 @@ def warnings_of(stack: FileStack, method: Method | None = None, *, quick: bool =
         *_levels(looked_at, sample),
         *_ndvi(looked_at, np.where(filled, np.nan, sample)),
     ]
-    if isinstance(stack, CompositeStack) and not quick:
-        found += _more_scenes(stack, sample)
+    if isinstance(stack, CompositeStack):
+        if clear is None:
+            clear = clear_counts(stack) if quick else _counts_that_matter(stack, sample)
+        found += [*_short_periods(stack), *_more_scenes(stack, clear)]
+    found += _made_before(stack, scenes)
     if method is not None:
-        found += _seasons(stack.axis, method)
+        found += _of_method(stack.axis, method)
     return found
 
 
-def warnings_of_all(pairing: Pairing[Any], method: Method, *, quick: bool = False) -> list[str]:
+def warnings_of_all(
+    pairing: Pairing[Any], method: Method, *, quick: bool = False, clear: Mapping[str, Sequence[float]] | None = None
+) -> list[str]:
     """Return what `warnings_of` says of a response and of each further stack, these with their names before.
+
+    Parameters
+    ----------
+    pairing, method, quick
+        As in `warnings_of`.
+    clear
+        What `clear_counts` gave of each stack, by name, "" for the response.
 
     Raises
     ------
     InputError
         When a window cannot be read.
     """
-    found = warnings_of(pairing.stack, method, quick=quick) if isinstance(pairing.stack, FileStack) else []
+    if isinstance(pairing.stack, FileStack):
+        found = warnings_of(pairing.stack, method, quick=quick, clear=clear.get("") if clear else None)
+    else:
+        found = _of_method(pairing.stack.axis, method)
     for name, other in pairing.inputs.items():
         if isinstance(other, FileStack):
-            found += [f"{name}: {text}" for text in warnings_of(other, quick=quick)]
+            of_other = warnings_of(other, quick=quick, clear=clear.get(name) if clear else None)
+            found += [f"{name}: {text}" for text in of_other]
     return found
 
 
@@ -133,22 +166,164 @@ def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
     return np.array([valid[members].sum() for members in stack.periods.members])
 
 
-def _more_scenes(stack: CompositeStack, sample: Floats) -> Iterator[str]:
-    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
-    how = stack.reducer.how
+def clear_counts(stack: Stack) -> list[float] | None:
+    """Return how many observations a pixel of one window has on average, by period; None where they do not matter.
+
+    They do where more scenes make another composite: of maxima, say, but not of medians.
+
+    Raises
+    ------
+    InputError
+        When the window cannot be read.
+    """
+    if not isinstance(stack, CompositeStack) or not _grows(stack.reducer.how, stack.equal_count):
+        return None
+    return _counts_that_matter(stack, read_sample(stack.scenes, windows=1))
+
+
+def _counts_that_matter(stack: CompositeStack, sample: Floats) -> list[float] | None:
+    if not _grows(stack.reducer.how, stack.equal_count):
+        return None
+    return [round(count, 3) for count in _per_period(stack, (~np.isnan(sample)).mean(axis=1)).tolist()]
+
+
+def _grows(how: str, equal_count: int | None) -> bool:
+    """Whether a composite of more scenes is larger, or smaller."""
     extreme = how in ("max", "min", "sum") or (how[0] == "p" and how[1:].isdigit() and not 25 <= int(how[1:]) <= 75)
-    if not extreme or getattr(stack.reducer, "equal_count", None) is not None:
-        return
-    counts = _per_period(stack, (~np.isnan(sample)).mean(axis=1))
-    p = trend_pvalue(counts)
-    if p < SIGNIFICANT:
-        third = max(len(counts) // 3, 1)
-        before, after = counts[:third].mean(), counts[-third:].mean()
+    return extreme and equal_count is None
+
+
+def _more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterator[str]:
+    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
+    trend = _trend_of_counts(clear or ())
+    if trend:
         yield (
-            f"clear scenes per period go from {before:.1f} to {after:.1f} (Mann-Kendall p = {p:.2g}): the {how} of "
-            "more scenes is another one, which looks like a trend; draw the same number with --equal-count, or take "
-            "the median"
+            f"clear scenes per period {trend}: the {stack.reducer.how} of more scenes is another one, which looks like "
+            "a trend; draw the same number with --equal-count, or take the median"
         )
+
+
+def _trend_of_counts(counts: Sequence[float]) -> str:
+    """Say how counts change over time; nothing where they may as well stay the same."""
+    numbers = np.array(counts, dtype=np.float64)
+    p = trend_pvalue(numbers)
+    if not p < SIGNIFICANT:
+        return ""
+    third = max(len(numbers) // 3, 1)
+    return f"go from {numbers[:third].mean():.1f} to {numbers[-third:].mean():.1f} (Mann-Kendall p = {p:.2g})"
+
+
+def _short_periods(stack: CompositeStack) -> Iterator[str]:
+    """Say which periods stay though their layers cover less of them than is usual."""
+    how, short = stack.reducer.how, stack.periods.short
+    if short and how != "count":
+        listed = "; ".join(map(str, short[:MOST_NAMED])) + (f"; and {len(short) - MOST_NAMED} more" * _beyond(short))
+        yield f"{listed}: {_may_differ(how)}; pixels of few observations become missing by --min-count"
+
+
+def _may_differ(how: str) -> str:
+    return f"their {how} may be another one"
+
+
+def _beyond(names: Sequence[Any]) -> bool:
+    return len(names) > MOST_NAMED
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the tag of a file of composites says of their making.
+
+    Attributes
+    ----------
+    how
+        One of the composites by name, or "" of a function.
+    counts
+        Scenes of each band, None where they do not matter.
+    short
+        Indices of the bands whose layers cover less of their period than is usual.
+    """
+
+    how: str
+    counts: Floats | None
+    short: frozenset[int]
+
+
+def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
+    """Say of files of composites what was said when they were made."""
+    places: dict[Path, dict[int, int]] = {}
+    for index, layer in enumerate(scenes.layers):
+        for piece in layer.pieces:
+            places.setdefault(piece.path, {}).setdefault(index, piece.band)
+    told: set[str] = set()
+    # A file of one or two layers has no trend; thousands of them are not opened again for their tags.
+    for path, bands in places.items():
+        made = _read_made(path) if len(bands) >= 3 else None
+        if made is None:
+            continue
+        if made.counts is not None and "counts" not in told:
+            counts = np.full(len(scenes), np.nan)
+            counts[list(bands)] = made.counts[[band - 1 for band in bands.values()]]
+            if isinstance(stack, CompositeStack):
+                counts = _per_period(stack, counts)
+            trend = _trend_of_counts(counts[~np.isnan(counts)])
+            if trend:
+                told.add("counts")
+                yield (
+                    f"{path}: scenes per composite {trend}: the {made.how} of more scenes is another one, which looks "
+                    "like a trend; make the composites with --equal-count, or of the median"
+                )
+        short = [scenes.layers[index] for index, band in bands.items() if band - 1 in made.short]
+        if short and "short" not in told:
+            told.add("short")
+            names = [layer.iso_date[: 4 if layer.precision == "year" else None] for layer in short]
+            listed = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * _beyond(names))
+            yield (
+                f"{path}: {listed}: the scenes cover less of the period than in others, so {_may_differ(made.how)}; "
+                "make the composites with --min-count"
+            )
+
+
+def _read_made(path: Path) -> _Made | None:
+    """Return what a file's tag says of composites; None of other files, and of tags that anybody may have changed.
+
+    Only numbers are taken from it, and names that are known.
+    """
+    found = tag_of(path)
+    if found is None:
+        return None
+    provenance, descriptions = found
+    made = provenance.get("input")
+    if not isinstance(made, dict):
+        return None
+    composite = made.get("composite")
+    if not isinstance(composite, dict) or provenance.get("bands") != list(descriptions):
+        return None
+    how, size = composite.get("how"), len(descriptions)
+    if not isinstance(how, str) or "parameters" in composite:
+        how = ""
+    elif how not in REDUCTIONS and not re.fullmatch(r"p\d{1,2}", how, re.ASCII):
+        return None
+    counts = None
+    if how and _grows(how, composite.get("equal_count")):
+        # Of a map by an earlier version only the scenes are known, not how many of them are clear.
+        counts = _numbers(made.get("clear", composite.get("layers")), size)
+    periods, short = composite.get("periods"), composite.get("short")
+    indices: frozenset[int] = frozenset()
+    if isinstance(periods, list) and len(periods) == size and isinstance(short, list) and how != "count":
+        labels = {text.partition(": ")[0] for text in short[:size] if isinstance(text, str)}
+        indices = frozenset(index for index, label in enumerate(periods) if isinstance(label, str) and label in labels)
+    return _Made(how, counts, indices)
+
+
+def _numbers(values: Any, size: int) -> Floats | None:
+    """Return what a tag holds as numbers; None where it holds anything but so many plausible counts."""
+    if not isinstance(values, list) or len(values) != size:
+        return None
+    if not all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9 for value in values
+    ):
+        return None
+    return np.array(values, dtype=np.float64)
 
 
 def trend_pvalue(values: Floats) -> float:
@@ -477,6 +652,11 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
         if 0.3 <= bulk * scale <= NDVI_LIMIT:
             remedy = f"try --scale {scale:g}"
     yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
+
+
+def _of_method(axis: TimeAxis, method: Method) -> list[str]:
+    """Return what the dates alone say against a method; no file is read."""
+    return [*_seasons(axis, method), *method.cautions(axis)]
 
 
 def _seasons(axis: TimeAxis, method: Method) -> Iterator[str]:

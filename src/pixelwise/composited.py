@@ -234,6 +234,12 @@ class CompositeStack(FileStack):
         """Whether threads read it in parallel: a function of plain Python keeps them waiting."""
         return all(bound.releases_gil for bound in getattr(self.reducer, "bound", {}).values())
 
+    @property
+    def equal_count(self) -> int | None:
+        """How many observations are drawn of each pixel and period; None where all count."""
+        drawn: int | None = getattr(self.reducer, "equal_count", None)
+        return drawn
+
     @cached_property
     def layout(self) -> Layout:
         """How it is best read: the layers of a period are beside the result while they are reduced."""
@@ -382,6 +388,7 @@ class CompositeStack(FileStack):
             **found,
             "layers": [len(members) for members in periods.members],
             "dropped": list(map(str, periods.dropped)),
+            "short": list(map(str, periods.short)),
             "empty": list(periods.empty),
             "unused": periods.unused,
         }

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.headers import RASTER_SUFFIXES
-from pixelwise.naming import parse_date, read_table
+from pixelwise.naming import BandDates, parse_date, read_table
 from pixelwise.times import Moment
 
 __all__ = ["NAMED", "Source", "resolve", "shortened"]
 
 #: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
+
+#: Commands that unpack what a server packed, by the suffix; `{}` stands for the files.
+UNPACK = {
+    ".gz": "gunzip {}",
+    ".bz2": "bunzip2 {}",
+    ".xz": "unxz {}",
+    ".zst": "unzstd {}",
+    ".zip": "unzip {}",
+}
+#: Suffixes, if any, under which ENVI's rasters stand beside their header, NAME.hdr or NAME.dat.hdr.
+ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".envi")
 
 #: At most so many files are named in one problem; the rest is counted.
 NAMED = 5
@@ -55,6 +67,7 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
             problems.extend(error.problems)
         except OSError as error:  # a name that is too long, a folder that may not be listed
             problems.append(f"{item}: {error.strerror}")
+    problems.extend(shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
     if problems or not found:
         raise InputError(*(problems or ["no file is named"]))
     return found
@@ -80,10 +93,43 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
     raise InputError(f"{text}: no such file or folder")
 
 
+def _packed(path: Path) -> str | None:
+    """Say how a raster is unpacked; None where it is not packed."""
+    command = UNPACK.get(path.suffix.lower())
+    if command is None or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
+        return None
+    return (
+        f"{path}: is packed ({path.suffix}), and only unpacked files are read: {command.format(shlex.quote(str(path)))}"
+    )
+
+
+def _is_envi(path: Path) -> bool:
+    """Whether a file whose name does not say so is a raster of ENVI: its header does."""
+    if path.suffix.lower() not in ENVI_SUFFIXES:
+        return False
+    for header in (path.with_name(f"{path.name}.hdr"), path.with_suffix(".hdr")):
+        try:
+            with header.open("rb") as file:
+                return file.read(4) == b"ENVI"
+        except OSError:
+            continue
+    return False
+
+
 def _rasters_in(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in RASTER_SUFFIXES and p.is_file())
     # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
-    files = [file for file in files if not file.name.startswith(".")]
+    present = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    files = [p for p in present if (p.suffix.lower() in RASTER_SUFFIXES or _is_envi(p)) and p.is_file()]
+    # Dates that are there only packed would be missing without a word.
+    packed = [p for p in present if _packed(p) is not None and p.with_suffix("") not in files]
+    if packed:
+        files_of_kind = f"{shlex.quote(str(folder))}/*{''.join(packed[0].suffixes[-2:])}"
+        command = UNPACK[packed[0].suffix.lower()].format(files_of_kind)
+        count = "1 raster is" if len(packed) == 1 else f"{len(packed)} rasters are"
+        raise InputError(
+            f"{folder}: {count} packed ({packed[0].name}), and only unpacked files are read: unpack with {command}, "
+            f"or name those that are wanted with a quoted glob"
+        )
     if files:
         return files
     deeper = sorted({p.suffix for p in folder.rglob("*") if p.suffix.lower() in RASTER_SUFFIXES})
@@ -104,6 +150,8 @@ def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
 
 def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
     table = read_table(path)
+    if isinstance(table, BandDates):
+        raise InputError(f"{path}: has a column of bands; name the files as input, and this table with --times")
     if not isinstance(table, dict):
         raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
     return [(path.parent / name, moment) for name, moment in table.items()]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
 from pixelwise.errors import InputError, ParameterError
 
-__all__ = ["Block", "Bounds", "Grid", "around_all", "crs_name", "points_in", "same_crs"]
+__all__ = ["Block", "Bounds", "Grid", "around_all", "crs_name", "crs_remedy", "points_in", "same_crs"]
 
 Bounds = tuple[float, float, float, float]
 
@@ -26,6 +30,14 @@ EDGE_POINTS = 21
 
 #: Origins of two grids are on one lattice when they are whole pixels apart, within this many pixels.
 LATTICE_TOLERANCE = 1e-3
+
+#: PROJ's units that are no mappings, in SI units.
+UNITS = {"metre": 1.0, "degree": math.pi / 180, "unity": 1.0}
+#: What gives an ellipsoid or a sphere its size and shape.
+FIGURES = ("semi_major_axis", "semi_minor_axis", "inverse_flattening", "radius")
+STANDARD_PARALLELS = ("latitude of 1st standard parallel", "latitude of 2nd standard parallel")
+#: GeoTIFF gives GRS 80 back as 298.257222101004; WGS 84, another datum, differs in the ninth digit.
+CRS_DIGITS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,12 +322,74 @@ def crs_name(crs: CRS | None) -> str:
     return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
 
 
+def crs_remedy(path: Path | str, like: Path | CRS) -> str:
+    """Say how a file without CRS gets that of another file, or a known one: by a command that rasterio brings along."""
+    known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
+    name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
+    return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
+
+
 def same_crs(a: CRS | None, b: CRS | None) -> bool:
     """Whether two coordinate reference systems are the same after normalisation."""
     if a is None or b is None:
         return a is b
     if a == b:
         return True
-    # PROJ's own EPSG code settles two spellings of one system, such as IGNF:ETRS89LAEA and EPSG:3035.
     code = a.to_epsg()
-    return code is not None and code == b.to_epsg()
+    if code is not None and code == b.to_epsg():
+        return True
+    system = _system(a.to_wkt())
+    return system is not None and system == _system(b.to_wkt())
+
+
+@functools.cache
+def _system(wkt: str) -> tuple[Any, ...] | None:
+    """Return what of a CRS decides where a coordinate lies; None where that cannot be told.
+
+    IGNF:ETRS89LAEA and EPSG:3035 differ in names, in identifiers, and in the order in which they name their axes, which
+    says nothing of a raster: GDAL's transforms give the easting first whatever the authority's order.
+    """
+    try:
+        found: dict[str, Any] = CRS.from_wkt(wkt).to_dict(projjson=True)
+        return _described_crs(found)
+    except (CRSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _described_crs(crs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    if crs["type"] == "BoundCRS":
+        shift = _parameters(crs["transformation"]["parameters"])
+        source = _described_crs(crs["source_crs"])
+        # A shift to WGS 84 by nothing is how older files spell ETRS89 and the like.
+        return source if source is None or all(value == "0" for _, value in shift) else (source, shift)
+    if crs["type"] not in ("ProjectedCRS", "GeographicCRS"):
+        return None
+    base = crs.get("base_crs", crs)
+    datum = base.get("datum_ensemble") or base["datum"]
+    # The ensemble of all realisations, and the datum before there were ensembles, have one number (EPSG 6258, 6326).
+    name = datum["name"].lower().removesuffix(" ensemble")
+    ellipsoid = datum["ellipsoid"]
+    figure = [_number(ellipsoid[key]) if key in ellipsoid else None for key in FIGURES]
+    meridian = _number(datum.get("prime_meridian", {"longitude": 0.0})["longitude"])
+    axes = sorted((axis["direction"], _number({"value": 1, **axis})) for axis in crs["coordinate_system"]["axis"])
+    conversion = crs.get("conversion", {"method": {"name": ""}, "parameters": []})
+    method = conversion["method"]["name"].lower()
+    parameters = _parameters(conversion.get("parameters", []))
+    return (crs["type"], name, *figure, meridian, *axes, method, parameters)
+
+
+def _parameters(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Return named numbers in SI units, in an order of their own; two standard parallels may change places."""
+    found = [(parameter["name"].lower(), _number(parameter)) for parameter in given]
+    parallels = sorted(value for name, value in found if name in STANDARD_PARALLELS)
+    others = [(name, value) for name, value in found if name not in STANDARD_PARALLELS]
+    return (*sorted(others), *(("standard parallel", value) for value in parallels))
+
+
+def _number(given: Any) -> str:
+    """Return a number of PROJ in SI units, to as many digits as files of different origin share."""
+    if not isinstance(given, Mapping):
+        return f"{given:.{CRS_DIGITS}g}"
+    unit = given.get("unit", "unity")
+    factor = unit["conversion_factor"] if isinstance(unit, Mapping) else UNITS[unit]
+    return f"{given['value'] * factor:.{CRS_DIGITS}g}"

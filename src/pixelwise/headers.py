@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import logging
 import math
+import os
+import shlex
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -12,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
@@ -23,6 +28,7 @@ from pixelwise.grid import Grid
 __all__ = [
     "GDAL_VERSION",
     "RASTER_SUFFIXES",
+    "TAG",
     "WHOLE_FILES",
     "BandHeader",
     "Header",
@@ -74,6 +80,11 @@ SOURCE_TAGS = ("sourcefilename", "sourcedataset")
 #: Elements that may hold any text, which GDAL does not open.
 TEXT_TAGS = ("srs", "mdi", "description", "metadata", "category")
 
+#: The tag of files that pixelwise wrote.
+TAG = "PIXELWISE"
+
+log = logging.getLogger("pixelwise")
+
 GDAL_VERSION: str = rasterio.__gdal_version__
 
 COMPLEX = ("complex", "complex64", "complex128", "complex_int16")
@@ -121,6 +132,11 @@ class Header:
 
     `alpha` are bands that GDAL takes for the opacity of the others: the fourth one in a file of four bands of bytes,
     also where it is data like the others. They are among `bands` only where `alpha_is_data`.
+
+    Attributes
+    ----------
+    is_map
+        Whether pixelwise wrote it as a map of some method, not as layers with their dates.
     """
 
     path: Path
@@ -134,6 +150,7 @@ class Header:
     compression: str
     size: int
     mtime_ns: int
+    is_map: bool = False
     alpha: tuple[BandHeader, ...] = ()
     alpha_is_data: bool = False
 
@@ -200,6 +217,11 @@ def read_header(path: Path) -> Header:
         it names a source that is missing, remote, no raster, or the VRT itself.
     """
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise InputError(f"{name}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
+    try:
         stat = path.stat()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -208,6 +230,7 @@ def read_header(path: Path) -> Header:
     with open_local(path) as dataset:
         if dataset.count == 0:
             raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
+        _check_pages(dataset, path)
         gcps, _ = dataset.gcps
         if gcps and dataset.transform == Affine.identity():
             raise InputError(
@@ -220,9 +243,10 @@ def read_header(path: Path) -> Header:
         height, width = dataset.block_shapes[0]
         alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
         flags = dataset.mask_flag_enums
+        descriptions, units = _texts(dataset, path)
         columns = zip(
             dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
-            dataset.descriptions, dataset.units, flags, strict=True,
+            descriptions, units, flags, strict=True,
         )  # fmt: skip
         every = [
             BandHeader(
@@ -254,7 +278,64 @@ def read_header(path: Path) -> Header:
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
+            is_map=_is_map(dataset, descriptions),
         )
+
+
+def _check_pages(dataset: DatasetReader, path: Path) -> None:
+    """Refuse a TIFF whose further pages could be layers too: GDAL reads the first one.
+
+    Pages of another size, such as a thumbnail, are no layers on the grid of the first.
+    """
+    if dataset.driver != "GTiff":
+        return
+    pages = dataset.subdatasets
+    for page in pages[1:]:
+        with open_with(Path(page), ("GTiff",)) as other:
+            if other.shape != dataset.shape:
+                continue
+        command = shlex.join(["rio", "convert", pages[1], f"{path.stem}_2{path.suffix}"])
+        raise InputError(
+            f"{path}: has {len(pages)} pages (TIFF directories), of which only the first would be read; "
+            f"make a file of each, as here of the second: {command}"
+        )
+
+
+def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Sequence[str | None]]:
+    """Return descriptions and units of all bands, also where older programs did not write UTF-8."""
+    try:
+        return dataset.descriptions, dataset.units
+    except UnicodeDecodeError:
+        pass
+    # rasterio gives no bytes, but GDAL writes them into a VRT as they are.
+    with MemoryFile(ext=".vrt") as file:
+        rasterio.shutil.copy(dataset, file.name, driver="VRT")
+        raw = file.read()
+    try:
+        bands = ET.fromstring(raw.decode("utf-8", "pixelwise.latin-1")).iter("VRTRasterBand")  # noqa: S314 - as below
+    except ET.ParseError as error:
+        raise InputError(f"{path}: descriptions or units of its bands cannot be read ({error})") from None
+    descriptions, units = zip(
+        *((band.findtext("Description"), band.findtext("UnitType")) for band in bands), strict=True
+    )
+    odd = next(text for text in (*descriptions, *units) if text and not text.isascii())
+    log.warning("%s: descriptions or units of its bands are not UTF-8 and are read as Latin-1: %r", path, odd)
+    return descriptions, units
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    """Read bytes as Latin-1 that are not UTF-8: a handler of errors, which leaves what is UTF-8 as it is."""
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - it is used for decoding only
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("pixelwise.latin-1", _as_latin_1)
+
+
+def _is_map(dataset: DatasetReader, descriptions: Sequence[str | None]) -> bool:
+    """Whether pixelwise wrote a file, and its bands are no layers, which are called by their dates."""
+    # One tag only: rasterio warns of all others that are not UTF-8.
+    return dataset.get_tag_item(TAG) is not None and not (descriptions[0] or "")[:4].isdigit()
 
 
 def open_local(path: Path) -> DatasetReader:

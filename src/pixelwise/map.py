@@ -19,19 +19,20 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from pixelwise.errors import InputError, unknown
 from pixelwise.grid import Grid
+from pixelwise.headers import TAG
 from pixelwise.method import Band
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly"]
+__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly", "tag_of"]
 
-#: The tag that holds the provenance.
-TAG = "PIXELWISE"
 #: Longer texts are compressed: GDAL's tags are read whole with every header.
 LONGEST_PLAIN_TAG = 4000
 #: A hundred thousand input files need 30 MB; what unpacks to more is an attack.
 LARGEST_PROVENANCE = 256 << 20
+#: Where nobody asks for it, it must not take a second or more: json reads about 100 MB of it in one.
+LARGEST_UNASKED = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -232,20 +233,35 @@ def is_map(path: Path) -> bool:
     """Whether a file was written by pixelwise."""
     try:
         with open_quietly(path) as dataset:
-            return TAG in dataset.tags()
+            return dataset.get_tag_item(TAG) is not None
     except RasterioError:
         return False
+
+
+def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """Return the provenance of any file that has one, and how its bands are named; None where it is damaged."""
+    try:
+        with open_quietly(path) as dataset:
+            text = dataset.tags().get(TAG)
+            descriptions = tuple(name or "" for name in dataset.descriptions)
+        return None if text is None else (decode_provenance(text, LARGEST_UNASKED), descriptions)
+    except (RasterioError, InputError):
+        return None
 
 
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
     try:
         with open_quietly(path) as dataset:
-            text = dataset.tags().get(TAG)
+            text = dataset.get_tag_item(TAG)
             grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
             columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
             tags = [dataset.tags(index) for index, _, _ in columns]
     except RasterioError as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"
+        ) from None
     if text is None:
         raise InputError(f"{path}: not a map of pixelwise (its tag {TAG} is missing)")
     bands = [
@@ -266,8 +282,15 @@ def encode_provenance(provenance: Mapping[str, Any]) -> str:
     return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def decode_provenance(text: str) -> dict[str, Any]:
+def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:
     """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run.
+
+    Parameters
+    ----------
+    text
+        As the tag holds it.
+    largest
+        Bytes that it may unpack to.
 
     Raises
     ------
@@ -277,10 +300,12 @@ def decode_provenance(text: str) -> dict[str, Any]:
     try:
         if text.startswith("zlib:"):
             stream = zlib.decompressobj()
-            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), LARGEST_PROVENANCE)
+            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), largest)
             if stream.unconsumed_tail:
                 raise ValueError("too large")
             text = raw.decode()
+        if len(text) > largest:
+            raise ValueError("too large")
         provenance = json.loads(text)
     except (ValueError, RecursionError, zlib.error) as error:  # a thousand brackets are one within another
         raise InputError(f"the tag {TAG} is damaged ({error})") from None

@@ -78,12 +78,21 @@ class Band:
         return "int32" if self.integer else map_dtype
 
 
-STATUS_BAND = Band(
-    "status",
-    "0 ok, 1 no observation, 2 too few observations, 3 constant series, 4 degenerate, "
-    "5 function failed, 6 test undefined, 7 truncated, 8 dates lost to read errors, 9 outside the area",
-    integer=True,
-)
+#: What a status is called in descriptions and legends.
+STATUS_WORDS = {
+    Status.OK: "ok",
+    Status.NO_OBSERVATION: "no observation",
+    Status.TOO_FEW: "too few observations",
+    Status.CONSTANT: "constant series",
+    Status.DEGENERATE: "degenerate",
+    Status.FUNCTION_FAILED: "function failed",
+    Status.TEST_UNDEFINED: "test undefined",
+    Status.TRUNCATED: "truncated",
+    Status.DATES_LOST: "dates lost to read errors",
+    Status.OUTSIDE: "outside the area",
+}
+
+STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
 
 
 @runtime_checkable
@@ -188,6 +197,14 @@ class Method(ABC):
                 f"({axis.days[0]}..{axis.days[-1]}): make one layer per year, season or month of them "
                 "(--composite HOW --every year|season|month), or choose a method without lags, such as ols"
             )
+
+    def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
+        """Return what a user should know before believing the method's answer at these dates, one line each.
+
+        They are warnings of `plan` and `apply`, kept in the map's provenance; what means nothing is refused by
+        `check_axis` or `bind` instead.
+        """
+        return ()
 
     @property
     def fitted_from(self) -> tuple[str, ...]:

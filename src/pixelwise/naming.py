@@ -1,22 +1,40 @@
 """Dates as people write them: in file names, band descriptions, tables and options.
 
-The conventions are data: two tables of `Rule`, whose patterns name the fields that they find. Product rules
+The conventions are data (`conventions`): tables of `Rule`, whose patterns name the fields that they find. Product rules
 know their names (the second date of a Landsat name is its processing and is left out); generic rules know
-only what dates look like, so their readings must agree, and differ between the files of a list.
+only what dates look like, so their readings must agree, and differ between the files of a list. Where one text
+can be read in two ways (2001_02 is February, or the season 2001/02), the whole list decides, or is refused.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from calendar import monthrange
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import takewhile
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice, product, takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from pixelwise.conventions import (
+    CHIRPS_DEKAD,
+    CHIRPS_PENTAD,
+    DATE_RULES,
+    DIRECTIVES,
+    EARLIEST,
+    GENERICS,
+    LETTERS,
+    MONTH,
+    PRODUCTS,
+    UNPADDED,
+    WEEK,
+    YEAR_PAIR,
+    Rule,
+    fill_fields,
+    last_instant,
+    moment_of,
+)
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.times import Moment
 
@@ -25,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "BandDates",
     "Reading",
-    "fill_fields",
-    "moment_of",
+    "Table",
     "parse_date",
     "read_format",
     "read_names",
@@ -38,43 +56,24 @@ __all__ = [
 
 SHOWN: Final = 5  # offending names in one problem line
 
-# Short names of the fields in the patterns of rules: `<Y><M><D>`. A trailing 2 is the end of a from-to.
-FIELDS: Final = {
-    "Y": ("year", r"(?:18|19|20|21)\d\d"),
-    "M": ("month", r"0[1-9]|1[0-2]"),
-    "D": ("day", r"0[1-9]|[12]\d|3[01]"),
-    "j": ("doy", r"00[1-9]|0[1-9]\d|[12]\d\d|3[0-5]\d|36[0-6]"),
-    "h": ("hour", r"[01]\d|2[0-3]"),
-    "m": ("minute", r"[0-5]\d"),
-    "s": ("second", r"[0-5]\d"),
-    "k": ("dekad", r"[123]"),
-    "q": ("quarter", r"[1-4]"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one name says about time, and which rule says so."""
-
-    moment: Moment
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One naming convention.
+    """What one name says about time, and which rule says so.
 
     Attributes
     ----------
-    name
-        What people call it.
-    pattern
-        Its groups are named for the fields of a date (`FIELDS`); they decide the precision: an hour makes a
-        ``second``; a dekad, a quarter or a second date a ``period``; a day or day of year a ``day``.
+    moment, rule
+        The date, and the rule that found it.
+    text, format
+        Where it was found in a name or description, and the format of ``--times`` that finds it there; empty where
+        it comes from elsewhere.
     """
 
-    name: str
-    pattern: re.Pattern[str]
+    moment: Moment
+    rule: str
+    text: str = field(default="", compare=False)
+    format: str = field(default="", compare=False)
 
 
 # A group of a pattern and its text. 20010116 may end one file's composite and begin the next one's.
@@ -86,88 +85,16 @@ class Candidate(NamedTuple):  # thousands are made, and a dataclass takes three 
 
     span: tuple[int, int]
     tokens: list[Token]
-    rule: str
+    rule: Rule
     match: re.Match[str]
 
-
-def fill_fields(template: str) -> str:
-    """Write the named groups of `FIELDS` in place of ``<Y>``, ``<M>``, ... ``<D2>``."""
-
-    def group(match: re.Match[str]) -> str:
-        name, pattern = FIELDS[match[1]]
-        return f"(?P<{'to_' if match[2] else ''}{name}>{pattern})"
-
-    return re.sub(rf"<([{''.join(FIELDS)}])(2?)>", group, template)
-
-
-def _product(name: str, template: str) -> Rule:
-    # Products begin a name, or follow a prefix such as `clip_` or the index of Earth Engine's toBands().
-    return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + fill_fields(template), re.IGNORECASE))
-
-
-def _generic(name: str, template: str) -> Rule:
-    return Rule(name, re.compile(rf"(?<!\d){fill_fields(template)}(?!\d)", re.IGNORECASE))
-
-
-PRODUCTS: Final = (
-    # USGS, Landsat Collections: acquired, then processed. CU, AK, HI are ARD; Earth Engine leaves out L1TP.
-    _product("Landsat Collection", r"L[COTEM]0[4-9]_(?:(?:L[12][A-Z]{2}|CU|AK|HI)_)?\d{6}_<Y><M><D>(?!\d)"),
-    _product("Landsat ESPA", r"L[COTEM]0[4-9]\d{6}<Y><M><D>\d\d(?:T[12]|RT)"),
-    _product("Landsat before collections", r"L[COTEM][4-9]\d{6}<Y><j>(?!\d)"),
-    # ESA, Sentinel-2: sensing first, processing last; before December 2016 sensing followed a V.
-    _product("Sentinel-2", r"S2[A-D]_MSIL[12][ABC]_<Y><M><D>T<h><m><s>(?!\d)"),
-    _product("Sentinel-2 band", r"T\d\d[A-Z]{3}_<Y><M><D>T<h><m><s>(?!\d)"),
-    _product("Sentinel-2 before 2016", r"S2[AB]_OPER_\w*?_V<Y><M><D>T<h><m><s>(?!\d)"),
-    # ESA, Sentinel-1/3/5P: start, stop (and creation).
-    _product("Sentinel-1", r"S1[A-D][-_][-\w]*?[-_]<Y><M><D>T<h><m><s>(?!\d)"),
-    _product("Sentinel-3 or 5P", r"S(?:3[A-D_]|5P)_\w*?_<Y><M><D>T<h><m><s>_"),
-    # NASA, HLS user guide v2.
-    _product("HLS", r"HLS[._][LS]30[._]T\w{5}[._]<Y><j>T<h><m><s>(?!\d)"),
-    # LP DAAC, MODIS and VIIRS: A is acquisition (with a time for swaths), the last field is production.
-    _product("MODIS or VIIRS", r"(?:M[OCY]D|VNP|VJ\d)\w*\.A<Y><j>(?:\.<h><m>(?=\.))?(?!\d)"),
-    _product("AppEEARS", r"doy<Y><j>(?:<h><m><s>)?_aid\d+"),
-    _product("FORCE", r"<Y><M><D>_LEVEL\d_"),
-    # UCSB, CHIRPS dekads end in 1, 2 or 3; its days have two digits and are read as YYYY.MM.DD.
-    _product("CHIRPS dekad", r"chirps[-_.]v\d+\.\d+\.<Y>\.<M>\.<k>(?!\d)"),
-)
-
-_JOIN: Final = r"(?:[-_]{1,2}|[-_ ]to[-_ ])"
-
-GENERICS: Final = (
-    _generic(
-        "from-to",
-        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>){_JOIN}(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>)",
-    ),
-    _generic(
-        "from-to with time",
-        rf"(?P<from><Y>(?P<sep>[-_.]?)<M>(?P=sep)<D>T<h><m><s>){_JOIN}"
-        r"(?P<to><Y2>(?P=sep)<M2>(?P=sep)<D2>T<h2><m2><s2>)",
-    ),
-    _generic("YYYYMMDDTHHMMSS", r"<Y><M><D>[-T_ ]?<h><m><s>Z?"),
-    _generic("YYYYMMDDTHHMM", r"<Y><M><D>T?<h><m>Z?"),
-    _generic(
-        "YYYY-MM-DDTHH:MM:SS",
-        r"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T_ ]<h>(?P<colon>[-:.]?)<m>(?P=colon)<s>(?:\.\d+)?Z?",
-    ),
-    _generic("YYYY-MM-DDTHH:MM", r"<Y>(?P<sep>[-_.])<M>(?P=sep)<D>[T ]<h>:?<m>Z?"),
-    _generic("YYYYDDDTHHMMSS", r"<Y><j>T<h><m><s>"),
-    _generic("YYYYMMDD", r"<Y><M><D>"),
-    _generic("YYYY-MM-DD", r"<Y>(?P<sep>[-_./])<M>(?P=sep)<D>"),
-    _generic("DD-MM-YYYY", r"<D>(?P<sep>[-_.])<M>(?P=sep)<Y>"),
-    _generic("MM-DD-YYYY", r"<M>(?P<sep>[-_.])<D>(?P=sep)<Y>"),
-    _generic("YYYYDDD", r"<Y><j>"),
-    # Not before another three digits: that is a path and row, or FORCE's window 001-365.
-    _generic("YYYY_DDD", r"<Y>[-_.]<j>(?![-_.]\d{3}(?!\d))"),
-    _generic("quarter", r"<Y>[-_.]?Q<q>"),
-    _generic("YYYYMM", r"<Y><M>"),
-    _generic("YYYY-MM", r"<Y>[-_./]<M>"),
-    _generic("year", r"(?P<year>(?:19|20)\d\d)"),
-)
 
 # The groups that must differ between the names of a list: the whole token, and both dates of a from-to.
 _GENERIC_GROUPS: Final[list[tuple[Rule, tuple[int | str, ...]]]] = [
     (rule, (0, "from", "to") if "from" in rule.pattern.groupindex else (0,)) for rule in GENERICS
 ]
+
+_WORDS: Final = {rule.words for rule in GENERICS}
 
 # Numbers that are never dates, whatever they look like.
 _NOT_DATES: Final = re.compile(
@@ -176,97 +103,21 @@ _NOT_DATES: Final = re.compile(
     r"|(?<!\d)\d{1,5} ?(?:mm|cm|m|km|ft)(?![A-Za-z0-9])",  # 2000m
     re.IGNORECASE,
 )
-_EXTENSIONS: Final = re.compile(r"(?:\.(?!Q\d)[A-Za-z]{1,8}\d?)+$")  # .tif, .nc4, .tar.gz; not .y2001, .Q1
+# .tif, .nc4, .tar.gz; not .y2001, and not .Q1, .D1, .dk1, .P1, .Jan of 2001.Jan.tif
+_EXTENSIONS: Final = re.compile(
+    rf"(?:\.(?!(?:Q|D|dk|dek|P|pt|pen)\d\b)(?!{MONTH.replace('?P<month_name>', '?:')}\b)[A-Za-z]{{1,8}}\d?)+$",
+    re.IGNORECASE,
+)
 _SHARD: Final = re.compile(r"^(.*)-(\d{10})-(\d{10})$", re.DOTALL)
 
-DATE_RULES: Final = tuple(
-    Rule(name, re.compile(fill_fields(template).replace(FIELDS["Y"][1], r"\d{4}")))
-    for name, template in (
-        ("YYYY", r"<Y>"),
-        ("YYYY-MM", r"<Y>[-/]<M>"),
-        ("YYYY-Qq", r"<Y>-?Q<q>"),
-        ("YYYYMMDD", r"<Y><M><D>"),
-        ("YYYY-DDD", r"<Y>-?<j>"),
-        ("YYYY-MM-DD", r"<Y>(?P<sep>[-/.])<M>(?P=sep)<D>"),
-        (
-            "YYYY-MM-DDTHH:MM:SS",
-            r"<Y>(?P<sep>[-/.])<M>(?P=sep)<D>[T ]<h>:<m>(?::<s>(?:\.\d+)?)?(?:Z|\+00:00)?",
-        ),
-        ("YYYYMMDDTHHMMSS", r"<Y><M><D>T<h><m><s>Z?"),
-    )
+ACCEPTED: Final = (
+    "2001, 2001-03, 2001-Q1, 2001-03-D1 for a dekad, 2001-W05 for an ISO week, 2001-03-05, 20010305, 2001-064 or "
+    "2001-03-05T10:00:08"
 )
-ACCEPTED: Final = "2001, 2001-03, 2001-Q1, 2001-03-05, 20010305, 2001-064 or 2001-03-05T10:00:08"
 
 FILE_COLUMNS: Final = ("path", "file", "filename", "name")
+BAND_COLUMNS: Final = ("band", "bands")
 DATE_COLUMNS: Final = ("date", "dates", "time", "datetime")
-
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# strptime's directives in regular expressions; English month names, whatever the locale.
-DIRECTIVES: Final = {
-    **{letter: fill_fields(f"<{field}>") for letter, field in zip("YmdjHMS", "YMDjhms", strict=True)},
-    "y": r"(?P<short_year>\d\d)",
-    "b": f"(?P<month_name>{'|'.join(_MONTHS)})",
-    "B": "(?P<month_name>january|february|march|april|may|june|july|august|september|october|november|december)",
-    "f": r"\d{1,6}",
-}
-# What strptime takes besides: numbers without leading zeros, here only where no digits stand beside them.
-UNPADDED: Final = {"m": "[1-9]", "d": "[1-9]", "j": r"[1-9]\d?", "H": r"\d"}
-
-
-# ---------------------------------------------------------------------------------------------- moments
-
-
-def _day(fields: Mapping[str, int], to: str = "") -> datetime:
-    """Return the first day of what is known; a ValueError for days that do not exist."""
-    year = fields[f"{to}year"]
-    if "doy" in fields:
-        day = datetime(year, 1, 1) + timedelta(days=fields["doy"] - 1)
-        if day.year != year:
-            raise ValueError(f"{year} has no day {fields['doy']}")
-        return day
-    month = fields.get(f"{to}month", 3 * fields.get("quarter", 1) - 2)
-    return datetime(year, month, fields.get(f"{to}day", 10 * fields.get("dekad", 1) - 9))
-
-
-def _end_of_month(date: datetime, months: int = 0) -> datetime:
-    month = date.month + months
-    return date.replace(month=month, day=monthrange(date.year, month)[1])
-
-
-def moment_of(match: re.Match[str]) -> Moment | None:
-    """Build what the groups named for `FIELDS` say; None if to comes before from; a ValueError for impossible dates."""
-    found = match.groupdict()
-    fields = {name: int(text) for name, text in found.items() if text and text.isdecimal()}
-    if "short_year" in fields:  # POSIX: 69 is 1969, 68 is 2068
-        fields["year"] = fields["short_year"] + (1900 if fields["short_year"] > 68 else 2000)
-    if found.get("month_name"):
-        fields["month"] = 1 + _MONTHS.index(found["month_name"][:3].lower())
-    start = _day(fields)
-    if "to_year" in fields and _day(fields, "to_") < start:
-        return None
-    if "hour" in fields:
-        start += timedelta(hours=fields["hour"], minutes=fields.get("minute", 0), seconds=fields.get("second", 0))
-        return Moment(start, "second", start)
-    if "to_year" in fields:
-        return Moment(start, "period", _day(fields, "to_"))
-    if "dekad" in fields:
-        last = _end_of_month(start) if fields["dekad"] == 3 else start + timedelta(days=9)
-        return Moment(start, "period", last)
-    if "quarter" in fields:
-        return Moment(start, "period", _end_of_month(start, 2))
-    if "day" in fields or "doy" in fields:
-        return Moment(start, "day", start)
-    if "month" in fields:
-        return Moment(start, "month", _end_of_month(start))
-    return Moment(start, "year", start)
-
-
-def _last_instant(moment: Moment) -> datetime:
-    if moment.precision == "second":
-        return moment.start
-    last = moment.start.replace(month=12, day=31) if moment.precision == "year" else moment.end
-    return last.replace(hour=23, minute=59, second=59)
-
 
 # ------------------------------------------------------------------------------------------ file names
 
@@ -356,17 +207,21 @@ def _read_texts(
     unknown = [index for index, readings in enumerate(found) if not readings]
     candidates = [_candidates(texts[index]) for index in unknown]
     constant = Counter[Token]() if single or len(unknown) == 1 else _tokens_of_all(candidates)
-    everywhere = set.intersection(*({c.rule for c in row} for row in candidates)) if candidates else set()
-    for index, row in zip(unknown, candidates, strict=True):
-        found[index] = _settle(_variable(row, constant), everywhere)
-    problems = _problems(found, names, what, constant)
+    rows = [_variable(row, constant) for row in candidates]
+    several = len({texts[index] for index in unknown}) > 1
+    excluded = _excluded(rows, [names[index] for index in unknown], several=several)
+    for index, row in zip(unknown, rows, strict=True):
+        found[index] = _settle(row, excluded)
+    problems = _problems(found, texts, names, what, constant)
     if problems:
         return [], problems
     readings = [row[0] for row in found]
     if len({reading.moment.precision for reading in readings}) > 1:  # days and seconds
         # The time of day counts only if all names have it: 123045 may as well be Landsat's path and row.
         days = [reading.moment.start.replace(hour=0, minute=0, second=0) for reading in readings]
-        readings = [Reading(Moment(day, "day", day), reading.rule) for day, reading in zip(days, readings, strict=True)]
+        readings = [
+            replace(reading, moment=Moment(day, "day", day)) for day, reading in zip(days, readings, strict=True)
+        ]
     return readings, []
 
 
@@ -379,18 +234,111 @@ def _product_reading(text: str) -> list[Reading]:
             except ValueError:
                 continue
             if moment:
-                return [Reading(moment, rule.name)]
+                return [Reading(moment, rule.name, match[0], _format_of(match))]
     return []
 
 
 def _candidates(text: str) -> list[Candidate]:
     """Return everything in a text that looks like a date."""
     text = _NOT_DATES.sub(lambda match: "#" * len(match[0]), text)
+    lower = text.lower()
+    has = {words: any(word in lower for word in words) for words in _WORDS}
     return [
-        Candidate(match.span(), [(group, match[group]) for group in groups], rule.name, match)
+        Candidate(match.span(), [(group, match[group]) for group in groups], rule, match)
         for rule, groups in _GENERIC_GROUPS
+        if has[rule.words]
         for match in rule.pattern.finditer(text)
+        if _is_possible(rule, match)
     ]
+
+
+_COMPACT: Final = re.compile(r"\d{6}")
+
+
+def _is_possible(rule: Rule, match: re.Match[str]) -> bool:
+    """Tell what only looks like a date: years that do not follow each other, digits of another time.
+
+    A day that does not exist is left to `_settle`: the February of 2001-02-30 is no date either.
+    """
+    compact = _COMPACT.match(match[0]) is not None
+    if not compact and not rule.whole:
+        return True
+    try:
+        moment = moment_of(match)
+    except ValueError:
+        return not rule.whole
+    return moment is None or not compact or not _is_beyond(moment)
+
+
+def _is_beyond(moment: Moment) -> bool:
+    """Tell whether a date is earlier than photographs, or later than today wherever on Earth."""
+    return moment.start.year < EARLIEST or moment.start > datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+
+
+# What folders and names say of the rules that read one text in different ways.
+_TOLD: Final = (
+    (re.compile(r"dekad|decad|(?<!\d)10[-_ ]?days?", re.IGNORECASE), CHIRPS_PENTAD),
+    (re.compile(r"pentad|(?<!\d)5[-_ ]?days?", re.IGNORECASE), CHIRPS_DEKAD),
+    (re.compile(r"month", re.IGNORECASE), YEAR_PAIR),
+    (re.compile(r"daily", re.IGNORECASE), WEEK),
+    (re.compile(r"week", re.IGNORECASE), "YYYYDDD"),
+    (re.compile(r"week", re.IGNORECASE), "YYYY_DDD"),
+)
+
+
+def _excluded(rows: Sequence[Sequence[Candidate]], names: Sequence[str], *, several: bool) -> set[Rule]:
+    """Return the rules that the list as a whole excludes, of those that read one text in different ways."""
+    fits: Counter[Rule] = Counter()
+    finds: Counter[str] = Counter()
+    for row in rows:
+        spans = {candidate.span for candidate in row}
+        # A part of something longer says nothing: 2001_02 in 2001_02_03 is no year pair.
+        outer = {span for span in spans if not any(_is_within(span, other) for other in spans)}
+        rules = {candidate.rule for candidate in row if candidate.span in outer}
+        fits.update(rules)
+        finds.update({rule.family for rule in rules if rule.family})
+    excluded = {
+        rule
+        for rule in fits
+        if (rule.whole and (fits[rule] < len(rows) or not several)) or fits[rule] < finds[rule.family]
+    }
+    told = {other for pattern, other in _TOLD if names and all(pattern.search(_nearby(name)) for name in names)}
+    if not told.issuperset((CHIRPS_DEKAD, CHIRPS_PENTAD)):  # which say nothing together
+        excluded.update(rule for rule in fits if rule.name in told)
+    by_name: dict[str, list[re.Match[str]]] = {}
+    for row in rows:
+        for candidate in row:
+            by_name.setdefault(candidate.rule.name, []).append(candidate.match)
+    weeks = [int(match["week"]) for match in by_name.get(WEEK, ())]
+    # Days 1, 9, 17, ... of a year are those of MODIS.
+    if all(week % 8 == 1 for week in weeks):
+        excluded.update(rule for rule in fits if rule.name == WEEK and rule.whole)
+    if _are_dekads(by_name.get(CHIRPS_DEKAD, ()), by_name.get(CHIRPS_PENTAD, ())):
+        excluded.update(rule for rule in fits if rule.name == CHIRPS_PENTAD)
+    return excluded
+
+
+def _is_within(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return other[0] <= span[0] and span[1] <= other[1] and span != other
+
+
+def _nearby(name: str) -> str:
+    """Return the last parts of a path: folders further up are of whole projects."""
+    return "/".join(name.split("/")[-3:])
+
+
+def _are_dekads(dekads: Sequence[re.Match[str]], pentads: Sequence[re.Match[str]]) -> bool:
+    """Tell dekads 1 to 3 of a month from the first three of its six pentads.
+
+    One file alone is read as what most people have. Otherwise two months that are complete with 1 to 3 tell: of
+    pentads the second half of both would be missing.
+    """
+    if not dekads or len(dekads) < len(pentads):
+        return False
+    months: dict[str, set[str]] = {}
+    for match in dekads:
+        months.setdefault(match["year"] + match["month"], set()).add(match["dekad"])
+    return len(dekads) == 1 or sum(len(found) == 3 for found in months.values()) > 1
 
 
 def _tokens_of_all(rows: Sequence[Sequence[Candidate]]) -> Counter[Token]:
@@ -416,20 +364,21 @@ def _variable(row: Sequence[Candidate], constant: Counter[Token]) -> list[Candid
     return result
 
 
-def _settle(row: Sequence[Candidate], everywhere: set[str]) -> list[Reading]:
+def _settle(row: Sequence[Candidate], excluded: set[Rule]) -> list[Reading]:
     """Return the one reading on which the candidates of a name agree, else all of them.
 
-    `everywhere` are the rules that find something in every name of the list: where one token can be read in
-    two ways, 14-03-2001 in another name tells that 05-03-2001 is in March.
+    `excluded` are the rules that the list as a whole excludes: where one text can be read in two ways, 14-03-2001 in
+    another name tells that 05-03-2001 is in March. They count where no other rule of their family reads a text.
     """
     taken: list[tuple[int, int]] = []
-    readings: dict[Moment, Reading] = {}
-    spans = [candidate.span for candidate in row]
+    # The readings of one place exclude each other.
+    places: dict[tuple[int, int], dict[Moment, Reading]] = {}
+    likely = {(candidate.span, candidate.rule.family) for candidate in row if candidate.rule not in excluded}
     for candidate in sorted(row, key=lambda candidate: candidate.span[0] - candidate.span[1]):
-        first, last = span = candidate.span
-        if any(start <= first and last <= end and span != (start, end) for start, end in taken):
+        span, rule = candidate.span, candidate.rule
+        if any(_is_within(span, other) for other in taken):
             continue  # part of a more specific date
-        if spans.count(span) > 1 and candidate.rule not in everywhere:
+        if rule in excluded and (rule.whole or (span, rule.family) in likely):
             continue
         try:
             moment = moment_of(candidate.match)
@@ -438,19 +387,55 @@ def _settle(row: Sequence[Candidate], everywhere: set[str]) -> list[Reading]:
             continue
         if moment:
             taken.append(span)
-            readings.setdefault(moment, Reading(moment, candidate.rule))
+            reading = Reading(moment, rule.name, candidate.match[0], _format_of(candidate.match))
+            places.setdefault(span, {}).setdefault(moment, reading)
+    readings = {moment: reading for place in places.values() for moment, reading in place.items()}
     if len(readings) < 2:
         return list(readings.values())
+    agreed = {_finest(choice) for choice in islice(product(*places.values()), MOST_CHOICES)} - {None}
+    return [readings[moment] for moment in agreed if moment] if len(agreed) == 1 else list(readings.values())
+
+
+#: Ways to choose one reading of each place in a name, of which so many are looked at.
+MOST_CHOICES = 64
+
+
+def _finest(moments: Sequence[Moment]) -> Moment | None:
+    """Return the most precise of dates that lie within each other; None where they contradict."""
     order = ("year", "month", "day", "second", "period")
-    *others, finest = sorted(readings, key=lambda moment: order.index(moment.precision))
+    *others, finest = sorted(dict.fromkeys(moments), key=lambda moment: order.index(moment.precision))
     agree = all(
-        other.precision != finest.precision and other.start <= finest.start <= _last_instant(other) for other in others
+        other.precision != finest.precision and other.start <= finest.start <= last_instant(other) for other in others
     )
-    return [readings[finest]] if agree else list(readings.values())
+    return finest if agree else None
+
+
+def _format_of(match: re.Match[str]) -> str:
+    """Return the format of ``--times`` that finds a date where a rule found it; of a from-to, its beginning."""
+    spans = sorted((match.span(name), name) for name in match.re.groupindex if match[name])
+    text, at = "", min(span[0] for span, name in spans if name in LETTERS or name == "month_name")
+    for (first, last), name in spans:
+        if name.startswith("to"):
+            return text + match.string[at:first].replace("%", "%%")
+        letter = LETTERS.get(name, "")
+        if name == "month_name":
+            letter = "b" if last - first == 3 else "B"
+        elif name == "year" and "iso_week" in match.re.groupindex:
+            letter = "G"
+        elif name == "next" and last - first == 4:
+            letter = "Y"
+        if letter:
+            text += match.string[at:first].replace("%", "%%") + f"%{letter}"
+            at = last
+    return text + match.string[at : match.end()].replace("%", "%%")
 
 
 def _problems(
-    found: Sequence[Sequence[Reading]], names: Sequence[str], what: str, constant: Counter[Token]
+    found: Sequence[Sequence[Reading]],
+    texts: Sequence[str],
+    names: Sequence[str],
+    what: str,
+    constant: Counter[Token],
 ) -> list[str]:
     """Return one line for each thing that is wrong with the dates of a list."""
     problems = []
@@ -465,9 +450,15 @@ def _problems(
         shared = [text for group, text in constant if group == 0]
         tokens = " and ".join(show(text) for text in shared[:SHOWN])
         same = f" ({tokens} in all of them is not taken for a date)" if tokens else ""
-        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}; {settle}")
+        undated = [text for text, row in zip(texts, found, strict=True) if not row]
+        hint = _hint(undated, texts)
+        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}{hint}; {settle}")
     if several:
-        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {settle}")
+        # A remedy must work when it is typed: what reads all names.
+        formats = dict.fromkeys(reading.format for row in found if len(row) > 1 for reading in row)
+        fitting = [f"--times '{one}'" for one in islice(formats, MOST_FORMATS) if _by_format(texts, one, anywhere=True)]
+        told = f"{' or '.join(fitting)} settles it" if len(fitting) > 1 else settle
+        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {told}")
     kinds: dict[str, str] = {}
     for name, row in zip(names, found, strict=True):
         if len(row) == 1:
@@ -476,6 +467,49 @@ def _problems(
         text = ", ".join(f"a {precision} in {example}" for precision, example in kinds.items())
         problems.append(f"the names of {count(names, what)} give dates of different kinds: {text}; {settle}")
     return problems
+
+
+#: Formats that are tried on all names for a message.
+MOST_FORMATS = 8
+
+# Digits that no rule reads, for too much else looks like them.
+_GUESSES: Final = ("%y%m%d", "%d%m%y", "%m%d%y", "%d%m%Y", "%m%d%Y", "%Y%m", "%Y%m%d", "%Y%j", "%G%V", "%Y%J")
+
+
+def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
+    """Say what digits in all names may be, and with which format they are read so."""
+    guesses = [_format_of(match) for rule in GENERICS for match in rule.pattern.finditer(undated[0])]
+    likely: dict[Moment, str] = {}
+    for guess in dict.fromkeys((*_GUESSES, *guesses)):
+        found = _by_format(texts, guess, anywhere=guess not in _GUESSES)
+        # Six digits that may be a month are no week.
+        if found and not ("%m" in " ".join(likely.values()) and guess in ("%G%V", "%Y%J")):
+            moment = dict(zip(texts, found, strict=True))[undated[0]]
+            likely.setdefault(moment, f"{moment} by --times '{guess}'")
+    beyond = {
+        moment: f"{text} ({f'before {EARLIEST}' if moment.start.year < EARLIEST else 'in the future'})"
+        for moment, text in likely.items()
+        if _is_beyond(moment)
+    }
+    shown = [text for moment, text in likely.items() if moment not in beyond] or list(beyond.values())
+    return f"; {show(undated[0])} may mean {', or '.join(shown)}" if shown else ""
+
+
+def _by_format(texts: Sequence[str], format: str, *, anywhere: bool = False) -> list[Moment]:  # noqa: A002
+    """Return the dates that a format finds in texts, between other digits too with `anywhere`; or else nothing."""
+    try:
+        pattern = _format_pattern(format)
+    except ParameterError:
+        return []
+    bounded = re.compile(rf"(?<!\d){pattern}(?!\d)", re.IGNORECASE)
+    within = re.compile(rf"(?=({pattern}))", re.IGNORECASE)
+    moments: list[Moment] = []
+    for text in texts:
+        found = _found(bounded.finditer(text)) or (_found(within.finditer(text)) if anywhere else {})
+        if len(found) != 1:
+            return []
+        moments += found
+    return moments
 
 
 def show(text: str) -> str:
@@ -497,7 +531,12 @@ def count(items: Sequence[object], what: str) -> str:
 # ---------------------------------------------------------------------------------------- --times FORMAT
 
 
-def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A002
+def read_format(
+    names: Sequence[str],
+    format: str,  # noqa: A002
+    *,
+    what: Literal["file", "band"] = "file",
+) -> list[Reading]:
     """Read dates with a format like strptime's, found anywhere in the base name, or else in the path.
 
     Parameters
@@ -505,7 +544,14 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
     names
         Paths with forward slashes, or band descriptions.
     format
-        ``%Y %y %m %b %B %d %j %H %M %S %f`` and literal text. Years are 1800-2199, month names English.
+        Directives and literal text. Of strptime: ``%Y %y %m %b %B %d %j %H %M %S %f %z``, and weeks: ``%G`` with ``%V``
+        (ISO 8601), ``%U`` and ``%W`` (beginning on Sunday and Monday, week 00 before the first). Besides: ``%J``, the
+        week counted from 1 January in sevens, in two or three digits; ``%K``, the dekad of the month with ``%m`` (1 to
+        3), else of the year (01 to 36); ``%P``, the pentad of the month (1 to 6). ``%Y`` before ``%y`` or another
+        ``%Y`` is a year that ends in the next one (2001_02). Years are 1800-2199, month names English; a time with
+        ``%z`` becomes UTC.
+    what
+        ``"file"`` for paths, ``"band"`` for descriptions, which are taken whole.
 
     Returns
     -------
@@ -523,8 +569,9 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
     bounded = re.compile(rf"(?<!\d){pattern}(?!\d)", re.IGNORECASE)
     anywhere = re.compile(rf"(?=({pattern}))", re.IGNORECASE)
     rule = f"--times {format}"
-    found: list[list[Moment]] = []
-    for level in ([_base(name) for name in names], _below_common_parent(names), names):
+    found: list[dict[Moment, str]] = []
+    levels = (list(names),) if what == "band" else ([_base(name) for name in names], _below_common_parent(names), names)
+    for level in levels:
         found = [_found(bounded.finditer(text)) or _found(anywhere.finditer(text)) for text in level]
         if all(found):
             break
@@ -533,29 +580,40 @@ def read_format(names: Sequence[str], format: str) -> list[Reading]:  # noqa: A0
         f"{show(name)} ({', '.join(map(str, row))})" for name, row in zip(names, found, strict=True) if len(row) > 1
     ]
     shown = f"--times {show(format)}"
+    where = "description" if what == "band" else "name"
     problems = []
     if none:
-        problems.append(f"no date like {shown} in {count(none, 'name')}: {some(none)}")
+        core = _without_text_around(format)
+        shorter = f"; --times '{core}' is found in all" if core != format and _by_format(names, core) else ""
+        problems.append(f"no date like {shown} in {count(none, where)}: {some(none)}{shorter}")
     if twice:
         problems.append(
-            f"more than one date like {shown} in {count(twice, 'name')}: {some(twice, '; ')}; "
+            f"more than one date like {shown} in {count(twice, where)}: {some(twice, '; ')}; "
             "add the text beside the date to the format, or give a file of dates"
         )
     if problems:
         raise InputError(*problems)
-    return [Reading(row[0], rule) for row in found]
+    return [Reading(moment, rule, text) for row in found for moment, text in row.items()]
 
 
-def _found(matches: Iterator[re.Match[str]]) -> list[Moment]:
-    moments: dict[Moment, None] = {}
+def _without_text_around(format: str) -> str:  # noqa: A002
+    """Return a format from its first directive to its last."""
+    first, last = format.find("%"), format.rfind("%")
+    return format[first : last + 2]
+
+
+def _found(matches: Iterator[re.Match[str]]) -> dict[Moment, str]:
+    """Return each date that is found, and where."""
+    moments: dict[Moment, str] = {}
     for match in matches:
         try:
             moment = moment_of(match)
         except ValueError:
             continue
         if moment:
-            moments[moment] = None
-    return list(moments)
+            # What is looked for at every place, to find what overlaps, is in the first group.
+            moments.setdefault(moment, match[0] or match[1])
+    return moments
 
 
 def _format_pattern(text: str) -> str:
@@ -566,29 +624,55 @@ def _format_pattern(text: str) -> str:
     known = " ".join(f"%{letter}" for letter in DIRECTIVES)
     if unknown:
         raise ParameterError(f"--times {show(text)}: unknown {', '.join(unknown)} (known: {known})")
-    fields = {"b": "m", "B": "m", "y": "Y"}
+    if used in (["Y", "y"], ["Y", "Y"]):
+        return _pair_pattern(parts)
+    fields = {"b": "m", "B": "m", "y": "Y", "G": "Y"}
     repeated = [name for name, times in Counter(fields.get(name, name) for name in used).items() if times > 1]
     if repeated:
         raise ParameterError(f"--times {show(text)}: %{repeated[0]} is there more than once")
     has = {fields.get(name, name) for name in used}
     if "Y" not in has:
         raise ParameterError(f"--times {show(text)}: neither an existing file nor a format with %Y or %y")
-    for directive, wanted in (("d", "m"), ("M", "H"), ("S", "M"), ("f", "S")):
+    for directive, wanted in (("d", "m"), ("M", "H"), ("S", "M"), ("f", "S"), ("z", "H"), ("P", "m")):
         if directive in has and wanted not in has:
             raise ParameterError(f"--times {show(text)}: %{directive} needs %{wanted}")
-    if {"j", "m"} <= has or ("H" in has and not has & {"d", "j"}):
-        raise ParameterError(f"--times {show(text)}: a day is either %m and %d, or %j; hours need a day")
+    if ("V" in used) != ("G" in used):
+        raise ParameterError(
+            f"--times {show(text)}: %V is the week of the ISO year %G, which may begin in another year than %Y; "
+            "write both, or %J (weeks counted from 1 January), %U or %W with %Y"
+        )
+    parts_of_year = [name for name in ("j", "d", "V", "U", "W", "J", "K", "P") if name in has]
+    weeks = has & {"V", "U", "W", "J"}
+    if len(parts_of_year) > 1 or (has & {"j", *weeks} and "m" in has) or ("H" in has and not has & {"d", "j"}):
+        raise ParameterError(
+            f"--times {show(text)}: a day is either %m and %d, or %j; hours need a day; weeks (%V %U %W %J), dekads "
+            "(%K) and pentads (%P) take the place of days"
+        )
     result = ""
     for index, part in enumerate(parts):
         letter = part[1:] if part.startswith("%") else ""
         if letter in ("", "%"):
             result += re.escape(letter or part)
             continue
-        pattern = DIRECTIVES[letter]
+        pattern = DIRECTIVES[letter] if letter != "K" or "m" in has else fill_fields("<K>")
         beside = parts[max(index - 1, 0) : index] + parts[index + 1 : index + 2]
         if letter in UNPADDED and not any(re.fullmatch(r"%[^%bB]", other) for other in beside):
-            pattern = f"{pattern[:-1]}|{UNPADDED[letter]})"
+            # Alone: week 5 is not the first digit of a week 54 that does not exist.
+            pattern = rf"{pattern[:-1]}|(?<!\d){UNPADDED[letter]}(?!\d))"
         result += pattern
+    return result
+
+
+def _pair_pattern(parts: Sequence[str]) -> str:
+    """Return the regular expression of a year that ends in the next one: %Y_%y or %Y-%Y."""
+    result, first = "", True
+    for part in parts:
+        if not part.startswith("%") or part == "%%":
+            result += re.escape(part.replace("%%", "%"))
+        elif first:
+            result, first = result + DIRECTIVES["Y"], False
+        else:
+            result += rf"(?P<next>\d{{{2 if part == '%y' else 4}}})"
     return result
 
 
@@ -606,7 +690,10 @@ def _match_date(text: str) -> tuple[re.Match[str], Moment]:
             if moment:
                 return match, moment
     hint = "; write 2001-03 for a month" if re.fullmatch(r"\d{6}", text.strip()) else ""
-    raise ParameterError(f"cannot read {show(text)!r} as a date (accepted: {ACCEPTED}, all in UTC){hint}")
+    raise ParameterError(
+        f"cannot read {show(text)!r} as a date (accepted: {ACCEPTED}, in UTC unless an offset such as +02:00 follows)"
+        + hint
+    )
 
 
 def parse_date(text: str) -> Moment:
@@ -615,8 +702,9 @@ def parse_date(text: str) -> Moment:
     Parameters
     ----------
     text
-        ``2001``, ``2001-03``, ``2001-Q1``, ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or
-        ``2001-03-05T10:00:08``, with or without a trailing Z.
+        ``2001``, ``2001-03``, ``2001-Q1``, ``2001-03-D1`` (dekad), ``2001-03-P4`` (pentad), ``2001-W05`` (ISO week),
+        ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or ``2001-03-05T10:00:08``. A time is in UTC, or
+        is converted by the offset behind it: ``Z``, ``+02:00``, ``-0700``.
 
     Returns
     -------
@@ -645,25 +733,36 @@ def read_range(text: str) -> tuple[datetime, datetime]:
         1990-01-01 00:00:00 and 1990-12-31 23:59:59 for ``1990``.
     """
     match, moment = _match_date(text)
-    last = _last_instant(moment)
+    last = last_instant(moment)
     if match.groupdict().get("minute") and not match["second"]:
         last += timedelta(seconds=59)
     return moment.start, last
 
 
-def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]:
+@dataclass(frozen=True, slots=True)
+class BandDates:
+    """Dates by path, and number or description of the band, both as they are written."""
+
+    by_band: Mapping[tuple[str, str], Moment]
+
+
+Table = list[Moment] | dict[str, Moment] | BandDates
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
     """Read the dates of layers from a text file.
 
     Parameters
     ----------
     path
         One date per line, or a CSV of ``path,date``. With a header that names them, the columns may have any
-        order and company. Blank lines and those that begin with # are skipped.
+        order and company, and ``band`` may be one of them: ``path,band,date``. Blank lines and those that begin
+        with # are skipped.
 
     Returns
     -------
-    list of Moment or dict of str to Moment
-        The dates in the order of the lines, or by path as it is written.
+    list of Moment, dict of str to Moment, or BandDates
+        The dates in the order of the lines, by path, or by path and band.
 
     Raises
     ------
@@ -676,6 +775,7 @@ def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]
     number, first = rows[0]
     header = [cell.lower() for cell in first]
     file_column, date_column = _column(header, FILE_COLUMNS), _column(header, DATE_COLUMNS)
+    band_column = _column(header, BAND_COLUMNS) if date_column is not None else None
     if date_column is not None:
         del rows[0]
     elif len(header) == 1:
@@ -683,8 +783,11 @@ def read_table(path: str | os.PathLike[str]) -> list[Moment] | dict[str, Moment]
     else:
         file_column, date_column = 0, 1
     if len(header) > 1 and (file_column is None or (len(header) > 2 and rows and rows[0][0] == number)):
-        raise InputError(f"{show(str(path))}, line {number}: {len(header)} columns, but no header with path and date")
-    return _dates_of_rows(path, rows, (file_column, date_column), len(header))
+        raise InputError(
+            f"{show(str(path))}, line {number}: {len(header)} columns, but no header with path and date "
+            "(or path, band and date)"
+        )
+    return _dates_of_rows(path, rows, (file_column, band_column, date_column), len(header))
 
 
 def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
@@ -712,13 +815,14 @@ def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
 def _dates_of_rows(
     table: str | os.PathLike[str],
     rows: Iterable[tuple[int, list[str]]],
-    columns: tuple[int | None, int],
+    columns: tuple[int | None, int | None, int],
     width: int,
-) -> list[Moment] | dict[str, Moment]:
-    file_column, date_column = columns
+) -> Table:
+    file_column, band_column, date_column = columns
     problems: list[str] = []
     moments: list[Moment] = []
     by_path: dict[str, Moment] = {}
+    by_band: dict[tuple[str, str], Moment] = {}
     for number, cells in rows:
         where = f"{show(str(table))}, line {number}"
         if len(cells) != width:
@@ -729,14 +833,23 @@ def _dates_of_rows(
         except ParameterError as error:
             problems.append(f"{where}: {error}")
             continue
-        if file_column is not None:
-            path = cells[file_column]
-            if not path or path in by_path:
-                problems.append(f"{where}: {f'{show(path)} is there twice' if path else 'no path'}")
+        if file_column is None:
+            continue
+        path, band = cells[file_column], cells[band_column] if band_column is not None else ""
+        words = f"{show(path)}, band {show(band)}," if band_column is not None else show(path)
+        if not path or (band_column is not None and not band):
+            problems.append(f"{where}: no {'path' if not path else 'band'}")
+        elif path in by_path if band_column is None else (path, band) in by_band:
+            problems.append(f"{where}: {words} is there twice")
+        if band_column is None:
             by_path[path] = moments[-1]
+        else:
+            by_band[path, band] = moments[-1]
     if problems:
         more = [f"{show(str(table))}: {len(problems) - SHOWN} more lines like these"] if len(problems) > SHOWN else []
         raise InputError(*problems[:SHOWN], *more)
     if not moments:
         raise InputError(f"{show(str(table))}: no dates in it")
-    return moments if file_column is None else by_path
+    if file_column is None:
+        return moments
+    return by_path if band_column is None else BandDates(by_band)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from pixelwise.files import NAMED, resolve, shortened
 from pixelwise.grid import Grid
 from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
 from pixelwise.masks import MaskRule, load_preset
-from pixelwise.naming import Reading, read_format, read_names, read_table, shard_of
+from pixelwise.naming import BandDates, Reading, Table, read_format, read_names, read_table, shard_of
 from pixelwise.products import BandRule, Product, SceneFile, load_product, products
 from pixelwise.reading import Warp
 from pixelwise.share import Derivation, Quality
@@ -129,9 +131,12 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     if spec.product is not None:
         return _of_product(entries, spec, load_product(spec.product), problems)
     headers = _read_headers([path for path, _ in entries], problems)
+    entries = _without_maps(entries, headers)
     expression = _expression_of(headers, spec)
+    # Problems of the table are told where dates are looked for.
+    table = _table_of(spec, []) if any(header.alpha for header in headers.values()) else None
     for path, date in entries:
-        if path in headers and _alpha_is_data(headers[path], spec, expression, dated=date is not None):
+        if path in headers and _alpha_is_data(headers[path], spec, expression, table, dated=date is not None):
             headers[path] = headers[path].with_alpha_as_data()
     mixture = _sensors_by_number(list(headers), headers, spec, expression)
     if mixture is not None:
@@ -170,6 +175,26 @@ def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Head
         except InputError as error:
             problems.extend(error.problems)
     return headers
+
+
+def _without_maps(entries: Sequence[Entry], headers: dict[Path, Header]) -> list[Entry]:
+    """Leave out maps that pixelwise wrote beside its input, also of `headers`, and say so.
+
+    A folder, or a glob that the shell resolved, names them by accident; maps alone, and those with a date of their own
+    in a table, are named on purpose.
+    """
+    maps = [path for path, date in entries if date is None and path in headers and headers[path].is_map]
+    if not maps or len(maps) == sum(path in headers for path, _ in entries):
+        return list(entries)
+    for path in maps:
+        headers.pop(path, None)
+    shown = ", ".join(map(str, maps[:3])) + (", ..." if len(maps) > 3 else "")
+    log.warning(
+        "%s left out: pixelwise wrote %s (to read a map as a layer, give its date in a CSV of path,date)",
+        shown,
+        "it as a map" if len(maps) == 1 else "them as maps",
+    )
+    return [entry for entry in entries if entry[0] in headers]
 
 
 def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bool) -> BandFile:
@@ -212,7 +237,9 @@ def _expression_of(headers: Mapping[Path, Header], spec: InputSpec) -> Expressio
     return expression_of(spec.value, [band.description for band in bands])
 
 
-def _alpha_is_data(header: Header, spec: InputSpec, expression: Expression | None, *, dated: bool) -> bool:
+def _alpha_is_data(
+    header: Header, spec: InputSpec, expression: Expression | None, table: _Table | None, *, dated: bool
+) -> bool:
     """Whether what GDAL takes for alpha is named as a band, or dated like the others."""
     if not header.alpha:
         return False
@@ -226,11 +253,11 @@ def _alpha_is_data(header: Header, spec: InputSpec, expression: Expression | Non
                 return True
         except InputError:  # is told where bands are looked for
             pass
-    if spec.band is not None or expression is not None or dated:
+    bands = () if expression is not None or dated or table is _BROKEN else _bands_of(whole, spec.band)
+    if len(bands) < 2 or not numbers.intersection(band.index for band in bands):
         return False
-    table = _table_of(spec, [])
     try:
-        return table is not _BROKEN and bool(_dates_of_bands(whole, table, dated=False))
+        return bool(_dates_of_bands(whole, bands, spec, table, dated=False))
     except InputError:
         return False
 
@@ -248,6 +275,17 @@ def _observations(
     table = _table_of(spec, problems)
     if table is _BROKEN:
         return []
+    several: dict[Path, tuple[BandHeader, ...]] = {}
+    if expression is None:
+        chosen = {path: _bands_of(headers[path], spec.band) for path, _ in entries}
+        several = {path: bands for path, bands in chosen.items() if len(bands) > 1}
+    if table is not None and isinstance(table.dates, list) and len({_stem(path) for path in several}) > 1:
+        first, *_, last = several
+        problems.append(
+            f"{spec.times}: dates without paths serve the bands of one file, but {first} and {last} both "
+            "have several bands; a table of path,band,date is expected"
+        )
+        return []
     for path, date in entries:
         header = headers[path]
         try:
@@ -258,19 +296,20 @@ def _observations(
                         "--product says which files of a delivery are which bands"
                     )
                 single.append((header, tuple(_band_named(header, name) for name in expression.names), date))
-            elif spec.band is None and len(header.bands) > 1:
-                readings = _dates_of_bands(header, table, dated=date is not None)
+            elif path in several:
+                bands = several[path]
+                readings = _dates_of_bands(header, bands, spec, table, dated=date is not None)
                 found += [
                     Observation((_band_file(header, band, spec, derived=False),), (), reading, _stem(path))
-                    for band, reading in zip(header.bands, readings, strict=True)
+                    for band, reading in zip(bands, readings, strict=True)
                 ]
             else:
-                single.append((header, (_band_of(header, spec.band),), date))
+                single.append((header, chosen[path] or (_band_of(header, spec.band),), date))
         except InputError as error:
             undated.extend(error.problems)
     problems.extend(shortened(undated))
     try:
-        readings = _dates_of_files([(header, date) for header, _, date in single], spec, table)
+        readings = _dates_of_files([(header, bands[0], date) for header, bands, date in single], spec, table)
     except InputError as error:
         problems.extend(error.problems)
     else:
@@ -290,40 +329,110 @@ def _band_named(header: Header, name: str) -> BandHeader:
     return _band_of(header, name)
 
 
-_BROKEN: list[Moment] = []
+@dataclass(frozen=True)
+class _Table:
+    # A table of ``--times``, and what finds a file in it: its path as it is written there.
+    source: str
+    dates: Table
+    name_of: Callable[[Path], str | None]
 
 
-def _table_of(spec: InputSpec, problems: list[str]) -> list[Moment] | dict[str, Moment] | None:
+_BROKEN = _Table("", [], lambda path: None)
+
+
+def _table_of(spec: InputSpec, problems: list[str]) -> _Table | None:
     """Read ``--times FILE``; None where it is a format or absent, `_BROKEN` where it cannot be read."""
     if spec.times is None or not Path(spec.times).is_file():
         return None
     try:
-        return read_table(Path(spec.times))
+        dates = read_table(Path(spec.times))
     except InputError as error:
         problems.extend(error.problems)
         return _BROKEN
+    paths: list[str] = list(dates) if isinstance(dates, dict) else []
+    if isinstance(dates, BandDates):
+        paths = list(dict.fromkeys(path for path, _ in dates.by_band))
+    return _Table(spec.times, dates, _finder(paths, Path(spec.times).parent))
 
 
-def _dates_of_bands(header: Header, table: Any, *, dated: bool) -> list[Reading]:
-    """Date the bands of a multi-band file by a table or by their own descriptions."""
-    path, count = header.path, len(header.bands)
-    if isinstance(table, list):
-        if len(table) != count:
-            raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table)} lines")
-        return [Reading(moment, "--times") for moment in table]
-    listed = ", ".join(str(band) for band in header.bands[:12]) + (", ..." if count > 12 else "")
-    if dated:
-        raise InputError(f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME")
-    names = [band.description for band in header.bands]
+def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
+    by_path = {(folder / name).resolve(): name for name in names}
+    # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
+    often = Counter(Path(name).name for name in names)
+    by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
+    return lambda path: by_path.get(path.resolve(), by_name.get(path.name))
+
+
+def _bands_of(header: Header, wanted: int | str | None) -> tuple[BandHeader, ...]:
+    """Return the bands that are read: all, those whose names fit a pattern, or the one that is named."""
+    if wanted is None:
+        return header.bands
+    if not _is_pattern(wanted):
+        return ()
+    named = [band for band in header.bands if band.description == wanted]
+    fitting = [band for band in header.bands if fnmatchcase(band.description.lower(), str(wanted).lower())]
+    return tuple(named or fitting)
+
+
+def _is_pattern(wanted: int | str | None) -> bool:
+    return isinstance(wanted, str) and any(character in wanted for character in "*?[")
+
+
+def _dates_of_bands(
+    header: Header, bands: Sequence[BandHeader], spec: InputSpec, table: _Table | None, *, dated: bool
+) -> list[Reading]:
+    """Date several bands of a file by a table, by the format of dates, or by their own descriptions."""
+    path, count = header.path, len(bands)
+    listed = ", ".join(str(band) for band in bands[:12]) + (", ..." if count > 12 else "")
+    if table is not None and not isinstance(table.dates, dict):
+        if isinstance(table.dates, list) and len(table.dates) != count:
+            raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table.dates)} lines")
+        of_file = [(header, band) for band in bands]
+        moments = table.dates if isinstance(table.dates, list) else _by_path_and_band(of_file, table)
+        readings = [Reading(moment, "--times") for moment in moments]
+        _check_dates(header, bands, readings)
+        return readings
+    if dated or (table is not None and table.name_of(path) is not None):
+        raise InputError(
+            f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME, or date all with a "
+            "table of path,band,date (--times FILE)"
+        )
+    names = [band.description for band in bands]
+    problem = ""
     if all(names):
         try:
-            return read_names(names, what="band")
-        except InputError:
-            pass
+            readings = _read(names, spec, "band")
+        except InputError as error:
+            problem = error.problems[0]
+        else:
+            _check_dates(header, bands, readings)
+            return readings
+    if problem and not problem.startswith("no date in"):
+        raise InputError(f"{path}: {problem}")
     raise InputError(
-        f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, "
-        "or date them with --times FILE (one date per line)"
+        f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, several with "
+        "--band 'NAME*', or date them with --times FILE (one date per line; path,band,date for several files)"
     )
+
+
+def _check_dates(header: Header, bands: Sequence[BandHeader], readings: Sequence[Reading]) -> None:
+    """Refuse bands of one file and date: two variables are no series, and which of two equal ones counts is open."""
+    moment, times = Counter(reading.moment for reading in readings).most_common(1)[0]
+    if times == 1:
+        return
+    same = [str(band) for band, reading in zip(bands, readings, strict=True) if reading.moment == moment]
+    told = f"{header.path}: has {times} bands of the date {moment} ({', '.join(same[:NAMED])})"
+    patterns: dict[str, list[Moment]] = {}
+    for band, reading in zip(bands, readings, strict=True):
+        if reading.text:
+            # What glob would take for a pattern of its own is a character of the name.
+            first, _, last = band.description.partition(reading.text)
+            patterns.setdefault(f"{glob.escape(first)}*{glob.escape(last)}", []).append(reading.moment)
+    if len(patterns) > 1 and all(len(set(moments)) == len(moments) for moments in patterns.values()):
+        shown = " or ".join(f"--band '{pattern}'" for pattern in list(patterns)[:NAMED])
+        more = f" (and {len(patterns) - NAMED} more)" if len(patterns) > NAMED else ""
+        raise InputError(f"{told}: choose one variable with {shown}{more}")
+    raise InputError(f"{told}: give each its own date with --times FILE (one date per line, or path,band,date)")
 
 
 def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
@@ -341,30 +450,63 @@ def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
     raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}{more}")
 
 
-def _dates_of_files(single: Sequence[tuple[Header, Moment | None]], spec: InputSpec, table: Any) -> list[Reading]:
+def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: _Table) -> list[Moment]:
+    # A band is there by its number or by its description.
+    assert isinstance(table.dates, BandDates)  # noqa: S101 - the caller looked
+    by_band = table.dates.by_band
+    given: list[Moment] = []
+    missing = []
+    for header, band in files:
+        name = table.name_of(header.path) or ""
+        moment = by_band.get((name, str(band.index))) or by_band.get((name, band.description))
+        if moment is None:
+            missing.append(f"{header.path}: band {band} is not in {table.source}; list it, or choose bands with --band")
+        else:
+            given.append(moment)
+    if missing:
+        raise InputError(*shortened(missing, "bands"))
+    return given
+
+
+def _dates_of_files(
+    single: Sequence[tuple[Header, BandHeader, Moment | None]], spec: InputSpec, table: _Table | None
+) -> list[Reading]:
     if not single:
         return []
-    if isinstance(table, dict):
-        assert spec.times is not None  # noqa: S101 - a table has a file
-        folder = Path(spec.times).parent
-        by_path = {(folder / name).resolve(): moment for name, moment in table.items()}
-        # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
-        often = Counter(Path(name).name for name in table)
-        by_name = {Path(name).name: moment for name, moment in table.items() if often[Path(name).name] == 1}
-        given = [by_path.get(h.path.resolve(), by_name.get(h.path.name)) for h, _ in single]
+    if table is not None and isinstance(table.dates, BandDates):
+        given = _by_path_and_band([(header, band) for header, band, _ in single], table)
+        return [Reading(moment, "--times") for moment in given]
+    if table is not None and isinstance(table.dates, dict):
+        written = [table.name_of(header.path) for header, _, _ in single]
         missing = [
-            f"{h.path}: not in {spec.times}" for (h, _), moment in zip(single, given, strict=True) if moment is None
+            f"{header.path}: not in {table.source}"
+            for (header, _, _), name in zip(single, written, strict=True)
+            if name is None
         ]
         if missing:
             raise InputError(*shortened(missing))
-        return [Reading(moment, "--times") for moment in given if moment is not None]
-    if isinstance(table, list):
+        return [Reading(table.dates[name], "--times") for name in written if name is not None]
+    if table is not None:
         raise InputError(
             f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
         )
-    names = [header.path.as_posix() for header, moment in single if moment is None]
-    read = iter(() if not names else read_names(names) if spec.times is None else read_format(names, spec.times))
-    return [next(read) if moment is None else Reading(moment, "given") for _, moment in single]
+    if _is_pattern(spec.band) and all(moment is None for _, _, moment in single):
+        # One band of each fits the pattern: its own description dates it, where it can.
+        described = [band.description for _, band, _ in single]
+        try:
+            return _read(described, spec, "band")
+        except InputError:
+            pass
+    names = [header.path.as_posix() for header, _, moment in single if moment is None]
+    read = iter(_read(names, spec, "file") if names else ())
+    return [next(read) if moment is None else Reading(moment, "given") for _, _, moment in single]
+
+
+def _read(names: Sequence[str], spec: InputSpec, what: Literal["file", "band"]) -> list[Reading]:
+    # By the format that is given, else by what names look like: a table does not date all that is read.
+    if spec.times is None or Path(spec.times).is_file():
+        return read_names(names, what=what)
+    return read_format(names, spec.times, what=what)
 
 
 # ----------------------------------------------------------------------------------------------- sensors
@@ -517,19 +659,20 @@ def _with_masks(
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)
     own = _read_headers([path for path, _ in entries], problems)
-    single = [(own[path], date) for path, date in entries if path in own]
+    entries = _without_maps(entries, own)
+    single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
     table = _table_of(spec, [])
     try:
-        for header, _ in single:
+        for header, _, _ in single:
             if len(header.bands) > 1:
                 raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
             _check_fit(rule, header, header.bands[0])
-        readings = _dates_of_files(single, spec, table if isinstance(table, dict) else None)
+        readings = _dates_of_files(single, spec, None if table is None or isinstance(table.dates, list) else table)
     except InputError as error:
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)
     dated: dict[Any, list[Header]] = defaultdict(list)
-    for (header, _), reading in zip(single, readings, strict=True):
+    for (header, _, _), reading in zip(single, readings, strict=True):
         moment = reading.moment
         dated[_keys_of(moment)[0]].append(header)
         if moment.precision == "second":

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Stack
-from pixelwise.grid import Grid
+from pixelwise.grid import Grid, crs_remedy
+from pixelwise.periods import Every
 from pixelwise.recipe import read_recipe
 from pixelwise.spec import InputSpec
 from pixelwise.survey import open_layers
@@ -29,6 +30,12 @@ __all__ = ["Pairing", "open_further", "pair"]
 #: are used. What stored numbers mean is another matter in each archive.
 PLACE = ("extent", "align", "resampling")
 DATES = ("period", "start", "end", "months", "on_read_error")
+
+#: How a further stack is made of composites where it is named on the command line.
+IN_A_RECIPE = (
+    "on the command line keep the composites in a recipe (pixelwise plan FILES --composite {how} --write-recipe "
+    "NAME.toml) and give --with NAME=NAME.toml"
+)
 
 #: How many layers an error names.
 NAMED = 5
@@ -164,6 +171,9 @@ def _on_grid(name: str, other: S, grid: Grid) -> S:
         return other
     told = f"input {name!r} is not on the grid of the response: {'; '.join(words)}"
     if not grid.shares_lattice(other.grid):
+        known = grid.crs or other.grid.crs
+        if known is not None and (grid.crs is None or other.grid.crs is None):
+            raise InputError(f"{told}; for each file without CRS: {crs_remedy('FILE', known)}")
         raise InputError(f"{told}; --align RASTER (align=) puts both on the lattice of one raster")
     place = other.grid.place_of(grid)
     if other.grid.block.intersection(place) != place:
@@ -185,11 +195,15 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
     days, theirs = set(axis.days.tolist()), set(response.days.tolist())
     longer = UNITS.index(axis.finest) < UNITS.index(unit)
     # A few of irregular dates may lie on a longer step by chance.
-    by_chance = response.step is None and axis.precision not in ("year", "month") and days <= theirs
+    irregular = response.step is None or response.step.unit != response.finest
+    by_chance = irregular and axis.precision not in ("year", "month") and days <= theirs
     if longer and not by_chance:
+        remedy = f"make one for each {axis.finest} of the response too (--composite HOW --every {axis.finest})"
+        if axis.finest not in get_args(Every):  # there are no composites of 16 days
+            how = "HOW --every month"
+            remedy = f"make one for each month of both (--composite {how}); of {name!r} {IN_A_RECIPE.format(how=how)}"
         raise InputError(
-            f"{name!r} has one layer for each {axis.finest}, but the response has one for each {unit}: "
-            f"make one for each {axis.finest} of the response too (--composite HOW --every ...)"
+            f"{name!r} has one layer for each {axis.finest}, but the response has one for each {unit}: {remedy}"
         )
     found, counts = np.unique(numbers[np.isin(numbers, response.numbers(unit))], return_counts=True)
     if (counts > 1).any():
@@ -197,8 +211,7 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
         listed = ", ".join(map(str, same[:NAMED])) + (", ..." if len(same) > NAMED else "")
         raise InputError(
             f"{name!r} has {len(same)} layers of one {unit} ({listed}), where the response comes by the {unit}: make "
-            "one of them with open_stack(...).composite(HOW); on the command line keep that in a recipe "
-            "(pixelwise plan FILES --composite HOW --write-recipe NAME.toml) and give --with NAME=NAME.toml"
+            f"one of them with open_stack(...).composite(HOW); {IN_A_RECIPE.format(how='HOW')}"
         )
     return numbers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Dropped", "Every", "Periods", "Season", "make_periods"]
+__all__ = ["Every", "Incomplete", "Periods", "Season", "make_periods"]
 
 Every = Literal["year", "season", "month", "dekad"]
 
@@ -26,6 +26,20 @@ SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
 #: The longest month is 31 days and the median month 30 or 28, half-years have 181 to 184: a layer may come a tenth
 #: later than the usual gap and nothing is missing.
 CALENDAR_SLACK: Final = 1.1
+
+#: A period that covers less than half of what a typical one covers is incomplete, wherever it lies, where a third of it
+#: lies bare in one piece: a few scenes all over a year tell its maximum, as many of its winter do not.
+LEAST_COVER: Final = 0.5
+LONGEST_BARE: Final = 1 / 3
+#: One that covers less than this share, and lacks the rest in one piece, is named: a monthly series without one month
+#: of a year, be it February (28 of 365 days), and not one of 16 days without a single layer (4 %).
+FULL_COVER: Final = 0.925
+#: With fewer layers in a typical period, one more or less makes such a difference by chance.
+LEAST_LAYERS: Final = 3
+#: Standard deviations from the median beyond which a value is out of the ordinary, and those of a normal distribution
+#: in median absolute deviations.
+DEVIATIONS: Final = 3.0
+NORMAL: Final = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +109,8 @@ class Season:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """An incomplete period at an end of a series, and what is missing of it."""
+class Incomplete:
+    """A period of which layers are missing, and what is missing of it."""
 
     label: str
     reason: str
@@ -127,7 +141,9 @@ class Periods:
     starts, ends
         (period,) datetime64[D], the first and last day that counts.
     dropped
-        Incomplete periods at the ends.
+        Incomplete periods that were left out, in order.
+    short
+        Periods among those that stay whose layers cover less of the days than a typical period's.
     empty
         Labels of the periods in between that have no layer.
     unused
@@ -141,7 +157,8 @@ class Periods:
     days: tuple[NDArray[np.int64], ...]
     starts: NDArray[np.datetime64]
     ends: NDArray[np.datetime64]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[Incomplete, ...]
+    short: tuple[Incomplete, ...]
     empty: tuple[str, ...]
     unused: int
 
@@ -166,10 +183,12 @@ class Periods:
         rows = np.flatnonzero(kept).tolist()
         axis = TimeAxis(self.axis.dates[kept], self.axis.years[kept], self.axis.precision)
         used = sum(len(self.members[row]) for row in rows)
+        labels = tuple(self.labels[row] for row in rows)
         return replace(
             self,
             axis=axis,
-            labels=tuple(self.labels[row] for row in rows),
+            labels=labels,
+            short=tuple(one for one in self.short if one.label in labels),
             ordinals=self.ordinals[kept],
             members=tuple(self.members[row] for row in rows),
             days=tuple(self.days[row] for row in rows),
@@ -189,8 +208,18 @@ class Periods:
 def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = None) -> Periods:
     """Group layers into calendar periods.
 
-    The first period is dropped as incomplete if its first layer comes later after its start than in any period
-    between first and last, and later than the median gap between layers; the last likewise.
+    A layer covers the days around it, up to half of the usual longest gap within a period. Typical is the median of all
+    periods, of seasons, months and dekads that of the same one in other years; out of the ordinary is what lies more
+    than 3 standard deviations from it, by the median absolute deviation. Incomplete periods are dropped:
+
+    - any whose layers cover less than half of what those of a typical period cover, where that is out of the ordinary,
+      a third of the period lies bare in one piece, and a typical period has 3 layers. Where more than a third of the
+      periods are so, none is typical, and all stay.
+    - the first if its first layer comes later after its start than in all between first and last, or than is ordinary,
+      and later than the median gap between layers; the last likewise.
+
+    Others that cover less than 92.5 % of what a typical one covers, where that is out of the ordinary and 7.5 % of the
+    period lie bare in one piece, or less than half anyway, stay and are named in `Periods.short`.
 
     Parameters
     ----------
@@ -234,21 +263,22 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
     ordinals, begins = np.unique(numbers[used], return_index=True)
     members = np.split(used, begins[1:])
     starts, ends, between = calendar.bounds(axis, ordinals)
-    labels = [calendar.label(int(ordinal)) for ordinal in ordinals]
-    kept, dropped = _drop_incomplete(axis.days, labels, members, starts, ends)
-    if kept.stop - kept.start < 2:
-        left = f"{kept.stop - kept.start} {every}{'' if kept.stop - kept.start == 1 else 's'}"
+    kept, dropped, short = _find_incomplete(axis.days, calendar, ordinals, members, starts, ends)
+    count = np.count_nonzero(kept)
+    if count < 2:
+        left = f"{count} {every}{'' if count == 1 else 's'}"
         why = f" ({'; '.join(map(str, dropped))})" if dropped else ""
         raise InputError(
             f"{left} left, but at least 2 are needed: {_covered(axis)}{why}; choose shorter periods or a longer series"
         )
-    ordinals, starts, ends = ordinals[kept].copy(), starts[kept].copy(), ends[kept].copy()
-    members = members[kept]
-    gaps = between[(between > ordinals[0]) & (between < ordinals[-1]) & ~np.isin(between, ordinals)]
+    gaps = between[~np.isin(between, ordinals)]
+    ordinals, starts, ends = ordinals[kept], starts[kept], ends[kept]
+    members = [members[row] for row in np.flatnonzero(kept)]
+    gaps = gaps[(gaps > ordinals[0]) & (gaps < ordinals[-1])]
     new_years = starts.astype("datetime64[Y]").astype("datetime64[D]")
     return Periods(
         axis=calendar.axis(ordinals),
-        labels=tuple(labels[kept]),
+        labels=tuple(calendar.label(int(ordinal)) for ordinal in ordinals),
         ordinals=ordinals,
         members=tuple(np.array(one) for one in members),
         days=tuple(
@@ -257,6 +287,7 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
         starts=starts,
         ends=ends,
         dropped=dropped,
+        short=short,
         empty=tuple(calendar.label(int(ordinal)) for ordinal in gaps),
         unused=len(axis) - sum(map(len, members)),
     )
@@ -311,6 +342,10 @@ class _Calendar:
             return f"{ordinal - 1}/{ordinal % 100:02d}"
         return str(ordinal)
 
+    def phases(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place of each period in its year: seasons are compared with the same season of other years."""
+        return ordinals % {"year": 1, "season": 4, "month": 12, "dekad": 36}[self.every]
+
     def middle(self, ordinal: int) -> datetime:
         """Return the date that stands for a period: the same in every year, and such that `TimeAxis` sees steps."""
         if self.every == "season":
@@ -352,31 +387,95 @@ def _check_precision(axis: TimeAxis, every: Every, season: Season | None) -> Non
         )
 
 
-def _drop_incomplete(
+def _find_incomplete(
     days: NDArray[np.datetime64],
-    labels: Sequence[str],
+    calendar: _Calendar,
+    ordinals: NDArray[np.int64],
     members: Sequence[NDArray[np.int64]],
     starts: NDArray[np.datetime64],
     ends: NDArray[np.datetime64],
-) -> tuple[slice, tuple[Dropped, ...]]:
-    """Return which periods stay, and the incomplete ones at the ends."""
+) -> tuple[NDArray[np.bool_], tuple[Incomplete, ...], tuple[Incomplete, ...]]:
+    """Return which periods stay, the incomplete ones, and those that stay though they are short."""
     first = days[[one[0] for one in members]]
     last = days[[one[-1] for one in members]]
     gaps = np.diff(np.unique(days)).astype(np.int64)  # layers of one day are no gap
     gap = float(np.median(gaps)) if gaps.size else np.inf
-    kept = [0, len(members)]
-    dropped = []
+    labels = [calendar.label(int(ordinal)) for ordinal in ordinals]
+    before, after = (first - starts).astype(np.int64), (ends - last).astype(np.int64)
+    lacking, short, reasons = _compare_covers(days, calendar.phases(ordinals), members, before, after, gap)
+    found = {row: Incomplete(labels[row], reasons[row]) for row in np.flatnonzero(lacking | short).tolist()}
+    kept = ~lacking
     for end, missing, verb, limit, layer in (
-        (0, (first - starts).astype(np.int64), "begins", "after its start", first),
-        (-1, (ends - last).astype(np.int64), "ends", "before its end", last),
+        (0, before, "begins", "after its start", first),
+        (-1, after, "ends", "before its end", last),
     ):
-        others = missing[1:-1]
-        if missing[end] > CALENDAR_SLACK * gap and (others.size == 0 or missing[end] > others.max()):
-            compared = f"others {others.max()} at most, " if others.size else ""
+        # One short year between must not make every end look usual.
+        others = missing[1:-1][~lacking[1:-1]]
+        most = min(float(others.max()), _ordinary(others)[1]) if others.size else -np.inf
+        if missing[end] > max(CALENDAR_SLACK * gap, most):
+            compared = ""
+            if others.size:
+                beyond = missing[end] > others.max()
+                compared = f"others {others.max()} at most, " if beyond else f"others {np.median(others):g} usually, "
             reason = f"{verb} {layer[end]}, {missing[end]} days {limit} ({compared}layers are {gap:g} apart)"
-            dropped.append(Dropped(labels[end], reason))
-            kept[end] += 1 if end == 0 else -1
-    return slice(kept[0], max(kept)), tuple(dropped)
+            kept[end] = False
+            found[range(len(members))[end]] = Incomplete(labels[end], reason)
+    return (
+        kept,
+        tuple(one for row, one in sorted(found.items()) if not kept[row]),
+        tuple(one for row, one in sorted(found.items()) if kept[row]),
+    )
+
+
+def _compare_covers(
+    days: NDArray[np.datetime64],
+    phases: NDArray[np.int64],
+    members: Sequence[NDArray[np.int64]],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    gap: float,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[str]]:
+    """Return which periods cover too little to stay, which of the others are short, and of each what it covers.
+
+    `before` and `after` are the days between a period's ends and its layers.
+    """
+    steps = [np.diff(days[one]).astype(np.int64) for one in members]
+    holes = np.array([step.max(initial=0) for step in steps])
+    lengths = before + after + np.array([step.sum() for step in steps]) + 1
+    counts = np.array([len(one) for one in members])
+    lacking, short = np.zeros((2, len(members)), dtype=np.bool_)
+    reasons = [""] * len(members)
+    for phase in np.unique(phases).tolist():
+        rows = np.flatnonzero(phases == phase)
+        if len(rows) < 3:
+            continue  # of two, neither is the typical one
+        # Two layers cover all that lies between them where their gap is no longer than the longest one usually is.
+        reach = int(max(float(np.median(holes[rows])), gap) // 2)
+        bare = np.column_stack([before[rows] - reach, holes[rows] - 2 * reach - 1, after[rows] - reach]).clip(min=0)
+        inner = np.array([np.minimum(steps[row], 2 * reach + 1).sum() for row in rows.tolist()])
+        covered = np.minimum(before[rows], reach) + 1 + inner + np.minimum(after[rows], reach)
+        covers = covered / lengths[rows]
+        typical = float(np.median(covers))
+        odd = covers < _ordinary(covers)[0]
+        half = (covers < LEAST_COVER * typical) & (np.median(counts[rows]) >= LEAST_LAYERS)
+        piece = (bare - np.median(bare, axis=0)).max(axis=1) / lengths[rows]
+        incomplete = odd & half & (piece >= LONGEST_BARE)
+        if 3 * np.count_nonzero(incomplete) > len(rows):
+            incomplete[:] = False  # a record of two kinds has no typical period
+        lacking[rows] = incomplete
+        less = odd & (covers < FULL_COVER * typical) & (piece >= 1 - FULL_COVER)
+        short[rows] = ~incomplete & (half | less)
+        for row, cover in zip(rows.tolist(), covers.tolist(), strict=True):
+            layers = f"{counts[row]} layers cover" if counts[row] > 1 else "only layer covers"
+            reasons[row] = f"its {layers} {cover:.0%} of its days, those of a typical one {typical:.0%}"
+    return lacking, short, reasons
+
+
+def _ordinary(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the limits beyond which a value is out of the ordinary, whatever a few of them are."""
+    middle = float(np.median(values))
+    spread = DEVIATIONS * NORMAL * float(np.median(np.abs(values - middle)))
+    return middle - spread, middle + spread
 
 
 def _covered(axis: TimeAxis) -> str:

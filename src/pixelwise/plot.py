@@ -1,6 +1,7 @@
 """Pictures of maps: classes with their limits and shares, drawn with matplotlib.
 
-What a pixel's class is, is decided by `classify_quintiles` and `classify_trend`, which know nothing of drawing.
+What a pixel's class is, is decided by `classify_quintiles`, `classify_trend` and `classify_status`, which know nothing
+of drawing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import functools
 import io
 import math
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.answer import YEARS
 from pixelwise.errors import OutputError, ParameterError, unknown
 from pixelwise.grid import Bounds, Grid
 from pixelwise.map import Map
-from pixelwise.method import Band
+from pixelwise.method import STATUS_BAND, STATUS_WORDS, Band, Status
 from pixelwise.methods import METHODS
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ __all__ = [
     "Classes",
     "check_output",
     "classify_quintiles",
+    "classify_status",
     "classify_trend",
     "plot_map",
     "save",
@@ -71,6 +75,27 @@ POSITIVE_SHADES: dict[int, tuple[str, ...]] = {
 # Not BrBG's near-white: next to the grey of missing pixels only a tint tells "zero" from "not known".
 NEUTRAL_COLOR = "#fffbe0"
 MISSING_COLOR = "#d2d2d2"
+# No direction, and neither brown nor teal: against every other colour here its distance in CIELAB is at least 24 for
+# common colour blindness (Machado et al. 2009) and 10 in grey, where the colours of the two signs come as near as 2.
+NOT_TESTED_COLOR = "#9e86b8"
+# Paul Tol's light scheme, which stays apart for every common colour blindness; a code has the same colour in every map.
+STATUS_COLORS = {
+    Status.OK: "#44bb99",
+    Status.NO_OBSERVATION: MISSING_COLOR,
+    Status.TOO_FEW: "#eedd88",
+    Status.CONSTANT: "#99ddff",
+    Status.DEGENERATE: "#aaaa00",
+    Status.FUNCTION_FAILED: "#ee8866",
+    Status.TEST_UNDEFINED: NOT_TESTED_COLOR,
+    Status.TRUNCATED: "#77aadd",
+    Status.DATES_LOST: "#ffaabb",
+    Status.OUTSIDE: "#ffffff",
+}
+UNKNOWN_COLOR = "#000000"
+
+#: Of units of a change with time; users' functions have no units, and say it by a name.
+CHANGE_UNIT = re.compile(rf"/({'|'.join(YEARS)})$")
+CHANGE_NAMES = ("slope", "trend", "change")
 
 #: More pixels than this per side do not show at the size of a page.
 LARGEST_IMAGE = 2000
@@ -96,7 +121,8 @@ class Classes:
     codes
         (y, x) number of the class from 0, `MISSING` where there is no value.
     labels, colors
-        One per class, from low to high.
+        One per class, from low to high, as a legend has them from the bottom to the top; a class without a place on
+        that scale comes first.
     shares
         Of the valid pixels, per class; 0 where no pixel is valid.
     limits
@@ -214,20 +240,32 @@ def _shares(codes: NDArray[np.uint8], classes: int) -> tuple[float, ...]:
     return tuple(count / max(sum(counts), 1) for count in counts)
 
 
-def classify_trend(slope: NDArray[Any], pvalue: NDArray[Any], significant: float = 0.05) -> Classes:
-    """Tell significant from other decreases and increases.
+def classify_trend(
+    slope: NDArray[Any],
+    pvalue: NDArray[Any],
+    significant: float = 0.05,
+    *,
+    status: NDArray[Any] | None = None,
+    change: bool = True,
+) -> Classes:
+    """Tell significant from other decreases and increases, and from what was not tested.
 
-    A slope of exactly 0, which includes every constant series, is neither: it makes a class "no change", which
-    is there only where it has pixels. A slope without a p-value is not significant.
+    A pixel without a p-value is neither significant nor not: it makes a class "not tested". A slope of exactly 0 makes
+    a class "no change"; so does a constant series, which has no p-value. Both classes are there only where they have
+    pixels.
 
     Parameters
     ----------
     slope
         (y, x) headline of a test, whose sign is its direction; what is not finite is missing.
     pvalue
-        (y, x) two-sided p-values.
+        (y, x) two-sided p-values, NaN where there was no test.
     significant
         A p-value below this is significant.
+    status
+        (y, x) codes of the band ``status``; without them no series is known to be constant.
+    change
+        Whether the headline is a change with time, which increases or decreases; a correlation is positive or negative.
 
     Returns
     -------
@@ -240,24 +278,61 @@ def classify_trend(slope: NDArray[Any], pvalue: NDArray[Any], significant: float
     """
     if not 0 < significant < 1:
         raise ParameterError(f"significant {significant:g} is no level of significance: 0.05 is usual")
-    finite = np.isfinite(slope)
+    known = np.isfinite(slope)
+    untested = known & ~np.isfinite(pvalue)
+    if status is not None:
+        # Of some methods all bands are NaN there: not for want of data, which "missing" would say.
+        untested |= (status == Status.TEST_UNDEFINED) & ~np.isfinite(pvalue)
+        untested &= status != Status.CONSTANT
+    tested = known & ~untested
     passed = pvalue < significant
-    falls, rises, level = finite & (slope < 0), finite & (slope > 0), finite & (slope == 0)
+    falls, rises, level = tested & (slope < 0), tested & (slope > 0), tested & (slope == 0)
+    if change:
+        low, none, high = ("decrease", "significant decrease"), "no change", ("increase", "significant increase")
+    else:
+        low, none, high = ("negative", "significantly negative"), "zero", ("positive", "significantly positive")
     below = f"p < {significant:g}"
     classes = [
-        (f"significant decrease, {below}", falls & passed, NEGATIVE_SHADES[2][1]),
-        ("decrease", falls & ~passed, NEGATIVE_SHADES[2][0]),
-        ("no change", level, NEUTRAL_COLOR),
-        ("increase", rises & ~passed, POSITIVE_SHADES[2][0]),
-        (f"significant increase, {below}", rises & passed, POSITIVE_SHADES[2][1]),
+        ("not tested", untested, NOT_TESTED_COLOR),
+        (f"{low[1]}, {below}", falls & passed, NEGATIVE_SHADES[2][1]),
+        (f"{low[0]}, not significant", falls & ~passed, NEGATIVE_SHADES[2][0]),
+        (none, level, NEUTRAL_COLOR),
+        (f"{high[0]}, not significant", rises & ~passed, POSITIVE_SHADES[2][0]),
+        (f"{high[1]}, {below}", rises & passed, POSITIVE_SHADES[2][1]),
     ]
-    if not level.any():
-        del classes[2]
+    classes = [found for found in classes if found[0] not in ("not tested", none) or found[1].any()]
     codes = np.full(slope.shape, MISSING, np.uint8)
     for code, (_, members, _) in enumerate(classes):
         codes[members] = code
     labels, _, colors = zip(*classes, strict=True)
     return Classes(codes, labels, colors, _shares(codes, len(classes)))
+
+
+def classify_status(status: NDArray[Any]) -> Classes:
+    """Make a class of each code of the band ``status`` that occurs, called by what it means.
+
+    Parameters
+    ----------
+    status
+        (y, x) codes.
+
+    Returns
+    -------
+    Classes
+        The lowest code last, which is on top of a legend.
+    """
+    found = np.unique(status)[::-1].tolist()
+    codes = np.zeros(status.shape, np.uint8)
+    for code, number in enumerate(found):
+        codes[status == number] = code
+    known = dict(STATUS_WORDS)
+    colors = dict(STATUS_COLORS)
+    return Classes(
+        codes,
+        labels=tuple(f"{number} {known.get(number, 'unknown')}" for number in found),
+        colors=tuple(colors.get(number, UNKNOWN_COLOR) for number in found),
+        shares=_shares(codes, len(found)),
+    )
 
 
 def plot_map(
@@ -279,8 +354,9 @@ def plot_map(
     band
         Name of the band; the first by default.
     classes
-        ``trend``: (significant) decrease and increase, for the headline of a test with a band ``pvalue``;
-        ``quintile``: five classes of equally many pixels. By default ``trend`` where it is possible.
+        ``trend``: (significant) decrease and increase, and pixels that were not tested, for a band that has a p-value;
+        ``quintile``: five classes of equally many pixels. By default ``trend`` where it is possible. The band
+        ``status`` always has a class per code.
     significant
         A p-value below this is significant; for ``trend`` only.
     title
@@ -298,22 +374,54 @@ def plot_map(
     """
     _require_matplotlib()
     chosen = map_.bands[0] if band is None else map_.band(band)
-    obstacle = _obstacle_to_trend(map_, chosen.name)
     if classes not in (None, *CLASSES):
         raise unknown("kind of classes", str(classes), CLASSES)
-    if classes == "trend" and obstacle:
-        raise ParameterError(obstacle)
-    if classes == "quintile" or obstacle:
+    obstacle = _obstacle_to_trend(map_, chosen.name)
+    if chosen.name == STATUS_BAND.name:
+        if classes is not None:
+            raise ParameterError(f"the numbers of status are codes, which have no {classes} classes: leave classes out")
+        found = classify_status(map_[chosen.name])
+    elif classes == "quintile" or (obstacle and classes is None):
         found = classify_quintiles(map_[chosen.name])
+    elif obstacle:
+        raise ParameterError(obstacle)
     else:
-        found = classify_trend(map_[chosen.name], map_["pvalue"], significant)
+        found = classify_trend(
+            map_[chosen.name],
+            map_[_pvalue_of(map_, chosen.name)],
+            significant,
+            status=map_.status if STATUS_BAND.name in map_ else None,
+            change=_is_change(chosen),
+        )
     heading = _heading(map_, chosen) if title is None else (title, "")
     return _draw(found, map_.grid, heading, _legend_title(chosen, found))
+
+
+def _pvalue_of(map_: Map, band: str) -> str:
+    """Return the name that the p-value of a band has, whether or not the map holds it."""
+    own = f"{band}_pvalue"
+    # The `pvalue` of a regression is that of all covariates together: each has its own.
+    return own if own in map_ or map_.provenance.get("method") == "regress" else "pvalue"
+
+
+def _is_change(band: Band) -> bool:
+    """Whether a band tells a change with time, rather than how two things go together."""
+    named = any(word in band.name.lower() for word in CHANGE_NAMES)
+    return CHANGE_UNIT.search(band.unit) is not None or (not band.unit and named)
 
 
 def _obstacle_to_trend(map_: Map, band: str) -> str:
     """Say why a band has no trend classes and what to do; nothing where it has."""
     advice = "choose the classes quintile"
+    pvalue = _pvalue_of(map_, band)
+    if pvalue in map_ and pvalue != "pvalue":
+        return ""
+    if map_.provenance.get("method") == "regress":
+        owners = [name.removesuffix("_pvalue") for name in map_ if name.endswith("_pvalue")]
+        owners = [name for name in owners if name in map_]
+        if owners:
+            return f"band {band} has no p-value: draw band {' or '.join(owners)}, or {advice}"
+        return f"no coefficient of this map has its p-value (NAME_pvalue): write both with the map, or {advice}"
     if "pvalue" not in map_:
         return f"trend classes need a band pvalue, which this map lacks: write it with the map, or {advice}"
     headline = _headline(map_)
@@ -395,7 +503,9 @@ def _heading(map_: Map, band: Band) -> tuple[str, str]:
     """Return title and subtitle: method and band; what the band is, and of which time."""
     method = map_.provenance.get("method")
     title = f"{method}: {band.name}" if isinstance(method, str) else band.name
-    parts = [band.description, _period(map_.provenance)]
+    # Of codes the legend has the words.
+    described = "Why each pixel has the values it has" if band.name == STATUS_BAND.name else band.description
+    parts = [described, _period(map_.provenance)]
     return _escaped(title), _escaped("; ".join(part for part in parts if part))
 
 
@@ -415,7 +525,8 @@ def _period(provenance: Mapping[str, Any]) -> str:
 def _legend_title(band: Band, classes: Classes) -> str:
     # Trend classes are no ranges of values: a unit would belong to nothing.
     unit = f" ({band.unit})" if band.unit and classes.limits else ""
-    return f"{_escaped(band.name + unit)}\n(share of valid pixels)"
+    whole = "all" if band.name == STATUS_BAND.name else "valid"
+    return f"{_escaped(band.name + unit)}\n(share of {whole} pixels)"
 
 
 def _escaped(text: str) -> str:

@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from pixelwise.conventions import FIELDS, fill_fields, moment_of
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.fields import Fields
 from pixelwise.masks import presets
-from pixelwise.naming import FIELDS, fill_fields, moment_of
 from pixelwise.times import Moment
 
 __all__ = ["BandRule", "Product", "Quality", "SceneFile", "load_product", "products"]

@@ -42,9 +42,13 @@ def describe(
     *,
     dtype: str,
     folder: Path | None,
+    clear: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map."""
-    described = {
+    """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map.
+
+    `clear` has the clear scenes of each period by the names of stacks, "" for the response, where they matter.
+    """
+    described: dict[str, Any] = {
         "method": method.name,
         "parameters": plain(method.parameters),
         "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
@@ -54,6 +58,9 @@ def describe(
         "input": _describe_stack(stack, folder),
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
+    for name, counts in (clear or {}).items():
+        one = described["further_inputs"][name] if name else described["input"]
+        one["clear"] = list(counts)
     if method.files:
         described["method_files"] = [
             {"path": relative(path, folder), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -17,7 +17,7 @@ import numpy as np
 
 from pixelwise import methods
 from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
-from pixelwise.checkup import warnings_of, warnings_of_all
+from pixelwise.checkup import clear_counts, warnings_of, warnings_of_all
 from pixelwise.completeness import Completeness
 from pixelwise.engine import map_unordered
 from pixelwise.errors import ParameterError, ResourceError
@@ -166,11 +166,12 @@ def apply(
     sink = _sink(output, stacks, named.files, beside, overwrite=overwrite, compress=compress)
     bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
     check_per(bound, per)
-    found = warnings_of_all(pairing, chosen, quick=True)
+    clear = _clear_of({"": stack, **inputs})
+    found = warnings_of_all(pairing, chosen, quick=True, clear=clear)
     for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
-    provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder)
+    provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder, clear=clear)
     provenance |= needs.as_dict()
     if per != "year":
         provenance["per"] = per
@@ -190,6 +191,12 @@ def apply(
         bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
+
+
+def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
+    """Return the clear scenes of each period of those stacks whose composites depend on them."""
+    counted = {name: clear_counts(stack) for name, stack in stacks.items()}
+    return {name: counts for name, counts in counted.items() if counts is not None}
 
 
 def _layered(stack: Stack, method: Method, write: Mapping[str, str | Path]) -> Layered:
@@ -243,9 +250,10 @@ def write_layers(
     method = Layers(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
-    provenance = describe(stack, {}, method, bound, dtype=dtype, folder=folder)
+    clear = _clear_of({"": stack})
+    provenance = describe(stack, {}, method, bound, dtype=dtype, folder=folder, clear=clear)
     provenance["bands"] = list(stack.names)
-    warnings = warnings_of(stack, method, quick=True)
+    warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
     if warnings:

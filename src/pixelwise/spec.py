@@ -32,12 +32,13 @@ class InputSpec:
     Attributes
     ----------
     band
-        Number (from 1) or name of the band to read, where files have several that are not dates.
+        Number (from 1) or name of the band to read, where files have several that are not dates. A pattern
+        (``NDVI*``) reads every band whose description fits it, each dated by its description.
     times
-        A table of dates (one date per line for the bands of one file; ``path,date`` for several files),
-        or else a strptime format that finds the date in each name.
+        A table of dates (one date per line for the bands of one file; ``path,date`` or ``path,band,date`` for several
+        files), or else a strptime format that finds the date in each name or band description; see docs/dates.md.
     period
-        What months, dekads, quarters and from-to names stand for.
+        What months, weeks, pentads, dekads, quarters, year pairs and from-to names stand for.
     same_date
         What to do with images of one date that lie upon each other, which is an error otherwise: ``keep`` all,
         of each pixel the ``first`` image by name that covers it, the first one that has a value there

@@ -319,8 +319,8 @@ class RasterStack(FileStack):
         Returns
         -------
         CompositeStack
-            With one layer for each period that has any; incomplete first and last periods are dropped, and that is
-            logged.
+            With one layer for each period that has any; incomplete periods (see `make_periods`) are dropped, and
+            that is logged.
 
         Raises
         ------

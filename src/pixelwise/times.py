@@ -23,13 +23,17 @@ __all__ = ["UNITS", "Moment", "Period", "Precision", "Step", "TimeAxis", "Unit",
 
 Precision = Literal["year", "month", "period", "day", "second"]
 Period = Literal["start", "middle", "end"]
-Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "day"]
+Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "week", "pentad", "day"]
 
 #: Units of the calendar, the longest first.
-UNITS: Final[tuple[Unit, ...]] = ("year", "month", "16-day", "half-month", "dekad", "8-day", "day")
+UNITS: Final[tuple[Unit, ...]] = (
+    "year", "month", "16-day", "half-month", "dekad", "8-day", "week", "pentad", "day",
+)  # fmt: skip
 
 EPOCH = datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.25
+#: Layers less than so many days of the year apart are more than half a year from those of other years.
+HALF_YEAR = 183
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ class Moment:
     start
         First instant of it: 1 January for a year, the first day for a month.
     precision
-        ``year``, ``month``, ``period`` (dekad, quarter, from-to), ``day`` or ``second``.
+        ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, from-to), ``day`` or ``second``.
     end
-        Last day of a month or period; equal to `start` otherwise.
+        Last day of a month or period; 1 January of the second year of a pair (2001/02); equal to `start` otherwise.
     """
 
     start: datetime
@@ -55,7 +59,9 @@ class Moment:
             raise ValueError(f"{self.end} comes before {self.start}")
 
     def date(self, period: Period = "start") -> datetime:
-        """Return the date that stands for it: months and periods by `period`, all others their start."""
+        """Return the date that stands for it: months, periods and year pairs by `period`, all others their start."""
+        if self.precision == "year":
+            return self.end if period == "end" else self.start
         if self.precision not in ("month", "period") or period == "start":
             return self.start
         if period == "end":
@@ -170,9 +176,10 @@ class TimeAxis:
     def step(self) -> Step | None:
         """The regular calendar step; None for an irregular axis.
 
-        Units are tried from years down to days. The step is the largest that all layers lie on, and the axis
-        counts as regular only if at least half of the neighbours are exactly one step apart: otherwise any
-        series of scenes would be regular with a step of one day.
+        Units are tried from years down to days. The step is the largest that all layers lie on, whatever is missing
+        in between: each composite of a period lies on a step of that period. Days are a step only if at least half of
+        the neighbours are exactly one apart: otherwise any series of scenes would be regular with a step of one
+        day. At last come single layers of several years, each in the same half of its year: their step is the year.
         """
         return self._regular[0] if self._regular else None
 
@@ -185,12 +192,15 @@ class TimeAxis:
     def _regular(self) -> tuple[Step, NDArray[np.int64]] | None:
         if len(self) < 2:
             return None
-        for unit, positions in self._positions():
+        candidates = [*self._positions()]
+        if np.ptp(self.days_of_year) < HALF_YEAR:
+            candidates.append(("year", self.calendar_years))
+        for unit, positions in candidates:
             increments = np.diff(positions)
             if (increments <= 0).any():
                 continue  # a finer unit may tell them apart; equal dates never are
             count = int(np.gcd.reduce(increments))
-            if 2 * np.count_nonzero(increments == count) >= len(increments):
+            if unit != "day" or 2 * np.count_nonzero(increments == count) >= len(increments):
                 index = (positions - positions[0]) // count
                 index.flags.writeable = False
                 return Step(count, unit), index
@@ -199,7 +209,8 @@ class TimeAxis:
     def numbers(self, unit: Unit) -> NDArray[np.int64]:
         """(time,) which year, month, dekad, ... of the calendar each date lies in, counted through.
 
-        The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter.
+        The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter. So do
+        weeks, 52 a year, the last one longer; six pentads make a month.
         """
         if unit == "year":
             return self.calendar_years
@@ -209,10 +220,14 @@ class TimeAxis:
         if unit in ("16-day", "8-day"):
             length, per_year = (16, 23) if unit == "16-day" else (8, 46)
             return per_year * self.calendar_years + (self.days_of_year - 1) // length
+        if unit == "week":
+            return 52 * self.calendar_years + np.minimum((self.days_of_year - 1) // 7, 51)
         months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
         day: NDArray[np.int64] = (self.days - self.dates.astype("datetime64[M]")).astype(np.int64) + 1
         if unit == "half-month":
             return 2 * months + day // 16
+        if unit == "pentad":
+            return 6 * months + np.minimum((day - 1) // 5, 5)
         return 3 * months + np.minimum((day - 1) // 10, 2) if unit == "dekad" else months
 
     @property
@@ -220,7 +235,8 @@ class TimeAxis:
         """The unit of the calendar that tells the layers apart: of their step, or the day of irregular dates."""
         if self.precision == "year":
             return "year"
-        if self.step is not None:
+        # Single scenes of several years are told apart by their day too: what is of the same day belongs to them.
+        if self.step is not None and self.step.unit in self._units():
             return self.step.unit
         return "month" if self.precision == "month" else "day"
 
@@ -254,6 +270,16 @@ class TimeAxis:
             yield "16-day"
         if (doy % 8 == 1).all():
             yield "8-day"
+        # A week from 1 January stands for its first, middle or last day.
+        if _all_equal(doy % 7) and doy[0] % 7 in (1, 4, 0):
+            yield "week"
+        # A pentad stands for its first day, its middle (the 27th to 29th in the sixth) or its last.
+        if (
+            np.isin(day, (1, 6, 11, 16, 21, 26)).all()
+            or np.isin(day, (3, 8, 13, 18, 23, 27, 28, 29)).all()
+            or (last | np.isin(day, (5, 10, 15, 20, 25))).all()
+        ):
+            yield "pentad"
         yield "day"
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,8 @@ class Verification:
         How many numbers differ.
     differences
         The first thousand of them, row by row.
+    made_by
+        The version of pixelwise that the map says it was made by; empty where it says none.
     """
 
     pixels: int
@@ -135,6 +138,7 @@ class Verification:
     tolerance: float
     differing: int
     differences: tuple[Difference, ...]
+    made_by: str = ""
 
 
 def verify(
@@ -220,7 +224,9 @@ def verify(
         done += len(chosen)
         if progress is not None:
             progress(done, compared)
-    return Verification(compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept))
+    return Verification(
+        compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept), _version_of(map_)
+    )
 
 
 def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray[np.int64]]:
@@ -318,6 +324,13 @@ def _making_of(map_: Map, path: Path) -> _Making:
     if beyond:
         raise InputError(f"{path}: cannot be verified: what {' and '.join(beyond)} did is not computed again")
     return making
+
+
+def _version_of(map_: Map) -> str:
+    """Return the version of pixelwise that a map names, where that is one."""
+    versions = map_.provenance.get("versions")
+    version = versions.get("pixelwise") if isinstance(versions, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII) else ""
 
 
 def _per_of(provenance: Mapping[str, Any]) -> str:

@@ -104,17 +104,24 @@ INPUT_OPTIONS = (
         metavar="FILE",
         help="Input and options from a file of plan --write-recipe; what is given here besides wins.",
     ),
-    click.option("--band", type=Band(), help="Band to read, where files have several that are not dates."),
+    click.option(
+        "--band",
+        type=Band(),
+        help="Band to read, where files have several that are not dates. A pattern such as 'NDVI*' reads every band "
+        "whose description fits it, each dated by its description.",
+    ),
     click.option(
         "--times",
         metavar="FORMAT|FILE",
-        help="strptime format of the date in each name, or a table: one date per line for the bands of one "
-        "file, path,date for several files.",
+        help="strptime format of the date in each name or band description, or a table: one date per line for the "
+        "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sundays), "
+        "%Y%W (from Mondays) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, seasons "
+        "such as 2001_02 %Y_%y; a time with %z is converted to UTC.",
     ),
     click.option(
         "--period",
         type=click.Choice(["start", "middle", "end"]),
-        help="What months, dekads, quarters and from-to names stand for.  [default: start]",
+        help="What months, weeks, pentads, dekads, quarters, year pairs and from-to names stand for.  [default: start]",
     ),
     click.option(
         "--same-date",

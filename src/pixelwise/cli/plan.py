@@ -59,6 +59,7 @@ def plan(
     with status 1; warnings are worth a look.
     """
     from pixelwise.errors import InputError
+    from pixelwise.reading import reading
     from pixelwise.run import resolve_method
     from pixelwise.survey import Survey, survey
 
@@ -69,7 +70,8 @@ def plan(
         if not as_json:
             raise
         found = Survey(spec, (), {}, None, error.problems)
-    report = describe(found, further, chosen, needs, jobs, memory, executor)
+    with reading():  # several questions are asked of the same pixels: each file is opened once for all of them
+        report = describe(found, further, chosen, needs, jobs, memory, executor)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:

@@ -19,7 +19,7 @@ __all__ = ["plot"]
 @click.option(
     "--classes",
     type=click.Choice(["trend", "quintile"]),
-    help="Directions with their significance, or five classes of equal size.  "
+    help="Directions with their significance, or five classes of equal size; the band status has words of its own.  "
     "[default: trend, where the band has a p-value]",
 )
 @click.option(
@@ -39,6 +39,9 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
       pixelwise plot trend.tif -o trend.png
       pixelwise plot trend.tif -o slope.pdf --classes quintile --title "Greening since 1982"
       pixelwise plot 'trend_{band}.tif' -o stderr.png --band stderr
+      pixelwise plot trend.tif -o status.png --band status
+
+    A pixel without a p-value is "not tested", and in no other class.
     """
     from pixelwise.map import open_map
     from pixelwise.plot import check_output, plot_map, save

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pixelwise._version import __version__
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ def verify(
         emit(line(difference), lines=False)
     if result.differing > SHOWN:
         emit(f"and {result.differing - SHOWN} more")
+    if result.differing and result.made_by not in ("", __version__):
+        emit(
+            f"the map was made by pixelwise {result.made_by}, this is {__version__}: what changed between them is in "
+            "CHANGELOG.md; to get today's numbers, make the map again"
+        )
     if result.differing:
         sys.exit(1)
 

@@ -18,6 +18,12 @@ from pixelwise.times import TimeAxis
 
 __all__ = ["SeasonalKendall", "seasonal_kendall"]
 
+#: Which composites are one of each season.
+EVERY = {"month": "month", "quarter": "season", 4: "season", 12: "month", 36: "dekad"}
+
+#: Of noise of 12 seasons 0, 0, 0.15, 1.0, 2.1 and 2.8 % are below 0.05 in 2 to 7 years.
+FEWEST_YEARS = 5
+
 # The order is that of the kernel's results (methods/_season_kernels.py).
 BANDS = (
     Band("slope", "Median change per year between pairs of dates of one season", "{value}/year"),
@@ -70,7 +76,7 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
     Raises
     ------
     ParameterError
-        For another season, or two layers of one season and year: make one of them (``--composite``).
+        For another season, or two layers of one season and year: make one of them (``--composite HOW --every ...``).
 
     Notes
     -----
@@ -78,6 +84,12 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
     3 all values equal, 4 all of the same date; 4 no season has two values; 3 the values of each season are equal
     (slope and s 0); 6 covariances leave no variance. A season of one value adds
     nothing. ``pvalue_homogeneity`` is NaN where fewer than two seasons have values that differ.
+
+    Below five years ``pvalue`` finds next to nothing. In two years it is never below 0.3, in three never below 0.08,
+    whatever the series and however many seasons. In four years a series of which every season rises every year has
+    0.051 with 4 seasons, 0.044 with 12 and 0.041 with very many, and 0.15 % of noise is below 0.05. In five years that
+    series has 0.015, and 1 % of noise is below 0.05; in seven years 0.002 and 2.8 %. ``pvalue_independent``, which
+    takes the seasons of a year for independent, has 0.0015 for two years of 12 seasons that all rise.
 
     `scipy.stats.mstats.kendalltau_seasonal` gives the same p-values of both kinds. pyMannKendall's
     ``correlated_seasonal_test`` has no correction for continuity.
@@ -117,6 +129,24 @@ class SeasonalKendall(Method):
         """Seasons are compared with themselves only."""
         return True
 
+    @property
+    def _advice(self) -> str:
+        every = EVERY.get(self.season)
+        return f"make one of them (--composite HOW --every {every}), or " if every else ""
+
+    def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
+        """Say that a few years cannot be significant."""
+        most = int(np.bincount(seasons_of(axis, self.season), minlength=1).max())
+        if most >= FEWEST_YEARS:
+            return ()
+        years = f"{most} year{'s' if most > 1 else ''}"
+        least = "is never below 0.08" if most < 4 else "is about 0.05 even where each season rises each year"
+        text = (
+            f"{self.name} finds next to nothing below {FEWEST_YEARS} years: with {years} of a season its pvalue {least}"
+            "; take a longer series, or pvalue_independent if you can assume that the seasons of a year are independent"
+        )
+        return (text,)
+
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSeasonalKendall:
         """Put the dates into a table of years by seasons."""
         only_the_response(self.name, inputs)
@@ -127,8 +157,8 @@ class SeasonalKendall(Method):
             first = again[0]
             raise ParameterError(
                 f"seasonal_kendall with season={self.season}: {axis.days[first]} and {axis.days[first + 1]} are of one "
-                f"season of {years[first]}, of which one layer is wanted: make one of them (--composite), or name "
-                "the number of seasons that a year has"
+                f"season of {years[first]}, of which one layer is wanted: {self._advice}name the number of seasons "
+                "that a year has"
             )
         _, columns = np.unique(seasons, return_inverse=True)
         return BoundSeasonalKendall(

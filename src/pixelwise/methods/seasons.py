@@ -19,6 +19,8 @@ __all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_se
 Season = Literal["month", "quarter"] | int
 
 NAMED = {"month": 12, "quarter": 4}
+#: Days of a season, counted from 1 January, where a year has a day or two more than they have together.
+DAYS = {52: 7, 73: 5}
 
 
 def check_season(method: str, season: Season) -> None:
@@ -39,8 +41,9 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
         The dates.
     season
         ``month``, ``quarter`` (January to March is the first), or how many seasons make a year: 23 for MODIS' 16 days,
-        24 for half-months, 36 for dekads, 46 for 8 days. Numbers that divide 12 are whole months, multiples of 12 equal
-        parts of months, others equal parts of the year.
+        24 for half-months, 36 for dekads, 46 for 8 days, 52 for weeks, 72 for pentads. Numbers that divide 12 are whole
+        months, multiples of 12 equal parts of months, others equal parts of the year; 52 and 73 are parts of seven and
+        five days from 1 January, the last of which is longer.
 
     Returns
     -------
@@ -56,6 +59,9 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
         parts = count // 12
         # The last part of a month is longer: half-months begin on the 1st and 16th, dekads on the 1st, 11th and 21st.
         place = month * parts + np.minimum(day * parts // 30, parts - 1)
+    elif count in DAYS:
+        # 366 / 52 days are more than seven: the second week would begin in the first part.
+        place = np.minimum((axis.days_of_year - 1) // DAYS[count], count - 1)
     else:
         place = (axis.days_of_year - 1) * count // 366
     return place
