@@ -80,6 +80,12 @@ def limit_ranks(n, pairs, ties, z):
 
 
 @kernel(helper=True)
+def stretched(z, stretch, pixel):
+    """Return the quantile of a pixel's limits."""
+    return z * math.sqrt(stretch[pixel]) if stretch.size > 0 else z
+
+
+@kernel(helper=True)
 def settle(status, n, first, bands, p):
     """Put the bands of a pixel in order whose status is not 0."""
     for band in range(BANDS):
@@ -157,7 +163,7 @@ def sort_intercepts(y, times, slope, scratch):
 
 
 @kernel()
-def fit_short(values, times, min_obs, joint, z, rows, y, sorted_y, slopes, scratch, bands, table, status):
+def fit_short(values, times, min_obs, joint, z, stretch, rows, y, sorted_y, slopes, scratch, bands, table, status):
     """Fit Theil-Sen lines to many short series.
 
     Parameters
@@ -172,6 +178,8 @@ def fit_short(values, times, min_obs, joint, z, rows, y, sorted_y, slopes, scrat
         Whether the intercept is the median of ``y - slope * t``, or goes through the medians of both.
     z
         Normal quantile of the confidence limits.
+    stretch
+        (pixel,) by which the variance of Kendall's score is multiplied for them; empty where values are independent.
     rows
         The band of each row of `table`.
     y, sorted_y, slopes
@@ -197,7 +205,7 @@ def fit_short(values, times, min_obs, joint, z, rows, y, sorted_y, slopes, scrat
                 continue
             same_time, time_ties = count_time_ties(t, n)
             pairs = n * (n - 1) // 2 - same_time
-            low, high = limit_ranks(n, pairs, ties[p] + time_ties, z)
+            low, high = limit_ranks(n, pairs, ties[p] + time_ties, stretched(z, stretch, start + p))
             bands[SLOPE, p] = median_of_sorted(slopes, pairs, p)
             bands[LOW_SLOPE, p] = slopes[low, p] if low >= 0 else np.nan
             bands[HIGH_SLOPE, p] = slopes[high, p] if low >= 0 else np.nan
@@ -530,12 +538,12 @@ def find_ends(first, last, pairs, series, n, integers, found, ends, counts):
 
 
 @kernel()
-def fit_long(values, times, min_obs, joint, z, limits, rows, series, integers, found, bands, table, status):
+def fit_long(values, times, min_obs, joint, z, stretch, limits, rows, series, integers, found, bands, table, status):
     """Fit Theil-Sen lines to long series, one by one.
 
     Parameters
     ----------
-    values, times, min_obs, joint, z, rows, table, status
+    values, times, min_obs, joint, z, stretch, rows, table, status
         See `fit_short`.
     limits
         Whether the confidence limits are wanted: two thirds of the time.
@@ -569,7 +577,7 @@ def fit_long(values, times, min_obs, joint, z, limits, rows, series, integers, f
             while j >= 0 and t[j] == t[i]:
                 zeros -= 1 if y[j] == y[i] else 0
                 j -= 1
-        low, high = limit_ranks(n, pairs, ties + time_ties, z)
+        low, high = limit_ranks(n, pairs, ties + time_ties, stretched(z, stretch, pixel))
         middle = (pairs - 1) // 2
         found_limits = limits and low >= 0
         first, last = (low, max(high, pairs // 2)) if found_limits else (middle, pairs // 2)

@@ -240,18 +240,19 @@ class BoundMannKendall(BoundKernel):
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Test the pixels of one block."""
         values = series_of(self.method.name, inputs, len(self.times))
-        self.test(values, result, status)
+        self.test(values, np.empty(0), result, status)
 
-    def test(
-        self, values: NDArray[Any], result: NDArray[Any], status: NDArray[np.uint8], slopes: Floats | None = None
-    ) -> None:
-        """Write bands and status of pixels whose values are contiguous; their Theil-Sen `slopes` may be known."""
+    def test(self, values: NDArray[Any], factors: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Write bands and status of pixels whose values are contiguous.
+
+        `factors`, (pixel,), multiply the variances of scores where there is no other correction; empty for none.
+        """
         from pixelwise.methods import _mann_kendall_kernels as kernels
 
         layers, pixels = values.shape
         correction, times, places = self.method.correction, readonly(self.times), readonly(self.places)
-        tested, factors = values, np.empty(0)
-        if self.line is not None and (slopes is None or correction == "prewhiten"):
+        tested = values
+        if self.line is not None:
             (slopes, counts), status_of_series = self.line((values,))
         rows = [-1 if band.name == "slope" else BANDS.index(band) for band in self.bands]
         if correction == "prewhiten":

@@ -146,14 +146,17 @@ class TheilSen(Method):
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Choose between many short series at once and long ones one by one."""
         only_the_response(self.name, inputs)
-        bound = BoundTheilSen(
+        return without_seasons(self.bound(axis, bands), axis, self.deseasonalise)
+
+    def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundTheilSen:
+        """Return what fits series as they are, seasons and all."""
+        return BoundTheilSen(
             bands=select_bands(self, bands),
             times=axis.years,
             min_obs=self.min_obs,
             joint=self.intercept == "joint",
             quantile=NormalDist().inv_cdf((1 + self.confidence_level) / 2),
         )
-        return without_seasons(bound, axis, self.deseasonalise)
 
     @property
     def fitted_from(self) -> tuple[str, ...]:
@@ -188,12 +191,15 @@ class BoundTheilSen(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
+        self.fit(series_of("theil_sen", inputs, len(self.times)), np.empty(0), result, status)
+
+    def fit(self, values: NDArray[Any], stretch: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Fit pixels whose values are contiguous; `stretch` multiplies the variance of their limits, if not empty."""
         from pixelwise.methods import _theil_sen_kernels as kernels
 
         layers = len(self.times)
-        values = series_of("theil_sen", inputs, layers)
         wanted = self.places_in(BANDS)
-        common = values, readonly(self.times), self.min_obs, self.joint, self.quantile
+        common = values, readonly(self.times), self.min_obs, self.joint, self.quantile, stretch
         if layers <= SHORT:
             width = kernels.WIDTH
             kernels.fit_short(
