@@ -246,9 +246,9 @@ def deseasonalised(results: dict[str, Any]) -> Iterator[str]:
             cells = (f"{np.median(values):.0f}", f"{ratio:.2f}", *shown((none, some)), f"{none['undefined']:.1f}")
             rows.append((years, f"{100 * gaps:.0f} %", *cells))
     title = (
-        "**`deseasonalise`**, monthly layers, a season of amplitude 2, independent noise, gaps at random. Median number "
-        "of values that count; mean slope of `theil_sen` as a multiple of the true one; percent of series in which "
-        "`mann_kendall` finds a trend, without one and (power) with one; in how many it cannot test:"
+        "**`deseasonalise`**, monthly layers, a season of amplitude 2, independent noise, gaps at random. Median "
+        "number of values that count; mean slope of `theil_sen` as a multiple of the true one; percent of series "
+        "in which `mann_kendall` finds a trend, without one and (power) with one; in how many it cannot test:"
     )
     yield markdown(title, ("years", "gaps", "n", "slope", "no trend", "power", "no test"), rows)
 
