@@ -115,7 +115,7 @@ def annual_tests(results: dict[str, Any]) -> Iterator[str]:
 
 
 def harmonics(results: dict[str, Any]) -> Iterator[str]:
-    """Yield the table of season and trend."""
+    """Yield the tables of season and trend."""
     rows = []
     for years, gaps in ((5, 0.0), (10, 0.0), (10, 0.3), (20, 0.0)):
         days = [np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(years) for k in range(23)]
@@ -135,6 +135,7 @@ def harmonics(results: dict[str, Any]) -> Iterator[str]:
         "layer to layer. Percent with a trend found:"
     )
     yield markdown(title, ("years", "gaps", "phi", "pvalue", "pvalue_ols"), rows)
+    yield from irregular_harmonics(results)
 
 
 #: Irregular dates, by what the table says of them: days between visits, share of visits lost, days by which they vary.
@@ -201,7 +202,7 @@ def irregular_harmonics(results: dict[str, Any]) -> Iterator[str]:
 
 
 def seasonal_tests(results: dict[str, Any]) -> Iterator[str]:
-    """Yield the table of tests within seasons."""
+    """Yield the tables of tests within seasons, and without them."""
     rows = []
     for years in (10, 20):
         months = np.datetime64("2000-01") + np.arange(12 * years)
@@ -217,6 +218,7 @@ def seasonal_tests(results: dict[str, Any]) -> Iterator[str]:
         "with a trend found:"
     )
     yield markdown(title, ("years", "phi", "pvalue", "pvalue_independent"), rows)
+    yield from deseasonalised(results)
 
 
 def deseasonalised(results: dict[str, Any]) -> Iterator[str]:
@@ -276,7 +278,7 @@ def robust_lines(results: dict[str, Any]) -> Iterator[str]:
 def main() -> None:
     results: dict[str, Any] = {}
     parts = []
-    for tables in (annual_tests, seasonal_tests, harmonics, irregular_harmonics, deseasonalised, robust_lines):
+    for tables in (annual_tests, seasonal_tests, harmonics, robust_lines):
         for table in tables(results):
             print(table)
             parts.append(table)

@@ -10,16 +10,13 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pymannkendall
-import scipy.optimize
 import scipy.stats
 from numpy.typing import NDArray
 
-import pixelwise
 from pixelwise.method import Method, Status
 from pixelwise.methods import METHODS, correlation, regress, summary, theil_sen, wls
 
@@ -352,85 +349,43 @@ def contextual_mann_kendall_oracle(times: NDArray[np.float64], values: NDArray[n
     }
 
 
-#: Medians of the lag-1 correlation of residuals by length and phi; tests/test_trend.py simulates them again.
-AUTOCORRELATION = Path(pixelwise.__file__).parent / "methods" / "autocorrelation.csv"
-
-
-def phi_of_residuals(r: float, n: int, removed: str) -> float:
-    """Return the phi whose residuals have the median lag-1 correlation `r`, from the table as it is kept."""
-    with AUTOCORRELATION.open(encoding="utf-8") as file:
-        header, *lines = (line.strip().split(",") for line in file)
-    phis = np.array(header[2:], dtype=float)
-    known = {int(line[0]): np.array(line[2:], dtype=float) for line in lines if line[1] == removed}
-    below = max(length for length in known if length <= n)
-    above = min((length for length in known if length >= n), default=None)
-    if below == above:
-        medians = known[below]
-    else:
-        end, farther = (phis, 0.0) if above is None else (known[above], 1 / above)
-        weight = (1 / n - farther) / (1 / below - farther)
-        medians = weight * known[below] + (1 - weight) * end
-    return float(np.interp(r, medians, phis))
-
-
-def residuals_of(design: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    left: NDArray[np.float64] = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    return left
-
-
 def trend_oracle(times: NDArray[np.float64], values: NDArray[np.float64], per_year: float = 1.0) -> dict[str, float]:
-    """By scipy, steps by trying all of them. There are `per_year` steps in a year."""
+    """Steps are days or years, of which `per_year` make a year."""
     valid = ~np.isnan(values)
-    t, y, n = times[valid], values[valid].astype(np.float64), int(valid.sum())
-    line = scipy.stats.linregress(t, y)
-    straight = np.stack([np.ones(n), t - t.mean()], axis=1)
-    e = residuals_of(straight, y - y.mean())
-    steps = [np.column_stack([straight, np.arange(n) < place]) for place in range(3, n - 2)]
-    left_by_steps = [residuals_of(design, y - y.mean()) for design in steps]
-    # Of equal gains the first.
-    gains = [e @ e - left @ left for left in left_by_steps]
-    stepped = next((left for left, gain in zip(left_by_steps, gains, strict=True) if gain > max(gains) * (1 - 1e-9)), e)
-    phis = [
-        phi_of_residuals(left[1:] @ left[:-1] / (left @ left), n, removed)
-        for left, removed in ((e, "line"), (stepped, "step"))
-        if removed == "line" or steps
-    ]
-    sxx, sd = float(((t - t.mean()) ** 2).sum()), math.sqrt(e @ e / (n - 2))
-
-    def effective_and_stderr(phi: float) -> tuple[float, float]:
-        effective = max(n * (1 - max(phi, 0)) / (1 + max(phi, 0)), 3.0)
-        return effective, math.sqrt(e @ e / (effective - 2) / sxx)
-
-    effective, stderr = effective_and_stderr(min(phis))
-    nu, stderr_of_next = effective_and_stderr(max(phis))
-    nu -= 2
-    quantile, z = scipy.stats.t.isf(0.025, nu), scipy.stats.norm.isf(0.1)
-    delta = scipy.optimize.brentq(lambda d: d - quantile - z * math.sqrt(1 + (d**2 + quantile**2) / (2 * nu)), 0, 1e4)
-    inflation = math.sqrt((1 + max(*phis, 0)) / (1 - max(*phis, 0)))
-    # Sen (1968) eq. 2.6, as in scipy.stats.theilslopes, with a larger variance.
+    t, y, n, index = times[valid], values[valid].astype(np.float64), int(valid.sum()), steps_of(times)
+    assert index is not None
+    pairs, line = scipy.stats.theilslopes(y, t, 0.95), scipy.stats.linregress(t, y)
+    e = np.full(index[-1] + 1, np.nan)
+    e[index[valid]] = y - y.mean() - line.slope * (t - t.mean())
+    rss, sxx = np.nansum(e**2), ((t - t.mean()) ** 2).sum()
+    r = np.nanmean(e[1:] * e[:-1]) * (n - 1) / rss
+    r1 = r + (1 + 4 * r) / n
+    phi = max(r1, 0.0)
+    effective, sd = n * (1 - phi) / (1 + phi), math.sqrt(rss / (n - 2))
+    inflation = math.sqrt((1 + phi) / (1 - phi)) if phi < 1 else math.inf
+    pvalue = math.nan
+    if effective >= 3:
+        pvalue = 2 * scipy.stats.t.sf(abs(line.slope) / math.sqrt(rss / (effective - 2) / sxx), effective - 2)
+    # Yue & Wang by the residuals of the median slope.
+    rest = np.full(index[-1] + 1, np.nan)
+    rest[index[valid]] = y - pairs.slope * (t - t[0])
+    d = rest - np.nanmean(rest)
+    steps = index[valid][-1] - index[valid][0] + 1
+    correlation_1 = np.nanmean(d[1:] * d[:-1]) * (1 - 1 / steps) / np.nanmean(d**2)
     test = pymannkendall.original_test(y)
-    variance = test.var_s * n / effective
-    slopes = np.sort([(y[j] - y[i]) / (t[j] - t[i]) for i in range(n) for j in range(i + 1, n)])
-    margin = scipy.stats.norm.isf(0.025) * math.sqrt(variance)
-    low, high = np.round((len(slopes) - margin) / 2) - 1, np.round((len(slopes) + margin) / 2)
-    pairs = scipy.stats.theilslopes(y, t)
-    statement = (pairs.slope, slopes[int(max(low, 0))], slopes[int(min(high, len(slopes) - 1))], pairs.intercept)
-    if 0.0 in statement[:3]:
-        reach = scipy.stats.t.isf(0.025, effective - 2) * stderr
-        statement = (line.slope, line.slope - reach, line.slope + reach, line.intercept)
-    slope, low_slope, high_slope, intercept = statement
+    variance = test.var_s * max(1 + 2 * (1 - 1 / n) * correlation_1, 1)
     return {
-        "slope": slope,
-        "low_slope": low_slope,
-        "high_slope": high_slope,
+        "slope": pairs.slope,
+        "low_slope": pairs.low_slope,
+        "high_slope": pairs.high_slope,
         "ols_slope": line.slope,
-        "pvalue": 2 * scipy.stats.t.sf(abs(line.slope) / stderr, effective - 2),
+        "pvalue": pvalue,
         "pvalue_ols": line.pvalue,
         "pvalue_mk": 2 * scipy.stats.norm.sf(abs(test.s - np.sign(test.s)) / math.sqrt(variance)),
-        "r1": min(phis),
-        "detectable_slope": delta * stderr_of_next,
+        "r1": r1,
+        "detectable_slope": 3.3 * sd * inflation / math.sqrt(sxx),
         "years_to_detect": (3.3 * sd / abs(line.slope) * math.sqrt(12 / per_year) * inflation) ** (2 / 3),
-        "intercept": intercept,
+        "intercept": pairs.intercept,
         "n": n,
     }
 

@@ -13,8 +13,7 @@ from pixelwise.jit import kernel
 from pixelwise.methods._pvalue_kernels import f_p, student_p
 from pixelwise.methods._pvalue_kernels import student_p_of_many as many_called_by_kernels
 from pixelwise.methods._pvalue_kernels import table_p as called_by_kernels
-from pixelwise.methods._trend_kernels import t_quantile
-from pixelwise.methods.pvalues import quantile_series, student_tail, tail_table
+from pixelwise.methods.pvalues import student_tail, tail_table
 
 
 @kernel()
@@ -190,18 +189,3 @@ def test_building_a_table_imports_no_numba_and_no_scipy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@kernel()
-def quantiles(df, coefficients, found):
-    """Call what has no door to Python of its own."""
-    for i in range(df.size):
-        found[i] = t_quantile(df[i], coefficients)
-
-
-@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999])
-def test_quantiles_of_any_number_of_degrees_of_freedom(level):
-    df = np.array([1, 1.0001, 1.3, 2, 3.7, 10, 19, 57.3, 500, 5000, 1e6])
-    found = np.empty(len(df))
-    quantiles(df, quantile_series(level), found)
-    np.testing.assert_allclose(found, scipy.stats.t.isf((1 - level) / 2, df), rtol=1e-11)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +10,13 @@ import pytest
 import scipy.stats
 
 import pixelwise as pw
-from oracles import trend_oracle
 from pixelwise.method import Status
-from pixelwise.methods import theil_sen, trend
-from pixelwise.methods.autocorrelation import curves_up_to
+from pixelwise.methods import mann_kendall, theil_sen, trend
 from pixelwise.times import TimeAxis
 
 #: Plain Python takes minutes for thousands of series.
 compiled_only = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiled only: many series")
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2021.0))
 MONTHS = TimeAxis.from_times(np.arange("2000-01", "2004-01", dtype="M8[M]").astype("M8[D]"))
 
@@ -34,99 +29,53 @@ def red_noise(layers: int, pixels: int, phi: float, seed: int = 0) -> Any:
     return noise
 
 
+def in_plain_words(t: Any, y: Any, index: Any, per_year: float) -> dict[str, float]:
+    """Fit one series; NaN where missing."""
+    valid = ~np.isnan(y)
+    n, line = valid.sum(), scipy.stats.linregress(t[valid], y[valid])
+    e = np.full(index[-1] + 1, np.nan)
+    e[index[valid]] = y[valid] - line.intercept - line.slope * t[valid]
+    r = np.nanmean(e[1:] * e[:-1]) * (n - 1) / np.nansum(e**2)
+    r1 = r + (1 + 4 * r) / n
+    phi = max(r1, 0)
+    effective = n * (1 - phi) / (1 + phi)
+    sxx, rss = ((t[valid] - t[valid].mean()) ** 2).sum(), np.nansum(e**2)
+    sd = np.sqrt(rss / (n - 2))
+    inflation = np.sqrt((1 + phi) / (1 - phi)) if phi < 1 else np.inf
+    found = {
+        "ols_slope": line.slope,
+        "pvalue_ols": line.pvalue,
+        "r1": r1,
+        "detectable_slope": 3.3 * sd * inflation / np.sqrt(sxx),
+        "years_to_detect": (3.3 * sd / abs(line.slope) * np.sqrt(12 / per_year) * inflation) ** (2 / 3),
+    }
+    if effective >= 3:
+        stderr = np.sqrt(rss / (effective - 2) / sxx)
+        found["pvalue"] = 2 * scipy.stats.t.sf(abs(line.slope) / stderr, effective - 2)
+    return found
+
+
 @pytest.mark.parametrize(("axis", "per_year"), [(YEARS, 1), (MONTHS, 12)], ids=["years", "months"])
-@pytest.mark.parametrize(("phi", "gaps"), [(0.0, 0.0), (0.5, 0.15), (0.95, 0.0), (-0.5, 0.5)])
+@pytest.mark.parametrize(("phi", "gaps"), [(0.0, 0.0), (0.5, 0.15), (0.95, 0.0)])
 def test_the_formulas(axis: TimeAxis, per_year: float, phi: float, gaps: float) -> None:
-    values = red_noise(len(axis), 30, phi) + 0.05 * np.arange(len(axis))[:, None]
+    values = red_noise(len(axis), 60, phi) + 0.05 * np.arange(len(axis))[:, None]
     values[np.random.default_rng(1).random(values.shape) < gaps] = np.nan
-    fit = trend().bind(axis, [band.name for band in trend().bands], {})((values,))
-    found = dict(zip((band.name for band in trend().bands), fit[0], strict=True))
-    compared = 0
-    for p in range(30):
-        if np.isfinite(values[:, p]).sum() < 5:
-            continue
-        compared += 1
-        assert fit[1][p] == 0
-        for name, value in trend_oracle(axis.years, values[:, p], per_year).items():
-            assert found[name][p] == pytest.approx(value, rel=1e-8), name
-    assert compared >= 25
-
-
-@compiled_only
-def test_a_step_is_not_taken_for_memory() -> None:
-    """Clear-cuts in the 7th, 10th or 13th of 21 years: what is tested is the noise about the step."""
-    rng = np.random.default_rng(3)
-    for gaps, least in ((0.0, 0.8), (0.3, 0.55), (0.5, 0.4)):
-        for year in (7, 10, 13):
-            values = rng.normal(0.8, 0.03, (21, 1000))
-            values[year:] -= 0.35
-            values[rng.random(values.shape) < gaps] = np.nan
-            fit = trend()(values, YEARS)
-            tested = fit["n"] >= 5
-            assert np.isfinite(fit["pvalue"][tested]).all()
-            assert (fit["pvalue"][tested] < 0.05).mean() > least
-            assert (fit["slope"][fit["pvalue"] < 0.05] < 0).all()
-
-
-def test_a_step_without_noise_has_no_memory() -> None:
-    values = np.where(np.arange(21) < 9, 0.8, 0.45)[:, None]
-    fit = trend()(values, YEARS)
-    assert fit["r1"][0] == 0
-    assert fit["pvalue"][0] == fit["pvalue_ols"][0] < 1e-4
-    assert np.isfinite(fit["detectable_slope"][0])
-
-
-@compiled_only
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.random.default_rng(1).poisson(0.4, (21, 3000)),
-        np.random.default_rng(2).poisson(np.linspace(1, 5, 21)[:, None], (21, 3000)),
-        np.round(np.random.default_rng(3).normal(2, 0.5, (21, 3000)) + np.linspace(0, 0.6, 21)[:, None]).clip(1, 3),
-    ],
-    ids=["fires", "counts", "classes"],
-)
-def test_slope_limits_and_pvalue_are_one_statement_where_values_tie(values: Any) -> None:
-    """The median slope of mostly equal values is 0, and so are limits: then all are those of the tested line."""
-    bands = ["slope", "low_slope", "high_slope", "ols_slope", "pvalue", "r1", "intercept"]
-    (slope, low, high, line, pvalue, r1, intercept), status = trend().bind(YEARS, bands, {})((values.astype(float),))
-    ok = status == 0
-    significant, excluded = pvalue < 0.05, (low > 0) | (high < 0)
-    # A limit that is no tie may say otherwise at the margin.
-    assert (significant == excluded)[ok].mean() > 0.999
-    assert not (slope[ok & significant] == 0).any()
-    assert (np.sign(slope) == np.sign(line))[ok & significant].all()
-    tied = ok & (slope == line) & (line != 0)
-    assert tied.mean() > 0.5
-    sen = theil_sen()(values.astype(float), YEARS)
-    assert ((sen["slope"] == 0) | (sen["low_slope"] == 0) | (sen["high_slope"] == 0) | ~tied).mean() > 0.9
-    # The line of ordinary least squares, and its limits where all values count.
-    for p in np.flatnonzero(tied)[:50]:
-        fit = scipy.stats.linregress(YEARS.years, values[:, p])
-        assert (slope[p], intercept[p]) == pytest.approx((fit.slope, fit.intercept), rel=1e-9)
-        n_e = max(21 * (1 - max(r1[p], 0)) / (1 + max(r1[p], 0)), 3)
-        margin = scipy.stats.t.isf(0.025, n_e - 2) * fit.stderr * np.sqrt(19 / (n_e - 2))
-        assert (low[p], high[p]) == pytest.approx((fit.slope - margin, fit.slope + margin), rel=1e-6)
-
-
-def test_bands_do_not_depend_on_which_are_wanted() -> None:
-    values = np.random.default_rng(4).poisson(1.0, (21, 200)).astype(float)
-    whole = trend()(values, YEARS)
-    for band in whole:
-        if band != "status":
-            one, _ = trend().bind(YEARS, [band], {})((values,))
-            np.testing.assert_array_equal(one[0], whole[band], err_msg=band)
-
-
-@pytest.mark.parametrize("n", [5, 8, 21, 100])
-def test_the_table_of_autocorrelation_is_that_of_simulated_series(n: int) -> None:
-    """Of other series than it is made of: 1.25 * sd / sqrt(series) is the error of a median, sd at most 1 / sqrt(n)."""
-    script = runpy.run_path(str(BENCHMARKS / "autocorrelation.py"))
-    curves, phis = curves_up_to(n)
-    assert tuple(phis) == script["PHIS"]
-    simulated = script["curves"](n, seed=2, values=100_000)
-    np.testing.assert_allclose(curves[n], np.maximum.accumulate(simulated, axis=1), atol=5 * 1.25 / np.sqrt(100_000))
-    assert (np.diff(curves, axis=2) >= 0).all()
+    fit = trend()(values, axis)
+    assert axis.index is not None
+    undefined = 0
+    for p in range(60):
+        expected = in_plain_words(axis.years, values[:, p], axis.index, per_year)
+        assert fit["status"][p] == (0 if "pvalue" in expected else Status.TEST_UNDEFINED)
+        if "pvalue" not in expected:
+            undefined += 1
+            assert np.isnan(fit["pvalue"][p])
+        for name, value in expected.items():
+            assert fit[name][p] == pytest.approx(value, rel=1e-9), name
+    assert undefined > 0 or phi < 0.9 or len(axis) > 21
+    pairs, test = theil_sen()(values, axis), mann_kendall(correction="yue_wang", min_obs=5)(values, axis)
+    for name in ("slope", "low_slope", "high_slope", "n"):
+        np.testing.assert_array_equal(fit[name], pairs[name])
+    np.testing.assert_array_equal(fit["pvalue_mk"], test["pvalue"])
 
 
 @compiled_only
@@ -145,28 +94,14 @@ def test_power_is_little_less_than_that_of_ols() -> None:
 
 
 @compiled_only
-def test_limits_cover_the_slope_in_spite_of_memory() -> None:
-    for phi, least in ((0.0, 0.94), (0.4, 0.90)):
-        fit = trend()(red_noise(21, 4000, phi, seed=1), YEARS)
-        assert ((fit["low_slope"] <= 0) & (fit["high_slope"] >= 0)).mean() > least
-
-
-@compiled_only
-@pytest.mark.parametrize(("phi", "least"), [(0.0, 0.87), (0.4, 0.83)])
-def test_a_detectable_slope_is_detected_in_nine_of_ten(phi: float, least: float) -> None:
-    """Each of other series, of the same noise. Rates of benchmarks/error_rates.py: 91 and 86 %."""
+def test_a_detectable_slope_is_detected_in_nine_of_ten() -> None:
+    noise = red_noise(41, 3000, 0.0, seed=3)
     times = np.arange(1980.0, 2021)
-    slopes = trend()(red_noise(41, 4000, phi, seed=3), times)["detectable_slope"]
-    fit = trend()(red_noise(41, 4000, phi, seed=4) + slopes * np.arange(41)[:, None], times)
-    assert least < (fit["pvalue"] < 0.05).mean() < 0.93
-
-
-@compiled_only
-def test_years_to_detect() -> None:
-    """Of a trend that is found in nine of ten series of 41 years, that is as long as is needed."""
-    fit = trend()(red_noise(41, 3000, 0.0, seed=3) + 0.048 * np.arange(41)[:, None], np.arange(1980.0, 2021))
-    assert 0.85 < (fit["pvalue"] < 0.05).mean() < 0.93
-    assert np.median(fit["years_to_detect"]) == pytest.approx(41, rel=0.1)
+    slope = np.median(trend()(noise, times)["detectable_slope"])
+    fit = trend()(noise + slope * np.arange(41)[:, None], times)
+    assert 0.85 < (fit["pvalue_ols"] < 0.05).mean() < 0.95
+    # A series that long is as long as is needed.
+    assert np.median(fit["years_to_detect"]) == pytest.approx(41, rel=0.05)
 
 
 def test_status() -> None:
@@ -175,7 +110,7 @@ def test_status() -> None:
     values[4:, 1] = np.nan
     values[:, 2] = 0.3
     values[2, 3] = np.inf
-    values[1::2, 4] = np.nan  # neighbours are two years apart
+    values[1::2, 4] = np.nan  # no neighbours
     values[:, 5] *= 1e200
     values[:, 6] = 2.0 * np.arange(21)
     fit = trend()(values, YEARS)
@@ -184,16 +119,15 @@ def test_status() -> None:
         "TOO_FEW",
         "CONSTANT",
         "TEST_UNDEFINED",
-        "OK",
+        "TEST_UNDEFINED",
         "TEST_UNDEFINED",
         "OK",
         "OK",
     ]
     assert fit["slope"][2] == fit["ols_slope"][2] == 0
-    assert np.isfinite([fit["slope"][4], fit["pvalue"][4], fit["slope"][5]]).all()
+    assert np.isfinite([fit["slope"][4], fit["pvalue_ols"][4], fit["slope"][5]]).all()
     # A line without residuals.
     assert (fit["pvalue"][6], fit["detectable_slope"][6], fit["years_to_detect"][6]) == (0, 0, 0)
-    assert fit["low_slope"][6] == fit["high_slope"][6] == 2
 
 
 def test_it_needs_regular_steps() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from pixelwise.jit import readonly
 from pixelwise.method import Floats
 
-__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "quantile_series", "tail_table", "tails_of"]
+__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "tail_table", "tails_of"]
 
 # 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/test_pvalues.py).
 FRACTION_TERMS = 40
@@ -29,8 +29,6 @@ CELLS = 16
 DEGREE = 5
 # The tail changes on the scale 1/sqrt(df), as Mills' ratio does: r = 3/sqrt(df) falls in the middle of the cells.
 STRETCH = 3.0
-# Terms of the series of a quantile: 1e-11 at levels from 0.5 to 0.9999, against scipy (tests/test_pvalues.py).
-QUANTILE_TERMS = 40
 
 
 def beta_fraction(x: Any, a: Any, b: Any) -> Any:
@@ -92,36 +90,6 @@ def student_tail(r: Floats, df: Floats) -> Floats:
     inner = 2.0 * a * scale * inner_r * beta_fraction(inner_r * inner_r, 0.5, a)
     tail: Floats = np.where(near, inner_x**-a - inner, far_tail)
     return tail
-
-
-def quantile_series(confidence_level: float) -> Floats:
-    """Return what kernels need to find a quantile of Student's t for any degrees of freedom from 1 on.
-
-    Parameters
-    ----------
-    confidence_level
-        The share of the distribution that lies between the quantile and its negative.
-
-    Returns
-    -------
-    (term,) float64
-        Chebyshev coefficients of the quantile's logarithm, in ``2 / df - 1``: within 1e-9 of it.
-    """
-    nodes = np.cos(np.pi * (np.arange(QUANTILE_TERMS) + 0.5) / QUANTILE_TERMS)
-    df = 2.0 / (nodes + 1.0)
-    # The logarithm of t, halved until its last bits: p falls as t grows.
-    low, high = np.full(len(df), -30.0), np.full(len(df), 700.0)
-    for _ in range(70):
-        middle = 0.5 * (low + high)
-        r = 1.0 / np.sqrt(1.0 + df * np.exp(-2.0 * middle))
-        x = 1.0 / (1.0 + np.exp(2.0 * middle) / df)
-        p = np.where(r < 1.0, student_tail(np.minimum(r, 1.0 - 1e-16), df), np.exp([log_scale(a) for a in df / 2]))
-        above = p * x ** (df / 2) > 1.0 - confidence_level
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    angles = np.outer(np.arange(QUANTILE_TERMS), np.pi * (np.arange(QUANTILE_TERMS) + 0.5) / QUANTILE_TERMS)
-    coefficients: Floats = 2.0 / QUANTILE_TERMS * np.cos(angles) @ (0.5 * (low + high))
-    coefficients[0] /= 2.0
-    return readonly(coefficients)
 
 
 def log_scale(a: float) -> float:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, Status, select_bands
-from pixelwise.methods.autocorrelation import curves_up_to
+from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
 from pixelwise.methods.binding import (
     LINE,
     BoundKernel,
@@ -22,35 +21,28 @@ from pixelwise.methods.binding import (
     series_of,
 )
 from pixelwise.methods.mann_kendall import BoundMannKendall, MannKendall
-from pixelwise.methods.pvalues import quantile_series
-from pixelwise.methods.theil_sen import BoundTheilSen, TheilSen
+from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.times import TimeAxis, Unit
 
 __all__ = ["Trend", "trend"]
 
 BANDS = (
-    Band(
-        "slope",
-        "Median change per year between all pairs of dates (Theil-Sen); ols_slope where ties make it or a limit 0",
-        "{value}/year",
-    ),
-    Band("low_slope", "Lower confidence limit of the slope, with the effective sample size", "{value}/year"),
-    Band("high_slope", "Upper confidence limit of the slope, with the effective sample size", "{value}/year"),
+    Band("slope", "Median change per year between all pairs of dates (Theil-Sen)", "{value}/year"),
+    Band("low_slope", "Lower confidence limit of the slope", "{value}/year"),
+    Band("high_slope", "Upper confidence limit of the slope", "{value}/year"),
     Band("ols_slope", "Change per year of the line fitted by least squares", "{value}/year"),
-    Band("pvalue", "Two-sided p-value of no trend, with the effective sample size (Santer et al. 2000)"),
+    Band("pvalue", "Two-sided p-value of ols_slope = 0 with the effective sample size (Santer et al. 2000)"),
     Band("pvalue_ols", "The same as if all residuals were independent"),
-    Band("pvalue_mk", "Two-sided Mann-Kendall p-value, with the effective sample size"),
-    Band("r1", "Lag-1 correlation of the noise"),
+    Band("pvalue_mk", "Two-sided Mann-Kendall p-value, corrected by lag 1 (Yue & Wang 2004)"),
+    Band("r1", "Lag-1 correlation of residuals, less its bias"),
     Band("detectable_slope", "Smallest trend found in nine of ten such series at 5 %", "{value}/year"),
     Band("years_to_detect", "Length of series in which this trend is found in nine of ten, in years", "year"),
-    Band("intercept", "Value at year 0 of the line of that slope", "{value}", optional=True),
+    Band("intercept", "Value at year 0 of the line of median slope", "{value}", optional=True),
     Band("n", "Number of valid observations", integer=True),
 )
-# Rows of the kernel's results (methods/_trend_kernels.py), before those that take the place of a slope of 0.
+# Rows of the kernel's results (methods/_trend_kernels.py).
 OF_LINES = ("ols_slope", "pvalue", "pvalue_ols", "r1", "detectable_slope", "years_to_detect")
 OF_PAIRS = ("slope", "intercept", "low_slope", "high_slope", "n")
-# Always computed: whether one of them is 0 decides about all.
-OF_SLOPE = ("slope", "low_slope", "high_slope")
 
 PER_YEAR: dict[Unit, float] = {
     "year": 1,
@@ -64,47 +56,30 @@ PER_YEAR: dict[Unit, float] = {
 
 
 def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
-    """Estimate a trend and say how sure it is, autocorrelation considered: one map for a report.
+    """Estimate a trend and say how sure it is, serial correlation considered: one map for a report.
 
-    The slope is that of `theil_sen`, which outliers do not spoil. Its limits and p-values rest on the effective sample
-    size: the number of independent values that would tell as much. With the residuals ``e`` of the least-squares line
-    (`ols`), their number ``n``, and ``sxx`` the sum of squared deviations of the times::
+    The slope and its limits are those of `theil_sen`, which outliers do not spoil. ``pvalue`` is the test to report:
+    that of the least-squares line with as many degrees of freedom as independent values would have that tell as
+    much. With the residuals ``e`` of the line (`ols`), their number ``n``, and ``sxx`` the sum of squared deviations
+    of the times::
 
-        r_line    = sum(e[i] e[i-1]) / sum(e**2)         each valid value and the one before it
-        r_step    = the same of what a line and its best step leave, at least 3 values on either side
-        phi       = the AR(1) correlation whose residuals have that r in the median, after the same removal, at that n
-        r1        = the smaller of the phi of r_line and that of r_step
-        n_e       = max(3, n (1 - r1) / (1 + r1)),  n where r1 <= 0
-        pvalue    = P(|T| > |ols_slope| / se),  se = sqrt(sum(e**2) / (n_e - 2) / sxx),  T Student's t, n_e - 2
-                    degrees of freedom
-        limits    = of `theil_sen`, pvalue_mk = of `mann_kendall`, the variance of the score taken n / n_e times
+        r         = lag-1 correlation of e, from pairs exactly one step apart
+        r1        = r + (1 + 4 r) / n
+        n_e       = n (1 - r1) / (1 + r1),  n where r1 <= 0
+        pvalue    = P(|T| > |b| / sqrt(sum(e**2) / (n_e - 2) / sxx)),  T Student's t, n_e - 2 degrees of freedom
+        pvalue_mk = of `mann_kendall` with correction="yue_wang"
 
-    A step, such as a clear-cut, makes the residuals of a line as correlated as memory does. As the noise about the step
-    is not, the smaller of the two says so, and the trend that a step amounts to is found (docs/methods.md, how often
-    tests err).
-
-    Limits and p-values are one statement, but for the estimators: the limits exclude 0 where ``pvalue_mk < 0.05``, and
-    ``pvalue`` agrees in 98 of 100 series of noise. Where the median slope or one of its limits is exactly 0 because
-    values are equal (small counts, classes), they cannot tell a change from none. There ``slope`` is ``ols_slope``, its
-    limits are ``ols_slope ± t se`` with Student's t of ``n_e - 2`` degrees of freedom, and ``intercept`` is that of the
-    same line: exactly what ``pvalue`` tests. What could have been found::
-
-        detectable_slope = delta se,  delta = t + 1.28 sqrt(1 + (delta**2 + t**2) / (2 nu)),  t = Student's t(0.975, nu)
-        years_to_detect  = (3.3 sd / |ols_slope| sqrt(12 / f) sqrt((1 + phi) / (1 - phi)))**(2/3),  f steps a year,
-                           sd = sqrt(sum(e**2) / (n - 2)),  phi at least 0
-
-    Both use the larger of the two phi, also in ``se`` and ``nu = n_e - 2``, so as not to promise too much: ``delta``
-    allows for the errors of both standard errors, this series' and the next one's. Where ``n_e`` is 3, hardly anything
-    is detectable, and ``detectable_slope`` is accordingly large.
+        detectable_slope = 3.3 sd sqrt((1 + r1) / (1 - r1)) / sqrt(sxx),  sd = sqrt(sum(e**2) / (n - 2))
+        years_to_detect  = (3.3 sd / |b| sqrt(12 / f) sqrt((1 + r1) / (1 - r1)))**(2/3),  f steps a year
 
     Where there is no trend, ``pvalue`` is below 0.05 in 4 of 100 series of 21 independent values, in 6 at a
-    correlation of 0.2, in 8 at 0.4; ``pvalue_ols`` in 5, 10 and 19 (docs/methods.md, benchmarks/error_rates.py). The
-    price is power: at no correlation 0.86 of that of ``pvalue_ols``.
+    correlation of 0.2, in 8 at 0.4; ``pvalue_ols`` in 5, 10 and 18 (docs/methods.md, benchmarks/error_rates.py). The
+    price is power: at no correlation 0.88 of that of ``pvalue_ols``.
 
     Parameters
     ----------
     confidence_level
-        Of the limits of the slope, between 0 and 1.
+        Of the limits of the slope, between 0 and 1. They assume independent values.
     min_obs
         Fewest valid values of a pixel, at least 5.
 
@@ -112,8 +87,8 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     -------
     Method
         Bands ``slope``, ``low_slope``, ``high_slope``, ``ols_slope`` (value per year), ``pvalue``, ``pvalue_ols``,
-        ``pvalue_mk``, ``r1`` (-0.9 to 0.98), ``detectable_slope`` (value per year), ``years_to_detect`` (years), ``n``;
-        on request ``intercept`` (of ``slope``, at year 0).
+        ``pvalue_mk``, ``r1``, ``detectable_slope`` (value per year), ``years_to_detect`` (years), ``n``; on request
+        ``intercept`` (of ``slope``, at year 0).
 
     Raises
     ------
@@ -123,13 +98,9 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     Notes
     -----
     The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite value,
-    3 all values equal, 4 all of the same date; 6 squares that leave float64 (tests NaN, slopes as computed).
-
-    ``r1`` is the correlation of one valid value and the next: where a pixel has gaps, they are farther apart, and less
-    correlated, than layers are. The table of medians (benchmarks/autocorrelation.py) is of evenly spaced values.
-
-    Where a step is the truth, ``pvalue`` is small, but ``slope`` describes neither side: it is the median over pairs of
-    dates, and depends on when the step was. Look at residuals (``--write residuals FILE``) before believing a line.
+    3 all values equal, 4 all of the same date; 6 no two values are one step apart, or ``n_e < 3``: residuals wander so
+    much that nothing can be tested (``pvalue`` NaN, the others as computed; at ``r1 >= 1`` the detectable slope
+    is infinite).
 
     ``years_to_detect`` assumes layers without gaps at the steps of the axis. With ``f = 12`` its second root is 1,
     as in the paper, which has months.
@@ -140,10 +111,11 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     ----------
     Santer, B. D. et al. (2000). Statistical significance of trends and trend differences in layer-average atmospheric
     temperature time series. J. Geophys. Res. 105, 7337-7356.
+    Kendall, M. G. (1954). Note on bias in the estimation of autocorrelation. Biometrika 41, 403-404.
     Weatherhead, E. C. et al. (1998). Factors affecting the detection of trends: statistical considerations and
     applications to environmental data. J. Geophys. Res. 103, 17149-17161.
-    Sen, P. K. (1968). Estimates of the regression coefficient based on Kendall's tau. J. Am. Stat. Assoc. 63,
-    1379-1389.
+    Yue, S. & Wang, C. (2004). The Mann-Kendall test modified by effective sample size to detect trend in serially
+    correlated hydrological series. Water Resour. Manag. 18, 201-218.
     """
     return Trend(confidence_level, min_obs)
 
@@ -178,20 +150,17 @@ class Trend(Method):
         chosen = select_bands(self, bands)
         names = {band.name for band in chosen}
         pairs = TheilSen(self.confidence_level, min_obs=self.min_obs)
-        step = axis.step
-        assert step is not None  # noqa: S101  (check_axis)
-        curves, phis = curves_up_to(len(axis))
+        step, places = axis.step, axis.index
+        assert step is not None and places is not None  # noqa: S101, PT018  (check_axis)
         return BoundTrend(
             bands=chosen,
             times=axis.years,
+            places=places.astype(np.float64),
             per_year=PER_YEAR[step.unit] / step.count,
-            min_obs=self.min_obs,
-            curves=curves,
-            phis=phis,
-            of_five=quantile_series(0.95),
-            of_limits=quantile_series(self.confidence_level),
-            pairs=pairs.bound(axis, [name for name in OF_PAIRS if name in {*OF_SLOPE, *names}]),
-            test=MannKendall(min_obs=self.min_obs).bound(axis, ["pvalue"]) if "pvalue_mk" in names else None,
+            pairs=pairs.bind(axis, [name for name in OF_PAIRS if name in {"slope", "n", *names}], {}),
+            test=MannKendall("yue_wang", min_obs=self.min_obs).bound(axis, ["pvalue"])
+            if "pvalue_mk" in names
+            else None,
         )
 
     @property
@@ -210,33 +179,23 @@ class BoundTrend(BoundKernel):
 
     Attributes
     ----------
-    times
-        (time,) decimal years.
+    times, places
+        (time,) decimal years, and steps of the axis.
     per_year
         Steps of a year.
-    min_obs
-        Fewest valid values.
-    curves, phis
-        Of `curves_up_to`: what the lag-1 correlation of residuals says of the noise.
-    of_five, of_limits
-        Of `quantile_series`: at 5 %, and for the confidence limits.
     pairs, test
         Theil-Sen slopes, and Mann and Kendall's test where it is wanted.
     """
 
     times: Floats
+    places: Floats
     per_year: float
-    min_obs: int
-    curves: Floats
-    phis: Floats
-    of_five: Floats
-    of_limits: Floats
-    pairs: BoundTheilSen
+    pairs: BoundMethod
     test: BoundMannKendall | None
 
     @property
     def in_pieces(self) -> bool:
-        """Lines, slopes and tests are made one after the other."""
+        """Slopes, lines and tests are made one after the other."""
         return True
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -245,39 +204,22 @@ class BoundTrend(BoundKernel):
 
         values = series_of("trend", inputs, len(self.times))
         layers, pixels = values.shape
+        table, status[:] = self.pairs((values,))
+        found: dict[str, Any] = {band.name: row for band, row in zip(self.pairs.bands, table, strict=True)}
         lines = np.empty((kernels.BANDS, pixels))
         kernels.test_lines(
             values,
             readonly(self.times),
+            readonly(self.places),
             self.per_year,
-            self.min_obs,
-            self.curves,
-            self.phis,
-            self.of_five,
-            self.of_limits,
+            status,
             np.empty((4, layers)),
             np.empty((11, pixels)),
             lines,
-            status,
         )
-        found: dict[str, Any] = dict(zip(OF_LINES, lines, strict=False))
-        table, limited = np.empty((len(self.pairs.bands), pixels)), np.empty(pixels, dtype=np.uint8)
-        self.pairs.fit(values, lines[kernels.STRETCH], table, limited)
-        np.maximum(status, limited, out=status, where=status == Status.OK)
-        found |= zip((band.name for band in self.pairs.bands), table, strict=True)
-        # Zeros because values are tied tell no change from none: the line that is tested stands in for them.
-        tied = (found["slope"] == 0.0) | (found["low_slope"] == 0.0) | (found["high_slope"] == 0.0)
-        tied &= status == Status.OK
-        for name, line in (
-            ("slope", kernels.OLS_SLOPE),
-            ("low_slope", kernels.LOW),
-            ("high_slope", kernels.HIGH),
-            ("intercept", kernels.INTERCEPT),
-        ):
-            if name in found:
-                found[name][tied] = lines[line, tied]
+        found |= zip(OF_LINES, lines, strict=True)
         if self.test is not None:
             found["pvalue_mk"] = np.empty(pixels)
-            self.test.test(values, lines[kernels.STRETCH], found["pvalue_mk"][None], np.empty(pixels, dtype=np.uint8))
+            self.test.test(values, found["pvalue_mk"][None], np.empty(pixels, dtype=np.uint8), found["slope"])
         for row, band in zip(result, self.bands, strict=True):
             row[:] = found[band.name]
