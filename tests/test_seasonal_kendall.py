@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -219,21 +221,141 @@ def test_random_series(seed: int, gaps: float, digits: int) -> None:
 # ------------------------------------------------------------------------------------- without the seasons
 
 
+def without_levels(y: Any, t: Any, labels: Any, years: Any) -> tuple[Any, Any, float]:
+    """Return what is left of one series, where, and what multiplies the variance: by the formulas of `theil_sen`."""
+    frame = pd.DataFrame({"y": y, "t": t - t[0], "season": labels, "year": years}).dropna()
+    frame = frame[frame.groupby("season")["year"].transform("nunique") > 1]
+    slopes = []
+    for _, group in frame.groupby("season"):
+        for one, other in itertools.combinations(group.itertuples(), 2):
+            if other.year > one.year:
+                slopes.append((other.y - one.y) / (other.t - one.t))
+    rest = frame["y"] - np.median(slopes) * frame["t"]
+    by_season = rest.groupby(frame["season"])
+    deviations = rest - by_season.transform("median")
+    far = 5 * 1.4826 * np.median(deviations[deviations != 0].abs())
+    level = by_season.transform("median") + deviations.clip(-far, far).groupby(frame["season"]).transform("mean")
+    # A slope beside dummies of seasons, against a slope alone: variances by their designs and degrees of freedom.
+    dummies = pd.get_dummies(frame["season"]).to_numpy(dtype=float)
+    n, joint = len(frame), np.column_stack([frame["t"], dummies])
+    alone = np.column_stack([frame["t"], np.ones(n)])
+    variances = [np.linalg.inv(design.T @ design)[0, 0] for design in (joint, alone)]
+    factor = variances[0] / variances[1] * (n - 1) / (n - joint.shape[1])
+    return (frame["y"] - level + np.median(rest)).to_numpy(), frame.index.to_numpy(), factor
+
+
 @pytest.mark.parametrize("season", ["month", "quarter"])
-def test_means_of_seasons_are_taken_off(season: Any) -> None:
-    values = seasonal_noise(4)
-    labels = seasons_of(MONTHS, season)
-    table = pd.DataFrame(values)
-    anomalies = (table - table.groupby(labels).transform("mean") + table.mean()).to_numpy()
-    found, expected = theil_sen(deseasonalise=season)(values, MONTHS), theil_sen()(anomalies, MONTHS)
-    for name in ("slope", "intercept", "low_slope", "high_slope"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9)
-    found, expected = (
-        mann_kendall(deseasonalise=season, correction="yue_wang")(values, MONTHS),
-        mann_kendall(correction="yue_wang")(anomalies, MONTHS),
-    )
-    np.testing.assert_array_equal(found["n"], expected["n"])
-    np.testing.assert_allclose(found["slope"], expected["slope"], rtol=1e-9)
+@pytest.mark.parametrize("gaps", [0.0, 0.6])
+def test_levels_of_seasons_are_taken_off(season: Any, gaps: float) -> None:
+    values = seasonal_noise(4, pixels=5, digits=9, gaps=gaps)
+    values[5, 0] = 40.0
+    lines = theil_sen(deseasonalise=season)(values, MONTHS)
+    tests = {
+        correction: mann_kendall(deseasonalise=season, correction=correction)(values, MONTHS)
+        for correction in ("none", "yue_wang")
+    }
+    for p in range(values.shape[1]):
+        y, where, factor = without_levels(values[:, p], MONTHS.years, seasons_of(MONTHS, season), MONTHS.calendar_years)
+        t, n = MONTHS.years[where], len(y)
+        slopes = np.sort([(y[j] - y[i]) / (t[j] - t[i]) for i in range(n) for j in range(i + 1, n)])
+        variance = n * (n - 1) * (2 * n + 5) / 18 * factor
+        reach = scipy.stats.norm.ppf(0.975) * math.sqrt(variance)
+        expected = {
+            "slope": np.median(slopes),
+            "intercept": np.median(y) - np.median(slopes) * np.median(t),
+            "low_slope": slopes[round((len(slopes) - reach) / 2) - 1],
+            "high_slope": slopes[round((len(slopes) + reach) / 2)],
+            "n": n,
+        }
+        for name, value in expected.items():
+            assert lines[name][p] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+        score = np.sign(slopes).sum()
+        test = tests["none"]
+        assert test["s"][p] == score
+        assert test["var_s"][p] == pytest.approx(variance, rel=1e-9)
+        z = (score - np.sign(score)) / math.sqrt(variance)
+        assert test["pvalue"][p] == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
+        left = np.full((len(MONTHS), 1), np.nan)
+        left[where, 0] = y
+        plain = mann_kendall(correction="yue_wang")(left, MONTHS)
+        assert tests["yue_wang"]["var_s"][p] == pytest.approx(plain["var_s"][0] * factor, rel=1e-9)
+
+
+@pytest.mark.parametrize(("years", "gaps"), [(3, 0.0), (3, 0.5), (5, 0.7), (10, 0.3), (10, 0.85)])
+def test_seasons_take_nothing_of_the_trend(years: int, gaps: float) -> None:
+    axis = TimeAxis.from_times((np.datetime64("2001-01") + np.arange(12 * years)).astype("datetime64[D]"))
+    rng = np.random.default_rng(years)
+    noise = rng.normal(size=(len(axis), 3000)) + 3 * np.cos(2 * np.pi * axis.years)[:, None]
+    noise[rng.random(noise.shape) < gaps] = np.nan
+    slopes = theil_sen(deseasonalise="month")(noise[:, :1000] + 2 * axis.years[:, None], axis)["slope"]
+    assert np.nanmean(slopes) / 2 == pytest.approx(1.0, abs=4 * np.nanstd(slopes) / 2 / math.sqrt(1000))
+    pvalue = mann_kendall(deseasonalise="month")(noise, axis)["pvalue"]
+    assert np.mean(pvalue < 0.05) < 0.065
+
+
+def test_outliers_among_seasons_leave_the_slope_alone() -> None:
+    rng = np.random.default_rng(8)
+    years = MONTHS.years[:, None]
+    values = 0.3 * (years - 2000) + np.cos(2 * np.pi * years) + 0.1 * rng.normal(size=(len(MONTHS), 200))
+    clean = theil_sen(deseasonalise="month")(values, MONTHS)
+    # One in twelve, at the end of the series and all in one direction: a trend to who takes means.
+    values[-36::3] = 1000.0
+    values[rng.random(values.shape) < 0.3] = np.nan
+    spoilt = theil_sen(deseasonalise="month")(values, MONTHS)
+    assert clean["slope"].mean() == pytest.approx(0.3, abs=0.002)
+    assert spoilt["slope"].mean() == pytest.approx(0.3, abs=0.02)
+    line = spoilt["slope"] * 2005 + spoilt["intercept"]
+    assert line.mean() == pytest.approx(np.mean(clean["slope"] * 2005 + clean["intercept"]), abs=0.2)
+
+
+def test_seasons_of_one_year_do_not_count() -> None:
+    rng = np.random.default_rng(9)
+    months = np.arange(len(MONTHS))
+    values = rng.normal(size=(len(MONTHS), 4))
+    values[(months % 12 == 3) & (months > 12), 0] = np.nan
+    # April is in one year only, or not at all; each month is in one year only; no value.
+    values[:, 1] = values[:, 0]
+    values[3, 1] = np.nan
+    values[12:, 2] = np.nan
+    values[:, 3] = np.nan
+    for method in (theil_sen(deseasonalise="month"), mann_kendall(deseasonalise="month")):
+        fit = method(values, MONTHS)
+        assert fit["status"].tolist() == [0, 0, Status.TOO_FEW, Status.NO_OBSERVATION]
+        assert fit["n"].tolist() == [len(MONTHS) * 11 // 12] * 2 + [0, 0]
+        for name, band in fit.items():
+            assert band[0] == band[1], name
+
+
+def test_values_of_a_few_seasons_are_enough() -> None:
+    values = np.full((len(MONTHS), 3), np.nan)
+    values[[0, 12, 1, 13], 0] = [1.0, 2.0, 5.0, 3.5]
+    values[[0, 12], 1] = [1.0, 2.0]
+    values[[0, 12, 24, 36], 2] = [1.0, 4.0, 2.0, 3.0]
+    fit = mann_kendall(deseasonalise="month")(values, MONTHS)
+    assert fit["status"].tolist() == [0, Status.TOO_FEW, 0]
+    # Of one season, nothing but a level is taken off.
+    plain = mann_kendall()(values[:, [2]], MONTHS)
+    for name in ("s", "var_s", "n"):
+        assert fit[name][2] == pytest.approx(plain[name][0] * (3 / 2 if name == "var_s" else 1)), name
+
+
+def test_infinite_values_have_no_seasons() -> None:
+    values = seasonal_noise(11, gaps=0.0)
+    values[7, 0], values[8, 1] = np.inf, -np.inf
+    for method in (theil_sen(deseasonalise="month"), mann_kendall(deseasonalise="month")):
+        fit = method(values, MONTHS)
+        assert (fit["status"][:2] == Status.TEST_UNDEFINED).all()
+        assert np.isnan(fit["slope"][:2]).all()
+        assert (fit["status"][2:] == Status.OK).all()
+
+
+def test_slopes_that_overflow_are_not_tested() -> None:
+    axis = TimeAxis.from_times(MONTHS.dates[::12])
+    values = np.repeat([-1.5e308, 1.5e308], 6)[:, None]
+    for method, band in ((theil_sen(deseasonalise="month"), "low_slope"), (mann_kendall(deseasonalise="month"), "z")):
+        fit = method(values, axis)
+        assert fit["status"][0] == Status.TEST_UNDEFINED
+        assert np.isnan(fit[band][0])
 
 
 def test_a_trend_behind_a_cycle_is_found() -> None:
@@ -292,6 +414,7 @@ def test_two_layers_of_one_season_are_refused() -> None:
         (seasonal_kendall, {"season": 1}, "season=1: seasonal_kendall needs month, quarter, or 2 to 366"),
         (theil_sen, {"deseasonalise": 500}, "season=500: theil_sen needs month"),
         (mann_kendall, {"deseasonalise": "year"}, "'year'.*known"),
+        (mann_kendall, {"deseasonalise": "month", "exact": True}, "exact=True does not go with deseasonalise=month"),
         (seasonal_kendall, {"min_obs": 1}, "min_obs=1: seasonal_kendall needs a whole number"),
     ],
 )

@@ -25,6 +25,7 @@ from pixelwise.methods._linear_kernels import (
     find_status,
     load,
     solve_chunk,
+    solve_upper,
     store,
     sum_squares,
 )
@@ -59,6 +60,89 @@ def lag_one(residuals, weights, steps, n, rss, products, pairs, r1):
         r1[p] = r + (1.0 + 4.0 * r) / n[p]
 
 
+@kernel(helper=True)
+def alikeness(residuals, weights, near, n, rss, near_sum, near_count, products, pairs, alike):
+    """Write how alike residuals are that lie near each other: their mean product over the mean square.
+
+    Pairs count by a kernel that fades with their distance, by ``near`` from date to date; so each date needs only the
+    sums up to the one before.
+    """
+    for p in range(CHUNK):
+        near_sum[p] = 0.0
+        near_count[p] = 0.0
+        products[p] = 0.0
+        pairs[p] = 0.0
+    for i in range(near.size):
+        e, w, fade = residuals[i], weights[i], near[i]
+        for p in range(CHUNK):
+            own = w[p] * e[p]
+            products[p] += own * (fade * near_sum[p])
+            pairs[p] += w[p] * (fade * near_count[p])
+            near_sum[p] = fade * near_sum[p] + own
+            near_count[p] = fade * near_count[p] + w[p]
+    for p in range(CHUNK):
+        alike[p] = products[p] / pairs[p] * n[p] / rss[p]
+
+
+@kernel(helper=True)
+def find_memory(alike, n, expected, place, share):
+    """Write between which two lengths of memory a pixel's lies, and which share of the way.
+
+    It is the one whose expected `alike` is the pixel's; 0 where that is less than expected of none. Beyond the longest
+    the share is NaN.
+    """
+    last = expected.shape[1] - 1
+    for p in range(CHUNK):
+        curve = expected[int(n[p])]
+        low, high = 0, last
+        place[p] = 0
+        share[p] = 0.0
+        if alike[p] > curve[0]:
+            while high - low > 1:
+                middle = (low + high) // 2
+                if alike[p] < curve[middle]:
+                    high = middle
+                else:
+                    low = middle
+            place[p] = low
+            share[p] = (alike[p] - curve[low]) / (curve[high] - curve[low]) if alike[p] < curve[high] else np.nan
+
+
+@kernel(helper=True)
+def inflation(basis, weights, direction, lever, fades, place, share, shorter, longer, near_short, near_long, result):
+    """Write how many times the variance of independent noise noise with the pixel's memory gives to the slope.
+
+    The slope is ``sum(q y)`` with ``sum(q**2)`` the lever; its variance ``sum(q[i] q[j] correlation[i, j])``, for both
+    lengths of memory that the pixel's lies between. `direction` is the inverse of the Gram matrix times the slope's
+    row of the transform.
+    """
+    for p in range(CHUNK):
+        shorter[p] = 0.0
+        longer[p] = 0.0
+        near_short[p] = 0.0
+        near_long[p] = 0.0
+    for i in range(fades.shape[0]):
+        w, fade = weights[i], fades[i]
+        for p in range(CHUNK):
+            result[p] = basis[i, 0] * direction[0, p]
+        for j in range(1, direction.shape[0]):
+            a, d = basis[i, j], direction[j]
+            for p in range(CHUNK):
+                result[p] += a * d[p]
+        for p in range(CHUNK):
+            q = w[p] * result[p]
+            k = place[p]
+            before, further = fade[k] * near_short[p], fade[k + 1] * near_long[p]
+            shorter[p] += q * before
+            longer[p] += q * further
+            near_short[p] = before + q
+            near_long[p] = further + q
+    for p in range(CHUNK):
+        factor = 1.0 + 2.0 * (shorter[p] + share[p] * (longer[p] - shorter[p])) / lever[p]
+        # NaN stays NaN.
+        result[p] = 1.0 if factor < 1.0 else factor
+
+
 @kernel()
 def fit(
     values,
@@ -70,6 +154,11 @@ def fit(
     date_weights,
     value_weights,
     steps,
+    memories,
+    usual,
+    near,
+    fades,
+    expected,
     period,
     min_obs,
     wanted,
@@ -98,6 +187,8 @@ def fit(
         (time,) ones, (0, 0).
     steps
         (time - 1,) bool: whether a date and the next are exactly one step apart; empty on an irregular axis.
+    memories, usual, near, fades, expected
+        Of the `MemoryTable` of an irregular axis; else empty.
     period
         In years.
     min_obs
@@ -120,6 +211,7 @@ def fit(
     x, r, shifted, trend_p = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     which, fraction, df_left = np.empty(CHUNK, np.int64), np.empty((5, CHUNK)), np.empty(CHUNK)
     x_left, r_left, p_left = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    effective, share, place = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, np.int64)
     correction, cosine, sine = np.empty((terms, CHUNK)), np.empty((terms, CHUNK)), np.empty((terms, CHUNK))
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
@@ -137,7 +229,22 @@ def fit(
         if trend:
             combine(transform[1], solution, result[SLOPE])
             find_lever(transform[1], factor, correction, lever)
-            lag_one(series[2], series[1], steps, n, rss, one, other, result[R1])
+            if memories.size > 0:
+                alikeness(series[2], series[1], near, n, rss, x, r, one, other, shifted)
+                find_memory(shifted, n, expected, place, share)
+                solve_upper(factor, correction)
+                inflation(basis, series[1], correction, lever, fades, place, share, x, r, one, other, effective)
+                for p in range(CHUNK):
+                    effective[p] = n[p] / effective[p]
+                    part = share[p] if share[p] == share[p] else 1.0
+                    k = place[p]
+                    result[R1, p] = math.exp(-usual / (memories[k] + part * (memories[k + 1] - memories[k])))
+            else:
+                lag_one(series[2], series[1], steps, n, rss, one, other, result[R1])
+                for p in range(CHUNK):
+                    r1 = result[R1, p]
+                    # Where there is no pair, not any number of values.
+                    effective[p] = n[p] * (1.0 - r1) / (1.0 + r1) if not r1 <= 0.0 else n[p]
             for p in range(CHUNK):
                 b = result[SLOPE, p]
                 result[INTERCEPT, p] -= b * reference
@@ -158,15 +265,13 @@ def fit(
                 if trend:
                     result[PVALUE_OLS, p] = trend_p[p]
                     result[PVALUE, p] = trend_p[p]
-                    if steps.size > 0:
-                        r1 = result[R1, p]
-                        effective = n[p] * (1.0 - r1) / (1.0 + r1) if r1 > 0.0 else n[p]
-                        if not (r1 < 1.0 and effective >= terms + 1.0):
+                    if steps.size > 0 or memories.size > 0:
+                        if not effective[p] >= terms + 1.0:
                             state = TEST_UNDEFINED
                             result[PVALUE, p] = np.nan
-                        elif wanted[PVALUE] and r1 > 0.0:
+                        elif wanted[PVALUE] and effective[p] < n[p]:
                             which[correlated] = p
-                            df_left[correlated] = effective - terms
+                            df_left[correlated] = effective[p] - terms
                             x_left[correlated] = x[p]
                             r_left[correlated] = r[p]
                             correlated += 1

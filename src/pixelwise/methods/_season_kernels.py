@@ -1,4 +1,4 @@
-"""Compiled tests of a trend within seasons, and means of seasons."""
+"""Compiled tests of a trend within seasons, and series without their seasons."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -19,32 +19,113 @@ SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, INDEPENDENT, HOMOGENEITY, VARIANCE_INDEP
 BANDS = 10
 
 
-@kernel()
-def take_off_means(values, seasons, scratch):
-    """Take the mean of each season off each series, and put the mean of all back, in place.
+# Deviations from the median of a season beyond so many median deviations count as that far, when its level is found:
+# five standard deviations of normal values, so that it is the mean of all but outliers.
+FAR = 5.0 * 1.4826
 
-    Means are of deviations from the first value, so that a constant series stays one. `scratch` is (3, seasons).
+
+@kernel(helper=True)
+def median_of(values, size):
+    """Return the median of the first `size` values, which are reordered."""
+    upper = select(values, size, size // 2)
+    if size % 2 == 1:
+        return upper
+    below = -np.inf
+    for i in range(size // 2):
+        below = values[i] if values[i] > below else below
+    return (below + upper) / 2.0
+
+
+@kernel()
+def take_off_seasons(values, times, years, order, starts, slopes, series, integers, levels, factors):
+    """Take the level of its season off each value, estimated beside a trend, and put the median of all back, in place.
+
+    A constant series stays one, and so does one of an infinite value.
+
+    Parameters
+    ----------
+    values, times
+        (time, pixel) float64, NaN where missing; (time,) decimal years.
+    years
+        (time,) of the calendar.
+    order, starts
+        (time,) dates season by season, ascending within each, and (season + 1,) where each season begins among them.
+        Values of seasons that are seen in one year only become NaN: they say nothing of a trend.
+    slopes, series, integers, levels
+        Scratch: (pairs within seasons,), (4, time), (2, time) int64, (2, season).
+    factors
+        (pixel,), to be filled: how many times the variance of as many values without seasons that of a slope is; NaN
+        where there is no slope.
     """
-    first, sums, counts = scratch[0], scratch[1], scratch[2]
+    t, rest, sizes, some = series[0], series[1], series[2], series[3]
+    year, place = integers[0], integers[1]
+    level, ends = levels[0], levels[1]
+    seasons = starts.size - 1
     for p in range(values.shape[1]):
-        for g in range(counts.size):
-            counts[g] = 0.0
-            sums[g] = 0.0
-        start, total, n = np.nan, 0.0, 0
+        factors[p] = np.nan
+        finite = True
         for i in range(values.shape[0]):
-            y = values[i, p]
-            if y == y:
-                g = seasons[i]
-                start = y if n == 0 else start
-                first[g] = y if counts[g] == 0.0 else first[g]
-                sums[g] += y - first[g]
-                counts[g] += 1.0
-                total += y - start
-                n += 1
-        for i in range(values.shape[0]):
-            g = seasons[i]
-            if values[i, p] == values[i, p]:
-                values[i, p] = values[i, p] - (first[g] + sums[g] / counts[g]) + (start + total / n)
+            finite = finite and abs(values[i, p]) != np.inf
+        if not finite:
+            continue
+        n, pairs, groups = 0, 0, 0
+        for g in range(seasons):
+            begin = n
+            for a in range(starts[g], starts[g + 1]):
+                i = order[a]
+                y = values[i, p]
+                if y == y:
+                    rest[n], t[n], year[n], place[n] = y, times[i], years[i], i
+                    n += 1
+            if n > begin and year[n - 1] == year[begin]:
+                for k in range(begin, n):
+                    values[place[k], p] = np.nan
+                n = begin
+            groups += 1 if n > begin else 0
+            for k in range(begin, n):
+                for m in range(k + 1, n):
+                    if year[m] > year[k]:
+                        slopes[pairs] = (rest[m] - rest[k]) / (t[m] - t[k])
+                        pairs += 1
+            ends[g] = n
+        if n == 0:
+            continue
+        slope = median_of(slopes, pairs)
+        if not abs(slope) < np.inf:
+            continue
+        middle = 0.0
+        for k in range(n):
+            rest[k] -= slope * (t[k] - times[0])
+            some[k] = rest[k]
+            middle += t[k] / n
+        overall = median_of(some, n)
+        deviations, begin = 0, 0
+        for g in range(seasons):
+            end = int(ends[g])
+            for k in range(begin, end):
+                some[k - begin] = rest[k]
+            level[g] = median_of(some, end - begin) if end > begin else np.nan
+            for k in range(begin, end):
+                away = abs(rest[k] - level[g])
+                if away > 0.0:
+                    sizes[deviations] = away
+                    deviations += 1
+            begin = end
+        far = FAR * median_of(sizes, deviations) if deviations > 0 else 0.0
+        within, across, begin = 0.0, 0.0, 0
+        for g in range(seasons):
+            end = int(ends[g])
+            away, centre = 0.0, 0.0
+            for k in range(begin, end):
+                away += max(min(rest[k] - level[g], far), -far)
+                centre += t[k] / (end - begin)
+            for k in range(begin, end):
+                within += (t[k] - centre) * (t[k] - centre)
+                across += (t[k] - middle) * (t[k] - middle)
+                values[place[k], p] -= level[g] + away / (end - begin) - overall
+            begin = end
+        # Seasons of two values and more leave degrees of freedom to any three.
+        factors[p] = across / within * (n - 1.0) / (n - groups - 1.0)
 
 
 @kernel(helper=True)
@@ -153,12 +234,7 @@ def test_pixel(values, pixel, times, years, seasons, t, y, matrix, ranks, signs,
         return DEGENERATE
     if independent == 0.0:
         return CONSTANT
-    bands[SLOPE, 0] = select(slopes, pairs, pairs // 2)
-    if pairs % 2 == 0:
-        below = -np.inf
-        for i in range(pairs // 2):
-            below = slopes[i] if slopes[i] > below else below
-        bands[SLOPE, 0] = (below + bands[SLOPE, 0]) / 2.0
+    bands[SLOPE, 0] = median_of(slopes, pairs)
     bands[SCORE, 0] = score
     bands[TAU, 0] = score / denominators
     bands[VARIANCE_INDEPENDENT, 0] = independent

@@ -68,10 +68,10 @@ def limit_ranks(n, pairs, ties, z):
     """Return the places, from 0, of the lower and upper confidence limits among the sorted slopes.
 
     Sen (1968), eq. 2.6, rounded as scipy.stats.theilslopes rounds. Both are -1 where there are none: where values and
-    dates are tied both, the ties may take off more than there is.
+    dates are tied both, the ties may take off more than there is; and where there is no quantile.
     """
     variance = (1.0 / 18.0) * (n * (n - 1.0) * (2.0 * n + 5.0) - ties)
-    if variance < 0.0:
+    if variance < 0.0 or z != z:
         return -1, -1
     sigma = math.sqrt(variance)
     low = int(np.rint((pairs - z * sigma) / 2.0)) - 1

@@ -13,6 +13,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.decay import MemoryTable, memory_table
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
@@ -49,8 +50,15 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
         n_e    = n * (1 - r1) / (1 + r1), n where r1 <= 0
         pvalue = P(|t| > |slope| / sqrt(v * RSS / (n_e - p)))      Student's t, n_e - p degrees of freedom
 
-    with ``r`` from all pairs of values exactly one step of the calendar apart. Where dates are irregular there is no
-    step: then ``r1`` is NaN and ``pvalue`` is ``pvalue_ols``.
+    with ``r`` from all pairs of values exactly one step of the calendar apart. Irregular dates have no step, and where
+    less than half of the neighbouring layers are one step apart there are few pairs. There, residuals are taken to
+    forget by ``exp(-d / memory)`` over a distance ``d`` in time, which is AR(1) noise seen at any dates. With ``D`` the
+    median distance of neighbouring dates, and the slope ``sum(q * y)``::
+
+        alike  = mean of e[i] * e[j] over pairs, weighted by exp(-|t[i] - t[j]| / 4 D), over the mean of e**2
+        memory = the one of which noise, after the same fit to as many values, is as alike (median of simulations)
+        n_e    = n * sum(q**2) / sum over i and j of q[i] * q[j] * exp(-|t[i] - t[j]| / memory), at most n
+        r1     = exp(-D / memory)
 
     Parameters
     ----------
@@ -85,16 +93,19 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
     - 3 all valid values equal: slope and amplitudes 0, intercept that value, the others NaN;
     - 4 what gaps leave does not tell season and trend apart (a column keeps less than 1e-7 of its square beside the
       others): all bands NaN but ``n``;
-    - 6 either no test by ``n_e`` is possible, as ``n_e < p + 1`` or no two values are one step apart: ``pvalue`` NaN,
+    - 6 either no test by ``n_e`` is possible, as ``n_e < p + 1``, no two values are one step apart, or (irregular
+      dates) residuals are more alike than those of any memory up to ``1 / (2 p)`` of the whole time: ``pvalue`` NaN,
       the others as computed; or a value is infinite or squares leave float64: slope, intercept and amplitudes as
       computed, the others NaN.
 
-    Weaknesses. One ``r1`` stands for all correlation: where that lasts longer than an AR(1) process lets it,
-    ``pvalue`` is still too small. Short series make it so as well: `benchmarks/error_rates.py` measures how often a
-    series without a trend has ``pvalue < 0.05``. ``pvalue_season`` and all standard errors take residuals as
-    independent. The season is the same in all years: a change of its size or time goes into the residuals. A peak is
-    that of one harmonic, not of their sum, and means nothing where the amplitude is not above its standard error. A
-    decimal year is 365.25 days long, so that a day of the year is true to a day.
+    Weaknesses. One ``r1`` stands for all correlation: where that lasts longer than an AR(1) process lets it, such as
+    slow changes beneath independent noise, ``pvalue`` is still too small. Short series make it so as well:
+    `benchmarks/error_rates.py` measures how often a series without a trend has ``pvalue < 0.05``. At regular steps
+    ``n_e`` takes all values as one step apart, so that with many gaps ``pvalue`` is too large. Memories much shorter
+    than the distances of dates cannot be seen, and do no harm. ``pvalue_season`` and all standard errors take
+    residuals as independent. The season is the same in all years: a change of its size or time goes into the
+    residuals. A peak is that of one harmonic, not of their sum, and means nothing where the amplitude is not above
+    its standard error. A decimal year is 365.25 days long, so that a day of the year is true to a day.
 
     References
     ----------
@@ -170,7 +181,7 @@ class HarmonicRegression(Method):
             *seasonal,
             season,
             rmse,
-            Band("r1", "Lag-1 correlation of residuals, less its bias"),
+            Band("r1", "Lag-1 correlation of residuals, less its bias (irregular dates: at their median distance)"),
             count,
             *errors,
         )
@@ -208,17 +219,20 @@ class HarmonicRegression(Method):
         """Make the design and tabulate p-values for the degrees of freedom that can occur."""
         only_the_response(self.name, inputs)
         design, reference = self.design(axis)
-        table = None
+        table = memory = None
+        steps = neighbours_of(axis)
         if self.trend and len(axis) >= self.min_obs:
             table = tail_table(self.min_obs - design.terms, len(axis) - design.terms)
-        index = axis.index
+            if not steps.size and design.full_rank:
+                memory = memory_table(axis.years, design.basis[: len(axis)], self.min_obs)
         return BoundHarmonic(
             bands=select_bands(self, bands),
             design=design,
             layers=len(axis),
             trend=self.trend,
             reference=reference,
-            steps=np.empty(0, dtype=np.bool_) if index is None else np.diff(index) == 1,
+            steps=steps,
+            memory=memory,
             period=self.period,
             min_obs=self.min_obs,
             table=table,
@@ -286,7 +300,9 @@ class BoundHarmonic(BoundKernel):
     trend, reference
         Whether there is a slope, and what its column has less than decimal years.
     steps
-        (time - 1,) bool: whether a date and the next are exactly one step apart; empty on an irregular axis.
+        (time - 1,) bool: whether a date and the next are exactly one step apart; empty where few or none are.
+    memory
+        What residuals at irregular dates show of their memory; None where it is not estimated.
     period, min_obs
         Years; fewest valid values.
     table
@@ -298,6 +314,7 @@ class BoundHarmonic(BoundKernel):
     trend: bool
     reference: float
     steps: NDArray[np.bool_]
+    memory: MemoryTable | None
     period: float
     min_obs: int
     table: TailTable | None
@@ -324,6 +341,7 @@ class BoundHarmonic(BoundKernel):
             readonly(np.ones(self.layers)),
             readonly(np.empty((0, 0))),
             readonly(self.steps),
+            *tables_of(self.memory),
             self.period,
             self.min_obs,
             readonly(wanted),
@@ -338,6 +356,31 @@ class BoundHarmonic(BoundKernel):
             result,
             status,
         )
+
+
+def neighbours_of(axis: TimeAxis) -> NDArray[np.bool_]:
+    """Return (time - 1,) whether a date and the next are one step apart; nothing where less than half of them are.
+
+    Few neighbours tell little of memory, and real distances tell it better.
+    """
+    if axis.index is None:
+        return np.empty(0, dtype=np.bool_)
+    steps: NDArray[np.bool_] = np.diff(axis.index) == 1
+    return steps if 2 * np.count_nonzero(steps) >= len(steps) else steps[:0]
+
+
+def tables_of(memory: MemoryTable | None) -> tuple[Floats, float, Floats, Floats, Floats]:
+    """Return what the kernel takes of a table of memories; empty arrays for none."""
+    if memory is None:
+        none, nothing = readonly(np.empty(0)), readonly(np.empty((0, 0)))
+        return none, 0.0, none, nothing, nothing
+    return (
+        readonly(memory.memories),
+        memory.usual,
+        readonly(memory.near),
+        readonly(memory.fades),
+        readonly(memory.expected),
+    )
 
 
 def row_of(band: str) -> int:

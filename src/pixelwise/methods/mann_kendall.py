@@ -86,11 +86,11 @@ def mann_kendall(
         no floor (False); where they give a factor that is not positive, the test is undefined (status 6).
     exact
         Take the p-value from the exact distribution of ``s`` where there are no ties and at most 50 values, without
-        a correction.
+        a correction or `deseasonalise`.
     deseasonalise
-        Take the mean of each season off first, and put the mean of all back: ``month``, ``quarter``, or a number of
-        seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can look
-        like a trend, and hide one.
+        Take the level of each season off first, estimated together with the trend, and multiply ``var_s`` by what that
+        costs (see `theil_sen`): ``month``, ``quarter``, or a number of seasons per year (see `seasonal_kendall`).
+        Without, seasons that are not equally often observed can look like a trend, and hide one.
     min_obs
         Fewest valid values of a pixel, at least 3.
 
@@ -168,6 +168,10 @@ class MannKendall(Method):
             raise ParameterError(
                 f"exact=True does not go with correction={self.correction}, which changes the variance"
             )
+        if self.exact and self.deseasonalise is not None:
+            raise ParameterError(
+                f"exact=True does not go with deseasonalise={self.deseasonalise}, which changes the variance"
+            )
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -187,7 +191,8 @@ class MannKendall(Method):
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Prepare the slope, the steps of the axis, and exact p-values."""
         only_the_response(self.name, inputs)
-        return without_seasons(self.bound(axis, bands), axis, self.deseasonalise)
+        bound = self.bound(axis, bands)
+        return without_seasons(bound, bound.test, axis, self.deseasonalise)
 
     def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundMannKendall:
         """Return what tests series as they are, seasons and all."""
@@ -245,7 +250,7 @@ class BoundMannKendall(BoundKernel):
     def test(self, values: NDArray[Any], factors: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Write bands and status of pixels whose values are contiguous.
 
-        `factors`, (pixel,), multiply the variances of scores where there is no other correction; empty for none.
+        `factors`, (pixel,), multiply the variances of scores, beside what the correction does; empty for none.
         """
         from pixelwise.methods import _mann_kendall_kernels as kernels
 
@@ -260,7 +265,7 @@ class BoundMannKendall(BoundKernel):
             kernels.prewhiten(values, times, places, np.empty((3, layers)), whitened)
             tested = readonly(whitened)
         elif correction != "none":
-            factors = np.empty(pixels)
+            correlated = np.empty(pixels)
             kernels.variance_factors(
                 values,
                 times,
@@ -271,8 +276,9 @@ class BoundMannKendall(BoundKernel):
                 SIGNIFICANT if correction == "hamed_rao" else 0.0,
                 1.0 if self.method.floor else 0.0,
                 np.empty((4, layers)),
-                factors,
+                correlated,
             )
+            factors = correlated * factors if factors.size else correlated
         kernels.test_trend(
             tested,
             times,

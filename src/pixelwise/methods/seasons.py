@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError, unknown
 from pixelwise.jit import readonly
-from pixelwise.method import BoundMethod
+from pixelwise.method import BoundMethod, Floats, Status
 from pixelwise.methods.binding import BoundKernel, series_of
 from pixelwise.times import TimeAxis
 
@@ -21,6 +21,15 @@ Season = Literal["month", "quarter"] | int
 NAMED = {"month": 12, "quarter": 4}
 #: Days of a season, counted from 1 January, where a year has a day or two more than they have together.
 DAYS = {52: 7, 73: 5}
+
+
+class Adjusted(Protocol):
+    """What a bound method does with values whose variance of the slope is not that of independent ones."""
+
+    def __call__(
+        self, values: NDArray[Any], factors: Floats, result: NDArray[Any], status: NDArray[np.uint8], /
+    ) -> None:
+        """Write (band, pixel) and (pixel,) status; `factors` (pixel,) multiply the variance."""
 
 
 def check_season(method: str, season: Season) -> None:
@@ -67,25 +76,44 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
     return place
 
 
-def without_seasons(method: BoundMethod, axis: TimeAxis, season: Season | None) -> BoundMethod:
-    """Return the bound method, to be applied to series without their seasonal cycle where `season` says which."""
-    return method if season is None else BoundAnomalies(method.bands, method, seasons_of(axis, season))
+def without_seasons(
+    method: BoundMethod, compute: Adjusted, axis: TimeAxis, season: Season | None
+) -> BoundMethod | BoundAnomalies:
+    """Return the bound method, to be applied to series without their seasonal cycle where `season` says which.
+
+    `compute` is what the method does with values and factors of the variance.
+    """
+    if season is None:
+        return method
+    labels = seasons_of(axis, season)
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    starts = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+    return BoundAnomalies(method.bands, compute, axis.years, axis.calendar_years, order, starts)
 
 
 @dataclass(frozen=True, eq=False)
 class BoundAnomalies(BoundKernel):
-    """A bound method applied to series from which the mean of each season is taken, and the mean of all put back.
+    """A bound method applied to series from which the level of each season is taken, and the median of all put back.
+
+    Season and trend are estimated together: a mean of values as they are would hold part of the trend where seasons
+    are seen in few years, and not the same ones, so that slopes came to 0.2 to 0.9 of the truth.
 
     Attributes
     ----------
-    method
-        The method.
-    seasons
-        (time,) the season of each date.
+    compute
+        Writes bands and status of values whose variance of the slope is multiplied by factors.
+    times, years
+        (time,) decimal years, and years of the calendar.
+    order, starts
+        (time,) dates season by season, and (season + 1,) where each begins.
     """
 
-    method: BoundMethod
-    seasons: NDArray[np.int64]
+    compute: Adjusted
+    times: Floats
+    years: NDArray[np.int64]
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
 
     @property
     def in_pieces(self) -> bool:
@@ -94,10 +122,26 @@ class BoundAnomalies(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Compute one block."""
-        from pixelwise.methods._season_kernels import take_off_means
+        from pixelwise.methods._season_kernels import take_off_seasons
 
-        values = series_of("deseasonalise", inputs, len(self.seasons))
-        count = int(self.seasons.max(initial=0)) + 1
+        layers = len(self.times)
+        values = series_of("deseasonalise", inputs, layers)
+        counts = np.diff(self.starts)
         anomalies = values.astype(np.float64)
-        take_off_means(anomalies, readonly(self.seasons), np.empty((3, count)))
-        result[:], status[:] = self.method((anomalies,))
+        factors = np.empty(values.shape[1])
+        take_off_seasons(
+            anomalies,
+            readonly(self.times),
+            readonly(self.years),
+            readonly(self.order),
+            readonly(self.starts),
+            np.empty(max(int((counts * (counts - 1) // 2).sum()), 1)),
+            np.empty((4, layers)),
+            np.empty((2, layers), dtype=np.int64),
+            np.empty((2, len(counts))),
+            factors,
+        )
+        self.compute(readonly(anomalies), factors, result, status)
+        # What was seen in one year only is not counted, but it was there.
+        lost = (status == Status.NO_OBSERVATION) & ~np.isnan(values).all(axis=0)
+        status[lost] = Status.TOO_FEW

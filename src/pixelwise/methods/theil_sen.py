@@ -72,9 +72,9 @@ def theil_sen(
         Through the medians of values and times (``separate``), or such that half of the residuals are positive
         (``joint``).
     deseasonalise
-        Take the mean of each season off first, and put the mean of all back: ``month``, ``quarter``, or a number of
-        seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can look
-        like a trend, and hide one.
+        Take the level of each season off first, estimated together with the trend (below): ``month``, ``quarter``, or
+        a number of seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can
+        look like a trend, and hide one.
     min_obs
         Fewest valid values of a pixel, at least 3. Below 6, the limits at 0.95 are the extreme slopes.
 
@@ -96,6 +96,19 @@ def theil_sen(
 
     All four numbers are those of `scipy.stats.theilslopes`, to the last bit. More than 80 dates take
     ``n * log(n)`` steps instead of ``n**2``.
+
+    With `deseasonalise`, season and trend are estimated together, and what is fitted is ``y'``. A mean of the values
+    of a season would hold part of the trend where seasons are seen in few years, and not the same ones: the slopes
+    of what was left came to 0.9 of the truth in ten years with half of the months missing, to 0.5 in five with 70 %
+    missing. With ``t`` from the first date::
+
+        b     = median of (y[j] - y[i]) / (t[j] - t[i]) over pairs of one season in different years
+        r     = y - b * t
+        level = mean of r in the season; further from its median than 7.4 median deviations counts as that far
+        y'    = y - level + median(r)
+        var_s = (as above) * (n - 1) / (n - seasons - 1) * sum((t - mean(t))**2) / sum((t - mean in the season)**2)
+
+    Seasons that are seen in one year only say nothing of a trend: their values count nowhere, in ``n`` neither.
 
     References
     ----------
@@ -146,7 +159,8 @@ class TheilSen(Method):
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
         """Choose between many short series at once and long ones one by one."""
         only_the_response(self.name, inputs)
-        return without_seasons(self.bound(axis, bands), axis, self.deseasonalise)
+        bound = self.bound(axis, bands)
+        return without_seasons(bound, bound.fit, axis, self.deseasonalise)
 
     def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundTheilSen:
         """Return what fits series as they are, seasons and all."""
