@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ settings.load_profile("pixelwise")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32617", "transform": Affine(30, 0, 500000, 0, -30, 3400000)}
+
+#: Kernels in plain Python, for their coverage: a thousandth of the speed.
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+compiled_only = pytest.mark.skipif(PLAIN, reason="compiled only: many or long series")
 
 MakeStack = Callable[..., Path]
 

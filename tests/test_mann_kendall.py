@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelwise as pw
+from conftest import PLAIN, compiled_only
 from pixelwise.method import Status
 from pixelwise.methods import correlation, mann_kendall
 from pixelwise.methods.mann_kendall import EXACT, exact_pvalues
@@ -23,7 +23,6 @@ from pixelwise.times import TimeAxis
 from test_reference_data import CASES
 
 Shared = Callable[[str], Path]
-PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 YEARS = np.arange(1990.0, 2011.0)
 
 
@@ -56,7 +55,7 @@ def test_scores_and_variances_are_exact(n: int, digits: int, gaps: float) -> Non
         assert fit["tau"][p] == pytest.approx(scipy.stats.kendalltau(np.flatnonzero(valid), values[valid, p])[0])
 
 
-@pytest.mark.skipif(PLAIN, reason="compiled only")
+@compiled_only
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(4, 60),
@@ -231,7 +230,7 @@ def test_beyond_the_tables_the_normal_distribution_is_near() -> None:
 # ------------------------------------------------------------------------------------------------ real data
 
 
-@pytest.mark.skipif(PLAIN, reason="compiled only: long series")
+@compiled_only
 @pytest.mark.parametrize("name", CASES)
 def test_real_stacks(shared: Shared, tmp_path: Path, name: str) -> None:
     """Scores and variances of pyMannKendall, where it was asked; tau, p and Spearman's rho of R's cor.test."""

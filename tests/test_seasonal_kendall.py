@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelwise as pw
-from conftest import MakeStack
+from conftest import MakeStack, compiled_only
 from pixelwise.method import Status
 from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
 from pixelwise.methods._pvalue_kernels import chi_square_tail
@@ -63,6 +63,7 @@ def months_of(years: int) -> TimeAxis:
     )
 
 
+@compiled_only
 @pytest.mark.parametrize(
     ("years", "least", "rising"), [(2, 0.3, 0.3593), (3, 0.08, 0.1277), (4, 0.02, 0.04445), (5, 0.0, 0.01514)]
 )
@@ -281,6 +282,7 @@ def test_levels_of_seasons_are_taken_off(season: Any, gaps: float) -> None:
         assert tests["yue_wang"]["var_s"][p] == pytest.approx(plain["var_s"][0] * factor, rel=1e-9)
 
 
+@compiled_only
 @pytest.mark.parametrize(("years", "gaps"), [(3, 0.0), (3, 0.5), (5, 0.7), (10, 0.3), (10, 0.85)])
 def test_seasons_take_nothing_of_the_trend(years: int, gaps: float) -> None:
     axis = TimeAxis.from_times((np.datetime64("2001-01") + np.arange(12 * years)).astype("datetime64[D]"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelwise as pw
+from conftest import PLAIN, compiled_only
 from pixelwise.method import Status
 from pixelwise.methods import siegel, theil_sen
 from pixelwise.methods._theil_sen_kernels import WIDTH
@@ -23,7 +23,6 @@ THEIL_SEN = sys.modules["pixelwise.methods.theil_sen"]
 SHORT = THEIL_SEN.SHORT
 BANDS = ("slope", "intercept", "low_slope", "high_slope")
 #: Plain Python takes a millisecond for what the compiled kernel does in a microsecond.
-PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 
 def days(rng: Any, n: int, span: int) -> TimeAxis:
@@ -96,7 +95,7 @@ def test_long_series(n: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None
         assert_like_scipy(values, axis)
 
 
-@pytest.mark.skipif(PLAIN, reason="compiled only: long series")
+@compiled_only
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(3, 400),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ import pytest
 import scipy.stats
 
 import pixelwise as pw
+from conftest import compiled_only
 from oracles import trend_oracle
 from pixelwise.method import Status
 from pixelwise.methods import theil_sen, trend
 from pixelwise.methods.autocorrelation import curves_up_to
 from pixelwise.times import TimeAxis
-
-#: Plain Python takes minutes for thousands of series.
-compiled_only = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiled only: many series")
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2021.0))
