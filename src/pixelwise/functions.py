@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.arguments import check_order
 from pixelwise.errors import FunctionError, ParameterError, unknown
 from pixelwise.fingerprint import fingerprint, source_text
 from pixelwise.loading import load_function
@@ -52,6 +53,8 @@ Source = Literal["times", "dates", "year", "doy"]
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
 COUNT_BAND = Band("n", "valid observations", integer=True)
 SIMPLE_TYPES = (bool, int, float, str)
+#: A second parameter of these names gets the times even where it has None for a default.
+ABSCISSAE = ("x", "t", "time")
 POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
@@ -120,7 +123,8 @@ def per_pixel(
     """Mark a function of one pixel's series; it stays a plain function.
 
     The function is called as ``function(values, times)``: (time,) float64 without the missing ones, and their
-    decimal years. With one parameter it gets the values only. Parameters named ``dates`` (datetime64[D]),
+    decimal years. With one parameter it gets the values only. Names that say the other order (``x, y``, ``years, ndvi``),
+    which SciPy's regressions have, are refused. Parameters named ``dates`` (datetime64[D]),
     ``year`` or ``doy`` get these. Parameters with a default are set by ``-p name=value`` on the
     command line, by `functools.partial` in Python.
     It returns one number, or a tuple, list or 1-d array of numbers, one per band.
@@ -349,6 +353,9 @@ def _inspect(function: Callable[..., Any], given: Mapping[str, Any]) -> Call:
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind in (KEYWORD_ONLY, VAR_KEYWORD):
         raise FunctionError(f"{name}{signature} takes no values: its first parameter gets a pixel's series")
+    wrong = check_order(function, name, parameters)
+    if wrong:
+        raise FunctionError(wrong)
     if parameters[0].kind != VAR_POSITIONAL:
         first = parameters.pop(0)
         if first.name in SOURCES or any(parameter.name == "values" for parameter in parameters):
@@ -388,8 +395,11 @@ def _source_of(parameter: inspect.Parameter, second: bool) -> Source | None:
             if parameter.name == source:
                 return source
     # The second parameter may have any name, unless another one is called times.
-    unnamed = second and parameter.kind not in (KEYWORD_ONLY, VAR_KEYWORD)
-    return "times" if unnamed and parameter.default is parameter.empty else None
+    if not second or parameter.kind in (KEYWORD_ONLY, VAR_KEYWORD):
+        return None
+    # theilslopes(y, x=None), trapezoid(y, x=None): left out, each value counts as one step from the last, gaps or not.
+    left_out = parameter.default is None and parameter.annotation is parameter.empty and parameter.name in ABSCISSAE
+    return "times" if left_out or parameter.default is parameter.empty else None
 
 
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
