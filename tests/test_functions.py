@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import pytest
 
+from pixelwise import functions
 from pixelwise.errors import FunctionError, ParameterError
 from pixelwise.functions import (
     BlockFunction,
@@ -226,7 +227,7 @@ def test_learning_skips_pixels_that_fail_and_needs_one_that_does_not():
         return values[2], 1
 
     assert rehearsed(plain(picky), SERIES[:, ::-1]).names == ("value_1", "value_2")
-    with pytest.raises(FunctionError, match=r"(?s)failed on each of the 1 pixels.*values\[2\], 1.*IndexError"):
+    with pytest.raises(FunctionError, match=r"(?s)failed on the one pixel on which.*values\[2\], 1.*IndexError"):
         rehearsed(plain(picky), SERIES[:, 2:])
     with pytest.raises(FunctionError, match="no pixel of the sample has enough"):
         rehearsed(plain(picky), SERIES[:, 3:])
@@ -639,6 +640,47 @@ def test_functions_that_compile_to_other_numbers_run_in_plain_python():
     sample = random_series()
     assert "gives other numbers" in rehearsed(as_method(residue), sample).decision
     assert rehearsed(as_method(ratio), sample).decision == "plain Python: compiled, it fails on other pixels"
+
+
+def test_a_function_of_random_numbers_is_called_that():
+    def draws(values):
+        return values.mean() + np.random.default_rng().normal()
+
+    def seeded(values):
+        return values.mean() + np.random.default_rng(1).normal()
+
+    sample = random_series(30)
+    for function in (draws, lambda v: v[0] + np.random.normal()):  # noqa: NPY002
+        method = rehearsed(as_method(function), sample)
+        assert method.decision == "plain Python: it gives other numbers each time"
+        assert len(method.warnings("float32")) == len(method.warnings("float64")) == 1
+        assert "gives other numbers each time for the same pixel" in method.warnings("float32")[0]
+    with pytest.raises(FunctionError, match="cannot run compiled: it gives other numbers each time"):
+        rehearsed(as_method(draws, jit=True), sample)
+    block = rehearsed(as_method(per_block(lambda v: v[0] + np.random.default_rng().normal(size=v.shape[1]))), sample)
+    assert "gives other numbers" in block.warnings("float32")[0]
+    for function in (seeded, spread, per_pixel(seeded, jit=False), per_block(lambda v: v[0])):
+        assert rehearsed(as_method(function), sample).warnings("float32") == []
+
+
+@pytest.mark.parametrize("function", [spread, lambda values: math.sqrt(values[0])])
+def test_small_jobs_are_not_compiled(function):
+    """For a few pixels compiling takes longer than all calls; nothing but the size of the whole job decides."""
+    values = random_series(60)
+    axis = TimeAxis.from_times(np.arange(2000.0, 2021.0))
+
+    def decide(method, pixels):
+        return method.rehearse(axis, lambda: values, pixels).decision
+
+    most = functions.SMALL_JOB // 21
+    for pixels in (36, most):
+        expected = f"plain Python: compiling would take longer than {pixels} pixels"
+        assert decide(as_method(function), pixels) == expected
+    assert decide(as_method(function), most + 1) == decide(as_method(function), None) == "compiled"
+    assert decide(as_method(function, jit=True), 36) == "compiled"
+    assert decide(as_method(function, jit=False), most + 1) == "plain Python: jit=False"
+    # A method applied to arrays knows their size.
+    np.testing.assert_allclose(as_method(function)(values, axis)["status"], 0)
 
 
 def test_no_trial_without_need():
