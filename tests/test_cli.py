@@ -61,6 +61,11 @@ def run(*args: Any) -> Result:
     return result
 
 
+def without_compiling(text: str) -> list[str]:
+    """Return the lines of a log but those on kernels, which are compiled by whichever test comes first."""
+    return [line for line in text.splitlines() if not line.startswith("compiling ")]
+
+
 def succeed(*args: Any) -> Result:
     result = run(*args)
     assert result.exit_code == 0, result.stderr
@@ -209,7 +214,7 @@ def test_an_unknown_method_names_the_closest(home: Path):
 
 def test_a_plan_for_people(home: Path):
     result = succeed("plan", "stack")
-    assert result.stderr == ""
+    assert without_compiling(result.stderr) == []
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["file", "band", "date", "rule", "type", "nodata"]
     assert lines[1].split() == ["stack/ndvi_2000.tif", "1", "2000", "year", "float32", "-9999"]
@@ -337,7 +342,7 @@ def test_a_plan_reads_too_little_memory(home: Path):
 def test_the_main_job(home: Path):
     result = succeed("apply", "ols", "stack", "-o", "trend.tif")
     assert result.stdout == "trend.tif\n"
-    first, last = result.stderr.splitlines()
+    first, last = without_compiling(result.stderr)
     assert first == "5 layers, 2000..2004, 6 x 7, EPSG:32617, float32, nodata -9999"
     assert re.fullmatch(r"42 pixels in \d+\.\d\d s: 42 ok", last)
     assert sorted(path.name for path in home.iterdir()) == ["functions.py", "stack", "trend.tif"]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError, unknown
+from pixelwise.jit import compiling
 from pixelwise.times import TimeAxis
 
 __all__ = [
@@ -281,7 +282,8 @@ class Method(ABC):
         self.check_axis(axis)
         method = self.rehearse(axis, lambda: series[0].astype(np.float64), series[0].shape[1])
         bound = method.bind(axis, None, dict.fromkeys(inputs, axis))
-        table, status = bound(series)
+        with compiling(self.name):
+            table, status = bound(series)
         result: dict[str, NDArray[Any]] = {band.name: row for band, row in zip(bound.bands, table, strict=True)}
         return {**result, "status": status}
 

@@ -27,6 +27,7 @@ from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import BoundPixelFunction, UserFunction, as_method
 from pixelwise.grid import Block
+from pixelwise.jit import compiling
 from pixelwise.job import Job, Result, task_of
 from pixelwise.journal import Journal, journal_of
 from pixelwise.layers import Layers
@@ -314,7 +315,7 @@ class _Task:
             if journal is not None:
                 journal.begin(layout)
             job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
-            timings, tally = _run(job, plan, sink, executor, progress, journal, self.told)
+            timings, tally = _run(job, plan, sink, executor, progress, journal, self.told, self.method.name)
             timings = replace(timings, total=time.perf_counter() - began)
             described = {**self.provenance, "timings": timings.as_dict()}
             if tally.lost:
@@ -366,6 +367,7 @@ def _run(
     progress: Progress | None,
     journal: Journal | None,
     told: frozenset[str],
+    name: str,
 ) -> tuple[Timings, _Tally]:
     """Compute all blocks that are not done yet and hand them to the sink."""
     pixels, began = plan.grid.block.pixels, time.perf_counter()
@@ -376,7 +378,7 @@ def _run(
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
-        _compile(job)
+        _compile(job, name)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             checked = time.monotonic()
@@ -518,12 +520,13 @@ def _with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
     )
 
 
-def _compile(job: Job) -> None:
-    """Compile kernels in this thread, before workers would all compile at once."""
+def _compile(job: Job, name: str) -> None:
+    """Compile kernels of a method in this thread, before workers would all compile at once."""
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
     inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
-    job.bound(inputs, job.dtype)
+    with compiling(name, begins=False):
+        job.bound(inputs, job.dtype)
 
 
 def _bind(
@@ -540,7 +543,8 @@ def _bind(
         chosen = replace(chosen, strict=strict)
     chosen.check_axis(stack.axis)
     chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
-    bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
+    with compiling(chosen.name):
+        bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
     stacks = (stack, *inputs.values())
     executor = executor or executor_for(bound, stacks)
     check_travels(chosen, stacks, executor)
