@@ -142,7 +142,7 @@ def test_an_unknown_method_cannot_be_compiled() -> None:
 
 
 def test_without_a_folder_there_is_nothing_to_compile_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precompile, "cache_folder", lambda preferred: None)
+    monkeypatch.setattr(precompile, "kernel_folder", lambda: None)
     result = CliRunner().invoke(main, ["compile"])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: no folder can be written to keep machine code in: set NUMBA_CACHE_DIR")

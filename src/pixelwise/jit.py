@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compiling", "kernel", "readonly"]
+__all__ = ["compiling", "kernel", "kernel_folder", "readonly"]
 
 log = logging.getLogger("pixelwise")
 
@@ -147,16 +147,15 @@ def _say(module: str) -> None:
         return
     if label not in _said:
         _said.add(label)
-        log.info(
-            "compiling %s (%s)", label, "once on this machine" if _kept() else "no folder can be written to keep it"
-        )
+        kept = kernel_folder() is not None
+        log.info("compiling %s (%s)", label, "once on this machine" if kept else "no folder can be written to keep it")
 
 
-def _kept() -> bool:
-    """Whether what is compiled is kept on disk."""
+def kernel_folder() -> Path | None:
+    """Return the folder that compiled kernels are kept in, None where there is none."""
     import numba
 
-    return cache_folder(numba.config.CACHE_DIR) is not None
+    return cache_folder(numba.config.CACHE_DIR)
 
 
 def readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:

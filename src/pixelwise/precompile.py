@@ -20,7 +20,7 @@ from pixelwise import methods
 from pixelwise.composites import REDUCTIONS
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.grid import Block
-from pixelwise.jit import cache_folder, compiling
+from pixelwise.jit import compiling, kernel_folder
 from pixelwise.method import Method, parameters_of
 from pixelwise.methods import METHODS
 from pixelwise.methods.wls import WEIGHTS
@@ -67,9 +67,7 @@ def folder_of_kernels() -> Path:
     OutputError
         When none can be written.
     """
-    import numba
-
-    folder = cache_folder(numba.config.CACHE_DIR)
+    folder = kernel_folder()
     if folder is None:
         raise OutputError("no folder can be written to keep machine code in: set NUMBA_CACHE_DIR to one that can")
     return folder
