@@ -50,7 +50,7 @@ def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> p
 
 def test_what_is_said_of_which_kernel(said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     with jit.compiling("trend"):
-        for module in ("numba.np.arraymath", "mine", "builtins", "pixelwise.trial", "methods.mine"):
+        for module in ("numba.np.arraymath", "mine", None, "builtins", "pixelwise.trial", "methods.mine"):
             jit._say(module)
         assert said.messages == []
         for module in ("decode", "methods._theil_sen_kernels", "unpack", "_sort_kernels"):

@@ -128,7 +128,7 @@ def _listen() -> None:
 
     class Listener(event.Listener):  # type: ignore[misc]
         def on_start(self, event: Any) -> None:
-            _say(event.data["dispatcher"].py_func.__module__)
+            _say(event.data["dispatcher"].py_func.__module__)  # None of what was made by exec
 
         def on_end(self, event: Any) -> None:
             pass
@@ -136,9 +136,9 @@ def _listen() -> None:
     event.register("numba:compile", Listener())
 
 
-def _say(module: str) -> None:
+def _say(module: str | None) -> None:
     """Say what the kernels of a module are for, when the first one of them is compiled."""
-    name = module.removeprefix("pixelwise.")
+    name = (module or "").removeprefix("pixelwise.")
     if name in _READING:
         label = "the reading of files"
     elif name.startswith("methods.") and name != module:

@@ -15,7 +15,9 @@ __all__ = ["compile_kernels"]
 @click.argument("method", nargs=-1)
 @debug_option
 def compile_kernels(method: tuple[str, ...]) -> None:
-    r"""Compile kernels before they are needed: those of METHOD..., or all, and those that read files.
+    r"""Compile kernels before they are needed.
+
+    Those of METHOD..., or of all methods, and those that read files.
 
     Otherwise each is compiled at its first use, which takes some seconds, and kept for this user. In the image of a
     container, or for the nodes of a cluster, compile once and keep the result in a folder that all can read:
