@@ -702,9 +702,12 @@ class PixelFunction(UserFunction):
         if not len(rows):
             return self
         bound = replace(self, strict=False).bind(axis, None, {})
-        table, _ = bound.compute(rows)
-        began = time.perf_counter()
-        again, _ = bound.compute(rows[:1])
+        try:
+            table, _ = bound.compute(rows)
+            began = time.perf_counter()
+            again, _ = bound.compute(rows[:1])
+        except MemoryError:  # the job says what to do about it
+            return self
         seconds = time.perf_counter() - began
         varying = not np.array_equal(table[:, :1], again, equal_nan=True)
         return replace(self, whole=self._whole(table), varying=varying, seconds=seconds)
@@ -940,14 +943,14 @@ class BlockFunction(UserFunction):
             return self
         block = _mixed_pixels(sample(), self.min_obs).T
         learnt = replace(self, names=self.names or self._learn(axis, block))
+        learnt = replace(learnt, decision="plain Python: it works on blocks")
         bound = replace(learnt, strict=False).bind(axis, None, {})
-        table, again = bound((block,))[0], bound((block,))[0]
-        return replace(
-            learnt,
-            decision="plain Python: it works on blocks",
-            whole=learnt._whole(table),
-            varying=not np.array_equal(table, again, equal_nan=True),
-        )
+        try:
+            table, again = bound((block,))[0], bound((block,))[0]
+        except MemoryError:  # the job says what to do about it
+            return learnt
+        varying = not np.array_equal(table, again, equal_nan=True)
+        return replace(learnt, whole=learnt._whole(table), varying=varying)
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundBlockFunction:
         """Fix the dates and the bands."""
