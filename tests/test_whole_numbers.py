@@ -181,6 +181,12 @@ def test_plan_and_apply_say_it_on_the_command_line(
     assert sum(LOST in text for text in report["warnings"]) == 1
     report = json.loads(words("plan", "stack", "--method", "mine.py:three", "--json").stdout)
     assert not any(LOST in text for text in report["warnings"])
+    dates = np.full((3, 2, 2), 20240603, np.int32)
+    make_stack(dates, folder="dates")
+    make_stack(dates - 20240000, folder="small")
+    for folder, method, count in [("dates", "summary", 1), ("dates", "ols", 0), ("small", "summary", 0)]:
+        report = json.loads(words("plan", folder, "--method", method, "--json").stdout)
+        assert sum(LOST in text for text in report["warnings"]) == count
     assert f"warning: value: {LOST} 20240603" in words("apply", "mine.py:day", "stack", "-o", "a.tif").stderr
     assert LOST not in words("apply", "mine.py:day", "stack", "-o", "b.tif", "--dtype", "float64").stderr
     assert (as_stored(Path("b.tif"))[0] == 20240603).all()

@@ -33,7 +33,16 @@ from pixelwise.journal import Journal, journal_of
 from pixelwise.layers import Layers
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
-from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build, say_rounded
+from pixelwise.method import (
+    STATUS_BAND,
+    Band,
+    BoundMethod,
+    Floats,
+    Method,
+    build,
+    rounded_whole_numbers,
+    say_rounded,
+)
 from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe, describe_losses, identify, relative
@@ -554,6 +563,17 @@ def _bind(
 def warnings_of_function(method: Method, dtype: str = "float32") -> list[str]:
     """Return what the rehearsal of a user's function showed that is worth a look; nothing of other methods."""
     return method.warnings(dtype) if isinstance(method, UserFunction) else []
+
+
+def warnings_of_values(method: Method, stack: Stack) -> list[str]:
+    """Return whether values that a summary repeats are whole numbers that float32 does not hold, by a sample.
+
+    A plan says so by this; a job sees it in its blocks.
+    """
+    if method.name != "summary" or layout_of(stack).itemsize == 4:
+        return []
+    found = rounded_whole_numbers(sample_pixels(stack), "float32")
+    return [say_rounded(method.name, value) for _, value in found[:1]]
 
 
 def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Executor) -> None:

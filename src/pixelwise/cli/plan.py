@@ -97,7 +97,14 @@ def describe(
     from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
     from pixelwise.pairing import open_further, pair
-    from pixelwise.run import check_travels, executor_for, plan_job, sample_pixels, warnings_of_function
+    from pixelwise.run import (
+        check_travels,
+        executor_for,
+        plan_job,
+        sample_pixels,
+        warnings_of_function,
+        warnings_of_values,
+    )
     from pixelwise.survey import composite_of
 
     report: dict[str, Any] = {
@@ -135,6 +142,7 @@ def describe(
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
         report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
+        report["warnings"] += warnings_of_values(method, stack)
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
