@@ -117,9 +117,10 @@ def test_a_job_that_goes_on_says_it_too(stack: pw.RasterStack, out: Path, caplog
     """The pixel was done by the run that was stopped."""
 
     def day(values: Any) -> int:
-        return 20240603 if values[0] == first else 20000
+        return 20240603 if values.tolist() == first else 20000
 
-    first = float(stack.read(pw.Block(0, 0, 1, 1))[0, 0, 0])
+    series = stack.read(pw.Block(0, 0, 1, 1))[:, 0, 0].astype(float)
+    first = series[~np.isnan(series)].tolist()
     function = pw.per_pixel(day, bands=["day"], jit=False)
 
     def stop(done: int, total: int) -> None:
@@ -128,6 +129,7 @@ def test_a_job_that_goes_on_says_it_too(stack: pw.RasterStack, out: Path, caplog
 
     options: dict[str, Any] = {"executor": "inline"}
     wanted = pw.apply(stack, function, **options)
+    assert np.argwhere(wanted["day"] > 20000).tolist() == [[0, 0]]
     with pytest.raises(KeyboardInterrupt):
         pw.apply(stack, function, out / "map.tif", progress=stop, **options)
     caplog.clear()
