@@ -80,11 +80,19 @@ def test_links_lead_somewhere() -> None:
 def test_error_rates_are_those_that_were_measured() -> None:
     text = PAGE.read_text()
     results = json.loads((ROOT / "benchmarks" / "results.json").read_text())["error_rates"]
-    annual = [tests for case, tests in results.items() if "annual values" in case]
+    annual = [tests for case, tests in results.items() if "annual values, trend of" in case]
     assert len(annual) == 2
     for name, row in ((name, row) for tests in annual for name, row in tests.items()):
         cells = [*row["no trend"], *row["power"], row["no trend, no test"][0]]
         assert f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |" in text
+    with_gaps = {case: row for case, row in results.items() if "annual values, gaps" in case}
+    assert len(with_gaps) == 16
+    for case, row in with_gaps.items():
+        cells = [*row["no trend"], *row["power"], *row["clear-cuts"], row["untested"]]
+        shown = " | ".join(f"{cell:.1f}" for cell in cells)
+        assert re.search(rf"\| {case.rpartition(': ')[2]} \| .*{re.escape(shown)} \|", text), case
+        if case.startswith("trend"):
+            assert row["untested"] == 0
 
 
 # ------------------------------------------------------------------------------------------------- samples

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import pytest
 
+from pixelwise import functions
 from pixelwise.errors import FunctionError, ParameterError
 from pixelwise.functions import (
     BlockFunction,
@@ -226,7 +227,7 @@ def test_learning_skips_pixels_that_fail_and_needs_one_that_does_not():
         return values[2], 1
 
     assert rehearsed(plain(picky), SERIES[:, ::-1]).names == ("value_1", "value_2")
-    with pytest.raises(FunctionError, match=r"(?s)failed on each of the 1 pixels.*values\[2\], 1.*IndexError"):
+    with pytest.raises(FunctionError, match=r"(?s)failed on the one pixel on which.*values\[2\], 1.*IndexError"):
         rehearsed(plain(picky), SERIES[:, 2:])
     with pytest.raises(FunctionError, match="no pixel of the sample has enough"):
         rehearsed(plain(picky), SERIES[:, 3:])
@@ -355,7 +356,7 @@ def test_parameters_where_there_are_none():
     [
         (lambda: 1, "takes no values"),
         (lambda *, k=1: 1, "takes no values"),
-        (lambda times, values: 1, "first parameter gets the values, not times"),
+        (lambda times: 1, "first parameter gets the values, not times"),
         (lambda values, times, extra: 1, "parameter extra needs a default"),
         (lambda values, extra, times: 1, "parameter extra needs a default"),
         (lambda extra, values, times: 1, "first parameter gets the values, not extra"),
@@ -364,6 +365,109 @@ def test_parameters_where_there_are_none():
 def test_functions_that_cannot_be_called(function, message):
     with pytest.raises(FunctionError, match=message):
         as_method(function)
+
+
+def kendall(t, y):
+    return 0.0
+
+
+class Slope:
+    def __call__(self, years, ndvi):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: 1,
+        lambda X, Y: 1,
+        lambda x, ndvi, q=1: 1,
+        lambda x, y=None: 1,
+        lambda t, y: 1,
+        lambda t, x: 1,
+        lambda t1, v1: 1,
+        lambda d, y: 1,
+        lambda years, ndvi: 1,
+        lambda year, v: 1,
+        lambda time, values: 1,
+        lambda timeAxis, z: 1,
+        lambda dates, z: 1,
+        lambda decimal_years, z: 1,
+        lambda timestamps, signal: 1,
+        lambda s, ndvi: 1,
+        functools.partial(lambda q, t, y: 1, 3),
+        kendall,
+        Slope(),
+        per_block(lambda t, y: 1),
+        per_pixel(kendall),
+        functools.partial(per_pixel(kendall)),
+    ],
+)
+def test_times_before_values_are_refused(function):
+    """Both orders run: the slope of time by value instead of that of value by time."""
+    with pytest.raises(FunctionError, match="values come first here and times second") as caught:
+        as_method(function)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y, x: 1,
+        lambda x, t: 1,
+        lambda x, times: 1,
+        lambda x, dates: 1,
+        lambda x, year, doy: 1,
+        lambda d, t: 1,
+        lambda x: 1,
+        lambda t: 1,
+        lambda t, q=2: 1,
+        lambda x, _: 1,
+        lambda _, t: 1,
+        lambda time_series, t: 1,
+        lambda day_lst, t: 1,
+        lambda temperature, t: 1,
+        lambda y, time_values: 1,
+        lambda data, series: 1,
+        lambda a, b: 1,
+        lambda *both: 1,
+        per_block(lambda v, t: 1),
+        np.mean,
+        np.cov,
+        max,
+    ],
+)
+def test_values_before_times_are_not_refused(function):
+    as_method(function)
+
+
+def test_regressions_of_scipy_and_numpy_in_their_order_are_refused_with_the_right_form():
+    pytest.importorskip("scipy.stats")
+    import scipy
+
+    values = np.array([[0.31, 0.35, 0.33, 0.38, 0.4]]).T
+    times = np.array([2000.0, 2001, 2002, 2004, 2007])
+    centred = times - times.mean()
+    slope = centred @ values[:, 0] / (centred @ centred)
+    correlation = slope * times.std() / values.std()
+    for function, expected in [
+        (scipy.stats.linregress, slope),
+        (functools.partial(scipy.stats.linregress, alternative="less"), slope),
+        (np.polyfit, slope),
+        (np.corrcoef, correlation),
+    ]:
+        with pytest.raises(FunctionError, match="values come first") as caught:
+            as_method(function)
+        # What is advised works as it stands.
+        advised = eval(str(caught.value).partition("wrap it: ")[2], {"scipy": scipy, "numpy": np})
+        assert plain(advised)(values, times)["value"][0] == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(FunctionError, match=r"kendall\(t, y\): .*wrap it: lambda y, t: kendall\(t, y\)"):
+        as_method(kendall)
+    # The order does not matter, or it is this one.
+    assert plain(scipy.stats.kendalltau)(values, times)["value_1"][0] == pytest.approx(0.8)
+    for function in (scipy.stats.theilslopes, scipy.stats.siegelslopes):
+        assert plain(function)(values, times)["value_1"][0] == function(values[:, 0], times).slope
+    assert plain(np.trapezoid)(values, times)["value"][0] == pytest.approx(0.33 + 0.34 + 0.71 + 1.17)
 
 
 def test_methods_and_other_things():
@@ -536,6 +640,47 @@ def test_functions_that_compile_to_other_numbers_run_in_plain_python():
     sample = random_series()
     assert "gives other numbers" in rehearsed(as_method(residue), sample).decision
     assert rehearsed(as_method(ratio), sample).decision == "plain Python: compiled, it fails on other pixels"
+
+
+def test_a_function_of_random_numbers_is_called_that():
+    def draws(values):
+        return values.mean() + np.random.default_rng().normal()
+
+    def seeded(values):
+        return values.mean() + np.random.default_rng(1).normal()
+
+    sample = random_series(30)
+    for function in (draws, lambda v: v[0] + np.random.normal()):  # noqa: NPY002
+        method = rehearsed(as_method(function), sample)
+        assert method.decision == "plain Python: it gives other numbers each time"
+        assert len(method.warnings("float32")) == len(method.warnings("float64")) == 1
+        assert "gives other numbers each time for the same pixel" in method.warnings("float32")[0]
+    with pytest.raises(FunctionError, match="cannot run compiled: it gives other numbers each time"):
+        rehearsed(as_method(draws, jit=True), sample)
+    block = rehearsed(as_method(per_block(lambda v: v[0] + np.random.default_rng().normal(size=v.shape[1]))), sample)
+    assert "gives other numbers" in block.warnings("float32")[0]
+    for function in (seeded, spread, per_pixel(seeded, jit=False), per_block(lambda v: v[0])):
+        assert rehearsed(as_method(function), sample).warnings("float32") == []
+
+
+@pytest.mark.parametrize("function", [spread, lambda values: math.sqrt(values[0])])
+def test_small_jobs_are_not_compiled(function):
+    """For a few pixels compiling takes longer than all calls; nothing but the size of the whole job decides."""
+    values = random_series(60)
+    axis = TimeAxis.from_times(np.arange(2000.0, 2021.0))
+
+    def decide(method, pixels):
+        return method.rehearse(axis, lambda: values, pixels).decision
+
+    most = functions.SMALL_JOB // 21
+    for pixels in (36, most):
+        expected = f"plain Python: compiling would take longer than {pixels} pixels"
+        assert decide(as_method(function), pixels) == expected
+    assert decide(as_method(function), most + 1) == decide(as_method(function), None) == "compiled"
+    assert decide(as_method(function, jit=True), 36) == "compiled"
+    assert decide(as_method(function, jit=False), most + 1) == "plain Python: jit=False"
+    # A method applied to arrays knows their size.
+    np.testing.assert_allclose(as_method(function)(values, axis)["status"], 0)
 
 
 def test_no_trial_without_need():

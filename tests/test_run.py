@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,8 @@ from hypothesis import strategies as st
 import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
 from pixelwise import job as job_module
+from pixelwise import run
+from pixelwise.functions import as_method
 from pixelwise.job import Job, Workspace, task_of
 from pixelwise.map import decode_provenance
 from pixelwise.method import select_bands
@@ -126,14 +129,16 @@ def test_lambdas_and_closures_work_in_every_executor(folder: Path, executor: str
     assert (result.status[~mask] == 1).all()
 
 
-def test_plain_python_goes_to_processes_by_default(folder: Path) -> None:
+@pytest.mark.parametrize(("start", "elsewhere"), [(0.0, 1), (1e9, 0)])
+def test_plain_python_goes_to_processes_unless_it_is_done_before_they_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, start: float, elsewhere: int
+) -> None:
     # The pid is another one where another process computed.
-    import os
-
     parent = os.getpid()
+    monkeypatch.setattr(run, "START_SECONDS", start)
     function = pw.per_pixel(lambda y, t: float(os.getpid() != parent), bands=["elsewhere"], jit=False)
     result = pw.apply(pw.open_stack(folder), function, jobs=1)
-    assert (result["elsewhere"][result.status == 0] == 1).all()
+    assert (result["elsewhere"][result.status == 0] == elsewhere).all()
 
 
 # ---------------------------------------------------------------------------------------------- blocks
@@ -471,7 +476,15 @@ def test_a_killed_worker_ends_in_one_clear_line(folder: Path, tmp_path: Path) ->
     import os
     import signal
 
-    function = pw.per_pixel(lambda y, t: os.kill(os.getpid(), signal.SIGKILL), bands=["x"], jit=False)
+    parent = os.getpid()
+
+    def deadly(values: Any) -> float:
+        # In this process it is only tried.
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+
+    function = pw.per_pixel(deadly, bands=["x"], jit=False)
     with pytest.raises(pw.ResourceError, match="worker processes end again and again"):
         pw.apply(pw.open_stack(folder), function, tmp_path / "x.tif", executor="processes", jobs=2)
     assert list(tmp_path.iterdir()) == []
@@ -490,6 +503,27 @@ def test_a_rehearsal_finds_the_few_observed_pixels(make_stack: Any) -> None:
     values[:, 299, 299] = 1.5
     stack = pw.open_stack(make_stack(values))
     np.testing.assert_array_equal(sample_pixels(stack), [[1.5]] * 3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (20, 20), (1, 40)])
+def test_a_rehearsal_takes_each_pixel_once(make_stack: Any, shape: tuple[int, int]) -> None:
+    """Windows of a small image overlap: "each of the 256 pixels" was said of an image of 36."""
+    count = shape[0] * shape[1]
+    values = np.arange(count, dtype=np.float32).reshape(1, *shape) + np.arange(3, dtype=np.float32)[:, None, None]
+    found = sample_pixels(pw.open_stack(make_stack(values)))
+    assert len(set(found[0].tolist())) == found.shape[1] <= count
+    assert found.shape[1] > count / 2
+    np.testing.assert_array_equal(found[1], found[0] + 1)
+
+
+def test_the_pixels_on_which_a_function_failed_are_counted(make_stack: Any) -> None:
+    def fails(values: Any) -> float:
+        raise ValueError("no")
+
+    stack = pw.open_stack(make_stack(np.ones((3, 6, 6), np.float32)))
+    for function in (fails, pw.per_block(fails)):
+        with pytest.raises(pw.FunctionError, match="failed on each of the 36 pixels on which it was tried"):
+            pw.apply(stack, function)
 
 
 # ---------------------------------------------------------------------------------- outputs and provenance
@@ -698,10 +732,56 @@ def test_a_job_that_cannot_be_pickled_leaves_nothing(folder: Path) -> None:
         with lock:
             return float(values.max())
 
+    stack = pw.open_stack(folder)
     for _ in range(2):
-        with pytest.raises(TypeError, match="pickle"):
-            pw.apply(pw.open_stack(folder), pw.per_pixel(held, jit=False), executor="processes")
+        with pytest.raises(pw.FunctionError, match=r"^held: it uses lock \(_thread.lock\), which cannot be sent"):
+            pw.apply(stack, pw.per_pixel(held, jit=False), executor="processes")
     assert not job_module._OWN
+    # A composite of such a function is read in processes too.
+    with pytest.raises(pw.FunctionError, match="held: it uses lock"):
+        pw.apply(stack.composite(pw.per_pixel(held, jit=False), every="year"), "ols", executor="processes")
+    # What the error advises works.
+    for executor in ("threads", "inline"):
+        assert pw.apply(stack, pw.per_pixel(held, jit=False), executor=executor).status.any()
+
+
+def test_what_does_not_travel_is_named(tmp_path: Path) -> None:
+    """Wherever it hides: in the module, an object, a helper, a default, a container."""
+    stream = threading.Lock()
+
+    class Logger:
+        def __init__(self) -> None:
+            self.stream = stream
+
+        def __call__(self, values: Any) -> float:
+            return float(values[0])
+
+    def helper(value: float) -> float:
+        with stream:
+            return value
+
+    settings = {"log": stream}
+    (tmp_path / "mine.py").write_text(
+        "import threading\nGLOBAL_LOCK = threading.Lock()\n"
+        "def locked(values):\n    with GLOBAL_LOCK:\n        return values[0]\n"
+    )
+
+    def bound(values: Any, *, log: Any = stream) -> float:
+        return float(values[0])
+
+    for function, name in [
+        (Logger(), "self.stream"),
+        (lambda values: helper(values[0]), "stream"),
+        (lambda values: settings["log"], "settings['log']"),
+        (bound, "log"),
+        (partial(lambda q, values: values[0], stream), "argument 1"),
+        (f"{tmp_path}/mine.py:locked", "GLOBAL_LOCK"),
+    ]:
+        with pytest.raises(pw.FunctionError) as caught:
+            as_method(function).check_travels()  # type: ignore[attr-defined]
+        assert f": it uses {name} (" in str(caught.value), str(caught.value)
+        assert "\n" not in str(caught.value)
+    as_method(lambda values: values[0]).check_travels()  # type: ignore[attr-defined]
 
 
 def test_a_late_task_of_one_job_does_not_disturb_another(folder: Path) -> None:

@@ -284,10 +284,11 @@ def test_the_oracle_is_scipy_where_scipy_is_exact() -> None:
     ("function", "options"),
     [
         ("spread", {"bands": ["range", "last"]}),
+        ("spread", {"bands": ["range", "last"], "jit": True}),
         ("spread", {"parameters": {"factor": 2.5}}),
         ("season", {}),
         ("season", {"bands": ["gap"]}),
-        ("fussy", {"dtype": "float64"}),
+        ("fussy", {"dtype": "float64", "jit": True}),
         ("block", {}),
     ],
 )
@@ -297,10 +298,11 @@ def test_a_map_of_a_function_passes(function: str, options: dict[str, Any], tmp_
     bands = ["--bands", ",".join(options["bands"])] if "bands" in options else []
     code = f"functions.py:{function}"
     dtype = ["--dtype", options.get("dtype", "float32")]
-    result = run("apply", code, "stack", "-o", "map.tif", "--executor", "inline", *parameters, *bands, *dtype)
+    more = [*parameters, *bands, *dtype, *(["--jit"] if options.get("jit") else [])]
+    result = run("apply", code, "stack", "-o", "map.tif", "--executor", "inline", *more)
     assert result.exit_code == 0, result.output
     text = passes("map.tif", "--all", "--method", code)
-    compiled = "compiled, " if function in ("spread", "fussy") else ""
+    compiled = "compiled, " if options.get("jit") else ""
     assert f"by {function} itself, {compiled}pixel by pixel, bit for bit" in text
     change(tmp_path / "map.tif", 1, 4, 4, factor=1.001)
     assert fails("map.tif", "--all", "--method", code)[1].startswith("row 4, column 4 ")

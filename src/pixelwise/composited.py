@@ -453,7 +453,7 @@ def _function_reducer(scenes: Any, how: Any, periods: Periods, min_count: int) -
             scenes.share(periods.members[0].tolist(), first_row=0).read_into(centre, (out,))
         return out.reshape(len(out), -1).astype(np.float64)
 
-    tried = method.rehearse(axes[0], sample)
+    tried = method.rehearse(axes[0], sample, scenes.grid.block.pixels * len(axes))
     if len(tried.bands) > 2 or any(band.name != "n" for band in tried.bands[1:]):
         names = ", ".join(band.name for band in tried.bands if band.name != "n")
         raise ParameterError(f"{method.name} gives several values ({names}), but a composite is one")

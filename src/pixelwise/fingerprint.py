@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
-__all__ = ["UnknowableError", "fingerprint", "source_text"]
+__all__ = ["UnknowableError", "find_unpicklable", "fingerprint", "source_text"]
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
 
@@ -90,10 +91,7 @@ def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
     source = source_text(function.__code__)
     if source is None:
         raise UnknowableError(f"the source of {function.__name__} cannot be had; put it into a file")
-    values = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            values[name] = cell.cell_contents
+    values = _used(function)
     return (
         "function",
         source,
@@ -104,6 +102,64 @@ def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
         *((name, _content(value, repr(name), above)) for name, value in sorted(values.items())),
         *_attributes(function.__code__, values, above),
     )
+
+
+def _used(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function uses of its module and of functions around it, by name."""
+    values = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not filled yet
+            values[name] = cell.cell_contents
+    return values
+
+
+def find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
+    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
+
+    Parameters
+    ----------
+    thing
+        A function, or something that it uses.
+    name
+        What that is called.
+    seen
+        What is being looked at already.
+
+    Returns
+    -------
+    tuple or None
+        The name and the thing itself; None where all can be sent.
+    """
+    if id(thing) in seen or _travels(thing):
+        return None
+    parts: dict[str, Any] = {}
+    if isinstance(thing, functools.partial):
+        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
+        parts = {**arguments, **thing.keywords, "": thing.func}
+    elif isinstance(thing, types.FunctionType):
+        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
+        parts = {**_used(thing), **defaults, **(thing.__kwdefaults__ or {})}
+    elif isinstance(thing, types.MethodType):
+        parts = {"self": thing.__self__}
+    elif isinstance(thing, Mapping):
+        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
+    elif not isinstance(thing, type):
+        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
+    for part, value in parts.items():
+        found = find_unpicklable(value, part, seen | {id(thing)})
+        if found is not None:
+            return found
+    return (name, thing) if name else None
+
+
+def _travels(thing: Any) -> bool:
+    try:
+        cloudpickle.dumps(thing)
+    except Exception:  # of any kind: objects say themselves how they are pickled
+        return False
+    return True
 
 
 def _attributes(code: types.CodeType, values: Mapping[str, Any], above: tuple[int, ...]) -> list[Any]:

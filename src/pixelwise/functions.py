@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 import numbers
+import time
 import traceback
 import types
 import typing
@@ -18,13 +20,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.arguments import check_order
 from pixelwise.errors import FunctionError, ParameterError, unknown
-from pixelwise.fingerprint import fingerprint, source_text
+from pixelwise.fingerprint import find_unpicklable, fingerprint, source_text
 from pixelwise.loading import load_function
-from pixelwise.method import STATUS_BAND, Band, Floats, Method, Status, parse, select_bands
+from pixelwise.method import (
+    STATUS_BAND,
+    Band,
+    Floats,
+    Method,
+    Status,
+    parse,
+    rounded_whole_numbers,
+    say_rounded,
+    select_bands,
+)
 from pixelwise.times import TimeAxis
 
 if TYPE_CHECKING:
@@ -52,6 +66,8 @@ Source = Literal["times", "dates", "year", "doy"]
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
 COUNT_BAND = Band("n", "valid observations", integer=True)
 SIMPLE_TYPES = (bool, int, float, str)
+#: A second parameter of these names gets the times even where it has None for a default.
+ABSCISSAE = ("x", "t", "time")
 POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
@@ -61,6 +77,12 @@ VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 # another order for other shapes, and no answer may depend on how the image was cut.
 BLOCK_WIDTH = 1024
 TRIAL_PIXELS = 256
+# Pixels on which a function is tried that is not compiled.
+FEW_PIXELS = 4
+# Jobs of no more values (pixels times dates) run in plain Python unless told otherwise. Compiling takes 1 to 3 s with
+# numba's import; a call in plain Python 10 to 60 us, with two loops over 21 dates inside 250 us: for 6241 pixels of 21
+# dates that is 0.1 to 0.4 s, and 1.6 s. Time itself decides nothing: the next run has to come to the same digits.
+SMALL_JOB = 1 << 17
 # A function that calls sys.exit() fails at that pixel: it does not end the job as if it had succeeded.
 FAILURES = (Exception, SystemExit)
 # Compiled and plain results count as equal up to this relative difference.
@@ -120,7 +142,8 @@ def per_pixel(
     """Mark a function of one pixel's series; it stays a plain function.
 
     The function is called as ``function(values, times)``: (time,) float64 without the missing ones, and their
-    decimal years. With one parameter it gets the values only. Parameters named ``dates`` (datetime64[D]),
+    decimal years. With one parameter it gets the values only. Names that say the other order (``x, y`` or
+    ``years, ndvi``), which SciPy's regressions have, are refused. Parameters named ``dates`` (datetime64[D]),
     ``year`` or ``doy`` get these. Parameters with a default are set by ``-p name=value`` on the
     command line, by `functools.partial` in Python.
     It returns one number, or a tuple, list or 1-d array of numbers, one per band.
@@ -349,6 +372,9 @@ def _inspect(function: Callable[..., Any], given: Mapping[str, Any]) -> Call:
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind in (KEYWORD_ONLY, VAR_KEYWORD):
         raise FunctionError(f"{name}{signature} takes no values: its first parameter gets a pixel's series")
+    wrong = check_order(function, name, parameters)
+    if wrong:
+        raise FunctionError(wrong)
     if parameters[0].kind != VAR_POSITIONAL:
         first = parameters.pop(0)
         if first.name in SOURCES or any(parameter.name == "values" for parameter in parameters):
@@ -388,8 +414,11 @@ def _source_of(parameter: inspect.Parameter, second: bool) -> Source | None:
             if parameter.name == source:
                 return source
     # The second parameter may have any name, unless another one is called times.
-    unnamed = second and parameter.kind not in (KEYWORD_ONLY, VAR_KEYWORD)
-    return "times" if unnamed and parameter.default is parameter.empty else None
+    if not second or parameter.kind in (KEYWORD_ONLY, VAR_KEYWORD):
+        return None
+    # theilslopes(y, x=None), trapezoid(y, x=None): left out, each value counts as one step from the last, gaps or not.
+    left_out = parameter.default is None and parameter.annotation is parameter.empty and parameter.name in ABSCISSAE
+    return "times" if left_out or parameter.default is parameter.empty else None
 
 
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
@@ -491,6 +520,10 @@ class UserFunction(Method):
         A function that raises stops the job.
     decision
         ``compiled``, or why not; empty until `rehearse`.
+    whole
+        Bands of whole numbers that float32 does not hold, with one of them, as far as the rehearsal showed.
+    varying
+        Whether it gave other numbers for the same pixel in the rehearsal.
     """
 
     call: Call
@@ -498,6 +531,8 @@ class UserFunction(Method):
     min_obs: int = 1
     strict: bool = False
     decision: str = ""
+    whole: tuple[tuple[str, float], ...] = field(default=(), repr=False, compare=False)
+    varying: bool = field(default=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -551,6 +586,44 @@ class UserFunction(Method):
         """True: what a function does about seasons is its author's business."""
         return True
 
+    def warnings(self, dtype: str) -> list[str]:
+        """Return what the rehearsal showed that a user should know before a map of this type is made, a line each."""
+        found = [say_rounded(band, value) for band, value in self.whole] if dtype == "float32" else []
+        if self.varying:
+            found.append(
+                f"{self.name} gives other numbers each time for the same pixel: the map cannot be made again, and "
+                "verify finds differences; give its random numbers a seed within the function"
+            )
+        return found
+
+    def check_travels(self) -> None:
+        """Refuse a function that cannot be sent to worker processes.
+
+        Raises
+        ------
+        FunctionError
+            With the name of what it uses that cannot be pickled.
+        """
+        try:
+            cloudpickle.dumps(self.call)
+        except Exception as error:  # objects say themselves how they are pickled
+            found = find_unpicklable(self.call.function)
+            if found is None:
+                why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
+                advice = "define it by def in a file"
+            else:
+                kind = type(found[1])
+                of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+                why = f"it uses {found[0]} ({of}{kind.__qualname__}), which cannot be sent to worker processes"
+                advice = "make that within the function"
+            raise FunctionError(
+                f'{self.name}: {why}: {advice}, or stay in this process by --executor threads (executor="threads")'
+            ) from error
+
+    def _whole(self, table: Floats) -> tuple[tuple[str, float], ...]:
+        """Return `whole` by (band, pixel) results."""
+        return tuple((self.bands[number].name, value) for number, value in rounded_whole_numbers(table, "float32"))
+
     def _bound(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> dict[str, Any]:
         """Return the fields that the bound functions share."""
         if inputs:
@@ -588,19 +661,24 @@ class PixelFunction(UserFunction):
         True: compiled or an error. False: never compiled. None: compiled where that gives the same numbers.
     loop
         The compiled loop, once `rehearse` found it to agree with plain Python.
+    seconds
+        What a call in plain Python took in the rehearsal.
     """
 
     gaps: bool = False
     jit: bool | None = None
     loop: CompiledLoop | None = field(default=None, repr=False, compare=False)
+    seconds: float = field(default=math.inf, repr=False, compare=False)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Function, file, source text and parameters, for the map's provenance."""
         return {**super().parameters, "gaps": self.gaps}
 
-    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> PixelFunction:
+    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> PixelFunction:
         """Learn the bands on one pixel, and decide whether the function runs compiled.
+
+        That depends on the function, the sample and the size of the whole job, never on time or blocks.
 
         Raises
         ------
@@ -611,17 +689,34 @@ class PixelFunction(UserFunction):
         if self.decision:
             return self
         rows = _mixed_pixels(sample(), self.min_obs)
-        plain = replace(self, names=self.names or self._learn(axis, rows))
-        loop, why_not = plain._try(axis, rows)
+        plain = replace(self, names=self.names or self._learn(axis, rows))._on_few(axis, rows[:FEW_PIXELS])
+        loop, why_not = plain._try(axis, rows, pixels)
         if self.jit and loop is None:
             raise FunctionError(f"{self.name} cannot run compiled: {why_not}")
         decision = "compiled" if loop else f"plain Python: {why_not}"
         log.info("%s: %s", self.name, decision)
         return replace(plain, loop=loop, decision=decision)
 
+    def _on_few(self, axis: TimeAxis, rows: Floats) -> PixelFunction:
+        """Learn what the values are like and what a call takes. A wrong number of values is said here."""
+        if not len(rows):
+            return self
+        bound = replace(self, strict=False).bind(axis, None, {})
+        try:
+            table, _ = bound.compute(rows)
+            began = time.perf_counter()
+            again, _ = bound.compute(rows[:1])
+        except MemoryError:  # the job says what to do about it
+            return self
+        seconds = time.perf_counter() - began
+        varying = not np.array_equal(table[:, :1], again, equal_nan=True)
+        return replace(self, whole=self._whole(table), varying=varying, seconds=seconds)
+
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundPixelFunction:
         """Fix the dates and the bands."""
-        return BoundPixelFunction(**self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop)
+        return BoundPixelFunction(
+            **self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop, seconds=self.seconds
+        )
 
     def _learn(self, axis: TimeAxis, rows: Floats) -> tuple[str, ...]:
         arrays = self.call.arrays(axis)
@@ -636,15 +731,17 @@ class PixelFunction(UserFunction):
             return _numbered(_row(result, self.name, None).size)
         raise _not_learnt(self.name, len(rows), failure)
 
-    def _try(self, axis: TimeAxis, rows: Floats) -> tuple[CompiledLoop | None, str]:
+    def _try(self, axis: TimeAxis, rows: Floats, pixels: int | None) -> tuple[CompiledLoop | None, str]:
         """Return the compiled loop, or None and why."""
         if self.jit is False:
             return None, "jit=False"
         if not len(rows):
             return None, "there was no pixel to try it on"
-        bound = self.bind(axis, None, {})
-        # One pixel first: a wrong number of values is said before anything is compiled.
-        bound.compute(rows[:1])
+        if self.varying:
+            return None, "it gives other numbers each time"
+        if self.jit is None and pixels is not None and pixels * len(axis) <= SMALL_JOB:
+            return None, f"compiling would take longer than {pixels} pixels"
+        bound = replace(self, strict=False).bind(axis, None, {})
         # numba costs 0.5 s to import.
         from pixelwise.trial import CannotCompile, CompiledLoop
 
@@ -678,7 +775,8 @@ def _mixed_pixels(sample: Floats, min_obs: int) -> Floats:
 def _not_learnt(name: str, tried: int, failure: str) -> FunctionError:
     if not tried:
         return FunctionError(f"the bands of {name} cannot be learnt: no pixel of the sample has enough observations")
-    return FunctionError(f"{name} failed on each of the {tried} pixels on which it was tried\n{failure}")
+    pixels = "the one pixel" if tried == 1 else f"each of the {tried} pixels"
+    return FunctionError(f"{name} failed on {pixels} on which it was tried\n{failure}")
 
 
 def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_failed: Any) -> str:
@@ -719,7 +817,7 @@ class BoundPixelFunction:
         Position of each wanted band among `names` and ``n``.
     arrays
         (time,) arrays that the function gets next to the values.
-    min_obs, gaps, strict, loop
+    min_obs, gaps, strict, loop, seconds
         As in `PixelFunction`.
     """
 
@@ -732,6 +830,7 @@ class BoundPixelFunction:
     gaps: bool
     strict: bool
     loop: CompiledLoop | None
+    seconds: float = math.inf
     halo: int = 0
 
     @property
@@ -745,15 +844,15 @@ class BoundPixelFunction:
         """Compute one block; see `BoundMethod`."""
         block = inputs[0]
         pixels = block.shape[1]
-        values = np.empty((len(self.rows), pixels), dtype=dtype)
+        # In float64 whatever the map's type: who rounds looks for whole numbers that are lost.
+        values = np.empty((len(self.rows), pixels))
         status = np.empty(pixels, dtype=np.uint8)
         for start in range(0, pixels, BLOCK_WIDTH):
             part = slice(start, start + BLOCK_WIDTH)
             # A copy with each series in one piece: functions never see a view of the block.
             rows = np.array(block[:, part].T, dtype=np.float64, order="C")
             table, status[part] = self.compute(rows, self.loop)
-            with np.errstate(over="ignore", under="ignore"):
-                values[:, part] = table[list(self.rows)]
+            values[:, part] = table[list(self.rows)]
         return values, status
 
     def compute(self, rows: Floats, loop: CompiledLoop | None = None) -> tuple[Floats, NDArray[np.uint8]]:
@@ -832,8 +931,8 @@ def _status_of(counts: NDArray[Any], min_obs: int) -> NDArray[np.uint8]:
 class BlockFunction(UserFunction):
     """A user's vectorised function of many pixels."""
 
-    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> BlockFunction:
-        """Learn the bands on a few pixels, unless they have names.
+    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> BlockFunction:
+        """Learn on a few pixels the bands, unless they have names, and what the values are like.
 
         Raises
         ------
@@ -842,15 +941,22 @@ class BlockFunction(UserFunction):
         """
         if self.decision:
             return self
-        decision = "plain Python: it works on blocks"
-        return replace(self, names=self.names or self._learn(axis, sample()), decision=decision)
+        block = _mixed_pixels(sample(), self.min_obs).T
+        learnt = replace(self, names=self.names or self._learn(axis, block))
+        learnt = replace(learnt, decision="plain Python: it works on blocks")
+        bound = replace(learnt, strict=False).bind(axis, None, {})
+        try:
+            table, again = bound((block,))[0], bound((block,))[0]
+        except MemoryError:  # the job says what to do about it
+            return learnt
+        varying = not np.array_equal(table, again, equal_nan=True)
+        return replace(learnt, whole=learnt._whole(table), varying=varying)
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundBlockFunction:
         """Fix the dates and the bands."""
         return BoundBlockFunction(**self._bound(axis, bands, inputs))
 
-    def _learn(self, axis: TimeAxis, sample: Floats) -> tuple[str, ...]:
-        block = _mixed_pixels(sample, self.min_obs).T
+    def _learn(self, axis: TimeAxis, block: Floats) -> tuple[str, ...]:
         arrays = self.call.arrays(axis)
         failure = ""
         everything = np.arange(block.shape[1])
@@ -913,7 +1019,8 @@ class BoundBlockFunction:
         block = inputs[0]
         counts = np.count_nonzero(~np.isnan(block), axis=0)
         status = _status_of(counts, self.min_obs)
-        table = np.full((len(self.names) + 1, block.shape[1]), np.nan, dtype=dtype)
+        # In float64 whatever the map's type, as in `BoundPixelFunction`.
+        table = np.full((len(self.names) + 1, block.shape[1]), np.nan)
         table[-1] = counts
         todo = np.flatnonzero(status == Status.OK)
         parts = [todo[start : start + BLOCK_WIDTH] for start in range(0, todo.size, BLOCK_WIDTH)]
@@ -932,8 +1039,7 @@ class BoundBlockFunction:
                     raise _stop(self.call.name, error, block[:, pixels[0]]) from error
                 status[pixels] = Status.FUNCTION_FAILED
             else:
-                with np.errstate(over="ignore", under="ignore"):
-                    table[:-1, pixels] = _table(result, self.call.name, self.names)[:, : pixels.size]
+                table[:-1, pixels] = _table(result, self.call.name, self.names)[:, : pixels.size]
         return table[list(self.rows)], status
 
     def traceback_of(self, series: NDArray[Any]) -> str | None:

@@ -7,11 +7,14 @@ the kernel modules themselves (``_*_kernels.py``); those are imported when a blo
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +22,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["kernel", "readonly"]
+__all__ = ["compiling", "kernel", "kernel_folder", "readonly"]
+
+log = logging.getLogger("pixelwise")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -66,6 +71,7 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     def decorate(function: Function) -> Function:
         import numba
 
+        _listen()
         settings = {"nogil": True, "error_model": "numpy", **options}
         if helper:
             helped: Function = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **settings)(function)
@@ -88,6 +94,70 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     return decorate
 
 
+# --------------------------------------------------------------------------------------------------------
+# Saying that kernels are compiled, which takes seconds
+# --------------------------------------------------------------------------------------------------------
+
+#: Names of the methods that are being computed, the innermost last.
+_named: list[str] = []
+#: What was said since the last job began.
+_said: set[str] = set()
+#: Modules whose kernels read files.
+_READING = ("decode", "unpack", "_composite_kernels")
+
+
+@contextmanager
+def compiling(name: str, *, begins: bool = True) -> Iterator[None]:
+    """Log it, once, where kernels of the method called `name` are compiled within; nothing where a cache has them.
+
+    Unless it `begins` a job, what was said stays said.
+    """
+    if begins:
+        _said.clear()
+    _named.append(name)
+    try:
+        yield
+    finally:
+        _named.remove(name)
+
+
+@cache
+def _listen() -> None:
+    """Hear of numba when it compiles; what is loaded from a cache is no such event."""
+    from numba.core import event
+
+    class Listener(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            _say(event.data["dispatcher"].py_func.__module__)  # None of what was made by exec
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())
+
+
+def _say(module: str | None) -> None:
+    """Say what the kernels of a module are for, when the first one of them is compiled."""
+    name = (module or "").removeprefix("pixelwise.")
+    if name in _READING:
+        label = "the reading of files"
+    elif name.startswith("methods.") and name != module:
+        label = _named[-1] if _named else "kernels"
+    else:  # of numba, of a user's function, or a helper of one that was said
+        return
+    if label not in _said:
+        _said.add(label)
+        kept = kernel_folder() is not None
+        log.info("compiling %s (%s)", label, "once on this machine" if kept else "no folder can be written to keep it")
+
+
+def kernel_folder() -> Path | None:
+    """Return the folder that compiled kernels are kept in, None where there is none."""
+    import numba
+
+    return cache_folder(numba.config.CACHE_DIR)
+
+
 def readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
     """Return a read-only view: to numba, writable and read-only arrays are two types, each compiled."""
     view = array.view()
@@ -100,7 +170,8 @@ def cache_folder(preferred: str = "") -> Path | None:
     """Return the folder for machine code, or None where nothing can be written.
 
     Tried in turn: `preferred` (``NUMBA_CACHE_DIR``), the user's cache folder, one of the user's under the
-    temporary folder. A read-only install without a home ends at the last.
+    temporary folder. A read-only install without a home ends at the last. Where `preferred` is there but not ours to
+    write to, as in the image of a container, the folder taken instead begins with what `preferred` holds.
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (never raises)
     owner = os.getuid() if hasattr(os, "getuid") else "user"
@@ -114,9 +185,36 @@ def cache_folder(preferred: str = "") -> Path | None:
     except OSError:  # a zipped package has no files to read; a machine may have no temporary folder
         return None
     for candidate in candidates:
-        if candidate is not None and is_private(candidate) and is_writable(candidate / digest):
+        if candidate is None or not is_private(candidate):
+            continue
+        if preferred and candidate != candidates[0]:
+            _take_over(Path(preferred, "pixelwise", digest), candidate / digest)
+        if is_writable(candidate / digest):
             return candidate / digest
     return None
+
+
+def _take_over(prepared: Path, folder: Path) -> None:
+    """Copy machine code that was prepared for all users to `folder`, unless that is there.
+
+    Machine code is code: it is taken only from the administrator's folders, or one's own, that nobody else can change.
+    """
+    if folder.exists() or not hasattr(os, "getuid"):
+        return
+    try:
+        for place in (prepared.parent, prepared):
+            facts = place.lstat()
+            if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022:
+                return
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+            copy = Path(name, "kernels")
+            shutil.copytree(prepared, copy, copy_function=shutil.copyfile)
+            for place in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
+                place.chmod(0o700)
+            # Another process may have been faster: its folder is as good.
+            copy.rename(folder)
+    except OSError:  # nothing is prepared, or there is no room: kernels are compiled, as without it
+        return
 
 
 def is_private(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import PixelwiseError
 from pixelwise.filestack import FileStack, Filler, Stack
 from pixelwise.grid import Block
-from pixelwise.method import ANSWERED, BoundMethod, Status
+from pixelwise.method import ANSWERED, BoundMethod, Status, rounded_whole_numbers
 from pixelwise.reading import Loss, reading_in_worker, take_losses
 
 __all__ = ["Job", "Result", "task_of"]
@@ -44,6 +44,8 @@ class Result:
         Traceback of the first pixel at which a user's function failed, if any did.
     lost
         What could not be read and counts as missing.
+    rounded
+        Bands of whole numbers that the map's type does not hold, by name, with one of them.
     """
 
     block: Block
@@ -54,6 +56,27 @@ class Result:
     encode: float
     failure: str | None = None
     lost: tuple[Loss, ...] = ()
+    rounded: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What a method made of some pixels.
+
+    Attributes
+    ----------
+    values
+        (band, pixel) in the map's type.
+    status
+        (pixel,).
+    rounded, failure
+        As in `Result`.
+    """
+
+    values: NDArray[Any]
+    status: NDArray[np.uint8]
+    rounded: tuple[tuple[str, float], ...] = ()
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +118,11 @@ class Job:
             if not halo:
                 inputs = tuple(array.reshape(len(array), -1) for array in inputs)
             read = time.perf_counter() - began
-            values, status, failure = self._apply(inputs, block.pixels)
+            answer = self._apply(inputs, block.pixels)
         kernel = time.perf_counter() - began - read
         if inside is not None:
-            values, status = self._without_outside(values, status, inside.reshape(-1))
-        return self._result(block, values, status, read, kernel, failure, take_losses())
+            answer = self._without_outside(answer, inside.reshape(-1))
+        return self._result(block, answer, read, kernel, take_losses())
 
     def _inside(self, block: Block) -> NDArray[np.bool_] | None:
         """Return (y, x), which pixels are asked for; None where all are."""
@@ -110,37 +133,28 @@ class Job:
         """Return a block of which no pixel is asked for."""
         values = np.zeros((len(self.bound.bands), block.pixels), dtype=self.dtype)
         status = np.zeros(block.pixels, dtype=np.uint8)
-        values, status = self._without_outside(values, status, np.zeros(block.pixels, dtype=bool))
-        return self._result(block, values, status, seconds, 0.0, None, take_losses())
+        nothing = self._without_outside(_Answered(values, status), np.zeros(block.pixels, dtype=bool))
+        return self._result(block, nothing, seconds, 0.0, take_losses())
 
-    def _without_outside(
-        self, values: NDArray[Any], status: NDArray[np.uint8], inside: NDArray[np.bool_]
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _without_outside(self, answer: _Answered, inside: NDArray[np.bool_]) -> _Answered:
         """Return the answer of pixels that are asked for alone; counts of the others are 0, as they have no nodata."""
-        missing = np.array([[0.0 if band.integer else np.nan] for band in self.bound.bands], dtype=values.dtype)
-        return np.where(inside, values, missing), np.where(inside, status, np.uint8(Status.OUTSIDE))
+        missing = np.array([[0.0 if band.integer else np.nan] for band in self.bound.bands], dtype=answer.values.dtype)
+        values = np.where(inside, answer.values, missing)
+        return replace(answer, values=values, status=np.where(inside, answer.status, np.uint8(Status.OUTSIDE)))
 
-    def _result(
-        self,
-        block: Block,
-        values: NDArray[Any],
-        status: NDArray[np.uint8],
-        read: float,
-        kernel: float,
-        failure: str | None,
-        lost: tuple[Loss, ...],
-    ) -> Result:
+    def _result(self, block: Block, answer: _Answered, read: float, kernel: float, lost: tuple[Loss, ...]) -> Result:
         began = time.perf_counter()
         shape = (block.height, block.width)
-        status = status.reshape(shape)
+        status = answer.status.reshape(shape)
         if lost:
             status = self._with_losses(block, status, lost)
             # What a halo reads is counted by the block that it belongs to.
             inside = [(loss, loss.block.intersection(block)) for loss in lost]
             lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
-        encoded = self.encode(values.reshape(-1, *shape), status)
-        answered = any((status == answer).any() for answer in ANSWERED)
-        return Result(block, encoded, answered, read, kernel, time.perf_counter() - began, failure, lost)
+        encoded = self.encode(answer.values.reshape(-1, *shape), status)
+        answered = any((status == code).any() for code in ANSWERED)
+        seconds = time.perf_counter() - began
+        return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded)
 
     def _with_losses(self, block: Block, status: NDArray[np.uint8], lost: tuple[Loss, ...]) -> NDArray[np.uint8]:
         """Return the status where dates were lost, of pixels that are else all right."""
@@ -152,9 +166,7 @@ class Job:
                 touched[shared.shift(-block.row, -block.col).slices] = True
         return np.where(touched & (status == Status.OK), np.uint8(Status.DATES_LOST), status)
 
-    def _apply(
-        self, inputs: tuple[NDArray[Any], ...], pixels: int
-    ) -> tuple[NDArray[Any], NDArray[np.uint8], str | None]:
+    def _apply(self, inputs: tuple[NDArray[Any], ...], pixels: int) -> _Answered:
         values, status = self.bound(inputs, self.dtype)
         expected = (len(self.bound.bands), pixels)
         if values.shape != expected or status.shape != expected[1:]:
@@ -164,9 +176,10 @@ class Job:
             )
         # A method may return a view of what it was lent.
         lent = any(np.may_share_memory(values, array) for array in inputs)
+        rounded = tuple((self.bound.bands[i].name, value) for i, value in rounded_whole_numbers(values, self.dtype))
         with np.errstate(over="ignore", under="ignore"):
             values = values.astype(self.dtype, copy=lent)
-        return values, status, self._failure(inputs, status)
+        return _Answered(values, status, rounded, self._failure(inputs, status))
 
     def _failure(self, inputs: tuple[NDArray[Any], ...], status: NDArray[np.uint8]) -> str | None:
         """Return the traceback of the block's first failing pixel, by running that pixel again."""
@@ -198,27 +211,25 @@ class Job:
                 share.read_into(block, parts)
             return time.perf_counter() - began, take_losses()
 
-        def fit(inputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], NDArray[np.uint8], str | None, float]:
+        def fit(inputs: tuple[NDArray[Any], ...]) -> tuple[_Answered, float]:
             began = time.perf_counter()
             flat = tuple(array.reshape(len(array), -1) for array in inputs)
-            return *self._apply(flat, flat[0].shape[1]), time.perf_counter() - began
+            return self._apply(flat, flat[0].shape[1]), time.perf_counter() - began
 
         with workspace.arrays(block, heights) as arrays:
             tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
             reads, losses = zip(*pool.map(read, *zip(*tasks, strict=True)), strict=True)
-            values, status, failures, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
-        together, statuses = np.concatenate(values, axis=1), np.concatenate(status)
-        if inside is not None:
-            together, statuses = self._without_outside(together, statuses, inside.reshape(-1))
-        return self._result(
-            block,
-            together,
-            statuses,
-            sum(reads),
-            sum(kernels),
-            next((text for text in failures if text is not None), None),
-            tuple(loss for some in losses for loss in some),
+            answers, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
+        together = _Answered(
+            np.concatenate([answer.values for answer in answers], axis=1),
+            np.concatenate([answer.status for answer in answers]),
+            tuple(dict(band for answer in answers for band in answer.rounded).items()),
+            next((answer.failure for answer in answers if answer.failure is not None), None),
         )
+        if inside is not None:
+            together = self._without_outside(together, inside.reshape(-1))
+        lost = tuple(loss for some in losses for loss in some)
+        return self._result(block, together, sum(reads), sum(kernels), lost)
 
 
 def _split(height: int, count: int) -> list[int]:

@@ -21,11 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError, unknown
+from pixelwise.jit import compiling
 from pixelwise.times import TimeAxis
 
-__all__ = ["ANSWERED", "Band", "BoundMethod", "Floats", "Method", "Status", "build", "parameters_of", "select_bands"]
+__all__ = [
+    "ANSWERED",
+    "Band",
+    "BoundMethod",
+    "Floats",
+    "Method",
+    "Status",
+    "build",
+    "parameters_of",
+    "rounded_whole_numbers",
+    "say_rounded",
+    "select_bands",
+]
 
 Floats = NDArray[np.float64]
+
+#: Up to these all whole numbers can be held.
+FLOAT32_EXACT, FLOAT64_EXACT = 2.0**24, 2.0**53
 
 
 class Status(IntEnum):
@@ -227,10 +243,19 @@ class Method(ABC):
         """Return the part of `predict` that comes back every year, (time, pixel) or what broadcasts to it."""
         return np.zeros((len(axis), 1))
 
-    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats]) -> Method:
+    def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> Method:
         """Return the method to use on this data, having tried it on a few pixels.
 
-        Only user functions do anything here. `sample` gives (time, pixel) float64 with NaN, at a cost.
+        Only user functions do anything here.
+
+        Parameters
+        ----------
+        axis
+            Dates of the response.
+        sample
+            Gives (time, pixel) float64 with NaN, at a cost.
+        pixels
+            How many the whole job has; None where that is not known.
         """
         return self
 
@@ -272,9 +297,10 @@ class Method(ABC):
                     f"values have shape {array.shape}, but there are {len(axis)} times: (time, pixel) is wanted"
                 )
         self.check_axis(axis)
-        method = self.rehearse(axis, lambda: series[0].astype(np.float64))
+        method = self.rehearse(axis, lambda: series[0].astype(np.float64), series[0].shape[1])
         bound = method.bind(axis, None, dict.fromkeys(inputs, axis))
-        table, status = bound(series)
+        with compiling(self.name):
+            table, status = bound(series)
         result: dict[str, NDArray[Any]] = {band.name: row for band, row in zip(bound.bands, table, strict=True)}
         return {**result, "status": status}
 
@@ -302,6 +328,44 @@ def select_bands(method: Method, names: Sequence[str] | None) -> tuple[Band, ...
     if not chosen:
         raise ParameterError(f"no band of {method.name} is asked for (known: {', '.join(known)})")
     return tuple(chosen)
+
+
+def rounded_whole_numbers(values: NDArray[Any], dtype: str) -> list[tuple[int, float]]:
+    """Return the bands of whole numbers that a type rounds to others: dates as 20240603, identifiers, large counts.
+
+    Parameters
+    ----------
+    values
+        (band, pixel), NaN where missing.
+    dtype
+        Of the map.
+
+    Returns
+    -------
+    list
+        The number of the band and a value that is lost, of each band whose values are all whole.
+    """
+    found: list[tuple[int, float]] = []
+    if dtype != "float32" or values.dtype != np.float64:
+        return found
+    for number, row in enumerate(values):
+        # Two passes without copies: hardly any map holds numbers that large. Beyond 2^53 all numbers are whole.
+        if not max(np.fmax.reduce(row, initial=0.0), -np.fmin.reduce(row, initial=0.0)) > FLOAT32_EXACT:
+            continue
+        finite = row[np.isfinite(row)]
+        large = finite[(np.abs(finite) > FLOAT32_EXACT) & (np.abs(finite) <= FLOAT64_EXACT)]
+        lost = large[large.astype(np.float32) != large]
+        if lost.size and (finite == np.floor(finite)).all():
+            found.append((number, float(lost[0])))
+    return found
+
+
+def say_rounded(band: str, value: float) -> str:
+    """Say that the whole numbers of a band are not kept, and how they would be."""
+    return (
+        f"{band}: float32 does not hold whole numbers such as {value:.0f}, which becomes {np.float32(value):.0f}; "
+        f'keep them by --dtype float64 (dtype="float64")'
+    )
 
 
 def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,19 +19,30 @@ from pixelwise import methods
 from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
 from pixelwise.checkup import clear_counts, warnings_of, warnings_of_all
 from pixelwise.completeness import Completeness
+from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.engine import map_unordered
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.fingerprint import UnknowableError
-from pixelwise.functions import UserFunction, as_method
+from pixelwise.functions import BoundPixelFunction, UserFunction, as_method
 from pixelwise.grid import Block
+from pixelwise.jit import compiling
 from pixelwise.job import Job, Result, task_of
 from pixelwise.journal import Journal, journal_of
 from pixelwise.layers import Layers
 from pixelwise.loading import load_function
 from pixelwise.map import Map, Timings
-from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, build
+from pixelwise.method import (
+    STATUS_BAND,
+    Band,
+    BoundMethod,
+    Floats,
+    Method,
+    build,
+    rounded_whole_numbers,
+    say_rounded,
+)
 from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import describe, describe_losses, identify, relative
@@ -167,7 +178,7 @@ def apply(
     bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
     check_per(bound, per)
     clear = _clear_of({"": stack, **inputs})
-    found = warnings_of_all(pairing, chosen, quick=True, clear=clear)
+    found = [*warnings_of_all(pairing, chosen, quick=True, clear=clear), *warnings_of_function(chosen, dtype)]
     for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
@@ -189,7 +200,8 @@ def apply(
             further = [name for name in chosen.fitted_from if name not in names]
             bound = chosen.bind(stack.axis, [*names, *further], {name: s.axis for name, s in inputs.items()})
         bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
-    task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder)
+    told = {band for band, _ in chosen.whole} if isinstance(chosen, UserFunction) else set()
+    task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder, frozenset(told))
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
 
 
@@ -261,6 +273,7 @@ def write_layers(
     named = _with_units(bound.bands, layout_of(stack).unit)
     task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)
     chosen = executor or executor_for(bound, (stack,))
+    check_travels(method, (stack,), chosen)
     return task.carry_out(chosen, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began).paths[0]
 
 
@@ -274,6 +287,8 @@ class _Task:
         The bands that are written.
     folder
         Where the output goes; None for memory.
+    told
+        Bands of which it was said already that whole numbers are rounded.
     """
 
     stacks: tuple[Stack, ...]
@@ -284,6 +299,7 @@ class _Task:
     sink: Sink
     provenance: dict[str, Any]
     folder: Path | None
+    told: frozenset[str] = frozenset()
 
     def carry_out(
         self,
@@ -316,11 +332,13 @@ class _Task:
             if journal is not None:
                 journal.begin(layout)
             job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
-            timings, lost = _run(job, plan, sink, executor, progress, journal)
+            timings, tally = _run(job, plan, sink, executor, progress, journal, self.told, self.method.name)
             timings = replace(timings, total=time.perf_counter() - began)
             described = {**self.provenance, "timings": timings.as_dict()}
-            if lost:
-                described["lost"] = describe_losses(lost, self.folder)
+            if tally.lost:
+                described["lost"] = describe_losses(tally.lost, self.folder)
+            if tally.warnings:
+                described["warnings"] = [*self.provenance.get("warnings", ()), *tally.warnings]
             finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
             return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
@@ -365,17 +383,19 @@ def _run(
     executor: str | Executor,
     progress: Progress | None,
     journal: Journal | None,
-) -> tuple[Timings, Losses]:
+    told: frozenset[str],
+    name: str,
+) -> tuple[Timings, _Tally]:
     """Compute all blocks that are not done yet and hand them to the sink."""
     pixels, began = plan.grid.block.pixels, time.perf_counter()
-    tally, blocks, done = _Tally(), plan.blocks(), 0
+    tally, blocks, done = _Tally(told=set(told)), plan.blocks(), 0
     if journal is not None:
         _restore(journal, sink, tally)
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
-        _compile(job)
+        _compile(job, name)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             checked = time.monotonic()
@@ -388,7 +408,8 @@ def _run(
                 facts = sink.write(result.block, result.encoded)
                 if journal is not None:
                     lost = [[path, band, count] for (path, band), count in losses.items()]
-                    journal.add(result.block, {**facts, "answered": result.answered, "lost": lost})
+                    rounded = {"rounded": [list(pair) for pair in result.rounded]} if result.rounded else {}
+                    journal.add(result.block, {**facts, "answered": result.answered, "lost": lost, **rounded})
                 tally.write += time.perf_counter() - before
                 done += result.block.pixels
                 if progress is not None:
@@ -403,9 +424,7 @@ def _run(
     tally.tell()
     decoded = pixels * sum(layout_of(s).stored for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
-    return Timings(
-        tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded
-    ), tally.lost
+    return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
 
 
 #: Pixels that could not be read, by path and band.
@@ -426,6 +445,10 @@ class _Tally:
         What could not be read.
     failed
         Whether a user's function failed anywhere.
+    told
+        Bands of which it was said that whole numbers are rounded.
+    warnings
+        What was said, for the map's tags.
     """
 
     read: float = 0.0
@@ -435,6 +458,8 @@ class _Tally:
     answered: bool = False
     lost: Losses = field(default_factory=Counter)
     failed: bool = False
+    told: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, result: Result) -> Losses:
         """Add one block; return what it lost. What happens for the first time is told."""
@@ -445,6 +470,7 @@ class _Tally:
         if result.failure is not None and not self.failed:
             self.failed = True
             log.warning("the function failed at some pixels (status 5); the first:\n%s", result.failure)
+        self.warn_of_rounding(result.rounded)
         losses: Losses = Counter()
         told = {path for path, _ in self.lost}
         for loss in result.lost:
@@ -455,6 +481,18 @@ class _Tally:
             losses[path, loss.band] += loss.block.pixels
         self.lost.update(losses)
         return losses
+
+    def warn_of_rounding(self, rounded: Iterable[Sequence[Any]]) -> None:
+        """Warn once of each band of whole numbers that the map's type does not hold."""
+        new = [(band, value) for band, value in rounded if band not in self.told]
+        self.told.update(band for band, _ in new)
+        # A stack of many layers is not as many lines.
+        said = [say_rounded(band, value) for band, value in new[:MOST_BANDS]]
+        if len(new) > MOST_BANDS:
+            said.append(f"{len(new) - MOST_BANDS} more bands: float32 does not hold their whole numbers either")
+        for text in said:
+            log.warning(text)
+        self.warnings += said
 
     def tell(self) -> None:
         """Tell what matters of all blocks together."""
@@ -475,6 +513,7 @@ def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
         if sink.restore(block, facts):
             journal.confirm(block)
             tally.answered = tally.answered or facts["answered"]
+            tally.warn_of_rounding(facts.get("rounded", ()))
             tally.lost.update({(path, band): count for path, band, count in facts["lost"]})
         else:
             damaged += 1
@@ -498,12 +537,13 @@ def _with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
     )
 
 
-def _compile(job: Job) -> None:
-    """Compile kernels in this thread, before workers would all compile at once."""
+def _compile(job: Job, name: str) -> None:
+    """Compile kernels of a method in this thread, before workers would all compile at once."""
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
     inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
-    job.bound(inputs, job.dtype)
+    with compiling(name, begins=False):
+        job.bound(inputs, job.dtype)
 
 
 def _bind(
@@ -519,14 +559,53 @@ def _bind(
     if isinstance(chosen, UserFunction):
         chosen = replace(chosen, strict=strict)
     chosen.check_axis(stack.axis)
-    chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack))
-    bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
-    return bound, chosen, executor or executor_for(bound, (stack, *inputs.values()))
+    chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
+    with compiling(chosen.name):
+        bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
+    stacks = (stack, *inputs.values())
+    executor = executor or executor_for(bound, stacks)
+    check_travels(chosen, stacks, executor)
+    return bound, chosen, executor
+
+
+def warnings_of_function(method: Method, dtype: str = "float32") -> list[str]:
+    """Return what the rehearsal of a user's function showed that is worth a look; nothing of other methods."""
+    return method.warnings(dtype) if isinstance(method, UserFunction) else []
+
+
+def warnings_of_values(method: Method, stack: Stack) -> list[str]:
+    """Return whether values that a summary repeats are whole numbers that float32 does not hold, by a sample.
+
+    A plan says so by this; a job sees it in its blocks.
+    """
+    if method.name != "summary" or layout_of(stack).itemsize == 4:
+        return []
+    found = rounded_whole_numbers(sample_pixels(stack), "float32")
+    return [say_rounded(method.name, value) for _, value in found[:1]]
+
+
+def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Executor) -> None:
+    """Refuse users' functions that an executor cannot send to its workers.
+
+    Raises
+    ------
+    FunctionError
+    """
+    if executor in ("threads", "inline") or (isinstance(executor, Executor) and shares_memory(executor)):
+        return
+    reducers = [stack.reducer for stack in stacks if isinstance(stack, CompositeStack)]
+    for function in (method, *(reducer.method for reducer in reducers if isinstance(reducer, FunctionReducer))):
+        if isinstance(function, UserFunction):
+            function.check_travels()
 
 
 def executor_for(bound: BoundMethod, stacks: Sequence[Stack]) -> str:
-    """Return the executor that suits a job: threads where they run all of it in parallel, else processes."""
-    parallel = bound.releases_gil and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
+    """Return the executor that suits a job: threads where they run all of it in parallel, else processes.
+
+    Threads also where plain Python takes no longer than processes take to start.
+    """
+    quick = isinstance(bound, BoundPixelFunction) and bound.seconds * stacks[0].grid.block.pixels < START_SECONDS
+    parallel = (bound.releases_gil or quick) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
     return "threads" if parallel else "processes"
 
 
@@ -620,11 +699,17 @@ def _sink(
     return sink
 
 
+#: Bands whose whole numbers are rounded that a block names.
+MOST_BANDS = 5
+
 #: How often files are looked at for changes.
 CHECK_SECONDS = 5.0
 
 #: Jobs that take less keep no journal.
 SHORT_SECONDS = 5.0
+
+#: What it takes worker processes to start and to import what they need (measured: 1.4 s).
+START_SECONDS = 1.5
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16
@@ -644,7 +729,7 @@ def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
         for _ in range(SAMPLE_WINDOWS)
     ]
     with reading((stack,)):
-        found = [_observed(stack, window) for window in windows]
+        found = [_observed(stack, window, windows[:i]) for i, window in enumerate(windows)]
         if not any(part.shape[1] for part in found):
             # Observations may be rare: look everywhere until there are some.
             for block in grid.blocks(256, 256):
@@ -654,6 +739,14 @@ def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
     return np.concatenate(found, axis=1)
 
 
-def _observed(stack: Stack, block: Block) -> Floats:
-    pixels = stack.read(block).reshape(len(stack.axis), -1).astype(np.float64)
+def _observed(stack: Stack, block: Block, without: Sequence[Block] = ()) -> Floats:
+    """Return (time, pixel) of those pixels of a block that have a value and lie in none of some other blocks."""
+    new = np.ones((block.height, block.width), dtype=bool)
+    for other in without:
+        shared = other.intersection(block)
+        if shared is not None:
+            new[shared.shift(-block.row, -block.col).slices] = False
+    if not new.any():
+        return np.empty((len(stack.axis), 0))
+    pixels = stack.read(block)[:, new].astype(np.float64)
     return pixels[:, ~np.isnan(pixels).all(axis=0)]

@@ -6,6 +6,7 @@ Whether compiled code is used is decided in `pixelwise.functions`, by comparing 
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import threading
 import types as python_types
@@ -24,6 +25,8 @@ from pixelwise.errors import FunctionError
 from pixelwise.fingerprint import UnknowableError, fingerprint
 
 __all__ = ["CannotCompile", "CompiledLoop"]
+
+log = logging.getLogger("pixelwise")
 
 # What Python promises and numba leaves out unless asked: IndexError, ZeroDivisionError, IEEE arithmetic.
 AS_PYTHON: dict[str, Any] = {"boundscheck": True, "error_model": "python", "fastmath": False, "nogil": True}
@@ -143,6 +146,9 @@ class CompiledLoop:
                     if self._loop is not None:
                         _LOOPS.move_to_end(key)
                         return self._loop
+                log.info(
+                    "compiling %s (in each run)", getattr(_flatten(self.function, ())[0], "__name__", "the function")
+                )
                 try:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")

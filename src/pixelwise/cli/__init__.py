@@ -7,6 +7,7 @@ import click
 from pixelwise._version import __version__
 from pixelwise.cli.apply import apply
 from pixelwise.cli.clean import clean
+from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
 from pixelwise.cli.methods import methods
@@ -33,11 +34,12 @@ def main() -> None:
       pixelwise composite scenes/ -o annual.tif       one layer per year of many scenes
       pixelwise plot trend.tif -o trend.png           a picture of it
       pixelwise verify trend.tif                      some pixels again, by another way
+      pixelwise compile                               all kernels at once, for containers and clusters
 
     Exit status: 0 done; 1 something is wrong with data, output or options, or verify found a difference; 2 wrong
     usage; 75 memory, disk, open files or workers ran out, and the same command goes on; 130 Ctrl-C; 143 SIGTERM.
     """
 
 
-for command in (plan, apply, composite, methods, plot, demo, clean, verify):
+for command in (plan, apply, composite, methods, plot, demo, clean, verify, compile_kernels):
     main.add_command(command)

@@ -99,7 +99,14 @@ def describe(
     from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
     from pixelwise.pairing import open_further, pair
-    from pixelwise.run import plan_job, sample_pixels
+    from pixelwise.run import (
+        check_travels,
+        executor_for,
+        plan_job,
+        sample_pixels,
+        warnings_of_function,
+        warnings_of_values,
+    )
     from pixelwise.survey import composite_of
 
     report: dict[str, Any] = {
@@ -124,7 +131,9 @@ def describe(
         report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
-        bound = method.rehearse(stack.axis, lambda: sample_pixels(stack)).bind(stack.axis, None, axes)
+        method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
+        bound = method.bind(stack.axis, None, axes)
+        check_travels(method, pairing.stacks, executor or executor_for(bound, pairing.stacks))
         job = plan_job(pairing.stacks, bound, jobs=jobs, memory=memory, executor=executor)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
@@ -135,7 +144,8 @@ def describe(
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
-        report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method)]
+        report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
+        report["warnings"] += warnings_of_values(method, stack)
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report

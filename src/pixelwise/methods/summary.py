@@ -157,6 +157,12 @@ class BoundSummary(BoundKernel):
     times: Floats
     min_obs: int
 
+    def __call__(
+        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Compute one block; of float64 in float64, so that who rounds sees whole numbers, such as dates, get lost."""
+        return super().__call__(inputs, "float64" if inputs[0].dtype == np.float64 else dtype)
+
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Describe the pixels of one block."""
         from pixelwise.methods._summary_kernels import CHUNK, RESULTS, SUMS, summarise

@@ -1,0 +1,114 @@
+"""Which parameters of a user's function are times and which are values, as far as their names tell.
+
+Here values come first: ``function(values, times)``. SciPy's and NumPy's regressions have it the other way round,
+and both orders run: `scipy.stats.linregress` itself gave 99.4 years per unit for a slope of 0.0081 a year.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+__all__ = ["check_order"]
+
+#: What names of times are made of. A name that has another word too says something else: ``time_series``, ``day_lst``.
+TIMES: Final = frozenset({
+    "t", "time", "times", "timestamp", "timestamps", "datetime", "datetimes", "date", "dates", "year", "years", "yr",
+    "yrs", "month", "months", "week", "weeks", "day", "days", "doy", "doys", "dekad", "dekads", "jd", "julian",
+    "epoch", "epochs", "when",
+})  # fmt: skip
+#: What may stand beside them: ``decimal_years``, ``t_valid``, ``obs_dates``.
+BESIDE: Final = frozenset({
+    "acq", "acquisition", "all", "arr", "array", "axis", "coord", "coords", "dec", "decimal", "float", "frac",
+    "fractional", "idx", "index", "int", "list", "my", "np", "num", "number", "numbers", "numeric", "obs",
+    "observation", "ordinal", "ordinals", "sorted", "valid", "vec", "vector",
+})  # fmt: skip
+#: Of letters that are times before values (``x, y``) and values before times (``x, t``).
+EITHER: Final = frozenset({"x", "xs", "xx", "xdata", "d"})
+#: What is surely not times.
+VALUES: Final = frozenset({
+    "value", "values", "val", "vals", "ndvi", "evi", "savi", "msavi", "ndwi", "ndmi", "nbr", "gndvi", "lai", "fpar",
+    "fapar", "lst", "nir", "swir", "reflectance", "vi", "rain", "rainfall", "precip", "precipitation", "temp",
+    "temperature", "chl", "sst", "npp", "gpp",
+})  # fmt: skip
+#: What a second array is called that need not be given.
+SECOND_ARRAYS: Final = frozenset({"y", "ys", "yy", "ydata", "data", *VALUES})
+
+#: The order does not matter: the same result for both.
+SYMMETRIC: Final = frozenset({("scipy", "pearsonr"), ("scipy", "kendalltau"), ("scipy", "spearmanr")})
+#: How functions are to be called whose result is not one number, or that have further parameters.
+RIGHT_FORMS: Final = {
+    ("scipy", "linregress"): "lambda y, t: scipy.stats.linregress(t, y).slope",
+    ("numpy", "polyfit"): "lambda y, t: numpy.polyfit(t, y, 1)[0]",
+    ("numpy", "corrcoef"): "lambda y, t: numpy.corrcoef(t, y)[0, 1]",
+}
+
+
+def check_order(function: Callable[..., Any], name: str, parameters: Sequence[inspect.Parameter]) -> str:
+    """Return what is wrong with the order of a function's parameters, in one line; empty where nothing is.
+
+    Parameters
+    ----------
+    function
+        As it is called; may be a `functools.partial`.
+    name
+        Its name.
+    parameters
+        Those that it still takes, in order.
+    """
+    if len(parameters) < 2 or not all(_is_positional(parameter) for parameter in parameters[:2]):
+        return ""
+    first, second = parameters[0].name, parameters[1].name
+    core = function
+    while isinstance(core, functools.partial):
+        core = core.func
+    known = (str(getattr(core, "__module__", "")).partition(".")[0], str(getattr(core, "__name__", "")))
+    needed = parameters[1].default is inspect.Parameter.empty
+    optional = parameters[1].default is None and second.lower() in SECOND_ARRAYS
+    if known in SYMMETRIC or not (needed or optional):
+        return ""
+    times_elsewhere = any(parameter.name == "times" for parameter in parameters[2:])
+    if not (_comes_before(first, second) or (needed and not times_elsewhere and _is_of_values(first, second))):
+        return ""
+    shown = "the function" if name == "<lambda>" else name
+    said = (
+        f"{shown}({first}, {second}{', ...' * (len(parameters) > 2)}): values come first here and times second, "
+        f"so that {first} would be the values and {second} the times"
+    )
+    if name == "<lambda>":
+        return f"{said}; swap them, or call the first one y and the second one t: lambda y, t: ..."
+    if known in RIGHT_FORMS:
+        return f"{said}; wrap it: {RIGHT_FORMS[known]}"
+    return f"{said}; swap them where it is defined, or wrap it: lambda y, t: {name}(t, y)"
+
+
+def _means_times(name: str) -> bool:
+    """Whether a parameter's name says that it is times: ``t``, ``dates``, ``decimal_years``."""
+    words = _words(name)
+    return bool(words & TIMES) and words <= TIMES | BESIDE | EITHER
+
+
+def _comes_before(first: str, second: str) -> bool:
+    """Whether these are the names of times before values."""
+    one, other = _words(first), _words(second)
+    # A second parameter without a word, such as `_`, is not used; the first one must be values then.
+    if not one or not other or _means_times(second):
+        return False
+    return _means_times(first) or (one <= EITHER and not other <= EITHER)
+
+
+def _is_of_values(first: str, second: str) -> bool:
+    """Whether the second name, and it alone, is one of values."""
+    return bool(_words(second) & VALUES) and not _words(second) & TIMES and not _words(first) & VALUES
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name, in lower case and without numbers: {time, series} of ``timeSeries_1``."""
+    return set(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)

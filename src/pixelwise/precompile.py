@@ -1,0 +1,205 @@
+"""Every kernel compiled before it is needed: for images of containers, and for clusters.
+
+Kernels are compiled for types of arrays, at their first use. So each method is applied to a few pixels of noise in both
+types of values and of maps, with each of its parameters' choices, and small files of every kind are read.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pixelwise import methods
+from pixelwise.composites import REDUCTIONS
+from pixelwise.errors import OutputError, ParameterError
+from pixelwise.grid import Block
+from pixelwise.jit import compiling, kernel_folder
+from pixelwise.method import Method, parameters_of
+from pixelwise.methods import METHODS
+from pixelwise.methods.wls import WEIGHTS
+from pixelwise.survey import open_stack
+from pixelwise.times import TimeAxis
+
+__all__ = ["folder_of_kernels", "steps"]
+
+#: Choices that no annotation lists. `wls` takes as many weights as there are layers.
+FURTHER_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
+    "theil_sen": {"deseasonalise": ["month"]},
+    "mann_kendall": {"deseasonalise": ["month"]},
+    "seasonal_kendall": {"season": ["quarter"]},
+    "regress": {"covariates": ["x", "x,time"]},
+    "harmonic": {"harmonics": [2]},
+    "polynomial": {"degree": [1, 3]},
+    "summary": {"quantiles": ["none", "p10,p90"]},
+    "contextual_mann_kendall": {"window": [5]},
+}
+#: Of values and of maps.
+TYPES = ("float32", "float64")
+PIXELS = 4
+#: Longer than the methods' own kernels for short series reach.
+YEARS, MONTHS, LAYERS = 24, 48, 100
+
+EDGE = 40
+#: How files are written; of those that are PACKED with nodata and scale too.
+KINDS: tuple[dict[str, Any], ...] = (
+    {"compress": "lzw"},
+    {},
+    {"compress": "lzw", "predictor": 2},
+    {"compress": "deflate"},
+    {"compress": "deflate", "predictor": 2, "tiled": True, "blockxsize": 16, "blockysize": 16},
+)
+PACKED = KINDS[:2]
+STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
+
+def folder_of_kernels() -> Path:
+    """Return the folder that machine code is kept in.
+
+    Raises
+    ------
+    OutputError
+        When none can be written.
+    """
+    folder = kernel_folder()
+    if folder is None:
+        raise OutputError("no folder can be written to keep machine code in: set NUMBA_CACHE_DIR to one that can")
+    return folder
+
+
+def steps(names: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield what to compile, as a label and what does it: methods of these names (all where none is named), reading.
+
+    Raises
+    ------
+    ParameterError
+        When a method is unknown.
+    """
+    factories = [methods.get(name) for name in names] or METHODS
+    yield "reading", _read
+    yield "composites", _compose
+    for factory in factories:
+        yield factory.__name__, lambda factory=factory: _apply(factory)  # type: ignore[misc]
+
+
+# --- methods -------------------------------------------------------------------------------------------------
+
+
+def _apply(factory: Callable[..., Method]) -> None:
+    """Apply a method as jobs do, with all its choices."""
+    axes = [
+        TimeAxis.from_times(np.arange(2000.0, 2000 + YEARS)),
+        _months(MONTHS),
+        _months(LAYERS),
+    ]
+    with compiling(factory.__name__):
+        further = (WEIGHTS if factory.__name__ == "wls" else "x",)
+        for method, axis, inputs in product(_choices(factory), axes, ((), further)):
+            _apply_to(method, axis, inputs)
+
+
+def _months(count: int) -> TimeAxis:
+    first = np.datetime64("2000-01", "M")
+    return TimeAxis.from_times((first + np.arange(count)).astype("datetime64[D]"))
+
+
+def _choices(factory: Callable[..., Method]) -> list[Method]:
+    """Return a method as it is by default, and with each other choice of each parameter."""
+    chosen = [factory()]
+    further = FURTHER_CHOICES.get(factory.__name__, {})
+    for name, parameter in parameters_of(factory).items():
+        for value in (*_listed(parameter.annotation), *further.get(name, ())):
+            if value != parameter.default:
+                # Some choices go with others only, and are numbers to the same kernels.
+                with suppress(ParameterError):
+                    chosen.append(factory(**{name: value}))
+    if factory.__name__ == "wls":
+        chosen += [factory(weights=[1.0] * count) for count in (YEARS, MONTHS, LAYERS)]
+    return chosen
+
+
+def _listed(annotation: Any) -> tuple[Any, ...]:
+    """Return the choices that an annotation lists."""
+    if annotation is bool:
+        return (True, False)
+    return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+
+
+def _apply_to(method: Method, axis: TimeAxis, inputs: Sequence[str]) -> None:
+    """Apply a method to noise of every type, unless it refuses the dates or inputs."""
+    try:
+        method.check_axis(axis)
+        every = [band.name for band in method.bands]
+        bounds = [method.bind(axis, bands, dict.fromkeys(inputs, axis)) for bands in (None, every)]
+    except ParameterError:
+        return
+    random = np.random.default_rng(0)
+    for bound in bounds:
+        size = (PIXELS,) if not bound.halo else (PIXELS + 2 * bound.halo,) * 2
+        noise = random.normal(0.5, 0.1, (1 + len(inputs), len(axis), *size))
+        noise[random.random(noise.shape) < 0.1] = np.nan
+        for types in product(TYPES, repeat=1 + len(inputs)):
+            for dtype in TYPES:
+                bound(tuple(a.astype(t) for a, t in zip(noise, types, strict=True)), dtype)
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def _read() -> None:
+    """Read small files of every type, compression and way of being packed, as float32 and as float64."""
+    with tempfile.TemporaryDirectory() as name:
+        for stored, (number, kind), nodata, scale in product(STORED, enumerate(KINDS), (None, 7), (1.0, 0.5)):
+            # How values are packed is a matter of their type; two ways of getting at them will do.
+            if (nodata or scale != 1) and kind not in PACKED:
+                continue
+            predictor = {"predictor": 3} if stored.startswith("float") and "predictor" in kind else {}
+            folder = Path(name, f"{stored}_{number}_{nodata}_{scale}")
+            for year in (2000, 2001):
+                _write(folder / f"{year}.tif", stored, scale=scale, nodata=nodata, **{**kind, **predictor})
+            _take(open_stack(folder))
+            # In a stack that has a layer of float64, all become that.
+            _write(folder / "2002.tif", TYPES[-1], nodata=nodata)
+            _take(open_stack(folder))
+
+
+def _compose() -> None:
+    """Reduce a few scenes in every way, of float32 and of float64."""
+    with tempfile.TemporaryDirectory() as name:
+        for stored in ("float32", "float64"):
+            for year, month in product((2000, 2001, 2002), (2, 5, 8, 11)):
+                _write(Path(name, stored, f"{year}-{month:02}-15.tif"), stored, seed=12 * year + month)
+            stack = open_stack(Path(name, stored))
+            for how in (*REDUCTIONS, "p10"):
+                _take(stack.composite(how))
+                if how != "count":
+                    _take(stack.composite(how, equal_count=2))
+            for how in ("max", "min"):
+                _take(stack.composite(how, by=stack))
+
+
+def _take(stack: Any) -> None:
+    """Read all of a stack, and a part that cuts its blocks."""
+    grid = stack.grid
+    stack.read(grid.block)
+    stack.read(Block(3, 5, grid.height - 7, grid.width - 9))
+
+
+def _write(path: Path, stored: str, seed: int = 0, scale: float = 1.0, **profile: Any) -> None:
+    import rasterio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 100, (1, EDGE, EDGE)).astype(stored)
+    transform = rasterio.Affine(30, 0, 500000, 0, -30, 4000000)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=EDGE, width=EDGE, count=1, dtype=stored, crs="EPSG:32617",
+        transform=transform, **profile,
+    ) as dataset:  # fmt: skip
+        dataset.write(values)
+        dataset.scales = (scale,)
