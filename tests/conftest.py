@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from hypothesis import settings
 
 import pixelwise
 from pixelwise import plan, run
+
+# What is compiled in a test depends on the tests before it; test_jit.py listens.
+logging.getLogger("pixelwise.jit").setLevel("WARNING")
 
 # Machines differ: time is measured in benchmarks/, never asserted.
 settings.register_profile("pixelwise", deadline=None, derandomize=True)

@@ -44,7 +44,7 @@ def test_kernels_do_not_sort_by_numba() -> None:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     monkeypatch.setattr(jit, "_said", set())
-    caplog.set_level("INFO", "pixelwise")
+    caplog.set_level("INFO", "pixelwise.jit")
     return caplog
 
 

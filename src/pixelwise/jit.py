@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 __all__ = ["compiling", "kernel", "kernel_folder", "readonly"]
 
-log = logging.getLogger("pixelwise")
+log = logging.getLogger("pixelwise.jit")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Scalar = TypeVar("Scalar", bound=np.generic)

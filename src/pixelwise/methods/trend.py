@@ -129,7 +129,11 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     3 all values equal, 4 all of the same date; 6 squares that leave float64 (tests NaN, slopes as computed).
 
     ``r1`` is the correlation of one valid value and the next: where a pixel has gaps, they are farther apart, and less
-    correlated, than layers are. The table of medians (benchmarks/autocorrelation.py) is of evenly spaced values.
+    correlated, than layers are. The medians (benchmarks/autocorrelation.py) are of evenly spaced values: a gap of a
+    third of the time costs 1 to 4 points of the error rate at correlations of 0.2 to 0.6.
+
+    With 5 or 6 values, or at confidence levels above 0.95 with few effective ones, there may be no slope that the test
+    rejects; the limits are then the extreme slopes, as in `theil_sen`.
 
     Where a step is the truth, ``pvalue`` is small, but ``slope`` describes neither side: it is the median over pairs of
     dates, and depends on when the step was. Look at residuals (``--write residuals FILE``) before believing a line.
