@@ -92,6 +92,9 @@ logging.basicConfig(level="INFO", stream=sys.stderr, format="%(message)s")
 stack = pw.open_stack(FOLDER)
 pw.apply(stack, "correlation", inputs={"again": stack}, jobs=2)
 pw.apply(stack.select(start=2001), "correlation", inputs={"again": stack}, bands=["n", "pvalue"], executor="processes")
+for options in ({"valid_range": (0, 0.9)}, {"nodata": (-9999, -1)}, {"nodata": (-9999, -1), "valid_range": (0, 0.9)}):
+    stack = pw.open_stack(FOLDER, **options)
+    pw.apply(stack, "correlation", inputs={"again": stack})
 """
 
 
@@ -112,7 +115,9 @@ def test_compiling_is_said_and_after_it_nothing_is_compiled(tmp_path: Path, make
     folder = tmp_path / "cache" / "pixelwise" / jit.sources_digest()
     assert told.stdout == f"{folder}\n"
     kept = {path.name for path in folder.rglob("*.nbc")}
-    assert {"decode.place_lzw", "unpack._unpack_any"} <= {name.rpartition("-")[0] for name in kept}
+    assert {"decode.place_lzw", "unpack._unpack_any", "unpack._scale_in_place"} <= {
+        name.rpartition("-")[0] for name in kept
+    }
     source = make_stack(random_series((5, 20, 30)), nodata=-9999, compress="lzw")
     told = run_program(JOBS.replace("FOLDER", repr(str(source))), tmp_path / "cache")
     assert "compiling" not in told.stderr

@@ -163,10 +163,15 @@ def _read() -> None:
             folder = Path(name, f"{stored}_{number}_{nodata}_{scale}")
             for year in (2000, 2001):
                 _write(folder / f"{year}.tif", stored, scale=scale, nodata=nodata, **{**kind, **predictor})
-            _take(open_stack(folder))
+            options: list[dict[str, Any]] = [{}]
+            if kind in PACKED and nodata is None and scale == 1:
+                options += [{"valid_range": (0, 1000)}, {"nodata": (7, 8)}]
+            for more in options:
+                _take(open_stack(folder, **more))
             # In a stack that has a layer of float64, all become that.
             _write(folder / "2002.tif", TYPES[-1], nodata=nodata)
-            _take(open_stack(folder))
+            for more in options:
+                _take(open_stack(folder, **more))
 
 
 def _compose() -> None:
