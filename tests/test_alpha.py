@@ -138,6 +138,14 @@ def test_files_without_alpha_say_nothing_of_it(tmp_path: Path):
     assert alpha_line(tmp_path, "--band", 1) == []
 
 
+def test_bands_that_are_no_dates_are_named_with_alpha(tmp_path: Path):
+    scenes(tmp_path)
+    result = run("plan", tmp_path)
+    assert result.exit_code == 1
+    assert "has 3 bands that are not dates (1, 2, 3)" in result.stdout
+    assert "; band 4 is taken for alpha unless it is named" in result.stdout
+
+
 def test_an_unknown_band_may_be_the_one_that_is_taken_for_alpha(tmp_path: Path):
     folder = scenes(tmp_path)
     with pytest.raises(pw.InputError, match=r"unknown band 'nir' \(known: 1, 2, 3\); band 4 is taken for alpha unless"):

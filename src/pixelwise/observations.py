@@ -412,6 +412,7 @@ def _dates_of_bands(
     raise InputError(
         f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, several with "
         "--band 'NAME*', or date them with --times FILE (one date per line; path,band,date for several files)"
+        + _alpha_note(header)
     )
 
 
@@ -445,9 +446,13 @@ def _band_of(header: Header, wanted: int | str | None) -> BandHeader:
     if len(matches) == 1:
         return matches[0]
     names = [band.description or str(band.index) for band in header.bands]
+    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}{_alpha_note(header)}")
+
+
+def _alpha_note(header: Header) -> str:
+    """Name bands that are not offered because GDAL takes them for alpha."""
     alpha = [str(band) for band in header.alpha if not header.alpha_is_data]
-    more = f"; band {', '.join(alpha)} is taken for alpha unless it is named" if alpha else ""
-    raise InputError(f"{header.path}: {unknown('band', str(wanted), names)}{more}")
+    return f"; band {', '.join(alpha)} is taken for alpha unless it is named" if alpha else ""
 
 
 def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: _Table) -> list[Moment]:

@@ -31,7 +31,7 @@ __all__ = ["Trend", "trend"]
 BANDS = (
     Band(
         "slope",
-        "Median change per year between all pairs of dates (Theil-Sen); ols_slope where that is 0 against the test",
+        "Median change per year between all pairs of dates (Theil-Sen; ols_slope where ties hide a trend)",
         "{value}/year",
     ),
     Band("low_slope", "Lower confidence limit of the slope, with the effective sample size", "{value}/year"),
