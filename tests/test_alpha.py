@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +177,31 @@ def test_a_band_that_fits_a_pattern_is_data(tmp_path: Path):
     np.testing.assert_array_equal(read(path, band="NDVI*"), values[[0, 3]])
     masked = np.where(values[3] == 0, np.nan, values)
     np.testing.assert_array_equal(read(path, band="EVI*"), masked[[1, 2]])
+
+
+def masking(source: Path, **options: Any) -> list[str]:
+    made = pw.apply(pw.open_stack(source, band=1, **options), "ols")
+    return [text for text in made.provenance.get("warnings", ()) if "alpha" in text]
+
+
+def test_data_that_masks_as_alpha_is_warned_of_and_the_remedy_works(tmp_path: Path):
+    folder = scenes(tmp_path, descriptions=["red", "green", "blue", "nir"])
+    [warning] = masking(folder)
+    first = folder / "x_2001.tif"
+    assert warning.startswith(f"{first} and 3 more files: band 4 is taken for alpha, so its zeros mask the other bands")
+    assert warning in run("plan", folder, "--band", 1).stdout
+    assert f"warning: {warning}" in run("apply", "ols", folder, "--band", 1, "-o", tmp_path / "out.tif").stderr
+    (tmp_path / "out.tif").unlink()
+    command = shlex.split(warning.partition("mark it so: ")[2])
+    for path in folder.glob("*.tif"):
+        subprocess.run([Path(sys.executable).parent / "rio", *command[1:-1], path], check=True, capture_output=True)
+    assert masking(folder) == []
+    np.testing.assert_array_equal(read(folder, band=1), [image(year)[0] for year in range(2001, 2005)])
+
+
+def test_opacity_is_not_warned_of(tmp_path: Path):
+    for year in range(2001, 2005):
+        values = image(year)
+        values[3] = np.where(values[3] == 0, 0, 255)
+        write_raster(tmp_path / f"x_{year}.tif", values)
+    assert masking(tmp_path) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -339,6 +340,19 @@ def test_packed_numbers_are_scaled_once(make_stack: MakeStack):
     # As resampling leaves them: fractions, but of thousands.
     assert check(make_stack(packed + np.float32(0.25), scales=[0.0001], folder="resampled")) == []
     assert check(make_stack(clean(), folder="plain")) == []
+
+
+def test_no_pixel_is_counted_twice_and_a_job_sees_what_plan_sees(make_stack: MakeStack):
+    """Windows of a small image overlap."""
+    values = np.random.default_rng(3).integers(100, 9000, (6, 150, 150)).astype("int16")
+    values[:, ::7, ::7] = -28672
+    folder = make_stack(values)
+    [planned] = [text for text in warnings_of(pw.open_stack(folder)) if "28672 occurs" in text]
+    found = re.search(r"the value -28672 occurs (\d+) times among (\d+) sampled values", planned)
+    assert found is not None
+    assert int(found[1]) <= np.count_nonzero(values == -28672)
+    assert int(found[2]) <= values.size
+    assert planned in pw.apply(pw.open_stack(folder), "ols").provenance["warnings"]
 
 
 def test_no_valid_pixel(make_stack: MakeStack):

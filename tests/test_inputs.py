@@ -96,6 +96,15 @@ def test_bands_are_dated_by_descriptions_in_latin_1(caplog: pytest.LogCaptureFix
     assert "'été 2001'" in caplog.text
 
 
+def test_many_bands_in_latin_1_through_every_command(caplog: pytest.LogCaptureFixture) -> None:
+    path = write_raster(Path("stack.tif"), VALUES, descriptions=[f"_t_ {year}" for year in range(2001, 2006)])
+    path.write_bytes(path.read_bytes().replace(b"_t_", b"\xe9t\xe9"))
+    [told] = pw.apply(pw.open_stack(path), "ols").provenance["warnings"]
+    assert "are read as Latin-1: 'été 2001'" in told
+    assert run("plan", path).exit_code == 0
+    assert run("apply", "ols", path, "-o", "trend.tif").exit_code == 0
+
+
 def test_a_unit_in_latin_1(caplog: pytest.LogCaptureFixture) -> None:
     path = write_raster(Path("x_2001.tif"), VALUES[0])
     with rasterio.open(path, "r+") as dataset:
@@ -153,9 +162,14 @@ def test_the_map_in_the_input_folder_is_left_out_and_said(make_stack: MakeStack)
     for source in ([folder], [f"{folder}/*.tif"], sorted(folder.glob("*.tif"))):
         again = run("apply", "ols", *source, "-o", folder / "trend.tif", "--overwrite")
         assert again.exit_code == 0
-        assert f"warning: {folder / 'trend.tif'} left out: pixelwise wrote it as a map" in again.stderr
+        assert (
+            f"warning: {folder / 'trend.tif'} left out: pixelwise wrote it, as a map or as layers made of others"
+            in again.stderr
+        )
         with rasterio.open(folder / "trend.tif") as dataset:
             assert np.array_equal(dataset.read(), before, equal_nan=True)
+        [told] = pw.open_map(folder / "trend.tif").provenance["warnings"]
+        assert f"warning: {told}" in again.stderr
     planned = run("plan", folder, "--strict")
     assert planned.exit_code == 0
     assert planned.stderr.count("left out") == 1
@@ -192,10 +206,12 @@ def test_layers_that_pixelwise_wrote_are_layers(make_stack: MakeStack, caplog: p
     pw.apply(stack, "ols", folder / "trend.tif", write={"residuals": folder / "residuals.tif"}, executor="inline")
     assert read_header(folder / "trend.tif").is_map
     assert len(pw.open_stack(folder / "annual.tif")) == len(pw.open_stack(folder / "residuals.tif")) == 5
-    (folder / "trend.tif").unlink()
-    (folder / "residuals.tif").unlink()
-    assert len(pw.open_stack(folder, same_date="first")) == 5
     assert "left out" not in caplog.text
+    # Beside what they are made of, they are no further scenes.
+    assert len(pw.open_stack(folder)) == 5
+    assert caplog.text.count("left out") == 1
+    assert all(name in caplog.text for name in ("annual.tif", "trend.tif", "residuals.tif"))
+    assert len(pw.open_stack([folder / "annual.tif", folder / "trend.tif"])) == 5
 
 
 def test_a_map_among_masks_is_left_out(make_stack: MakeStack, caplog: pytest.LogCaptureFixture) -> None:

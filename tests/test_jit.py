@@ -112,6 +112,7 @@ def test_compiling_is_said_and_after_it_nothing_is_compiled(tmp_path: Path, make
     once = "(once on this machine)"
     lines = [line for line in told.stderr.splitlines() if line.startswith("compiling")]
     assert lines == [f"compiling the reading of files {once}", f"compiling correlation {once}"]
+    assert "nodata" not in told.stderr
     folder = tmp_path / "cache" / "pixelwise" / jit.sources_digest()
     assert told.stdout == f"{folder}\n"
     kept = {path.name for path in folder.rglob("*.nbc")}

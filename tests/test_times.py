@@ -582,7 +582,8 @@ def test_digits_that_are_no_date_say_what_they_may_be(names, message):
 
 @pytest.mark.parametrize("style", ["%Y%m%d", "%Y%m", "%Y%j", "%Y%m%dT%H%M%S", "%Y%m01-%Y%m28"])
 def test_digits_in_a_row_are_no_date_of_the_future(style):
-    now = datetime.now(UTC).replace(tzinfo=None)
+    # A time of day that can be no date, so that only the future is left.
+    now = datetime.now(UTC).replace(tzinfo=None, hour=23, minute=59, second=58)
     ahead, behind = now + timedelta(days=45), now - timedelta(days=45)
     message = refusal([f"x_{ahead.strftime(style)}.tif"])
     assert "no date in the name of 1 file" in message

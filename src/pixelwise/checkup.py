@@ -71,7 +71,7 @@ def warnings_of(
     method
         What is to be applied to it.
     quick
-        Look at one window of a few layers only, as a job does before it begins.
+        Look at a few layers only, as a job does before it begins.
     clear
         What `clear_counts` gave, where it was asked before.
 
@@ -85,11 +85,12 @@ def warnings_of(
     if quick and len(scenes) > QUICK_LAYERS:
         chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
-    sampled = _sample_of(looked_at, windows=1 if quick else SAMPLE_WINDOWS)
+    sampled = _sample_of(looked_at)
     sample = sampled.values
     differing, told = _nodata_differs(scenes)
     fillers, filled = _fillers(looked_at, sampled, told)
     found = [
+        *_alpha(scenes),
         *_impossible_nodata(scenes),
         *differing,
         *_sensors(scenes),
@@ -218,11 +219,11 @@ def _short_periods(stack: CompositeStack) -> Iterator[str]:
     how, short = stack.reducer.how, stack.periods.short
     if short and how != "count":
         listed = "; ".join(map(str, short[:MOST_NAMED])) + (f"; and {len(short) - MOST_NAMED} more" * _beyond(short))
-        yield f"{listed}: {_may_differ(how)}; pixels of few observations become missing by --min-count"
+        yield f"{listed}: {_may_differ(how)}; --min-count masks pixels with few observations"
 
 
 def _may_differ(how: str) -> str:
-    return f"their {how} may be another one"
+    return f"their {how} may not be comparable with the others"
 
 
 def _beyond(names: Sequence[Any]) -> bool:
@@ -255,9 +256,9 @@ def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
         for piece in layer.pieces:
             places.setdefault(piece.path, {}).setdefault(index, piece.band)
     told: set[str] = set()
-    # A file of one or two layers has no trend; thousands of them are not opened again for their tags.
+    # A file of one or two layers has no trend.
     for path, bands in places.items():
-        made = _read_made(path) if len(bands) >= 3 else None
+        made = _read_made(path) if path in scenes.written and len(bands) >= 3 else None
         if made is None:
             continue
         if made.counts is not None and "counts" not in told:
@@ -357,7 +358,12 @@ def _sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
     """Return a window at the centre and further seeded ones."""
     random = np.random.default_rng(0)
     places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
-    return list(dict.fromkeys(_window(stack, *place) for place in places))
+    blocks: list[Block] = []
+    for block in (_window(stack, *place) for place in places):
+        # No pixel is counted twice.
+        if not any(block.intersection(other) for other in blocks):
+            blocks.append(block)
+    return blocks
 
 
 def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
@@ -400,6 +406,25 @@ def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
     for value in stack.spec.nodata:
         if not (limits.min <= value <= limits.max and float(value).is_integer()):
             yield f"nodata {spelled(value)} never occurs in {piece.dtype} files: is it the value of another product?"
+
+
+def _alpha(stack: RasterStack) -> Iterator[str]:
+    """Say where a band that masks the others is hardly opacity: it holds more than its two ends."""
+    pieces = {piece.path: piece for layer in stack.layers for piece in layer.pieces}
+    masking = [path for path in stack.alpha_masks if path in pieces]
+    if not masking:
+        return
+    path = masking[0]
+    band, count = stack.alpha_masks[path]
+    alone = replace(pieces[path], band=band, nodata=(), masked=False)
+    with reading():
+        stored = np.unique(np.concatenate([*_stored_blocks(stack, alone, SAMPLE_PIXELS), np.empty(0, alone.dtype)]))
+    if stored.size > 2 or not np.isin(stored, (0, 1, 255, 65535)).all():
+        colours = ",".join("undefined" if number == band else "gray" for number in range(1, count + 1))
+        yield (
+            f"{_named(masking)}: band {band} is taken for alpha, so its zeros mask the other bands, but it holds more "
+            f"than two values; if it is data, mark it so: rio edit-info --colorinterp {colours} {path}"
+        )
 
 
 def _sensors(stack: RasterStack) -> Iterator[str]:
@@ -446,8 +471,8 @@ class _Sample:
         return numbers
 
 
-def _sample_of(stack: RasterStack, windows: int) -> _Sample:
-    whole = _read_windows(stack, windows)
+def _sample_of(stack: RasterStack) -> _Sample:
+    whole = _read_windows(stack, SAMPLE_WINDOWS)
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     packings = {(piece.scale, piece.offset) for piece in pieces}
     one = len(packings) == 1 and stack.derivation.expression is None
@@ -626,7 +651,8 @@ def _levels(stack: RasterStack, sample: Floats) -> Iterator[str]:
     usual = np.nanmedian(levels) if np.isfinite(levels).any() else np.nan
     if not usual > 0:
         return
-    odd = np.flatnonzero((levels > usual * FACTOR) | (levels < usual / FACTOR))
+    # No scale makes a 0 of anything.
+    odd = np.flatnonzero((levels > usual * FACTOR) | ((levels < usual / FACTOR) & (levels > 0)))
     # Layers near zero are rare but real (snow, night); an error of scale concerns whole layers by 10 or more.
     for index in odd[:5]:
         layer = stack.layers[index]

@@ -219,6 +219,11 @@ class CompositeStack(FileStack):
         return self.periods.axis
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Incomplete periods that make no layer, and why, one line each."""
+        return tuple(f"{one}: the {self.scenes.spec.every} is incomplete and left out" for one in self.periods.dropped)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The dates of the layers, as `open_stack` reads them back from the names of bands."""
         return self.periods.band_names
@@ -419,14 +424,15 @@ def composited(
         if equal_count is not None or by is not None:
             raise ParameterError("equal_count and by go with composites by name, not with a function")
         reducer = _function_reducer(scenes, how, periods, min_count)
-    for dropped in periods.dropped:
-        log.warning("%s: the %s is incomplete and left out", dropped, every)
     if periods.empty:
         listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
         log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
     named = how if isinstance(how, str) else reducer.how
     _TOLD.discard(reducer.how)
-    return CompositeStack(replace(scenes, spec=scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
+    stack = CompositeStack(replace(scenes, spec=scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
+    for text in stack.left_out:
+        log.warning(text)
+    return stack
 
 
 def _check_by(scenes: Any, by: Any) -> None:

@@ -135,8 +135,12 @@ class Header:
 
     Attributes
     ----------
+    written
+        Whether pixelwise wrote it: a map of some method, or layers with their dates.
     is_map
-        Whether pixelwise wrote it as a map of some method, not as layers with their dates.
+        Whether it is such a map.
+    remark
+        What a user should know of how it was read; empty where there is nothing.
     """
 
     path: Path
@@ -150,7 +154,9 @@ class Header:
     compression: str
     size: int
     mtime_ns: int
+    written: bool = False
     is_map: bool = False
+    remark: str = ""
     alpha: tuple[BandHeader, ...] = ()
     alpha_is_data: bool = False
 
@@ -243,7 +249,9 @@ def read_header(path: Path) -> Header:
         height, width = dataset.block_shapes[0]
         alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
         flags = dataset.mask_flag_enums
-        descriptions, units = _texts(dataset, path)
+        descriptions, units, remark = _texts(dataset, path)
+        # One tag only: rasterio warns of all others that are not UTF-8.
+        written = dataset.get_tag_item(TAG) is not None
         columns = zip(
             dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
             descriptions, units, flags, strict=True,
@@ -278,7 +286,10 @@ def read_header(path: Path) -> Header:
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
-            is_map=_is_map(dataset, descriptions),
+            written=written,
+            # Layers are called by their dates.
+            is_map=written and not (descriptions[0] or "")[:4].isdigit(),
+            remark=remark,
         )
 
 
@@ -301,10 +312,10 @@ def _check_pages(dataset: DatasetReader, path: Path) -> None:
         )
 
 
-def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Sequence[str | None]]:
-    """Return descriptions and units of all bands, also where older programs did not write UTF-8."""
+def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Sequence[str | None], str]:
+    """Return descriptions and units of all bands, and a remark where older programs did not write UTF-8."""
     try:
-        return dataset.descriptions, dataset.units
+        return dataset.descriptions, dataset.units, ""
     except UnicodeDecodeError:
         pass
     # rasterio gives no bytes, but GDAL writes them into a VRT as they are.
@@ -319,8 +330,9 @@ def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Se
         *((band.findtext("Description"), band.findtext("UnitType")) for band in bands), strict=True
     )
     odd = next(text for text in (*descriptions, *units) if text and not text.isascii())
-    log.warning("%s: descriptions or units of its bands are not UTF-8 and are read as Latin-1: %r", path, odd)
-    return descriptions, units
+    remark = f"{path}: descriptions or units of its bands are not UTF-8 and are read as Latin-1: {odd!r}"
+    log.warning(remark)
+    return descriptions, units, remark
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
@@ -330,12 +342,6 @@ def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("pixelwise.latin-1", _as_latin_1)
-
-
-def _is_map(dataset: DatasetReader, descriptions: Sequence[str | None]) -> bool:
-    """Whether pixelwise wrote a file, and its bands are no layers, which are called by their dates."""
-    # One tag only: rasterio warns of all others that are not UTF-8.
-    return dataset.get_tag_item(TAG) is not None and not (descriptions[0] or "")[:4].isdigit()
 
 
 def open_local(path: Path) -> DatasetReader:

@@ -242,10 +242,10 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     """Return the provenance of any file that has one, and how its bands are named; None where it is damaged."""
     try:
         with open_quietly(path) as dataset:
-            text = dataset.tags().get(TAG)
+            text = dataset.get_tag_item(TAG)
             descriptions = tuple(name or "" for name in dataset.descriptions)
         return None if text is None else (decode_provenance(text, LARGEST_UNASKED), descriptions)
-    except (RasterioError, InputError):
+    except (RasterioError, InputError, UnicodeDecodeError):
         return None
 
 

@@ -113,11 +113,14 @@ class Findings:
         How values are made of what they hold.
     headers
         Of every file that was opened, by path.
+    remarks
+        What was left out, one line each.
     """
 
     observations: tuple[Observation, ...]
     derivation: Derivation
     headers: Mapping[Path, Header] = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> Findings:
@@ -128,10 +131,11 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     ParameterError
         When a product, a band of it or a formula is unknown.
     """
+    remarks: list[str] = []
     if spec.product is not None:
-        return _of_product(entries, spec, load_product(spec.product), problems)
+        return _of_product(entries, spec, load_product(spec.product), problems, remarks)
     headers = _read_headers([path for path, _ in entries], problems)
-    entries = _without_maps(entries, headers)
+    entries = _without_own(entries, headers, remarks)
     expression = _expression_of(headers, spec)
     # Problems of the table are told where dates are looked for.
     table = _table_of(spec, []) if any(header.alpha for header in headers.values()) else None
@@ -147,7 +151,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     if own is not None and spec.mask_band is not None:
         found = _with_own_masks(found, spec.mask_band, own.rule, problems)
     elif own is not None:
-        found = _with_masks(found, spec, own.rule, headers, problems)
+        found = _with_masks(found, spec, own.rule, headers, problems, remarks)
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,
@@ -155,7 +159,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
         grow=spec.grow,
         valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
     )
-    return Findings(tuple(found), derivation, headers)
+    return Findings(tuple(found), derivation, headers, tuple(remarks))
 
 
 def _own_quality(spec: InputSpec) -> Quality | None:
@@ -177,23 +181,27 @@ def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Head
     return headers
 
 
-def _without_maps(entries: Sequence[Entry], headers: dict[Path, Header]) -> list[Entry]:
-    """Leave out maps that pixelwise wrote beside its input, also of `headers`, and say so.
+def _without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks: list[str]) -> list[Entry]:
+    """Leave out what pixelwise wrote beside its input (maps, composites, residuals), also of `headers`, and say so.
 
-    A folder, or a glob that the shell resolved, names them by accident; maps alone, and those with a date of their own
-    in a table, are named on purpose.
+    A folder, or a glob that the shell resolved, names it by accident; such files alone, maps alone, and those with a
+    date of their own in a table, are named on purpose.
     """
-    maps = [path for path, date in entries if date is None and path in headers and headers[path].is_map]
-    if not maps or len(maps) == sum(path in headers for path, _ in entries):
+    known = [(path, date) for path, date in entries if path in headers]
+    for own in ("written", "is_map"):
+        chosen = [path for path, date in known if date is None and getattr(headers[path], own)]
+        if chosen and len(chosen) < len(known):
+            break
+    else:
         return list(entries)
-    for path in maps:
+    for path in chosen:
         headers.pop(path, None)
-    shown = ", ".join(map(str, maps[:3])) + (", ..." if len(maps) > 3 else "")
-    log.warning(
-        "%s left out: pixelwise wrote %s (to read a map as a layer, give its date in a CSV of path,date)",
-        shown,
-        "it as a map" if len(maps) == 1 else "them as maps",
+    shown = ", ".join(map(str, chosen[:3])) + (", ..." if len(chosen) > 3 else "")
+    remarks.append(
+        f"{shown} left out: pixelwise wrote {'it' if len(chosen) == 1 else 'them'}, as a map or as layers made of "
+        "others (to read such a file as a layer, give its date in a CSV of path,date)"
     )
+    log.warning(remarks[-1])
     return [entry for entry in entries if entry[0] in headers]
 
 
@@ -655,6 +663,7 @@ def _with_masks(
     rule: MaskRule,
     headers: dict[Path, Header],
     problems: list[str],
+    remarks: list[str],
 ) -> list[Observation]:
     """Give each observation the mask of its date."""
     assert spec.mask is not None  # noqa: S101 - the caller asked
@@ -664,7 +673,7 @@ def _with_masks(
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)
     own = _read_headers([path for path, _ in entries], problems)
-    entries = _without_maps(entries, own)
+    entries = _without_own(entries, own, remarks)
     single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
     table = _table_of(spec, [])
     try:
@@ -717,7 +726,9 @@ class _Delivered:
     date: Moment | None
 
 
-def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str]) -> Findings:
+def _of_product(
+    entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str], remarks: list[str]
+) -> Findings:
     matches = [
         _Delivered(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
     ]
@@ -729,9 +740,8 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
     rasters = [str(path) for path in unmatched if path.suffix.lower() in RASTER_SUFFIXES]
     if rasters:
         shown = ", ".join(rasters[:3]) + (", ..." if len(rasters) > 3 else "")
-        log.warning(
-            "%d files are not named as files of %s are, and are left out: %s", len(rasters), product.name, shown
-        )
+        remarks.append(f"{len(rasters)} files are not named as files of {product.name} are, and are left out: {shown}")
+        log.warning(remarks[-1])
     first = matches[0].file.sensor
     expression, wanted = _wanted_of(spec, product, first)
     own = _own_quality(spec)
@@ -750,7 +760,7 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
             refused.extend(error.problems)
     problems.extend(shortened(refused, "images"))
     if own is not None:
-        found = _with_masks(found, spec, own.rule, headers, problems)
+        found = _with_masks(found, spec, own.rule, headers, problems, remarks)
     else:
         # What no image was delivered with is not said to be used.
         present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
@@ -765,7 +775,7 @@ def _of_product(entries: Sequence[Entry], spec: InputSpec, product: Product, pro
         product=f"{product.name} version {product.version} ({product.source})",
         families=_families(product),
     )
-    return Findings(tuple(found), derivation, headers)
+    return Findings(tuple(found), derivation, headers, tuple(remarks))
 
 
 def _families(product: Product) -> tuple[tuple[str, ...], ...]:

@@ -6,10 +6,11 @@ types of values and of maps, with each of its parameters' choices, and small fil
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -152,9 +153,24 @@ def _apply_to(method: Method, axis: TimeAxis, inputs: Sequence[str]) -> None:
 # --- files ---------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what is logged of our own small files to ourselves; what is compiled has a log of its own."""
+
+    def none(record: logging.LogRecord) -> bool:
+        return False
+
+    log = logging.getLogger("pixelwise")
+    log.addFilter(none)
+    try:
+        yield
+    finally:
+        log.removeFilter(none)
+
+
 def _read() -> None:
     """Read small files of every type, compression and way of being packed, as float32 and as float64."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _quiet():
         for stored, (number, kind), nodata, scale in product(STORED, enumerate(KINDS), (None, 7), (1.0, 0.5)):
             # How values are packed is a matter of their type; two ways of getting at them will do.
             if (nodata or scale != 1) and kind not in PACKED:
@@ -176,7 +192,7 @@ def _read() -> None:
 
 def _compose() -> None:
     """Reduce a few scenes in every way, of float32 and of float64."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _quiet():
         for stored in ("float32", "float64"):
             for year, month in product((2000, 2001, 2002), (2, 5, 8, 11)):
                 _write(Path(name, stored, f"{year}-{month:02}-15.tif"), stored, seed=12 * year + month)

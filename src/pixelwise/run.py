@@ -17,7 +17,7 @@ import numpy as np
 
 from pixelwise import methods
 from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
-from pixelwise.checkup import clear_counts, warnings_of, warnings_of_all
+from pixelwise.checkup import clear_counts, scenes_of, warnings_of, warnings_of_all
 from pixelwise.completeness import Completeness
 from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.engine import map_unordered
@@ -190,8 +190,8 @@ def apply(
         provenance["write"] = {file.kind: relative(file.path, folder) for file in beside}
     if inputs:
         provenance["pairing"] = pairing.describe()
-    if pairing.warnings or found:
-        provenance["warnings"] = [*pairing.warnings, *found]
+    if warnings := [*_said_before(stacks), *pairing.warnings, *found]:
+        provenance["warnings"] = warnings
     described = _with_units((*rescale(bound.bands, per)[0], STATUS_BAND), layout_of(stack).unit)
     if needs or beside or per != "year":
         count = len(bound.bands)
@@ -203,6 +203,15 @@ def apply(
     told = {band for band, _ in chosen.whole} if isinstance(chosen, UserFunction) else set()
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder, frozenset(told))
     return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
+
+
+def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
+    """Yield what was logged when the stacks were opened and made, and belongs in the tags of a map all the same."""
+    for stack in stacks:
+        if isinstance(stack, FileStack):
+            yield from scenes_of(stack).remarks
+        if isinstance(stack, CompositeStack):
+            yield from stack.left_out
 
 
 def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
@@ -268,7 +277,7 @@ def write_layers(
     warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
-    if warnings:
+    if warnings := [*_said_before((stack,)), *warnings]:
         provenance["warnings"] = warnings
     named = _with_units(bound.bands, layout_of(stack).unit)
     task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)

@@ -114,6 +114,12 @@ class RasterStack(FileStack):
         Files of which all bands are decoded together.
     alpha_read
         Files whose alpha band is data like the others, and says of none of them what is missing.
+    alpha_masks
+        Files whose alpha band says what is missing, with its number and how many bands there are.
+    written
+        Files that pixelwise wrote.
+    remarks
+        What a user should know of how files were read, or which were left out; one line each.
     area
         The pixels that are asked for; `read` reads all the same.
     """
@@ -130,6 +136,9 @@ class RasterStack(FileStack):
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
     alpha_read: frozenset[Path] = frozenset()
+    alpha_masks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    written: frozenset[Path] = frozenset()
+    remarks: tuple[str, ...] = ()
     area: Area = field(default_factory=Area)
 
     def __str__(self) -> str:

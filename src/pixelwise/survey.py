@@ -46,6 +46,8 @@ class Survey:
         Files that could be opened but belong to no layer.
     derivation
         How values are made of what files hold.
+    remarks
+        What was left out, one line each.
     """
 
     spec: InputSpec
@@ -55,6 +57,7 @@ class Survey:
     problems: tuple[str, ...]
     undated: tuple[Path, ...] = ()
     derivation: Derivation = field(default_factory=Derivation)
+    remarks: tuple[str, ...] = ()
 
     def stack(self) -> RasterStack:
         """Return the stack.
@@ -88,6 +91,13 @@ class Survey:
             stats={**_stats_of(opened), **area.stats},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
+            alpha_masks={
+                h.path: (h.alpha[0].index, len(h.bands) + len(h.alpha))
+                for h in used
+                if h.alpha and not h.alpha_is_data and pieces[h.path].masked and pieces[h.path].warp is None
+            },
+            written=frozenset(h.path for h in used if h.written),
+            remarks=(*self.remarks, *(h.remark for h in opened if h.remark)),
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
         )
@@ -206,7 +216,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
-    return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation)
+    return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation, found.remarks)
 
 
 def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
