@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import pixelwise
 from conftest import MakeStack, random_series
@@ -154,6 +158,109 @@ def test_without_a_folder_there_is_nothing_to_compile_into(monkeypatch: pytest.M
     assert result.stderr.startswith("error: no folder can be written to keep machine code in: set NUMBA_CACHE_DIR")
 
 
+# ------------------------------------------------------------------------------ for all users of a machine
+
+#: What a job of another user finds; all that it imports is imported before it becomes that user.
+AS_NOBODY = """
+import os, sys
+from pixelwise import jit
+digest = jit.sources_digest()
+jit.sources_digest = lambda: digest
+os.environ["XDG_CACHE_HOME"] = sys.argv[1]
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+folder = jit.cache_folder(sys.argv[2])
+print(folder, *sorted(path.name for path in folder.rglob("*.nb?")))
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that all users can enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def compile_for_all(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Result]:
+    """Run the command under a umask that hides everything, with a step that writes what numba would."""
+
+    def call(cache: Path) -> Result:
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache))
+
+        def work() -> None:
+            folder = precompile.folder_of_kernels() / "methods_1234"
+            folder.mkdir()
+            for name in ("fit.nbc", "fit.nbi"):
+                (folder / name).write_bytes(b"code")
+
+        monkeypatch.setattr(precompile, "steps", lambda names: [("all", work)])
+        umask = os.umask(0o077)
+        try:
+            return CliRunner().invoke(main, ["compile"], catch_exceptions=False)
+        finally:
+            os.umask(umask)
+
+    return call
+
+
+def test_what_is_compiled_beforehand_all_users_can_read(
+    open_folder: Path, compile_for_all: Callable[[Path], Result]
+) -> None:
+    cache = open_folder / "kernels"
+    cache.mkdir()
+    result = compile_for_all(cache)
+    assert "cannot enter" not in result.stderr
+    kept = [cache / "pixelwise", *(cache / "pixelwise").rglob("*")]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in kept}
+    folders = dict.fromkeys(["pixelwise", jit.sources_digest(), "methods_1234"], 0o755)
+    assert modes == {**folders, "fit.nbc": 0o644, "fit.nbi": 0o644}
+    assert jit.is_private(cache / "pixelwise")
+    assert jit.cache_folder.__wrapped__(str(cache)) == cache / "pixelwise" / jit.sources_digest()
+
+
+def test_another_user_takes_over_what_was_compiled_beforehand(
+    open_folder: Path, compile_for_all: Callable[[Path], Result]
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    compile_for_all(open_folder / "kernels")
+    (open_folder / "kernels").chmod(0o755)
+    home = open_folder / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    command = [sys.executable, "-c", AS_NOBODY, str(home), str(open_folder / "kernels")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == [str(home / "pixelwise" / jit.sources_digest()), "fit.nbc", "fit.nbi"]
+
+
+def test_a_folder_above_that_others_cannot_enter_is_said_with_a_remedy(
+    open_folder: Path, compile_for_all: Callable[[Path], Result]
+) -> None:
+    result = compile_for_all(open_folder / "my kernels")  # made by the command, under the umask
+    (said,) = [line for line in result.stderr.splitlines() if "cannot enter" in line]
+    assert said.startswith(f"other users cannot enter {open_folder / 'my kernels'}, and so cannot read the kernels: ")
+    subprocess.run(said.rpartition(": ")[2], shell=True, check=True)
+    assert jit.closed_to_others(open_folder / "my kernels" / "pixelwise") == []
+
+
+def test_without_numba_cache_dir_kernels_stay_ones_own(
+    open_folder: Path, compile_for_all: Callable[[Path], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = open_folder / "own" / "pixelwise" / "0123"
+    own.mkdir(parents=True)
+    own.parent.chmod(0o700)
+    monkeypatch.setattr(precompile, "kernel_folder", lambda: own)
+    for cache in ("", open_folder / "not ours"):
+        result = compile_for_all(cache)  # type: ignore[arg-type]
+        assert result.stdout == f"{own}\n"
+        assert own.parent.stat().st_mode & 0o777 == 0o700
+        shutil.rmtree(own / "methods_1234")
+
+
 # ---------------------------------------------------------------------------- a cache that others prepared
 
 
@@ -180,12 +287,55 @@ def test_prepared_kernels_are_taken_over(prepared: Path, tmp_path: Path) -> None
     assert not (own / "methods" / "more.nbc").exists()
 
 
-@pytest.mark.parametrize("level", [0, 1])
-def test_code_that_others_can_change_is_not_taken_over(prepared: Path, tmp_path: Path, level: int) -> None:
-    (prepared, prepared.parent)[level].chmod(0o777)
+def loosen(path: Path) -> str:
+    path.chmod(path.stat().st_mode | 0o002)
+    return "other users can change"
+
+
+def give_away(path: Path) -> str:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(path, 1234, -1)
+    return "belongs to another user (uid 1234)"
+
+
+def replace_by_a_link(path: Path) -> str:
+    elsewhere = path.rename(next(p for p in path.parents if p.name == "prepared").parent / "elsewhere")
+    path.symlink_to(elsewhere)
+    return "is neither a folder nor a file"
+
+
+@pytest.mark.parametrize("harm", [loosen, give_away, replace_by_a_link])
+@pytest.mark.parametrize("place", ["..", ".", "methods", "methods/fit.nbc", "methods/fit.nbi"])
+def test_code_that_others_can_change_is_not_taken_over(
+    prepared: Path, tmp_path: Path, place: str, harm: Callable[[Path], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The modules and indices lie a folder deeper; what is fine beside them is not taken over either."""
+    caplog.set_level("INFO", "pixelwise.jit")
+    (prepared / "methods" / "fit.nbi").write_bytes(b"index")
+    (prepared / "others").mkdir()
+    (prepared / "others" / "sort.nbc").write_bytes(b"code")
+    harmed = prepared.parent if place == ".." else prepared / place
+    why = harm(harmed)
     own = jit.cache_folder.__wrapped__(str(tmp_path / "prepared"))
     assert own == tmp_path / "home" / "pixelwise" / prepared.name
+    assert list(own.parent.iterdir()) == [own]
     assert list(own.iterdir()) == []
+    (said,) = caplog.messages
+    assert said.startswith(f"compiled kernels in {prepared} are not used: ")
+    assert why in said
+    assert f"{harmed} " in said
+
+
+def test_where_nothing_is_prepared_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pixelwise.jit")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_bytes(b"")
+    own = jit.cache_folder.__wrapped__(str(tmp_path / "file"))
+    assert own == tmp_path / "home" / "pixelwise" / jit.sources_digest()
+    assert caplog.messages == []
 
 
 def test_of_another_user_it_is_taken_over_from_the_administrator_alone(

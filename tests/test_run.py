@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -129,16 +130,41 @@ def test_lambdas_and_closures_work_in_every_executor(folder: Path, executor: str
     assert (result.status[~mask] == 1).all()
 
 
-@pytest.mark.parametrize(("start", "elsewhere"), [(0.0, 1), (1e9, 0)])
-def test_plain_python_goes_to_processes_unless_it_is_done_before_they_start(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, start: float, elsewhere: int
+@pytest.mark.parametrize(("short", "elsewhere"), [(1, 1), (0, 0)])
+def test_plain_python_goes_to_processes_unless_the_job_is_small(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, short: int, elsewhere: int
 ) -> None:
     # The pid is another one where another process computed.
     parent = os.getpid()
-    monkeypatch.setattr(run, "START_SECONDS", start)
+    stack = pw.open_stack(folder)
+    monkeypatch.setattr(run, "SMALL_JOB", HEIGHT * WIDTH * len(stack) - short)
     function = pw.per_pixel(lambda y, t: float(os.getpid() != parent), bands=["elsewhere"], jit=False)
-    result = pw.apply(pw.open_stack(folder), function, jobs=1)
+    result = pw.apply(stack, function, jobs=1)
     assert (result["elsewhere"][result.status == 0] == elsewhere).all()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_time_does_not_decide_whether_a_function_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    lock, rehearsed = threading.Lock(), threading.Event()
+
+    def locked(values: Any) -> float:
+        with lock:
+            if not rehearsed.is_set():
+                time.sleep(pause)
+            return float(values[0])
+
+    stack = pw.open_stack(folder)
+    function = pw.per_pixel(locked, bands=["first"], jit=False)
+    method = as_method(function).rehearse(stack.axis, lambda: run.sample_pixels(stack), stack.grid.block.pixels)
+    bound = method.bind(stack.axis, None, {})
+    rehearsed.set()
+    assert run.executor_for(bound, (stack,)) == "threads"
+    assert (pw.apply(stack, function).status != 5).all()
+    monkeypatch.setattr(run, "SMALL_JOB", stack.grid.block.pixels * len(stack) - 1)
+    with pytest.raises(pw.FunctionError, match="it uses lock "):
+        pw.apply(stack, function)
 
 
 # ---------------------------------------------------------------------------------------------- blocks

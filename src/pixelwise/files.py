@@ -19,13 +19,15 @@ __all__ = ["NAMED", "Source", "resolve", "shortened"]
 #: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
 
-#: Commands that unpack what a server packed, by the suffix; `{}` stands for the files.
+#: Commands that unpack what a server packed, by the suffix. `{files}` stands for a file, or a pattern that the shell
+#: expands; `{pattern}` for the same as one word: unzip takes further words for members of the first archive. It unpacks
+#: into the current folder unless told otherwise, and without -n asks about each file that is there already.
 UNPACK = {
-    ".gz": "gunzip {}",
-    ".bz2": "bunzip2 {}",
-    ".xz": "unxz {}",
-    ".zst": "unzstd {}",
-    ".zip": "unzip {}",
+    ".gz": "gunzip {files}",
+    ".bz2": "bunzip2 {files}",
+    ".xz": "unxz {files}",
+    ".zst": "unzstd {files}",
+    ".zip": "unzip -n {pattern} -d {folder}",
 }
 #: Suffixes, if any, under which ENVI's rasters stand beside their header, NAME.hdr or NAME.dat.hdr.
 ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".envi")
@@ -95,12 +97,11 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
 
 def _packed(path: Path) -> str | None:
     """Say how a raster is unpacked; None where it is not packed."""
-    command = UNPACK.get(path.suffix.lower())
-    if command is None or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
+    if path.suffix.lower() not in UNPACK or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
         return None
-    return (
-        f"{path}: is packed ({path.suffix}), and only unpacked files are read: {command.format(shlex.quote(str(path)))}"
-    )
+    file = shlex.quote(str(path))
+    command = UNPACK[path.suffix.lower()].format(files=file, pattern=file, folder=shlex.quote(str(path.parent)))
+    return f"{path}: is packed ({path.suffix}), and only unpacked files are read: {command}"
 
 
 def _is_envi(path: Path) -> bool:
@@ -123,8 +124,10 @@ def _rasters_in(folder: Path) -> list[Path]:
     # Dates that are there only packed would be missing without a word.
     packed = [p for p in present if _packed(p) is not None and p.with_suffix("") not in files]
     if packed:
-        files_of_kind = f"{shlex.quote(str(folder))}/*{''.join(packed[0].suffixes[-2:])}"
-        command = UNPACK[packed[0].suffix.lower()].format(files_of_kind)
+        kind, place = "".join(packed[0].suffixes[-2:]), shlex.quote(str(folder))
+        command = UNPACK[packed[0].suffix.lower()].format(
+            files=f"{place}/*{kind}", pattern=shlex.quote(f"{folder}/*{kind}"), folder=place
+        )
         count = "1 raster is" if len(packed) == 1 else f"{len(packed)} rasters are"
         raise InputError(
             f"{folder}: {count} packed ({packed[0].name}), and only unpacked files are read: unpack with {command}, "

@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import math
 import numbers
-import time
 import traceback
 import types
 import typing
@@ -79,9 +77,10 @@ BLOCK_WIDTH = 1024
 TRIAL_PIXELS = 256
 # Pixels on which a function is tried that is not compiled.
 FEW_PIXELS = 4
-# Jobs of no more values (pixels times dates) run in plain Python unless told otherwise. Compiling takes 1 to 3 s with
-# numba's import; a call in plain Python 10 to 60 us, with two loops over 21 dates inside 250 us: for 6241 pixels of 21
-# dates that is 0.1 to 0.4 s, and 1.6 s. Time itself decides nothing: the next run has to come to the same digits.
+# Jobs of no more values (pixels times dates) run in plain Python, on threads, unless told otherwise. Compiling takes 1
+# to 3 s with numba's import, and worker processes 1.4 s to start; a call in plain Python 10 to 60 us, with two loops
+# over 21 dates inside 250 us: for 6241 pixels of 21 dates that is 0.1 to 0.4 s, and 1.6 s. Time itself decides nothing:
+# the next run has to come to the same digits, and what cannot be sent to processes is refused always or never.
 SMALL_JOB = 1 << 17
 # A function that calls sys.exit() fails at that pixel: it does not end the job as if it had succeeded.
 FAILURES = (Exception, SystemExit)
@@ -661,14 +660,11 @@ class PixelFunction(UserFunction):
         True: compiled or an error. False: never compiled. None: compiled where that gives the same numbers.
     loop
         The compiled loop, once `rehearse` found it to agree with plain Python.
-    seconds
-        What a call in plain Python took in the rehearsal.
     """
 
     gaps: bool = False
     jit: bool | None = None
     loop: CompiledLoop | None = field(default=None, repr=False, compare=False)
-    seconds: float = field(default=math.inf, repr=False, compare=False)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -698,25 +694,21 @@ class PixelFunction(UserFunction):
         return replace(plain, loop=loop, decision=decision)
 
     def _on_few(self, axis: TimeAxis, rows: Floats) -> PixelFunction:
-        """Learn what the values are like and what a call takes. A wrong number of values is said here."""
+        """Learn what the values are like. A wrong number of values is said here."""
         if not len(rows):
             return self
         bound = replace(self, strict=False).bind(axis, None, {})
         try:
             table, _ = bound.compute(rows)
-            began = time.perf_counter()
             again, _ = bound.compute(rows[:1])
         except MemoryError:  # the job says what to do about it
             return self
-        seconds = time.perf_counter() - began
         varying = not np.array_equal(table[:, :1], again, equal_nan=True)
-        return replace(self, whole=self._whole(table), varying=varying, seconds=seconds)
+        return replace(self, whole=self._whole(table), varying=varying)
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundPixelFunction:
         """Fix the dates and the bands."""
-        return BoundPixelFunction(
-            **self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop, seconds=self.seconds
-        )
+        return BoundPixelFunction(**self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop)
 
     def _learn(self, axis: TimeAxis, rows: Floats) -> tuple[str, ...]:
         arrays = self.call.arrays(axis)
@@ -817,7 +809,7 @@ class BoundPixelFunction:
         Position of each wanted band among `names` and ``n``.
     arrays
         (time,) arrays that the function gets next to the values.
-    min_obs, gaps, strict, loop, seconds
+    min_obs, gaps, strict, loop
         As in `PixelFunction`.
     """
 
@@ -830,7 +822,6 @@ class BoundPixelFunction:
     gaps: bool
     strict: bool
     loop: CompiledLoop | None
-    seconds: float = math.inf
     halo: int = 0
 
     @property

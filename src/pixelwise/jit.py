@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import stat
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compiling", "kernel", "kernel_folder", "readonly"]
+__all__ = ["closed_to_others", "compiling", "is_shared", "kernel", "kernel_folder", "readonly", "share"]
 
 log = logging.getLogger("pixelwise.jit")
 
@@ -197,24 +196,75 @@ def cache_folder(preferred: str = "") -> Path | None:
 def _take_over(prepared: Path, folder: Path) -> None:
     """Copy machine code that was prepared for all users to `folder`, unless that is there.
 
-    Machine code is code: it is taken only from the administrator's folders, or one's own, that nobody else can change.
+    Machine code is code, and its index is a pickle: it is taken only where each folder and file belongs to the
+    administrator or to oneself, and nobody else can change it. Else kernels are compiled, as where nothing is prepared.
     """
     if folder.exists() or not hasattr(os, "getuid"):
         return
     try:
-        for place in (prepared.parent, prepared):
-            facts = place.lstat()
-            if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022:
-                return
+        _check_trusted(prepared.parent.lstat(), prepared.parent)
+        _check_trusted(prepared.lstat(), prepared)
         with tempfile.TemporaryDirectory(dir=folder.parent) as name:
             copy = Path(name, "kernels")
-            shutil.copytree(prepared, copy, copy_function=shutil.copyfile)
-            for place in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
-                place.chmod(0o700)
+            _copy_trusted(prepared, copy)
             # Another process may have been faster: its folder is as good.
             copy.rename(folder)
-    except OSError:  # nothing is prepared, or there is no room: kernels are compiled, as without it
+    except PermissionError as error:
+        log.info("compiled kernels in %s are not used: %s", prepared, error)
+    except OSError:  # nothing is prepared, or there is no room
         return
+
+
+def _copy_trusted(source: Path, target: Path) -> None:
+    """Copy a folder; what is looked at is what is read, whatever happens to names meanwhile.
+
+    Raises
+    ------
+    PermissionError
+        When another user can change a part of it, or it has links.
+    OSError
+    """
+    for place, folders, files, descriptor in os.fwalk(source):
+        _check_trusted(os.fstat(descriptor), Path(place))
+        for name in folders:  # links to folders are among them, and are not followed
+            _check_trusted(os.stat(name, dir_fd=descriptor, follow_symlinks=False), Path(place, name))
+        here = target / Path(place).relative_to(source)
+        here.mkdir(mode=0o700)
+        for name in files:
+            path = Path(place, name)
+            _check_trusted(os.stat(name, dir_fd=descriptor, follow_symlinks=False), path)
+            with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=descriptor), "rb") as file:  # noqa: PTH123
+                _check_trusted(os.fstat(file.fileno()), path)
+                (here / name).write_bytes(file.read())
+
+
+def _check_trusted(facts: os.stat_result, path: Path) -> None:
+    """Refuse what is no folder or file, or what anybody but the administrator and this user can change."""
+    if not (stat.S_ISDIR(facts.st_mode) or stat.S_ISREG(facts.st_mode)):
+        raise PermissionError(f"{path} is neither a folder nor a file")
+    if facts.st_uid not in (0, os.getuid()):
+        raise PermissionError(f"{path} belongs to another user (uid {facts.st_uid})")
+    if facts.st_mode & 0o022:
+        raise PermissionError(f"other users can change {path} (mode {stat.S_IMODE(facts.st_mode):04o})")
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether kernels in `folder` are kept where ``NUMBA_CACHE_DIR`` says, which is for all users."""
+    import numba
+
+    return bool(numba.config.CACHE_DIR) and folder.is_relative_to(numba.config.CACHE_DIR)
+
+
+def share(folder: Path) -> None:
+    """Let all users read the kernels in `folder`, which `kernel_folder` gave, and only this one change them."""
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def closed_to_others(folder: Path) -> list[Path]:
+    """Return the folders on the way to `folder` that other users cannot enter."""
+    return [place for place in reversed(folder.resolve().parents) if not place.stat().st_mode & 0o001]
 
 
 def is_private(folder: Path) -> bool:

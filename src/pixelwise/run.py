@@ -25,7 +25,7 @@ from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.fingerprint import UnknowableError
-from pixelwise.functions import BoundPixelFunction, UserFunction, as_method
+from pixelwise.functions import SMALL_JOB, BoundPixelFunction, UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.jit import compiling
 from pixelwise.job import Job, Result, task_of
@@ -611,10 +611,12 @@ def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Execu
 def executor_for(bound: BoundMethod, stacks: Sequence[Stack]) -> str:
     """Return the executor that suits a job: threads where they run all of it in parallel, else processes.
 
-    Threads also where plain Python takes no longer than processes take to start.
+    Threads also where plain Python is likely to take no longer than processes take to start, which depends on the size
+    of the job alone: the next run of the same job has to find the same executor.
     """
-    quick = isinstance(bound, BoundPixelFunction) and bound.seconds * stacks[0].grid.block.pixels < START_SECONDS
-    parallel = (bound.releases_gil or quick) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
+    values = stacks[0].grid.block.pixels * len(stacks[0].axis)
+    small = isinstance(bound, BoundPixelFunction) and values <= SMALL_JOB
+    parallel = (bound.releases_gil or small) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
     return "threads" if parallel else "processes"
 
 
@@ -716,9 +718,6 @@ CHECK_SECONDS = 5.0
 
 #: Jobs that take less keep no journal.
 SHORT_SECONDS = 5.0
-
-#: What it takes worker processes to start and to import what they need (measured: 1.4 s).
-START_SECONDS = 1.5
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16

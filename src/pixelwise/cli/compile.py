@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 import click
@@ -26,11 +27,13 @@ def compile_kernels(method: tuple[str, ...]) -> None:
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile trend ols
 
-    Set NUMBA_CACHE_DIR to the same where jobs run; a user who may not write there begins with a copy. Machine code is
-    for the type of processor that compiled it: where there are several, set NUMBA_CPU_NAME=generic in both places.
+    All users can read what is in NUMBA_CACHE_DIR then, and only you can change it. Set it to the same where jobs run; a
+    user who may not write there begins with a copy, if root or that user compiled it. Machine code is for the type of
+    processor that compiled it: where there are several, set NUMBA_CPU_NAME=generic in both places.
 
     The folder is printed. It belongs to one version of pixelwise, and machine code to one of Python and of numba.
     """
+    from pixelwise.jit import closed_to_others, is_shared, share
     from pixelwise.precompile import folder_of_kernels, steps
 
     todo = list(steps(method))
@@ -43,5 +46,12 @@ def compile_kernels(method: tuple[str, ...]) -> None:
         emit(f"{label}: {time.perf_counter() - step:.1f} s", error=True)
     kept = {path.name for path in folder.rglob("*.nbc")}
     seconds = time.perf_counter() - began
+    if is_shared(folder):
+        share(folder)
+        for place in map(str, closed_to_others(folder)):
+            emit(
+                f"other users cannot enter {place}, and so cannot read the kernels: chmod o+x {shlex.quote(place)}",
+                error=True,
+            )
     emit(f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} were there", error=True)
     emit(str(folder), lines=False)

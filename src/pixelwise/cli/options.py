@@ -268,7 +268,7 @@ JOB_OPTIONS = (
     click.option(
         "--executor",
         type=click.Choice(["threads", "processes", "inline"]),
-        help="Where blocks are computed.  [default: threads; processes for plain Python functions]",
+        help="Where blocks are computed.  [default: threads; processes for plain Python functions in larger jobs]",
     ),
 )
 
