@@ -486,7 +486,7 @@ def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
     assert any("make one layer per year (--composite)" in text for text in raw["warnings"])
 
 
-MORE = "the {} of more scenes is another one, which looks like a trend"
+MORE = "the {} over more scenes is a different one, which looks like a trend"
 
 
 @pytest.fixture(scope="module")

@@ -405,7 +405,7 @@ class Slope:
 )
 def test_times_before_values_are_refused(function):
     """Both orders run: the slope of time by value instead of that of value by time."""
-    with pytest.raises(FunctionError, match="values come first here and times second") as caught:
+    with pytest.raises(FunctionError, match="pixelwise passes values first, then times") as caught:
         as_method(function)
     assert "\n" not in str(caught.value)
 
@@ -652,10 +652,10 @@ def test_a_function_of_random_numbers_is_called_that():
     sample = random_series(30)
     for function in (draws, lambda v: v[0] + np.random.normal()):  # noqa: NPY002
         method = rehearsed(as_method(function), sample)
-        assert method.decision == "plain Python: it gives other numbers each time"
+        assert method.decision == "plain Python: it returns different values on each call"
         assert len(method.warnings("float32")) == len(method.warnings("float64")) == 1
-        assert "gives other numbers each time for the same pixel" in method.warnings("float32")[0]
-    with pytest.raises(FunctionError, match="cannot run compiled: it gives other numbers each time"):
+        assert "returns different values on each call for the same pixel" in method.warnings("float32")[0]
+    with pytest.raises(FunctionError, match="cannot run compiled: it returns different values on each call"):
         rehearsed(as_method(draws, jit=True), sample)
     block = rehearsed(as_method(per_block(lambda v: v[0] + np.random.default_rng().normal(size=v.shape[1]))), sample)
     assert "gives other numbers" in block.warnings("float32")[0]

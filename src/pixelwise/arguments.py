@@ -75,13 +75,13 @@ def check_order(function: Callable[..., Any], name: str, parameters: Sequence[in
         return ""
     shown = "the function" if name == "<lambda>" else name
     said = (
-        f"{shown}({first}, {second}{', ...' * (len(parameters) > 2)}): values come first here and times second, "
-        f"so that {first} would be the values and {second} the times"
+        f"{shown}({first}, {second}{', ...' * (len(parameters) > 2)}): pixelwise passes values first, then times; "
+        f"here {first} would get the values and {second} the times"
     )
     if name == "<lambda>":
         return f"{said}; swap them, or call the first one y and the second one t: lambda y, t: ..."
     if known in RIGHT_FORMS:
-        return f"{said}; wrap it: {RIGHT_FORMS[known]}"
+        return f"{said}; wrap it, in Python or in the file: {RIGHT_FORMS[known]}"
     return f"{said}; swap them where it is defined, or wrap it: lambda y, t: {name}(t, y)"
 
 

@@ -199,8 +199,8 @@ def _more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterat
     trend = _trend_of_counts(clear or ())
     if trend:
         yield (
-            f"clear scenes per period {trend}: the {stack.reducer.how} of more scenes is another one, which looks like "
-            "a trend; draw the same number with --equal-count, or take the median"
+            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which looks "
+            "like a trend; draw the same number with --equal-count, or take the median"
         )
 
 
@@ -270,8 +270,8 @@ def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
             if trend:
                 told.add("counts")
                 yield (
-                    f"{path}: scenes per composite {trend}: the {made.how} of more scenes is another one, which looks "
-                    "like a trend; make the composites with --equal-count, or of the median"
+                    f"{path}: scenes per composite {trend}: the {made.how} over more scenes is a different one, which "
+                    "looks like a trend; make the composites with --equal-count, or of the median"
                 )
         short = [scenes.layers[index] for index, band in bands.items() if band - 1 in made.short]
         if short and "short" not in told:

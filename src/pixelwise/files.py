@@ -131,7 +131,7 @@ def _rasters_in(folder: Path) -> list[Path]:
         count = "1 raster is" if len(packed) == 1 else f"{len(packed)} rasters are"
         raise InputError(
             f"{folder}: {count} packed ({packed[0].name}), and only unpacked files are read: unpack with {command}, "
-            f"or name those that are wanted with a quoted glob"
+            f"or list the files to read with a quoted glob"
         )
     if files:
         return files

@@ -590,8 +590,8 @@ class UserFunction(Method):
         found = [say_rounded(band, value) for band, value in self.whole] if dtype == "float32" else []
         if self.varying:
             found.append(
-                f"{self.name} gives other numbers each time for the same pixel: the map cannot be made again, and "
-                "verify finds differences; give its random numbers a seed within the function"
+                f"{self.name} returns different values on each call for the same pixel: the map cannot be reproduced, "
+                "and verify finds differences; give its random numbers a seed within the function"
             )
         return found
 
@@ -730,7 +730,7 @@ class PixelFunction(UserFunction):
         if not len(rows):
             return None, "there was no pixel to try it on"
         if self.varying:
-            return None, "it gives other numbers each time"
+            return None, "it returns different values on each call"
         if self.jit is None and pixels is not None and pixels * len(axis) <= SMALL_JOB:
             return None, f"compiling would take longer than {pixels} pixels"
         bound = replace(self, strict=False).bind(axis, None, {})

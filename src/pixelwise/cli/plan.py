@@ -389,7 +389,7 @@ def show_making(report: dict[str, Any]) -> None:
 def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
     """Say in words what alpha bands are used for, one line for each use."""
     meanings = {
-        "data": "is read as data, as it is named or dated",
+        "data": "is read as data because it is named or dated",
         "mask": "says which pixels are missing; where it is data, name it (--band {band})",
         "none": "is not used; where it is data, name it (--band {band})",
     }

@@ -41,7 +41,7 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
       pixelwise plot 'trend_{band}.tif' -o stderr.png --band stderr
       pixelwise plot trend.tif -o status.png --band status
 
-    A pixel without a p-value is "not tested", and in no other class.
+    A pixel without a p-value is "not tested", unless its series is constant, which is "no change".
     """
     from pixelwise.map import open_map
     from pixelwise.plot import check_output, plot_map, save
