@@ -184,10 +184,10 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def compile_for_all(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Result]:
+def compile_for_all(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | Path], Result]:
     """Run the command under a umask that hides everything, with a step that writes what numba would."""
 
-    def call(cache: Path) -> Result:
+    def call(cache: str | Path) -> Result:
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache))
 
         def work() -> None:
@@ -207,7 +207,7 @@ def compile_for_all(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 
 def test_what_is_compiled_beforehand_all_users_can_read(
-    open_folder: Path, compile_for_all: Callable[[Path], Result]
+    open_folder: Path, compile_for_all: Callable[[str | Path], Result]
 ) -> None:
     cache = open_folder / "kernels"
     cache.mkdir()
@@ -222,7 +222,7 @@ def test_what_is_compiled_beforehand_all_users_can_read(
 
 
 def test_another_user_takes_over_what_was_compiled_beforehand(
-    open_folder: Path, compile_for_all: Callable[[Path], Result]
+    open_folder: Path, compile_for_all: Callable[[str | Path], Result]
 ) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
@@ -238,7 +238,7 @@ def test_another_user_takes_over_what_was_compiled_beforehand(
 
 
 def test_a_folder_above_that_others_cannot_enter_is_said_with_a_remedy(
-    open_folder: Path, compile_for_all: Callable[[Path], Result]
+    open_folder: Path, compile_for_all: Callable[[str | Path], Result]
 ) -> None:
     result = compile_for_all(open_folder / "my kernels")  # made by the command, under the umask
     (said,) = [line for line in result.stderr.splitlines() if "cannot enter" in line]
@@ -248,14 +248,16 @@ def test_a_folder_above_that_others_cannot_enter_is_said_with_a_remedy(
 
 
 def test_without_numba_cache_dir_kernels_stay_ones_own(
-    open_folder: Path, compile_for_all: Callable[[Path], Result], monkeypatch: pytest.MonkeyPatch
+    open_folder: Path, compile_for_all: Callable[[str | Path], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = open_folder / "own" / "pixelwise" / "0123"
     own.mkdir(parents=True)
     own.parent.chmod(0o700)
     monkeypatch.setattr(precompile, "kernel_folder", lambda: own)
-    for cache in ("", open_folder / "not ours"):
-        result = compile_for_all(cache)  # type: ignore[arg-type]
+    for cache in ("", str(open_folder / "not ours")):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", cache)
+        result = compile_for_all(cache)
+        assert ("kernels are kept for you only" in result.stderr) == bool(cache)
         assert result.stdout == f"{own}\n"
         assert own.parent.stat().st_mode & 0o777 == 0o700
         shutil.rmtree(own / "methods_1234")

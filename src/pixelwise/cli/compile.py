@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 
@@ -53,5 +54,10 @@ def compile_kernels(method: tuple[str, ...]) -> None:
                 f"other users cannot enter {place}, and so cannot read the kernels: chmod o+x {shlex.quote(place)}",
                 error=True,
             )
+    elif os.environ.get("NUMBA_CACHE_DIR"):
+        emit(
+            "kernels are kept for you only: `pixelwise` in NUMBA_CACHE_DIR must be a folder that only you can change",
+            error=True,
+        )
     emit(f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} were there", error=True)
     emit(str(folder), lines=False)
