@@ -64,7 +64,7 @@ def test_a_band_that_is_dated_like_the_others_is_data(tmp_path: Path, out: Path,
     np.testing.assert_array_equal(read(path, end="2003"), values[:3])
     pw.apply(pw.open_stack(path, end="2003"), "ols", out / "map.tif")
     assert verify(out / "map.tif", path, everything=True).differing == 0
-    assert alpha_line(path) == [f"alpha     band 4 of {path} is read as data, as it is named or dated"]
+    assert alpha_line(path) == [f"alpha     band 4 of {path} is read as data because it is named or dated"]
 
 
 def test_a_table_of_as_many_dates_as_bands_dates_alpha_too(tmp_path: Path):
@@ -94,7 +94,7 @@ def test_a_band_that_is_named_is_data(tmp_path: Path, out: Path, band: Any):
     pw.apply(pw.open_stack(folder, band=band), "ols", out / "map.tif")
     assert verify(out / "map.tif", folder, everything=True).differing == 0
     assert alpha_line(folder, "--band", band) == [
-        f"alpha     band 4 of {folder / 'x_2001.tif'} and 3 more files is read as data, as it is named or dated"
+        f"alpha     band 4 of {folder / 'x_2001.tif'} and 3 more files is read as data because it is named or dated"
     ]
 
 

@@ -456,7 +456,7 @@ def test_regressions_of_scipy_and_numpy_in_their_order_are_refused_with_the_righ
         (np.polyfit, slope),
         (np.corrcoef, correlation),
     ]:
-        with pytest.raises(FunctionError, match="values come first") as caught:
+        with pytest.raises(FunctionError, match="pixelwise passes values first") as caught:
             as_method(function)
         # What is advised works as it stands.
         advised = eval(str(caught.value).partition("wrap it: ")[2], {"scipy": scipy, "numpy": np})
@@ -658,7 +658,7 @@ def test_a_function_of_random_numbers_is_called_that():
     with pytest.raises(FunctionError, match="cannot run compiled: it returns different values on each call"):
         rehearsed(as_method(draws, jit=True), sample)
     block = rehearsed(as_method(per_block(lambda v: v[0] + np.random.default_rng().normal(size=v.shape[1]))), sample)
-    assert "gives other numbers" in block.warnings("float32")[0]
+    assert "returns different values" in block.warnings("float32")[0]
     for function in (seeded, spread, per_pixel(seeded, jit=False), per_block(lambda v: v[0])):
         assert rehearsed(as_method(function), sample).warnings("float32") == []
 

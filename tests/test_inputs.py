@@ -293,7 +293,7 @@ def test_packed_files_are_said_with_a_remedy_that_works(make_stack: MakeStack, s
     assert of_one.startswith(f"{packed[0]}: is packed ({suffix})")
     type_in(of_one.rpartition(" are read: ")[2])
     assert (folder / "ndvi_2001.tif").exists()
-    typed = re.search(r"unpack with (.*), or name", problem_of(folder))
+    typed = re.search(r"unpack with (.*), or list", problem_of(folder))
     assert typed
     type_in(typed[1])
     # Packed files that are unpacked beside, as unzip and unzstd leave them, are nobody's business.

@@ -81,7 +81,7 @@ def check_order(function: Callable[..., Any], name: str, parameters: Sequence[in
     if name == "<lambda>":
         return f"{said}; swap them, or call the first one y and the second one t: lambda y, t: ..."
     if known in RIGHT_FORMS:
-        return f"{said}; wrap it, in Python or in the file: {RIGHT_FORMS[known]}"
+        return f"{said}; wrap it: {RIGHT_FORMS[known]}"
     return f"{said}; swap them where it is defined, or wrap it: lambda y, t: {name}(t, y)"
 
 

@@ -85,7 +85,7 @@ def warnings_of(
     if quick and len(scenes) > QUICK_LAYERS:
         chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
-    sampled = _sample_of(looked_at)
+    sampled = _sample_of(looked_at, lenient=quick)
     sample = sampled.values
     differing, told = _nodata_differs(scenes)
     fillers, filled = _fillers(looked_at, sampled, told)
@@ -199,8 +199,8 @@ def _more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterat
     trend = _trend_of_counts(clear or ())
     if trend:
         yield (
-            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which looks "
-            "like a trend; draw the same number with --equal-count, or take the median"
+            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which "
+            "looks like a trend; draw the same number with --equal-count, or take the median"
         )
 
 
@@ -371,11 +371,20 @@ def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
     return _thinned(_read_windows(stack, windows))
 
 
-def _read_windows(stack: RasterStack, windows: int) -> Floats:
-    """Return (time, pixel) of every pixel of some windows, in the stack's type."""
-    blocks = _sample_blocks(stack, windows)
+def _read_windows(stack: RasterStack, windows: int, *, lenient: bool = False) -> Floats:
+    """Return (time, pixel) of every pixel of some windows, in the stack's type.
+
+    Where `lenient`, only the first must be readable: a job that follows meets damage by itself, and says where.
+    """
+    parts: list[Floats] = []
     with reading((stack,)):
-        return np.concatenate([stack.read(block).reshape(len(stack), -1) for block in blocks], axis=1)
+        for block in _sample_blocks(stack, windows):
+            try:
+                parts.append(stack.read(block).reshape(len(stack), -1))
+            except WindowError:
+                if not (lenient and parts):
+                    raise
+    return np.concatenate(parts, axis=1)
 
 
 def _thinned(pixels: Floats) -> Floats:
@@ -471,8 +480,8 @@ class _Sample:
         return numbers
 
 
-def _sample_of(stack: RasterStack) -> _Sample:
-    whole = _read_windows(stack, SAMPLE_WINDOWS)
+def _sample_of(stack: RasterStack, *, lenient: bool) -> _Sample:
+    whole = _read_windows(stack, SAMPLE_WINDOWS, lenient=lenient)
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     packings = {(piece.scale, piece.offset) for piece in pieces}
     one = len(packings) == 1 and stack.derivation.expression is None

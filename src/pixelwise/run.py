@@ -190,7 +190,7 @@ def apply(
         provenance["write"] = {file.kind: relative(file.path, folder) for file in beside}
     if inputs:
         provenance["pairing"] = pairing.describe()
-    if warnings := [*_said_before(stacks), *pairing.warnings, *found]:
+    if warnings := [*pairing.warnings, *found, *_said_before(stacks)]:
         provenance["warnings"] = warnings
     described = _with_units((*rescale(bound.bands, per)[0], STATUS_BAND), layout_of(stack).unit)
     if needs or beside or per != "year":
@@ -277,7 +277,7 @@ def write_layers(
     warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
-    if warnings := [*_said_before((stack,)), *warnings]:
+    if warnings := [*warnings, *_said_before((stack,))]:
         provenance["warnings"] = warnings
     named = _with_units(bound.bands, layout_of(stack).unit)
     task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)
