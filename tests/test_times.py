@@ -580,6 +580,12 @@ def test_digits_that_are_no_date_say_what_they_may_be(names, message):
     assert message in refusal(names)
 
 
+def test_no_format_is_offered_that_gives_all_names_one_date():
+    message = refusal(["x_2018_pentad1.tif", "x_2018_pentad5.tif", "x_2018_pentad73.tif"])
+    assert "(2018 in all of them is not taken for a date)" in message
+    assert "may mean" not in message
+
+
 @pytest.mark.parametrize("style", ["%Y%m%d", "%Y%m", "%Y%j", "%Y%m%dT%H%M%S", "%Y%m01-%Y%m28"])
 def test_digits_in_a_row_are_no_date_of_the_future(style):
     # A time of day that can be no date, so that only the future is left.

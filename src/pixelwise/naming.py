@@ -482,6 +482,8 @@ def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
     likely: dict[Moment, str] = {}
     for guess in dict.fromkeys((*_GUESSES, *guesses)):
         found = _by_format(texts, guess, anywhere=guess not in _GUESSES)
+        if len(texts) > 1 and len({*found}) == 1:
+            continue  # what is the same in all names dates none
         # Six digits that may be a month are no week.
         if found and not ("%m" in " ".join(likely.values()) and guess in ("%G%V", "%Y%J")):
             moment = dict(zip(texts, found, strict=True))[undated[0]]
