@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import pixelwise as pw
 from conftest import random_series, write_raster
 from pixelwise import InputError, ParameterError
-from pixelwise.checkup import trend_pvalue
+from pixelwise.checkup import clear_counts, trend_pvalue, warnings_of
 from pixelwise.cli import main
 from pixelwise.map import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
@@ -509,10 +509,18 @@ def annual(more_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("how", ["max", "min", "sum", "p90", "p10", "median", "mean", "p50", "count"])
+def test_more_scenes_matter_to_some_composites(more_scenes: Path, how: str) -> None:
+    composite = pw.open_stack(more_scenes).composite(how)
+    matter = how in ("max", "min", "sum", "p90", "p10")
+    assert clear_counts(composite) == ([len(members) for members in composite.periods.members] if matter else None)
+    assert any(MORE.format(how) in text for text in warnings_of(composite)) is matter
+
+
+@pytest.mark.parametrize("how", ["max", "p10", "median"])
 def test_every_command_warns_of_more_scenes(
     more_scenes: Path, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warned = how in ("max", "min", "sum", "p90", "p10")
+    warned = how != "median"
     composite = pw.open_stack(more_scenes).composite(how)
     made = pw.apply(composite, "ols")
     assert (MORE.format(how) in caplog.text) is warned
