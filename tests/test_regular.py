@@ -1,0 +1,66 @@
+"""Only regular files are opened."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from pixelwise.errors import InputError
+from pixelwise.regular import check_regular, open_regular, read_bytes, read_text
+
+if os.name == "nt":
+    pytest.skip("FIFOs and devices are POSIX", allow_module_level=True)
+
+
+@pytest.fixture(params=["folder", "FIFO", "device", "socket", "missing"])
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """Give something that is no file, and what an error calls it."""
+    path = tmp_path / "odd.tif"
+    if request.param == "folder":
+        path.mkdir()
+    elif request.param == "FIFO":
+        os.mkfifo(path)
+    elif request.param == "device":
+        path.symlink_to("/dev/zero")
+    elif request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.bind(str(path))
+    else:
+        return path, "No such file or directory"
+    return path, f"is a {request.param}; expected a file"
+
+
+@pytest.mark.parametrize("read", [check_regular, open_regular, read_bytes, read_text])
+def test_what_is_no_file_is_refused_at_once(odd: tuple[Path, str], read: object) -> None:
+    path, words = odd
+    with pytest.raises(InputError) as raised:
+        read(path, "region")  # type: ignore[operator]
+    assert str(raised.value) == f"region {path}: {words}"
+
+
+def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("\ufeffa\nø\n".encode())
+    assert read_text(path) == "a\nø\n"
+    assert read_bytes(path, most=path.stat().st_size) == path.read_bytes()
+    with pytest.raises(InputError, match="longer than"):
+        read_bytes(path, most=path.stat().st_size - 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"ab\xff", "byte 0xff at position 2"), (b"a\0b", "it holds NUL characters")]
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_text(path)
+
+
+def test_a_name_with_nul_is_refused() -> None:
+    for read in (check_regular, open_regular):
+        with pytest.raises(InputError, match="no path of a file"):
+            read(Path("a\0b"))
