@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -31,8 +34,8 @@ SORTING = {"sort", "argsort", "sorted", "median", "nanmedian", "percentile", "qu
 def test_kernels_do_not_sort_by_numba() -> None:
     """Two kernels, of two processes, that sort by it may meet in a third as one: a crash, or wrong numbers."""
     package = Path(pixelwise.__file__).parent
-    files = [*package.glob("methods/_*_kernels.py"), *(package / name for name in jit.KERNEL_FILES)]
-    assert len(files) > 10
+    files = [package / name for name in jit.kernel_sources()]
+    assert len(files) > 20
     for path in files:
         for function in ast.walk(ast.parse(path.read_text())):
             decorators = getattr(function, "decorator_list", [])
@@ -40,6 +43,112 @@ def test_kernels_do_not_sort_by_numba() -> None:
                 calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
                 names = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
                 assert not names & SORTING, f"{path.name}: {names & SORTING}"
+
+
+# ------------------------------------------------------------------ machine code that is kept follows its sources
+
+
+def kernel_modules() -> set[str]:
+    """Return the modules that have compiled functions; those of a trial are not kept."""
+    found = set()
+    for candidate in pkgutil.walk_packages(pixelwise.__path__, "pixelwise."):
+        if candidate.name not in ("pixelwise.__main__", "pixelwise.trial"):
+            module = importlib.import_module(candidate.name)
+            for value in vars(module).values():
+                if getattr(getattr(value, "py_func", None), "__module__", None) == module.__name__:
+                    found.add(module.__name__)
+    return found
+
+
+def imported_by(module: ModuleType) -> set[str]:
+    """Return the modules that the names in a module come from, which a kernel may have as constants."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("pixelwise"):
+            for alias in node.names:
+                value = getattr(importlib.import_module(str(node.module)), alias.name)
+                found.add(value.__name__ if isinstance(value, ModuleType) else str(node.module))
+    return found
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+def test_all_that_may_be_compiled_into_kernels_is_in_the_digest() -> None:
+    waiting = kernel_modules()
+    assert len(waiting) > 20
+    used: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting |= imported_by(sys.modules[name])
+    assert {"pixelwise.methods.designs", "pixelwise.methods.pvalues", "pixelwise.method", "pixelwise.jit"} <= used
+    package = Path(pixelwise.__file__).parent
+    files = {Path(str(sys.modules[name].__file__)).relative_to(package).as_posix() for name in used}
+    assert files == set(jit.kernel_sources())
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package's sources elsewhere, where they may be changed."""
+    package = tmp_path / "pixelwise"
+    shutil.copytree(Path(jit.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "__file__", str(package / "jit.py"))
+    return package
+
+
+def test_a_change_of_any_source_is_another_digest(copied: Path) -> None:
+    digests = {jit.sources_digest()}
+    sources = jit.kernel_sources()
+    for name in sources:
+        (copied / name).write_bytes(sources[name] + b"\nSTRIDE = 4\n")
+        digests.add(jit.sources_digest())
+        (copied / name).write_bytes(sources[name])
+    assert len(digests) == 1 + len(sources)
+    assert jit.sources_digest() in digests
+    # No kernel needs these.
+    for name in ("cli/apply.py", "plot.py"):
+        (copied / name).write_bytes(b"")
+    assert jit.sources_digest() in digests
+
+
+def test_a_renamed_source_is_another_digest(copied: Path) -> None:
+    before = jit.sources_digest()
+    (copied / "methods" / "designs.py").rename(copied / "methods" / "columns.py")
+    for path in copied.rglob("*.py"):
+        path.write_text(path.read_text().replace("import designs", "import columns as designs"))
+    assert "methods/columns.py" in jit.kernel_sources()
+    assert jit.sources_digest() != before
+
+
+@pytest.mark.parametrize("maker", ["pixelwise._version", "numba", "llvmlite", "numpy"])
+def test_another_version_of_what_compiles_is_another_digest(maker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = jit.sources_digest()
+    monkeypatch.setattr(f"{maker}.__version__", "0.0.1")
+    assert jit.sources_digest() != before
+
+
+def test_without_sources_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    with pytest.raises(FileNotFoundError, match="no kernels in"):
+        jit.sources_digest()
+    assert jit.cache_folder.__wrapped__(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("\nfrom pixelwise.a import b, STEP\n", {"a/b.py", "a/__init__.py"}),
+        ("\nfrom pixelwise.a import b\n", {"a/b.py"}),
+        ("\nfrom pixelwise.a import (\n    b,\n    STEP as step,\n)\n", {"a/b.py", "a/__init__.py"}),
+        ("\nimport pixelwise.a.b\n", {"a/b.py"}),
+        ("\ndef f():\n    from pixelwise.c import g\n", {"c.py"}),
+        ("\nfrom pixelwise import c\nimport numpy\n", {"c.py"}),
+        ("\nfrom pixelwise import version\n", {"__init__.py"}),
+    ],
+)
+def test_what_a_source_imports(text: str, files: set[str]) -> None:
+    every = {"__init__.py", "c.py", "a/__init__.py", "a/b.py", "a/d.py"}
+    assert set(jit._imported(text.encode(), every)) == files
 
 
 # ------------------------------------------------------------------------- saying that kernels are compiled

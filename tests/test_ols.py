@@ -466,17 +466,6 @@ def test_kernels_work_when_the_folder_vanishes(monkeypatch, tmp_path):
     assert jit.kernel()(scope["triple"])(14.0) == 42.0
 
 
-def test_cache_is_tied_to_all_kernels(monkeypatch, tmp_path):
-    (tmp_path / "methods").mkdir()
-    for name in ("methods/_a_kernels.py", "methods/pvalues.py"):
-        (tmp_path / name).write_text("one")
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
-    before = jit.sources_digest()
-    assert jit.sources_digest() == before
-    (tmp_path / "methods/pvalues.py").write_text("two")
-    assert jit.sources_digest() != before
-
-
 @pytest.mark.parametrize("layers", [3, 4, 5, 6])
 @pytest.mark.parametrize("pixels", [128, 129, 300])
 def test_one_date_is_degenerate_in_complete_chunks_of_any_number_of_layers(layers: int, pixels: int) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # Our own kernels: compiled once per machine and version
 # --------------------------------------------------------------------------------------------------------
 
-#: Beside those of ``methods/_*.py``.
-KERNEL_FILES = ("methods/pvalues.py", "unpack.py", "decode.py", "_composite_kernels.py", "_sort_kernels.py")
+#: What a file that has kernels says, and the imports from this package that any file has.
+_KERNEL = b"@kernel("
+_IMPORT = re.compile(rb"\n *(?:from (pixelwise[\w.]*) import (\([^)]*\)|.*)|import (pixelwise[\w.]*))")
 
 _decorating = threading.Lock()
 
@@ -290,10 +292,63 @@ def is_writable(folder: Path) -> bool:
 
 
 def sources_digest() -> str:
-    """Return a digest of every file that kernels are compiled from."""
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in [*sorted(package.glob("methods/_*.py")), *(package / name for name in KERNEL_FILES)]:
-        if path.exists():
-            digest.update(path.read_bytes())
+    """Return a digest of all that machine code of kernels is made from.
+
+    Numbers of other modules are compiled in: so it covers every file that a kernel's file imports, by way of others
+    too, and what compiles them.
+
+    Raises
+    ------
+    OSError
+        When the files cannot be read.
+    """
+    import llvmlite
+    import numba
+
+    from pixelwise._version import __version__
+
+    made_by = (__version__, numba.__version__, llvmlite.__version__, np.__version__)
+    digest = hashlib.sha256(repr(made_by).encode())
+    for name, content in sorted(kernel_sources().items()):
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def kernel_sources() -> dict[str, bytes]:
+    """Return the files that have kernels and all of this package that these import, by name within the package.
+
+    What they import is read off their text: to parse it takes ten times as long.
+
+    Raises
+    ------
+    OSError
+        When the files cannot be read.
+    """
+    package = Path(__file__).parent
+    every = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+    found: dict[str, bytes] = {}
+    waiting = [name for name, content in every.items() if _KERNEL in content]
+    if not waiting:
+        raise FileNotFoundError(f"no kernels in {package}")
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = every[name]
+            waiting += _imported(every[name], every)
+    return found
+
+
+def _imported(source: bytes, files: Collection[str]) -> Iterator[str]:
+    """Yield those of some files that a source imports: modules, and packages of which it takes more than modules."""
+    for module, names, plain in _IMPORT.findall(source):
+        whole = (module or plain).decode()
+        parts = [_file_of(f"{whole}.{name.decode()}", files) for name in re.findall(rb"\w+", names)]
+        if not parts or None in parts:
+            parts.append(_file_of(whole, files))
+        yield from (part for part in parts if part is not None)
+
+
+def _file_of(module: str, files: Collection[str]) -> str | None:
+    """Return which of some files, named within the package, a module is; None where it is none."""
+    path = "/".join(module.split(".")[1:])
+    return next((name for name in (f"{path}.py", f"{path}/__init__.py".lstrip("/")) if name in files), None)
