@@ -423,8 +423,8 @@ def place_lzw(data: Any, block: Any, out: Any, *, predictor: int = 1, samples: i
     target[:] = out.ravel()
     blocks, shape = np.array([block]), (width, samples, predictor)
     done = decode.place_lzw(
-        codes, blocks, np.zeros(1, bool), shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line, octets,
-        target.reshape(out.shape),
+        codes, blocks, np.zeros(1, bool), shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line,
+        octets, target.reshape(out.shape),
     )  # fmt: skip
     out[:] = target.reshape(out.shape)
     memories = memory_of_codes, memory_of_decoded, memory_of_strings, memory_of_line, memory_of_octets, memory_of_target

@@ -413,7 +413,7 @@ def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes:
             room -= len(more)
     except zlib.error as error:
         raise DamagedBlockError(f"no whole DEFLATE stream: {error}") from None
-    if not stream.eof:
+    if room < 0:
         raise DamagedBlockError(f"no whole DEFLATE stream: it has more than {MOST_INFLATED} times a block's bytes")
     if len(first) < size:
         raise DamagedBlockError(f"no whole DEFLATE stream: it has {len(first)} bytes, its block {size}")
