@@ -381,6 +381,48 @@ else:
         return v.min()
 def f(v):
     return h(v)
+## patched where only the library looks: '= 5' -> '= 6'
+import scipy.stats
+scipy.stats._stats_py.foo_of_mine = 5
+def f(v):
+    return scipy.stats.iqr(v)
+## patched by setattr: '5)' -> '6)'
+import numpy as np
+setattr(np, 'foo_of_mine', 5)
+def f(v):
+    return np.median(v)
+## constant of Python: '= 5' -> '= 6'
+import math
+math.foo_of_mine = 5
+def f(v):
+    return v.max() * math.foo_of_mine
+## context manager: 'K = 2' -> 'K = 3'
+import contextlib
+K = 2
+@contextlib.contextmanager
+def c():
+    yield K
+def f(v):
+    with c() as k:
+        return v.max() * k
+## abstract class: 'K = 2' -> 'K = 3'
+import abc
+K = 2
+class A(abc.ABC):
+    @abc.abstractmethod
+    def r(self, v): ...
+class B(A):
+    def r(self, v):
+        return v.max() * K
+def f(v):
+    return B().r(v)
+## generator: 'K = 2' -> 'K = 3'
+K = 2
+def g(v):
+    for x in v:
+        yield x * K
+def f(v):
+    return max(g(v))
 ## getattr with a name: 'k = 2' -> 'k = 3'
 class C:
     k = 2
@@ -480,6 +522,14 @@ def f(v):
 # helper.py
 def h(v):
     return v.max()
+## patches: '5' -> '6'
+import numpy as np
+import helper
+def f(v):
+    return np.median(v)
+# helper.py
+import numpy as np
+np.foo_of_mine = 5
 ## table there: '2' -> '3'
 import helper
 def f(v):
@@ -587,7 +637,7 @@ def cases(text: str) -> list[Any]:
 def _unpatched() -> Iterator[None]:
     """Take away what a user's file put into Python and packages."""
     yield
-    for name in ("builtins", "numpy", "scipy.stats", "pandas"):
+    for name in ("builtins", "math", "numpy", "scipy.stats", "scipy.stats._stats_py", "pandas"):
         for place in (sys.modules.get(name), getattr(sys.modules.get(name), "Series", None)):
             for key in [key for key in getattr(place, "__dict__", ()) if key.endswith("_of_mine")]:
                 delattr(place, key)

@@ -81,7 +81,13 @@ HIDING = re.compile(
     r"|(os|posix|nt)\.(environb?|getenvb?|popen|system|listdir|scandir|walk)"
     # open, numpy.load, numpy.loadtxt, pandas.read_csv, xarray.open_dataset, scipy.io.loadmat, skimage.io.imread, ...
     r"|.+\.(open|read|load|fetch)(_\w+|txt|mat)?|.+\.(genfromtxt|fromfile|memmap|mmap|imread|safe_load)"
-    r"|h5py\..*File|netCDF4\..*Dataset"
+    r"|h5py\..*File|netCDF4\..*Dataset|xarray\.backends\..+"
+)
+#: Where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
+PUT = re.compile(
+    r"^[ \t]*(\w+(?:\.\w+)*)\.(\w+)[ \t]*(?::[^=\n]*)?=(?!=)"
+    r"|\bsetattr\([ \t]*(\w+(?:\.\w+)*),[ \t]*['\"](\w+)['\"]",
+    re.MULTILINE,
 )
 #: So many doubts are named.
 DOUBTS_NAMED = 3
@@ -243,24 +249,48 @@ class _Walk:
                 # A package made it, of what it closes over.
                 made = self._named(installed, module.__name__, function.__qualname__)
                 return (*made, bound, self.content(_closure(function), "what it closes over"))
-            self._imports_of(space)
+            around = self._around(space)
             names, values = _names(code), _used(function)
             if names.computed:
                 self.doubt("uses getattr with a computed name")
             followed = ((name, self.content(value, name)) for name, value in sorted(values.items()))
-            return ("function", self._code(code), bound, *followed, *self._attributes(values, names.attributes))
+            attributes = self._attributes(values, names.attributes)
+            return ("function", self._code(code), bound, *around, *followed, *attributes)
         finally:
             self.where = before
 
-    def _imports_of(self, space: Mapping[str, Any]) -> None:
-        """Note the packages of which a user's module has imported something; a notebook is none, and grows."""
-        if "__file__" not in space or id(space) in self.met:
-            return
+    def _around(self, space: Mapping[str, Any]) -> list[Any]:
+        """Note the packages that a user's file and those that it imports use; return what is put into packages.
+
+        A notebook is no file: what is imported in another cell has nothing to do with the function.
+        """
+        file = space.get("__file__")
+        if not isinstance(file, str) or id(space) in self.met:
+            return []
         self.met[id(space)] = (len(self.met), space)
+        given = [*self._given(space, file)]
         for value in list(space.values()):
             module = value if isinstance(value, types.ModuleType) else sys.modules.get(_text(value, "__module__"))
-            if module is not None and (installed := where_installed(module)) is not None:
+            installed = None if module is None else where_installed(module)
+            if installed is not None:
                 self.packages.add(installed)
+            elif isinstance(value, types.ModuleType):
+                given += self._around(vars(value))
+        return given
+
+    def _given(self, space: Mapping[str, Any], file: str) -> Iterator[Any]:
+        """Yield the content of what a user's file puts into packages: their own functions may use it."""
+        try:
+            text = Path(file).read_text("utf-8", "replace") if file.endswith(".py") else ""
+        except OSError:
+            return
+        for match in PUT.finditer(text):
+            (root, *rest), attribute = (match[1] or match[3]).split("."), match[2] or match[4]
+            owner: Any = space.get(root)
+            for part in rest:
+                owner = getattr(owner, part, None)
+            if _is_space(owner) and _home_of(owner) is not None and attribute in vars(owner):
+                yield (attribute, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
 
     def _attributes(self, values: Mapping[str, Any], names: frozenset[str]) -> Iterator[Any]:
         """Yield the content of what code takes from modules, and of what was put into classes of packages."""
@@ -276,21 +306,16 @@ class _Walk:
                 yield (full, self._attribute(space, attribute, value, full))
 
     def _attribute(self, space: Any, attribute: str, value: Any, full: str) -> Any:
-        module = space if isinstance(space, types.ModuleType) else sys.modules.get(_text(space, "__module__"))
-        installed = None if module is None else where_installed(module)
+        installed = _home_of(space)
         if installed is None:
             return self.content(value, full)
         dotted = space.__name__ if isinstance(space, types.ModuleType) else f"{space.__module__}.{space.__qualname__}"
         if HIDING.fullmatch(f"{dotted}.{attribute}"):
             return self._named(installed, dotted, attribute)
-        kind = sys.modules.get(type(value).__module__)
         # Objects that a package keeps (NumPy's random state, its registries) change without anybody's doing.
-        kept = kind is not None and where_installed(kind) == installed and not callable(value)
-        return (
-            self._named(installed, dotted, attribute)
-            if kept and not isinstance(value, np.ndarray)
-            else self.content(value, full)
-        )
+        by_value = callable(value) or isinstance(value, (*PLAIN, np.ndarray, np.generic))
+        kept = not by_value and _home_of(type(value)) == installed
+        return self._named(installed, dotted, attribute) if kept else self.content(value, full)
 
     def _code(self, code: types.CodeType) -> Any:
         """Return what code does, without the lines where it stands."""
@@ -316,12 +341,11 @@ class _Walk:
 
     def _instance(self, thing: Any, name: str) -> Any:
         kind = type(thing)
-        module = sys.modules.get(kind.__module__)
-        if module is not None and (installed := where_installed(module)) is not None:
+        if (installed := _home_of(kind)) is not None:
             # One of a kind, such as scipy.stats.norm: by its name, as it may hold what changes (a random state).
-            for key, value in vars(module).items():
+            for key, value in vars(sys.modules[kind.__module__]).items():
                 if value is thing:
-                    return self._named(installed, module.__name__, key)
+                    return self._named(installed, kind.__module__, key)
             if isinstance(thing, np.ufunc):
                 return self._ufunc(thing, name)
         try:
@@ -369,14 +393,15 @@ def _text(thing: Any, attribute: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_own(kind: type) -> bool:
-    module = sys.modules.get(kind.__module__)
-    return module is None or where_installed(module) is None
+def _home_of(space: types.ModuleType | type) -> tuple[str, Path] | None:
+    """Return the package of a module or a class; None of a user's own."""
+    module = space if isinstance(space, types.ModuleType) else sys.modules.get(space.__module__)
+    return None if module is None else where_installed(module)
 
 
 def _is_space(value: Any) -> bool:
-    """Whether code takes single names from something: a module or a package's class. Users' classes are followed whole."""
-    return isinstance(value, types.ModuleType) or (isinstance(value, type) and not _is_own(value))
+    """Whether single names are taken from something: a module, a package's class. Users' classes are followed whole."""
+    return isinstance(value, types.ModuleType) or (isinstance(value, type) and _home_of(value) is not None)
 
 
 def _parts(thing: Any) -> tuple[Any, ...] | None:

@@ -26,7 +26,7 @@ def where_installed(module: types.ModuleType) -> tuple[str, Path] | None:
     A package is what its folder has metadata of, as every installer leaves it: a folder that was copied, or is
     installed to be edited, is the user's own. Python's own modules, and this package, are ``""``.
     """
-    name = str(module.__name__)
+    name = str(getattr(module, "__name__", ""))
     top = name.partition(".")[0]
     if top == "pixelwise":
         return "", STANDARD

@@ -20,6 +20,7 @@ import numpy as np
 from pixelwise._version import __version__
 from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.filestack import FileStack, Stack
+from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import UserFunction
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
@@ -71,6 +72,9 @@ def describe(
         "input": _describe_stack(stack, folder),
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
+    if isinstance(method, UserFunction):
+        found = fingerprint(method.call.function)
+        described["function"] = {"digest": found.digest, "packages": dict(found.packages)}
     for name, counts in (clear or {}).items():
         one = described["further_inputs"][name] if name else described["input"]
         one["clear"] = list(counts)
