@@ -605,6 +605,39 @@ L = threading.Lock()
 def f(v):
     with L:
         return v.max()
+## getattr by another name: 'f uses getattr'
+import numpy as np
+g = getattr
+def f(v, how='max'):
+    return g(np, how)(v)
+## getattr as a part: 'f uses getattr'
+import functools
+import numpy as np
+g = functools.partial(getattr, np)
+def f(v, how='max'):
+    return g(how)(v)
+## attrgetter: 'f uses operator.attrgetter'
+import operator
+import numpy as np
+def f(v, how='max'):
+    return operator.attrgetter(how)(np)(v)
+## a module as a table: 'f uses __dict__'
+import numpy as np
+def f(v, how='max'):
+    return np.__dict__[how](v)
+## globals of a helper: 'f uses __globals__'
+def h(v):
+    return v.max()
+def f(v):
+    return h.__globals__['h'](v)
+## pickle: 'f uses pickle.loads'
+import pickle
+def f(v):
+    return pickle.loads(b'I2\n.') * v.max()
+## modules by name: 'f uses sys.modules'
+from sys import modules
+def f(v):
+    return modules['numpy'].max(v)
 ## in a helper: 'h uses eval'
 def h():
     return eval('2')

@@ -75,13 +75,17 @@ MADE = frozenset(
 )
 #: Of Python and of packages: what brings in something that no source shows.
 HIDING = re.compile(
-    r"builtins\.(eval|exec|globals|vars|input|__import__)"
-    r"|(importlib|pathlib|pkgutil|runpy|shelve|socket|sqlite3|subprocess|urllib)\..+"
+    r"builtins\.(eval|exec|getattr|globals|vars|input|__import__)|_?operator\.(attrgetter|methodcaller)"
+    r"|(importlib|marshal|pathlib|_?pickle|pkgutil|runpy|shelve|socket|sqlite3|subprocess|urllib)\..+"
     r"|sys\.(modules|_getframe|argv|stdin)|inspect\.(currentframe|stack)|gc\.get_objects|ctypes\.CDLL"
     r"|(os|posix|nt)\.(environb?|getenvb?|popen|system|listdir|scandir|walk)"
     # open, numpy.load, numpy.loadtxt, pandas.read_csv, xarray.open_dataset, scipy.io.loadmat, skimage.io.imread, ...
     r"|.+\.(open|read|load|fetch)(_\w+|txt|mat)?|.+\.(genfromtxt|fromfile|memmap|mmap|imread|safe_load)"
     r"|h5py\..*File|netCDF4\..*Dataset|xarray\.backends\..+"
+)
+#: Attributes that lead from one thing to all others.
+DOORS = frozenset(
+    ["__builtins__", "__getattribute__", "__globals__", "__subclasses__", "f_back", "f_globals", "f_locals"]
 )
 #: Where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
 PUT = re.compile(
@@ -196,6 +200,8 @@ class _Walk:
         return self._instance(thing, name)
 
     def _container(self, thing: Any, name: str) -> Any:
+        if thing is sys.modules:
+            return self.doubt("uses sys.modules")
         if id(thing) in self.inside:
             return ("around", len(self.inside) - self.inside.index(id(thing)))
         self.inside.append(id(thing))
@@ -228,7 +234,8 @@ class _Walk:
     def _module(self, module: types.ModuleType, name: str) -> Any:
         installed = where_installed(module)
         if installed is not None:
-            return self._named(installed, module.__name__, "")
+            self.packages.add(installed)
+            return (module.__name__,)
         file = getattr(module, "__file__", None)
         try:
             return ("file", hashlib.sha256(Path(str(file)).read_bytes()).hexdigest())
@@ -251,8 +258,13 @@ class _Walk:
                 return (*made, bound, self.content(_closure(function), "what it closes over"))
             around = self._around(space)
             names, values = _names(code), _used(function)
-            if names.computed:
-                self.doubt("uses getattr with a computed name")
+            if values.get("getattr") is getattr:  # the words for it are read instead
+                del values["getattr"]
+                if names.computed:
+                    self.doubt("uses getattr with a computed name")
+            doors = DOORS | ({"__dict__"} if any(map(_is_space, values.values())) else set())
+            for door in sorted(doors & names.attributes):
+                self.doubt(f"uses {door}")
             followed = ((name, self.content(value, name)) for name, value in sorted(values.items()))
             attributes = self._attributes(values, names.attributes)
             return ("function", self._code(code), bound, *around, *followed, *attributes)
