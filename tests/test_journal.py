@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from pixelwise import journal as journal_module
 from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.cli import main
-from pixelwise.fingerprint import UnknowableError, fingerprint
 from pixelwise.grid import Block, Grid
 from pixelwise.journal import Journal, is_locked, journal_of
 from pixelwise.provenance import describe, identify
@@ -271,7 +269,7 @@ def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
     journal.close(finished=False)
     assert not journal_of(output).exists()
     fill(output, BLOCKS[:2])
-    with pytest.raises(pw.OutputError, match="cannot go on with it: no source; --restart"):
+    with pytest.raises(pw.OutputError, match="cannot resume it: no source; --restart"):
         make(output, refused="no source")
 
 
@@ -656,90 +654,6 @@ PLAIN = (
 )
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("q=0.5", "q=0.6"), ("K = 2", "K = 3"), ("v.max()", "v.min()"), ("helper(v)\n", "helper(v) + 1\n")],
-)
-def test_a_changed_function_is_another(tmp_path: Path, old: str, new: str) -> None:
-    first = fingerprint(load(tmp_path, PLAIN))
-    assert fingerprint(load(tmp_path, PLAIN)) == first
-    assert fingerprint(load(tmp_path, PLAIN.replace(old, new))) != first
-    assert fingerprint(load(tmp_path, PLAIN + "\ndef other():\n    pass\n")) == first
-
-
-def test_closures_and_arrays_count() -> None:
-    def made(weights: Any) -> Any:
-        return lambda v: (v * weights).sum()
-
-    assert fingerprint(made(np.arange(3.0))) == fingerprint(made(np.arange(3.0)))
-    assert fingerprint(made(np.arange(3.0))) != fingerprint(made(np.arange(3.0) + 1))
-
-    def with_default(value: float) -> Any:
-        def weighted(v: Any, *, weight: float = value) -> Any:
-            return v.sum() * weight
-
-        return weighted
-
-    assert fingerprint(with_default(1.0)) == fingerprint(with_default(1.0))
-    assert fingerprint(with_default(1.0)) != fingerprint(with_default(2.0))
-    with pytest.raises(UnknowableError, match="'weights' is a object, which cannot be compared"):
-        fingerprint(made(object()))
-
-
-DECORATED = """
-import functools
-def scaled(function):
-    @functools.wraps(function)
-    def wrapper(v):
-        return function(v) * 2
-    return wrapper
-@scaled
-def spread(v):
-    return v.max()
-"""
-
-
-def test_a_changed_decorator_makes_another_function(tmp_path: Path) -> None:
-    first = fingerprint(load(tmp_path, DECORATED))
-    assert fingerprint(load(tmp_path, DECORATED)) == first
-    assert fingerprint(load(tmp_path, DECORATED.replace("* 2", "* 3"))) != first
-    assert fingerprint(load(tmp_path, DECORATED.replace("v.max()", "v.min()"))) != first
-
-
-def test_what_a_module_holds_now_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a notebook: `params.T = 6` changes no file."""
-    (tmp_path / "params_of_mine.py").write_text("T = 4\nUNUSED = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    params = importlib.import_module("params_of_mine")
-    function = load(tmp_path, "import params_of_mine\ndef spread(v):\n    return v.max() * params_of_mine.T\n")
-    first = fingerprint(function)
-    params.UNUSED = 2  # type: ignore[attr-defined]
-    assert fingerprint(function) == first
-    params.T = 6  # type: ignore[attr-defined]
-    assert fingerprint(function) != first
-
-
-def test_what_others_make_of_a_function_is_the_function(tmp_path: Path) -> None:
-    import numba
-
-    plain = load(tmp_path, PLAIN)
-    assert fingerprint(numba.njit(plain)) == fingerprint(plain)
-    assert fingerprint(functools.lru_cache(plain)) == fingerprint(plain)
-
-
-def test_lambdas_on_one_line_are_not_the_same() -> None:
-    """Their source is, as it consists of whole lines."""
-    low, high, twice = lambda v: v.min(), lambda v: v.max(), lambda v: v.max() * 2  # fmt: skip
-    assert len({fingerprint(low), fingerprint(high), fingerprint(twice)}) == 3
-
-
-def test_a_function_without_source() -> None:
-    space: dict[str, Any] = {}
-    exec("def f(v):\n    return v.max()", space)
-    with pytest.raises(UnknowableError, match="source of f cannot be had"):
-        fingerprint(space["f"])
-
-
 def test_a_changed_function_does_not_go_on(stack: pw.RasterStack, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
     with stopped_after(2) as progress:
@@ -751,3 +665,149 @@ def test_a_changed_function_does_not_go_on(stack: pw.RasterStack, tmp_path: Path
     pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline")
     whole = pw.apply(stack, load(tmp_path, PLAIN), bands=["x"])
     assert pw.open_map(output)["x"].tobytes() == whole["x"].tobytes()
+
+
+DOUBTFUL = "import numpy as np\ndef spread(v):\n    return eval('v.max()') * 2\n"
+
+
+def test_a_job_that_cannot_be_compared_says_so_and_keeps_nothing(
+    stack: pw.RasterStack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "out.tif"
+    with stopped_after(2) as progress:
+        pw.apply(stack, load(tmp_path, DOUBTFUL), output, bands=["x"], executor="inline", progress=progress)
+    words = (
+        "out.tif: if this job is stopped, it cannot be resumed: spread uses eval; whether that is the same in another "
+        "run cannot be told (--trust-function, trust_function=True, takes your word for it)"
+    )
+    assert caplog.text.count(words) == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("job", ["short", "known", "trusted", "in memory"])
+def test_other_jobs_do_not_say_so(
+    stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, job: str
+) -> None:
+    if job == "short":
+        monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+    function = load(tmp_path, PLAIN if job == "known" else DOUBTFUL)
+    output = None if job == "in memory" else tmp_path / "out.tif"
+    made = pw.apply(stack, function, output, bands=["x"], trust_function=job == "trusted")
+    assert "resumed" not in caplog.text
+    assert "warnings" not in made.provenance
+
+
+def test_a_function_taken_on_trust_is_resumed(
+    stack: pw.RasterStack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output, options = tmp_path / "out.tif", {"bands": ["x"], "executor": "inline"}
+    with stopped_after(2) as progress:
+        pw.apply(stack, load(tmp_path, DOUBTFUL), output, progress=progress, trust_function=True, **options)
+    words = r"left \.out\.tif\.journal, but this one cannot resume it: spread uses eval; whether.*--trust-function"
+    with pytest.raises(pw.OutputError, match=rf"{words}.*; --restart drops it$"):
+        pw.apply(stack, load(tmp_path, DOUBTFUL), output, **options)
+    # What can be compared is compared all the same.
+    changed = load(tmp_path, DOUBTFUL.replace("* 2", "* 3"))
+    with pytest.raises(pw.OutputError, match="parameters source was"):
+        pw.apply(stack, changed, output, trust_function=True, **options)
+    caplog.clear()
+    caplog.set_level("INFO")
+    pw.apply(stack, load(tmp_path, DOUBTFUL), output, trust_function=True, **options)
+    assert "going on with" in caplog.text
+    [warning] = pw.open_map(output).provenance["warnings"]
+    assert warning.startswith("resumed on trust: spread uses eval; ")
+    assert warning in caplog.text
+
+
+def test_the_command_takes_a_function_on_trust(
+    stack: pw.RasterStack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "mine.py").write_text(DOUBTFUL)
+    folder, output = str(stack.paths[0].parent), tmp_path / "out.tif"
+    for command in (
+        ["apply", f"{tmp_path}/mine.py:spread", folder, "--bands", "x", "--executor", "inline", "-o", str(output)],
+        ["composite", folder, "--composite", f"{tmp_path}/mine.py:spread", "-o", str(output)],
+    ):
+        for flag, resumable in ([], False), (["--trust-function"], True):
+            caplog.clear()
+            done = CliRunner().invoke(main, [*command, "--overwrite", *flag])
+            assert done.exit_code == 0, done.output
+            assert ("it cannot be resumed: spread uses eval" in caplog.text + done.output) != resumable
+
+
+def test_a_plan_says_whether_a_job_can_be_resumed(
+    stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(DOUBTFUL + PLAIN.replace("spread", "other"))
+
+    def said(name: str) -> bool:
+        command = ["plan", str(stack.paths[0].parent), "--method", f"{tmp_path}/mine.py:{name}"]
+        return f"once the job is stopped, it cannot be resumed: {name} uses eval" in " ".join(
+            CliRunner().invoke(main, command).output.split()
+        )
+
+    assert not said("spread")  # 117 000 values are done in no time
+    monkeypatch.setattr("pixelwise.functions.SMALL_JOB", 1000)
+    assert said("spread")
+    assert not said("other")
+
+
+KILLED = """
+import sys, time
+import pixelwise as pw
+from pixelwise import plan, run
+run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+def progress(done, total):
+    print(done, flush=True)
+    time.sleep(0.05)
+stack = pw.open_stack(sys.argv[1])
+try:
+    pw.apply(stack, "mine.py:f", "out.tif", bands=["x"], executor=sys.argv[2], jobs=2, progress=progress)
+except pw.OutputError as error:
+    print(error)
+"""
+BENEATH = {
+    "a helper of a method": (
+        "threads",
+        {"mine.py": "from beside import M\ndef f(v):\n    return M().run(v)\n"},
+        "beside.py",
+        "h = lambda v: v.max() - 0\nclass B:\n    def run(self, v):\n        return h(v)\nclass M(B):\n    pass\n",
+        "parameters what it uses is another",
+    ),
+    "a package beside": (
+        "processes",
+        {"mine.py": "def f(v):\n    import theirs\n    return theirs.h(v)\n", "site-packages/theirs.py": "h = max\n"},
+        "site-packages/theirs-1.0.dist-info/METADATA",
+        "Name: theirs\nVersion: 1.0\n\n",
+        r'parameters packages theirs was "1\.0", is "1\.1"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("executor", "files", "name", "text", "words"), BENEATH.values(), ids=BENEATH)
+def test_a_killed_job_is_resumed_only_with_the_same_function(
+    stack: pw.RasterStack, tmp_path: Path, executor: str, files: dict[str, str], name: str, text: str, words: str
+) -> None:
+    for path, content in {**files, name: text}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    path_list = os.pathsep.join([str(tmp_path / "site-packages"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path_list, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", KILLED, str(stack.paths[0].parent), executor]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            assert process.stdout.readline().strip().isdecimal()
+        process.send_signal(signal.SIGKILL)
+
+    def again() -> list[str]:
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return run.stdout.splitlines()
+
+    (tmp_path / name).write_text(text.replace("- 0", "- 1").replace("1.0", "1.1"))
+    [line] = again()
+    assert re.search(rf"^out\.tif: an unfinished job .*: {words}; --restart drops it$", line)
+    (tmp_path / name).write_text(text)
+    blocks = again()
+    assert blocks[-1] == str(150 * 130)
+    assert int(blocks[0]) > 3 * 1024, "it began anew"

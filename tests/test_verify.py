@@ -574,6 +574,41 @@ def test_another_function_is_told_apart(make_stack: Any, tmp_path: Path) -> None
     assert "'ols' is not file.py:function" in refuses("trend.tif", "--method", "ols")
 
 
+BENEATH = """import numpy as np
+def inner(v):
+    return v.max()
+def f(v, q=2.0):
+    return inner(v) * q
+"""
+
+
+def test_what_changed_beneath_a_function_is_told(
+    make_stack: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_stack(random_series(SHAPE))
+    (tmp_path / "mine.py").write_text(BENEATH)
+    path = trend_of("stack", method="mine.py:f")
+    passes("trend.tif", "--method", "mine.py:f")
+    assert "has changed since" not in caplog.text
+    # Other numbers, of which the source of `f` shows no reason.
+    (tmp_path / "mine.py").write_text(BENEATH.replace("max", "min"))
+    fails("trend.tif", "--method", "mine.py:f")
+    assert "trend.tif: what f uses has changed since: its own code or values are others" in caplog.text
+    (tmp_path / "mine.py").write_text(BENEATH)
+    caplog.clear()
+    retell(path, put("function", "packages", "numpy", value="1.0"))
+    passes("trend.tif", "--method", "mine.py:f")
+    assert "what f uses has changed since: numpy was '1.0', is " in caplog.text
+
+
+@pytest.mark.parametrize("told", [None, [], {}, {"packages": []}, {"packages": {}, "digest": 5}, "x"])
+def test_older_and_damaged_maps_tell_less_of_a_function(make_stack: Any, tmp_path: Path, told: Any) -> None:
+    make_stack(random_series(SHAPE))
+    (tmp_path / "mine.py").write_text(BENEATH)
+    retell(trend_of("stack", method="mine.py:f"), put("function", value=told))
+    passes("trend.tif", "--method", "mine.py:f")
+
+
 def test_a_function_for_a_map_of_a_method(trend: Path) -> None:
     text = refuses("trend.tif", "--method", "functions.py:spread")
     assert text == "error: trend.tif: was made by ols, not by a function of your own\n"

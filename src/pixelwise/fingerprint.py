@@ -1,32 +1,124 @@
-"""What makes a user's function what it is: its source and every value that it was defined with.
+"""What makes a user's function what it is: its code, and everything beneath it that may change between two runs.
 
-Two runs of a job must agree on this before one goes on with the other's pixels. Pickles cannot tell: cloudpickle's
-bytes differ from run to run.
+Two runs of a job must agree on this before one resumes the other. Three rules:
+
+- What code names is followed, by its value now: globals, closures, defaults, attributes of modules and functions,
+  classes with their bases and methods, objects by what they would be pickled as, modules that it imports.
+- What belongs to Python or to an installed package is known by its name, and by the version of that package.
+- Code that finds names while it runs (`eval`, `globals`, a computed `getattr`), reads files or the environment, and
+  objects without comparable content are doubts: the function cannot be told from another one.
+
+Pickles themselves cannot tell: cloudpickle's bytes differ from run to run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copyreg
+import dis
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 
-__all__ = ["UnknowableError", "find_unpicklable", "fingerprint", "source_text"]
+from pixelwise.packages import versions_of, where_installed
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
+__all__ = ["Fingerprint", "find_unpicklable", "fingerprint", "source_text"]
+
+#: Values whose repr says all of them.
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice)
+CONTAINERS = (list, tuple, set, frozenset, dict, types.MappingProxyType)
+#: What C code hangs on classes: known by the class and a name.
+SLOTS = (
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+)
+#: What Python itself keeps in a class: made of the rest, or no part of what it does.
+MADE = frozenset(
+    [
+        "__abstractmethods__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations__",
+        "__annotations_cache__",
+        "__conditional_annotations__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__dict__",
+        "__doc__",
+        "__firstlineno__",
+        "__module__",
+        "__non_callable_proto_members__",
+        "__orig_bases__",
+        "__parameters__",
+        "__protocol_attrs__",
+        "__static_attributes__",
+        "__type_params__",
+        "__weakref__",
+        "_abc_impl",
+    ]
+)
+#: Of Python and of packages: what brings in something that no source shows.
+HIDING = re.compile(
+    r"builtins\.(eval|exec|getattr|globals|vars|input|__import__)|_?operator\.(attrgetter|methodcaller)"
+    r"|(importlib|marshal|pathlib|_?pickle|pkgutil|runpy|shelve|socket|sqlite3|subprocess|urllib)\..+"
+    r"|sys\.(modules|_getframe|argv|stdin)|inspect\.(currentframe|stack)|gc\.get_objects|ctypes\.CDLL"
+    r"|(os|posix|nt)\.(environb?|getenvb?|popen|system|listdir|scandir|walk)"
+    # open, numpy.load, numpy.loadtxt, pandas.read_csv, xarray.open_dataset, scipy.io.loadmat, skimage.io.imread, ...
+    r"|.+\.(open|read|load|fetch)(_\w+|txt|mat)?|.+\.(genfromtxt|fromfile|memmap|mmap|imread|safe_load)"
+    r"|h5py\..*File|netCDF4\..*Dataset|xarray\.backends\..+"
+)
+#: Attributes that lead from one thing to all others.
+DOORS = frozenset(
+    ["__builtins__", "__getattribute__", "__globals__", "__subclasses__", "f_back", "f_globals", "f_locals"]
+)
+#: Where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
+PUT = re.compile(
+    r"^[ \t]*(\w+(?:\.\w+)*)\.(\w+)[ \t]*(?::[^=\n]*)?=(?!=)"
+    r"|\bsetattr\([ \t]*(\w+(?:\.\w+)*),[ \t]*['\"](\w+)['\"]",
+    re.MULTILINE,
+)
+#: So many doubts are named.
+DOUBTS_NAMED = 3
 
 
-class UnknowableError(Exception):
-    """A function, or something that it uses, cannot be compared between runs; says which and why."""
+@dataclass(frozen=True)
+class Fingerprint:
+    """What two runs must agree on for a function to be the same in both.
+
+    Attributes
+    ----------
+    digest
+        Of code and values; the same in every run and process for the same ones, on one version of Python.
+    packages
+        Versions of the packages that it and its modules use, and that those need, by name.
+    doubts
+        What could not be followed, each in words: with any, two functions of one digest may still differ.
+    """
+
+    digest: str
+    packages: Mapping[str, str]
+    doubts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the doubts in one line."""
+        more = len(self.doubts) - DOUBTS_NAMED
+        return "; ".join([*self.doubts[:DOUBTS_NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
@@ -37,80 +129,397 @@ def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
         return None
 
 
-def fingerprint(function: Callable[..., Any]) -> str:
-    """Return a digest of a function: the same in every run for the same source, defaults and closure.
+def fingerprint(function: Callable[..., Any]) -> Fingerprint:
+    """Return what makes a function what it is, as far as that can be told; see the three rules above.
 
-    Functions that it calls are part of it where they are its own module's; those of packages are known by name.
-
-    Raises
-    ------
-    UnknowableError
-        When there is no source, or a value has no content that could be compared.
+    Modules that its code imports are imported.
     """
-    return hashlib.sha256(repr(_content(function, "the function", ())).encode()).hexdigest()
+    core = function
+    while isinstance(core, functools.partial):
+        core = core.func
+    walk = _Walk(_text(core, "__qualname__") or "the function")
+    try:
+        content = walk.content(function, walk.where)
+    except Exception as error:  # of any kind: objects may do anything when they are asked
+        content = walk.doubt(f"uses something that cannot be followed ({type(error).__name__})")
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Fingerprint(digest, versions_of(walk.packages), tuple(dict.fromkeys(walk.doubts)))
 
 
-def _content(thing: Any, name: str, above: tuple[int, ...]) -> Any:
-    """Return nested tuples of texts that say what a thing is."""
-    if id(thing) in above:
-        return ("again", above.index(id(thing)))
-    above = (*above, id(thing))
-    if isinstance(thing, PLAIN):
-        return (type(thing).__name__, repr(thing))
-    if isinstance(thing, np.ndarray) and thing.dtype != object:
-        return ("array", str(thing.dtype), thing.shape, hashlib.sha256(np.ascontiguousarray(thing).data).hexdigest())
-    if isinstance(thing, (list, tuple)):
-        return (type(thing).__name__, *(_content(item, name, above) for item in thing))
-    if isinstance(thing, (set, frozenset)):
-        return (type(thing).__name__, *sorted(repr(_content(item, name, above)) for item in thing))
-    if isinstance(thing, Mapping):
-        items = [(_content(key, name, above), _content(value, name, above)) for key, value in thing.items()]
-        return (type(thing).__name__, *items)
-    if isinstance(thing, types.ModuleType):
-        return ("module", thing.__name__, None if _of_a_package(thing) else _file_digest(thing, name))
+@dataclass
+class _Walk:
+    """One walk over all that a function uses.
+
+    Attributes
+    ----------
+    where
+        The function whose code is being followed.
+    met
+        What was met, by identity, with its number; kept alive, since identities of what is gone are given again.
+    inside
+        Identities of the containers that are being followed.
+    """
+
+    where: str
+    packages: set[tuple[str, Path]] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
+    met: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    inside: list[int] = field(default_factory=list)
+
+    def doubt(self, words: str) -> tuple[str, str]:
+        """Note, of the function that is being followed, what cannot be."""
+        self.doubts.append(f"{self.where} {words}")
+        return ("doubt", words)
+
+    def content(self, thing: Any, name: str) -> Any:
+        """Return nested tuples of texts that say what a thing is."""
+        kind = type(thing)
+        if kind in PLAIN or isinstance(thing, (np.generic, np.dtype)):
+            return (kind.__name__, repr(thing))
+        if kind in CONTAINERS:
+            return self._container(thing, name)
+        if id(thing) in self.met:
+            return ("again", self.met[id(thing)][0])
+        self.met[id(thing)] = (len(self.met), thing)
+        if isinstance(thing, types.ModuleType):
+            return ("module", *self._module(thing, name))
+        place = _place_of(thing)
+        if place is not None and (installed := where_installed(sys.modules[place[0]])) is not None:
+            return self._named(installed, *place)
+        if isinstance(thing, np.ndarray) and not thing.dtype.hasobject:
+            return self._array(thing, name)
+        if isinstance(thing, types.FunctionType):
+            return self._function(thing)
+        if isinstance(thing, types.CodeType):
+            return self._code(thing)
+        if isinstance(thing, type):
+            return self._class(thing)
+        parts = _parts(thing)
+        if parts is not None:
+            return (kind.__name__, *(self.content(part, name) for part in parts))
+        return self._instance(thing, name)
+
+    def _container(self, thing: Any, name: str) -> Any:
+        if thing is sys.modules:
+            return self.doubt("uses sys.modules")
+        if id(thing) in self.inside:
+            return ("around", len(self.inside) - self.inside.index(id(thing)))
+        self.inside.append(id(thing))
+        try:
+            if isinstance(thing, (set, frozenset)):
+                # In whatever order they come: each on its own.
+                items = [_Walk(self.where, self.packages, self.doubts).content(item, name) for item in thing]
+                return (type(thing).__name__, *sorted(map(repr, items)))
+            if isinstance(thing, (dict, types.MappingProxyType)):
+                return ("dict", *(self.content(part, name) for item in thing.items() for part in item))
+            return (type(thing).__name__, *(self.content(item, name) for item in thing))
+        finally:
+            self.inside.pop()
+
+    def _array(self, array: Any, name: str) -> Any:
+        flat = np.ascontiguousarray(array).reshape(-1)
+        digest = hashlib.sha256(flat.tobytes() if flat.dtype.itemsize == 0 else flat.view(np.uint8).data).hexdigest()
+        # Of a masked array its mask, of a subclass what it adds.
+        more = self.content(getattr(array, "__dict__", None), name)
+        return ("array", self.content(type(array), name), repr(array.dtype), array.shape, digest, more)
+
+    def _named(self, installed: tuple[str, Path], module: str, name: str) -> Any:
+        """Return what is known of a thing of Python or of a package."""
+        self.packages.add(installed)
+        dotted = f"{module}.{name}"
+        if HIDING.fullmatch(dotted):
+            self.doubt(f"uses {re.sub('^(builtins[.]|_?io[.](?=open)|_)', '', dotted, count=1)}")
+        return ("named", module, name)
+
+    def _module(self, module: types.ModuleType, name: str) -> Any:
+        installed = where_installed(module)
+        if installed is not None:
+            self.packages.add(installed)
+            return (module.__name__,)
+        file = getattr(module, "__file__", None)
+        try:
+            return ("file", hashlib.sha256(Path(str(file)).read_bytes()).hexdigest())
+        except (OSError, ValueError):
+            return self.doubt(f"uses the module {name}, of which there is no file")
+
+    def _function(self, function: types.FunctionType) -> Any:
+        before, self.where = self.where, function.__qualname__
+        try:
+            bound = (
+                self.content(function.__defaults__, "a default"),
+                self.content(function.__kwdefaults__, "a default"),
+                self.content(vars(function), "an attribute"),
+            )
+            code, space = function.__code__, function.__globals__
+            module = sys.modules.get(space.get("__name__", ""))
+            if module is not None and vars(module) is space and (installed := where_installed(module)) is not None:
+                # A package made it, of what it closes over.
+                made = self._named(installed, module.__name__, function.__qualname__)
+                return (*made, bound, self.content(_closure(function), "what it closes over"))
+            around = self._around(space)
+            names, values = _names(code), _used(function)
+            if values.get("getattr") is getattr:  # the words for it are read instead
+                del values["getattr"]
+                if names.computed:
+                    self.doubt("uses getattr with a computed name")
+            doors = DOORS | ({"__dict__"} if any(map(_is_space, values.values())) else set())
+            for door in sorted(doors & names.attributes):
+                self.doubt(f"uses {door}")
+            followed = ((name, self.content(value, name)) for name, value in sorted(values.items()))
+            attributes = self._attributes(values, names.attributes)
+            return ("function", self._code(code), bound, *around, *followed, *attributes)
+        finally:
+            self.where = before
+
+    def _around(self, space: Mapping[str, Any]) -> list[Any]:
+        """Note the packages that a user's file and those that it imports use; return what is put into packages.
+
+        A notebook is no file: what is imported in another cell has nothing to do with the function.
+        """
+        file = space.get("__file__")
+        if not isinstance(file, str) or id(space) in self.met:
+            return []
+        self.met[id(space)] = (len(self.met), space)
+        given = [*self._given(space, file)]
+        for value in list(space.values()):
+            module = value if isinstance(value, types.ModuleType) else sys.modules.get(_text(value, "__module__"))
+            installed = None if module is None else where_installed(module)
+            if installed is not None:
+                self.packages.add(installed)
+            elif isinstance(value, types.ModuleType):
+                given += self._around(vars(value))
+        return given
+
+    def _given(self, space: Mapping[str, Any], file: str) -> Iterator[Any]:
+        """Yield the content of what a user's file puts into packages: their own functions may use it."""
+        try:
+            text = Path(file).read_text("utf-8", "replace") if file.endswith(".py") else ""
+        except OSError:
+            return
+        for match in PUT.finditer(text):
+            (root, *rest), attribute = (match[1] or match[3]).split("."), match[2] or match[4]
+            owner: Any = space.get(root)
+            for part in rest:
+                owner = getattr(owner, part, None)
+            if _is_space(owner) and _home_of(owner) is not None and attribute in vars(owner):
+                yield (attribute, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
+
+    def _attributes(self, values: Mapping[str, Any], names: frozenset[str]) -> Iterator[Any]:
+        """Yield the content of what code takes from modules, and of what was put into classes of packages."""
+        waiting = [(name, value) for name, value in sorted(values.items(), reverse=True) if _is_space(value)]
+        seen = {id(value) for _, value in waiting}
+        while waiting:
+            name, space = waiting.pop()
+            for attribute in sorted(names & vars(space).keys()):
+                value, full = vars(space)[attribute], f"{name}.{attribute}"
+                if _is_space(value) and id(value) not in seen:
+                    seen.add(id(value))
+                    waiting.append((full, value))
+                yield (full, self._attribute(space, attribute, value, full))
+
+    def _attribute(self, space: Any, attribute: str, value: Any, full: str) -> Any:
+        installed = _home_of(space)
+        if installed is None:
+            return self.content(value, full)
+        dotted = space.__name__ if isinstance(space, types.ModuleType) else f"{space.__module__}.{space.__qualname__}"
+        if HIDING.fullmatch(f"{dotted}.{attribute}"):
+            return self._named(installed, dotted, attribute)
+        # Objects that a package keeps (NumPy's random state, its registries) change without anybody's doing.
+        by_value = callable(value) or isinstance(value, (*PLAIN, np.ndarray, np.generic))
+        kept = not by_value and _home_of(type(value)) == installed
+        return self._named(installed, dotted, attribute) if kept else self.content(value, full)
+
+    def _code(self, code: types.CodeType) -> Any:
+        """Return what code does, without the lines where it stands."""
+        parts = (
+            self._code(part) if isinstance(part, types.CodeType) else self.content(part, "") for part in code.co_consts
+        )
+        return (
+            hashlib.sha256(code.co_code + getattr(code, "co_exceptiontable", b"")).hexdigest(),
+            (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
+            (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
+            *parts,
+        )
+
+    def _class(self, cls: type) -> Any:
+        members = {name: value for name, value in vars(cls).items() if name not in MADE}
+        return (
+            "class",
+            cls.__qualname__,
+            self.content(type(cls), cls.__qualname__),
+            *(self.content(base, cls.__qualname__) for base in cls.__bases__),
+            *((name, self.content(value, f"{cls.__qualname__}.{name}")) for name, value in sorted(members.items())),
+        )
+
+    def _instance(self, thing: Any, name: str) -> Any:
+        kind = type(thing)
+        if (installed := _home_of(kind)) is not None:
+            # One of a kind, such as scipy.stats.norm: by its name, as it may hold what changes (a random state).
+            for key, value in vars(sys.modules[kind.__module__]).items():
+                if value is thing:
+                    return self._named(installed, kind.__module__, key)
+            if isinstance(thing, np.ufunc):
+                return self._ufunc(thing, name)
+        try:
+            reduce = copyreg.dispatch_table.get(kind)
+            reduced = thing.__reduce_ex__(4) if reduce is None else reduce(thing)
+        except Exception:  # of any kind: objects say themselves how they are pickled
+            of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+            return self.doubt(f"uses {name} ({of}{kind.__qualname__}), which has no content that could be compared")
+        made = self.content(kind, name)
+        if kind.__name__ == "_CustomPickled":  # numba's: the bytes of a pickle, which differ from run to run
+            return self.doubt(f"uses {name}, which only numba can look into")
+        if isinstance(reduced, str):
+            return ("named", made, reduced)
+        call, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        more = (state, None if items is None else list(items), None if pairs is None else list(pairs))
+        return ("object", made, *(self.content(part, name) for part in (call, arguments, *more)))
+
+    def _ufunc(self, thing: np.ufunc, name: str) -> Any:
+        """Return where a ufunc stands: it tells its name, and no module."""
+        for module in sorted(sys.modules):
+            found = sys.modules[module]
+            if getattr(found, "__dict__", {}).get(thing.__name__) is thing:
+                installed = where_installed(found)
+                if installed is not None:
+                    self.packages.add(installed)
+                    return ("ufunc", thing.__name__)
+        return self.doubt(f"uses {name} (numpy.ufunc), which does not tell of which function it was made")
+
+
+def _place_of(thing: Any) -> tuple[str, str] | None:
+    """Return the module and the name under which a thing is found; None where it is not what is found there."""
+    module, name = _text(thing, "__module__"), _text(thing, "__qualname__") or _text(thing, "__name__")
+    found: Any = sys.modules.get(module) if module and name else None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return (module, name) if found is thing and thing is not None else None
+
+
+def _text(thing: Any, attribute: str) -> str:
+    """Return an attribute that is a text; "" where there is none."""
+    try:
+        value = getattr(thing, attribute, "")
+    except Exception:  # objects may do anything when they are asked
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _home_of(space: types.ModuleType | type) -> tuple[str, Path] | None:
+    """Return the package of a module or a class; None of a user's own."""
+    module = space if isinstance(space, types.ModuleType) else sys.modules.get(space.__module__)
+    return None if module is None else where_installed(module)
+
+
+def _is_space(value: Any) -> bool:
+    """Whether single names are taken from something: a module, a package's class. Users' classes are followed whole."""
+    return isinstance(value, types.ModuleType) or (isinstance(value, type) and _home_of(value) is not None)
+
+
+def _parts(thing: Any) -> tuple[Any, ...] | None:
+    """Return what a wrapper of functions is made of; None of other things."""
     if isinstance(thing, functools.partial):
-        parts = (thing.func, thing.args, thing.keywords)
-        return ("partial", *(_content(part, name, above) for part in parts))
-    if isinstance(thing, types.FunctionType):
-        return _function(thing, above)
-    # What numba or functools.lru_cache made of a function is as good as the function.
-    inner = getattr(thing, "py_func", None) or getattr(thing, "__wrapped__", None)
-    if inner is not None and callable(thing):
-        return _content(inner, name, above)
-    if isinstance(thing, (types.BuiltinFunctionType, np.ufunc, type)) and _of_a_package(thing):
-        return ("named", getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing.__name__))
-    if isinstance(thing, type) and (source := source_text(thing)) is not None:
-        return ("class", source)
-    raise UnknowableError(f"{name} is a {type(thing).__name__}, which cannot be compared with that of another run")
+        return thing.func, thing.args, thing.keywords, vars(thing)
+    if isinstance(thing, types.MethodType):
+        return thing.__func__, thing.__self__
+    if isinstance(thing, (staticmethod, classmethod)):
+        return (thing.__func__,)
+    if isinstance(thing, property):
+        return thing.fget, thing.fset, thing.fdel
+    if isinstance(thing, functools.cached_property):
+        return (thing.func,)
+    if isinstance(thing, SLOTS):
+        return thing.__objclass__, thing.__name__
+    if isinstance(thing, (types.BuiltinMethodType, types.MethodWrapperType)):
+        return thing.__self__, thing.__name__
+    if type(thing).__module__ == "functools" and type(thing).__name__ == "_lru_cache_wrapper":
+        return (thing.__wrapped__,)
+    if type(thing).__module__.startswith("numba."):  # of njit, vectorize, guvectorize
+        made = next((getattr(thing, name) for name in ("_dispatcher", "gufunc_builder") if hasattr(thing, name)), thing)
+        if hasattr(made, "py_func"):
+            return made.py_func, getattr(made, "targetoptions", None), _text(thing, "signature")
+    return None
 
 
-def _function(function: types.FunctionType, above: tuple[int, ...]) -> Any:
-    if len(above) > 1 and _of_a_package(function):
-        return ("named", function.__module__, function.__qualname__)
-    # Of its code: a decorator's wrapper has the name and, to inspect, the source of what it wraps.
-    source = source_text(function.__code__)
-    if source is None:
-        raise UnknowableError(f"the source of {function.__name__} cannot be had; put it into a file")
-    values = _used(function)
-    return (
-        "function",
-        source,
-        # The source is whole lines, and there may be two lambdas on one.
-        _code(function.__code__, function.__name__),
-        _content(function.__defaults__, f"a default of {function.__name__}", above),
-        _content(function.__kwdefaults__, f"a default of {function.__name__}", above),
-        *((name, _content(value, repr(name), above)) for name, value in sorted(values.items())),
-        *_attributes(function.__code__, values, above),
-    )
+@dataclass(frozen=True)
+class _Names:
+    """What code, and the code within it, names.
+
+    Attributes
+    ----------
+    globals
+        What it takes from its module.
+    attributes
+        What it may take from anything: all of its names, and those written as texts in ``getattr(x, "name")``.
+    imports
+        Its import statements: name, level, and what it takes from there.
+    computed
+        Whether it uses getattr otherwise.
+    """
+
+    globals: frozenset[str]
+    attributes: frozenset[str]
+    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
+    computed: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(code: types.CodeType) -> _Names:
+    found, attributes, imports, computed = set(), set(code.co_names), [], False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL", "EXTENDED_ARG")]
+    for i, step in enumerate(steps):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            found.add(step.argval)
+            if step.argval == "getattr":
+                # Behind it comes what is asked (a name, or a chain of attributes), then the text.
+                text = next((s for s in steps[i + 2 :] if s.opname not in ("LOAD_ATTR", "LOAD_METHOD")), step)
+                if text.opname == "LOAD_CONST" and isinstance(text.argval, str):
+                    attributes.add(text.argval)
+                else:
+                    computed = True
+        elif step.opname == "IMPORT_NAME":
+            imports.append((step.argval, steps[i - 2].argval, tuple(steps[i - 1].argval or ())))
+    for inner in (_names(part) for part in code.co_consts if isinstance(part, types.CodeType)):
+        found, attributes = found | inner.globals, attributes | inner.attributes
+        imports, computed = [*imports, *inner.imports], computed or inner.computed
+    return _Names(frozenset(found), frozenset(attributes), tuple(imports), computed)
 
 
 def _used(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function uses of its module and of functions around it, by name."""
-    values = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    """Return what a function uses of its module, of functions around it, and of what it imports, by name."""
+    names = _names(function.__code__)
+    builtins: Mapping[str, Any] = getattr(function, "__builtins__", {})
+    values = {
+        name: space[name] for name in names.globals for space in (builtins, function.__globals__) if name in space
+    }
+    for statement in names.imports:
+        values.update(_imported(function.__globals__, *statement))
+    return {**values, **_closure(function)}
+
+
+def _closure(function: types.FunctionType) -> dict[str, Any]:
+    values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
             values[name] = cell.cell_contents
     return values
+
+
+def _imported(space: Mapping[str, Any], name: str, level: int, wanted: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield the modules that an import statement within a function gives; None where it would fail."""
+    package = space.get("__package__") or ""
+    try:
+        full = importlib.util.resolve_name("." * level + name, package)
+        module = importlib.import_module(full)
+    except Exception:  # of any kind: a module is code
+        yield f"import {name}", None
+        return
+    yield f"import {full}", module
+    yield f"import {full.partition('.')[0]}", sys.modules[full.partition(".")[0]]
+    for part in wanted:
+        if not hasattr(module, part):
+            with contextlib.suppress(Exception):
+                importlib.import_module(f"{full}.{part}")
 
 
 def find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
@@ -160,47 +569,3 @@ def _travels(thing: Any) -> bool:
     except Exception:  # of any kind: objects say themselves how they are pickled
         return False
     return True
-
-
-def _attributes(code: types.CodeType, values: Mapping[str, Any], above: tuple[int, ...]) -> list[Any]:
-    """Return the content of what code takes from modules of its user's own, which may change after their import."""
-    own = [(name, value) for name, value in sorted(values.items()) if isinstance(value, types.ModuleType)]
-    used = sorted(_names(code))
-    return [
-        (f"{name}.{attribute}", _content(vars(module)[attribute], f"{name}.{attribute}", above))
-        for name, module in own
-        if not _of_a_package(module)
-        for attribute in used
-        if attribute in vars(module)
-    ]
-
-
-def _code(code: types.CodeType, name: str) -> Any:
-    """Return what code does: instructions, the names and the constants that they use."""
-    constants = (
-        _code(part, name) if isinstance(part, types.CodeType) else _content(part, f"a constant of {name}", ())
-        for part in code.co_consts
-    )
-    return (hashlib.sha256(code.co_code).hexdigest(), code.co_names, *constants)
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Return the names that code and the functions within it use."""
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return set(code.co_names).union(*(_names(part) for part in inner))
-
-
-def _file_digest(module: types.ModuleType, name: str) -> str:
-    try:
-        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
-    except OSError:
-        raise UnknowableError(f"{name} is a module whose file cannot be read") from None
-
-
-def _of_a_package(thing: Any) -> bool:
-    """Whether a function or class belongs to an installed package, whose version is part of the job."""
-    module = thing if isinstance(thing, types.ModuleType) else inspect.getmodule(thing)
-    if module is None or module.__name__ in ("__main__", "__mp_main__"):
-        return isinstance(thing, (types.BuiltinFunctionType, np.ufunc))
-    file = getattr(module, "__file__", None)
-    return file is None or "site-packages" in file or module.__name__.split(".")[0] in sys.stdlib_module_names

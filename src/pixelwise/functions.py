@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pixelwise.arguments import check_order
 from pixelwise.errors import FunctionError, ParameterError, unknown
-from pixelwise.fingerprint import find_unpicklable, fingerprint, source_text
+from pixelwise.fingerprint import Fingerprint, find_unpicklable, fingerprint, source_text
 from pixelwise.loading import load_function
 from pixelwise.method import (
     STATUS_BAND,
@@ -570,15 +570,13 @@ class UserFunction(Method):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Parameters, and a digest of the function and all that it was defined with.
+        """Parameters, and of the function and all that it uses a digest and the versions of packages."""
+        found = self.fingerprint()
+        return {**self.parameters, "what it uses": found.digest, "packages": dict(found.packages)}
 
-        Raises
-        ------
-        UnknowableError
-            When the function cannot be compared with that of another run.
-        """
-        keywords = sorted(self.call.keywords)
-        return {**self.parameters, "what it uses": fingerprint(functools.partial(self.call.function, **dict(keywords)))}
+    def fingerprint(self) -> Fingerprint:
+        """Return what makes the function what it is, with its parameters, and whether that is all."""
+        return fingerprint(functools.partial(self.call.function, **dict(sorted(self.call.keywords))))
 
     @property
     def season_term(self) -> bool:

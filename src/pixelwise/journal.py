@@ -62,7 +62,7 @@ class Journal:
     after
         Seconds that a job takes before it is worth a journal.
     refused
-        Why this job cannot be gone on with, where that is so: then nothing is kept, only the lock.
+        Why this job cannot be resumed, where that is so: then nothing is kept, only the lock.
     restart
         Whether what an earlier run left is dropped.
 
@@ -95,6 +95,7 @@ class Journal:
         self._output = output
         self._key = json.loads(json.dumps(key))
         self._refused = refused
+        self._told = False
         self._grid = grid
         #: Bytes of whole lines: what follows them was half-written, or belongs to another job.
         self._end = 0
@@ -134,7 +135,7 @@ class Journal:
             return
         if self._refused:
             raise OutputError(
-                f"{self._output}: an unfinished job left {self.path.name}, but this one cannot go on with it: "
+                f"{self._output}: an unfinished job left {self.path.name}, but this one cannot resume it: "
                 f"{self._refused}; --restart drops it"
             )
         differing = _differences(head["key"], self._key)
@@ -218,6 +219,9 @@ class Journal:
             When the disk is full or fails; what was appended before stays whole.
         """
         if self._refused:
+            if not self._told and time.monotonic() - self._begun >= self._after:
+                self._told = True
+                log.warning("%s: if this job is stopped, it cannot be resumed: %s", self._output, self._refused)
             return
         self._waiting.append({**facts, "block": [block.row, block.col, block.height, block.width]})
         if time.monotonic() - self._begun < self._after and not self._done.any():

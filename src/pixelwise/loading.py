@@ -70,7 +70,8 @@ def _import_file(path: Path) -> types.ModuleType:
     try:
         with _importable(path.parent):
             # Compiled here, so that no __pycache__ is left beside the user's file, nor a stale one read.
-            exec(compile(importlib.util.decode_source(path.read_bytes()), str(path), "exec"), vars(module))  # noqa: S102
+            source = importlib.util.decode_source(path.read_bytes())
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         if before is not None:

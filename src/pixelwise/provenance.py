@@ -20,18 +20,32 @@ import numpy as np
 from pixelwise._version import __version__
 from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.filestack import FileStack, Stack
-from pixelwise.fingerprint import UnknowableError
+from pixelwise.fingerprint import fingerprint
+from pixelwise.functions import UserFunction
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
 from pixelwise.stack import RasterStack
 
-__all__ = ["describe", "describe_losses", "identify", "plain", "relative", "versions"]
+__all__ = [
+    "UnknowableError",
+    "describe",
+    "describe_losses",
+    "doubts_of",
+    "identify",
+    "plain",
+    "relative",
+    "versions",
+]
 
 #: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
 
 #: Options of a job that a map names only where they are set.
 DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}, "per": "year"}
+
+
+class UnknowableError(Exception):
+    """A job cannot be compared with that of another run; says what of it and why."""
 
 
 def describe(
@@ -58,6 +72,9 @@ def describe(
         "input": _describe_stack(stack, folder),
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
+    if isinstance(method, UserFunction):
+        found = fingerprint(method.call.function)
+        described["function"] = {"digest": found.digest, "packages": dict(found.packages)}
     for name, counts in (clear or {}).items():
         one = described["further_inputs"][name] if name else described["input"]
         one["clear"] = list(counts)
@@ -82,7 +99,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     Raises
     ------
     UnknowableError
-        When a function or a stack cannot be compared with that of another run.
+        When a stack cannot be compared with that of another run.
     """
     if not all(isinstance(stack, FileStack) for stack in stacks):
         raise UnknowableError("its input is no stack of files")
@@ -107,6 +124,18 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
             )
         ],
     }
+
+
+def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
+    """Say what of users' functions cannot be compared with another run, and that this is so; nothing where all can."""
+    reducers = [stack.reducer for stack in stacks if isinstance(stack, CompositeStack)]
+    functions = [method, *(reducer.method for reducer in reducers if isinstance(reducer, FunctionReducer))]
+    found = [str(function.fingerprint()) for function in functions if isinstance(function, UserFunction)]
+    words = "; ".join(text for text in found if text)
+    return words and (
+        f"{words}; whether that is the same in another run cannot be told "
+        "(--trust-function, trust_function=True, takes your word for it)"
+    )
 
 
 def _function_of(stack: Stack) -> dict[str, Any]:

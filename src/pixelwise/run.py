@@ -24,7 +24,6 @@ from pixelwise.engine import map_unordered
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.filestack import FileStack, Stack, layout_of
-from pixelwise.fingerprint import UnknowableError
 from pixelwise.functions import SMALL_JOB, BoundPixelFunction, UserFunction, as_method
 from pixelwise.grid import Block
 from pixelwise.jit import compiling
@@ -45,7 +44,7 @@ from pixelwise.method import (
 )
 from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
-from pixelwise.provenance import describe, describe_losses, identify, relative
+from pixelwise.provenance import UnknowableError, describe, describe_losses, doubts_of, identify, relative
 from pixelwise.reading import reading
 from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink, LayerFile
@@ -78,6 +77,7 @@ def apply(
     compress: Compression | None = None,
     overwrite: bool = False,
     restart: bool = False,
+    trust_function: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Map:
@@ -127,6 +127,9 @@ def apply(
         Whether a finished map may be replaced.
     restart
         Whether what a stopped run of this output left is dropped; else the same job goes on where it stopped.
+    trust_function
+        Your word that a function of your own is the same in each run of the job, where that cannot be told: it reads
+        files, or finds names as it runs (``eval``, ``globals``). Else a stopped job of such a function starts anew.
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
@@ -202,7 +205,15 @@ def apply(
         bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
     told = {band for band, _ in chosen.whole} if isinstance(chosen, UserFunction) else set()
     task = _Task(stacks, chosen, bound, described, dtype, sink, provenance, folder, frozenset(told))
-    return task.carry_out(executor, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began)
+    return task.carry_out(
+        executor,
+        jobs=jobs,
+        memory=memory,
+        restart=restart,
+        trust_function=trust_function,
+        progress=progress,
+        began=began,
+    )
 
 
 def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
@@ -241,6 +252,7 @@ def write_layers(
     compress: Compression | None = None,
     overwrite: bool = False,
     restart: bool = False,
+    trust_function: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write the layers of a stack as the bands of one GeoTIFF, which `open_stack` reads back by their names: dates.
@@ -251,7 +263,7 @@ def write_layers(
         Such as `RasterStack.composite` returns.
     output
         A GeoTIFF.
-    dtype, executor, jobs, memory, compress, overwrite, restart, progress
+    dtype, executor, jobs, memory, compress, overwrite, restart, trust_function, progress
         As in `apply`.
 
     Returns
@@ -283,7 +295,9 @@ def write_layers(
     task = _Task((stack,), method, bound, named, dtype, sink, provenance, folder)
     chosen = executor or executor_for(bound, (stack,))
     check_travels(method, (stack,), chosen)
-    return task.carry_out(chosen, jobs=jobs, memory=memory, restart=restart, progress=progress, began=began).paths[0]
+    return task.carry_out(
+        chosen, jobs=jobs, memory=memory, restart=restart, trust_function=trust_function, progress=progress, began=began
+    ).paths[0]
 
 
 @dataclass(frozen=True)
@@ -317,12 +331,15 @@ class _Task:
         jobs: int | None,
         memory: int | str | None,
         restart: bool,
+        trust_function: bool,
         progress: Progress | None,
         began: float,
     ) -> Map:
         """Compute all blocks that are not done yet, and finish the output."""
         sink = self.sink
-        with _journal(self.sink, self.provenance, self.method, self.stacks, restart=restart) as journal:
+        doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
+        refused = "" if trust_function else doubts
+        with _journal(self.sink, self.provenance, self.method, self.stacks, refused, restart=restart) as journal:
             if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete; it only gets its name")
                 return sink.end(self.named, self.stacks[0].grid, journal.committed)
@@ -338,6 +355,10 @@ class _Task:
                 tile=tuple(begun["tile"]) if begun else None,
             )
             layout = sink.begin(plan, self.named, self.dtype, self.provenance, begun)
+            warnings = list(self.provenance.get("warnings", ()))
+            if begun is not None and doubts:
+                warnings.append(f"resumed on trust: {doubts}")
+                log.warning(warnings[-1])
             if journal is not None:
                 journal.begin(layout)
             job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
@@ -346,8 +367,8 @@ class _Task:
             described = {**self.provenance, "timings": timings.as_dict()}
             if tally.lost:
                 described["lost"] = describe_losses(tally.lost, self.folder)
-            if tally.warnings:
-                described["warnings"] = [*self.provenance.get("warnings", ()), *tally.warnings]
+            if warnings := [*warnings, *tally.warnings]:
+                described["warnings"] = warnings
             finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
             return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
@@ -359,13 +380,13 @@ def _check_dtype(dtype: str) -> None:
 
 @contextmanager
 def _journal(
-    sink: Sink, described: Mapping[str, Any], method: Method, stacks: Sequence[Stack], *, restart: bool
+    sink: Sink, described: Mapping[str, Any], method: Method, stacks: Sequence[Stack], refused: str, *, restart: bool
 ) -> Iterator[Journal | None]:
     """Give the journal of a sink, None of one in memory; at the end close both, and keep what is worth it."""
     if not isinstance(sink, GeoTiffSink):
         yield None
         return
-    key, refused = {}, ""
+    key = {}
     try:
         key = {**identify(described, method, stacks), "compress": sink.compress}
     except UnknowableError as error:

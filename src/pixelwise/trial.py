@@ -22,7 +22,7 @@ from numba.core.dispatcher import Dispatcher
 from numpy.typing import NDArray
 
 from pixelwise.errors import FunctionError
-from pixelwise.fingerprint import UnknowableError, fingerprint
+from pixelwise.fingerprint import fingerprint
 
 __all__ = ["CannotCompile", "CompiledLoop"]
 
@@ -172,13 +172,8 @@ class CompiledLoop:
 
     def _key(self) -> Any:
         """Return what the compiled code depends on; None where that cannot be known."""
-        try:
-            known = fingerprint(functools.partial(self.function, **dict(self.keywords)))
-        except UnknowableError:
-            return None
-        # The fingerprint of a function that its user compiled is that of the function, whatever the options.
-        options = repr(getattr(_flatten(self.function, ())[0], "targetoptions", None))
-        return known, options, self.positional, self.named, self.n_bands, self.gaps
+        known = fingerprint(functools.partial(self.function, **dict(self.keywords)))
+        return None if known.doubts else (known.digest, self.positional, self.named, self.n_bands, self.gaps)
 
     def _sources(self) -> list[str]:
         return [*self.positional, *(source for _, source in self.named)]

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import platform
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from pixelwise.answer import rescale
 from pixelwise.completeness import Completeness
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
+from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import same_crs
 from pixelwise.headers import is_vrt, open_local, sources_of
@@ -282,6 +284,9 @@ class _Making:
     files: dict[str, tuple[int, int]]
     behind: dict[str, tuple[int, int]]
     alpha_read: frozenset[str]
+    #: Of a function, what else it is than its source, and by which Python; of older maps nothing.
+    beneath: Any = None
+    python: Any = None
 
     @property
     def made_by_function(self) -> bool:
@@ -316,6 +321,8 @@ def _making_of(map_: Map, path: Path) -> _Making:
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
             alpha_read=frozenset(map(str, provenance["input"].get("alpha_read", []))),
+            beneath=provenance.get("function"),
+            python=_take(provenance, "versions", dict).get("python") if "versions" in provenance else None,
         )
         _check_making(making)
         if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
@@ -910,7 +917,26 @@ def _again(making: _Making, given: str | Method | Callable[..., Any], bands: Seq
     ]
     if differing:
         raise ParameterError(f"{path}: was made by another {method.name}: its {', '.join(differing)} differs")
+    if isinstance(method, UserFunction):
+        _tell_changes(method, making, path)
     return method
+
+
+def _tell_changes(method: UserFunction, making: _Making, path: Path) -> None:
+    """Tell what a function uses that has changed since it made a map: the reason where numbers differ."""
+    recorded = making.beneath if isinstance(making.beneath, dict) else {}
+    packages = recorded.get("packages")
+    found = fingerprint(method.call.function)
+    changed = [
+        f"{name} was {_short(packages.get(name))}, is {version}"
+        for name, version in found.packages.items()
+        if isinstance(packages, dict) and packages.get(name) != version
+    ]
+    # The digest is one of code, which each Python compiles in its own way.
+    if recorded.get("digest", found.digest) != found.digest and making.python == platform.python_version():
+        changed.insert(0, "its own code or values are others")
+    if changed:
+        log.warning("%s: what %s uses has changed since: %s", path, method.name, "; ".join(changed[:NAMED]))
 
 
 def _with_parameters(method: UserFunction, thing: Any, making: _Making, bands: Sequence[str], path: Path) -> Method:

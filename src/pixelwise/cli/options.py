@@ -274,7 +274,7 @@ JOB_OPTIONS = (
 
 
 def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--output``, ``--dtype``, ``--compress``, ``--overwrite``, ``--restart``."""
+    """Add ``--output``, ``--dtype``, ``--compress``, ``--overwrite``, ``--restart``, ``--trust-function``."""
     options = (
         click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=help_),
         click.option(
@@ -289,6 +289,12 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
         ),
         click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
         click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of going on with it."),
+        click.option(
+            "--trust-function",
+            is_flag=True,
+            help="Resume a stopped job though it cannot be told whether a function of your own is still the same, as "
+            "it reads files or finds names as it runs. Give it to the first run too.",
+        ),
     )
     return functools.partial(_decorate, options=options)
 

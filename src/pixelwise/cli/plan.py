@@ -98,7 +98,9 @@ def describe(
     from pixelwise.checkup import clear_scenes, masked_share, warnings_of_all
     from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
+    from pixelwise.functions import SMALL_JOB
     from pixelwise.pairing import open_further, pair
+    from pixelwise.provenance import doubts_of
     from pixelwise.run import (
         check_travels,
         executor_for,
@@ -146,6 +148,8 @@ def describe(
         report["clear"] = clear_scenes(stack)
         report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
         report["warnings"] += warnings_of_values(method, stack)
+        if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
+            report["warnings"].append(f"once the job is stopped, it cannot be resumed: {doubts}")
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
