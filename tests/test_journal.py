@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +27,9 @@ from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
-from pixelwise.journal import Journal, is_locked, journal_of
+from pixelwise.journal import Journal, journal_of
 from pixelwise.provenance import describe, identify
+from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
 
 GRID = Grid(None, Affine(30, 0, 0, 0, -30, 0), 100, 70)
 KEY = {"method": "ols", "parameters": {"min_obs": 3}, "files": [{"path": "a.tif", "size": 5}]}
@@ -41,14 +41,22 @@ VRT = """<VRTDataset rasterXSize="130" rasterYSize="150"><SRS>EPSG:32617</SRS>
 </VRTDataset>"""
 
 
+LAYOUT = Layout((16, 16), (100,))
+
+
+def done(block: Block) -> DoneBlock:
+    """Return a block whose place in the file tells which one it is."""
+    return DoneBlock(block, (PlacedTiles(1000 * block.row + block.col, 7, np.ones((1, 2, 2), int)),))
+
+
 class Stop(Exception):
     """Ends a job as an error of a worker would."""
 
 
 def blocks_of(journal: Journal) -> list[Block]:
     """Take over all that an earlier run did, and begin."""
-    journal.begin({"tile": [16, 16]})
-    found = [block for block, _ in journal.records()]
+    journal.begin(LAYOUT)
+    found = [done.block for done in journal.records()]
     for block in found:
         journal.confirm(block)
     return found
@@ -62,7 +70,7 @@ def fill(output: Path, blocks: list[Block]) -> None:
     journal = make(output)
     assert blocks_of(journal) == []
     for block in blocks:
-        journal.add(block, {"at": [block.row, block.col]})
+        journal.add(done(block))
     journal.close(finished=False)
 
 
@@ -73,21 +81,22 @@ def test_blocks_come_back(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:4])
     journal = make(output)
-    assert journal.layout == {"tile": [16, 16]}
-    journal.begin({})
-    for (block, facts), expected in zip(journal.records(), BLOCKS[:4], strict=True):
-        assert block == expected
-        assert facts["at"] == [block.row, block.col]
-        journal.confirm(block)
+    assert journal.layout == LAYOUT
+    journal.begin(LAYOUT)
+    for found, expected in zip(journal.records(), BLOCKS[:4], strict=True):
+        assert found.block == expected
+        assert found.files[0].begin == 1000 * expected.row + expected.col
+        assert found.files[0].checksum == 7
+        journal.confirm(found.block)
     assert journal.pixels == sum(block.pixels for block in BLOCKS[:4])
     assert list(journal.remaining(BLOCKS)) == BLOCKS[4:]
     for block in BLOCKS[4:]:
-        journal.add(block, {})
+        journal.add(done(block))
     assert journal.committed is None
-    journal.commit([[5, 6]])
+    journal.commit([Seal(5, 6)])
     journal.close(finished=False)
     journal = make(output)
-    assert journal.committed == [[5, 6]]
+    assert journal.committed == [Seal(5, 6)]
     assert blocks_of(journal) == BLOCKS
     assert journal.pixels == GRID.height * GRID.width
     journal.close(finished=True)
@@ -120,7 +129,7 @@ def test_a_line_cut_short_is_done_again(tmp_path: Path, caplog: pytest.LogCaptur
         path.write_bytes(whole[:-cut])
         journal = make(output)
         assert blocks_of(journal) == BLOCKS[:2]
-        journal.add(BLOCKS[5], {})
+        journal.add(done(BLOCKS[5]))
         journal.close(finished=False)
         journal = make(output)
         assert blocks_of(journal) == [BLOCKS[0], BLOCKS[1], BLOCKS[5]]
@@ -178,8 +187,10 @@ def test_another_format_is_nothing_to_go_on_with(
 def test_somebody_elses_file_is_not_dropped(tmp_path: Path) -> None:
     output, path = tmp_path / "trend.tif", journal_of(tmp_path / "trend.tif")
     path.write_text("my notes\nof years\n")
-    with pytest.raises(pw.OutputError, match=r"\.trend\.tif\.journal beside it is no journal; remove it, or --restart"):
+    with pytest.raises(pw.OutputError, match=r"\.trend\.tif\.journal beside it is no journal of pixelwise; remove it"):
         make(output)
+    with pytest.raises(pw.OutputError, match="is no journal of pixelwise"):
+        make(output, restart=True)
     assert path.read_text() == "my notes\nof years\n"
     path.unlink()
     victim = tmp_path / "victim"
@@ -198,16 +209,16 @@ def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pyt
     journal = make(output, after=5.0)
     assert blocks_of(journal) == []
     for block in BLOCKS[:3]:
-        journal.add(block, {})
+        journal.add(done(block))
         clock[0] += 2.0
         assert not journal.worth_keeping
-    journal.add(BLOCKS[3], {})
+    journal.add(done(BLOCKS[3]))
     assert journal.worth_keeping
     journal.close(finished=False)
     journal = make(output, after=5.0)
     assert blocks_of(journal) == BLOCKS[:4]
     # One that goes on keeps all from its beginning.
-    journal.add(BLOCKS[4], {})
+    journal.add(done(BLOCKS[4]))
     journal.close(finished=False)
     journal = make(output)
     assert blocks_of(journal) == BLOCKS[:5]
@@ -228,7 +239,6 @@ def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words
     fill(output, BLOCKS[:2])
     with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart drops it"):
         make(output, key)
-    assert not is_locked(journal_of(output))
     journal = make(output, key, restart=True)
     assert blocks_of(journal) == []
     journal.close(finished=False)
@@ -239,7 +249,7 @@ def test_a_journal_without_records_stands_in_nobodys_way(tmp_path: Path) -> None
     output = tmp_path / "trend.tif"
     for options in ({}, {"key": {"method": "other"}}, {"refused": "no source"}):
         left = make(output)
-        left.begin({})
+        left.begin(LAYOUT)
         left._file.close()
         assert journal_of(output).exists()
         journal = make(output, **options)
@@ -263,8 +273,8 @@ def test_what_was_not_looked_at_is_kept(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     journal = make(output, refused="no source")
-    journal.begin({})
-    journal.add(BLOCKS[0], {})
+    journal.begin(LAYOUT)
+    journal.add(done(BLOCKS[0]))
     journal.commit([])
     journal.close(finished=False)
     assert not journal_of(output).exists()
@@ -276,11 +286,9 @@ def test_what_cannot_be_compared_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_a_second_run_refuses(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     first = make(output)
-    assert is_locked(journal_of(output))
     with pytest.raises(pw.OutputError, match="another run is writing it"):
         make(output)
     first.close(finished=False)
-    assert not is_locked(journal_of(output))
     make(output).close(finished=True)
 
 
@@ -314,11 +322,11 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     output = tmp_path / "trend.tif"
     journal = make(output)
     assert blocks_of(journal) == []
-    journal.add(BLOCKS[0], {})
+    journal.add(done(BLOCKS[0]))
     size = journal.path.stat().st_size
     journal._file = Full(journal._file, 10)  # type: ignore[assignment]
     with pytest.raises(pw.ResourceError, match=r"No space left on device\); make room"):
-        journal.add(BLOCKS[1], {})
+        journal.add(done(BLOCKS[1]))
     assert journal.path.stat().st_size == size
     journal.close(finished=False)
     journal = make(output)
@@ -338,11 +346,10 @@ def test_a_journal_that_cannot_be_begun_or_removed_is_told(
         patched.setattr(Path, "unlink", fail)
         journal.close(finished=True)
     assert caplog.messages == [f"{journal.path} cannot be removed (Read-only file system)"]
-    assert not is_locked(journal.path)
     journal = make(tmp_path / "trend.tif")
     file, journal._file = journal._file, type("File", (), {"truncate": fail, "close": fail})()
     with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal cannot be written \(Read-only"):
-        journal.begin({})
+        journal.begin(LAYOUT)
     journal.close(finished=True)
     file.close()
 
@@ -355,11 +362,11 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
     monkeypatch.setattr(journal_module, "SYNC_SECONDS", -1.0)
     journal = make(tmp_path / "trend.tif")
     assert blocks_of(journal) == []
-    journal.add(BLOCKS[0], {})
+    journal.add(done(BLOCKS[0]))
     while not journal._syncing.idle:
         time.sleep(0.01)
     with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal: cannot be brought to disk \(Input"):
-        journal.add(BLOCKS[1], {})
+        journal.add(done(BLOCKS[1]))
     journal.close(finished=True)
 
 
@@ -619,23 +626,6 @@ def is_running(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"  # nobody may be there to collect it
-
-
-def test_clean(stack: pw.RasterStack, tmp_path: Path) -> None:
-    output = tmp_path / "trend.tif"
-    with stopped_after(2) as progress:
-        pw.apply(stack, "ols", output, progress=progress)
-    (tmp_path / ".hidden").write_bytes(b"x")
-    held = make(tmp_path / "other.tif")
-    busy = CliRunner().invoke(main, ["clean", str(tmp_path)])
-    assert "in use" in busy.output
-    assert journal_of(output).exists()
-    held.close(finished=True)
-    done = CliRunner().invoke(main, ["clean", str(tmp_path)])
-    assert done.exit_code == 0
-    assert journal_of(output).name in done.output
-    assert ".trend.partial.tif" in done.output
-    assert [path.name for path in tmp_path.glob(".*")] == [".hidden"]
 
 
 # --- functions -----------------------------------------------------------------------------------------------

@@ -682,16 +682,20 @@ def test_a_png_has_the_size_of_its_figure(tmp_path: Path) -> None:
         assert image.width > 1000
 
 
-def test_a_failing_save_keeps_the_old_file(tmp_path: Path) -> None:
-    class Full:
-        def savefig(self, path: Path, **_: Any) -> None:
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
+def test_a_failing_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, data: bytes) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    class Drawn:
+        def savefig(self, file: Any, **_: Any) -> None:
+            file.write(b"drawn")
 
     path = tmp_path / "trend.png"
     path.write_bytes(b"old")
+    monkeypatch.setattr(plotting, "write", full)
     with pytest.raises(pw.OutputError, match=r"trend\.png: cannot be written \(No space left on device\)"):
-        save(Full(), path)  # type: ignore[arg-type]
+        save(Drawn(), path)  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

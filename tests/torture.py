@@ -128,7 +128,8 @@ class Seams:
             when = self.moment.when if mine and self.moment else ""
             if when == "middle":
                 file, data, *end = args
-                file.seek(end[0] if end else 0)
+                if end:
+                    file.seek(end[0])
                 file.write(data[: len(data) // 2])
             if when in ("before", "middle"):
                 die()
@@ -179,9 +180,9 @@ def work(request: dict[str, Any]) -> int:
         tell("computed", block.row, block.col, block.height, block.width)
         return write(self, block, encoded)
 
-    def told_add(self: Any, block: Any, found: Any) -> None:
-        add(self, block, found)
-        tell("journalled", block.row, block.col, block.height, block.width)
+    def told_add(self: Any, done: Any) -> None:
+        add(self, done)
+        tell("journalled", done.block.row, done.block.col, done.block.height, done.block.width)
 
     geotiff.GeoTiffSink.write = told_write  # type: ignore[method-assign]
     journal.Journal.add = told_add  # type: ignore[method-assign]

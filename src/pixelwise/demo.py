@@ -16,6 +16,8 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from pixelwise.disk import check_encodable
+from pixelwise.errors import OutputError
 from pixelwise.executors import usable_cores
 from pixelwise.map import Map
 from pixelwise.run import apply
@@ -45,8 +47,17 @@ def write_scene(folder: Path) -> list[Path]:
     -------
     list of Path
         In the order of the years.
+
+    Raises
+    ------
+    OutputError
+        When the folder or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_encodable(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
     random = np.random.default_rng(SEED)
     # Both from 0 to 1.
     rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] / np.array([HEIGHT, WIDTH])[:, None, None]
@@ -67,6 +78,10 @@ def write_scene(folder: Path) -> list[Path]:
             clouds |= (rows - row) ** 2 + (cols - col) ** 2 < radius**2
         values = np.where(clouds | lake, NODATA, np.clip(ndvi, -1, 1).round(4)).astype(np.float32)
         path = folder / f"ndvi_{year}.tif"
+        try:  # GDAL would follow a link, and change what has another name of the file
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be replaced ({error.strerror})") from None
         with rasterio.open(path, "w", **profile) as dataset:
             dataset.write(values, 1)
         paths.append(path)

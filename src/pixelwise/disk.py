@@ -6,14 +6,36 @@ import contextlib
 import errno
 import logging
 import os
+import stat
+import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import OutputError, PixelwiseError, ResourceError
+from pixelwise.regular import KINDS
 
-__all__ = ["BackgroundSync", "append", "close", "drop", "lock", "open_locked", "refusal", "remove", "sync", "write"]
+__all__ = [
+    "BackgroundSync",
+    "append",
+    "check_encodable",
+    "check_folder",
+    "close",
+    "create",
+    "drop",
+    "has_name",
+    "irregular",
+    "lock",
+    "open_locked",
+    "open_safely",
+    "refusal",
+    "remove",
+    "sync",
+    "why_not_ours",
+    "write",
+]
 
 log = logging.getLogger("pixelwise")
 
@@ -43,10 +65,134 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
     return OutputError(f"{what} ({error.strerror})")
 
 
+#: `pixelwise clean` locks what a stopped job left while it looks at it: a job that starts then waits so long.
+LOCK_TRIES, LOCK_SECONDS = 10, 0.02
+
+#: Opening follows no link and waits for nobody; what was opened is looked at before it is used.
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+BINARY = getattr(os, "O_BINARY", 0)
+
+
+def check_encodable(path: Path) -> None:
+    """Refuse a path that GDAL cannot be told.
+
+    Raises
+    ------
+    OutputError
+        When it is not UTF-8, or holds a NUL.
+    """
+    try:
+        text = str(path).encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{path}: the path is not UTF-8, and GDAL takes no other; choose another output") from None
+    if b"\0" in text:
+        raise OutputError(f"{path}: the path holds a NUL character; choose another output")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder is missing or cannot be written.
+
+    Raises
+    ------
+    OutputError
+        As said.
+    """
+    folder = path.parent
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # a name of it is too long
+        raise OutputError(f"{path}: the folder {folder}: {error.strerror}") from None
+    if not exists:
+        raise OutputError(f"{path}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {folder} is not writable")
+
+
+def irregular(path: Path) -> str:
+    """Say what stands under a name instead of a regular file: "a link", "a FIFO", ...; "" also where nothing does.
+
+    Raises
+    ------
+    OSError
+        When it cannot be looked at: its name is too long, say.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    return _kind(mode)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    return "a link" if stat.S_ISLNK(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def why_not_ours(status: os.stat_result, folder: Path, *, linked: bool = False) -> str:
+    """Say why a file that has one of our hidden names cannot have been made by this user's job; "" if it can.
+
+    In a folder that others write to, whatever has that name may be a trap: a second name of somebody's file, which only
+    the old map may have (`linked`), or tiles that somebody else computed.
+    """
+    if kind := _kind(status.st_mode):
+        return f"is {kind}"
+    if status.st_nlink > 1 and not linked:
+        return "is one of several names of a file (a hard link)"
+    # Where all files belong to one user, as on some network disks, so do those that are made now.
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid() and status.st_uid != _owner_of_new_files(folder):
+        return f"belongs to another user (uid {status.st_uid})"
+    return ""
+
+
+def _owner_of_new_files(folder: Path) -> int:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_uid
+    except OSError:
+        return os.geteuid()
+
+
+def create(path: Path) -> BinaryIO:
+    """Make a new file and open it for reading and writing, unbuffered.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made, or anything of that name exists: also a link that leads nowhere.
+    """
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY | BINARY, 0o666), "r+b", buffering=0)
+
+
+def open_safely(path: Path) -> BinaryIO:
+    """Open a file for reading and writing, unbuffered; links are not followed, and nothing is waited for.
+
+    What it is must be looked at before, since devices must not even be opened, and once it is open.
+    """
+    return os.fdopen(os.open(path, os.O_RDWR | SAFELY | BINARY), "r+b", buffering=0)
+
+
+def _open_ours(path: Path, output: Path) -> BinaryIO:
+    """Open a file that this user's job made, or make it; FileNotFoundError where it vanishes meanwhile."""
+    with contextlib.suppress(FileExistsError):
+        return create(path)
+    # Not every system can refuse links while opening.
+    reason = f"is {kind}" if (kind := irregular(path)) else ""
+    if not reason:
+        file = open_safely(path)
+        reason = why_not_ours(os.fstat(file.fileno()), path.parent)
+        if not reason:
+            return file
+        close(file)
+    reason += ", which is not followed; remove it" if reason == "is a link" else "; remove it, or choose another output"
+    raise OutputError(f"{output}: {path.name} beside it {reason}")
+
+
 def open_locked(path: Path, output: Path) -> BinaryIO:
     """Open a file for reading and writing, made where it is missing, and lock it for this open file alone.
 
-    The system unlocks it when this process ends, however it ends.
+    The system unlocks it when this process ends, however it ends. One that exists must be a regular file of this user,
+    with no other name.
 
     Parameters
     ----------
@@ -60,18 +206,15 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     OutputError
         When it cannot be written or locked, or another run holds it.
     """
+    tries = 0
     while True:
         try:
-            # A link of that name would lead to somebody's file; not every system can refuse it while opening.
-            if path.is_symlink():
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+            file = _open_ours(path, output)
+        except FileNotFoundError:
+            if path.parent.is_dir():  # the run that held it has just removed it
+                continue
+            raise OutputError(f"{output}: the folder {path.parent} does not exist") from None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise OutputError(
-                    f"{output}: {path.name} beside it is a link, which is not followed; remove it"
-                ) from None
             raise refusal(f"{output}: {path.name} beside it cannot be written", error) from None
         try:
             lock(file)
@@ -79,13 +222,16 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
             close(file)
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
+            elif tries < LOCK_TRIES:
+                tries += 1
+                time.sleep(LOCK_SECONDS)
+                continue
             else:
                 reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
             raise OutputError(f"{output}: {reason}") from None
         # The run that held it may have ended, and removed what was just opened, in between.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
-                return file
+        if has_name(file, path):
+            return file
         close(file)
 
 
@@ -133,8 +279,8 @@ def sync(path: Path) -> None:
     """Bring a file or folder to disk; folders cannot be synced on Windows."""
     if os.name == "nt" and path.is_dir():
         return
-    # Windows syncs only what may be written; folders open for reading only.
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    # Windows syncs only what may be written; folders open for reading only, and may be links.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | SAFELY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -160,11 +306,23 @@ def remove(path: Path) -> None:
             log.warning("%s cannot be removed (%s)", path, error.strerror)
 
 
-def drop(file: BinaryIO, *paths: Path) -> None:
-    """Close a locked file, and remove it and what belongs to it: while it is locked, as the next run makes its own."""
+def has_name(file: BinaryIO, path: Path) -> bool:
+    """Whether a name is still that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except OSError:
+        return False
+
+
+def drop(file: BinaryIO, path: Path) -> None:
+    """Close a locked file and remove it, unless its name is another file's by now.
+
+    It is removed while it is locked, as the next run makes its own.
+    """
+    own = has_name(file, path)
     if os.name == "nt":  # open files cannot be removed there; another run may hold them by now
         close(file)
-    for path in paths:
+    if own:
         remove(path)
     close(file)
 

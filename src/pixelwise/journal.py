@@ -9,35 +9,42 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync, append, close, drop, lock, open_locked, refusal
+from pixelwise.disk import BackgroundSync, append, close, drop, open_locked, refusal
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
-from pixelwise.plan import TILE_UNIT
+from pixelwise.plan import TILE, TILE_UNIT
+from pixelwise.records import DoneBlock, Layout, Seal, canonical
 
-__all__ = ["JOURNAL_SUFFIX", "Journal", "is_locked", "journal_of"]
+__all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
 
 log = logging.getLogger("pixelwise")
 
 JOURNAL_SUFFIX = ".journal"
 
 #: Of the lines; a journal of another format is nothing to go on with.
-FORMAT = 2
+FORMAT = 3
 
 #: Blocks of any plan start and end at multiples of this, or at the edge of the raster.
 CELL = TILE_UNIT
 
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
+
+#: What a first line that was cut short begins with, as far as it got; a power failure may leave zeros instead.
+BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} |[0-9a-f]{8} \{.*", re.DOTALL)
+
+#: A line longer than this is none of a journal: the first names all files of a job, a hundred bytes each.
+LONGEST_LINE = 256 << 20
 
 #: Lines are brought to disk after so many seconds: a power failure loses no more.
 SYNC_SECONDS = 2.0
@@ -90,8 +97,8 @@ class Journal:
         restart: bool = False,
     ) -> None:
         self.path = journal_of(output)
-        self.layout: dict[str, Any] | None = None
-        self.committed: list[list[int]] | None = None
+        self.layout: Layout | None = None
+        self.committed: list[Seal] | None = None
         self._output = output
         self._key = json.loads(json.dumps(key))
         self._refused = refused
@@ -99,15 +106,18 @@ class Journal:
         self._grid = grid
         #: Bytes of whole lines: what follows them was half-written, or belongs to another job.
         self._end = 0
-        self._found: list[tuple[Block, dict[str, Any]]] = []
+        self._found: list[DoneBlock] = []
+        #: Of the first line: what stands behind it belongs to the same job, in the same layout.
+        self._job = 0
         self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
         self._begun = self._synced = time.monotonic()
         self._after = after
         #: Lines of a job that is too short so far.
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[DoneBlock] = []
         self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
         self._file = open_locked(self.path, output)
         try:
+            self._refuse_another_file()
             if restart:
                 # At once: a run that is killed now must not leave it beside a half-written map of another.
                 self._cut()
@@ -117,20 +127,34 @@ class Journal:
             close(self._file)
             raise
 
+    def _refuse_another_file(self) -> None:
+        try:
+            known = is_journal(self._file)
+            self._file.seek(0)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if not known:
+            raise OutputError(
+                f"{self._output}: {self.path.name} beside it is no journal of pixelwise; remove it, or choose another "
+                "output"
+            )
+
+    def _unreadable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._output}: its journal cannot be read ({error.strerror})")
+
     def _open(self) -> None:
         """Read what an earlier run left, where there is anything worth going on with."""
         try:
             lines = self._file.read().split(b"\n")
         except OSError as error:
-            raise OutputError(f"{self._output}: its journal cannot be read ({error.strerror})") from None
+            raise self._unreadable(error) from None
         # The last line ends with a line feed, or was half-written by a run that was killed.
         head, *records = [_decode(line) for line in lines[:-1]] or [None]
-        if len(lines) > 1 and head is None and not any(records):
-            raise OutputError(f"{self._output}: {self.path.name} beside it is no journal; remove it, or --restart does")
         if not any(records):
             return  # of a short job that was killed: nothing is lost with it
-        if head is None or head.get("format") != FORMAT:
-            what = "is damaged" if head is None else "is of another version of pixelwise"
+        damaged = head is None or not isinstance(head.get("format"), int)
+        if head is None or damaged or head["format"] != FORMAT:
+            what = "is damaged" if damaged else "is of another version of pixelwise"
             log.warning("%s %s: all is computed again", self.path.name, what)
             return
         if self._refused:
@@ -138,21 +162,49 @@ class Journal:
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot resume it: "
                 f"{self._refused}; --restart drops it"
             )
-        differing = _differences(head["key"], self._key)
+        differing = _differences(head.get("key"), self._key)
         if differing:
             raise OutputError(
                 f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
                 "--restart drops it"
             )
-        self.layout = head["layout"]
-        commits = [record["committed"] for record in records if record is not None and "committed" in record]
-        self.committed = commits[-1] if commits else None
-        self._found = [(Block(*r["block"]), r) for r in records if r is not None and "block" in r]
-        if damaged := records.count(None):
-            log.warning("%d damaged line(s) of %s: what they held is computed again", damaged, self.path.name)
+        try:
+            layout = Layout.from_json(head.get("layout"))
+            if max(layout.tile) > TILE:
+                raise ValueError(f"tiles of {layout.tile}")
+        except ValueError:
+            log.warning("%s is damaged: all is computed again", self.path.name)
+            return
+        self.layout, self._job = layout, _job(head)
+        damaged_lines = 0
+        for record in records:
+            try:
+                if record is None:
+                    raise ValueError("its checksum is wrong")
+                self._take(record)
+            # RecursionError: a list in a list in a list, which no checksum is taken of
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                damaged_lines += 1
+        if damaged_lines:
+            log.warning("%d damaged line(s) of %s: what they held is computed again", damaged_lines, self.path.name)
         self._end = len(b"\n".join(lines[:-1])) + 1
 
-    def begin(self, layout: Mapping[str, Any]) -> None:
+    def _take(self, record: Mapping[str, Any]) -> None:
+        """Note what one line says; ValueError, TypeError, ... where no run of this job has written it."""
+        if "committed" in record:
+            found = record["committed"]
+            if not isinstance(found, list) or self.layout is None or len(found) != len(self.layout.reserve):
+                raise ValueError(f"{self.path.name} says nothing of each file")
+            self.committed = [Seal.from_json(one, self._job) for one in found]
+            return
+        done = DoneBlock.from_json(record, self._job)
+        block, grid = done.block, self._grid
+        for start, size, whole in ((block.row, block.height, grid.height), (block.col, block.width, grid.width)):
+            if start % CELL or start + size > whole or ((start + size) % CELL and start + size < whole):
+                raise ValueError(f"{block} is no block of {grid}")
+        self._found.append(done)
+
+    def begin(self, layout: Layout) -> None:
         """Write the first line, unless an earlier run's is gone on with.
 
         Raises
@@ -162,7 +214,9 @@ class Journal:
         """
         self._cut()
         if self.layout is None:
-            self._append({"format": FORMAT, "key": self._key, "layout": layout})
+            head = {"format": FORMAT, "key": self._key, "layout": layout.as_json()}
+            self._job = _job(head)
+            self._append(head)
 
     def _cut(self) -> None:
         """Drop what follows the whole lines."""
@@ -171,7 +225,7 @@ class Journal:
         except OSError as error:
             raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
-    def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
+    def records(self) -> Iterator[DoneBlock]:
         """Yield what an earlier run did, block by block, to be looked at and confirmed."""
         yield from self._found
         # All is confirmed by now, or damaged.
@@ -203,15 +257,8 @@ class Journal:
             elif not done.all():
                 yield from _pieces(~done, block)
 
-    def add(self, block: Block, facts: Mapping[str, Any]) -> None:
+    def add(self, done: DoneBlock) -> None:
         """Append a finished block, unless that is refused, or the job is too short for a journal so far.
-
-        Parameters
-        ----------
-        block
-            Which pixels.
-        facts
-            Where they are, and what else the job has to know of them, ready for JSON.
 
         Raises
         ------
@@ -223,27 +270,27 @@ class Journal:
                 self._told = True
                 log.warning("%s: if this job is stopped, it cannot be resumed: %s", self._output, self._refused)
             return
-        self._waiting.append({**facts, "block": [block.row, block.col, block.height, block.width]})
+        self._waiting.append(done)
         if time.monotonic() - self._begun < self._after and not self._done.any():
             return
-        for line in self._waiting:
-            self._append(line)
-            self.confirm(Block(*line["block"]))
+        for one in self._waiting:
+            self._append(one.as_json(self._job))
+            self.confirm(one.block)
         self._waiting = []
         if time.monotonic() - self._synced > SYNC_SECONDS and self._syncing.idle:
             self._synced = time.monotonic()
             self._syncing.start([self.path])
 
-    def commit(self, seals: list[list[int]]) -> None:
+    def commit(self, seals: Sequence[Seal]) -> None:
         """Say, on disk, that the map is complete but for its names, and what tells its files."""
         if not self._refused:
-            self._append({"committed": seals})
-            self.committed = seals
+            self._append({"committed": [seal.as_json(self._job) for seal in seals]})
+            self.committed = list(seals)
             self._syncing.start([self.path])
             self._syncing.wait()
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        text = json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
+        text = canonical(line)
         try:
             self._end = append(self._file, b"%08x %s\n" % (zlib.crc32(text), text), self._end)
         except OSError as error:
@@ -263,13 +310,37 @@ class Journal:
             close(self._file)
 
 
+def is_journal(file: BinaryIO) -> bool:
+    """Whether a file is a journal, of any version and however damaged: it is empty, or a line of it is whole.
+
+    Its position is changed. OSError where it cannot be read.
+    """
+    file.seek(0)
+    first = True
+    while line := file.readline(LONGEST_LINE):
+        if not line.endswith(b"\n"):
+            return first and (BEGINNING.fullmatch(line) is not None or not line.strip(b"\0"))
+        checksum, _, text = line[:-1].partition(b" ")
+        if text.startswith(b"{") and checksum == b"%08x" % zlib.crc32(text):
+            return True
+        first = False
+    return first
+
+
 def _decode(line: bytes) -> dict[str, Any] | None:
     """Return what a line says; None of a damaged one."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _job(head: Mapping[str, Any]) -> int:
+    return zlib.crc32(canonical([head["key"], head["layout"]]))
 
 
 def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
@@ -287,7 +358,10 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
     """Say in words where two keys differ first; nothing where they are the same."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for name in sorted(found.keys() | wanted.keys()):
-            words = _differences(found.get(name), wanted.get(name), f"{where} {name}".strip())
+            # A journal may say anything.
+            shown = name if name in wanted or name.isidentifier() else json.dumps(name)
+            shown = shown[:LONGEST_VALUES]
+            words = _differences(found.get(name), wanted.get(name), f"{where} {shown}".strip())
             if words:
                 return words
         return ""
@@ -302,18 +376,9 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
         return ""
     if found == wanted:
         return ""
-    before, now = json.dumps(found), json.dumps(wanted)
-    return f"{where} was {before}, is {now}" if len(before + now) <= LONGEST_VALUES else f"{where} is another"
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a run holds a journal now."""
+    where = where or "its key"
     try:
-        # Windows locks only what may be written; elsewhere the folder may be read-only.
-        with path.open("r+b" if os.name == "nt" else "rb") as file:
-            lock(file)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+        before, now = json.dumps(found), json.dumps(wanted)
+    except RecursionError:
+        return f"{where} is another"
+    return f"{where} was {before}, is {now}" if len(before + now) <= LONGEST_VALUES else f"{where} is another"

@@ -11,6 +11,7 @@ import io
 import math
 import os
 import re
+import secrets
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.answer import YEARS
+from pixelwise.disk import check_folder, create, irregular, remove, write
 from pixelwise.errors import OutputError, ParameterError, unknown
 from pixelwise.grid import Bounds, Grid
 from pixelwise.map import Map
@@ -453,13 +455,26 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{target}: a picture's name must end in one of {', '.join(SUFFIXES)}")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: the folder {target.parent} does not exist")
+    check_folder(target)
+    try:
+        kind, exists = irregular(target), os.path.lexists(target)
+        irregular(_temporary(target))  # a name longer than that of the picture
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
     if target.is_dir():
         raise OutputError(f"{target}: is a folder")
-    if target.exists() and not overwrite:
+    if kind == "a link":
+        raise OutputError(f"{target}: is a link to {target.readlink()}; name that file instead, or remove the link")
+    if kind:
+        raise OutputError(f"{target}: is {kind}; choose another output")
+    if exists and not overwrite:
         raise OutputError(f"{target}: exists already; --overwrite replaces it")
     return target
+
+
+def _temporary(target: Path) -> Path:
+    """Return a hidden name beside a picture that nobody can foresee."""
+    return target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
 
 
 def _png(figure: Any) -> bytes:
@@ -486,14 +501,21 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
         When it cannot be written there.
     """
     target = check_output(path, overwrite=overwrite)
-    temporary = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    temporary = _temporary(target)
+    with io.BytesIO() as picture:
+        figure.savefig(picture, format=target.suffix[1:].lower())
+        content = picture.getvalue()
     try:
-        figure.savefig(temporary, format=target.suffix[1:].lower())
-        temporary.replace(target)
+        with create(temporary) as file:
+            try:
+                write(file, content)
+                check_output(target, overwrite=overwrite)  # drawing takes seconds
+                temporary.replace(target)
+            except BaseException:
+                remove(temporary)
+                raise
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # Words and numbers

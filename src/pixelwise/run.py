@@ -46,6 +46,7 @@ from pixelwise.pairing import pair
 from pixelwise.plan import Demand, Plan, make_plan, parse_size
 from pixelwise.provenance import UnknowableError, describe, describe_losses, doubts_of, identify, relative
 from pixelwise.reading import reading
+from pixelwise.records import DoneBlock
 from pixelwise.sinks import Sink
 from pixelwise.sinks.geotiff import GeoTiffSink, LayerFile
 from pixelwise.sinks.memory import MemorySink
@@ -352,7 +353,7 @@ class _Task:
                 memory=memory,
                 executor=executor,
                 in_memory=self.folder is None,
-                tile=tuple(begun["tile"]) if begun else None,
+                tile=begun.tile if begun else None,
             )
             layout = sink.begin(plan, self.named, self.dtype, self.provenance, begun)
             warnings = list(self.provenance.get("warnings", ()))
@@ -435,11 +436,10 @@ def _run(
                     checked = time.monotonic()
                 before = time.perf_counter()
                 losses = tally.add(result)
-                facts = sink.write(result.block, result.encoded)
+                placed = sink.write(result.block, result.encoded)
                 if journal is not None:
-                    lost = [[path, band, count] for (path, band), count in losses.items()]
-                    rounded = {"rounded": [list(pair) for pair in result.rounded]} if result.rounded else {}
-                    journal.add(result.block, {**facts, "answered": result.answered, "lost": lost, **rounded})
+                    lost = tuple((path, band, count) for (path, band), count in losses.items())
+                    journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
                 tally.write += time.perf_counter() - before
                 done += result.block.pixels
                 if progress is not None:
@@ -539,12 +539,12 @@ class _Tally:
 def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
     """Take over what an earlier run did, as far as it is whole."""
     damaged = 0
-    for block, facts in journal.records():
-        if sink.restore(block, facts):
-            journal.confirm(block)
-            tally.answered = tally.answered or facts["answered"]
-            tally.warn_of_rounding(facts.get("rounded", ()))
-            tally.lost.update({(path, band): count for path, band, count in facts["lost"]})
+    for done in journal.records():
+        if sink.restore(done):
+            journal.confirm(done.block)
+            tally.answered = tally.answered or done.answered
+            tally.warn_of_rounding(done.rounded)
+            tally.lost.update({(path, band): count for path, band, count in done.lost})
         else:
             damaged += 1
     if damaged:

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -476,8 +476,8 @@ class Field:
     position: int
 
 
-def find_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, Field]:
-    """Find some tags of the first directory of a little-endian TIFF or BigTIFF.
+def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, str] = FIELD_TYPES) -> dict[int, Field]:
+    """Find some tags of the first directory of a little-endian TIFF or BigTIFF; of whole numbers, or other `kinds`.
 
     Raises
     ------
@@ -504,9 +504,9 @@ def find_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, Field]:
     for index, (tag, kind, count, inside) in enumerate(entry.iter_unpack(file.read(entries * entry.size))):
         if tag not in wanted:
             continue
-        if kind not in FIELD_TYPES or tag in tags:
+        if kind not in kinds or tag in tags:
             raise ValueError(f"tag {tag} is unusual")
-        dtype = np.dtype(FIELD_TYPES[kind])
+        dtype = np.dtype(kinds[kind])
         position = directory + struct.calcsize(count_format) + (index + 1) * entry.size - len(inside)
         if count * dtype.itemsize > len(inside):
             (position,) = struct.unpack(f"<{word}", inside)

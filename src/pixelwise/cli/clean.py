@@ -18,21 +18,23 @@ __all__ = ["clean"]
 def clean(folder: Path) -> None:
     """Remove what stopped jobs left in FOLDER.
 
-    These are hidden files: journals, from which a job goes on, and half-written maps. Without its journal a
-    stopped job begins anew. Nothing is removed while a job is writing into the folder.
+    These are hidden files: journals, from which a job resumes, and half-written maps. Without its journal a
+    stopped job begins anew. Files of running jobs, of other users and of other programs stay; each that has a
+    name such as ours and stays is named on stderr, with the reason.
     """
-    from pixelwise.journal import JOURNAL_SUFFIX, is_locked
-    from pixelwise.sinks.publish import PARTIAL
+    from pixelwise.leftovers import remove_leftovers
 
-    journals = sorted(folder.glob(f".*{JOURNAL_SUFFIX}"))
-    for journal in journals:
-        if is_locked(journal):
-            emit(f"{journal}: in use by a running job; nothing is removed from this folder", error=True, lines=False)
-            return
-    for leftover in (*journals, *sorted(folder.glob(f".*{PARTIAL}*.tif*"))):
-        try:
-            size = leftover.lstat().st_size
-            leftover.unlink()
-        except OSError as error:
-            raise OutputError(f"{leftover}: cannot be removed ({error.strerror})") from None
-        emit(f"{leftover} ({size / 1e6:.1f} MB)", lines=False)
+    found, failed = 0, []
+    for leftover in remove_leftovers(folder):
+        found += 1
+        if leftover.failed:
+            failed.append(leftover)
+        elif leftover.kept:
+            emit(f"{leftover.path}: left, since {leftover.kept}", error=True, lines=False)
+        else:
+            emit(f"{leftover.path} ({leftover.size / 1e6:.1f} MB)", lines=False)
+    if failed:
+        more = f", nor can {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise OutputError(f"{failed[0].path}: {failed[0].kept.removeprefix('it ')}{more}")
+    if not found:
+        emit(f"{folder}: stopped jobs left nothing here", error=True, lines=False)

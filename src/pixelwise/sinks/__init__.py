@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from pixelwise.grid import Block
 from pixelwise.map import Map, Timings
 from pixelwise.method import Band
 from pixelwise.plan import Plan
+from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
 
 __all__ = ["Encode", "Sink"]
 
@@ -32,9 +33,9 @@ class Sink(Protocol):
         bands: tuple[Band, ...],
         dtype: str,
         provenance: Mapping[str, Any],
-        layout: Mapping[str, Any] | None,
-    ) -> Mapping[str, Any]:
-        """Prepare for the bands of a map, ``status`` last, and the blocks of a plan; return a layout, ready for JSON.
+        layout: Layout | None,
+    ) -> Layout:
+        """Prepare for the bands of a map, ``status`` last, and the blocks of a plan; return how files are laid out.
 
         With the `layout` of an earlier run, that run is gone on with.
         """
@@ -43,13 +44,13 @@ class Sink(Protocol):
     def encode(self) -> Encode:
         """What workers make of a block; known after ``begin``."""
 
-    def write(self, block: Block, encoded: Any) -> Mapping[str, Any]:
-        """Take a block; return what ``restore`` needs to find it again, ready for JSON."""
+    def write(self, block: Block, encoded: Any) -> tuple[PlacedTiles, ...]:
+        """Take a block; return what ``restore`` needs to find it again."""
 
-    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+    def restore(self, done: DoneBlock) -> bool:
         """Take a block that an earlier run wrote; False where it is damaged."""
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
         """Complete the map, hand to `commit` what tells its files when only names are missing, and return it."""
 
     def abort(self, *, keep: bool) -> None:

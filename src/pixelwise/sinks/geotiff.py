@@ -15,26 +15,38 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from pixelwise.disk import BackgroundSync, append, close, drop, open_locked, refusal, sync, write
-from pixelwise.errors import OutputError
+from pixelwise.disk import (
+    BackgroundSync,
+    append,
+    check_encodable,
+    check_folder,
+    close,
+    create,
+    drop,
+    has_name,
+    irregular,
+    open_locked,
+    refusal,
+    remove,
+    sync,
+    write,
+)
+from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.headers import TAG, files_behind
 from pixelwise.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
 from pixelwise.plan import Plan
-from pixelwise.sinks.publish import PendingFile, pam, publish
+from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
+from pixelwise.sinks.publish import HEAD_SLACK, SUFFIXES, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 
 __all__ = ["GeoTiffSink", "LayerFile"]
 
-SUFFIXES = (".tif", ".tiff")
 #: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
 #: a moment, and a power failure loses no more.
 SYNC_BYTES = 32 << 20
 SYNC_SECONDS = 2.0
-
-#: Room in a file's head for what is known only at the end.
-HEAD_SLACK = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,19 @@ class _Output:
         self.counts = np.zeros(self.tiled.tiles, dtype=np.int64)
         self.end = self.reserve
 
+    def holds(self, block: Block, tiles: PlacedTiles) -> bool:
+        """Whether tiles are as many as a block has, and none lies where the head will be."""
+        bands, grid = len(self.tiled.bands), self.tiled.grid
+        rows, cols = block.row + block.height, block.col + block.width
+        (height, width), whole = self.tiled.tile, (grid.height, grid.width)
+        return (
+            tiles.begin >= self.reserve
+            and block.row % height == block.col % width == 0
+            and (rows % height == 0 or rows == whole[0])
+            and (cols % width == 0 or cols == whole[1])
+            and tiles.counts.shape == (bands, -(-block.height // height), -(-block.width // width))
+        )
+
     def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
         """Note where the tiles of a block are: one after another from `begin` on."""
         row, col = block.row // self.tiled.tile[0], block.col // self.tiled.tile[1]
@@ -154,7 +179,7 @@ class GeoTiffSink:
         _check_name(self.path, "a map is")
         paths = [self.path, *(file.path for file in self._beside)]
         for place in paths:
-            _check_folder(place)
+            check_folder(place)
         _check_different(paths)
 
     @property
@@ -174,22 +199,37 @@ class GeoTiffSink:
             self._check_target(path)
 
     def _check_target(self, target: Path) -> None:
+        names = PendingFile(target)
         try:
-            folder, exists = target.is_dir(), target.exists()
-        except OSError as error:  # the name is too long
+            kind, exists = irregular(target), os.path.lexists(target)
+        except OSError as error:
             raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
-        if folder:
+        if target.is_dir():
             raise OutputError(f"{target}: is a folder")
-        if exists and self._is_input(target):
+        if target.exists() and self._is_input(target):
             raise OutputError(f"{target}: is one of the inputs; choose another output")
+        if kind == "a link":
+            # Replaced or followed: either would change what somebody did not name.
+            raise OutputError(f"{target}: is a link to {target.readlink()}; name that file instead, or remove the link")
+        if kind:
+            raise OutputError(f"{target}: is {kind}; choose another output")
         if exists and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
         if exists and not is_map(target):
             raise OutputError(f"{target}: is no map of pixelwise, and only maps are replaced; choose another name")
+        names.check_beside(overwrite=self._overwrite)
 
     def _is_input(self, target: Path) -> bool:
-        """Whether a file is read, by itself or through a VRT; links are followed."""
-        return any(_identity(file) == _identity(target) for input_ in self._inputs for file in files_behind(input_))
+        """Whether a file is read, by itself or through a VRT; links are followed, and other names of a file count."""
+        identity, status = _identity(target), target.stat()
+
+        def same(file: Path) -> bool:
+            try:
+                return _identity(file) == identity or os.path.samestat(file.stat(), status)
+            except OSError:
+                return False
+
+        return any(same(file) for input_ in self._inputs for file in files_behind(input_))
 
     def begin(
         self,
@@ -197,8 +237,8 @@ class GeoTiffSink:
         bands: tuple[Band, ...],
         dtype: str,
         provenance: Mapping[str, Any],
-        layout: Mapping[str, Any] | None,
-    ) -> Mapping[str, Any]:
+        layout: Layout | None,
+    ) -> Layout:
         """Open and lock the temporary files; see `Sink`.
 
         Raises
@@ -217,18 +257,39 @@ class GeoTiffSink:
             self._check_target(names.final)
             tags = self._tags(layers)
             try:
-                reserve = layout["reserve"][index] if layout else _head_size(tiled, {**provenance, **tags}) + HEAD_SLACK
+                least = _head_size(tiled, {**provenance, **tags}) + HEAD_SLACK
             except RasterioError as error:
                 raise OutputError(f"{names.final}: cannot be created ({' '.join(str(error).split())})") from None
-            output = _Output(names, tiled, tags, reserve, open_locked(names.temporary, names.final))
+            reserve = least
+            if layout:  # the machine that began it may say more of itself
+                reserve = layout.reserve[index] if index < len(layout.reserve) else 0
+            if abs(reserve - least) > HEAD_SLACK // 2:
+                raise OutputError(f"{self.path}: its journal is damaged; --restart computes all again")
+            file = open_locked(names.temporary, names.final)
+            try:
+                if layout is None and not is_ours(file):
+                    raise OutputError(
+                        f"{names.final}: {names.temporary.name} beside it is no half-written map of pixelwise; "
+                        "remove it, or choose another output"
+                    )
+            except BaseException as error:
+                close(file)
+                if isinstance(error, OSError):
+                    raise refusal(f"{names.final}: {names.temporary.name} cannot be read", error) from None
+                raise
+            # From here on it is ours to remove.
+            output = _Output(names, tiled, tags, reserve, file)
             self._outputs.append(output)
+            names.drop_sidecar()
             try:
                 if layout is None:
                     output.file.truncate(0)
                     output.file.truncate(reserve)
+                output.file.seek(0)
+                write(output.file, mark(self.path, names.final))
             except OSError as error:
                 raise refusal(f"{names.final}: cannot be created", error) from None
-        return {"tile": tile, "reserve": [output.reserve for output in self._outputs]}
+        return Layout(tile, tuple(output.reserve for output in self._outputs))
 
     def _files(self, bands: tuple[Band, ...]) -> list[tuple[PendingFile, tuple[Band, ...], LayerFile | None]]:
         """Return each file's names, the bands in it, and the stack that it is.
@@ -239,7 +300,12 @@ class GeoTiffSink:
         maps = [(Path(str(self.path).replace("{band}", group[0].name)), group, None) for group in groups]
         files = [*((file.path, file.bands, file) for file in self._beside), *maps]
         _check_different([path for path, _, _ in files])
-        return [(PendingFile(path), group, layers) for path, group, layers in files]
+        named = [(PendingFile(path), group, layers) for path, group, layers in files]
+        # `.trend.partial.tif` may be named for an output, too.
+        _check_different(
+            [path for names, _, _ in named for path in (names.final, names.temporary, *names.aside.values())]
+        )
+        return named
 
     def _map_of(self, files: Sequence[PendingFile]) -> Path:
         return files[len(self._beside)].final
@@ -258,7 +324,7 @@ class GeoTiffSink:
         files = tuple((output.tiled.dtype, len(output.tiled.bands)) for output in self._outputs)
         return TileEncoder(tiled.tile, tiled.compress, files)
 
-    def write(self, block: Block, encoded: tuple[EncodedTiles, ...]) -> Mapping[str, Any]:
+    def write(self, block: Block, encoded: tuple[EncodedTiles, ...]) -> tuple[PlacedTiles, ...]:
         """Append the tiles of one block; return their places, sizes and checksums.
 
         Raises
@@ -275,14 +341,14 @@ class GeoTiffSink:
                 raise refusal(f"{output.names.final}: cannot be written", error) from None
             output.place(block, begin, tiles.counts)
             self._unsynced += len(tiles.data)
-            files.append([begin, tiles.checksum, tiles.counts.tolist()])
+            files.append(PlacedTiles(begin, tiles.checksum, tiles.counts))
         late = time.monotonic() - self._synced > SYNC_SECONDS
         if (late or self._unsynced >= SYNC_BYTES) and self._syncing.idle:
             self._unsynced, self._synced = 0, time.monotonic()
             self._syncing.start(output.names.temporary for output in self._outputs)
-        return {"files": files}
+        return tuple(files)
 
-    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+    def restore(self, done: DoneBlock) -> bool:
         """Take the tiles of a block that an earlier run appended; False where they are damaged.
 
         Raises
@@ -290,21 +356,27 @@ class GeoTiffSink:
         OutputError
             When the file cannot be read.
         """
-        for output, (begin, expected, counts) in zip(self._outputs, facts["files"], strict=True):
-            sizes = np.array(counts, dtype=np.int64)
+        if len(done.files) != len(self._outputs):
+            return False
+        for output, tiles in zip(self._outputs, done.files, strict=True):
+            if not output.holds(done.block, tiles):
+                return False
             try:
-                output.file.seek(begin)
-                data = output.file.read(int(sizes.sum()))
+                if tiles.begin + tiles.size > os.fstat(output.file.fileno()).st_size:
+                    return False
+                output.file.seek(tiles.begin)
+                data = output.file.read(tiles.size)
             except OSError as error:
                 raise OutputError(
                     f"{output.names.final}: {output.names.temporary.name} cannot be read ({error.strerror})"
                 ) from None
-            if checksum()(data) != expected:
+            if checksum()(data) != tiles.checksum:
                 return False
-            output.place(block, begin, sizes)
+        for output, tiles in zip(self._outputs, done.files, strict=True):
+            output.place(done.block, tiles.begin, tiles.counts)
         return True
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
         """Complete, sync, check and rename all files; return the map.
 
         Raises
@@ -316,7 +388,13 @@ class GeoTiffSink:
         for output in self._outputs:
             self._complete(output, provenance)
         files = [output.names for output in self._outputs]
-        commit([file.seal() for file in files])
+        try:
+            commit([file.seal() for file in files])
+            moved = [o.names for o in self._outputs if not has_name(o.file, o.names.temporary)]
+        except (InputError, ValueError) as error:
+            raise OutputError(f"{self.path}: cannot be completed ({error})") from None
+        if moved:
+            raise OutputError(f"{moved[0].final}: {moved[0].temporary.name} beside it was replaced by another file")
         if os.name == "nt":  # open files cannot be renamed there
             for output in self._outputs:
                 output.file.close()
@@ -324,7 +402,7 @@ class GeoTiffSink:
         written = open_map(self._map_of(files))
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
 
-    def end(self, bands: tuple[Band, ...], grid: Grid, seals: list[list[int]]) -> Map:
+    def end(self, bands: tuple[Band, ...], grid: Grid, seals: Sequence[Seal]) -> Map:
         """Give the files that an earlier run completed the names that it could not give them any more.
 
         Parameters
@@ -341,10 +419,12 @@ class GeoTiffSink:
         """
         self._grid = grid
         files = [names for names, *_ in self._files(bands)]
+        if len(seals) != len(files):
+            raise OutputError(f"{self.path}: its journal is damaged; --restart computes it again")
         waiting = [file for file, seal in zip(files, seals, strict=True) if file.is_waiting(seal)]
         for file in waiting:
             try:
-                self._check_written(file.temporary)  # which puts back a sidecar that got its name alone
+                self._check_written(file)  # which puts back a sidecar that got its name alone
             except (RasterioError, OSError) as error:
                 raise OutputError(f"{file.final}: cannot be read any more ({' '.join(str(error).split())})") from None
         publish(files, waiting, overwrite=self._overwrite)
@@ -358,18 +438,27 @@ class GeoTiffSink:
             if len(head) > output.reserve:
                 raise AssertionError(f"the head has {len(head)} bytes, {output.reserve} are reserved")
             output.file.truncate(output.end)
+            # The mark is written over last: whoever is killed here leaves a file that says what it is, and no TIFF.
+            marked = len(mark(self.path, output.names.final))
+            head += bytes(max(marked - len(head), 0))
+            output.file.seek(marked)
+            write(output.file, head[marked:])
             output.file.seek(0)
-            write(output.file, head)
+            write(output.file, head[:marked])
             sync(output.names.temporary)
-            self._check_written(output.names.temporary)
+            self._check_written(output.names)
         except RasterioError as error:
             raise OutputError(f"{output.names.final}: cannot be completed ({' '.join(str(error).split())})") from None
         except OSError as error:
             raise refusal(f"{output.names.final}: cannot be completed", error) from None
 
-    def _check_written(self, path: Path) -> None:
+    def _check_written(self, names: PendingFile) -> None:
         """Open a finished file as any reader would, and read its last block."""
+        path = names.temporary
+        names.drop_sidecar()
         with open_quietly(path) as dataset:
+            if strange := [file for file in dataset.files if Path(file) != path]:
+                raise OutputError(f"{strange[0]}: is read as a part of the new map; remove it")
             height, width = dataset.block_shapes[-1]
             window = Window(
                 (dataset.width - 1) // width * width, (dataset.height - 1) // height * height, width, height
@@ -381,7 +470,8 @@ class GeoTiffSink:
         if lost and self._grid is not None and self._grid.crs is not None:
             # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
             sidecar = pam(path)
-            sidecar.write_text(f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n")
+            with create(sidecar) as file:
+                write(file, f"<PAMDataset><SRS>{escape(self._grid.crs.to_wkt())}</SRS></PAMDataset>\n".encode())
             sync(sidecar)
             with open_quietly(path) as dataset:
                 if not same_crs(dataset.crs, self._grid.crs):
@@ -394,21 +484,16 @@ class GeoTiffSink:
             if keep:
                 close(output.file)
             else:
-                drop(output.file, pam(output.names.temporary), output.names.temporary)
+                if is_own_sidecar(sidecar := pam(output.names.temporary)):
+                    remove(sidecar)
+                drop(output.file, output.names.temporary)
         self._outputs = []
 
 
 def _check_name(path: Path, what: str) -> None:
+    check_encodable(path)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
-
-
-def _check_folder(path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: the folder {folder} does not exist")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: the folder {folder} is not writable")
 
 
 def _check_different(paths: Sequence[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from pixelwise.grid import Block, Grid
 from pixelwise.map import Map, Timings
 from pixelwise.method import Band
 from pixelwise.plan import Plan
+from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
 
 __all__ = ["MemorySink"]
 
@@ -37,27 +38,27 @@ class MemorySink:
         bands: tuple[Band, ...],
         dtype: str,
         provenance: Mapping[str, Any],
-        layout: Mapping[str, Any] | None,
-    ) -> Mapping[str, Any]:
+        layout: Layout | None,
+    ) -> Layout:
         """Allocate the arrays."""
         self._grid, self._bands = plan.grid, bands
         shape = (plan.grid.height, plan.grid.width)
         for band in bands:
             self._arrays[band.name] = np.empty(shape, dtype=band.dtype(dtype))
-        return {}
+        return Layout((plan.tile_height, plan.tile_width))
 
-    def write(self, block: Block, encoded: tuple[NDArray[Any], NDArray[Any]]) -> Mapping[str, Any]:
+    def write(self, block: Block, encoded: tuple[NDArray[Any], NDArray[Any]]) -> tuple[PlacedTiles, ...]:
         """Copy a block into place."""
         values, status = encoded
         for band, layer in zip(self._bands, (*values, status), strict=True):
             self._arrays[band.name][block.slices] = layer
-        return {}
+        return ()
 
-    def restore(self, block: Block, facts: Mapping[str, Any]) -> bool:
+    def restore(self, done: DoneBlock) -> bool:
         """Say that nothing outlives a process in its memory."""
         return False
 
-    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[list[list[int]]], None]) -> Map:
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
         """Return the map."""
         if self._grid is None:
             raise RuntimeError("finish() comes after begin()")

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from pixelwise.disk import refusal, remove, sync
-from pixelwise.errors import OutputError
+from pixelwise.disk import irregular, refusal, remove, sync, why_not_ours
+from pixelwise.errors import InputError, OutputError
+from pixelwise.headers import TAG
+from pixelwise.records import Seal
+from pixelwise.regular import open_regular
+from pixelwise.tiff import find_tags
 
-__all__ = ["PARTIAL", "PendingFile", "pam", "publish"]
+__all__ = [
+    "HEAD_SLACK",
+    "PARTIAL",
+    "REPLACED",
+    "SIDECARS",
+    "SUFFIXES",
+    "PendingFile",
+    "is_ours",
+    "is_own_sidecar",
+    "mark",
+    "marked",
+    "pam",
+    "publish",
+]
+
+log = logging.getLogger("pixelwise")
+
+SUFFIXES = (".tif", ".tiff")
 
 #: In the name of a file that is not complete, after that of the output.
 PARTIAL = ".partial"
@@ -21,11 +46,23 @@ REPLACED = ".replaced"
 
 #: GDAL's sidecar for what a file itself cannot hold.
 PAM = ".aux.xml"
+#: How one that we write begins.
+PAM_BEGINNING = b"<PAMDataset><SRS>"
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
 
 #: Bytes at the start of a file, its head and more, that tell it from another.
 SEALED = 1 << 20
+
+#: Room in a file's head for what is known only at the end.
+HEAD_SLACK = 64 << 10
+
+#: How a file begins until its head is written, which is last: then follows the map that it belongs to, and a line feed.
+MARK = b"half-written by pixelwise for "
+#: No system has longer paths; in JSON a byte takes up to six.
+LONGEST_PATH = 6 * 4096
+#: The tag of TIFF that GDAL keeps texts in.
+GDAL_METADATA = 42112
 
 
 def pam(path: Path) -> Path:
@@ -46,11 +83,21 @@ class PendingFile:
     final: Path
 
     def __post_init__(self) -> None:
-        longest = max((self.temporary, *self.aside.values()), key=lambda path: len(path.name))
+        longest = max((self.temporary, *self.aside.values()), key=lambda path: len(os.fsencode(path.name)))
+        size, beside = len(os.fsencode(self.final.name)), len(os.fsencode(longest.name))
+        try:
+            most = os.pathconf(self.final.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        except OSError as error:
+            raise OutputError(f"{self.final}: cannot be written ({error.strerror})") from None
+        if beside > most > 0:
+            raise OutputError(
+                f"{self.final}: its name has {size} bytes, and a name here has at most {most - beside + size}, so that "
+                f"hidden files beside it have room for theirs; choose a shorter one"
+            )
         try:
             with contextlib.suppress(FileNotFoundError):
                 longest.lstat()
-        except OSError as error:
+        except OSError as error:  # the whole path is too long
             raise OutputError(f"{self.final}: cannot be written: {longest.name} beside it ({error.strerror})") from None
 
     @property
@@ -64,11 +111,11 @@ class PendingFile:
         name = f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}"
         return {suffix: self.final.with_name(name + suffix) for suffix in ("", *SIDECARS)}
 
-    def seal(self) -> list[int]:
+    def seal(self) -> Seal:
         """Return what tells the complete file from others: its size, and a checksum of its head."""
         return _seal(self.temporary)
 
-    def is_waiting(self, seal: list[int]) -> bool:
+    def is_waiting(self, seal: Seal) -> bool:
         """Whether a file that an earlier run sealed has not got its name yet.
 
         Raises
@@ -76,18 +123,118 @@ class PendingFile:
         OutputError
             When it is neither here nor there.
         """
-        with contextlib.suppress(OSError):
-            if _seal(self.temporary) == seal:
-                return True
-        with contextlib.suppress(OSError):
-            if _seal(self.final) == seal:
-                return False
+        for path in (self.temporary, self.final):
+            with contextlib.suppress(OSError, InputError):
+                if not irregular(path) and _seal(path) == seal:
+                    return path == self.temporary
         raise OutputError(f"{self.final}: was complete, but is gone or changed; --restart computes it again")
 
+    def check_beside(self, *, overwrite: bool) -> None:
+        """Look for what would be read as part of the new file, and for what is no leftover of ours.
 
-def _seal(path: Path) -> list[int]:
-    with path.open("rb") as file:
-        return [os.fstat(file.fileno()).st_size, zlib.crc32(file.read(SEALED))]
+        Raises
+        ------
+        OutputError
+            When there is any.
+        """
+        try:
+            names = [path.name for path in self.final.parent.iterdir()]
+        except OSError:  # may be written, but not listed: then only what has the exact name can be seen
+            names = [f"{self.final.name}{s}" for s in SIDECARS if os.path.lexists(f"{self.final}{s}")]
+        folder = self.final.parent
+        # GDAL looks for some of them whatever their case.
+        sidecars = {f"{self.final.name}{suffix}".lower(): f"{self.final.name}{suffix}" for suffix in SIDECARS}
+        for name in names:
+            if (exact := sidecars.get(name.lower())) is None:
+                continue
+            known = name == exact and irregular(folder / name) in ("", "a link")
+            if not (overwrite and known):
+                remedy = "remove it, or --overwrite does" if known else "remove it"
+                raise OutputError(f"{folder / name}: exists, and would be read with {self.final.name}; {remedy}")
+        for path in self.aside.values():
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            # The old file has both names while it is replaced.
+            if reason := why_not_ours(status, folder, linked=True):
+                raise OutputError(f"{self.final}: {path.name} beside it {reason}; remove it, or choose another output")
+
+    def drop_sidecar(self) -> None:
+        """Remove the sidecar that an earlier run wrote for the half-written file; it would be read with this one.
+
+        Raises
+        ------
+        OutputError
+            When it is none of ours, or cannot be removed.
+        """
+        for path in (self.temporary.with_name(self.temporary.name + suffix) for suffix in SIDECARS):
+            try:
+                if not os.path.lexists(path):
+                    continue
+                if not is_own_sidecar(path):
+                    raise OutputError(
+                        f"{self.final}: {path.name} beside it is no file of pixelwise; remove it, or choose another "
+                        "output"
+                    )
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise refusal(f"{self.final}: {path.name} beside it cannot be removed", error) from None
+
+
+def is_own_sidecar(path: Path) -> bool:
+    """Whether a file beside a half-written one is the sidecar that we write, which holds a CRS alone."""
+    if not path.name.endswith(PAM) or irregular(path):
+        return False
+    try:
+        with open_regular(path) as file:
+            if why_not_ours(os.fstat(file.fileno()), path.parent):
+                return False
+            return PAM_BEGINNING.startswith(file.read(len(PAM_BEGINNING)))  # a full disk may have cut it
+    except InputError:
+        return False
+
+
+def mark(map_: Path, path: Path) -> bytes:
+    """Return how a file begins while it is half-written, as a part of a map (its pattern, for one file per band)."""
+    where = os.path.relpath(os.path.realpath(map_.parent), os.path.realpath(path.parent))
+    return MARK + json.dumps((Path(where) / map_.name).as_posix()).encode() + b"\n"
+
+
+def marked(file: BinaryIO) -> str | None:
+    """Return the map that a half-written file belongs to, relative to its folder; None where it says nothing."""
+    file.seek(0)
+    found = file.read(len(MARK) + LONGEST_PATH + 1)
+    if not found.startswith(MARK):
+        return None
+    try:
+        map_ = json.loads(found[len(MARK) :].partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return None
+    return map_ if isinstance(map_, str) and "\0" not in map_ else None
+
+
+def is_ours(file: BinaryIO) -> bool:
+    """Whether an open file is a map of pixelwise, complete or half-written; OSError where it cannot be read.
+
+    Half-written ones of earlier versions, and those that a power failure cut, begin with zeros.
+    """
+    file.seek(0)
+    beginning = file.read(HEAD_SLACK)
+    if not beginning or beginning == bytes(HEAD_SLACK) or marked(file) is not None:
+        return True
+    try:
+        field = find_tags(file, (GDAL_METADATA,), kinds={2: "u1"})[GDAL_METADATA]
+    except (ValueError, KeyError, struct.error):
+        return False
+    file.seek(field.position)
+    # Ours is one of the first; a map's provenance may take megabytes.
+    return f'name="{TAG}"'.encode() in file.read(min(field.count, SEALED))
+
+
+def _seal(path: Path) -> Seal:
+    with open_regular(path) as file:
+        return Seal(os.fstat(file.fileno()).st_size, zlib.crc32(file.read(SEALED)))
 
 
 def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, overwrite: bool) -> None:
@@ -111,8 +258,13 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
     back: list[tuple[Path, Path]] = []
     for file in waiting:
         try:
-            if not overwrite and os.path.lexists(file.final):
-                raise OutputError(f"{file.final}: exists by now; --overwrite replaces it by the map that is complete")
+            if kind := irregular(file.final):
+                raise OutputError(f"{file.final}: is {kind} by now; remove it, and the same command ends the job")
+            for suffix in () if overwrite else ("", *SIDECARS):
+                if os.path.lexists(f"{file.final}{suffix}"):
+                    raise OutputError(
+                        f"{file.final}{suffix}: exists by now; --overwrite replaces it by the map that is complete"
+                    )
             _replace(file, back, alone=len(files) == 1)
         except BaseException as error:
             for source, target in reversed(back):
@@ -138,10 +290,12 @@ def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -
     for suffix, aside in file.aside.items():
         before = file.final.with_name(file.final.name + suffix)
         # A single file is replaced in one step; sidecars of what is replaced would be taken for the new map's.
-        if (suffix or not alone) and before.exists():
+        if (suffix or not alone) and os.path.lexists(before):
+            if suffix:
+                log.info("%s, of what is replaced, is removed", before)
             _set_aside(before, aside, link=not suffix)
             back.append((aside, before))
-    if (sidecar := pam(file.temporary)).exists():
+    if is_own_sidecar(sidecar := pam(file.temporary)):
         sidecar.replace(pam(file.final))
         back.append((pam(file.final), sidecar))
     file.temporary.replace(file.final)
