@@ -33,13 +33,14 @@ from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import same_crs
-from pixelwise.headers import is_vrt, open_local, sources_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
+from pixelwise.opening import local_only, open_local
 from pixelwise.provenance import plain
 from pixelwise.spec import InputSpec
 from pixelwise.times import Precision, TimeAxis
+from pixelwise.vrt import is_vrt, sources_of
 
 __all__ = ["Difference", "Verification", "verify"]
 
@@ -141,6 +142,7 @@ class Verification:
     made_by: str = ""
 
 
+@local_only()
 def verify(
     map_path: str | Path,
     source: Source | None = None,

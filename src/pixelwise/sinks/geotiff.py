@@ -18,9 +18,10 @@ from rasterio.windows import Window
 from pixelwise.disk import BackgroundSync, append, close, drop, open_locked, refusal, sync, write
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid, same_crs
-from pixelwise.headers import TAG, files_behind
+from pixelwise.headers import TAG
 from pixelwise.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
+from pixelwise.opening import files_behind
 from pixelwise.plan import Plan
 from pixelwise.sinks.publish import PendingFile, pam, publish
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
