@@ -88,6 +88,15 @@ OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".t
 SEARCHED = 4 << 20
 
 
+class _Wall(threading.local):
+    """Whether the options are set in this thread: to set them again takes as long as to open a file."""
+
+    stands = False
+
+
+_WALL = _Wall()
+
+
 @contextmanager
 def local_only(**options: Any) -> Iterator[None]:
     """Let GDAL open and read local files only in this context, in this thread and, of the main one, in all.
@@ -101,11 +110,16 @@ def local_only(**options: Any) -> Iterator[None]:
         Further options of GDAL.
     """
     with ExitStack() as entered:
-        # Only an outermost `Env` looks for what it replaces, to set it again; a thread would then keep for good what
-        # the main thread has set for a while.
-        if not hasenv() and threading.current_thread() is not threading.main_thread():
-            entered.enter_context(rasterio.Env(session=DummySession()))
-        entered.enter_context(rasterio.Env(session=DummySession(), **OPTIONS, **options))
+        if not _WALL.stands:
+            # Only an outermost `Env` looks for what it replaces, to set it again; a thread would then keep for good
+            # what the main thread has set for a while.
+            if not hasenv() and threading.current_thread() is not threading.main_thread():
+                entered.enter_context(rasterio.Env(session=DummySession()))
+            entered.enter_context(rasterio.Env(session=DummySession(), **OPTIONS, **options))
+            entered.callback(setattr, _WALL, "stands", False)
+            _WALL.stands = True
+        elif options:
+            entered.enter_context(rasterio.Env(session=DummySession(), **options))
         yield
 
 
@@ -163,7 +177,7 @@ def open_page(name: str) -> DatasetReader:
         When it is broken.
     """
     try:
-        return _open(name, ("GTiff",))
+        return _open_quietly(name, ("GTiff",))
     except RasterioError as error:
         raise InputError(f"{name}: cannot be opened ({_line(error)})") from None
 
@@ -187,9 +201,11 @@ def files_behind(path: Path) -> Iterator[Path]:
         yield from sources_behind(path)
 
 
-def _open_explained(path: Path, drivers: Sequence[str], behind: Collection[str] = ()) -> DatasetReader:
+def _open_explained(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
     try:
-        return _open_checked(path, drivers, behind)
+        return _open_checked(path, drivers, behind, seen)
     except (InputError, MemoryError):
         raise
     # GDAL's own errors, which rasterio lets through, have no public base.
@@ -198,20 +214,26 @@ def _open_explained(path: Path, drivers: Sequence[str], behind: Collection[str] 
         raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
 
 
-def _open_checked(path: Path, drivers: Sequence[str], behind: Collection[str] = ()) -> DatasetReader:
+def _open_checked(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
     """Open a file with the first of some drivers that knows it, and compare what GDAL opened with what it may."""
-    check_sidecars(path)
+    check_sidecars(path, seen)
     with local_only():
-        # A raster without coordinates is legal input; the warning would be an error in strict programs.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = _open(str(path), drivers)
+        dataset = _open_quietly(str(path), drivers)
         try:
             _check_opened(dataset, path, behind)
         except BaseException:
             dataset.close()
             raise
     return dataset
+
+
+def _open_quietly(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+    # A raster without coordinates is legal input; the warning would be an error in strict programs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return _open(name, drivers)
 
 
 def _open(name: str, drivers: Sequence[str] | None) -> DatasetReader:
@@ -225,10 +247,11 @@ def _check_driver(source: Path, driver: str) -> None:
     # GeoTIFF's driver is the first of all but those that look for words, which a TIFF does not begin with.
     if driver == "GTiff":
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with _open(str(source), None) as dataset:
+    try:
+        with _open_quietly(str(source), None) as dataset:
             other = dataset.driver
+    except RasterioError:
+        other = "something else"
     if other != driver:
         raise InputError(
             f"{source}: is a raster of {driver}, which GDAL reads as {other} where a VRT names it; make a GeoTIFF of "
@@ -267,8 +290,21 @@ def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], 
     return sidecars, tuple(odd)
 
 
-def check_sidecars(path: Path) -> None:
-    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it."""
+def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it.
+
+    Parameters
+    ----------
+    path
+        The file, which may be a sidecar itself.
+    seen
+        Of which files it is one.
+
+    Raises
+    ------
+    InputError
+        When a sidecar is none, or leads elsewhere.
+    """
     folder = path.parent
     lower, stem = path.name.lower(), path.stem.lower()
     try:
@@ -285,12 +321,14 @@ def check_sidecars(path: Path) -> None:
     if not sidecars:
         return
     for suffix in (*DATASETS, ".aux", *TEXTS):
-        for name in {found for base in (lower, stem) for found in sidecars.get(base + suffix, ())}:
-            if name != path.name or suffix in TEXTS:
-                _check_sidecar(path, folder / name, suffix)
+        # Masks and overviews have the whole name of what they belong to, or GDAL does not find them.
+        bases = (lower,) if suffix in (".msk", ".ovr") else (lower, stem)
+        for name in {found for base in bases for found in sidecars.get(base + suffix, ())}:
+            if folder / name not in seen and (name != path.name or suffix in TEXTS):
+                _check_sidecar(path, folder / name, suffix, seen | {path})
 
 
-def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> None:
+def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]) -> None:
     with open_regular(sidecar) as file:
         begin = file.read(64)
         if suffix in DATASETS and begin and not begin.startswith(DATASETS[suffix]):
@@ -316,9 +354,9 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> None:
                     raise InputError(f"{sidecar}: names {named[1].strip()!r}, which is not opened")
             return
     if begin.startswith(TIFF):
-        _open_checked(sidecar, ("GTiff",)).close()
+        _open_explained(sidecar, ("GTiff",), seen=seen).close()
     elif begin.startswith(b"EHFA_HEADER_TAG"):
-        _open_checked(sidecar, ("HFA",)).close()
+        _open_explained(sidecar, ("HFA",), seen=seen).close()
 
 
 def _is_raw(begin: bytes) -> bool:
@@ -336,7 +374,8 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
         raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is none of its sidecars")
-    for name in dataset.files:
+    # A GeoTIFF names nothing else, and its sidecars were looked at by name.
+    for name in dataset.files if dataset.driver != "GTiff" else ():
         if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
             raise InputError(f"{path}: names {name!r}, which is none of its sidecars and is not read")
 

@@ -211,7 +211,7 @@ class _Walk:
             if key in NAMES:
                 self._refuse(f"its element {_shown(tag)} names {_shown(value)} in an attribute, {key}")
             if key != "xmlns" and "metadata" not in self._open:
-                self._check(name if key not in SYSTEMS | FREE else key, value)
+                self._check(name if name in WITH_STROKES and key not in SYSTEMS | FREE else key, value)
         if name == "ooi" and known.get("key", "").upper() not in OPEN_OPTIONS:
             self._refuse(f"its element {tag} has the open option {_shown(known.get('key', ''))}")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
