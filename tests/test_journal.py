@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -17,8 +17,9 @@ from rasterio.warp import transform_bounds
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, crs_name, crs_remedy, points_in, same_crs
-from pixelwise.headers import Header, files_behind, read_header
+from pixelwise.headers import Header, read_header
 from pixelwise.nodata import is_among
+from pixelwise.opening import files_behind
 from pixelwise.reading import HANDLES, Piece, read_patiently
 from pixelwise.scanlines import rectangles_inside
 from pixelwise.tiff import TiffFile

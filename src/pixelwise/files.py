@@ -12,6 +12,7 @@ from typing import Any
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.headers import RASTER_SUFFIXES
 from pixelwise.naming import BandDates, parse_date, read_table
+from pixelwise.regular import check_regular, open_regular, read_text
 from pixelwise.times import Moment
 
 __all__ = ["NAMED", "Source", "resolve", "shortened"]
@@ -88,10 +89,12 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
     if path.is_file():
         return [(path, None)]
     if any(character in text for character in "*?["):
-        files = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - takes absolute patterns
+        files = sorted(Path(name) for name in glob.glob(text, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - takes absolute patterns
         if files:
             return [(file, None) for file in files]
         raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    if path.is_symlink() or path.exists():
+        check_regular(path)
     raise InputError(f"{text}: no such file or folder")
 
 
@@ -110,9 +113,9 @@ def _is_envi(path: Path) -> bool:
         return False
     for header in (path.with_name(f"{path.name}.hdr"), path.with_suffix(".hdr")):
         try:
-            with header.open("rb") as file:
+            with open_regular(header) as file:
                 return file.read(4) == b"ENVI"
-        except OSError:
+        except (InputError, OSError):
             continue
     return False
 
@@ -120,7 +123,7 @@ def _is_envi(path: Path) -> bool:
 def _rasters_in(folder: Path) -> list[Path]:
     # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
     present = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    files = [p for p in present if (p.suffix.lower() in RASTER_SUFFIXES or _is_envi(p)) and p.is_file()]
+    files = [p for p in present if (p.suffix.lower() in RASTER_SUFFIXES or _is_envi(p)) and not p.is_dir()]
     # Dates that are there only packed would be missing without a word.
     packed = [p for p in present if _packed(p) is not None and p.with_suffix("") not in files]
     if packed:
@@ -144,7 +147,7 @@ def _rasters_in(folder: Path) -> list[Path]:
 
 
 def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
-    lines = _text_of(path).splitlines()
+    lines = read_text(path).splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not names:
         raise InputError(f"{path}: names no file")
@@ -158,15 +161,6 @@ def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
     if not isinstance(table, dict):
         raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
     return [(path.parent / name, moment) for name, moment in table.items()]
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file") from None
 
 
 def _moment(date: Any) -> Moment:

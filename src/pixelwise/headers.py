@@ -7,11 +7,9 @@ import logging
 import math
 import os
 import shlex
-import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,36 +17,21 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
+from pixelwise.opening import local_only, open_local, open_page
+from pixelwise.regular import check_regular
 
 __all__ = [
     "GDAL_VERSION",
     "RASTER_SUFFIXES",
     "TAG",
-    "WHOLE_FILES",
     "BandHeader",
     "Header",
-    "allowed_drivers",
-    "files_behind",
-    "is_vrt",
-    "open_local",
     "read_header",
-    "sources_of",
 ]
-
-#: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
-#: any file, also one of the network, that GDAL then opens with any driver.
-DRIVERS = (
-    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "GSBG",
-    "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
-)  # fmt: skip
-
-#: GDAL's option by which a raw file (ENVI, EHdr) that is too short cannot be opened: it would be read as zeros.
-WHOLE_FILES = {"RAW_CHECK_FILE_SIZE": "YES"}
 
 #: Files in a folder that have one of these must open; others are ignored.
 RASTER_SUFFIXES = frozenset(
@@ -71,14 +54,6 @@ RASTER_SUFFIXES = frozenset(
         ".hgt",
     ]
 )
-
-CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
-
-#: VRTs whose sources stand in elements that are walked; a processed one names files in its arguments.
-VRT_CLASSES = ("VRTDataset", "VRTWarpedDataset")
-SOURCE_TAGS = ("sourcefilename", "sourcedataset")
-#: Elements that may hold any text, which GDAL does not open.
-TEXT_TAGS = ("srs", "mdi", "description", "metadata", "category")
 
 #: The tag of files that pixelwise wrote.
 TAG = "PIXELWISE"
@@ -200,19 +175,6 @@ class Header:
         return (64 << 10) + buffer + interleaved + decoder
 
 
-@cache
-def allowed_drivers() -> tuple[str, ...]:
-    """Return the drivers of `DRIVERS` that this GDAL has."""
-    with rasterio.Env() as env:
-        present = env.drivers()
-    return tuple(driver for driver in DRIVERS if driver in present)
-
-
-def plain_drivers() -> tuple[str, ...]:
-    """Return the drivers of files that name no others: a VRT is one only where `is_vrt` says so."""
-    return tuple(driver for driver in allowed_drivers() if driver != "VRT")
-
-
 def read_header(path: Path) -> Header:
     """Read a file's header.
 
@@ -227,13 +189,10 @@ def read_header(path: Path) -> Header:
     except UnicodeEncodeError:
         name = os.fsencode(path).decode("utf-8", "backslashreplace")
         raise InputError(f"{name}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    stat = check_regular(path)
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    with open_local(path) as dataset:
+    with local_only(), open_local(path) as dataset:
         if dataset.count == 0:
             raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
         _check_pages(dataset, path)
@@ -302,7 +261,7 @@ def _check_pages(dataset: DatasetReader, path: Path) -> None:
         return
     pages = dataset.subdatasets
     for page in pages[1:]:
-        with open_with(Path(page), ("GTiff",)) as other:
+        with open_page(page) as other:
             if other.shape != dataset.shape:
                 continue
         command = shlex.join(["rio", "convert", pages[1], f"{path.stem}_2{path.suffix}"])
@@ -342,120 +301,6 @@ def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("pixelwise.latin-1", _as_latin_1)
-
-
-def open_local(path: Path) -> DatasetReader:
-    """Open a file with a local driver, a VRT only where all its sources are local files too.
-
-    Raises
-    ------
-    InputError
-        When it is no such file.
-    """
-    if is_vrt(path):
-        check_vrt(path)
-        return open_with(path, ("VRT",))
-    return open_with(path, plain_drivers())
-
-
-def open_with(path: Path, drivers: Sequence[str]) -> DatasetReader:
-    """Open a file with the first of some drivers that knows it.
-
-    Raises
-    ------
-    InputError
-        When none does, or the file is broken.
-    """
-    # A raster without coordinates is legal input; the warning would be an error in strict programs.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            # rasterio.open() takes one driver only, its reader a list of those to try.
-            with rasterio.Env(**WHOLE_FILES):
-                return DatasetReader(str(path), driver=list(drivers), sharing=False)
-        except RasterioError as error:
-            hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""
-            raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """Return GDAL's reason in one line, without the path that the message names anyway."""
-    text = " ".join(str(error).split())
-    return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
-
-
-def is_vrt(path: Path) -> bool:
-    """Whether a file is a VRT by its name, or by its content as GDAL sees it."""
-    if path.suffix.lower() == ".vrt":
-        return True
-    try:
-        with path.open("rb") as file:
-            return b"<VRTDataset" in file.read(1024)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-
-
-def check_vrt(path: Path, seen: frozenset[Path] = frozenset()) -> None:
-    """Walk a VRT's sources: each must be a local file of an allowed driver, so that no VRT reaches the network.
-
-    Raises
-    ------
-    InputError
-        When it is not XML, names a missing or remote source, or names itself.
-    """
-    this = path.resolve()
-    if this in seen:
-        raise InputError(f"{path}: this VRT is a source of itself")
-    for name, source in sources_of(path).items():
-        if name.startswith("/vsi") or not source.is_file():
-            raise InputError(f"{path}: its source {name!r} is not a local file")
-        if is_vrt(source):
-            check_vrt(source, seen | {this})
-            continue
-        try:
-            open_with(source, plain_drivers()).close()
-        except InputError as error:
-            raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
-
-
-def sources_of(path: Path) -> dict[str, Path]:
-    """Return the sources of a VRT, by the names that it gives them."""
-    try:
-        root = ET.fromstring(path.read_bytes())  # noqa: S314 - expat resolves no external entities
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except ET.ParseError as error:
-        raise InputError(f"{path}: not a VRT ({error})") from None
-    kind = _attributes(root).get("subclass", "VRTDataset")
-    if kind not in VRT_CLASSES:
-        raise InputError(f"{path}: a VRT of class {kind} is not read; make a GeoTIFF of it first")
-    found = {}
-    for node in root.iter():
-        tag = _local(node.tag)
-        text = (node.text or "").strip()
-        if tag in SOURCE_TAGS:
-            relative = _attributes(node).get("relativetovrt", "0") != "0"
-            found[text] = path.parent / text if relative else Path(text)
-        elif tag not in TEXT_TAGS and any("/vsi" in value or "://" in value for value in (text, *node.attrib.values())):
-            raise InputError(f"{path}: its element {tag} names {text!r}, which is not a local file")
-    return found
-
-
-def _local(name: str) -> str:
-    """Return a name of XML as GDAL compares it: without regard to case and name space."""
-    return name.rpartition("}")[2].lower()
-
-
-def _attributes(node: ET.Element) -> dict[str, str]:
-    return {_local(name): value for name, value in node.items()}
-
-
-def files_behind(path: Path) -> Iterator[Path]:
-    """Yield a file that `read_header` accepts, and if it is a VRT all that is behind it."""
-    yield path
-    if is_vrt(path):
-        for source in sources_of(path).values():
-            yield from files_behind(source)
 
 
 def lossless_in_float32(dtype: str) -> bool:

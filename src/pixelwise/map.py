@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -21,6 +20,7 @@ from pixelwise.errors import InputError, unknown
 from pixelwise.grid import Grid
 from pixelwise.headers import TAG
 from pixelwise.method import Band
+from pixelwise.opening import open_geotiff
 
 if TYPE_CHECKING:
     import xarray
@@ -183,7 +183,7 @@ def open_quietly(path: Path) -> Any:
     """Open a map's file; one without coordinates is legal here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, driver="GTiff", sharing=False)
+        return open_geotiff(path)
 
 
 def open_map(path: str | Path) -> Map:
@@ -234,7 +234,7 @@ def is_map(path: Path) -> bool:
     try:
         with open_quietly(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
-    except RasterioError:
+    except (RasterioError, InputError):
         return False
 
 

@@ -36,6 +36,7 @@ from pixelwise.conventions import (
     moment_of,
 )
 from pixelwise.errors import InputError, ParameterError
+from pixelwise.regular import read_text
 from pixelwise.times import Moment
 
 if TYPE_CHECKING:
@@ -794,10 +795,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     """Return (line number, cells) of the lines that say something."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{show(str(path))}: cannot be read as a table of dates: {error}") from error
+    lines = read_text(Path(path)).splitlines()
     content = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]

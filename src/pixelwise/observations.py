@@ -22,6 +22,7 @@ from pixelwise.grid import Grid
 from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
 from pixelwise.masks import MaskRule, load_preset
 from pixelwise.naming import BandDates, Reading, Table, read_format, read_names, read_table, shard_of
+from pixelwise.opening import local_only
 from pixelwise.products import BandRule, Product, SceneFile, load_product, products
 from pixelwise.reading import Warp
 from pixelwise.share import Derivation, Quality
@@ -171,6 +172,7 @@ def _own_quality(spec: InputSpec) -> Quality | None:
     return Quality(what, rule, spec.mask_words)
 
 
+@local_only()
 def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
     headers: dict[Path, Header] = {}
     for path in dict.fromkeys(paths):
@@ -348,9 +350,14 @@ class _Table:
 _BROKEN = _Table("", [], lambda path: None)
 
 
+def _is_table(times: str) -> bool:
+    """Whether ``--times`` names something that is there; what is no file is refused when it is read."""
+    return Path(times).exists() and not Path(times).is_dir()
+
+
 def _table_of(spec: InputSpec, problems: list[str]) -> _Table | None:
     """Read ``--times FILE``; None where it is a format or absent, `_BROKEN` where it cannot be read."""
-    if spec.times is None or not Path(spec.times).is_file():
+    if spec.times is None or not _is_table(spec.times):
         return None
     try:
         dates = read_table(Path(spec.times))
@@ -517,7 +524,7 @@ def _dates_of_files(
 
 def _read(names: Sequence[str], spec: InputSpec, what: Literal["file", "band"]) -> list[Reading]:
     # By the format that is given, else by what names look like: a table does not date all that is read.
-    if spec.times is None or Path(spec.times).is_file():
+    if spec.times is None or _is_table(spec.times):
         return read_names(names, what=what)
     return read_format(names, spec.times, what=what)
 

@@ -24,6 +24,7 @@ from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import UserFunction
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
+from pixelwise.regular import read_bytes
 from pixelwise.stack import RasterStack
 
 __all__ = [
@@ -80,7 +81,7 @@ def describe(
         one["clear"] = list(counts)
     if method.files:
         described["method_files"] = [
-            {"path": relative(path, folder), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            {"path": relative(path, folder), "sha256": hashlib.sha256(read_bytes(path)).hexdigest()}
             for path in method.files
         ]
     return described

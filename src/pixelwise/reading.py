@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
@@ -27,8 +26,8 @@ from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
-from pixelwise.headers import WHOLE_FILES
 from pixelwise.nodata import nodata_bounds
+from pixelwise.opening import local_only, open_again
 from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
 
 __all__ = [
@@ -469,9 +468,9 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
             _learn_fills(tiff, piece)
             if not piece.masked:
                 return tiff
-            with rasterio.Env(**WHOLE_FILES):
+            with local_only():
                 return MaskedTiff(tiff, _open_with_gdal(piece))
-    with rasterio.Env(**WHOLE_FILES):
+    with local_only():
         dataset = _open_with_gdal(piece)
         return dataset if piece.warp is None else _warped(dataset, piece, piece.warp)
 
@@ -480,7 +479,7 @@ def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
     """Ask GDAL what absent blocks of a DEFLATE file hold, of which others must not be left to it."""
     if tiff.inflate is None or tiff.counts.all():
         return
-    with rasterio.Env(**WHOLE_FILES), _open_with_gdal(piece) as dataset:
+    with local_only(), _open_with_gdal(piece) as dataset:
         for band in dataset.indexes:
             place = tiff.find_absent(band)
             if place is not None:
@@ -532,11 +531,11 @@ def _read_warped(
 
 def _open_with_gdal(piece: Piece) -> Any:
     if piece.georeferenced:
-        return rasterio.open(piece.path, driver=piece.driver, sharing=False)
+        return open_again(piece.path, piece.driver)
     # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(piece.path, driver=piece.driver, sharing=False)
+        return open_again(piece.path, piece.driver)
 
 
 class _Handles(threading.local):
@@ -626,7 +625,7 @@ def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
     `stacks` are made ready in this thread, before workers start: the first use of GDAL's drivers and of a
     kernel from several threads at once is where deadlocks and races come from.
     """
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=False):
+    with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=False):
         for stack in stacks:
             warm_up = getattr(stack, "warm_up", None)
             if warm_up is not None:
@@ -647,7 +646,7 @@ def reading_in_worker(job: str, handles: int) -> Iterator[None]:
         HANDLES.job = job
     HANDLES.open.most = handles
     HANDLES.open.turn += 1
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=True):
+    with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=True):
         try:
             yield
         except BaseException:

@@ -17,9 +17,10 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.files import Source, resolve
 from pixelwise.filestack import FileStack
 from pixelwise.grid import Grid
-from pixelwise.headers import Header, files_behind
+from pixelwise.headers import Header
 from pixelwise.nodata import spelled
 from pixelwise.observations import observe
+from pixelwise.opening import files_behind
 from pixelwise.reading import WARP_TILE, Piece
 from pixelwise.share import Derivation
 from pixelwise.spec import InputSpec

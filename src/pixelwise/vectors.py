@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from rasterio.errors import CRSError
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Bounds
+from pixelwise.opening import OPTIONS, check_sidecars, local_only
+from pixelwise.regular import check_regular, open_regular, read_text
+from pixelwise.vrt import SYSTEM, grids_elsewhere
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -35,6 +39,9 @@ MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b
 #: A GeoPackage says so there; other SQLite files are opened by another driver.
 GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
 FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
+
+#: How much of a file is looked at before GDAL opens it.
+HEADER = 64 << 10
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
@@ -118,10 +125,7 @@ def local_file(text: str | Path, what: str) -> Path:
     if "://" in str(text) or str(text).startswith("/vsi"):
         raise InputError(f"{what} {text}: only local files are read; download it first")
     path = Path(text)
-    if path.is_dir():
-        raise InputError(f"{what} {path}: is a folder; a file is wanted")
-    if not path.is_file():
-        raise InputError(f"{what} {path}: no such file")
+    check_regular(path, what)
     return path
 
 
@@ -169,10 +173,8 @@ def _needed(name: str) -> ModuleType:
 def _read_geojson(path: Path) -> tuple[Any, CRS]:
     shapely = _needed("shapely")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"region {path}: {error.strerror}") from None
-    except ValueError as error:
+        content = json.loads(read_text(path, "region"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"region {path}: not GeoJSON ({error})") from None
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in GEOJSON_TYPES:
@@ -190,31 +192,49 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
     named = content.get("crs")
     try:
-        return np.array([geometry]), CRS.from_user_input(named["properties"]["name"] if named else "OGC:CRS84")
+        return np.array([geometry]), _system(path, named["properties"]["name"] if named else "OGC:CRS84")
     except (CRSError, KeyError, TypeError):
         raise InputError(f"region {path}: its crs is {named!r}, which is no coordinate reference system") from None
 
 
+def _system(path: Path, text: str) -> CRS:
+    """Return a coordinate system that a file has as a text: where that is none, PROJ looks for a file or a page."""
+    if not SYSTEM.match(text):
+        raise CRSError(f"{text!r} is no coordinate system by code or WKT")
+    elsewhere = grids_elsewhere(text)
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    with local_only():
+        return CRS.from_user_input(text)
+
+
 def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
     suffix = path.suffix.lower()
-    with path.open("rb") as file:
-        begin = file.read(72)
+    with open_regular(path, "region") as file:
+        begin = file.read(HEADER)
     known = suffix in MAGIC and begin.startswith(MAGIC[suffix])
     if not known or (suffix == ".gpkg" and begin[68:72] not in GEOPACKAGE_IDS):
         raise InputError(
             f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
         )
+    check_sidecars(path)
+    if suffix == ".gpkg":
+        _check_geopackage(path)
+    # What begins with a header has its coordinate system there as it is.
+    elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
     pyogrio, shapely = _needed("pyogrio"), _needed("shapely")
     # An absolute path is never taken for an URI.
     name = str(path.resolve())
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with _alone(pyogrio), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             # Tables without geometry are no layers of a map.
             layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
             meta, _, wkb, _ = pyogrio.raw.read(name, layer=_layer_of(path, layers, layer), columns=[], force_2d=True)
         geometries = shapely.from_wkb(wkb)
-        crs = None if not meta["crs"] else CRS.from_user_input(meta["crs"])
+        crs = None if not meta["crs"] else _system(path, meta["crs"])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
         raise InputError(f"region {path}: cannot be read ({_line(error)})") from None
     except shapely.GEOSException as error:
@@ -224,6 +244,39 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
     for text in dict.fromkeys(_line(warning.message) for warning in said):
         log.warning("region %s: %s", path, text)
     return geometries, crs
+
+
+@contextmanager
+def _alone(pyogrio: ModuleType) -> Iterator[None]:
+    """Let pyogrio's GDAL, which is another one than rasterio's, open local files only in this context."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in OPTIONS}
+    pyogrio.set_gdal_config_options(dict(OPTIONS))
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def _check_geopackage(path: Path) -> None:
+    """Refuse layers that are a query: what it computes, for how long, and whom it asks, is up to whoever wrote it."""
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
+            views = base.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'view' AND name IN (SELECT table_name FROM gpkg_contents)"
+            ).fetchall()
+            systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys").fetchall()
+    except (sqlite3.Error, ValueError) as error:
+        raise InputError(f"region {path}: cannot be read ({_line(error)})") from None
+    if views:
+        raise InputError(
+            f"region {path}: its layer {views[0][0]} is a view, which is not read; if you trust it, make a table of "
+            f"it first: ogr2ogr {path.stem}_tables.gpkg {path}"
+        )
+    elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
 
 
 def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:

@@ -35,14 +35,15 @@ from pixelwise.files import Source, resolve
 from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import same_crs
-from pixelwise.headers import is_vrt, open_local, sources_of
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
+from pixelwise.opening import local_only, open_local
 from pixelwise.provenance import plain
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError
 from pixelwise.times import Precision, TimeAxis
+from pixelwise.vrt import is_vrt, sources_of
 from pixelwise.zlib_blocks import PlainBlocks, open_plainly
 
 __all__ = ["Difference", "Verification", "verify"]
@@ -145,6 +146,7 @@ class Verification:
     made_by: str = ""
 
 
+@local_only()
 def verify(
     map_path: str | Path,
     source: Source | None = None,
@@ -472,17 +474,21 @@ def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
     yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
 
 
-def _check_sources(vrt: Path, opens: Callable[[Path], bool], path: Path, seen: frozenset[Path] = frozenset()) -> None:
+def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path) -> None:
     """Walk the sources of a file that the user did not name, if it is a VRT: the same rule holds for them."""
-    if vrt in seen or not is_vrt(vrt):
-        return
-    for name, place in sources_of(vrt).items():
-        if "://" in name or not opens(place.absolute()):
-            raise InputError(
-                f"{path}: its file {vrt} names {name}, which lies outside its folder; if you mean it: "
-                f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
-            )
-        _check_sources(place, opens, path, seen | {vrt})
+    pending, seen = [file], set()
+    while pending:
+        vrt = pending.pop()
+        if vrt.resolve() in seen or not is_vrt(vrt):
+            continue
+        seen.add(vrt.resolve())
+        for name, place in sources_of(vrt).items():
+            if "://" in name or not opens(place.absolute()):
+                raise InputError(
+                    f"{path}: its file {vrt} names {name}, which lies outside its folder; if you mean it: "
+                    f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
+                )
+            pending.append(place)
 
 
 def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from pixelwise.errors import InputError, ParameterError, unknown
 from pixelwise.method import Floats
 from pixelwise.naming import parse_date
+from pixelwise.regular import read_text
 from pixelwise.times import UNITS, Moment, TimeAxis
 
 __all__ = ["Covariate", "Covariates", "FurtherStack", "Table", "parse_covariates"]
@@ -190,12 +191,7 @@ class Table(Covariate):
 
     def _read(self) -> list[tuple[Moment, float]]:
         """Return dates and numbers, ascending, NaN where a cell is empty."""
-        try:
-            text = Path(self.path).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.path}: is no text in UTF-8 ({error})") from None
+        text = read_text(Path(self.path))
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         if not lines:
             raise InputError(f"{self.path}: is empty; a CSV with date,value is wanted")

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.errors import ParameterError, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import STATUS_BAND, Band, Floats, Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_paired, check_whole, further_series
 from pixelwise.methods.covariates import Covariate, Covariates, FurtherStack, Table, parse_covariates
 from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
+from pixelwise.regular import read_bytes
 from pixelwise.times import TimeAxis
 
 __all__ = ["Regression", "regress"]
@@ -246,10 +247,7 @@ class Regression(Method):
 
 
 def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

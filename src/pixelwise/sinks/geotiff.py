@@ -33,9 +33,10 @@ from pixelwise.disk import (
 )
 from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Block, Grid, same_crs
-from pixelwise.headers import TAG, files_behind
+from pixelwise.headers import TAG
 from pixelwise.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.method import Band
+from pixelwise.opening import files_behind
 from pixelwise.plan import Plan
 from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
 from pixelwise.sinks.publish import HEAD_SLACK, SUFFIXES, PendingFile, is_ours, is_own_sidecar, mark, pam, publish

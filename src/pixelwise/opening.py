@@ -1,0 +1,396 @@
+"""The one way to open a dataset: with local files only, and no other ones than somebody named.
+
+There are two walls. What a file names is looked at before GDAL opens it (`vrt`, and the sidecars here), and compared
+with what GDAL says it opened. And GDAL itself is told that no name of the network is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import threading
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import unescape
+
+import rasterio
+from rasterio.env import hasenv
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import DummySession
+
+from pixelwise.errors import InputError
+from pixelwise.regular import check_regular, open_regular
+from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
+
+__all__ = [
+    "OPTIONS",
+    "allowed_drivers",
+    "check_sidecars",
+    "files_behind",
+    "local_only",
+    "open_again",
+    "open_geotiff",
+    "open_local",
+    "open_page",
+]
+
+#: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
+#: any file, also one of the network, that GDAL then opens with any driver.
+DRIVERS = (
+    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "GSBG",
+    "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
+)  # fmt: skip
+
+#: A name that nothing has.
+NOWHERE = "/vsicurl/none:"
+
+#: GDAL's options while it opens and reads files.
+OPTIONS: Mapping[str, str] = {
+    # A raw file (ENVI, EHdr) that is too short cannot be opened: it would be read as zeros.
+    "RAW_CHECK_FILE_SIZE": "YES",
+    # /vsicurl/, /vsis3/ and their kin may open this file only (GDAL 3.10: all of them but the login of /vsiswift/).
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": NOWHERE,
+    # Whatever else asks a server (WMS, WCS, a coordinate system by URL) goes through curl, which knows no such proxy.
+    "GDAL_HTTP_PROXY": "none://",
+    "GDAL_HTTPS_PROXY": "none://",
+    # Functions of pixels that a VRT brings along.
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
+    # GDAL's own threads would not have what was set in one thread; the pool is the only parallelism.
+    "VRT_NUM_THREADS": "1",
+}
+
+CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
+
+#: Sidecars that are datasets of their own, which GDAL opens with any driver, and how they begin.
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_HEADER_TAG",)}
+#: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
+TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
+LONGEST_SIDECAR = 64 << 20
+#: Coordinate systems in GDAL's own metadata.
+SYSTEMS = re.compile(r"<SRS\b[^>]*>([^<]*)<|\bProjection\s*=\s*\"([^\"]*)", re.IGNORECASE)
+#: Texts in which further files are named, which lie beside them: what has a folder is refused.
+NAMING = {
+    ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
+    ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
+    ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
+}
+#: Metadata of satellites' scenes, of which one lies beside many files.
+OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
+#: More than that is not searched for names of grids: no text of a coordinate system is longer.
+SEARCHED = 4 << 20
+
+
+class _Wall(threading.local):
+    """Whether the options are set in this thread: to set them again takes as long as to open a file."""
+
+    stands = False
+
+
+_WALL = _Wall()
+
+
+@contextmanager
+def local_only(**options: Any) -> Iterator[None]:
+    """Let GDAL open and read local files only in this context, in this thread and, of the main one, in all.
+
+    rasterio sets options of the main thread for the process, those of others for that thread. Whoever has rasterio
+    read from servers gets the own settings back where the context ends.
+
+    Parameters
+    ----------
+    **options
+        Further options of GDAL.
+    """
+    with ExitStack() as entered:
+        if not _WALL.stands:
+            # Only an outermost `Env` looks for what it replaces, to set it again; a thread would then keep for good
+            # what the main thread has set for a while.
+            if not hasenv() and threading.current_thread() is not threading.main_thread():
+                entered.enter_context(rasterio.Env(session=DummySession()))
+            entered.enter_context(rasterio.Env(session=DummySession(), **OPTIONS, **options))
+            entered.callback(setattr, _WALL, "stands", False)
+            _WALL.stands = True
+        elif options:
+            entered.enter_context(rasterio.Env(session=DummySession(), **options))
+        yield
+
+
+@cache
+def allowed_drivers() -> tuple[str, ...]:
+    """Return the drivers of `DRIVERS` that this GDAL has."""
+    with rasterio.Env() as env:
+        present = env.drivers()
+    return tuple(driver for driver in DRIVERS if driver in present)
+
+
+@cache
+def _plain_drivers() -> tuple[str, ...]:
+    """Return the drivers of files that name no others: a VRT is one only where `is_vrt` says so."""
+    return tuple(driver for driver in allowed_drivers() if driver != "VRT")
+
+
+def open_local(path: Path) -> DatasetReader:
+    """Open a file with a local driver, a VRT only where all that is behind it are local files too.
+
+    Raises
+    ------
+    InputError
+        When it is no such file, or one of its sidecars or sources is not.
+    """
+    if not is_vrt(path):
+        return _open_explained(path, _plain_drivers())
+    behind = set()
+    for source in sources_behind(path):
+        behind.add(os.path.realpath(source))
+        try:
+            if is_vrt(source):
+                check_sidecars(source)
+                continue
+            with _open_explained(source, _plain_drivers()) as dataset:
+                behind.update(map(os.path.realpath, dataset.files))
+                driver = dataset.driver
+            _check_driver(source, driver)
+        except InputError as error:
+            raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
+    return _open_explained(path, ("VRT",), behind)
+
+
+def open_again(path: Path, driver: str) -> DatasetReader:
+    """Open a file that `open_local` opened before; a `RasterioError` is what GDAL says where it cannot be."""
+    return _open(str(path), (driver,))
+
+
+def open_page(name: str) -> DatasetReader:
+    """Open a page of a TIFF that is open, by GDAL's name of it: only its shape may be asked for.
+
+    Raises
+    ------
+    InputError
+        When it is broken.
+    """
+    try:
+        return _open_quietly(name, ("GTiff",))
+    except RasterioError as error:
+        raise InputError(f"{name}: cannot be opened ({_line(error)})") from None
+
+
+def open_geotiff(path: Path) -> DatasetReader:
+    """Open a GeoTIFF, such as a map; a `RasterioError` is what GDAL says where it cannot be.
+
+    Raises
+    ------
+    InputError
+        When it is no regular file, or names others.
+    """
+    check_regular(path)
+    return _open_checked(path, ("GTiff",))
+
+
+def files_behind(path: Path) -> Iterator[Path]:
+    """Yield a file that `open_local` opens, and if it is a VRT all that is behind it, each once."""
+    yield path
+    if is_vrt(path):
+        yield from sources_behind(path)
+
+
+def _open_explained(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
+    try:
+        return _open_checked(path, drivers, behind, seen)
+    except (InputError, MemoryError):
+        raise
+    # GDAL's own errors, which rasterio lets through, have no public base.
+    except Exception as error:
+        hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""
+        raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
+
+
+def _open_checked(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
+    """Open a file with the first of some drivers that knows it, and compare what GDAL opened with what it may."""
+    check_sidecars(path, seen)
+    with local_only():
+        dataset = _open_quietly(str(path), drivers)
+        try:
+            _check_opened(dataset, path, behind)
+        except BaseException:
+            dataset.close()
+            raise
+    return dataset
+
+
+def _open_quietly(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+    # A raster without coordinates is legal input; the warning would be an error in strict programs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return _open(name, drivers)
+
+
+def _open(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+    # rasterio.open() takes one driver only, its reader a list of those to try.
+    with local_only():
+        return DatasetReader(name, driver=drivers if drivers is None else list(drivers), sharing=False)
+
+
+def _check_driver(source: Path, driver: str) -> None:
+    """Refuse a source that GDAL, which tries all its drivers for a VRT's source, takes for something else."""
+    # GeoTIFF's driver is the first of all but those that look for words, which a TIFF does not begin with.
+    if driver == "GTiff":
+        return
+    try:
+        with _open_quietly(str(source), None) as dataset:
+            other = dataset.driver
+    except RasterioError:
+        other = "something else"
+    if other != driver:
+        raise InputError(
+            f"{source}: is a raster of {driver}, which GDAL reads as {other} where a VRT names it; make a GeoTIFF of "
+            f"it first: {shlex.join(['rio', 'convert', str(source), f'{source.stem}.tif'])}"
+        )
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return GDAL's reason in one line, without the path that the message names anyway."""
+    text = _line(error)
+    return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
+
+
+# ---------------------------------------------------------------------------------------------- sidecars
+
+
+@lru_cache(maxsize=16)
+def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return what counts of a folder: names of sidecars by the lower-case name, and what are no regular files.
+
+    GDAL looks for sidecars without regard to case. As long as nothing is made, renamed or removed, the folder keeps
+    its time.
+    """
+    sidecars: dict[str, tuple[str, ...]] = {}
+    odd = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            lower = entry.name.lower()
+            if lower.endswith((*DATASETS, ".aux", *TEXTS)):
+                sidecars[lower] = (*sidecars.get(lower, ()), entry.name)
+            try:
+                if not entry.is_file() and not entry.is_dir() and entry.stat():
+                    odd.append(entry.name)
+            except OSError:
+                continue  # a link to nothing
+    return sidecars, tuple(odd)
+
+
+def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it.
+
+    Parameters
+    ----------
+    path
+        The file, which may be a sidecar itself.
+    seen
+        Of which files it is one.
+
+    Raises
+    ------
+    InputError
+        When a sidecar is none, or leads elsewhere.
+    """
+    folder = path.parent
+    lower, stem = path.name.lower(), path.stem.lower()
+    try:
+        sidecars, odd = _folder(str(folder), folder.stat().st_mtime_ns)
+    except PermissionError:
+        # A folder that may be entered but not listed: there GDAL tries the names themselves.
+        tried = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
+        sidecars, odd = {name.lower(): (name,) for name in tried if os.path.lexists(folder / name)}, ()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    for name in odd:
+        if name.lower().startswith(stem):
+            open_regular(folder / name).close()
+    if not sidecars:
+        return
+    for suffix in (*DATASETS, ".aux", *TEXTS):
+        # Masks and overviews have the whole name of what they belong to, or GDAL does not find them.
+        bases = (lower,) if suffix in (".msk", ".ovr") else (lower, stem)
+        for name in {found for base in bases for found in sidecars.get(base + suffix, ())}:
+            if folder / name not in seen and (name != path.name or suffix in TEXTS):
+                _check_sidecar(path, folder / name, suffix, seen | {path})
+
+
+def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]) -> None:
+    with open_regular(sidecar) as file:
+        begin = file.read(64)
+        if suffix in DATASETS and begin and not begin.startswith(DATASETS[suffix]):
+            kind = "GeoTIFF" if suffix == ".msk" else "raster"
+            raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
+        if suffix in TEXTS:
+            size = os.fstat(file.fileno()).st_size
+            if size > LONGEST_SIDECAR and not _is_raw(begin):
+                raise InputError(
+                    f"{path}: its sidecar {sidecar} has {size / 1e6:.0f} MB, more than the "
+                    f"{LONGEST_SIDECAR / 1e6:.0f} that are read"
+                )
+            text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
+            elsewhere = grids_elsewhere(text)
+            if elsewhere:
+                raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
+            for system in map("".join, SYSTEMS.findall(text)) if suffix == ".aux.xml" else ():
+                if not SYSTEM.match(system.strip()):
+                    raise InputError(f"{sidecar}: holds {system.strip()!r}, no coordinate system by code or WKT")
+            if suffix in NAMING:
+                named = NAMING[suffix].search(text)
+                if named:
+                    raise InputError(f"{sidecar}: names {named[1].strip()!r}, which is not opened")
+            return
+    if begin.startswith(TIFF):
+        _open_explained(sidecar, ("GTiff",), seen=seen).close()
+    elif begin.startswith(b"EHFA_HEADER_TAG"):
+        _open_explained(sidecar, ("HFA",), seen=seen).close()
+
+
+def _is_raw(begin: bytes) -> bool:
+    return b"\0" in begin
+
+
+# ---------------------------------------------------------------------------------------- what was opened
+
+
+def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -> None:
+    """Refuse a dataset that names overviews elsewhere, or of which GDAL opened more files than it may.
+
+    In this order: GDAL opens overviews, wherever they are, when it is asked for the files.
+    """
+    overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
+    if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
+        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is none of its sidecars")
+    # A GeoTIFF names nothing else, and its sidecars were looked at by name.
+    for name in dataset.files if dataset.driver != "GTiff" else ():
+        if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
+            raise InputError(f"{path}: names {name!r}, which is none of its sidecars and is not read")
+
+
+def _is_own(path: Path, name: str) -> bool:
+    """Whether a file is a sidecar of another one: it lies beside it and begins with its name.
+
+    So are metadata of a satellite's scene, which GDAL finds by the names of files alone.
+    """
+    folder, base = os.path.split(os.path.abspath(name))  # noqa: PTH100 - by name, links not followed
+    if folder != os.path.abspath(path.parent):  # noqa: PTH100
+        proxies = os.environ.get("GDAL_PAM_PROXY_DIR")
+        return proxies is not None and folder == os.path.abspath(proxies)  # noqa: PTH100
+    return base.lower().startswith(path.stem.lower()) or base.lower().endswith(OF_SCENES)
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())

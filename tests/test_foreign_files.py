@@ -1,0 +1,477 @@
+"""Nobody's file reaches the network, or a file that nobody named: a real server counts who comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from click.testing import CliRunner
+from rasterio.env import get_gdal_config, set_gdal_config
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+
+import pixelwise as pw
+from foreign import GOOD, VALUES, WAYS, Counter, aux, overviews, raster, service, source, spilled, vrt, warped
+from pixelwise import vrt as vrt_module
+from pixelwise.cli import main
+from pixelwise.errors import InputError
+from pixelwise.headers import read_header
+from pixelwise.opening import OPTIONS, files_behind, local_only, open_again, open_local
+from pixelwise.reading import reading
+from pixelwise.vectors import read_polygons
+from pixelwise.vrt import DEEPEST, sources_behind
+
+SUFFIXES = (".vrt", ".tif", ".img", ".mpr", ".rst")
+
+
+@pytest.fixture
+def server() -> Iterator[Counter]:
+    counter = Counter()
+    yield counter
+    counter.shutdown()
+    counter.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with four dates; where a way writes the fifth."""
+    for year in range(2000, 2004):
+        raster(tmp_path / "in" / f"ndvi_{year}.tif")
+    return tmp_path / "in"
+
+
+def written(folder: Path) -> Path:
+    return next(path for path in folder.glob("ndvi_2005.*") if path.suffix in SUFFIXES)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        read_header(path)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_no_way_leads_to_a_server(name: str, folder: Path, server: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, words = WAYS[name]
+    write(folder, server.at)
+    path = written(folder)
+    assert words in refused(path)
+    inputs = [*sorted(folder.glob("ndvi_200[0-3].tif")), path]
+    with pytest.raises(InputError) as raised:
+        pw.open_stack(inputs)
+    assert words in str(raised.value)
+    # A relative name is joined to no folder: HFA takes its spill file from anywhere then.
+    monkeypatch.chdir(folder)
+    assert words in refused(Path(path.name))
+    assert server.came == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["blank after the name", ".msk with overviews", "spill file of HFA", "service as .msk"]
+)
+def test_no_command_leads_to_a_server(name: str, folder: Path, server: Counter) -> None:
+    out = folder.parent / "trend.tif"
+    raster(folder / "ndvi_2005.tif")
+    pw.apply(pw.open_stack(folder), "ols", out)
+    (folder / "ndvi_2005.tif").unlink()
+    WAYS[name][0](folder, server.at)
+    for command in (["plan", str(folder)], ["apply", "ols", str(folder), "-o", str(folder.parent / "other.tif")]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1, result.output
+        assert WAYS[name][1].split()[0] in result.output
+    # The map still names ndvi_2005.tif; what lies there now, or beside it, is another file.
+    result = CliRunner().invoke(main, ["verify", str(out), str(folder)])
+    assert result.exit_code == 1, result.output
+    assert server.came == 0
+
+
+def test_a_map_leads_to_no_server(folder: Path, server: Counter) -> None:
+    out = folder.parent / "trend.tif"
+    pw.apply(pw.open_stack(folder), "ols", out)
+    out.with_name("trend.tif.msk").write_text(service(server.at))
+    with pytest.raises(InputError, match=r"its sidecar .* is no GeoTIFF"):
+        pw.open_map(out)
+    out.with_name("trend.tif.msk").unlink()
+    aux(out, overviews(f"/vsicurl/http://{server.at}/a.tif"))
+    for command in (["verify", str(out)], ["plot", str(out), "-o", str(folder / "a.png")]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1
+        assert "as the file of its overviews" in result.output
+    assert server.came == 0
+
+
+# ------------------------------------------------------------------------------------------------- the walls
+
+
+@pytest.mark.parametrize("name", ["element", "OVERVIEW_FILE in a GeoTIFF", "service as .ovr", "warped: CRS"])
+def test_the_server_counts_what_gdal_asks_without_a_wall(name: str, folder: Path, server: Counter) -> None:
+    WAYS[name][0](folder, server.at)
+
+    def ask() -> None:
+        try:
+            with DatasetReader(str(written(folder)), driver=["GTiff", "VRT"], sharing=False) as dataset:
+                assert dataset.files
+                dataset.read(1)
+        except RasterioError:
+            pass
+
+    with rasterio.Env(GDAL_HTTP_TIMEOUT=2), local_only():
+        ask()
+    assert server.came == 0
+    with rasterio.Env(GDAL_HTTP_TIMEOUT=2):
+        ask()
+    assert server.came > 0
+
+
+HANDLERS = [
+    "/vsicurl/http://{at}/{n}.tif", "/vsicurl?url=http%3A%2F%2F{at}%2F{n}.tif", "/vsicurl_streaming/http://{at}/{n}.tif",
+    "/vsis3/b/{n}.tif", "/vsis3_streaming/b/{n}.tif", "/vsigs/b/{n}.tif", "/vsigs_streaming/b/{n}.tif",
+    "/vsiaz/b/{n}.tif", "/vsiaz_streaming/b/{n}.tif", "/vsiadls/b/{n}.tif", "/vsioss/b/{n}.tif",
+    "/vsioss_streaming/b/{n}.tif", "/vsiswift/b/{n}.tif", "/vsiswift_streaming/b/{n}.tif",
+    "/vsiwebhdfs/http://{at}/webhdfs/v1/{n}.tif", "http://{at}/{n}.tif", "/vsizip//vsicurl/http://{at}/{n}.zip/a.tif",
+    "WMTS:http://{at}/{n}", "<GDAL_WMTS><GetCapabilitiesUrl>http://{at}/{n}</GetCapabilitiesUrl></GDAL_WMTS>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_gdal_itself_may_ask_no_server(name: str, server: Counter) -> None:
+    """Also of a user's own buckets and keys, while files are read that may be anybody's."""
+    own = {
+        "AWS_S3_ENDPOINT": server.at, "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_NO_SIGN_REQUEST": "YES",
+        "CPL_GS_ENDPOINT": f"http://{server.at}/", "GS_NO_SIGN_REQUEST": "YES", "OSS_ENDPOINT": server.at,
+        "OSS_HTTPS": "NO", "OSS_VIRTUAL_HOSTING": "FALSE", "OSS_SECRET_ACCESS_KEY": "a", "OSS_ACCESS_KEY_ID": "b",
+        "AZURE_STORAGE_CONNECTION_STRING":
+            f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://{server.at}/a",
+        "SWIFT_STORAGE_URL": f"http://{server.at}/v1/x", "SWIFT_AUTH_TOKEN": "t", "GDAL_HTTP_TIMEOUT": "2",
+        "GDAL_HTTP_MAX_RETRY": "0",
+    }  # fmt: skip
+
+    def ask(number: int) -> None:
+        with rasterio.Env(session=rasterio.session.DummySession(), **own):
+            text = name.format(at=server.at.replace(":", "%3A") if "%3A" in name else server.at, n=number)
+            with pytest.raises(RasterioError):
+                DatasetReader(text, driver=None, sharing=False)
+
+    with local_only():
+        ask(1)
+    assert server.came == 0
+    ask(2)
+    assert server.came > 0
+
+
+def test_the_wall_stands_in_threads_and_falls_where_it_ends() -> None:
+    key = "CPL_VSIL_CURL_ALLOWED_FILENAME"
+
+    def now() -> str | None:
+        return get_gdal_config(key, normalize=False)
+
+    def within() -> tuple[str | None, str | None]:
+        with local_only():
+            inside = now()
+        return inside, now()
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(within).result() == (OPTIONS[key], None)
+        with local_only():
+            assert now() == OPTIONS[key]
+            # The thread sees what the main thread has set, and keeps nothing of it.
+            assert thread.submit(within).result() == (OPTIONS[key], OPTIONS[key])
+        assert now() is None
+        assert thread.submit(now).result() is None
+        assert thread.submit(within).result() == (OPTIONS[key], None)
+
+
+def test_a_users_own_settings_come_back(folder: Path) -> None:
+    key = "GDAL_HTTP_PROXY"
+    with rasterio.Env(GDAL_HTTP_PROXY="http://proxy.example:3128"):
+        pw.apply(pw.open_stack(folder), "ols")
+        assert get_gdal_config(key, normalize=False) == "http://proxy.example:3128"
+    assert get_gdal_config(key, normalize=False) is None
+    set_gdal_config(key, "http://proxy.example:3128")
+    try:
+        pw.apply(pw.open_stack(folder), "ols")
+        assert get_gdal_config(key, normalize=False) == "http://proxy.example:3128"
+    finally:
+        set_gdal_config(key, "")
+
+
+def test_every_thread_that_reads_has_the_wall(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened again, in any thread, is opened within it: a file may have been replaced meanwhile."""
+    seen = set()
+
+    def spy(path: Path, driver: str) -> DatasetReader:
+        dataset = open_again(path, driver)
+        read = dataset.read
+
+        def reading(*arguments: object, **named: object) -> object:
+            allowed = get_gdal_config("CPL_VSIL_CURL_ALLOWED_FILENAME", normalize=False)
+            seen.add((threading.current_thread() is threading.main_thread(), allowed))
+            return read(*arguments, **named)
+
+        monkeypatch.setattr(dataset, "read", reading, raising=False)
+        return dataset
+
+    for year in range(2000, 2004):
+        vrt(folder / f"ndvi_{year}.vrt", source(f"ndvi_{year}.tif", relative=1))
+    stack = pw.open_stack(str(folder / "*.vrt"))
+    monkeypatch.setattr("pixelwise.reading.open_again", spy)
+    pw.apply(stack, "ols", executor="threads", jobs=2)
+    assert {allowed for _, allowed in seen} == {OPTIONS["CPL_VSIL_CURL_ALLOWED_FILENAME"]}
+
+
+# --------------------------------------------------------------------------------------- what stays as it was
+
+
+def test_vrts_of_gdalbuildvrt_and_gdalwarp_are_read(folder: Path) -> None:
+    (folder / "vrt").mkdir()
+    with rasterio.open(folder / "ndvi_2000.tif") as dataset:
+        rasterio.shutil.copy(dataset, folder / "vrt" / "ndvi_2000.vrt", driver="VRT")
+    with rasterio.open(folder / "ndvi_2000.tif") as dataset, WarpedVRT(dataset, crs="EPSG:4326") as other:
+        rasterio.shutil.copy(other, folder / "vrt" / "warped.vrt", driver="VRT")
+        expected = other.read(1)
+    with open_local(folder / "vrt" / "warped.vrt") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), expected)
+    assert read_header(folder / "vrt" / "ndvi_2000.vrt").driver == "VRT"
+    outer = vrt(folder / "vrt" / "outer.vrt", source("ndvi_2000.vrt", relative=1))
+    with open_local(outer) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+    assert [path.name for path in files_behind(outer)] == ["outer.vrt", "ndvi_2000.vrt", "ndvi_2000.tif"]
+    (folder / "link").mkdir()
+    (folder / "link" / "linked.vrt").symlink_to("../vrt/outer.vrt")
+    with open_local(folder / "link" / "linked.vrt") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+    warped(folder / "by_hand.vrt")
+    with open_local(folder / "by_hand.vrt") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+
+
+def test_sidecars_are_read(folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    aux(path, "<SRS>EPSG:32617</SRS><Metadata><MDI key='A'>http://example.org/a</MDI></Metadata>")
+    mask = raster(folder / "ndvi_2005.tif.msk", dtype="uint8")
+    with rasterio.open(mask, "r+") as dataset:
+        dataset.write(np.where(VALUES == 7, 0, 255).astype("uint8"), 1)
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1="2")
+    raster(folder / "ndvi_2005.tif.ovr")
+    header = read_header(path)
+    assert header.grid.crs == rasterio.CRS.from_epsg(32617)
+    assert header.bands[0].masked
+    stack = pw.open_stack([folder / "ndvi_2000.tif", path])
+    with reading((stack,)):
+        values = stack.read(stack.grid.block)
+    assert np.isnan(values[1]).sum() == 1
+
+
+def test_other_formats_are_read_with_what_lies_beside_them(folder: Path) -> None:
+    for driver, suffix in (("HFA", "img"), ("ENVI", "img"), ("EHdr", "bil"), ("RST", "rst"), ("SAGA", "sdat"),
+                           ("RRASTER", "grd"), ("AAIGrid", "asc"), ("ILWIS", "mpr")):  # fmt: skip
+        path = raster(folder / driver.lower() / f"a.{suffix}", driver)
+        with open_local(path) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), VALUES)
+        if driver in ("HFA", "EHdr", "AAIGrid"):
+            with open_local(vrt(path.with_name("a.vrt"), source(path.name, relative=1))) as dataset:
+                np.testing.assert_array_equal(dataset.read(1), VALUES)
+    spilled(folder, "abc.ige").rename(folder / "ndvi_2005.ige")
+    with open_local(folder / "ndvi_2005.img") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+
+
+# ------------------------------------------------------------------------------------------- VRTs within VRTs
+
+
+def test_vrts_within_vrts_are_walked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = []
+    really = vrt_module._named
+    monkeypatch.setattr(vrt_module, "_named", lambda path: walked.append(path) or really(path))
+    last = "ndvi_2000.tif"
+    for number in range(24):
+        last = vrt(folder / f"{number}.vrt", source(last, relative=1) * 2).name
+    text = refused(folder / "23.vrt")
+    assert "its sources are named 1.3e+05 times by VRTs within VRTs, more than the 100000 that are read" in text
+    assert len(walked) == 24
+    with open_local(folder / "9.vrt") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+
+
+@pytest.mark.parametrize("deep", [DEEPEST, DEEPEST + 1, 1500])
+def test_a_chain_of_vrts_is_as_deep_as_gdal_reads(deep: int, folder: Path) -> None:
+    last = "ndvi_2000.tif"
+    for number in range(deep):
+        last = vrt(folder / f"{number}.vrt", source(last, relative=1)).name
+    if deep > DEEPEST:
+        assert refused(folder / last).endswith(f"VRTs lie in it more than {DEEPEST} deep, which GDAL does not read")
+        with pytest.raises(RasterioError), DatasetReader(str(folder / last), driver=["VRT"], sharing=False) as dataset:
+            dataset.read(1)
+        return
+    with open_local(folder / last) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), VALUES)
+    assert len(list(sources_behind(folder / last))) == deep
+
+
+def test_vrts_that_go_round(folder: Path) -> None:
+    vrt(folder / "a.vrt", source("b.vrt", relative=1))
+    vrt(folder / "b.vrt", source("ndvi_2000.tif", relative=1) + source("a.vrt", relative=1))
+    assert refused(folder / "a.vrt") == f"{folder / 'a.vrt'}: this VRT is a source of itself"
+    (folder / "c.vrt").symlink_to("c.vrt")
+    assert "symbolic links" in refused(folder / "c.vrt")
+
+
+def test_xml_that_is_none_or_too_much(folder: Path) -> None:
+    path = vrt(folder / "ndvi_2005.vrt")
+    good = path.read_text()
+    # GDAL takes the bytes as they are, whatever the encoding is called.
+    path.write_text(f'<?xml version="1.0" encoding="foo"?>{good}')
+    assert read_header(path).driver == "VRT"
+    path.write_bytes(good.replace(GOOD, f"<Description>é</Description>{GOOD}").encode("latin-1"))
+    assert read_header(path).bands[0].description == "é"
+    for content, words in (
+        (good.encode("utf-16"), "not a VRT"),
+        (b"<VRTDataset>", "not a VRT (no element found"),
+        (b"<VRTDataset>" + b"<Metadata>" * 100_000, "its elements are more than 40 deep"),
+        (b"<!DOCTYPE a [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]>" + good.encode(), "a VRT with a document type"),
+        (b"<a/>", "not a VRT (it begins with 'a')"),
+    ):
+        path.write_bytes(content)
+        assert words in refused(path)
+    path.write_text(good.replace('relativeToVRT="1"', 'relativeToVRT="yes"'))
+    assert "neither 0 nor 1" in refused(path)
+    path.write_text(good.replace("</VRTDataset>", "<Surprise>secret.tif</Surprise></VRTDataset>"))
+    assert "its element 'Surprise' is none that is read, and holds 'secret.tif'" in refused(path)
+    path.write_text(good.replace("</VRTDataset>", "<Surprise>1 2 3</Surprise></VRTDataset>"))
+    assert read_header(path).driver == "VRT"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX")
+@pytest.mark.parametrize("name", ["a.tif", "a.vrt", "a.tif.aux.xml", "a.tif.msk", "a.tfw", "A.PRJ", "a.hdr"])
+def test_a_fifo_is_waited_for_nowhere(name: str, folder: Path) -> None:
+    if name != "a.tif":
+        raster(folder / "a.tif")
+    os.mkfifo(folder / name)
+    path = folder / name if name == "a.vrt" else folder / "a.tif"
+    assert refused(path) == f"{folder / name}: is a FIFO; expected a file"
+    if name == "a.tif":
+        for inputs in (str(folder), str(path), str(folder / "a.*")):
+            with pytest.raises(InputError, match="is a FIFO; expected a file"):
+                pw.open_stack(inputs)
+
+
+def test_a_link_to_nothing_is_no_date_less(folder: Path) -> None:
+    (folder / "ndvi_2005.tif").symlink_to("nowhere.tif")
+    for inputs in (str(folder), str(folder / "*.tif")):
+        with pytest.raises(InputError, match=r"ndvi_2005\.tif: No such file or directory"):
+            pw.open_stack(inputs)
+
+
+# ------------------------------------------------------------------------------------------------ vector files
+
+
+def region(path: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        read_polygons(path)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def geojson(path: Path, crs: str) -> Path:
+    ring = [[0, 0], [1, 0], [1, 1], [0, 0]]
+    named = {"type": "name", "properties": {"name": crs}}
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": named}))
+    return path
+
+
+@pytest.mark.parametrize("crs", ["http://{at}/a", "https://{at}/a", "/dev/zero", "secret.prj", "ESRI::secret.prj"])
+def test_the_crs_of_geojson_is_no_page_and_no_file(crs: str, tmp_path: Path, server: Counter) -> None:
+    pytest.importorskip("shapely")
+    path = geojson(tmp_path / "a.geojson", crs.format(at=server.at))
+    assert "which is no coordinate reference system" in region(path)
+    assert server.came == 0
+
+
+def test_the_crs_of_geojson_is_a_code(tmp_path: Path) -> None:
+    pytest.importorskip("shapely")
+    path = geojson(tmp_path / "a.geojson", "+proj=longlat +nadgrids=/dev/zero")
+    assert "its CRS names the grid '/dev/zero', which is not opened" in region(path)
+    for good in ("EPSG:4326", "urn:ogc:def:crs:OGC:1.3:CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"):
+        assert read_polygons(geojson(path, good)).count == 1
+
+
+def geopackage(path: Path) -> Path:
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    box = np.array([shapely.to_wkb(shapely.box(0, 0, 1, 1))], dtype=object)
+    pyogrio.raw.write(
+        path, box, field_data=[np.array([1])], fields=["a"], geometry_type="Polygon", crs="EPSG:4326", layer="boxes"
+    )
+    return path
+
+
+def test_a_layer_of_a_geopackage_is_no_query(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    assert read_polygons(path).count == 1
+    with closing(sqlite3.connect(path)) as base:
+        # A view that is no layer is not asked.
+        base.execute("CREATE VIEW counts AS SELECT count(*) FROM boxes")
+        base.commit()
+        assert read_polygons(path).count == 1
+        base.executescript(
+            """CREATE VIEW asks AS SELECT fid, geom, ogr_geocode('here') AS a FROM boxes;
+            INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)
+                VALUES ('asks', 'features', 'asks', 4326);
+            INSERT INTO gpkg_geometry_columns VALUES ('asks', 'geom', 'POLYGON', 4326, 0, 0);"""
+        )
+    assert f"region {path}: its layer asks is a view, which is not read" in region(path)
+
+
+def test_the_crs_of_a_geopackage_names_no_grid(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "b.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        text = 'GEOGCS["a",DATUM["b",SPHEROID["c",1,1],EXTENSION["PROJ4_GRIDS","/dev/zero"]]]'
+        base.execute("UPDATE gpkg_spatial_ref_sys SET definition = ? WHERE srs_id = 4326", (text,))
+        base.commit()
+    assert "its CRS names the grid '/dev/zero', which is not opened" in region(path)
+
+
+def test_pyogrio_has_its_own_settings_again(tmp_path: Path) -> None:
+    pyogrio = pytest.importorskip("pyogrio")
+    path = geopackage(tmp_path / "a.gpkg")
+    pyogrio.set_gdal_config_options({"GDAL_HTTP_PROXY": "http://proxy.example:3128"})
+    try:
+        read_polygons(path)
+        assert pyogrio.get_gdal_config_option("GDAL_HTTP_PROXY") == "http://proxy.example:3128"
+        assert pyogrio.get_gdal_config_option("CPL_VSIL_CURL_ALLOWED_FILENAME") is None
+    finally:
+        pyogrio.set_gdal_config_options({"GDAL_HTTP_PROXY": None})
+
+
+# -------------------------------------------------------------------------------------------------- other inputs
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs and devices are POSIX")
+def test_lists_tables_and_masks_are_regular_files(tmp_path: Path, folder: Path) -> None:
+    for name in ("@/dev/zero", "/dev/zero"):
+        with pytest.raises(InputError, match="/dev/zero: is a device; expected a file"):
+            pw.open_stack(name)
+    for suffix in ("csv", "gpkg", "geojson", "tif"):
+        fifo = tmp_path / f"a.{suffix}"
+        os.mkfifo(fifo)
+        uses = [(f"@{fifo}", {}), (str(fifo), {}), (folder, {"region": str(fifo)}), (folder, {"where": f"{fifo}=1"})]
+        if suffix == "csv":
+            uses.append((folder, {"times": str(fifo)}))
+        for inputs, options in uses:
+            with pytest.raises(InputError, match=rf"a\.{suffix}: is a FIFO; expected a file"):
+                pw.open_stack(inputs, **options)
+    with pytest.raises(InputError, match=r"a\.csv: is a FIFO; expected a file"):
+        pw.apply(pw.open_stack(folder), "regress", covariates=str(tmp_path / "a.csv"), out=None)
