@@ -321,9 +321,11 @@ def input_options(
         spec, needs = InputSpec(), Completeness()
         stacks: dict[str, str] = {}
         if recipe is not None:
-            from pixelwise.recipe import read_recipe
+            from pixelwise.recipe import check_no_code, read_recipe, to_run
 
             known, spec, stacks, needs = read_recipe(recipe)
+            if options["composite"] is None and spec.composite is not None:
+                check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
         if not source:
             raise click.UsageError(
