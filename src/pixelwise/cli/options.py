@@ -102,7 +102,8 @@ INPUT_OPTIONS = (
         "--recipe",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Input and options from a file of plan --write-recipe; what is given here besides wins.",
+        help="Input and options from a file of plan --write-recipe; what is given here besides wins. A function that "
+        "it names for --composite is run only where --composite names it here too.",
     ),
     click.option(
         "--band",
