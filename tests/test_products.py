@@ -288,7 +288,7 @@ def test_files_that_cannot_be_read(tmp_path, own):
         load_product(tmp_path / "none.toml")
     path = own()
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"own\.toml: not a TOML file"):
+    with pytest.raises(InputError, match=r"own\.toml: not a text file in UTF-8"):
         load_product(path)
     path.write_text(OWN[: OWN.index("[[sensors]]")])
     with pytest.raises(InputError, match=r"own\.toml: sensors is missing; tables \[\[sensors\]\] are wanted"):

@@ -106,7 +106,7 @@ def test_mistakes(home: Path) -> None:
         ("input = 3", "job.toml: input 3 is wrong; paths in brackets are wanted"),
         ("nodatta = 3", "job.toml: unknown field 'nodatta'; did you mean 'nodata'"),
         ("grow = -1", "job.toml: grow -1 is impossible"),
-        ("grow = [1]", "job.toml: grow [1] is not a number"),
+        ("grow = [1]", "job.toml: grow [1] is wrong; expected one value, not several in brackets"),
         ("nodata = ", "job.toml: not a TOML file ("),
     ):
         Path("job.toml").write_text(text)

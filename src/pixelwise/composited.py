@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.composites import Composite
+from pixelwise.composites import Composite, names_function
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Layout
 from pixelwise.functions import as_method
@@ -416,7 +416,7 @@ def composited(
         _check_by(scenes, by)
     asked = {"every": every, "season": season, "min_count": min_count, "equal_count": equal_count}
     reducer: Composite | FunctionReducer
-    if isinstance(how, str) and ".py:" not in how:
+    if isinstance(how, str) and not names_function(how):
         reducer = Composite(how, min_count, equal_count, seed)
         if by is not None and how not in ("max", "min"):
             raise ParameterError(f"by goes with how='max' or 'min', not with {how!r}")

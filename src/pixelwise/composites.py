@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["REDUCTIONS", "Composite"]
+__all__ = ["REDUCTIONS", "Composite", "names_function"]
 
 #: What `Composite.how` may be, besides percentiles, and what it is.
 REDUCTIONS: Final = {
@@ -40,6 +40,11 @@ WHOLE: Final = ("count", "date_of_max")
 DRAWN: Final = 2048
 
 WORD: Final = (1 << 64) - 1
+
+
+def names_function(how: str) -> bool:
+    """Whether a composite is ``file.py:function``, which is run, rather than one of ours by its name."""
+    return ".py:" in how
 
 
 @dataclass(frozen=True, slots=True)

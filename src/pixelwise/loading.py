@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle
 
 from pixelwise.errors import FunctionError, ParameterError, unknown
+from pixelwise.regular import read_bytes
 
 __all__ = ["load_function"]
 
@@ -42,7 +43,7 @@ def load_function(text: str) -> Callable[..., Any]:
     if not separator or not name or not path_text:
         raise ParameterError(f"{text!r} is not file.py:function")
     path = Path(path_text).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise ParameterError(f"{path}: no such file")
     module = _import_file(path.resolve())
     if not hasattr(module, name):
@@ -65,13 +66,14 @@ def _import_file(path: Path) -> types.ModuleType:
     name = f"pixelwise_user_{stem}_{digest}"
     module = types.ModuleType(name)
     module.__file__ = str(path)
+    source = read_bytes(path)
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
         with _importable(path.parent):
             # Compiled here, so that no __pycache__ is left beside the user's file, nor a stale one read.
-            source = importlib.util.decode_source(path.read_bytes())
-            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102
+            text = importlib.util.decode_source(source)
+            exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         if before is not None:

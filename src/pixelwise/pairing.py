@@ -6,6 +6,7 @@ its middle in another, and one series begins before the other.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
@@ -17,7 +18,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.filestack import FileStack, Stack
 from pixelwise.grid import Grid, crs_remedy
 from pixelwise.periods import Every
-from pixelwise.recipe import read_recipe
+from pixelwise.recipe import check_no_code, read_recipe
 from pixelwise.spec import InputSpec
 from pixelwise.survey import open_layers
 from pixelwise.times import UNITS, TimeAxis, Unit
@@ -111,6 +112,9 @@ def open_further(text: str, spec: InputSpec) -> FileStack:
     if not text.lower().endswith(".toml"):
         return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES)}))
     source, own, _, needs = read_recipe(text)
+    if own.composite is not None:
+        words = ("pixelwise", "composite", "--recipe", text, "--composite", own.composite, "-o", "FILE.tif")
+        check_no_code(text, own, f"{shlex.join(words)} makes a file of them, to be given instead of the recipe")
     for name in needs.as_dict():
         raise ParameterError(f"{text}: {name} says which pixels get an answer: that is for the response to say")
     for name in ("region", "where"):

@@ -23,6 +23,8 @@ __all__ = ["BandRule", "Product", "Quality", "SceneFile", "load_product", "produ
 
 # What may follow a pattern: the offsets of the pieces that Earth Engine exports, and the extension of a raster.
 _ENDING: Final = re.compile(r"(?:-\d{10}-\d{10})?(?:\.(?:tiff?|gtif|jp2|img|vrt|hdf|nc|dat|bil|bsq))?$", re.IGNORECASE)
+#: Ours have up to 350 characters.
+LONGEST_PATTERN: Final = 2000
 _GROUPS: Final = ("scene", "sensor", "tile", "band", "resolution", "baseline")
 
 
@@ -252,9 +254,11 @@ def _product(fields: Fields) -> Product:
 
 
 def _pattern(fields: Fields, text: str, sensor: str | None) -> re.Pattern[str]:
+    if len(text) > LONGEST_PATTERN:
+        raise fields.error(f"patterns: one has {len(text)} characters; at most {LONGEST_PATTERN} are read")
     try:
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{fill_fields(text)})$", re.IGNORECASE)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise fields.wrong("patterns", text, f"a regular expression is wanted ({error})") from None
     groups = {group.removeprefix("to_") for group in pattern.groupindex}
     if "year" not in groups or not groups & {"month", "doy", "quarter"}:

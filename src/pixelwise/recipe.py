@@ -1,12 +1,16 @@
 """Recipes: how a stack is read, as a TOML file that every command takes.
 
 Paths in a recipe are relative to its folder, so that it can be kept beside its data and moved with them.
+
+A recipe may come from anywhere, so it is data, never an order: it names rasters, tables and polygons, which are read;
+a function that it names is run only where the user names it again.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
+import shlex
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,10 +19,29 @@ from typing import Any, NamedTuple
 import tomli_w
 
 from pixelwise.completeness import Completeness
+from pixelwise.composites import names_function
 from pixelwise.errors import InputError, OutputError, ParameterError, unknown
+from pixelwise.fields import read_toml, shown
 from pixelwise.spec import EXTENTS, InputSpec
 
-__all__ = ["Recipe", "read_recipe", "write_recipe"]
+__all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
+
+
+def _kinds(hint: Any) -> frozenset[type]:
+    """Return which types of Python's own a field of `InputSpec` may hold, None left out."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return frozenset(map(type, inner))
+    if origin is None or origin is tuple:
+        return frozenset([origin or hint]) - {type(None)}
+    return frozenset().union(*map(_kinds, inner))
+
+
+_KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(InputSpec).items()}
+#: Fields of `InputSpec` that are texts, one value, and whole numbers. A year may be the number that it is.
+WORDS = frozenset(name for name, kinds in _KINDS.items() if kinds == {str}) - {"start", "end"}
+SINGLE = frozenset(name for name, kinds in _KINDS.items() if tuple not in kinds)
+COUNTS = frozenset(name for name, kinds in _KINDS.items() if kinds == {int})
 
 #: What every recipe begins with: a file is what it says it is.
 HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
@@ -54,33 +77,77 @@ def read_recipe(path: str | Path) -> Recipe:
         When it cannot be read, or a field is unknown or wrong, naming file and field.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
+    table = read_toml(path)
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
-        raise InputError(f"{path}: input {source!r} is wrong; paths in brackets are wanted")
+        raise InputError(f"{path}: input {shown(source)} is wrong; paths in brackets are wanted")
     further = table.pop("with", {})
     if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
-        raise InputError(f'{path}: with {further!r} is wrong; a table of name = "files" is wanted')
+        raise InputError(f'{path}: with {shown(further)} is wrong; a table of name = "files" is wanted')
     needed = [field.name for field in fields(Completeness)]
     known = [*(field.name for field in fields(InputSpec)), *needed]
     for name in table:
         if name not in known:
             raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
+    for name, value in table.items():
+        if wanted := _wanted(name, value):
+            raise InputError(f"{path}: {name} {shown(value)} is wrong; expected {wanted}")
     try:
         needs = Completeness(**{name: table.pop(name) for name in needed if name in table})
         spec = InputSpec(**table)
-    except (ParameterError, TypeError, ValueError) as error:
+    except (ParameterError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: {error}") from None
     folder = path.parent
     move = _mover(lambda text: str(folder / text))
     # A format of dates looks like a path; what is there decides.
     moved = _moved(spec, move, lambda text: (folder / text).is_file())
     return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}, needs)
+
+
+def _wanted(name: str, value: Any) -> str:
+    """Say what a field should hold, where it holds something else altogether."""
+    several = isinstance(value, list)
+    items = value if several else [value]
+    if any(isinstance(item, (bool, dict, list)) for item in items):
+        return "a text, a number, or several of these in brackets"
+    if name in WORDS and not isinstance(value, str):
+        return "a text"
+    if name in SINGLE and several:
+        return "one value, not several in brackets"
+    if name in COUNTS and not isinstance(value, int):
+        return "a whole number"
+    if name == "mask_field" and not all(isinstance(item, str) for item in items):
+        return 'a text such as "8-9=2,3", or several in brackets'
+    return ""
+
+
+def to_run(composite: str) -> str:
+    """Return the option by which a user names a recipe's function again, as it is typed."""
+    return f"--composite {shlex.quote(composite)}"
+
+
+def check_no_code(recipe: str | Path, spec: InputSpec, remedy: str) -> None:
+    """Refuse a recipe whose composites are made by a function.
+
+    Parameters
+    ----------
+    recipe
+        Where it was read.
+    spec
+        What `read_recipe` found.
+    remedy
+        What the user has to do.
+
+    Raises
+    ------
+    ParameterError
+        When it names one.
+    """
+    if spec.composite is not None and names_function(spec.composite):
+        raise ParameterError(
+            f"{recipe}: its composites are made by the function {spec.composite}; code that a recipe names is run only "
+            f"when you name it again: {remedy}"
+        )
 
 
 def write_recipe(
@@ -140,6 +207,6 @@ def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str],
     if spec.where is not None:
         raster, sign, values = spec.where.rpartition("=")
         changed["where"] = move(raster) + sign + values
-    if spec.composite is not None and ".py:" in spec.composite:
+    if spec.composite is not None and names_function(spec.composite):
         changed["composite"] = move(spec.composite)
     return replace(spec, **changed)

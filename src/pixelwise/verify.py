@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from affine import Affine
+from affine import Affine, TransformNotInvertibleError
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -40,6 +41,7 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import local_only, open_local
 from pixelwise.provenance import plain
+from pixelwise.regular import check_regular
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError
 from pixelwise.times import Precision, TimeAxis
@@ -61,6 +63,12 @@ SMALLEST_SQUARES, LARGEST_SQUARES = 1e-290, 1e290
 
 #: Values that are held at once: 32 MB.
 AT_ONCE = 4 << 20
+
+#: Pixels of a sample: to draw as many takes up to 400 MB. Larger comparisons are of all pixels, which are not drawn.
+LARGEST_SAMPLE = 10_000_000
+
+#: Bytes of one block of a file as decoded, which is read for each pixel in it.
+LARGEST_BLOCK = 2 << 30
 
 #: So many differences are kept; all are counted.
 MOST_KEPT = 1000
@@ -193,6 +201,10 @@ def verify(
     """
     if pixels < 1:
         raise ParameterError(f"pixels {pixels} is impossible: at least one is wanted")
+    if pixels > LARGEST_SAMPLE and not everything:
+        raise ParameterError(
+            f"pixels {pixels} is impossible: at most {LARGEST_SAMPLE} are drawn; --all (everything=True) compares all"
+        )
     path = Path(map_path)
     map_ = open_map(path)
     making = _making_of(map_, path)
@@ -240,8 +252,20 @@ def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray
     if count == total:
         yield from (np.arange(start, min(start + at_once, total)) for start in range(0, total, at_once))
         return
-    sample = np.sort(np.random.default_rng(seed).choice(total, count, replace=False, shuffle=False))
+    sample = np.sort(_drawn(np.random.default_rng(seed), total, count))
     yield from (sample[start : start + at_once] for start in range(0, count, at_once))
+
+
+def _drawn(rng: np.random.Generator, total: int, count: int) -> NDArray[np.int64]:
+    """Return `count` different ones of `total` numbers, in memory for a few times `count` only."""
+    # In between NumPy would make all numbers first: 4 GB to draw 10 million.
+    if not 4 * count < total < 100 * count or total <= 1 << 20:
+        chosen: NDArray[np.int64] = rng.choice(total, count, replace=False, shuffle=False)
+        return chosen
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < count:
+        found = np.union1d(found, rng.integers(total, size=count))
+    return found[rng.choice(len(found), count, replace=False, shuffle=False)]
 
 
 def _wrong(found: Floats, expected: Floats, slack: Floats, relative: Floats, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
@@ -365,9 +389,14 @@ def _check_making(making: _Making) -> None:
     years = [layer.year for layer in making.layers]
     if not years or sorted(years) != years:
         raise ValueError("its dates do not ascend")
-    unknown = [name for layer in making.layers for name, _ in layer.pieces if name not in making.files]
+    pieces = [piece for layer in making.layers for piece in layer.pieces]
+    unknown = [name for name, _ in pieces if name not in making.files]
     if unknown:
         raise ValueError(f"{_short(unknown[0])} is not among its files")
+    # So that a comparison reads no more than there is, however long the list.
+    for (name, band), times in Counter((os.path.normpath(name), band) for name, band in pieces).items():
+        if times > 1:
+            raise ValueError(f"band {band} of {_short(name)} is there {times} times")
 
 
 def _take(holder: Any, name: str, kind: type[T]) -> T:
@@ -375,6 +404,15 @@ def _take(holder: Any, name: str, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{name} is {_short(value)}")
     return value
+
+
+def _length(value: Any) -> int:
+    """Return how many characters a value's words have together; numbers, such as a weight for each date, have none."""
+    if isinstance(value, dict):
+        return sum(len(key) + _length(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(1 + _length(item) for item in value if not isinstance(item, (int, float)))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _short(value: Any) -> str:
@@ -418,6 +456,7 @@ def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
     name = _take(described, "path", str)
     if not 0 < len(name) <= LONGEST or "\0" in name:
         raise ValueError(f"a file is {_short(name)}")
+    name.encode()  # half of a pair of surrogates is no text, and no file is called so
     return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
 
 
@@ -500,9 +539,9 @@ def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, 
     for name, place in places.items():
         size, mtime_ns = files[name]
         try:
-            now = place.stat()
-        except OSError as error:
-            problems.append(f"{place}: {error.strerror}")
+            now = check_regular(place)
+        except InputError as error:
+            problems.append(str(error))
             continue
         if now.st_size != size:
             problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
@@ -554,18 +593,25 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
             bands = tuple(band for band, _ in used)
             if max(bands) > dataset.count:
                 raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
+            _check_blocks(dataset, path)
             # Properties of all bands, each looked at once.
             declared, flags = dataset.nodatavals, [set(own) for own in dataset.mask_flag_enums]
             unmasked = {MaskFlags.all_valid, MaskFlags.nodata}
             if name in making.alpha_read:
                 unmasked.add(MaskFlags.alpha)
             dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
+            if any(dtypes[b - 1].startswith("complex") for b in bands):
+                raise InputError(f"{path}: holds complex numbers; real ones are expected")
+            try:
+                inverse = ~dataset.transform
+            except TransformNotInvertibleError:
+                raise InputError(f"{path}: is not on the grid of the map: its pixels have no size") from None
             inputs.append(
                 _Input(
                     path=path,
                     height=dataset.height,
                     width=dataset.width,
-                    inverse=~dataset.transform,
+                    inverse=inverse,
                     bands=bands,
                     targets=tuple(target for _, target in used),
                     dtypes=tuple(dtypes[b - 1] for b in bands),
@@ -576,6 +622,18 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
                 )
             )
     return inputs
+
+
+def _check_blocks(dataset: Any, path: Path) -> None:
+    """Refuse blocks that take too much memory: the head of a file may claim any size, and compressed it is nothing."""
+    interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
+    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
+        size = height * width * interleaved * getattr(np, dtype, np.complex128)().itemsize
+        if size > LARGEST_BLOCK:
+            raise InputError(
+                f"{path}: cannot be verified: its blocks of {height} x {width} pixels have {size / 1e9:.0f} GB each, "
+                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones (rio convert --profile tiled=yes)"
+            )
 
 
 def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
@@ -876,13 +934,18 @@ def _recomputation(
         # What is asked for less often has no second implementation here.
         if not {band.name for band in method.bands if band.optional} & set(map_.names):
             return _ByOracle(making.method, method, making, map_.names)
-    return _ByItself(method, making, map_.names)
+    try:
+        return _ByItself(method, making, map_.names)
+    except (PixelwiseError, ArithmeticError, ValueError) as error:
+        raise _damaged(path, error) from None
 
 
 def _registered(making: _Making, path: Path) -> Method:
     """Build a method from its name and parameters, both of which are mere data."""
     file, name = making.parameters.get("file"), making.method
-    if making.made_by_function and file:
+    if not making.made_by_function and _length(making.parameters) > LONGEST:
+        raise _damaged(path, "its parameters are too long")
+    if making.made_by_function and isinstance(file, str) and 0 < len(file) <= LONGEST:
         raise ParameterError(
             f"{path}: was made by the function {name} of a file {file}; code that a map names is run only when you "
             f"name it again: --method {shlex.quote(f'{file}:{name}')}, with the path of your file"
@@ -1029,7 +1092,7 @@ def _ratio(a: int, b: int) -> float:
     try:
         return a / b
     except OverflowError:
-        return math.copysign(math.inf, a)
+        return math.inf if a > 0 else -math.inf
 
 
 #: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a

@@ -102,7 +102,8 @@ INPUT_OPTIONS = (
         "--recipe",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Input and options from a file of plan --write-recipe; what is given here besides wins.",
+        help="Input and options from a file of plan --write-recipe; what is given here besides wins. A function that "
+        "it names for --composite is run only where --composite names it here too.",
     ),
     click.option(
         "--band",
@@ -327,9 +328,11 @@ def input_options(
         spec, needs = InputSpec(), Completeness()
         stacks: dict[str, str] = {}
         if recipe is not None:
-            from pixelwise.recipe import read_recipe
+            from pixelwise.recipe import check_no_code, read_recipe, to_run
 
             known, spec, stacks, needs = read_recipe(recipe)
+            if options["composite"] is None and spec.composite is not None:
+                check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
         if not source:
             raise click.UsageError(

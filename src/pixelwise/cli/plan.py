@@ -77,10 +77,14 @@ def plan(
     else:
         show(report)
     if write_recipe is not None and not report["problems"]:
+        from pixelwise.composites import names_function
+        from pixelwise.recipe import to_run
         from pixelwise.recipe import write_recipe as write
 
         write(write_recipe, source, spec, further, needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
+        if spec.composite is not None and names_function(spec.composite):
+            emit(f"          to be used with {to_run(spec.composite)}: code that a recipe names is not run", error=True)
     if report["problems"] or (strict and report["warnings"]):
         sys.exit(1)
 

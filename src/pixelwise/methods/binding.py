@@ -29,6 +29,9 @@ __all__ = [
     "series_of",
 ]
 
+#: No stack has so many layers, and C's ``int`` holds no more.
+LARGEST_WHOLE = 2**31 - 1
+
 
 #: So many values of a series at a time stay in the L2 cache with what is made of them, in whole chunks of kernels.
 PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
@@ -93,12 +96,14 @@ class BoundKernel(ABC):
         return readonly(np.array([known.index(band) for band in self.bands], dtype=np.int64))
 
 
-def check_whole(method: str, name: str, value: Any, least: int, why: str = "") -> None:
-    """Refuse a parameter that is no whole number, or below `least`; `why` follows the message."""
+def check_whole(method: str, name: str, value: Any, least: int, why: str = "", most: int = LARGEST_WHOLE) -> None:
+    """Refuse a parameter that is no whole number, below `least`, or above `most`; `why` follows the former message."""
     if isinstance(value, bool) or value != int(value) or value < least:
         raise ParameterError(
             f"{name}={value}: {method} needs a whole number, at least {least}{', ' if why else ''}{why}"
         )
+    if value > most:
+        raise ParameterError(f"{name}={value}: {method} needs a whole number, at most {most}")
 
 
 def check_confidence_level(method: str, value: float) -> None:

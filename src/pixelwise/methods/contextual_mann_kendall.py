@@ -31,6 +31,9 @@ BANDS = (
 # Rows of the kernel's results (methods/_contextual_kernels.py).
 OF_WINDOWS = ("s", "var_s", "z", "pvalue", "members")
 
+# Of Landsat's pixels 3 km; a block is read with half a window around it.
+LARGEST_WINDOW = 101
+
 
 def contextual_mann_kendall(*, window: int = 3, min_obs: int = 4) -> Method:
     """Test for a monotonic trend in a window around each pixel.
@@ -96,7 +99,7 @@ class ContextualMannKendall(Method):
     name: ClassVar[str] = "contextual_mann_kendall"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "window", self.window, 1)
+        check_whole(self.name, "window", self.window, 1, most=LARGEST_WINDOW)
         if self.window % 2 == 0:
             raise ParameterError(
                 f"window={self.window}: {self.name} needs an odd number, so that a pixel is its centre"

@@ -29,6 +29,9 @@ EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 # in noise of 0.4 (Alaska's NDVI, tests/test_reference_data.py).
 WORST = 100.0
 
+# Daily values tell no more apart in a year, and each makes four bands.
+MOST_HARMONICS = 183
+
 
 def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min_obs: int | None = None) -> Method:
     """Fit a season of some harmonics and a straight line together to each pixel's series.
@@ -124,7 +127,7 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
     >>> round(float(fit["slope"][0]), 6), round(float(fit["amplitude_1"][0]), 6), round(float(fit["peak_1"][0]))
     (0.1, 1.0, 184)
     """
-    check_whole(HarmonicRegression.name, "harmonics", harmonics, 1)
+    check_whole(HarmonicRegression.name, "harmonics", harmonics, 1, most=MOST_HARMONICS)
     return HarmonicRegression(
         harmonics, trend, period, parameters(harmonics, trend) + 3 if min_obs is None else min_obs
     )
@@ -147,7 +150,7 @@ class HarmonicRegression(Method):
     name: ClassVar[str] = "harmonic"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "harmonics", self.harmonics, 1)
+        check_whole(self.name, "harmonics", self.harmonics, 1, most=MOST_HARMONICS)
         if not 0 < self.period < np.inf:
             raise ParameterError(f"period={self.period:g}: {self.name} needs a positive number of years")
         terms = parameters(self.harmonics, self.trend)

@@ -24,6 +24,9 @@ __all__ = ["Polynomial", "polynomial"]
 # The order of results of the kernel (methods/_polynomial_kernels.py), before the coefficients.
 FIXED = ("slope", "pvalue", "stderr", "pvalue_curvature", "pvalue_model", "r2", "rmse", "turning_point", "n")
 
+# Beyond about 30 powers no dates tell them apart in float64.
+MOST_POWERS = 50
+
 
 def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None = None) -> Method:
     """Fit a polynomial of time to each pixel's series.
@@ -89,7 +92,7 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
     >>> round(float(fit["c2"][0]), 2), round(float(fit["slope"][0]), 2)
     (1.0, 1.99)
     """
-    check_whole(Polynomial.name, "degree", degree, 2, "as ols fits straight lines")
+    check_whole(Polynomial.name, "degree", degree, 2, "as ols fits straight lines", MOST_POWERS)
     return Polynomial(degree, origin, degree + 4 if min_obs is None else min_obs)
 
 
@@ -104,7 +107,7 @@ class Polynomial(Method):
     name: ClassVar[str] = "polynomial"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "degree", self.degree, 2, "as ols fits straight lines")
+        check_whole(self.name, "degree", self.degree, 2, "as ols fits straight lines", MOST_POWERS)
         if not np.isfinite(self.origin):
             raise ParameterError(f"origin={self.origin}: {self.name} needs a decimal year, such as 2000")
         terms = self.degree + 1
