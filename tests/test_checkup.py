@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import pixelwise as pw
-from conftest import MakeStack
+from conftest import MakeStack, write_raster
 from pixelwise.checkup import SAMPLE_PIXELS, read_sample, warnings_of
 from pixelwise.cli import main
 from pixelwise.fillers import find_fillers
@@ -188,6 +188,18 @@ def test_every_pixel_that_is_read_is_looked_at(make_stack: MakeStack):
         f" %), only in {folder / 'lai_2001.tif'}, and is not nodata; if it means missing, give --nodata=-9999"
     )
     assert read_sample(pw.open_stack(folder)).min() > 0
+
+
+@pytest.mark.parametrize("filler", [-1e300, -123456.7890123])
+def test_a_value_is_written_with_the_digits_of_the_files_in_which_it_occurs(make_stack: MakeStack, filler: float):
+    """The first file is of float32, in which the one is infinite and the other has eight digits."""
+    folder = renamed(make_stack(clean((3, 64, 64))))
+    wide = clean((64, 64)).astype("float64")
+    wide[:, 3] = filler
+    write_raster(folder / "lai_2001.tif", wide)
+    [warning] = [text for text in check(folder) if "is not nodata" in text]
+    assert warning.startswith(f"the value {filler!r} occurs ")
+    assert warning.endswith(f"--nodata={filler!r}")
 
 
 def test_the_remedy_keeps_the_nodata_that_is_declared_and_is_in_stored_numbers(make_stack: MakeStack):

@@ -506,11 +506,13 @@ def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tu
     total = int(np.count_nonzero(~np.isnan(sample.whole)))
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
-    dtype = pieces[0].dtype
     texts = []
     for value in (value for value in found if value not in told):
         where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
         layers = np.flatnonzero(where)
+        # The few digits of float32 are enough where all files in which it occurs are of that type.
+        stored = {piece.dtype for layer in layers.tolist() for piece in stack.layers[layer].pieces}
+        dtype = "float32" if stored == {"float32"} else "float64"
         listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
         remedy = f"give --nodata={listed}" if sample.packing is not None else "leave it out with --valid-range LOW,HIGH"
         only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(where) else ""
