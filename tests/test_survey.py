@@ -152,7 +152,11 @@ def test_a_list_of_paths_relative_to_it(three: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("# nothing\n\n", "names no file"), (b"\xff\xfe\x00", "not a text file"), (None, "No such file or directory")],
+    [
+        ("# nothing\n\n", "names no file"),
+        (b"\xff\xfe\x00", "not a text file in UTF-8 (byte 0xff at position 0)"),
+        (None, "No such file or directory"),
+    ],
 )
 def test_a_list_that_cannot_be_used(tmp_path: Path, content: str | bytes | None, message: str):
     listed = tmp_path / "list.txt"

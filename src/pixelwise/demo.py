@@ -16,6 +16,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from pixelwise.errors import OutputError
 from pixelwise.executors import usable_cores
 from pixelwise.map import Map
 from pixelwise.run import apply
@@ -45,8 +46,19 @@ def write_scene(folder: Path) -> list[Path]:
     -------
     list of Path
         In the order of the years.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        str(folder).encode()
+        folder.mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError:
+        raise OutputError(f"{folder}: is not UTF-8, so that GDAL cannot write there; choose another name") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}") from None
     random = np.random.default_rng(SEED)
     # Both from 0 to 1.
     rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] / np.array([HEIGHT, WIDTH])[:, None, None]

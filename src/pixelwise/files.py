@@ -12,6 +12,7 @@ from typing import Any
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.headers import RASTER_SUFFIXES
 from pixelwise.naming import BandDates, parse_date, read_table
+from pixelwise.regular import read_text
 from pixelwise.times import Moment
 
 __all__ = ["NAMED", "Source", "resolve", "shortened"]
@@ -144,7 +145,7 @@ def _rasters_in(folder: Path) -> list[Path]:
 
 
 def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
-    lines = _text_of(path).splitlines()
+    lines = read_text(path).splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not names:
         raise InputError(f"{path}: names no file")
@@ -158,15 +159,6 @@ def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
     if not isinstance(table, dict):
         raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
     return [(path.parent / name, moment) for name, moment in table.items()]
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file") from None
 
 
 def _moment(date: Any) -> Moment:

@@ -226,11 +226,15 @@ def read_header(path: Path) -> Header:
         str(path).encode()
     except UnicodeEncodeError:
         name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        if "\\x" not in name:
+            raise InputError(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)") from None
         raise InputError(f"{name}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
     try:
         stat = path.stat()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    except ValueError:  # a NUL
+        raise InputError(f"{path}: no path of a file") from None
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
     with open_local(path) as dataset:

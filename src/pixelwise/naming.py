@@ -36,6 +36,7 @@ from pixelwise.conventions import (
     moment_of,
 )
 from pixelwise.errors import InputError, ParameterError
+from pixelwise.regular import read_text
 from pixelwise.times import Moment
 
 if TYPE_CHECKING:
@@ -794,19 +795,20 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     """Return (line number, cells) of the lines that say something."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{show(str(path))}: cannot be read as a table of dates: {error}") from error
+    lines = read_text(Path(path)).splitlines()
     content = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]
     # Spreadsheets write semicolons where the comma is a decimal point.
     first = content[0][1] if content else ""
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    return [
-        (number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]) for number, line in content
-    ]
+    rows = []
+    for number, line in content:
+        try:
+            rows.append((number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]))
+        except csv.Error as error:  # a cell of more than 131 072 characters
+            raise InputError(f"{show(str(path))}, line {number}: cannot be read as a table of dates: {error}") from None
+    return rows
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:

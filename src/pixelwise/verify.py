@@ -962,7 +962,7 @@ def _ratio(a: int, b: int) -> float:
     try:
         return a / b
     except OverflowError:
-        return math.copysign(math.inf, a)
+        return math.inf if a > 0 else -math.inf
 
 
 #: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a

@@ -86,6 +86,10 @@ def contextual_mann_kendall(*, window: int = 3, min_obs: int = 4) -> Method:
     return ContextualMannKendall(window, min_obs)
 
 
+#: A pixel's neighbours, not half of the raster: each block is read with so many pixels around it.
+LARGEST_WINDOW = 999
+
+
 @dataclass(frozen=True)
 class ContextualMannKendall(Method):
     """The test of a window; see `contextual_mann_kendall`."""
@@ -97,6 +101,8 @@ class ContextualMannKendall(Method):
 
     def __post_init__(self) -> None:
         check_whole(self.name, "window", self.window, 1)
+        if self.window > LARGEST_WINDOW:
+            raise ParameterError(f"window={self.window}: {self.name} takes windows of at most {LARGEST_WINDOW} pixels")
         if self.window % 2 == 0:
             raise ParameterError(
                 f"window={self.window}: {self.name} needs an odd number, so that a pixel is its centre"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_origin, check_whole, only_the_response, series_of
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
@@ -93,6 +93,10 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
     return Polynomial(degree, origin, degree + 4 if min_obs is None else min_obs)
 
 
+#: The design of degree 50 takes milliseconds, that of 5000 minutes; powers mean nothing long before.
+LARGEST_DEGREE = 50
+
+
 @dataclass(frozen=True)
 class Polynomial(Method):
     """A polynomial by least squares; see `polynomial`."""
@@ -105,8 +109,9 @@ class Polynomial(Method):
 
     def __post_init__(self) -> None:
         check_whole(self.name, "degree", self.degree, 2, "as ols fits straight lines")
-        if not np.isfinite(self.origin):
-            raise ParameterError(f"origin={self.origin}: {self.name} needs a decimal year, such as 2000")
+        if self.degree > LARGEST_DEGREE:
+            raise ParameterError(f"degree={self.degree}: {self.name} fits curves of at most degree {LARGEST_DEGREE}")
+        check_origin(self.name, self.origin)
         terms = self.degree + 1
         check_whole(self.name, "min_obs", self.min_obs, terms + 1, f"one more than the {terms} coefficients")
 
