@@ -448,7 +448,7 @@ def test_only_local_files_of_known_formats_are_opened(tmp_path: Path) -> None:
     for name in ("https://a.org/a.gpkg", "/vsicurl/https://a.org/a.gpkg"):
         assert "only local files are read; download it first" in refused(name)
     assert "is a folder" in refused(tmp_path)
-    assert f"region {tmp_path / 'none.gpkg'}: no such file" in refused(tmp_path / "none.gpkg")
+    assert f"region {tmp_path / 'none.gpkg'}: No such file or directory" in refused(tmp_path / "none.gpkg")
     whole_file = write(tmp_path / "whole.gpkg", stars(1)).read_bytes()
     (tmp_path / "half.gpkg").write_bytes(whole_file[:3000])
     assert "half.gpkg: cannot be read (" in refused(tmp_path / "half.gpkg")
@@ -540,7 +540,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     assert "lies outside the rasters: it covers (527000" in text(f"{far}=1")
     two = write_raster(tmp_path / "two.tif", np.stack([cover, cover]))
     assert "has 2 bands, but RASTER=1,2 looks at one" in text(f"{two}=1")
-    assert "no such file" in text(f"{tmp_path / 'none.tif'}=1")
+    assert "No such file or directory" in text(f"{tmp_path / 'none.tif'}=1")
     assert "only local files" in text("https://a.org/a.tif=1")
     path = write_raster(tmp_path / "cover.tif", cover)
     for wrong in (
