@@ -807,4 +807,7 @@ def test_wrong_usage_exits_with_2(trend: Path) -> None:
 
 
 def test_debug_shows_the_traceback(trend: Path) -> None:
-    assert isinstance(run(trend, "-o", "x.bmp", "--debug").exception, pw.OutputError)
+    result = run(trend, "-o", "x.bmp", "--debug")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert result.stderr.splitlines()[-1].startswith("pixelwise.errors.OutputError: x.bmp: ")

@@ -59,6 +59,7 @@ QUICK_LAYERS = 12
 LOOK, LOOK_FILES = 4 << 20, 64
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def warnings_of(
     stack: FileStack, method: Method | None = None, *, quick: bool = False, clear: Sequence[float] | None = None
 ) -> list[str]:
@@ -145,6 +146,7 @@ def scenes_of(stack: FileStack) -> RasterStack:
     return scenes
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def clear_scenes(stack: FileStack) -> dict[str, float] | None:
     """Return how many observations a pixel of a sample has on average, by period or year; None for one a year.
 
@@ -167,6 +169,7 @@ def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
     return np.array([valid[members].sum() for members in stack.periods.members])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def clear_counts(stack: Stack) -> list[float] | None:
     """Return how many observations a pixel of one window has on average, by period; None where they do not matter.
 
@@ -338,6 +341,7 @@ def trend_pvalue(values: Floats) -> float:
     return math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def masked_share(stack: RasterStack) -> float | None:
     """Return the share of the pixels of a sample that masks reject; None where there are no masks.
 

@@ -39,9 +39,10 @@ class Completeness:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
                 raise ParameterError(f"{name} {value!r} is no share: a number from 0 to 1 is wanted, such as 0.5")
-            share = float(value)  # NumPy's too
+            # NumPy's too, and whole numbers that are too large for a float.
+            share = float(value) if -1 < value < 101 else math.inf  # type: ignore[operator]
             if not 0 <= share <= 1:
                 hint = f" ({share:g} % is {share / 100:g})" if 1 < share <= 100 else ""
                 raise ParameterError(f"{name} {share:g} is no share: a number from 0 to 1 is wanted{hint}")

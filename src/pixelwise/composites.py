@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pixelwise.errors import ParameterError, unknown
+from pixelwise.errors import ParameterError, shown, unknown
 from pixelwise.jit import readonly
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Composite:
             if value is None and name == "equal_count":
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= WORD:
-                raise ParameterError(f"{name}={value!r} is not a whole number of at least {least}")
+                raise ParameterError(f"{name}={shown(value)} is not a whole number of at least {least}")
         if self.how == "count":
             for name, usual in (("min_count", 1), ("equal_count", None)):
                 if getattr(self, name) != usual:

@@ -311,7 +311,10 @@ def _in_utc(time: datetime, zone: str) -> datetime:
         return time
     digits = zone[1:].replace(":", "").ljust(4, "0")
     offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-    return time + offset if zone[0] == "-" else time - offset
+    try:
+        return time + offset if zone[0] == "-" else time - offset
+    except OverflowError:
+        raise ValueError("in UTC it is not among the years 1 to 9999") from None
 
 
 def moment_of(match: re.Match[str]) -> Moment | None:

@@ -2,7 +2,7 @@
 
 The tree::
 
-    PixelwiseError              anything below; the command line prints it and exits with 1 or 75
+    PixelwiseError              anything below; the command line prints it and exits with 1 or 75 (else it is a bug: 70)
     ├── InputError              the rasters, their dates or their grids: holds every problem found
     ├── ParameterError          an unknown or impossible method, band, parameter or option
     ├── OutputError             the output exists, cannot be written, or is one of the inputs
@@ -25,6 +25,7 @@ __all__ = [
     "ParameterError",
     "PixelwiseError",
     "ResourceError",
+    "shown",
     "unknown",
 ]
 
@@ -66,9 +67,18 @@ class FunctionError(PixelwiseError):
     """A user's function failed, or returned the wrong number of values."""
 
 
+def shown(value: object) -> str:
+    """Write a value that a user gave as a message can have it: a whole number of 4301 digits cannot be printed."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-50:]}"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
     """Return the error for a `name` that is not among `known`, with the closest match."""
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    close = get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ParameterError(f"unknown {what} {name!r}{hint} (known: {', '.join(names)})")
+    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names)})")

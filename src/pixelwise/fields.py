@@ -11,13 +11,13 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.errors import InputError, unknown
+from pixelwise.errors import InputError, shown, unknown
 from pixelwise.regular import read_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Fields", "read_toml", "shown"]
+__all__ = ["Fields", "read_toml"]
 
 #: Characters of a file: 10 000 paths; more of them belong into @list.txt.
 LONGEST_FILE = 2 << 20
@@ -27,7 +27,6 @@ MOST_DOTS = 5000
 MOST_FIELDS, LONGEST_NAME, LONGEST_VALUE, DEEPEST = 1000, 100, 10_000, 8
 #: Kernels have whole numbers of 64 bits.
 LARGEST_WHOLE = 2**63
-LONGEST_SHOWN = 200
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -84,12 +83,6 @@ def _excess(value: Any, deepest: int) -> str:
     if isinstance(value, int) and not -LARGEST_WHOLE <= value < LARGEST_WHOLE:
         return f"a whole number of {len(str(abs(value)))} digits is too large; write it with an exponent, as 1e30"
     return ""
-
-
-def shown(value: Any) -> str:
-    """Return a value as errors show it: the beginning of a long one."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 class Fields:

@@ -18,9 +18,24 @@ from rasterio.warp import transform as transform_points
 
 from pixelwise.errors import InputError, ParameterError
 
-__all__ = ["Block", "Bounds", "Grid", "around_all", "crs_name", "crs_remedy", "points_in", "same_crs"]
+__all__ = [
+    "LARGEST_COORDINATE",
+    "Block",
+    "Bounds",
+    "Grid",
+    "around_all",
+    "crs_name",
+    "crs_remedy",
+    "points_in",
+    "same_crs",
+]
 
 Bounds = tuple[float, float, float, float]
+
+#: GDAL counts rows and columns in 32 bits.
+LARGEST_SIZE = 2**31 - 1
+#: Beyond, doubles are more than a decimetre apart; the Earth is 4e7 m around.
+LARGEST_COORDINATE = 1e15
 
 #: Corners of two grids may differ by this many pixels before they count as different grids.
 CORNER_TOLERANCE = 0.01
@@ -110,8 +125,18 @@ class Grid:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a grid needs at least one pixel, not {self.height} x {self.width}")
-        if self.transform.determinant == 0:
-            raise InputError(f"the transform {tuple(self.transform)[:6]} gives pixels no area")
+        if max(self.height, self.width) > LARGEST_SIZE:
+            raise InputError(
+                f"{_count(self.height)} x {_count(self.width)} pixels are more than a raster has "
+                f"({LARGEST_SIZE} rows and columns): is the extent in units of the CRS?"
+            )
+        numbers = tuple(self.transform)[:6]
+        # Comparisons with NaN are false.
+        if not all(abs(number) <= LARGEST_COORDINATE for number in (*numbers, *self.bounds)):
+            raise InputError(f"the transform {numbers} puts pixels where no coordinates are (not up to 1e15)")
+        left, bottom, right, top = self.bounds
+        if self.transform.determinant == 0 or not (left < right and bottom < top):
+            raise InputError(f"the transform {numbers} gives pixels no area")
 
     def __str__(self) -> str:
         return f"{self.height} x {self.width}, {self.crs_name}"
@@ -193,6 +218,8 @@ class Grid:
         block = Block(top, left, math.ceil(max(rows)) + 1 - top, math.ceil(max(cols)) + 1 - left)
         centre, right, below = places[-3:]
         across, down = math.dist(centre, right), math.dist(centre, below)
+        if not (across and down):
+            raise InputError(f"its pixels have no size in {self.crs_name}")
         return block, (_snapped(1 / across), _snapped(1 / down))
 
     def block_around(self, bounds: Bounds) -> Block:
@@ -287,6 +314,11 @@ def _snapped(ratio: float) -> float:
 
 def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, width: int) -> Grid:
     return Grid(None if wkt is None else CRS.from_wkt(wkt), Affine(*transform), height, width)
+
+
+def _count(pixels: int) -> str:
+    """Write a number of pixels, which may have thousands of digits."""
+    return str(pixels) if pixels < 10**15 else f"{float(pixels):.3g}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -188,6 +188,8 @@ def read_header(path: Path) -> Header:
         str(path).encode()
     except UnicodeEncodeError:
         name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        if "\\x" not in name:
+            raise InputError(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)") from None
         raise InputError(f"{name}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
     stat = check_regular(path)
     if stat.st_size == 0:

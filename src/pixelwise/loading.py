@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -16,7 +17,7 @@ from typing import Any
 import cloudpickle
 
 from pixelwise.errors import FunctionError, ParameterError, unknown
-from pixelwise.regular import read_bytes
+from pixelwise.regular import check_regular, read_bytes
 
 __all__ = ["load_function"]
 
@@ -42,9 +43,8 @@ def load_function(text: str) -> Callable[..., Any]:
     path_text, separator, name = text.rpartition(":")
     if not separator or not name or not path_text:
         raise ParameterError(f"{text!r} is not file.py:function")
-    path = Path(path_text).expanduser()
-    if not path.exists():
-        raise ParameterError(f"{path}: no such file")
+    path = Path(os.path.expanduser(path_text))  # noqa: PTH111 - Path's own fails where there is no such user
+    check_regular(path)
     module = _import_file(path.resolve())
     if not hasattr(module, name):
         own = [

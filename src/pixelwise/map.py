@@ -292,6 +292,10 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
             tags = [dataset.tags(index) for index, _, _ in columns]
     except RasterioError as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    except InputError as error:  # of its grid
+        raise InputError(f"{path}: {error}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"

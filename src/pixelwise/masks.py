@@ -226,7 +226,8 @@ def parse_field(text: str) -> Field:
         Any other text, and values that the bits cannot hold.
     """
     match = _FIELD.fullmatch(text)
-    if not match:
+    # No mask has bits or values of more digits than 64 bits have; and Python reads no more than 4300.
+    if not match or any(len(digits) > 20 for digits in re.findall(r"\d+", text)):
         raise ParameterError(f"--mask-field {text!r} is not BIT=VALUES or FIRST-LAST=VALUES, such as 5=1 or 8-9=2,3")
     field = (int(match[1]), int(match[2] or match[1]), tuple(int(value) for value in match[3].split(",")))
     MaskRule(fields=(field,))  # the checks are there

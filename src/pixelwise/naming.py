@@ -802,9 +802,13 @@ def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     # Spreadsheets write semicolons where the comma is a decimal point.
     first = content[0][1] if content else ""
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    return [
-        (number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]) for number, line in content
-    ]
+    rows = []
+    for number, line in content:
+        try:
+            rows.append((number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]))
+        except csv.Error as error:  # a cell of more than 131 072 characters
+            raise InputError(f"{show(str(path))}, line {number}: cannot be read as a table of dates: {error}") from None
+    return rows
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import logging
 import math
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,8 +27,9 @@ from pixelwise.naming import BandDates, Reading, Table, read_format, read_names,
 from pixelwise.opening import local_only
 from pixelwise.products import BandRule, Product, SceneFile, load_product, products
 from pixelwise.reading import Warp
+from pixelwise.regular import is_file
 from pixelwise.share import Derivation, Quality
-from pixelwise.spec import InputSpec
+from pixelwise.spec import LARGEST_NUMBER, InputSpec
 from pixelwise.times import Moment
 
 __all__ = ["ZOOMS", "BandFile", "Findings", "Observation", "observe", "product_of_bands"]
@@ -209,11 +212,20 @@ def _without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks:
 
 def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bool) -> BandFile:
     """Return a band whose numbers mean what the file and the options say."""
+    scale = band.scale if spec.scale is None else spec.scale
+    offset = band.offset if spec.offset is None else spec.offset
+    for name, number in (("scale", scale), ("offset", offset)):
+        # Comparisons with NaN are false.
+        if not abs(number) <= LARGEST_NUMBER or (name == "scale" and number == 0):
+            raise InputError(
+                f"{header.path}: band {band} declares {name} {number:g}, which makes no numbers of what is stored; "
+                f"say what is right with --{name}"
+            )
     return BandFile(
         header,
         band,
-        scale=band.scale if spec.scale is None else spec.scale,
-        offset=band.offset if spec.offset is None else spec.offset,
+        scale=scale,
+        offset=offset,
         nodata=spec.nodata if spec.nodata is not None else () if band.nodata is None else (band.nodata,),
         valid=EVERYTHING if derived else spec.valid_range or EVERYTHING,
         grid=header.grid,
@@ -324,14 +336,18 @@ def _observations(
         problems.extend(error.problems)
     else:
         for (header, bands, _), reading in zip(single, readings, strict=True):
-            own = tuple(_band_file(header, band, spec, derived=expression is not None) for band in bands)
+            try:
+                own = tuple(_band_file(header, band, spec, derived=expression is not None) for band in bands)
+            except InputError as error:
+                problems.extend(error.problems)
+                continue
             found.append(Observation(own, (), reading, _stem(header.path)))
     return found
 
 
 def _band_named(header: Header, name: str) -> BandHeader:
     """Return the band that a formula names: by its description, or b1, b2, ... by its number."""
-    if name[0] in "bB" and name[1:].isdigit():
+    if re.fullmatch("[bB][0-9]{1,9}", name):
         described = [band for band in header.bands if band.description.lower() == name.lower()]
         numbered = [band for band in header.bands if band.index == int(name[1:])]
         if numbered and not described:
@@ -352,7 +368,8 @@ _BROKEN = _Table("", [], lambda path: None)
 
 def _is_table(times: str) -> bool:
     """Whether ``--times`` names something that is there; what is no file is refused when it is read."""
-    return Path(times).exists() and not Path(times).is_dir()
+    # os.path takes any text; is_file refuses a folder that may not be entered.
+    return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
 
 
 def _table_of(spec: InputSpec, problems: list[str]) -> _Table | None:
@@ -371,11 +388,11 @@ def _table_of(spec: InputSpec, problems: list[str]) -> _Table | None:
 
 
 def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
-    by_path = {(folder / name).resolve(): name for name in names}
+    by_path = {os.path.realpath(folder / name): name for name in names}
     # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
     often = Counter(Path(name).name for name in names)
     by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
-    return lambda path: by_path.get(path.resolve(), by_name.get(path.name))
+    return lambda path: by_path.get(os.path.realpath(path), by_name.get(path.name))
 
 
 def _bands_of(header: Header, wanted: int | str | None) -> tuple[BandHeader, ...]:

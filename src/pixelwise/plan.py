@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import ParameterError, shown
 from pixelwise.filestack import Layout
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
@@ -320,10 +320,13 @@ def parse_size(size: int | str) -> int:
     ParameterError
         When it is not a size.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size if isinstance(size, str) else shown(size))
     if match is None or match[2].upper() not in _UNITS:
-        raise ParameterError(f"{size!r} is not a size of memory: 4GiB, 500MB or a number of bytes is wanted")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+        raise ParameterError(f"{shown(size)} is not a size of memory: 4GiB, 500MB or a number of bytes is wanted")
+    amount = float(match[1]) * _UNITS[match[2].upper()]
+    if not amount < 2**63:
+        raise ParameterError(f"{shown(size)} is more memory than any machine has")
+    return int(amount)
 
 
 def size_text(size: int) -> str:

@@ -395,7 +395,7 @@ def plot_map(
             status=map_.status if STATUS_BAND.name in map_ else None,
             change=_is_change(chosen),
         )
-    heading = _heading(map_, chosen) if title is None else (title, "")
+    heading = _heading(map_, chosen) if title is None else (_escaped_lines(title), "")
     return _draw(found, map_.grid, heading, _legend_title(chosen, found))
 
 
@@ -549,6 +549,11 @@ def _legend_title(band: Band, classes: Classes) -> str:
     unit = f" ({band.unit})" if band.unit and classes.limits else ""
     whole = "all" if band.name == STATUS_BAND.name else "valid"
     return f"{_escaped(band.name + unit)}\n(share of {whole} pixels)"
+
+
+def _escaped_lines(text: str) -> str:
+    """Escape control characters but line feeds: fonts have no shapes of them."""
+    return "\n".join(map(_escaped, text.split("\n")))
 
 
 def _escaped(text: str) -> str:

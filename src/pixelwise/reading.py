@@ -309,6 +309,9 @@ def read_window(
         return source.read_masks(list(bands), window=window) if piece.masked else None
     except (RasterioError, DamagedBlockError) as error:
         table.pop(piece.key)[0].close()
+        # Nothing is wrong with the file. GDAL's own errors have no public names in rasterio.
+        if type(error.__cause__).__name__ == "CPLE_OutOfMemoryError":
+            raise MemoryError(f"{piece.path}: {error.__cause__}") from None
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
         reason = " ".join(str(error.__cause__ or error).split())

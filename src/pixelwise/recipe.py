@@ -20,8 +20,9 @@ import tomli_w
 
 from pixelwise.completeness import Completeness
 from pixelwise.composites import names_function
-from pixelwise.errors import InputError, OutputError, ParameterError, unknown
-from pixelwise.fields import read_toml, shown
+from pixelwise.errors import InputError, OutputError, ParameterError, shown, unknown
+from pixelwise.fields import read_toml
+from pixelwise.regular import is_file
 from pixelwise.spec import EXTENTS, InputSpec
 
 __all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
@@ -100,7 +101,7 @@ def read_recipe(path: str | Path) -> Recipe:
     folder = path.parent
     move = _mover(lambda text: str(folder / text))
     # A format of dates looks like a path; what is there decides.
-    moved = _moved(spec, move, lambda text: (folder / text).is_file())
+    moved = _moved(spec, move, lambda text: is_file(folder / text))
     return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}, needs)
 
 
@@ -166,7 +167,7 @@ def write_recipe(
     """
     path = Path(path)
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
-    moved = _moved(spec, move, lambda text: Path(text).is_file())
+    moved = _moved(spec, move, lambda text: is_file(Path(text)))
     table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
     if further:
         table["with"] = {name: move(one) for name, one in further.items()}

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pixelwise.errors import InputError
 
-__all__ = ["check_regular", "open_regular", "read_bytes", "read_text"]
+__all__ = ["check_regular", "is_file", "open_regular", "read_bytes", "read_text"]
 
 #: What a file may be instead of a regular one.
 KINDS = {
@@ -52,6 +52,22 @@ def check_regular(path: Path, what: str = "") -> os.stat_result:
         raise InputError(f"{named}: no path of a file") from None
     _refuse_other_kinds(named, status.st_mode)
     return status
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, links followed; no text is too long or too odd to be asked about.
+
+    Raises
+    ------
+    InputError
+        When it is in a folder that may not be entered, so that nobody knows.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (OSError, ValueError):
+        return False
 
 
 def open_regular(path: Path, what: str = "") -> BinaryIO:

@@ -21,7 +21,7 @@ from pixelwise.checkup import clear_counts, scenes_of, warnings_of, warnings_of_
 from pixelwise.completeness import Completeness
 from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.engine import map_unordered
-from pixelwise.errors import ParameterError, ResourceError
+from pixelwise.errors import ParameterError, ResourceError, shown
 from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.filestack import FileStack, Stack, layout_of
 from pixelwise.functions import SMALL_JOB, BoundPixelFunction, UserFunction, as_method
@@ -55,6 +55,9 @@ from pixelwise.sinks.tiles import Compression
 __all__ = ["Progress", "apply", "plan_job", "resolve_method", "write_layers"]
 
 log = logging.getLogger("pixelwise")
+
+#: No machine has more cores; and each worker takes memory, also where it has nothing to do.
+MOST_JOBS = 4096
 
 #: Called with pixels done and pixels in all.
 Progress = Callable[[int, int], None]
@@ -691,8 +694,9 @@ def plan_job(
 ) -> Plan:
     """Cut a job into blocks; see `make_plan`."""
     jobs = usable_cores() if jobs is None else jobs
-    if jobs < 1:
-        raise ParameterError(f"jobs {jobs} is impossible: at least one worker is needed")
+    if not isinstance(jobs, int) or not 1 <= jobs <= MOST_JOBS:
+        most = f"and at most {MOST_JOBS}"
+        raise ParameterError(f"jobs {shown(jobs)} is impossible: at least one worker is needed, {most}")
     demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
     executor = executor or executor_for(bound, stacks)
     # A team's threads live beside the worker that they help, and divide files among them.

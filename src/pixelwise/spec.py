@@ -8,18 +8,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from pixelwise.errors import ParameterError, unknown
-from pixelwise.grid import Bounds
+from pixelwise.errors import ParameterError, shown, unknown
+from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.masks import MaskRule, load_preset, parse_field
 from pixelwise.periods import Every, Season
 from pixelwise.times import Period
 
-__all__ = ["InputSpec", "OnReadError", "Resampling", "SameDate"]
+__all__ = ["LARGEST_NUMBER", "InputSpec", "OnReadError", "Resampling", "SameDate"]
 
 SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
 #: A kilometre of Landsat's pixels.
 MOST_GROWN = 33
+#: No option counts or measures as much as that; and float32, which values are read as, ends there.
+LARGEST_NUMBER = 1e38
 #: Extents that follow from the files; others are bounds or a raster.
 EXTENTS = ("union", "intersection", "first")
 OnReadError = Literal["stop", "missing"]
@@ -216,6 +218,8 @@ class InputSpec:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ParameterError(f"{name} {value} is not finite")
+            if value is not None and abs(value) > LARGEST_NUMBER:
+                raise ParameterError(f"{name} {value} is beyond {LARGEST_NUMBER:g}, which no values are")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
 
@@ -297,12 +301,21 @@ def _check_bounds(name: str, bounds: tuple[float, ...]) -> None:
         raise ParameterError(f"{name} {bounds} are not four numbers: left, bottom, right, top")
     if not all(map(math.isfinite, bounds)):
         raise ParameterError(f"{name} {bounds} are not finite")
+    if max(map(abs, bounds)) > LARGEST_COORDINATE:
+        raise ParameterError(f"{name} {bounds} lie beyond all coordinates: up to {LARGEST_COORDINATE:g} are accepted")
 
 
 def _number(name: str, value: Any) -> int | float:
     """Return a number of Python's own, which JSON can write; NumPy's are accepted."""
     if isinstance(value, numbers.Integral):
-        return int(value)
+        whole = int(value)
+        # One of more than 4300 digits cannot even be printed.
+        if abs(whole) > LARGEST_NUMBER:
+            raise ParameterError(f"{name} is a whole number of {whole.bit_length()} bits: it is too large")
+        return whole
     if isinstance(value, numbers.Real):
-        return float(value)
-    raise ParameterError(f"{name} {value!r} is not a number")
+        try:
+            return float(value)
+        except OverflowError:  # a fraction
+            raise ParameterError(f"{name} is too large") from None
+    raise ParameterError(f"{name} {shown(value)} is not a number")

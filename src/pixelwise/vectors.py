@@ -21,9 +21,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Bounds
+from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.opening import OPTIONS, check_sidecars, local_only
-from pixelwise.regular import check_regular, open_regular, read_text
+from pixelwise.regular import check_regular, is_file, open_regular, read_text
 from pixelwise.vrt import SYSTEM, grids_elsewhere
 
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ def polygon_of_bounds(bounds: Sequence[float], crs: CRS | None) -> Polygons:
         left, bottom, right, top = (float(value) for value in bounds)
     except (TypeError, ValueError):
         raise ParameterError(f"region {bounds!r} is not four numbers: left, bottom, right, top") from None
+    most = LARGEST_COORDINATE
     # Comparisons with NaN are false.
-    if not (-np.inf < left < right < np.inf and -np.inf < bottom < top < np.inf):
+    if not (-most <= left < right <= most and -most <= bottom < top <= most):
         raise ParameterError(f"region {(left, bottom, right, top)} is empty: left, bottom, right, top are wanted")
     ring = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
     edges = np.hstack([ring[:-1], ring[1:]])
@@ -155,7 +156,7 @@ def _split(source: str | Path) -> tuple[Path, str | None]:
     """Return path and layer."""
     text = str(source)
     head, colon, layer = text.rpartition(":")
-    if colon and layer and not Path(text).exists() and Path(head).is_file():
+    if colon and layer and not is_file(Path(text)) and is_file(Path(head)):
         return local_file(head, "region"), layer
     return local_file(text, "region"), None
 
@@ -174,7 +175,9 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     shapely = _needed("shapely")
     try:
         content = json.loads(read_text(path, "region"))
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"region {path}: not GeoJSON (brackets within brackets, too deep to be read)") from None
+    except ValueError as error:
         raise InputError(f"region {path}: not GeoJSON ({error})") from None
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in GEOJSON_TYPES:
@@ -300,8 +303,10 @@ def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray
     if len(polygons) < len(parts):
         log.warning("region %s: %d points or lines beside the polygons are ignored", path, len(parts) - len(polygons))
     rough = shapely.get_coordinates(polygons)
-    if not np.isfinite(rough).all():
-        raise InputError(f"region {path}: a polygon has coordinates that are not numbers")
+    if not (np.abs(rough) <= LARGEST_COORDINATE).all():
+        raise InputError(
+            f"region {path}: a polygon has coordinates that are no numbers, or beyond {LARGEST_COORDINATE:g}"
+        )
     valid = shapely.is_valid(polygons)
     if not valid.all():
         log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,8 +78,8 @@ class Band(click.ParamType):  # type: ignore[type-arg]
     name = "N|NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Take digits as a number."""
-        return int(value) if isinstance(value, str) and value.isdigit() else value
+        """Take digits as a number: no file has as many bands as ten digits count."""
+        return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options
-from pixelwise.cli.report import debug_option, emit
+from pixelwise.cli.report import clipped, debug_option, emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -346,7 +346,7 @@ def show(report: dict[str, Any]) -> None:
         if report[kind]:
             emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
             for line in report[kind]:
-                emit(f"  {line}", lines=False)
+                emit(f"  {clipped(line)}", lines=False)
 
 
 def show_making(report: dict[str, Any]) -> None:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
-from pixelwise.errors import InputError, PixelwiseError, ResourceError
+from pixelwise.errors import FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 
-__all__ = ["Commands", "debug_option", "emit", "printable", "progress_bar"]
+__all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
 #: Something is wrong with data, output, options or a function.
 MISTAKEN = 1
 #: Something ran out; the same command goes on. EX_TEMPFAIL of sysexits.h, which batch systems take for "try again".
 RAN_OUT = 75
-#: As shells have it: 128 and the signal's number.
-INTERRUPTED, TERMINATED = 130, 143
+#: A fault of pixelwise itself: EX_SOFTWARE of sysexits.h.
+FAULTY = 70
+#: As shells have it: 128 and the signal's number. The second is that of a program whose output nobody reads any more.
+INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
+
+#: What the system says where something ran out.
+GONE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+#: Of a longer error the two ends are printed: a text of somebody else's file may have any length. A path has 4096
+#: bytes at most.
+LONGEST_LINE = 10_000
 
 
 def printable(text: str, *, lines: bool = True) -> str:
@@ -37,10 +49,62 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
     """Print text, escaped; as one line where it may not have `lines`."""
+    text = printable(text, lines=lines)
     if error and _above_bar:
-        _above_bar[-1](printable(text, lines=lines))
-    else:
-        click.echo(printable(text, lines=lines), err=error)
+        _above_bar[-1](text)
+        return
+    encoding = getattr(sys.stderr if error else sys.stdout, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    if error:
+        # Of a log that is lost nobody can be told, and it stops no job.
+        with suppress(OSError):
+            click.echo(text, err=True)
+        return
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _give_up_stdout()
+        _leave(UNREAD)
+    except OSError as failure:
+        _give_up_stdout()
+        raise _not_printed(failure) from None
+
+
+def _not_printed(failure: OSError) -> PixelwiseError:
+    """Return the error of output that cannot be written."""
+    if failure.errno in GONE:
+        return ResourceError(f"standard output: {failure.strerror}; make room there, and give the same command again")
+    return OutputError(f"standard output: {failure.strerror}")
+
+
+def _give_up_stdout() -> None:
+    """Drop what is printed from now on, and what is left of it: else Python tries it again when it ends, and fails."""
+    with suppress(OSError, AttributeError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _open_standard_streams() -> None:
+    """Open what was closed (`>&-`), with nothing behind it.
+
+    The number of a closed one is given to the next file that is opened: a map, say, into which a library then writes
+    its messages.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
+
+
+def clipped(line: str) -> str:
+    """Return a line of at most `LONGEST_LINE`, and of a longer one its ends."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 #: Where a progress bar is drawn, what prints a line above it, from any thread.
@@ -59,26 +123,101 @@ class Commands(click.Group):
         _keep_paragraphs(cmd)
         super().add_command(cmd, name)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the program."""
+        _open_standard_streams()
+        try:
+            return super().main(*args, **options)
+        except OSError as failure:
+            if not _is_of_stdout(failure):
+                raise
+            _give_up_stdout()
+            error = _not_printed(failure)
+            emit(f"error: {error}", error=True, lines=False)
+            _leave(_status_of(error))
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run a command: the one boundary that no error passes but as one line and a status."""
         try:
             with _log_on_stderr(), _stopped_cleanly_when_terminated():
                 return super().invoke(ctx)
-        except PixelwiseError as error:
-            if ctx.meta.get("pixelwise.debug"):
-                raise
-            if isinstance(error, InputError):
-                for problem in error.problems:
-                    emit(f"error: {problem}", error=True, lines=False)
-            else:  # may hold the traceback of a user's function
-                emit(f"error: {error}", error=True)
-            _leave(RAN_OUT if isinstance(error, ResourceError) else MISTAKEN)
+        except click.ClickException as error:
+            vars(error)["message"] = clipped(printable(error.message, lines=False))
+            raise
+        except (click.exceptions.Exit, click.Abort):
+            raise
         except _Terminated:
             emit("terminated", error=True)
             _leave(TERMINATED)
         except KeyboardInterrupt:
             emit("interrupted", error=True)
             _leave(INTERRUPTED)
+        except Exception as error:
+            if isinstance(error, OSError) and _is_of_stdout(error):  # click prints the help of a command itself
+                raise
+            if ctx.meta.get("pixelwise.debug"):
+                emit("".join(traceback.format_exception(error)).rstrip(), error=True)
+            else:
+                _say(error)
+            _leave(_status_of(error))
+
+
+def _say(error: Exception) -> None:
+    """Print an error: one line, or one for each problem of the input."""
+    if isinstance(error, FunctionError):  # may hold the traceback of a user's function
+        emit(f"error: {error}", error=True)
+        return
+    lines = error.problems if isinstance(error, InputError) else (str(error),)
+    if isinstance(error, MemoryError):
+        reason = f" ({error})" if str(error) else ""
+        lines = (f"memory ran out{reason}{_worked_on(error)}; with more of it the same command goes on",)
+    elif isinstance(error, OSError) and error.strerror is not None:
+        lines = (_said_by_the_system(error),)
+    elif not isinstance(error, PixelwiseError):
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        request = "please report it with what the same command prints with --debug"
+        lines = (f"{clipped(said)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
+    for line in lines:
+        emit(f"error: {clipped(line)}", error=True, lines=False)
+
+
+def _status_of(error: Exception) -> int:
+    """Return the exit status that an error ends with."""
+    if isinstance(error, (ResourceError, MemoryError)):
+        return RAN_OUT
+    if isinstance(error, OSError) and error.strerror is not None:
+        return RAN_OUT if error.errno in GONE else MISTAKEN
+    return MISTAKEN if isinstance(error, PixelwiseError) else FAULTY
+
+
+def _said_by_the_system(error: OSError) -> str:
+    """Say in one line what the operating system refuses: that is no fault of ours."""
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
+    except OSError:
+        return "the current folder was removed; change to one that is there"
+    return f"{error.strerror}{_worked_on(error)}"
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether click met it, which opens no files here: it prints help."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "click"
+
+
+def _worked_on(error: BaseException) -> str:
+    """Name the file that was worked on, as far as the error says, or the innermost of our functions that has one."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").partition(".")[0] != "pixelwise":
+            continue
+        for value in frame.f_locals.values():
+            ours = type(value).__module__.partition(".")[0] == "pixelwise"
+            path = getattr(value, "path", None) if ours else value
+            if isinstance(path, Path):
+                return f", at work on {path}"
+    return ""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -103,8 +242,9 @@ def _stopped_cleanly_when_terminated() -> Iterator[None]:
 def _leave(status: int) -> None:
     """End the process, also where threads are at work: after a second Ctrl-C nobody waits for their blocks."""
     if any(t.name.startswith("pixelwise") and t.is_alive() and not t.daemon for t in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
@@ -146,6 +286,7 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--debug",
         is_flag=True,
+        is_eager=True,  # also where another option is wrong
         expose_value=False,
         callback=remember,
         help="Show a traceback for every error.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import ParameterError, shown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats
 from pixelwise.times import TimeAxis
 
 __all__ = [
+    "LARGEST_YEAR",
     "LINE",
     "BoundKernel",
     "check_confidence_level",
+    "check_origin",
     "check_paired",
     "check_whole",
     "further_series",
@@ -96,21 +99,36 @@ class BoundKernel(ABC):
         return readonly(np.array([known.index(band) for band in self.bands], dtype=np.int64))
 
 
+#: Days since 1970 and Julian days are less; beyond, years lose their digits.
+LARGEST_YEAR = 1e7
+
+
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "", most: int = LARGEST_WHOLE) -> None:
     """Refuse a parameter that is no whole number, below `least`, or above `most`; `why` follows the former message."""
-    if isinstance(value, bool) or value != int(value) or value < least:
+    if not _is_number(value) or not least <= value < math.inf or value != int(value):
         raise ParameterError(
-            f"{name}={value}: {method} needs a whole number, at least {least}{', ' if why else ''}{why}"
+            f"{name}={shown(value)}: {method} needs a whole number, at least {least}{', ' if why else ''}{why}"
         )
     if value > most:
-        raise ParameterError(f"{name}={value}: {method} needs a whole number, at most {most}")
+        raise ParameterError(f"{name}={shown(value)}: {method} needs a whole number, at most {most}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_confidence_level(method: str, value: float) -> None:
     """Refuse a confidence level that is not between 0 and 1."""
-    if not 0 < value < 1:
-        hint = f" ({value:g} % is confidence_level={value / 100:g})" if 1 < value < 100 else ""
-        raise ParameterError(f"confidence_level={value:g}: {method} needs a number between 0 and 1, such as 0.95{hint}")
+    if not _is_number(value) or not 0 < value < 1:
+        hint = f" ({value:g} % is confidence_level={value / 100:g})" if _is_number(value) and 1 < value < 100 else ""
+        given = f"{value:g}" if isinstance(value, float) else shown(value)
+        raise ParameterError(f"confidence_level={given}: {method} needs a number between 0 and 1, such as 0.95{hint}")
+
+
+def check_origin(method: str, value: float) -> None:
+    """Refuse a time that no raster is from."""
+    if not _is_number(value) or not -LARGEST_YEAR <= value <= LARGEST_YEAR:
+        raise ParameterError(f"origin={shown(value)}: {method} needs a decimal year, such as 2000, or 0")
 
 
 def only_the_response(method: str, inputs: Mapping[str, TimeAxis]) -> None:

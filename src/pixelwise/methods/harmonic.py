@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import ParameterError, shown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import LARGEST_YEAR, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.decay import MemoryTable, memory_table
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
@@ -151,8 +151,8 @@ class HarmonicRegression(Method):
 
     def __post_init__(self) -> None:
         check_whole(self.name, "harmonics", self.harmonics, 1, most=MOST_HARMONICS)
-        if not 0 < self.period < np.inf:
-            raise ParameterError(f"period={self.period:g}: {self.name} needs a positive number of years")
+        if not 0 < self.period < LARGEST_YEAR:
+            raise ParameterError(f"period={shown(self.period)}: {self.name} needs a positive number of years")
         terms = parameters(self.harmonics, self.trend)
         check_whole(self.name, "min_obs", self.min_obs, terms + 1, f"one more than the {terms} coefficients")
 

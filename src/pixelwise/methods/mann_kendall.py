@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, unknown
+from pixelwise.errors import ParameterError, shown, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, BoundMethod, Floats, Method, Status, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
@@ -159,7 +159,7 @@ class MannKendall(Method):
         if self.lags is not None:
             if self.correction not in ("hamed_rao", "yue_wang"):
                 raise ParameterError(
-                    f"lags={self.lags} goes with correction=hamed_rao or yue_wang, not with {self.correction}"
+                    f"lags={shown(self.lags)} goes with correction=hamed_rao or yue_wang, not with {self.correction}"
                 )
             check_whole(self.name, "lags", self.lags, 1)
         if not self.floor and self.correction not in ("hamed_rao", "yue_wang"):

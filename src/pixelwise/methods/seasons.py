@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, unknown
+from pixelwise.errors import ParameterError, shown, unknown
 from pixelwise.jit import readonly
 from pixelwise.method import BoundMethod, Floats, Status
 from pixelwise.methods.binding import BoundKernel, series_of
@@ -38,7 +38,7 @@ def check_season(method: str, season: Season) -> None:
         if season not in NAMED:
             raise unknown(f"season of {method}", season, (*NAMED, "a number of seasons per year"))
     elif isinstance(season, bool) or not 2 <= season <= 366:
-        raise ParameterError(f"season={season}: {method} needs month, quarter, or 2 to 366 seasons per year")
+        raise ParameterError(f"season={shown(season)}: {method} needs month, quarter, or 2 to 366 seasons per year")
 
 
 def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:

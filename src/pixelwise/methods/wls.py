@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import ParameterError, shown
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
 from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, series_of
@@ -101,8 +101,9 @@ def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Me
     try:
         if weights is not None:
             numbers = tuple(float(w) for w in (weights.split(",") if isinstance(weights, str) else weights))
-    except (TypeError, ValueError):
-        raise ParameterError(f"weights={weights!r}: {WeightedLeastSquares.name} needs one number per date") from None
+    except (TypeError, ValueError, OverflowError):
+        given = shown(weights)
+        raise ParameterError(f"weights={given}: {WeightedLeastSquares.name} needs one number per date") from None
     return WeightedLeastSquares(numbers, min_obs)
 
 
