@@ -27,6 +27,7 @@ from pixelwise import vrt as vrt_module
 from pixelwise.cli import main
 from pixelwise.errors import InputError
 from pixelwise.headers import read_header
+from pixelwise.methods.regress import regress
 from pixelwise.opening import OPTIONS, files_behind, local_only, open_again, open_local
 from pixelwise.reading import reading
 from pixelwise.vectors import read_polygons
@@ -474,4 +475,4 @@ def test_lists_tables_and_masks_are_regular_files(tmp_path: Path, folder: Path) 
             with pytest.raises(InputError, match=rf"a\.{suffix}: is a FIFO; expected a file"):
                 pw.open_stack(inputs, **options)
     with pytest.raises(InputError, match=r"a\.csv: is a FIFO; expected a file"):
-        pw.apply(pw.open_stack(folder), "regress", covariates=str(tmp_path / "a.csv"), out=None)
+        pw.apply(pw.open_stack(folder), regress(covariates=str(tmp_path / "a.csv")))
