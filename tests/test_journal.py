@@ -348,7 +348,8 @@ def test_a_journal_that_cannot_be_begun_or_removed_is_told(
         journal.close(finished=True)
     assert caplog.messages == [f"{journal.path} cannot be removed (Read-only file system)"]
     journal = make(tmp_path / "trend.tif")
-    file, journal._file = journal._file, type("File", (), {"truncate": fail, "close": fail})()
+    file = journal._file
+    journal._file = type("File", (), {"truncate": fail, "close": fail, "fileno": file.fileno})()
     with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal cannot be written \(Read-only"):
         journal.begin(LAYOUT)
     journal.close(finished=True)

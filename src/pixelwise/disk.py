@@ -180,7 +180,11 @@ def _open_ours(path: Path, output: Path) -> BinaryIO:
     reason = f"is {kind}" if (kind := irregular(path)) else ""
     if not reason:
         file = open_safely(path)
-        reason = why_not_ours(os.fstat(file.fileno()), path.parent)
+        try:
+            reason = why_not_ours(os.fstat(file.fileno()), path.parent)
+        except BaseException:
+            close(file)
+            raise
         if not reason:
             return file
         close(file)
