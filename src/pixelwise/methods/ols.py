@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
 from pixelwise.methods.binding import (
     LINE,
     BoundKernel,
     check_confidence_level,
+    check_origin,
     check_whole,
     line_at,
     only_the_response,
@@ -140,8 +140,7 @@ class OrdinaryLeastSquares(Method):
 
     def __post_init__(self) -> None:
         check_confidence_level(self.name, self.confidence_level)
-        if not np.isfinite(self.origin):
-            raise ParameterError(f"origin={self.origin}: ols needs a decimal year, such as 2000")
+        check_origin(self.name, self.origin)
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 leave no residuals")
 
     @property

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import ParameterError
 from pixelwise.jit import readonly
 from pixelwise.method import Band, Floats, Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, check_origin, check_whole, only_the_response, series_of
 from pixelwise.methods.designs import Design, make_design
 from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
 from pixelwise.times import TimeAxis
@@ -108,8 +108,7 @@ class Polynomial(Method):
 
     def __post_init__(self) -> None:
         check_whole(self.name, "degree", self.degree, 2, "as ols fits straight lines", MOST_POWERS)
-        if not np.isfinite(self.origin):
-            raise ParameterError(f"origin={self.origin}: {self.name} needs a decimal year, such as 2000")
+        check_origin(self.name, self.origin)
         terms = self.degree + 1
         check_whole(self.name, "min_obs", self.min_obs, terms + 1, f"one more than the {terms} coefficients")
 
