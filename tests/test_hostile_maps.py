@@ -263,9 +263,17 @@ def test_a_sample_takes_memory_for_itself_only() -> None:
         verify("trend.tif", pixels=10**12)
 
 
-def test_no_slack_however_far_the_origin(trend: Path) -> None:
+def test_an_origin_so_far_away_that_any_intercept_would_pass(trend: Path) -> None:
     retell(trend, lambda p: p.update(parameters={"origin": 1e308}))
-    run(*DOORS[0])
+    assert "origin=1e+308: ols needs a decimal year" in refused(*DOORS[0])
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e308, 0.0), (1e153, 1e300), (-1e308, 1.0)])
+def test_numbers_at_the_end_of_float64(scale: float, offset: float, trend: Path) -> None:
+    retell(trend, lambda p: p["input"]["spec"].update(scale=scale, offset=offset))
+    result = run(*DOORS[0])
+    assert result.exit_code == 1
+    assert "differ" in result.output or "too large for float64" in result.output
 
 
 # -------------------------------------------------------------------------------------- seeded mutations

@@ -226,7 +226,10 @@ def verify(
         rows, cols = np.divmod(chosen, map_.grid.width)
         found = _read_map(map_, rows, cols)
         series, lost = _series(making, inputs, map_.grid.transform, rows, cols)
-        expected, slack = (table * factors for table in compute(series))
+        try:
+            expected, slack = (table * factors for table in compute(series))
+        except ArithmeticError:
+            raise InputError(f"{path}: cannot be verified: its numbers are too large for float64") from None
         status = expected[map_.names.index(STATUS_BAND.name)]
         lacking = _lacking(making, series)
         expected[np.ix_(~kinds[:, 0], lacking)] = np.nan
@@ -1069,7 +1072,8 @@ def _exact_line(method: Method, years: Sequence[float], series: Sequence[float])
     line["intercept"] = intercept, DIGITS * abs(_ratio(sum_y, n * y_unit)) + slack * lever
     if not SMALLEST_SQUARES < _ratio(syy, n * y_unit**2) < LARGEST_SQUARES:
         return ended(Status.TEST_UNDEFINED)
-    line["rvalue"] = math.copysign(math.sqrt(_ratio(sxy * sxy, sxx * syy)), sxy), DIGITS
+    # Not by copysign: it makes a float64 of the whole number.
+    line["rvalue"] = math.sqrt(_ratio(sxy * sxy, sxx * syy)) * (-1 if sxy < 0 else 1), DIGITS
     unexplained = _ratio(sxx * syy - sxy * sxy, sxx * syy)
     stderr = steepest * math.sqrt(unexplained / (n - 2))
     # A residual is known to so much of the values' spread, not of its own size.

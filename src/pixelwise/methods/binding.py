@@ -34,6 +34,8 @@ __all__ = [
 
 #: No stack has so many layers, and C's ``int`` holds no more.
 LARGEST_WHOLE = 2**31 - 1
+#: Geological ages in years have their use; from farther away nothing is left of an intercept's digits.
+LARGEST_YEAR = 1e10
 
 
 #: So many values of a series at a time stay in the L2 cache with what is made of them, in whole chunks of kernels.
@@ -115,6 +117,12 @@ def check_whole(method: str, name: str, value: Any, least: int, why: str = "", m
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_origin(method: str, origin: float) -> None:
+    """Refuse an origin that is no decimal year."""
+    if not abs(origin) <= LARGEST_YEAR:
+        raise ParameterError(f"origin={origin:g}: {method} needs a decimal year, such as 2000")
 
 
 def check_confidence_level(method: str, value: float) -> None:
