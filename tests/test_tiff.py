@@ -502,7 +502,7 @@ def test_stacks_decode_without_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for year in (2000, 2001):
         write_raster(tmp_path / f"a_{year}.tif", image("float32", 1)[0], compress="lzw", **TILES)
     stack = pw.open_stack(tmp_path)
-    monkeypatch.setattr("rasterio.open", None)
+    monkeypatch.setattr("pixelwise.reading.open_again", None)
     values = stack.read(Block(0, 0, SIZE, SIZE))
     expected = image("float32", 1)[0]
     np.testing.assert_array_equal(values[1], np.where(np.isinf(expected), np.nan, expected))
