@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. 3 min 40 s instead of 5 min 50 s on two cores.
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-.PHONY: demo test test-all check docs bounds soak torture bench clean
+.PHONY: demo test test-all check docs bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -54,6 +54,10 @@ soak: $(VENV)/installed-dev
 # Jobs that are killed some 500 times, at every step of their way, and must end with the same map. Three minutes.
 torture: $(VENV)/installed-dev
 	$(BIN)/python tests/torture.py
+
+# Ten thousand changed rasters, VRTs, maps' tags, recipes and journals, compared with plain rasterio. Twenty minutes.
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz.py
 
 # Half an hour, and 10 GB under the temporary folder: every claim of docs/performance.md, measured again.
 # Nothing else should run meanwhile. Programs that are compared with are skipped by name where they are missing.
