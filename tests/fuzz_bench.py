@@ -67,8 +67,8 @@ class Ended:
             return "it does not end"
         if self.status < 0:
             return f"killed by {signal.Signals(-self.status).name}"
-        if "Traceback" in self.err + self.out:
-            return "traceback"
+        if self.status == 70 or "Traceback" in self.err + self.out:
+            return "an error that nobody foresaw"
         if self.status not in (0, 1, 2, 75):
             return f"status {self.status}"
         for line in self.lines:
@@ -205,17 +205,19 @@ def harm_undefined(_: dict[str, Any]) -> None:
     reading.read_window = wrong
 
 
-def harm_resumed(_: dict[str, Any]) -> None:
-    """Of what an earlier run did, each block is taken for the next one."""
-    from pixelwise.sinks.geotiff import GeoTiffSink
+def harm_resumed(settings: dict[str, Any]) -> None:
+    """A part of what an earlier run did is lost after it was checked."""
+    from pixelwise.journal import Journal
 
-    restore, before = GeoTiffSink.restore, []
+    remaining, partial = Journal.remaining, Path(settings["case"], ".trend.partial.tif")
 
-    def wrong(self: Any, block: Any, facts: Any) -> bool:
-        before.append(facts)
-        return restore(self, block, before[-2] if len(before) > 1 else facts)
+    def wrong(self: Any, blocks: Any) -> Any:
+        with partial.open("r+b") as file:
+            file.seek(-1 << 14, os.SEEK_END)
+            file.write(bytes(1 << 13))
+        return remaining(self, blocks)
 
-    GeoTiffSink.restore = wrong  # type: ignore[method-assign]
+    Journal.remaining = wrong  # type: ignore[method-assign]
 
 
 def before_reading(work: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
@@ -448,9 +450,10 @@ def f(values):
     return values.mean()
 """
 SIZES_OF_GRIDS = {"small": (48, 40), "large": (150, 160)}
+#: Uncompressed, so that a damaged tile is no error of its own.
 RESUMABLE = [
-    "apply", "summary", "small_2000.tif", "small_2002.tif", "x_2003.tif", "--quiet", "--executor", "inline", "--dtype",
-    "float64",
+    "apply", "summary", "small_2000.tif", "small_2002.tif", "x_2003.tif", "--quiet", "--executor", "inline",
+    "--dtype", "float64", "--compress", "none",
 ]  # fmt: skip
 RESUMABLE_SETTINGS = {"window": 1, "short": 0.0}
 #: Blocks after which it was stopped.
@@ -463,9 +466,9 @@ def stop_after(count: int) -> None:
 
     add, calls = Journal.add, []
 
-    def told(self: Any, block: Any, facts: Any) -> None:
-        add(self, block, facts)
-        calls.append(block)
+    def told(self: Any, *args: Any) -> None:
+        add(self, *args)
+        calls.append(args)
         if len(calls) == count:
             os._exit(9)
 

@@ -21,7 +21,7 @@ from fuzz_changes import Tiff
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked from one that is warm")
 
 #: Cases here, and how many a test does.
-CASES, AT_ONCE = 180, 20
+CASES, AT_ONCE = 120, 20
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_hostile_files_end_in_an_error_or_the_right_map(server: Server, first: i
         ("rows", "tiff", "another map"),
         ("errors", "tiff", "a map where the reference cannot read"),
         ("undefined", "tiff", "another map"),
-        ("traceback", "tag", "traceback"),
+        ("traceback", "tag", "an error that nobody foresaw"),
         ("crash", "vrt", "killed by SIGABRT"),
         ("network", "tag", "a request to the network"),
         ("network", "vrt", "a request to the network"),
@@ -69,13 +69,12 @@ def test_what_must_not_be_is_found(server: Server, harm: str, kind: str, outcome
     pytest.fail(f"{outcome} is not among {sorted(set(found))}")
 
 
-def test_a_seed_is_a_case(server: Server, tmp_path: Path) -> None:
-    kept = [tmp_path / name for name in ("one", "two")]
-    for kind in fuzz_cases.KINDS:
-        verdicts = [server.examine(kind, 3, keep=str(folder / kind)) for folder in kept]
-        assert verdicts[0].change == verdicts[1].change
-    first, second = ({p.name: p.read_bytes() for p in (f / "tiff").iterdir()} for f in kept)
-    assert first["x_2003.tif"] == second["x_2003.tif"]
+@pytest.mark.parametrize(("kind", "name"), [("tiff", "x_2003.tif"), ("vrt", "x_2003.vrt")])
+def test_a_seed_is_a_case(server: Server, tmp_path: Path, kind: str, name: str) -> None:
+    for seed in (3, 4, 5):
+        one, two = (server.examine(kind, seed, keep=str(tmp_path / f"{folder}{seed}")) for folder in ("one", "two"))
+        assert one.change == two.change
+        assert (tmp_path / f"one{seed}" / name).read_bytes() == (tmp_path / f"two{seed}" / name).read_bytes()
 
 
 @pytest.mark.parametrize(

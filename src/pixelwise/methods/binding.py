@@ -101,10 +101,6 @@ class BoundKernel(ABC):
         return readonly(np.array([known.index(band) for band in self.bands], dtype=np.int64))
 
 
-#: Days since 1970 and Julian days are less; beyond, years lose their digits.
-LARGEST_YEAR = 1e7
-
-
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "", most: int = LARGEST_WHOLE) -> None:
     """Refuse a parameter that is no whole number, below `least`, or above `most`; `why` follows the former message."""
     if not _is_number(value) or not least <= value < math.inf or value != int(value):
@@ -117,12 +113,6 @@ def check_whole(method: str, name: str, value: Any, least: int, why: str = "", m
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def check_origin(method: str, origin: float) -> None:
-    """Refuse an origin that is no decimal year."""
-    if not abs(origin) <= LARGEST_YEAR:
-        raise ParameterError(f"origin={origin:g}: {method} needs a decimal year, such as 2000")
 
 
 def check_confidence_level(method: str, value: float) -> None:
