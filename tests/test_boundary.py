@@ -7,10 +7,12 @@ import inspect
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -25,7 +27,7 @@ import pixelwise as pw
 from conftest import write_raster
 from pixelwise import survey
 from pixelwise.cli import main, report
-from pixelwise.errors import shown
+from pixelwise.errors import InputError, shown
 from pixelwise.method import parameters_of
 from pixelwise.methods import METHODS
 from pixelwise.reading import read_window
@@ -576,3 +578,63 @@ def test_memory_of_gdal_is_no_damage(place: Path, monkeypatch: pytest.MonkeyPatc
     stack = pw.open_stack("s", on_read_error="missing")
     with pytest.raises(MemoryError, match=r"ndvi_2000\.tif: cannot allocate"):
         stack.read(stack.grid.block)
+
+
+def test_messages_that_are_not_utf_8_print_nothing_beside_the_error(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: reported.append((what.exc_type, what.object)))
+    monkeypatch.setattr(sys, "excepthook", lambda kind, _, frames: reported.append((kind, frames)))
+    hooks = sys.excepthook, sys.unraisablehook
+    with pytest.raises(ZeroDivisionError) as raised:
+        1 / 0  # noqa: B018
+    frames = raised.tb
+
+    def fail(*_: Any, **__: Any) -> Any:
+        for kind, holder in (
+            (UnicodeDecodeError, "rasterio._err.chaining_error_handler"),
+            (UnicodeDecodeError, "another.module"),
+            (ValueError, "rasterio._err.chaining_error_handler"),
+        ):
+            sys.unraisablehook(SimpleNamespace(exc_type=kind, object=holder))  # type: ignore[arg-type]
+        error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid")
+        sys.excepthook(UnicodeDecodeError, error, None)
+        sys.excepthook(UnicodeDecodeError, error, frames)
+        sys.excepthook(ValueError, ValueError(), None)
+        raise InputError("broken")
+
+    monkeypatch.setattr(survey, "survey", fail)
+    assert run("plan", "s").stderr == "error: broken\n"
+    assert reported == [
+        (UnicodeDecodeError, "another.module"),
+        (ValueError, "rasterio._err.chaining_error_handler"),
+        (UnicodeDecodeError, frames),
+        (ValueError, None),
+    ]
+    assert (sys.excepthook, sys.unraisablehook) == hooks
+
+
+def test_what_gdal_reads_late_is_an_error_of_the_file(place: Path) -> None:
+    shutil.copytree(place / "s", place / "late")
+    data = bytearray((place / "late" / "ndvi_2001.tif").read_bytes())
+    # The first entry's tag becomes 274, which says which way is up; a ninth way there is not.
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, directory)
+    kept = [data[directory + 2 + 12 * index :][:12] for index in range(entries)]
+    (place / "late" / "ndvi_2001.tif").write_bytes(
+        bytes(data)
+        + struct.pack("<H", entries + 1)
+        + b"".join(
+            sorted(
+                [*map(bytes, kept), struct.pack("<HHIHH", 274, 3, 1, 9, 0)], key=lambda e: struct.unpack_from("<H", e)
+            )
+        )
+        + bytes(4)
+    )
+    with (place / "late" / "ndvi_2001.tif").open("r+b") as file:
+        file.seek(4)
+        file.write(struct.pack("<I", len(data)))
+    result = run("plan", "late")
+    assert result.exit_code == 1
+    assert "late/ndvi_2001.tif: its header cannot be read (" in result.output

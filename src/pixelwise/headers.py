@@ -21,7 +21,7 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
-from pixelwise.opening import local_only, open_local, open_page
+from pixelwise.opening import GDAL_ERRORS, local_only, open_local, open_page
 from pixelwise.regular import check_regular
 
 __all__ = [
@@ -195,63 +195,72 @@ def read_header(path: Path) -> Header:
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
     with local_only(), open_local(path) as dataset:
-        if dataset.count == 0:
-            raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
-        _check_pages(dataset, path)
-        gcps, _ = dataset.gcps
-        if gcps and dataset.transform == Affine.identity():
-            raise InputError(
-                f"{path}: is placed by {len(gcps)} ground control points only; warp it to a grid first (gdalwarp)"
-            )
         try:
-            grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        height, width = dataset.block_shapes[0]
-        alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
-        flags = dataset.mask_flag_enums
-        descriptions, units, remark = _texts(dataset, path)
-        # One tag only: rasterio warns of all others that are not UTF-8.
-        written = dataset.get_tag_item(TAG) is not None
-        columns = zip(
-            dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
-            descriptions, units, flags, strict=True,
-        )  # fmt: skip
-        every = [
-            BandHeader(
-                index,
-                dtype,
-                nodata,
-                scale,
-                offset,
-                description or "",
-                unit or "",
-                not {MaskFlags.all_valid, MaskFlags.nodata} & set(flag),
-                MaskFlags.alpha in flag,
-            )
-            for index, dtype, nodata, scale, offset, description, unit, flag in columns
-        ]
-        bands = tuple(band for band, is_alpha in zip(every, alpha, strict=True) if not is_alpha)
-        if not bands or any(band.dtype in COMPLEX for band in bands):
-            raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; real numbers are wanted")
-        return Header(
-            path=path,
-            driver=dataset.driver,
-            grid=grid,
-            georeferenced=dataset.crs is not None or dataset.transform != Affine.identity(),
-            bands=bands,
-            block_height=height,
-            block_width=width,
-            pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
-            compression=dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").lower(),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
-            written=written,
-            # Layers are called by their dates.
-            is_map=written and not (descriptions[0] or "")[:4].isdigit(),
-            remark=remark,
+            return _header_of(dataset, path, stat)
+        except GDAL_ERRORS as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise InputError(f"{path}: its header cannot be read ({reason}); copy or export it again") from None
+
+
+def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Header:
+    """Return what an open file says of itself."""
+    if dataset.count == 0:
+        raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
+    _check_pages(dataset, path)
+    gcps, _ = dataset.gcps
+    if gcps and dataset.transform == Affine.identity():
+        raise InputError(
+            f"{path}: is placed by {len(gcps)} ground control points only; warp it to a grid first (gdalwarp)"
         )
+    try:
+        grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    height, width = dataset.block_shapes[0]
+    alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
+    flags = dataset.mask_flag_enums
+    descriptions, units, remark = _texts(dataset, path)
+    # One tag only: rasterio warns of all others that are not UTF-8.
+    written = dataset.get_tag_item(TAG) is not None
+    columns = zip(
+        dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
+        descriptions, units, flags, strict=True,
+    )  # fmt: skip
+    every = [
+        BandHeader(
+            index,
+            dtype,
+            nodata,
+            scale,
+            offset,
+            description or "",
+            unit or "",
+            not {MaskFlags.all_valid, MaskFlags.nodata} & set(flag),
+            MaskFlags.alpha in flag,
+        )
+        for index, dtype, nodata, scale, offset, description, unit, flag in columns
+    ]
+    bands = tuple(band for band, is_alpha in zip(every, alpha, strict=True) if not is_alpha)
+    if not bands or any(band.dtype in COMPLEX for band in bands):
+        raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; real numbers are wanted")
+    return Header(
+        path=path,
+        driver=dataset.driver,
+        grid=grid,
+        georeferenced=dataset.crs is not None or dataset.transform != Affine.identity(),
+        bands=bands,
+        block_height=height,
+        block_width=width,
+        pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
+        compression=dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").lower(),
+        size=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+        alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
+        written=written,
+        # Layers are called by their dates.
+        is_map=written and not (descriptions[0] or "")[:4].isdigit(),
+        remark=remark,
+    )
 
 
 def _check_pages(dataset: DatasetReader, path: Path) -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from pixelwise.errors import InputError, OutputError, unknown
 from pixelwise.grid import Grid
 from pixelwise.headers import TAG
 from pixelwise.method import Band
-from pixelwise.opening import open_geotiff
+from pixelwise.opening import GDAL_ERRORS, open_geotiff
 from pixelwise.regular import check_regular
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def is_map(path: Path) -> bool:
     try:
         with open_quietly(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
-    except (RasterioError, InputError):
+    except (*GDAL_ERRORS, InputError):
         return False
 
 
@@ -278,7 +278,7 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
             text = dataset.get_tag_item(TAG)
             descriptions = tuple(name or "" for name in dataset.descriptions)
         return None if text is None else (decode_provenance(text, LARGEST_UNASKED), descriptions)
-    except (RasterioError, InputError, UnicodeDecodeError):
+    except (*GDAL_ERRORS, InputError, UnicodeDecodeError):
         return None
 
 
@@ -290,7 +290,7 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
             grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
             columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
             tags = [dataset.tags(index) for index, _, _ in columns]
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     except InputError as error:  # of its grid
         raise InputError(f"{path}: {error}") from None

@@ -19,6 +19,7 @@ from typing import Any
 from xml.sax.saxutils import unescape
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.env import hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -29,6 +30,7 @@ from pixelwise.regular import check_regular, open_regular
 from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
 
 __all__ = [
+    "GDAL_ERRORS",
     "OPTIONS",
     "allowed_drivers",
     "check_sidecars",
@@ -46,6 +48,10 @@ DRIVERS = (
     "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "GSBG",
     "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
 )  # fmt: skip
+
+#: What GDAL's errors are in rasterio. Properties that read a directory late, such as `colorinterp`, raise those that
+#: have no public name.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
 #: A name that nothing has.
 NOWHERE = "/vsicurl/none:"
@@ -178,7 +184,7 @@ def open_page(name: str) -> DatasetReader:
     """
     try:
         return _open_quietly(name, ("GTiff",))
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise InputError(f"{name}: cannot be opened ({_line(error)})") from None
 
 
@@ -250,7 +256,7 @@ def _check_driver(source: Path, driver: str) -> None:
     try:
         with _open_quietly(str(source), None) as dataset:
             other = dataset.driver
-    except RasterioError:
+    except GDAL_ERRORS:
         other = "something else"
     if other != driver:
         raise InputError(

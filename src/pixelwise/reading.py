@@ -20,14 +20,14 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.nodata import nodata_bounds
-from pixelwise.opening import local_only, open_again
+from pixelwise.opening import GDAL_ERRORS, local_only, open_again
 from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
 
 __all__ = [
@@ -307,7 +307,7 @@ def read_window(
         window = Window(block.col, block.row, block.width, block.height)
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
-    except (RasterioError, DamagedBlockError) as error:
+    except (*GDAL_ERRORS, DamagedBlockError) as error:
         table.pop(piece.key)[0].close()
         # Nothing is wrong with the file. GDAL's own errors have no public names in rasterio.
         if type(error.__cause__).__name__ == "CPLE_OutOfMemoryError":
@@ -418,7 +418,7 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         while True:
             try:
                 return _open(piece, gdal=gdal)
-            except RasterioError as error:
+            except GDAL_ERRORS as error:
                 if not _handles_ran_out(piece.path):
                     reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
                     raise InputError(f"{piece.path}: cannot be opened ({reason})") from None

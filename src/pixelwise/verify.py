@@ -25,7 +25,6 @@ import numpy as np
 from affine import Affine, TransformNotInvertibleError
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pixelwise import methods
@@ -39,7 +38,7 @@ from pixelwise.grid import same_crs
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
-from pixelwise.opening import local_only, open_local
+from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
 from pixelwise.regular import check_regular
 from pixelwise.spec import InputSpec
@@ -735,7 +734,7 @@ def _read_what_is_whole(
                     stored[row, pixel] = _read_run(dataset, deflated, [band], Window(x, y, 1, 1))[0, 0]
                 if masked:
                     valid[row, pixel] = dataset.read_masks(band, window=around)[y - top, x - left]
-            except (RasterioError, DamagedBlockError):
+            except (*GDAL_ERRORS, DamagedBlockError):
                 stored[row, pixel] = valid[row, pixel] = 0
                 lost[pixel] = True
     return lost
@@ -837,7 +836,7 @@ def _explained(path: Path) -> Iterator[None]:
     """Name the file where GDAL fails."""
     try:
         yield
-    except (RasterioError, DamagedBlockError) as error:
+    except (*GDAL_ERRORS, DamagedBlockError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{path}: cannot be read ({reason}); is the file truncated?") from None
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import click
@@ -139,7 +140,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command: the one boundary that no error passes but as one line and a status."""
         try:
-            with _log_on_stderr(), _stopped_cleanly_when_terminated():
+            with _log_on_stderr(), _without_undecodable_messages(), _stopped_cleanly_when_terminated():
                 return super().invoke(ctx)
         except click.ClickException as error:
             vars(error)["message"] = clipped(printable(error.message, lines=False))
@@ -267,6 +268,30 @@ def _log_on_stderr() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
+
+
+@contextmanager
+def _without_undecodable_messages() -> Iterator[None]:
+    """Print no traceback for messages of GDAL that are not UTF-8, as those that quote a damaged file.
+
+    rasterio decodes them where no exception can be raised, so that Cython prints one by both hooks; the error that
+    they come with is raised all the same.
+    """
+    before, before_unraisable = sys.excepthook, sys.unraisablehook
+
+    def report(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+        if not (issubclass(kind, UnicodeDecodeError) and frames is None):
+            before(kind, error, frames)
+
+    def report_unraisable(what: sys.UnraisableHookArgs) -> None:
+        if not (issubclass(what.exc_type, UnicodeDecodeError) and "rasterio" in str(what.object)):
+            before_unraisable(what)
+
+    sys.excepthook, sys.unraisablehook = report, report_unraisable
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = before, before_unraisable
 
 
 class _Stderr(logging.Handler):
