@@ -44,11 +44,6 @@ DTYPES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiff, "LEAST_DEFLATE", 0)
-
-
 def image(dtype: str, bands: int = 3) -> Any:
     """Return (band, y, x) with smooth parts, runs, noise, and the ends of the type."""
     random = np.random.default_rng(7)
@@ -64,9 +59,12 @@ def image(dtype: str, bands: int = 3) -> Any:
     return values
 
 
-def needs(compress: str) -> None:
-    """Skip by name what needs an optional package."""
-    if compress == "deflate":
+@pytest.fixture(params=["libdeflate", "zlib"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What inflates: the optional package, and Python's zlib without it."""
+    if request.param == "zlib":
+        monkeypatch.setattr(tiff, "inflater", lambda: tiff.inflate_slowly)
+    else:
         pytest.importorskip("deflate")
 
 
@@ -95,7 +93,6 @@ def both(path: Path, bands: tuple[int, ...], window: Block) -> tuple[bytes, byte
     [(dtype, predictor) for dtype in DTYPES for predictor in (1, 2, 3) if predictor < 3 or dtype.startswith("float")],
 )
 def test_the_same_bytes_as_rasterio(dtype: str, predictor: int, layout: str, compress: str, tmp_path: Path) -> None:
-    needs(compress)
     values = image(dtype)
     path = write_raster(tmp_path / "a.tif", values, compress=compress, predictor=predictor, **LAYOUTS[layout])
     for bands, window in (
@@ -163,18 +160,16 @@ def test_what_is_left_to_gdal(profile: dict[str, Any], tmp_path: Path) -> None:
     assert opened(path) is None
 
 
-def test_deflate_is_left_to_gdal_without_its_package_and_in_small_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    needs("deflate")
-    path = write_raster(tmp_path / "a.tif", image("int16"), compress="deflate", **TILES)
-    assert opened(path) is not None
-    monkeypatch.setattr(tiff, "LEAST_DEFLATE", 32 * 16 * 2 * 3 + 1)
-    assert opened(path) is None
-    monkeypatch.undo()
-    monkeypatch.setattr(tiff, "LEAST_DEFLATE", 0)
-    monkeypatch.setattr(tiff, "inflater", lambda: None)
-    assert opened(path) is None
+@pytest.mark.usefixtures("inflater")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("predictor", [1, 2, 3])
+def test_deflate_with_and_without_its_package(predictor: int, layout: str, tmp_path: Path) -> None:
+    path = write_raster(
+        tmp_path / "a.tif", image("float32"), compress="deflate", predictor=predictor, **LAYOUTS[layout]
+    )
+    for bands, window in (((1, 2, 3), Block(0, 0, SIZE, SIZE)), ((3, 1), Block(13, 17, 21, 19))):
+        values, expected = both(path, bands, window)
+        assert values == expected
 
 
 def test_another_file_than_gdal_saw_is_left_to_it(tmp_path: Path) -> None:
@@ -371,7 +366,6 @@ def test_absent_tiles_are_read_by_gdal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", ["lzw", "deflate"])
 def test_a_damaged_block_is_named(tmp_path: Path, compress: str) -> None:
-    needs(compress)
     for year in (2000, 2001):
         path = write_raster(tmp_path / f"a_{year}.tif", image("int16", 1)[0], compress=compress, **TILES)
     found = opened(path)
@@ -429,8 +423,8 @@ def place_lzw(data: Any, block: Any, out: Any, *, predictor: int = 1, samples: i
     target[:] = out.ravel()
     blocks, shape = np.array([block]), (width, samples, predictor)
     done = decode.place_lzw(
-        codes, blocks, shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line, octets,
-        target.reshape(out.shape),
+        codes, blocks, np.zeros(1, bool), shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line,
+        octets, target.reshape(out.shape),
     )  # fmt: skip
     out[:] = target.reshape(out.shape)
     memories = memory_of_codes, memory_of_decoded, memory_of_strings, memory_of_line, memory_of_octets, memory_of_target
@@ -486,6 +480,24 @@ def test_a_table_that_is_never_cleared(count: int, done: int) -> None:
     assert place_lzw(data, (0, data.size - decode.SLACK, 0, 0, 1), out) == done
     if done:
         np.testing.assert_array_equal(out[0, 0], values)
+
+
+def test_the_end_of_a_block_is_decoded_until_it_is_known_to_be_whole(tmp_path: Path) -> None:
+    """Once only where windows cut it: a strip of a hundred windows else takes twice as long."""
+    path = write_raster(tmp_path / "a.tif", image("int16", 1)[0], compress="lzw", **LAYOUTS["one strip"])
+    found = opened(path)
+    assert found is not None
+    top, out = Block(0, 0, 4, SIZE), np.empty((1, 4, SIZE), np.int16)
+    assert found.read((1,), top, out)
+    begin, count = int(found.offsets[0]), int(found.counts[0])
+    data = bytearray(path.read_bytes())
+    data[begin + count - 20 : begin + count] = b"\xff" * 20
+    path.write_bytes(data)
+    assert found.read((1,), top, out)
+    found.close()
+    found = opened(path)
+    assert found is not None
+    assert not found.read((1,), top, out)
 
 
 def test_a_code_that_is_not_in_the_table_yet() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise.jit import kernel
 
-__all__ = ["LITERALS", "SLACK", "lzw_strings", "place", "place_lzw"]
+__all__ = ["LITERALS", "SLACK", "lzw_strings", "place_lzw", "place_plain"]
 
 #: The decoded bytes follow one string of each literal, so that a string is a place and a length whatever it is.
 LITERALS = 256
@@ -41,6 +41,7 @@ def lzw_strings() -> NDArray[np.uint64]:
 def place_lzw(
     data: NDArray[np.uint8],
     blocks: NDArray[np.int64],
+    whole: NDArray[np.bool_],
     shape: tuple[int, int, int],
     picked: NDArray[np.int64],
     strings: NDArray[np.uint64],
@@ -59,6 +60,9 @@ def place_lzw(
     blocks
         (block, 5): where a block's bytes begin in `data` and how many they are, the row and column of the window
         where its upper left pixel goes (negative outside), and how many rows it has.
+    whole
+        (block,) which of them are known to be whole; the others become so. What a damaged block gives must not depend
+        on where a window cuts it.
     shape
         Pixels per row of a block; numbers per pixel; predictor: 1 for none, 2 for differences of numbers, 3 for
         differences of bytes, highest ones first.
@@ -81,11 +85,13 @@ def place_lzw(
     """
     itemsize = decoded.size // stored.size
     for index in range(blocks.shape[0]):
-        # Not below the window: half of a strip that is cut, on average.
-        rows = min(blocks[index, 4], out.shape[1] - blocks[index, 2])
+        rows = blocks[index, 4]
+        if whole[index]:  # not below the window: half of a strip that is cut, on average
+            rows = min(rows, out.shape[1] - blocks[index, 2])
         size = rows * shape[0] * shape[1] * itemsize
         if expand_lzw(data, blocks[index, 0], blocks[index, 1], strings, decoded, size) != size:
             return index
+        whole[index] = True
         place(decoded, stored, LITERALS // itemsize, blocks[index], shape, picked, line, octets, out)
     return len(blocks)
 
@@ -176,28 +182,34 @@ def copy_word(values, source, target):
 
 
 @kernel()
-def place(
+def place_plain(
     decoded: NDArray[np.uint8],
     stored: NDArray[Any],
-    first: int,
-    block: NDArray[np.int64],
+    blocks: NDArray[np.int64],
     shape: tuple[int, int, int],
     picked: NDArray[np.int64],
     line: NDArray[Any],
     octets: NDArray[np.uint8],
     out: NDArray[Any],
 ) -> None:
-    """Undo a block's predictor and put the pixels that lie in a window there.
+    """Put the pixels of blocks that are decompressed into a window.
 
     Parameters
     ----------
     decoded, stored
-        The block as bytes, and the same memory as unsigned integers.
-    first
-        Where the block begins in `stored`.
-    block, shape, picked, line, octets, out
-        As in `place_lzw`, of this block.
+        The blocks as bytes, one behind the other, and the same memory as unsigned integers.
+    blocks, shape, picked, line, octets, out
+        As in `place_lzw`.
     """
+    first = 0
+    for index in range(blocks.shape[0]):
+        place(decoded, stored, first, blocks[index], shape, picked, line, octets, out)
+        first += blocks[index, 4] * shape[0] * shape[1]
+
+
+@kernel(helper=True)
+def place(decoded, stored, first, block, shape, picked, line, octets, out):
+    """Undo the predictor of a block, which begins at `first` of `stored`, and put its pixels into a window."""
     row, column, rows = block[2], block[3], block[4]
     width, samples, predictor = shape
     length = width * samples

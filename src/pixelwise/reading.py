@@ -9,27 +9,27 @@ import time
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
-from pixelwise.headers import WHOLE_FILES
+from pixelwise.headers import WHOLE_FILES, files_behind
 from pixelwise.nodata import nodata_bounds
-from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
+from pixelwise.tiff import DamagedBlockError, TiffFile, has_filled_strip, open_tiff, release_buffers
 
 __all__ = [
     "CACHE_BYTES",
@@ -38,10 +38,12 @@ __all__ = [
     "TABLES",
     "WARP_TILE",
     "Loss",
+    "MaskedTiff",
     "Piece",
     "Table",
     "Warp",
     "WindowError",
+    "cuts_blocks",
     "file_limit",
     "read_patiently",
     "read_what_is_whole",
@@ -50,6 +52,9 @@ __all__ = [
     "reading_in_worker",
     "take_losses",
 ]
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +176,14 @@ def read_patiently(
     piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
 ) -> NDArray[np.uint8] | None:
     """Read a window of several bands, again after a while where that fails: disks of networks have moments."""
+    return _patiently(piece, table, lambda: read_window(piece, bands, block, out, table))
+
+
+def _patiently(piece: Piece, table: Table, attempt: Callable[[], Result]) -> Result:
+    """Return what an attempt gives, which may need some."""
     for pause in (*RETRY_SECONDS, None):
         try:
-            return read_window(piece, bands, block, out, table)
+            return attempt()
         except InputError:
             # What failed again and again is broken; nobody waits for its next window.
             if pause is None or piece.key in table.broken:
@@ -188,32 +198,71 @@ def read_what_is_whole(
 ) -> NDArray[np.uint8]:
     """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
     masks = np.full(out.shape, 255, dtype=np.uint8)
-    # The piece tells the file's size; GDAL how it is cut.
+    # The piece tells the file's size; whoever reads it how it is cut.
     file = piece.size
-    with table.opened(piece, gdal=True) as dataset:
-        shapes = dataset.block_shapes
-    for index, band in enumerate(bands):
+    shapes = _block_shapes(piece, table)
+    alike = len({shapes[band - 1] for band in bands}) == 1
+    for first, group in [(0, bands)] if alike else [(index, (band,)) for index, band in enumerate(bands)]:
         parts = (
-            _blocks_around(block, shapes[band - 1], file) if piece.warp is None else _tiles_around(block, piece.warp)
+            _blocks_around(block, shapes[group[0] - 1], file)
+            if piece.warp is None
+            else _tiles_around(block, piece.warp)
         )
         for part in parts:
             shared = part.intersection(block)
             if shared is None:
                 raise AssertionError
-            whole = np.empty((1, part.height, part.width), dtype=out.dtype)
-            inside = (slice(0, 1), *shared.shift(-part.row, -part.col).slices)
-            target = (slice(index, index + 1), *shared.shift(-block.row, -block.col).slices)
-            try:
-                found = read_patiently(piece, (band,), part, whole, table)
-            except WindowError as error:
-                out[target], masks[target] = 0, 0
-                placed = shared.scaled(piece.zoom).shift(piece.block.row, piece.block.col)
-                HANDLES.lost.append(Loss(piece.path, band, placed, str(error)))
-                continue
-            out[target] = whole[inside]
-            if found is not None:
-                masks[target] = found[inside]
+            inside = shared.shift(-part.row, -part.col).slices
+            target = shared.shift(-block.row, -block.col).slices
+            for index, (band, values, valid, reason) in enumerate(
+                _each_band(piece, group, part, out.dtype, table), first
+            ):
+                if reason:
+                    out[(index, *target)], masks[(index, *target)] = 0, 0
+                    placed = shared.scaled(piece.zoom).shift(piece.block.row, piece.block.col)
+                    HANDLES.lost.append(Loss(piece.path, band, placed, reason))
+                    continue
+                out[(index, *target)] = values[inside]
+                if valid is not None:
+                    masks[(index, *target)] = valid[inside]
     return masks
+
+
+def _each_band(
+    piece: Piece, bands: tuple[int, ...], part: Block, dtype: np.dtype[Any], table: Table
+) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8] | None, str]]:
+    """Read a block of a file; yield each band, its values and mask, and why it could not be read, if so."""
+    whole = np.empty((len(bands), part.height, part.width), dtype=dtype)
+    try:
+        found = read_patiently(piece, bands, part, whole, table)
+    except WindowError as error:
+        if len(bands) == 1:
+            yield bands[0], whole[0], None, str(error)
+        else:
+            for band in bands:
+                yield from _each_band(piece, (band,), part, dtype, table)
+        return
+    for index, band in enumerate(bands):
+        yield band, whole[index], None if found is None else found[index], ""
+
+
+def cuts_blocks(piece: Piece, bands: tuple[int, ...], window: Block, table: Table) -> bool:
+    """Whether a window has a part of a block of the file only."""
+
+    def cuts(start: int, length: int, block: int, size: int) -> bool:
+        return start % block != 0 or ((start + length) % block != 0 and start + length != size)
+
+    shapes, size = _block_shapes(piece, table), piece.size
+    return any(
+        cuts(window.row, window.height, height, size.height) or cuts(window.col, window.width, width, size.width)
+        for height, width in {shapes[band - 1] for band in bands}
+    )
+
+
+def _block_shapes(piece: Piece, table: Table) -> Sequence[tuple[int, int]]:
+    """Return rows and columns of each band's blocks."""
+    shapes: Sequence[tuple[int, int]] = _patiently(piece, table, lambda: table.source(piece).block_shapes)
+    return shapes
 
 
 def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterator[Block]:
@@ -252,6 +301,8 @@ def read_window(
             if not piece.masked and source.read(bands, block, out):
                 return None
             source = table.source(piece, gdal=True)
+        if isinstance(source, MaskedTiff):
+            return source.read(bands, block, out, masked=piece.masked)
         if piece.warp is not None:
             return _read_warped(source, piece, piece.warp, bands, block, out)
         window = Window(block.col, block.row, block.width, block.height)
@@ -268,6 +319,43 @@ def read_window(
         ) from None
 
 
+@dataclass(frozen=True, eq=False)
+class MaskedTiff:
+    """An open file of DEFLATE blocks, of which GDAL reads the masks only."""
+
+    tiff: TiffFile
+    dataset: Any
+
+    @property
+    def block_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each band's blocks."""
+        return self.tiff.block_shapes
+
+    def read(self, bands: tuple[int, ...], block: Block, out: NDArray[Any], *, masked: bool) -> NDArray[Any] | None:
+        """Read a window of several bands into `out`; return masks where they are `masked`."""
+        window = Window(block.col, block.row, block.width, block.height)
+        if not self.tiff.read(bands, block, out):
+            # What GDAL says of a window that is not in the file.
+            self.dataset.read(list(bands), window=window, out=out)
+        if not masked:
+            return None
+        if self.tiff.planar and ColorInterp.alpha in self.dataset.colorinterp:
+            # GDAL gives numbers for some damaged blocks of alpha too; those of interleaved bands were read above.
+            alpha = self.dataset.colorinterp.index(ColorInterp.alpha) + 1
+            self.tiff.read((alpha,), block, np.empty((1, block.height, block.width), dtype=out.dtype))
+        masks: NDArray[Any] = self.dataset.read_masks(list(bands), window=window)
+        return masks
+
+    def warm_up(self) -> None:
+        """Compile what `read` needs."""
+        self.tiff.warm_up()
+
+    def close(self) -> None:
+        """Close both."""
+        self.tiff.close()
+        self.dataset.close()
+
+
 class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
     """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
 
@@ -281,6 +369,8 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         super().__init__()
         #: Files that only GDAL can read, even when they are opened again.
         self.by_gdal: set[tuple[Path, Warp | None]] = set()
+        #: Files of DEFLATE blocks of which GDAL reads masks.
+        self.with_masks: set[tuple[Path, Warp | None]] = set()
         #: Files of which a window could not be read, also when it was tried again.
         self.broken: set[tuple[Path, Warp | None]] = set()
 
@@ -300,13 +390,18 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         share = max(min(file_limit() // max(len(TABLES), 1), self.most), 1)
         known = self.pop(piece.key, None)
         if gdal:
-            self.by_gdal.add(piece.key)
+            deflate = known is not None and isinstance(known[0], TiffFile) and known[0].inflate is not None
+            (self.with_masks if deflate else self.by_gdal).add(piece.key)
             if known is not None:
                 known[0].close()
                 known = None
         while len(self) >= share:
             self._close_one()
-        source = self.opened(piece, gdal=piece.key in self.by_gdal) if known is None else known[0]
+        if known is None:
+            opened = replace(piece, masked=True) if piece.key in self.with_masks else piece
+            source = self.opened(opened, gdal=piece.key in self.by_gdal)
+        else:
+            source = known[0]
         self[piece.key] = source, self.turn
         return source
 
@@ -346,6 +441,7 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         while self:
             self.popitem()[1][0].close()
         self.by_gdal.clear()
+        self.with_masks.clear()
         self.broken.clear()
         # That of a job that ran in this thread.
         self.most = type(self).most
@@ -363,13 +459,62 @@ def _handles_ran_out(path: Path) -> bool:
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
     """Open a file to decode its blocks here where that is possible, else with GDAL."""
-    if piece.driver == "GTiff" and not piece.masked and piece.warp is None and not gdal:
+    tiff = None
+    if piece.driver == "GTiff" and piece.warp is None and not gdal:
         tiff = open_tiff(piece.path, piece.size.height, piece.size.width, piece.dtype)
-        if tiff is not None:
-            return tiff
+    if tiff is not None:
+        if piece.masked and tiff.inflate is None:
+            tiff.close()
+        else:
+            _learn_fills(tiff, piece)
+            if not piece.masked:
+                return tiff
+            with rasterio.Env(**WHOLE_FILES):
+                return MaskedTiff(tiff, _open_with_gdal(piece))
+    _check_strips(piece)
     with rasterio.Env(**WHOLE_FILES):
         dataset = _open_with_gdal(piece)
         return dataset if piece.warp is None else _warped(dataset, piece, piece.warp)
+
+
+def _check_strips(piece: Piece) -> None:
+    """Refuse what GDAL would read wrongly, behind a VRT or to warp it.
+
+    Raises
+    ------
+    InputError
+    """
+    if piece.driver not in ("GTiff", "VRT"):
+        return
+    for path in files_behind(piece.path):
+        try:
+            facts = path.stat()
+        except OSError:  # GDAL says so
+            continue
+        if _is_filled(path, facts.st_size, facts.st_mtime_ns):
+            raise InputError(
+                f"{path}: its last strip holds more than the raster, which GDAL, by which warped files and sources of "
+                "VRTs are read, reads wrongly; write the files again as they are: "
+                "pixelwise.write_layers(pixelwise.open_stack(FILES), OUTPUT)"
+            )
+
+
+@lru_cache(maxsize=65536)
+def _is_filled(path: Path, size: int, mtime_ns: int) -> bool:
+    """Whether a file has such a strip; its size and time tell one version of it from the next."""
+    return has_filled_strip(path)
+
+
+def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
+    """Ask GDAL what absent blocks of a DEFLATE file hold, of which others must not be left to it."""
+    if tiff.inflate is None or tiff.counts.all():
+        return
+    with rasterio.Env(**WHOLE_FILES), _open_with_gdal(piece) as dataset:
+        for band in dataset.indexes:
+            place = tiff.find_absent(band)
+            if place is not None:
+                row, column = place
+                tiff.fills[band - 1] = dataset.read(band, window=Window(column, row, 1, 1))[0, 0]
 
 
 def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:

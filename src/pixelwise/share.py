@@ -15,7 +15,7 @@ from pixelwise.grid import Block
 from pixelwise.masks import MaskRule
 from pixelwise.masks import grow as grow_rejected
 from pixelwise.nodata import is_among
-from pixelwise.reading import HANDLES, Piece, Table, WindowError, read_patiently, read_what_is_whole
+from pixelwise.reading import HANDLES, Piece, Table, WindowError, cuts_blocks, read_patiently, read_what_is_whole
 from pixelwise.spec import SameDate
 
 __all__ = ["Derivation", "Image", "LayerRead", "Quality", "Read", "Share", "reads_of"]
@@ -435,7 +435,10 @@ class Share:
         """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
         if not self.forgiving:
             return read_patiently(read.piece, read.bands, window, out, table)
-        if read.piece.driver == "GTiff" and read.piece.warp is None:
+        piece = read.piece
+        # The blocks of a mask may be other ones than those of the values that it belongs to.
+        simple = piece.driver == "GTiff" and piece.warp is None
+        if simple and not (piece.masked and cuts_blocks(piece, read.bands, window, table)):
             try:
                 return read_patiently(read.piece, read.bands, window, out, table)
             except WindowError:

@@ -25,7 +25,7 @@ from pixelwise.method import Method
 from pixelwise.naming import read_range
 from pixelwise.nodata import spelled
 from pixelwise.periods import Every
-from pixelwise.reading import HANDLES, Piece, Table
+from pixelwise.reading import HANDLES, MaskedTiff, Piece, Table
 from pixelwise.share import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.spec import InputSpec, SameDate
 from pixelwise.tiff import TiffFile
@@ -396,7 +396,7 @@ class RasterStack(FileStack):
                 seen.add(read.piece.dtype)
                 HANDLES.open.opened(read.piece, gdal=True).close()
                 source = HANDLES.open.source(read.piece)
-                if isinstance(source, TiffFile):
+                if isinstance(source, TiffFile | MaskedTiff):
                     source.warm_up()
                 # Masks are not unpacked, but cost little here.
                 raw = np.zeros(1, dtype=read.piece.dtype)

@@ -1,7 +1,11 @@
 """GeoTIFF files whose blocks are decoded here instead of by GDAL, which takes up to twice as long.
 
 What such a file may be is narrow: what Earth Engine, GDAL and R write by default. Everything else, and every
-block that cannot be decoded, is left to GDAL, which also knows how to say what is wrong with it.
+LZW block that cannot be decoded, is left to GDAL, which also knows how to say what is wrong with it.
+
+DEFLATE blocks are never left to it: GDAL 3.10 takes a stream that is longer than its block, as in last strips that
+are filled up and in one damaged stream of five, and leaves the last bytes of the block as they were in memory; and with
+a predictor it gives numbers for streams that end early.
 """
 
 from __future__ import annotations
@@ -28,13 +32,14 @@ __all__ = [
     "DamagedBlockError",
     "TiffFile",
     "find_tags",
+    "has_filled_strip",
     "open_tiff",
     "read_tags",
     "release_buffers",
 ]
 
-#: From the bytes of a block and its size to the bytes that it holds, nothing of a damaged one.
-Inflate = Callable[[NDArray[np.uint8], int], bytes | bytearray]
+#: From a stream, the size of its block, and the most that it may hold, to the bytes of the block.
+Inflate = Callable[[NDArray[np.uint8], int, int], bytes | bytearray]
 
 #: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -52,11 +57,22 @@ LZW, DEFLATE = 5, (8, 32946)
 #: Min-is-white, min-is-black, RGB, palette: of these GDAL gives the numbers that are stored.
 AS_STORED = (0, 1, 2, 3)
 
-#: Smaller blocks are many, and inflating each is a call from Python: GDAL was 1.4 times as fast with strips of one
-#: row. LZW blocks are decoded in one call however many they are.
-LEAST_DEFLATE = 64 << 10
+#: Small blocks are many, and so many bytes of inflated ones are put into place at once.
+BATCH = 128 << 10
 #: Kernels count a block's bytes in 24 bits.
 MOST_BLOCK = 1 << 24
+#: GDAL reads a file that is one larger strip of more rows than this row by row.
+SPLIT_ROWS = 2000
+#: A stream is inflated to its end, where its checksum is: up to so many times a block, as its size comes from a file.
+MOST_INFLATED = 2
+#: A byte of a DEFLATE stream becomes no more than this (zlib's technical details), whatever its block should hold.
+MOST_EXPANSION = 1032
+#: No block is so large: GDAL refuses it too.
+MOST_DEFLATE = 1 << 40
+#: Bytes that are inflated at once: zlib puts a longer result together of pieces, which takes twice its memory.
+AT_ONCE = 4 << 20
+#: Bytes that are inflated and dropped at once.
+DROPPED = 64 << 10
 #: A file of more directory entries than this is none that a raster program wrote.
 MOST_TAGS = 1000
 
@@ -85,6 +101,12 @@ class TiffFile:
         Where each block's bytes begin, and how many they are.
     tiled
         Whether the last row of blocks has as many rows as the others.
+    size
+        Bytes of the file.
+    whole
+        Which blocks are known to be so.
+    fills
+        What a DEFLATE file has of each band where a block is absent; who opens it says that.
     """
 
     file: BinaryIO
@@ -100,6 +122,14 @@ class TiffFile:
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
     tiled: bool
+    size: int
+    whole: NDArray[np.bool_]
+    fills: NDArray[Any]
+
+    @property
+    def block_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each band's blocks, as rasterio has them."""
+        return [(self.block_height, self.block_width)] * self.samples
 
     def close(self) -> None:
         """Close the file."""
@@ -112,7 +142,11 @@ class TiffFile:
     def warm_up(self) -> None:
         """Compile what `read` needs."""
         nothing = np.empty((1, 0, 0), dtype=f"u{self.itemsize}")
-        self._place(np.empty(0, dtype=np.uint8), np.zeros((1, 5), dtype=np.int64), np.zeros(1, dtype=np.int64), nothing)
+        blocks, picked = np.zeros((1, 5), dtype=np.int64), np.zeros(1, dtype=np.int64)
+        if self.inflate is None:
+            self._place_lzw(np.empty(0, dtype=np.uint8), np.zeros(1, dtype=bool), blocks, picked, nothing)
+        else:
+            self._place_plain([bytes(self.itemsize)], blocks, picked, nothing)
 
     def read(self, bands: tuple[int, ...], window: Block, out: NDArray[Any]) -> bool:
         """Read a window of some bands, numbered from 1, into contiguous (band, y, x) of the file's type.
@@ -120,13 +154,13 @@ class TiffFile:
         Returns
         -------
         bool
-            False where the window or a band is not in the file, or a block is absent or cannot be decoded; `out`
+            False where the window or a band is not in the file, or an LZW block is absent or cannot be decoded; `out`
             then holds anything.
 
         Raises
         ------
         DamagedBlockError
-            When a DEFLATE stream is broken.
+            When a DEFLATE block cannot be read whole.
         """
         if not (
             1 <= min(bands) <= max(bands) <= self.samples
@@ -146,62 +180,142 @@ class TiffFile:
         if not self.tiled:
             blocks[:, 4] = np.minimum(self.block_height, self.height - window.row - blocks[:, 2])
         if not self.planar:
-            return self._decode(numbers, blocks, np.array(bands, dtype=np.int64) - 1, target)
+            return self._decode(
+                numbers, blocks, np.array(bands, dtype=np.int64) - 1, self.fills[np.array(bands) - 1], target
+            )
         plane = across * -(-self.height // self.block_height)
         first = np.zeros(1, dtype=np.int64)
         return all(
-            self._decode(numbers + (band - 1) * plane, blocks, first, target[index : index + 1])
+            self._decode(
+                numbers + (band - 1) * plane, blocks, first, self.fills[band - 1 : band], target[index : index + 1]
+            )
             for index, band in enumerate(bands)
         )
 
+    def find_absent(self, band: int) -> tuple[int, int] | None:
+        """Return row and column of a pixel whose block is absent, None where a band has none such."""
+        across, down = -(-self.width // self.block_width), -(-self.height // self.block_height)
+        first = (band - 1) * across * down if self.planar else 0
+        absent = np.flatnonzero(self.counts[first : first + across * down] == 0)
+        if not absent.size:
+            return None
+        return int(absent[0]) // across * self.block_height, int(absent[0]) % across * self.block_width
+
     def _decode(
-        self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
+        self,
+        numbers: NDArray[np.int64],
+        blocks: NDArray[np.int64],
+        picked: NDArray[np.int64],
+        fills: NDArray[Any],
+        out: NDArray[Any],
     ) -> bool:
         """Decode some blocks into a window; whence their bytes come is filled in."""
+        if self.inflate is not None:
+            self._inflate(numbers, blocks, picked, fills, out)
+            return True
+        offsets, counts = self.offsets[numbers], self.counts[numbers]
+        # More is not needed for so many bytes, whoever wrote them.
+        most = 2 * int(blocks[:, 4].sum()) * self._row_size
+        if counts.min() <= 0 or offsets.min() <= 0 or counts.sum() > most:
+            return False
         try:
-            data = self._fetch(numbers, blocks, 2 * int(blocks[:, 4].sum()) * self._row_size)
+            data = self._fetch(offsets, counts, blocks)
         except (OSError, ValueError):  # of the disk, or of a file that was closed
             return False
-        return data is not None and self._place(data, blocks, picked, out)
+        if data is None:
+            return False
+        whole = self.whole[numbers]
+        done = self._place_lzw(data, whole, blocks, picked, out)
+        self.whole[numbers] = whole
+        return done
 
     @property
     def _row_size(self) -> int:
         """Bytes of a row of pixels in a block."""
         return self.block_width * self.itemsize * (1 if self.planar else self.samples)
 
-    def _place(
-        self, data: NDArray[np.uint8], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
+    def _place_lzw(
+        self,
+        data: NDArray[np.uint8],
+        whole: NDArray[np.bool_],
+        blocks: NDArray[np.int64],
+        picked: NDArray[np.int64],
+        out: NDArray[Any],
     ) -> bool:
-        from pixelwise.decode import place, place_lzw
+        """Decode LZW blocks and put their pixels into a window."""
+        from pixelwise.decode import place_lzw
 
         buffers = _buffers()
         shape = self.block_width, 1 if self.planar else self.samples, self.predictor
         line, octets = buffers.rows(self._row_size)
         line = line.view(out.dtype)
-        if self.inflate is None:
-            decoded = buffers.decoded(self.block_height * self._row_size)
-            stored = decoded.view(out.dtype)
-            strings = buffers.strings
-            done = place_lzw(data, blocks, shape, picked, strings, decoded, stored, line, octets, out)
-            return done == len(blocks)
-        for block in blocks:
-            start, count, _, _, rows = block.tolist()
-            inflated = self.inflate(data[start : start + count], rows * self._row_size)
-            if len(inflated) != rows * self._row_size:
-                if is_damaged(data[start : start + count]):
-                    raise DamagedBlockError(f"block at byte {int(block[0])} is no whole DEFLATE stream")
-                return False
-            decoded = np.frombuffer(inflated, dtype=np.uint8)
-            place(decoded, decoded.view(out.dtype), 0, block, shape, picked, line, octets, out)
-        return True
+        decoded = buffers.decoded(self.block_height * self._row_size)
+        stored = decoded.view(out.dtype)
+        done = place_lzw(data, blocks, whole, shape, picked, buffers.strings, decoded, stored, line, octets, out)
+        return done == len(blocks)
 
-    def _fetch(self, numbers: NDArray[np.int64], blocks: NDArray[np.int64], most: int) -> NDArray[np.uint8] | None:
-        """Read the bytes of some blocks, in few runs; None where they are absent, or more than `most`."""
+    def _inflate(
+        self,
+        numbers: NDArray[np.int64],
+        blocks: NDArray[np.int64],
+        picked: NDArray[np.int64],
+        fills: NDArray[Any],
+        out: NDArray[Any],
+    ) -> None:
+        """Inflate DEFLATE blocks and put their pixels into a window, some of them at once."""
+        if self.inflate is None:
+            raise AssertionError
+        offsets, counts = self.offsets[numbers], self.counts[numbers]
+        there = counts != 0
+        if not there.all():
+            for row, column, rows in blocks[~there, 2:].tolist():
+                part = np.s_[max(row, 0) : row + rows, max(column, 0) : column + self.block_width]
+                out[:, *part] = fills.view(out.dtype)[:, None, None]
+            offsets, counts, blocks = offsets[there], counts[there], blocks[there]
+            if not len(blocks):
+                return
+        full = self.block_height * self._row_size
+        # A stream that is longer than so is none of its block, and memory is not for it.
+        counts = np.minimum(counts, MOST_INFLATED * full + DROPPED)
+        if offsets.min() <= 0 or counts.min() < 0 or (offsets > self.size - counts).any():
+            raise DamagedBlockError("a block does not lie within the file")
+        try:
+            data = self._fetch(offsets, counts, blocks)
+        except (OSError, ValueError) as error:
+            raise DamagedBlockError(str(error)) from None
+        if data is None:
+            raise DamagedBlockError("the file ends within a block")
+        parts: list[bytes | bytearray] = []
+        first = held = 0
+        for index, (start, count, _, _, rows) in enumerate(blocks.tolist()):
+            size = rows * self._row_size
+            if size > MOST_EXPANSION * count:
+                raise DamagedBlockError(f"no whole DEFLATE stream: {count} bytes cannot hold a block of {size}")
+            parts.append(self.inflate(data[start : start + count], size, full))
+            held += size
+            if held >= BATCH or index == len(blocks) - 1:
+                self._place_plain(parts, blocks[first : index + 1], picked, out)
+                parts, first, held = [], index + 1, 0
+
+    def _place_plain(
+        self, parts: list[bytes | bytearray], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        """Put the pixels of blocks that are inflated into a window."""
+        from pixelwise.decode import place_plain
+        from pixelwise.jit import readonly
+
+        shape = self.block_width, 1 if self.planar else self.samples, self.predictor
+        line, octets = _buffers().rows(self._row_size)
+        joined = parts[0] if len(parts) == 1 else b"".join(parts)
+        decoded = readonly(np.frombuffer(joined, dtype=np.uint8))
+        place_plain(decoded, decoded.view(out.dtype), blocks, shape, picked, line.view(out.dtype), octets, out)
+
+    def _fetch(
+        self, offsets: NDArray[np.int64], counts: NDArray[np.int64], blocks: NDArray[np.int64]
+    ) -> NDArray[np.uint8] | None:
+        """Read the bytes of some blocks, in few runs; None where the file ends within them."""
         from pixelwise.decode import SLACK
 
-        offsets, counts = self.offsets[numbers], self.counts[numbers]
-        if counts.min() <= 0 or offsets.min() <= 0 or counts.sum() > most:
-            return None
         order = np.argsort(offsets, kind="stable")
         ends = np.maximum.accumulate((offsets + counts)[order])
         # Blocks with a gap between them are read at once where it is no larger than the one before: at most twice
@@ -271,32 +385,65 @@ def release_buffers() -> None:
 
 
 class DamagedBlockError(Exception):
-    """A block whose bytes are not what was written: GDAL 3.10 gives numbers for it where there is a predictor."""
+    """A block whose bytes are not what was written."""
 
 
-def is_damaged(data: NDArray[np.uint8]) -> bool:
-    """Whether a zlib stream is broken or ends early, rather than only longer or shorter than expected."""
+def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
+    """Return the first bytes of a zlib stream, by Python's own zlib.
+
+    Parameters
+    ----------
+    data
+        (byte,) the stream.
+    size
+        So many bytes its block has. Some writers fill up the last strip: then the stream is longer.
+    most
+        So many a whole one may have; the stream may be `MOST_INFLATED` times as long.
+
+    Raises
+    ------
+    DamagedBlockError
+        When the stream is broken, ends early, or is longer. Its checksum is at its end.
+    """
     stream = zlib.decompressobj()
     try:
-        stream.decompress(data.data)
-    except zlib.error:
-        return True
-    return not stream.eof
+        first: bytes | bytearray = stream.decompress(data.data, min(size, AT_ONCE))
+        if size > AT_ONCE:
+            first = bytearray(first)
+            while len(first) < size and (
+                more := stream.decompress(stream.unconsumed_tail, min(size - len(first), AT_ONCE))
+            ):
+                first += more
+        room = MOST_INFLATED * most - len(first)
+        while not stream.eof and room >= 0:
+            more = stream.decompress(stream.unconsumed_tail, min(room + 1, DROPPED))
+            if not more and not stream.eof:
+                raise DamagedBlockError("no whole DEFLATE stream: it ends early")
+            room -= len(more)
+    except zlib.error as error:
+        raise DamagedBlockError(f"no whole DEFLATE stream: {error}") from None
+    if room < 0:
+        raise DamagedBlockError(f"no whole DEFLATE stream: it has more than {MOST_INFLATED} times a block's bytes")
+    if len(first) < size:
+        raise DamagedBlockError(f"no whole DEFLATE stream: it has {len(first)} bytes, its block {size}")
+    return first
 
 
 @cache
-def inflater() -> Inflate | None:
-    """Return what decompresses zlib streams of known size; None where it is not installed."""
+def inflater() -> Inflate:
+    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib, where it is installed."""
     try:
         import deflate
     except ImportError:
-        return None
+        return inflate_slowly
 
-    def inflate(data: NDArray[np.uint8], size: int) -> bytes | bytearray:
+    def inflate(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
         try:
-            return deflate.zlib_decompress(data, size)  # type: ignore[no-any-return]
+            inflated = deflate.zlib_decompress(data, size)
         except deflate.DeflateError:
-            return b""
+            # Longer streams among them.
+            return inflate_slowly(data, size, most)
+        return inflated if len(inflated) == size else inflate_slowly(data, size, most)
 
     return inflate
 
@@ -327,6 +474,40 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
         if tiff is None:
             file.close()
     return tiff
+
+
+def has_filled_strip(path: Path) -> bool:
+    """Whether the DEFLATE stream of a last strip, which is lower than the others, goes on behind it.
+
+    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory.
+    """
+    try:
+        with path.open("rb") as file:
+            tags = read_tags(file, STRUCTURE)
+
+            def one(tag: int, default: int) -> int:
+                return int(tags.get(tag, np.array([default]))[0])
+
+            height, rows = one(HEIGHT, 0), one(STRIP_HEIGHT, 0)
+            if TILE_WIDTH in tags or one(COMPRESSION, 1) not in DEFLATE or rows < 1 or height % rows == 0:
+                return False
+            tables = read_tags(file, (STRIP_OFFSETS, STRIP_COUNTS))
+            samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
+            size = height % rows * -(-one(WIDTH, 0) * samples * one(BITS, 1) // 8)
+            strips = -(-height // rows)
+            for last in range(strips - 1, tables[STRIP_COUNTS].size, strips):
+                file.seek(int(tables[STRIP_OFFSETS][last]))
+                stream = zlib.decompressobj()
+                read = 0
+                data = file.read(int(tables[STRIP_COUNTS][last]))
+                while read <= size and (more := stream.decompress(data, min(size + 1 - read, AT_ONCE))):
+                    read, data = read + len(more), stream.unconsumed_tail
+                if read > size:
+                    return True
+    except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
+        # What is wrong with it GDAL says.
+        return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,12 +602,13 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
         or compression not in (LZW, *DEFLATE)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
-        or not 0 < block_size < MOST_BLOCK
+        or not 0 < block_size < MOST_DEFLATE
         or min(samples, block_width, block_height) < 1
     ):
         return None
-    inflate = None if compression == LZW else inflater()
-    if compression != LZW and (block_size < LEAST_DEFLATE or inflate is None):
+    if block_size >= MOST_BLOCK and (
+        compression == LZW or (not tiled and block_height == height and height > SPLIT_ROWS)
+    ):
         return None
     where = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
     tables = read_tags(file, where)
@@ -434,10 +616,12 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
     blocks = -(-height // block_height) * -(-width // block_width) * (samples if planar else 1)
     if not offsets.size == counts.size == blocks:
         return None
-    if max(offsets.max(), counts.max()) > os.fstat(file.fileno()).st_size:
+    size = _size_of(file)
+    if compression == LZW and max(offsets.max(), counts.max()) > size:
         return None
     return TiffFile(
         file=file, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
-        itemsize=bits // 8, planar=planar, inflate=inflate, predictor=predictor, offsets=offsets, counts=counts,
-        tiled=tiled,
+        itemsize=bits // 8, planar=planar, inflate=None if compression == LZW else inflater(), predictor=predictor,
+        offsets=offsets, counts=counts, tiled=tiled, size=size, whole=np.zeros(blocks, dtype=bool),
+        fills=np.zeros(samples, dtype=dtype),
     )  # fmt: skip

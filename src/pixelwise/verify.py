@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +39,9 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.provenance import plain
 from pixelwise.spec import InputSpec
+from pixelwise.tiff import DamagedBlockError
 from pixelwise.times import Precision, TimeAxis
+from pixelwise.zlib_blocks import PlainBlocks, open_plainly
 
 __all__ = ["Difference", "Verification", "verify"]
 
@@ -588,7 +590,7 @@ def _series(
             raise InputError(f"{file.path}: is not on the grid of the map: off by {off:.2g} pixels")
         covered[np.ix_(np.array(file.targets), pixels)] = True
         at = file_rows[pixels].astype(np.int64), file_cols[pixels].astype(np.int64)
-        with _explained(file.path), open_local(file.path) as dataset:
+        with _explained(file.path), open_local(file.path) as dataset, _deflated(dataset, file) as deflated:
             kinds = list(zip(file.dtypes, file.masked, strict=True))
             for dtype, masked in dict.fromkeys(kinds):
                 members = [index for index, kind in enumerate(kinds) if kind == (dtype, masked)]
@@ -598,10 +600,10 @@ def _series(
                 for run, window in _runs(*at):
                     if making.spec.on_read_error == "missing":
                         lost[pixels[run]] |= _read_what_is_whole(
-                            dataset, bands, window, stored[:, run], valid[:, run], masked
+                            dataset, deflated, bands, window, stored[:, run], valid[:, run], masked
                         )
                         continue
-                    stored[:, run] = dataset.read(bands, window=window)[:, 0]
+                    stored[:, run] = _read_run(dataset, deflated, bands, window)
                     if masked:
                         valid[:, run] = dataset.read_masks(bands, window=window)[:, 0]
                 for row, mask, index in zip(stored, valid, members, strict=True):
@@ -610,23 +612,56 @@ def _series(
     return _layers(making, values, covered), lost
 
 
+@contextmanager
+def _deflated(dataset: Any, file: _Input) -> Iterator[PlainBlocks | None]:
+    """Open a file a second time where GDAL would give numbers for blocks that are damaged."""
+    alike = dataset.driver == "GTiff" and len(set(file.dtypes)) == 1
+    blocks = open_plainly(file.path, file.height, file.width, file.dtypes[0]) if alike else None
+    with nullcontext() if blocks is None else blocks:
+        yield blocks
+
+
+def _read_run(dataset: Any, deflated: PlainBlocks | None, bands: Sequence[int], window: Window) -> NDArray[Any]:
+    """Return (band, pixel) of neighbours within a row."""
+    found: NDArray[Any] = np.empty((len(bands), window.width), dtype=dataset.dtypes[bands[0] - 1])
+    if deflated is None:
+        found[:] = dataset.read(bands, window=window)[:, 0]
+        return found
+    for row, band in enumerate(bands):
+        for pixel in range(window.width):
+            value = deflated.pixel(band, window.row_off, window.col_off + pixel)
+            if value is None:  # GDAL says what an absent block holds
+                value = dataset.read(band, window=Window(window.col_off + pixel, window.row_off, 1, 1))[0, 0]
+            found[row, pixel] = value
+    return found
+
+
 def _read_what_is_whole(
-    dataset: Any, bands: Sequence[int], window: Window, stored: NDArray[Any], valid: NDArray[np.uint8], masked: bool
+    dataset: Any,
+    deflated: PlainBlocks | None,
+    bands: Sequence[int],
+    window: Window,
+    stored: NDArray[Any],
+    valid: NDArray[np.uint8],
+    masked: bool,
 ) -> NDArray[np.bool_]:
     """Read pixels band by band into `stored`, and whether they are `valid`; return which could not be read."""
     lost = np.zeros(stored.shape[1], dtype=bool)
     for row, band in enumerate(bands):
-        height, width = dataset.block_shapes[band - 1]
+        height, width = dataset.block_shapes[band - 1] if deflated is None else deflated.shape
         # One pixel at a time, by the file's block around it: what is lost of a file is lost by whole blocks.
         for pixel in range(stored.shape[1]):
             y, x = window.row_off, window.col_off + pixel
             top, left = y // height * height, x // width * width
             around = Window(left, top, min(width, dataset.width - left), min(height, dataset.height - top))
             try:
-                stored[row, pixel] = dataset.read(band, window=around)[y - top, x - left]
+                if deflated is None:
+                    stored[row, pixel] = dataset.read(band, window=around)[y - top, x - left]
+                else:
+                    stored[row, pixel] = _read_run(dataset, deflated, [band], Window(x, y, 1, 1))[0, 0]
                 if masked:
                     valid[row, pixel] = dataset.read_masks(band, window=around)[y - top, x - left]
-            except RasterioError:
+            except (RasterioError, DamagedBlockError):
                 stored[row, pixel] = valid[row, pixel] = 0
                 lost[pixel] = True
     return lost
@@ -728,7 +763,7 @@ def _explained(path: Path) -> Iterator[None]:
     """Name the file where GDAL fails."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, DamagedBlockError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{path}: cannot be read ({reason}); is the file truncated?") from None
 
