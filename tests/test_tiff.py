@@ -482,6 +482,24 @@ def test_a_table_that_is_never_cleared(count: int, done: int) -> None:
         np.testing.assert_array_equal(out[0, 0], values)
 
 
+def test_the_end_of_a_block_is_decoded_until_it_is_known_to_be_whole(tmp_path: Path) -> None:
+    """Once only where windows cut it: a strip of a hundred windows else takes twice as long."""
+    path = write_raster(tmp_path / "a.tif", image("int16", 1)[0], compress="lzw", **LAYOUTS["one strip"])
+    found = opened(path)
+    assert found is not None
+    top, out = Block(0, 0, 4, SIZE), np.empty((1, 4, SIZE), np.int16)
+    assert found.read((1,), top, out)
+    begin, count = int(found.offsets[0]), int(found.counts[0])
+    data = bytearray(path.read_bytes())
+    data[begin + count - 20 : begin + count] = b"\xff" * 20
+    path.write_bytes(data)
+    assert found.read((1,), top, out)
+    found.close()
+    found = opened(path)
+    assert found is not None
+    assert not found.read((1,), top, out)
+
+
 def test_a_code_that_is_not_in_the_table_yet() -> None:
     """Enough good codes follow: without a look at the table's end the block would seem whole."""
     out = np.zeros((1, 1, 10), np.uint8)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +27,8 @@ from rasterio.windows import Window
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.nodata import nodata_bounds
-from pixelwise.opening import GDAL_ERRORS, local_only, open_again
-from pixelwise.tiff import DamagedBlockError, TiffFile, open_tiff, release_buffers
+from pixelwise.opening import GDAL_ERRORS, files_behind, local_only, open_again
+from pixelwise.tiff import DamagedBlockError, TiffFile, has_filled_strip, open_tiff, release_buffers
 
 __all__ = [
     "CACHE_BYTES",
@@ -473,9 +473,38 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
                 return tiff
             with local_only():
                 return MaskedTiff(tiff, _open_with_gdal(piece))
+    _check_strips(piece)
     with local_only():
         dataset = _open_with_gdal(piece)
         return dataset if piece.warp is None else _warped(dataset, piece, piece.warp)
+
+
+def _check_strips(piece: Piece) -> None:
+    """Refuse what GDAL would read wrongly, behind a VRT or to warp it.
+
+    Raises
+    ------
+    InputError
+    """
+    if piece.driver not in ("GTiff", "VRT"):
+        return
+    for path in files_behind(piece.path):
+        try:
+            facts = path.stat()
+        except OSError:  # GDAL says so
+            continue
+        if _is_filled(path, facts.st_size, facts.st_mtime_ns):
+            raise InputError(
+                f"{path}: its last strip holds more than the raster, which GDAL, by which warped files and sources of "
+                "VRTs are read, reads wrongly; write the files again as they are: "
+                "pixelwise.write_layers(pixelwise.open_stack(FILES), OUTPUT)"
+            )
+
+
+@lru_cache(maxsize=65536)
+def _is_filled(path: Path, size: int, mtime_ns: int) -> bool:
+    """Whether a file has such a strip; its size and time tell one version of it from the next."""
+    return has_filled_strip(path)
 
 
 def _learn_fills(tiff: TiffFile, piece: Piece) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "DamagedBlockError",
     "TiffFile",
     "find_tags",
+    "has_filled_strip",
     "open_tiff",
     "read_tags",
     "release_buffers",
@@ -68,6 +69,8 @@ MOST_INFLATED = 2
 MOST_EXPANSION = 1032
 #: No block is so large: GDAL refuses it too.
 MOST_DEFLATE = 1 << 40
+#: Bytes that are inflated at once: zlib puts a longer result together of pieces, which takes twice its memory.
+AT_ONCE = 4 << 20
 #: Bytes that are inflated and dropped at once.
 DROPPED = 64 << 10
 #: A file of more directory entries than this is none that a raster program wrote.
@@ -385,7 +388,7 @@ class DamagedBlockError(Exception):
     """A block whose bytes are not what was written."""
 
 
-def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes:
+def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
     """Return the first bytes of a zlib stream, by Python's own zlib.
 
     Parameters
@@ -404,7 +407,13 @@ def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes:
     """
     stream = zlib.decompressobj()
     try:
-        first = stream.decompress(data.data, size)
+        first: bytes | bytearray = stream.decompress(data.data, min(size, AT_ONCE))
+        if size > AT_ONCE:
+            first = bytearray(first)
+            while len(first) < size and (
+                more := stream.decompress(stream.unconsumed_tail, min(size - len(first), AT_ONCE))
+            ):
+                first += more
         room = MOST_INFLATED * most - len(first)
         while not stream.eof and room >= 0:
             more = stream.decompress(stream.unconsumed_tail, min(room + 1, DROPPED))
@@ -465,6 +474,40 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
         if tiff is None:
             file.close()
     return tiff
+
+
+def has_filled_strip(path: Path) -> bool:
+    """Whether the DEFLATE stream of a last strip, which is lower than the others, goes on behind it.
+
+    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory.
+    """
+    try:
+        with path.open("rb") as file:
+            tags = read_tags(file, STRUCTURE)
+
+            def one(tag: int, default: int) -> int:
+                return int(tags.get(tag, np.array([default]))[0])
+
+            height, rows = one(HEIGHT, 0), one(STRIP_HEIGHT, 0)
+            if TILE_WIDTH in tags or one(COMPRESSION, 1) not in DEFLATE or rows < 1 or height % rows == 0:
+                return False
+            tables = read_tags(file, (STRIP_OFFSETS, STRIP_COUNTS))
+            samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
+            size = height % rows * -(-one(WIDTH, 0) * samples * one(BITS, 1) // 8)
+            strips = -(-height // rows)
+            for last in range(strips - 1, tables[STRIP_COUNTS].size, strips):
+                file.seek(int(tables[STRIP_OFFSETS][last]))
+                stream = zlib.decompressobj()
+                read = 0
+                data = file.read(int(tables[STRIP_COUNTS][last]))
+                while read <= size and (more := stream.decompress(data, min(size + 1 - read, AT_ONCE))):
+                    read, data = read + len(more), stream.unconsumed_tail
+                if read > size:
+                    return True
+    except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
+        # What is wrong with it GDAL says.
+        return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
