@@ -36,7 +36,6 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_readme.py
 
 # The generated parts of docs/methods.md, from the docstrings.
 docs: $(VENV)/installed-dev
