@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,65 @@ PROFILE = {"driver": "GTiff", "crs": "EPSG:32617", "transform": Affine(30, 0, 50
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 compiled_only = pytest.mark.skipif(PLAIN, reason="compiled only: many or long series")
 
+#: Files that run twice, compiled and in plain Python (`make test`).
+KERNELS = (Path(__file__).parent / "kernels.txt").read_text().split()
+
+#: Files that coverage needs not see run, as others run the same lines: kernels are seen in plain Python. Tracing makes
+#: Python, and numba's compiler, half as fast.
+UNTRACED = {
+    *(Path(name).stem for name in KERNELS),
+    "test_methods_contract",
+    "test_properties",
+    "test_readme",
+    "test_reference_data",
+    "test_torture",
+}
+
+#: Files that take longest: two processes that begin with them end together. The first also compile most kernels,
+#: untraced.
+LONGEST = (
+    "test_methods_contract",
+    "test_torture",
+    "test_fuzz",
+    "test_mann_kendall",
+    "test_properties",
+    "test_seasonal_kendall",
+    "test_readme",
+    "test_contextual_mann_kendall",
+    "test_answer",
+    "test_composited",
+    "test_resources",
+    "test_run",
+    "test_verify",
+    "test_faults",
+    "test_read_errors",
+    "test_pairing",
+    "test_functions",
+    "test_journal",
+    "test_soak",
+    "test_docs_scenes",
+    "test_docs_methods",
+)
+
 MakeStack = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, and leave out of coverage what adds nothing to it."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    for item in items:
+        if item.path.stem in UNTRACED and not PLAIN:
+            item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let processes that an untraced test starts be untraced too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("no_cover"):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        return (yield)
 
 
 def write_raster(path: Path, bands: Any, **profile: Any) -> Path:
