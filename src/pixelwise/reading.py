@@ -34,6 +34,7 @@ from pixelwise.tiff import (
     Streams,
     TiffFile,
     find_streams,
+    further_block,
     has_filled_strip,
     open_tiff,
     release_buffers,
@@ -54,6 +55,7 @@ __all__ = [
     "alpha_of",
     "cuts_blocks",
     "file_limit",
+    "largest_behind",
     "read_patiently",
     "read_what_is_whole",
     "read_window",
@@ -591,6 +593,12 @@ def _check_strips(piece: Piece) -> None:
 def _is_filled(path: Path, size: int, mtime_ns: int) -> bool:
     """Whether a file has such a strip; its size and time tell one version of it from the next."""
     return has_filled_strip(path)
+
+
+def largest_behind(path: Path) -> int:
+    """Return bytes of the largest block that is decoded for a file besides those that its bands show."""
+    files = [file for name in files_behind(path) for file in (name, name.with_name(f"{name.name}.msk"))]
+    return max(further_block(file, behind=file != path) for file in files)
 
 
 def _learn_fills(tiff: TiffFile, piece: Piece) -> None:

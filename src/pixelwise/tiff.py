@@ -36,6 +36,7 @@ __all__ = [
     "TiffFile",
     "find_streams",
     "find_tags",
+    "further_block",
     "has_filled_strip",
     "open_tiff",
     "read_tags",
@@ -593,6 +594,50 @@ def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
             row_size=-(-block_width * one(BITS, 1) * (1 if planar else samples) // 8),
             planes=samples if planar else 1, tiled=tiled, offsets=tables[where[0]], counts=tables[where[1]],
         )  # fmt: skip
+
+
+def further_block(path: Path, *, behind: bool) -> int:
+    """Return bytes of the largest block of a TIFF that GDAL does not show in its bands' blocks, as decoded.
+
+    Of masks in directories of their own; of one compressed strip of more than `SPLIT_ROWS` rows, which GDAL shows as
+    single rows and which is decoded whole here; and of a source `behind` a VRT, which has blocks of its own.
+
+    Parameters
+    ----------
+    path
+        The file; 0 is returned where it is no TIFF.
+    behind
+        Whether its own blocks count as well.
+    """
+    largest = 0
+    try:
+        with path.open("rb") as file:
+            if not _is_tiff(file.read(4)):
+                return 0
+            for index, fields in enumerate(_directories(file, (*STRUCTURE, SUBFILE), {**FIELD_TYPES, **ODD_TYPES})):
+                tags = _numbers(file, fields)
+
+                def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
+                    return int(tags.get(tag, np.array([default]))[0])
+
+                if one(SUBFILE, 0) & OVERVIEW or (index and not one(SUBFILE, 0) & MASK):
+                    continue
+                height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
+                rows = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
+                samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
+                # Bits become bytes.
+                size = rows * (one(TILE_WIDTH, 0) if tiled else width) * samples * max(one(BITS, 1), 8) // 8
+                split = not tiled and rows == height > SPLIT_ROWS
+                if index == 0 and split:
+                    here = size < MOST_BLOCK and one(COMPRESSION, 1) in (LZW, *DEFLATE)
+                    size = size if here else 0
+                elif index == 0 and not behind:
+                    size = 0
+                largest = max(largest, size)
+    except (OSError, ValueError, KeyError, IndexError, struct.error):
+        # What is wrong with it GDAL says.
+        pass
+    return largest
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
-from pixelwise.reading import alpha_of, streams_of
+from pixelwise.reading import alpha_of, largest_behind, streams_of
 from pixelwise.regular import check_regular
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError, Streams
@@ -629,6 +629,12 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
 
 def _check_blocks(dataset: Any, path: Path) -> None:
     """Refuse blocks that take too much memory: the head of a file may claim any size, and compressed it is nothing."""
+    behind = largest_behind(path)
+    if behind > LARGEST_BLOCK:
+        raise InputError(
+            f"{path}: cannot be verified: a block of its masks or sources has {behind / 1e9:.0f} GB, more than "
+            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones (rio convert --co tiled=yes)"
+        )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         size = height * width * interleaved * getattr(np, dtype, np.complex128)().itemsize
