@@ -447,11 +447,8 @@ def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | byt
 
 @cache
 def inflater() -> Inflate:
-    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib, where it is installed."""
-    try:
-        import deflate
-    except ImportError:
-        return inflate_slowly
+    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib."""
+    import deflate
 
     def inflate(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
         try:
