@@ -25,6 +25,7 @@ from pixelwise import reading as reading_module
 from pixelwise import tiff
 from pixelwise.tiff import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 from pixelwise.verify import verify
+from tiffs import write_tiff
 
 TABLES = ((TILE_OFFSETS, TILE_COUNTS), (STRIP_OFFSETS, STRIP_COUNTS))
 HEIGHT, WIDTH = 150, 130
@@ -267,11 +268,9 @@ VRT = """<VRTDataset rasterXSize="130" rasterYSize="150"><SRS>EPSG:32617</SRS>
 
 @pytest.fixture(params=["libdeflate", "zlib"])
 def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What inflates: the optional package, and Python's zlib without it."""
+    """What inflates: libdeflate, and Python's zlib, which takes over where a stream is unusual."""
     if request.param == "zlib":
         monkeypatch.setattr(tiff, "inflater", lambda: tiff.inflate_slowly)
-    else:
-        pytest.importorskip("deflate")
 
 
 def replace_streams(path: Path, streams: dict[int, bytes]) -> None:
@@ -416,3 +415,193 @@ def test_absent_tiles_beside_damaged_ones(
         found = pw.apply(stack, "ols", tmp_path / f"{number}.tif", bands=["n"], **options)
         np.testing.assert_array_equal(found["n"], (~np.isnan(expected)).sum(axis=0), err_msg=str(options))
     assert not verify(tmp_path / "0.tif", pixels=1000).differing
+
+
+# ------------------------------------------------------------------------- DEFLATE in both orders of bytes, in masks
+
+
+def differences(values: Any, order: str, predictor: int) -> bytes:
+    """Return (row, column, sample) as bytes, after a predictor."""
+    kind = values.dtype.newbyteorder(order)
+    if predictor == 1:
+        return bytes(values.astype(kind).tobytes())
+    if predictor == 2:
+        whole = values.view(f"u{values.itemsize}")
+        first = np.diff(whole, axis=1, prepend=np.zeros_like(whole[:, :1]))
+        return bytes(first.astype(f"{order}u{values.itemsize}").tobytes())
+    # Technical note 3: bytes of a row, highest first, whatever the file's order; then differences.
+    octets = values.astype(values.dtype.newbyteorder(">")).view(np.uint8)
+    octets = octets.reshape(len(values), -1, values.itemsize).transpose(0, 2, 1).reshape(len(values), -1)
+    samples = values.shape[2]
+    apart = octets.reshape(len(values), -1, samples)
+    return bytes(np.diff(apart, axis=1, prepend=np.zeros_like(apart[:, :1])).tobytes())
+
+
+def blocks_of(values: Any, layout: str) -> tuple[list[Any], dict[int, list[Any]]]:
+    """Cut (row, column, sample); the last strip is filled up, as some writers do, tiles as all must."""
+    height, width, _ = values.shape
+    high, wide = (64, width) if layout == "strips" else (64, 48)
+    down, across = -(-height // high), -(-width // wide)
+    filled = np.full((down * high, across * wide, values.shape[2]), 7, values.dtype)
+    filled[:height, :width] = values
+    blocks = [
+        np.ascontiguousarray(filled[row : row + high, col : col + wide])
+        for row in range(0, down * high, high)
+        for col in range(0, across * wide, wide)
+    ]
+    return blocks, {278: [high]} if layout == "strips" else {322: [wide], 323: [high]}
+
+
+def stack_of_own_files(
+    folder: Path, order: str, predictor: int, dtype: str, layout: str, samples: int, longer: bytes = b""
+) -> Any:
+    """Write three files; return (time, y, x) of their first bands."""
+    random = np.random.default_rng([predictor, samples, len(dtype)])
+    found = []
+    for year in (2000, 2001, 2002):
+        values = (random.random((HEIGHT, WIDTH, samples)) * 100).astype(dtype)
+        blocks, tags = blocks_of(values, layout)
+        streams = [zlib.compress(differences(block, order, predictor) + longer) for block in blocks]
+        tags |= {256: [WIDTH], 257: [HEIGHT], 258: [values.itemsize * 8] * samples, 259: [8], 262: [1], 277: [samples]}
+        kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+        write_tiff(folder / f"a_{year}.tif", order, streams, {**tags, 317: [predictor], 339: [kind] * samples})
+        found.append(values[..., 0])
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize(
+    ("predictor", "dtype", "layout", "samples"),
+    [
+        (1, "float32", "strips", 1),
+        (1, "int16", "tiles", 2),
+        (1, "uint8", "strips", 1),
+        (2, "uint16", "strips", 1),
+        (2, "int32", "tiles", 3),
+        (3, "float32", "strips", 1),
+        (3, "float64", "tiles", 2),
+    ],
+)
+def test_both_orders_of_bytes(
+    tmp_path: Path, order: str, predictor: int, dtype: str, layout: str, samples: int
+) -> None:
+    """Last strips that are filled up, and tiles that hold more than they should, are read right."""
+    for longer in (b"", b"more than the block"):
+        values = stack_of_own_files(tmp_path / "in", order, predictor, dtype, layout, samples, longer)
+        if layout == "tiles" and not longer:
+            with rasterio.open(tmp_path / "in" / "a_2002.tif") as dataset:
+                np.testing.assert_array_equal(dataset.read(1), values[2])
+        stack = pw.open_stack(tmp_path / "in", band=1)
+        for _ in range(2):
+            np.testing.assert_array_equal(stack.read(stack.grid.block), values)
+        np.testing.assert_array_equal(stack.read(pw.Block(120, 40, 30, 50)), values[:, 120:, 40:90])
+    pw.apply(stack, "ols", tmp_path / "map.tif")
+    assert not verify(tmp_path / "map.tif", pixels=1000).differing
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+def test_behind_vrts_and_warps_in_both_orders(tmp_path: Path, order: str) -> None:
+    stack_of_own_files(tmp_path / "in", order, 1, "float32", "strips", 1)
+    for year in (2000, 2001, 2002):
+        (tmp_path / f"a_{year}.vrt").write_text(VRT.format(path=tmp_path / "in" / f"a_{year}.tif"))
+    like = write_raster(tmp_path / "like.tif", VALUES[0, :90], transform=rasterio.Affine(40, 0, 5e5, 0, -40, 34e5))
+    for source, spec in ((tmp_path / "in", {"align": like}), (sorted(tmp_path.glob("a_*.vrt")), {})):
+        with pytest.raises(pw.InputError, match=r"a_2000\.tif: its last strip holds more than the raster"):
+            pw.open_stack(source, **spec).read(pw.Block(0, 0, 90, 90))
+
+
+def masked_files(folder: Path, order: str, compression: int, of_mask: Any) -> tuple[Any, Any]:
+    """Write three files with masks of one bit in a directory of their own, `of_mask` changes its streams' bytes."""
+    random = np.random.default_rng(4)
+    every, useful = [], random.random((HEIGHT, WIDTH)) < 0.7
+    for year in (2000, 2001, 2002):
+        values = (random.random((HEIGHT, WIDTH, 1)) * 100).astype("int16")
+        tags = {256: [WIDTH], 257: [HEIGHT], 277: [1], 278: [50], 262: [1]}
+        press = zlib.compress if compression == 8 else bytes
+        own = [press(differences(part, order, 1)) for part in np.split(values, 3)]
+        bits = [of_mask(np.packbits(part, axis=1).tobytes(), n) for n, part in enumerate(np.split(useful, 3))]
+        write_tiff(
+            folder / f"a_{year}.tif", order, own, {**tags, 258: [16], 259: [compression], 339: [2]},
+            [zlib.compress(part) for part in bits], {**tags, 254: [4], 258: [1], 259: [8], 262: [4]},
+        )  # fmt: skip
+        every.append(np.where(useful, values[..., 0], np.nan))
+    return np.stack(every), useful
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("compression", [1, 8], ids=["plain", "deflate"])
+def test_streams_of_masks(tmp_path: Path, order: str, compression: int) -> None:
+    values, useful = masked_files(tmp_path / "in", order, compression, lambda bits, _: bits)
+    stack = pw.open_stack(tmp_path / "in")
+    np.testing.assert_array_equal(stack.read(stack.grid.block), values)
+    pw.apply(stack, "ols", tmp_path / "map.tif")
+    assert not verify(tmp_path / "map.tif", pixels=1000).differing
+    for change, words in (
+        (lambda bits, n: bits + bytes(100 * (n == 2)), "a DEFLATE stream of its mask holds more than its block"),
+        (lambda bits, n: bits[: -1 if n == 2 else None], "no whole DEFLATE stream of its mask: it has 849 bytes"),
+    ):
+        masked_files(tmp_path / "in", order, compression, change)
+        stack = pw.open_stack(tmp_path / "in")
+        np.testing.assert_array_equal(stack.read(pw.Block(0, 0, 100, WIDTH)), values[:, :100])
+        with pytest.raises(pw.InputError, match=rf"a_2000\.tif: band 1 cannot be read at rows 100\.\.149.*{words}"):
+            stack.read(pw.Block(100, 0, 50, WIDTH))
+        found = pw.apply(
+            pw.open_stack(tmp_path / "in", on_read_error="missing"), "ols", tmp_path / "lost.tif", bands=["n"],
+            overwrite=True,
+        )  # fmt: skip
+        np.testing.assert_array_equal(found["n"][:100], useful[:100] * 3)
+        assert not np.nansum(found["n"][100:])
+        assert not verify(tmp_path / "lost.tif", pixels=1000).differing
+
+
+def test_a_mask_beside_whose_stream_is_longer(tmp_path: Path) -> None:
+    useful = (np.random.default_rng(6).random((HEIGHT, WIDTH)) < 0.5).astype("uint8") * 255
+    for year in (2000, 2001):
+        path = write_raster(tmp_path / "in" / f"a_{year}.tif", VALUES[0])
+        mask = write_raster(tmp_path / "mask.tif", useful, compress="deflate")
+        with rasterio.open(mask, "r+") as dataset:
+            dataset.update_tags(INTERNAL_MASK_FLAGS_1="2")
+        mask.rename(f"{path}.msk")
+    stack = pw.open_stack(tmp_path / "in")
+    np.testing.assert_array_equal(stack.read(stack.grid.block)[1], np.where(useful, VALUES[0], np.nan))
+    last = len(tables_of(Path(f"{path}.msk"))[0]) - 1
+    replace_streams(Path(f"{path}.msk"), {last: zlib.compress(bytes_of(Path(f"{path}.msk"), last) + b"more")})
+    with pytest.raises(pw.InputError, match=r"a_2001\.tif: band 1 .*\(a DEFLATE stream of its mask holds more"):
+        pw.open_stack(tmp_path / "in").read(stack.grid.block)
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("bits", [1, 4])
+def test_few_bits_whose_stream_is_longer(tmp_path: Path, order: str, bits: int) -> None:
+    """GDAL reads these; numbers of 8 bits and more are read here."""
+    random = np.random.default_rng(7)
+    for year, more in ((2000, b""), (2001, b"more")):
+        values = random.integers(0, 2, (HEIGHT, WIDTH)).astype("uint8")
+        packed = np.packbits(values, axis=1) if bits == 1 else values[:, ::2] << 4 | values[:, 1::2]
+        tags = {256: [WIDTH], 257: [HEIGHT], 277: [1], 278: [HEIGHT], 262: [1], 258: [bits], 259: [8]}
+        write_tiff(tmp_path / f"a_{year}.tif", order, [zlib.compress(packed.tobytes() + more)], tags)
+        if not more:
+            expected = values
+    stack = pw.open_stack(tmp_path)
+    np.testing.assert_array_equal(stack.take([0]).read(stack.grid.block)[0], expected)
+    with pytest.raises(pw.InputError, match=r"a_2001\.tif: band 1 .*\(a DEFLATE stream holds more than its block"):
+        stack.read(stack.grid.block)
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+def test_alpha_whose_stream_is_longer(tmp_path: Path, order: str) -> None:
+    random = np.random.default_rng(8)
+    expected = []
+    for year in (2000, 2001, 2002):
+        values = random.integers(0, 3, (HEIGHT, WIDTH, 2)).astype("uint16")
+        tags = {256: [WIDTH], 257: [HEIGHT], 277: [2], 278: [100], 262: [1], 258: [16, 16], 259: [8], 338: [2]}
+        streams = [zlib.compress(differences(part, order, 1) + bytes(300)) for part in np.split(values, [100])]
+        write_tiff(tmp_path / "in" / f"a_{year}.tif", order, streams, tags)
+        expected.append(np.where(values[..., 1] == 0, np.nan, values[..., 0]))
+    stack = pw.open_stack(tmp_path / "in")
+    for _ in range(2):
+        np.testing.assert_array_equal(stack.read(stack.grid.block), expected)
+    for missing in ("stop", "missing"):
+        stack = pw.open_stack(tmp_path / "in", on_read_error=missing)
+        pw.apply(stack, "ols", tmp_path / "map.tif", overwrite=True)
+        assert not verify(tmp_path / "map.tif", pixels=1000).differing

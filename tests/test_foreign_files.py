@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 import pixelwise as pw
+from conftest import write_raster
 from foreign import GOOD, VALUES, WAYS, Counter, aux, overviews, raster, service, source, spilled, vrt, warped
 from pixelwise import vrt as vrt_module
 from pixelwise.cli import main
@@ -356,7 +359,9 @@ def test_xml_that_is_none_or_too_much(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX")
-@pytest.mark.parametrize("name", ["a.tif", "a.vrt", "a.tif.aux.xml", "a.tif.msk", "a.tfw", "A.PRJ", "a.hdr"])
+@pytest.mark.parametrize(
+    "name", ["a.tif", "a.vrt", "a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.aux", "a.tfw", "A.PRJ", "a.hdr"]
+)
 def test_a_fifo_is_waited_for_nowhere(name: str, folder: Path) -> None:
     if name != "a.tif":
         raster(folder / "a.tif")
@@ -367,6 +372,56 @@ def test_a_fifo_is_waited_for_nowhere(name: str, folder: Path) -> None:
         for inputs in (str(folder), str(path), str(folder / "a.*")):
             with pytest.raises(InputError, match="is a FIFO; expected a file"):
                 pw.open_stack(inputs)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX")
+def test_a_fifo_beside_what_is_opened_again(tmp_path: Path) -> None:
+    """In a child, which is stopped where it waits: maps, and inputs, that were opened a moment before."""
+    for year in (2000, 2001, 2002):
+        write_raster(tmp_path / "in" / f"a_{year}.tif", np.full((20, 20), year, "float32"))
+    code = """
+import os, sys, pixelwise as pw
+from pixelwise.cli import main
+from pixelwise.verify import verify
+folder, map_ = sys.argv[1:]
+pw.apply(pw.open_stack(folder), "ols", map_)
+doors = {
+    "open_map": lambda: pw.open_map(map_),
+    "plot": lambda: main(["plot", map_, "-o", map_ + ".png"], standalone_mode=False),
+    "verify": lambda: verify(map_),
+    "open_stack": lambda: pw.open_stack(folder),
+}
+for file, names in ((map_, ("open_map", "plot", "verify")), (f"{folder}/a_2001.tif", ("open_stack", "verify"))):
+    for suffix in (".aux.xml", ".ovr", ".msk"):
+        os.mkfifo(file + suffix)
+        for name in names:
+            try:
+                doors[name]()
+            except pw.InputError as error:
+                print("error:", error, file=sys.stderr)
+            except SystemExit as error:
+                assert error.code == 1
+        os.remove(file + suffix)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "in", tmp_path / "map.tif"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    expected = [
+        f"{file}{suffix}: is a FIFO; expected a file"
+        for file, names in (
+            (tmp_path / "map.tif", ("open_map", "plot", "verify")),
+            (tmp_path / "in" / "a_2001.tif", ("open_stack", "verify")),
+        )
+        for suffix in (".aux.xml", ".ovr", ".msk")
+        for _ in names
+    ]
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected), done.stderr
+    for line, text in zip(lines, expected, strict=True):
+        assert line.startswith("error: ")
+        assert line.endswith(text)
+    assert done.returncode == 0
 
 
 def test_a_link_to_nothing_is_no_date_less(folder: Path) -> None:

@@ -251,8 +251,11 @@ class CompositeStack(FileStack):
         behind: Layout = self.scenes.layout
         most = max(batch.size for batch in self.whole.batches)
         further = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.converted
+        largest = behind if self.by is None else max(behind, self.by.layout, key=lambda layout: layout.decoded)
         return replace(
             behind,
+            decoded=largest.decoded,
+            largest=largest.largest,
             itemsize=self.dtype.itemsize,
             converted=behind.converted + most * self.scenes.dtype.itemsize + further + self.dtype.itemsize,
             stored=behind.stored + (0 if self.by is None else self.by.layout.stored),

@@ -72,6 +72,8 @@ class Layout:
     shifted
         Whether the files' blocks do not begin where the grid does, each file's elsewhere, so that windows cut them
         wherever they lie.
+    largest
+        The file whose block that is.
     """
 
     block_height: int = 256
@@ -84,6 +86,7 @@ class Layout:
     converted: int = 8
     unit: str = ""
     shifted: bool = False
+    largest: str = ""
 
 
 def layout_of(stack: Stack) -> Layout:

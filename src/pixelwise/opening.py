@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import threading
+import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -90,6 +91,8 @@ NAMING = {
 }
 #: Metadata of satellites' scenes, of which one lies beside many files.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
+#: Linux' disks tell times by 4 to 10 ms.
+TICK_NS = 100_000_000
 #: More than that is not searched for names of grids: no text of a coordinate system is longer.
 SEARCHED = 4 << 20
 
@@ -314,7 +317,10 @@ def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
     folder = path.parent
     lower, stem = path.name.lower(), path.stem.lower()
     try:
-        sidecars, odd = _folder(str(folder), folder.stat().st_mtime_ns)
+        changed = folder.stat().st_mtime_ns
+        # Within a tick of the clock of the disk a folder keeps its time though something is made in it.
+        look = _folder if abs(time.time_ns() - changed) > TICK_NS else _folder.__wrapped__
+        sidecars, odd = look(str(folder), changed)
     except PermissionError:
         # A folder that may be entered but not listed: there GDAL tries the names themselves.
         tried = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]

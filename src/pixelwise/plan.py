@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from pixelwise.errors import ParameterError, shown
+from pixelwise.errors import InputError, ParameterError, shown
 from pixelwise.filestack import Layout
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
 
-__all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
+__all__ = ["Demand", "Plan", "check_blocks", "free_memory", "make_plan", "parse_size", "size_text"]
 
 #: Input and output of one block: more brings nothing (measured between 8 and 64 MB).
 BLOCK_BYTES = 48 << 20
@@ -116,6 +118,38 @@ class _Costs:
             + pixels * (self.jobs * self.converted_per_pixel + waiting)
             + self.jobs * handles * self.handle
         )
+
+
+def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
+    """Refuse files of which not even one block fits into memory, by what their headers say: nothing was read yet.
+
+    Parameters
+    ----------
+    layouts
+        Of all input stacks.
+    memory
+        Bytes that all local processes may use together; None for half of what is free now.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    layout = max(layouts, key=lambda layout: layout.decoded)
+    needed = PROCESS_BYTES + max(layout.decoded, CACHE_BYTES)
+    room = free_memory() // 2 if memory is None else memory
+    if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
+        path = Path(layout.largest)
+        command = shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", "--co", "tiled=yes"])
+        raise InputError(
+            f"{path}: a block of it has {size_text(layout.decoded)} as decoded, so that a job needs at least "
+            f"{size_text(needed)} of memory, and {size_text(room)} are allowed{_why(memory)}; "
+            f"write it in smaller blocks, where there is memory for one: {command}"
+        )
+
+
+def _why(memory: int | None) -> str:
+    return " (half of what is free; --memory allows more)" if memory is None else ""
 
 
 def make_plan(
@@ -276,6 +310,21 @@ def _floor(value: int, unit: int) -> int:
 def _halved(value: int, cell: int) -> int:
     """Return the largest cell x 2^k up to `value`, at least a cell."""
     return int(cell << max((value // cell).bit_length() - 1, 0))
+
+
+def free_memory() -> int:
+    """Return bytes of memory that this machine, or the container that it is, has to give; all where nobody tells."""
+    room = physical_memory()
+    for file, pattern in (
+        ("/proc/meminfo", rb"(?m)^MemAvailable:\s*(\d+) kB"), ("/sys/fs/cgroup/memory.max", rb"^(\d+)$"),
+    ):  # fmt: skip
+        try:
+            found = re.search(pattern, Path(file).read_bytes())
+        except OSError:
+            continue
+        if found:
+            room = min(room, int(found[1]) << (10 if file.startswith("/proc") else 0))
+    return room
 
 
 def physical_memory() -> int:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -28,7 +28,17 @@ from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.nodata import nodata_bounds
 from pixelwise.opening import GDAL_ERRORS, files_behind, local_only, open_again
-from pixelwise.tiff import DamagedBlockError, TiffFile, has_filled_strip, open_tiff, release_buffers
+from pixelwise.tiff import (
+    SPLIT_ROWS,
+    DamagedBlockError,
+    Streams,
+    TiffFile,
+    find_streams,
+    further_block,
+    has_filled_strip,
+    open_tiff,
+    release_buffers,
+)
 
 __all__ = [
     "CACHE_BYTES",
@@ -42,13 +52,16 @@ __all__ = [
     "Table",
     "Warp",
     "WindowError",
+    "alpha_of",
     "cuts_blocks",
     "file_limit",
+    "largest_behind",
     "read_patiently",
     "read_what_is_whole",
     "read_window",
     "reading",
     "reading_in_worker",
+    "streams_of",
     "take_losses",
 ]
 
@@ -300,7 +313,7 @@ def read_window(
             if not piece.masked and source.read(bands, block, out):
                 return None
             source = table.source(piece, gdal=True)
-        if isinstance(source, MaskedTiff):
+        if isinstance(source, MaskedTiff | CheckedTiff):
             return source.read(bands, block, out, masked=piece.masked)
         if piece.warp is not None:
             return _read_warped(source, piece, piece.warp, bands, block, out)
@@ -327,6 +340,7 @@ class MaskedTiff:
 
     tiff: TiffFile
     dataset: Any
+    streams: Streams
 
     @property
     def block_shapes(self) -> list[tuple[int, int]]:
@@ -341,10 +355,13 @@ class MaskedTiff:
             self.dataset.read(list(bands), window=window, out=out)
         if not masked:
             return None
-        if self.tiff.planar and ColorInterp.alpha in self.dataset.colorinterp:
-            # GDAL gives numbers for some damaged blocks of alpha too; those of interleaved bands were read above.
-            alpha = self.dataset.colorinterp.index(ColorInterp.alpha) + 1
-            self.tiff.read((alpha,), block, np.empty((1, block.height, block.width), dtype=out.dtype))
+        alpha = alpha_of(self.dataset, bands[0])
+        if alpha is not None:
+            # From blocks of the same kind, of which GDAL gives numbers for some that are damaged.
+            values = np.empty((1, block.height, block.width), dtype=out.dtype)
+            self.tiff.read((alpha,), block, values)
+            return np.repeat(np.where(values == 0, np.uint8(0), np.uint8(255)), len(bands), axis=0)
+        self.streams.check(bands, block, pixels=False, masks=True)
         masks: NDArray[Any] = self.dataset.read_masks(list(bands), window=window)
         return masks
 
@@ -356,6 +373,61 @@ class MaskedTiff:
         """Close both."""
         self.tiff.close()
         self.dataset.close()
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedTiff:
+    """An open file that GDAL reads, of which some blocks are DEFLATE streams that must be looked at before."""
+
+    dataset: Any
+    streams: Streams
+
+    @property
+    def block_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each band's blocks."""
+        shapes: list[tuple[int, int]] = self.dataset.block_shapes
+        return shapes
+
+    def read(self, bands: tuple[int, ...], block: Block, out: NDArray[Any], *, masked: bool) -> NDArray[Any] | None:
+        """Read a window of several bands into `out`; return masks where they are `masked`."""
+        window = Window(block.col, block.row, block.width, block.height)
+        alpha = alpha_of(self.dataset, bands[0]) if masked else None
+        wanted = bands if alpha is None else (*bands, alpha)
+        self.streams.check(wanted, block, pixels=True, masks=masked)
+        self.dataset.read(list(bands), window=window, out=out)
+        masks: NDArray[Any] | None = self.dataset.read_masks(list(bands), window=window) if masked else None
+        return masks
+
+    def close(self) -> None:
+        """Close the file."""
+        self.dataset.close()
+
+
+def alpha_of(dataset: Any, band: int) -> int | None:
+    """Return the band of alpha that masks another band of a dataset, None where something else does."""
+    if MaskFlags.alpha not in dataset.mask_flag_enums[band - 1]:
+        return None
+    return int(dataset.colorinterp.index(ColorInterp.alpha)) + 1
+
+
+def streams_of(dataset: Any) -> Streams:
+    """Find the DEFLATE streams that GDAL reads of an open file that is no VRT.
+
+    Raises
+    ------
+    DamagedBlockError
+        When the file is too unusual to say.
+    """
+    path = Path(dataset.name)
+    sidecars = [Path(name) for name in dataset.files if name != dataset.name and name.lower().endswith(".msk")]
+    try:
+        tall = dataset.block_shapes[0][0] == 1 and dataset.height > SPLIT_ROWS
+        return find_streams(path, sidecars, split=tall)
+    except DamagedBlockError:
+        masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+        if masked or "DEFLATE" in dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", ""):
+            raise
+        return Streams(())
 
 
 class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
@@ -472,11 +544,28 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
             if not piece.masked:
                 return tiff
             with local_only():
-                return MaskedTiff(tiff, _open_with_gdal(piece))
-    _check_strips(piece)
+                dataset = _open_with_gdal(piece)
+                return MaskedTiff(tiff, dataset, _streams_of(dataset, piece))
+    if piece.driver == "VRT" or piece.warp is not None:
+        _check_strips(piece)
     with local_only():
         dataset = _open_with_gdal(piece)
-        return dataset if piece.warp is None else _warped(dataset, piece, piece.warp)
+        if piece.warp is not None:
+            return _warped(dataset, piece, piece.warp)
+        if piece.driver == "VRT":
+            return dataset
+        streams = _streams_of(dataset, piece)
+        return CheckedTiff(dataset, streams) if streams.parts else dataset
+
+
+def _streams_of(dataset: Any, piece: Piece) -> Streams:
+    try:
+        return streams_of(dataset)
+    except DamagedBlockError as error:
+        dataset.close()
+        raise InputError(
+            f"{piece.path}: holds DEFLATE blocks that GDAL may read wrongly ({error}); write the file again"
+        ) from None
 
 
 def _check_strips(piece: Piece) -> None:
@@ -486,9 +575,8 @@ def _check_strips(piece: Piece) -> None:
     ------
     InputError
     """
-    if piece.driver not in ("GTiff", "VRT"):
-        return
-    for path in files_behind(piece.path):
+    behind = (path for named in files_behind(piece.path) for path in (named, named.with_name(f"{named.name}.msk")))
+    for path in behind:
         try:
             facts = path.stat()
         except OSError:  # GDAL says so
@@ -505,6 +593,12 @@ def _check_strips(piece: Piece) -> None:
 def _is_filled(path: Path, size: int, mtime_ns: int) -> bool:
     """Whether a file has such a strip; its size and time tell one version of it from the next."""
     return has_filled_strip(path)
+
+
+def largest_behind(path: Path) -> int:
+    """Return bytes of the largest block that is decoded for a file besides those that its bands show."""
+    files = [file for name in files_behind(path) for file in (name, name.with_name(f"{name.name}.msk"))]
+    return max(further_block(file, behind=file != path) for file in files)
 
 
 def _learn_fills(tiff: TiffFile, piece: Piece) -> None:

@@ -43,7 +43,7 @@ from pixelwise.method import (
     say_rounded,
 )
 from pixelwise.pairing import pair
-from pixelwise.plan import Demand, Plan, make_plan, parse_size
+from pixelwise.plan import Demand, Plan, check_blocks, free_memory, make_plan, parse_size
 from pixelwise.provenance import UnknowableError, describe, describe_losses, doubts_of, identify, relative
 from pixelwise.reading import reading
 from pixelwise.records import DoneBlock
@@ -175,6 +175,7 @@ def apply(
     for text in pairing.warnings:
         log.warning(text)
     _check_unchanged(stacks)
+    check_memory(stacks, memory)
     named, wanted = resolve_method(method, bands)
     layered = _layered(stack, named, write or {})
     beside = [
@@ -283,6 +284,7 @@ def write_layers(
     began = time.perf_counter()
     _check_dtype(dtype)
     stack.check_unchanged()
+    check_memory((stack,), memory)
     sink = _sink(output, (stack,), (), (), overwrite=overwrite, compress=compress)
     method = Layers(stack.names)
     bound = method.bind(stack.axis, None, {})
@@ -681,6 +683,11 @@ def resolve_method(
     return chosen, None if isinstance(unnamed, UserFunction) and unnamed.names is None else bands
 
 
+def check_memory(stacks: Sequence[Stack], memory: int | str | None) -> None:
+    """Refuse stacks of which not even one block fits, before anything is read; see `check_blocks`."""
+    check_blocks([layout_of(stack) for stack in stacks], None if memory is None else parse_size(memory))
+
+
 def plan_job(
     stacks: Sequence[Stack],
     bound: BoundMethod,
@@ -693,11 +700,15 @@ def plan_job(
     tile: tuple[int, int] | None = None,
 ) -> Plan:
     """Cut a job into blocks; see `make_plan`."""
-    jobs = usable_cores() if jobs is None else jobs
+    layouts = list(map(layout_of, stacks))
+    if jobs is None:
+        # Each worker decodes a block; as many as fit, so that files of few huge ones can still be read.
+        room = free_memory() // 2 // max(1, *(layout.decoded for layout in layouts))
+        jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
     if not isinstance(jobs, int) or not 1 <= jobs <= MOST_JOBS:
         most = f"and at most {MOST_JOBS}"
         raise ParameterError(f"jobs {shown(jobs)} is impossible: at least one worker is needed, {most}")
-    demands = [Demand(len(stack.axis), layout_of(stack)) for stack in stacks]
+    demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
     executor = executor or executor_for(bound, stacks)
     # A team's threads live beside the worker that they help, and divide files among them.
     teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)

@@ -106,6 +106,8 @@ class RasterStack(FileStack):
         How values are made of what the files hold.
     decoded, pixel_size, resident
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
+    largest
+        The file of that block.
     stats
         Size and modification time (nanoseconds) of each file, and of those behind VRTs, when its header was read.
     unit
@@ -140,6 +142,7 @@ class RasterStack(FileStack):
     written: frozenset[Path] = frozenset()
     remarks: tuple[str, ...] = ()
     area: Area = field(default_factory=Area)
+    largest: Path | None = None
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]
@@ -189,6 +192,7 @@ class RasterStack(FileStack):
             stored=len(self.layers) * stored,
             sources=len(self.paths),
             decoded=self.decoded,
+            largest="" if self.largest is None else str(self.largest),
             resident=self.resident,
             converted=self.whole.converted(self.dtype) + compressed,
             unit=self.unit,

@@ -21,7 +21,7 @@ from pixelwise.headers import Header
 from pixelwise.nodata import spelled
 from pixelwise.observations import observe
 from pixelwise.opening import files_behind
-from pixelwise.reading import WARP_TILE, Piece
+from pixelwise.reading import WARP_TILE, Piece, largest_behind
 from pixelwise.share import Derivation
 from pixelwise.spec import InputSpec
 from pixelwise.stack import Layer, RasterStack, chosen_layers, log, words_of_choice
@@ -79,6 +79,8 @@ class Survey:
             (header.block_height, header.block_width) if pieces[header.path].warp is None else WARP_TILE
             for header in used
         )
+        decoded = {header.path: _decoded(header, {**masks, **pieces}[header.path]) for header in opened}
+        largest = max(decoded, key=decoded.__getitem__)
         units = {band.unit for header in used for band in header.bands}
         stack = RasterStack(
             grid=self.grid,
@@ -86,7 +88,8 @@ class Survey:
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
             derivation=self.derivation,
-            decoded=max(_decoded(header, {**masks, **pieces}[header.path]) for header in opened),
+            decoded=decoded[largest],
+            largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
             stats={**_stats_of(opened), **area.stats},
@@ -112,12 +115,13 @@ class Survey:
 
 def _decoded(header: Header, piece: Piece) -> int:
     """Return bytes that are held while a block of a file is decoded, or a tile of it is warped."""
+    decoded = max(header.decoded, largest_behind(header.path))
     if piece.warp is None:
-        return header.decoded
+        return decoded
     across, down = piece.warp.scale
     # GDAL reads the pixels behind a tile, with two for the kernel on each side, and what is valid of them.
     behind = (WARP_TILE[1] * across + 4) * (WARP_TILE[0] * down + 4)
-    return header.decoded + int(behind * (header.pixel_size + 5))
+    return decoded + int(behind * (header.pixel_size + 5))
 
 
 def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) -> RasterStack:

@@ -5,7 +5,8 @@ LZW block that cannot be decoded, is left to GDAL, which also knows how to say w
 
 DEFLATE blocks are never left to it: GDAL 3.10 takes a stream that is longer than its block, as in last strips that
 are filled up and in one damaged stream of five, and leaves the last bytes of the block as they were in memory; and with
-a predictor it gives numbers for streams that end early.
+a predictor it gives numbers for streams that end early. Those of masks, and of numbers that are left to GDAL, are
+looked at before it reads them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import struct
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,15 @@ from numpy.typing import NDArray
 from pixelwise.grid import Block
 
 __all__ = [
+    "SPLIT_ROWS",
     "TILE_COUNTS",
     "TILE_OFFSETS",
     "DamagedBlockError",
+    "Streams",
     "TiffFile",
+    "find_streams",
     "find_tags",
+    "further_block",
     "has_filled_strip",
     "open_tiff",
     "read_tags",
@@ -44,6 +49,7 @@ Inflate = Callable[[NDArray[np.uint8], int, int], bytes | bytearray]
 #: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 277, 278, 284, 317, 322, 323, 339
+SUBFILE = 254
 STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS = 273, 279, 324, 325
 STRUCTURE = (
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH,
@@ -51,7 +57,9 @@ STRUCTURE = (
 )  # fmt: skip
 
 #: Types of field that writers use for these tags; libtiff knows more, which are left to it.
-FIELD_TYPES = {3: "<u2", 4: "<u4", 16: "<u8"}
+FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
+#: Those that libtiff takes besides.
+ODD_TYPES = {1: "u1", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 17: "i8", 18: "u8"}
 KINDS = {1: "uint", 2: "int", 3: "float"}
 LZW, DEFLATE = 5, (8, 32946)
 #: Min-is-white, min-is-black, RGB, palette: of these GDAL gives the numbers that are stored.
@@ -73,8 +81,10 @@ MOST_DEFLATE = 1 << 40
 AT_ONCE = 4 << 20
 #: Bytes that are inflated and dropped at once.
 DROPPED = 64 << 10
-#: A file of more directory entries than this is none that a raster program wrote.
+#: A file of more directory entries than this is none that a raster program wrote, nor one of more directories.
 MOST_TAGS = 1000
+#: Bits of the tag of a directory's kind: an overview, a mask.
+OVERVIEW, MASK = 1, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +111,8 @@ class TiffFile:
         Where each block's bytes begin, and how many they are.
     tiled
         Whether the last row of blocks has as many rows as the others.
+    swapped
+        Whether numbers have their highest bytes first; but for predictor 3, which says itself in which order they are.
     size
         Bytes of the file.
     whole
@@ -122,6 +134,7 @@ class TiffFile:
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
     tiled: bool
+    swapped: bool
     size: int
     whole: NDArray[np.bool_]
     fills: NDArray[Any]
@@ -307,7 +320,10 @@ class TiffFile:
         shape = self.block_width, 1 if self.planar else self.samples, self.predictor
         line, octets = _buffers().rows(self._row_size)
         joined = parts[0] if len(parts) == 1 else b"".join(parts)
-        decoded = readonly(np.frombuffer(joined, dtype=np.uint8))
+        decoded = np.frombuffer(joined, dtype=np.uint8)
+        if self.swapped:
+            decoded = decoded.view(out.dtype).byteswap().view(np.uint8)
+        decoded = readonly(decoded)
         place_plain(decoded, decoded.view(out.dtype), blocks, shape, picked, line.view(out.dtype), octets, out)
 
     def _fetch(
@@ -431,11 +447,8 @@ def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | byt
 
 @cache
 def inflater() -> Inflate:
-    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib, where it is installed."""
-    try:
-        import deflate
-    except ImportError:
-        return inflate_slowly
+    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib."""
+    import deflate
 
     def inflate(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
         try:
@@ -479,35 +492,245 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
 def has_filled_strip(path: Path) -> bool:
     """Whether the DEFLATE stream of a last strip, which is lower than the others, goes on behind it.
 
-    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory.
+    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory. Masks count too.
     """
     try:
         with path.open("rb") as file:
-            tags = read_tags(file, STRUCTURE)
-
-            def one(tag: int, default: int) -> int:
-                return int(tags.get(tag, np.array([default]))[0])
-
-            height, rows = one(HEIGHT, 0), one(STRIP_HEIGHT, 0)
-            if TILE_WIDTH in tags or one(COMPRESSION, 1) not in DEFLATE or rows < 1 or height % rows == 0:
-                return False
-            tables = read_tags(file, (STRIP_OFFSETS, STRIP_COUNTS))
-            samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
-            size = height % rows * -(-one(WIDTH, 0) * samples * one(BITS, 1) // 8)
-            strips = -(-height // rows)
-            for last in range(strips - 1, tables[STRIP_COUNTS].size, strips):
-                file.seek(int(tables[STRIP_OFFSETS][last]))
-                stream = zlib.decompressobj()
-                read = 0
-                data = file.read(int(tables[STRIP_COUNTS][last]))
-                while read <= size and (more := stream.decompress(data, min(size + 1 - read, AT_ONCE))):
-                    read, data = read + len(more), stream.unconsumed_tail
-                if read > size:
-                    return True
+            for directory in _deflated(file):
+                if directory.tiled:
+                    continue
+                last = directory.height % directory.block_height
+                down = -(-directory.height // directory.block_height)
+                for number in range(down - 1, directory.counts.size, down) if last else ():
+                    file.seek(int(directory.offsets[number]))
+                    data = file.read(int(directory.counts[number]))
+                    if _inflated_size(data, last * directory.row_size) > last * directory.row_size:
+                        return True
     except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
         # What is wrong with it GDAL says.
         return False
     return False
+
+
+def _inflated_size(data: bytes, most: int) -> int:
+    """Return how many bytes a zlib stream holds, more than `most` where it holds more.
+
+    Raises
+    ------
+    zlib.error
+        When it is broken before.
+    """
+    stream, size = zlib.decompressobj(), 0
+    while size <= most and (more := stream.decompress(data, min(most + 1 - size, AT_ONCE))):
+        size, data = size + len(more), stream.unconsumed_tail
+    return size
+
+
+@dataclass(frozen=True, eq=False)
+class _Deflated:
+    """A directory of DEFLATE blocks, whatever their pixels are: bits, complex numbers, masks.
+
+    Attributes
+    ----------
+    is_mask
+        Whether it masks another one.
+    height, width, block_height, block_width
+        Of the raster, and of its tiles or strips.
+    row_size
+        Bytes of a row of a block.
+    planes
+        How often it has all blocks: once per band, or once.
+    tiled
+        Whether the last row of blocks has as many rows as the others.
+    offsets, counts
+        Where each block's bytes begin, and how many they are.
+    """
+
+    is_mask: bool
+    height: int
+    width: int
+    block_height: int
+    block_width: int
+    row_size: int
+    planes: int
+    tiled: bool
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
+    """Yield the directories of DEFLATE blocks, overviews left out; the first one may be that of a `mask`.
+
+    Raises
+    ------
+    ValueError, KeyError, struct.error
+        When a directory cannot be understood.
+    OSError
+        When the file cannot be read.
+    """
+    wanted = (*STRUCTURE, SUBFILE, STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)
+    for index, fields in enumerate(_directories(file, wanted, {**FIELD_TYPES, **ODD_TYPES})):
+        tags = _numbers(file, {tag: field for tag, field in fields.items() if tag in (*STRUCTURE, SUBFILE)})
+
+        def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
+            return int(tags.get(tag, np.array([default]))[0])
+
+        kind = one(SUBFILE, 0)
+        if one(COMPRESSION, 1) not in DEFLATE or kind & OVERVIEW or (index and not kind & MASK):
+            continue
+        height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
+        block_height = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
+        block_width = one(TILE_WIDTH, 0) if tiled else width
+        planar, samples = one(PLANAR, 1) == 2, one(SAMPLES, 1)
+        if min(block_height, block_width, samples) < 1:
+            raise ValueError("no blocks")
+        where = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+        tables = _numbers(file, {tag: fields[tag] for tag in where})
+        yield _Deflated(
+            mask or bool(kind & MASK), height, width, block_height, block_width,
+            row_size=-(-block_width * one(BITS, 1) * (1 if planar else samples) // 8),
+            planes=samples if planar else 1, tiled=tiled, offsets=tables[where[0]], counts=tables[where[1]],
+        )  # fmt: skip
+
+
+def further_block(path: Path, *, behind: bool) -> int:
+    """Return bytes of the largest block of a TIFF that GDAL does not show in its bands' blocks, as decoded.
+
+    Of masks in directories of their own; of one compressed strip of more than `SPLIT_ROWS` rows, which GDAL shows as
+    single rows and which is decoded whole here; and of a source `behind` a VRT, which has blocks of its own.
+
+    Parameters
+    ----------
+    path
+        The file; 0 is returned where it is no TIFF.
+    behind
+        Whether its own blocks count as well.
+    """
+    largest = 0
+    try:
+        with path.open("rb") as file:
+            if not _is_tiff(file.read(4)):
+                return 0
+            for index, fields in enumerate(_directories(file, (*STRUCTURE, SUBFILE), {**FIELD_TYPES, **ODD_TYPES})):
+                tags = _numbers(file, fields)
+
+                def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
+                    return int(tags.get(tag, np.array([default]))[0])
+
+                if one(SUBFILE, 0) & OVERVIEW or (index and not one(SUBFILE, 0) & MASK):
+                    continue
+                height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
+                rows = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
+                samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
+                # Bits become bytes.
+                size = rows * (one(TILE_WIDTH, 0) if tiled else width) * samples * max(one(BITS, 1), 8) // 8
+                split = not tiled and rows == height > SPLIT_ROWS
+                if index == 0 and split:
+                    here = size < MOST_BLOCK and one(COMPRESSION, 1) in (LZW, *DEFLATE)
+                    size = size if here else 0
+                elif index == 0 and not behind:
+                    size = 0
+                largest = max(largest, size)
+    except (OSError, ValueError, KeyError, IndexError, struct.error):
+        # What is wrong with it GDAL says.
+        pass
+    return largest
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """The DEFLATE streams of what GDAL reads of a file: its pixels, masks in directories of their own, a sidecar.
+
+    GDAL does not notice where one is not as its block must be, so it is asked here before.
+    """
+
+    parts: tuple[tuple[Path, _Deflated, NDArray[np.bool_]], ...]
+
+    def check(self, bands: Sequence[int], window: Block, *, pixels: bool, masks: bool) -> None:
+        """Look at the streams of those blocks that a window needs and that nobody looked at before.
+
+        Parameters
+        ----------
+        bands
+            That are read, numbered from 1.
+        window
+            Of the file.
+        pixels, masks
+            Whether those of the file's own bands are read, and those of its masks.
+
+        Raises
+        ------
+        DamagedBlockError
+            When a stream is broken, or holds another number of bytes than its block.
+        """
+        for path, part, fine in self.parts:
+            if not (masks if part.is_mask else pixels):
+                continue
+            across, down = -(-part.width // part.block_width), -(-part.height // part.block_height)
+            rows = range(window.row // part.block_height, -(-(window.row + window.height) // part.block_height))
+            columns = range(window.col // part.block_width, -(-(window.col + window.width) // part.block_width))
+            planes = [band - 1 for band in bands] if part.planes > 1 and not part.is_mask else range(part.planes)
+            numbers = [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
+            for number in numbers:
+                if number < fine.size and not fine[number]:
+                    self._look(path, part, number, number // across % down)
+                    fine[number] = True
+
+    @staticmethod
+    def _look(path: Path, part: _Deflated, number: int, row: int) -> None:
+        begin, count = int(part.offsets[number]), int(part.counts[number])
+        if count == 0:
+            return
+        rows = part.block_height if part.tiled else min(part.block_height, part.height - row * part.block_height)
+        size = rows * part.row_size
+        of_mask = " of its mask" if part.is_mask else ""
+        with path.open("rb") as file:
+            if begin <= 0 or count < 0 or begin + count > _size_of(file):
+                raise DamagedBlockError(f"a block{of_mask} does not lie within the file")
+            file.seek(begin)
+            data = file.read(min(count, MOST_INFLATED * size + DROPPED))
+        try:
+            held = _inflated_size(data, size)
+        except zlib.error as error:
+            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: {error}") from None
+        if held > size:
+            raise DamagedBlockError(
+                f"a DEFLATE stream{of_mask} holds more than its block of {size} bytes, which GDAL reads wrongly"
+            )
+        if held < size:
+            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: it has {held} bytes, its block {size}")
+
+
+def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
+    """Find what DEFLATE streams GDAL needs of a TIFF and its masks; none where it is no TIFF.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sidecars
+        Files of masks beside it.
+    split
+        Whether GDAL reads its pixels row by row: it takes no more of a stream then than it needs.
+
+    Raises
+    ------
+    DamagedBlockError
+        When a directory is so unusual that nobody knows.
+    """
+    parts = []
+    for name in (path, *sidecars):
+        try:
+            with name.open("rb") as file:
+                if not _is_tiff(file.read(4)):
+                    continue
+                found = [part for part in _deflated(file, mask=name != path) if part.is_mask or not split]
+                parts += [(name, part, np.zeros(part.counts.size, dtype=bool)) for part in found]
+        except OSError:  # GDAL says so
+            continue
+        except (ValueError, KeyError, IndexError, struct.error) as error:
+            raise DamagedBlockError(f"{name.name}: a directory of the TIFF cannot be understood: {error}") from None
+    return Streams(tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +743,7 @@ class Field:
 
 
 def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, str] = FIELD_TYPES) -> dict[int, Field]:
-    """Find some tags of the first directory of a little-endian TIFF or BigTIFF; of whole numbers, or other `kinds`.
+    """Find some tags of the first directory of a TIFF or BigTIFF; of whole numbers, or other `kinds`.
 
     Raises
     ------
@@ -529,38 +752,66 @@ def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, st
     OSError
         When it cannot be read.
     """
+    return next(_directories(file, wanted, kinds))
+
+
+def _directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str]) -> Iterator[dict[int, Field]]:
+    """Yield some tags of each directory, as `find_tags` finds those of the first one."""
     size = _size_of(file)
     file.seek(0)
     head = file.read(16)
-    big = head[:4] == b"II\x2b\0"
-    if not big and head[:4] != b"II\x2a\0":
-        raise ValueError("no little-endian TIFF")
+    if not _is_tiff(head):
+        raise ValueError("no TIFF")
+    order = _order_of(head)
+    big = head[2:4] in (b"\x2b\0", b"\0\x2b")
     # Formats of the number of entries, of one entry's count, and of an offset.
-    count_format, word = ("<Q", "Q") if big else ("<H", "I")
-    directory = struct.unpack_from(f"<{word}", head, 8 if big else 4)[0]
-    _seek(file, directory, size)
-    (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
-    if entries > MOST_TAGS:
-        raise ValueError("no directory")
-    entry = struct.Struct(f"<HH{word}{struct.calcsize(word)}s")
-    tags: dict[int, Field] = {}
-    for index, (tag, kind, count, inside) in enumerate(entry.iter_unpack(file.read(entries * entry.size))):
-        if tag not in wanted:
-            continue
-        if kind not in kinds or tag in tags:
-            raise ValueError(f"tag {tag} is unusual")
-        dtype = np.dtype(kinds[kind])
-        position = directory + struct.calcsize(count_format) + (index + 1) * entry.size - len(inside)
-        if count * dtype.itemsize > len(inside):
-            (position,) = struct.unpack(f"<{word}", inside)
-        tags[tag] = Field(dtype, count, position)
-    return tags
+    count_format, word = (f"{order}Q", "Q") if big else (f"{order}H", "I")
+    (directory,) = struct.unpack_from(f"{order}{word}", head, 8 if big else 4)
+    entry = struct.Struct(f"{order}HH{word}{struct.calcsize(order + word)}s")
+    seen: set[int] = set()
+    while True:
+        _seek(file, directory, size)
+        seen.add(directory)
+        (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
+        if entries > MOST_TAGS or len(seen) > MOST_TAGS:
+            raise ValueError("no directory")
+        tags: dict[int, Field] = {}
+        for index, (tag, kind, count, inside) in enumerate(entry.iter_unpack(file.read(entries * entry.size))):
+            if tag not in wanted:
+                continue
+            if kind not in kinds or tag in tags:
+                raise ValueError(f"tag {tag} is unusual")
+            dtype = np.dtype(kinds[kind]).newbyteorder(order)
+            position = directory + struct.calcsize(count_format) + (index + 1) * entry.size - len(inside)
+            if count * dtype.itemsize > len(inside):
+                (position,) = struct.unpack(f"{order}{word}", inside)
+            tags[tag] = Field(dtype, count, position)
+        yield tags
+        file.seek(directory + struct.calcsize(count_format) + entries * entry.size)
+        (directory,) = struct.unpack(f"{order}{word}", file.read(struct.calcsize(order + word)))
+        # libtiff stops too where directories lead back.
+        if directory == 0 or directory in seen:
+            return
+
+
+def _is_tiff(head: bytes) -> bool:
+    return head[:4] in (b"II\x2a\0", b"II\x2b\0", b"MM\0\x2a", b"MM\0\x2b")
+
+
+def _order_of(head: bytes) -> Literal["<", ">"]:
+    """Return the order of a file's bytes as `struct` has it."""
+    return "<" if head[:2] == b"II" else ">"
 
 
 def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
     """Read the numbers of some tags, as `find_tags` finds them."""
+    return _numbers(file, find_tags(file, wanted))
+
+
+def _numbers(file: BinaryIO, fields: Mapping[int, Field]) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of tags that were found."""
     size, found = _size_of(file), {}
-    for tag, field in find_tags(file, wanted).items():
+    for tag, field in fields.items():
         length = field.count * field.dtype.itemsize
         _seek(file, field.position, size - length)
         found[tag] = np.frombuffer(file.read(length), field.dtype, field.count).astype(np.int64)
@@ -595,11 +846,14 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
     compression, predictor = one(COMPRESSION, 1), one(PREDICTOR, 1)
     planar = one(PLANAR, 1) == 2 or samples == 1
     block_size = block_width * block_height * bits // 8 * (1 if planar else samples)
+    file.seek(0)
+    swapped = _order_of(file.read(2)) == ">"
     if (
         f"{KINDS.get(one(SAMPLE_FORMAT, 1))}{bits}" != dtype
         or (one(WIDTH, 0), one(HEIGHT, 0), one(FILL_ORDER, 1)) != (width, height, 1)
         or one(PHOTOMETRIC, 1) not in AS_STORED
         or compression not in (LZW, *DEFLATE)
+        or (swapped and compression == LZW)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
         or not 0 < block_size < MOST_DEFLATE
@@ -622,6 +876,7 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
     return TiffFile(
         file=file, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
         itemsize=bits // 8, planar=planar, inflate=None if compression == LZW else inflater(), predictor=predictor,
-        offsets=offsets, counts=counts, tiled=tiled, size=size, whole=np.zeros(blocks, dtype=bool),
+        offsets=offsets, counts=counts, tiled=tiled,
+        swapped=swapped and predictor != 3 and bits > 8, size=size, whole=np.zeros(blocks, dtype=bool),
         fills=np.zeros(samples, dtype=dtype),
     )  # fmt: skip

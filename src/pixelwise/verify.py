@@ -34,15 +34,16 @@ from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
 from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
-from pixelwise.grid import same_crs
+from pixelwise.grid import Block, same_crs
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
+from pixelwise.reading import alpha_of, largest_behind, streams_of
 from pixelwise.regular import check_regular
 from pixelwise.spec import InputSpec
-from pixelwise.tiff import DamagedBlockError
+from pixelwise.tiff import DamagedBlockError, Streams
 from pixelwise.times import Precision, TimeAxis
 from pixelwise.vrt import is_vrt, sources_of
 from pixelwise.zlib_blocks import PlainBlocks, open_plainly
@@ -628,6 +629,12 @@ def _inputs_of(making: _Making, places: Mapping[str, Path], map_: Map) -> list[_
 
 def _check_blocks(dataset: Any, path: Path) -> None:
     """Refuse blocks that take too much memory: the head of a file may claim any size, and compressed it is nothing."""
+    behind = largest_behind(path)
+    if behind > LARGEST_BLOCK:
+        raise InputError(
+            f"{path}: cannot be verified: a block of its masks or sources has {behind / 1e9:.0f} GB, more than "
+            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones (rio convert --co tiled=yes)"
+        )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         size = height * width * interleaved * getattr(np, dtype, np.complex128)().itemsize
@@ -663,7 +670,7 @@ def _series(
             raise InputError(f"{file.path}: is not on the grid of the map: off by {off:.2g} pixels")
         covered[np.ix_(np.array(file.targets), pixels)] = True
         at = file_rows[pixels].astype(np.int64), file_cols[pixels].astype(np.int64)
-        with _explained(file.path), open_local(file.path) as dataset, _deflated(dataset, file) as deflated:
+        with _explained(file.path), open_local(file.path) as dataset, _opened(dataset, file) as reader:
             kinds = list(zip(file.dtypes, file.masked, strict=True))
             for dtype, masked in dict.fromkeys(kinds):
                 members = [index for index, kind in enumerate(kinds) if kind == (dtype, masked)]
@@ -673,45 +680,82 @@ def _series(
                 for run, window in _runs(*at):
                     if making.spec.on_read_error == "missing":
                         lost[pixels[run]] |= _read_what_is_whole(
-                            dataset, deflated, bands, window, stored[:, run], valid[:, run], masked
+                            reader, bands, window, stored[:, run], valid[:, run], masked
                         )
                         continue
-                    stored[:, run] = _read_run(dataset, deflated, bands, window)
+                    stored[:, run] = reader.pixels(bands, window)[:, 0]
                     if masked:
-                        valid[:, run] = dataset.read_masks(bands, window=window)[:, 0]
+                        valid[:, run] = reader.masks(bands, window)[:, 0]
                 for row, mask, index in zip(stored, valid, members, strict=True):
                     decoded = _decoded(row, file.nodata[index], file.scales[index], file.offsets[index], making.spec)
                     values[file.targets[index], pixels] = np.where(mask == 0, np.nan, decoded)
     return _layers(making, values, covered), lost
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """An open file.
+
+    Attributes
+    ----------
+    dataset
+        As GDAL has it.
+    plain
+        The file once more, where GDAL would give numbers for blocks that are damaged.
+    streams
+        What must be looked at before GDAL reads it.
+    """
+
+    dataset: Any
+    plain: PlainBlocks | None
+    streams: Streams
+
+    def shape(self, band: int) -> tuple[int, int]:
+        """Return rows and columns of a block."""
+        shape: tuple[int, int] = self.dataset.block_shapes[band - 1] if self.plain is None else self.plain.shape
+        return shape
+
+    def pixels(self, bands: Sequence[int], window: Window) -> NDArray[Any]:
+        """Return (band, y, x)."""
+        if self.plain is None:
+            self._check(bands, window, pixels=True)
+            found: NDArray[Any] = self.dataset.read(list(bands), window=window)
+            return found
+        found = np.empty((len(bands), window.height, window.width), dtype=self.dataset.dtypes[bands[0] - 1])
+        for (index, row, col), _ in np.ndenumerate(found):
+            y, x = window.row_off + row, window.col_off + col
+            value = self.plain.pixel(bands[index], y, x)
+            if value is None:  # GDAL says what an absent block holds
+                value = self.dataset.read(bands[index], window=Window(x, y, 1, 1))[0, 0]
+            found[index, row, col] = value
+        return found
+
+    def masks(self, bands: Sequence[int], window: Window) -> NDArray[Any]:
+        """Return (band, y, x), 0 where pixels are missing."""
+        alpha = alpha_of(self.dataset, bands[0])
+        if alpha is not None:
+            return np.repeat(self.pixels([alpha], window) != 0, len(bands), axis=0)
+        self._check(bands, window, pixels=False)
+        found: NDArray[Any] = self.dataset.read_masks(list(bands), window=window)
+        return found
+
+    def _check(self, bands: Sequence[int], window: Window, *, pixels: bool) -> None:
+        block = Block(window.row_off, window.col_off, window.height, window.width)
+        self.streams.check(bands, block, pixels=pixels, masks=not pixels)
+
+
 @contextmanager
-def _deflated(dataset: Any, file: _Input) -> Iterator[PlainBlocks | None]:
-    """Open a file a second time where GDAL would give numbers for blocks that are damaged."""
+def _opened(dataset: Any, file: _Input) -> Iterator[_Reader]:
+    """Open what else of a file is needed."""
     alike = dataset.driver == "GTiff" and len(set(file.dtypes)) == 1
     blocks = open_plainly(file.path, file.height, file.width, file.dtypes[0]) if alike else None
     with nullcontext() if blocks is None else blocks:
-        yield blocks
-
-
-def _read_run(dataset: Any, deflated: PlainBlocks | None, bands: Sequence[int], window: Window) -> NDArray[Any]:
-    """Return (band, pixel) of neighbours within a row."""
-    found: NDArray[Any] = np.empty((len(bands), window.width), dtype=dataset.dtypes[bands[0] - 1])
-    if deflated is None:
-        found[:] = dataset.read(bands, window=window)[:, 0]
-        return found
-    for row, band in enumerate(bands):
-        for pixel in range(window.width):
-            value = deflated.pixel(band, window.row_off, window.col_off + pixel)
-            if value is None:  # GDAL says what an absent block holds
-                value = dataset.read(band, window=Window(window.col_off + pixel, window.row_off, 1, 1))[0, 0]
-            found[row, pixel] = value
-    return found
+        streams = Streams(()) if dataset.driver == "VRT" else streams_of(dataset)
+        yield _Reader(dataset, blocks, streams)
 
 
 def _read_what_is_whole(
-    dataset: Any,
-    deflated: PlainBlocks | None,
+    reader: _Reader,
     bands: Sequence[int],
     window: Window,
     stored: NDArray[Any],
@@ -721,19 +765,19 @@ def _read_what_is_whole(
     """Read pixels band by band into `stored`, and whether they are `valid`; return which could not be read."""
     lost = np.zeros(stored.shape[1], dtype=bool)
     for row, band in enumerate(bands):
-        height, width = dataset.block_shapes[band - 1] if deflated is None else deflated.shape
+        height, width = reader.shape(band)
         # One pixel at a time, by the file's block around it: what is lost of a file is lost by whole blocks.
         for pixel in range(stored.shape[1]):
             y, x = window.row_off, window.col_off + pixel
             top, left = y // height * height, x // width * width
+            dataset = reader.dataset
             around = Window(left, top, min(width, dataset.width - left), min(height, dataset.height - top))
+            one = around if reader.plain is None else Window(x, y, 1, 1)
             try:
-                if deflated is None:
-                    stored[row, pixel] = dataset.read(band, window=around)[y - top, x - left]
-                else:
-                    stored[row, pixel] = _read_run(dataset, deflated, [band], Window(x, y, 1, 1))[0, 0]
+                stored[row, pixel] = reader.pixels([band], one)[0, y - one.row_off, x - one.col_off]
                 if masked:
-                    valid[row, pixel] = dataset.read_masks(band, window=around)[y - top, x - left]
+                    one = around if reader.plain is None or alpha_of(dataset, band) is None else one
+                    valid[row, pixel] = reader.masks([band], one)[0, y - one.row_off, x - one.col_off]
             except (*GDAL_ERRORS, DamagedBlockError):
                 stored[row, pixel] = valid[row, pixel] = 0
                 lost[pixel] = True

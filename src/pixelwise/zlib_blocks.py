@@ -79,7 +79,7 @@ class PlainBlocks:
             planes = octets.reshape(-1, file.itemsize, file.block_width * samples)
             values = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(kind.newbyteorder(">")).astype(kind)
         else:
-            values = held.view(kind)
+            values = held.view(kind.newbyteorder(">") if file.swapped else kind).astype(kind, copy=False)
         values = values.reshape(-1, file.block_width, samples)
         if file.predictor == 2:
             whole = f"u{file.itemsize}"

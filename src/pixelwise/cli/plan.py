@@ -106,6 +106,7 @@ def describe(
     from pixelwise.pairing import open_further, pair
     from pixelwise.provenance import doubts_of
     from pixelwise.run import (
+        check_memory,
         check_travels,
         executor_for,
         plan_job,
@@ -136,6 +137,7 @@ def describe(
         report["time"] = describe_time(stack.axis)
         report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
+        check_memory(pairing.stacks, memory)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
         bound = method.bind(stack.axis, None, axes)
