@@ -428,6 +428,13 @@ class C:
     k = 2
 def f(v):
     return v.max() * getattr(C, 'k')
+## getattr with a name and a default: 'k = 2' -> 'k = 3'
+import math
+class C:
+    class D:
+        k = 2
+def f(v):
+    return v.max() * getattr(C.D, 'k', math.nan) * getattr(C.D, 'k', 1)
 ## class decorator: 'k = 2' -> 'k = 3'
 def add(cls):
     cls.k = 2
@@ -556,6 +563,55 @@ def f(v):
 import numpy as np
 def f(v, how='max'):
     return getattr(np, how)(v)
+## getattr of a subscript: 'f uses getattr with a computed name'
+import numpy as np
+MODULES = {'np': np}
+def f(v, how='max'):
+    return getattr(MODULES['np'], how)(v)
+## getattr of a subscript within an attribute: 'f uses getattr with a computed name'
+import numpy as np
+class C:
+    modules = {'np': np}
+def f(v, how='max'):
+    return getattr(C.modules['np'], how)(v)
+## getattr of a call: 'f uses getattr with a computed name'
+import numpy as np
+def module(name):
+    return np
+def f(v, how='max'):
+    return getattr(module('np'), how)(v)
+## getattr of a call with two: 'f uses getattr with a computed name'
+import numpy as np
+def module(name, other):
+    return np
+def f(v, how='max'):
+    return getattr(module('np', v), how)(v)
+## getattr of a method: 'f uses getattr with a computed name'
+import numpy as np
+class C:
+    def module(self, name):
+        return np
+def f(v, how='max'):
+    return getattr(C().module('np'), how)(v)
+## getattr of a sum of texts: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='x'):
+    return getattr(np, 'ma' + how)(v)
+## getattr of a joined text: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='ax'):
+    return getattr(np, f'm{how}')(v)
+## getattr with a computed name and a text by default: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='max'):
+    return getattr(np, how, 'x')(v)
+## getattr of a closure: 'make.<locals>.f uses getattr'
+import numpy as np
+def make(getattr):
+    def f(v, how='max'):
+        return getattr(np, how)(v)
+    return f
+f = make(getattr)
 ## importlib: 'f uses importlib.import_module'
 import importlib
 def f(v):

@@ -13,13 +13,9 @@ Pickles themselves cannot tell: cloudpickle's bytes differ from run to run.
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
-import dis
 import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import re
 import sys
@@ -30,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 
+from pixelwise.bytecode import closure_of, names_of, used_by
 from pixelwise.packages import versions_of, where_installed
 
-__all__ = ["Fingerprint", "find_unpicklable", "fingerprint", "source_text"]
+__all__ = ["Fingerprint", "fingerprint", "source_text"]
 
 #: Values whose repr says all of them.
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice)
@@ -255,10 +251,11 @@ class _Walk:
             if module is not None and vars(module) is space and (installed := where_installed(module)) is not None:
                 # A package made it, of what it closes over.
                 made = self._named(installed, module.__name__, function.__qualname__)
-                return (*made, bound, self.content(_closure(function), "what it closes over"))
+                return (*made, bound, self.content(closure_of(function), "what it closes over"))
             around = self._around(space)
-            names, values = _names(code), _used(function)
-            if values.get("getattr") is getattr:  # the words for it are read instead
+            names, values = names_of(code), used_by(function)
+            # The texts that it is called with are read instead, where it is Python's by its own name.
+            if values.get("getattr") is getattr and "getattr" not in code.co_freevars:
                 del values["getattr"]
                 if names.computed:
                     self.doubt("uses getattr with a computed name")
@@ -439,133 +436,3 @@ def _parts(thing: Any) -> tuple[Any, ...] | None:
         if hasattr(made, "py_func"):
             return made.py_func, getattr(made, "targetoptions", None), _text(thing, "signature")
     return None
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What code, and the code within it, names.
-
-    Attributes
-    ----------
-    globals
-        What it takes from its module.
-    attributes
-        What it may take from anything: all of its names, and those written as texts in ``getattr(x, "name")``.
-    imports
-        Its import statements: name, level, and what it takes from there.
-    computed
-        Whether it uses getattr otherwise.
-    """
-
-    globals: frozenset[str]
-    attributes: frozenset[str]
-    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
-    computed: bool
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> _Names:
-    found, attributes, imports, computed = set(), set(code.co_names), [], False
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL", "EXTENDED_ARG")]
-    for i, step in enumerate(steps):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            found.add(step.argval)
-            if step.argval == "getattr":
-                # Behind it comes what is asked (a name, or a chain of attributes), then the text.
-                text = next((s for s in steps[i + 2 :] if s.opname not in ("LOAD_ATTR", "LOAD_METHOD")), step)
-                if text.opname == "LOAD_CONST" and isinstance(text.argval, str):
-                    attributes.add(text.argval)
-                else:
-                    computed = True
-        elif step.opname == "IMPORT_NAME":
-            imports.append((step.argval, steps[i - 2].argval, tuple(steps[i - 1].argval or ())))
-    for inner in (_names(part) for part in code.co_consts if isinstance(part, types.CodeType)):
-        found, attributes = found | inner.globals, attributes | inner.attributes
-        imports, computed = [*imports, *inner.imports], computed or inner.computed
-    return _Names(frozenset(found), frozenset(attributes), tuple(imports), computed)
-
-
-def _used(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function uses of its module, of functions around it, and of what it imports, by name."""
-    names = _names(function.__code__)
-    builtins: Mapping[str, Any] = getattr(function, "__builtins__", {})
-    values = {
-        name: space[name] for name in names.globals for space in (builtins, function.__globals__) if name in space
-    }
-    for statement in names.imports:
-        values.update(_imported(function.__globals__, *statement))
-    return {**values, **_closure(function)}
-
-
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            values[name] = cell.cell_contents
-    return values
-
-
-def _imported(space: Mapping[str, Any], name: str, level: int, wanted: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that an import statement within a function gives; None where it would fail."""
-    package = space.get("__package__") or ""
-    try:
-        full = importlib.util.resolve_name("." * level + name, package)
-        module = importlib.import_module(full)
-    except Exception:  # of any kind: a module is code
-        yield f"import {name}", None
-        return
-    yield f"import {full}", module
-    yield f"import {full.partition('.')[0]}", sys.modules[full.partition(".")[0]]
-    for part in wanted:
-        if not hasattr(module, part):
-            with contextlib.suppress(Exception):
-                importlib.import_module(f"{full}.{part}")
-
-
-def find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
-    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
-
-    Parameters
-    ----------
-    thing
-        A function, or something that it uses.
-    name
-        What that is called.
-    seen
-        What is being looked at already.
-
-    Returns
-    -------
-    tuple or None
-        The name and the thing itself; None where all can be sent.
-    """
-    if id(thing) in seen or _travels(thing):
-        return None
-    parts: dict[str, Any] = {}
-    if isinstance(thing, functools.partial):
-        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
-        parts = {**arguments, **thing.keywords, "": thing.func}
-    elif isinstance(thing, types.FunctionType):
-        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
-        parts = {**_used(thing), **defaults, **(thing.__kwdefaults__ or {})}
-    elif isinstance(thing, types.MethodType):
-        parts = {"self": thing.__self__}
-    elif isinstance(thing, Mapping):
-        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
-    elif not isinstance(thing, type):
-        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
-    for part, value in parts.items():
-        found = find_unpicklable(value, part, seen | {id(thing)})
-        if found is not None:
-            return found
-    return (name, thing) if name else None
-
-
-def _travels(thing: Any) -> bool:
-    try:
-        cloudpickle.dumps(thing)
-    except Exception:  # of any kind: objects say themselves how they are pickled
-        return False
-    return True

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.arguments import check_order
+from pixelwise.bytecode import used_by
 from pixelwise.errors import FunctionError, ParameterError, unknown
-from pixelwise.fingerprint import Fingerprint, find_unpicklable, fingerprint, source_text
+from pixelwise.fingerprint import Fingerprint, fingerprint, source_text
 from pixelwise.loading import load_function
 from pixelwise.method import (
     STATUS_BAND,
@@ -604,7 +605,7 @@ class UserFunction(Method):
         try:
             cloudpickle.dumps(self.call)
         except Exception as error:  # objects say themselves how they are pickled
-            found = find_unpicklable(self.call.function)
+            found = _find_unpicklable(self.call.function)
             if found is None:
                 why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
                 advice = "define it by def in a file"
@@ -636,6 +637,55 @@ class UserFunction(Method):
             "min_obs": self.min_obs,
             "strict": self.strict,
         }
+
+
+def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
+    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
+
+    Parameters
+    ----------
+    thing
+        A function, or something that it uses.
+    name
+        What that is called.
+    seen
+        What is being looked at already.
+
+    Returns
+    -------
+    tuple or None
+        The name and the thing itself; None where all can be sent.
+    """
+    if id(thing) in seen or _travels(thing):
+        return None
+    parts: dict[str, Any] = {}
+    if isinstance(thing, functools.partial):
+        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
+        parts = {**arguments, **thing.keywords, "": thing.func}
+    elif isinstance(thing, types.FunctionType):
+        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
+        parts = {**used_by(thing), **defaults, **(thing.__kwdefaults__ or {})}
+    elif isinstance(thing, types.MethodType):
+        parts = {"self": thing.__self__}
+    elif isinstance(thing, Mapping):
+        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
+    elif not isinstance(thing, type):
+        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
+    for part, value in parts.items():
+        found = _find_unpicklable(value, part, seen | {id(thing)})
+        if found is not None:
+            return found
+    return (name, thing) if name else None
+
+
+def _travels(thing: Any) -> bool:
+    try:
+        cloudpickle.dumps(thing)
+    except Exception:  # of any kind: objects say themselves how they are pickled
+        return False
+    return True
 
 
 def _file_of(function: Callable[..., Any]) -> str | None:
