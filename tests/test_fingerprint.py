@@ -927,6 +927,27 @@ def test_a_package_that_is_installed_again_as_the_same_version_is_another(tmp_pa
     assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] != first
 
 
+def test_the_same_package_in_another_environment_is_the_same(tmp_path: Path, site: Path) -> None:
+    """Whatever its installer is, and wherever its commands find their interpreter."""
+    install(site, "library_of_theirs", "0.1", "K = 2\n")
+    [record] = site.glob("*.dist-info/RECORD")
+    first = fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"]
+    own, info = record.read_text(), record.parent.name
+    record.write_text(
+        "../../../bin/theirs,sha256=47aa,175\n"
+        f"{info}/INSTALLER,sha256=48ab,4\n{info}/REQUESTED,,\n{info}/direct_url.json,sha256=49ac,90\n{info}/RECORD,,\n"
+        "__pycache__/library_of_theirs.cpython-311.pyc,,\n__pycache__/library_of_theirs.cpython-312.pyc,sha256=5,6\n"
+        "_editable_impl_theirs.pth,sha256=50ad,14\n__editable___theirs_finder.py,sha256=51ae,99\n"
+    )
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == "0.1"
+    record.write_text(record.read_text() + "b.py,sha256=1,1\n" + own)
+    several = fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"]
+    record.write_text(own + "b.py,sha256=1,1\n")
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == several != first
+    record.write_text(own)
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == first
+
+
 def test_a_package_may_be_called_otherwise_than_its_module(tmp_path: Path, site: Path) -> None:
     install(site, "library_of_theirs", "2.0", "", dist="scikit-theirs")
     assert list(fingerprint(load(tmp_path, USES_LIBRARY)).packages) == ["scikit-theirs"]
