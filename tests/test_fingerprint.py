@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -687,7 +688,6 @@ def h(v):
 def f(v):
     return h.__globals__['h'](v)
 ## pickle: 'f uses pickle.loads'
-import pickle
 def f(v):
     return pickle.loads(b'I2\n.') * v.max()
 ## modules by name: 'f uses sys.modules'
@@ -1155,6 +1155,72 @@ def test_calls_leave_a_function_what_it_is() -> None:
     first = known(f)
     f(np.arange(3.0))
     assert known(f) == first
+
+
+def test_pickling_leaves_a_function_what_it_is(tmp_path: Path) -> None:
+    """Python keeps in a class what it found for the first instance that was pickled."""
+    text = (
+        "class C:\n    def __init__(self, k):\n        self.k = k\nc = C(2)\ndef f(v):\n    return C(c.k).k * v.max()\n"
+    )
+    function = load(tmp_path, text)
+    first = fingerprint(function)
+    cloudpickle.dumps(function)
+    function(np.arange(3.0))
+    assert fingerprint(function) == first
+
+
+# --- what changed -------------------------------------------------------------------------------------------
+
+
+def changed(folder: Path, text: str, old: str, new: str) -> str:
+    """Return the first part of a function that differs after a change of its file."""
+    before = fingerprint(load(folder, text)).parts
+    after = fingerprint(load(folder, text.replace(old, new))).parts
+    assert list(before)[-1] == "all of it"
+    return next(name for name in dict.fromkeys([*after, *before]) if before.get(name) != after.get(name))
+
+
+NESTED = """
+import numpy as np
+K = 2
+T = {"a": 1}
+np.foo_of_mine = 5
+def g(v):
+    return v.max() * K
+class B:
+    unit = 1
+    def run(self, v, q=3):
+        return g(v)
+class M(B):
+    pass
+def h(v):
+    return M().run(v) + T["a"]
+def f(v):
+    return h(v) + np.foo_of_mine
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("K = 2", "K = 3", "K of g"),
+        ("v.max()", "v.min()", "code of g"),
+        ("unit = 1", "unit = 2", "B.unit"),
+        ("q=3", "q=4", "defaults of B.run"),
+        ('T = {"a": 1}', "T = {'a': g}", "T of h"),
+        ("mine = 5", "mine = 6", "numpy.foo_of_mine"),
+        ("h(v) +", "h(v) -", "code of f"),
+    ],
+)
+def test_the_first_part_that_differs_is_what_changed(tmp_path: Path, old: str, new: str, name: str) -> None:
+    assert changed(tmp_path, NESTED, old, new) == name
+
+
+def test_parameters_are_parts_and_not_of_the_digest(tmp_path: Path) -> None:
+    function = load(tmp_path, "def f(v, q=1):\n    return v.max() * q\n")
+    one, two = (fingerprint(function, {"q": np.arange(n)}) for n in (1, 2))
+    assert one.digest == two.digest == fingerprint(function).digest
+    assert {name for name in one.parts if one.parts[name] != two.parts[name]} == {"parameter q"}
 
 
 # --- a function in this process -----------------------------------------------------------------------------

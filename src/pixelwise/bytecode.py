@@ -70,8 +70,10 @@ def names_of(code: types.CodeType) -> Names:
             found.add(step.argval)
             if step.argval == "getattr":
                 text = _text_asked_for(steps[i + 1 :])
-                computed = computed or text is None
-                attributes |= {text} - {None}
+                if text is None:
+                    computed = True
+                else:
+                    attributes.add(text)
         elif step.opname == "IMPORT_NAME":
             imports.append((step.argval, steps[i - 2].argval, tuple(steps[i - 1].argval or ())))
     for inner in (names_of(part) for part in code.co_consts if isinstance(part, types.CodeType)):

@@ -24,6 +24,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ MADE = frozenset(
         "__orig_bases__",
         "__parameters__",
         "__protocol_attrs__",
+        "__slotnames__",  # pickling the first instance leaves it
         "__static_attributes__",
         "__type_params__",
         "__weakref__",
@@ -101,6 +103,9 @@ class Fingerprint:
     ----------
     digest
         Of code and values; the same in every run and process for the same ones, on one version of Python.
+    parts
+        Digests of all that has a name, of the whole, and of the parameters that were set: what is used before what uses
+        it. The first one that differs between two runs says what changed.
     packages
         Versions of the packages that it and its modules use, and that those need, by name.
     doubts
@@ -108,6 +113,7 @@ class Fingerprint:
     """
 
     digest: str
+    parts: Mapping[str, str]
     packages: Mapping[str, str]
     doubts: tuple[str, ...] = ()
 
@@ -125,21 +131,26 @@ def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
         return None
 
 
-def fingerprint(function: Callable[..., Any]) -> Fingerprint:
+def fingerprint(function: Callable[..., Any], given: Mapping[str, Any] = MappingProxyType({})) -> Fingerprint:
     """Return what makes a function what it is, as far as that can be told; see the three rules above.
 
     Modules that its code imports are imported.
+
+    Parameters
+    ----------
+    function
+        The function.
+    given
+        Parameters that were set, by name: they are followed too, and are no part of the digest.
     """
     core = function
     while isinstance(core, functools.partial):
         core = core.func
     walk = _Walk(_text(core, "__qualname__") or "the function")
-    try:
-        content = walk.content(function, walk.where)
-    except Exception as error:  # of any kind: objects may do anything when they are asked
-        content = walk.doubt(f"uses something that cannot be followed ({type(error).__name__})")
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Fingerprint(digest, versions_of(walk.packages), tuple(dict.fromkeys(walk.doubts)))
+    digest = walk.parts["all of it"] = walk.followed(function)
+    for name, value in sorted(given.items()):
+        walk.parts[f"parameter {name}"] = walk.followed(value)
+    return Fingerprint(digest, walk.parts, versions_of(walk.packages), tuple(dict.fromkeys(walk.doubts)))
 
 
 @dataclass
@@ -154,6 +165,8 @@ class _Walk:
         What was met, by identity, with its number; kept alive, since identities of what is gone are given again.
     inside
         Identities of the containers that are being followed.
+    parts
+        As in `Fingerprint`.
     """
 
     where: str
@@ -161,6 +174,21 @@ class _Walk:
     doubts: list[str] = field(default_factory=list)
     met: dict[int, tuple[int, Any]] = field(default_factory=dict)
     inside: list[int] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+
+    def followed(self, thing: Any) -> str:
+        """Return the digest of a thing: of the function itself, or of a parameter."""
+        try:
+            content = self.content(thing, self.where)
+        except Exception as error:  # of any kind: objects may do anything when they are asked
+            content = self.doubt(f"uses something that cannot be followed ({type(error).__name__})")
+        return _digest(content)
+
+    def part(self, name: str, content: Any) -> tuple[str, str]:
+        """Note the digest of something that has a name, and return it in its place."""
+        # Two lambdas may have one name.
+        self.parts[name] = _digest((self.parts[name], content) if name in self.parts else content)
+        return (name, self.parts[name])
 
     def doubt(self, words: str) -> tuple[str, str]:
         """Note, of the function that is being followed, what cannot be."""
@@ -262,9 +290,12 @@ class _Walk:
             doors = DOORS | ({"__dict__"} if any(map(_is_space, values.values())) else set())
             for door in sorted(doors & names.attributes):
                 self.doubt(f"uses {door}")
-            followed = ((name, self.content(value, name)) for name, value in sorted(values.items()))
-            attributes = self._attributes(values, names.attributes)
-            return ("function", self._code(code), bound, *around, *followed, *attributes)
+            made = [self.part(f"code of {self.where}", self._code(code)), self.part(f"defaults of {self.where}", bound)]
+            for name, value in sorted(values.items()):
+                made.append(self.part(f"{name} of {self.where}", self.content(value, name)))
+            for full, content in self._attributes(values, names.attributes):
+                made.append(self.part(f"{full} of {self.where}", content))
+            return ("function", *around, *made)
         finally:
             self.where = before
 
@@ -299,7 +330,8 @@ class _Walk:
             for part in rest:
                 owner = getattr(owner, part, None)
             if _is_space(owner) and _home_of(owner) is not None and attribute in vars(owner):
-                yield (attribute, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
+                full = f"{owner.__name__}.{attribute}"
+                yield self.part(full, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
 
     def _attributes(self, values: Mapping[str, Any], names: frozenset[str]) -> Iterator[Any]:
         """Yield the content of what code takes from modules, and of what was put into classes of packages."""
@@ -345,7 +377,10 @@ class _Walk:
             cls.__qualname__,
             self.content(type(cls), cls.__qualname__),
             *(self.content(base, cls.__qualname__) for base in cls.__bases__),
-            *((name, self.content(value, f"{cls.__qualname__}.{name}")) for name, value in sorted(members.items())),
+            *(
+                self.part(full, self.content(value, full))
+                for full, value in sorted((f"{cls.__qualname__}.{name}", value) for name, value in members.items())
+            ),
         )
 
     def _instance(self, thing: Any, name: str) -> Any:
@@ -382,6 +417,10 @@ class _Walk:
                     self.packages.add(installed)
                     return ("ufunc", thing.__name__)
         return self.doubt(f"uses {name} (numpy.ufunc), which does not tell of which function it was made")
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _place_of(thing: Any) -> tuple[str, str] | None:

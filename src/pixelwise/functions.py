@@ -87,6 +87,9 @@ SMALL_JOB = 1 << 17
 FAILURES = (Exception, SystemExit)
 # Compiled and plain results count as equal up to this relative difference.
 TOLERANCE = 1e-12
+# Fingerprints before jobs of this process, by the parts of those after them: calls fill what a function keeps its
+# results in, such as a dictionary of its module, and make it no other.
+_LEFT: dict[frozenset[tuple[str, str]], Fingerprint] = {}
 
 
 # --- marking functions -------------------------------------------------------------------------------------
@@ -524,6 +527,8 @@ class UserFunction(Method):
         Bands of whole numbers that float32 does not hold, with one of them, as far as the rehearsal showed.
     varying
         Whether it gave other numbers for the same pixel in the rehearsal.
+    known
+        Its `fingerprint`, taken before the rehearsal calls it: calls may fill what it keeps results in.
     """
 
     call: Call
@@ -533,6 +538,7 @@ class UserFunction(Method):
     decision: str = ""
     whole: tuple[tuple[str, float], ...] = field(default=(), repr=False, compare=False)
     varying: bool = field(default=False, repr=False, compare=False)
+    known: Fingerprint | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -571,13 +577,25 @@ class UserFunction(Method):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Parameters, and of the function and all that it uses a digest and the versions of packages."""
+        """Parameters, versions of packages, and digests of all that the function uses, what tells most first."""
         found = self.fingerprint()
-        return {**self.parameters, "what it uses": found.digest, "packages": dict(found.packages)}
+        further = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
+        return {**dict(sorted(self.parameters.items())), **further}
 
     def fingerprint(self) -> Fingerprint:
         """Return what makes the function what it is, with its parameters, and whether that is all."""
-        return fingerprint(functools.partial(self.call.function, **dict(sorted(self.call.keywords))))
+        if self.known is not None:
+            return self.known
+        now = self._now()
+        return _LEFT.get(frozenset(now.parts.items()), now)
+
+    def _now(self) -> Fingerprint:
+        return fingerprint(self.call.function, dict(self.call.keywords))
+
+    def leave(self) -> None:
+        """Note what a job that was stopped made of the function: to the next one in this process it is the same."""
+        known = self.fingerprint()
+        _LEFT[frozenset(self._now().parts.items())] = known
 
     @property
     def season_term(self) -> bool:
@@ -732,8 +750,10 @@ class PixelFunction(UserFunction):
         """
         if self.decision:
             return self
+        known = self.fingerprint()
         rows = _mixed_pixels(sample(), self.min_obs)
-        plain = replace(self, names=self.names or self._learn(axis, rows))._on_few(axis, rows[:FEW_PIXELS])
+        plain = replace(self, names=self.names or self._learn(axis, rows), known=known)
+        plain = plain._on_few(axis, rows[:FEW_PIXELS])
         loop, why_not = plain._try(axis, rows, pixels)
         if self.jit and loop is None:
             raise FunctionError(f"{self.name} cannot run compiled: {why_not}")
@@ -980,8 +1000,9 @@ class BlockFunction(UserFunction):
         """
         if self.decision:
             return self
+        known = self.fingerprint()
         block = _mixed_pixels(sample(), self.min_obs).T
-        learnt = replace(self, names=self.names or self._learn(axis, block))
+        learnt = replace(self, names=self.names or self._learn(axis, block), known=known)
         learnt = replace(learnt, decision="plain Python: it works on blocks")
         bound = replace(learnt, strict=False).bind(axis, None, {})
         try:
