@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -428,6 +429,13 @@ class C:
     k = 2
 def f(v):
     return v.max() * getattr(C, 'k')
+## getattr with a name and a default: 'k = 2' -> 'k = 3'
+import math
+class C:
+    class D:
+        k = 2
+def f(v):
+    return v.max() * getattr(C.D, 'k', math.nan) * getattr(C.D, 'k', 1)
 ## class decorator: 'k = 2' -> 'k = 3'
 def add(cls):
     cls.k = 2
@@ -556,6 +564,55 @@ def f(v):
 import numpy as np
 def f(v, how='max'):
     return getattr(np, how)(v)
+## getattr of a subscript: 'f uses getattr with a computed name'
+import numpy as np
+MODULES = {'np': np}
+def f(v, how='max'):
+    return getattr(MODULES['np'], how)(v)
+## getattr of a subscript within an attribute: 'f uses getattr with a computed name'
+import numpy as np
+class C:
+    modules = {'np': np}
+def f(v, how='max'):
+    return getattr(C.modules['np'], how)(v)
+## getattr of a call: 'f uses getattr with a computed name'
+import numpy as np
+def module(name):
+    return np
+def f(v, how='max'):
+    return getattr(module('np'), how)(v)
+## getattr of a call with two: 'f uses getattr with a computed name'
+import numpy as np
+def module(name, other):
+    return np
+def f(v, how='max'):
+    return getattr(module('np', v), how)(v)
+## getattr of a method: 'f uses getattr with a computed name'
+import numpy as np
+class C:
+    def module(self, name):
+        return np
+def f(v, how='max'):
+    return getattr(C().module('np'), how)(v)
+## getattr of a sum of texts: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='x'):
+    return getattr(np, 'ma' + how)(v)
+## getattr of a joined text: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='ax'):
+    return getattr(np, f'm{how}')(v)
+## getattr with a computed name and a text by default: 'f uses getattr with a computed name'
+import numpy as np
+def f(v, how='max'):
+    return getattr(np, how, 'x')(v)
+## getattr of a closure: 'make.<locals>.f uses getattr'
+import numpy as np
+def make(getattr):
+    def f(v, how='max'):
+        return getattr(np, how)(v)
+    return f
+f = make(getattr)
 ## importlib: 'f uses importlib.import_module'
 import importlib
 def f(v):
@@ -631,7 +688,6 @@ def h(v):
 def f(v):
     return h.__globals__['h'](v)
 ## pickle: 'f uses pickle.loads'
-import pickle
 def f(v):
     return pickle.loads(b'I2\n.') * v.max()
 ## modules by name: 'f uses sys.modules'
@@ -871,6 +927,27 @@ def test_a_package_that_is_installed_again_as_the_same_version_is_another(tmp_pa
     assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] != first
 
 
+def test_the_same_package_in_another_environment_is_the_same(tmp_path: Path, site: Path) -> None:
+    """Whatever its installer is, and wherever its commands find their interpreter."""
+    install(site, "library_of_theirs", "0.1", "K = 2\n")
+    [record] = site.glob("*.dist-info/RECORD")
+    first = fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"]
+    own, info = record.read_text(), record.parent.name
+    record.write_text(
+        "../../../bin/theirs,sha256=47aa,175\n"
+        f"{info}/INSTALLER,sha256=48ab,4\n{info}/REQUESTED,,\n{info}/direct_url.json,sha256=49ac,90\n{info}/RECORD,,\n"
+        "__pycache__/library_of_theirs.cpython-311.pyc,,\n__pycache__/library_of_theirs.cpython-312.pyc,sha256=5,6\n"
+        "_editable_impl_theirs.pth,sha256=50ad,14\n__editable___theirs_finder.py,sha256=51ae,99\n"
+    )
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == "0.1"
+    record.write_text(record.read_text() + "b.py,sha256=1,1\n" + own)
+    several = fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"]
+    record.write_text(own + "b.py,sha256=1,1\n")
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == several != first
+    record.write_text(own)
+    assert fingerprint(load(tmp_path, USES_LIBRARY)).packages["library-of-theirs"] == first
+
+
 def test_a_package_may_be_called_otherwise_than_its_module(tmp_path: Path, site: Path) -> None:
     install(site, "library_of_theirs", "2.0", "", dist="scikit-theirs")
     assert list(fingerprint(load(tmp_path, USES_LIBRARY)).packages) == ["scikit-theirs"]
@@ -1078,6 +1155,72 @@ def test_calls_leave_a_function_what_it_is() -> None:
     first = known(f)
     f(np.arange(3.0))
     assert known(f) == first
+
+
+def test_pickling_leaves_a_function_what_it_is(tmp_path: Path) -> None:
+    """Python keeps in a class what it found for the first instance that was pickled."""
+    text = (
+        "class C:\n    def __init__(self, k):\n        self.k = k\nc = C(2)\ndef f(v):\n    return C(c.k).k * v.max()\n"
+    )
+    function = load(tmp_path, text)
+    first = fingerprint(function)
+    cloudpickle.dumps(function)
+    function(np.arange(3.0))
+    assert fingerprint(function) == first
+
+
+# --- what changed -------------------------------------------------------------------------------------------
+
+
+def changed(folder: Path, text: str, old: str, new: str) -> str:
+    """Return the first part of a function that differs after a change of its file."""
+    before = fingerprint(load(folder, text)).parts
+    after = fingerprint(load(folder, text.replace(old, new))).parts
+    assert list(before)[-1] == "all of it"
+    return next(name for name in dict.fromkeys([*after, *before]) if before.get(name) != after.get(name))
+
+
+NESTED = """
+import numpy as np
+K = 2
+T = {"a": 1}
+np.foo_of_mine = 5
+def g(v):
+    return v.max() * K
+class B:
+    unit = 1
+    def run(self, v, q=3):
+        return g(v)
+class M(B):
+    pass
+def h(v):
+    return M().run(v) + T["a"]
+def f(v):
+    return h(v) + np.foo_of_mine
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("K = 2", "K = 3", "K of g"),
+        ("v.max()", "v.min()", "code of g"),
+        ("unit = 1", "unit = 2", "B.unit"),
+        ("q=3", "q=4", "defaults of B.run"),
+        ('T = {"a": 1}', "T = {'a': g}", "T of h"),
+        ("mine = 5", "mine = 6", "numpy.foo_of_mine"),
+        ("h(v) +", "h(v) -", "code of f"),
+    ],
+)
+def test_the_first_part_that_differs_is_what_changed(tmp_path: Path, old: str, new: str, name: str) -> None:
+    assert changed(tmp_path, NESTED, old, new) == name
+
+
+def test_parameters_are_parts_and_not_of_the_digest(tmp_path: Path) -> None:
+    function = load(tmp_path, "def f(v, q=1):\n    return v.max() * q\n")
+    one, two = (fingerprint(function, {"q": np.arange(n)}) for n in (1, 2))
+    assert one.digest == two.digest == fingerprint(function).digest
+    assert {name for name in one.parts if one.parts[name] != two.parts[name]} == {"parameter q"}
 
 
 # --- a function in this process -----------------------------------------------------------------------------

@@ -650,12 +650,37 @@ def test_a_changed_function_does_not_go_on(stack: pw.RasterStack, tmp_path: Path
     output = tmp_path / "out.tif"
     with stopped_after(2) as progress:
         pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline", progress=progress)
-    with pytest.raises(pw.OutputError, match="parameters what it uses is another"):
+    with pytest.raises(pw.OutputError, match="parameters what it uses K of helper is another"):
         pw.apply(stack, load(tmp_path, PLAIN.replace("K = 2", "K = 3")), output, bands=["x"], executor="inline")
     with pytest.raises(pw.OutputError, match=r"parameters parameters q was 0\.5, is 0\.6"):
         pw.apply(stack, load(tmp_path, PLAIN.replace("q=0.5", "q=0.6")), output, bands=["x"], executor="inline")
     pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline")
     whole = pw.apply(stack, load(tmp_path, PLAIN), bands=["x"])
+    assert pw.open_map(output)["x"].tobytes() == whole["x"].tobytes()
+
+
+KEEPING = """
+class C:
+    def __init__(self, k):
+        self.k = k
+KEPT, c = {}, C(2)
+def spread(v):
+    return KEPT.setdefault(v.tobytes(), C(v.max() * c.k)).k
+"""
+
+
+def test_a_function_that_keeps_results_is_resumed_in_the_same_session(stack: pw.RasterStack, tmp_path: Path) -> None:
+    output, function, options = tmp_path / "out.tif", load(tmp_path, KEEPING), {"bands": ["x"], "executor": "inline"}
+    for _ in range(2):
+        with stopped_after(2) as progress:
+            pw.apply(stack, function, output, progress=progress, **options)
+    assert function.__globals__["KEPT"]
+    function.__globals__["c"].k = 3
+    with pytest.raises(pw.OutputError, match="parameters what it uses (KEPT|c) of spread is another"):
+        pw.apply(stack, function, output, **options)
+    function.__globals__["c"].k = 2
+    pw.apply(stack, function, output, **options)
+    whole = pw.apply(stack, load(tmp_path, KEEPING), bands=["x"])
     assert pw.open_map(output)["x"].tobytes() == whole["x"].tobytes()
 
 
@@ -764,7 +789,7 @@ BENEATH = {
         {"mine.py": "from beside import M\ndef f(v):\n    return M().run(v)\n"},
         "beside.py",
         "h = lambda v: v.max() - 0\nclass B:\n    def run(self, v):\n        return h(v)\nclass M(B):\n    pass\n",
-        "parameters what it uses is another",
+        "parameters what it uses code of <lambda> is another",
     ),
     "a package beside": (
         "processes",

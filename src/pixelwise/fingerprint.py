@@ -13,13 +13,9 @@ Pickles themselves cannot tell: cloudpickle's bytes differ from run to run.
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
-import dis
 import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import re
 import sys
@@ -28,14 +24,15 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import cloudpickle
 import numpy as np
 
+from pixelwise.bytecode import closure_of, names_of, used_by
 from pixelwise.packages import versions_of, where_installed
 
-__all__ = ["Fingerprint", "find_unpicklable", "fingerprint", "source_text"]
+__all__ = ["Fingerprint", "fingerprint", "source_text"]
 
 #: Values whose repr says all of them.
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice)
@@ -67,6 +64,7 @@ MADE = frozenset(
         "__orig_bases__",
         "__parameters__",
         "__protocol_attrs__",
+        "__slotnames__",  # pickling the first instance leaves it
         "__static_attributes__",
         "__type_params__",
         "__weakref__",
@@ -105,6 +103,9 @@ class Fingerprint:
     ----------
     digest
         Of code and values; the same in every run and process for the same ones, on one version of Python.
+    parts
+        Digests of all that has a name, of the whole, and of the parameters that were set: what is used before what uses
+        it. The first one that differs between two runs says what changed.
     packages
         Versions of the packages that it and its modules use, and that those need, by name.
     doubts
@@ -112,6 +113,7 @@ class Fingerprint:
     """
 
     digest: str
+    parts: Mapping[str, str]
     packages: Mapping[str, str]
     doubts: tuple[str, ...] = ()
 
@@ -129,21 +131,26 @@ def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
         return None
 
 
-def fingerprint(function: Callable[..., Any]) -> Fingerprint:
+def fingerprint(function: Callable[..., Any], given: Mapping[str, Any] = MappingProxyType({})) -> Fingerprint:
     """Return what makes a function what it is, as far as that can be told; see the three rules above.
 
     Modules that its code imports are imported.
+
+    Parameters
+    ----------
+    function
+        The function.
+    given
+        Parameters that were set, by name: they are followed too, and are no part of the digest.
     """
     core = function
     while isinstance(core, functools.partial):
         core = core.func
     walk = _Walk(_text(core, "__qualname__") or "the function")
-    try:
-        content = walk.content(function, walk.where)
-    except Exception as error:  # of any kind: objects may do anything when they are asked
-        content = walk.doubt(f"uses something that cannot be followed ({type(error).__name__})")
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Fingerprint(digest, versions_of(walk.packages), tuple(dict.fromkeys(walk.doubts)))
+    digest = walk.parts["all of it"] = walk.followed(function)
+    for name, value in sorted(given.items()):
+        walk.parts[f"parameter {name}"] = walk.followed(value)
+    return Fingerprint(digest, walk.parts, versions_of(walk.packages), tuple(dict.fromkeys(walk.doubts)))
 
 
 @dataclass
@@ -158,6 +165,8 @@ class _Walk:
         What was met, by identity, with its number; kept alive, since identities of what is gone are given again.
     inside
         Identities of the containers that are being followed.
+    parts
+        As in `Fingerprint`.
     """
 
     where: str
@@ -165,6 +174,21 @@ class _Walk:
     doubts: list[str] = field(default_factory=list)
     met: dict[int, tuple[int, Any]] = field(default_factory=dict)
     inside: list[int] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+
+    def followed(self, thing: Any) -> str:
+        """Return the digest of a thing: of the function itself, or of a parameter."""
+        try:
+            content = self.content(thing, self.where)
+        except Exception as error:  # of any kind: objects may do anything when they are asked
+            content = self.doubt(f"uses something that cannot be followed ({type(error).__name__})")
+        return _digest(content)
+
+    def part(self, name: str, content: Any) -> tuple[str, str]:
+        """Note the digest of something that has a name, and return it in its place."""
+        # Two lambdas may have one name.
+        self.parts[name] = _digest((self.parts[name], content) if name in self.parts else content)
+        return (name, self.parts[name])
 
     def doubt(self, words: str) -> tuple[str, str]:
         """Note, of the function that is being followed, what cannot be."""
@@ -255,19 +279,23 @@ class _Walk:
             if module is not None and vars(module) is space and (installed := where_installed(module)) is not None:
                 # A package made it, of what it closes over.
                 made = self._named(installed, module.__name__, function.__qualname__)
-                return (*made, bound, self.content(_closure(function), "what it closes over"))
+                return (*made, bound, self.content(closure_of(function), "what it closes over"))
             around = self._around(space)
-            names, values = _names(code), _used(function)
-            if values.get("getattr") is getattr:  # the words for it are read instead
+            names, values = names_of(code), used_by(function)
+            # The texts that it is called with are read instead, where it is Python's by its own name.
+            if values.get("getattr") is getattr and "getattr" not in code.co_freevars:
                 del values["getattr"]
                 if names.computed:
                     self.doubt("uses getattr with a computed name")
             doors = DOORS | ({"__dict__"} if any(map(_is_space, values.values())) else set())
             for door in sorted(doors & names.attributes):
                 self.doubt(f"uses {door}")
-            followed = ((name, self.content(value, name)) for name, value in sorted(values.items()))
-            attributes = self._attributes(values, names.attributes)
-            return ("function", self._code(code), bound, *around, *followed, *attributes)
+            made = [self.part(f"code of {self.where}", self._code(code)), self.part(f"defaults of {self.where}", bound)]
+            for name, value in sorted(values.items()):
+                made.append(self.part(f"{name} of {self.where}", self.content(value, name)))
+            for full, content in self._attributes(values, names.attributes):
+                made.append(self.part(f"{full} of {self.where}", content))
+            return ("function", *around, *made)
         finally:
             self.where = before
 
@@ -302,7 +330,8 @@ class _Walk:
             for part in rest:
                 owner = getattr(owner, part, None)
             if _is_space(owner) and _home_of(owner) is not None and attribute in vars(owner):
-                yield (attribute, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
+                full = f"{owner.__name__}.{attribute}"
+                yield self.part(full, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
 
     def _attributes(self, values: Mapping[str, Any], names: frozenset[str]) -> Iterator[Any]:
         """Yield the content of what code takes from modules, and of what was put into classes of packages."""
@@ -348,7 +377,10 @@ class _Walk:
             cls.__qualname__,
             self.content(type(cls), cls.__qualname__),
             *(self.content(base, cls.__qualname__) for base in cls.__bases__),
-            *((name, self.content(value, f"{cls.__qualname__}.{name}")) for name, value in sorted(members.items())),
+            *(
+                self.part(full, self.content(value, full))
+                for full, value in sorted((f"{cls.__qualname__}.{name}", value) for name, value in members.items())
+            ),
         )
 
     def _instance(self, thing: Any, name: str) -> Any:
@@ -385,6 +417,10 @@ class _Walk:
                     self.packages.add(installed)
                     return ("ufunc", thing.__name__)
         return self.doubt(f"uses {name} (numpy.ufunc), which does not tell of which function it was made")
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _place_of(thing: Any) -> tuple[str, str] | None:
@@ -439,133 +475,3 @@ def _parts(thing: Any) -> tuple[Any, ...] | None:
         if hasattr(made, "py_func"):
             return made.py_func, getattr(made, "targetoptions", None), _text(thing, "signature")
     return None
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What code, and the code within it, names.
-
-    Attributes
-    ----------
-    globals
-        What it takes from its module.
-    attributes
-        What it may take from anything: all of its names, and those written as texts in ``getattr(x, "name")``.
-    imports
-        Its import statements: name, level, and what it takes from there.
-    computed
-        Whether it uses getattr otherwise.
-    """
-
-    globals: frozenset[str]
-    attributes: frozenset[str]
-    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
-    computed: bool
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> _Names:
-    found, attributes, imports, computed = set(), set(code.co_names), [], False
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL", "EXTENDED_ARG")]
-    for i, step in enumerate(steps):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            found.add(step.argval)
-            if step.argval == "getattr":
-                # Behind it comes what is asked (a name, or a chain of attributes), then the text.
-                text = next((s for s in steps[i + 2 :] if s.opname not in ("LOAD_ATTR", "LOAD_METHOD")), step)
-                if text.opname == "LOAD_CONST" and isinstance(text.argval, str):
-                    attributes.add(text.argval)
-                else:
-                    computed = True
-        elif step.opname == "IMPORT_NAME":
-            imports.append((step.argval, steps[i - 2].argval, tuple(steps[i - 1].argval or ())))
-    for inner in (_names(part) for part in code.co_consts if isinstance(part, types.CodeType)):
-        found, attributes = found | inner.globals, attributes | inner.attributes
-        imports, computed = [*imports, *inner.imports], computed or inner.computed
-    return _Names(frozenset(found), frozenset(attributes), tuple(imports), computed)
-
-
-def _used(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function uses of its module, of functions around it, and of what it imports, by name."""
-    names = _names(function.__code__)
-    builtins: Mapping[str, Any] = getattr(function, "__builtins__", {})
-    values = {
-        name: space[name] for name in names.globals for space in (builtins, function.__globals__) if name in space
-    }
-    for statement in names.imports:
-        values.update(_imported(function.__globals__, *statement))
-    return {**values, **_closure(function)}
-
-
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            values[name] = cell.cell_contents
-    return values
-
-
-def _imported(space: Mapping[str, Any], name: str, level: int, wanted: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that an import statement within a function gives; None where it would fail."""
-    package = space.get("__package__") or ""
-    try:
-        full = importlib.util.resolve_name("." * level + name, package)
-        module = importlib.import_module(full)
-    except Exception:  # of any kind: a module is code
-        yield f"import {name}", None
-        return
-    yield f"import {full}", module
-    yield f"import {full.partition('.')[0]}", sys.modules[full.partition(".")[0]]
-    for part in wanted:
-        if not hasattr(module, part):
-            with contextlib.suppress(Exception):
-                importlib.import_module(f"{full}.{part}")
-
-
-def find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
-    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
-
-    Parameters
-    ----------
-    thing
-        A function, or something that it uses.
-    name
-        What that is called.
-    seen
-        What is being looked at already.
-
-    Returns
-    -------
-    tuple or None
-        The name and the thing itself; None where all can be sent.
-    """
-    if id(thing) in seen or _travels(thing):
-        return None
-    parts: dict[str, Any] = {}
-    if isinstance(thing, functools.partial):
-        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
-        parts = {**arguments, **thing.keywords, "": thing.func}
-    elif isinstance(thing, types.FunctionType):
-        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
-        parts = {**_used(thing), **defaults, **(thing.__kwdefaults__ or {})}
-    elif isinstance(thing, types.MethodType):
-        parts = {"self": thing.__self__}
-    elif isinstance(thing, Mapping):
-        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
-    elif not isinstance(thing, type):
-        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
-    for part, value in parts.items():
-        found = find_unpicklable(value, part, seen | {id(thing)})
-        if found is not None:
-            return found
-    return (name, thing) if name else None
-
-
-def _travels(thing: Any) -> bool:
-    try:
-        cloudpickle.dumps(thing)
-    except Exception:  # of any kind: objects say themselves how they are pickled
-        return False
-    return True

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.arguments import check_order
+from pixelwise.bytecode import used_by
 from pixelwise.errors import FunctionError, ParameterError, unknown
-from pixelwise.fingerprint import Fingerprint, find_unpicklable, fingerprint, source_text
+from pixelwise.fingerprint import Fingerprint, fingerprint, source_text
 from pixelwise.loading import load_function
 from pixelwise.method import (
     STATUS_BAND,
@@ -86,6 +87,9 @@ SMALL_JOB = 1 << 17
 FAILURES = (Exception, SystemExit)
 # Compiled and plain results count as equal up to this relative difference.
 TOLERANCE = 1e-12
+# Fingerprints before jobs of this process, by the parts of those after them: calls fill what a function keeps its
+# results in, such as a dictionary of its module, and make it no other.
+_LEFT: dict[frozenset[tuple[str, str]], Fingerprint] = {}
 
 
 # --- marking functions -------------------------------------------------------------------------------------
@@ -523,6 +527,8 @@ class UserFunction(Method):
         Bands of whole numbers that float32 does not hold, with one of them, as far as the rehearsal showed.
     varying
         Whether it gave other numbers for the same pixel in the rehearsal.
+    known
+        Its `fingerprint`, taken before the rehearsal calls it: calls may fill what it keeps results in.
     """
 
     call: Call
@@ -532,6 +538,7 @@ class UserFunction(Method):
     decision: str = ""
     whole: tuple[tuple[str, float], ...] = field(default=(), repr=False, compare=False)
     varying: bool = field(default=False, repr=False, compare=False)
+    known: Fingerprint | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -570,13 +577,25 @@ class UserFunction(Method):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Parameters, and of the function and all that it uses a digest and the versions of packages."""
+        """Parameters, versions of packages, and digests of all that the function uses, what tells most first."""
         found = self.fingerprint()
-        return {**self.parameters, "what it uses": found.digest, "packages": dict(found.packages)}
+        further = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
+        return {**dict(sorted(self.parameters.items())), **further}
 
     def fingerprint(self) -> Fingerprint:
         """Return what makes the function what it is, with its parameters, and whether that is all."""
-        return fingerprint(functools.partial(self.call.function, **dict(sorted(self.call.keywords))))
+        if self.known is not None:
+            return self.known
+        now = self._now()
+        return _LEFT.get(frozenset(now.parts.items()), now)
+
+    def _now(self) -> Fingerprint:
+        return fingerprint(self.call.function, dict(self.call.keywords))
+
+    def leave(self) -> None:
+        """Note what a job that was stopped made of the function: to the next one in this process it is the same."""
+        known = self.fingerprint()
+        _LEFT[frozenset(self._now().parts.items())] = known
 
     @property
     def season_term(self) -> bool:
@@ -604,7 +623,7 @@ class UserFunction(Method):
         try:
             cloudpickle.dumps(self.call)
         except Exception as error:  # objects say themselves how they are pickled
-            found = find_unpicklable(self.call.function)
+            found = _find_unpicklable(self.call.function)
             if found is None:
                 why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
                 advice = "define it by def in a file"
@@ -636,6 +655,55 @@ class UserFunction(Method):
             "min_obs": self.min_obs,
             "strict": self.strict,
         }
+
+
+def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
+    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
+
+    Parameters
+    ----------
+    thing
+        A function, or something that it uses.
+    name
+        What that is called.
+    seen
+        What is being looked at already.
+
+    Returns
+    -------
+    tuple or None
+        The name and the thing itself; None where all can be sent.
+    """
+    if id(thing) in seen or _travels(thing):
+        return None
+    parts: dict[str, Any] = {}
+    if isinstance(thing, functools.partial):
+        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
+        parts = {**arguments, **thing.keywords, "": thing.func}
+    elif isinstance(thing, types.FunctionType):
+        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
+        parts = {**used_by(thing), **defaults, **(thing.__kwdefaults__ or {})}
+    elif isinstance(thing, types.MethodType):
+        parts = {"self": thing.__self__}
+    elif isinstance(thing, Mapping):
+        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
+    elif not isinstance(thing, type):
+        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
+    for part, value in parts.items():
+        found = _find_unpicklable(value, part, seen | {id(thing)})
+        if found is not None:
+            return found
+    return (name, thing) if name else None
+
+
+def _travels(thing: Any) -> bool:
+    try:
+        cloudpickle.dumps(thing)
+    except Exception:  # of any kind: objects say themselves how they are pickled
+        return False
+    return True
 
 
 def _file_of(function: Callable[..., Any]) -> str | None:
@@ -682,8 +750,10 @@ class PixelFunction(UserFunction):
         """
         if self.decision:
             return self
+        known = self.fingerprint()
         rows = _mixed_pixels(sample(), self.min_obs)
-        plain = replace(self, names=self.names or self._learn(axis, rows))._on_few(axis, rows[:FEW_PIXELS])
+        plain = replace(self, names=self.names or self._learn(axis, rows), known=known)
+        plain = plain._on_few(axis, rows[:FEW_PIXELS])
         loop, why_not = plain._try(axis, rows, pixels)
         if self.jit and loop is None:
             raise FunctionError(f"{self.name} cannot run compiled: {why_not}")
@@ -930,8 +1000,9 @@ class BlockFunction(UserFunction):
         """
         if self.decision:
             return self
+        known = self.fingerprint()
         block = _mixed_pixels(sample(), self.min_obs).T
-        learnt = replace(self, names=self.names or self._learn(axis, block))
+        learnt = replace(self, names=self.names or self._learn(axis, block), known=known)
         learnt = replace(learnt, decision="plain Python: it works on blocks")
         bound = replace(learnt, strict=False).bind(axis, None, {})
         try:

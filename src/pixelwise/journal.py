@@ -357,7 +357,8 @@ def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
 def _differences(found: Any, wanted: Any, where: str = "") -> str:
     """Say in words where two keys differ first; nothing where they are the same."""
     if isinstance(found, dict) and isinstance(wanted, dict):
-        for name in sorted(found.keys() | wanted.keys()):
+        # In the order in which this job names them: what tells most comes first.
+        for name in dict.fromkeys([*wanted, *sorted(found)]):
             # A journal may say anything.
             shown = name if name in wanted or name.isidentifier() else json.dumps(name)
             shown = shown[:LONGEST_VALUES]

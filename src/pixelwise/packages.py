@@ -19,6 +19,11 @@ STANDARD = Path(functools.__file__).parent
 #: Of metadata, up to its first empty line: what one package needs of another, and for which extra or system.
 REQUIRED = re.compile(r"^Requires-Dist: *([\w.-]+)([^\r\n]*)", re.MULTILINE)
 
+#: Lines of a list of installed files that an installer makes up, or that are of no use to who imports the package.
+MADE_ON_INSTALLING = re.compile(
+    r'^"?(\.\./|/|[A-Za-z]:|[^/,]+\.(dist|egg)-info/|__editable__)|^[^/,]+\.pth,|(^|/)__pycache__/'
+)
+
 
 def where_installed(module: types.ModuleType) -> tuple[str, Path] | None:
     """Return the package that a module is of, and the folder where it is installed; None of a user's own module.
@@ -73,7 +78,7 @@ def _is_installed(found: Distribution, folder: str) -> bool:
 def versions_of(packages: Iterable[tuple[str, Path]]) -> Mapping[str, str]:
     """Return the versions of packages, and of all that they need, by name.
 
-    Where an installer has left its list of files and their checksums, a digest of it stands behind the version: a
+    Where an installer has left its list of files and their checksums, a digest of them stands behind the version: a
     package that a colleague installs again and again as 0.1 changes all the same.
     """
     versions: dict[str, str] = {}
@@ -87,8 +92,17 @@ def versions_of(packages: Iterable[tuple[str, Path]]) -> Mapping[str, str]:
         # By regular expressions: the parser of mail that stands behind `found.version` takes 2 ms for each.
         head = (found.read_text("METADATA") or found.read_text("PKG-INFO") or "").partition("\n\n")[0]
         version = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
-        record = found.read_text("RECORD")
-        versions[key] = version[1] if version else "unknown"
-        versions[key] += f" ({hashlib.sha256(record.encode()).hexdigest()[:8]})" if record else ""
+        versions[key] = (version[1] if version else "unknown") + _digest_of(found.read_text("RECORD") or "")
         waiting += [(other, folder) for other, where in REQUIRED.findall(head) if "extra" not in where]
     return dict(sorted(versions.items()))
+
+
+def _digest_of(record: str) -> str:
+    """Return, in brackets, a digest of the files of a package: the same in every environment for the same ones.
+
+    Others differ from one environment and installer to the next: commands, which name their interpreter; metadata, such
+    as who installed it and where from; what leads to source trees; compiled files, which have no checksums.
+    """
+    lines = [line for line in record.splitlines() if "," in line and not MADE_ON_INSTALLING.search(line)]
+    files = sorted(line for line in lines if line.rsplit(",", 2)[1])
+    return f" ({hashlib.sha256(repr(files).encode()).hexdigest()[:8]})" if files else ""

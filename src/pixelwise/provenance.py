@@ -20,7 +20,6 @@ import numpy as np
 from pixelwise._version import __version__
 from pixelwise.composited import CompositeStack, FunctionReducer
 from pixelwise.filestack import FileStack, Stack
-from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import UserFunction
 from pixelwise.headers import GDAL_VERSION
 from pixelwise.method import STATUS_BAND, BoundMethod, Method
@@ -74,7 +73,7 @@ def describe(
         "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
     }
     if isinstance(method, UserFunction):
-        found = fingerprint(method.call.function)
+        found = method.fingerprint()
         described["function"] = {"digest": found.digest, "packages": dict(found.packages)}
     for name, counts in (clear or {}).items():
         one = described["further_inputs"][name] if name else described["input"]
@@ -129,8 +128,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
 
 def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
     """Say what of users' functions cannot be compared with another run, and that this is so; nothing where all can."""
-    reducers = [stack.reducer for stack in stacks if isinstance(stack, CompositeStack)]
-    functions = [method, *(reducer.method for reducer in reducers if isinstance(reducer, FunctionReducer))]
+    functions = [method, *filter(None, map(_reducing, stacks))]
     found = [str(function.fingerprint()) for function in functions if isinstance(function, UserFunction)]
     words = "; ".join(text for text in found if text)
     return words and (
@@ -141,9 +139,16 @@ def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
 
 def _function_of(stack: Stack) -> dict[str, Any]:
     """Return what makes the function what it is that makes composites, where one does."""
-    if isinstance(stack, CompositeStack) and isinstance(stack.reducer, FunctionReducer):
-        return {"function": plain(stack.reducer.method.identity)}
-    return {}
+    method = _reducing(stack)
+    return {} if method is None else {"function": plain(method.identity)}
+
+
+def _reducing(stack: Stack) -> Method | None:
+    """Return the function that makes composites, as it is now: a stack may be kept while what it uses changes."""
+    if not isinstance(stack, CompositeStack) or not isinstance(stack.reducer, FunctionReducer):
+        return None
+    method = stack.reducer.method
+    return replace(method, known=None) if isinstance(method, UserFunction) else method
 
 
 def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) -> dict[str, Any]:

@@ -404,6 +404,8 @@ def _journal(
         finished = True
     finally:
         kept = journal.worth_keeping and not finished
+        if kept and isinstance(method, UserFunction):
+            method.leave()
         if kept:
             log.warning("%s keeps what is done; the same job goes on from there", journal.path)
         try:

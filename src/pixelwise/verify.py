@@ -32,7 +32,6 @@ from pixelwise.answer import rescale
 from pixelwise.completeness import Completeness
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.files import Source, resolve
-from pixelwise.fingerprint import fingerprint
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import Block, same_crs
 from pixelwise.loading import load_function
@@ -1041,7 +1040,7 @@ def _tell_changes(method: UserFunction, making: _Making, path: Path) -> None:
     """Tell what a function uses that has changed since it made a map: the reason where numbers differ."""
     recorded = making.beneath if isinstance(making.beneath, dict) else {}
     packages = recorded.get("packages")
-    found = fingerprint(method.call.function)
+    found = method.fingerprint()
     changed = [
         f"{name} was {_short(packages.get(name))}, is {version}"
         for name, version in found.packages.items()
