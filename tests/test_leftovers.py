@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -347,6 +348,25 @@ def test_the_old_map_is_never_removed(
         assert not changed
     else:
         assert changed == {"trend_slope.tif", "trend_slope.tif.aux.xml"} or changed == {"trend_status.tif"}, new
+
+
+def test_a_folder_that_may_be_listed_but_not_entered(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mode is r--: names are told, and nothing else of the files."""
+    names = (".a.tif.journal", ".a.partial.tif", ".b.partial.tif.aux.xml")
+    for name in names:
+        (out / name).touch()
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", refuse)
+        result = clean(out)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"error: {out / '.a.partial.tif'}: cannot be removed (Permission denied), nor can 2 more"
+    ]
+    assert sorted(hidden(out)) == sorted(names)
 
 
 def test_what_cannot_be_removed_is_told_in_one_line(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
 
 def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO | None = None) -> Iterator[Leftover]:
     """Remove one file, locked already or not, unless there is a reason against it; say nothing where it vanished."""
+    size = 0
     try:
         size = path.lstat().st_size
         try:
