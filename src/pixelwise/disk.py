@@ -26,6 +26,7 @@ __all__ = [
     "create",
     "drop",
     "has_name",
+    "is_blank",
     "irregular",
     "lock",
     "open_locked",
@@ -71,6 +72,9 @@ LOCK_TRIES, LOCK_SECONDS = 10, 0.02
 #: Opening follows no link and waits for nobody; what was opened is looked at before it is used.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 BINARY = getattr(os, "O_BINARY", 0)
+
+#: So much of a file is looked at for anything but zeros.
+BLANK_BYTES = 64 << 10
 
 
 def check_encodable(path: Path) -> None:
@@ -316,6 +320,15 @@ def has_name(file: BinaryIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except OSError:
         return False
+
+
+def is_blank(file: BinaryIO) -> bool:
+    """Whether a file is empty, or begins with zeros, as a power failure may leave it: it says nothing of who made it.
+
+    Its position is changed. OSError where it cannot be read.
+    """
+    file.seek(0)
+    return not file.read(BLANK_BYTES).strip(b"\0")
 
 
 def drop(file: BinaryIO, path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.disk import close, has_name, irregular, lock, open_safely, why_not_ours
+from pixelwise.disk import close, has_name, irregular, is_blank, lock, open_safely, why_not_ours
 from pixelwise.errors import OutputError
 from pixelwise.journal import JOURNAL_SUFFIX, is_journal, journal_of
 from pixelwise.sinks.publish import PARTIAL, REPLACED, SIDECARS, SUFFIXES, is_ours, is_own_sidecar, marked
@@ -30,6 +30,7 @@ HALF_WRITTEN = re.compile(
 
 RUNNING = "a running job uses it"
 FOREIGN = "it is no file of pixelwise"
+BLANK = "nothing in it shows that pixelwise made it"
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,17 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
                 pass
             except OSError as error:
                 kept = f"its journal {journal} cannot be opened ({error.strerror})"
+            known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
             # What was set aside first: half-written files tell whether it is needed.
             for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not one[1]["sidecar"])):
-                yield from _remove(path, found, kept)
+                yield from _remove(path, found, kept, known)
             if journal in journals:
-                yield from _remove(journal, None, "", file)
+                yield from _remove(journal, None, "", known, file)
 
 
-def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO | None = None) -> Iterator[Leftover]:
+def _remove(
+    path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
+) -> Iterator[Leftover]:
     """Remove one file, locked already or not, unless there is a reason against it; say nothing where it vanished."""
     size = 0
     try:
@@ -112,7 +116,7 @@ def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO |
             if kept:
                 raise _KeptError(kept)
             with contextlib.nullcontext(file) if file is not None else _locked(path) as held:
-                _check(path, found, held)
+                _check(path, found, held, known)
                 if os.name == "nt":  # open files cannot be removed there
                     close(held)
                 path.unlink()
@@ -126,18 +130,21 @@ def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO |
         yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
 
 
-def _check(path: Path, found: re.Match[str] | None, file: BinaryIO) -> None:
-    """Raise _KeptError unless an open and locked file is a leftover that nobody needs."""
+def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool) -> None:
+    """Raise _KeptError unless an open and locked file is a leftover that nobody needs.
+
+    A power failure leaves empty files and zeros. What says nothing of itself is ours only beside what does (`known`).
+    """
     if found is None:
         if not is_journal(file):
-            raise _KeptError(FOREIGN)
+            _check_blank(is_blank(file), known)
         return
     partial, final = _names(path, found)
     if not found["sidecar"] and not is_ours(file):
-        raise _KeptError(FOREIGN)
+        _check_blank(not found["replaced"] and is_blank(file), known)
     if found["sidecar"] and not found["replaced"]:
-        if not is_own_sidecar(path):
-            raise _KeptError(FOREIGN)
+        if not is_own_sidecar(path, whole=True):
+            _check_blank(is_own_sidecar(path), known or _is_map(partial))
         if _is_running(partial):
             raise _KeptError(RUNNING)
     if found["replaced"]:
@@ -150,6 +157,13 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO) -> None:
             raise _KeptError(f"it is the old {old.name}, which a stopped job was replacing: rename it to that")
         if found["sidecar"] and not _is_map(final):
             raise _KeptError(FOREIGN)
+
+
+def _check_blank(blank: bool, known: bool) -> None:
+    if not blank:
+        raise _KeptError(FOREIGN)
+    if not known:
+        raise _KeptError(BLANK)
 
 
 def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
@@ -210,6 +224,16 @@ def _is_running(path: Path) -> bool:
         return str(reason) == RUNNING
     except OSError:
         return False
+
+
+def _is_journal(file: BinaryIO | None) -> bool:
+    with contextlib.suppress(OSError):
+        return file is not None and is_journal(file)
+    return False
+
+
+def _is_partial(path: Path, found: re.Match[str]) -> bool:
+    return not found["sidecar"] and not found["replaced"] and _is_map(path)
 
 
 def _is_map(path: Path) -> bool:

@@ -24,6 +24,7 @@ from pixelwise.disk import (
     create,
     drop,
     has_name,
+    is_blank,
     irregular,
     open_locked,
     refusal,
@@ -268,7 +269,7 @@ class GeoTiffSink:
                 raise OutputError(f"{self.path}: its journal is damaged; --restart computes all again")
             file = open_locked(names.temporary, names.final)
             try:
-                if layout is None and not is_ours(file):
+                if layout is None and not is_ours(file) and not is_blank(file):
                     raise OutputError(
                         f"{names.final}: {names.temporary.name} beside it is no half-written map of pixelwise; "
                         "remove it, or choose another output"
@@ -285,9 +286,10 @@ class GeoTiffSink:
             try:
                 if layout is None:
                     output.file.truncate(0)
-                    output.file.truncate(reserve)
                 output.file.seek(0)
                 write(output.file, mark(self.path, names.final))
+                if layout is None:
+                    output.file.truncate(reserve)
             except OSError as error:
                 raise refusal(f"{names.final}: cannot be created", error) from None
         return Layout(tile, tuple(output.reserve for output in self._outputs))
