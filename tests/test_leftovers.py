@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pixelwise as pw
 from conftest import hidden
 from pixelwise import run as run_module
 from pixelwise.cli import main
-from pixelwise.journal import journal_of
+from pixelwise.disk import open_locked
 from pixelwise.leftovers import _locked, remove_leftovers
 from tampered import encode
 
@@ -317,22 +316,28 @@ def test_beside_a_running_job_others_are_cleaned(
     assert [path.name for path in out.iterdir()] == ["trend.tif"]
 
 
-def test_a_job_that_starts_meanwhile_waits(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave(stack, out / "trend.tif", monkeypatch)
-    held = threading.Event()
+@pytest.mark.parametrize("seconds", [1.9, 2.1])
+def test_a_job_that_starts_meanwhile_waits_two_seconds(
+    out: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    path, clock = out / ".trend.tif.journal", [100.0]
+    path.write_bytes(encode({"format": 3}) + b"\n")
+    with contextlib.ExitStack() as held:
+        held.enter_context(_locked(path))
 
-    def hold() -> None:
-        with _locked(journal_of(out / "trend.tif")):
-            held.set()
-            time.sleep(0.1)
+        def sleep(pause: float) -> None:
+            clock[0] += pause
+            if clock[0] >= 100.0 + seconds:
+                held.close()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    calls: list[int] = []
-    pw.apply(stack, "ols", out / "trend.tif", progress=lambda done, total: calls.append(done))
-    thread.join()
-    assert calls[0] > 150 * 130 // 4
+        monkeypatch.setattr("pixelwise.disk.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("pixelwise.disk.time.sleep", sleep)
+        if seconds < 2:
+            open_locked(path, out / "trend.tif").close()
+        else:
+            with pytest.raises(pw.OutputError, match="another run is writing it"):
+                open_locked(path, out / "trend.tif")
+    assert clock[0] == pytest.approx(100.0 + min(seconds, 2.0), abs=0.03)
 
 
 @pytest.mark.parametrize("number", [1, 2])

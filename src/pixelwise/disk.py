@@ -26,8 +26,8 @@ __all__ = [
     "create",
     "drop",
     "has_name",
-    "is_blank",
     "irregular",
+    "is_blank",
     "lock",
     "open_locked",
     "open_safely",
@@ -67,7 +67,7 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
 
 
 #: `pixelwise clean` locks what a stopped job left while it looks at it: a job that starts then waits so long.
-LOCK_TRIES, LOCK_SECONDS = 10, 0.02
+LOCK_SECONDS, LOCK_PAUSE = 2.0, 0.02
 
 #: Opening follows no link and waits for nobody; what was opened is looked at before it is used.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -214,7 +214,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     OutputError
         When it cannot be written or locked, or another run holds it.
     """
-    tries = 0
+    patience = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             file = _open_ours(path, output)
@@ -226,16 +226,16 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
             raise refusal(f"{output}: {path.name} beside it cannot be written", error) from None
         try:
             lock(file)
+        except BlockingIOError:
+            close(file)
+            if time.monotonic() < patience:
+                time.sleep(LOCK_PAUSE)
+                continue
+            reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
+            raise OutputError(f"{output}: {reason}") from None
         except OSError as error:
             close(file)
-            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
-            elif tries < LOCK_TRIES:
-                tries += 1
-                time.sleep(LOCK_SECONDS)
-                continue
-            else:
-                reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
+            reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
             raise OutputError(f"{output}: {reason}") from None
         # The run that held it may have ended, and removed what was just opened, in between.
         if has_name(file, path):
@@ -244,18 +244,31 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
 
 
 def lock(file: BinaryIO) -> None:
-    """Lock a file for this open file alone, or raise OSError where somebody else has."""
-    if os.name == "nt":
-        import msvcrt
+    """Lock a file for this open file alone.
 
-        # Far behind the data: Windows lets nobody read what is locked.
-        file.seek(1 << 62)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        file.seek(0)
-        return
-    import fcntl
+    Raises
+    ------
+    BlockingIOError
+        When somebody else has locked it.
+    OSError
+        When it cannot be locked.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
 
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Far behind the data: Windows lets nobody read what is locked.
+            file.seek(1 << 62)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise BlockingIOError(errno.EAGAIN, error.strerror) from None
+        raise
 
 
 def write(file: BinaryIO, data: bytes) -> None:

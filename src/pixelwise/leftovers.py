@@ -28,7 +28,6 @@ HALF_WRITTEN = re.compile(
     re.DOTALL,
 )
 
-RUNNING = "a running job uses it"
 FOREIGN = "it is no file of pixelwise"
 BLANK = "nothing in it shows that pixelwise made it"
 
@@ -55,6 +54,13 @@ class Leftover:
 
 class _KeptError(Exception):
     """Why a file is not removed."""
+
+
+class _RunningError(_KeptError):
+    """A running job uses the file."""
+
+    def __init__(self) -> None:
+        super().__init__("a running job uses it")
 
 
 def remove_leftovers(folder: Path) -> Iterator[Leftover]:
@@ -86,15 +92,16 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
         groups.setdefault(_journal_of(path, found), []).append((path, found))
     for journal, files in groups.items():
         with contextlib.ExitStack() as held:
-            kept, file = RUNNING if journal is None and running else "", None
+            kept, file = "", None
             try:
+                if journal is None and running:
+                    raise _RunningError
                 if journal is not None and os.path.lexists(journal):
                     file = held.enter_context(_locked(journal))
-            except _KeptError as reason:
-                # Whatever else is in the way of a journal, no job of this user resumes from it.
-                kept = RUNNING if str(reason) == RUNNING else ""
-            except FileNotFoundError:
-                pass
+            except _RunningError as reason:
+                kept = str(reason)
+            except (_KeptError, FileNotFoundError):
+                pass  # whatever else is in the way of a journal, no job of this user resumes from it
             except OSError as error:
                 kept = f"its journal {journal} cannot be opened ({error.strerror})"
             known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
@@ -146,11 +153,11 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
         if not is_own_sidecar(path, whole=True):
             _check_blank(is_own_sidecar(path), known or _is_map(partial))
         if _is_running(partial):
-            raise _KeptError(RUNNING)
+            raise _RunningError
     if found["replaced"]:
         # The old map may have both names: then it is locked here.
         if _is_running(partial) or (not has_name(file, final) and _is_running(final)):
-            raise _KeptError(RUNNING)
+            raise _RunningError
         old = final.with_name(final.name + (found["sidecar"] or ""))
         waiting = not found["sidecar"] or os.path.lexists(partial)
         if waiting and not os.path.lexists(old):
@@ -207,9 +214,9 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     with _opened(path) as file:
         try:
             lock(file)
+        except BlockingIOError:
+            raise _RunningError from None
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                raise _KeptError(RUNNING) from None
             raise _KeptError(f"it cannot be locked ({error.strerror})") from None
         if not has_name(file, path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -220,9 +227,9 @@ def _is_running(path: Path) -> bool:
     try:
         with _locked(path):
             return False
-    except _KeptError as reason:
-        return str(reason) == RUNNING
-    except OSError:
+    except _RunningError:
+        return True
+    except (_KeptError, OSError):
         return False
 
 
