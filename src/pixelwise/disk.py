@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import OutputError, PixelwiseError, ResourceError
+from pixelwise.errors import RESOURCES, OutputError, PixelwiseError, ResourceError
 from pixelwise.regular import KINDS
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "append",
     "check_encodable",
     "check_folder",
+    "check_target",
     "close",
     "create",
     "drop",
@@ -39,16 +40,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("pixelwise")
-
-#: What runs out: room, quota, open files, memory.
-RESOURCES = (
-    errno.ENOSPC,
-    getattr(errno, "EDQUOT", errno.ENOSPC),
-    errno.EFBIG,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-)
 
 
 def refusal(what: str, error: OSError) -> PixelwiseError:
@@ -110,6 +101,26 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"{path}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: the folder {folder} is not writable")
+
+
+def check_target(path: Path) -> bool:
+    """Refuse an output that is anything but a file; return whether there is one.
+
+    Raises
+    ------
+    OutputError
+        When it is a link, which would be replaced or followed: either would change what somebody did not name; or a
+        folder, FIFO, device or socket; or cannot be looked at.
+    """
+    try:
+        kind = irregular(path)
+        if kind == "a link":
+            raise OutputError(f"{path}: is a link to {path.readlink()}; name that file instead, or remove the link")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    if kind:
+        raise OutputError(f"{path}: is {kind}; choose another output")
+    return os.path.lexists(path)
 
 
 def irregular(path: Path) -> str:

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from pixelwise.disk import BackgroundSync, append, close, drop, is_blank, open_locked, refusal
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
-from pixelwise.plan import TILE, TILE_UNIT
+from pixelwise.plan import TILE
 from pixelwise.records import DoneBlock, Layout, Seal, canonical
+from pixelwise.tiff import TILE_UNIT
 
 __all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
 

@@ -12,6 +12,7 @@ from pixelwise.errors import ParameterError, shown
 from pixelwise.filestack import Layout
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
+from pixelwise.tiff import TILE_UNIT
 
 __all__ = ["Demand", "Plan", "make_plan", "parse_size", "size_text"]
 
@@ -28,8 +29,6 @@ SHIFTED_UNITS = 16
 HANDLES_BYTES = 256 << 20
 #: Divides the machine's memory: so much of it blocks and files may need unless told otherwise.
 MEMORY_SHARE = 4
-#: GeoTIFF tiles are multiples of this.
-TILE_UNIT = 16
 TILE = 256
 
 

@@ -20,11 +20,11 @@ from pixelwise.disk import (
     append,
     check_encodable,
     check_folder,
+    check_target,
     close,
     create,
     drop,
     has_name,
-    irregular,
     is_blank,
     open_locked,
     refusal,
@@ -202,19 +202,9 @@ class GeoTiffSink:
 
     def _check_target(self, target: Path) -> None:
         names = PendingFile(target)
-        try:
-            kind, exists = irregular(target), os.path.lexists(target)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
-        if target.is_dir():
-            raise OutputError(f"{target}: is a folder")
-        if target.exists() and self._is_input(target):
+        if self._is_input(target):
             raise OutputError(f"{target}: is one of the inputs; choose another output")
-        if kind == "a link":
-            # Replaced or followed: either would change what somebody did not name.
-            raise OutputError(f"{target}: is a link to {target.readlink()}; name that file instead, or remove the link")
-        if kind:
-            raise OutputError(f"{target}: is {kind}; choose another output")
+        exists = check_target(target)
         if exists and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
         if exists and not is_map(target):
@@ -223,7 +213,10 @@ class GeoTiffSink:
 
     def _is_input(self, target: Path) -> bool:
         """Whether a file is read, by itself or through a VRT; links are followed, and other names of a file count."""
-        identity, status = _identity(target), target.stat()
+        try:
+            identity, status = _identity(target), target.stat()
+        except OSError:
+            return False
 
         def same(file: Path) -> bool:
             try:
@@ -517,4 +510,5 @@ def _encoded(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _identity(path: Path) -> Path:
-    return path.resolve()
+    # Path.resolve fails on links that lead in a circle.
+    return Path(os.path.realpath(path))
