@@ -19,6 +19,9 @@ import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
 from pixelwise import plan as plan_module
 from pixelwise import run as run_module
+from pixelwise.cli.report import _not_printed, _status_of
+from pixelwise.disk import refusal
+from pixelwise.errors import RESOURCES
 from pixelwise.journal import journal_of
 from torture import POLE
 
@@ -59,6 +62,14 @@ def pixels(folder: Path) -> dict[str, Any]:
 
 
 # --- the file system -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", RESOURCES)
+def test_what_runs_out_ends_with_one_status_wherever_it_is_met(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    assert isinstance(refusal("x", error), pw.ResourceError)
+    assert _status_of(error) == _status_of(_not_printed(error)) == 75
+
 
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

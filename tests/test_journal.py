@@ -193,7 +193,14 @@ def test_somebody_elses_file_is_not_dropped(tmp_path: Path) -> None:
     with pytest.raises(pw.OutputError, match="is no journal of pixelwise"):
         make(output, restart=True)
     assert path.read_text() == "my notes\nof years\n"
-    path.unlink()
+    for content in (b"deadbeef", b"deadbeef {", bytes(100) + b"notes"):
+        path.write_bytes(content)
+        with pytest.raises(pw.OutputError, match="is no journal of pixelwise"):
+            make(output)
+        assert path.read_bytes() == content
+    path.write_bytes(bytes(1000))  # a power failure
+    make(output).close(finished=False)
+    assert not path.exists()
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.symlink_to(victim)
@@ -333,6 +340,16 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal = make(output)
     assert blocks_of(journal) == BLOCKS[:1]
     journal.close(finished=True)
+
+
+def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal_module, "append", fail)
+    with pytest.raises(pw.ResourceError, match=r"trend\.tif: its journal .* cannot be written \(No space left"):
+        make(tmp_path / "trend.tif")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_journal_that_cannot_be_begun_or_removed_is_told(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pixelwise as pw
 from conftest import hidden
 from pixelwise import run as run_module
 from pixelwise.cli import main
-from pixelwise.journal import journal_of
+from pixelwise.disk import open_locked
 from pixelwise.leftovers import _locked, remove_leftovers
 from tampered import encode
 
@@ -97,8 +97,10 @@ def test_other_names_are_nobodys_business(out: Path, name: str, content: bytes) 
         (".a.tif.journal", b"my notes"),
         (".a.tif.journal", b"01234567 my notes\n"),
         (".a.tif.journal", b"SQLite format 3\x00" + bytes(5000)),
+        (".a.tif.journal", b"deadbeef"),
+        (".a.tif.journal", b"deadbeef {my notes"),
+        (".a.tif.journal", bytes(5000) + b"my notes"),
         (".a.partial.tif", b"my notes"),
-        (".a.partial.tif", bytes(4000)),
         (".a.partial.tif", b"II*\x00" + bytes(5000)),
         (".a.partial.tif", b"half-written by pixelwise for [[["),
         (".a.partial.tif.aux.xml", b"<PAMDataset><Metadata>"),
@@ -126,26 +128,79 @@ def test_a_raster_of_somebody_else_stays(stack: pw.RasterStack, out: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        (".a.tif.journal", b""),
+        (".a.tif.journal", encode({"format": 3})),
         (".a.tiff.journal", encode({"format": 1, "key": {}})),
         (".A.TIF.journal", encode({"format": 2, "key": {}}) + b"\n"),
         (".a.tif.journal", b"damaged\n" + encode({"block": [0, 0, 16, 16]}) + b"\n"),
-        (".a.tif.journal", b"01234567 {"),
-        (".a.tif.journal", bytes(1000)),
-        (".a.partial.tif", b""),
-        (".a.partial.tif", bytes(70_000) + b"tiles"),
+        (".a.tif.journal", b'01234567 {"format":3,"ke'),
         (".a.partial.tif.aux.xml", b"<PAMDataset><SRS>GEOGCS..."),
-        (".a\n\x1b[2J.tif.journal", b""),
+        (".a\n\x1b[2J.tif.journal", encode({"format": 3})),
     ],
 )
-def test_leftovers_of_earlier_versions_and_of_power_failures_go(out: Path, name: str, content: bytes) -> None:
-    if content.startswith(b'01234567 {"') or content.endswith(b"}"):
+def test_what_says_that_it_is_ours_goes(out: Path, name: str, content: bytes) -> None:
+    if content.endswith(b"}"):
         content += b"\n"
     (out / name).write_bytes(content)
     result = clean(out)
     assert hidden(out) == []
     assert "\x1b" not in result.output
     assert len(result.stdout.splitlines()) == 1
+
+
+MARKED = b'half-written by pixelwise for "a.tif"\n' + bytes(70_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "beside"),
+    [
+        (".a.tif.journal", b"", ".a.partial.tif"),
+        (".a.tif.journal", bytes(1000), ".a.partial.tif"),
+        (".a.partial.tif", b"", ".a.tif.journal"),
+        (".a.partial.tif", bytes(70_000) + b"tiles", ".a.tif.journal"),
+        (".a.partial.tif.aux.xml", b"", ".a.partial.tif"),
+        (".a.partial.tif.aux.xml", b"<PAMDa", ".a.partial.tif"),
+        (".a.partial.tif.aux.xml", b"", ".a.tif.journal"),
+    ],
+)
+def test_what_says_nothing_goes_only_beside_what_does(out: Path, name: str, content: bytes, beside: str) -> None:
+    """A power failure leaves it, and anybody may make it."""
+    (out / name).write_bytes(content)
+    known = {".a.tif.journal": encode({"format": 3}) + b"\n", ".a.partial.tif": MARKED}[beside]
+    # Of another job.
+    (out / beside.replace(".a.", ".b.")).write_bytes(known.replace(b"a.tif", b"b.tif"))
+    result = clean(out)
+    assert hidden(out) == [name]
+    assert (out / name).read_bytes() == content
+    assert result.stderr == f"{out / name}: left, since nothing in it shows that pixelwise made it\n"
+    (out / beside).write_bytes(known)
+    assert len(clean(out).stdout.splitlines()) == 2
+    assert not hidden(out)
+
+
+def test_two_that_say_nothing_do_not_speak_for_each_other(out: Path) -> None:
+    names = [".a.partial.tif", ".a.partial.tif.aux.xml", ".a.tif.journal"]
+    for name in names:
+        (out / name).touch()
+    assert clean(out).stdout == ""
+    assert hidden(out) == names
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_job_killed_before_it_was_planned(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    """Its journal says whose it is from the moment on that it is there, however short the job would have been."""
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "SHORT_SECONDS", 5.0)
+        patched.setattr(run_module, "plan_job", stop)
+        leave(stack, out / "trend.tif", monkeypatch, restart=restart)
+    assert hidden(out) == [".trend.tif.journal"]
+    assert ".trend.tif.journal" in clean(out).stdout
+    assert not hidden(out)
 
 
 def kinds_of(folder: Path) -> dict[str, Callable[[Path], Any]]:
@@ -261,22 +316,28 @@ def test_beside_a_running_job_others_are_cleaned(
     assert [path.name for path in out.iterdir()] == ["trend.tif"]
 
 
-def test_a_job_that_starts_meanwhile_waits(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave(stack, out / "trend.tif", monkeypatch)
-    held = threading.Event()
+@pytest.mark.parametrize("seconds", [1.9, 2.1])
+def test_a_job_that_starts_meanwhile_waits_two_seconds(
+    out: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    path, clock = out / ".trend.tif.journal", [100.0]
+    path.write_bytes(encode({"format": 3}) + b"\n")
+    with contextlib.ExitStack() as held:
+        held.enter_context(_locked(path))
 
-    def hold() -> None:
-        with _locked(journal_of(out / "trend.tif")):
-            held.set()
-            time.sleep(0.1)
+        def sleep(pause: float) -> None:
+            clock[0] += pause
+            if clock[0] >= 100.0 + seconds:
+                held.close()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    calls: list[int] = []
-    pw.apply(stack, "ols", out / "trend.tif", progress=lambda done, total: calls.append(done))
-    thread.join()
-    assert calls[0] > 150 * 130 // 4
+        monkeypatch.setattr("pixelwise.disk.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("pixelwise.disk.time.sleep", sleep)
+        if seconds < 2:
+            open_locked(path, out / "trend.tif").close()
+        else:
+            with pytest.raises(pw.OutputError, match="another run is writing it"):
+                open_locked(path, out / "trend.tif")
+    assert clock[0] == pytest.approx(100.0 + min(seconds, 2.0), abs=0.03)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -349,9 +410,28 @@ def test_the_old_map_is_never_removed(
         assert changed == {"trend_slope.tif", "trend_slope.tif.aux.xml"} or changed == {"trend_status.tif"}, new
 
 
+def test_a_folder_that_may_be_listed_but_not_entered(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mode is r--: names are told, and nothing else of the files."""
+    names = (".a.tif.journal", ".a.partial.tif", ".b.partial.tif.aux.xml")
+    for name in names:
+        (out / name).touch()
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", refuse)
+        result = clean(out)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"error: {out / '.a.partial.tif'}: cannot be removed (Permission denied), nor can 2 more"
+    ]
+    assert sorted(hidden(out)) == sorted(names)
+
+
 def test_what_cannot_be_removed_is_told_in_one_line(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(300):
-        (out / f".m{number:03}.tif.journal").touch()
+        (out / f".m{number:03}.tif.journal").write_bytes(encode({"format": 3}) + b"\n")
 
     def fail(self: Path, missing_ok: bool = False) -> None:
         raise OSError(30, "Read-only file system")

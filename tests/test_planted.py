@@ -62,10 +62,16 @@ def make_socket(path: Path) -> None:
             os.chdir(here)
 
 
+def make_loop(path: Path) -> Path:
+    path.symlink_to(path)
+    return path
+
+
 #: What may lie under a name, and how a message calls it.
 KINDS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "link": (lambda path, victim: path.symlink_to(victim), "link"),
     "dangling": (lambda path, victim: path.symlink_to(victim.with_name("nowhere")), "link"),
+    "loop": (lambda path, victim: path.symlink_to(make_loop(victim.with_name("loop"))), "link"),
     "hard link": (lambda path, victim: os.link(victim, path), "several names of a file"),
     "FIFO": (lambda path, victim: os.mkfifo(path), "is a FIFO"),
     "folder": (lambda path, victim: path.mkdir(), "is a folder"),
@@ -121,7 +127,7 @@ def test_names_of_what_is_set_aside(stack: pw.RasterStack, out: Path, victim: Pa
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("kind", ["link", "dangling", "FIFO", "folder", "socket"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "loop", "FIFO", "folder", "socket"])
 def test_the_output_itself(stack: pw.RasterStack, out: Path, victim: Path, kind: str, overwrite: bool) -> None:
     """A link that led nowhere was found when the map was complete, hours later."""
     plant, words = KINDS[kind]
@@ -344,7 +350,7 @@ def test_outputs_under_hidden_names_of_each_other(stack: pw.RasterStack, out: Pa
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("kind", ["link", "dangling", "FIFO", "folder", "socket"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "loop", "FIFO", "folder", "socket"])
 def test_pictures(stack: pw.RasterStack, out: Path, victim: Path, kind: str, overwrite: bool) -> None:
     figure = plot_map(pw.apply(stack, "ols"))
     KINDS[kind][0](out / "p.png", victim)

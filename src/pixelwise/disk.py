@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import OutputError, PixelwiseError, ResourceError
+from pixelwise.errors import RESOURCES, OutputError, PixelwiseError, ResourceError
 from pixelwise.regular import KINDS
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "append",
     "check_encodable",
     "check_folder",
+    "check_target",
     "close",
     "create",
     "drop",
     "has_name",
     "irregular",
+    "is_blank",
     "lock",
     "open_locked",
     "open_safely",
@@ -38,16 +40,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("pixelwise")
-
-#: What runs out: room, quota, open files, memory.
-RESOURCES = (
-    errno.ENOSPC,
-    getattr(errno, "EDQUOT", errno.ENOSPC),
-    errno.EFBIG,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-)
 
 
 def refusal(what: str, error: OSError) -> PixelwiseError:
@@ -66,11 +58,14 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
 
 
 #: `pixelwise clean` locks what a stopped job left while it looks at it: a job that starts then waits so long.
-LOCK_TRIES, LOCK_SECONDS = 10, 0.02
+LOCK_SECONDS, LOCK_PAUSE = 2.0, 0.02
 
 #: Opening follows no link and waits for nobody; what was opened is looked at before it is used.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 BINARY = getattr(os, "O_BINARY", 0)
+
+#: So much of a file is looked at for anything but zeros.
+BLANK_BYTES = 64 << 10
 
 
 def check_encodable(path: Path) -> None:
@@ -106,6 +101,26 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"{path}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: the folder {folder} is not writable")
+
+
+def check_target(path: Path) -> bool:
+    """Refuse an output that is anything but a file; return whether there is one.
+
+    Raises
+    ------
+    OutputError
+        When it is a link, which would be replaced or followed: either would change what somebody did not name; or a
+        folder, FIFO, device or socket; or cannot be looked at.
+    """
+    try:
+        kind = irregular(path)
+        if kind == "a link":
+            raise OutputError(f"{path}: is a link to {path.readlink()}; name that file instead, or remove the link")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    if kind:
+        raise OutputError(f"{path}: is {kind}; choose another output")
+    return os.path.lexists(path)
 
 
 def irregular(path: Path) -> str:
@@ -210,7 +225,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     OutputError
         When it cannot be written or locked, or another run holds it.
     """
-    tries = 0
+    patience = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             file = _open_ours(path, output)
@@ -222,16 +237,16 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
             raise refusal(f"{output}: {path.name} beside it cannot be written", error) from None
         try:
             lock(file)
+        except BlockingIOError:
+            close(file)
+            if time.monotonic() < patience:
+                time.sleep(LOCK_PAUSE)
+                continue
+            reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
+            raise OutputError(f"{output}: {reason}") from None
         except OSError as error:
             close(file)
-            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
-            elif tries < LOCK_TRIES:
-                tries += 1
-                time.sleep(LOCK_SECONDS)
-                continue
-            else:
-                reason = f"another run is writing it (it holds {path.name}); wait, or choose another output"
+            reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
             raise OutputError(f"{output}: {reason}") from None
         # The run that held it may have ended, and removed what was just opened, in between.
         if has_name(file, path):
@@ -240,18 +255,31 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
 
 
 def lock(file: BinaryIO) -> None:
-    """Lock a file for this open file alone, or raise OSError where somebody else has."""
-    if os.name == "nt":
-        import msvcrt
+    """Lock a file for this open file alone.
 
-        # Far behind the data: Windows lets nobody read what is locked.
-        file.seek(1 << 62)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        file.seek(0)
-        return
-    import fcntl
+    Raises
+    ------
+    BlockingIOError
+        When somebody else has locked it.
+    OSError
+        When it cannot be locked.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
 
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Far behind the data: Windows lets nobody read what is locked.
+            file.seek(1 << 62)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise BlockingIOError(errno.EAGAIN, error.strerror) from None
+        raise
 
 
 def write(file: BinaryIO, data: bytes) -> None:
@@ -316,6 +344,15 @@ def has_name(file: BinaryIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except OSError:
         return False
+
+
+def is_blank(file: BinaryIO) -> bool:
+    """Whether a file is empty, or begins with zeros, as a power failure may leave it: it says nothing of who made it.
+
+    Its position is changed. OSError where it cannot be read.
+    """
+    file.seek(0)
+    return not file.read(BLANK_BYTES).strip(b"\0")
 
 
 def drop(file: BinaryIO, path: Path) -> None:

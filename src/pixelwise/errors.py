@@ -12,6 +12,7 @@ The tree::
 
 from __future__ import annotations
 
+import errno
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "RESOURCES",
     "FunctionError",
     "InputError",
     "OutputError",
@@ -28,6 +30,17 @@ __all__ = [
     "shown",
     "unknown",
 ]
+
+
+#: What the system says where room, quota, open files or memory ran out. Windows has no quota's number.
+RESOURCES = (
+    errno.ENOSPC,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
 
 
 class PixelwiseError(Exception):

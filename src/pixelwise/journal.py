@@ -19,11 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.disk import BackgroundSync, append, close, drop, open_locked, refusal
+from pixelwise.disk import BackgroundSync, append, close, drop, is_blank, open_locked, refusal
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
-from pixelwise.plan import TILE, TILE_UNIT
+from pixelwise.plan import TILE
 from pixelwise.records import DoneBlock, Layout, Seal, canonical
+from pixelwise.tiff import TILE_UNIT
 
 __all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
 
@@ -40,8 +41,8 @@ CELL = TILE_UNIT
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
 
-#: What a first line that was cut short begins with, as far as it got; a power failure may leave zeros instead.
-BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} |[0-9a-f]{8} \{.*", re.DOTALL)
+#: How a first line begins, also one that was cut short: it may have megabytes, and a kill may come while it is written.
+BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9].*', re.DOTALL)
 
 #: A line longer than this is none of a journal: the first names all files of a job, a hundred bytes each.
 LONGEST_LINE = 256 << 20
@@ -123,13 +124,17 @@ class Journal:
                 self._cut()
             else:
                 self._open()
-        except BaseException:
+            if is_blank(self._file):
+                self._say_whose()
+        except BaseException as error:
             close(self._file)
+            if isinstance(error, OSError):
+                raise self._unreadable(error) from None
             raise
 
     def _refuse_another_file(self) -> None:
         try:
-            known = is_journal(self._file)
+            known = is_journal(self._file) or is_blank(self._file)
             self._file.seek(0)
         except OSError as error:
             raise self._unreadable(error) from None
@@ -217,6 +222,18 @@ class Journal:
             head = {"format": FORMAT, "key": self._key, "layout": layout.as_json()}
             self._job = _job(head)
             self._append(head)
+
+    def _say_whose(self) -> None:
+        """Write a line that says no more than what the file is: whoever is killed from now on leaves one that is known.
+
+        The first line replaces it, once the job is planned.
+        """
+        try:
+            self._append({"format": FORMAT})
+        except BaseException:
+            drop(self._file, self.path)
+            raise
+        self._end = 0
 
     def _cut(self) -> None:
         """Drop what follows the whole lines."""
@@ -311,7 +328,7 @@ class Journal:
 
 
 def is_journal(file: BinaryIO) -> bool:
-    """Whether a file is a journal, of any version and however damaged: it is empty, or a line of it is whole.
+    """Whether a file is a journal, of any version and however damaged: a line of it is whole, or its first begins so.
 
     Its position is changed. OSError where it cannot be read.
     """
@@ -319,12 +336,12 @@ def is_journal(file: BinaryIO) -> bool:
     first = True
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n"):
-            return first and (BEGINNING.fullmatch(line) is not None or not line.strip(b"\0"))
+            return first and BEGINNING.fullmatch(line) is not None
         checksum, _, text = line[:-1].partition(b" ")
         if text.startswith(b"{") and checksum == b"%08x" % zlib.crc32(text):
             return True
         first = False
-    return first
+    return False
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.disk import close, has_name, irregular, lock, open_safely, why_not_ours
+from pixelwise.disk import close, has_name, irregular, is_blank, lock, open_safely, why_not_ours
 from pixelwise.errors import OutputError
 from pixelwise.journal import JOURNAL_SUFFIX, is_journal, journal_of
 from pixelwise.sinks.publish import PARTIAL, REPLACED, SIDECARS, SUFFIXES, is_ours, is_own_sidecar, marked
@@ -28,8 +28,8 @@ HALF_WRITTEN = re.compile(
     re.DOTALL,
 )
 
-RUNNING = "a running job uses it"
 FOREIGN = "it is no file of pixelwise"
+BLANK = "nothing in it shows that pixelwise made it"
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ class Leftover:
 
 class _KeptError(Exception):
     """Why a file is not removed."""
+
+
+class _RunningError(_KeptError):
+    """A running job uses the file."""
+
+    def __init__(self) -> None:
+        super().__init__("a running job uses it")
 
 
 def remove_leftovers(folder: Path) -> Iterator[Leftover]:
@@ -85,33 +92,38 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
         groups.setdefault(_journal_of(path, found), []).append((path, found))
     for journal, files in groups.items():
         with contextlib.ExitStack() as held:
-            kept, file = RUNNING if journal is None and running else "", None
+            kept, file = "", None
             try:
+                if journal is None and running:
+                    raise _RunningError
                 if journal is not None and os.path.lexists(journal):
                     file = held.enter_context(_locked(journal))
-            except _KeptError as reason:
-                # Whatever else is in the way of a journal, no job of this user resumes from it.
-                kept = RUNNING if str(reason) == RUNNING else ""
-            except FileNotFoundError:
-                pass
+            except _RunningError as reason:
+                kept = str(reason)
+            except (_KeptError, FileNotFoundError):
+                pass  # whatever else is in the way of a journal, no job of this user resumes from it
             except OSError as error:
                 kept = f"its journal {journal} cannot be opened ({error.strerror})"
+            known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
             # What was set aside first: half-written files tell whether it is needed.
             for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not one[1]["sidecar"])):
-                yield from _remove(path, found, kept)
+                yield from _remove(path, found, kept, known)
             if journal in journals:
-                yield from _remove(journal, None, "", file)
+                yield from _remove(journal, None, "", known, file)
 
 
-def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO | None = None) -> Iterator[Leftover]:
+def _remove(
+    path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
+) -> Iterator[Leftover]:
     """Remove one file, locked already or not, unless there is a reason against it; say nothing where it vanished."""
+    size = 0
     try:
         size = path.lstat().st_size
         try:
             if kept:
                 raise _KeptError(kept)
             with contextlib.nullcontext(file) if file is not None else _locked(path) as held:
-                _check(path, found, held)
+                _check(path, found, held, known)
                 if os.name == "nt":  # open files cannot be removed there
                     close(held)
                 path.unlink()
@@ -125,30 +137,40 @@ def _remove(path: Path, found: re.Match[str] | None, kept: str, file: BinaryIO |
         yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
 
 
-def _check(path: Path, found: re.Match[str] | None, file: BinaryIO) -> None:
-    """Raise _KeptError unless an open and locked file is a leftover that nobody needs."""
+def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool) -> None:
+    """Raise _KeptError unless an open and locked file is a leftover that nobody needs.
+
+    A power failure leaves empty files and zeros. What says nothing of itself is ours only beside what does (`known`).
+    """
     if found is None:
         if not is_journal(file):
-            raise _KeptError(FOREIGN)
+            _check_blank(is_blank(file), known)
         return
     partial, final = _names(path, found)
     if not found["sidecar"] and not is_ours(file):
-        raise _KeptError(FOREIGN)
+        _check_blank(not found["replaced"] and is_blank(file), known)
     if found["sidecar"] and not found["replaced"]:
-        if not is_own_sidecar(path):
-            raise _KeptError(FOREIGN)
+        if not is_own_sidecar(path, whole=True):
+            _check_blank(is_own_sidecar(path), known or _is_map(partial))
         if _is_running(partial):
-            raise _KeptError(RUNNING)
+            raise _RunningError
     if found["replaced"]:
         # The old map may have both names: then it is locked here.
         if _is_running(partial) or (not has_name(file, final) and _is_running(final)):
-            raise _KeptError(RUNNING)
+            raise _RunningError
         old = final.with_name(final.name + (found["sidecar"] or ""))
         waiting = not found["sidecar"] or os.path.lexists(partial)
         if waiting and not os.path.lexists(old):
             raise _KeptError(f"it is the old {old.name}, which a stopped job was replacing: rename it to that")
         if found["sidecar"] and not _is_map(final):
             raise _KeptError(FOREIGN)
+
+
+def _check_blank(blank: bool, known: bool) -> None:
+    if not blank:
+        raise _KeptError(FOREIGN)
+    if not known:
+        raise _KeptError(BLANK)
 
 
 def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
@@ -192,9 +214,9 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     with _opened(path) as file:
         try:
             lock(file)
+        except BlockingIOError:
+            raise _RunningError from None
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                raise _KeptError(RUNNING) from None
             raise _KeptError(f"it cannot be locked ({error.strerror})") from None
         if not has_name(file, path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -205,10 +227,20 @@ def _is_running(path: Path) -> bool:
     try:
         with _locked(path):
             return False
-    except _KeptError as reason:
-        return str(reason) == RUNNING
-    except OSError:
+    except _RunningError:
+        return True
+    except (_KeptError, OSError):
         return False
+
+
+def _is_journal(file: BinaryIO | None) -> bool:
+    with contextlib.suppress(OSError):
+        return file is not None and is_journal(file)
+    return False
+
+
+def _is_partial(path: Path, found: re.Match[str]) -> bool:
+    return not found["sidecar"] and not found["replaced"] and _is_map(path)
 
 
 def _is_map(path: Path) -> bool:

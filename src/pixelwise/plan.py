@@ -14,6 +14,7 @@ from pixelwise.errors import InputError, ParameterError, shown
 from pixelwise.filestack import Layout
 from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
+from pixelwise.tiff import TILE_UNIT
 
 __all__ = ["Demand", "Plan", "check_blocks", "free_memory", "make_plan", "parse_size", "size_text"]
 
@@ -30,8 +31,6 @@ SHIFTED_UNITS = 16
 HANDLES_BYTES = 256 << 20
 #: Divides the machine's memory: so much of it blocks and files may need unless told otherwise.
 MEMORY_SHARE = 4
-#: GeoTIFF tiles are multiples of this.
-TILE_UNIT = 16
 TILE = 256
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import io
 import math
-import os
 import re
 import secrets
 import textwrap
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.answer import YEARS
-from pixelwise.disk import check_folder, create, irregular, remove, write
+from pixelwise.disk import check_folder, check_target, create, irregular, remove, write
 from pixelwise.errors import OutputError, ParameterError, unknown
 from pixelwise.grid import Bounds, Grid
 from pixelwise.map import Map
@@ -456,17 +455,11 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     if target.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{target}: a picture's name must end in one of {', '.join(SUFFIXES)}")
     check_folder(target)
+    exists = check_target(target)
     try:
-        kind, exists = irregular(target), os.path.lexists(target)
         irregular(_temporary(target))  # a name longer than that of the picture
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
-    if target.is_dir():
-        raise OutputError(f"{target}: is a folder")
-    if kind == "a link":
-        raise OutputError(f"{target}: is a link to {target.readlink()}; name that file instead, or remove the link")
-    if kind:
-        raise OutputError(f"{target}: is {kind}; choose another output")
     if exists and not overwrite:
         raise OutputError(f"{target}: exists already; --overwrite replaces it")
     return target

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Block
+from pixelwise.tiff import TILE_UNIT
 
 __all__ = ["DoneBlock", "Layout", "PlacedTiles", "Seal", "canonical"]
 
-#: Tiles of TIFF have edges of multiples of this.
-TILE_UNIT = 16
 #: No file has more bytes, and sums of so many stay within 64 bits.
 MOST_BYTES = 1 << 56
 

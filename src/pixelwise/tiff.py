@@ -31,6 +31,7 @@ __all__ = [
     "SPLIT_ROWS",
     "TILE_COUNTS",
     "TILE_OFFSETS",
+    "TILE_UNIT",
     "DamagedBlockError",
     "Streams",
     "TiffFile",
@@ -55,6 +56,9 @@ STRUCTURE = (
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH,
     TILE_HEIGHT, SAMPLE_FORMAT,
 )  # fmt: skip
+
+#: Tiles have edges of multiples of this.
+TILE_UNIT = 16
 
 #: Types of field that writers use for these tags; libtiff knows more, which are left to it.
 FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 import click
 
-from pixelwise.errors import FunctionError, InputError, OutputError, PixelwiseError, ResourceError
+from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
@@ -30,9 +29,6 @@ RAN_OUT = 75
 FAULTY = 70
 #: As shells have it: 128 and the signal's number. The second is that of a program whose output nobody reads any more.
 INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
-
-#: What the system says where something ran out.
-GONE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 #: Of a longer error the two ends are printed: a text of somebody else's file may have any length. A path has 4096
 #: bytes at most.
@@ -73,7 +69,7 @@ def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
 
 def _not_printed(failure: OSError) -> PixelwiseError:
     """Return the error of output that cannot be written."""
-    if failure.errno in GONE:
+    if failure.errno in RESOURCES:
         return ResourceError(f"standard output: {failure.strerror}; make room there, and give the same command again")
     return OutputError(f"standard output: {failure.strerror}")
 
@@ -187,7 +183,7 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, (ResourceError, MemoryError)):
         return RAN_OUT
     if isinstance(error, OSError) and error.strerror is not None:
-        return RAN_OUT if error.errno in GONE else MISTAKEN
+        return RAN_OUT if error.errno in RESOURCES else MISTAKEN
     return MISTAKEN if isinstance(error, PixelwiseError) else FAULTY
 
 

@@ -20,11 +20,12 @@ from pixelwise.disk import (
     append,
     check_encodable,
     check_folder,
+    check_target,
     close,
     create,
     drop,
     has_name,
-    irregular,
+    is_blank,
     open_locked,
     refusal,
     remove,
@@ -201,19 +202,9 @@ class GeoTiffSink:
 
     def _check_target(self, target: Path) -> None:
         names = PendingFile(target)
-        try:
-            kind, exists = irregular(target), os.path.lexists(target)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
-        if target.is_dir():
-            raise OutputError(f"{target}: is a folder")
-        if target.exists() and self._is_input(target):
+        if self._is_input(target):
             raise OutputError(f"{target}: is one of the inputs; choose another output")
-        if kind == "a link":
-            # Replaced or followed: either would change what somebody did not name.
-            raise OutputError(f"{target}: is a link to {target.readlink()}; name that file instead, or remove the link")
-        if kind:
-            raise OutputError(f"{target}: is {kind}; choose another output")
+        exists = check_target(target)
         if exists and not self._overwrite:
             raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
         if exists and not is_map(target):
@@ -222,7 +213,10 @@ class GeoTiffSink:
 
     def _is_input(self, target: Path) -> bool:
         """Whether a file is read, by itself or through a VRT; links are followed, and other names of a file count."""
-        identity, status = _identity(target), target.stat()
+        try:
+            identity, status = _identity(target), target.stat()
+        except OSError:
+            return False
 
         def same(file: Path) -> bool:
             try:
@@ -268,7 +262,7 @@ class GeoTiffSink:
                 raise OutputError(f"{self.path}: its journal is damaged; --restart computes all again")
             file = open_locked(names.temporary, names.final)
             try:
-                if layout is None and not is_ours(file):
+                if layout is None and not is_ours(file) and not is_blank(file):
                     raise OutputError(
                         f"{names.final}: {names.temporary.name} beside it is no half-written map of pixelwise; "
                         "remove it, or choose another output"
@@ -285,9 +279,10 @@ class GeoTiffSink:
             try:
                 if layout is None:
                     output.file.truncate(0)
-                    output.file.truncate(reserve)
                 output.file.seek(0)
                 write(output.file, mark(self.path, names.final))
+                if layout is None:
+                    output.file.truncate(reserve)
             except OSError as error:
                 raise refusal(f"{names.final}: cannot be created", error) from None
         return Layout(tile, tuple(output.reserve for output in self._outputs))
@@ -515,4 +510,5 @@ def _encoded(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _identity(path: Path) -> Path:
-    return path.resolve()
+    # Path.resolve fails on links that lead in a circle.
+    return Path(os.path.realpath(path))

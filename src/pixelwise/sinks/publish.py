@@ -182,15 +182,19 @@ class PendingFile:
                 raise refusal(f"{self.final}: {path.name} beside it cannot be removed", error) from None
 
 
-def is_own_sidecar(path: Path) -> bool:
-    """Whether a file beside a half-written one is the sidecar that we write, which holds a CRS alone."""
+def is_own_sidecar(path: Path, *, whole: bool = False) -> bool:
+    """Whether a file beside a half-written one is the sidecar that we write, which holds a CRS alone.
+
+    A full disk may have cut it, also to nothing: a `whole` one has at least what tells it from others.
+    """
     if not path.name.endswith(PAM) or irregular(path):
         return False
     try:
         with open_regular(path) as file:
             if why_not_ours(os.fstat(file.fileno()), path.parent):
                 return False
-            return PAM_BEGINNING.startswith(file.read(len(PAM_BEGINNING)))  # a full disk may have cut it
+            begin = file.read(len(PAM_BEGINNING))
+            return begin == PAM_BEGINNING if whole else PAM_BEGINNING.startswith(begin)
     except InputError:
         return False
 
@@ -215,13 +219,8 @@ def marked(file: BinaryIO) -> str | None:
 
 
 def is_ours(file: BinaryIO) -> bool:
-    """Whether an open file is a map of pixelwise, complete or half-written; OSError where it cannot be read.
-
-    Half-written ones of earlier versions, and those that a power failure cut, begin with zeros.
-    """
-    file.seek(0)
-    beginning = file.read(HEAD_SLACK)
-    if not beginning or beginning == bytes(HEAD_SLACK) or marked(file) is not None:
+    """Whether an open file says that it is a map of pixelwise, complete or half-written; OSError if unreadable."""
+    if marked(file) is not None:
         return True
     try:
         field = find_tags(file, (GDAL_METADATA,), kinds={2: "u1"})[GDAL_METADATA]
