@@ -369,6 +369,34 @@ def test_a_fifo_is_waited_for_nowhere(name: str, folder: Path) -> None:
                 pw.open_stack(inputs)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX")
+def test_a_fifo_that_gdal_does_not_try_is_no_matter(folder: Path) -> None:
+    raster(folder / "a.tif")
+    os.mkfifo(folder / "as.sock")
+    assert read_header(folder / "a.tif").driver == "GTiff"
+    # An ILWIS raster names its georeference, and GDAL waits for that.
+    path = raster(folder / "a.mpr", "ILWIS")
+    path.write_text(path.read_text().replace("GeoRef=a.grf", "GeoRef=b.grf"))
+    (folder / "as.sock").unlink()
+    os.mkfifo(folder / "b.grf")
+    assert refused(path) == f"{folder / 'b.grf'}: is a FIFO; expected a file"
+
+
+def test_a_large_ascii_grid_is_no_sidecar_of_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.opening.LONGEST_SIDECAR", 100)
+    grid = raster(folder / "asc" / "a.asc", "AAIGrid").rename(folder / "a.grd")
+    raster(folder / "a.tif")
+    assert read_header(grid).driver == "AAIGrid"
+    assert read_header(folder / "a.tif").driver == "GTiff"
+    # The header of R's rasters has the same suffix.
+    header = raster(folder / "R" / "a.grd", "RRASTER")
+    assert refused(header) == f"{header}: has 0 MB; the limit for a header is 0 MB"
+    (folder / "a.hdr").write_text("ncols 4\n" + " " * 100)
+    assert refused(folder / "a.tif") == (
+        f"{folder / 'a.tif'}: its sidecar {folder / 'a.hdr'} has 0 MB; the limit for a header is 0 MB"
+    )
+
+
 def test_a_link_to_nothing_is_no_date_less(folder: Path) -> None:
     (folder / "ndvi_2005.tif").symlink_to("nowhere.tif")
     for inputs in (str(folder), str(folder / "*.tif")):

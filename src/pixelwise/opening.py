@@ -80,6 +80,8 @@ DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_H
 #: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
 TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
 LONGEST_SIDECAR = 64 << 20
+#: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
+ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
 #: Coordinate systems in GDAL's own metadata.
 SYSTEMS = re.compile(r"<SRS\b[^>]*>([^<]*)<|\bProjection\s*=\s*\"([^\"]*)", re.IGNORECASE)
 #: Texts in which further files are named, which lie beside them: what has a folder is refused.
@@ -88,6 +90,8 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
+#: Rasters whose texts name files of their folder, whatever these are called.
+NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
 #: More than that is not searched for names of grids: no text of a coordinate system is longer.
@@ -317,12 +321,14 @@ def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
         sidecars, odd = _folder(str(folder), folder.stat().st_mtime_ns)
     except PermissionError:
         # A folder that may be entered but not listed: there GDAL tries the names themselves.
-        tried = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
-        sidecars, odd = {name.lower(): (name,) for name in tried if os.path.lexists(folder / name)}, ()
+        names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
+        sidecars, odd = {name.lower(): (name,) for name in names if os.path.lexists(folder / name)}, ()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    # GDAL's drivers append many suffixes, .tfw and _rpc.txt among them: all with a dot or an underscore.
+    tried = "" if path.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
     for name in odd:
-        if name.lower().startswith(stem):
+        if name.lower().startswith(tried):
             open_regular(folder / name).close()
     if not sidecars:
         return
@@ -342,10 +348,10 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
             raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
         if suffix in TEXTS:
             size = os.fstat(file.fileno()).st_size
-            if size > LONGEST_SIDECAR and not _is_raw(begin):
+            if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
+                named = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
                 raise InputError(
-                    f"{path}: its sidecar {sidecar} has {size / 1e6:.0f} MB, more than the "
-                    f"{LONGEST_SIDECAR / 1e6:.0f} that are read"
+                    f"{named}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
             text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
             elsewhere = grids_elsewhere(text)
@@ -365,8 +371,9 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
         _open_explained(sidecar, ("HFA",), seen=seen).close()
 
 
-def _is_raw(begin: bytes) -> bool:
-    return b"\0" in begin
+def _has_pixels(begin: bytes, suffix: str) -> bool:
+    """Whether a file with a name of a text holds pixels: raw ones, or those of an ASCII grid."""
+    return b"\0" in begin or (suffix == ".grd" and ASCII_GRID.match(begin) is not None)
 
 
 # ---------------------------------------------------------------------------------------- what was opened
