@@ -28,7 +28,7 @@ from pixelwise.cli import main
 from pixelwise.errors import InputError
 from pixelwise.headers import read_header
 from pixelwise.methods.regress import regress
-from pixelwise.opening import OPTIONS, files_behind, local_only, open_again, open_local
+from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
 from pixelwise.reading import reading
 from pixelwise.vectors import read_polygons
 from pixelwise.vrt import DEEPEST, sources_behind
@@ -274,6 +274,25 @@ def test_sidecars_are_read(folder: Path) -> None:
     with reading((stack,)):
         values = stack.read(stack.grid.block)
     assert np.isnan(values[1]).sum() == 1
+
+
+def test_a_sidecar_of_the_same_tick_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = raster(folder / "a.tif")
+    now = folder.stat().st_mtime_ns
+    check_sidecars(path)
+    (folder / "a.tif.msk").write_text("no mask")
+    os.utime(folder, ns=(now, now))
+    with pytest.raises(InputError, match="is no GeoTIFF"):
+        check_sidecars(path)
+    # A folder that rests is listed once, for a list of 10 000 files takes as long as to open some of them.
+    (folder / "a.tif.msk").unlink()
+    os.utime(folder, ns=(now, now - 10**10))
+    scans = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scans.append(path) or scandir(path))
+    for _ in range(3):
+        check_sidecars(path)
+    assert scans == [str(folder)]
 
 
 def test_other_formats_are_read_with_what_lies_beside_them(folder: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import threading
+import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -52,6 +53,9 @@ DRIVERS = (
 #: What GDAL's errors are in rasterio. Properties that read a directory late, such as `colorinterp`, raise those that
 #: have no public name.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+#: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.
+TICK = 2 * 10**9
 
 #: A name that nothing has.
 NOWHERE = "/vsicurl/none:"
@@ -318,7 +322,9 @@ def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
     folder = path.parent
     lower, stem = path.name.lower(), path.stem.lower()
     try:
-        sidecars, odd = _folder(str(folder), folder.stat().st_mtime_ns)
+        changed = folder.stat().st_mtime_ns
+        settled = abs(time.time_ns() - changed) > TICK
+        sidecars, odd = (_folder if settled else _folder.__wrapped__)(str(folder), changed)
     except PermissionError:
         # A folder that may be entered but not listed: there GDAL tries the names themselves.
         names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
@@ -349,9 +355,9 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
         if suffix in TEXTS:
             size = os.fstat(file.fileno()).st_size
             if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
-                named = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
+                whose = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
                 raise InputError(
-                    f"{named}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
+                    f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
             text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
             elsewhere = grids_elsewhere(text)
