@@ -30,6 +30,7 @@ from pixelwise.headers import read_header
 from pixelwise.methods.regress import regress
 from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
 from pixelwise.reading import reading
+from pixelwise.regular import read_text
 from pixelwise.vectors import read_polygons
 from pixelwise.vrt import DEEPEST, sources_behind
 
@@ -455,6 +456,17 @@ def test_the_crs_of_geojson_is_a_code(tmp_path: Path) -> None:
     assert "its CRS names the grid '/dev/zero', which is not opened" in region(path)
     for good in ("EPSG:4326", "urn:ogc:def:crs:OGC:1.3:CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"):
         assert read_polygons(geojson(path, good)).count == 1
+
+
+def test_geojson_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boundaries of a country are longer than any list of files."""
+    pytest.importorskip("shapely")
+    path = geojson(tmp_path / "a.geojson", "EPSG:32617")
+    size = path.stat().st_size
+    monkeypatch.setitem(read_text.__kwdefaults__, "most", size - 1)
+    assert read_polygons(path).crs == rasterio.CRS.from_epsg(32617)
+    monkeypatch.setattr("pixelwise.vectors.LONGEST_GEOJSON", size - 1)
+    assert region(path).endswith(f"convert it: ogr2ogr a.gpkg {path}")
 
 
 def geopackage(path: Path) -> Path:

@@ -26,7 +26,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, one_line
 from pixelwise.regular import check_regular, open_regular
 from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
 
@@ -193,7 +193,7 @@ def open_page(name: str) -> DatasetReader:
     try:
         return _open_quietly(name, ("GTiff",))
     except GDAL_ERRORS as error:
-        raise InputError(f"{name}: cannot be opened ({_line(error)})") from None
+        raise InputError(f"{name}: cannot be opened ({one_line(error)})") from None
 
 
 def open_geotiff(path: Path) -> DatasetReader:
@@ -275,7 +275,7 @@ def _check_driver(source: Path, driver: str) -> None:
 
 def _reason(error: Exception, path: Path) -> str:
     """Return GDAL's reason in one line, without the path that the message names anyway."""
-    text = _line(error)
+    text = one_line(error)
     return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
 
 
@@ -409,7 +409,3 @@ def _is_own(path: Path, name: str) -> bool:
         proxies = os.environ.get("GDAL_PAM_PROXY_DIR")
         return proxies is not None and folder == os.path.abspath(proxies)  # noqa: PTH100
     return base.lower().startswith(path.stem.lower()) or base.lower().endswith(OF_SCENES)
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())

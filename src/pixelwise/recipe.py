@@ -181,8 +181,8 @@ def write_recipe(
         raise OutputError(f"{path}: not written, as a path in it is not UTF-8; rename that file") from None
     if len(content) > LONGEST_FILE:
         raise OutputError(
-            f"{path}: not written, as it would have {len(content) / 1e6:.1f} MB, more than the {LONGEST_FILE / 1e6:.1f} "
-            "MB of a recipe; list the files in a text file, and name it as input: @files.txt"
+            f"{path}: not written, as it would have {len(content) / 1e6:.1f} MB; the limit for a recipe is "
+            f"{LONGEST_FILE / 1e6:.1f} MB; list the files in a text file, and name it as input: @files.txt"
         )
     try:
         _recipe(path, parse_toml(str(path), text))
