@@ -31,8 +31,9 @@ from pixelwise.cli import main
 from pixelwise.errors import InputError
 from pixelwise.headers import read_header
 from pixelwise.methods.regress import regress
-from pixelwise.opening import OPTIONS, files_behind, local_only, open_again, open_local
+from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
 from pixelwise.reading import reading
+from pixelwise.regular import read_text
 from pixelwise.vectors import read_polygons
 from pixelwise.vrt import DEEPEST, sources_behind
 
@@ -279,6 +280,25 @@ def test_sidecars_are_read(folder: Path) -> None:
     assert np.isnan(values[1]).sum() == 1
 
 
+def test_a_sidecar_of_the_same_tick_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = raster(folder / "a.tif")
+    now = folder.stat().st_mtime_ns
+    check_sidecars(path)
+    (folder / "a.tif.msk").write_text("no mask")
+    os.utime(folder, ns=(now, now))
+    with pytest.raises(InputError, match="is no GeoTIFF"):
+        check_sidecars(path)
+    # A folder that rests is listed once, for a list of 10 000 files takes as long as to open some of them.
+    (folder / "a.tif.msk").unlink()
+    os.utime(folder, ns=(now, now - 10**10))
+    scans = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scans.append(path) or scandir(path))
+    for _ in range(3):
+        check_sidecars(path)
+    assert scans == [str(folder)]
+
+
 def test_other_formats_are_read_with_what_lies_beside_them(folder: Path) -> None:
     for driver, suffix in (("HFA", "img"), ("ENVI", "img"), ("EHdr", "bil"), ("RST", "rst"), ("SAGA", "sdat"),
                            ("RRASTER", "grd"), ("AAIGrid", "asc"), ("ILWIS", "mpr")):  # fmt: skip
@@ -424,6 +444,34 @@ for file, names in ((map_, ("open_map", "plot", "verify")), (f"{folder}/a_2001.t
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX")
+def test_a_fifo_that_gdal_does_not_try_is_no_matter(folder: Path) -> None:
+    raster(folder / "a.tif")
+    os.mkfifo(folder / "as.sock")
+    assert read_header(folder / "a.tif").driver == "GTiff"
+    # An ILWIS raster names its georeference, and GDAL waits for that.
+    path = raster(folder / "a.mpr", "ILWIS")
+    path.write_text(path.read_text().replace("GeoRef=a.grf", "GeoRef=b.grf"))
+    (folder / "as.sock").unlink()
+    os.mkfifo(folder / "b.grf")
+    assert refused(path) == f"{folder / 'b.grf'}: is a FIFO; expected a file"
+
+
+def test_a_large_ascii_grid_is_no_sidecar_of_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.opening.LONGEST_SIDECAR", 100)
+    grid = raster(folder / "asc" / "a.asc", "AAIGrid").rename(folder / "a.grd")
+    raster(folder / "a.tif")
+    assert read_header(grid).driver == "AAIGrid"
+    assert read_header(folder / "a.tif").driver == "GTiff"
+    # The header of R's rasters has the same suffix.
+    header = raster(folder / "R" / "a.grd", "RRASTER")
+    assert refused(header) == f"{header}: has 0 MB; the limit for a header is 0 MB"
+    (folder / "a.hdr").write_text("ncols 4\n" + " " * 100)
+    assert refused(folder / "a.tif") == (
+        f"{folder / 'a.tif'}: its sidecar {folder / 'a.hdr'} has 0 MB; the limit for a header is 0 MB"
+    )
+
+
 def test_a_link_to_nothing_is_no_date_less(folder: Path) -> None:
     (folder / "ndvi_2005.tif").symlink_to("nowhere.tif")
     for inputs in (str(folder), str(folder / "*.tif")):
@@ -463,6 +511,17 @@ def test_the_crs_of_geojson_is_a_code(tmp_path: Path) -> None:
     assert "its CRS names the grid '/dev/zero', which is not opened" in region(path)
     for good in ("EPSG:4326", "urn:ogc:def:crs:OGC:1.3:CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"):
         assert read_polygons(geojson(path, good)).count == 1
+
+
+def test_geojson_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boundaries of a country are longer than any list of files."""
+    pytest.importorskip("shapely")
+    path = geojson(tmp_path / "a.geojson", "EPSG:32617")
+    size = path.stat().st_size
+    monkeypatch.setitem(read_text.__kwdefaults__, "most", size - 1)
+    assert read_polygons(path).crs == rasterio.CRS.from_epsg(32617)
+    monkeypatch.setattr("pixelwise.vectors.LONGEST_GEOJSON", size - 1)
+    assert region(path).endswith(f"convert it: ogr2ogr a.gpkg {path}")
 
 
 def geopackage(path: Path) -> Path:

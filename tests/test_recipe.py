@@ -122,3 +122,20 @@ def test_mistakes(home: Path) -> None:
     assert "Missing argument 'INPUT...': files, a folder" in result.output
     assert run("plan", "nothing/*.tif", "--write-recipe", "no.toml").exit_code == 1
     assert not Path("no.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "further", "words"),
+    [
+        ([f"{'a' * 100}/{n:020}.tif" for n in range(20_000)], {}, r"name it as input: @files\.txt"),
+        (["a" * 10_001], {}, r"input: a text of 10001 characters"),
+        (["a.tif"], {"b" * 101: "b.tif"}, r"with: the name of a field has 101 characters"),
+        (["a\udcff.tif"], {}, r"a path in it is not UTF-8"),
+    ],
+)
+def test_no_recipe_is_written_that_no_command_reads(
+    source: list[str], further: dict[str, str], words: str, home: Path
+) -> None:
+    with pytest.raises(OutputError, match=rf"^job\.toml: not written, as .*{words}"):
+        write_recipe("job.toml", source, InputSpec(), further)
+    assert not Path("job.toml").exists()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, one_line, shown, unknown
 from pixelwise.regular import check_regular, open_regular, read_bytes, read_text
 
 if os.name == "nt":
@@ -64,3 +65,22 @@ def test_a_name_with_nul_is_refused() -> None:
     for read in (check_regular, open_regular):
         with pytest.raises(InputError, match="no path of a file"):
             read(Path("a\0b"))
+
+
+def test_what_was_given_is_named_at_a_bounded_length() -> None:
+    assert shown("a" * 80, 82) == repr("a" * 80)
+    assert shown("a" * 500, 80) == f"'{'a' * 39} ... {'a' * 19}'"
+    assert shown(10**5000) == "a number of thousands of digits"
+    assert one_line("a\n  b\r\nc") == "a b c"
+
+
+def test_of_many_known_names_some_are_listed() -> None:
+    names = [f"b{number:03}" for number in range(100)]
+    assert str(unknown("band", "b99", names[:40])).endswith("b038, b039)")
+    text = str(unknown("band", "b99", names))
+    assert text.startswith("unknown band 'b99'; did you mean 'b099'? (known: b000, ")
+    assert text.endswith("b038, b039, ... and 60 more)")
+    # Minutes, where a long name is compared.
+    started = time.perf_counter()
+    assert "mean" not in str(unknown("band", "ab" * 10**5, ["ab" * 1000, *names]))
+    assert time.perf_counter() - started < 5

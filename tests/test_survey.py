@@ -369,6 +369,16 @@ def test_many_files_of_one_kind_are_counted(make_stack: MakeStack):
         str(folder / f"ndvi_{year}.tif") for year in range(2000, 2005)
     ]
     assert problems[5:] == ["... and 3 more files like these"]
+    # One that is damaged is not lost among those that are missing.
+    (folder / "ndvi_2000.tif").write_bytes(b"damaged")
+    missing = [folder / f"{year}.tif" for year in range(3000, 3010)]
+    (folder / "list.txt").write_text("\n".join(map(str, [*missing, folder / "ndvi_2000.tif"])))
+    problems = problems_of(f"@{folder / 'list.txt'}")
+    assert problems[4:6] == [f"{missing[4]}: No such file or directory", "... and 5 more files like these"]
+    assert [problem.partition(":")[0] for problem in problems[6:]] == [str(folder / "ndvi_2000.tif")]
+    problems = problems_of([*missing, "https://example.org/a.tif"])
+    assert problems[4:6] == [f"{missing[4]}: no such file or folder", "... and 5 more files like these"]
+    assert len(problems) == 7
 
 
 @pytest.mark.parametrize(("band", "number"), [(2, 2), ("2", 2), ("NIR", 3), ("nir", 3), (np.int64(1), 1)])

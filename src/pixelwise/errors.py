@@ -27,6 +27,7 @@ __all__ = [
     "ParameterError",
     "PixelwiseError",
     "ResourceError",
+    "one_line",
     "shown",
     "unknown",
 ]
@@ -41,6 +42,8 @@ RESOURCES = (
     errno.ENFILE,
     errno.ENOMEM,
 )
+#: Of the names that are known, so many are listed: all fields of a recipe.
+MOST_NAMES = 40
 
 
 class PixelwiseError(Exception):
@@ -80,18 +83,34 @@ class FunctionError(PixelwiseError):
     """A user's function failed, or returned the wrong number of values."""
 
 
-def shown(value: object) -> str:
-    """Write a value that a user gave as a message can have it: a whole number of 4301 digits cannot be printed."""
+def shown(value: object, most: int = 200) -> str:
+    """Write a value that a user or a file gave as a message can have it, of a long one both ends.
+
+    Parameters
+    ----------
+    value
+        Anything; Python refuses to print whole numbers of more than 4300 digits.
+    most
+        Characters of what is not shortened.
+    """
     try:
         text = repr(value)
     except ValueError:
         return "a number of thousands of digits"
-    return text if len(text) <= 200 else f"{text[:100]} ... {text[-50:]}"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
+
+
+def one_line(error: object) -> str:
+    """Return what an error says in one line."""
+    return " ".join(str(error).split())
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
-    """Return the error for a `name` that is not among `known`, with the closest match."""
+    """Return the error for a `name` that is not among `known`, with the closest match and some of those that are."""
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
+    # To compare a long name takes minutes, and it is none that was mistyped.
+    likely = isinstance(name, str) and len(name) <= 2 * max(map(len, names), default=0)
+    close = get_close_matches(name, names, n=1, cutoff=0.5) if likely else []
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names)})")
+    more = f", ... and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names[:MOST_NAMES])}{more})")

@@ -12,7 +12,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pixelwise.errors import ParameterError, ResourceError, unknown
+from pixelwise.errors import ParameterError, ResourceError, one_line, unknown
 
 __all__ = ["EXECUTORS", "InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
 
@@ -107,7 +107,7 @@ def mender(executor: Executor) -> Callable[[BrokenExecutor], None]:
 
 
 def _give_up(error: BrokenExecutor) -> None:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error) or type(error).__name__
     raise ResourceError(f"the executor broke ({reason}); with another one the same job goes on") from error
 
 

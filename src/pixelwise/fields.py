@@ -17,9 +17,9 @@ from pixelwise.regular import read_text
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Fields", "read_toml"]
+__all__ = ["LONGEST_FILE", "Fields", "parse_toml", "read_toml"]
 
-#: Characters of a file: 10 000 paths; more of them belong into @list.txt.
+#: Bytes of a file: 10 000 paths; more of them belong into @list.txt.
 LONGEST_FILE = 2 << 20
 #: Dots in one line: tomllib takes a second for a key of 10 000 parts, and ten minutes for one of 200 000.
 MOST_DOTS = 5000
@@ -42,10 +42,29 @@ def read_toml(path: Path) -> dict[str, Any]:
     InputError
         When it cannot be read, is not TOML, or larger than what people write.
     """
-    return _parse(str(path), read_text(path, most=LONGEST_FILE))
+    return parse_toml(str(path), read_text(path, most=LONGEST_FILE))
 
 
-def _parse(file: str, text: str) -> dict[str, Any]:
+def parse_toml(file: str, text: str) -> dict[str, Any]:
+    """Parse the text of a file as `read_toml` does.
+
+    Parameters
+    ----------
+    file
+        What errors call it.
+    text
+        What it holds, or shall hold.
+
+    Returns
+    -------
+    dict
+        As `read_toml`.
+
+    Raises
+    ------
+    InputError
+        When it is not TOML, or larger than what people write.
+    """
     if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
         raise InputError(f"{file}: a line has more than {MOST_DOTS} dots; write long lists with one item per line")
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from pixelwise.naming import BandDates, parse_date, read_table
 from pixelwise.regular import check_regular, open_regular, read_text
 from pixelwise.times import Moment
 
-__all__ = ["NAMED", "Source", "resolve", "shortened"]
+__all__ = ["NAMED", "Source", "resolve", "shortened", "shortened_by_kind"]
 
 #: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
@@ -44,6 +46,20 @@ def shortened(lines: Sequence[str], what: str = "files") -> list[str]:
     return [*lines[:NAMED], f"... and {len(lines) - NAMED} more {what} like these"]
 
 
+def shortened_by_kind(problems: Iterable[tuple[object, str]]) -> list[str]:
+    """Return the first problems of each kind, and how many more there are: what is damaged is seen among the missing.
+
+    Parameters
+    ----------
+    problems
+        What each names, and its text: those that differ only in that, or in numbers, are of one kind.
+    """
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for name, text in problems:
+        kinds[re.sub(r"\d+", "", text.replace(str(name), ""))].append(text)
+    return [line for alike in kinds.values() for line in shortened(alike)]
+
+
 def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
     """Return the files that a source names, with the dates that it gives them.
 
@@ -53,13 +69,13 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
         When nothing matches, naming what was looked for.
     """
     found: list[tuple[Path, Moment | None]] = []
-    problems: list[str] = []
+    refused: list[tuple[object, str]] = []
     if isinstance(source, Mapping):
         for path, date in source.items():
             try:
                 found.append((Path(path), _moment(date)))
             except ParameterError as error:
-                problems.append(f"{path}: {error}")
+                refused.append((path, f"{path}: {error}"))
         items = []
     else:
         items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
@@ -67,9 +83,10 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
         try:
             found.extend(_resolve_one(os.fspath(item)))
         except InputError as error:
-            problems.extend(error.problems)
+            refused.extend((item, text) for text in error.problems)
         except OSError as error:  # a name that is too long, a folder that may not be listed
-            problems.append(f"{item}: {error.strerror}")
+            refused.append((item, f"{item}: {error.strerror}"))
+    problems = shortened_by_kind(refused)
     problems.extend(shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
     if problems or not found:
         raise InputError(*(problems or ["no file is named"]))

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, one_line
 
 __all__ = [
     "LARGEST_COORDINATE",
@@ -340,7 +340,7 @@ def points_in(
         found: tuple[Sequence[float], Sequence[float]] = transform_points(source, target, xs, ys)
     # GDAL's own errors, which rasterio lets through, have no public base.
     except Exception as error:
-        raise InputError(f"{failed} ({' '.join(str(error).split())})") from None
+        raise InputError(f"{failed} ({one_line(error)})") from None
     if not np.isfinite(found).all():
         raise InputError(failed)
     return found

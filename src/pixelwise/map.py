@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from pixelwise.errors import InputError, OutputError, unknown
+from pixelwise.errors import InputError, OutputError, one_line, unknown
 from pixelwise.grid import Grid
 from pixelwise.headers import TAG
 from pixelwise.method import Band
@@ -291,7 +291,7 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
             columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
             tags = [dataset.tags(index) for index, _, _ in columns]
     except GDAL_ERRORS as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     except InputError as error:  # of its grid
         raise InputError(f"{path}: {error}") from None
     except UnicodeEncodeError:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pixelwise.errors import InputError, ParameterError, unknown
 from pixelwise.expression import Expression, expression_of
-from pixelwise.files import NAMED, resolve, shortened
+from pixelwise.files import NAMED, resolve, shortened, shortened_by_kind
 from pixelwise.grid import Grid
 from pixelwise.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
 from pixelwise.masks import MaskRule, load_preset
@@ -178,11 +178,13 @@ def _own_quality(spec: InputSpec) -> Quality | None:
 @local_only()
 def _read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
     headers: dict[Path, Header] = {}
+    refused: list[tuple[Path, str]] = []
     for path in dict.fromkeys(paths):
         try:
             headers[path] = read_header(path)
         except InputError as error:
-            problems.extend(error.problems)
+            refused.extend((path, text) for text in error.problems)
+    problems.extend(shortened_by_kind(refused))
     return headers
 
 
@@ -335,13 +337,15 @@ def _observations(
     except InputError as error:
         problems.extend(error.problems)
     else:
+        refused: list[str] = []
         for (header, bands, _), reading in zip(single, readings, strict=True):
             try:
                 own = tuple(_band_file(header, band, spec, derived=expression is not None) for band in bands)
             except InputError as error:
-                problems.extend(error.problems)
+                refused.extend(error.problems)
                 continue
             found.append(Observation(own, (), reading, _stem(header.path)))
+        problems.extend(shortened(refused))
     return found
 
 

@@ -26,7 +26,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, one_line
 from pixelwise.regular import check_regular, open_regular
 from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
 
@@ -53,6 +53,9 @@ DRIVERS = (
 #: What GDAL's errors are in rasterio. Properties that read a directory late, such as `colorinterp`, raise those that
 #: have no public name.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+#: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.
+TICK = 2 * 10**9
 
 #: A name that nothing has.
 NOWHERE = "/vsicurl/none:"
@@ -81,6 +84,8 @@ DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_H
 #: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
 TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
 LONGEST_SIDECAR = 64 << 20
+#: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
+ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
 #: Coordinate systems in GDAL's own metadata.
 SYSTEMS = re.compile(r"<SRS\b[^>]*>([^<]*)<|\bProjection\s*=\s*\"([^\"]*)", re.IGNORECASE)
 #: Texts in which further files are named, which lie beside them: what has a folder is refused.
@@ -89,10 +94,10 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
+#: Rasters whose texts name files of their folder, whatever these are called.
+NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
-#: Linux' disks tell times by 4 to 10 ms.
-TICK_NS = 100_000_000
 #: More than that is not searched for names of grids: no text of a coordinate system is longer.
 SEARCHED = 4 << 20
 
@@ -188,7 +193,7 @@ def open_page(name: str) -> DatasetReader:
     try:
         return _open_quietly(name, ("GTiff",))
     except GDAL_ERRORS as error:
-        raise InputError(f"{name}: cannot be opened ({_line(error)})") from None
+        raise InputError(f"{name}: cannot be opened ({one_line(error)})") from None
 
 
 def open_geotiff(path: Path) -> DatasetReader:
@@ -270,7 +275,7 @@ def _check_driver(source: Path, driver: str) -> None:
 
 def _reason(error: Exception, path: Path) -> str:
     """Return GDAL's reason in one line, without the path that the message names anyway."""
-    text = _line(error)
+    text = one_line(error)
     return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
 
 
@@ -318,17 +323,18 @@ def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
     lower, stem = path.name.lower(), path.stem.lower()
     try:
         changed = folder.stat().st_mtime_ns
-        # Within a tick of the clock of the disk a folder keeps its time though something is made in it.
-        look = _folder if abs(time.time_ns() - changed) > TICK_NS else _folder.__wrapped__
-        sidecars, odd = look(str(folder), changed)
+        settled = abs(time.time_ns() - changed) > TICK
+        sidecars, odd = (_folder if settled else _folder.__wrapped__)(str(folder), changed)
     except PermissionError:
         # A folder that may be entered but not listed: there GDAL tries the names themselves.
-        tried = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
-        sidecars, odd = {name.lower(): (name,) for name in tried if os.path.lexists(folder / name)}, ()
+        names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
+        sidecars, odd = {name.lower(): (name,) for name in names if os.path.lexists(folder / name)}, ()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    # GDAL's drivers append many suffixes, .tfw and _rpc.txt among them: all with a dot or an underscore.
+    tried = "" if path.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
     for name in odd:
-        if name.lower().startswith(stem):
+        if name.lower().startswith(tried):
             open_regular(folder / name).close()
     if not sidecars:
         return
@@ -348,10 +354,10 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
             raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
         if suffix in TEXTS:
             size = os.fstat(file.fileno()).st_size
-            if size > LONGEST_SIDECAR and not _is_raw(begin):
+            if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
+                whose = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
                 raise InputError(
-                    f"{path}: its sidecar {sidecar} has {size / 1e6:.0f} MB, more than the "
-                    f"{LONGEST_SIDECAR / 1e6:.0f} that are read"
+                    f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
             text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
             elsewhere = grids_elsewhere(text)
@@ -371,8 +377,9 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
         _open_explained(sidecar, ("HFA",), seen=seen).close()
 
 
-def _is_raw(begin: bytes) -> bool:
-    return b"\0" in begin
+def _has_pixels(begin: bytes, suffix: str) -> bool:
+    """Whether a file with a name of a text holds pixels: raw ones, or those of an ASCII grid."""
+    return b"\0" in begin or (suffix == ".grd" and ASCII_GRID.match(begin) is not None)
 
 
 # ---------------------------------------------------------------------------------------- what was opened
@@ -402,7 +409,3 @@ def _is_own(path: Path, name: str) -> bool:
         proxies = os.environ.get("GDAL_PAM_PROXY_DIR")
         return proxies is not None and folder == os.path.abspath(proxies)  # noqa: PTH100
     return base.lower().startswith(path.stem.lower()) or base.lower().endswith(OF_SCENES)
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())

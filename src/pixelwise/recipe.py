@@ -21,7 +21,7 @@ import tomli_w
 from pixelwise.completeness import Completeness
 from pixelwise.composites import names_function
 from pixelwise.errors import InputError, OutputError, ParameterError, shown, unknown
-from pixelwise.fields import read_toml
+from pixelwise.fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.regular import is_file
 from pixelwise.spec import EXTENTS, InputSpec
 
@@ -78,7 +78,10 @@ def read_recipe(path: str | Path) -> Recipe:
         When it cannot be read, or a field is unknown or wrong, naming file and field.
     """
     path = Path(path)
-    table = read_toml(path)
+    return _recipe(path, read_toml(path))
+
+
+def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
         raise InputError(f"{path}: input {shown(source)} is wrong; paths in brackets are wanted")
@@ -137,7 +140,7 @@ def check_no_code(recipe: str | Path, spec: InputSpec, remedy: str) -> None:
     spec
         What `read_recipe` found.
     remedy
-        What the user has to do.
+        The command to suggest.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def write_recipe(
     Raises
     ------
     OutputError
-        When the file exists, or cannot be written.
+        When the file exists, cannot be written, or could not be read again.
     """
     path = Path(path)
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
@@ -173,8 +176,22 @@ def write_recipe(
         table["with"] = {name: move(one) for name, one in further.items()}
     text = HEAD + tomli_w.dumps(table)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{path}: not written, as a path in it is not UTF-8; rename that file") from None
+    if len(content) > LONGEST_FILE:
+        raise OutputError(
+            f"{path}: not written, as it would have {len(content) / 1e6:.1f} MB; the limit for a recipe is "
+            f"{LONGEST_FILE / 1e6:.1f} MB; list the files in a text file, and name it as input: @files.txt"
+        )
+    try:
+        _recipe(path, parse_toml(str(path), text))
+    except InputError as error:
+        problem = str(error).removeprefix(f"{path}: ")
+        raise OutputError(f"{path}: not written, as no command could read it: {problem}") from None
+    try:
+        with path.open("xb") as file:
+            file.write(content)
     except FileExistsError:
         raise OutputError(f"{path}: exists; choose another name, or remove it") from None
     except OSError as error:

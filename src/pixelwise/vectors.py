@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, one_line
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.opening import OPTIONS, check_sidecars, local_only
 from pixelwise.regular import check_regular, is_file, open_regular, read_text
@@ -44,6 +45,8 @@ FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
 HEADER = 64 << 10
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
+#: Bytes: Python takes ten times that of memory. Boundaries of a country with all their islands have some hundred MB.
+LONGEST_GEOJSON = 1 << 30
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
 
 #: GEOS's numbers of what becomes of multi-polygons and collections, and of polygons.
@@ -173,8 +176,14 @@ def _needed(name: str) -> ModuleType:
 
 def _read_geojson(path: Path) -> tuple[Any, CRS]:
     shapely = _needed("shapely")
+    size = check_regular(path, "region").st_size
+    if size > LONGEST_GEOJSON:
+        raise InputError(
+            f"region {path}: has {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
+            f"it: {shlex.join(['ogr2ogr', f'{path.stem}.gpkg', str(path)])}"
+        )
     try:
-        content = json.loads(read_text(path, "region"))
+        content = json.loads(read_text(path, "region", most=LONGEST_GEOJSON))
     except RecursionError:
         raise InputError(f"region {path}: not GeoJSON (brackets within brackets, too deep to be read)") from None
     except ValueError as error:
@@ -191,7 +200,7 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     except (KeyError, TypeError) as error:
         raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
     except shapely.GEOSException as error:
-        raise InputError(f"region {path}: not GeoJSON ({_line(error)})") from None
+        raise InputError(f"region {path}: not GeoJSON ({one_line(error)})") from None
     # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
     named = content.get("crs")
     try:
@@ -239,12 +248,12 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
         geometries = shapely.from_wkb(wkb)
         crs = None if not meta["crs"] else _system(path, meta["crs"])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
-        raise InputError(f"region {path}: cannot be read ({_line(error)})") from None
+        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
     except shapely.GEOSException as error:
-        raise InputError(f"region {path}: its shapes cannot be read ({_line(error)})") from None
+        raise InputError(f"region {path}: its shapes cannot be read ({one_line(error)})") from None
     except CRSError as error:
-        raise InputError(f"region {path}: its CRS cannot be read ({_line(error)})") from None
-    for text in dict.fromkeys(_line(warning.message) for warning in said):
+        raise InputError(f"region {path}: its CRS cannot be read ({one_line(error)})") from None
+    for text in dict.fromkeys(one_line(warning.message) for warning in said):
         log.warning("region %s: %s", path, text)
     return geometries, crs
 
@@ -271,7 +280,7 @@ def _check_geopackage(path: Path) -> None:
             ).fetchall()
             systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys").fetchall()
     except (sqlite3.Error, ValueError) as error:
-        raise InputError(f"region {path}: cannot be read ({_line(error)})") from None
+        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
     if views:
         raise InputError(
             f"region {path}: its layer {views[0][0]} is a view, which is not read; if you trust it, make a table of "
@@ -332,7 +341,3 @@ def _parts(geometries: Any) -> Any:
         if (shapely.get_type_id(parts) <= POLYGON).all():
             return parts
         parts = shapely.get_parts(parts)
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -30,7 +30,7 @@ from rasterio.windows import Window
 from pixelwise import methods
 from pixelwise.answer import rescale
 from pixelwise.completeness import Completeness
-from pixelwise.errors import InputError, ParameterError, PixelwiseError
+from pixelwise.errors import InputError, ParameterError, PixelwiseError, one_line, shown
 from pixelwise.files import Source, resolve
 from pixelwise.functions import COUNT_BAND, SIMPLE_TYPES, PixelFunction, UserFunction, as_method
 from pixelwise.grid import Block, same_crs
@@ -420,9 +420,7 @@ def _length(value: Any) -> int:
 def _short(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return f"a {type(value).__name__}"
-    # The digits of a long number alone take Python minutes.
-    text = "a long number" if isinstance(value, int) and value.bit_length() > 200 else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shown(value, 80)
 
 
 def _spec_of(described: dict[str, Any]) -> InputSpec:
@@ -880,7 +878,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (*GDAL_ERRORS, DamagedBlockError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = one_line(error.__cause__ or error)
         raise InputError(f"{path}: cannot be read ({reason}); is the file truncated?") from None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, shown
 from pixelwise.regular import check_regular, open_regular, read_bytes
 
 __all__ = ["DEEPEST", "MOST_PATHS", "SYSTEM", "grids_elsewhere", "is_vrt", "sources_behind", "sources_of"]
@@ -29,9 +29,6 @@ LONGEST = 128 << 20
 
 #: How deep elements lie in each other; gdalwarp's are 9 deep.
 DEEPEST_ELEMENT = 40
-
-#: So much of a text is shown.
-SHOWN = 80
 
 CLASSES = ("VRTDataset", "VRTWarpedDataset")
 
@@ -197,25 +194,25 @@ class _Walk:
         if not self._open:
             kind = known.get("subclass", "VRTDataset")
             if name != "vrtdataset":
-                raise InputError(f"{self.path}: not a VRT (it begins with {_shown(tag)})")
+                raise InputError(f"{self.path}: not a VRT (it begins with {shown(tag)})")
             if kind not in CLASSES:
-                raise InputError(f"{self.path}: a VRT of class {_shown(kind)} is not read; make a GeoTIFF of it first")
+                raise InputError(f"{self.path}: a VRT of class {shown(kind)} is not read; make a GeoTIFF of it first")
         elif len(self._open) >= DEEPEST_ELEMENT:
             self._refuse(f"its elements are more than {DEEPEST_ELEMENT} deep")
         elif self._open[-1] in NAMES or self._open[-1] == "mdi":
-            self._refuse(f"its element {self._open[-1]} holds another one, {_shown(tag)}")
+            self._refuse(f"its element {self._open[-1]} holds another one, {shown(tag)}")
         # What stands in metadata as XML is kept as it is.
         if name not in NAMES | SYSTEMS | FREE | KNOWN and "metadata" not in self._open:
             self._check_unknown(tag, attributes.values())
         for key, value in known.items():
             if key in NAMES:
-                self._refuse(f"its element {_shown(tag)} names {_shown(value)} in an attribute, {key}")
+                self._refuse(f"its element {shown(tag)} names {shown(value)} in an attribute, {key}")
             if key != "xmlns" and "metadata" not in self._open:
                 self._check(name if name in WITH_STROKES and key not in SYSTEMS | FREE else key, value)
         if name == "ooi" and known.get("key", "").upper() not in OPEN_OPTIONS:
-            self._refuse(f"its element {tag} has the open option {_shown(known.get('key', ''))}")
+            self._refuse(f"its element {tag} has the open option {shown(known.get('key', ''))}")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
-            self._refuse(f"its element {tag} has the attributes {_shown(', '.join(attributes))}")
+            self._refuse(f"its element {tag} has the attributes {shown(', '.join(attributes))}")
         self._open.append(name)
         self._texts.append([])
         self._attributes = known
@@ -231,17 +228,17 @@ class _Walk:
                 return
             relative = self._attributes.get("relativetovrt", "0")
             if relative not in ("0", "1"):
-                self._refuse(f"its source {_shown(text)} has relativeToVRT {_shown(relative)}, neither 0 nor 1")
+                self._refuse(f"its source {shown(text)} has relativeToVRT {shown(relative)}, neither 0 nor 1")
             if "metadata" in self._open:
-                self._refuse(f"its metadata name {_shown(text)}")
+                self._refuse(f"its metadata name {shown(text)}")
             self._take(text, relative=relative == "1")
         elif name == "mdi":
             keys = {value.upper() for value in self._attributes.values()}
             if keys & REFUSED_KEYS:
-                self._refuse(f"its metadata name {_shown(text)}")
+                self._refuse(f"its metadata name {shown(text)}")
             if keys & NAMING_KEYS:
                 if not Path(text).is_absolute():
-                    self._refuse(f"its metadata name {_shown(text)}, no absolute path")
+                    self._refuse(f"its metadata name {shown(text)}, no absolute path")
                 self._take(text, relative=False)
         elif name in NAMES | SYSTEMS | FREE | KNOWN:
             if "metadata" not in self._open:
@@ -257,7 +254,7 @@ class _Walk:
         if self.ascii_only and not name.isascii():
             self._refuse(f"its source {name!r} is not UTF-8")
         if name.startswith(("/vsi", "\\vsi", "<", "{")) or "://" in name or CONNECTION.match(name):
-            raise InputError(f"{self.path}: its source {_shown(name)} is not a local file")
+            raise InputError(f"{self.path}: its source {shown(name)} is not a local file")
         self.found.append((name, relative))
 
     def _check(self, name: str, text: str) -> None:
@@ -265,24 +262,20 @@ class _Walk:
         text = text.strip()
         if name in SYSTEMS:
             if not SYSTEM.match(text):
-                self._refuse(f"its element {name} holds {_shown(text)}, which is no coordinate system by code or WKT")
+                self._refuse(f"its element {name} holds {shown(text)}, which is no coordinate system by code or WKT")
         elif name not in FREE:
             strokes = ("://", "/vsi", "\\") if name in WITH_STROKES else ("/", "\\")
             if any(stroke in text for stroke in strokes):
-                self._refuse(f"its element {name} names {_shown(text)}")
+                self._refuse(f"its element {name} names {shown(text)}")
         if name in SYSTEMS or name in WITH_STROKES:
             elsewhere = grids_elsewhere(text)
             if elsewhere:
-                self._refuse(f"its element {name} names the grid {_shown(elsewhere)}")
+                self._refuse(f"its element {name} names the grid {shown(elsewhere)}")
 
     def _check_unknown(self, tag: str, texts: Any) -> None:
         odd = next((text for text in texts if not NUMBERS.fullmatch(text.strip())), None)
         if odd is not None:
-            self._refuse(f"its element {_shown(tag)} is none that is read, and holds {_shown(odd)}")
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+            self._refuse(f"its element {shown(tag)} is none that is read, and holds {shown(odd)}")
 
 
 def grids_elsewhere(system: str) -> str:
@@ -343,7 +336,7 @@ def sources_behind(path: Path) -> Iterator[Path]:
             except (OSError, ValueError):
                 regular = False
             if not regular:
-                raise InputError(f"{this}: its source {_shown(name)} is not a local file")
+                raise InputError(f"{this}: its source {shown(name)} is not a local file")
             target = source.resolve()
             below.append((target, count))
             if target not in yielded:

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
+from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError, one_line
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
@@ -171,7 +171,7 @@ def _say(error: Exception) -> None:
     elif isinstance(error, OSError) and error.strerror is not None:
         lines = (_said_by_the_system(error),)
     elif not isinstance(error, PixelwiseError):
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        said = one_line(f"{type(error).__name__}: {error}")
         request = "please report it with what the same command prints with --debug"
         lines = (f"{clipped(said)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
     for line in lines:
