@@ -268,6 +268,10 @@ def wls_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[
     return line_oracle(times, values, some_weights(len(times)))
 
 
+#: Median absolute deviation of a standard normal distribution.
+MAD_OF_NORMAL = scipy.stats.norm.ppf(0.75)
+
+
 def robust_oracle(times: NDArray[np.float64], values: NDArray[np.float64], kind: str = "huber") -> dict[str, float]:
     """Follow RLM of statsmodels, but until nothing changes any more."""
     valid = ~np.isnan(values)
@@ -282,7 +286,7 @@ def robust_oracle(times: NDArray[np.float64], values: NDArray[np.float64], kind:
         return np.where(np.abs(u) < 4.685, (1 - (u / 4.685) ** 2) ** 2, 0.0)
 
     def scale_of(e: NDArray[np.float64]) -> float:
-        return float(np.median(np.abs(e)) / scipy.stats.norm.ppf(0.75))
+        return float(np.median(np.abs(e)) / MAD_OF_NORMAL)
 
     b = least_squares(columns, y - level)[0]
     for norm in dict.fromkeys(["huber", kind]):

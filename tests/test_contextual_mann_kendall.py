@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 import pixelwise as pw
-from conftest import MakeStack, random_series
+from conftest import MakeStack, compiled_only, random_series
 from pixelwise import plan as plan_module
 from pixelwise.method import Status
 from pixelwise.methods import contextual_mann_kendall, mann_kendall
@@ -54,7 +54,7 @@ def whole_map(values: Any, tmp_path: Path, make_stack: MakeStack, method: pw.Met
     return pw.apply(stack, method, dtype="float64")
 
 
-@pytest.mark.parametrize(("gaps", "window"), [(0.0, 3), (0.2, 3), (0.1, 5), (0.9, 3)])
+@pytest.mark.parametrize(("gaps", "window"), [(0.0, 3), (0.2, 3), pytest.param(0.1, 5, marks=compiled_only), (0.9, 3)])
 def test_the_formula(tmp_path: Path, make_stack: MakeStack, gaps: float, window: int) -> None:
     values = field(9, 11, gaps)
     values[:, 4, 5] = 1.0  # constant: a member whose score is 0
@@ -81,6 +81,7 @@ def test_a_window_of_one_is_mann_kendall_without_continuity(tmp_path: Path, make
     np.testing.assert_array_equal(series["z"], found["z"].ravel())
 
 
+@compiled_only
 @pytest.mark.parametrize("window", [3, 7])
 def test_the_same_bits_whatever_the_blocks(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     values = random_series((18, 40, 50), seed=3)

@@ -9,6 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import compiled_only
 from oracles import BY_SIMULATION, harmonic_oracle
 from pixelwise.errors import ParameterError
 from pixelwise.method import Status
@@ -232,6 +233,7 @@ def test_the_memory_is_the_one_whose_noise_is_as_alike():
     assert abs(np.mean(away)) < 0.15
 
 
+@compiled_only
 @pytest.mark.parametrize(
     ("axis", "memory", "least_of_ols"),
     [(landsat(1, 10), 16, 8), (landsat(1, 20), 30, 13), (IRREGULAR, 8, 8)],
@@ -260,6 +262,7 @@ def test_sparse_layers_on_the_calendar_are_judged_by_distance():
     assert 0.03 < (fit["pvalue"] < 0.05).mean() < 0.08 < (fit["pvalue_ols"] < 0.05).mean()
 
 
+@compiled_only
 def test_independent_noise_has_no_memory():
     values = fading_noise(np.random.default_rng(9), LANDSAT, 0, 3000)
     fit = harmonic()(values, LANDSAT)

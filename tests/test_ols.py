@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from conftest import compiled_only
 from oracles import ols_oracle
 from pixelwise import jit
 from pixelwise.errors import ParameterError
@@ -272,6 +273,7 @@ def test_min_obs_is_checked(value):
 # ---------------------------------------------------------------- bits
 
 
+@compiled_only
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_bits_do_not_depend_on_neighbours(dtype):
     rng = np.random.default_rng(11)
@@ -406,6 +408,7 @@ def run_small_fit(**environment):
     return np.frombuffer(bytes.fromhex(done.stdout.strip()))
 
 
+@compiled_only
 def test_runs_without_compiling():
     np.testing.assert_allclose(run_small_fit(NUMBA_DISABLE_JIT="1"), run_small_fit(NUMBA_DISABLE_JIT="0"), rtol=1e-13)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import pixelwise as pw
+from conftest import compiled_only
 from oracles import regression
 from pixelwise import InputError, ParameterError, Status, TimeAxis, methods
 from pixelwise.methods import covariates as covariates_
@@ -133,6 +134,7 @@ def exact(values, columns):
         return [float(v) for v in b], [float(v) for v in errors], float(mpmath.sqrt(rss / df))
 
 
+@compiled_only
 @given(series, series, series)
 def test_is_what_normal_equations_in_50_digits_say(values, rain, heat):
     axis = TimeAxis.from_times(YEARS)

@@ -8,6 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import compiled_only
 from oracles import robust_oracle
 from pixelwise.errors import ParameterError
 from pixelwise.method import Status
@@ -132,6 +133,7 @@ def test_status_codes(kind):
     assert one_date["status"][0] == Status.DEGENERATE
 
 
+@compiled_only
 def test_series_that_went_in_circles_end():
     # Of such series, 1 in 1000 had no end while line and scale chased each other with full steps.
     values = noisy(np.random.default_rng(5), YEARS, 2000, 0.1, outliers=0.0)

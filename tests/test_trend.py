@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 import pixelwise as pw
-from conftest import compiled_only
+from conftest import PLAIN, compiled_only
 from oracles import trend_oracle
 from pixelwise.method import Status
 from pixelwise.methods import theil_sen, trend
@@ -116,7 +116,7 @@ def test_an_outlier_does_not_turn_the_slope_of_whole_numbers() -> None:
 
 
 def test_bands_do_not_depend_on_which_are_wanted() -> None:
-    values = np.random.default_rng(4).poisson(1.0, (21, 200)).astype(float)
+    values = np.random.default_rng(4).poisson(1.0, (21, 20 if PLAIN else 200)).astype(float)
     whole = trend()(values, YEARS)
     for band in whole:
         if band != "status":
