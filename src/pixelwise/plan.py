@@ -139,7 +139,9 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
     room = free_memory() // 2 if memory is None else memory
     if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
         path = Path(layout.largest)
-        command = shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", "--co", "tiled=yes"])
+        # Of a tiled file, `tiled=yes` alone keeps the size of tiles.
+        tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
+        command = shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
         raise InputError(
             f"{path}: a block of it has {size_text(layout.decoded)} as decoded, so that a job needs at least "
             f"{size_text(needed)} of memory, and {size_text(room)} are allowed{_why(memory)}; "

@@ -84,6 +84,9 @@ DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionErro
 #: Input options of which there is no second implementation here.
 NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
 
+#: What makes blocks smaller: of a tiled file, `tiled=yes` alone keeps the size of tiles.
+TILED = "(rio convert IN OUT --co tiled=yes --co blockxsize=256 --co blockysize=256)"
+
 #: So many paths are named in one error.
 NAMED = 5
 
@@ -630,7 +633,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
     if behind > LARGEST_BLOCK:
         raise InputError(
             f"{path}: cannot be verified: a block of its masks or sources has {behind / 1e9:.0f} GB, more than "
-            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones (rio convert --co tiled=yes)"
+            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones {TILED}"
         )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
@@ -638,7 +641,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
         if size > LARGEST_BLOCK:
             raise InputError(
                 f"{path}: cannot be verified: its blocks of {height} x {width} pixels have {size / 1e9:.0f} GB each, "
-                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones (rio convert --profile tiled=yes)"
+                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones {TILED}"
             )
 
 
