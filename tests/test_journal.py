@@ -676,7 +676,7 @@ def test_a_function_that_keeps_results_is_resumed_in_the_same_session(stack: pw.
             pw.apply(stack, function, output, progress=progress, **options)
     assert function.__globals__["KEPT"]
     function.__globals__["c"].k = 3
-    with pytest.raises(pw.OutputError, match="parameters what it uses (KEPT|c) of spread is another"):
+    with pytest.raises(pw.OutputError, match=r"parameters what it uses (KEPT|c) of spread is another"):
         pw.apply(stack, function, output, **options)
     function.__globals__["c"].k = 2
     pw.apply(stack, function, output, **options)
