@@ -392,6 +392,21 @@ import numpy as np
 setattr(np, 'foo_of_mine', 5)
 def f(v):
     return np.median(v)
+## patched among several: '5, 1' -> '6, 1'
+import numpy as np
+np.foo_of_mine, other = 5, 1
+def f(v):
+    return np.median(v)
+## patched in a line with others: '= 5' -> '= 6'
+import numpy as np; np.foo_of_mine = 5
+def f(v):
+    return np.median(v)
+## patched by a setattr of two lines: '5)' -> '6)'
+import numpy as np
+setattr(
+    np, 'foo_of_mine', 5)
+def f(v):
+    return np.median(v)
 ## constant of Python: '= 5' -> '= 6'
 import math
 math.foo_of_mine = 5
@@ -688,6 +703,7 @@ def h(v):
 def f(v):
     return h.__globals__['h'](v)
 ## pickle: 'f uses pickle.loads'
+import pickle
 def f(v):
     return pickle.loads(b'I2\n.') * v.max()
 ## modules by name: 'f uses sys.modules'
@@ -780,7 +796,7 @@ def test_many_doubts_are_one_line(tmp_path: Path) -> None:
     found = fingerprint(load(tmp_path, text))
     assert len(found.doubts) == 5
     assert str(found) == "f uses eval; f uses exec; f uses globals; and 2 more"
-    assert str(Fingerprint("", {})) == ""
+    assert str(Fingerprint("", {}, {})) == ""
 
 
 def test_objects_that_raise_are_a_doubt(tmp_path: Path) -> None:
@@ -1207,13 +1223,22 @@ def f(v):
         ("v.max()", "v.min()", "code of g"),
         ("unit = 1", "unit = 2", "B.unit"),
         ("q=3", "q=4", "defaults of B.run"),
-        ('T = {"a": 1}', "T = {'a': g}", "T of h"),
+        ('{"a": 1}', '{"a": 2}', "T of h"),
         ("mine = 5", "mine = 6", "numpy.foo_of_mine"),
         ("h(v) +", "h(v) -", "code of f"),
     ],
 )
 def test_the_first_part_that_differs_is_what_changed(tmp_path: Path, old: str, new: str, name: str) -> None:
     assert changed(tmp_path, NESTED, old, new) == name
+
+
+def test_texts_put_nothing_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a comment or a docstring is no code."""
+    text = '"""Example:\n\nnp.foo_of_mine = 5\n"""\nimport numpy as np\ndef f(v):\n    return np.median(v)\n'
+    monkeypatch.setattr(np, "foo_of_mine", 5, raising=False)
+    first = known(load(tmp_path, text))
+    monkeypatch.setattr(np, "foo_of_mine", 6)
+    assert known(load(tmp_path, text)) == first
 
 
 def test_parameters_are_parts_and_not_of_the_digest(tmp_path: Path) -> None:

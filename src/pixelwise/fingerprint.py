@@ -13,6 +13,7 @@ Pickles themselves cannot tell: cloudpickle's bytes differ from run to run.
 
 from __future__ import annotations
 
+import ast
 import copyreg
 import functools
 import hashlib
@@ -21,6 +22,7 @@ import re
 import sys
 import textwrap
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,12 +86,6 @@ HIDING = re.compile(
 #: Attributes that lead from one thing to all others.
 DOORS = frozenset(
     ["__builtins__", "__getattribute__", "__globals__", "__subclasses__", "f_back", "f_globals", "f_locals"]
-)
-#: Where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
-PUT = re.compile(
-    r"^[ \t]*(\w+(?:\.\w+)*)\.(\w+)[ \t]*(?::[^=\n]*)?=(?!=)"
-    r"|\bsetattr\([ \t]*(\w+(?:\.\w+)*),[ \t]*['\"](\w+)['\"]",
-    re.MULTILINE,
 )
 #: So many doubts are named.
 DOUBTS_NAMED = 3
@@ -321,11 +317,10 @@ class _Walk:
     def _given(self, space: Mapping[str, Any], file: str) -> Iterator[Any]:
         """Yield the content of what a user's file puts into packages: their own functions may use it."""
         try:
-            text = Path(file).read_text("utf-8", "replace") if file.endswith(".py") else ""
+            text = Path(file).read_bytes() if file.endswith(".py") else b""
         except OSError:
             return
-        for match in PUT.finditer(text):
-            (root, *rest), attribute = (match[1] or match[3]).split("."), match[2] or match[4]
+        for (root, *rest), attribute in _put(text):
             owner: Any = space.get(root)
             for part in rest:
                 owner = getattr(owner, part, None)
@@ -417,6 +412,30 @@ class _Walk:
                     self.packages.add(installed)
                     return ("ufunc", thing.__name__)
         return self.doubt(f"uses {name} (numpy.ufunc), which does not tell of which function it was made")
+
+
+def _put(source: bytes) -> Iterator[tuple[list[str], str]]:
+    """Yield where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
+
+    Of each the chain of names, and the attribute. Its own objects (``self.foo = ...``) are among them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Python says of a file it has said when that was imported
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=owner, attr=name, ctx=ast.Store()):
+                pass
+            case ast.Call(func=ast.Name(id="setattr"), args=[owner, ast.Constant(value=str(name)), _]):
+                pass
+            case _:
+                continue
+        chain: list[str] = []
+        while isinstance(owner, ast.Attribute):
+            chain.insert(0, owner.attr)
+            owner = owner.value
+        if isinstance(owner, ast.Name):
+            yield [owner.id, *chain], name
 
 
 def _digest(content: Any) -> str:

@@ -39,6 +39,7 @@ from pixelwise.method import (
     select_bands,
 )
 from pixelwise.times import TimeAxis
+from pixelwise.travel import dumps
 
 if TYPE_CHECKING:
     from pixelwise.trial import CompiledLoop
@@ -621,7 +622,7 @@ class UserFunction(Method):
             With the name of what it uses that cannot be pickled.
         """
         try:
-            cloudpickle.dumps(self.call)
+            dumps(self.call)
         except Exception as error:  # objects say themselves how they are pickled
             found = _find_unpicklable(self.call.function)
             if found is None:

@@ -21,6 +21,7 @@ from pixelwise.filestack import FileStack, Filler, Stack
 from pixelwise.grid import Block
 from pixelwise.method import ANSWERED, BoundMethod, Status, rounded_whole_numbers
 from pixelwise.reading import Loss, reading_in_worker, take_losses
+from pixelwise.travel import dumps
 
 __all__ = ["Job", "Result", "task_of"]
 
@@ -334,7 +335,7 @@ def task_of(job: Job, *, in_process: bool) -> tuple[Callable[[Block], Result], C
     is pickled at all. Neither an open file nor pixels travel.
     """
     token = uuid.uuid4().hex
-    payload = b"" if in_process else cloudpickle.dumps(job)
+    payload = b"" if in_process else dumps(job)
     _OWN[token] = Workspace(job, token)
     return partial(_compute, token, payload), lambda: _forget(_OWN, token)
 
