@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.errors import InputError
-from pixelwise.regular import check_regular, open_regular, read_bytes, read_text
+from pixelwise.errors import InputError, OutputError, PixelwiseError
+from pixelwise.regular import check_encodable, check_regular, open_regular, read_bytes, read_text
 
 if os.name == "nt":
     pytest.skip("FIFOs and devices are POSIX", allow_module_level=True)
@@ -58,6 +58,33 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, words: str) 
     path.write_bytes(content)
     with pytest.raises(InputError, match=words):
         read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (os.fsdecode(b"\xe9.tif"), r"\xe9.tif: its name is not UTF-8, so that GDAL cannot {}: "),
+        ("\ud800.tif", r"\ud800.tif: its name is not UTF-8, so that GDAL cannot {}: "),
+    ],
+)
+def test_a_name_that_is_not_utf8_is_refused(name: str, words: str) -> None:
+    check_encodable(Path("木.tif"))
+    with pytest.raises(InputError) as raised:
+        check_encodable(Path(name))
+    assert str(raised.value) == words.format("open it") + "rename the file"
+    with pytest.raises(OutputError) as refused:
+        check_encodable(Path(name), output=True)
+    assert str(refused.value) == words.format("write it") + "choose another output"
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_a_locale_that_has_no_such_names(monkeypatch: pytest.MonkeyPatch, output: bool) -> None:
+    """The name is UTF-8, and Python was told that names are ASCII."""
+    name = "é.tif".encode().decode("ascii", "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("ascii", "surrogateescape"))
+    with pytest.raises(PixelwiseError) as raised:
+        check_encodable(Path(name), output=output)
+    assert str(raised.value) == "é.tif: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)"
 
 
 def test_a_name_with_nul_is_refused() -> None:

@@ -20,7 +20,6 @@ from pixelwise.regular import KINDS
 __all__ = [
     "BackgroundSync",
     "append",
-    "check_encodable",
     "check_folder",
     "check_target",
     "close",
@@ -66,22 +65,6 @@ BINARY = getattr(os, "O_BINARY", 0)
 
 #: So much of a file is looked at for anything but zeros.
 BLANK_BYTES = 64 << 10
-
-
-def check_encodable(path: Path) -> None:
-    """Refuse a path that GDAL cannot be told.
-
-    Raises
-    ------
-    OutputError
-        When it is not UTF-8, or holds a NUL.
-    """
-    try:
-        text = str(path).encode()
-    except UnicodeEncodeError:
-        raise OutputError(f"{path}: the path is not UTF-8, and GDAL takes no other; choose another output") from None
-    if b"\0" in text:
-        raise OutputError(f"{path}: the path holds a NUL character; choose another output")
 
 
 def check_folder(path: Path) -> None:

@@ -11,9 +11,17 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, OutputError
 
-__all__ = ["check_regular", "is_file", "open_regular", "read_bytes", "read_text"]
+__all__ = [
+    "check_encodable",
+    "check_regular",
+    "is_file",
+    "is_utf8",
+    "open_regular",
+    "read_bytes",
+    "read_text",
+]
 
 #: What a file may be instead of a regular one.
 KINDS = {
@@ -52,6 +60,48 @@ def check_regular(path: Path, what: str = "") -> os.stat_result:
         raise InputError(f"{named}: no path of a file") from None
     _refuse_other_kinds(named, status.st_mode)
     return status
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text has no half of a pair of surrogates, as names that are not UTF-8 have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_encodable(path: Path, *, output: bool = False) -> None:
+    """Refuse a path that GDAL cannot be told.
+
+    Parameters
+    ----------
+    path
+        Of an input, or of an output.
+    output
+        Whether it is that of an output.
+
+    Raises
+    ------
+    InputError, OutputError
+        When it is not UTF-8; that of an output also when it holds a NUL.
+    """
+    error, verb, remedy = (
+        (OutputError, "write", "choose another output") if output else (InputError, "open", "rename the file")
+    )
+    if output and "\0" in str(path):
+        raise error(f"{path}: the path holds a NUL character; {remedy}")
+    if is_utf8(str(path)):
+        return
+    try:
+        name = os.fsencode(path).decode()
+    except UnicodeDecodeError as strange:
+        name = strange.object.decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no bytes at all are such a name
+        name = str(path).encode("utf-8", "backslashreplace").decode()
+    else:
+        raise error(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)")
+    raise error(f"{name}: its name is not UTF-8, so that GDAL cannot {verb} it: {remedy}")
 
 
 def is_file(path: Path) -> bool:

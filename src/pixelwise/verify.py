@@ -40,7 +40,7 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
-from pixelwise.regular import check_regular
+from pixelwise.regular import check_regular, is_utf8
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError
 from pixelwise.times import Precision, TimeAxis
@@ -456,9 +456,8 @@ def _layer_of(described: Any) -> _Layer:
 
 def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
     name = _take(described, "path", str)
-    if not 0 < len(name) <= LONGEST or "\0" in name:
+    if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
         raise ValueError(f"a file is {_short(name)}")
-    name.encode()  # half of a pair of surrogates is no text, and no file is called so
     return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
 
 
