@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pixelwise.errors import InputError, OutputError, PixelwiseError
-from pixelwise.regular import check_encodable, check_regular, open_regular, read_bytes, read_text
+from pixelwise.regular import (
+    IrregularError,
+    check_encodable,
+    check_regular,
+    open_checked,
+    open_regular,
+    read_bytes,
+    read_text,
+)
 
 if os.name == "nt":
     pytest.skip("FIFOs and devices are POSIX", allow_module_level=True)
@@ -39,6 +48,52 @@ def test_what_is_no_file_is_refused_at_once(odd: tuple[Path, str], read: object)
     with pytest.raises(InputError) as raised:
         read(path, "region")  # type: ignore[operator]
     assert str(raised.value) == f"region {path}: {words}"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_is_no_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """Opening a tape rewinds it."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    (tmp_path / "folder").mkdir()
+
+    def refuse(*_: object, **__: object) -> int:
+        raise AssertionError("was opened")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for name, kind in (("fifo", "a FIFO"), ("folder", "a folder"), ("link", "a link" if own else "a FIFO")):
+        with pytest.raises(IrregularError, match=f"^is {kind}$"):
+            open_checked(tmp_path / name, own=own)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("other", ["file", "FIFO"])
+def test_what_comes_in_its_place_meanwhile_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool, other: str
+) -> None:
+    path, real, opened = tmp_path / "a.tif", os.open, list[int]()
+    path.touch()
+    os.mkfifo(tmp_path / "other") if other == "FIFO" else (tmp_path / "other").touch()
+
+    def swap(*arguments: Any) -> int:
+        (tmp_path / "other").replace(path)
+        opened.append(real(*arguments))
+        return opened[0]
+
+    monkeypatch.setattr(os, "open", swap)
+    with pytest.raises(FileNotFoundError, match="was replaced while it was opened"):
+        open_checked(path, own=own)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_children_do_not_get_the_file(tmp_path: Path, own: bool) -> None:
+    (tmp_path / "a.tif").write_bytes(b"abc")
+    with open_checked(tmp_path / "a.tif", own=own) as file:
+        assert not os.get_inheritable(file.fileno())
+        assert file.read() == b"abc"
+        assert file.writable() == own
 
 
 def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
-from pixelwise.regular import check_regular, is_utf8
+from pixelwise.regular import check_regular, is_file, is_utf8
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError
 from pixelwise.times import Precision, TimeAxis
@@ -495,7 +495,7 @@ def _places_of(making: _Making, folder: Path, source: Source | None, path: Path)
     if outside:
         raise InputError(*_outside(path, outside))
     for place in places.values():
-        if place.is_file() and not _in(named, place):
+        if is_file(place) and not _in(named, place):
             _check_sources(place, opens, path)
     return places
 
