@@ -328,7 +328,7 @@ def test_names_that_are_not_utf8(stack: pw.RasterStack, out: Path, where: str) -
     }[where]
     result = CliRunner().invoke(main, ["apply", "ols", str(stack.paths[0].parent), *command])
     assert result.exit_code == 1
-    assert "the path is not UTF-8, and GDAL takes no other; choose another output" in result.stderr
+    assert "its name is not UTF-8, so that GDAL cannot write it: choose another output" in result.stderr
     assert not isinstance(result.exception, UnicodeError)
 
 

@@ -6,11 +6,20 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pixelwise.errors import InputError, one_line, shown, unknown
-from pixelwise.regular import check_regular, open_regular, read_bytes, read_text
+from pixelwise.errors import InputError, OutputError, PixelwiseError, one_line, shown, unknown
+from pixelwise.regular import (
+    IrregularError,
+    check_encodable,
+    check_regular,
+    open_checked,
+    open_regular,
+    read_bytes,
+    read_text,
+)
 
 if os.name == "nt":
     pytest.skip("FIFOs and devices are POSIX", allow_module_level=True)
@@ -42,6 +51,52 @@ def test_what_is_no_file_is_refused_at_once(odd: tuple[Path, str], read: object)
     assert str(raised.value) == f"region {path}: {words}"
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_what_is_no_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """Opening a tape rewinds it."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    (tmp_path / "folder").mkdir()
+
+    def refuse(*_: object, **__: object) -> int:
+        raise AssertionError("was opened")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for name, kind in (("fifo", "a FIFO"), ("folder", "a folder"), ("link", "a link" if own else "a FIFO")):
+        with pytest.raises(IrregularError, match=f"^is {kind}$"):
+            open_checked(tmp_path / name, own=own)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("other", ["file", "FIFO"])
+def test_what_comes_in_its_place_meanwhile_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool, other: str
+) -> None:
+    path, real, opened = tmp_path / "a.tif", os.open, list[int]()
+    path.touch()
+    os.mkfifo(tmp_path / "other") if other == "FIFO" else (tmp_path / "other").touch()
+
+    def swap(*arguments: Any) -> int:
+        (tmp_path / "other").replace(path)
+        opened.append(real(*arguments))
+        return opened[0]
+
+    monkeypatch.setattr(os, "open", swap)
+    with pytest.raises(FileNotFoundError, match="was replaced while it was opened"):
+        open_checked(path, own=own)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_children_do_not_get_the_file(tmp_path: Path, own: bool) -> None:
+    (tmp_path / "a.tif").write_bytes(b"abc")
+    with open_checked(tmp_path / "a.tif", own=own) as file:
+        assert not os.get_inheritable(file.fileno())
+        assert file.read() == b"abc"
+        assert file.writable() == own
+
+
 def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes("\ufeffa\nø\n".encode())
@@ -59,6 +114,33 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, words: str) 
     path.write_bytes(content)
     with pytest.raises(InputError, match=words):
         read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (os.fsdecode(b"\xe9.tif"), r"\xe9.tif: its name is not UTF-8, so that GDAL cannot {}: "),
+        ("\ud800.tif", r"\ud800.tif: its name is not UTF-8, so that GDAL cannot {}: "),
+    ],
+)
+def test_a_name_that_is_not_utf8_is_refused(name: str, words: str) -> None:
+    check_encodable(Path("木.tif"))
+    with pytest.raises(InputError) as raised:
+        check_encodable(Path(name))
+    assert str(raised.value) == words.format("open it") + "rename the file"
+    with pytest.raises(OutputError) as refused:
+        check_encodable(Path(name), output=True)
+    assert str(refused.value) == words.format("write it") + "choose another output"
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_a_locale_that_has_no_such_names(monkeypatch: pytest.MonkeyPatch, output: bool) -> None:
+    """The name is UTF-8, and Python was told that names are ASCII."""
+    name = "é.tif".encode().decode("ascii", "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("ascii", "surrogateescape"))
+    with pytest.raises(PixelwiseError) as raised:
+        check_encodable(Path(name), output=output)
+    assert str(raised.value) == "é.tif: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)"
 
 
 def test_a_name_with_nul_is_refused() -> None:

@@ -16,10 +16,10 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from pixelwise.disk import check_encodable
 from pixelwise.errors import OutputError
 from pixelwise.executors import usable_cores
 from pixelwise.map import Map
+from pixelwise.regular import check_encodable
 from pixelwise.run import apply
 from pixelwise.stack import RasterStack
 from pixelwise.survey import open_stack
@@ -53,7 +53,7 @@ def write_scene(folder: Path) -> list[Path]:
     OutputError
         When the folder or a file cannot be written.
     """
-    check_encodable(folder)
+    check_encodable(folder, output=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

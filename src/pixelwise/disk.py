@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Iterable
@@ -15,23 +14,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import RESOURCES, OutputError, PixelwiseError, ResourceError
-from pixelwise.regular import KINDS
+from pixelwise.regular import LINK, NO_FOLLOW, SAFELY, IrregularError, irregular, kind_of, open_checked
 
 __all__ = [
     "BackgroundSync",
+    "NotOursError",
     "append",
-    "check_encodable",
     "check_folder",
     "check_target",
     "close",
     "create",
     "drop",
     "has_name",
-    "irregular",
     "is_blank",
     "lock",
     "open_locked",
-    "open_safely",
+    "open_ours",
     "refusal",
     "remove",
     "sync",
@@ -60,28 +58,8 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
 #: `pixelwise clean` locks what a stopped job left while it looks at it: a job that starts then waits so long.
 LOCK_SECONDS, LOCK_PAUSE = 2.0, 0.02
 
-#: Opening follows no link and waits for nobody; what was opened is looked at before it is used.
-SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-BINARY = getattr(os, "O_BINARY", 0)
-
 #: So much of a file is looked at for anything but zeros.
 BLANK_BYTES = 64 << 10
-
-
-def check_encodable(path: Path) -> None:
-    """Refuse a path that GDAL cannot be told.
-
-    Raises
-    ------
-    OutputError
-        When it is not UTF-8, or holds a NUL.
-    """
-    try:
-        text = str(path).encode()
-    except UnicodeEncodeError:
-        raise OutputError(f"{path}: the path is not UTF-8, and GDAL takes no other; choose another output") from None
-    if b"\0" in text:
-        raise OutputError(f"{path}: the path holds a NUL character; choose another output")
 
 
 def check_folder(path: Path) -> None:
@@ -114,7 +92,7 @@ def check_target(path: Path) -> bool:
     """
     try:
         kind = irregular(path)
-        if kind == "a link":
+        if kind == LINK:
             raise OutputError(f"{path}: is a link to {path.readlink()}; name that file instead, or remove the link")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
@@ -123,25 +101,8 @@ def check_target(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def irregular(path: Path) -> str:
-    """Say what stands under a name instead of a regular file: "a link", "a FIFO", ...; "" also where nothing does.
-
-    Raises
-    ------
-    OSError
-        When it cannot be looked at: its name is too long, say.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return ""
-    return _kind(mode)
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISREG(mode):
-        return ""
-    return "a link" if stat.S_ISLNK(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+class NotOursError(Exception):
+    """Why a file that has one of our hidden names is none of this user's job."""
 
 
 def why_not_ours(status: os.stat_result, folder: Path, *, linked: bool = False) -> str:
@@ -150,7 +111,7 @@ def why_not_ours(status: os.stat_result, folder: Path, *, linked: bool = False) 
     In a folder that others write to, whatever has that name may be a trap: a second name of somebody's file, which only
     the old map may have (`linked`), or tiles that somebody else computed.
     """
-    if kind := _kind(status.st_mode):
+    if kind := kind_of(status.st_mode):
         return f"is {kind}"
     if status.st_nlink > 1 and not linked:
         return "is one of several names of a file (a hard link)"
@@ -176,35 +137,46 @@ def create(path: Path) -> BinaryIO:
     OSError
         When it cannot be made, or anything of that name exists: also a link that leads nowhere.
     """
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY | BINARY, 0o666), "r+b", buffering=0)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY | NO_FOLLOW, 0o666), "r+b", buffering=0)
 
 
-def open_safely(path: Path) -> BinaryIO:
-    """Open a file for reading and writing, unbuffered; links are not followed, and nothing is waited for.
+def open_ours(path: Path, *, linked: bool = False) -> BinaryIO:
+    """Open a file that this user's job made, for reading and writing, unbuffered.
 
-    What it is must be looked at before, since devices must not even be opened, and once it is open.
+    Raises
+    ------
+    NotOursError
+        When it cannot be one; see `why_not_ours`.
+    OSError
+        When it cannot be opened.
     """
-    return os.fdopen(os.open(path, os.O_RDWR | SAFELY | BINARY), "r+b", buffering=0)
+    try:
+        file = open_checked(path, own=True)
+    except IrregularError as error:
+        raise NotOursError(str(error)) from None
+    try:
+        reason = why_not_ours(os.fstat(file.fileno()), path.parent, linked=linked)
+        if reason:
+            raise NotOursError(reason)
+    except BaseException:
+        close(file)
+        raise
+    return file
 
 
-def _open_ours(path: Path, output: Path) -> BinaryIO:
+def _open_or_make(path: Path, output: Path) -> BinaryIO:
     """Open a file that this user's job made, or make it; FileNotFoundError where it vanishes meanwhile."""
     with contextlib.suppress(FileExistsError):
         return create(path)
-    # Not every system can refuse links while opening.
-    reason = f"is {kind}" if (kind := irregular(path)) else ""
-    if not reason:
-        file = open_safely(path)
-        try:
-            reason = why_not_ours(os.fstat(file.fileno()), path.parent)
-        except BaseException:
-            close(file)
-            raise
-        if not reason:
-            return file
-        close(file)
-    reason += ", which is not followed; remove it" if reason == "is a link" else "; remove it, or choose another output"
-    raise OutputError(f"{output}: {path.name} beside it {reason}")
+    try:
+        return open_ours(path)
+    except NotOursError as error:
+        remedy = (
+            ", which is not followed; remove it"
+            if str(error) == f"is {LINK}"
+            else "; remove it, or choose another output"
+        )
+        raise OutputError(f"{output}: {path.name} beside it {error}{remedy}") from None
 
 
 def open_locked(path: Path, output: Path) -> BinaryIO:
@@ -228,7 +200,7 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
     patience = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            file = _open_ours(path, output)
+            file = _open_or_make(path, output)
         except FileNotFoundError:
             if path.parent.is_dir():  # the run that held it has just removed it
                 continue
@@ -312,7 +284,7 @@ def sync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():
         return
     # Windows syncs only what may be written; folders open for reading only, and may be links.
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | SAFELY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | SAFELY | NO_FOLLOW)
     try:
         os.fsync(descriptor)
     except OSError as error:

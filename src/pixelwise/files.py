@@ -14,7 +14,7 @@ from typing import Any
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.headers import RASTER_SUFFIXES
 from pixelwise.naming import BandDates, parse_date, read_table
-from pixelwise.regular import check_regular, open_regular, read_text
+from pixelwise.regular import check_regular, is_file, open_regular, read_text
 from pixelwise.times import Moment
 
 __all__ = ["NAMED", "Source", "resolve", "shortened", "shortened_by_kind"]
@@ -101,16 +101,16 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
         return _read_list(Path(text[1:]))
     if path.is_dir():
         return [(file, None) for file in _rasters_in(path)]
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if path.suffix.lower() == ".csv" and is_file(path):
         return _read_csv(path)
-    if path.is_file():
+    if is_file(path):
         return [(path, None)]
     if any(character in text for character in "*?["):
         files = sorted(Path(name) for name in glob.glob(text, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - takes absolute patterns
         if files:
             return [(file, None) for file in files]
         raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
-    if path.is_symlink() or path.exists():
+    if os.path.lexists(path):
         check_regular(path)
     raise InputError(f"{text}: no such file or folder")
 

@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local, open_page
-from pixelwise.regular import check_regular
+from pixelwise.regular import check_encodable, check_regular
 
 __all__ = [
     "GDAL_VERSION",
@@ -184,13 +184,7 @@ def read_header(path: Path) -> Header:
         When it is missing, empty, no raster, has only control points, or holds complex numbers; a VRT also when
         it names a source that is missing, remote, no raster, or the VRT itself.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        name = os.fsencode(path).decode("utf-8", "backslashreplace")
-        if "\\x" not in name:
-            raise InputError(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)") from None
-        raise InputError(f"{name}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
+    check_encodable(path)
     stat = check_regular(path)
     if stat.st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")

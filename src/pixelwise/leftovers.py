@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.disk import close, has_name, irregular, is_blank, lock, open_safely, why_not_ours
+from pixelwise.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.errors import OutputError
 from pixelwise.journal import JOURNAL_SUFFIX, is_journal, journal_of
 from pixelwise.sinks.publish import PARTIAL, REPLACED, SIDECARS, SUFFIXES, is_ours, is_own_sidecar, marked
@@ -196,13 +196,11 @@ def _journal_of(path: Path, found: re.Match[str]) -> Path | None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file of this user; _KeptError says what else it is."""
-    if kind := irregular(path):
-        raise _KeptError(f"it is {kind}")
-    file = open_safely(path)
     try:
-        # A second name of it stays, whatever is done with this one.
-        if reason := why_not_ours(os.fstat(file.fileno()), path.parent, linked=True):
-            raise _KeptError(f"it {reason}")
+        file = open_ours(path, linked=True)  # a second name of it stays, whatever is done with this one
+    except NotOursError as reason:
+        raise _KeptError(f"it {reason}") from None
+    try:
         yield file
     finally:
         close(file)

@@ -22,7 +22,7 @@ from pixelwise.grid import Grid
 from pixelwise.headers import TAG
 from pixelwise.method import Band
 from pixelwise.opening import GDAL_ERRORS, open_geotiff
-from pixelwise.regular import check_regular
+from pixelwise.regular import check_encodable, check_regular
 
 if TYPE_CHECKING:
     import xarray
@@ -283,6 +283,7 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
 
 
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
+    check_encodable(path)
     check_regular(path)
     try:
         with open_quietly(path) as dataset:
@@ -294,8 +295,6 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     except InputError as error:  # of its grid
         raise InputError(f"{path}: {error}") from None
-    except UnicodeEncodeError:
-        raise InputError(f"{path}: its name is not UTF-8, so that GDAL cannot open it: rename the file") from None
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"

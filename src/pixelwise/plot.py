@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.answer import YEARS
-from pixelwise.disk import check_folder, check_target, create, irregular, remove, write
+from pixelwise.disk import check_folder, check_target, create, remove, write
 from pixelwise.errors import OutputError, ParameterError, unknown
 from pixelwise.grid import Bounds, Grid
 from pixelwise.map import Map
 from pixelwise.method import STATUS_BAND, STATUS_WORDS, Band, Status
 from pixelwise.methods import METHODS
+from pixelwise.regular import irregular
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,24 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, OutputError
 
-__all__ = ["check_regular", "is_file", "open_regular", "read_bytes", "read_text"]
+__all__ = [
+    "LINK",
+    "NO_FOLLOW",
+    "SAFELY",
+    "IrregularError",
+    "check_encodable",
+    "check_regular",
+    "irregular",
+    "is_file",
+    "is_utf8",
+    "kind_of",
+    "open_checked",
+    "open_regular",
+    "read_bytes",
+    "read_text",
+]
 
 #: What a file may be instead of a regular one.
 KINDS = {
@@ -24,8 +39,71 @@ KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 
+LINK = "a link"
+
+#: Opening waits for nobody, takes no terminal, and children do not get the file. Windows lacks some of them.
+SAFELY = (
+    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
 #: No list, table, recipe or function is longer: a list of a million long paths has 100 MB.
 LONGEST_TEXT = 256 << 20
+
+
+class IrregularError(Exception):
+    """Something that is no regular file, as in "is a FIFO"."""
+
+
+def kind_of(mode: int) -> str:
+    """Name what is no regular file: "a link", "a FIFO", ...; "" for one."""
+    if stat.S_ISREG(mode):
+        return ""
+    return LINK if stat.S_ISLNK(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def irregular(path: Path) -> str:
+    """Say what stands under a name instead of a regular file: "a link", "a FIFO", ...; "" also where nothing does.
+
+    Raises
+    ------
+    OSError
+        When it cannot be looked at: its name is too long, say.
+    """
+    try:
+        return kind_of(path.lstat().st_mode)
+    except FileNotFoundError:
+        return ""
+
+
+def open_checked(path: Path, *, own: bool = False) -> BinaryIO:
+    """Open a regular file, and nothing else: opening a tape rewinds it, and a watchdog then restarts the machine.
+
+    Parameters
+    ----------
+    path
+        Looked at before, and compared with what was opened.
+    own
+        Whether it is one that we write: then for reading and writing, unbuffered, and links are not followed.
+
+    Raises
+    ------
+    IrregularError
+        When it is no regular file.
+    OSError
+        When it cannot be opened; FileNotFoundError also when another came in its place meanwhile.
+    """
+    before = path.stat(follow_symlinks=not own)
+    if kind := kind_of(before.st_mode):
+        raise IrregularError(f"is {kind}")
+    descriptor = os.open(path, SAFELY | (os.O_RDWR | NO_FOLLOW if own else os.O_RDONLY))
+    try:
+        if not os.path.samestat(before, os.fstat(descriptor)):
+            raise FileNotFoundError(errno.ENOENT, "was replaced while it was opened")
+        return os.fdopen(descriptor, "r+b", buffering=0) if own else os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def check_regular(path: Path, what: str = "") -> os.stat_result:
@@ -50,8 +128,51 @@ def check_regular(path: Path, what: str = "") -> os.stat_result:
         raise InputError(f"{named}: {error.strerror}") from None
     except ValueError:  # a NUL
         raise InputError(f"{named}: no path of a file") from None
-    _refuse_other_kinds(named, status.st_mode)
+    if kind := kind_of(status.st_mode):
+        raise InputError(f"{named}: is {kind}; expected a file")
     return status
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text has no half of a pair of surrogates, as names that are not UTF-8 have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_encodable(path: Path, *, output: bool = False) -> None:
+    """Refuse a path that GDAL cannot be told.
+
+    Parameters
+    ----------
+    path
+        Of an input, or of an output.
+    output
+        Whether it is that of an output.
+
+    Raises
+    ------
+    InputError, OutputError
+        When it is not UTF-8; that of an output also when it holds a NUL.
+    """
+    error, verb, remedy = (
+        (OutputError, "write", "choose another output") if output else (InputError, "open", "rename the file")
+    )
+    if output and "\0" in str(path):
+        raise error(f"{path}: the path holds a NUL character; {remedy}")
+    if is_utf8(str(path)):
+        return
+    try:
+        name = os.fsencode(path).decode()
+    except UnicodeDecodeError as strange:
+        name = strange.object.decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no bytes at all are such a name
+        name = str(path).encode("utf-8", "backslashreplace").decode()
+    else:
+        raise error(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)")
+    raise error(f"{name}: its name is not UTF-8, so that GDAL cannot {verb} it: {remedy}")
 
 
 def is_file(path: Path) -> bool:
@@ -71,9 +192,7 @@ def is_file(path: Path) -> bool:
 
 
 def open_regular(path: Path, what: str = "") -> BinaryIO:
-    """Open a regular file for reading bytes.
-
-    It is looked at once it is open, so that it cannot be replaced in between; and opening waits for nothing.
+    """Open a regular file for reading bytes, links followed.
 
     Raises
     ------
@@ -81,22 +200,14 @@ def open_regular(path: Path, what: str = "") -> BinaryIO:
         As `check_regular`.
     """
     named = f"{what} {path}" if what else str(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        return open_checked(path)
+    except IrregularError as error:
+        raise InputError(f"{named}: {error}; expected a file") from None
     except OSError as error:
-        # A socket cannot be opened; say what it is.
-        if error.errno in (errno.ENXIO, errno.EISDIR, errno.EACCES):
-            check_regular(path, what)
         raise InputError(f"{named}: {error.strerror}") from None
-    except ValueError:
+    except ValueError:  # a NUL
         raise InputError(f"{named}: no path of a file") from None
-    try:
-        _refuse_other_kinds(named, os.fstat(descriptor).st_mode)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 def read_bytes(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> bytes:
@@ -138,9 +249,3 @@ def read_text(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> str:
     if "\0" in text:
         raise InputError(f"{named}: not a text file (it holds NUL characters)")
     return text
-
-
-def _refuse_other_kinds(named: str, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise InputError(f"{named}: is {kind}; expected a file")

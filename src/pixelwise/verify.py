@@ -40,7 +40,7 @@ from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Sta
 from pixelwise.opening import GDAL_ERRORS, local_only, open_local
 from pixelwise.provenance import plain
 from pixelwise.reading import alpha_of, largest_behind, streams_of
-from pixelwise.regular import check_regular
+from pixelwise.regular import check_regular, is_file, is_utf8
 from pixelwise.spec import InputSpec
 from pixelwise.tiff import DamagedBlockError, Streams
 from pixelwise.times import Precision, TimeAxis
@@ -457,9 +457,8 @@ def _layer_of(described: Any) -> _Layer:
 
 def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
     name = _take(described, "path", str)
-    if not 0 < len(name) <= LONGEST or "\0" in name:
+    if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
         raise ValueError(f"a file is {_short(name)}")
-    name.encode()  # half of a pair of surrogates is no text, and no file is called so
     return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
 
 
@@ -497,7 +496,7 @@ def _places_of(making: _Making, folder: Path, source: Source | None, path: Path)
     if outside:
         raise InputError(*_outside(path, outside))
     for place in places.values():
-        if place.is_file() and not _in(named, place):
+        if is_file(place) and not _in(named, place):
             _check_sources(place, opens, path)
     return places
 

@@ -14,7 +14,7 @@ from typing import Any
 from xml.parsers import expat
 
 from pixelwise.errors import InputError, shown
-from pixelwise.regular import check_regular, open_regular, read_bytes
+from pixelwise.regular import check_regular, is_file, open_regular, read_bytes
 
 __all__ = ["DEEPEST", "MOST_PATHS", "SYSTEM", "grids_elsewhere", "is_vrt", "sources_behind", "sources_of"]
 
@@ -331,11 +331,7 @@ def sources_behind(path: Path) -> Iterator[Path]:
         stack.append((this, real, True))
         below = walks[real] = []
         for name, source, count in _named(this):
-            try:
-                regular = source.is_file()
-            except (OSError, ValueError):
-                regular = False
-            if not regular:
+            if not is_file(source):
                 raise InputError(f"{this}: its source {shown(name)} is not a local file")
             target = source.resolve()
             below.append((target, count))

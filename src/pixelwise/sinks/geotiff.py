@@ -18,7 +18,6 @@ from rasterio.windows import Window
 from pixelwise.disk import (
     BackgroundSync,
     append,
-    check_encodable,
     check_folder,
     check_target,
     close,
@@ -40,6 +39,7 @@ from pixelwise.method import Band
 from pixelwise.opening import files_behind
 from pixelwise.plan import Plan
 from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
+from pixelwise.regular import check_encodable
 from pixelwise.sinks.publish import HEAD_SLACK, SUFFIXES, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 
@@ -487,7 +487,7 @@ class GeoTiffSink:
 
 
 def _check_name(path: Path, what: str) -> None:
-    check_encodable(path)
+    check_encodable(path, output=True)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
 

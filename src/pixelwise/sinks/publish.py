@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.disk import irregular, refusal, remove, sync, why_not_ours
+from pixelwise.disk import refusal, remove, sync, why_not_ours
 from pixelwise.errors import InputError, OutputError
 from pixelwise.headers import TAG
 from pixelwise.records import Seal
-from pixelwise.regular import open_regular
+from pixelwise.regular import irregular, open_regular
 from pixelwise.tiff import find_tags
 
 __all__ = [
