@@ -392,11 +392,11 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     """
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
-        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is none of its sidecars")
+        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
     # A GeoTIFF names nothing else, and its sidecars were looked at by name.
     for name in dataset.files if dataset.driver != "GTiff" else ():
         if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
-            raise InputError(f"{path}: names {name!r}, which is none of its sidecars and is not read")
+            raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
 
 
 def _is_own(path: Path, name: str) -> bool:
