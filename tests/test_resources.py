@@ -172,7 +172,8 @@ def test_memory_that_runs_out_is_no_failure_of_a_pixel(
         return values[-1] if decorate is pw.per_pixel else values[-1:]
 
     function = decorate(hungry, bands=["last"], **({"jit": False} if decorate is pw.per_pixel else {}))
-    with pytest.raises(pw.ResourceError, match=r"^memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume$"):
+    words = r"^memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume$"
+    with pytest.raises(pw.ResourceError, match=words):
         pw.apply(stack, function, out / "trend.tif", executor=executor, jobs=2)
     assert hidden(out) in ([], KEPT)
 
