@@ -350,12 +350,12 @@ def _mask_of_source(folder: Path, at: str) -> None:
     vrt(folder / "ndvi_2005.vrt", source("masks/a.tif", relative=1))
 
 
-@written_by("spill file of HFA", "none of its sidecars")
+@written_by("spill file of HFA", "not one of its sidecars")
 def _spill(folder: Path, at: str) -> None:
     spilled(folder, f"/vsicurl/http://{at}/a.ige").unlink()
 
 
-@written_by("spill file of another", "none of its sidecars")
+@written_by("spill file of another", "not one of its sidecars")
 def _spill_of_another(folder: Path, at: str) -> None:
     (folder / "masks").mkdir()
     spilled(folder, "masks/secret.ige").rename(folder / "masks" / "secret.ige")

@@ -234,12 +234,13 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
                 result = run(*command, "--composite", "max")
             assert result.exit_code == 75
             assert result.stderr.splitlines()[-1].startswith(f"error: memory ran out{words}")
-            assert result.stderr.splitlines()[-1].endswith("with more of it the same command goes on")
+            assert result.stderr.splitlines()[-1].endswith("run the same command again with more of it to resume")
     with monkeypatch.context() as patch:
         patch.setattr("pixelwise.map.Map.__getitem__", lambda *_: raising(MemoryError()))
         result = run("plot", "map.tif", "-o", "memory.png")
     assert result.exit_code == 75
-    assert result.stderr == "error: memory ran out, at work on map.tif; with more of it the same command goes on\n"
+    said = "error: memory ran out, at work on map.tif; run the same command again with more of it to resume\n"
+    assert result.stderr == said
 
 
 def raising(error: BaseException) -> Any:
@@ -310,7 +311,7 @@ def test_a_full_disk_behind_stdout(place: Path, command: str) -> None:
     result = shell(f"pixelwise {command} > /dev/full", place)
     assert result.returncode == 75
     assert result.stderr.splitlines()[-1] == (
-        f"error: standard output: {os.strerror(errno.ENOSPC)}; make room there, and give the same command again"
+        f"error: standard output: {os.strerror(errno.ENOSPC)}; make room there, and run the same command again"
     )
     assert len(result.stderr.splitlines()) == 1
 

@@ -608,7 +608,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=many"], "parameter min_obs='many' is not int"),
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=2"], "min_obs=2: "),
         (["ols", "stack", "-o", "t.tif", "--jit"], "ols is compiled already"),
-        (["nope.py:f", "stack", "-o", "t.tif"], "nope.py: no such file"),
+        (["nope.py:f", "stack", "-o", "t.tif"], "nope.py: No such file or directory"),
         (
             ["functions.py:spred", "stack", "-o", "t.tif"],
             "unknown function in functions.py 'spred'; did you mean 'spread'",
@@ -623,7 +623,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is impossible: "),
         (
             ["ols", "stack", "-o", "t.tif", "--memory", "much"],
-            "'much' is not a size of memory: 4GiB, 500MB or a number",
+            "'much' is not a size of memory; expected 4GiB, 500MB or a number",
         ),
         (["ols", "stack", "-o", "no/t.tif"], "no/t.tif: the folder no does not exist"),
         (["ols", "stack", "-o", "t.png"], "t.png: a map is a GeoTIFF: its name must end in .tif"),

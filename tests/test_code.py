@@ -26,6 +26,8 @@ RUNS = {
     ("verify.py", "load_function"),
     # Our own text, with a function that is there already.
     ("trial.py", "exec"),
+    # What a function imports within itself, and would import at its first pixel.
+    ("fingerprint.py", "import_module"),
     # Bytes that this process's parent pickled.
     ("job.py", "loads"),
 }  # fmt: skip
@@ -200,8 +202,8 @@ def test_other_fields_of_a_recipe_name_no_code(home: Path) -> None:
         (f"{'n' * 1_000_000} = 1", "the name of a field has 1000000 characters"),
         ("\n".join(f"a{i} = 1" for i in range(2000)), "2000 fields; at most 1000 are read"),
         (r'times = "a\u0000b"', "times: a text with a NUL character"),
-        ("#" + "x" * (3 << 20), "is longer than 2 MB"),
-        (f'input = [["{"a" * 9000}"]]', "is wrong; paths in brackets are wanted"),
+        ("#" + "x" * (3 << 20), "is too long; the limit for such a file is 2 MB"),
+        (f'input = [["{"a" * 9000}"]]', "is wrong; expected paths in brackets"),
     ],
     ids=lambda text: text[:20],
 )

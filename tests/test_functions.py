@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from pixelwise import functions
-from pixelwise.errors import FunctionError, ParameterError
+from pixelwise.errors import FunctionError, InputError, ParameterError
 from pixelwise.functions import (
     BlockFunction,
     BlockOptions,
@@ -930,7 +930,7 @@ def test_errors_of_loading(user_file, tmp_path):
     def load(text):
         return load_function(text)
 
-    with pytest.raises(ParameterError, match=r"nowhere\.py: no such file"):
+    with pytest.raises(InputError, match=r"nowhere\.py: No such file or directory"):
         load(f"{tmp_path}/nowhere.py:f")
     with pytest.raises(ParameterError, match=r"is not file\.py:function"):
         load("spread")

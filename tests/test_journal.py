@@ -436,7 +436,7 @@ def test_a_stopped_job_goes_on(
     calls: list[int] = []
     caplog.set_level("INFO")
     pw.apply(stack, "ols", output, **again, progress=lambda done, total: calls.append(done))
-    assert "going on with" in caplog.text
+    assert "resuming: " in caplog.text
     assert len(set(calls)) == len(calls)
     assert calls[-1] == 150 * 130
     assert bands(output) == bands(whole.paths[0])
@@ -747,7 +747,7 @@ def test_a_function_taken_on_trust_is_resumed(
     caplog.clear()
     caplog.set_level("INFO")
     pw.apply(stack, load(tmp_path, DOUBTFUL), output, trust_function=True, **options)
-    assert "going on with" in caplog.text
+    assert "resuming: " in caplog.text
     [warning] = pw.open_map(output).provenance["warnings"]
     assert warning.startswith("resumed on trust: spread uses eval; ")
     assert warning in caplog.text

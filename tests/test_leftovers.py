@@ -441,7 +441,7 @@ def test_what_cannot_be_removed_is_told_in_one_line(out: Path, monkeypatch: pyte
         result = clean(out)
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        f"error: {out / '.m000.tif.journal'}: cannot be removed (Read-only file system), nor can 299 more"
+        f"error: {out / '.m000.tif.journal'}: cannot be removed (Read-only file system), and 299 more files"
     ]
     assert len(list(remove_leftovers(out))) == 300
     assert not list(out.iterdir())

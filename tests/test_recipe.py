@@ -103,7 +103,7 @@ def test_a_job_by_its_recipe(home: Path, make_stack: Any) -> None:
 
 def test_mistakes(home: Path) -> None:
     for text, words in (
-        ("input = 3", "job.toml: input 3 is wrong; paths in brackets are wanted"),
+        ("input = 3", "job.toml: input 3 is wrong; expected paths in brackets"),
         ("nodatta = 3", "job.toml: unknown field 'nodatta'; did you mean 'nodata'"),
         ("grow = -1", "job.toml: grow -1 is impossible"),
         ("grow = [1]", "job.toml: grow [1] is wrong; expected one value, not several in brackets"),

@@ -81,7 +81,7 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
 def test_workers_that_end_again_and_again_stop_the_job(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:
     (tmp_path / "deaths").mkdir()
     deadly = mortal(tmp_path / "deaths", 10**6)
-    with pytest.raises(pw.ResourceError, match=r"^worker processes end again and again .* the same command goes on$"):
+    with pytest.raises(pw.ResourceError, match=r"^worker processes end again and again .* to resume$"):
         pw.apply(stack, deadly, out / "trend.tif", executor="processes", jobs=1)
     assert len(list((tmp_path / "deaths").iterdir())) == 4
     assert hidden(out) in ([], KEPT)
@@ -150,7 +150,8 @@ def test_no_item_is_lost_or_done_twice(limit: int, number: int, way: str) -> Non
 def test_a_broken_pool_handed_over_stops_the_job(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:
     (tmp_path / "deaths").mkdir()
     deadly = mortal(tmp_path / "deaths", 1)
-    broke = pytest.raises(pw.ResourceError, match=r"^the executor broke \(.*\); with another one the same job goes on$")
+    words = r"^the executor broke \(.*\); start the job again with another one to resume$"
+    broke = pytest.raises(pw.ResourceError, match=words)
     with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool, broke:
         pw.apply(stack, deadly, out / "trend.tif", executor=pool)
     assert hidden(out) in ([], KEPT)
@@ -171,7 +172,8 @@ def test_memory_that_runs_out_is_no_failure_of_a_pixel(
         return values[-1] if decorate is pw.per_pixel else values[-1:]
 
     function = decorate(hungry, bands=["last"], **({"jit": False} if decorate is pw.per_pixel else {}))
-    with pytest.raises(pw.ResourceError, match=r"^memory ran out; with fewer --jobs or a smaller --memory"):
+    words = r"^memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume$"
+    with pytest.raises(pw.ResourceError, match=words):
         pw.apply(stack, function, out / "trend.tif", executor=executor, jobs=2)
     assert hidden(out) in ([], KEPT)
 
@@ -239,18 +241,18 @@ main(sys.argv[2:])
 
 
 def test_a_file_that_may_not_grow(stack: pw.RasterStack, out: Path) -> None:
-    """As with a quota: status 75, the reason in one line, and the same command goes on."""
+    """As with a quota: status 75, the reason in one line, and the same command resumes."""
     command = ["apply", "ols", str(stack.paths[0].parent), "-o", str(out / "trend.tif"), "--quiet"]
     stopped = subprocess.run([sys.executable, "-c", FULL, "200000", *command], capture_output=True, text=True)
     assert stopped.returncode == 75
     assert stopped.stderr.splitlines()[-1] == (
-        f"error: {out / 'trend.tif'}: cannot be written (File too large); make room and start the same command again: "
-        "it goes on"
+        f"error: {out / 'trend.tif'}: cannot be written (File too large); make room, and run the same command again "
+        "to resume"
     )
     assert hidden(out) == KEPT
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0
-    assert "going on with" in done.stderr
+    assert "resuming: " in done.stderr
     whole = pw.apply(stack, "ols")
     assert pw.open_map(out / "trend.tif")["slope"].tobytes() == whole["slope"].tobytes()
     assert not hidden(out)

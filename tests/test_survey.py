@@ -1152,7 +1152,7 @@ def test_a_grid_whose_pixels_have_no_area(make_stack: MakeStack):
 
 def test_complex_numbers(make_stack: MakeStack):
     folder = make_stack(YEARS[:2].astype("complex64"))
-    assert problems_of(folder)[0] == f"{folder / 'ndvi_2000.tif'}: holds complex64 bands; real numbers are wanted"
+    assert problems_of(folder)[0] == f"{folder / 'ndvi_2000.tif'}: holds complex64 bands; expected real numbers"
 
 
 # ---------------------------------------------------------------------------------------------------- VRT

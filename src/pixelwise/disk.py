@@ -51,7 +51,7 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
         What the system said.
     """
     if error.errno in RESOURCES:
-        return ResourceError(f"{what} ({error.strerror}); make room and start the same command again: it goes on")
+        return ResourceError(f"{what} ({error.strerror}); make room, and run the same command again to resume")
     return OutputError(f"{what} ({error.strerror})")
 
 

@@ -6,7 +6,7 @@ The tree::
     ├── InputError              the rasters, their dates or their grids: holds every problem found
     ├── ParameterError          an unknown or impossible method, band, parameter or option
     ├── OutputError             the output exists, cannot be written, or is one of the inputs
-    ├── ResourceError           memory, disk, open files or workers ran out: 75, the same command goes on
+    ├── ResourceError           memory, disk, open files or workers ran out: 75, the same command resumes the job
     └── FunctionError           a user's function failed or returned something that is not a row of bands
 """
 
@@ -76,7 +76,7 @@ class OutputError(PixelwiseError):
 
 
 class ResourceError(PixelwiseError):
-    """Memory, disk, open files or workers ran out: nothing is wrong with the job, and it goes on when started again."""
+    """Memory, disk, open files or workers ran out: nothing is wrong with the job, and run again it resumes."""
 
 
 class FunctionError(PixelwiseError):

@@ -108,7 +108,7 @@ def mender(executor: Executor) -> Callable[[BrokenExecutor], None]:
 
 def _give_up(error: BrokenExecutor) -> None:
     reason = one_line(error) or type(error).__name__
-    raise ResourceError(f"the executor broke ({reason}); with another one the same job goes on") from error
+    raise ResourceError(f"the executor broke ({reason}); start the job again with another one to resume") from error
 
 
 def _end_with_parent(parent: int) -> None:
@@ -161,7 +161,7 @@ class _LokyPool(Executor):
         if self._mended == MOST_MENDED:
             raise ResourceError(
                 f"worker processes end again and again ({type(error).__name__}): killed, or out of memory? "
-                "With fewer --jobs or a smaller --memory the same command goes on"
+                "Run the same command again with fewer --jobs or a smaller --memory to resume"
             ) from error
         self._mended += 1
         log.warning("a worker process ended suddenly (killed, or out of memory?); its blocks are done again")

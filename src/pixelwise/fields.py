@@ -118,7 +118,7 @@ class Fields:
     def __init__(self, file: str, where: str, table: Any) -> None:
         self.file, self.where = file, where
         if not isinstance(table, dict):
-            raise InputError(f"{file}: {where} {shown(table)} is wrong; a table of fields is wanted")
+            raise InputError(f"{file}: {where} {shown(table)} is wrong; expected a table of fields")
         self.left = dict(table)
 
     @classmethod

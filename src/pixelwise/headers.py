@@ -236,7 +236,7 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
     ]
     bands = tuple(band for band, is_alpha in zip(every, alpha, strict=True) if not is_alpha)
     if not bands or any(band.dtype in COMPLEX for band in bands):
-        raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; real numbers are wanted")
+        raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; expected real numbers")
     return Header(
         path=path,
         driver=dataset.driver,

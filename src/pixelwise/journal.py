@@ -1,4 +1,4 @@
-"""Which part of a map is done: so that the same job, started again, goes on where it was stopped.
+"""Which part of a map is done: so that the same job, started again, resumes where it was stopped.
 
 A journal is one hidden file beside the output, appended to and never changed. Its first line says what the job is
 and how its half-written map is laid out; each further line is one finished block, and where its tiles are in that
@@ -32,7 +32,7 @@ log = logging.getLogger("pixelwise")
 
 JOURNAL_SUFFIX = ".journal"
 
-#: Of the lines; a journal of another format is nothing to go on with.
+#: Of the lines; a journal of another format is nothing to resume from.
 FORMAT = 3
 
 #: Blocks of any plan start and end at multiples of this, or at the edge of the raster.
@@ -148,7 +148,7 @@ class Journal:
         return OutputError(f"{self._output}: its journal cannot be read ({error.strerror})")
 
     def _open(self) -> None:
-        """Read what an earlier run left, where there is anything worth going on with."""
+        """Read what an earlier run left, where there is anything worth resuming from."""
         try:
             lines = self._file.read().split(b"\n")
         except OSError as error:

@@ -21,7 +21,7 @@ from pixelwise.errors import InputError, OutputError, one_line, unknown
 from pixelwise.grid import Grid
 from pixelwise.headers import TAG
 from pixelwise.method import Band
-from pixelwise.opening import GDAL_ERRORS, open_geotiff
+from pixelwise.opening import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.regular import check_encodable, check_regular
 
 if TYPE_CHECKING:
@@ -263,9 +263,9 @@ def _names_siblings(pattern: Any, bands: Any) -> bool:
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file was written by pixelwise."""
+    """Whether a file was written by pixelwise, whatever lies beside it."""
     try:
-        with open_quietly(path) as dataset:
+        with local_only(), open_alone(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
     except (*GDAL_ERRORS, InputError):
         return False

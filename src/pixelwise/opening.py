@@ -38,6 +38,7 @@ __all__ = [
     "files_behind",
     "local_only",
     "open_again",
+    "open_alone",
     "open_geotiff",
     "open_local",
     "open_page",
@@ -206,6 +207,20 @@ def open_geotiff(path: Path) -> DatasetReader:
     """
     check_regular(path)
     return _open_checked(path, ("GTiff",))
+
+
+def open_alone(path: Path) -> DatasetReader:
+    """Open a GeoTIFF as if nothing lay beside it; a `RasterioError` is what GDAL says where it cannot be.
+
+    Raises
+    ------
+    InputError
+        When it is no regular file.
+    """
+    check_regular(path)
+    # No file of the folder is looked for, neither now nor when a property is asked for.
+    with local_only(), rasterio.Env(session=DummySession(), GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        return _open_quietly(str(path), ("GTiff",))
 
 
 def files_behind(path: Path) -> Iterator[Path]:
@@ -392,11 +407,11 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     """
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
-        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is none of its sidecars")
+        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
     # A GeoTIFF names nothing else, and its sidecars were looked at by name.
     for name in dataset.files if dataset.driver != "GTiff" else ():
         if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
-            raise InputError(f"{path}: names {name!r}, which is none of its sidecars and is not read")
+            raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
 
 
 def _is_own(path: Path, name: str) -> bool:

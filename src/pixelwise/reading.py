@@ -497,7 +497,7 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
                 if not len(self):
                     raise ResourceError(
                         f"{piece.path}: cannot be opened: this process may open no more files; raise the limit "
-                        "(ulimit -n) and start the same command again: it goes on"
+                        "(ulimit -n), and run the same command again to resume"
                     ) from None
                 self._close_one()
 

@@ -84,10 +84,10 @@ def read_recipe(path: str | Path) -> Recipe:
 def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
-        raise InputError(f"{path}: input {shown(source)} is wrong; paths in brackets are wanted")
+        raise InputError(f"{path}: input {shown(source)} is wrong; expected paths in brackets")
     further = table.pop("with", {})
     if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
-        raise InputError(f'{path}: with {shown(further)} is wrong; a table of name = "files" is wanted')
+        raise InputError(f'{path}: with {shown(further)} is wrong; expected a table of name = "files"')
     needed = [field.name for field in fields(Completeness)]
     known = [*(field.name for field in fields(InputSpec)), *needed]
     for name in table:

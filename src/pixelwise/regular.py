@@ -178,6 +178,15 @@ def check_encodable(path: Path, *, output: bool = False) -> None:
 def is_file(path: Path) -> bool:
     """Whether there is a regular file, links followed; no text is too long or too odd to be asked about.
 
+    Parameters
+    ----------
+    path
+        The file, or what may be none at all.
+
+    Returns
+    -------
+    bool
+
     Raises
     ------
     InputError
@@ -226,7 +235,7 @@ def read_bytes(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> bytes
         except OSError as error:
             raise InputError(f"{named}: cannot be read ({error.strerror})") from None
     if len(content) > most:
-        raise InputError(f"{named}: is longer than {most / 1e6:.0f} MB, the most that is read of such a file")
+        raise InputError(f"{named}: is too long; the limit for such a file is {most / 1e6:.0f} MB")
     return content
 
 

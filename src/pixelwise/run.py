@@ -130,7 +130,7 @@ def apply(
     overwrite
         Whether a finished map may be replaced.
     restart
-        Whether what a stopped run of this output left is dropped; else the same job goes on where it stopped.
+        Whether what a stopped run of this output left is dropped; else the same job resumes where it stopped.
     trust_function
         Your word that a function of your own is the same in each run of the job, where that cannot be told: it reads
         files, or finds names as it runs (``eval``, ``globals``). Else a stopped job of such a function starts anew.
@@ -155,12 +155,12 @@ def apply(
     FunctionError
         When a function returns the wrong number of values, or fails and `strict` is set.
     ResourceError
-        When memory, disk, open files or workers run out; the same call goes on.
+        When memory, disk, open files or workers run out; the same call again resumes.
 
     Notes
     -----
     A job that takes more than a few seconds keeps its finished blocks in a journal beside the output. Started
-    again after it was stopped, however that was, it goes on from there and gives the same map.
+    again after it was stopped, however that was, it resumes there and gives the same map.
     """
     began = time.perf_counter()
     _check_dtype(dtype)
@@ -407,7 +407,7 @@ def _journal(
         if kept and isinstance(method, UserFunction):
             method.leave()
         if kept:
-            log.warning("%s keeps what is done; the same job goes on from there", journal.path)
+            log.warning("%s keeps what is done; run the same job again to resume", journal.path)
         try:
             sink.abort(keep=kept)
         finally:
@@ -431,7 +431,7 @@ def _run(
         _restore(journal, sink, tally)
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
-        log.info("going on with %d %% of the pixels done by an earlier run", 100 * done // pixels)
+        log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job, name)
         task, forget = task_of(job, in_process=shares_memory(pool))
@@ -453,7 +453,7 @@ def _run(
                     progress(done, pixels)
         except MemoryError as error:
             raise ResourceError(
-                "memory ran out; with fewer --jobs or a smaller --memory the same command goes on"
+                "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"
             ) from error
         finally:
             forget()
@@ -742,7 +742,7 @@ def _sink(
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
     sink = GeoTiffSink(output, beside, inputs=[*files, *tables], overwrite=overwrite, compress=compress)
-    # Early; only a run that goes on may find the map there that it has to end with. A name may be too long to ask for.
+    # Early; only a run that resumes may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()
     return sink

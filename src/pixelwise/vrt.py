@@ -275,7 +275,7 @@ class _Walk:
     def _check_unknown(self, tag: str, texts: Any) -> None:
         odd = next((text for text in texts if not NUMBERS.fullmatch(text.strip())), None)
         if odd is not None:
-            self._refuse(f"its element {shown(tag)} is none that is read, and holds {shown(odd)}")
+            self._refuse(f"its element {shown(tag)} is unknown, and holds {shown(odd)}")
 
 
 def grids_elsewhere(system: str) -> str:
@@ -296,7 +296,7 @@ def sources_behind(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When one is missing or no local file, a VRT is a source of itself, or they lie in each other too deeply or too
+        When one is missing or no local file, a VRT is a source of itself, or they are nested too deeply or too
         often for GDAL.
     """
     walks: dict[Path, list[tuple[Path, int]]] = {}
@@ -314,11 +314,11 @@ def sources_behind(path: Path) -> Iterator[Path]:
             depths[real] = 1 + max((depths.get(source, 0) for source, _ in below), default=0)
             ways[real] = sum(count * ways.get(source, 1) for source, count in below)
             if depths[real] > DEEPEST:
-                raise InputError(f"{path}: VRTs lie in it more than {DEEPEST} deep, which GDAL does not read")
+                raise InputError(f"{path}: nests VRTs more than {DEEPEST} levels deep")
             if ways[real] > MOST_PATHS + sum(count for _, count in below):
                 raise InputError(
-                    f"{path}: its sources are named {ways[real]:.2g} times by VRTs within VRTs, "
-                    f"more than the {MOST_PATHS} that are read"
+                    f"{path}: its sources are named {ways[real]:.2g} times by VRTs within VRTs; "
+                    f"the limit is {MOST_PATHS}"
                 )
             continue
         if real in depths:
@@ -327,7 +327,7 @@ def sources_behind(path: Path) -> Iterator[Path]:
             raise InputError(f"{this}: this VRT is a source of itself")
         entered.add(real)
         if len(entered) > DEEPEST:
-            raise InputError(f"{path}: VRTs lie in it more than {DEEPEST} deep, which GDAL does not read")
+            raise InputError(f"{path}: nests VRTs more than {DEEPEST} levels deep")
         stack.append((this, real, True))
         below = walks[real] = []
         for name, source, count in _named(this):

@@ -37,8 +37,9 @@ def main() -> None:
       pixelwise compile                               all kernels at once, for containers and clusters
 
     Exit status: 0 done; 1 something is wrong with data, output or options, or verify found a difference; 2 wrong
-    usage; 70 a bug in pixelwise, told in one line (--debug shows the traceback); 75 memory, disk, open files or
-    workers ran out, and the same command goes on; 130 Ctrl-C; 141 nobody reads the output any more; 143 SIGTERM.
+    usage; 70 a bug in pixelwise, reported on one line (--debug shows the traceback); 75 memory, disk, open files
+    or workers ran out: run the same command again to resume; 130 Ctrl-C; 141 nobody reads the output any more; 143
+    SIGTERM.
     """
 
 

@@ -34,7 +34,7 @@ def clean(folder: Path) -> None:
         else:
             emit(f"{leftover.path} ({leftover.size / 1e6:.1f} MB)", lines=False)
     if failed:
-        more = f", nor can {len(failed) - 1} more" if len(failed) > 1 else ""
+        more = f", and {len(failed) - 1} more file{'s' if len(failed) > 2 else ''}" if len(failed) > 1 else ""
         raise OutputError(f"{failed[0].path}: {failed[0].kept.removeprefix('it ')}{more}")
     if not found:
         emit(f"{folder}: stopped jobs left nothing here", error=True, lines=False)

@@ -103,8 +103,8 @@ INPUT_OPTIONS = (
         "--recipe",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Input and options from a file of plan --write-recipe; what is given here besides wins. A function that "
-        "it names for --composite is run only where --composite names it here too.",
+        help="Input and options from a file of plan --write-recipe; options given here take precedence. A function "
+        "that it names for --composite is run only where --composite names it here too.",
     ),
     click.option(
         "--band",
@@ -290,7 +290,7 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
             "--compress", type=click.Choice(["zstd", "deflate", "lzw", "none"]), help="Of the GeoTIFF.  [default: zstd]"
         ),
         click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
-        click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of going on with it."),
+        click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of resuming from it."),
         click.option(
             "--trust-function",
             is_flag=True,

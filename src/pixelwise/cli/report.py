@@ -23,7 +23,7 @@ __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress
 
 #: Something is wrong with data, output, options or a function.
 MISTAKEN = 1
-#: Something ran out; the same command goes on. EX_TEMPFAIL of sysexits.h, which batch systems take for "try again".
+#: Something ran out; the same command resumes. EX_TEMPFAIL of sysexits.h, which batch systems take for "try again".
 RAN_OUT = 75
 #: A fault of pixelwise itself: EX_SOFTWARE of sysexits.h.
 FAULTY = 70
@@ -70,7 +70,7 @@ def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
 def _not_printed(failure: OSError) -> PixelwiseError:
     """Return the error of output that cannot be written."""
     if failure.errno in RESOURCES:
-        return ResourceError(f"standard output: {failure.strerror}; make room there, and give the same command again")
+        return ResourceError(f"standard output: {failure.strerror}; make room there, and run the same command again")
     return OutputError(f"standard output: {failure.strerror}")
 
 
@@ -167,7 +167,7 @@ def _say(error: Exception) -> None:
     lines = error.problems if isinstance(error, InputError) else (str(error),)
     if isinstance(error, MemoryError):
         reason = f" ({error})" if str(error) else ""
-        lines = (f"memory ran out{reason}{_worked_on(error)}; with more of it the same command goes on",)
+        lines = (f"memory ran out{reason}{_worked_on(error)}; run the same command again with more of it to resume",)
     elif isinstance(error, OSError) and error.strerror is not None:
         lines = (_said_by_the_system(error),)
     elif not isinstance(error, PixelwiseError):

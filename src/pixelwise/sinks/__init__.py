@@ -54,4 +54,4 @@ class Sink(Protocol):
         """Complete the map, hand to `commit` what tells its files when only names are missing, and return it."""
 
     def abort(self, *, keep: bool) -> None:
-        """Close whatever was begun, and remove it unless another run shall go on; may follow any other call."""
+        """Close whatever was begun, and remove it unless another run shall resume; may follow any other call."""

@@ -474,7 +474,7 @@ class GeoTiffSink:
                     raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
 
     def abort(self, *, keep: bool) -> None:
-        """Close the temporary files, and remove them unless another run shall go on with them."""
+        """Close the temporary files, and remove them unless another run shall resume with them."""
         self._syncing.close()
         for output in self._outputs:
             if keep:

@@ -258,7 +258,9 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
     for file in waiting:
         try:
             if kind := irregular(file.final):
-                raise OutputError(f"{file.final}: is {kind} by now; remove it, and the same command ends the job")
+                raise OutputError(
+                    f"{file.final}: is {kind} by now; remove it, and run the same command again to resume"
+                )
             for suffix in () if overwrite else ("", *SIDECARS):
                 if os.path.lexists(f"{file.final}{suffix}"):
                     raise OutputError(
