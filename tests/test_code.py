@@ -27,7 +27,7 @@ RUNS = {
     # Our own text, with a function that is there already.
     ("trial.py", "exec"),
     # What a function imports within itself, and would import at its first pixel.
-    ("fingerprint.py", "import_module"),
+    ("bytecode.py", "import_module"),
     # Bytes that this process's parent pickled.
     ("job.py", "loads"),
 }  # fmt: skip
