@@ -60,7 +60,10 @@ def test_workers_import_nothing_from_the_current_folder_and_numba_reads_no_file_
     planted: Path, script: Path, tmp_path: Path, make_stack: MakeStack
 ) -> None:
     function = tmp_path / "mine.py"
-    function.write_text("import numba\n\ndef mode(values):\n    return float(numba.config.DEVELOPER_MODE)\n")
+    function.write_text(
+        "import numba\nassert numba.config.DEVELOPER_MODE == 0\n"
+        "def mode(values):\n    return float(numba.config.DEVELOPER_MODE)\n"
+    )
     (planted / ".numba_config.yaml").write_text("developer_mode: 7\n")
     source = make_stack(random_series((3, 4, 5)))
     output = tmp_path / "mode.tif"
@@ -70,10 +73,10 @@ def test_workers_import_nothing_from_the_current_folder_and_numba_reads_no_file_
 
 
 def test_numba_is_imported_by_python_callers_without_the_file(tmp_path: Path) -> None:
-    code = "from pixelwise import jit; config = jit.import_numba().config; config.reload_config(); print(config.OPT)"
-    usual = run(tmp_path, "-c", code)
-    (tmp_path / ".numba_config.yaml").write_text("opt: 1\n")
-    assert run(tmp_path, "-c", code) == usual != "1\n"
+    code = "from pixelwise.jit import import_numba; config = import_numba().config; config.reload_config()"
+    code += "; print(config.DEVELOPER_MODE)"
+    (tmp_path / ".numba_config.yaml").write_text("developer_mode: 7\n")
+    assert run(tmp_path, "-c", code) == "0\n"
 
 
 def test_the_classic_loop_of_the_demo(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
