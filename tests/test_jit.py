@@ -297,7 +297,7 @@ def compile_for_all(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     """Run the command under a umask that hides everything, with a step that writes what numba would."""
 
     def call(cache: str | Path) -> Result:
-        monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache))
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
 
         def work() -> None:
             folder = precompile.folder_of_kernels() / "methods_1234"

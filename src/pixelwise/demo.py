@@ -22,6 +22,7 @@ from pixelwise.map import Map
 from pixelwise.regular import check_encodable
 from pixelwise.run import apply
 from pixelwise.stack import RasterStack
+from pixelwise.surroundings import safe_children
 from pixelwise.survey import open_stack
 
 __all__ = ["Comparison", "compare", "write_scene"]
@@ -189,7 +190,7 @@ def loop_pool(
     processes: int,
 ) -> Iterator[Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]:
     """Give the classic script's parallel loop, its processes started and SciPy imported beforehand."""
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with safe_children(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         warm = np.arange(4.0)
         list(pool.map(fit_columns, [warm] * processes, [warm[:, None]] * processes))
 

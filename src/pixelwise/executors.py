@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import threading
 import time
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pixelwise.errors import ParameterError, ResourceError, one_line, unknown
+from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 
 __all__ = ["EXECUTORS", "InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
 
@@ -111,6 +112,19 @@ def _give_up(error: BrokenExecutor) -> None:
     raise ResourceError(f"the executor broke ({reason}); start the job again with another one to resume") from error
 
 
+def _begin(parent: int, safe: str | None) -> None:
+    """Prepare a worker process, before anything of a task is imported.
+
+    What keeps the current folder off its own path is put back to what it is in its parent: a user's function may start
+    scripts.
+    """
+    os.environ.pop("PYTHONSAFEPATH", None)
+    if safe is not None:
+        os.environ["PYTHONSAFEPATH"] = safe
+    set_numba_file_aside()
+    _end_with_parent(parent)
+
+
 def _end_with_parent(parent: int) -> None:
     """End this worker soon after its parent, which may be killed without a word: loky's workers wait for ever then.
 
@@ -136,12 +150,18 @@ class _LokyPool(Executor):
         self._pool = self._start()
 
     def _start(self) -> Any:
-        import loky
+        import loky.backend.resource_tracker
 
         context = loky.backend.get_context("loky")
-        return loky.ProcessPoolExecutor(
-            self._jobs, context=context, initializer=_end_with_parent, initargs=(os.getpid(),)
-        )
+        before = os.environ.get("PYTHONSAFEPATH")
+        with safe_children():
+            # Workers start with the first tasks, by their own environment; the trackers by ours, for the whole process.
+            loky.backend.resource_tracker.ensure_running()
+            if os.name != "nt":
+                multiprocessing.resource_tracker.ensure_running()
+            return loky.ProcessPoolExecutor(
+                self._jobs, context=context, initializer=_begin, initargs=(os.getpid(), before), env=SAFE_PATH
+            )
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = self._pool.submit(fn, *args, **kwargs)

@@ -26,6 +26,7 @@ from pixelwise.arguments import check_order
 from pixelwise.bytecode import used_by
 from pixelwise.errors import FunctionError, ParameterError, unknown
 from pixelwise.fingerprint import Fingerprint, fingerprint, source_text
+from pixelwise.jit import import_numba
 from pixelwise.loading import load_function
 from pixelwise.method import (
     STATUS_BAND,
@@ -803,7 +804,7 @@ class PixelFunction(UserFunction):
         if self.jit is None and pixels is not None and pixels * len(axis) <= SMALL_JOB:
             return None, f"compiling would take longer than {pixels} pixels"
         bound = replace(self, strict=False).bind(axis, None, {})
-        # numba costs 0.5 s to import.
+        import_numba()  # which costs 0.5 s
         from pixelwise.trial import CannotCompile, CompiledLoop
 
         call = self.call

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -22,7 +23,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["closed_to_others", "compiling", "is_shared", "kernel", "kernel_folder", "readonly", "share"]
+from pixelwise.surroundings import without_numba_file
+
+__all__ = ["closed_to_others", "compiling", "import_numba", "is_shared", "kernel", "kernel_folder", "readonly", "share"]
 
 log = logging.getLogger("pixelwise.jit")
 
@@ -38,6 +41,16 @@ _KERNEL = b"@kernel("
 _IMPORT = re.compile(rb"\n *(?:from (pixelwise[\w.]*) import (\([^)]*\)|.*)|import (pixelwise[\w.]*))")
 
 _decorating = threading.Lock()
+
+
+def import_numba() -> Any:
+    """Import numba, which reads no settings from the current folder then, and return it."""
+    if "numba" in sys.modules:
+        import numba
+    else:
+        with without_numba_file():
+            import numba
+    return numba
 
 
 def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Function]:
@@ -70,14 +83,13 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     """
 
     def decorate(function: Function) -> Function:
-        import numba
-
+        numba = import_numba()
         _listen()
         settings = {"nogil": True, "error_model": "numpy", **options}
         if helper:
             helped: Function = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **settings)(function)
             return helped
-        folder = cache_folder(numba.config.CACHE_DIR)
+        folder = kernel_folder()
         if folder is None:
             compiled: Function = numba.njit(**settings)(function)
             return compiled
@@ -154,9 +166,19 @@ def _say(module: str | None) -> None:
 
 def kernel_folder() -> Path | None:
     """Return the folder that compiled kernels are kept in, None where there is none."""
-    import numba
+    return cache_folder(_preferred(os.environ.get("NUMBA_CACHE_DIR", "")))
 
-    return cache_folder(numba.config.CACHE_DIR)
+
+@cache
+def _preferred(named: str) -> str:
+    """Return the folder that ``NUMBA_CACHE_DIR`` names; nothing where that depends on the current folder.
+
+    Machine code is run: one that lies in an unpacked archive must not be.
+    """
+    if named and not Path(named).is_absolute():
+        log.warning("NUMBA_CACHE_DIR=%s is not used for kernels: it must be an absolute path", named)
+        return ""
+    return named
 
 
 def readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -178,10 +200,12 @@ def cache_folder(preferred: str = "") -> Path | None:
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     try:
         digest = sources_digest()
+        temporary = Path(tempfile.gettempdir())
         candidates = [
             Path(preferred, "pixelwise") if preferred else None,
             Path(home, "pixelwise") if os.path.isabs(home) else None,  # noqa: PTH117
-            Path(tempfile.gettempdir(), f"pixelwise-{owner}"),
+            # Where no temporary folder can be written to, Python takes the current one.
+            None if temporary.samefile(os.curdir) else temporary / f"pixelwise-{owner}",
         ]
     except OSError:  # a zipped package has no files to read; a machine may have no temporary folder
         return None
@@ -252,9 +276,8 @@ def _check_trusted(facts: os.stat_result, path: Path) -> None:
 
 def is_shared(folder: Path) -> bool:
     """Whether kernels in `folder` are kept where ``NUMBA_CACHE_DIR`` says, which is for all users."""
-    import numba
-
-    return bool(numba.config.CACHE_DIR) and folder.is_relative_to(numba.config.CACHE_DIR)
+    preferred = _preferred(os.environ.get("NUMBA_CACHE_DIR", ""))
+    return bool(preferred) and folder.is_relative_to(preferred)
 
 
 def share(folder: Path) -> None:
@@ -302,8 +325,8 @@ def sources_digest() -> str:
     OSError
         When the files cannot be read.
     """
+    numba = import_numba()
     import llvmlite
-    import numba
 
     from pixelwise._version import __version__
 

@@ -51,7 +51,9 @@ def demo(folder: Path) -> None:
     emit(f"map      {folder / 'trend.tif'}  ({', '.join(result.map.names)})")
     try:
         from pixelwise.plot import plot_map, save
+        from pixelwise.surroundings import import_matplotlib
 
+        import_matplotlib()
         save(plot_map(result.map), folder / "trend.png")
     except ParameterError as error:
         emit(f"no picture: {error}", error=True)

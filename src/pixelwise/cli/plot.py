@@ -45,7 +45,9 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
     """
     from pixelwise.map import open_map
     from pixelwise.plot import check_output, plot_map, save
+    from pixelwise.surroundings import import_matplotlib
 
+    import_matplotlib()
     target = check_output(output, overwrite=overwrite)
     save(plot_map(open_map(map_path), **options), target, overwrite=overwrite)
     emit(str(target))

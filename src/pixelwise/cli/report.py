@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError, one_line
+from pixelwise.surroundings import set_numba_file_aside
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
@@ -122,6 +123,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the program."""
+        set_numba_file_aside()
         _open_standard_streams()
         try:
             return super().main(*args, **options)
