@@ -604,6 +604,21 @@ def test_sidecars_count(end: str, through_vrt: bool, tmp_path: Path, stack: pw.R
         pw.apply(pw.open_stack(named), "ols", output)
 
 
+@pytest.mark.parametrize(("end", "stops"), [(".tif.msk", True), (".tif.aux.xml", False)])
+def test_a_mask_that_appears_stops_the_job(end: str, stops: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
+    """Other sidecars, such as statistics of a viewer, are read with the headers only."""
+    sidecar = stack.paths[1].with_name(stack.paths[1].stem + end)
+
+    def progress(*_: Any) -> None:
+        sidecar.write_text("<PAMDataset></PAMDataset>")
+
+    if not stops:
+        assert pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress, executor="inline").paths[0].exists()
+        return
+    with pytest.raises(pw.InputError, match=rf"{re.escape(sidecar.name)}: appeared since"):
+        pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress, executor="inline")
+
+
 def test_files_that_are_no_sidecars_do_not_count(tmp_path: Path, stack: pw.RasterStack) -> None:
     path = stack.paths[1]
     for name in (f"{path.stem}.prj", f"{path.stem}_old.tif.msk", f"{path.stem}.hdr", f"{path.name}.txt"):

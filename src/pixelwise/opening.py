@@ -97,6 +97,8 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
+#: How names of sidecars end that are found by name; those of world files have the file's own letters before a w.
+SIDECARS = (".msk", ".ovr", ".aux.xml", ".aux", ".rrd", ".tab", ".wld", "w")
 #: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
 ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
 #: Rasters whose texts name files of their folder, whatever these are called.
@@ -271,6 +273,8 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
         if folder not in listed:
             listed[folder] = _listing(folder)
         names = listed[folder]
+        if names is not None and not names:
+            continue
         world = (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w") if suffix else ()
         tried = [path.name + end for end in (".msk", ".ovr", ".aux.xml", ".aux", ".rrd")]
         tried += [path.stem + end for end in (".aux", ".rrd", ".tab", ".wld", *world)]
@@ -281,11 +285,12 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def _listing(folder: Path) -> Mapping[str, Sequence[str]] | None:
-    """Return the names of a folder by the lower-case name, for GDAL ignores case; None where it cannot be listed."""
+    """Return names that sidecars may have, by the lower-case name, for GDAL ignores case; None where there is no list."""
     names: dict[str, list[str]] = {}
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - a path of each name takes four times as long
-            names.setdefault(name.lower(), []).append(name)
+            if (lower := name.lower()).endswith(SIDECARS):
+                names.setdefault(lower, []).append(name)
     except OSError:
         return None
     return names
