@@ -528,8 +528,9 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("driver", BESIDE)
-@pytest.mark.parametrize("through_vrt", [False, True])
+@pytest.mark.parametrize(
+    ("driver", "through_vrt"), [*((driver, False) for driver in BESIDE), ("RRASTER", True), ("HFA", True)]
+)
 def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
     """The pixels of half of these formats lie in another file than the one that is named."""
     suffix, ends = BESIDE[driver]
@@ -568,8 +569,13 @@ def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: P
         pw.apply(found, "ols", tmp_path / "other.tif")
 
 
-@pytest.mark.parametrize("end", [".tif.msk", ".tif.ovr", ".tif.aux.xml", ".TIF.AUX.XML", ".tfw"])
-@pytest.mark.parametrize("through_vrt", [False, True])
+@pytest.mark.parametrize(
+    ("end", "through_vrt"),
+    [
+        (".tif.msk", False), (".tif.ovr", False), (".tif.aux.xml", False), (".TIF.AUX.XML", False), (".tfw", False),
+        (".tif.msk", True),
+    ],
+)  # fmt: skip
 def test_sidecars_count(end: str, through_vrt: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
     source = stack.paths[1]
     sidecar = source.with_name(source.stem + end)

@@ -285,7 +285,7 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def _listing(folder: Path) -> Mapping[str, Sequence[str]] | None:
-    """Return names that sidecars may have, by the lower-case name, for GDAL ignores case; None where there is no list."""
+    """Return names that sidecars may have, by the lower-case name, as GDAL ignores case; None where none is listed."""
     names: dict[str, list[str]] = {}
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - a path of each name takes four times as long
