@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from click.testing import CliRunner
 from hypothesis import given
@@ -513,6 +514,122 @@ def test_files_behind_a_vrt_count(stack: pw.RasterStack, tmp_path: Path, change:
     else:
         with pytest.raises(pw.InputError, match=rf"{stack.paths[1].name}: changed since"):
             pw.apply(virtual, "ols", output, progress=lambda *_: os.utime(stack.paths[1], ns=(1, 1)))
+
+
+#: By driver: the file that is named, and others that are read for it.
+BESIDE = {
+    "RRASTER": ("grd", [".gri"]),
+    "ENVI": ("dat", [".hdr"]),
+    "HFA": ("img", [".ige"]),
+    "EHdr": ("bil", [".hdr"]),
+    "RST": ("rst", [".rdc", ".rst.aux.xml"]),
+    "SAGA": ("sdat", [".sgrd"]),
+    "ILWIS": ("mpr", [".mp#", ".grf"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("driver", "through_vrt"), [*((driver, False) for driver in BESIDE), ("RRASTER", True), ("HFA", True)]
+)
+def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
+    """The pixels of half of these formats lie in another file than the one that is named."""
+    suffix, ends = BESIDE[driver]
+    options = {"USE_SPILL": "YES"} if driver == "HFA" else {}
+    (tmp_path / "raw").mkdir()
+    for path in stack.paths:
+        with rasterio.open(path) as dataset:
+            profile = {**dataset.profile, "driver": driver, "dtype": "float32", **options}
+            profile = {key: value for key, value in profile.items() if "block" not in key and key != "tiled"}
+            values = dataset.read()
+        with rasterio.open(tmp_path / "raw" / f"{path.stem}.{suffix}", "w", **profile) as dataset:
+            dataset.write(values)
+    sources = {f"{path.stem}": tmp_path / "raw" / f"{path.stem}.{suffix}" for path in stack.paths}
+    named = list(sources.values())
+    if through_vrt:
+        named = [tmp_path / f"{stem}.vrt" for stem in sources]
+        for path in named:
+            path.write_text(VRT.format(path=sources[path.stem]))
+        try:
+            pw.open_stack(named)
+        except pw.InputError as error:
+            assert re.search("which GDAL reads as|no GeoTIFF", str(error))  # noqa: PT017 - it is read, or refused
+            return
+    found = pw.open_stack(named)
+    second = list(sources)[1]
+    for end in ends:
+        assert sources[second].with_name(second + end) in found.stats
+    changed = sources[second].with_name(second + ends[0])
+    output = tmp_path / "trend.tif"
+    with stopped_after(2) as progress:
+        pw.apply(found, "ols", output, progress=progress)
+    os.utime(changed, ns=(1, 1))
+    with pytest.raises(pw.OutputError, match=rf"{re.escape(changed.name)} mtime_ns was"):
+        pw.apply(pw.open_stack(named), "ols", output)
+    with pytest.raises(pw.InputError, match=rf"{re.escape(changed.name)}: changed since"):
+        pw.apply(found, "ols", tmp_path / "other.tif")
+
+
+@pytest.mark.parametrize(
+    ("end", "through_vrt"),
+    [
+        (".tif.msk", False), (".tif.ovr", False), (".tif.aux.xml", False), (".TIF.AUX.XML", False), (".tfw", False),
+        (".tif.msk", True),
+    ],
+)  # fmt: skip
+def test_sidecars_count(end: str, through_vrt: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
+    source = stack.paths[1]
+    sidecar = source.with_name(source.stem + end)
+    if end == ".tif.msk":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(source, "r+") as dataset:
+            dataset.write_mask(np.ones(dataset.shape, bool))
+    elif end == ".tif.ovr":
+        with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(source, "r+") as dataset:
+            dataset.build_overviews([2])
+    elif end == ".tfw":
+        sidecar.write_text("30\n0\n0\n-30\n500015\n3399985\n")
+    else:
+        sidecar.write_text("<PAMDataset></PAMDataset>")
+    assert sidecar.exists()
+    named = list(stack.paths)
+    if through_vrt:
+        named = [path.with_name(f"{path.stem}.vrt") for path in named]
+        for path, behind in zip(named, stack.paths, strict=True):
+            path.write_text(VRT.format(path=behind))
+    now = pw.open_stack(named)
+    assert set(now.stats) == {*named, *stack.paths, sidecar}
+    output = tmp_path / "trend.tif"
+    with stopped_after(2) as progress:
+        pw.apply(now, "ols", output, progress=progress)
+    os.utime(sidecar, ns=(1, 1))
+    with pytest.raises(pw.OutputError, match=rf"{re.escape(sidecar.name)} mtime_ns was"):
+        pw.apply(pw.open_stack(named), "ols", output)
+    with pytest.raises(pw.InputError, match=rf"{re.escape(sidecar.name)}: changed since"):
+        pw.apply(now, "ols", tmp_path / "other.tif")
+    sidecar.unlink()
+    with pytest.raises(pw.OutputError, match=rf"files had \d+ entries, has \d+: .*{re.escape(sidecar.name)}"):
+        pw.apply(pw.open_stack(named), "ols", output)
+
+
+@pytest.mark.parametrize(("end", "stops"), [(".tif.msk", True), (".tif.aux.xml", False)])
+def test_a_mask_that_appears_stops_the_job(end: str, stops: bool, tmp_path: Path, stack: pw.RasterStack) -> None:
+    """Other sidecars, such as statistics of a viewer, are read with the headers only."""
+    sidecar = stack.paths[1].with_name(stack.paths[1].stem + end)
+
+    def progress(*_: Any) -> None:
+        sidecar.write_text("<PAMDataset></PAMDataset>")
+
+    if not stops:
+        assert pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress, executor="inline").paths[0].exists()
+        return
+    with pytest.raises(pw.InputError, match=rf"{re.escape(sidecar.name)}: appeared since"):
+        pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress, executor="inline")
+
+
+def test_files_that_are_no_sidecars_do_not_count(tmp_path: Path, stack: pw.RasterStack) -> None:
+    path = stack.paths[1]
+    for name in (f"{path.stem}.prj", f"{path.stem}_old.tif.msk", f"{path.stem}.hdr", f"{path.name}.txt"):
+        path.with_name(name).write_text("notes")
+    assert set(pw.open_stack(stack.paths).stats) == set(stack.paths)
 
 
 def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:

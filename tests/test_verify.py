@@ -551,6 +551,48 @@ def test_sources_of_a_vrt_are_held_to_the_same_rule(tmp_path: Path, make_stack: 
     passes("maps/trend.tif", "maps/ndvi")
 
 
+@pytest.mark.parametrize("end", [".tif.msk", ".tif.aux.xml", ".tfw", ".TIF.OVR"])
+def test_sidecars_are_held_to_the_same_rule(tmp_path: Path, make_stack: Any, end: str) -> None:
+    """Links are followed."""
+    make_stack(random_series(SHAPE), folder="maps/ndvi")
+    trend_of("maps/ndvi", "maps/trend.tif")
+    sidecar = tmp_path / "maps" / "ndvi" / f"ndvi_2000{end}"
+    outside, inside = tmp_path / f"secret{end}", tmp_path / "maps" / f"own{end}"
+    outside.write_bytes(b"")
+    sidecar.symlink_to(outside)
+    text = refuses("maps/trend.tif")
+    assert f"ndvi_2000.tif lies {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
+    sidecar.unlink()
+    inside.write_text("<PAMDataset></PAMDataset>" if "xml" in end else "30\n0\n0\n-30\n500015\n3399985\n")
+    if end in (".tif.aux.xml", ".tfw"):
+        sidecar.symlink_to(inside)
+        passes("maps/trend.tif")
+        sidecar.unlink()
+        sidecar.write_bytes(inside.read_bytes())
+        sidecar.rename(outside)
+        sidecar.symlink_to(outside)
+        passes("maps/trend.tif", "maps/ndvi")
+        sidecar.unlink()
+    # A link that has nothing to do with an input is nobody's business.
+    (tmp_path / "maps" / "ndvi" / "notes.txt").symlink_to(outside)
+    passes("maps/trend.tif")
+
+
+def test_metadata_that_a_viewer_changed_are_told(make_stack: Any, tmp_path: Path) -> None:
+    make_stack(random_series(SHAPE))
+    sidecar = tmp_path / "stack" / "ndvi_2000.tif.aux.xml"
+    sidecar.write_text("<PAMDataset></PAMDataset>")
+    trend_of("stack")
+    assert run("verify", "trend.tif").stderr == ""
+    sidecar.write_text("<PAMDataset>\n</PAMDataset>")
+    passes("trend.tif")
+    told = run("verify", "trend.tif").stderr
+    assert "1 input file(s) have another time" in told
+    assert sidecar.name in told
+    sidecar.unlink()
+    assert sidecar.name in refuses("trend.tif")
+
+
 def test_code_that_a_map_names_is_not_run(make_stack: Any, tmp_path: Path) -> None:
     make_stack(random_series(SHAPE))
     path = trend_of("stack", method="functions.py:spread")

@@ -17,9 +17,8 @@ from rasterio.warp import transform_bounds
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, crs_name, crs_remedy, points_in, same_crs
-from pixelwise.headers import Header, read_header
+from pixelwise.headers import read_header, stats_of
 from pixelwise.nodata import is_among
-from pixelwise.opening import files_behind
 from pixelwise.reading import HANDLES, Piece, read_patiently
 from pixelwise.scanlines import rectangles_inside
 from pixelwise.tiff import TiffFile
@@ -471,7 +470,7 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     )
     for low, high in values:
         _check_held(low, high, path, np.dtype(band.dtype))
-    return RasterWhere(piece, values, _stats_of(header))
+    return RasterWhere(piece, values, stats_of([header]))
 
 
 def _value(part: str, text: str) -> tuple[float, float]:
@@ -528,14 +527,6 @@ def _spelled(values: Sequence[tuple[float, float]]) -> str:
         return "" if math.isinf(value) else f"{value:.17g}"
 
     return ",".join(end(low) if low == high else f"{end(low)}..{end(high)}" for low, high in values)
-
-
-def _stats_of(header: Header) -> dict[Path, tuple[int, int]]:
-    stats = {header.path: (header.size, header.mtime_ns)}
-    for path in files_behind(header.path) if header.driver == "VRT" else ():
-        found = path.stat()
-        stats.setdefault(path, (found.st_size, found.st_mtime_ns))
-    return stats
 
 
 # ------------------------------------------------------------------------------------------------- both

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pixelwise.area import Area
 from pixelwise.errors import InputError
 from pixelwise.grid import Block, Grid
+from pixelwise.opening import sidecars_of
 from pixelwise.reading import HANDLES
 from pixelwise.times import TimeAxis
 
@@ -214,9 +215,11 @@ class FileStack(ABC):
         Raises
         ------
         InputError
-            When some changed or vanished, naming them.
+            When some changed or vanished, or got a mask beside them, naming them.
         """
-        problems = []
+        # What other sidecars say, nodata and the grid, is read with the headers only; a mask with each window.
+        masks = (path for path in sidecars_of(self.stats) if path.suffix.lower() == ".msk" and path not in self.stats)
+        problems = [f"{path}: appeared since the header of its file was read" for path in masks]
         for path, (size, mtime_ns) in self.stats.items():
             try:
                 now = path.stat()

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
-from pixelwise.opening import GDAL_ERRORS, local_only, open_local, open_page
+from pixelwise.opening import GDAL_ERRORS, files_named, local_only, open_local, open_page, sidecars_of
 from pixelwise.regular import check_encodable, check_regular
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "BandHeader",
     "Header",
     "read_header",
+    "stats_of",
 ]
 
 #: Files in a folder that have one of these must open; others are ignored.
@@ -116,6 +117,8 @@ class Header:
         Whether it is such a map.
     remark
         What a user should know of how it was read; empty where there is nothing.
+    further
+        Files apart from its sidecars that its pixels are read of too: data of a header, sources of a VRT.
     """
 
     path: Path
@@ -134,6 +137,7 @@ class Header:
     remark: str = ""
     alpha: tuple[BandHeader, ...] = ()
     alpha_is_data: bool = False
+    further: tuple[Path, ...] = ()
 
     def with_alpha_as_data(self) -> Header:
         """Return the header of which alpha is a band like the others, and masks none of them."""
@@ -254,7 +258,30 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
         # Layers are called by their dates.
         is_map=written and not (descriptions[0] or "")[:4].isdigit(),
         remark=remark,
+        further=files_named(dataset, path),
     )
+
+
+def stats_of(headers: Collection[Header]) -> dict[Path, tuple[int, int]]:
+    """Return size and modification time (ns) of files, and of all others that GDAL reads for them, sidecars too.
+
+    Raises
+    ------
+    InputError
+        When one of these has vanished.
+    """
+    stats = {header.path: (header.size, header.mtime_ns) for header in headers}
+    further = [path for header in headers for path in header.further]
+    for path in (*further, *sidecars_of(dict.fromkeys((*stats, *further)))):
+        if path not in stats:
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise InputError(
+                    f"{path}: vanished since the header that names it was read ({error.strerror})"
+                ) from None
+            stats[path] = found.st_size, found.st_mtime_ns
+    return stats
 
 
 def _check_pages(dataset: DatasetReader, path: Path) -> None:

@@ -385,7 +385,10 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
         return ""
     if isinstance(found, list) and isinstance(wanted, list):
         if len(found) != len(wanted):
-            return f"{where} had {len(found)} entries, has {len(wanted)}"
+            paths = [{one.get("path") for one in side if isinstance(one, dict)} for side in (found, wanted)]
+            odd = sorted(json.dumps(path)[:LONGEST_VALUES] for path in set.symmetric_difference(*paths))
+            named = f": {odd[0]}" + (", ..." if len(odd) > 1 else "") if odd else ""
+            return f"{where} had {len(found)} entries, has {len(wanted)}{named}"
         for index, (before, now) in enumerate(zip(found, wanted, strict=True)):
             name = now.get("path", index + 1) if isinstance(now, dict) else index + 1
             words = _differences(before, now, f"{where} {name}")

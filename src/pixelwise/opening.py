@@ -12,7 +12,7 @@ import shlex
 import threading
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -32,16 +32,19 @@ from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
 
 __all__ = [
     "GDAL_ERRORS",
+    "NAMERS",
     "OPTIONS",
     "allowed_drivers",
     "check_sidecars",
     "files_behind",
+    "files_named",
     "local_only",
     "open_again",
     "open_alone",
     "open_geotiff",
     "open_local",
     "open_page",
+    "sidecars_of",
 ]
 
 #: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
@@ -95,6 +98,10 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
+#: How names of sidecars end that are found by name; those of world files have the file's own letters before a w.
+SIDECARS = (".msk", ".ovr", ".aux.xml", ".aux", ".rrd", ".tab", ".wld", "w")
+#: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
+ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
 #: Rasters whose texts name files of their folder, whatever these are called.
 NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
@@ -228,6 +235,80 @@ def files_behind(path: Path) -> Iterator[Path]:
     yield path
     if is_vrt(path):
         yield from sources_behind(path)
+
+
+def files_named(dataset: DatasetReader, path: Path) -> tuple[Path, ...]:
+    """Return what GDAL reads for an open file apart from itself and its sidecars: data of a header, sources of a VRT.
+
+    Raises
+    ------
+    InputError
+        When a source of a VRT is missing or no raster.
+    """
+    # It names none; and to be asked takes 0.3 ms.
+    if dataset.driver == "GTiff":
+        return ()
+    if dataset.driver != "VRT":
+        found = list(map(Path, dataset.files))
+        if dataset.driver == "ILWIS":
+            found += _files_of_ilwis(path)
+    else:
+        found = []
+        for source in sources_behind(path):
+            found.append(source)
+            with open_regular(source) as file:
+                begin = file.read(4)
+            if begin not in TIFF and not is_vrt(source):
+                with open_local(source) as opened:
+                    found += files_named(opened, source)
+    return tuple(dict.fromkeys(file for file in found if file != path))
+
+
+def _files_of_ilwis(path: Path) -> list[Path]:
+    found: dict[Path, None] = {}
+    pending = [path]
+    while pending:
+        with open_regular(pending.pop()) as file:
+            text = file.read(SEARCHED).decode("latin-1")
+        for name in ILWIS_NAMES.findall(text):
+            named = path.parent / name
+            # Domains and systems of ILWIS itself are no files here.
+            if named not in found and named.is_file():
+                found[named] = None
+                pending += [named] if named.suffix.lower() == ".grf" else []
+    return list(found)
+
+
+def sidecars_of(paths: Iterable[Path]) -> list[Path]:
+    """Return the sidecars of some files, by name as GDAL finds them: masks, overviews, metadata and world files."""
+    listed: dict[Path, Mapping[str, Sequence[str]] | None] = {}
+    found: dict[Path, None] = {}
+    for path in paths:
+        folder, suffix = path.parent, path.suffix
+        if folder not in listed:
+            listed[folder] = _listing(folder)
+        names = listed[folder]
+        if names is not None and not names:
+            continue
+        world = (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w") if suffix else ()
+        tried = [path.name + end for end in (".msk", ".ovr", ".aux.xml", ".aux", ".rrd")]
+        tried += [path.stem + end for end in (".aux", ".rrd", ".tab", ".wld", *world)]
+        for name in tried:
+            exact = ((name,) if (folder / name).is_file() else ()) if names is None else names.get(name.lower(), ())
+            found.update((folder / one, None) for one in exact)
+    return list(found)
+
+
+def _listing(folder: Path) -> Mapping[str, Sequence[str]] | None:
+    """Return names that sidecars may have, by the lower-case name, as GDAL ignores case; None where none is listed."""
+    names: dict[str, list[str]] = {}
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - a path of each name takes four times as long
+            if (lower := name.lower()).endswith(SIDECARS):
+                names.setdefault(lower, []).append(name)
+    except OSError:
+        return None
+    return names
 
 
 def _open_explained(

@@ -218,7 +218,7 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             area["region"]["source"] = relative(stack.area.region.path, folder)
         if stack.area.where is not None:
             area["where"]["raster"] = relative(stack.area.where.piece.path, folder)
-    if behind:  # what VRTs are made of
+    if behind:  # what VRTs are made of, data beside headers, sidecars
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]
     return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}

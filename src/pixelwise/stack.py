@@ -109,7 +109,8 @@ class RasterStack(FileStack):
     largest
         The file of that block.
     stats
-        Size and modification time (nanoseconds) of each file, and of those behind VRTs, when its header was read.
+        Size and modification time (nanoseconds) of each file when its header was read, and of all others that GDAL
+        reads for it: sources of VRTs, data beside headers, sidecars.
     unit
         Unit of the values where the files agree on one.
     interleaved

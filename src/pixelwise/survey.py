@@ -17,10 +17,9 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.files import Source, resolve
 from pixelwise.filestack import FileStack
 from pixelwise.grid import Grid
-from pixelwise.headers import Header
+from pixelwise.headers import Header, stats_of
 from pixelwise.nodata import spelled
 from pixelwise.observations import observe
-from pixelwise.opening import files_behind
 from pixelwise.reading import WARP_TILE, Piece, largest_behind
 from pixelwise.share import Derivation
 from pixelwise.spec import InputSpec
@@ -92,7 +91,7 @@ class Survey:
             largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
-            stats={**_stats_of(opened), **area.stats},
+            stats={**stats_of(opened), **area.stats},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
             alpha_masks={
@@ -237,14 +236,3 @@ def _overrides(spec: InputSpec) -> Iterable[str]:
         if value is not None:
             text = ", ".join(spelled(number) for number in (value if isinstance(value, tuple) else (value,)))
             yield f"{name} {text} is used instead of what the files say"
-
-
-def _stats_of(headers: Iterable[Header]) -> dict[Path, tuple[int, int]]:
-    """Return size and modification time of files, and of those behind VRTs: their pixels are read too."""
-    stats = {header.path: (header.size, header.mtime_ns) for header in headers}
-    for header in headers:
-        for path in files_behind(header.path) if header.driver == "VRT" else ():
-            if path not in stats:
-                found = path.stat()
-                stats[path] = found.st_size, found.st_mtime_ns
-    return stats

@@ -37,7 +37,7 @@ from pixelwise.grid import Block, same_crs
 from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
-from pixelwise.opening import GDAL_ERRORS, local_only, open_local
+from pixelwise.opening import GDAL_ERRORS, NAMERS, local_only, open_local
 from pixelwise.provenance import plain
 from pixelwise.reading import alpha_of, largest_behind, streams_of
 from pixelwise.regular import check_regular, is_file, is_utf8
@@ -495,9 +495,10 @@ def _places_of(making: _Making, folder: Path, source: Source | None, path: Path)
         (places if allowed else outside)[name] = place
     if outside:
         raise InputError(*_outside(path, outside))
+    listed: dict[Path, list[str]] = {}
     for place in places.values():
         if is_file(place) and not _in(named, place):
-            _check_sources(place, opens, path)
+            _check_sources(place, opens, path, listed)
     return places
 
 
@@ -515,12 +516,25 @@ def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
     yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
 
 
-def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path) -> None:
-    """Walk the sources of a file that the user did not name, if it is a VRT: the same rule holds for them."""
+def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed: dict[Path, list[str]]) -> None:
+    """Apply the same rule to what GDAL opens for a file that the user did not name: files beside it, sources of a VRT.
+
+    `listed` is what leads out of folders that were looked at before.
+    """
     pending, seen = [file], set()
     while pending:
         vrt = pending.pop()
-        if vrt.resolve() in seen or not is_vrt(vrt):
+        if vrt.resolve() in seen:
+            continue
+        if vrt.parent not in listed:
+            listed[vrt.parent] = _leading_out(vrt.parent, opens)
+        for name in listed[vrt.parent]:
+            if _is_beside(name, vrt):
+                raise InputError(
+                    f"{path}: beside its file {vrt} lies {name}, a link to a file outside the map's folder; "
+                    f"if you mean it: {shlex.join(['pixelwise', 'verify', str(path), str(file)])}"
+                )
+        if not is_vrt(vrt):
             continue
         seen.add(vrt.resolve())
         for name, place in sources_of(vrt).items():
@@ -532,10 +546,36 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path) -> Non
             pending.append(place)
 
 
-def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
-    """Compare sizes with those of the job; of files behind VRTs too, which the VRTs name in any case.
+def _leading_out(folder: Path, opens: Callable[[Path], bool]) -> list[str]:
+    """Return the names of a folder that lead to files that are not opened; one that cannot be listed has none."""
 
-    A copy has another time: that is told, and its numbers tell the rest.
+    def leads_out(place: Path) -> bool:
+        try:
+            return not opens(place)
+        except (OSError, RuntimeError):  # links that go round
+            return True
+
+    try:
+        with os.scandir(folder) as entries:
+            # What is no link lies where the folder lies.
+            outside = leads_out(folder.absolute())
+            return [e.name for e in entries if (outside or e.is_symlink()) and leads_out(folder.absolute() / e.name)]
+    except OSError:
+        return []
+
+
+def _is_beside(name: str, file: Path) -> bool:
+    """Whether GDAL may open what has this name in a file's folder for that file: a sidecar, data of a header."""
+    lower, stem = file.name.lower(), file.stem.lower()
+    # Texts of some formats name any file of their folder.
+    begins = "" if file.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
+    return name != file.name and name.lower().startswith(begins)
+
+
+def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
+    """Compare sizes with those of the job; of files behind VRTs and headers and of sidecars too.
+
+    A copy has another time, and a viewer writes statistics into metadata: that is told, and the numbers tell the rest.
     """
     problems, later = [], []
     for name, place in places.items():
@@ -545,9 +585,9 @@ def _check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, 
         except InputError as error:
             problems.append(str(error))
             continue
-        if now.st_size != size:
+        if now.st_size != size and not place.name.lower().endswith(".aux.xml"):
             problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
-        elif now.st_mtime_ns != mtime_ns:
+        elif (now.st_size, now.st_mtime_ns) != (size, mtime_ns):
             later.append(place)
     if problems:
         raise InputError(*problems)
