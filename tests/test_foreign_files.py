@@ -35,7 +35,7 @@ from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only,
 from pixelwise.reading import reading
 from pixelwise.regular import read_text
 from pixelwise.vectors import read_polygons
-from pixelwise.vrt import DEEPEST, sources_behind
+from pixelwise.vrt import DEEPEST, grids_elsewhere, sources_behind
 
 SUFFIXES = (".vrt", ".tif", ".img", ".mpr", ".rst")
 
@@ -278,6 +278,96 @@ def test_sidecars_are_read(folder: Path) -> None:
     with reading((stack,)):
         values = stack.read(stack.grid.block)
     assert np.isnan(values[1]).sum() == 1
+
+
+#: A coordinate system that is bound to WGS 84 by a grid.
+BOUND = (
+    'BOUNDCRS[SOURCECRS[GEOGCRS["a",DATUM["b",ELLIPSOID["c",6378137,298.25]],CS[ellipsoidal,2],AXIS["lat",north],'
+    'AXIS["lon",east],ANGLEUNIT["degree",0.0174532925199433]]],TARGETCRS[GEOGCRS["WGS 84",DATUM["World Geodetic System '
+    '1984",ELLIPSOID["WGS 84",6378137,298.257223563]],CS[ellipsoidal,2],AXIS["lat",north],AXIS["lon",east],ANGLEUNIT['
+    '"degree",0.0174532925199433]]],ABRIDGEDTRANSFORMATION["d",METHOD["NTv2",ID["EPSG",9615]],PARAMETERFILE['
+    '"Latitude and longitude difference file","NAME",ID["EPSG",8656]]]]'
+)
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "&quot;")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"<SRS>{_quoted(BOUND)}</SRS>".replace("NAME", "&#47;no&#x2f;grid"), "the grid '/no/grid'"),
+        (f"<SRS><![CDATA[{BOUND}]]></SRS>".replace("NAME", "/no/grid"), "the grid '/no/grid'"),
+        (f"<a><SRS>{_quoted(BOUND)}</SRS></a>".replace("NAME", "a&quot;&quot;/no/grid"), "/no/grid"),
+        (f"<GCPList Projection='{_quoted(BOUND)}'/>".replace("NAME", "&#47;no&#47;grid"), "the grid '/no/grid'"),
+        (f"<a>{'x' * (5 << 20)}</a><SRS>{_quoted(BOUND)}</SRS>".replace("NAME", "/no/grid"), "the grid '/no/grid'"),
+        ("<SRS>&#47;no/file</SRS>", "holds '/no/file', no coordinate system"),
+        ("<SRS><![CDATA[/no/file]]></SRS>", "holds '/no/file', no coordinate system"),
+        ("<GCPList Projection='/no/file'/>", "holds '/no/file', no coordinate system"),
+        ("<a SRS='/no/file'/>", "holds '/no/file', no coordinate system"),
+        ("<SRS>EPSG:32617</SRS><b>", "not XML, as GDAL writes it"),
+    ],
+)  # fmt: skip
+def test_the_metadata_of_gdal_are_read_as_xml(content: str, message: str, folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    aux(path, content)
+    with pytest.raises(InputError) as raised:
+        open_local(path)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+def test_the_metadata_of_gdal_have_no_document_type(folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    sidecar = folder / "ndvi_2005.tif.aux.xml"
+    sidecar.write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset/>')
+    with pytest.raises(InputError, match="has a document type"):
+        open_local(path)
+    # What older programs wrote, and what GDAL writes beside it, is read.
+    for good in (
+        b"",
+        b"<PAMDataset><SRS>EPSG:32617</SRS><a>\xe4</a></PAMDataset>",
+        b"<PAMDataset><!-- a --></PAMDataset>",
+    ):
+        sidecar.write_bytes(good)
+        open_local(path).close()
+
+
+@pytest.mark.parametrize(
+    "content", [f"<SRS>{_quoted(BOUND)}</SRS>", f"<GCPList Projection='{_quoted(BOUND)}'>GCP</GCPList>"]
+)
+def test_the_crs_that_gdal_returns_names_no_grid_elsewhere(
+    content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever text of a file it comes from."""
+    monkeypatch.setattr("pixelwise.opening.check_sidecars", lambda *_: None)
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    points = "".join(f'<GCP Id="" Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (8, 0), (0, 6)))
+    aux(path, content.replace("NAME", "/no/grid").replace("GCP<", f"{points}<"))
+    with pytest.raises(InputError, match=r"ndvi_2005\.tif: its CRS names the grid '/no/grid', which is not opened"):
+        open_local(path)
+    # PROJ looks for a plain name in its own folders.
+    aux(path, content.replace("NAME", "grid").replace("GCP<", f"{points}<"))
+    open_local(path).close()
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        'PARAMETERFILE["","/a"]', 'PARAMETERFILE["a""b", "/a"]', 'PARAMETERFILE["a","b""/a"]', 'x +grids="/a b"',
+        'EXTENSION["PROJ4","+nadgrids=""/a"""]', 'GEOIDMODEL["PROJ /a"]', "+geoidgrids=@b,~/a",
+    ],
+)  # fmt: skip
+def test_grids_within_quotation_marks(system: str) -> None:
+    assert "/a" in grids_elsewhere(system)
+    assert not grids_elsewhere(system.replace("~", "").replace("/", ""))
+
+
+def test_coordinates_are_no_raster_that_metadata_name(folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif")
+    aux(path, '<Metadata domain="GEOLOCATION"><MDI key="X_DATASET">/no/raster</MDI></Metadata>')
+    with pytest.raises(InputError, match="names '/no/raster' as the raster of its coordinates, which is not opened"):
+        open_local(path)
 
 
 def test_a_sidecar_of_the_same_tick_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

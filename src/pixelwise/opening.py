@@ -17,18 +17,19 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import unescape
+from xml.parsers import expat
 
 import rasterio
 from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
 from rasterio.env import hasenv
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
 from pixelwise.errors import InputError, one_line
 from pixelwise.regular import check_regular, open_regular
-from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
+from pixelwise.vrt import SYSTEM, SYSTEMS, grids_elsewhere, is_vrt, sources_behind
 
 __all__ = [
     "GDAL_ERRORS",
@@ -86,8 +87,8 @@ TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".
 LONGEST_SIDECAR = 64 << 20
 #: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
 ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
-#: Coordinate systems in GDAL's own metadata.
-SYSTEMS = re.compile(r"<SRS\b[^>]*>([^<]*)<|\bProjection\s*=\s*\"([^\"]*)", re.IGNORECASE)
+#: Metadata that name rasters of longitudes and latitudes, which GDAL opens with any driver to warp.
+LOCATIONS = ("X_DATASET", "Y_DATASET")
 #: Texts in which further files are named, which lie beside them: what has a folder is refused.
 NAMING = {
     ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
@@ -98,7 +99,7 @@ NAMING = {
 NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
-#: More than that is not searched for names of grids: no text of a coordinate system is longer.
+#: Of texts that hold pixels, more than that is not searched for names of grids: their headers are shorter.
 SEARCHED = 4 << 20
 
 
@@ -359,13 +360,17 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
                 raise InputError(
                     f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
-            text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
+            content = begin + file.read(SEARCHED if _has_pixels(begin, suffix) else LONGEST_SIDECAR)
+            if suffix == ".aux.xml":
+                text, systems = _pam(sidecar, content)
+            else:
+                text, systems = content.decode("latin-1"), []
             elsewhere = grids_elsewhere(text)
             if elsewhere:
                 raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
-            for system in map("".join, SYSTEMS.findall(text)) if suffix == ".aux.xml" else ():
-                if not SYSTEM.match(system.strip()):
-                    raise InputError(f"{sidecar}: holds {system.strip()!r}, no coordinate system by code or WKT")
+            for system in systems:
+                if not SYSTEM.match(system):
+                    raise InputError(f"{sidecar}: holds {system!r}, no coordinate system by code or WKT")
             if suffix in NAMING:
                 named = NAMING[suffix].search(text)
                 if named:
@@ -375,6 +380,52 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
         _open_explained(sidecar, ("GTiff",), seen=seen).close()
     elif begin.startswith(b"EHFA_HEADER_TAG"):
         _open_explained(sidecar, ("HFA",), seen=seen).close()
+
+
+def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
+    """Return all texts of GDAL's own metadata, and which of them are coordinate systems.
+
+    GDAL takes an attribute for an element and ignores the declared encoding, as in VRTs.
+    """
+    texts: list[str] = []
+    systems: list[str] = []
+    # Where the text of a coordinate system begins in `texts`; text within elements within it is taken too.
+    begins: list[int | None] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        for key, value in attributes.items():
+            texts.extend(("\n", value))
+            if key.lower() in SYSTEMS:
+                systems.append(value.strip())
+        texts.append("\n")
+        begins.append(len(texts) if tag.lower() in SYSTEMS else None)
+
+    def end(_: str) -> None:
+        begin = begins.pop()
+        if begin is not None:
+            systems.append("".join(texts[begin:]).strip())
+        texts.append("\n")
+
+    def doctype(*_: Any) -> None:
+        raise InputError(f"{sidecar}: has a document type, which GDAL never writes; remove it")
+
+    if not content.strip():
+        return "", []
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        content = content.decode("latin-1").encode()
+    parser = expat.ParserCreate(encoding="utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = texts.append
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
+    return "".join(texts), systems
 
 
 def _has_pixels(begin: bytes, suffix: str) -> bool:
@@ -393,10 +444,38 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
         raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is none of its sidecars")
+    # Whatever text it comes from, this is the coordinate system that GDAL would transform with.
+    elsewhere = _grids_of(dataset.crs) or (_grids_of(dataset.gcps[1]) if dataset.crs is None else "")
+    if elsewhere:
+        raise InputError(f"{path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    # What a VRT names was walked.
+    places = dataset.tags(ns="GEOLOCATION") if dataset.driver != "VRT" else {}
+    place = next((value for key, value in places.items() if key.upper() in LOCATIONS), None)
+    if place is not None:
+        raise InputError(f"{path}: names {place!r} as the raster of its coordinates, which is not opened")
     # A GeoTIFF names nothing else, and its sidecars were looked at by name.
     for name in dataset.files if dataset.driver != "GTiff" else ():
         if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
             raise InputError(f"{path}: names {name!r}, which is none of its sidecars and is not read")
+
+
+#: Files of a series have the same system, and to search it takes a tenth of the time that it takes to open one.
+_grids_in = lru_cache(maxsize=64)(grids_elsewhere)
+
+
+def _grids_of(crs: CRS | None) -> str:
+    """Return the first grid elsewhere that a coordinate system names, empty where there is none."""
+    if crs is None:
+        return ""
+    # WKT 2 has all operations, WKT 1 the PROJ strings of extensions. In this order: to write WKT 1, PROJ opens grids.
+    for version in ("WKT2_2019", None):
+        try:
+            elsewhere = _grids_in(crs.to_wkt(version=version))
+        except CRSError:
+            continue
+        if elsewhere:
+            return elsewhere
+    return ""
 
 
 def _is_own(path: Path, name: str) -> bool:
