@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from click.testing import CliRunner
 from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
@@ -26,6 +27,7 @@ from rasterio.vrt import WarpedVRT
 import pixelwise as pw
 from conftest import write_raster
 from foreign import GOOD, VALUES, WAYS, Counter, aux, overviews, raster, service, source, spilled, vrt, warped
+from pixelwise import opening
 from pixelwise import vrt as vrt_module
 from pixelwise.cli import main
 from pixelwise.errors import InputError
@@ -317,6 +319,7 @@ def test_the_metadata_of_gdal_are_read_as_xml(content: str, message: str, folder
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
+
 def test_the_metadata_of_gdal_have_no_document_type(folder: Path) -> None:
     path = raster(folder / "ndvi_2005.tif", crs=None)
     sidecar = folder / "ndvi_2005.tif.aux.xml"
@@ -401,6 +404,86 @@ def test_other_formats_are_read_with_what_lies_beside_them(folder: Path) -> None
     spilled(folder, "abc.ige").rename(folder / "ndvi_2005.ige")
     with open_local(folder / "ndvi_2005.img") as dataset:
         np.testing.assert_array_equal(dataset.read(1), VALUES)
+
+
+#: How files begin that GDAL's drivers of indexes, services and labels take for theirs; all name others.
+OTHERS = [
+    b"<GDALTileIndexDataset><IndexDataset>FIFO</IndexDataset><LocationField>a</LocationField></GDALTileIndexDataset>",
+    b"abc <GDALTileIndexDataset><IndexDataset>FIFO</IndexDataset></GDALTileIndexDataset>",
+    b"<GDAL_WMS><Service name='TMS'><ServerUrl>file://FIFO</ServerUrl></Service></GDAL_WMS>",
+    b"<MRF_META><Raster><DataFile>FIFO</DataFile></Raster></MRF_META>",
+    b"<kml><NetworkLink><Link><href>FIFO</href></Link></NetworkLink></kml>",
+    b'{"stac_version": "1.0.0", "features": [{"assets": {"a": {"href": "FIFO"}}}]}',
+    b"OziExplorer Map Data File Version 2.2\nname\nFIFO\n",
+    b"IMAGINE_RAW_FILE\nPIXEL_FILES FIFO\n",
+    b"PDS_VERSION_ID = PDS3\n^IMAGE = ('FIFO')\n",
+    b"SQLite format 3\0",
+    b"PK\x03\x04",
+]
+
+
+@pytest.mark.parametrize("begin", OTHERS, ids=lambda begin: begin[:12].decode())
+def test_a_source_is_not_asked_of_all_drivers(begin: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raw raster may begin with any text, of which another driver opens what it names."""
+    path = raster(folder / "envi" / "d.dat", "ENVI", dtype="float64")
+    fifo = folder / "fifo"
+    content = begin.replace(b"FIFO", str(fifo).encode())
+    path.write_bytes((content + path.read_bytes())[: max(path.stat().st_size, len(content))])
+    opened = []
+    monkeypatch.setattr("pixelwise.opening._open_quietly", _noting(opened))
+    with open_local(path) as dataset:
+        assert dataset.driver == "ENVI"
+    with pytest.raises(InputError, match=r"d\.dat: is a raster of ENVI, but holds .* takes it for another format"):
+        open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
+    # GDAL's list of all drivers is None.
+    assert None not in opened
+
+
+def test_a_source_that_gdal_takes_for_another_raster(folder: Path) -> None:
+    path = raster(folder / "envi" / "d.dat", "ENVI")
+    path.write_bytes(b"GIF89a" + path.read_bytes()[6:])
+    with pytest.raises(InputError, match=r"is a raster of ENVI, which GDAL reads as .* where a VRT names it"):
+        open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
+
+
+def _noting(opened: list[object]) -> Callable[[str, Sequence[str] | None], DatasetReader]:
+    plain = opening._open_quietly
+
+    def noting(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+        opened.append(drivers)
+        return plain(name, drivers)
+
+    return noting
+
+
+def test_pixels_of_one_byte_are_no_words(folder: Path) -> None:
+    """Values between 60 and 122 are letters, such as those of classes and dark scenes."""
+    path = raster(folder / "envi" / "d.dat", "ENVI", dtype="uint8")
+    values = np.random.default_rng(1).integers(60, 123, (256, 256), dtype=np.uint8)
+    values[0] = np.frombuffer(b"<abcdefgh:ijk>AB" * 16, np.uint8)
+    with rasterio.open(path, "w", driver="ENVI", width=256, height=256, count=1, dtype="uint8", crs="EPSG:32617",
+                       transform=Affine(30, 0, 500000, 0, -30, 3400000)) as dataset:  # fmt: skip
+        dataset.write(values, 1)
+    wide = source("d.dat", relative=1)
+    with open_local(vrt(path.with_name("a.vrt"), wide)) as dataset:
+        assert (dataset.read(1)[:, :8] >= 60).all()
+
+
+def test_sources_of_many_formats_are_read(folder: Path) -> None:
+    for driver, suffix, dtype in (("ENVI", "dat", "float32"), ("ENVI", "img", "uint8"), ("HFA", "img", "float32"),
+                                  ("EHdr", "bil", "uint8"), ("RST", "rst", "float32"), ("SAGA", "sdat", "float32"),
+                                  ("AAIGrid", "asc", "float32"), ("PNG", "png", "uint8"),
+                                  ("JP2OpenJPEG", "jp2", "uint8")):  # fmt: skip
+        path = folder / driver.lower() / f"a_{dtype}.{suffix}"
+        if driver in ("PNG", "JP2OpenJPEG"):
+            path.parent.mkdir()
+            plain = raster(folder / f"{driver}.tif", dtype="uint8")
+            more = {"QUALITY": "100", "REVERSIBLE": "YES"} if suffix == "jp2" else {}
+            rasterio.shutil.copy(plain, path, driver=driver, **more)
+        else:
+            raster(path, driver, dtype=dtype)
+        with open_local(vrt(path.with_name(f"{driver}.vrt"), source(path.name, relative=1))) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), VALUES)
 
 
 # ------------------------------------------------------------------------------------------- VRTs within VRTs

@@ -27,7 +27,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
-from pixelwise.errors import InputError, one_line
+from pixelwise.errors import InputError, one_line, shown
 from pixelwise.regular import check_regular, open_regular
 from pixelwise.vrt import SYSTEM, SYSTEMS, grids_elsewhere, is_vrt, sources_behind
 
@@ -95,6 +95,22 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
+#: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
+#: planets, scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero.
+#: Long ones: pixels of one byte between 60 and 122 look like a "<" and some letters here and there.
+WORDS = re.compile(
+    rb"<(?:\?xml\s|GDAL_?(?:TileIndex|WMT?S)|VRTDataset|WMS_Tile|WM[ST]_\w+_Capab|Capabilities|WCS_GDAL|MRF_META|kml[\s>]"
+    rb"|NetworkLink|GroundOverlay|Dimap_Doc|PSD_DIMAP|n1:Level|xfdu:XFDU|level1Product|Table_of_Contents|CacheInfo"
+    rb"|Product|rs2:product|OGRVRT|JGISRaster|phototiles|x-dem)"
+    rb"|\{\s*\"\w{4,}\"\s*:|\"(?:stac_version|currentVersion)\""
+    rb"|OziExplorer|DatasetHeader|IMAGINE_RAW_FILE|NDF_REVISION|(?:PDS|ODL)_VERSION_ID|\^QUBE|\^IMAGE|IsisCube|LBLSIZE="
+    rb"|numTiles|REQ ID =|NOHRSC GIS",
+    re.IGNORECASE,
+)
+CONTAINER = re.compile(rb"SQLite format 3|PK\x03\x04|fgb|CDF|NITF|NSIF|(?s:.*?)(?:\x89HDF\r\n|%PDF-)")
+#: What GDAL's drivers see of a file before one of them takes it has 1024 bytes; some then read more.
+LOOKED_AT = 64 << 10
+
 #: Rasters whose texts name files of their folder, whatever these are called.
 NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
@@ -262,6 +278,16 @@ def _check_driver(source: Path, driver: str) -> None:
     # GeoTIFF's driver is the first of all but those that look for words, which a TIFF does not begin with.
     if driver == "GTiff":
         return
+    # By content, not by GDAL: to find out what it takes a file for, it opens it, and what that names.
+    with open_regular(source) as file:
+        head = file.read(LOOKED_AT)
+    other_words = CONTAINER.match(head) or WORDS.search(head.split(b"\0", 1)[0])
+    if other_words:
+        words = shown(other_words[0].decode("latin-1"))
+        raise InputError(
+            f"{source}: is a raster of {driver}, but holds {words}, by which GDAL takes it for another format where a "
+            "VRT names it; name the raster itself, without the VRT"
+        )
     try:
         with _open_quietly(str(source), None) as dataset:
             other = dataset.driver
