@@ -233,7 +233,7 @@ def _service(folder: Path, at: str) -> None:
     vrt(folder / "ndvi_2005.vrt", source("a.tif", relative=1))
 
 
-@written_by("raw pixels that are a service", "which GDAL reads as")
+@written_by("raw pixels that are a service", "takes it for another format")
 def _polyglot(folder: Path, at: str) -> None:
     raster(folder / "masks" / "a.bil", "EHdr")
     pixels = service(at).encode().ljust(48 * 4)

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from click.testing import CliRunner
 from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
@@ -26,6 +27,7 @@ from rasterio.vrt import WarpedVRT
 import pixelwise as pw
 from conftest import write_raster
 from foreign import GOOD, VALUES, WAYS, Counter, aux, overviews, raster, service, source, spilled, vrt, warped
+from pixelwise import opening
 from pixelwise import vrt as vrt_module
 from pixelwise.cli import main
 from pixelwise.errors import InputError
@@ -35,7 +37,7 @@ from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only,
 from pixelwise.reading import reading
 from pixelwise.regular import read_text
 from pixelwise.vectors import read_polygons
-from pixelwise.vrt import DEEPEST, sources_behind
+from pixelwise.vrt import DEEPEST, grids_elsewhere, sources_behind
 
 SUFFIXES = (".vrt", ".tif", ".img", ".mpr", ".rst")
 
@@ -280,6 +282,97 @@ def test_sidecars_are_read(folder: Path) -> None:
     assert np.isnan(values[1]).sum() == 1
 
 
+#: A coordinate system that is bound to WGS 84 by a grid.
+BOUND = (
+    'BOUNDCRS[SOURCECRS[GEOGCRS["a",DATUM["b",ELLIPSOID["c",6378137,298.25]],CS[ellipsoidal,2],AXIS["lat",north],'
+    'AXIS["lon",east],ANGLEUNIT["degree",0.0174532925199433]]],TARGETCRS[GEOGCRS["WGS 84",DATUM["World Geodetic System '
+    '1984",ELLIPSOID["WGS 84",6378137,298.257223563]],CS[ellipsoidal,2],AXIS["lat",north],AXIS["lon",east],ANGLEUNIT['
+    '"degree",0.0174532925199433]]],ABRIDGEDTRANSFORMATION["d",METHOD["NTv2",ID["EPSG",9615]],PARAMETERFILE['
+    '"Latitude and longitude difference file","NAME",ID["EPSG",8656]]]]'
+)
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "&quot;")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"<SRS>{_quoted(BOUND)}</SRS>".replace("NAME", "&#47;no&#x2f;grid"), "the grid '/no/grid'"),
+        (f"<SRS><![CDATA[{BOUND}]]></SRS>".replace("NAME", "/no/grid"), "the grid '/no/grid'"),
+        (f"<a><SRS>{_quoted(BOUND)}</SRS></a>".replace("NAME", "a&quot;&quot;/no/grid"), "/no/grid"),
+        (f"<GCPList Projection='{_quoted(BOUND)}'/>".replace("NAME", "&#47;no&#47;grid"), "the grid '/no/grid'"),
+        (f"<a>{'x' * (5 << 20)}</a><SRS>{_quoted(BOUND)}</SRS>".replace("NAME", "/no/grid"), "the grid '/no/grid'"),
+        ("<SRS>&#47;no/file</SRS>", "holds '/no/file', no coordinate system"),
+        ("<SRS><![CDATA[/no/file]]></SRS>", "holds '/no/file', no coordinate system"),
+        ("<GCPList Projection='/no/file'/>", "holds '/no/file', no coordinate system"),
+        ("<a SRS='/no/file'/>", "holds '/no/file', no coordinate system"),
+        ("<SRS>EPSG:32617</SRS><b>", "not XML, as GDAL writes it"),
+    ],
+)  # fmt: skip
+def test_the_metadata_of_gdal_are_read_as_xml(content: str, message: str, folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    aux(path, content)
+    with pytest.raises(InputError) as raised:
+        open_local(path)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_metadata_of_gdal_have_no_document_type(folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    sidecar = folder / "ndvi_2005.tif.aux.xml"
+    sidecar.write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset/>')
+    with pytest.raises(InputError, match="has a document type"):
+        open_local(path)
+    # What older programs wrote, and what GDAL writes beside it, is read.
+    for good in (
+        b"",
+        b"<PAMDataset><SRS>EPSG:32617</SRS><a>\xe4</a></PAMDataset>",
+        b"<PAMDataset><!-- a --></PAMDataset>",
+    ):
+        sidecar.write_bytes(good)
+        open_local(path).close()
+
+
+@pytest.mark.parametrize(
+    "content", [f"<SRS>{_quoted(BOUND)}</SRS>", f"<GCPList Projection='{_quoted(BOUND)}'>GCP</GCPList>"]
+)
+def test_the_crs_that_gdal_returns_names_no_grid_elsewhere(
+    content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever text of a file it comes from."""
+    monkeypatch.setattr("pixelwise.opening.check_sidecars", lambda *_: None)
+    path = raster(folder / "ndvi_2005.tif", crs=None)
+    points = "".join(f'<GCP Id="" Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (8, 0), (0, 6)))
+    aux(path, content.replace("NAME", "/no/grid").replace("GCP<", f"{points}<"))
+    with pytest.raises(InputError, match=r"ndvi_2005\.tif: its CRS names the grid '/no/grid', which is not opened"):
+        open_local(path)
+    # PROJ looks for a plain name in its own folders.
+    aux(path, content.replace("NAME", "grid").replace("GCP<", f"{points}<"))
+    open_local(path).close()
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        'PARAMETERFILE["","/a"]', 'PARAMETERFILE["a""b", "/a"]', 'PARAMETERFILE["a","b""/a"]', 'x +grids="/a b"',
+        'EXTENSION["PROJ4","+nadgrids=""/a"""]', 'GEOIDMODEL["PROJ /a"]', "+geoidgrids=@b,~/a",
+    ],
+)  # fmt: skip
+def test_grids_within_quotation_marks(system: str) -> None:
+    assert "/a" in grids_elsewhere(system)
+    assert not grids_elsewhere(system.replace("~", "").replace("/", ""))
+
+
+def test_coordinates_are_no_raster_that_metadata_name(folder: Path) -> None:
+    path = raster(folder / "ndvi_2005.tif")
+    aux(path, '<Metadata domain="GEOLOCATION"><MDI key="X_DATASET">/no/raster</MDI></Metadata>')
+    with pytest.raises(InputError, match="names '/no/raster' as the raster of its coordinates, which is not opened"):
+        open_local(path)
+
+
 def test_a_sidecar_of_the_same_tick_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = raster(folder / "a.tif")
     now = folder.stat().st_mtime_ns
@@ -311,6 +404,86 @@ def test_other_formats_are_read_with_what_lies_beside_them(folder: Path) -> None
     spilled(folder, "abc.ige").rename(folder / "ndvi_2005.ige")
     with open_local(folder / "ndvi_2005.img") as dataset:
         np.testing.assert_array_equal(dataset.read(1), VALUES)
+
+
+#: How files begin that GDAL's drivers of indexes, services and labels take for theirs; all name others.
+OTHERS = [
+    b"<GDALTileIndexDataset><IndexDataset>FIFO</IndexDataset><LocationField>a</LocationField></GDALTileIndexDataset>",
+    b"abc <GDALTileIndexDataset><IndexDataset>FIFO</IndexDataset></GDALTileIndexDataset>",
+    b"<GDAL_WMS><Service name='TMS'><ServerUrl>file://FIFO</ServerUrl></Service></GDAL_WMS>",
+    b"<MRF_META><Raster><DataFile>FIFO</DataFile></Raster></MRF_META>",
+    b"<kml><NetworkLink><Link><href>FIFO</href></Link></NetworkLink></kml>",
+    b'{"stac_version": "1.0.0", "features": [{"assets": {"a": {"href": "FIFO"}}}]}',
+    b"OziExplorer Map Data File Version 2.2\nname\nFIFO\n",
+    b"IMAGINE_RAW_FILE\nPIXEL_FILES FIFO\n",
+    b"PDS_VERSION_ID = PDS3\n^IMAGE = ('FIFO')\n",
+    b"SQLite format 3\0",
+    b"PK\x03\x04",
+]
+
+
+@pytest.mark.parametrize("begin", OTHERS, ids=lambda begin: begin[:12].decode())
+def test_a_source_is_not_asked_of_all_drivers(begin: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raw raster may begin with any text, of which another driver opens what it names."""
+    path = raster(folder / "envi" / "d.dat", "ENVI", dtype="float64")
+    fifo = folder / "fifo"
+    content = begin.replace(b"FIFO", str(fifo).encode())
+    path.write_bytes((content + path.read_bytes())[: max(path.stat().st_size, len(content))])
+    opened = []
+    monkeypatch.setattr("pixelwise.opening._open_quietly", _noting(opened))
+    with open_local(path) as dataset:
+        assert dataset.driver == "ENVI"
+    with pytest.raises(InputError, match=r"d\.dat: is a raster of ENVI, but holds .* takes it for another format"):
+        open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
+    # GDAL's list of all drivers is None.
+    assert None not in opened
+
+
+def test_a_source_that_gdal_takes_for_another_raster(folder: Path) -> None:
+    path = raster(folder / "envi" / "d.dat", "ENVI")
+    path.write_bytes(b"GIF89a" + path.read_bytes()[6:])
+    with pytest.raises(InputError, match=r"is a raster of ENVI, which GDAL reads as .* where a VRT names it"):
+        open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
+
+
+def _noting(opened: list[object]) -> Callable[[str, Sequence[str] | None], DatasetReader]:
+    plain = opening._open_quietly
+
+    def noting(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+        opened.append(drivers)
+        return plain(name, drivers)
+
+    return noting
+
+
+def test_pixels_of_one_byte_are_no_words(folder: Path) -> None:
+    """Values between 60 and 122 are letters, such as those of classes and dark scenes."""
+    path = raster(folder / "envi" / "d.dat", "ENVI", dtype="uint8")
+    values = np.random.default_rng(1).integers(60, 123, (256, 256), dtype=np.uint8)
+    values[0] = np.frombuffer(b"<abcdefgh:ijk>AB" * 16, np.uint8)
+    with rasterio.open(path, "w", driver="ENVI", width=256, height=256, count=1, dtype="uint8", crs="EPSG:32617",
+                       transform=Affine(30, 0, 500000, 0, -30, 3400000)) as dataset:  # fmt: skip
+        dataset.write(values, 1)
+    wide = source("d.dat", relative=1)
+    with open_local(vrt(path.with_name("a.vrt"), wide)) as dataset:
+        assert (dataset.read(1)[:, :8] >= 60).all()
+
+
+def test_sources_of_many_formats_are_read(folder: Path) -> None:
+    for driver, suffix, dtype in (("ENVI", "dat", "float32"), ("ENVI", "img", "uint8"), ("HFA", "img", "float32"),
+                                  ("EHdr", "bil", "uint8"), ("RST", "rst", "float32"), ("SAGA", "sdat", "float32"),
+                                  ("AAIGrid", "asc", "float32"), ("PNG", "png", "uint8"),
+                                  ("JP2OpenJPEG", "jp2", "uint8")):  # fmt: skip
+        path = folder / driver.lower() / f"a_{dtype}.{suffix}"
+        if driver in ("PNG", "JP2OpenJPEG"):
+            path.parent.mkdir()
+            plain = raster(folder / f"{driver}.tif", dtype="uint8")
+            more = {"QUALITY": "100", "REVERSIBLE": "YES"} if suffix == "jp2" else {}
+            rasterio.shutil.copy(plain, path, driver=driver, **more)
+        else:
+            raster(path, driver, dtype=dtype)
+        with open_local(vrt(path.with_name(f"{driver}.vrt"), source(path.name, relative=1))) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), VALUES)
 
 
 # ------------------------------------------------------------------------------------------- VRTs within VRTs

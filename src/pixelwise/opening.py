@@ -17,18 +17,19 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import unescape
+from xml.parsers import expat
 
 import rasterio
 from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
 from rasterio.env import hasenv
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
-from pixelwise.errors import InputError, one_line
+from pixelwise.errors import InputError, one_line, shown
 from pixelwise.regular import check_regular, open_regular
-from pixelwise.vrt import SYSTEM, grids_elsewhere, is_vrt, sources_behind
+from pixelwise.vrt import SYSTEM, SYSTEMS, grids_elsewhere, is_vrt, sources_behind
 
 __all__ = [
     "GDAL_ERRORS",
@@ -90,8 +91,8 @@ TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".
 LONGEST_SIDECAR = 64 << 20
 #: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
 ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
-#: Coordinate systems in GDAL's own metadata.
-SYSTEMS = re.compile(r"<SRS\b[^>]*>([^<]*)<|\bProjection\s*=\s*\"([^\"]*)", re.IGNORECASE)
+#: Metadata that name rasters of longitudes and latitudes, which GDAL opens with any driver to warp.
+LOCATIONS = ("X_DATASET", "Y_DATASET")
 #: Texts in which further files are named, which lie beside them: what has a folder is refused.
 NAMING = {
     ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
@@ -102,11 +103,27 @@ NAMING = {
 SIDECARS = (".msk", ".ovr", ".aux.xml", ".aux", ".rrd", ".tab", ".wld", "w")
 #: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
 ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
+#: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
+#: planets, scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero.
+#: Long ones: pixels of one byte between 60 and 122 look like a "<" and some letters here and there.
+WORDS = re.compile(
+    rb"<(?:\?xml\s|GDAL_?(?:TileIndex|WMT?S)|VRTDataset|WMS_Tile|WM[ST]_\w+_Capab|Capabilities|WCS_GDAL|MRF_META|kml[\s>]"
+    rb"|NetworkLink|GroundOverlay|Dimap_Doc|PSD_DIMAP|n1:Level|xfdu:XFDU|level1Product|Table_of_Contents|CacheInfo"
+    rb"|Product|rs2:product|OGRVRT|JGISRaster|phototiles|x-dem)"
+    rb"|\{\s*\"\w{4,}\"\s*:|\"(?:stac_version|currentVersion)\""
+    rb"|OziExplorer|DatasetHeader|IMAGINE_RAW_FILE|NDF_REVISION|(?:PDS|ODL)_VERSION_ID|\^QUBE|\^IMAGE|IsisCube|LBLSIZE="
+    rb"|numTiles|REQ ID =|NOHRSC GIS",
+    re.IGNORECASE,
+)
+CONTAINER = re.compile(rb"SQLite format 3|PK\x03\x04|fgb|CDF|NITF|NSIF|(?s:.*?)(?:\x89HDF\r\n|%PDF-)")
+#: What GDAL's drivers see of a file before one of them takes it has 1024 bytes; some then read more.
+LOOKED_AT = 64 << 10
+
 #: Rasters whose texts name files of their folder, whatever these are called.
 NAMERS = (".mpr", ".rst")
 #: Metadata of satellites' scenes, of which one lies beside many files.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
-#: More than that is not searched for names of grids: no text of a coordinate system is longer.
+#: Of texts that hold pixels, more than that is not searched for names of grids: their headers are shorter.
 SEARCHED = 4 << 20
 
 
@@ -357,6 +374,16 @@ def _check_driver(source: Path, driver: str) -> None:
     # GeoTIFF's driver is the first of all but those that look for words, which a TIFF does not begin with.
     if driver == "GTiff":
         return
+    # By content, not by GDAL: to find out what it takes a file for, it opens it, and what that names.
+    with open_regular(source) as file:
+        head = file.read(LOOKED_AT)
+    other_words = CONTAINER.match(head) or WORDS.search(head.split(b"\0", 1)[0])
+    if other_words:
+        words = shown(other_words[0].decode("latin-1"))
+        raise InputError(
+            f"{source}: is a raster of {driver}, but holds {words}, by which GDAL takes it for another format where a "
+            "VRT names it; name the raster itself, without the VRT"
+        )
     try:
         with _open_quietly(str(source), None) as dataset:
             other = dataset.driver
@@ -455,13 +482,17 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
                 raise InputError(
                     f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
-            text = unescape((begin + file.read(SEARCHED)).decode("latin-1"), {"&quot;": '"'})
+            content = begin + file.read(SEARCHED if _has_pixels(begin, suffix) else LONGEST_SIDECAR)
+            if suffix == ".aux.xml":
+                text, systems = _pam(sidecar, content)
+            else:
+                text, systems = content.decode("latin-1"), []
             elsewhere = grids_elsewhere(text)
             if elsewhere:
                 raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
-            for system in map("".join, SYSTEMS.findall(text)) if suffix == ".aux.xml" else ():
-                if not SYSTEM.match(system.strip()):
-                    raise InputError(f"{sidecar}: holds {system.strip()!r}, no coordinate system by code or WKT")
+            for system in systems:
+                if not SYSTEM.match(system):
+                    raise InputError(f"{sidecar}: holds {system!r}, no coordinate system by code or WKT")
             if suffix in NAMING:
                 named = NAMING[suffix].search(text)
                 if named:
@@ -471,6 +502,52 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]
         _open_explained(sidecar, ("GTiff",), seen=seen).close()
     elif begin.startswith(b"EHFA_HEADER_TAG"):
         _open_explained(sidecar, ("HFA",), seen=seen).close()
+
+
+def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
+    """Return all texts of GDAL's own metadata, and which of them are coordinate systems.
+
+    GDAL takes an attribute for an element and ignores the declared encoding, as in VRTs.
+    """
+    texts: list[str] = []
+    systems: list[str] = []
+    # Where the text of a coordinate system begins in `texts`; text within elements within it is taken too.
+    begins: list[int | None] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        for key, value in attributes.items():
+            texts.extend(("\n", value))
+            if key.lower() in SYSTEMS:
+                systems.append(value.strip())
+        texts.append("\n")
+        begins.append(len(texts) if tag.lower() in SYSTEMS else None)
+
+    def end(_: str) -> None:
+        begin = begins.pop()
+        if begin is not None:
+            systems.append("".join(texts[begin:]).strip())
+        texts.append("\n")
+
+    def doctype(*_: Any) -> None:
+        raise InputError(f"{sidecar}: has a document type, which GDAL never writes; remove it")
+
+    if not content.strip():
+        return "", []
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        content = content.decode("latin-1").encode()
+    parser = expat.ParserCreate(encoding="utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = texts.append
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
+    return "".join(texts), systems
 
 
 def _has_pixels(begin: bytes, suffix: str) -> bool:
@@ -489,10 +566,38 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
         raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
+    # Whatever text it comes from, this is the coordinate system that GDAL would transform with.
+    elsewhere = _grids_of(dataset.crs) or (_grids_of(dataset.gcps[1]) if dataset.crs is None else "")
+    if elsewhere:
+        raise InputError(f"{path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    # What a VRT names was walked.
+    places = dataset.tags(ns="GEOLOCATION") if dataset.driver != "VRT" else {}
+    place = next((value for key, value in places.items() if key.upper() in LOCATIONS), None)
+    if place is not None:
+        raise InputError(f"{path}: names {place!r} as the raster of its coordinates, which is not opened")
     # A GeoTIFF names nothing else, and its sidecars were looked at by name.
     for name in dataset.files if dataset.driver != "GTiff" else ():
         if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
             raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
+
+
+#: Files of a series have the same system, and to search it takes a tenth of the time that it takes to open one.
+_grids_in = lru_cache(maxsize=64)(grids_elsewhere)
+
+
+def _grids_of(crs: CRS | None) -> str:
+    """Return the first grid elsewhere that a coordinate system names, empty where there is none."""
+    if crs is None:
+        return ""
+    # WKT 2 has all operations, WKT 1 the PROJ strings of extensions. In this order: to write WKT 1, PROJ opens grids.
+    for version in ("WKT2_2019", None):
+        try:
+            elsewhere = _grids_in(crs.to_wkt(version=version))
+        except CRSError:
+            continue
+        if elsewhere:
+            return elsewhere
+    return ""
 
 
 def _is_own(path: Path, name: str) -> bool:

@@ -16,7 +16,7 @@ from xml.parsers import expat
 from pixelwise.errors import InputError, shown
 from pixelwise.regular import check_regular, is_file, open_regular, read_bytes
 
-__all__ = ["DEEPEST", "MOST_PATHS", "SYSTEM", "grids_elsewhere", "is_vrt", "sources_behind", "sources_of"]
+__all__ = ["DEEPEST", "MOST_PATHS", "SYSTEM", "SYSTEMS", "grids_elsewhere", "is_vrt", "sources_behind", "sources_of"]
 
 #: VRTs within VRTs: GDAL 3.10 says "Recursion detected" at 32.
 DEEPEST = 31
@@ -48,11 +48,14 @@ SYSTEM = re.compile(
 )
 #: The files that a system or a transformation names, in PROJ strings and in WKT.
 GRIDS = re.compile(
-    r"(?:grids|file|model|init)\s*=\s*([^\s\"]*)"
+    r"(?:grids|file|model|init)\s*=\s*(?:\"+([^\"]*)|([^\s\"]*))"
     r"|\"PROJ4_GRIDS\"\s*,\s*\"([^\"]*)\""
-    r"|PARAMETERFILE\s*[\[(]\s*\"[^\"]*\"\s*,\s*\"([^\"]*)\"",
+    r"|PARAMETERFILE\s*[\[(]\s*\"[^\"]*\"\s*,\s*\"([^\"]*)\""
+    r"|GEOIDMODEL\s*[\[(]\s*\"PROJ ([^\"]*)\"",
     re.IGNORECASE,
 )
+#: Strings of WKT, in which two quotation marks stand for one.
+STRINGS = re.compile(r"\"([^\"]*(?:\"\"[^\"]*)*)\"")
 
 #: Elements with words of people, which GDAL keeps and does not open.
 FREE = frozenset(
@@ -283,11 +286,17 @@ def grids_elsewhere(system: str) -> str:
 
     Those named by themselves are looked for in PROJ's own folders.
     """
-    for found in GRIDS.finditer(system):
-        for name in next(filter(None, found.groups()), "").replace("@", "").split(","):
-            if "/" in name or "\\" in name or "~" in name:
-                return name
+    plain = STRINGS.sub(_without_marks, system) if '""' in system else system
+    for text in dict.fromkeys((system, plain)):
+        for found in GRIDS.finditer(text):
+            for name in next(filter(None, found.groups()), "").replace("@", "").split(","):
+                if "/" in name or "\\" in name or "~" in name:
+                    return name
     return ""
+
+
+def _without_marks(string: re.Match[str]) -> str:
+    return f'"{string[1].replace(chr(34) * 2, chr(39))}"'
 
 
 def sources_behind(path: Path) -> Iterator[Path]:
