@@ -26,7 +26,7 @@ RUNS = {
     ("verify.py", "load_function"),
     # Our own text, with a function that is there already.
     ("trial.py", "exec"),
-    # What a function imports within itself, and would import at its first pixel.
+    # Modules that the import statements of a function name, which somebody chose to run: for its fingerprint.
     ("bytecode.py", "import_module"),
     # Bytes that this process's parent pickled.
     ("job.py", "loads"),

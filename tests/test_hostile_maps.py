@@ -268,12 +268,25 @@ def test_an_origin_so_far_away_that_any_intercept_would_pass(trend: Path) -> Non
     assert "origin=1e+308: ols needs a decimal year" in refused(*DOORS[0])
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1e308, 0.0), (1e153, 1e300), (-1e308, 1.0)])
-def test_numbers_at_the_end_of_float64(scale: float, offset: float, trend: Path) -> None:
+@pytest.mark.parametrize(("scale", "offset"), [(1e38, 0.0), (1e38, 1e38), (-1e38, -1e38)])
+@pytest.mark.parametrize("size", [1.0, 1e38, 1e115, 1e154, 1e260, 1e270])
+def test_numbers_at_the_end_of_float64(size: float, scale: float, offset: float, make_stack: Any, trend: Path) -> None:
+    """Squares leave float64 at 1e154, and the values themselves at the last size."""
+    shutil.rmtree("stack")
+    make_stack(random_series(SHAPE).astype(np.float64) * size, dtype="float64")
+    trend.unlink()
+    pw.apply(pw.open_stack("stack"), "ols", trend, executor="inline", dtype="float64")
+    assert run(*DOORS[0]).exit_code == 0
     retell(trend, lambda p: p["input"]["spec"].update(scale=scale, offset=offset))
     result = run(*DOORS[0])
     assert result.exit_code == 1
     assert "differ" in result.output or "too large for float64" in result.output
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e308, 0.0), (1.0, 1e300), (-1.1e38, 1.0)])
+def test_numbers_that_no_option_takes(scale: float, offset: float, trend: Path) -> None:
+    retell(trend, lambda p: p["input"]["spec"].update(scale=scale, offset=offset))
+    assert "is beyond 1e+38, which no values are" in refused(*DOORS[0])
 
 
 # -------------------------------------------------------------------------------------- seeded mutations

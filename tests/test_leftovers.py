@@ -238,13 +238,29 @@ def test_files_of_other_users_stay(stack: pw.RasterStack, out: Path, monkeypatch
     assert len(hidden(out)) == 2
 
 
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_complete_map_stays_whatever_its_name(stack: pw.RasterStack, out: Path, journal: bool) -> None:
+    """Written with -o .best.partial.tif, as was possible; its sidecar may hold its CRS."""
+    path = pw.apply(stack, "ols", out / "best.tif").paths[0].rename(out / ".best.partial.tif")
+    (out / ".best.partial.tif.aux.xml").write_text("<PAMDataset><SRS>GEOGCS...")
+    if journal:
+        (out / ".best.tif.journal").write_bytes(encode({"format": 3}) + b"\n")
+    before = path.read_bytes()
+    result = clean(out)
+    assert f"{path}: left, since it is a complete map: rename it, or remove it yourself" in result.stderr
+    assert f"{path}.aux.xml: left, since it belongs to a complete map" in result.stderr
+    assert hidden(out) == [".best.partial.tif", ".best.partial.tif.aux.xml"]
+    assert path.read_bytes() == before
+
+
 def test_a_second_name_of_a_file_is_only_a_name(stack: pw.RasterStack, out: Path, tmp_path: Path) -> None:
-    pw.apply(stack, "ols", tmp_path / "precious.tif")
-    os.link(tmp_path / "precious.tif", out / ".a.partial.tif")
-    before = (tmp_path / "precious.tif").read_bytes()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b'half-written by pixelwise for "a.tif"\n' + bytes(5000))
+    os.link(precious, out / ".a.partial.tif")
+    before = precious.read_bytes()
     clean(out)
     assert hidden(out) == []
-    assert (tmp_path / "precious.tif").read_bytes() == before
+    assert precious.read_bytes() == before
 
 
 @pytest.mark.parametrize("moment", ["planned", "computing", "publishing"])
@@ -398,6 +414,10 @@ def test_the_old_map_is_never_removed(
     # What is left tells where it belongs; the remedy gives all of the old map back.
     new = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for line in result.stderr.splitlines():
+        path, _, complete = line.partition(": left, since it is a complete map")
+        if complete:  # the new one
+            Path(path).unlink()
+            continue
         assert "which a stopped job was replacing: rename it to that" in line
         aside = Path(line.partition(": left, since it is the old ")[0])
         aside.rename(out / line.partition("it is the old ")[2].partition(",")[0])

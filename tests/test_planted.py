@@ -340,10 +340,27 @@ def test_a_working_folder_that_is_not_utf8(stack: pw.RasterStack, out: Path, mon
     assert names_in(strange) == ["trend.tif"]
 
 
-def test_outputs_under_hidden_names_of_each_other(stack: pw.RasterStack, out: Path) -> None:
-    for name in (".trend.partial.tif", ".trend.partial.replaced.tif"):
-        text = refused(stack, out / "trend.tif", write={"residuals": out / name})
-        assert "is named for two outputs of one job" in text
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (".best.partial.tif", "is a name that half-written maps have; choose another one"),
+        (".best.partial.replaced.tif", "is a name that half-written maps have; choose another one"),
+        (".Best.Partial.TIFF", "is a name that half-written maps have; choose another one"),
+        (".best_{band}.partial.tif", "is a name that half-written maps have; choose another one"),
+        (".best.tif.journal", "its name must end in .tif"),
+    ],
+)
+def test_outputs_do_not_get_hidden_names_of_ours(stack: pw.RasterStack, out: Path, name: str, words: str) -> None:
+    assert words in refused(stack, out / name)
+    if "{" not in name:
+        assert words in refused(stack, out / "trend.tif", write={"residuals": out / name})
+    assert names_in(out) == []
+
+
+@pytest.mark.parametrize("name", [".best.tif", "best.partial.tif", ".best.partial.v2.tif"])
+def test_outputs_may_be_hidden(stack: pw.RasterStack, out: Path, name: str) -> None:
+    pw.apply(stack, "ols", out / name)
+    assert names_in(out) == [name]
 
 
 # --- pictures and the demo -----------------------------------------------------------------------------------

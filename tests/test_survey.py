@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import glob
+import os
 import pickle
+import random
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +22,7 @@ from rasterio.control import GroundControlPoint
 import pixelwise as pw
 from conftest import PROFILE, MakeStack, write_raster
 from pixelwise import reading as reading_module
+from pixelwise.files import _matching
 from pixelwise.headers import read_header
 from pixelwise.reading import HANDLES, TABLES, reading
 from pixelwise.recipe import read_recipe, write_recipe
@@ -128,6 +133,64 @@ def test_a_folder_with_rasters_in_sub_folders_only(tmp_path: Path):
     problem = problem_of(tmp_path)
     assert "only its sub-folders hold rasters" in problem
     assert f"'{tmp_path}/**/*.tif'" in problem
+
+
+def trees(folder: Path, seed: int) -> list[str]:
+    """Make a random tree, with a link to a folder outside it; return patterns."""
+    choose = random.Random(seed)
+    inside, outside = [folder / "in"], [folder / "out"]
+    for places in (inside, outside):
+        places[0].mkdir()
+        for _ in range(25):
+            path = choose.choice(places) / choose.choice(["a", "b", ".h", "a[1]", "x.tif", ".y.tif", "z.TIF"])
+            if os.path.lexists(path):
+                continue
+            if path.suffix.lower() == ".tif":
+                path.touch()
+            else:
+                path.mkdir()
+                places.append(path)
+    with contextlib.suppress(OSError):  # Windows without the right to
+        (choose.choice(inside) / "link").symlink_to(outside[0])
+    parts = ["*", "**", "**", "**", "a", ".*", "*.tif", "[ab]", "a[[]1]", "?", ".h", "**x"]
+    begin = ["", "./", f"{glob.escape(str(folder))}/in/", f"{folder}/in/../in/"]
+    return [choose.choice(begin) + "/".join(choose.choices(parts, k=choose.randint(1, 4))) for _ in range(40)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_globs_match_what_those_of_the_standard_library_do(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patterns = trees(tmp_path, seed)
+    monkeypatch.chdir(tmp_path / "in")
+    for pattern in patterns:
+        names = glob.glob(pattern, recursive=True)  # noqa: PTH207
+        # Of a file, FILE/** is FILE/ there.
+        wanted = {Path(name) for name in names if not name.endswith(os.sep) and Path(name).is_file()}
+        assert _matching(pattern) == sorted(wanted), pattern
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_links_in_circles_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for year in (2000, 2001):
+        write_raster(tmp_path / "tiles" / f"x_{year}.tif", IMAGE)
+    (tmp_path / "elsewhere").mkdir()
+    write_raster(tmp_path / "elsewhere" / "x_2002.tif", IMAGE)
+    stack = tmp_path / "stack"
+    stack.mkdir()
+    for name in "abc":
+        (stack / name).symlink_to(stack)
+    (stack / "d").symlink_to("d")
+    (stack / "tiles").symlink_to(tmp_path / "tiles")
+    (stack / "more").mkdir()
+    (stack / "more" / "up").symlink_to(tmp_path)
+    (stack / "more" / "y").symlink_to(tmp_path / "elsewhere")
+    assert "'**/*.tif'" in problem_of(stack).replace(f"{stack}/", "")
+    monkeypatch.chdir(stack)
+    for pattern in ("**/*.tif", "**/**/**/*.tif", "**/[x]_*", f"{stack}/**/x*"):
+        assert [path.name for path in pw.open_stack(pattern).paths] == ["x_2000.tif", "x_2001.tif", "x_2002.tif"]
+    with pytest.raises(pw.InputError, match="matches more than 1000000 files or folders"):
+        pw.open_stack("*/" * 30 + "*.tif")
 
 
 def test_a_folder_without_rasters(tmp_path: Path):

@@ -6,8 +6,9 @@ import glob
 import os
 import re
 import shlex
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ UNPACK = {
 }
 #: Suffixes, if any, under which ENVI's rasters stand beside their header, NAME.hdr or NAME.dat.hdr.
 ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".envi")
+
+#: Between the folders of a path.
+SEPARATORS = os.sep + (os.altsep or "")
+
+#: Of a glob, of which each ``*`` multiplies what links in circles make; no archive has so many files of one kind.
+MOST_MATCHES = 1_000_000
 
 #: At most so many files are named in one problem; the rest is counted.
 NAMED = 5
@@ -106,13 +113,70 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
     if is_file(path):
         return [(path, None)]
     if any(character in text for character in "*?["):
-        files = sorted(Path(name) for name in glob.glob(text, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - takes absolute patterns
-        if files:
+        if files := _matching(text):
             return [(file, None) for file in files]
         raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
     if os.path.lexists(path):
         check_regular(path)
     raise InputError(f"{text}: no such file or folder")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Return the files that a glob matches, sorted.
+
+    They are those of ``glob.glob(pattern, recursive=True)``, but ``**`` enters each folder once: there it is entered by
+    every way that links lead to it, and three links to the folder that they are in make 3**40 of them.
+
+    Raises
+    ------
+    InputError
+        When it matches too many.
+    """
+    if pattern.endswith(tuple(SEPARATORS)):  # names folders alone
+        return []
+    first, rest = os.path.splitdrive(pattern)
+    parts = re.findall("[^{0}]+[{0}]*|[{0}]+".format(re.escape(SEPARATORS)), rest)
+    if parts[-1] == "**":
+        parts.append("*")
+    found = [first]
+    for part in parts:
+        if part.rstrip(SEPARATORS) == "**":
+            found = _folders_below(found)
+            continue
+        names = (os.path.join(folder, name) for folder in found for name in glob.iglob(part, root_dir=folder))  # noqa: PTH118, PTH207
+        found = list(islice(names, MOST_MATCHES + 1))
+        if len(found) > MOST_MATCHES:
+            raise InputError(f"{pattern!r} matches more than {MOST_MATCHES} files or folders; name fewer of them")
+    return sorted({path for path in map(Path, found) if not path.is_dir()})
+
+
+def _folders_below(starts: Iterable[str]) -> list[str]:
+    """Return folders, and all that are in them and not hidden, each once: under its own name rather than a link's."""
+    found: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    folders, links = deque(sorted(starts)), deque[str]()
+    while folders or links:
+        folder = folders.popleft() if folders else links.popleft()
+        try:
+            status = os.stat(folder or os.curdir)  # noqa: PTH116 - Path would drop what tells "" from "."
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            with os.scandir(folder or os.curdir) as entries:
+                below = sorted((entry.name, entry.is_symlink()) for entry in entries if _is_visible_folder(entry))
+        except OSError:  # may not be listed; is no folder, or gone
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        found.append(folder)
+        for name, is_link in below:
+            (links if is_link else folders).append(os.path.join(folder, name))  # noqa: PTH118
+    return found
+
+
+def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _packed(path: Path) -> str | None:
@@ -155,11 +219,10 @@ def _rasters_in(folder: Path) -> list[Path]:
         )
     if files:
         return files
-    deeper = sorted({p.suffix for p in folder.rglob("*") if p.suffix.lower() in RASTER_SUFFIXES})
+    pattern = f"{glob.escape(str(folder))}/**/*"
+    deeper = sorted({p.suffix for p in _matching(pattern) if p.suffix.lower() in RASTER_SUFFIXES})
     if deeper:
-        raise InputError(
-            f"{folder}: only its sub-folders hold rasters; name them with a glob: '{folder}/**/*{deeper[0]}'"
-        )
+        raise InputError(f"{folder}: only its sub-folders hold rasters; name them with a glob: '{pattern}{deeper[0]}'")
     raise InputError(f"{folder}: no raster in this folder (looked for {' '.join(sorted(RASTER_SUFFIXES))})")
 
 

@@ -14,20 +14,13 @@ from typing import BinaryIO
 from pixelwise.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.errors import OutputError
 from pixelwise.journal import JOURNAL_SUFFIX, is_journal, journal_of
-from pixelwise.sinks.publish import PARTIAL, REPLACED, SIDECARS, SUFFIXES, is_ours, is_own_sidecar, marked
+from pixelwise.sinks.publish import HALF_WRITTEN, PARTIAL, SUFFIXES, is_ours, is_own_sidecar, marked
 
 __all__ = ["Leftover", "remove_leftovers"]
 
 _TIFF = "|".join(map(re.escape, SUFFIXES))
 #: `.trend.tif.journal`
 JOURNAL = re.compile(rf"\..+(?i:{_TIFF}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
-#: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, ...
-HALF_WRITTEN = re.compile(
-    rf"\.(?P<stem>.+){re.escape(PARTIAL)}(?P<replaced>{re.escape(REPLACED)})?(?P<suffix>(?i:{_TIFF}))"
-    rf"(?P<sidecar>{'|'.join(map(re.escape, SIDECARS))})?",
-    re.DOTALL,
-)
-
 FOREIGN = "it is no file of pixelwise"
 BLANK = "nothing in it shows that pixelwise made it"
 
@@ -149,6 +142,10 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
     partial, final = _names(path, found)
     if not found["sidecar"] and not is_ours(file):
         _check_blank(not found["replaced"] and is_blank(file), known)
+    if not found["replaced"] and _is_complete(partial):
+        raise _KeptError(
+            f"it {'belongs to' if found['sidecar'] else 'is'} a complete map: rename it, or remove it yourself"
+        )
     if found["sidecar"] and not found["replaced"]:
         if not is_own_sidecar(path, whole=True):
             _check_blank(is_own_sidecar(path), known or _is_map(partial))
@@ -239,6 +236,13 @@ def _is_journal(file: BinaryIO | None) -> bool:
 
 def _is_partial(path: Path, found: re.Match[str]) -> bool:
     return not found["sidecar"] and not found["replaced"] and _is_map(path)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a file is a map from its beginning on: it has that last, when all else is on disk."""
+    with contextlib.suppress(_KeptError, OSError), _opened(path) as file:
+        return marked(file) is None and is_ours(file)
+    return False
 
 
 def _is_map(path: Path) -> bool:

@@ -1146,12 +1146,14 @@ def _exact_line(method: Method, years: Sequence[float], series: Sequence[float])
     syy = n * sum(y * y for y in ys) - sum_y * sum_y
     sxy = n * sum(x * y for x, y in zip(xs, ys, strict=True)) - sum_x * sum_y
     # The slope if all variance were trend, and what turns an error of the slope into one of the intercept.
-    steepest = math.sqrt(_ratio(syy * x_unit**2, sxx * y_unit**2))
-    lever = math.sqrt(_ratio(sum_xx, n * x_unit**2))
+    steepest = _root(syy * x_unit**2, sxx * y_unit**2)
+    lever = _root(sum_xx, n * x_unit**2)
     slack = DIGITS * steepest
     line["slope"] = _ratio(sxy * x_unit, sxx * y_unit), slack
     intercept = _ratio(sum_y * sxx - sxy * sum_x, n * y_unit * sxx)
     line["intercept"] = intercept, DIGITS * abs(_ratio(sum_y, n * y_unit)) + slack * lever
+    if not math.isfinite(slack + line["intercept"][1]):  # all would be within it
+        raise OverflowError
     if not SMALLEST_SQUARES < _ratio(syy, n * y_unit**2) < LARGEST_SQUARES:
         return ended(Status.TEST_UNDEFINED)
     # Not by copysign: it makes a float64 of the whole number.
@@ -1179,6 +1181,16 @@ def _ratio(a: int, b: int) -> float:
         return a / b
     except OverflowError:
         return math.inf if a > 0 else -math.inf
+
+
+def _root(a: int, b: int) -> float:
+    """Return the square root of a ratio, which may itself be beyond float64, or below."""
+    half = (a.bit_length() - b.bit_length()) // 2
+    root = math.sqrt(_ratio(a << max(-2 * half, 0), b << max(2 * half, 0)))
+    try:
+        return math.ldexp(root, half)
+    except OverflowError:
+        return math.inf
 
 
 #: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a

@@ -40,7 +40,17 @@ from pixelwise.opening import files_behind
 from pixelwise.plan import Plan
 from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
 from pixelwise.regular import check_encodable
-from pixelwise.sinks.publish import HEAD_SLACK, SUFFIXES, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
+from pixelwise.sinks.publish import (
+    HALF_WRITTEN,
+    HEAD_SLACK,
+    SUFFIXES,
+    PendingFile,
+    is_ours,
+    is_own_sidecar,
+    mark,
+    pam,
+    publish,
+)
 from pixelwise.sinks.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 
 __all__ = ["GeoTiffSink", "LayerFile"]
@@ -296,12 +306,7 @@ class GeoTiffSink:
         maps = [(Path(str(self.path).replace("{band}", group[0].name)), group, None) for group in groups]
         files = [*((file.path, file.bands, file) for file in self._beside), *maps]
         _check_different([path for path, _, _ in files])
-        named = [(PendingFile(path), group, layers) for path, group, layers in files]
-        # `.trend.partial.tif` may be named for an output, too.
-        _check_different(
-            [path for names, _, _ in named for path in (names.final, names.temporary, *names.aside.values())]
-        )
-        return named
+        return [(PendingFile(path), group, layers) for path, group, layers in files]
 
     def _map_of(self, files: Sequence[PendingFile]) -> Path:
         return files[len(self._beside)].final
@@ -490,6 +495,9 @@ def _check_name(path: Path, what: str) -> None:
     check_encodable(path, output=True)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
+    # Whatever its case: some file systems take both names for one.
+    if HALF_WRITTEN.fullmatch(path.name.lower()):
+        raise OutputError(f"{path}: is a name that half-written maps have; choose another one")
 
 
 def _check_different(paths: Sequence[Path]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from pixelwise.regular import irregular, open_regular
 from pixelwise.tiff import find_tags
 
 __all__ = [
+    "HALF_WRITTEN",
     "HEAD_SLACK",
     "PARTIAL",
     "REPLACED",
@@ -50,6 +52,13 @@ PAM = ".aux.xml"
 PAM_BEGINNING = b"<PAMDataset><SRS>"
 #: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
+
+#: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, ...
+HALF_WRITTEN = re.compile(
+    rf"\.(?P<stem>.+){re.escape(PARTIAL)}(?P<replaced>{re.escape(REPLACED)})?"
+    rf"(?P<suffix>(?i:{'|'.join(map(re.escape, SUFFIXES))}))(?P<sidecar>{'|'.join(map(re.escape, SIDECARS))})?",
+    re.DOTALL,
+)
 
 #: Bytes at the start of a file, its head and more, that tell it from another.
 SEALED = 1 << 20
