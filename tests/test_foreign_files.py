@@ -723,6 +723,94 @@ def test_a_layer_of_a_geopackage_is_no_query(tmp_path: Path) -> None:
     assert f"region {path}: its layer asks is a view, which is not read" in region(path)
 
 
+#: A query without end.
+ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r"
+
+
+def _region_of_a_child(path: Path) -> str:
+    """Return what is said of a region, or of how many polygons it is, by a process that may be ended."""
+    code = (
+        "import sys\nfrom pixelwise.errors import InputError\nfrom pixelwise.vectors import read_polygons\n"
+        "try: print(read_polygons(sys.argv[1]).count)\nexcept InputError as error: print(error)"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=30, check=True
+    )
+    return child.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "table", ["gpkg_contents", "gpkg_spatial_ref_sys", "gpkg_geometry_columns", "gpkg_extensions", "GPKG_Ogr_Contents"]
+)
+def test_the_tables_of_a_geopackage_are_no_queries(table: str, tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(
+            f"""PRAGMA foreign_keys = 0; CREATE TABLE kept AS SELECT * FROM {table}; DROP TABLE {table};
+            CREATE VIEW {table} AS SELECT kept.* FROM kept WHERE (SELECT count(*) FROM ({ENDLESS})) > 0;"""
+        )
+    assert _region_of_a_child(path) == f"region {path}: its table {table} is a view, which no GeoPackage has"
+
+
+def test_a_layer_of_a_geopackage_is_no_query_in_another_case(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(
+            f"""ALTER TABLE boxes RENAME TO plain;
+            CREATE VIEW BOXES AS SELECT fid, geom FROM plain, ({ENDLESS});
+            UPDATE gpkg_contents SET table_name = 'boxes'; UPDATE gpkg_geometry_columns SET table_name = 'boxes';"""
+        )
+    assert f"region {path}: its layer BOXES is a view, which is not read" in _region_of_a_child(path)
+
+
+def test_columns_of_a_geopackage_are_not_computed(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(
+            """CREATE TABLE large(fid INTEGER PRIMARY KEY, geom POLYGON AS (zeroblob(900000000)));
+            UPDATE gpkg_contents SET table_name = 'large'; UPDATE gpkg_geometry_columns SET table_name = 'large';"""
+        )
+    assert region(path) == f"region {path}: its table large computes the column geom, which is not read"
+
+
+def test_a_virtual_table_of_a_geopackage_is_an_index(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(
+            """PRAGMA writable_schema = 1; INSERT INTO sqlite_master
+            VALUES ('table', 'v', 'v', 0, 'create virtual table v using "VirtualOGR"(''/no/file'')');"""
+        )
+    assert region(path) == f"region {path}: its table v is a virtual table of 'virtualogr', which is not read"
+
+
+def test_a_geopackage_of_a_desktop_program_is_read(tmp_path: Path) -> None:
+    """With an index of boxes and its triggers, styles, a view of somebody, and an index of words."""
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        kinds = dict(base.execute("SELECT name, type FROM sqlite_master"))
+        assert (kinds["rtree_boxes_geom"], kinds["rtree_boxes_geom_insert"]) == ("table", "trigger")
+        base.executescript(
+            f"""CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT, styleQML TEXT);
+            CREATE TABLE qgis_projects (name TEXT PRIMARY KEY, metadata BLOB, content BLOB);
+            CREATE VIEW "somebody's" AS SELECT count(*) AS a FROM ({ENDLESS});
+            CREATE VIRTUAL TABLE words USING fts5(a);
+            CREATE TABLE computed(a INTEGER, b INTEGER AS (a + 1));"""
+        )
+    assert _region_of_a_child(path) == "1"
+
+
+def test_a_geopackage_is_not_searched_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as base:
+        base.execute(
+            f"INSERT INTO gpkg_spatial_ref_sys SELECT 'a', x + 9e6, 'b', x, 'c', 'd' FROM ({ENDLESS} LIMIT 40000)"
+        )
+        base.commit()
+    assert read_polygons(path).count == 1
+    monkeypatch.setattr("pixelwise.vectors.LONGEST_QUERY", -1.0)
+    assert region(path) == f"region {path}: cannot be read (interrupted)"
+
+
 def test_the_crs_of_a_geopackage_names_no_grid(tmp_path: Path) -> None:
     path = geopackage(tmp_path / "b.gpkg")
     with closing(sqlite3.connect(path)) as base:

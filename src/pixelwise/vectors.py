@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shlex
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,13 +23,14 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from pixelwise.errors import InputError, ParameterError, one_line
+from pixelwise.errors import InputError, ParameterError, one_line, shown
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.opening import OPTIONS, check_sidecars, local_only
 from pixelwise.regular import check_regular, is_file, open_regular, read_text
 from pixelwise.vrt import SYSTEM, grids_elsewhere
 
 if TYPE_CHECKING:
+    import sqlite3
     from types import ModuleType
 
 __all__ = ["FORMATS", "Polygons", "local_file", "polygon_of_bounds", "read_polygons"]
@@ -39,6 +42,19 @@ log = logging.getLogger("pixelwise")
 MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
 #: A GeoPackage says so there; other SQLite files are opened by another driver.
 GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
+#: All tables and views of a GeoPackage, and those of them that are layers.
+TABLES = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
+LAYERS = ("SELECT table_name FROM gpkg_contents", "SELECT table_name FROM gpkg_geometry_columns")
+#: What GDAL asks by itself begins with one of these; programs' own tables, such as QGIS's layer_styles, do not.
+SYSTEM_TABLES = ("gpkg_", "rtree_", "sqlite_", "ogr_")
+#: A virtual table, and the module that computes it.
+VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b(?s:.*?)\bUSING\s+([^\s(]+)", re.IGNORECASE)
+#: What tables may be: SQLite's indexes of boxes and of words read no other files.
+READ = ("table", "view", "rtree", "fts3", "fts4", "fts5")
+#: SQLite's numbers of columns that are computed where they are read, and where they are written.
+COMPUTED = (2, 3)
+#: Seconds: a GeoPackage has some hundred systems and tables, which take milliseconds.
+LONGEST_QUERY = 30.0
 FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
 
 #: How much of a file is looked at before GDAL opens it.
@@ -230,8 +246,9 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
             f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
         )
     check_sidecars(path)
-    if suffix == ".gpkg":
-        _check_geopackage(path)
+    layers = _check_geopackage(path) if suffix == ".gpkg" else None
+    # Of tables that are listed nowhere, GDAL reads a row to find out what they are, also where they are queries.
+    options = {} if layers is None else {"LIST_ALL_TABLES": "NO"}
     # What begins with a header has its coordinate system there as it is.
     elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
     if elsewhere:
@@ -242,9 +259,11 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
     try:
         with _alone(pyogrio), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            # Tables without geometry are no layers of a map.
-            layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
-            meta, _, wkb, _ = pyogrio.raw.read(name, layer=_layer_of(path, layers, layer), columns=[], force_2d=True)
+            if layers is None:
+                # Tables without geometry are no layers of a map.
+                layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
+            chosen = _layer_of(path, layers, layer)
+            meta, _, wkb, _ = pyogrio.raw.read(name, layer=chosen, columns=[], force_2d=True, **options)
         geometries = shapely.from_wkb(wkb)
         crs = None if not meta["crs"] else _system(path, meta["crs"])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
@@ -269,26 +288,63 @@ def _alone(pyogrio: ModuleType) -> Iterator[None]:
         pyogrio.set_gdal_config_options(before)
 
 
-def _check_geopackage(path: Path) -> None:
-    """Refuse layers that are a query: what it computes, for how long, and whom it asks, is up to whoever wrote it."""
+def _check_geopackage(path: Path) -> list[str]:
+    """Return the layers with shapes of a GeoPackage, none of which is a query.
+
+    What a query computes, for how long, and whom it asks, is up to whoever wrote it.
+
+    So are GeoPackage's own tables, which GDAL reads first: the list of all tables is the only one that no query can be.
+    """
     import sqlite3
 
+    deadline = time.monotonic() + LONGEST_QUERY
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
-            views = base.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'view' AND name IN (SELECT table_name FROM gpkg_contents)"
-            ).fetchall()
-            systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys").fetchall()
+            base.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
+            kinds = {name.lower(): (name, _kind(kind, sql or "")) for kind, name, sql in base.execute(TABLES)}
+            for lower, (name, kind) in kinds.items():
+                if lower.startswith(SYSTEM_TABLES) and kind not in ("table", "rtree"):
+                    raise InputError(f"region {path}: its table {name} is a {kind}, which no GeoPackage has")
+                if kind not in READ:
+                    raise InputError(f"region {path}: its table {name} is a {kind}, which is not read")
+            listed, shaped = ([str(name) for (name,) in base.execute(query)] for query in LAYERS)
+            layers = {name.lower() for name in (*listed, *shaped)}
+            for lower in layers & kinds.keys():
+                name, kind = kinds[lower]
+                if kind != "table":
+                    raise InputError(
+                        f"region {path}: its layer {name} is a {kind}, which is not read; if you trust it, make a "
+                        f"table of it first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
+                    )
+            for lower, (name, kind) in kinds.items():
+                if kind == "table" and (lower in layers or lower.startswith(SYSTEM_TABLES)):
+                    _check_columns(path, base, name)
+            systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys")
+            elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
     except (sqlite3.Error, ValueError) as error:
         raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
-    if views:
-        raise InputError(
-            f"region {path}: its layer {views[0][0]} is a view, which is not read; if you trust it, make a table of "
-            f"it first: ogr2ogr {path.stem}_tables.gpkg {path}"
-        )
-    elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
     if elsewhere:
         raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    with_shapes = {name.lower() for name in shaped}
+    return [name for name in listed if name.lower() in with_shapes]
+
+
+def _kind(kind: str, sql: str) -> str:
+    """Return what a table of SQLite is: the module of a virtual one, which may do anything."""
+    virtual = VIRTUAL.match(sql)
+    if virtual is None:
+        return kind
+    module = virtual[1].strip("\"'`[]").lower()
+    return module if module in READ else f"virtual table of {shown(module)}"
+
+
+def _check_columns(path: Path, base: sqlite3.Connection, name: str) -> None:
+    """Refuse columns that are computed: how long that takes, and how large they are, is not in the file."""
+    # The statement, not the function of the same name, which a table of the file may hide.
+    quoted = name.replace('"', '""')
+    for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):
+        if hidden in COMPUTED:
+            raise InputError(f"region {path}: its table {name} computes the column {column}, which is not read")
 
 
 def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
