@@ -11,8 +11,10 @@ import io
 import math
 import re
 import secrets
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +47,7 @@ __all__ = [
     "classify_quintiles",
     "classify_status",
     "classify_trend",
+    "import_matplotlib",
     "plot_map",
     "save",
 ]
@@ -817,3 +820,20 @@ def _require_matplotlib() -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError:
         raise ParameterError('drawing needs matplotlib: pip install "pixelwise[plot]"') from None
+
+
+def import_matplotlib() -> None:
+    """Import matplotlib without the ``matplotlibrc`` of the current folder.
+
+    That file comes before ``MATPLOTLIBRC`` and the user's own, which are obeyed: so the folder is changed meanwhile.
+    For the command line: in Python the current folder is for the caller to change, and so are ``rcParams``.
+
+    Raises
+    ------
+    ParameterError
+        When it is missing.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    with chdir(Path(__file__).parent):
+        _require_matplotlib()

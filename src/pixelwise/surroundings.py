@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.machinery
 import os
 import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
-__all__ = ["SAFE_PATH", "import_matplotlib", "safe_children", "set_numba_file_aside", "without_numba_file"]
+__all__ = ["SAFE_PATH", "safe_children", "set_numba_file_aside", "without_numba_file"]
 
 #: Python's own switch (3.11): it keeps the current folder off the path that modules are looked for in.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -89,15 +87,3 @@ def without_numba_file() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-
-
-def import_matplotlib() -> None:
-    """Import matplotlib, where it is installed, without the ``matplotlibrc`` of the current folder.
-
-    That file comes before ``MATPLOTLIBRC`` and the user's own, which are obeyed: so the folder is changed meanwhile.
-    For the command line: in Python the current folder is for the caller to change, and so are ``rcParams``.
-    """
-    if "matplotlib" in sys.modules:
-        return
-    with chdir(Path(__file__).parent), suppress(ImportError):  # said where something is drawn
-        importlib.import_module("matplotlib")
