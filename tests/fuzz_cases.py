@@ -596,6 +596,8 @@ def journal_case(case: Case) -> tuple[str, str]:
         if (case.folder / "trend.tif").exists():
             raise Failure("an error and a map", ended.error)
         outcome = RAN_OUT if ended.status == 75 else REFUSED
+        if "is no journal of pixelwise; remove it" in ended.error:  # --restart drops what is ours
+            journal.unlink()
         again = case.run([*command, "--restart"], **RESUMABLE_SETTINGS)
         if again.status:
             raise Failure("--restart does not help", again.error)

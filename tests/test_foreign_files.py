@@ -851,3 +851,51 @@ def test_lists_tables_and_masks_are_regular_files(tmp_path: Path, folder: Path) 
                 pw.open_stack(inputs, **options)
     with pytest.raises(InputError, match=r"a\.csv: is a FIFO; expected a file"):
         pw.apply(pw.open_stack(folder), regress(covariates=str(tmp_path / "a.csv")))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dem file = /data/dem/srtm.img",
+        "description = {Input file=/home/tom/b4.img}",
+        "history = --lut_file=/data/luts/oli.csv --model=/data/m.bin",
+        "profile=C:\\\\data\\\\x",
+    ],
+)
+def test_notes_that_name_a_file_are_no_grids(folder: Path, words: str) -> None:
+    path = raster(folder / "a.img", "ENVI")
+    header = path.with_suffix(".hdr")
+    header.write_text(f"{header.read_text()}{words}\n")
+    assert read_header(path).driver == "ENVI"
+    assert grids_elsewhere(words) == ""
+    # The same words in a system of PROJ lead to the file.
+    for system in ("+proj=utm +zone=17 +nadgrids=/data/x.gsb", "proj = utm nadgrids = /data/x.gsb", "+init=/data/x:1"):
+        assert grids_elsewhere(f"{words} {system}").startswith(("/", "C:"))
+
+
+def test_an_ascii_grid_with_a_broken_line_ends_at_once(folder: Path) -> None:
+    """GDAL tries a broken line 2^n times where one n below is read: 40 below takes days."""
+    grids = folder / "grids"
+    grids.mkdir()
+    for year in (2000, 2001, 2002):
+        rows = [" ".join(["1"] * 30)] * 60
+        rows[4] = "1 x"
+        head = "ncols 30\nnrows 60\nxllcorner 0\nyllcorner 0\ncellsize 30\n"
+        (grids / f"a_{year}.asc").write_text(head + "\n".join(rows[:5]) + "\n")
+        (grids / f"a_{year}.prj").write_text(rasterio.CRS.from_epsg(32617).to_wkt())
+    code = """
+import sys, pixelwise as pw
+stack = pw.open_stack(sys.argv[1])
+for row in (40, 59, 0, 30):
+    try:
+        stack.read(pw.Block(row, 0, 1, 30))
+    except pw.InputError as error:
+        print(error)
+    else:
+        print("read")
+"""
+    done = subprocess.run([sys.executable, "-c", code, grids], capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.splitlines()
+    assert [("cannot be read" in line, line == "read") for line in lines] == [
+        (True, False), (True, False), (False, True), (True, False)
+    ]  # fmt: skip

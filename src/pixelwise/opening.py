@@ -26,6 +26,7 @@ from rasterio.env import hasenv
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
+from rasterio.windows import Window
 
 from pixelwise.errors import InputError, one_line, shown
 from pixelwise.regular import check_regular, open_regular
@@ -35,6 +36,7 @@ __all__ = [
     "GDAL_ERRORS",
     "NAMERS",
     "OPTIONS",
+    "TextGrid",
     "allowed_drivers",
     "check_sidecars",
     "files_behind",
@@ -194,6 +196,8 @@ def open_local(path: Path) -> DatasetReader:
                 check_sidecars(source)
                 continue
             with _open_explained(source, _plain_drivers()) as dataset:
+                if isinstance(dataset, TextGrid):
+                    _read_all_lines(dataset, source)
                 behind.update(map(os.path.realpath, dataset.files))
                 driver = dataset.driver
             _check_driver(source, driver)
@@ -366,7 +370,43 @@ def _open_quietly(name: str, drivers: Sequence[str] | None) -> DatasetReader:
 def _open(name: str, drivers: Sequence[str] | None) -> DatasetReader:
     # rasterio.open() takes one driver only, its reader a list of those to try.
     with local_only():
-        return DatasetReader(name, driver=drivers if drivers is None else list(drivers), sharing=False)
+        dataset = DatasetReader(name, driver=drivers if drivers is None else list(drivers), sharing=False)
+        if dataset.driver != "AAIGrid":
+            return dataset
+        dataset.close()
+        return TextGrid(name, driver=["AAIGrid"], sharing=False)
+
+
+class TextGrid(DatasetReader):  # type: ignore[misc]
+    """An ASCII grid, whose lines GDAL is made to read from the first one on.
+
+    To read a line n below a broken one GDAL 3.10 tries that one 2^n times.
+    """
+
+    #: Lines above it were read.
+    line = 0
+
+    def read_lines(self, count: int) -> None:
+        """Let GDAL find the first lines; a `RasterioError` tells which one is broken."""
+        while self.line < count:
+            super().read(1, window=Window(0, self.line, 1, 1))
+            self.line += 1
+
+    def read(self, indexes: Any = None, out: Any = None, window: Window | None = None, **options: Any) -> Any:
+        """Read as from any dataset."""
+        self.read_lines(self.height if window is None else int(window.row_off + window.height))
+        return super().read(indexes, out=out, window=window, **options)
+
+
+def _read_all_lines(grid: TextGrid, path: Path) -> None:
+    """Refuse an ASCII grid with a broken line where a VRT has GDAL read it."""
+    try:
+        grid.read_lines(grid.height)
+    except GDAL_ERRORS as error:
+        reason = one_line(error.__cause__ or error)
+        raise InputError(
+            f"{path}: row {grid.line} of its grid cannot be read ({reason}); is the file truncated?"
+        ) from None
 
 
 def _check_driver(source: Path, driver: str) -> None:

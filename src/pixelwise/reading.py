@@ -27,7 +27,7 @@ from rasterio.windows import Window
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.nodata import nodata_bounds
-from pixelwise.opening import GDAL_ERRORS, files_behind, local_only, open_again
+from pixelwise.opening import GDAL_ERRORS, TextGrid, files_behind, local_only, open_again
 from pixelwise.tiff import (
     SPLIT_ROWS,
     DamagedBlockError,
@@ -616,6 +616,8 @@ def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
 def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
     """Put a dataset on another lattice, with a size of the resampling kernel that no window changes."""
     nodata = [value for value in piece.nodata if not np.isnan(value)] or list(piece.nodata)
+    if isinstance(dataset, TextGrid):
+        dataset.read_lines(dataset.height)
     return WarpedVRT(
         dataset,
         crs=warp.crs,

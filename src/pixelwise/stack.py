@@ -86,6 +86,8 @@ class Layer:
 
 #: Noise grows by so much where it is compressed: 12 bits per byte.
 LZW_GROWTH = 1.5
+#: Values of nodata that a stack is described by; 100 000 are possible.
+MOST_LISTED = 20
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +156,8 @@ class RasterStack(FileStack):
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
         nodata = sorted({spelled(value).replace("nan", "NaN") for piece in pieces for value in piece.nodata})
-        missing = ", ".join(nodata) or "none"
+        rest = f" and {len(nodata) - MOST_LISTED} more" if len(nodata) > MOST_LISTED else ""
+        missing = ", ".join(nodata[:MOST_LISTED]) + rest or "none"
         return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
 
     @cached_property

@@ -48,12 +48,14 @@ SYSTEM = re.compile(
 )
 #: The files that a system or a transformation names, in PROJ strings and in WKT.
 GRIDS = re.compile(
-    r"(?:grids|file|model|init)\s*=\s*(?:\"+([^\"]*)|([^\s\"]*))"
+    r"(?<!\w)(?P<plus>\+)?(?:nadgrids|geoidgrids|grids|file|model|init)\s*=\s*(?:\"+([^\"]*)|([^\s\"]*))"
     r"|\"PROJ4_GRIDS\"\s*,\s*\"([^\"]*)\""
     r"|PARAMETERFILE\s*[\[(]\s*\"[^\"]*\"\s*,\s*\"([^\"]*)\""
     r"|GEOIDMODEL\s*[\[(]\s*\"PROJ ([^\"]*)\"",
     re.IGNORECASE,
 )
+#: What a string of PROJ has: without it "file=/data/x" is a word of somebody's notes.
+PROJ = re.compile(r"(?<!\w)(?:proj|init)\s*=", re.IGNORECASE)
 #: Strings of WKT, in which two quotation marks stand for one.
 STRINGS = re.compile(r"\"([^\"]*(?:\"\"[^\"]*)*)\"")
 
@@ -288,8 +290,11 @@ def grids_elsewhere(system: str) -> str:
     """
     plain = STRINGS.sub(_without_marks, system) if '""' in system else system
     for text in dict.fromkeys((system, plain)):
+        is_proj = PROJ.search(text) is not None
         for found in GRIDS.finditer(text):
-            for name in next(filter(None, found.groups()), "").replace("@", "").split(","):
+            if not (is_proj or found["plus"]) and (found[2] is not None or found[3] is not None):
+                continue
+            for name in next(filter(None, found.groups()[1:]), "").replace("@", "").split(","):
                 if "/" in name or "\\" in name or "~" in name:
                     return name
     return ""
