@@ -39,10 +39,16 @@ KERNELS = (Path(__file__).parent / "kernels.txt").read_text().split()
 #: Python, and numba's compiler, half as fast.
 UNTRACED = {
     *(Path(name).stem for name in KERNELS),
+    "test_code",
+    "test_damage",
+    "test_fuzz",
+    "test_hostile_maps",
     "test_methods_contract",
     "test_properties",
     "test_readme",
     "test_reference_data",
+    "test_surroundings",
+    "test_tampered",
     "test_torture",
 }
 

@@ -564,11 +564,13 @@ def change_tree(tree: Any, dice: Dice, names: Sequence[str]) -> tuple[Any, str]:
             if isinstance(node[key], dict | list):
                 walk(node[key])
 
-    walk(tree)
+    if isinstance(tree, dict | list):
+        walk(tree)
     if not places:
         return tree, "tree empty"
     # Each level is as likely: else it is nearly always one of many files.
-    node, key = dice.choice(places) if dice.random() < 0.5 else dice.choice([p for p in places if p[0] is tree])
+    top = [place for place in places if place[0] is tree] or places
+    node, key = dice.choice(places) if dice.random() < 0.5 else dice.choice(top)
     what = dice.choice(("value", "value", "value", "near", "drop", "swap", "wrap", "name", "name", "add", "deep"))
     value = node[key]
     if what == "value":

@@ -21,7 +21,7 @@ from fuzz_changes import Tiff
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked from one that is warm")
 
 #: Cases here, and how many a test does.
-CASES, AT_ONCE = 120, 20
+CASES, AT_ONCE = 60, 20
 
 
 @pytest.fixture(scope="module")

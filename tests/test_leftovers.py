@@ -444,7 +444,7 @@ def test_a_folder_that_may_be_listed_but_not_entered(out: Path, monkeypatch: pyt
         result = clean(out)
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        f"error: {out / '.a.partial.tif'}: cannot be removed (Permission denied), nor can 2 more"
+        f"error: {out / '.a.partial.tif'}: cannot be removed (Permission denied), and 2 more files"
     ]
     assert sorted(hidden(out)) == sorted(names)
 

@@ -63,6 +63,26 @@ def test_a_file_travels_as_it_was_imported(helper: Any) -> None:
     assert "helper_of_mine" not in cloudpickle.list_registry_pickle_by_value()
 
 
+def test_a_function_with_a_cache_travels(helper: Any) -> None:
+    """Python pickles it by the name of its module, which workers do not have of a file given as FILE:FUNCTION."""
+    text = """
+from functools import cache, lru_cache
+K = 2
+@lru_cache(maxsize=7)
+def c(n):
+    return K if n == 0 else c(n - 1) + 1
+@cache
+def d(n):
+    return c(n)
+def f(v):
+    return v.max() + d(3)
+"""
+    module = helper(text)
+    assert sent(module.f)(np.arange(3.0)) == 7.0
+    assert sent(module.c).cache_parameters() == {"maxsize": 7, "typed": False}
+    assert module.c.cache_info().misses == 0
+
+
 @pytest.mark.parametrize("text", ["LOCK = threading.Lock()\n", "def s():\n    global K\n    K = 5\n"])
 def test_other_files_are_imported_by_workers(helper: Any, text: str) -> None:
     module = helper(HELPER + text)

@@ -23,7 +23,7 @@ from pixelwise.observations import observe
 from pixelwise.reading import WARP_TILE, Piece, largest_behind
 from pixelwise.share import Derivation
 from pixelwise.spec import InputSpec
-from pixelwise.stack import Layer, RasterStack, chosen_layers, log, words_of_choice
+from pixelwise.stack import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
 
 __all__ = ["Survey", "composite_of", "open_layers", "open_stack", "survey"]
 
@@ -234,5 +234,7 @@ def _overrides(spec: InputSpec) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
         value = getattr(spec, name)
         if value is not None:
-            text = ", ".join(spelled(number) for number in (value if isinstance(value, tuple) else (value,)))
+            numbers = value if isinstance(value, tuple) else (value,)
+            rest = f" and {len(numbers) - MOST_LISTED} more" if len(numbers) > MOST_LISTED else ""
+            text = ", ".join(spelled(number) for number in numbers[:MOST_LISTED]) + rest
             yield f"{name} {text} is used instead of what the files say"

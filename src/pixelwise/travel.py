@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dis
+import functools
 import io
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import cloudpickle
 from pixelwise.packages import where_installed
 
 __all__ = ["dumps"]
+
+#: What `functools.lru_cache` and `cache` make.
+Cached = functools._lru_cache_wrapper
 
 #: What cloudpickle takes by value is known to the whole process.
 _LOCK = threading.Lock()
@@ -59,7 +63,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.met: dict[str, bool] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (types.FunctionType, types.ModuleType, type)):
+        if isinstance(obj, (types.FunctionType, types.ModuleType, type, Cached)):
             name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
             module = sys.modules.get(name) if isinstance(name, str) else None
             if module is not None and name not in self.met:
@@ -67,6 +71,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 self.met[name] = not known and _is_own_file(module)
                 if self.met[name]:
                     cloudpickle.register_pickle_by_value(module)
+        if isinstance(obj, Cached) and _is_by_value(obj.__module__):
+            return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
 
     def by_name(self) -> None:
@@ -74,6 +80,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for name in [name for name, registered in self.met.items() if registered and name in sys.modules]:
             cloudpickle.unregister_pickle_by_value(sys.modules[name])
         self.met = {}
+
+
+def _is_by_value(name: str) -> bool:
+    return name == "__main__" or name in cloudpickle.list_registry_pickle_by_value()
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
+    """Make a function with a cache anew, empty: as it stands, Python pickles it by the name of its module."""
+    made: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return made
 
 
 def _is_own_file(module: types.ModuleType) -> bool:
