@@ -83,6 +83,7 @@ class Faults:
         self.expect(0, 0)
         for name in ("pixelwise.disk.os", "pixelwise.sinks.geotiff.os", "pixelwise.sinks.publish.os"):
             monkeypatch.setattr(name, _System(self))
+        monkeypatch.setattr("pixelwise.regular.os", _SystemOfFilesToWrite(self))
         for name in ("replace", "unlink", "write_text"):
             monkeypatch.setattr(Path, name, self._failing(name, getattr(Path, name)))
 
@@ -135,6 +136,16 @@ class _System:
     def link(self, *paths: Path) -> None:
         self._faults.next(f"link {paths[1].name}")
         os.link(*paths)
+
+
+class _SystemOfFilesToWrite(_System):
+    """Of a module that also opens files to read them, which are not below the folder."""
+
+    def open(self, path: Path, flags: int) -> int:
+        return super().open(path, flags) if flags & os.O_RDWR else os.open(path, flags)
+
+    def fdopen(self, descriptor: int, mode: str, **kwargs: Any) -> Any:
+        return super().fdopen(descriptor, mode, **kwargs) if "+" in mode else os.fdopen(descriptor, mode, **kwargs)
 
 
 class _File:
