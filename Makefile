@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. Files come in the order of tests/conftest.py.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all check docs bounds soak torture fuzz bench clean
+.PHONY: demo test coverage test-all check docs bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
 
-# The whole suite, then the kernels once more in plain Python: so that coverage sees their lines.
+# The whole suite.
 test: demo $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# The whole suite traced, then the kernels once more in plain Python: so that coverage sees their lines. 20 minutes.
+coverage: $(VENV)/installed-dev
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(PARALLEL) --cov --cov-append --cov-report= \
