@@ -240,7 +240,7 @@ def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pyt
         ({**KEY, "method": "theil_sen"}, 'method was "ols", is "theil_sen"'),
         ({**KEY, "parameters": {"min_obs": 5}}, "parameters min_obs was 3, is 5"),
         ({**KEY, "files": [{"path": "a.tif", "size": 6}]}, r"files a\.tif size was 5, is 6"),
-        ({**KEY, "files": []}, "files had 1 entries, has 0: \"a.tif\""),
+        ({**KEY, "files": []}, 'files had 1 entries, has 0: "a.tif"'),
     ],
 )
 def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words: str) -> None:
