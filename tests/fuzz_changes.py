@@ -110,14 +110,16 @@ class Tiff:
 
     @classmethod
     def parse(cls, data: bytes) -> Tiff:
-        """Read the directories of a sound file."""
+        """Read the directories of a file, each once: they may be a ring."""
         order = "<" if data[:2] == b"II" else ">"
         big = struct.unpack_from(order + "H", data, 2)[0] == 43
         tiff = cls(data, order, big)
         count_format, entry = ("Q", f"{order}HHQ") if big else ("H", f"{order}HHI")
         inside = 8 if big else 4
         (at,) = struct.unpack_from(order + tiff.word, data, 8 if big else 4)
-        while at:
+        seen = set()
+        while at and at not in seen:
+            seen.add(at)
             (entries,) = struct.unpack_from(order + count_format, data, at)
             at += struct.calcsize(count_format)
             directory = []
