@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import rasterio
 
 import pixelwise as pw
 from conftest import MakeStack, write_raster
+from pixelwise import reading
 from pixelwise.nodata import is_among, nodata_bounds, spelled
 from pixelwise.verify import verify
 
@@ -117,3 +119,24 @@ def test_a_number_that_is_printed_works_when_it_is_given_back(value: float, dtyp
     assert is_among(np.array([stored]), nodata_bounds([float(text)], dtype)).all()
     assert np.dtype(dtype).type(float(text)) == stored
     assert len(spelled(SINGLE(value), "float32")) < 16
+
+
+def test_bands_that_share_blocks_are_decoded_once_whatever_is_nodata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two NaNs are equal only where they are one object: bands with nodata NaN were decoded once for each band."""
+    reads: list[tuple[int, ...]] = []
+
+    def counted(piece: reading.Piece, bands: tuple[int, ...], *rest: Any) -> Any:
+        reads.append(bands)
+        return read_window(piece, bands, *rest)
+
+    read_window = reading.read_window
+    monkeypatch.setattr(reading, "read_window", counted)
+    values = np.arange(12, dtype="float32").reshape(3, 2, 2)
+    for nodata in (float("nan"), -9999.0, None):
+        path = write_raster(tmp_path / "a.tif", values, descriptions=["2001", "2002", "2003"], nodata=nodata)
+        stack = pickle.loads(pickle.dumps(pw.open_stack(path)))
+        reads.clear()
+        stack.read(stack.grid.block)
+        assert reads == [(1, 2, 3)], nodata

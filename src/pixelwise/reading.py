@@ -24,7 +24,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from pixelwise.errors import InputError, ResourceError
+from pixelwise.errors import InputError, ResourceError, one_line
 from pixelwise.grid import Block
 from pixelwise.nodata import nodata_bounds
 from pixelwise.opening import GDAL_ERRORS, TextGrid, files_behind, local_only, open_again
@@ -129,6 +129,11 @@ class Piece:
     valid: tuple[float, float] = (-np.inf, np.inf)
     warp: Warp | None = None
     zoom: int = 1
+
+    def __post_init__(self) -> None:
+        # Pieces are compared to find those that are stored alike, and of two NaNs only the same object is equal.
+        nodata = tuple(math.nan if math.isnan(value) else value for value in self.nodata)
+        object.__setattr__(self, "nodata", nodata)
 
     @property
     def size(self) -> Block:
@@ -327,7 +332,7 @@ def read_window(
             raise MemoryError(f"{piece.path}: {error.__cause__}") from None
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = one_line(error.__cause__ or error)
         which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
         raise WindowError(
             f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
@@ -492,7 +497,7 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
                 return _open(piece, gdal=gdal)
             except GDAL_ERRORS as error:
                 if not _handles_ran_out(piece.path):
-                    reason = " ".join(str(error).replace(f"{piece.path}: ", "").split())
+                    reason = one_line(str(error).replace(f"{piece.path}: ", ""))
                     raise InputError(f"{piece.path}: cannot be opened ({reason})") from None
                 if not len(self):
                     raise ResourceError(
