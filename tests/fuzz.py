@@ -23,7 +23,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fork_server import ForkServer
 from fuzz_bench import GOOD, Bench, Verdict, endpoints
 from fuzz_cases import KINDS, examine, numbered
 
@@ -67,43 +67,23 @@ def web(log: Path) -> Iterator[int]:
         thread.join()
 
 
-class Server:
+class Server(ForkServer):
     """A process that does cases, with a server of its own that they must not reach."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._stack = contextlib.ExitStack()
         port = self._stack.enter_context(web(folder / "hits"))
-        # One thread of BLAS: others would be there when it forks. matplotlib: no window.
-        single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environment = {**os.environ, **single, **endpoints(port), "MPLBACKEND": "agg"}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(folder), str(port)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        self._answer()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the server ended with status {self.process.wait()}")
-        return line
+        # matplotlib: no window.
+        super().__init__(__file__, ["--serve", str(folder), str(port)], {**endpoints(port), "MPLBACKEND": "agg"})
 
     def examine(self, kind: str, seed: int, harm: str = "", keep: str = "") -> Verdict:
         """Do one case; files stay in the folder `keep`."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([kind, seed, harm, keep]) + "\n")
-        self.process.stdin.flush()
-        return Verdict(**json.loads(self._answer()))
+        return Verdict(**self.ask([kind, seed, harm, keep]))
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+        """End it, and its server."""
+        super().close()
         self._stack.close()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +63,9 @@ def written(folder: Path) -> Path:
     return next(path for path in folder.glob("ndvi_2005.*") if path.suffix in SUFFIXES)
 
 
-def refused(path: Path) -> str:
+def refused(path: Path, read: Callable[[Path], Any] = read_header) -> str:
     with pytest.raises(InputError) as raised:
-        read_header(path)
+        read(path)
     text = str(raised.value)
     assert "\n" not in text
     return text
@@ -656,11 +657,7 @@ def test_a_link_to_nothing_is_no_date_less(folder: Path) -> None:
 
 
 def region(path: Path) -> str:
-    with pytest.raises(InputError) as raised:
-        read_polygons(path)
-    text = str(raised.value)
-    assert "\n" not in text
-    return text
+    return refused(path, read_polygons)
 
 
 def geojson(path: Path, crs: str) -> Path:

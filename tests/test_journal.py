@@ -516,6 +516,19 @@ def test_files_behind_a_vrt_count(stack: pw.RasterStack, tmp_path: Path, change:
             pw.apply(virtual, "ols", output, progress=lambda *_: os.utime(stack.paths[1], ns=(1, 1)))
 
 
+def assert_seen_to_change(changed: Path, named: Any, found: pw.RasterStack, folder: Path) -> Path:
+    """Stop a job, and change a file that is read for one of its inputs; return the output, which stays unfinished."""
+    output = folder / "trend.tif"
+    with stopped_after(2) as progress:
+        pw.apply(found, "ols", output, progress=progress)
+    os.utime(changed, ns=(1, 1))
+    with pytest.raises(pw.OutputError, match=rf"{re.escape(changed.name)} mtime_ns was"):
+        pw.apply(pw.open_stack(named), "ols", output)
+    with pytest.raises(pw.InputError, match=rf"{re.escape(changed.name)}: changed since"):
+        pw.apply(found, "ols", folder / "other.tif")
+    return output
+
+
 #: By driver: the file that is named, and others that are read for it.
 BESIDE = {
     "RRASTER": ("grd", [".gri"]),
@@ -559,14 +572,7 @@ def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: P
     for end in ends:
         assert sources[second].with_name(second + end) in found.stats
     changed = sources[second].with_name(second + ends[0])
-    output = tmp_path / "trend.tif"
-    with stopped_after(2) as progress:
-        pw.apply(found, "ols", output, progress=progress)
-    os.utime(changed, ns=(1, 1))
-    with pytest.raises(pw.OutputError, match=rf"{re.escape(changed.name)} mtime_ns was"):
-        pw.apply(pw.open_stack(named), "ols", output)
-    with pytest.raises(pw.InputError, match=rf"{re.escape(changed.name)}: changed since"):
-        pw.apply(found, "ols", tmp_path / "other.tif")
+    assert_seen_to_change(changed, named, found, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -597,14 +603,7 @@ def test_sidecars_count(end: str, through_vrt: bool, tmp_path: Path, stack: pw.R
             path.write_text(VRT.format(path=behind))
     now = pw.open_stack(named)
     assert set(now.stats) == {*named, *stack.paths, sidecar}
-    output = tmp_path / "trend.tif"
-    with stopped_after(2) as progress:
-        pw.apply(now, "ols", output, progress=progress)
-    os.utime(sidecar, ns=(1, 1))
-    with pytest.raises(pw.OutputError, match=rf"{re.escape(sidecar.name)} mtime_ns was"):
-        pw.apply(pw.open_stack(named), "ols", output)
-    with pytest.raises(pw.InputError, match=rf"{re.escape(sidecar.name)}: changed since"):
-        pw.apply(now, "ols", tmp_path / "other.tif")
+    output = assert_seen_to_change(sidecar, named, now, tmp_path)
     sidecar.unlink()
     with pytest.raises(pw.OutputError, match=rf"files had \d+ entries, has \d+: .*{re.escape(sidecar.name)}"):
         pw.apply(pw.open_stack(named), "ols", output)

@@ -169,3 +169,14 @@ def test_an_error_while_the_map_is_brought_to_disk_is_told(
     with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be brought to disk \(Input/output error\)$"):
         pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_error_names_the_map_once(tmp_path: Path) -> None:
+    write_raster(tmp_path / "map.tif", np.zeros((4, 5), "float32"))
+    (tmp_path / "map.tif.ovr").write_text("no raster")
+    with pytest.raises(pw.InputError) as raised:
+        pw.open_map(tmp_path / "map.tif")
+    sidecar = tmp_path / "map.tif.ovr"
+    assert (
+        str(raised.value) == f"{tmp_path / 'map.tif'}: its sidecar {sidecar} is no raster, as GDAL writes it; remove it"
+    )

@@ -23,7 +23,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -36,6 +35,8 @@ from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
+
+from fork_server import ForkServer
 
 #: A CRS that GeoTIFF has no code for: GDAL keeps it in a sidecar.
 POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
@@ -273,32 +274,16 @@ class Ended:
     calls: dict[str, int]
 
 
-class Server:
+class Server(ForkServer):
     """The process that others are forked from."""
 
     def __init__(self, folder: Path) -> None:
         self.log, self.facts = folder / "log", folder / "facts"
-        # One thread of BLAS: others would be there when it forks.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        self._answer()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the server ended with status {self.process.wait()}")
-        return line
+        super().__init__(__file__, ["--serve"])
 
     def run(self, request: dict[str, Any]) -> Ended:
-        assert self.process.stdin is not None
         self.facts.unlink(missing_ok=True)
-        self.process.stdin.write(json.dumps({**request, "log": str(self.log), "facts": str(self.facts)}) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self._answer())
+        answer = self.ask({**request, "log": str(self.log), "facts": str(self.facts)})
         facts = [json.loads(line) for line in self.facts.read_text().splitlines()] if self.facts.exists() else []
         blocks = {
             word: [tuple(numbers) for name, *numbers in facts if name == word and numbers]
@@ -307,13 +292,6 @@ class Server:
         calls = json.loads(facts[-1][0]) if facts and facts[-1][0].startswith("{") else {}
         output = self.log.read_text() if self.log.exists() else ""
         return Ended(answer["status"], answer["seconds"], output, blocks["computed"], blocks["journalled"], calls)
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pixelwise.composited import CompositeStack
 from pixelwise.composites import REDUCTIONS
+from pixelwise.errors import first_of
 from pixelwise.filestack import FileStack, Stack
 from pixelwise.fillers import find_fillers
 from pixelwise.grid import Block
@@ -221,16 +222,13 @@ def _short_periods(stack: CompositeStack) -> Iterator[str]:
     """Say which periods stay though their layers cover less of them than is usual."""
     how, short = stack.reducer.how, stack.periods.short
     if short and how != "count":
-        listed = "; ".join(map(str, short[:MOST_NAMED])) + (f"; and {len(short) - MOST_NAMED} more" * _beyond(short))
+        more = f"; and {len(short) - MOST_NAMED} more" if len(short) > MOST_NAMED else ""
+        listed = "; ".join(map(str, short[:MOST_NAMED])) + more
         yield f"{listed}: {_may_differ(how)}; --min-count masks pixels with few observations"
 
 
 def _may_differ(how: str) -> str:
     return f"their {how} may not be comparable with the others"
-
-
-def _beyond(names: Sequence[Any]) -> bool:
-    return len(names) > MOST_NAMED
 
 
 @dataclass(frozen=True)
@@ -280,7 +278,7 @@ def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
         if short and "short" not in told:
             told.add("short")
             names = [layer.iso_date[: 4 if layer.precision == "year" else None] for layer in short]
-            listed = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * _beyond(names))
+            listed = first_of(names, MOST_NAMED)
             yield (
                 f"{path}: {listed}: the scenes cover less of the period than in others, so {_may_differ(made.how)}; "
                 "make the composites with --min-count"

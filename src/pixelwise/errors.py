@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "RESOURCES",
@@ -27,6 +27,7 @@ __all__ = [
     "ParameterError",
     "PixelwiseError",
     "ResourceError",
+    "first_of",
     "one_line",
     "shown",
     "unknown",
@@ -103,6 +104,12 @@ def shown(value: object, most: int = 200) -> str:
 def one_line(error: object) -> str:
     """Return what an error says in one line."""
     return " ".join(str(error).split())
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """Return the first of some texts, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return f"{', '.join(texts[:most])}{more}"
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:

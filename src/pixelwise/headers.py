@@ -19,7 +19,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, MemoryFile
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, one_line
 from pixelwise.grid import Grid
 from pixelwise.opening import GDAL_ERRORS, files_named, local_only, open_local, open_page, sidecars_of
 from pixelwise.regular import check_encodable, check_regular
@@ -30,6 +30,7 @@ __all__ = [
     "TAG",
     "BandHeader",
     "Header",
+    "grid_of",
     "read_header",
     "stats_of",
 ]
@@ -196,7 +197,7 @@ def read_header(path: Path) -> Header:
         try:
             return _header_of(dataset, path, stat)
         except GDAL_ERRORS as error:
-            reason = " ".join(str(error.__cause__ or error).split())
+            reason = one_line(error.__cause__ or error)
             raise InputError(f"{path}: its header cannot be read ({reason}); copy or export it again") from None
 
 
@@ -210,10 +211,7 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
         raise InputError(
             f"{path}: is placed by {len(gcps)} ground control points only; warp it to a grid first (gdalwarp)"
         )
-    try:
-        grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    grid = grid_of(dataset, path)
     height, width = dataset.block_shapes[0]
     alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
     flags = dataset.mask_flag_enums
@@ -282,6 +280,20 @@ def stats_of(headers: Collection[Header]) -> dict[Path, tuple[int, int]]:
                 ) from None
             stats[path] = found.st_size, found.st_mtime_ns
     return stats
+
+
+def grid_of(dataset: DatasetReader, path: Path) -> Grid:
+    """Return where the pixels of an open file are.
+
+    Raises
+    ------
+    InputError
+        When that is nowhere.
+    """
+    try:
+        return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _check_pages(dataset: DatasetReader, path: Path) -> None:

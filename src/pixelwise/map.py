@@ -19,10 +19,10 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from pixelwise.errors import InputError, OutputError, one_line, unknown
 from pixelwise.grid import Grid
-from pixelwise.headers import TAG
+from pixelwise.headers import TAG, grid_of
 from pixelwise.method import Band
 from pixelwise.opening import GDAL_ERRORS, local_only, open_alone, open_geotiff
-from pixelwise.regular import check_encodable, check_regular
+from pixelwise.regular import check_encodable
 
 if TYPE_CHECKING:
     import xarray
@@ -284,17 +284,14 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
 
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
     check_encodable(path)
-    check_regular(path)
     try:
         with open_quietly(path) as dataset:
             text = dataset.get_tag_item(TAG)
-            grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+            grid = grid_of(dataset, path)
             columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
             tags = [dataset.tags(index) for index, _, _ in columns]
     except GDAL_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
-    except InputError as error:  # of its grid
-        raise InputError(f"{path}: {error}") from None
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"

@@ -30,7 +30,7 @@ from rasterio.windows import Window
 
 from pixelwise.errors import InputError, one_line, shown
 from pixelwise.regular import check_regular, open_regular
-from pixelwise.vrt import SYSTEM, SYSTEMS, grids_elsewhere, is_vrt, sources_behind
+from pixelwise.vrt import SYSTEM, SYSTEMS, as_utf8, grids_elsewhere, is_vrt, sources_behind
 
 __all__ = [
     "GDAL_ERRORS",
@@ -101,8 +101,8 @@ NAMING = {
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
-#: How names of sidecars end that are found by name; those of world files have the file's own letters before a w.
-SIDECARS = (".msk", ".ovr", ".aux.xml", ".aux", ".rrd", ".tab", ".wld", "w")
+#: How names of sidecars end; those of world files have the file's own letters before a w.
+SIDECARS = (*DATASETS, ".aux", *TEXTS, ".wld", "w")
 #: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
 ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
 #: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
@@ -247,7 +247,7 @@ def open_alone(path: Path) -> DatasetReader:
     """
     check_regular(path)
     # No file of the folder is looked for, neither now nor when a property is asked for.
-    with local_only(), rasterio.Env(session=DummySession(), GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+    with local_only(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         return _open_quietly(str(path), ("GTiff",))
 
 
@@ -302,12 +302,15 @@ def _files_of_ilwis(path: Path) -> list[Path]:
 
 def sidecars_of(paths: Iterable[Path]) -> list[Path]:
     """Return the sidecars of some files, by name as GDAL finds them: masks, overviews, metadata and world files."""
-    listed: dict[Path, Mapping[str, Sequence[str]] | None] = {}
+    listed: dict[Path, Mapping[str, tuple[str, ...]] | None] = {}
     found: dict[Path, None] = {}
     for path in paths:
         folder, suffix = path.parent, path.suffix
         if folder not in listed:
-            listed[folder] = _listing(folder)
+            try:
+                listed[folder], _ = _beside(folder)
+            except OSError:  # it may be entered, but not listed
+                listed[folder] = None
         names = listed[folder]
         if names is not None and not names:
             continue
@@ -318,18 +321,6 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
             exact = ((name,) if (folder / name).is_file() else ()) if names is None else names.get(name.lower(), ())
             found.update((folder / one, None) for one in exact)
     return list(found)
-
-
-def _listing(folder: Path) -> Mapping[str, Sequence[str]] | None:
-    """Return names that sidecars may have, by the lower-case name, as GDAL ignores case; None where none is listed."""
-    names: dict[str, list[str]] = {}
-    try:
-        for name in os.listdir(folder):  # noqa: PTH208 - a path of each name takes four times as long
-            if (lower := name.lower()).endswith(SIDECARS):
-                names.setdefault(lower, []).append(name)
-    except OSError:
-        return None
-    return names
 
 
 def _open_explained(
@@ -445,6 +436,13 @@ def _reason(error: Exception, path: Path) -> str:
 # ---------------------------------------------------------------------------------------------- sidecars
 
 
+def _beside(folder: Path) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return what counts of a folder as it is now; see `_folder`. OSError where it cannot be listed."""
+    changed = folder.stat().st_mtime_ns
+    settled = abs(time.time_ns() - changed) > TICK
+    return (_folder if settled else _folder.__wrapped__)(str(folder), changed)
+
+
 @lru_cache(maxsize=16)
 def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
     """Return what counts of a folder: names of sidecars by the lower-case name, and what are no regular files.
@@ -457,7 +455,7 @@ def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], 
     with os.scandir(folder) as entries:
         for entry in entries:
             lower = entry.name.lower()
-            if lower.endswith((*DATASETS, ".aux", *TEXTS)):
+            if lower.endswith(SIDECARS):
                 sidecars[lower] = (*sidecars.get(lower, ()), entry.name)
             try:
                 if not entry.is_file() and not entry.is_dir() and entry.stat():
@@ -485,9 +483,7 @@ def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
     folder = path.parent
     lower, stem = path.name.lower(), path.stem.lower()
     try:
-        changed = folder.stat().st_mtime_ns
-        settled = abs(time.time_ns() - changed) > TICK
-        sidecars, odd = (_folder if settled else _folder.__wrapped__)(str(folder), changed)
+        sidecars, odd = _beside(folder)
     except PermissionError:
         # A folder that may be entered but not listed: there GDAL tries the names themselves.
         names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
@@ -573,10 +569,6 @@ def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
 
     if not content.strip():
         return "", []
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        content = content.decode("latin-1").encode()
     parser = expat.ParserCreate(encoding="utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = start
@@ -584,7 +576,7 @@ def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
     parser.CharacterDataHandler = texts.append
     parser.StartDoctypeDeclHandler = doctype
     try:
-        parser.Parse(content, True)
+        parser.Parse(as_utf8(content), True)
     except expat.ExpatError as error:
         raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
     return "".join(texts), systems

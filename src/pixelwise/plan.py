@@ -16,7 +16,7 @@ from pixelwise.grid import Block, Grid
 from pixelwise.reading import CACHE_BYTES
 from pixelwise.tiff import TILE_UNIT
 
-__all__ = ["Demand", "Plan", "check_blocks", "free_memory", "make_plan", "parse_size", "size_text"]
+__all__ = ["Demand", "Plan", "check_blocks", "free_memory", "make_plan", "parse_size", "size_text", "smaller_blocks"]
 
 #: Input and output of one block: more brings nothing (measured between 8 and 64 MB).
 BLOCK_BYTES = 48 << 20
@@ -139,14 +139,18 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
     room = free_memory() // 2 if memory is None else memory
     if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
         path = Path(layout.largest)
-        # Of a tiled file, `tiled=yes` alone keeps the size of tiles.
-        tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
-        command = shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
         raise InputError(
             f"{path}: a block of it has {size_text(layout.decoded)} as decoded, so that a job needs at least "
             f"{size_text(needed)} of memory, and {size_text(room)} are allowed{_why(memory)}; "
-            f"write it in smaller blocks, where there is memory for one: {command}"
+            f"write it in smaller blocks, where there is memory for one: {smaller_blocks(path)}"
         )
+
+
+def smaller_blocks(path: Path) -> str:
+    """Return the command that writes a file in small blocks."""
+    # Of a tiled file, `tiled=yes` alone keeps the size of tiles.
+    tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
+    return shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
 
 
 def _why(memory: int | None) -> str:

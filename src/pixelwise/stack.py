@@ -17,7 +17,7 @@ from affine import Affine
 
 from pixelwise.area import Area
 from pixelwise.composited import CompositeStack, composited
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, first_of
 from pixelwise.filestack import FileStack, Layout, Stack, layout_of
 from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.headers import lossless_in_float32
@@ -156,8 +156,7 @@ class RasterStack(FileStack):
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
         nodata = sorted({spelled(value).replace("nan", "NaN") for piece in pieces for value in piece.nodata})
-        rest = f" and {len(nodata) - MOST_LISTED} more" if len(nodata) > MOST_LISTED else ""
-        missing = ", ".join(nodata[:MOST_LISTED]) + rest or "none"
+        missing = first_of(nodata, MOST_LISTED) or "none"
         return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import Any
 
 from pixelwise.area import load_area
 from pixelwise.assembly import assemble
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, first_of
 from pixelwise.files import Source, resolve
 from pixelwise.filestack import FileStack
 from pixelwise.grid import Grid
@@ -234,7 +234,5 @@ def _overrides(spec: InputSpec) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
         value = getattr(spec, name)
         if value is not None:
-            numbers = value if isinstance(value, tuple) else (value,)
-            rest = f" and {len(numbers) - MOST_LISTED} more" if len(numbers) > MOST_LISTED else ""
-            text = ", ".join(spelled(number) for number in numbers[:MOST_LISTED]) + rest
+            text = first_of([*map(spelled, value if isinstance(value, tuple) else (value,))], MOST_LISTED)
             yield f"{name} {text} is used instead of what the files say"

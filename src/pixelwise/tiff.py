@@ -500,15 +500,15 @@ def has_filled_strip(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            for directory in _deflated(file):
-                if directory.tiled:
+            for part in _deflated(file):
+                raster = part.raster
+                if raster.tiled or raster.height % raster.block_height == 0:
                     continue
-                last = directory.height % directory.block_height
-                down = -(-directory.height // directory.block_height)
-                for number in range(down - 1, directory.counts.size, down) if last else ():
-                    file.seek(int(directory.offsets[number]))
-                    data = file.read(int(directory.counts[number]))
-                    if _inflated_size(data, last * directory.row_size) > last * directory.row_size:
+                down = -(-raster.height // raster.block_height)
+                for number in range(down - 1, part.counts.size, down):
+                    file.seek(int(part.offsets[number]))
+                    data, size = file.read(int(part.counts[number])), part.size_of(number)
+                    if _inflated_size(data, size) > size:
                         return True
     except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
         # What is wrong with it GDAL says.
@@ -531,39 +531,52 @@ def _inflated_size(data: bytes, most: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Deflated:
-    """A directory of DEFLATE blocks, whatever their pixels are: bits, complex numbers, masks.
+class _Raster:
+    """A directory, whatever its pixels are: bits, complex numbers, masks.
 
     Attributes
     ----------
+    is_first
+        Whether it is the first one of its file.
     is_mask
         Whether it masks another one.
+    compression
+        As TIFF 6.0 numbers it.
     height, width, block_height, block_width
         Of the raster, and of its tiles or strips.
-    row_size
-        Bytes of a row of a block.
-    planes
-        How often it has all blocks: once per band, or once.
+    bits
+        Of a number.
+    interleaved, planes
+        How many numbers a pixel has in a block, and how often there are all blocks: once per band, or once.
     tiled
         Whether the last row of blocks has as many rows as the others.
-    offsets, counts
-        Where each block's bytes begin, and how many they are.
+    fields
+        Where its numbers are.
     """
 
+    is_first: bool
     is_mask: bool
+    compression: int
     height: int
     width: int
     block_height: int
     block_width: int
-    row_size: int
+    bits: int
+    interleaved: int
     planes: int
     tiled: bool
-    offsets: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    fields: Mapping[int, Field]
 
 
-def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
-    """Yield the directories of DEFLATE blocks, overviews left out; the first one may be that of a `mask`.
+def _rasters(file: BinaryIO, where: Collection[int] = ()) -> Iterator[_Raster]:
+    """Yield the directories that GDAL reads pixels of: the first one and masks, but no overviews.
+
+    Parameters
+    ----------
+    file
+        Open.
+    where
+        Tags that its fields have besides those of `STRUCTURE`.
 
     Raises
     ------
@@ -572,29 +585,64 @@ def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
     OSError
         When the file cannot be read.
     """
-    wanted = (*STRUCTURE, SUBFILE, STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)
-    for index, fields in enumerate(_directories(file, wanted, {**FIELD_TYPES, **ODD_TYPES})):
-        tags = _numbers(file, {tag: field for tag, field in fields.items() if tag in (*STRUCTURE, SUBFILE)})
+    for index, fields in enumerate(_directories(file, (*STRUCTURE, SUBFILE, *where), {**FIELD_TYPES, **ODD_TYPES})):
+        tags = _numbers(file, {tag: field for tag, field in fields.items() if tag not in where})
 
         def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
             return int(tags.get(tag, np.array([default]))[0])
 
         kind = one(SUBFILE, 0)
-        if one(COMPRESSION, 1) not in DEFLATE or kind & OVERVIEW or (index and not kind & MASK):
+        if kind & OVERVIEW or (index and not kind & MASK):
             continue
         height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
-        block_height = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
-        block_width = one(TILE_WIDTH, 0) if tiled else width
         planar, samples = one(PLANAR, 1) == 2, one(SAMPLES, 1)
-        if min(block_height, block_width, samples) < 1:
-            raise ValueError("no blocks")
-        where = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
-        tables = _numbers(file, {tag: fields[tag] for tag in where})
-        yield _Deflated(
-            mask or bool(kind & MASK), height, width, block_height, block_width,
-            row_size=-(-block_width * one(BITS, 1) * (1 if planar else samples) // 8),
-            planes=samples if planar else 1, tiled=tiled, offsets=tables[where[0]], counts=tables[where[1]],
+        yield _Raster(
+            is_first=index == 0, is_mask=bool(kind & MASK), compression=one(COMPRESSION, 1), height=height, width=width,
+            block_height=one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height),
+            block_width=one(TILE_WIDTH, 0) if tiled else width, bits=one(BITS, 1),
+            interleaved=1 if planar else samples, planes=samples if planar else 1, tiled=tiled, fields=fields,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Deflated:
+    """A directory of DEFLATE blocks.
+
+    Attributes
+    ----------
+    raster
+        How its blocks are.
+    is_mask
+        Whether it masks another one, also one of another file.
+    offsets, counts
+        Where each block's bytes begin, and how many they are.
+    """
+
+    raster: _Raster
+    is_mask: bool
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes that a block has."""
+        raster = self.raster
+        row = number // -(-raster.width // raster.block_width) % -(-raster.height // raster.block_height)
+        rows = raster.block_height
+        if not raster.tiled:
+            rows = min(rows, raster.height - row * rows)
+        return rows * -(-raster.block_width * raster.bits * raster.interleaved // 8)
+
+
+def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
+    """Yield the directories of DEFLATE blocks, as `_rasters` yields all; the first one may be that of a `mask`."""
+    for raster in _rasters(file, (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)):
+        if raster.compression not in DEFLATE:
+            continue
+        if min(raster.block_height, raster.block_width, raster.interleaved, raster.planes) < 1:
+            raise ValueError("no blocks")
+        where = (TILE_OFFSETS, TILE_COUNTS) if raster.tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+        tables = _numbers(file, {tag: raster.fields[tag] for tag in where})
+        yield _Deflated(raster, mask or raster.is_mask, tables[where[0]], tables[where[1]])
 
 
 def further_block(path: Path, *, behind: bool) -> int:
@@ -615,24 +663,14 @@ def further_block(path: Path, *, behind: bool) -> int:
         with path.open("rb") as file:
             if not _is_tiff(file.read(4)):
                 return 0
-            for index, fields in enumerate(_directories(file, (*STRUCTURE, SUBFILE), {**FIELD_TYPES, **ODD_TYPES})):
-                tags = _numbers(file, fields)
-
-                def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
-                    return int(tags.get(tag, np.array([default]))[0])
-
-                if one(SUBFILE, 0) & OVERVIEW or (index and not one(SUBFILE, 0) & MASK):
-                    continue
-                height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
-                rows = one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height)
-                samples = one(SAMPLES, 1) if one(PLANAR, 1) == 1 else 1
+            for raster in _rasters(file):
+                rows = raster.block_height
                 # Bits become bytes.
-                size = rows * (one(TILE_WIDTH, 0) if tiled else width) * samples * max(one(BITS, 1), 8) // 8
-                split = not tiled and rows == height > SPLIT_ROWS
-                if index == 0 and split:
-                    here = size < MOST_BLOCK and one(COMPRESSION, 1) in (LZW, *DEFLATE)
+                size = rows * raster.block_width * raster.interleaved * max(raster.bits, 8) // 8
+                if raster.is_first and not raster.tiled and rows == raster.height > SPLIT_ROWS:
+                    here = size < MOST_BLOCK and raster.compression in (LZW, *DEFLATE)
                     size = size if here else 0
-                elif index == 0 and not behind:
+                elif raster.is_first and not behind:
                     size = 0
                 largest = max(largest, size)
     except (OSError, ValueError, KeyError, IndexError, struct.error):
@@ -670,23 +708,23 @@ class Streams:
         for path, part, fine in self.parts:
             if not (masks if part.is_mask else pixels):
                 continue
-            across, down = -(-part.width // part.block_width), -(-part.height // part.block_height)
-            rows = range(window.row // part.block_height, -(-(window.row + window.height) // part.block_height))
-            columns = range(window.col // part.block_width, -(-(window.col + window.width) // part.block_width))
-            planes = [band - 1 for band in bands] if part.planes > 1 and not part.is_mask else range(part.planes)
+            raster = part.raster
+            across, down = -(-raster.width // raster.block_width), -(-raster.height // raster.block_height)
+            rows = range(window.row // raster.block_height, -(-(window.row + window.height) // raster.block_height))
+            columns = range(window.col // raster.block_width, -(-(window.col + window.width) // raster.block_width))
+            planes = [band - 1 for band in bands] if raster.planes > 1 and not part.is_mask else range(raster.planes)
             numbers = [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
             for number in numbers:
                 if number < fine.size and not fine[number]:
-                    self._look(path, part, number, number // across % down)
+                    self._look(path, part, number)
                     fine[number] = True
 
     @staticmethod
-    def _look(path: Path, part: _Deflated, number: int, row: int) -> None:
+    def _look(path: Path, part: _Deflated, number: int) -> None:
         begin, count = int(part.offsets[number]), int(part.counts[number])
         if count == 0:
             return
-        rows = part.block_height if part.tiled else min(part.block_height, part.height - row * part.block_height)
-        size = rows * part.row_size
+        size = part.size_of(number)
         of_mask = " of its mask" if part.is_mask else ""
         with path.open("rb") as file:
             if begin <= 0 or count < 0 or begin + count > _size_of(file):

@@ -38,6 +38,7 @@ from pixelwise.loading import load_function
 from pixelwise.map import Map, open_map, open_quietly
 from pixelwise.method import STATUS_BAND, Band, BoundMethod, Floats, Method, Status, parameters_of
 from pixelwise.opening import GDAL_ERRORS, NAMERS, local_only, open_local
+from pixelwise.plan import smaller_blocks
 from pixelwise.provenance import plain
 from pixelwise.reading import alpha_of, largest_behind, streams_of
 from pixelwise.regular import check_regular, is_file, is_utf8
@@ -83,9 +84,6 @@ DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionErro
 
 #: Input options of which there is no second implementation here.
 NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
-
-#: What makes blocks smaller: of a tiled file, `tiled=yes` alone keeps the size of tiles.
-TILED = "(rio convert IN OUT --co tiled=yes --co blockxsize=256 --co blockysize=256)"
 
 #: So many paths are named in one error.
 NAMED = 5
@@ -672,7 +670,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
     if behind > LARGEST_BLOCK:
         raise InputError(
             f"{path}: cannot be verified: a block of its masks or sources has {behind / 1e9:.0f} GB, more than "
-            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones {TILED}"
+            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
         )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
@@ -680,7 +678,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
         if size > LARGEST_BLOCK:
             raise InputError(
                 f"{path}: cannot be verified: its blocks of {height} x {width} pixels have {size / 1e9:.0f} GB each, "
-                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones {TILED}"
+                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
             )
 
 

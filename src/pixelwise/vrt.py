@@ -16,7 +16,17 @@ from xml.parsers import expat
 from pixelwise.errors import InputError, shown
 from pixelwise.regular import check_regular, is_file, open_regular, read_bytes
 
-__all__ = ["DEEPEST", "MOST_PATHS", "SYSTEM", "SYSTEMS", "grids_elsewhere", "is_vrt", "sources_behind", "sources_of"]
+__all__ = [
+    "DEEPEST",
+    "MOST_PATHS",
+    "SYSTEM",
+    "SYSTEMS",
+    "as_utf8",
+    "grids_elsewhere",
+    "is_vrt",
+    "sources_behind",
+    "sources_of",
+]
 
 #: VRTs within VRTs: GDAL 3.10 says "Recursion detected" at 32.
 DEEPEST = 31
@@ -131,16 +141,12 @@ def _named(path: Path) -> list[tuple[str, Path, int]]:
     """Return names, places, and how often each is named."""
     check_regular(path)
     content = read_bytes(path, most=LONGEST)
+    text = as_utf8(content)
     walk = _Walk(path)
+    # A name that is not UTF-8 is refused.
+    walk.ascii_only = text is not content
     try:
-        # The declared encoding is not GDAL's concern: it takes names as the bytes that they are.
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        # Older programs wrote descriptions so. A name that is not UTF-8 is refused anyway.
-        walk.ascii_only = True
-        content = content.decode("latin-1").encode()
-    try:
-        walk.parse(content)
+        walk.parse(text)
     except expat.ExpatError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
     # GDAL follows the file's own link, not those of its folders, before it resolves what is relative.
@@ -149,6 +155,18 @@ def _named(path: Path) -> list[tuple[str, Path, int]]:
     for name, relative in walk.found:
         found[name, relative] = found.get((name, relative), 0) + 1
     return [(name, base / name if relative else Path(name), count) for (name, relative), count in found.items()]
+
+
+def as_utf8(content: bytes) -> bytes:
+    """Return the text of XML in UTF-8: the same where it is, else as Latin-1, in which older programs wrote.
+
+    The declared encoding is not GDAL's concern: it takes names as the bytes that they are.
+    """
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1").encode()
+    return content
 
 
 def _followed(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.errors import InputError, ParameterError, unknown
+from pixelwise.errors import InputError, ParameterError, first_of, unknown
 from pixelwise.method import Floats
 from pixelwise.naming import parse_date
 from pixelwise.regular import read_text
@@ -235,8 +235,7 @@ def _listed(axis: TimeAxis, lacking: Any) -> str:
     dates = [str(day) for day in axis.days[lacking]]
     if axis.precision == "year":
         dates = [date[:4] for date in dates]
-    more = f" and {len(dates) - NAMED} more" if len(dates) > NAMED else ""
-    return f"{len(dates)} of {len(axis)} layers: {', '.join(dates[:NAMED])}{more}"
+    return f"{len(dates)} of {len(axis)} layers: {first_of(dates, NAMED)}"
 
 
 def parse_covariates(given: Covariates) -> tuple[Covariate, ...]:
