@@ -180,18 +180,18 @@ def _split(source: str | Path) -> tuple[Path, str | None]:
     return local_file(text, "region"), None
 
 
-def _needed(name: str) -> ModuleType:
-    """Import a package that only regions need."""
-    import importlib
-
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Say how to install a package that only regions need, where it cannot be imported within."""
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ParameterError(f"a region from a file needs {name}: pip install 'pixelwise[region]'") from None
+        yield
+    except ImportError as error:
+        raise ParameterError(f"a region from a file needs {error.name}: pip install 'pixelwise[region]'") from None
 
 
 def _read_geojson(path: Path) -> tuple[Any, CRS]:
-    shapely = _needed("shapely")
+    with _extra():
+        import shapely
     size = check_regular(path, "region").st_size
     if size > LONGEST_GEOJSON:
         raise InputError(
@@ -253,7 +253,9 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
     elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
     if elsewhere:
         raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
-    pyogrio, shapely = _needed("pyogrio"), _needed("shapely")
+    with _extra():
+        import pyogrio
+        import shapely
     # An absolute path is never taken for an URI.
     name = str(path.resolve())
     try:
@@ -359,7 +361,8 @@ def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
 
 def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return edges of all polygons, made valid, and whose they are."""
-    shapely = _needed("shapely")
+    with _extra():
+        import shapely
     parts = _parts(geometries)
     polygons = parts[shapely.get_type_id(parts) == POLYGON]
     if not len(polygons):
@@ -390,7 +393,8 @@ def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray
 
 def _parts(geometries: Any) -> Any:
     """Return what collections within collections consist of, without what is empty."""
-    shapely = _needed("shapely")
+    with _extra():
+        import shapely
     parts = np.atleast_1d(geometries)
     while True:
         parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]

@@ -1,0 +1,55 @@
+"""That the contracts of import-linter in pyproject.toml hold what they promise: each is broken in a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def contracts(copy: Path) -> tuple[int, str]:
+    """Check them, with the copy before what is installed."""
+    command = Path(sys.executable).with_name("lint-imports")
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
+    done = subprocess.run([command, "--no-cache"], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_contracts_hold(copy: Path) -> None:
+    status, said = contracts(copy)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        ("tiff.py", "import dask\n", "pixelwise.tiff -> dask"),
+        ("methods/ols.py", "import rasterio\n", "pixelwise.methods.ols -> rasterio"),
+        ("grid.py", "from pixelwise.run import apply\n", "pixelwise.grid is not allowed to import pixelwise.run"),
+        ("drawer.py", '"""A module without a layer."""\n', "- pixelwise.drawer"),
+    ],
+)
+def test_each_contract_can_be_broken(copy: Path, module: str, line: str, said: str) -> None:
+    path = copy / "src" / "pixelwise" / module
+    before = path.read_text() if path.exists() else None
+    path.write_text((before or "") + line)
+    try:
+        status, found = contracts(copy)
+    finally:
+        path.unlink() if before is None else path.write_text(before)
+    assert status == 1
+    assert said in found
