@@ -14,9 +14,9 @@ import measure
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
 from pixelwise.methods import harmonic, mann_kendall, ols, robust, seasonal_kendall, theil_sen, trend
-from pixelwise.times import TimeAxis
 
 SERIES, LEVEL = 20_000, 0.05
 PAGE = Path(__file__).parent.parent / "docs" / "methods.md"

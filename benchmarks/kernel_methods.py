@@ -15,6 +15,7 @@ from statistics import median
 import measure
 import numpy as np
 
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
 from pixelwise.methods import (
     contextual_mann_kendall,
@@ -33,7 +34,6 @@ from pixelwise.methods import (
     trend,
     wls,
 )
-from pixelwise.times import TimeAxis
 
 ROUNDS, GAPS = 7, 0.1
 #: Values of a block: what a job hands to a kernel at once is of this order.

@@ -11,8 +11,8 @@ from statistics import median
 import measure
 import numpy as np
 
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.methods import ols
-from pixelwise.times import TimeAxis
 
 LAYERS, PIXELS, ROUNDS = 21, 256 * 1024, 7
 WITHOUT_P = ("slope", "intercept", "rvalue", "stderr")

@@ -17,7 +17,7 @@ import measure
 from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
-from pixelwise.plan import parse_size
+from pixelwise.jobs.plan import parse_size
 from pixelwise.run import plan_job
 
 BANDS = ("slope", "intercept", "rvalue", "pvalue", "stderr")

@@ -40,7 +40,7 @@ from rasterio.windows import Window
 from stacks import LAYOUTS, NODATA, write_stack
 
 import pixelwise as pw
-from pixelwise.executors import usable_cores
+from pixelwise.jobs.executors import usable_cores
 
 LAYOUT, DATES = "tile256-deflate-p2", 21
 BANDS = ("slope", "intercept", "rvalue", "pvalue", "stderr")

@@ -15,10 +15,11 @@ from affine import Affine
 from hypothesis import settings
 
 import pixelwise
-from pixelwise import plan, run
+from pixelwise import run
+from pixelwise.jobs import plan
 
 # What is compiled in a test depends on the tests before it; test_jit.py listens.
-logging.getLogger("pixelwise.jit").setLevel("WARNING")
+logging.getLogger("pixelwise.kernels.jit").setLevel("WARNING")
 
 # Machines differ: time is measured in benchmarks/, never asserted.
 settings.register_profile("pixelwise", deadline=None, derandomize=True)

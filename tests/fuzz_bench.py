@@ -142,11 +142,13 @@ def forked(work: Callable[[], int], log: Path) -> Ended:
 
 def command_line(command: Sequence[str], settings: dict[str, Any]) -> int:
     """Do what the command line does; return its exit status."""
-    from pixelwise import plan, reading, run
+    from pixelwise import run
     from pixelwise.cli import main
+    from pixelwise.jobs import plan
+    from pixelwise.rasters import windows
 
     perturb(settings.get("perturb", 0x5A))
-    reading.RETRY_SECONDS = (0.0,)
+    windows.RETRY_SECONDS = (0.0,)
     # Of a job that is worth a journal one is left, however it ends.
     run.SHORT_SECONDS = settings.get("short", 1e9)
     plan.WINDOW_BYTES = settings.get("window", 1 << 20)
@@ -162,7 +164,7 @@ def command_line(command: Sequence[str], settings: dict[str, Any]) -> int:
 
 def harm_rows(_: dict[str, Any]) -> None:
     """Windows that begin within the file, read by our own kernels, are one row off."""
-    from pixelwise import tiff
+    from pixelwise.rasters import tiff
 
     read = tiff.TiffFile.read
 
@@ -177,9 +179,9 @@ def harm_rows(_: dict[str, Any]) -> None:
 
 def harm_errors(_: dict[str, Any]) -> None:
     """What cannot be read is zero, without a word."""
-    from pixelwise import reading
+    from pixelwise.rasters import windows
 
-    read = reading.read_window
+    read = windows.read_window
 
     def wrong(piece: Any, bands: Any, block: Any, out: Any, table: Any) -> Any:
         try:
@@ -188,26 +190,26 @@ def harm_errors(_: dict[str, Any]) -> None:
             out[...] = 0
             return None
 
-    reading.read_window = wrong
+    windows.read_window = wrong
 
 
 def harm_undefined(_: dict[str, Any]) -> None:
     """The last number of each window is whatever memory held."""
-    from pixelwise import reading
+    from pixelwise.rasters import windows
 
-    read = reading.read_window
+    read = windows.read_window
 
     def wrong(piece: Any, bands: Any, block: Any, out: Any, table: Any) -> Any:
         found = read(piece, bands, block, out, table)
         out[..., -1, -1] = np.empty(1 << 20, out.dtype)[-1]
         return found
 
-    reading.read_window = wrong
+    windows.read_window = wrong
 
 
 def harm_resumed(settings: dict[str, Any]) -> None:
     """A part of what an earlier run did is lost after it was checked."""
-    from pixelwise.journal import Journal
+    from pixelwise.maps.journal import Journal
 
     remaining, partial = Journal.remaining, Path(settings["case"], ".trend.partial.tif")
 
@@ -224,10 +226,10 @@ def before_reading(work: Callable[[dict[str, Any]], object]) -> Callable[[dict[s
     """Return what makes commands do something before they look at a file."""
 
     def harm(settings: dict[str, Any]) -> None:
-        from pixelwise import map as map_module
-        from pixelwise import observations
+        from pixelwise.maps import map as map_module
+        from pixelwise.opening import observe
 
-        for module, name in ((observations, "read_header"), (map_module, "open_quietly")):
+        for module, name in ((observe, "read_header"), (map_module, "open_quietly")):
             known = getattr(module, name)
 
             def wrong(*args: Any, known: Any = known, **kwargs: Any) -> Any:
@@ -347,14 +349,14 @@ class Bench:
     def _make_maps(self) -> None:
         """Make maps whose tags are changed: in this process, so that all is imported and compiled in those it forks."""
         import pixelwise as pw
-        from pixelwise import checkup, verify  # noqa: F401
         from pixelwise.cli import apply, plan, plot  # noqa: F401
+        from pixelwise.verify import compare
 
         folder = self.root / "map"
         files = self._three_files(folder, "small")
         for method in ("summary", "ols"):
             pw.apply(pw.open_stack(files), method, folder / f"{method}.map.tif", executor="inline")
-            verify.verify(folder / f"{method}.map.tif", pixels=4)
+            compare.verify(folder / f"{method}.map.tif", pixels=4)
         for scale in (None, 2.0):
             pw.apply(pw.open_stack(files, scale=scale), "summary", executor="inline", dtype="float64")
         with contextlib.suppress(ImportError):
@@ -462,7 +464,7 @@ STOPPED = (1, 3, 5)
 
 def stop_after(count: int) -> None:
     """End this process after so many blocks are in the journal."""
-    from pixelwise.journal import Journal
+    from pixelwise.maps.journal import Journal
 
     add, calls = Journal.add, []
 

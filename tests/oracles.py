@@ -20,7 +20,8 @@ import scipy.stats
 from numpy.typing import NDArray
 
 import pixelwise
-from pixelwise.method import Method, Status
+from pixelwise.bands import Status
+from pixelwise.method import Method
 from pixelwise.methods import METHODS, correlation, regress, summary, theil_sen, wls
 
 Oracle = Callable[..., dict[str, float]]

@@ -30,9 +30,9 @@ import numpy as np
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise import job as job_module
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
+from pixelwise.jobs import job as job_module
+from pixelwise.jobs import plan as plan_module
 
 #: Bytes per job. Checkpoints of a program that keeps nothing vary by 0.3 MB (one standard deviation), so that a line
 #: through 11 of them, 30 jobs apart, rises or falls by 1 kB per job; this is five times as much. A function that numba

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 import pixelwise as pw
 from conftest import write_raster
 from pixelwise.cli import main
-from pixelwise.headers import read_header
-from pixelwise.verify import verify
+from pixelwise.rasters.headers import read_header
+from pixelwise.verify.compare import verify
 
 SHAPE = (4, 12, 15)
 

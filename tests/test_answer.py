@@ -16,11 +16,11 @@ from click.testing import CliRunner
 import pixelwise as pw
 from conftest import MakeStack, hidden, write_raster
 from pixelwise.cli import main
-from pixelwise.map import TAG, decode_provenance
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.maps.map import TAG, decode_provenance
 from pixelwise.method import Method
 from pixelwise.methods import METHODS
-from pixelwise.times import TimeAxis
-from pixelwise.verify import verify
+from pixelwise.verify.compare import verify
 
 KINDS = ("fitted", "residuals", "anomalies")
 
@@ -164,7 +164,7 @@ def test_every_executor_and_block_gives_the_same_bytes(
         folder.mkdir()
         with monkeypatch.context() as patch:
             for key, value in sizes.items():
-                patch.setattr(f"pixelwise.plan.{key}", value)
+                patch.setattr(f"pixelwise.jobs.plan.{key}", value)
             wanted = files(folder) if index % 2 else dict(reversed(files(folder).items()))
             pw.apply(months, name, folder / "map.tif", write=wanted, min_valid=0.3, **options)
         found.append(everything(folder))
@@ -174,7 +174,7 @@ def test_every_executor_and_block_gives_the_same_bytes(
 
 def test_neighbours_do_not_matter(months: pw.RasterStack) -> None:
     """Alone, among others and in another order a pixel has the same layers, to the bit."""
-    from pixelwise.answer import Answer, Layered
+    from pixelwise.jobs.answer import Answer, Layered
 
     method = pw.methods.harmonic(harmonics=2)
     layered = Layered(KINDS, months.names, method, months.axis)  # type: ignore[arg-type]
@@ -451,7 +451,7 @@ def test_memory_is_planned_for_them(stack: pw.RasterStack, out: Path) -> None:
 
 
 def test_a_full_disk_leaves_what_is_whole(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixelwise.sinks import geotiff
+    from pixelwise.maps import geotiff
 
     pw.apply(stack, "ols", out / "trend.tif", **options_of(out))
     expected = everything(out)

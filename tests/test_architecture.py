@@ -25,7 +25,9 @@ def contracts(copy: Path) -> tuple[int, str]:
     """Check them, with the copy before what is installed."""
     command = Path(sys.executable).with_name("lint-imports")
     environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
-    done = subprocess.run([command, "--no-cache"], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [command, "--no-cache"], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stdout + done.stderr
 
 

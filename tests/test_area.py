@@ -19,8 +19,11 @@ from rasterio.features import rasterize
 from rasterio.warp import transform
 
 from conftest import PROFILE, write_raster
-from pixelwise import scanlines, vectors
-from pixelwise.area import (
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Grid
+from pixelwise.rasters import polygons as vectors
+from pixelwise.rasters import scanlines
+from pixelwise.rasters.region import (
     CURVE_TOLERANCE,
     Area,
     RasterWhere,
@@ -30,9 +33,7 @@ from pixelwise.area import (
     load_region,
     load_where,
 )
-from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid
-from pixelwise.reading import HANDLES
+from pixelwise.rasters.windows import HANDLES
 
 pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
@@ -592,7 +593,7 @@ def test_both(tmp_path: Path, cover: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_raster_that_breaks_is_named(tmp_path: Path, cover: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.reading.RETRY_SECONDS", ())
+    monkeypatch.setattr("pixelwise.rasters.windows.RETRY_SECONDS", ())
     path = write_raster(tmp_path / "cover.tif", cover, **TILED)
     where = load_where(f"{path}=1", GRID)
     with rasterio.open(path) as dataset:

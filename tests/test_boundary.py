@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 
 import pixelwise as pw
 from conftest import write_raster
-from pixelwise import survey
 from pixelwise.cli import main, report
-from pixelwise.errors import InputError, shown
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import InputError
 from pixelwise.method import parameters_of
 from pixelwise.methods import METHODS
-from pixelwise.reading import read_window
-from pixelwise.spec import InputSpec
-from pixelwise.times import TimeAxis
+from pixelwise.opening import survey
+from pixelwise.rasters.windows import read_window
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import shown
 
 #: Done; wrong data; wrong usage; something ran out. Not 70: that is a fault of pixelwise.
 EXPECTED = (0, 1, 2, 75)
@@ -215,7 +216,7 @@ def test_a_fault_names_the_file(place: Path, monkeypatch: pytest.MonkeyPatch, ex
             return fail(piece.path)
         return read_window(piece, *args)
 
-    monkeypatch.setattr("pixelwise.reading.read_window", fail_late)
+    monkeypatch.setattr("pixelwise.rasters.windows.read_window", fail_late)
     # Frames of tests are not ours: the innermost of ours has the piece.
     result = run("apply", "ols", "s", "-o", "fault.tif", "--executor", executor)
     assert result.exit_code == 70
@@ -229,14 +230,14 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
     for error, words in ((numpys.value, r" (Unable to allocate 1.00 EiB "), (MemoryError(), "")):
         for command in (["plan", "s"], ["apply", "ols", "s", "-o", "o.tif"], ["composite", "s", "-o", "c.tif"]):
             with monkeypatch.context() as patch:
-                patch.setattr("pixelwise.checkup._read_windows", lambda *_, error=error, **__: raising(error))
-                patch.setattr("pixelwise.checkup.masked_share", lambda *_, error=error, **__: raising(error))
+                patch.setattr("pixelwise.opening.checkup._read_windows", lambda *_, error=error, **__: raising(error))
+                patch.setattr("pixelwise.opening.checkup.masked_share", lambda *_, error=error, **__: raising(error))
                 result = run(*command, "--composite", "max")
             assert result.exit_code == 75
             assert result.stderr.splitlines()[-1].startswith(f"error: memory ran out{words}")
             assert result.stderr.splitlines()[-1].endswith("run the same command again with more of it to resume")
     with monkeypatch.context() as patch:
-        patch.setattr("pixelwise.map.Map.__getitem__", lambda *_: raising(MemoryError()))
+        patch.setattr("pixelwise.maps.map.Map.__getitem__", lambda *_: raising(MemoryError()))
         result = run("plot", "map.tif", "-o", "memory.png")
     assert result.exit_code == 75
     said = "error: memory ran out, at work on map.tif; run the same command again with more of it to resume\n"
@@ -574,7 +575,7 @@ def test_memory_of_gdal_is_no_damage(place: Path, monkeypatch: pytest.MonkeyPatc
         def read(self, *_: Any, **__: Any) -> NDArray[Any]:
             raise rasterio.errors.RasterioIOError("Read failed.") from CPLE_OutOfMemoryError("cannot allocate")
 
-    monkeypatch.setattr("pixelwise.reading._open", lambda *_, **__: Source())
+    monkeypatch.setattr("pixelwise.rasters.windows._open", lambda *_, **__: Source())
     Source.close = lambda self: None  # type: ignore[attr-defined]
     stack = pw.open_stack("s", on_read_error="missing")
     with pytest.raises(MemoryError, match=r"ndvi_2000\.tif: cannot allocate"):

@@ -23,7 +23,7 @@ import pixelwise as pw
 from conftest import PROFILE, MakeStack, write_raster
 from pixelwise.cli import main
 from pixelwise.cli.report import printable
-from pixelwise.map import TAG, decode_provenance
+from pixelwise.maps.map import TAG, decode_provenance
 
 BANDS = ["slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr", "n", "status"]
 ORIGIN: Affine = PROFILE["transform"]
@@ -227,7 +227,7 @@ def test_a_plan_for_people(home: Path):
 
 
 def test_a_plan_says_when_threads_fill_one_block_together(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
     assert "one at a time by 3 threads together" in succeed("plan", "stack", "--jobs", "3").stdout
     assert "3 at once" in succeed("plan", "stack", "--jobs", "3", "--executor", "processes").stdout
 

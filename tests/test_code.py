@@ -13,7 +13,7 @@ import pixelwise as pw
 from conftest import random_series
 from pixelwise.cli import main
 from pixelwise.errors import InputError
-from pixelwise.recipe import read_recipe
+from pixelwise.opening.recipe import read_recipe
 
 SOURCES = Path(pw.__file__).parent
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
 from pixelwise import run as run_module
+from pixelwise.bands import Status
 from pixelwise.cli import main
-from pixelwise.completeness import Completeness
-from pixelwise.method import Status
-from pixelwise.times import TimeAxis
-from pixelwise.verify import verify
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.completeness import Completeness
+from pixelwise.verify.compare import verify
 
 YEARS = 10
 HEIGHT, WIDTH = 40, 50
@@ -84,10 +84,10 @@ def test_every_executor_and_block_gives_the_same_bytes(
 ) -> None:
     options: dict[str, Any] = {"min_valid": 0.4, "min_span": 0.6}
     expected = pw.apply(gappy, "ols", jobs=1, **options)
-    monkeypatch.setattr("pixelwise.plan.WINDOW_BYTES", 1024)
+    monkeypatch.setattr("pixelwise.jobs.plan.WINDOW_BYTES", 1024)
     found = pw.apply(gappy, "ols", executor=executor, jobs=jobs, memory=memory, **options)
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
-    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)  # a team
+    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)  # a team
     found = pw.apply(gappy, "ols", jobs=3, **options)
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
 
@@ -179,7 +179,7 @@ def test_it_is_part_of_what_a_job_is(stack: pw.RasterStack, out: Path, monkeypat
 
 
 def test_damaged_shares_of_a_map_end_in_one_line(gappy: pw.RasterStack, out: Path) -> None:
-    from pixelwise.map import TAG, decode_provenance, encode_provenance
+    from pixelwise.maps.map import TAG, decode_provenance, encode_provenance
 
     pw.apply(gappy, "ols", out / "trend.tif", min_valid=0.5)
     for value in ("x", [1], 7, None):

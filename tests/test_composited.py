@@ -18,11 +18,11 @@ from click.testing import CliRunner, Result
 import pixelwise as pw
 from conftest import random_series, write_raster
 from pixelwise import InputError, ParameterError
-from pixelwise.checkup import clear_counts, trend_pvalue, warnings_of
 from pixelwise.cli import main
-from pixelwise.map import decode_provenance
+from pixelwise.dates.periods import make_periods
+from pixelwise.maps.map import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
-from pixelwise.periods import make_periods
+from pixelwise.opening.checkup import clear_counts, trend_pvalue, warnings_of
 from test_run import BoxMean, box_mean
 
 Shared = Callable[[str], Path]
@@ -343,7 +343,7 @@ def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None
 
 def test_another_function_is_another_job(scenes: tuple[Path, Any]) -> None:
     """A closure of another value, under the same name and text, must not go on with what the first one did."""
-    from pixelwise.provenance import describe, identify
+    from pixelwise.jobs.provenance import describe, identify
 
     def make(factor: float) -> Any:
         return lambda values, times: factor * values.max()
@@ -430,7 +430,7 @@ def greening(how: str, **options: Any) -> float:
     axis = pw.TimeAxis.from_times(np.array(dates, "datetime64[D]"))
     periods = make_periods(axis)
     values = random.normal(0.6, 0.1, (len(dates), pixels))
-    from pixelwise.composites import Composite
+    from pixelwise.stacks.reductions import Composite
 
     composite = Composite(how, **options)
     annual = np.empty((years, pixels))
@@ -678,7 +678,7 @@ def test_a_tag_is_data(annual: Path, tmp_path: Path, tag: str) -> None:
 
 
 def test_a_tag_that_unpacks_to_much_is_left(more_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixelwise import map as maps
+    from pixelwise.maps import map as maps
 
     path = pw.write_layers(pw.open_stack(more_scenes).composite("max"), tmp_path / "annual.tif")
     with rasterio.open(path) as dataset:

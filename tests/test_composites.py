@@ -13,10 +13,10 @@ from scipy import stats
 
 import pixelwise
 from conftest import random_series
-from pixelwise import jit
-from pixelwise.composites import REDUCTIONS, Composite
+from pixelwise.dates.periods import make_periods
 from pixelwise.errors import ParameterError
-from pixelwise.periods import make_periods
+from pixelwise.kernels import jit
+from pixelwise.stacks.reductions import REDUCTIONS, Composite
 
 HOWS = (*REDUCTIONS, "p1", "p10", "p50", "p90", "p99")
 

@@ -13,10 +13,10 @@ import scipy.stats
 
 import pixelwise as pw
 from conftest import MakeStack, compiled_only, random_series
-from pixelwise import plan as plan_module
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.jobs import plan as plan_module
 from pixelwise.methods import contextual_mann_kendall, mann_kendall
-from pixelwise.times import TimeAxis
 
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2018.0))
 TESTED = ("s", "var_s", "z", "pvalue", "members")

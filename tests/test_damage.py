@@ -20,11 +20,11 @@ from rasterio.windows import Window
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise import plan as plan_module
-from pixelwise import reading as reading_module
-from pixelwise import tiff
-from pixelwise.tiff import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
-from pixelwise.verify import verify
+from pixelwise.jobs import plan as plan_module
+from pixelwise.rasters import tiff
+from pixelwise.rasters import windows as reading_module
+from pixelwise.rasters.tiff import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
+from pixelwise.verify.compare import verify
 from tiffs import write_tiff
 
 TABLES = ((TILE_OFFSETS, TILE_COUNTS), (STRIP_OFFSETS, STRIP_COUNTS))

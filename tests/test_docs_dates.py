@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.conventions import DIRECTIVES
-from pixelwise.naming import parse_date, read_format, read_names
+from pixelwise.dates.names import parse_date, read_format, read_names
+from pixelwise.dates.rules import DIRECTIVES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "dates.md").read_text(encoding="utf-8")
 

@@ -19,9 +19,10 @@ from scipy.stats import norm
 
 import pixelwise as pw
 from conftest import random_series, write_raster
+from pixelwise.bands import Status
 from pixelwise.cli import main
-from pixelwise.method import Method, Status
-from pixelwise.times import TimeAxis
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.method import Method
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import pixelwise as pw
 from conftest import write_raster
 from pixelwise.cli import main
-from pixelwise.composites import Composite
+from pixelwise.stacks.reductions import Composite
 
 PAGE = Path(__file__).parents[1] / "docs" / "scenes.md"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pixelwise.engine import map_unordered
 from pixelwise.errors import ParameterError
-from pixelwise.executors import InlineExecutor, open_executor, shares_memory, usable_cores
+from pixelwise.jobs.engine import map_unordered
+from pixelwise.jobs.executors import InlineExecutor, open_executor, shares_memory, usable_cores
 
 
 class CountingExecutor(Executor):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import ParameterError
-from pixelwise.expression import INDICES, Expression, expression_of
+from pixelwise.stacks.formula import INDICES, Expression, expression_of
 
 NAN = np.nan
 

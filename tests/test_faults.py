@@ -17,12 +17,12 @@ import rasterio
 
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.cli.report import _not_printed, _status_of
-from pixelwise.disk import refusal
 from pixelwise.errors import RESOURCES
-from pixelwise.journal import journal_of
+from pixelwise.jobs import plan as plan_module
+from pixelwise.maps.disk import refusal
+from pixelwise.maps.journal import journal_of
 from torture import POLE
 
 BANDS = ["slope"]
@@ -81,9 +81,9 @@ class Faults:
         self.folder = folder
         self.calls: list[str] = []
         self.expect(0, 0)
-        for name in ("pixelwise.disk.os", "pixelwise.sinks.geotiff.os", "pixelwise.sinks.publish.os"):
+        for name in ("pixelwise.maps.disk.os", "pixelwise.maps.geotiff.os", "pixelwise.maps.publish.os"):
             monkeypatch.setattr(name, _System(self))
-        monkeypatch.setattr("pixelwise.regular.os", _SystemOfFilesToWrite(self))
+        monkeypatch.setattr("pixelwise.regular_files.os", _SystemOfFilesToWrite(self))
         for name in ("replace", "unlink", "write_text"):
             monkeypatch.setattr(Path, name, self._failing(name, getattr(Path, name)))
 
@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_synced_loses_no_map(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, short: bool, before: bool, name: str
 ) -> None:
     """The map had its name by then; it was taken back, and a job without a journal removed it then."""
-    from pixelwise.sinks import publish
+    from pixelwise.maps import publish
 
     if before:
         job(stack, out / name, dtype="float64")
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_synced_loses_no_map(
         sync(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.sinks.publish.sync", fail)
+        patched.setattr("pixelwise.maps.publish.sync", fail)
         with pytest.raises(pw.OutputError, match=r"is complete, but its folder .* \(Input/output error\)"):
             job(stack, out / name, overwrite=before)
     assert pw.open_map(out / name)["slope"].tobytes() == job(stack, out / "x.tif")["slope"].tobytes()
@@ -352,7 +352,7 @@ def test_what_was_complete_is_looked_at_before_it_gets_its_name(
 ) -> None:
     """Another output may share a file: it writes over what a killed run left complete."""
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.sinks.geotiff.publish", kill_now)
+        patched.setattr("pixelwise.maps.geotiff.publish", kill_now)
         with pytest.raises(Killed):
             job(stack, out / "trend_{band}.tif")
     with pytest.raises(Killed):

@@ -18,9 +18,9 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from pixelwise.fingerprint import Fingerprint, fingerprint
-from pixelwise.loading import load_function
-from pixelwise.packages import versions_of, where_installed
+from pixelwise.methods.functions.fingerprint import Fingerprint, fingerprint
+from pixelwise.methods.functions.loading import load_function
+from pixelwise.methods.functions.packages import versions_of, where_installed
 
 #: What stands in a user's file, and a change of it that the source of `f` does not show: before, and after.
 CHANGES = r"""

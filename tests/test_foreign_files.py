@@ -28,17 +28,17 @@ from rasterio.vrt import WarpedVRT
 import pixelwise as pw
 from conftest import write_raster
 from foreign import GOOD, VALUES, WAYS, Counter, aux, overviews, raster, service, source, spilled, vrt, warped
-from pixelwise import opening
-from pixelwise import vrt as vrt_module
 from pixelwise.cli import main
 from pixelwise.errors import InputError
-from pixelwise.headers import read_header
 from pixelwise.methods.regress import regress
-from pixelwise.opening import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
-from pixelwise.reading import reading
-from pixelwise.regular import read_text
-from pixelwise.vectors import read_polygons
-from pixelwise.vrt import DEEPEST, grids_elsewhere, sources_behind
+from pixelwise.rasters import datasets
+from pixelwise.rasters import vrt as vrt_module
+from pixelwise.rasters.datasets import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
+from pixelwise.rasters.headers import read_header
+from pixelwise.rasters.polygons import read_polygons
+from pixelwise.rasters.vrt import DEEPEST, grids_elsewhere, sources_behind
+from pixelwise.rasters.windows import reading
+from pixelwise.regular_files import read_text
 
 SUFFIXES = (".vrt", ".tif", ".img", ".mpr", ".rst")
 
@@ -235,7 +235,7 @@ def test_every_thread_that_reads_has_the_wall(folder: Path, monkeypatch: pytest.
     for year in range(2000, 2004):
         vrt(folder / f"ndvi_{year}.vrt", source(f"ndvi_{year}.tif", relative=1))
     stack = pw.open_stack(str(folder / "*.vrt"))
-    monkeypatch.setattr("pixelwise.reading.open_again", spy)
+    monkeypatch.setattr("pixelwise.rasters.windows.open_again", spy)
     pw.apply(stack, "ols", executor="threads", jobs=2)
     assert {allowed for _, allowed in seen} == {OPTIONS["CPL_VSIL_CURL_ALLOWED_FILENAME"]}
 
@@ -344,7 +344,7 @@ def test_the_crs_that_gdal_returns_names_no_grid_elsewhere(
     content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever text of a file it comes from."""
-    monkeypatch.setattr("pixelwise.opening.check_sidecars", lambda *_: None)
+    monkeypatch.setattr("pixelwise.rasters.datasets.check_sidecars", lambda *_: None)
     path = raster(folder / "ndvi_2005.tif", crs=None)
     points = "".join(f'<GCP Id="" Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (8, 0), (0, 6)))
     aux(path, content.replace("NAME", "/no/grid").replace("GCP<", f"{points}<"))
@@ -431,7 +431,7 @@ def test_a_source_is_not_asked_of_all_drivers(begin: bytes, folder: Path, monkey
     content = begin.replace(b"FIFO", str(fifo).encode())
     path.write_bytes((content + path.read_bytes())[: max(path.stat().st_size, len(content))])
     opened = []
-    monkeypatch.setattr("pixelwise.opening._open_quietly", _noting(opened))
+    monkeypatch.setattr("pixelwise.rasters.datasets._open_quietly", _noting(opened))
     with open_local(path) as dataset:
         assert dataset.driver == "ENVI"
     with pytest.raises(InputError, match=r"d\.dat: is a raster of ENVI, but holds .* takes it for another format"):
@@ -448,7 +448,7 @@ def test_a_source_that_gdal_takes_for_another_raster(folder: Path) -> None:
 
 
 def _noting(opened: list[object]) -> Callable[[str, Sequence[str] | None], DatasetReader]:
-    plain = opening._open_quietly
+    plain = datasets._open_quietly
 
     def noting(name: str, drivers: Sequence[str] | None) -> DatasetReader:
         opened.append(drivers)
@@ -632,7 +632,7 @@ def test_a_fifo_that_gdal_does_not_try_is_no_matter(folder: Path) -> None:
 
 
 def test_a_large_ascii_grid_is_no_sidecar_of_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.opening.LONGEST_SIDECAR", 100)
+    monkeypatch.setattr("pixelwise.rasters.datasets.LONGEST_SIDECAR", 100)
     grid = raster(folder / "asc" / "a.asc", "AAIGrid").rename(folder / "a.grd")
     raster(folder / "a.tif")
     assert read_header(grid).driver == "AAIGrid"
@@ -690,7 +690,7 @@ def test_geojson_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     size = path.stat().st_size
     monkeypatch.setitem(read_text.__kwdefaults__, "most", size - 1)
     assert read_polygons(path).crs == rasterio.CRS.from_epsg(32617)
-    monkeypatch.setattr("pixelwise.vectors.LONGEST_GEOJSON", size - 1)
+    monkeypatch.setattr("pixelwise.rasters.polygons.LONGEST_GEOJSON", size - 1)
     assert region(path).endswith(f"convert it: ogr2ogr a.gpkg {path}")
 
 
@@ -804,7 +804,7 @@ def test_a_geopackage_is_not_searched_without_end(tmp_path: Path, monkeypatch: p
         )
         base.commit()
     assert read_polygons(path).count == 1
-    monkeypatch.setattr("pixelwise.vectors.LONGEST_QUERY", -1.0)
+    monkeypatch.setattr("pixelwise.rasters.polygons.LONGEST_QUERY", -1.0)
     assert region(path) == f"region {path}: cannot be read (interrupted)"
 
 

@@ -19,9 +19,13 @@ import numba
 import numpy as np
 import pytest
 
-from pixelwise import functions
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import FunctionError, InputError, ParameterError
-from pixelwise.functions import (
+from pixelwise.method import BoundMethod, Method
+from pixelwise.methods.functions import pixel
+from pixelwise.methods.functions.compiled import CompiledLoop
+from pixelwise.methods.functions.loading import load_function
+from pixelwise.methods.functions.pixel import (
     BlockFunction,
     BlockOptions,
     PixelFunction,
@@ -30,10 +34,6 @@ from pixelwise.functions import (
     per_block,
     per_pixel,
 )
-from pixelwise.loading import load_function
-from pixelwise.method import BoundMethod, Method
-from pixelwise.times import TimeAxis
-from pixelwise.trial import CompiledLoop
 
 nan = np.nan
 YEARS = np.arange(2000.0, 2004.0)
@@ -672,7 +672,7 @@ def test_small_jobs_are_not_compiled(function):
     def decide(method, pixels):
         return method.rehearse(axis, lambda: values, pixels).decision
 
-    most = functions.SMALL_JOB // 21
+    most = pixel.SMALL_JOB // 21
     for pixels in (36, most):
         expected = f"plain Python: compiling would take longer than {pixels} pixels"
         assert decide(as_method(function), pixels) == expected

@@ -16,13 +16,13 @@ from rasterio.crs import CRS
 
 import pixelwise as pw
 from conftest import hidden
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
+from pixelwise.bands import Band
 from pixelwise.errors import OutputError
 from pixelwise.grid import Grid
-from pixelwise.method import Band
-from pixelwise.sinks.geotiff import GeoTiffSink
-from pixelwise.sinks.tiles import TiledFile, TileEncoder, checksum
+from pixelwise.jobs import plan as plan_module
+from pixelwise.maps.geotiff import GeoTiffSink
+from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
 
 UTM = CRS.from_epsg(32617)
 
@@ -319,7 +319,7 @@ def test_another_map_under_the_name_is_not_taken_for_this_one(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.sinks.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        patched.setattr("pixelwise.maps.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
         with pytest.raises(Stop):
             pw.apply(stack, "ols", out / "trend.tif")
     pw.apply(stack.select(end=2003), "ols", out / "other.tif")
@@ -360,7 +360,7 @@ def test_a_run_killed_after_the_name_was_given_ends_there(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.sinks.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        patched.setattr("pixelwise.maps.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
         with pytest.raises(Stop):
             pw.apply(stack, "ols", out / "trend.tif")
     written = (out / "trend.tif").read_bytes()

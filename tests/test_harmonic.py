@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from conftest import compiled_only
 from oracles import BY_SIMULATION, harmonic_oracle
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.method import Status
 from pixelwise.methods import get, harmonic
 from pixelwise.methods.harmonic import HarmonicRegression
-from pixelwise.times import TimeAxis
 
 DAYS = np.array([np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(4) for k in range(23)])
 AXIS = TimeAxis.from_times(DAYS)

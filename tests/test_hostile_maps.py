@@ -22,10 +22,10 @@ from click.testing import CliRunner, Result
 
 import pixelwise as pw
 from conftest import PROFILE, random_series
-from pixelwise import verify as door
 from pixelwise.cli import main
-from pixelwise.map import TAG, decode_provenance, encode_provenance, open_map
-from pixelwise.verify import verify
+from pixelwise.maps.map import TAG, decode_provenance, encode_provenance, open_map
+from pixelwise.verify import compare as door
+from pixelwise.verify.compare import verify
 
 SHAPE = (7, 6, 9)
 DOORS = (("verify", "trend.tif", "--pixels", "3"), ("plot", "trend.tif", "-o", "trend.png", "--overwrite"))

@@ -15,11 +15,11 @@ import rasterio
 
 import pixelwise as pw
 from conftest import write_raster
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
-from pixelwise.filestack import layout_of
-from pixelwise.reading import largest_behind
-from pixelwise.verify import verify
+from pixelwise.jobs import plan as plan_module
+from pixelwise.rasters.windows import largest_behind
+from pixelwise.stacks.base import layout_of
+from pixelwise.verify.compare import verify
 from tiffs import write_tiff
 
 EDGE = 100_000

@@ -22,8 +22,9 @@ from click.testing import CliRunner, Result
 
 import pixelwise
 from conftest import MakeStack, random_series
-from pixelwise import jit, precompile
+from pixelwise import precompile
 from pixelwise.cli import main
+from pixelwise.kernels import jit
 from pixelwise.method import parameters_of
 from pixelwise.methods import METHODS
 
@@ -52,7 +53,7 @@ def kernel_modules() -> set[str]:
     """Return the modules that have compiled functions; those of a trial are not kept."""
     found = set()
     for candidate in pkgutil.walk_packages(pixelwise.__path__, "pixelwise."):
-        if candidate.name not in ("pixelwise.__main__", "pixelwise.trial"):
+        if candidate.name not in ("pixelwise.__main__", "pixelwise.methods.functions.compiled"):
             module = importlib.import_module(candidate.name)
             for value in vars(module).values():
                 if getattr(getattr(value, "py_func", None), "__module__", None) == module.__name__:
@@ -81,7 +82,12 @@ def test_all_that_may_be_compiled_into_kernels_is_in_the_digest() -> None:
         if name not in used:
             used.add(name)
             waiting |= imported_by(sys.modules[name])
-    assert {"pixelwise.methods.designs", "pixelwise.methods.pvalues", "pixelwise.method", "pixelwise.jit"} <= used
+    assert {
+        "pixelwise.kernels.designs",
+        "pixelwise.kernels.tail_tables",
+        "pixelwise.method",
+        "pixelwise.kernels.jit",
+    } <= used
     package = Path(pixelwise.__file__).parent
     files = {Path(str(sys.modules[name].__file__)).relative_to(package).as_posix() for name in used}
     assert files == set(jit.kernel_sources())
@@ -157,24 +163,31 @@ def test_what_a_source_imports(text: str, files: set[str]) -> None:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     monkeypatch.setattr(jit, "_said", set())
-    caplog.set_level("INFO", "pixelwise.jit")
+    caplog.set_level("INFO", "pixelwise.kernels.jit")
     return caplog
 
 
 def test_what_is_said_of_which_kernel(said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     with jit.compiling("trend"):
-        for module in ("numba.np.arraymath", "mine", None, "builtins", "pixelwise.trial", "methods.mine"):
+        for module in (
+            "numba.np.arraymath",
+            "mine",
+            None,
+            "builtins",
+            "pixelwise.methods.functions.compiled",
+            "methods.mine",
+        ):
             jit._say(module)
         assert said.messages == []
         for module in ("decode", "methods._theil_sen_kernels", "unpack", "_sort_kernels"):
             jit._say(f"pixelwise.{module}")
         with jit.compiling("trend", begins=False):
-            jit._say("pixelwise.methods._trend_kernels")
+            jit._say("pixelwise.kernels.trend")
     with jit.compiling("ols"):
-        jit._say("pixelwise.methods._ols_kernels")
+        jit._say("pixelwise.kernels.ols")
     monkeypatch.setattr(jit, "cache_folder", lambda preferred="": None)
     for _ in range(2):
-        jit._say("pixelwise.methods._season_kernels")
+        jit._say("pixelwise.kernels.seasons")
     once = "(once on this machine)"
     assert said.messages == [
         f"compiling the reading of files {once}",
@@ -424,7 +437,7 @@ def test_code_that_others_can_change_is_not_taken_over(
     prepared: Path, tmp_path: Path, place: str, harm: Callable[[Path], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The modules and indices lie a folder deeper; what is fine beside them is not taken over either."""
-    caplog.set_level("INFO", "pixelwise.jit")
+    caplog.set_level("INFO", "pixelwise.kernels.jit")
     (prepared / "methods" / "fit.nbi").write_bytes(b"index")
     (prepared / "others").mkdir()
     (prepared / "others" / "sort.nbc").write_bytes(b"code")
@@ -443,7 +456,7 @@ def test_code_that_others_can_change_is_not_taken_over(
 def test_where_nothing_is_prepared_nothing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "pixelwise.jit")
+    caplog.set_level("INFO", "pixelwise.kernels.jit")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     (tmp_path / "file").write_bytes(b"")
     own = jit.cache_folder.__wrapped__(str(tmp_path / "file"))

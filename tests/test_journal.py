@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import journal as journal_module
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
-from pixelwise.journal import Journal, journal_of
-from pixelwise.provenance import describe, identify
-from pixelwise.records import DoneBlock, Layout, PlacedTiles, Seal
+from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs.provenance import describe, identify
+from pixelwise.maps import journal as journal_module
+from pixelwise.maps.journal import Journal, journal_of
+from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 
 GRID = Grid(None, Affine(30, 0, 0, 0, -30, 0), 100, 70)
 KEY = {"method": "ols", "parameters": {"min_obs": 3}, "files": [{"path": "a.tif", "size": 5}]}
@@ -305,7 +305,7 @@ def test_a_disk_that_cannot_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def no_locks(file: Any) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("pixelwise.disk.lock", no_locks)
+    monkeypatch.setattr("pixelwise.maps.disk.lock", no_locks)
     with pytest.raises(pw.OutputError, match=r"cannot be locked \(No locks available\)"):
         make(tmp_path / "trend.tif")
 
@@ -378,7 +378,7 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pixelwise.disk.sync", fail)
+    monkeypatch.setattr("pixelwise.maps.disk.sync", fail)
     monkeypatch.setattr(journal_module, "SYNC_SECONDS", -1.0)
     journal = make(tmp_path / "trend.tif")
     assert blocks_of(journal) == []
@@ -767,7 +767,7 @@ def is_running(pid: int) -> bool:
 
 
 def load(tmp_path: Path, text: str, name: str = "spread") -> Any:
-    from pixelwise.loading import load_function
+    from pixelwise.methods.functions.loading import load_function
 
     path = tmp_path / "mine.py"
     path.write_text(text)
@@ -897,7 +897,7 @@ def test_a_plan_says_whether_a_job_can_be_resumed(
         )
 
     assert not said("spread")  # 117 000 values are done in no time
-    monkeypatch.setattr("pixelwise.functions.SMALL_JOB", 1000)
+    monkeypatch.setattr("pixelwise.methods.functions.pixel.SMALL_JOB", 1000)
     assert said("spread")
     assert not said("other")
 

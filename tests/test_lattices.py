@@ -18,8 +18,8 @@ import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.cli import main
-from pixelwise.plan import Demand, make_plan
-from pixelwise.stack import layout_of
+from pixelwise.jobs.plan import Demand, make_plan
+from pixelwise.stacks.raster import layout_of
 
 ORIGIN = PROFILE["transform"]
 Shared = Callable[[str], Path]
@@ -334,10 +334,10 @@ def test_shards_are_aligned(tmp_path: Path) -> None:
 
 
 def test_a_broken_block_behind_a_warp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixelwise import reading
-    from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+    from pixelwise.rasters import windows
+    from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
 
-    monkeypatch.setattr(reading, "RETRY_SECONDS", ())
+    monkeypatch.setattr(windows, "RETRY_SECONDS", ())
     like = write_raster(tmp_path / "like.tif", np.zeros((600, 700), np.uint8))
     folder = warped_scenes(tmp_path / "s", tiled=True, blockxsize=64, blockysize=64, compress="deflate")
     path = folder / "ndvi_2001.tif"

@@ -17,8 +17,8 @@ import pixelwise as pw
 from conftest import hidden
 from pixelwise import run as run_module
 from pixelwise.cli import main
-from pixelwise.disk import open_locked
-from pixelwise.leftovers import _locked, remove_leftovers
+from pixelwise.maps.disk import open_locked
+from pixelwise.maps.leftovers import _locked, remove_leftovers
 from tampered import encode
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="FIFOs, links and owners of Unix")
@@ -298,7 +298,7 @@ def test_a_running_job_loses_nothing(
         plan_job = run_module.plan_job
         monkeypatch.setattr(run_module, "plan_job", lambda *a, **o: (look(), plan_job(*a, **o))[1])
     elif moment == "publishing":
-        from pixelwise.sinks import geotiff
+        from pixelwise.maps import geotiff
 
         publish = geotiff.publish
         monkeypatch.setattr(geotiff, "publish", lambda *a, **o: (look(), publish(*a, **o))[1])
@@ -346,8 +346,8 @@ def test_a_job_that_starts_meanwhile_waits_two_seconds(
             if clock[0] >= 100.0 + seconds:
                 held.close()
 
-        monkeypatch.setattr("pixelwise.disk.time.monotonic", lambda: clock[0])
-        monkeypatch.setattr("pixelwise.disk.time.sleep", sleep)
+        monkeypatch.setattr("pixelwise.maps.disk.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("pixelwise.maps.disk.time.sleep", sleep)
         if seconds < 2:
             open_locked(path, out / "trend.tif").close()
         else:
@@ -360,7 +360,7 @@ def test_a_job_that_starts_meanwhile_waits_two_seconds(
 def test_a_job_killed_while_it_wrote_the_head(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    from pixelwise.sinks import geotiff
+    from pixelwise.maps import geotiff
 
     write, calls = geotiff.write, []
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import PLAIN, compiled_only
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.methods import correlation, mann_kendall
 from pixelwise.methods.mann_kendall import EXACT, exact_pvalues
-from pixelwise.times import TimeAxis
 from test_reference_data import CASES
 
 Shared = Callable[[str], Path]

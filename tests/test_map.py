@@ -13,7 +13,7 @@ import rasterio
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise.map import Map, Timings, decode_provenance, encode_provenance
+from pixelwise.maps.map import Map, Timings, decode_provenance, encode_provenance
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ def test_an_error_while_the_map_is_brought_to_disk_is_told(
             raise OSError(errno.EIO, "Input/output error")
 
     stack = pw.open_stack(make_stack(random_series((6, 64, 64)), tiled=True, blockxsize=16, blockysize=16))
-    monkeypatch.setattr("pixelwise.disk.sync", fail_first)
-    monkeypatch.setattr("pixelwise.sinks.geotiff.SYNC_BYTES", 1)
+    monkeypatch.setattr("pixelwise.maps.disk.sync", fail_first)
+    monkeypatch.setattr("pixelwise.maps.geotiff.SYNC_BYTES", 1)
     (tmp_path / "out").mkdir()
     with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be brought to disk \(Input/output error\)$"):
         pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import ParameterError
-from pixelwise.masks import MaskRule, grow, load_preset, parse_field, presets
+from pixelwise.stacks.masks import MaskRule, grow, load_preset, parse_field, presets
 
 RULES = [
     MaskRule(keep=(4, 5)),

@@ -14,9 +14,10 @@ import rasterio
 
 from oracles import BY_SIMULATION, CASES, ONE_PER_MONTH, ORACLES
 from pixelwise import ParameterError
-from pixelwise.method import BoundMethod, Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.method import BoundMethod
 from pixelwise.methods import METHODS, get
-from pixelwise.times import TimeAxis
 
 TURA = Path(__file__).parents[2] / "shared" / "data" / "tura_landsat" / "geotiff"
 AXIS = TimeAxis.from_times(np.arange("1995-05-17", "2016-05-17", np.timedelta64(365, "D"), dtype="datetime64[D]"))

@@ -12,9 +12,9 @@ import rasterio
 
 import pixelwise as pw
 from conftest import MakeStack, write_raster
-from pixelwise import reading
-from pixelwise.nodata import is_among, nodata_bounds, spelled
-from pixelwise.verify import verify
+from pixelwise.rasters import windows
+from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
+from pixelwise.verify.compare import verify
 
 SINGLE = np.float32
 #: Fill values as products declare them, and as they are stored after they went through float32.
@@ -127,12 +127,12 @@ def test_bands_that_share_blocks_are_decoded_once_whatever_is_nodata(
     """Two NaNs are equal only where they are one object: bands with nodata NaN were decoded once for each band."""
     reads: list[tuple[int, ...]] = []
 
-    def counted(piece: reading.Piece, bands: tuple[int, ...], *rest: Any) -> Any:
+    def counted(piece: windows.Piece, bands: tuple[int, ...], *rest: Any) -> Any:
         reads.append(bands)
         return read_window(piece, bands, *rest)
 
-    read_window = reading.read_window
-    monkeypatch.setattr(reading, "read_window", counted)
+    read_window = windows.read_window
+    monkeypatch.setattr(windows, "read_window", counted)
     values = np.arange(12, dtype="float32").reshape(3, 2, 2)
     for nodata in (float("nan"), -9999.0, None):
         path = write_raster(tmp_path / "a.tif", values, descriptions=["2001", "2002", "2003"], nodata=nodata)

@@ -14,12 +14,13 @@ import scipy.stats
 
 from conftest import compiled_only
 from oracles import ols_oracle
-from pixelwise import jit
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.method import BoundMethod, Status
+from pixelwise.kernels import jit
+from pixelwise.method import BoundMethod
 from pixelwise.methods import get, ols
 from pixelwise.methods.ols import OrdinaryLeastSquares, longest_run
-from pixelwise.times import TimeAxis
 
 NIST = Path(__file__).parents[2] / "shared" / "data" / "nist_strd" / "dat"
 NUMBERS = ("slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr")

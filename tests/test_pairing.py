@@ -18,8 +18,8 @@ import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.cli import main
-from pixelwise.pairing import open_further, pair
-from pixelwise.spec import InputSpec
+from pixelwise.opening.pairing import open_further, pair
+from pixelwise.stacks.spec import InputSpec
 
 
 def write(folder: Path, times: Any, seed: int, shape: tuple[int, int] = (6, 5), **profile: Any) -> Any:
@@ -315,7 +315,7 @@ def test_lattices_and_dates_are_taken_over(yearly: Any, tmp_path: Path) -> None:
 
 
 def test_names_tables_and_files_make_the_job(yearly: Any, tmp_path: Path) -> None:
-    from pixelwise.provenance import describe, identify
+    from pixelwise.jobs.provenance import describe, identify
 
     ndvi = pw.open_stack("ndvi")
     Path("nino.csv").write_text("date,nino\n" + "".join(f"{year},{year % 7}\n" for year in range(2000, 2010)))
@@ -357,7 +357,7 @@ def test_every_executor_gives_the_same(yearly: Any, executor: str) -> None:
 def test_a_team_fills_blocks_of_all_stacks(yearly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs: Any = {"rain": pw.open_stack("rain")}
     alone = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="inline", jobs=1)
-    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
     together = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="threads", jobs=2)
     for name in alone.names:
         assert together[name].tobytes() == alone[name].tobytes()

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelwise.dates.axis import Step, TimeAxis
+from pixelwise.dates.names import read_names
+from pixelwise.dates.periods import Incomplete, Periods, Season, make_periods
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.naming import read_names
-from pixelwise.periods import Incomplete, Periods, Season, make_periods
-from pixelwise.times import Step, TimeAxis
 
 
 def axis_of(dates, precision="day"):

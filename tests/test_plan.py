@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Grid
-from pixelwise.plan import Demand, make_plan, parse_size, redecode, size_text
-from pixelwise.stack import Layout
+from pixelwise.jobs.plan import Demand, make_plan, parse_size, redecode, size_text
+from pixelwise.stacks.raster import Layout
 
 TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
 
@@ -147,7 +147,7 @@ def test_memory_is_a_promise(edge: int, layers: int, jobs: int, teamwork: bool, 
 
 
 def test_a_map_in_memory_does_not_make_blocks_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.plan.physical_memory", lambda: 2 * GIB)
+    monkeypatch.setattr("pixelwise.jobs.plan.physical_memory", lambda: 2 * GIB)
     kept, written = stored(256, 21, size=9000, in_memory=True), stored(256, 21, size=9000)
     assert (kept.block_height, kept.block_width) == (written.block_height, written.block_width)
 

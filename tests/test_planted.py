@@ -15,12 +15,12 @@ from click.testing import CliRunner
 
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.demo import write_scene
 from pixelwise.errors import OutputError
-from pixelwise.plot import plot_map, save
+from pixelwise.jobs import plan as plan_module
+from pixelwise.maps.picture import plot_map, save
 from torture import POLE
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="FIFOs, links and owners of Unix")
@@ -193,7 +193,7 @@ def test_where_all_files_belong_to_one_user(stack: pw.RasterStack, out: Path, mo
     stop_job(stack, out / "trend.tif")
     for name in hidden(out):
         os.chown(out / name, 12345, -1)
-    monkeypatch.setattr("pixelwise.disk._owner_of_new_files", lambda folder: 12345)
+    monkeypatch.setattr("pixelwise.maps.disk._owner_of_new_files", lambda folder: 12345)
     calls: list[int] = []
     pw.apply(stack, "ols", out / "trend.tif", progress=lambda done, total: calls.append(done))
     assert calls[0] > 32 * 32 // 4

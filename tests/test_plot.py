@@ -22,11 +22,10 @@ from PIL import Image
 from rasterio.crs import CRS
 
 import pixelwise as pw
-from pixelwise import plot as plotting
+from pixelwise.bands import Status
 from pixelwise.cli import main
-from pixelwise.method import Status
-from pixelwise.methods import METHODS
-from pixelwise.plot import (
+from pixelwise.maps import picture as plotting
+from pixelwise.maps.picture import (
     MISSING,
     MISSING_COLOR,
     NEGATIVE_SHADES,
@@ -42,6 +41,7 @@ from pixelwise.plot import (
     plot_map,
     save,
 )
+from pixelwise.methods import METHODS
 
 NAN = np.nan
 MINUS = "\N{MINUS SIGN}"

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles import polynomial_oracle
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.method import Status
 from pixelwise.methods import polynomial
 from pixelwise.methods.polynomial import Polynomial
-from pixelwise.times import TimeAxis
 
 NIST = Path(__file__).parents[2] / "shared" / "data" / "nist_strd" / "dat"
 YEARS = np.arange(1995.0, 2016.0)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.products import load_product, products
+from pixelwise.opening.products import load_product, products
 
 LANDSAT, S2, HLS, MOD13 = (load_product(name) for name in ("landsat-c2-l2", "s2-l2a", "hls", "mod13"))
 

@@ -16,9 +16,9 @@ from scipy import special
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.jobs import plan as plan_module
 
 # ------------------------------------------------------------------------ the same bytes however it is run
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pixelwise.jit import kernel
-from pixelwise.methods._pvalue_kernels import f_p, student_p
-from pixelwise.methods._pvalue_kernels import student_p_of_many as many_called_by_kernels
-from pixelwise.methods._pvalue_kernels import table_p as called_by_kernels
-from pixelwise.methods._trend_kernels import t_quantile
-from pixelwise.methods.pvalues import quantile_series, student_tail, tail_table
+from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.pvalues import f_p, student_p
+from pixelwise.kernels.pvalues import student_p_of_many as many_called_by_kernels
+from pixelwise.kernels.pvalues import table_p as called_by_kernels
+from pixelwise.kernels.tail_tables import quantile_series, student_tail, tail_table
+from pixelwise.kernels.trend import t_quantile
 
 
 @kernel()

@@ -13,13 +13,13 @@ from rasterio.errors import RasterioIOError
 
 import pixelwise as pw
 from conftest import MakeStack, random_series, write_raster
-from pixelwise import plan as plan_module
-from pixelwise import reading as reading_module
 from pixelwise import run as run_module
 from pixelwise.cli import main
-from pixelwise.map import decode_provenance
-from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
-from pixelwise.verify import verify
+from pixelwise.jobs import plan as plan_module
+from pixelwise.maps.map import decode_provenance
+from pixelwise.rasters import windows as reading_module
+from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+from pixelwise.verify.compare import verify
 from test_run import BoxMean
 
 VALUES = random_series((6, 150, 130), seed=3)

@@ -15,9 +15,9 @@ import pixelwise as pw
 from conftest import random_series, write_raster
 from pixelwise import InputError, OutputError
 from pixelwise.cli import main
-from pixelwise.completeness import Completeness
-from pixelwise.recipe import read_recipe, write_recipe
-from pixelwise.spec import InputSpec
+from pixelwise.dates.completeness import Completeness
+from pixelwise.opening.recipe import read_recipe, write_recipe
+from pixelwise.stacks.spec import InputSpec
 
 #: One value of each option that is not its default; paths are relative.
 EVERYTHING: dict[str, Any] = {

@@ -24,10 +24,10 @@ from scipy.stats import linregress
 
 import pixelwise as pw
 from conftest import write_raster
+from pixelwise.bands import Status
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.method import Status
 from pixelwise.methods import polynomial
-from pixelwise.stack import RasterStack
+from pixelwise.stacks.raster import RasterStack
 
 Shared = Callable[[str], Path]
 Rows = NDArray[np.void]

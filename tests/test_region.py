@@ -62,12 +62,13 @@ def test_pixels_outside_have_status_9(files: tuple[Path, Path, Any], options: di
 
 
 def test_only_touched_blocks_are_read(files: tuple[Path, Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixelwise import plan, reading
+    from pixelwise.jobs import plan
+    from pixelwise.rasters import windows
 
     folder, region, inside = files
     monkeypatch.setattr(plan, "WINDOW_BYTES", 1024)
     seen = np.zeros(SHAPE, int)
-    really = reading.read_window
+    really = windows.read_window
 
     def read_window(piece: Any, bands: Any, block: Any, out: Any, table: Any) -> Any:
         if piece.path.name == "ndvi_2000.tif":
@@ -75,9 +76,9 @@ def test_only_touched_blocks_are_read(files: tuple[Path, Path, Any], monkeypatch
         return really(piece, bands, block, out, table)
 
     stack = pw.open_stack(folder, region=region)
-    monkeypatch.setattr("pixelwise.checkup.warnings_of", lambda *_, **__: [])
+    monkeypatch.setattr("pixelwise.opening.checkup.warnings_of", lambda *_, **__: [])
     monkeypatch.setattr("pixelwise.run.warnings_of", lambda *_, **__: [])
-    monkeypatch.setattr(reading, "read_window", read_window)
+    monkeypatch.setattr(windows, "read_window", read_window)
     pw.apply(stack, "ols", executor="inline", jobs=2)
     assert (seen[inside] == 1).all()
     assert seen.max() == 1

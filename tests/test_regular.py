@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pixelwise.errors import InputError, OutputError, PixelwiseError, one_line, shown, unknown
-from pixelwise.regular import (
+from pixelwise.errors import InputError, OutputError, PixelwiseError
+from pixelwise.regular_files import (
     IrregularError,
     check_encodable,
     check_regular,
@@ -20,6 +20,7 @@ from pixelwise.regular import (
     read_bytes,
     read_text,
 )
+from pixelwise.words import one_line, shown, unknown
 
 if os.name == "nt":
     pytest.skip("FIFOs and devices are POSIX", allow_module_level=True)

@@ -20,9 +20,9 @@ from click.testing import CliRunner
 import pixelwise as pw
 from conftest import hidden
 from pixelwise.cli import main
-from pixelwise.engine import map_unordered
-from pixelwise.executors import InlineExecutor, open_executor
-from pixelwise.reading import HANDLES
+from pixelwise.jobs.engine import map_unordered
+from pixelwise.jobs.executors import InlineExecutor, open_executor
+from pixelwise.rasters.windows import HANDLES
 
 resource = pytest.importorskip("resource")
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from conftest import compiled_only
 from oracles import robust_oracle
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.method import Status
 from pixelwise.methods import ols, robust
 from pixelwise.methods.robust import RobustLine
-from pixelwise.times import TimeAxis
 
 YEARS = np.arange(1995.0, 2016.0)
 KINDS = ("huber", "bisquare")

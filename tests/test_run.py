@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
-from pixelwise import job as job_module
 from pixelwise import run
-from pixelwise.functions import as_method
-from pixelwise.job import Job, Workspace, task_of
-from pixelwise.map import decode_provenance
+from pixelwise.jobs import job as job_module
+from pixelwise.jobs.job import Job, Workspace, task_of
+from pixelwise.maps.map import decode_provenance
+from pixelwise.maps.memory import as_they_are
 from pixelwise.method import select_bands
+from pixelwise.methods.functions.pixel import as_method
 from pixelwise.run import plan_job, sample_pixels
-from pixelwise.sinks.memory import as_they_are
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
 
@@ -206,7 +206,7 @@ def test_a_team_gives_the_same_bytes(
     folder: Path, expected: pw.Map, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     # A source block of all dates that is larger than this is filled by all threads together.
-    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
     stack = pw.open_stack(folder)
     bound = pw.methods.ols().bind(stack.axis, None, {})
     assert plan_job((stack,), bound, jobs=jobs).team == jobs
@@ -242,7 +242,7 @@ def test_a_team_reads_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(stack) == 6
     alone = pw.apply(stack, "ols", jobs=1)
     assert (alone["n"] > 2).any()
-    monkeypatch.setattr("pixelwise.plan.BLOCK_BYTES", 1)
+    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
     assert_same_bytes(pw.apply(stack, "ols", jobs=3), alone)
 
 

@@ -18,7 +18,7 @@ import pixelwise as pw
 from conftest import PROFILE, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.cli import main
-from pixelwise.masks import grow
+from pixelwise.stacks.masks import grow
 
 Shared = Callable[[str], Path]
 ORIGIN = PROFILE["transform"]
@@ -300,10 +300,10 @@ def test_a_trend_of_scenes_has_its_making_in_the_tags(landsat: Path, tmp_path: P
 def test_masked_windows_are_not_read(landsat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all is cloudy, bands are not decoded."""
     opened = []
-    from pixelwise import reading
+    from pixelwise.rasters import windows
 
-    really = reading._open
-    monkeypatch.setattr(reading, "_open", lambda piece, **how: opened.append(piece.path.name) or really(piece, **how))
+    really = windows._open
+    monkeypatch.setattr(windows, "_open", lambda piece, **how: opened.append(piece.path.name) or really(piece, **how))
     scene = next(iter(SCENES))
     write_raster(landsat / scene / f"{scene}_QA_PIXEL.TIF", np.full(SIZE, 22280, np.uint16))
     stack = pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", value="ndvi")
@@ -670,10 +670,11 @@ def test_what_is_lost_does_not_depend_on_the_block(
     tmp_path: Path, damaged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broken tile of an image, or of a mask of twice the pixel: missing, with status 8, whatever the blocks."""
-    from pixelwise import plan, reading
-    from pixelwise.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+    from pixelwise.jobs import plan
+    from pixelwise.rasters import windows
+    from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
 
-    monkeypatch.setattr(reading, "RETRY_SECONDS", ())
+    monkeypatch.setattr(windows, "RETRY_SECONDS", ())
     random = np.random.default_rng(6)
     values = random.random((5, 96, 96)).astype(np.float32)
     masks = (random.random((5, 48, 48)) < 0.02).astype(np.uint8)

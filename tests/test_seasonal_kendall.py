@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import PLAIN, MakeStack, compiled_only
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.pvalues import chi_square_tail
 from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
-from pixelwise.methods._pvalue_kernels import chi_square_tail
 from pixelwise.methods.seasons import seasons_of
-from pixelwise.times import TimeAxis
 
 MONTHS = TimeAxis.from_times(np.arange("2000-01", "2012-01", dtype="datetime64[M]").astype("datetime64[D]"))
 

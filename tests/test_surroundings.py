@@ -15,8 +15,8 @@ import rasterio
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import jit
 from pixelwise.demo import loop_pool
+from pixelwise.kernels import jit
 
 #: As the installed script: Python puts its folder, not the current one, on the path.
 SCRIPT = "from pixelwise.cli import main\nmain(prog_name='pixelwise')\n"

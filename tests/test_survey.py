@@ -21,15 +21,15 @@ from rasterio.control import GroundControlPoint
 
 import pixelwise as pw
 from conftest import PROFILE, MakeStack, write_raster
-from pixelwise import files
-from pixelwise import reading as reading_module
-from pixelwise.files import _matching
-from pixelwise.headers import read_header
-from pixelwise.reading import HANDLES, TABLES, reading
-from pixelwise.recipe import read_recipe, write_recipe
-from pixelwise.stack import Layout, layout_of
-from pixelwise.survey import survey
-from pixelwise.verify import verify
+from pixelwise.opening import sources
+from pixelwise.opening.recipe import read_recipe, write_recipe
+from pixelwise.opening.sources import _matching
+from pixelwise.opening.survey import survey
+from pixelwise.rasters import windows as reading_module
+from pixelwise.rasters.headers import read_header
+from pixelwise.rasters.windows import HANDLES, TABLES, reading
+from pixelwise.stacks.raster import Layout, layout_of
+from pixelwise.verify.compare import verify
 
 ORIGIN: Affine = PROFILE["transform"]
 IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
@@ -114,8 +114,8 @@ def test_an_absolute_glob_that_matches_nothing(three: Path):
 
 
 def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(tmp_path: Path):
-    files = [write_raster(tmp_path / f"x[{year}].tif", IMAGE) for year in (2000, 2001)]
-    assert len(pw.open_stack(files)) == 2
+    sources = [write_raster(tmp_path / f"x[{year}].tif", IMAGE) for year in (2000, 2001)]
+    assert len(pw.open_stack(sources)) == 2
 
 
 def test_a_folder_without_its_sub_folders_hidden_and_other_files(three: Path):
@@ -191,7 +191,7 @@ def test_links_in_circles_are_followed_once(tmp_path: Path, monkeypatch: pytest.
     for pattern in ("**/*.tif", "**/**/**/*.tif", "**/[x]_*", f"{stack}/**/x*"):
         assert [path.name for path in pw.open_stack(pattern).paths] == ["x_2000.tif", "x_2001.tif", "x_2002.tif"]
     # A million take half a minute.
-    monkeypatch.setattr(files, "MOST_MATCHES", 1000)
+    monkeypatch.setattr(sources, "MOST_MATCHES", 1000)
     with pytest.raises(pw.InputError, match="matches more than 1000 files or folders"):
         pw.open_stack("*/" * 30 + "*.tif")
 
@@ -395,10 +395,10 @@ def test_files_that_a_table_leaves_out(three: Path):
 
 
 def test_a_name_that_a_table_has_twice_dates_no_third_file(tmp_path: Path):
-    files = [write_raster(tmp_path / place / "ndvi.tif", IMAGE) for place in ("a", "b", "c")]
+    sources = [write_raster(tmp_path / place / "ndvi.tif", IMAGE) for place in ("a", "b", "c")]
     table = tmp_path / "dates.csv"
     table.write_text("path,date\na/ndvi.tif,2001\nb/ndvi.tif,2002\n")
-    assert problem_of(files, times=table) == f"{files[2]}: not in {table}"
+    assert problem_of(sources, times=table) == f"{sources[2]}: not in {table}"
 
 
 def test_a_format_of_dates(make_stack: MakeStack):
@@ -751,9 +751,9 @@ def test_a_piece_off_the_lattice_is_refused(shards: Path):
 
 
 def test_names_without_a_date(tmp_path: Path):
-    files = [write_raster(tmp_path / f"{name}.tif", IMAGE) for name in ("a", "b")]
-    problem = problem_of(files)
-    assert problem.startswith(f"no date in the name of 2 files: {files[0]}, {files[1]}")
+    sources = [write_raster(tmp_path / f"{name}.tif", IMAGE) for name in ("a", "b")]
+    problem = problem_of(sources)
+    assert problem.startswith(f"no date in the name of 2 files: {sources[0]}, {sources[1]}")
     assert "--times" in problem
 
 
@@ -1386,7 +1386,7 @@ def test_files_of_a_mosaics_other_parts_are_closed_first(
 def test_few_files_are_open_at_once(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 20)))
     # All threads share the limit, whoever made them.
-    monkeypatch.setattr("pixelwise.reading.file_limit", lambda: 9 * len(TABLES))
+    monkeypatch.setattr("pixelwise.rasters.windows.file_limit", lambda: 9 * len(TABLES))
     with reading((stack,)):
         values = stack.read(stack.grid.block)
         assert len(HANDLES.open) == 9

@@ -12,9 +12,9 @@ import pytest
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import plan as plan_module
 from pixelwise import run as run_module
-from pixelwise.journal import Journal
+from pixelwise.jobs import plan as plan_module
+from pixelwise.maps.journal import Journal
 from tampered import decode, encode, mutate
 
 BANDS = ["slope", "n"]
@@ -42,7 +42,7 @@ class Begun:
 
         with pytest.MonkeyPatch.context() as patched:
             if complete:
-                patched.setattr("pixelwise.sinks.geotiff.publish", fail)
+                patched.setattr("pixelwise.maps.geotiff.publish", fail)
             with pytest.raises(Stop):
                 pw.apply(stack, "ols", self.output, bands=BANDS, executor="inline", progress=progress)
         self.left = {path.name: path.read_bytes() for path in out.iterdir()}

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import PLAIN, compiled_only
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.theil_sen import WIDTH
 from pixelwise.methods import siegel, theil_sen
-from pixelwise.methods._theil_sen_kernels import WIDTH
-from pixelwise.times import TimeAxis
 
 THEIL_SEN = sys.modules["pixelwise.methods.theil_sen"]
 SHORT = THEIL_SEN.SHORT

@@ -16,10 +16,11 @@ from rasterio.windows import Window
 
 import pixelwise as pw
 from conftest import write_raster
-from pixelwise import decode, tiff
 from pixelwise.grid import Block
-from pixelwise.reading import Piece, Table, read_window
-from pixelwise.stack import RasterStack
+from pixelwise.kernels import tiff as kernels
+from pixelwise.rasters import tiff
+from pixelwise.rasters.windows import Piece, Table, read_window
+from pixelwise.stacks.raster import RasterStack
 
 #: Differences are summed up modulo the size of the type, of which plain Python warns.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
@@ -310,7 +311,7 @@ def test_a_file_that_gdal_must_read_is_not_tried_again(tmp_path: Path, monkeypat
         tried.append(path.name)
         return tiff.open_tiff(path, *rest)
 
-    monkeypatch.setattr("pixelwise.reading.open_tiff", open_tiff)
+    monkeypatch.setattr("pixelwise.rasters.windows.open_tiff", open_tiff)
     share = pw.open_stack(tmp_path).shares(1, handles=1)[0]
     assert share.handles is not None
     out = np.empty((2, 16, 32), np.float32)
@@ -346,7 +347,7 @@ def test_blocks_in_any_order_with_holes_between(tmp_path: Path, seed: int) -> No
         mine, expected = both(path, (1,), window)
         assert mine == expected
     # Holes are not read.
-    assert tiff._buffers().data(0).size <= 2 * counts.sum() + decode.SLACK
+    assert tiff._buffers().data(0).size <= 2 * counts.sum() + kernels.SLACK
 
 
 def test_absent_tiles_are_read_by_gdal(tmp_path: Path) -> None:
@@ -408,19 +409,19 @@ def place_lzw(data: Any, block: Any, out: Any, *, predictor: int = 1, samples: i
     """Decode one block of LZW codes into (band, y, x); fail where memory around anything was touched."""
     count = block[1]
     width = out.shape[2]
-    size = -(-(decode.LITERALS + block[4] * width * samples * out.itemsize + decode.SLACK) // 8) * 8
-    codes, memory_of_codes = guarded(count + decode.SLACK)
+    size = -(-(kernels.LITERALS + block[4] * width * samples * out.itemsize + kernels.SLACK) // 8) * 8
+    codes, memory_of_codes = guarded(count + kernels.SLACK)
     codes[:count], codes[count:] = data[:count], 0
     decoded, memory_of_decoded = guarded(size)
-    decoded[: decode.LITERALS] = np.arange(decode.LITERALS)
-    strings, memory_of_strings = guarded(decode.CODES, np.uint64)
-    strings[:] = decode.lzw_strings()
+    decoded[: kernels.LITERALS] = np.arange(kernels.LITERALS)
+    strings, memory_of_strings = guarded(kernels.CODES, np.uint64)
+    strings[:] = kernels.lzw_strings()
     line, memory_of_line = guarded(width * samples, out.dtype)
     octets, memory_of_octets = guarded(width * samples * out.itemsize)
     target, memory_of_target = guarded(out.size, out.dtype)
     target[:] = out.ravel()
     blocks, shape = np.array([block]), (width, samples, predictor)
-    done = decode.place_lzw(
+    done = kernels.place_lzw(
         codes, blocks, np.zeros(1, bool), shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line,
         octets, target.reshape(out.shape),
     )  # fmt: skip
@@ -429,7 +430,7 @@ def place_lzw(data: Any, block: Any, out: Any, *, predictor: int = 1, samples: i
     for memory in memories:
         assert (memory[:GUARD] == 0xA5).all()
         assert (memory[-GUARD:] == 0xA5).all()
-    np.testing.assert_array_equal(decoded[: decode.LITERALS], np.arange(decode.LITERALS))
+    np.testing.assert_array_equal(decoded[: kernels.LITERALS], np.arange(kernels.LITERALS))
     return done
 
 
@@ -460,12 +461,12 @@ def test_damaged_codes_touch_no_other_memory(tmp_path: Path, predictor: int, ban
 
 def packed(codes: Any) -> Any:
     """Pack codes behind a clear code, as an encoder does that never clears its table again."""
-    bits, entries, width = f"{decode.CLEAR:09b}", 257, 9
+    bits, entries, width = f"{kernels.CLEAR:09b}", 257, 9
     for code in codes:
         bits += f"{code:0{width}b}"
         entries += 1
         width = min(width + (entries == 2**width - 1), 12)
-    bits += "0" * (-len(bits) % 8 + 8 * decode.SLACK)
+    bits += "0" * (-len(bits) % 8 + 8 * kernels.SLACK)
     return np.array([int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)], np.uint8)
 
 
@@ -475,7 +476,7 @@ def test_a_table_that_is_never_cleared(count: int, done: int) -> None:
     values = np.arange(count) % 200
     data = packed(values)
     out = np.zeros((1, 1, count), np.uint8)
-    assert place_lzw(data, (0, data.size - decode.SLACK, 0, 0, 1), out) == done
+    assert place_lzw(data, (0, data.size - kernels.SLACK, 0, 0, 1), out) == done
     if done:
         np.testing.assert_array_equal(out[0, 0], values)
 
@@ -502,7 +503,7 @@ def test_a_code_that_is_not_in_the_table_yet() -> None:
     """Enough good codes follow: without a look at the table's end the block would seem whole."""
     out = np.zeros((1, 1, 10), np.uint8)
     data = packed([65, 300, *[66] * 20])
-    assert place_lzw(data, (0, data.size - decode.SLACK, 0, 0, 1), out) == 0
+    assert place_lzw(data, (0, data.size - kernels.SLACK, 0, 0, 1), out) == 0
 
 
 def test_the_old_bit_order_is_left_to_gdal() -> None:
@@ -518,7 +519,7 @@ def test_stacks_decode_without_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for year in (2000, 2001):
         write_raster(tmp_path / f"a_{year}.tif", image("float32", 1)[0], compress="lzw", **TILES)
     stack = pw.open_stack(tmp_path)
-    monkeypatch.setattr("pixelwise.reading.open_again", None)
+    monkeypatch.setattr("pixelwise.rasters.windows.open_again", None)
     values = stack.read(Block(0, 0, SIZE, SIZE))
     expected = image("float32", 1)[0]
     np.testing.assert_array_equal(values[1], np.where(np.isinf(expected), np.nan, expected))

@@ -13,10 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pixelwise.errors import InputError, ParameterError
-from pixelwise.methods.seasons import seasons_of
-from pixelwise.methods.trend import PER_YEAR
-from pixelwise.naming import (
+from pixelwise.dates.axis import UNITS, Moment, Step, TimeAxis, decimal_year
+from pixelwise.dates.names import (
     BandDates,
     Reading,
     parse_date,
@@ -26,7 +24,9 @@ from pixelwise.naming import (
     read_table,
     shard_of,
 )
-from pixelwise.times import UNITS, Moment, Step, TimeAxis, decimal_year
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.methods.seasons import seasons_of
+from pixelwise.methods.trend import PER_YEAR
 
 FILENAMES = Path(__file__).parents[2] / "shared" / "data" / "filename_conventions" / "filenames.csv"
 

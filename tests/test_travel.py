@@ -15,7 +15,7 @@ import pytest
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise.travel import dumps
+from pixelwise.methods.functions.travel import dumps
 
 HELPER = """
 import threading

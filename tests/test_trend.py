@@ -13,10 +13,10 @@ import scipy.stats
 import pixelwise as pw
 from conftest import PLAIN, compiled_only
 from oracles import trend_oracle
-from pixelwise.method import Status
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.methods import theil_sen, trend
 from pixelwise.methods.autocorrelation import curves_up_to
-from pixelwise.times import TimeAxis
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2021.0))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelwise.nodata import nodata_bounds
-from pixelwise.unpack import CLEAN, unpack
+from pixelwise.kernels.unpack import CLEAN, unpack
+from pixelwise.rasters.nodata import nodata_bounds
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 

@@ -17,10 +17,10 @@ from scipy.stats import linregress
 
 import pixelwise as pw
 from conftest import PROFILE, MakeStack, random_series, write_raster
-from pixelwise import verify as door
 from pixelwise.cli import main
-from pixelwise.map import TAG, decode_provenance, encode_provenance
-from pixelwise.verify import Verification, verify
+from pixelwise.maps.map import TAG, decode_provenance, encode_provenance
+from pixelwise.verify import compare as door
+from pixelwise.verify.compare import Verification, verify
 
 SHAPE = (7, 6, 9)
 FUNCTIONS = """\

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import pixelwise as pw
 from conftest import write_raster
 from oracles import line_oracle
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.method import Status, build
+from pixelwise.method import build
 from pixelwise.methods import ols, wls
-from pixelwise.times import TimeAxis
 
 YEARS = np.arange(1995.0, 2016.0)
 AXIS = TimeAxis.from_times(YEARS)

@@ -44,32 +44,32 @@ POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum
 #: Where a job may be killed: what of it, and the function that is called there.
 SEAMS = {
     "plan": ("pixelwise.run", "make_plan"),
-    "open": ("pixelwise.disk", "lock"),
-    "begin the map": ("pixelwise.sinks.geotiff", "GeoTiffSink.begin"),
-    "begin the journal": ("pixelwise.journal", "Journal.begin"),
-    "restore a block": ("pixelwise.sinks.geotiff", "GeoTiffSink.restore"),
-    "read": ("pixelwise.share", "Share.read_into"),
+    "open": ("pixelwise.maps.disk", "lock"),
+    "begin the map": ("pixelwise.maps.geotiff", "GeoTiffSink.begin"),
+    "begin the journal": ("pixelwise.maps.journal", "Journal.begin"),
+    "restore a block": ("pixelwise.maps.geotiff", "GeoTiffSink.restore"),
+    "read": ("pixelwise.stacks.shares", "Share.read_into"),
     "kernel": ("pixelwise.methods.ols", "BoundLine.__call__"),
-    "encode": ("pixelwise.sinks.tiles", "TileEncoder.__call__"),
-    "append tiles": ("pixelwise.sinks.geotiff", "append"),
-    "append to the journal": ("pixelwise.journal", "append"),
-    "journal a block": ("pixelwise.journal", "Journal.add"),
-    "sync beside": ("pixelwise.disk", "sync"),
-    "complete": ("pixelwise.sinks.geotiff", "GeoTiffSink._complete"),
-    "make the head": ("pixelwise.sinks.tiles", "TiledFile.head"),
-    "write the head": ("pixelwise.sinks.geotiff", "write"),
-    "sync the map": ("pixelwise.sinks.geotiff", "sync"),
-    "check": ("pixelwise.sinks.geotiff", "GeoTiffSink._check_written"),
-    "commit": ("pixelwise.journal", "Journal.commit"),
-    "publish": ("pixelwise.sinks.geotiff", "publish"),
-    "publish again": ("pixelwise.sinks.geotiff", "GeoTiffSink.end"),
-    "sync the folder": ("pixelwise.sinks.publish", "sync"),
+    "encode": ("pixelwise.maps.tiles", "TileEncoder.__call__"),
+    "append tiles": ("pixelwise.maps.geotiff", "append"),
+    "append to the journal": ("pixelwise.maps.journal", "append"),
+    "journal a block": ("pixelwise.maps.journal", "Journal.add"),
+    "sync beside": ("pixelwise.maps.disk", "sync"),
+    "complete": ("pixelwise.maps.geotiff", "GeoTiffSink._complete"),
+    "make the head": ("pixelwise.maps.tiles", "TiledFile.head"),
+    "write the head": ("pixelwise.maps.geotiff", "write"),
+    "sync the map": ("pixelwise.maps.geotiff", "sync"),
+    "check": ("pixelwise.maps.geotiff", "GeoTiffSink._check_written"),
+    "commit": ("pixelwise.maps.journal", "Journal.commit"),
+    "publish": ("pixelwise.maps.geotiff", "publish"),
+    "publish again": ("pixelwise.maps.geotiff", "GeoTiffSink.end"),
+    "sync the folder": ("pixelwise.maps.publish", "sync"),
     "link": ("os", "link"),
     "rename": ("pathlib", "Path.replace"),
     "remove": ("pathlib", "Path.unlink"),
-    "open the map": ("pixelwise.sinks.geotiff", "open_map"),
-    "end the map": ("pixelwise.sinks.geotiff", "GeoTiffSink.abort"),
-    "end the journal": ("pixelwise.journal", "Journal.close"),
+    "open the map": ("pixelwise.maps.geotiff", "open_map"),
+    "end the map": ("pixelwise.maps.geotiff", "GeoTiffSink.abort"),
+    "end the journal": ("pixelwise.maps.journal", "Journal.close"),
 }
 #: Of these a part of the bytes may have been written; the first argument is the file.
 WRITERS = ("append tiles", "append to the journal", "write the head")
@@ -150,9 +150,10 @@ def die() -> NoReturn:
 
 def work(request: dict[str, Any]) -> int:
     """Do one job as the command line does; return its exit status."""
-    from pixelwise import journal, plan, run
+    from pixelwise import run
     from pixelwise.cli import main
-    from pixelwise.sinks import geotiff
+    from pixelwise.jobs import plan
+    from pixelwise.maps import geotiff, journal
 
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(log, 1)
@@ -234,9 +235,9 @@ def warm_up() -> None:
     from affine import Affine
 
     import pixelwise as pw
-    from pixelwise import checkup, journal, survey  # noqa: F401
     from pixelwise.cli import apply  # noqa: F401
     from pixelwise.grid import Block, Grid
+    from pixelwise.maps import journal  # noqa: F401
 
     class Numbers:
         grid = Grid(None, Affine(1, 0, 0, 0, -1, 0), 20, 20)
@@ -393,7 +394,7 @@ def pixels_of(path: Path) -> Any:
 
 def journal_lines(output: Path) -> list[dict[str, Any]]:
     """Return what the journal says, if there is one."""
-    from pixelwise.journal import _decode
+    from pixelwise.maps.journal import _decode
 
     found = [path for path in output.iterdir() if path.name.endswith(".journal")]
     if not found:

@@ -14,24 +14,18 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
-    from pixelwise.composited import CompositeStack
-    from pixelwise.errors import (
-        FunctionError,
-        InputError,
-        OutputError,
-        ParameterError,
-        PixelwiseError,
-        ResourceError,
-    )
-    from pixelwise.functions import per_block, per_pixel
+    from pixelwise.bands import Band, Status
+    from pixelwise.dates.axis import TimeAxis
+    from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError, ResourceError
     from pixelwise.grid import Block, Grid
-    from pixelwise.map import Map, open_map
-    from pixelwise.method import Band, BoundMethod, Method, Status
+    from pixelwise.maps.map import Map, open_map
+    from pixelwise.method import BoundMethod, Method
+    from pixelwise.methods.functions.pixel import per_block, per_pixel
+    from pixelwise.opening.survey import open_stack
     from pixelwise.run import apply, write_layers
-    from pixelwise.spec import InputSpec
-    from pixelwise.stack import RasterStack, Stack
-    from pixelwise.survey import open_stack
-    from pixelwise.times import TimeAxis
+    from pixelwise.stacks.composite import CompositeStack
+    from pixelwise.stacks.raster import RasterStack, Stack
+    from pixelwise.stacks.spec import InputSpec
 
 __all__ = [
     "Band",
@@ -65,17 +59,17 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "composited": ("CompositeStack",),
+    "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
-    "functions": ("per_block", "per_pixel"),
     "grid": ("Block", "Grid"),
-    "map": ("Map", "open_map"),
+    "maps.map": ("Map", "open_map"),
     "method": ("Band", "BoundMethod", "Method", "Status"),
+    "methods.functions.pixel": ("per_block", "per_pixel"),
+    "opening.survey": ("open_stack",),
     "run": ("apply", "write_layers"),
-    "spec": ("InputSpec",),
-    "stack": ("RasterStack", "Stack"),
-    "survey": ("open_stack",),
-    "times": ("TimeAxis",),
+    "stacks.composite": ("CompositeStack",),
+    "stacks.raster": ("RasterStack", "Stack"),
+    "stacks.spec": ("InputSpec",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,13 +17,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
-from pixelwise.executors import usable_cores
-from pixelwise.map import Map
-from pixelwise.regular import check_encodable
+from pixelwise.jobs.executors import usable_cores
+from pixelwise.maps.map import Map
+from pixelwise.opening.survey import open_stack
+from pixelwise.regular_files import check_encodable
 from pixelwise.run import apply
-from pixelwise.stack import RasterStack
+from pixelwise.stacks.raster import RasterStack
 from pixelwise.surroundings import safe_children
-from pixelwise.survey import open_stack
 
 __all__ = ["Comparison", "compare", "write_scene"]
 

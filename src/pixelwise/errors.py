@@ -13,11 +13,6 @@ The tree::
 from __future__ import annotations
 
 import errno
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "RESOURCES",
@@ -27,12 +22,7 @@ __all__ = [
     "ParameterError",
     "PixelwiseError",
     "ResourceError",
-    "first_of",
-    "one_line",
-    "shown",
-    "unknown",
 ]
-
 
 #: What the system says where room, quota, open files or memory ran out. Windows has no quota's number.
 RESOURCES = (
@@ -43,8 +33,6 @@ RESOURCES = (
     errno.ENFILE,
     errno.ENOMEM,
 )
-#: Of the names that are known, so many are listed: all fields of a recipe.
-MOST_NAMES = 40
 
 
 class PixelwiseError(Exception):
@@ -82,42 +70,3 @@ class ResourceError(PixelwiseError):
 
 class FunctionError(PixelwiseError):
     """A user's function failed, or returned the wrong number of values."""
-
-
-def shown(value: object, most: int = 200) -> str:
-    """Write a value that a user or a file gave as a message can have it, of a long one both ends.
-
-    Parameters
-    ----------
-    value
-        Anything; Python refuses to print whole numbers of more than 4300 digits.
-    most
-        Characters of what is not shortened.
-    """
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
-
-
-def one_line(error: object) -> str:
-    """Return what an error says in one line."""
-    return " ".join(str(error).split())
-
-
-def first_of(texts: Sequence[str], most: int) -> str:
-    """Return the first of some texts, and how many more there are."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return f"{', '.join(texts[:most])}{more}"
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
-    """Return the error for a `name` that is not among `known`, with the closest match and some of those that are."""
-    names = list(known)
-    # To compare a long name takes minutes, and it is none that was mistyped.
-    likely = isinstance(name, str) and len(name) <= 2 * max(map(len, names), default=0)
-    close = get_close_matches(name, names, n=1, cutoff=0.5) if likely else []
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    more = f", ... and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names[:MOST_NAMES])}{more})")

@@ -16,7 +16,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
-from pixelwise.errors import InputError, ParameterError, one_line
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.words import one_line
 
 __all__ = [
     "LARGEST_COORDINATE",

@@ -12,103 +12,24 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import IntEnum
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, unknown
-from pixelwise.jit import compiling
-from pixelwise.times import TimeAxis
+from pixelwise.bands import STATUS_BAND, Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import compiling
+from pixelwise.words import unknown
 
-__all__ = [
-    "ANSWERED",
-    "Band",
-    "BoundMethod",
-    "Floats",
-    "Method",
-    "Status",
-    "build",
-    "parameters_of",
-    "rounded_whole_numbers",
-    "say_rounded",
-    "select_bands",
-]
+__all__ = ["BoundMethod", "Method", "build", "parameters_of", "rounded_whole_numbers", "say_rounded", "select_bands"]
 
-Floats = NDArray[np.float64]
 
 #: Up to these all whole numbers can be held.
 FLOAT32_EXACT, FLOAT64_EXACT = 2.0**24, 2.0**53
-
-
-class Status(IntEnum):
-    """Why a pixel has the values it has; the first that applies. Numbers never change meaning."""
-
-    OK = 0
-    NO_OBSERVATION = 1
-    TOO_FEW = 2
-    CONSTANT = 3
-    DEGENERATE = 4
-    FUNCTION_FAILED = 5
-    TEST_UNDEFINED = 6
-    TRUNCATED = 7
-    DATES_LOST = 8
-    OUTSIDE = 9
-
-
-#: Statuses of pixels that have values.
-ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """One layer of a map.
-
-    Attributes
-    ----------
-    name
-        Short and unique within a method; scipy's name where scipy has one.
-    description
-        One line, shown by GIS programs.
-    unit
-        ``{value}`` stands for the unit of the input: ``{value}/year``.
-    integer
-        Whole numbers that are never missing (``n``, ``status``).
-    optional
-        Computed only when asked for by name.
-    """
-
-    name: str
-    description: str = ""
-    unit: str = ""
-    integer: bool = False
-    optional: bool = False
-
-    def dtype(self, map_dtype: str = "float32") -> str:
-        """Return the type of its values where they stand alone; `map_dtype` is that of the map's numbers."""
-        if self.name == STATUS_BAND.name:
-            return "uint8"
-        return "int32" if self.integer else map_dtype
-
-
-#: What a status is called in descriptions and legends.
-STATUS_WORDS = {
-    Status.OK: "ok",
-    Status.NO_OBSERVATION: "no observation",
-    Status.TOO_FEW: "too few observations",
-    Status.CONSTANT: "constant series",
-    Status.DEGENERATE: "degenerate",
-    Status.FUNCTION_FAILED: "function failed",
-    Status.TEST_UNDEFINED: "test undefined",
-    Status.TRUNCATED: "truncated",
-    Status.DATES_LOST: "dates lost to read errors",
-    Status.OUTSIDE: "outside the area",
-}
-
-STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
 
 
 @runtime_checkable

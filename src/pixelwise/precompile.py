@@ -18,15 +18,15 @@ from typing import Any, Literal
 import numpy as np
 
 from pixelwise import methods
-from pixelwise.composites import REDUCTIONS
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.grid import Block
-from pixelwise.jit import compiling, kernel_folder
+from pixelwise.kernels.jit import compiling, kernel_folder
 from pixelwise.method import Method, parameters_of
 from pixelwise.methods import METHODS
 from pixelwise.methods.wls import WEIGHTS
-from pixelwise.survey import open_stack
-from pixelwise.times import TimeAxis
+from pixelwise.opening.survey import open_stack
+from pixelwise.stacks.reductions import REDUCTIONS
 
 __all__ = ["folder_of_kernels", "steps"]
 

@@ -16,45 +16,38 @@ from typing import Any
 import numpy as np
 
 from pixelwise import methods
-from pixelwise.answer import Answer, Layered, check_kinds, check_per, rescale
-from pixelwise.checkup import clear_counts, scenes_of, warnings_of, warnings_of_all
-from pixelwise.completeness import Completeness
-from pixelwise.composited import CompositeStack, FunctionReducer
-from pixelwise.engine import map_unordered
-from pixelwise.errors import ParameterError, ResourceError, shown
-from pixelwise.executors import mender, open_executor, shares_memory, usable_cores
-from pixelwise.filestack import FileStack, Stack, layout_of
-from pixelwise.functions import SMALL_JOB, BoundPixelFunction, UserFunction, as_method
+from pixelwise.bands import STATUS_BAND, Band, Floats, rescale
+from pixelwise.dates.completeness import Completeness
+from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.grid import Block
-from pixelwise.jit import compiling
-from pixelwise.job import Job, Result, task_of
-from pixelwise.journal import Journal, journal_of
-from pixelwise.layers import Layers
-from pixelwise.loading import load_function
-from pixelwise.map import Map, Timings
-from pixelwise.method import (
-    STATUS_BAND,
-    Band,
-    BoundMethod,
-    Floats,
-    Method,
-    build,
-    rounded_whole_numbers,
-    say_rounded,
-)
-from pixelwise.pairing import pair
-from pixelwise.plan import Demand, Plan, check_blocks, free_memory, make_plan, parse_size
-from pixelwise.provenance import UnknowableError, describe, describe_losses, doubts_of, identify, relative
-from pixelwise.reading import reading
-from pixelwise.records import DoneBlock
-from pixelwise.sinks import Sink
-from pixelwise.sinks.geotiff import GeoTiffSink, LayerFile
-from pixelwise.sinks.memory import MemorySink
-from pixelwise.sinks.tiles import Compression
+from pixelwise.jobs.answer import Answer, Layered, check_kinds, check_per
+from pixelwise.jobs.copying import Layers
+from pixelwise.jobs.engine import map_unordered
+from pixelwise.jobs.executors import mender, open_executor, shares_memory, usable_cores
+from pixelwise.jobs.job import Job, Result, task_of
+from pixelwise.jobs.plan import Demand, Plan, check_blocks, free_memory, make_plan, parse_size
+from pixelwise.jobs.provenance import UnknowableError, describe, describe_losses, doubts_of, identify, relative
+from pixelwise.kernels.jit import compiling
+from pixelwise.maps.geotiff import GeoTiffSink, LayerFile
+from pixelwise.maps.journal import Journal, journal_of
+from pixelwise.maps.map import Map, Timings
+from pixelwise.maps.memory import MemorySink
+from pixelwise.maps.records import DoneBlock
+from pixelwise.maps.sink import Sink
+from pixelwise.maps.tiles import Compression
+from pixelwise.method import BoundMethod, Method, build, rounded_whole_numbers, say_rounded
+from pixelwise.methods.functions.loading import load_function
+from pixelwise.methods.functions.pixel import SMALL_JOB, BoundPixelFunction, UserFunction, as_method
+from pixelwise.opening.checkup import clear_counts, scenes_of, warnings_of, warnings_of_all
+from pixelwise.opening.pairing import pair
+from pixelwise.rasters.windows import reading
+from pixelwise.stacks.base import FileStack, Stack, layout_of
+from pixelwise.stacks.composite import CompositeStack, FunctionReducer
+from pixelwise.words import shown
 
 __all__ = ["Progress", "apply", "plan_job", "resolve_method", "write_layers"]
 
-log = logging.getLogger("pixelwise")
+log = logging.getLogger(__name__)
 
 #: No machine has more cores; and each worker takes memory, also where it has nothing to do.
 MOST_JOBS = 4096
@@ -360,7 +353,9 @@ class _Task:
                 in_memory=self.folder is None,
                 tile=begun.tile if begun else None,
             )
-            layout = sink.begin(plan, self.named, self.dtype, self.provenance, begun)
+            layout = sink.begin(
+                plan.grid, (plan.tile_height, plan.tile_width), self.named, self.dtype, self.provenance, begun
+            )
             warnings = list(self.provenance.get("warnings", ()))
             if begun is not None and doubts:
                 warnings.append(f"resumed on trust: {doubts}")

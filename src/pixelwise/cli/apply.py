@@ -11,8 +11,8 @@ from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
-    from pixelwise.completeness import Completeness
-    from pixelwise.spec import InputSpec
+    from pixelwise.dates.completeness import Completeness
+    from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["apply"]
 
@@ -82,10 +82,10 @@ def apply(
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
-    from pixelwise.pairing import open_further
+    from pixelwise.opening.pairing import open_further
+    from pixelwise.opening.survey import open_layers
     from pixelwise.run import apply as run
     from pixelwise.run import resolve_method
-    from pixelwise.survey import open_layers
 
     if len(dict(write)) < len(write):
         raise click.UsageError("--write names one stack twice")
@@ -111,7 +111,7 @@ def summary(status: Any, seconds: float) -> str:
     """Say how many pixels have which status."""
     import numpy as np
 
-    from pixelwise.method import Status
+    from pixelwise.bands import Status
 
     counts = np.bincount(status.ravel(), minlength=10)
     words = [f"{count} {Status(code).name.lower().replace('_', ' ')}" for code, count in enumerate(counts) if count]

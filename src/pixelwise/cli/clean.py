@@ -22,7 +22,7 @@ def clean(folder: Path) -> None:
     stopped job begins anew. Files of running jobs, of other users and of other programs stay; each that has a
     name such as ours and stays is named on stderr, with the reason.
     """
-    from pixelwise.leftovers import remove_leftovers
+    from pixelwise.maps.leftovers import remove_leftovers
 
     found, failed = 0, []
     for leftover in remove_leftovers(folder):

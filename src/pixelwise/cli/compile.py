@@ -34,7 +34,7 @@ def compile_kernels(method: tuple[str, ...]) -> None:
 
     The folder is printed. It belongs to one version of pixelwise, and machine code to one of Python and of numba.
     """
-    from pixelwise.jit import closed_to_others, is_shared, share
+    from pixelwise.kernels.jit import closed_to_others, is_shared, share
     from pixelwise.precompile import folder_of_kernels, steps
 
     todo = list(steps(method))

@@ -11,7 +11,7 @@ from pixelwise.cli.options import job_options, output_options, scene_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
-    from pixelwise.spec import InputSpec
+    from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["composite"]
 
@@ -32,8 +32,8 @@ def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, 
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
       pixelwise apply ols annual.tif -o trend.tif
     """
+    from pixelwise.opening.survey import open_layers
     from pixelwise.run import write_layers
-    from pixelwise.survey import open_layers
 
     stack = open_layers(source, spec)
     emit(str(stack), error=True)

@@ -47,7 +47,7 @@ def methods(name: str | None, as_json: bool) -> None:
 
 def show(method: dict[str, Any]) -> None:
     """Print one method in full."""
-    from pixelwise.method import STATUS_BAND
+    from pixelwise.bands import STATUS_BAND
 
     name, sections = method["name"], method["sections"]
     emit(f"{name}: {method['summary']}\n")

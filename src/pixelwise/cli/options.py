@@ -323,13 +323,13 @@ def input_options(
 
     @functools.wraps(command)
     def with_spec(*, source: tuple[str, ...], recipe: str | None, **options: Any) -> Any:
-        from pixelwise.completeness import Completeness
-        from pixelwise.spec import InputSpec
+        from pixelwise.dates.completeness import Completeness
+        from pixelwise.stacks.spec import InputSpec
 
         spec, needs = InputSpec(), Completeness()
         stacks: dict[str, str] = {}
         if recipe is not None:
-            from pixelwise.recipe import check_no_code, read_recipe, to_run
+            from pixelwise.opening.recipe import check_no_code, read_recipe, to_run
 
             known, spec, stacks, needs = read_recipe(recipe)
             if options["composite"] is None and spec.composite is not None:

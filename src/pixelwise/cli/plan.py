@@ -14,15 +14,15 @@ from pixelwise.cli.report import clipped, debug_option, emit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pixelwise.completeness import Completeness
-    from pixelwise.filestack import FileStack
+    from pixelwise.dates.axis import TimeAxis
+    from pixelwise.dates.completeness import Completeness
     from pixelwise.grid import Grid
+    from pixelwise.jobs.plan import Plan
     from pixelwise.method import Method
-    from pixelwise.plan import Plan
-    from pixelwise.spec import InputSpec
-    from pixelwise.stack import Layer, RasterStack
-    from pixelwise.survey import Survey
-    from pixelwise.times import TimeAxis
+    from pixelwise.opening.survey import Survey
+    from pixelwise.stacks.base import FileStack
+    from pixelwise.stacks.raster import Layer, RasterStack
+    from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["plan"]
 
@@ -59,9 +59,9 @@ def plan(
     with status 1; warnings are worth a look.
     """
     from pixelwise.errors import InputError
-    from pixelwise.reading import reading
+    from pixelwise.opening.survey import Survey, survey
+    from pixelwise.rasters.windows import reading
     from pixelwise.run import resolve_method
-    from pixelwise.survey import Survey, survey
 
     chosen, _ = resolve_method(method, parameters=dict(parameters))
     try:
@@ -77,9 +77,9 @@ def plan(
     else:
         show(report)
     if write_recipe is not None and not report["problems"]:
-        from pixelwise.composites import names_function
-        from pixelwise.recipe import to_run
-        from pixelwise.recipe import write_recipe as write
+        from pixelwise.opening.recipe import to_run
+        from pixelwise.opening.recipe import write_recipe as write
+        from pixelwise.stacks.reductions import names_function
 
         write(write_recipe, source, spec, further, needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
@@ -99,12 +99,12 @@ def describe(
     executor: str | None,
 ) -> dict[str, Any]:
     """Return all that the command shows."""
-    from pixelwise.checkup import clear_scenes, masked_share, warnings_of_all
-    from pixelwise.composited import CompositeStack
     from pixelwise.errors import PixelwiseError
-    from pixelwise.functions import SMALL_JOB
-    from pixelwise.pairing import open_further, pair
-    from pixelwise.provenance import doubts_of
+    from pixelwise.jobs.provenance import doubts_of
+    from pixelwise.methods.functions.pixel import SMALL_JOB
+    from pixelwise.opening.checkup import clear_scenes, masked_share, warnings_of_all
+    from pixelwise.opening.pairing import open_further, pair
+    from pixelwise.opening.survey import composite_of
     from pixelwise.run import (
         check_memory,
         check_travels,
@@ -114,7 +114,7 @@ def describe(
         warnings_of_function,
         warnings_of_values,
     )
-    from pixelwise.survey import composite_of
+    from pixelwise.stacks.composite import CompositeStack
 
     report: dict[str, Any] = {
         "layers": [describe_layer(layer) for layer in found.layers] + [undated(path) for path in found.undated],
@@ -163,7 +163,7 @@ def describe(
 
 def describe_further(stack: FileStack) -> dict[str, Any]:
     """Return a further stack for JSON, before it is paired."""
-    from pixelwise.checkup import scenes_of
+    from pixelwise.opening.checkup import scenes_of
 
     layers = [describe_layer(layer) for layer in scenes_of(stack).layers]
     return {"words": str(stack), "layers": layers, "time": describe_time(stack.axis)}
@@ -171,7 +171,7 @@ def describe_further(stack: FileStack) -> dict[str, Any]:
 
 def describe_layer(layer: Layer) -> dict[str, Any]:
     """Return one layer for JSON."""
-    from pixelwise.times import decimal_year
+    from pixelwise.dates.axis import decimal_year
 
     first = layer.pieces[0]
     more: dict[str, Any] = {}
@@ -298,8 +298,8 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
 
 def show(report: dict[str, Any]) -> None:
     """Print the report for people."""
-    from pixelwise.nodata import spelled
-    from pixelwise.plan import size_text
+    from pixelwise.jobs.plan import size_text
+    from pixelwise.rasters.nodata import spelled
 
     rows = [("file", "band", "date", "rule", "type", "nodata")]
     for layer in report["layers"]:

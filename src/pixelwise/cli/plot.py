@@ -43,8 +43,8 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
 
     A pixel without a p-value is "not tested", unless its series is constant, which is "no change".
     """
-    from pixelwise.map import open_map
-    from pixelwise.plot import check_output, import_matplotlib, plot_map, save
+    from pixelwise.maps.map import open_map
+    from pixelwise.maps.picture import check_output, import_matplotlib, plot_map, save
 
     import_matplotlib()
     target = check_output(output, overwrite=overwrite)

@@ -17,8 +17,9 @@ from typing import Any
 
 import click
 
-from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError, one_line
+from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 from pixelwise.surroundings import set_numba_file_aside
+from pixelwise.words import one_line
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 

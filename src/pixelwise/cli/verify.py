@@ -12,7 +12,7 @@ from pixelwise._version import __version__
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
-    from pixelwise.verify import Difference, Verification
+    from pixelwise.verify.compare import Difference, Verification
 
 __all__ = ["verify"]
 
@@ -42,7 +42,7 @@ def verify(
       pixelwise verify trend.tif /data/ndvi/*.tif --all
       pixelwise verify spread.tif --method my_module.py:spread
     """
-    from pixelwise.verify import verify as compare
+    from pixelwise.verify.compare import verify as compare
 
     with progress_bar(quiet=False) as progress:
         result = compare(

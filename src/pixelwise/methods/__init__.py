@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pixelwise.errors import unknown
 from pixelwise.method import Method
 from pixelwise.methods.contextual_mann_kendall import contextual_mann_kendall
 from pixelwise.methods.correlation import correlation
@@ -24,6 +23,7 @@ from pixelwise.methods.summary import summary
 from pixelwise.methods.theil_sen import theil_sen
 from pixelwise.methods.trend import trend
 from pixelwise.methods.wls import wls
+from pixelwise.words import unknown
 
 __all__ = [
     "METHODS",

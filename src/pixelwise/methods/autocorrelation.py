@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.jit import readonly
-from pixelwise.method import Floats
+from pixelwise.bands import Floats
+from pixelwise.kernels.jit import readonly
 
 __all__ = ["curves_up_to"]
 

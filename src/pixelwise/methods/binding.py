@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, shown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats
-from pixelwise.times import TimeAxis
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import readonly
+from pixelwise.words import shown
 
 __all__ = [
     "LARGEST_YEAR",

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bands import Band
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.jit import readonly
-from pixelwise.method import Band, BoundMethod, Method, select_bands
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import check_whole, only_the_response
 from pixelwise.methods.mann_kendall import MannKendall
 from pixelwise.methods.theil_sen import TheilSen
-from pixelwise.times import TimeAxis
 
 __all__ = ["ContextualMannKendall", "contextual_mann_kendall"]
 
@@ -28,7 +29,7 @@ BANDS = (
     Band("members", "Pixels of the window that have a test", integer=True),
     Band("n", "Number of valid observations of the pixel itself", integer=True),
 )
-# Rows of the kernel's results (methods/_contextual_kernels.py).
+# Rows of the kernel's results (kernels/contextual.py).
 OF_WINDOWS = ("s", "var_s", "z", "pvalue", "members")
 
 # Of Landsat's pixels 3 km; a block is read with half a window around it.
@@ -157,7 +158,7 @@ class BoundContextual:
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Test the pixels of one block; see `BoundMethod`."""
-        from pixelwise.methods import _contextual_kernels as kernels
+        from pixelwise.kernels import contextual as kernels
 
         values = readonly(self._checked(inputs[0]))
         series = values.reshape(self.layers, -1)

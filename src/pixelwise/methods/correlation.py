@@ -9,17 +9,18 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import unknown
-from pixelwise.method import Band, Method, select_bands
+from pixelwise.bands import Band
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, further_series, one_further
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
+from pixelwise.words import unknown
 
 __all__ = ["Correlation", "correlation"]
 
 Kind = Literal["pearson", "spearman"]
 
-# The order is that of the kernel's results (methods/_correlation_kernels.py).
+# The order is that of the kernel's results (kernels/correlation.py).
 BANDS = (
     Band("rvalue", "Correlation of the two series"),
     Band("pvalue", "Two-sided p-value of no correlation (Student's t, n - 2 degrees of freedom)"),
@@ -139,8 +140,8 @@ class BoundCorrelation(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Correlate the pixels of one block."""
-        from pixelwise.methods._column_kernels import CHUNK
-        from pixelwise.methods._correlation_kernels import COLUMNS, SCRATCH, correlate
+        from pixelwise.kernels.columns import CHUNK
+        from pixelwise.kernels.correlation import COLUMNS, SCRATCH, correlate
 
         values, (other,) = further_series("correlation", inputs, self.layers, 1)
         correlate(

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.errors import InputError, ParameterError, first_of, unknown
-from pixelwise.method import Floats
-from pixelwise.naming import parse_date
-from pixelwise.regular import read_text
-from pixelwise.times import UNITS, Moment, TimeAxis
+from pixelwise.bands import Floats
+from pixelwise.dates.axis import UNITS, Moment, TimeAxis
+from pixelwise.dates.names import parse_date
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.regular_files import read_text
+from pixelwise.words import first_of, unknown
 
 __all__ = ["Covariate", "Covariates", "FurtherStack", "Table", "parse_covariates"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.method import Floats
+from pixelwise.bands import Floats
 
 __all__ = ["MemoryTable", "memory_table"]
 

@@ -9,18 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, shown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.designs import Design, make_design
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LARGEST_YEAR, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.decay import MemoryTable, memory_table
-from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
+from pixelwise.words import shown
 
 __all__ = ["HarmonicRegression", "harmonic"]
 
-# The order of results of the kernel (methods/_harmonic_kernels.py), before four for each harmonic.
+# The order of results of the kernel (kernels/harmonic.py), before four for each harmonic.
 FIXED = ("slope", "intercept", "pvalue", "pvalue_ols", "stderr", "pvalue_season", "rmse", "r1", "n")
 EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 
@@ -324,8 +326,8 @@ class BoundHarmonic(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods._harmonic_kernels import fit
-        from pixelwise.methods._linear_kernels import CHUNK, workspace
+        from pixelwise.kernels.harmonic import fit
+        from pixelwise.kernels.linear import CHUNK, workspace
 
         values = series_of("harmonic", inputs, self.layers)
         basis = self.design.basis

@@ -10,19 +10,21 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, shown, unknown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, BoundMethod, Floats, Method, Status, select_bands
+from pixelwise.bands import Band, Floats, Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
-from pixelwise.times import TimeAxis
+from pixelwise.words import shown, unknown
 
 __all__ = ["MannKendall", "mann_kendall"]
 
 Correction = Literal["none", "hamed_rao", "yue_wang", "prewhiten"]
 
-# The order is that of the kernel's results (methods/_mann_kendall_kernels.py).
+# The order is that of the kernel's results (kernels/mann_kendall.py).
 BANDS = (
     Band("slope", "Median change per year between all pairs of dates (Theil-Sen)", "{value}/year"),
     Band("tau", "Kendall's rank correlation of value and time (tau-b)"),
@@ -252,7 +254,7 @@ class BoundMannKendall(BoundKernel):
 
         `factors`, (pixel,), multiply the variances of scores, beside what the correction does; empty for none.
         """
-        from pixelwise.methods import _mann_kendall_kernels as kernels
+        from pixelwise.kernels import mann_kendall as kernels
 
         layers, pixels = values.shape
         correction, times, places = self.method.correction, readonly(self.times), readonly(self.places)

@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import (
     LINE,
     BoundKernel,
@@ -22,12 +25,10 @@ from pixelwise.methods.binding import (
     only_the_response,
     series_of,
 )
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
 
 __all__ = ["OrdinaryLeastSquares", "ols"]
 
-# The order is that of the kernel's results (methods/_ols_kernels.py).
+# The order is that of the kernel's results (kernels/ols.py).
 BANDS = (
     Band("slope", "Change per year of the fitted line", "{value}/year"),
     Band("intercept", "Value of the fitted line at year 0", "{value}"),
@@ -234,7 +235,7 @@ class BoundLine(BoundKernel):
         self, values: NDArray[Any], rows: NDArray[np.int64], result: NDArray[Any], status: NDArray[np.uint8]
     ) -> None:
         """Write the bands of the fit that `rows` are, and the status."""
-        from pixelwise.methods._ols_kernels import CHUNK, SCRATCH, STRIDE, fit
+        from pixelwise.kernels.ols import CHUNK, SCRATCH, STRIDE, fit
 
         times = np.pad(self.times, (0, -len(self.times) % STRIDE))
         fit(
@@ -254,7 +255,7 @@ class BoundLine(BoundKernel):
 
     def _describe(self, values: NDArray[Any], rows: list[int], result: Floats, status: NDArray[np.uint8]) -> None:
         """Write bands of the fit and those derived from it, and the status."""
-        from pixelwise.methods._ols_kernels import DERIVED, describe
+        from pixelwise.kernels.ols import DERIVED, describe
 
         fitted = sorted({SLOPE, STDERR, *(row for row in rows if row < FITTED)})
         table, derived = (np.empty((count, values.shape[1])) for count in (len(fitted), DERIVED))

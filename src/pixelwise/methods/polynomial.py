@@ -11,17 +11,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.kernels.designs import Design, make_design
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_origin, check_whole, only_the_response, series_of
-from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
 
 __all__ = ["Polynomial", "polynomial"]
 
-# The order of results of the kernel (methods/_polynomial_kernels.py), before the coefficients.
+# The order of results of the kernel (kernels/polynomial.py), before the coefficients.
 FIXED = ("slope", "pvalue", "stderr", "pvalue_curvature", "pvalue_model", "r2", "rmse", "turning_point", "n")
 
 # Beyond about 30 powers no dates tell them apart in float64.
@@ -244,8 +245,8 @@ class BoundPolynomial(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods._linear_kernels import CHUNK, workspace
-        from pixelwise.methods._polynomial_kernels import fit
+        from pixelwise.kernels.linear import CHUNK, workspace
+        from pixelwise.kernels.polynomial import fit
 
         values = series_of("polynomial", inputs, self.layers)
         basis = self.design.basis

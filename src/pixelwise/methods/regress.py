@@ -12,18 +12,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, unknown
-from pixelwise.jit import readonly
-from pixelwise.method import STATUS_BAND, Band, Floats, Method, select_bands
+from pixelwise.bands import STATUS_BAND, Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_paired, check_whole, further_series
 from pixelwise.methods.covariates import Covariate, Covariates, FurtherStack, Table, parse_covariates
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.regular import read_bytes
-from pixelwise.times import TimeAxis
+from pixelwise.regular_files import read_bytes
+from pixelwise.words import unknown
 
 __all__ = ["Regression", "regress"]
 
-# The order is that of the kernel's results (methods/_regress_kernels.py): of each covariate, then of the whole.
+# The order is that of the kernel's results (kernels/regress.py): of each covariate, then of the whole.
 INTERCEPT = Band("intercept", "Value of the fitted model where all covariates are 0", "{value}")
 INTERCEPT_STDERR = Band("intercept_stderr", "Standard error of the intercept", "{value}", optional=True)
 R2 = Band("r2", "Share of the variance that the covariates explain")
@@ -284,8 +286,8 @@ class BoundRegression(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods import _regress_kernels as kernels
-        from pixelwise.methods._column_kernels import CHUNK
+        from pixelwise.kernels import regress as kernels
+        from pixelwise.kernels.columns import CHUNK
 
         size, layers = self.columns.shape
         values, others = further_series("regress", inputs, layers, self.stacks)

@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, further_series, one_further
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
 
 __all__ = ["ResidualTrend", "restrend"]
 
-# The order is that of the kernel's results (methods/_restrend_kernels.py).
+# The order is that of the kernel's results (kernels/restrend.py).
 BANDS = (
     Band("slope", "Change of the residuals per year", "{value}/year"),
     Band("intercept", "Value of the residuals' line at year 0", "{value}"),
@@ -147,9 +148,9 @@ class BoundResidualTrend(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods._column_kernels import CHUNK
-        from pixelwise.methods._restrend_kernels import COLUMNS, SCRATCH
-        from pixelwise.methods._restrend_kernels import restrend as fit
+        from pixelwise.kernels.columns import CHUNK
+        from pixelwise.kernels.restrend import COLUMNS, SCRATCH
+        from pixelwise.kernels.restrend import restrend as fit
 
         values, (other,) = further_series("restrend", inputs, len(self.years), 1)
         fit(

@@ -9,17 +9,18 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import unknown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
-from pixelwise.times import TimeAxis
+from pixelwise.words import unknown
 
 __all__ = ["RobustLine", "robust"]
 
 Kind = Literal["huber", "bisquare"]
 
-# The order is that of the kernel's results (methods/_robust_kernels.py).
+# The order is that of the kernel's results (kernels/robust.py).
 BANDS = (
     Band("slope", "Change per year of the robust line", "{value}/year"),
     Band("intercept", "Value of the robust line at year 0", "{value}"),
@@ -158,7 +159,7 @@ class BoundRobustLine(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods._robust_kernels import fit
+        from pixelwise.kernels.robust import fit
 
         values = series_of("robust", inputs, len(self.times))
         rows = self.places_in(BANDS)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, seasons_of
-from pixelwise.times import TimeAxis
 
 __all__ = ["SeasonalKendall", "seasonal_kendall"]
 
@@ -24,7 +25,7 @@ EVERY = {"month": "month", "quarter": "season", 4: "season", 12: "month", 36: "d
 #: Of noise of 12 seasons 0, 0, 0.15, 1.0, 2.1 and 2.8 % are below 0.05 in 2 to 7 years.
 FEWEST_YEARS = 5
 
-# The order is that of the kernel's results (methods/_season_kernels.py).
+# The order is that of the kernel's results (kernels/seasons.py).
 BANDS = (
     Band("slope", "Median change per year between pairs of dates of one season", "{value}/year"),
     Band("tau", "Kendall's rank correlation of value and time within seasons (tau-b)"),
@@ -191,7 +192,7 @@ class BoundSeasonalKendall(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Test the pixels of one block."""
-        from pixelwise.methods import _season_kernels as kernels
+        from pixelwise.kernels import seasons as kernels
 
         layers = len(self.times)
         values = series_of("seasonal_kendall", inputs, layers)

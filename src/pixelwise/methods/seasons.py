@@ -8,11 +8,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, shown, unknown
-from pixelwise.jit import readonly
-from pixelwise.method import BoundMethod, Floats, Status
+from pixelwise.bands import Floats, Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import BoundMethod
 from pixelwise.methods.binding import BoundKernel, series_of
-from pixelwise.times import TimeAxis
+from pixelwise.words import shown, unknown
 
 __all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_seasons"]
 
@@ -122,7 +124,7 @@ class BoundAnomalies(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Compute one block."""
-        from pixelwise.methods._season_kernels import take_off_seasons
+        from pixelwise.kernels.seasons import take_off_seasons
 
         layers = len(self.times)
         values = series_of("deseasonalise", inputs, layers)

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
-from pixelwise.times import TimeAxis
 
 __all__ = ["Siegel", "siegel"]
 
@@ -118,7 +119,7 @@ class BoundSiegel(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods import _theil_sen_kernels as kernels
+        from pixelwise.kernels import theil_sen as kernels
 
         layers, width = len(self.times), kernels.WIDTH
         values = series_of("siegel", inputs, layers)

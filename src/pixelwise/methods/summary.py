@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
-from pixelwise.times import TimeAxis
 
 __all__ = ["Summary", "summary"]
 
-# The order is that of the kernel's results (methods/_summary_kernels.py), quantiles after them.
+# The order is that of the kernel's results (kernels/summary.py), quantiles after them.
 BANDS = (
     Band("n", "Number of valid observations", integer=True),
     Band("mean", "Arithmetic mean", "{value}"),
@@ -165,7 +166,7 @@ class BoundSummary(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Describe the pixels of one block."""
-        from pixelwise.methods._summary_kernels import CHUNK, RESULTS, SUMS, summarise
+        from pixelwise.kernels.summary import CHUNK, RESULTS, SUMS, summarise
 
         values = series_of("summary", inputs, len(self.times))
         summarise(

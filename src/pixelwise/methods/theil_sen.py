@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import unknown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, BoundMethod, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.kernels.jit import readonly
+from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import (
     LINE,
     BoundKernel,
@@ -23,13 +24,13 @@ from pixelwise.methods.binding import (
     series_of,
 )
 from pixelwise.methods.seasons import Season, check_season, without_seasons
-from pixelwise.times import TimeAxis
+from pixelwise.words import unknown
 
 __all__ = ["TheilSen", "theil_sen"]
 
 Intercept = Literal["separate", "joint"]
 
-# The order is that of the kernel's results (methods/_theil_sen_kernels.py).
+# The order is that of the kernel's results (kernels/theil_sen.py).
 BANDS = (
     Band("slope", "Median change per year between all pairs of dates", "{value}/year"),
     Band("intercept", "Value of the line at year 0", "{value}"),
@@ -209,7 +210,7 @@ class BoundTheilSen(BoundKernel):
 
     def fit(self, values: NDArray[Any], stretch: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit pixels whose values are contiguous; `stretch` multiplies the variance of their limits, if not empty."""
-        from pixelwise.methods import _theil_sen_kernels as kernels
+        from pixelwise.kernels import theil_sen as kernels
 
         layers = len(self.times)
         wanted = self.places_in(BANDS)

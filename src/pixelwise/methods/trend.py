@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis, Unit
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import quantile_series
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.autocorrelation import curves_up_to
 from pixelwise.methods.binding import (
     LINE,
@@ -22,9 +25,7 @@ from pixelwise.methods.binding import (
     series_of,
 )
 from pixelwise.methods.mann_kendall import BoundMannKendall, MannKendall
-from pixelwise.methods.pvalues import quantile_series
 from pixelwise.methods.theil_sen import BoundTheilSen, TheilSen
-from pixelwise.times import TimeAxis, Unit
 
 __all__ = ["Trend", "trend"]
 
@@ -46,7 +47,7 @@ BANDS = (
     Band("intercept", "Value at year 0 of the line of that slope", "{value}", optional=True),
     Band("n", "Number of valid observations", integer=True),
 )
-# Rows of the kernel's results (methods/_trend_kernels.py), before those that take the place of a slope of 0.
+# Rows of the kernel's results (kernels/trend.py), before those that take the place of a slope of 0.
 OF_LINES = ("ols_slope", "pvalue", "pvalue_ols", "r1", "detectable_slope", "years_to_detect")
 OF_PAIRS = ("slope", "intercept", "low_slope", "high_slope")
 
@@ -255,7 +256,7 @@ class BoundTrend(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Estimate the trends of one block."""
-        from pixelwise.methods import _trend_kernels as kernels
+        from pixelwise.kernels import trend as kernels
 
         values = series_of("trend", inputs, len(self.times))
         layers, pixels = values.shape

@@ -9,17 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import ParameterError, shown
-from pixelwise.jit import readonly
-from pixelwise.method import Band, Floats, Method, select_bands
+from pixelwise.bands import Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.designs import Design, make_design
+from pixelwise.kernels.jit import readonly
+from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, series_of
-from pixelwise.methods.designs import Design, make_design
-from pixelwise.methods.pvalues import TailTable, tail_table, tails_of
-from pixelwise.times import TimeAxis
+from pixelwise.words import shown
 
 __all__ = ["WeightedLeastSquares", "wls"]
 
-# The order is that of the kernel's results (methods/_wls_kernels.py).
+# The order is that of the kernel's results (kernels/wls.py).
 BANDS = (
     Band("slope", "Change per year of the fitted line", "{value}/year"),
     Band("intercept", "Value of the fitted line at year 0", "{value}"),
@@ -193,8 +195,8 @@ class BoundWeightedLine(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.methods._linear_kernels import CHUNK, workspace
-        from pixelwise.methods._wls_kernels import fit
+        from pixelwise.kernels.linear import CHUNK, workspace
+        from pixelwise.kernels.wls import fit
 
         layers = len(self.weights)
         values = series_of("wls", inputs, layers)

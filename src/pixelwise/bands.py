@@ -1,0 +1,107 @@
+"""What a layer of a map is, and why a pixel has its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ANSWERED", "Band", "Floats", "Status", "rescale"]
+
+
+Floats = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """Why a pixel has the values it has; the first that applies. Numbers never change meaning."""
+
+    OK = 0
+    NO_OBSERVATION = 1
+    TOO_FEW = 2
+    CONSTANT = 3
+    DEGENERATE = 4
+    FUNCTION_FAILED = 5
+    TEST_UNDEFINED = 6
+    TRUNCATED = 7
+    DATES_LOST = 8
+    OUTSIDE = 9
+
+
+#: Statuses of pixels that have values.
+ANSWERED = (Status.OK, Status.CONSTANT, Status.TEST_UNDEFINED, Status.TRUNCATED, Status.DATES_LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One layer of a map.
+
+    Attributes
+    ----------
+    name
+        Short and unique within a method; scipy's name where scipy has one.
+    description
+        One line, shown by GIS programs.
+    unit
+        ``{value}`` stands for the unit of the input: ``{value}/year``.
+    integer
+        Whole numbers that are never missing (``n``, ``status``).
+    optional
+        Computed only when asked for by name.
+    """
+
+    name: str
+    description: str = ""
+    unit: str = ""
+    integer: bool = False
+    optional: bool = False
+
+    def dtype(self, map_dtype: str = "float32") -> str:
+        """Return the type of its values where they stand alone; `map_dtype` is that of the map's numbers."""
+        if self.name == STATUS_BAND.name:
+            return "uint8"
+        return "int32" if self.integer else map_dtype
+
+
+#: What a status is called in descriptions and legends.
+STATUS_WORDS = {
+    Status.OK: "ok",
+    Status.NO_OBSERVATION: "no observation",
+    Status.TOO_FEW: "too few observations",
+    Status.CONSTANT: "constant series",
+    Status.DEGENERATE: "degenerate",
+    Status.FUNCTION_FAILED: "function failed",
+    Status.TEST_UNDEFINED: "test undefined",
+    Status.TRUNCATED: "truncated",
+    Status.DATES_LOST: "dates lost to read errors",
+    Status.OUTSIDE: "outside the area",
+}
+
+
+STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
+
+
+#: What changes may be told by, in years.
+YEARS: Mapping[str, int] = {"year": 1, "decade": 10}
+
+
+#: Of units of change, with the power of time: ``{value}/year``, ``{value}/year^2``.
+PER_YEAR = re.compile(r"/year(?:\^(\d+))?$")
+
+
+def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[float, ...]]:
+    """Return bands that tell changes per so much time instead of per year, and what to multiply their numbers by."""
+    rescaled, factors = [], []
+    for band in bands:
+        found = PER_YEAR.search(band.unit)
+        if found is None or per == "year":
+            rescaled.append(band)
+            factors.append(1.0)
+            continue
+        unit = band.unit[: found.start()] + found[0].replace("year", per)
+        rescaled.append(replace(band, unit=unit, description=band.description.replace("per year", f"per {per}")))
+        factors.append(float(YEARS[per] ** int(found[1] or 1)))
+    return tuple(rescaled), tuple(factors)

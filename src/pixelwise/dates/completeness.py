@@ -1,0 +1,129 @@
+"""How complete a pixel's series must be for its answer to count: the same rule for every method."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+
+__all__ = ["BoundCompleteness", "Completeness"]
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What a pixel needs besides what its method needs; 0 asks for nothing.
+
+    Attributes
+    ----------
+    min_valid
+        Share of the layers that must be valid, 0 to 1.
+    min_span
+        Share of the time from the first to the last layer that must lie between the pixel's first and last valid one.
+
+    Raises
+    ------
+    ParameterError
+        When one is no number from 0 to 1.
+    """
+
+    min_valid: float = 0.0
+    min_span: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
+                raise ParameterError(f"{name} {value!r} is no share: a number from 0 to 1 is wanted, such as 0.5")
+            # NumPy's too, and whole numbers that are too large for a float.
+            share = float(value) if -1 < value < 101 else math.inf  # type: ignore[operator]
+            if not 0 <= share <= 1:
+                hint = f" ({share:g} % is {share / 100:g})" if 1 < share <= 100 else ""
+                raise ParameterError(f"{name} {share:g} is no share: a number from 0 to 1 is wanted{hint}")
+            object.__setattr__(self, name, share)
+
+    def __bool__(self) -> bool:
+        return self.min_valid > 0 or self.min_span > 0
+
+    def as_dict(self) -> dict[str, float]:
+        """Return what is asked for, as JSON and TOML can write it."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    def bind(self, axis: TimeAxis) -> BoundCompleteness:
+        """Work out what is needed of the layers at these dates.
+
+        In fractions: 0.55 * 20 is 11.000000000000002 in floating point, which 11 layers of 20 would not reach. A share
+        is the decimal number that was written.
+        """
+        layers = len(axis)
+        places = [Fraction(place) for place in _places(axis)]
+        least = _exactly(self.min_span) * (places[-1] - places[0]) if places else Fraction(0)
+        partners, last = np.empty(layers, dtype=np.int32), 0
+        for first, place in enumerate(places):
+            while last < layers and places[last] - place < least:
+                last += 1
+            partners[first] = last
+        return BoundCompleteness(math.ceil(_exactly(self.min_valid) * layers), partners, self.min_span > 0)
+
+    def describe(self, axis: TimeAxis) -> dict[str, Any]:
+        """Return what `plan` shows."""
+        return {**self.as_dict(), "layers": self.bind(axis).layers}
+
+
+def _exactly(share: float) -> Fraction:
+    return Fraction(repr(share))
+
+
+def _places(axis: TimeAxis) -> list[Any]:
+    """Return when the layers are, in numbers without rounding: years where only these are known, else seconds.
+
+    Half of 21 years is 10 years, from whichever year on; in days it would depend on where the leap years are.
+    """
+    places: NDArray[Any] = axis.years if axis.precision == "year" else axis.dates.astype(np.int64)
+    return list(places.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class BoundCompleteness:
+    """`Completeness` at the dates of a stack.
+
+    Attributes
+    ----------
+    layers
+        How many must be valid.
+    partners
+        (time,) of each layer as the first valid one the earliest that may be the last; their number where none may.
+    spans
+        Whether that is asked for.
+    """
+
+    layers: int
+    partners: NDArray[np.int32]
+    spans: bool
+
+    def lacking(self, series: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which pixels of (time, ...) do not have what is needed, flat.
+
+        Layer by layer, so that a block of a thousand of them needs no second one of flags.
+        """
+        shape = series.shape[1:]
+        count = np.zeros(shape, dtype=np.int32)
+        first = np.full(shape, len(series), dtype=np.int32)
+        last = np.full(shape, -1, dtype=np.int32)
+        for index, layer in enumerate(series):
+            valid = ~np.isnan(layer)
+            count += valid
+            if self.spans:
+                np.copyto(last, index, where=valid)
+                np.minimum(first, index, out=first, where=valid)
+        lacking: NDArray[np.bool_] = count < self.layers
+        if self.spans:
+            # A pixel without a valid layer has no first one.
+            lacking |= last < np.append(self.partners, len(series))[first]
+        return lacking.reshape(-1)

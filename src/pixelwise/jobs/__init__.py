@@ -1,0 +1,1 @@
+"""How a job is cut into blocks, computed by any executor, and described."""

@@ -1,0 +1,359 @@
+"""What travels to workers: stacks and a bound method; and what comes back: one block of a map."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import ANSWERED, Status
+from pixelwise.errors import PixelwiseError
+from pixelwise.grid import Block
+from pixelwise.method import BoundMethod, rounded_whole_numbers
+from pixelwise.methods.functions.travel import dumps
+from pixelwise.rasters.windows import Loss, reading_in_worker, take_losses
+from pixelwise.stacks.base import FileStack, Filler, Stack
+
+__all__ = ["Job", "Result", "task_of"]
+
+#: Shares of the files, and parts of the pixels, per thread of a team: the threads end at about the same time.
+SHARES_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished block.
+
+    Attributes
+    ----------
+    encoded
+        What the sink writes of it.
+    answered
+        Whether any pixel has values.
+    read, kernel, encode
+        Seconds, of all threads of a team together.
+    failure
+        Traceback of the first pixel at which a user's function failed, if any did.
+    lost
+        What could not be read and counts as missing.
+    rounded
+        Bands of whole numbers that the map's type does not hold, by name, with one of them.
+    """
+
+    block: Block
+    encoded: Any
+    answered: bool
+    read: float
+    kernel: float
+    encode: float
+    failure: str | None = None
+    lost: tuple[Loss, ...] = ()
+    rounded: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What a method made of some pixels.
+
+    Attributes
+    ----------
+    values
+        (band, pixel) in the map's type.
+    status
+        (pixel,).
+    rounded, failure
+        As in `Result`.
+    """
+
+    values: NDArray[Any]
+    status: NDArray[np.uint8]
+    rounded: tuple[tuple[str, float], ...] = ()
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Stacks, the response first, and the method bound to them.
+
+    Attributes
+    ----------
+    dtype
+        Of the map.
+    encode
+        From (band, y, x) values in that type and (y, x) status to what the sink writes.
+    team
+        How many threads fill one block together; 1 where each block has a worker of its own.
+    handles
+        How many datasets one thread keeps open.
+    """
+
+    stacks: tuple[Stack, ...]
+    bound: BoundMethod
+    dtype: str
+    encode: Callable[[NDArray[Any], NDArray[np.uint8]], Any]
+    team: int = 1
+    handles: int = 65536
+
+    def compute(self, block: Block, workspace: Workspace | None = None) -> Result:
+        """Read a block of every stack and apply the method."""
+        workspace = workspace or Workspace(self)
+        if workspace.pool is not None:
+            return self._compute_together(block, workspace, workspace.pool)
+        take_losses()  # of whoever read in this thread before
+        began = time.perf_counter()
+        halo = self.bound.halo
+        inside = self._inside(block)
+        if inside is not None and not inside.any():
+            return self._nothing_of(block, time.perf_counter() - began)
+        with workspace.arrays(block.pad(halo)) as arrays:
+            inputs = tuple(read_padded(s, block, halo, out) for s, out in zip(self.stacks, arrays, strict=True))
+            if not halo:
+                inputs = tuple(array.reshape(len(array), -1) for array in inputs)
+            read = time.perf_counter() - began
+            answer = self._apply(inputs, block.pixels)
+        kernel = time.perf_counter() - began - read
+        if inside is not None:
+            answer = self._without_outside(answer, inside.reshape(-1))
+        return self._result(block, answer, read, kernel, take_losses())
+
+    def _inside(self, block: Block) -> NDArray[np.bool_] | None:
+        """Return (y, x), which pixels are asked for; None where all are."""
+        stack = self.stacks[0]
+        return stack.area.inside(block) if isinstance(stack, FileStack) else None
+
+    def _nothing_of(self, block: Block, seconds: float) -> Result:
+        """Return a block of which no pixel is asked for."""
+        values = np.zeros((len(self.bound.bands), block.pixels), dtype=self.dtype)
+        status = np.zeros(block.pixels, dtype=np.uint8)
+        nothing = self._without_outside(_Answered(values, status), np.zeros(block.pixels, dtype=bool))
+        return self._result(block, nothing, seconds, 0.0, take_losses())
+
+    def _without_outside(self, answer: _Answered, inside: NDArray[np.bool_]) -> _Answered:
+        """Return the answer of pixels that are asked for alone; counts of the others are 0, as they have no nodata."""
+        missing = np.array([[0.0 if band.integer else np.nan] for band in self.bound.bands], dtype=answer.values.dtype)
+        values = np.where(inside, answer.values, missing)
+        return replace(answer, values=values, status=np.where(inside, answer.status, np.uint8(Status.OUTSIDE)))
+
+    def _result(self, block: Block, answer: _Answered, read: float, kernel: float, lost: tuple[Loss, ...]) -> Result:
+        began = time.perf_counter()
+        shape = (block.height, block.width)
+        status = answer.status.reshape(shape)
+        if lost:
+            status = self._with_losses(block, status, lost)
+            # What a halo reads is counted by the block that it belongs to.
+            inside = [(loss, loss.block.intersection(block)) for loss in lost]
+            lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
+        encoded = self.encode(answer.values.reshape(-1, *shape), status)
+        answered = any((status == code).any() for code in ANSWERED)
+        seconds = time.perf_counter() - began
+        return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded)
+
+    def _with_losses(self, block: Block, status: NDArray[np.uint8], lost: tuple[Loss, ...]) -> NDArray[np.uint8]:
+        """Return the status where dates were lost, of pixels that are else all right."""
+        touched = np.zeros(status.shape, dtype=bool)
+        for loss in lost:
+            # A pixel's answer depends on its neighbours as far as the halo reaches.
+            shared = loss.block.pad(self.bound.halo).intersection(block)
+            if shared is not None:
+                touched[shared.shift(-block.row, -block.col).slices] = True
+        return np.where(touched & (status == Status.OK), np.uint8(Status.DATES_LOST), status)
+
+    def _apply(self, inputs: tuple[NDArray[Any], ...], pixels: int) -> _Answered:
+        values, status = self.bound(inputs, self.dtype)
+        expected = (len(self.bound.bands), pixels)
+        if values.shape != expected or status.shape != expected[1:]:
+            raise PixelwiseError(
+                f"the method returned values {values.shape} and status {status.shape} "
+                f"instead of {expected} and {expected[1:]}"
+            )
+        # A method may return a view of what it was lent.
+        lent = any(np.may_share_memory(values, array) for array in inputs)
+        rounded = tuple((self.bound.bands[i].name, value) for i, value in rounded_whole_numbers(values, self.dtype))
+        with np.errstate(over="ignore", under="ignore"):
+            values = values.astype(self.dtype, copy=lent)
+        return _Answered(values, status, rounded, self._failure(inputs, status))
+
+    def _failure(self, inputs: tuple[NDArray[Any], ...], status: NDArray[np.uint8]) -> str | None:
+        """Return the traceback of the block's first failing pixel, by running that pixel again."""
+        traceback_of = getattr(self.bound, "traceback_of", None)
+        if traceback_of is None:
+            return None
+        failed = np.flatnonzero(status == Status.FUNCTION_FAILED)
+        if not len(failed):
+            return None
+        text: str | None = traceback_of(inputs[0][:, failed[0]])
+        return text
+
+    def _compute_together(self, block: Block, workspace: Workspace, pool: ThreadPoolExecutor) -> Result:
+        """Compute one block with all threads of the team: each reads some files, then fits some rows of pixels.
+
+        With many dates, a whole source block of all of them is large; one at a time decodes everything once.
+        """
+        began = time.perf_counter()
+        with reading_in_worker(workspace.token, self.handles):
+            inside = self._inside(block)
+        if inside is not None and not inside.any():
+            return self._nothing_of(block, time.perf_counter() - began)
+        heights = _split(block.height, SHARES_PER_THREAD * self.team)
+
+        def read(share: Filler, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
+            take_losses()
+            began = time.perf_counter()
+            with reading_in_worker(workspace.token, self.handles):
+                share.read_into(block, parts)
+            return time.perf_counter() - began, take_losses()
+
+        def fit(inputs: tuple[NDArray[Any], ...]) -> tuple[_Answered, float]:
+            began = time.perf_counter()
+            flat = tuple(array.reshape(len(array), -1) for array in inputs)
+            return self._apply(flat, flat[0].shape[1]), time.perf_counter() - began
+
+        with workspace.arrays(block, heights) as arrays:
+            tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
+            reads, losses = zip(*pool.map(read, *zip(*tasks, strict=True)), strict=True)
+            answers, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
+        together = _Answered(
+            np.concatenate([answer.values for answer in answers], axis=1),
+            np.concatenate([answer.status for answer in answers]),
+            tuple(dict(band for answer in answers for band in answer.rounded).items()),
+            next((answer.failure for answer in answers if answer.failure is not None), None),
+        )
+        if inside is not None:
+            together = self._without_outside(together, inside.reshape(-1))
+        lost = tuple(loss for some in losses for loss in some)
+        return self._result(block, together, sum(reads), sum(kernels), lost)
+
+
+def _split(height: int, count: int) -> list[int]:
+    """Divide rows of pixels into at most `count` parts of about equal height."""
+    edges = np.linspace(0, height, min(count, height) + 1).astype(int)
+    return [int(size) for size in np.diff(edges)]
+
+
+def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None) -> NDArray[Any]:
+    """Read a block with `halo` pixels around it, NaN beyond the image; into `out` where a stack can do that."""
+    padded = block.pad(halo)
+    inside = padded if not halo else padded.intersection(getattr(stack, "extent", stack.grid.block))
+    if inside is None:
+        raise ValueError(f"{block} lies outside {stack.grid}")
+    if inside == padded and out is not None and isinstance(stack, FileStack):
+        stack.read_into(padded, out)
+        return out
+    pixels = stack.read(inside)
+    if inside == padded:
+        return pixels
+    if out is None:
+        out = np.empty((len(pixels), padded.height, padded.width), dtype=pixels.dtype)
+    out[:] = np.nan
+    rows, cols = inside.shift(-padded.row, -padded.col).slices
+    out[:, rows, cols] = pixels
+    return out
+
+
+class Workspace:
+    """What a process keeps of a job between blocks: memory to read into, and the team where there is one."""
+
+    def __init__(self, job: Job, token: str = "") -> None:
+        self.job = job
+        self.token = token
+        self._free: list[list[NDArray[Any]]] = []
+        self.pool: ThreadPoolExecutor | None = None
+        self.shares: tuple[tuple[Filler, ...], ...] = ()
+        if job.team > 1:
+            self.pool = ThreadPoolExecutor(job.team, thread_name_prefix="pixelwise-team")
+            count = SHARES_PER_THREAD * job.team
+            self.shares = tuple(
+                stack.shares(count, max(job.handles * job.team // count, 1))
+                for stack in job.stacks
+                if isinstance(stack, FileStack)
+            )
+
+    @contextmanager
+    def arrays(self, block: Block, heights: Sequence[int] = ()) -> Iterator[list[Any]]:
+        """Lend memory for a block of every stack.
+
+        Fresh memory for each block would cost 2 to 15 % of decoding in page faults.
+
+        Returns
+        -------
+        list
+            For each stack a (layer, y, x) array, or None where the stack makes its own; with `heights`, a list
+            of such arrays, of so many rows of pixels each.
+        """
+        flat = self._free.pop() if self._free else [np.empty(0) for _ in self.job.stacks]
+        for index, stack in enumerate(self.job.stacks):
+            size = len(stack.axis) * block.pixels
+            if isinstance(stack, FileStack) and flat[index].size < size:
+                flat[index] = np.empty(size, dtype=stack.dtype)
+        try:
+            yield [
+                _shaped(array, len(stack.axis), block, heights) if isinstance(stack, FileStack) else None
+                for stack, array in zip(self.job.stacks, flat, strict=True)
+            ]
+        finally:
+            self._free.append(flat)
+
+    def close(self) -> None:
+        """End the team and close its datasets."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+        for share in (share for shares in self.shares for share in shares):
+            share.close()
+
+
+def _shaped(flat: NDArray[Any], layers: int, block: Block, heights: Sequence[int]) -> Any:
+    if not heights:
+        return flat[: layers * block.pixels].reshape(layers, block.height, block.width)
+    parts, start = [], 0
+    for height in heights:
+        size = layers * height * block.width
+        parts.append(flat[start : start + size].reshape(layers, height, block.width))
+        start += size
+    return parts
+
+
+#: What this process keeps of its own jobs, by token, while they run.
+_OWN: dict[str, Workspace] = {}
+#: What it keeps of jobs that arrived pickled, by token: the last few.
+_ARRIVED: OrderedDict[str, Workspace] = OrderedDict()
+_KEPT = 2
+
+
+def task_of(job: Job, *, in_process: bool) -> tuple[Callable[[Block], Result], Callable[[], None]]:
+    """Return the task that an executor maps over blocks, and what to call when the job is over.
+
+    The job is pickled once, to bytes, which a worker unpickles once; where tasks run in this process nothing
+    is pickled at all. Neither an open file nor pixels travel.
+    """
+    token = uuid.uuid4().hex
+    payload = b"" if in_process else dumps(job)
+    _OWN[token] = Workspace(job, token)
+    return partial(_compute, token, payload), lambda: _forget(_OWN, token)
+
+
+def _forget(workspaces: dict[str, Workspace], token: str) -> None:
+    workspace = workspaces.pop(token, None)
+    if workspace is not None:
+        workspace.close()
+
+
+def _compute(token: str, payload: bytes, block: Block) -> Result:
+    workspace = _OWN.get(token) or _ARRIVED.get(token)
+    if workspace is None:
+        if not payload:
+            raise RuntimeError("the job is over; a task of it was started too late")
+        while len(_ARRIVED) >= _KEPT:
+            _forget(_ARRIVED, next(iter(_ARRIVED)))
+        workspace = _ARRIVED[token] = Workspace(cloudpickle.loads(payload), token)
+    with reading_in_worker(token, workspace.job.handles):
+        return workspace.job.compute(block, workspace)

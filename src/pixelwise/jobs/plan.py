@@ -1,0 +1,403 @@
+"""How a job is cut into blocks, so that each source block is decoded once and memory stays bounded."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Grid
+from pixelwise.maps.tiles import TILE
+from pixelwise.rasters.tiff import TILE_UNIT
+from pixelwise.rasters.windows import CACHE_BYTES
+from pixelwise.stacks.base import Layout
+from pixelwise.words import shown
+
+__all__ = [
+    "Demand",
+    "Plan",
+    "check_blocks",
+    "free_memory",
+    "make_plan",
+    "parse_size",
+    "size_text",
+    "smaller_blocks",
+]
+
+#: Input and output of one block: more brings nothing (measured between 8 and 64 MB).
+BLOCK_BYTES = 48 << 20
+#: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
+WINDOW_BYTES = 64 << 10
+#: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most where kernels were compiled just now.
+PROCESS_BYTES = 280 << 20
+#: So many blocks of the files, where each file's begin elsewhere: a square of 4 x 4 decodes 1.6 times what it needs.
+SHIFTED_UNITS = 16
+#: What the open files of one worker may keep. 1000 files of 512 x 512 ZSTD would keep 2.4 GB, and reading them was
+#: slower (21 s) than with 200 of them open at once (16 s).
+HANDLES_BYTES = 256 << 20
+#: Divides the machine's memory: so much of it blocks and files may need unless told otherwise.
+MEMORY_SHARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one input stack costs: its layers, and how they are stored."""
+
+    layers: int
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The blocks of a job.
+
+    Attributes
+    ----------
+    grid
+        What is cut.
+    block_height, block_width
+        Of a block; smaller at the lower and right edge.
+    tile_height, tile_width
+        Of the output: whole tiles fit into each block, so that each is written once.
+    jobs, team
+        Workers, and how many of them fill one block together: 1, or all.
+    limit
+        Blocks in flight.
+    handles
+        Datasets that one worker keeps open.
+    memory
+        Bytes that all local processes need together, as estimated.
+    redecode
+        Decoded over needed pixels: 1 where no source block is cut by the edge of a block.
+    """
+
+    grid: Grid
+    block_height: int
+    block_width: int
+    tile_height: int
+    tile_width: int
+    jobs: int
+    team: int
+    limit: int
+    handles: int
+    memory: int
+    redecode: float
+
+    def __len__(self) -> int:
+        return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
+
+    def blocks(self) -> Iterator[Block]:
+        """Cut the grid, row by row."""
+        return self.grid.blocks(self.block_height, self.block_width)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Bytes that a job needs, whatever its blocks."""
+
+    fixed: int
+    jobs: int
+    halo: int
+    input_per_pixel: int
+    converted_per_pixel: int
+    output_per_pixel: int
+    kept_per_pixel: int
+    encoded_per_pixel: int
+    handle: int
+
+    @property
+    def per_pixel(self) -> int:
+        return self.input_per_pixel + self.output_per_pixel
+
+    def memory(self, height: int, width: int, team: int, handles: int) -> int:
+        """Return what all local processes need for blocks of that size."""
+        at_once = self.jobs // team
+        inputs = (height + 2 * self.halo) * (width + 2 * self.halo) * self.input_per_pixel
+        pixels = height * width
+        # Results wait for the parent: two per worker, and the one that it writes.
+        waiting = (2 * at_once + 1) * self.kept_per_pixel
+        return (
+            self.fixed
+            + at_once * (inputs + pixels * (self.output_per_pixel + self.encoded_per_pixel))
+            + pixels * (self.jobs * self.converted_per_pixel + waiting)
+            + self.jobs * handles * self.handle
+        )
+
+
+def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
+    """Refuse files of which not even one block fits into memory, by what their headers say: nothing was read yet.
+
+    Parameters
+    ----------
+    layouts
+        Of all input stacks.
+    memory
+        Bytes that all local processes may use together; None for half of what is free now.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    layout = max(layouts, key=lambda layout: layout.decoded)
+    needed = PROCESS_BYTES + max(layout.decoded, CACHE_BYTES)
+    room = free_memory() // 2 if memory is None else memory
+    if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
+        path = Path(layout.largest)
+        raise InputError(
+            f"{path}: a block of it has {size_text(layout.decoded)} as decoded, so that a job needs at least "
+            f"{size_text(needed)} of memory, and {size_text(room)} are allowed{_why(memory)}; "
+            f"write it in smaller blocks, where there is memory for one: {smaller_blocks(path)}"
+        )
+
+
+def smaller_blocks(path: Path) -> str:
+    """Return the command that writes a file in small blocks."""
+    # Of a tiled file, `tiled=yes` alone keeps the size of tiles.
+    tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
+    return shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
+
+
+def _why(memory: int | None) -> str:
+    return " (half of what is free; --memory allows more)" if memory is None else ""
+
+
+def make_plan(
+    grid: Grid,
+    demands: Sequence[Demand],
+    *,
+    bands: int,
+    halo: int = 0,
+    jobs: int,
+    processes: int = 1,
+    memory: int | None = None,
+    output_itemsize: int = 4,
+    in_memory: bool = False,
+    teamwork: bool = False,
+    tile: tuple[int, int] | None = None,
+) -> Plan:
+    """Choose the blocks of a job.
+
+    Parameters
+    ----------
+    grid
+        Of the response.
+    demands
+        Of each input stack, the response first; its files' blocks decide.
+    bands
+        Of the output, ``status`` included.
+    halo
+        Pixels that the method reads beyond a block.
+    jobs, processes
+        Workers, and the local processes that they live in, the parent among them.
+    memory
+        Bytes that all local processes may use together; None for no limit.
+    output_itemsize, in_memory
+        Of a value of the output, and whether the whole output is kept.
+    teamwork
+        Whether the workers can fill one block together: they share memory, and the stacks can be divided.
+    tile
+        Rows and columns of the output's tiles, where part of it is written already.
+
+    Raises
+    ------
+    ParameterError
+        When not even the smallest block fits into `memory`.
+
+    Notes
+    -----
+    In this order, what costs little first: blocks of whole source blocks; one block at a time, which all workers
+    fill together; datasets opened again for each block; source blocks cut, so that they are decoded repeatedly.
+    """
+    source = demands[0].layout
+    decoded = max(demand.layout.decoded for demand in demands)
+    sources = max(sum(demand.layout.sources for demand in demands), 1)
+    costs = _Costs(
+        fixed=processes * (PROCESS_BYTES + CACHE_BYTES)
+        # Each worker decodes one block at a time, in GDAL's cache or instead of it.
+        + max(jobs * decoded - CACHE_BYTES, 0)
+        + (grid.height * grid.width * bands * output_itemsize if in_memory else 0),
+        jobs=jobs,
+        halo=halo,
+        input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
+        converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
+        # A method may return float64; then there is a copy in the output's type.
+        output_per_pixel=bands * (8 + output_itemsize),
+        kept_per_pixel=bands * output_itemsize,
+        # Bands put together, and the tiles that GDAL makes of them, twice.
+        encoded_per_pixel=0 if in_memory else 3 * bands * output_itemsize,
+        handle=max(demand.layout.resident for demand in demands),
+    )
+    budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
+    cell = tile or (TILE_UNIT, TILE_UNIT)
+    unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
+    # At least four blocks per worker, so that all end at about the same time, but no source block is cut.
+    least = WINDOW_BYTES // source.itemsize
+    wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
+    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), wished)
+    team = jobs if teamwork and wished * costs.per_pixel > BLOCK_BYTES else 1
+    most_handles = max(HANDLES_BYTES // costs.handle, 1)
+    handles = min(math.ceil(sources / team), most_handles)
+    while True:
+        height, width = block_shape(grid, source.block_height, source.block_width, pixels, cell, shifted=source.shifted)
+        needed = costs.memory(height, width, team, handles)
+        if needed <= budget:
+            break
+        if pixels > unit:
+            pixels = max(pixels // 2, unit)
+        elif team == 1 and teamwork and jobs > 1:
+            team, handles = jobs, min(math.ceil(sources / jobs), most_handles)
+        elif handles > 1:
+            room = budget - costs.memory(height, width, team, 0)
+            handles = max(min(room // (jobs * costs.handle), handles - 1), 1)
+        elif pixels // 2 >= cell[0] * cell[1]:
+            pixels //= 2
+        elif memory is None:
+            break
+        else:
+            raise ParameterError(
+                f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
+                f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
+                + (f" (the map that was begun has tiles of {tile[0]} x {tile[1]}; --restart drops it)" if tile else "")
+            )
+    return Plan(
+        grid=grid,
+        block_height=height,
+        block_width=width,
+        tile_height=tile[0] if tile else _tile(height, grid.height),
+        tile_width=tile[1] if tile else _tile(width, grid.width),
+        jobs=jobs,
+        team=team,
+        limit=2 * jobs // team,
+        handles=handles,
+        memory=needed,
+        redecode=redecode(grid.height, height, source.block_height, shifted=source.shifted)
+        * redecode(grid.width, width, source.block_width, shifted=source.shifted),
+    )
+
+
+def block_shape(
+    grid: Grid,
+    source_height: int,
+    source_width: int,
+    pixels: int,
+    cell: tuple[int, int] = (TILE_UNIT, TILE_UNIT),
+    *,
+    shifted: bool = False,
+) -> tuple[int, int]:
+    """Return rows and columns of blocks of at most about `pixels` that cut no source block if possible.
+
+    Strips give the full width times whole strips, tiles whole tiles in a row, then rows of tiles. Heights
+    and widths are multiples of those of a `cell`, which the output's tiles need, or the whole raster. Where the
+    files' blocks are `shifted`, blocks are cut all around and squares cut the least.
+    """
+    unit_height = _unit(source_height, grid.height, cell[0])
+    unit_width = _unit(source_width, grid.width, cell[1])
+    if unit_height * unit_width > pixels:
+        # Cutting columns of a strip decodes it once per column, so rows are cut first; by halves, so that cuts
+        # meet the edges of source blocks.
+        height = min(_halved(pixels // unit_width, cell[0]), unit_height)
+        width = min(_halved(pixels // height, cell[1]), unit_width)
+        return height, width
+    if shifted and unit_width < grid.width:
+        height = min(unit_height * math.isqrt(pixels // (unit_height * unit_width)), grid.height)
+        return height, min(_floor(pixels // height, unit_width), grid.width)
+    if unit_width * unit_height * math.ceil(grid.width / unit_width) > pixels:
+        return unit_height, _floor(pixels // unit_height, unit_width)
+    return min(_floor(pixels // grid.width, unit_height), grid.height), grid.width
+
+
+def _unit(source: int, size: int, cell: int) -> int:
+    """Return the least multiple of a source block that output tiles can follow, at most the whole size."""
+    return min(math.lcm(source, cell), size)
+
+
+def _floor(value: int, unit: int) -> int:
+    """Return the largest multiple of `unit` up to `value`, at least one unit."""
+    return max(value // unit, 1) * unit
+
+
+def _halved(value: int, cell: int) -> int:
+    """Return the largest cell x 2^k up to `value`, at least a cell."""
+    return int(cell << max((value // cell).bit_length() - 1, 0))
+
+
+def free_memory() -> int:
+    """Return bytes of memory that this machine, or the container that it is, has to give; all where nobody tells."""
+    room = physical_memory()
+    for file, pattern in (
+        ("/proc/meminfo", rb"(?m)^MemAvailable:\s*(\d+) kB"), ("/sys/fs/cgroup/memory.max", rb"^(\d+)$"),
+    ):  # fmt: skip
+        try:
+            found = re.search(pattern, Path(file).read_bytes())
+        except OSError:
+            continue
+        if found:
+            room = min(room, int(found[1]) << (10 if file.startswith("/proc") else 0))
+    return room
+
+
+def physical_memory() -> int:
+    """Return bytes of memory of this machine; 4 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30
+
+
+def _tile(block: int, size: int) -> int:
+    """Return the edge of an output tile that divides a block, or any where one block covers the size."""
+    if block >= size:
+        return min(TILE, math.ceil(size / TILE_UNIT) * TILE_UNIT)
+    return math.gcd(block, TILE)
+
+
+def redecode(size: int, block: int, source: int, *, shifted: bool = False) -> float:
+    """Return decoded over needed length along one axis: 1 where blocks end at source blocks.
+
+    Where these are `shifted`, each file's elsewhere, it is the mean over all places.
+    """
+    if shifted:
+        return 1.0 if block >= size else (block + source - 1) / block
+    decoded = sum(
+        math.ceil(min(start + block, size) / source) * source - start // source * source
+        for start in range(0, size, block)
+    )
+    whole = math.ceil(size / source) * source
+    return decoded / whole
+
+
+_UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "KIB": 2**10, "M": 10**6, "MB": 10**6, "MIB": 2**20}
+_UNITS |= {"G": 10**9, "GB": 10**9, "GIB": 2**30, "T": 10**12, "TB": 10**12, "TIB": 2**40}
+
+
+def parse_size(size: int | str) -> int:
+    """Return bytes of ``"4GiB"``, ``"500 MB"`` or a number.
+
+    Raises
+    ------
+    ParameterError
+        When it is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size if isinstance(size, str) else shown(size))
+    if match is None or match[2].upper() not in _UNITS:
+        raise ParameterError(f"{shown(size)} is not a size of memory; expected 4GiB, 500MB or a number of bytes")
+    amount = float(match[1]) * _UNITS[match[2].upper()]
+    if not amount < 2**63:
+        raise ParameterError(f"{shown(size)} is more memory than any machine has")
+    return int(amount)
+
+
+def size_text(size: int) -> str:
+    """Write bytes for people."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit in ("B", "KiB") or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError(size)

@@ -1,0 +1,276 @@
+"""What a map says of its making. It is data, never an order: nothing in it is run or opened again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise._version import __version__
+from pixelwise.bands import STATUS_BAND
+from pixelwise.method import BoundMethod, Method
+from pixelwise.methods.functions.pixel import UserFunction
+from pixelwise.rasters.headers import GDAL_VERSION
+from pixelwise.regular_files import read_bytes
+from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.stacks.composite import CompositeStack, FunctionReducer
+from pixelwise.stacks.raster import RasterStack
+
+__all__ = [
+    "UnknowableError",
+    "describe",
+    "describe_losses",
+    "doubts_of",
+    "identify",
+    "plain",
+    "relative",
+    "versions",
+]
+
+#: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
+MOST_LOSSES = 200
+
+#: Options of a job that a map names only where they are set.
+DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}, "per": "year"}
+
+
+class UnknowableError(Exception):
+    """A job cannot be compared with that of another run; says what of it and why."""
+
+
+def describe(
+    stack: Stack,
+    inputs: Mapping[str, Stack],
+    method: Method,
+    bound: BoundMethod,
+    *,
+    dtype: str,
+    folder: Path | None,
+    clear: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, Any]:
+    """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map.
+
+    `clear` has the clear scenes of each period by the names of stacks, "" for the response, where they matter.
+    """
+    described: dict[str, Any] = {
+        "method": method.name,
+        "parameters": plain(method.parameters),
+        "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
+        "dtype": dtype,
+        "versions": versions(),
+        "cpu": cpu(),
+        "input": _describe_stack(stack, folder),
+        "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
+    }
+    if isinstance(method, UserFunction):
+        found = method.fingerprint()
+        described["function"] = {"digest": found.digest, "packages": dict(found.packages)}
+    for name, counts in (clear or {}).items():
+        one = described["further_inputs"][name] if name else described["input"]
+        one["clear"] = list(counts)
+    if method.files:
+        described["method_files"] = [
+            {"path": relative(path, folder), "sha256": hashlib.sha256(read_bytes(path)).hexdigest()}
+            for path in method.files
+        ]
+    return described
+
+
+def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stack]) -> dict[str, Any]:
+    """Return what two runs must agree on to give the same pixels, by topic, ready for JSON.
+
+    Parameters
+    ----------
+    described
+        What `describe` says of the job. Not all of it counts: the same versions give the same bits on any processor.
+    method, stacks
+        As bound; the response first.
+
+    Raises
+    ------
+    UnknowableError
+        When a stack cannot be compared with that of another run.
+    """
+    if not all(isinstance(stack, FileStack) for stack in stacks):
+        raise UnknowableError("its input is no stack of files")
+    grid = stacks[0].grid
+    return {
+        **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
+        **{name: described.get(name, default) for name, default in DEFAULTS.items()},
+        "parameters": plain(method.identity),
+        "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
+        "input": [
+            {
+                "name": name,
+                "spec": plain(one["spec"]),
+                "files": one["files"] + one.get("behind", []),
+                "layers": one["layers_used"],
+                "headers": _header_digest(stack),
+                **{name: one[name] for name in ("composite", "area") if name in one},
+                **_function_of(stack),
+            }
+            for (name, one), stack in zip(
+                (("", described["input"]), *described["further_inputs"].items()), stacks, strict=True
+            )
+        ],
+    }
+
+
+def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
+    """Say what of users' functions cannot be compared with another run, and that this is so; nothing where all can."""
+    functions = [method, *filter(None, map(_reducing, stacks))]
+    found = [str(function.fingerprint()) for function in functions if isinstance(function, UserFunction)]
+    words = "; ".join(text for text in found if text)
+    return words and (
+        f"{words}; whether that is the same in another run cannot be told "
+        "(--trust-function, trust_function=True, takes your word for it)"
+    )
+
+
+def _function_of(stack: Stack) -> dict[str, Any]:
+    """Return what makes the function what it is that makes composites, where one does."""
+    method = _reducing(stack)
+    return {} if method is None else {"function": plain(method.identity)}
+
+
+def _reducing(stack: Stack) -> Method | None:
+    """Return the function that makes composites, as it is now: a stack may be kept while what it uses changes."""
+    if not isinstance(stack, CompositeStack) or not isinstance(stack.reducer, FunctionReducer):
+        return None
+    method = stack.reducer.method
+    return replace(method, known=None) if isinstance(method, UserFunction) else method
+
+
+def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) -> dict[str, Any]:
+    """Return what could not be read: pixels of dates in all, and by file and band the largest losses.
+
+    Parameters
+    ----------
+    lost
+        Pixels by path and band.
+    folder
+        Where the map will be.
+    """
+    worst = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:MOST_LOSSES]
+    files = [[relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
+    return {"pixels": sum(lost.values()), "files": len({path for path, _ in lost}), "worst": files}
+
+
+def _header_digest(stack: Stack) -> str:
+    """Return a digest of how the files' numbers become values, and of where they lie on the grid."""
+    if isinstance(stack, CompositeStack):
+        return _header_digest(stack.scenes) + ("" if stack.by is None else _header_digest(stack.by))
+    layers = getattr(stack, "layers", ())
+    facts = [
+        (layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in (*layer.pieces, *layer.masks)])
+        for layer in layers
+    ]
+    return hashlib.sha256(repr((getattr(stack, "derivation", None), facts)).encode()).hexdigest()
+
+
+def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
+    days = stack.axis.days
+    summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
+    if isinstance(stack, CompositeStack):
+        described = {**_describe_stack(stack.scenes, folder), **summary, "composite": plain(stack.describe())}
+        if stack.by is not None:
+            described["composite"]["by"] = _describe_stack(stack.by, folder)
+        return described
+    if not isinstance(stack, RasterStack):
+        return {**summary, "kind": type(stack).__name__}
+    layers: list[dict[str, Any]] = [
+        {
+            "date": layer.iso_date,
+            "precision": layer.precision,
+            "pieces": [[relative(piece.path, folder), piece.band] for piece in layer.pieces],
+        }
+        for layer in stack.layers
+    ]
+    for layer, entry in zip(stack.layers, layers, strict=True):
+        if layer.masks:
+            entry["masks"] = [[relative(piece.path, folder), piece.band] for piece in layer.masks]
+        if layer.sensors:
+            entry["sensors"] = list(layer.sensors)
+    own = stack.paths
+    files, behind = (
+        [{"path": relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]} for path in p]
+        for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
+    )
+    described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
+    if stack.alpha_read:
+        described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
+    if not stack.derivation.plain or stack.derivation.product:
+        described["derivation"] = plain(stack.derivation.describe())
+    if stack.area:
+        described["area"] = area = plain(stack.area.describe())
+        # Paths of files, not the numbers of bounds.
+        if stack.area.region is not None and stack.area.region.path is not None:
+            area["region"]["source"] = relative(stack.area.region.path, folder)
+        if stack.area.where is not None:
+            area["where"]["raster"] = relative(stack.area.where.piece.path, folder)
+    if behind:  # what VRTs are made of, data beside headers, sidecars
+        described["behind"] = sorted(behind, key=itemgetter("path"))
+    parts = [layers, files, *described.get("behind", ())]
+    return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
+
+
+def relative(path: Path, folder: Path | None) -> str:
+    """Return a path as the map names it: relative to the map's folder, where there is one."""
+    if folder is None:
+        return path.as_posix()
+    try:
+        # From where the folder really is: `..` of a link leads elsewhere.
+        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()  # noqa: PTH100
+    except ValueError:  # another drive on Windows
+        return path.absolute().as_posix()
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a parameter as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no NaN
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that can change a result."""
+    from importlib.metadata import version
+
+    return {
+        "pixelwise": __version__,
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+        "rasterio": version("rasterio"),
+        "gdal": GDAL_VERSION,
+    }
+
+
+@cache
+def cpu() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or sys.platform

@@ -1,0 +1,1 @@
+"""Compiled loops over pixels, and the tables that they read."""

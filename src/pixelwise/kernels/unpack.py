@@ -1,0 +1,158 @@
+"""From stored numbers to values with NaN, in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.kernels.jit import kernel
+
+__all__ = ["unpack"]
+
+#: Values that are looked at together.
+CLEAN = 256
+
+
+def unpack(
+    raw: NDArray[Any],
+    nodata: NDArray[Any],
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    out: NDArray[Any],
+) -> None:
+    """Write scaled values of `raw` into `out`, NaN where missing.
+
+    Parameters
+    ----------
+    raw
+        (value,) stored numbers.
+    nodata
+        (value, 2) smallest and largest stored number of each that is missing, of the dtype of `raw`: they are compared
+        before scaling.
+    scale, offset
+        The value is ``stored * scale + offset``, computed in float64: int16 scaled in float32 is off by 8e-8.
+    low, high
+        Values outside are missing, as infinite ones are.
+    out
+        (value,) float32 or float64; may be `raw` itself.
+    """
+    bounded = low > -np.inf or high < np.inf
+    scaled = scale != 1.0 or offset != 0.0
+    if raw.dtype.kind != "f" and not (bounded or scaled or len(nodata) > 1):
+        if len(nodata):
+            _unpack_integers(raw, nodata[0, 0], out)
+        else:
+            np.copyto(out, raw)
+        return
+    in_place = raw.dtype == out.dtype and np.may_share_memory(raw, out)
+    # Without nodata these are bounds between which nothing is.
+    least, most = (nodata[0, 0], nodata[0, 1]) if len(nodata) else (raw.dtype.type(1), raw.dtype.type(0))
+    # Compiled code never warns; with NUMBA_DISABLE_JIT the difference of infinities would.
+    with np.errstate(invalid="ignore"):
+        if len(nodata) > 1:
+            _unpack_any(raw, nodata, scale, offset, low, high, out)
+        elif (bounded or scaled) and in_place:
+            _scale_in_place(out, least, most, scale, offset, low, high)
+        elif bounded or scaled:
+            _unpack_scaled(raw, least, most, scale, offset, low, high, out)
+        elif in_place:
+            _clean_floats(out, least, most)
+        else:
+            _unpack_floats(raw, least, most, out)
+
+
+@kernel()
+def _unpack_floats(raw: NDArray[Any], least: Any, most: Any, out: NDArray[Any]) -> None:
+    for i in range(raw.size):
+        stored = raw[i]
+        # The inner difference is 0 for every number but NaN for an infinity, so no further comparison is needed:
+        # 3.0 instead of 2.0 Gvalue/s. Subtracting it keeps the sign of a zero.
+        out[i] = np.nan if (least <= stored) & (stored <= most) else stored - (stored - stored)
+
+
+@kernel()
+def _clean_floats(values: NDArray[Any], least: Any, most: Any) -> None:
+    """Do what `_unpack_floats` does in place: what most files need.
+
+    Looking is twice as fast as writing: 5.7 instead of 2.7 Gvalue/s from memory, where blobs cover 5 %. Nodata usually
+    lies beyond all data, so that one comparison finds it: a second one cost 20 %. Where data lie beyond too, they are
+    written as they are.
+    """
+    whole = values.size // CLEAN * CLEAN
+    for start in range(0, whole, CLEAN):
+        part = values[start : start + CLEAN]
+        found = 0
+        if most < 0:
+            for i in range(CLEAN):
+                stored = part[i]
+                rest = stored - stored
+                found |= (stored <= most) | (rest != rest)
+        elif least > 0:
+            for i in range(CLEAN):
+                stored = part[i]
+                rest = stored - stored
+                found |= (stored >= least) | (rest != rest)
+        else:
+            for i in range(CLEAN):
+                stored = part[i]
+                rest = stored - stored
+                found |= (stored == least) | (rest != rest)
+        if found:
+            for i in range(CLEAN):
+                stored = part[i]
+                part[i] = np.nan if (least <= stored) & (stored <= most) else stored - (stored - stored)
+    _unpack_floats(values[whole:], least, most, values[whole:])
+
+
+@kernel()
+def _unpack_integers(raw: NDArray[Any], nodata: Any, out: NDArray[Any]) -> None:
+    for i in range(raw.size):
+        out[i] = np.nan if raw[i] == nodata else raw[i]
+
+
+@kernel()
+def _unpack_scaled(
+    raw: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float, out: NDArray[Any]
+) -> None:
+    for i in range(raw.size):
+        out[i] = _scaled(raw[i], least, most, scale, offset, low, high)
+
+
+@kernel()
+def _scale_in_place(
+    values: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float
+) -> None:
+    # Of one array the compiler knows that no value is written before it is read: 3 times as fast.
+    for i in range(values.size):
+        values[i] = _scaled(values[i], least, most, scale, offset, low, high)
+
+
+@kernel()
+def _scaled(stored: Any, least: Any, most: Any, scale: float, offset: float, low: float, high: float) -> float:
+    value = stored * scale + offset
+    # An infinity less itself is NaN, which is not 0.
+    known: Any = (low <= value) & (value <= high) & (value - value == 0) & ((stored < least) | (most < stored))
+    return value if known else np.nan
+
+
+@kernel()
+def _unpack_any(
+    raw: NDArray[Any],
+    nodata: NDArray[Any],
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    out: NDArray[Any],
+) -> None:
+    for i in range(raw.size):
+        stored = raw[i]
+        value = stored * scale + offset
+        missing: Any = not (np.isfinite(value) & (low <= value) & (value <= high))
+        for k in range(len(nodata)):
+            missing |= (nodata[k, 0] <= stored) & (stored <= nodata[k, 1])
+        out[i] = np.nan if missing else value

@@ -1,0 +1,116 @@
+"""Compiled bands of a weighted straight line."""
+
+# Numba infers types from arguments; annotations would only repeat the docstrings.
+# mypy: allow-untyped-defs
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.linear import (
+    CHUNK,
+    CONSTANT,
+    COUNT,
+    FIRST,
+    OK,
+    PIVOTS,
+    RSS,
+    SPREAD,
+    TEST_UNDEFINED,
+    combine,
+    find_lever,
+    find_status,
+    load,
+    solve_chunk,
+    store,
+    sum_squares,
+)
+from pixelwise.kernels.pvalues import table_p
+
+SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, N = range(7)
+BANDS = 7
+
+
+@kernel()
+def fit(
+    values,
+    basis,
+    products,
+    lines,
+    date_weights,
+    value_weights,
+    min_obs,
+    rows,
+    tails,
+    series,
+    factor,
+    orthogonal,
+    solution,
+    sums,
+    result,
+    table,
+    status,
+):
+    """Fit a weighted straight line to every pixel.
+
+    Parameters
+    ----------
+    values
+        (time, pixel), NaN where missing.
+    basis, products
+        Of the `Design`.
+    lines
+        (2, 2): what turns coefficients of `basis` into slope and intercept at year 0.
+    date_weights, value_weights
+        (time,), and (time, pixel) or (0, 0): the product is the weight.
+    min_obs
+        Fewest values of a series.
+    rows
+        (band,) int64: which results are the rows of the table.
+    tails
+        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat.
+    series, factor, orthogonal, solution, sums, result
+        To work with; see `solve_chunk`.
+    table, status
+        (band, pixel) and (pixel,) uint8, to be filled.
+    """
+    pixels = values.shape[1]
+    n, first, rss = sums[COUNT], sums[FIRST], sums[RSS]
+    explained, x, place, entry = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    correction = np.empty((2, CHUNK))
+    for start in range(0, pixels, CHUNK):
+        width = pixels - start if pixels - start < CHUNK else CHUNK
+        load(values, date_weights, value_weights, start, width, series, sums)
+        solve_chunk(basis, products, series, factor, orthogonal, solution, correction, sums)
+        sum_squares(orthogonal, 1, 2, explained)
+        combine(lines[0], solution, result[SLOPE])
+        combine(lines[1], solution, result[INTERCEPT])
+        find_lever(lines[0], factor, correction, place)
+        find_lever(lines[1], factor, correction, entry)
+        for p in range(CHUNK):
+            result[INTERCEPT, p] += first[p]
+            result[N, p] = n[p]
+            syy = explained[p] + rss[p]
+            x[p] = rss[p] / syy
+            r = math.sqrt(explained[p] / syy)
+            result[RVALUE, p] = -r if result[SLOPE, p] < 0.0 else r
+            df = n[p] - 2.0
+            variance = rss[p] / (df if df > 0.0 else np.nan)
+            result[STDERR, p] = math.sqrt(variance * place[p])
+            result[INTERCEPT_STDERR, p] = math.sqrt(variance * entry[p])
+        if tails.size > 0:
+            table_p(x, result[RVALUE], n, min_obs, tails, place, entry, result[PVALUE])
+        for p in range(width):
+            state = find_status(n[p], min_obs, sums[SPREAD, p], sums[PIVOTS, p], explained[p] + rss[p])
+            if state != OK:
+                for band in range(N):
+                    if band > INTERCEPT or state != TEST_UNDEFINED:
+                        result[band, p] = np.nan
+                if state == CONSTANT:
+                    result[SLOPE, p] = 0.0
+                    result[INTERCEPT, p] = first[p]
+            status[start + p] = state
+        store(result, rows, start, width, table)

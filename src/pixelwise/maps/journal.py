@@ -1,0 +1,405 @@
+"""Which part of a map is done: so that the same job, started again, resumes where it was stopped.
+
+A journal is one hidden file beside the output, appended to and never changed. Its first line says what the job is
+and how its half-written map is laid out; each further line is one finished block, and where its tiles are in that
+map. Every line is JSON behind its checksum; a damaged one is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import OutputError
+from pixelwise.grid import Block, Grid
+from pixelwise.maps.disk import BackgroundSync, append, close, drop, is_blank, open_locked, refusal
+from pixelwise.maps.records import DoneBlock, Layout, Seal, canonical
+from pixelwise.maps.tiles import TILE
+from pixelwise.rasters.tiff import TILE_UNIT
+
+__all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
+
+log = logging.getLogger(__name__)
+
+JOURNAL_SUFFIX = ".journal"
+
+#: Of the lines; a journal of another format is nothing to resume from.
+FORMAT = 3
+
+#: Blocks of any plan start and end at multiples of this, or at the edge of the raster.
+CELL = TILE_UNIT
+
+#: Longer values are not shown where they differ.
+LONGEST_VALUES = 100
+
+#: How a first line begins, also one that was cut short: it may have megabytes, and a kill may come while it is written.
+BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9].*', re.DOTALL)
+
+#: A line longer than this is none of a journal: the first names all files of a job, a hundred bytes each.
+LONGEST_LINE = 256 << 20
+
+#: Lines are brought to disk after so many seconds: a power failure loses no more.
+SYNC_SECONDS = 2.0
+
+
+def journal_of(output: Path) -> Path:
+    """Return where the journal of an output is."""
+    return output.with_name(f".{output.name}{JOURNAL_SUFFIX}")
+
+
+class Journal:
+    """The finished blocks of one job, on disk.
+
+    Parameters
+    ----------
+    output
+        The map's name; the journal lies beside it.
+    key
+        What the job is, by topic, ready for JSON: a journal is gone on with only where all of it is the same.
+    grid
+        Of the map.
+    after
+        Seconds that a job takes before it is worth a journal.
+    refused
+        Why this job cannot be resumed, where that is so: then nothing is kept, only the lock.
+    restart
+        Whether what an earlier run left is dropped.
+
+    Attributes
+    ----------
+    layout
+        What the run that is gone on with said of its half-written map; None where this run begins.
+    committed
+        What tells the files of that map, where it was complete and only names were missing; else None.
+
+    Raises
+    ------
+    OutputError
+        When another run holds the journal, it belongs to another job, or it cannot be written.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        key: Mapping[str, Any],
+        grid: Grid,
+        *,
+        after: float = 0.0,
+        refused: str = "",
+        restart: bool = False,
+    ) -> None:
+        self.path = journal_of(output)
+        self.layout: Layout | None = None
+        self.committed: list[Seal] | None = None
+        self._output = output
+        self._key = json.loads(json.dumps(key))
+        self._refused = refused
+        self._told = False
+        self._grid = grid
+        #: Bytes of whole lines: what follows them was half-written, or belongs to another job.
+        self._end = 0
+        self._found: list[DoneBlock] = []
+        #: Of the first line: what stands behind it belongs to the same job, in the same layout.
+        self._job = 0
+        self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
+        self._begun = self._synced = time.monotonic()
+        self._after = after
+        #: Lines of a job that is too short so far.
+        self._waiting: list[DoneBlock] = []
+        self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
+        self._file = open_locked(self.path, output)
+        try:
+            self._refuse_another_file()
+            if restart:
+                # At once: a run that is killed now must not leave it beside a half-written map of another.
+                self._cut()
+            else:
+                self._open()
+            if is_blank(self._file):
+                self._say_whose()
+        except BaseException as error:
+            close(self._file)
+            if isinstance(error, OSError):
+                raise self._unreadable(error) from None
+            raise
+
+    def _refuse_another_file(self) -> None:
+        try:
+            known = is_journal(self._file) or is_blank(self._file)
+            self._file.seek(0)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if not known:
+            raise OutputError(
+                f"{self._output}: {self.path.name} beside it is no journal of pixelwise; remove it, or choose another "
+                "output"
+            )
+
+    def _unreadable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._output}: its journal cannot be read ({error.strerror})")
+
+    def _open(self) -> None:
+        """Read what an earlier run left, where there is anything worth resuming from."""
+        try:
+            lines = self._file.read().split(b"\n")
+        except OSError as error:
+            raise self._unreadable(error) from None
+        # The last line ends with a line feed, or was half-written by a run that was killed.
+        head, *records = [_decode(line) for line in lines[:-1]] or [None]
+        if not any(records):
+            return  # of a short job that was killed: nothing is lost with it
+        damaged = head is None or not isinstance(head.get("format"), int)
+        if head is None or damaged or head["format"] != FORMAT:
+            what = "is damaged" if damaged else "is of another version of pixelwise"
+            log.warning("%s %s: all is computed again", self.path.name, what)
+            return
+        if self._refused:
+            raise OutputError(
+                f"{self._output}: an unfinished job left {self.path.name}, but this one cannot resume it: "
+                f"{self._refused}; --restart drops it"
+            )
+        differing = _differences(head.get("key"), self._key)
+        if differing:
+            raise OutputError(
+                f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
+                "--restart drops it"
+            )
+        try:
+            layout = Layout.from_json(head.get("layout"))
+            if max(layout.tile) > TILE:
+                raise ValueError(f"tiles of {layout.tile}")
+        except ValueError:
+            log.warning("%s is damaged: all is computed again", self.path.name)
+            return
+        self.layout, self._job = layout, _job(head)
+        damaged_lines = 0
+        for record in records:
+            try:
+                if record is None:
+                    raise ValueError("its checksum is wrong")
+                self._take(record)
+            # RecursionError: a list in a list in a list, which no checksum is taken of
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                damaged_lines += 1
+        if damaged_lines:
+            log.warning("%d damaged line(s) of %s: what they held is computed again", damaged_lines, self.path.name)
+        self._end = len(b"\n".join(lines[:-1])) + 1
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        """Note what one line says; ValueError, TypeError, ... where no run of this job has written it."""
+        if "committed" in record:
+            found = record["committed"]
+            if not isinstance(found, list) or self.layout is None or len(found) != len(self.layout.reserve):
+                raise ValueError(f"{self.path.name} says nothing of each file")
+            self.committed = [Seal.from_json(one, self._job) for one in found]
+            return
+        done = DoneBlock.from_json(record, self._job)
+        block, grid = done.block, self._grid
+        for start, size, whole in ((block.row, block.height, grid.height), (block.col, block.width, grid.width)):
+            if start % CELL or start + size > whole or ((start + size) % CELL and start + size < whole):
+                raise ValueError(f"{block} is no block of {grid}")
+        self._found.append(done)
+
+    def begin(self, layout: Layout) -> None:
+        """Write the first line, unless an earlier run's is gone on with.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
+        self._cut()
+        if self.layout is None:
+            head = {"format": FORMAT, "key": self._key, "layout": layout.as_json()}
+            self._job = _job(head)
+            self._append(head)
+
+    def _say_whose(self) -> None:
+        """Write a line that says no more than what the file is: whoever is killed from now on leaves one that is known.
+
+        The first line replaces it, once the job is planned.
+        """
+        try:
+            self._append({"format": FORMAT})
+        except BaseException:
+            drop(self._file, self.path)
+            raise
+        self._end = 0
+
+    def _cut(self) -> None:
+        """Drop what follows the whole lines."""
+        try:
+            self._file.truncate(self._end)
+        except OSError as error:
+            raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
+
+    def records(self) -> Iterator[DoneBlock]:
+        """Yield what an earlier run did, block by block, to be looked at and confirmed."""
+        yield from self._found
+        # All is confirmed by now, or damaged.
+        self._found = []
+
+    def confirm(self, block: Block) -> None:
+        """Take a block as done."""
+        self._done[self._cells(block)] = True
+
+    def _cells(self, block: Block) -> tuple[slice, slice]:
+        return (
+            slice(block.row // CELL, -(-(block.row + block.height) // CELL)),
+            slice(block.col // CELL, -(-(block.col + block.width) // CELL)),
+        )
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels are done."""
+        rows, cols = np.nonzero(self._done)
+        heights = np.minimum(CELL, self._grid.height - rows * CELL)
+        return int((heights * np.minimum(CELL, self._grid.width - cols * CELL)).sum())
+
+    def remaining(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Cut what is done out of blocks; blocks that another plan had done in part fall into pieces."""
+        for block in blocks:
+            done = self._done[self._cells(block)]
+            if not done.any():
+                yield block
+            elif not done.all():
+                yield from _pieces(~done, block)
+
+    def add(self, done: DoneBlock) -> None:
+        """Append a finished block, unless that is refused, or the job is too short for a journal so far.
+
+        Raises
+        ------
+        OutputError
+            When the disk is full or fails; what was appended before stays whole.
+        """
+        if self._refused:
+            if not self._told and time.monotonic() - self._begun >= self._after:
+                self._told = True
+                log.warning("%s: if this job is stopped, it cannot be resumed: %s", self._output, self._refused)
+            return
+        self._waiting.append(done)
+        if time.monotonic() - self._begun < self._after and not self._done.any():
+            return
+        for one in self._waiting:
+            self._append(one.as_json(self._job))
+            self.confirm(one.block)
+        self._waiting = []
+        if time.monotonic() - self._synced > SYNC_SECONDS and self._syncing.idle:
+            self._synced = time.monotonic()
+            self._syncing.start([self.path])
+
+    def commit(self, seals: Sequence[Seal]) -> None:
+        """Say, on disk, that the map is complete but for its names, and what tells its files."""
+        if not self._refused:
+            self._append({"committed": [seal.as_json(self._job) for seal in seals]})
+            self.committed = list(seals)
+            self._syncing.start([self.path])
+            self._syncing.wait()
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        text = canonical(line)
+        try:
+            self._end = append(self._file, b"%08x %s\n" % (zlib.crc32(text), text), self._end)
+        except OSError as error:
+            raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether it holds anything, also of an earlier run that was not looked at yet."""
+        return bool(self._found or self._done.any() or self.committed)
+
+    def close(self, *, finished: bool) -> None:
+        """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
+        self._syncing.close()
+        if finished or not self.worth_keeping:
+            drop(self._file, self.path)
+        else:
+            close(self._file)
+
+
+def is_journal(file: BinaryIO) -> bool:
+    """Whether a file is a journal, of any version and however damaged: a line of it is whole, or its first begins so.
+
+    Its position is changed. OSError where it cannot be read.
+    """
+    file.seek(0)
+    first = True
+    while line := file.readline(LONGEST_LINE):
+        if not line.endswith(b"\n"):
+            return first and BEGINNING.fullmatch(line) is not None
+        checksum, _, text = line[:-1].partition(b" ")
+        if text.startswith(b"{") and checksum == b"%08x" % zlib.crc32(text):
+            return True
+        first = False
+    return False
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says; None of a damaged one."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _job(head: Mapping[str, Any]) -> int:
+    return zlib.crc32(canonical([head["key"], head["layout"]]))
+
+
+def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
+    """Cut the wanted cells of a block into rectangles: runs of columns over rows that are alike."""
+    changes = np.flatnonzero((wanted[1:] != wanted[:-1]).any(axis=1)) + 1
+    for top, bottom in zip([0, *changes.tolist()], [*changes.tolist(), len(wanted)], strict=True):
+        edges = np.flatnonzero(np.diff(wanted[top].astype(np.int8), prepend=0, append=0))
+        for left, right in edges.reshape(-1, 2).tolist():
+            height = min(bottom * CELL, block.height) - top * CELL
+            width = min(right * CELL, block.width) - left * CELL
+            yield Block(block.row + top * CELL, block.col + left * CELL, height, width)
+
+
+def _differences(found: Any, wanted: Any, where: str = "") -> str:
+    """Say in words where two keys differ first; nothing where they are the same."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        # In the order in which this job names them: what tells most comes first.
+        for name in dict.fromkeys([*wanted, *sorted(found)]):
+            # A journal may say anything.
+            shown = name if name in wanted or name.isidentifier() else json.dumps(name)
+            shown = shown[:LONGEST_VALUES]
+            words = _differences(found.get(name), wanted.get(name), f"{where} {shown}".strip())
+            if words:
+                return words
+        return ""
+    if isinstance(found, list) and isinstance(wanted, list):
+        if len(found) != len(wanted):
+            paths = [{one.get("path") for one in side if isinstance(one, dict)} for side in (found, wanted)]
+            odd = sorted(json.dumps(path)[:LONGEST_VALUES] for path in set.symmetric_difference(*paths))
+            named = f": {odd[0]}" + (", ..." if len(odd) > 1 else "") if odd else ""
+            return f"{where} had {len(found)} entries, has {len(wanted)}{named}"
+        for index, (before, now) in enumerate(zip(found, wanted, strict=True)):
+            name = now.get("path", index + 1) if isinstance(now, dict) else index + 1
+            words = _differences(before, now, f"{where} {name}")
+            if words:
+                return words
+        return ""
+    if found == wanted:
+        return ""
+    where = where or "its key"
+    try:
+        before, now = json.dumps(found), json.dumps(wanted)
+    except RecursionError:
+        return f"{where} is another"
+    return f"{where} was {before}, is {now}" if len(before + now) <= LONGEST_VALUES else f"{where} is another"

@@ -1,0 +1,253 @@
+"""What stopped jobs left in a folder: found by name, known by content, and removed only where no job holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pixelwise.errors import OutputError
+from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
+from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
+from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, SUFFIXES, is_ours, is_own_sidecar, marked
+
+__all__ = ["Leftover", "remove_leftovers"]
+
+_TIFF = "|".join(map(re.escape, SUFFIXES))
+#: `.trend.tif.journal`
+JOURNAL = re.compile(rf"\..+(?i:{_TIFF}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
+FOREIGN = "it is no file of pixelwise"
+BLANK = "nothing in it shows that pixelwise made it"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file that has a name such as jobs give theirs.
+
+    Attributes
+    ----------
+    path, size
+        The file, and its bytes.
+    kept
+        Why it was not removed; empty where it was.
+    failed
+        Whether the system refused to remove it.
+    """
+
+    path: Path
+    size: int
+    kept: str = ""
+    failed: bool = False
+
+
+class _KeptError(Exception):
+    """Why a file is not removed."""
+
+
+class _RunningError(_KeptError):
+    """A running job uses the file."""
+
+    def __init__(self) -> None:
+        super().__init__("a running job uses it")
+
+
+def remove_leftovers(folder: Path) -> Iterator[Leftover]:
+    """Remove journals and half-written maps that stopped jobs left in a folder; yield each file, removed or not.
+
+    A file that is open is locked by its job. What is locked stays, and so does what belongs to a journal that is; while
+    files are looked at and removed they are locked here, so that a job that starts meanwhile waits.
+
+    Parameters
+    ----------
+    folder
+        Not those within it.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be listed.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be listed ({error.strerror})") from None
+    journals = [folder / name for name in names if JOURNAL.fullmatch(name)]
+    others = [(folder / name, found) for name in names if (found := HALF_WRITTEN.fullmatch(name))]
+    # A job whose half-written file does not say whose it is may be any that runs here.
+    running = any(_is_running(journal) for journal in journals)
+    groups: dict[Path | None, list[tuple[Path, re.Match[str]]]] = {journal: [] for journal in journals}
+    for path, found in others:
+        groups.setdefault(_journal_of(path, found), []).append((path, found))
+    for journal, files in groups.items():
+        with contextlib.ExitStack() as held:
+            kept, file = "", None
+            try:
+                if journal is None and running:
+                    raise _RunningError
+                if journal is not None and os.path.lexists(journal):
+                    file = held.enter_context(_locked(journal))
+            except _RunningError as reason:
+                kept = str(reason)
+            except (_KeptError, FileNotFoundError):
+                pass  # whatever else is in the way of a journal, no job of this user resumes from it
+            except OSError as error:
+                kept = f"its journal {journal} cannot be opened ({error.strerror})"
+            known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
+            # What was set aside first: half-written files tell whether it is needed.
+            for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not one[1]["sidecar"])):
+                yield from _remove(path, found, kept, known)
+            if journal in journals:
+                yield from _remove(journal, None, "", known, file)
+
+
+def _remove(
+    path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
+) -> Iterator[Leftover]:
+    """Remove one file, locked already or not, unless there is a reason against it; say nothing where it vanished."""
+    size = 0
+    try:
+        size = path.lstat().st_size
+        try:
+            if kept:
+                raise _KeptError(kept)
+            with contextlib.nullcontext(file) if file is not None else _locked(path) as held:
+                _check(path, found, held, known)
+                if os.name == "nt":  # open files cannot be removed there
+                    close(held)
+                path.unlink()
+        except _KeptError as reason:
+            yield Leftover(path, size, str(reason))
+        else:
+            yield Leftover(path, size)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
+
+
+def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool) -> None:
+    """Raise _KeptError unless an open and locked file is a leftover that nobody needs.
+
+    A power failure leaves empty files and zeros. What says nothing of itself is ours only beside what does (`known`).
+    """
+    if found is None:
+        if not is_journal(file):
+            _check_blank(is_blank(file), known)
+        return
+    partial, final = _names(path, found)
+    if not found["sidecar"] and not is_ours(file):
+        _check_blank(not found["replaced"] and is_blank(file), known)
+    if not found["replaced"] and _is_complete(partial):
+        raise _KeptError(
+            f"it {'belongs to' if found['sidecar'] else 'is'} a complete map: rename it, or remove it yourself"
+        )
+    if found["sidecar"] and not found["replaced"]:
+        if not is_own_sidecar(path, whole=True):
+            _check_blank(is_own_sidecar(path), known or _is_map(partial))
+        if _is_running(partial):
+            raise _RunningError
+    if found["replaced"]:
+        # The old map may have both names: then it is locked here.
+        if _is_running(partial) or (not has_name(file, final) and _is_running(final)):
+            raise _RunningError
+        old = final.with_name(final.name + (found["sidecar"] or ""))
+        waiting = not found["sidecar"] or os.path.lexists(partial)
+        if waiting and not os.path.lexists(old):
+            raise _KeptError(f"it is the old {old.name}, which a stopped job was replacing: rename it to that")
+        if found["sidecar"] and not _is_map(final):
+            raise _KeptError(FOREIGN)
+
+
+def _check_blank(blank: bool, known: bool) -> None:
+    if not blank:
+        raise _KeptError(FOREIGN)
+    if not known:
+        raise _KeptError(BLANK)
+
+
+def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
+    """Return the half-written file that a name belongs to, and the one that it was to become."""
+    final = path.with_name(found["stem"] + found["suffix"])
+    return path.with_name(f".{found['stem']}{PARTIAL}{found['suffix']}"), final
+
+
+def _journal_of(path: Path, found: re.Match[str]) -> Path | None:
+    """Return the journal that a file belongs to: as its half-written file says, else of the same name; else None."""
+    partial, final = _names(path, found)
+    with contextlib.suppress(_KeptError, OSError), _opened(partial) as file:
+        map_ = marked(file)
+        if map_ is not None and Path(map_).suffix.lower() in SUFFIXES:
+            journal = journal_of(path.parent / map_)
+            # The same name for all that belongs together, and for what this folder holds.
+            same = os.path.realpath(journal.parent) == os.path.realpath(path.parent)
+            return path.with_name(journal.name) if same else journal
+    journal = journal_of(final)
+    return journal if os.path.lexists(journal) else None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file of this user; _KeptError says what else it is."""
+    try:
+        file = open_ours(path, linked=True)  # a second name of it stays, whatever is done with this one
+    except NotOursError as reason:
+        raise _KeptError(f"it {reason}") from None
+    try:
+        yield file
+    finally:
+        close(file)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """Open and lock a file; _KeptError where a job holds it."""
+    with _opened(path) as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise _RunningError from None
+        except OSError as error:
+            raise _KeptError(f"it cannot be locked ({error.strerror})") from None
+        if not has_name(file, path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        yield file
+
+
+def _is_running(path: Path) -> bool:
+    try:
+        with _locked(path):
+            return False
+    except _RunningError:
+        return True
+    except (_KeptError, OSError):
+        return False
+
+
+def _is_journal(file: BinaryIO | None) -> bool:
+    with contextlib.suppress(OSError):
+        return file is not None and is_journal(file)
+    return False
+
+
+def _is_partial(path: Path, found: re.Match[str]) -> bool:
+    return not found["sidecar"] and not found["replaced"] and _is_map(path)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a file is a map from its beginning on: it has that last, when all else is on disk."""
+    with contextlib.suppress(_KeptError, OSError), _opened(path) as file:
+        return marked(file) is None and is_ours(file)
+    return False
+
+
+def _is_map(path: Path) -> bool:
+    try:
+        with _opened(path) as file:
+            return is_ours(file)
+    except (_KeptError, OSError):
+        return False

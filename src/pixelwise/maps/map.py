@@ -1,0 +1,410 @@
+"""The result of a job: named bands on a grid, in memory or in GeoTIFF files."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import math
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+
+from pixelwise.bands import Band
+from pixelwise.errors import InputError, OutputError
+from pixelwise.grid import Grid
+from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
+from pixelwise.rasters.headers import TAG, grid_of
+from pixelwise.regular_files import check_encodable
+from pixelwise.words import one_line, unknown
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly", "tag_of"]
+
+#: Longer texts are compressed: GDAL's tags are read whole with every header.
+LONGEST_PLAIN_TAG = 4000
+#: Of 5000 dates of 3 files it has 2.5 MB and 125 000 of ``[``, ``{`` and ``,`` (8.3 for each file); what has more than
+#: 200 000 files need is an attack.
+LARGEST_PROVENANCE = 64 << 20
+#: Where nobody asks for it, it must not take a second or more: json reads about 100 MB of it in one.
+LARGEST_UNASKED = 32 << 20
+#: Bytes for each of these at the largest size: each may become an object of up to 160 bytes.
+BYTES_PER_ITEM = 16
+#: Brackets within brackets, of which real ones have 8; digits of a whole number; characters of a name or a unit.
+DEEPEST, LONGEST_NUMBER, LONGEST_TEXT = 32, 100, 1000
+
+#: Fields that are looked at wherever a map is opened, and what they hold if they are there: a type, a list of one kind,
+#: or fields in turn. All others are looked at by what reads them.
+FIELDS: Mapping[str, Any] = {
+    "method": str,
+    "parameters": dict,
+    "bands": [str],
+    "dtype": str,
+    "input": {
+        "first": str,
+        "last": str,
+        "layers": int,
+        "layers_used": [{"date": str, "precision": str, "pieces": list}],
+        "files": list,
+    },
+}
+WORDS: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+    dict: "a table",
+    list: "a list",
+}
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of a job went.
+
+    Attributes
+    ----------
+    read, kernel, encode
+        Seconds of all workers together.
+    write, wait
+        Seconds of the parent: writing, and waiting for blocks.
+    total
+        Seconds from start to end; in a map's tag, to the moment when the last block was written.
+    pixels, bytes_read
+        Pixels of the map, and bytes of input as decoded.
+    """
+
+    read: float = 0.0
+    kernel: float = 0.0
+    encode: float = 0.0
+    write: float = 0.0
+    wait: float = 0.0
+    total: float = 0.0
+    pixels: int = 0
+    bytes_read: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        """Return them for JSON, seconds to the millisecond."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_provenance(cls, provenance: Mapping[str, Any]) -> Timings:
+        """Return those that a map's tag holds; zeros where it holds none, or anything but numbers."""
+        found = provenance.get("timings")
+        known = found if isinstance(found, dict) else {}
+        names = [field.name for field in fields(cls)]
+        numbers: dict[str, Any] = {name: known[name] for name in names if isinstance(known.get(name), (int, float))}
+        return cls(**numbers)
+
+    def __str__(self) -> str:
+        speed = self.pixels / self.total / 1e6 if self.total else 0.0
+        return (
+            f"read {self.read:.2f} s, kernel {self.kernel:.2f} s, encode {self.encode:.2f} s (all workers); "
+            f"write {self.write:.2f} s, wait {self.wait:.2f} s; total {self.total:.2f} s, "
+            f"{self.bytes_read / 1e6:.0f} MB, {speed:.2f} Mpx/s"
+        )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Map:
+    """Named bands on a grid.
+
+    ``map["slope"]`` is a (y, x) array, NaN where missing; ``n`` and ``status`` are whole numbers.
+
+    Attributes
+    ----------
+    grid
+        That of the input.
+    bands
+        In order, ``status`` last.
+    provenance
+        Method, parameters, inputs, versions: see ``docs/architecture.md``.
+    timings
+        Of the job that made it.
+    files
+        Where each band is: path and number from 1; empty for a map in memory.
+    """
+
+    grid: Grid
+    bands: tuple[Band, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
+    files: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for band in self.bands:
+            if band.name not in self.files and band.name not in self.arrays:
+                raise ValueError(f"band {band.name} is nowhere")
+
+    def __repr__(self) -> str:
+        where = ", ".join(str(path) for path in self.paths[:3]) or "in memory"
+        return f"<Map: {', '.join(self.names)}; {self.grid}; {where}>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(band.name for band in self.bands)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.bands)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a band as (y, x) array.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such band.
+        """
+        band = self.band(name)
+        if name in self.arrays:
+            return self.arrays[name]
+        path, number = self.files[name]
+        with open_quietly(path) as dataset:
+            values = dataset.read(number)
+        return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
+
+    def band(self, name: str) -> Band:
+        """Return what is known of a band; an unknown name is a `ParameterError`."""
+        for band in self.bands:
+            if band.name == name:
+                return band
+        raise unknown("band", name, self.names)
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """(y, x) why each pixel has its values; 0 is ok."""
+        return self["status"]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files it is in, none in memory."""
+        return tuple(dict.fromkeys(path for path, _ in self.files.values()))
+
+    # The doors stand above this module; they are found by name, so that no import points upwards.
+    def to_xarray(self) -> xarray.Dataset:
+        """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``."""
+        dataset: xarray.Dataset = importlib.import_module("pixelwise.maps.dataset").dataset_of(self)
+        return dataset
+
+    def plot(self, band: str | None = None, **options: Any) -> Any:
+        """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
+
+        See `pixelwise.maps.picture.plot_map` for the options.
+        """
+        return importlib.import_module("pixelwise.maps.picture").plot_map(self, band, **options)
+
+
+def open_quietly(path: Path) -> Any:
+    """Open a map's file; one without coordinates is legal here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return open_geotiff(path)
+
+
+def open_map(path: str | Path) -> Map:
+    """Open a map that was written by `apply`.
+
+    Parameters
+    ----------
+    path
+        A GeoTIFF; for one file per band, a name with ``{band}`` or any one of the files.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or was not written by pixelwise.
+    """
+    first = Path(path)
+    if "{band}" in first.name:
+        candidates = sorted(first.parent.glob(first.name.replace("{band}", "*")))
+        if not candidates:
+            raise InputError(f"{first}: no such file")
+        first = candidates[0]
+    grid, provenance, own = _read_file(first)
+    pattern = provenance.get("files")
+    if pattern is not None and not _names_siblings(pattern, provenance.get("bands")):
+        raise InputError(f"{first}: its tag {TAG} is damaged: it does not name files of this folder")
+    if pattern is None:
+        placed = {band.name: (first, i) for i, band in enumerate(own, 1)}
+        return Map(grid, tuple(own), provenance, Timings.from_provenance(provenance), placed)
+    bands, files = [], {}
+    for name in provenance["bands"]:
+        file = first.parent / pattern.replace("{band}", name)
+        _, other, columns = _read_file(file)
+        if other != provenance:
+            raise InputError(f"{file}: is of another job than {first.name}; were both written by the same command?")
+        bands += columns
+        files[name] = (file, 1)
+    return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)
+
+
+def _names_siblings(pattern: Any, bands: Any) -> bool:
+    """Whether a tag names a file for each band beside its own: a tag is data from anywhere, and leads nowhere else."""
+    names = [pattern, *bands] if isinstance(bands, list) else [None]
+    proper = all(isinstance(name, str) and 0 < len(name) < 256 and not set(name) & set("/\\:\0") for name in names)
+    return proper and "{band}" in pattern and len(set(bands)) == len(bands)
+
+
+def is_map(path: Path) -> bool:
+    """Whether a file was written by pixelwise, whatever lies beside it."""
+    try:
+        with local_only(), open_alone(path) as dataset:
+            return dataset.get_tag_item(TAG) is not None
+    except (*GDAL_ERRORS, InputError):
+        return False
+
+
+def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """Return the provenance of any file that has one, and how its bands are named; None where it is damaged."""
+    try:
+        with open_quietly(path) as dataset:
+            text = dataset.get_tag_item(TAG)
+            descriptions = tuple(name or "" for name in dataset.descriptions)
+        return None if text is None else (decode_provenance(text, LARGEST_UNASKED), descriptions)
+    except (*GDAL_ERRORS, InputError, UnicodeDecodeError):
+        return None
+
+
+def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
+    check_encodable(path)
+    try:
+        with open_quietly(path) as dataset:
+            text = dataset.get_tag_item(TAG)
+            grid = grid_of(dataset, path)
+            columns = list(zip(dataset.indexes, dataset.descriptions, dataset.units, strict=True))
+            tags = [dataset.tags(index) for index, _, _ in columns]
+    except GDAL_ERRORS as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"
+        ) from None
+    if text is None:
+        raise InputError(f"{path}: not a map of pixelwise (its tag {TAG} is missing)")
+    bands = [
+        Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
+        for (index, name, unit), tag in zip(columns, tags, strict=True)
+    ]
+    if any(len(words) > LONGEST_TEXT for band in bands for words in (band.name, band.description, band.unit)):
+        raise InputError(f"{path}: the name, description or unit of a band is longer than {LONGEST_TEXT} characters")
+    try:
+        provenance = decode_provenance(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if misfit := _misfit(provenance, FIELDS):
+        raise InputError(f"{path}: the tag {TAG} is damaged ({misfit})")
+    return grid, provenance, bands
+
+
+def _misfit(value: Any, kind: Any, name: str = "") -> str:
+    """Say which field does not hold what it should, and what it holds; nothing where all do."""
+    wanted: type[Any] = kind if isinstance(kind, type) else type(kind)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        return f"{name} holds {WORDS[type(value)]} instead of {WORDS[wanted]}"
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{name} is longer than {LONGEST_TEXT} characters"
+    if isinstance(kind, list):
+        items: list[Any] = value
+        return next(filter(None, (_misfit(item, kind[0], f"{name}[{i}]") for i, item in enumerate(items))), "")
+    if isinstance(kind, dict):
+        prefix, table = f"{name}." if name else "", dict(value)
+        own = (_misfit(table[key], kind[key], prefix + key) for key in kind if key in table)
+        return next(filter(None, own), "")
+    return ""
+
+
+def encode_provenance(provenance: Mapping[str, Any]) -> str:
+    """Write provenance as JSON, compressed when long.
+
+    Raises
+    ------
+    OutputError
+        When `decode_provenance` would refuse it.
+    """
+    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if too_large := _too_large(text, LARGEST_PROVENANCE):
+        raise OutputError(f"the map cannot name all its input files: its tag {TAG} would be too large ({too_large})")
+    if len(text) <= LONGEST_PLAIN_TAG:
+        return text
+    return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:
+    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run.
+
+    Parameters
+    ----------
+    text
+        As the tag holds it.
+    largest
+        Bytes that it may unpack to.
+
+    Raises
+    ------
+    InputError
+        When it is damaged, or larger than any provenance.
+    """
+    try:
+        if text.startswith("zlib:"):
+            stream = zlib.decompressobj()
+            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), largest)
+            if stream.unconsumed_tail:
+                raise ValueError(f"it unpacks to more than {largest >> 20} MB")
+            text = raw.decode()
+        if too_large := _too_large(text, largest):
+            raise ValueError(too_large)
+        provenance = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
+    except (ValueError, RecursionError, zlib.error) as error:  # a thousand brackets are one within another
+        raise InputError(f"the tag {TAG} is damaged ({error})") from None
+    if not isinstance(provenance, dict):
+        raise InputError(f"the tag {TAG} is damaged (it holds {WORDS[type(provenance)]} instead of {WORDS[dict]})")
+    level: list[Any] = [provenance]
+    for _ in range(DEEPEST):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
+    if level:
+        raise InputError(f"the tag {TAG} is damaged (more than {DEEPEST} brackets within each other)")
+    return provenance
+
+
+def _too_large(text: str, largest: int) -> str:
+    """Say why a text is longer than any provenance, or would become more objects; nothing where it is not."""
+    if len(text) > largest:
+        return f"{len(text) / 1e6:.0f} MB, more than {largest >> 20}"
+    items, most = sum(map(text.count, "[{,")), largest // BYTES_PER_ITEM
+    return f"{items} brackets and commas, more than {most}" if items > most else ""
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is no finite number")
+    return number
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no finite number")

@@ -1,0 +1,69 @@
+"""A map that is kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Band
+from pixelwise.grid import Block, Grid
+from pixelwise.maps.map import Map, Timings
+from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
+
+__all__ = ["MemorySink"]
+
+
+def as_they_are(values: NDArray[Any], status: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a block's pixels."""
+    return values, status
+
+
+class MemorySink:
+    """Keeps each band as one array: float of the wanted type, int32 for whole numbers, uint8 for status."""
+
+    encode = staticmethod(as_they_are)
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._bands: tuple[Band, ...] = ()
+        self._grid: Grid | None = None
+
+    def begin(
+        self,
+        grid: Grid,
+        tile: tuple[int, int],
+        bands: tuple[Band, ...],
+        dtype: str,
+        provenance: Mapping[str, Any],
+        layout: Layout | None,
+    ) -> Layout:
+        """Allocate the arrays."""
+        self._grid, self._bands = grid, bands
+        shape = (grid.height, grid.width)
+        for band in bands:
+            self._arrays[band.name] = np.empty(shape, dtype=band.dtype(dtype))
+        return Layout(tile)
+
+    def write(self, block: Block, encoded: tuple[NDArray[Any], NDArray[Any]]) -> tuple[PlacedTiles, ...]:
+        """Copy a block into place."""
+        values, status = encoded
+        for band, layer in zip(self._bands, (*values, status), strict=True):
+            self._arrays[band.name][block.slices] = layer
+        return ()
+
+    def restore(self, done: DoneBlock) -> bool:
+        """Say that nothing outlives a process in its memory."""
+        return False
+
+    def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
+        """Return the map."""
+        if self._grid is None:
+            raise RuntimeError("finish() comes after begin()")
+        return Map(self._grid, self._bands, provenance, timings, arrays=self._arrays)
+
+    def abort(self, *, keep: bool) -> None:
+        """Forget the arrays."""
+        self._arrays = {}

@@ -1,0 +1,322 @@
+"""Names for files that are complete: all of a set get theirs, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pixelwise.errors import InputError, OutputError
+from pixelwise.maps.disk import refusal, remove, sync, why_not_ours
+from pixelwise.maps.records import Seal
+from pixelwise.rasters.headers import TAG
+from pixelwise.rasters.tiff import find_tags
+from pixelwise.regular_files import irregular, open_regular
+
+__all__ = [
+    "HALF_WRITTEN",
+    "HEAD_SLACK",
+    "PARTIAL",
+    "REPLACED",
+    "SIDECARS",
+    "SUFFIXES",
+    "PendingFile",
+    "is_ours",
+    "is_own_sidecar",
+    "mark",
+    "marked",
+    "pam",
+    "publish",
+]
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".tif", ".tiff")
+
+#: In the name of a file that is not complete, after that of the output.
+PARTIAL = ".partial"
+#: In the name of a file that is being replaced together with others.
+REPLACED = ".replaced"
+
+#: GDAL's sidecar for what a file itself cannot hold.
+PAM = ".aux.xml"
+#: How one that we write begins.
+PAM_BEGINNING = b"<PAMDataset><SRS>"
+#: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
+SIDECARS = (PAM, ".ovr", ".msk")
+
+#: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, ...
+HALF_WRITTEN = re.compile(
+    rf"\.(?P<stem>.+){re.escape(PARTIAL)}(?P<replaced>{re.escape(REPLACED)})?"
+    rf"(?P<suffix>(?i:{'|'.join(map(re.escape, SUFFIXES))}))(?P<sidecar>{'|'.join(map(re.escape, SIDECARS))})?",
+    re.DOTALL,
+)
+
+#: Bytes at the start of a file, its head and more, that tell it from another.
+SEALED = 1 << 20
+
+#: Room in a file's head for what is known only at the end.
+HEAD_SLACK = 64 << 10
+
+#: How a file begins until its head is written, which is last: then follows the map that it belongs to, and a line feed.
+MARK = b"half-written by pixelwise for "
+#: No system has longer paths; in JSON a byte takes up to six.
+LONGEST_PATH = 6 * 4096
+#: The tag of TIFF that GDAL keeps texts in.
+GDAL_METADATA = 42112
+
+
+def pam(path: Path) -> Path:
+    """Return where GDAL looks for a file's sidecar."""
+    return path.with_name(path.name + PAM)
+
+
+@dataclass(frozen=True)
+class PendingFile:
+    """A file under its temporary name: hidden, so that no glob takes it for a layer, in the folder of the final one.
+
+    Raises
+    ------
+    OutputError
+        When names beside the final one are too long.
+    """
+
+    final: Path
+
+    def __post_init__(self) -> None:
+        longest = max((self.temporary, *self.aside.values()), key=lambda path: len(os.fsencode(path.name)))
+        size, beside = len(os.fsencode(self.final.name)), len(os.fsencode(longest.name))
+        try:
+            most = os.pathconf(self.final.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        except OSError as error:
+            raise OutputError(f"{self.final}: cannot be written ({error.strerror})") from None
+        if beside > most > 0:
+            raise OutputError(
+                f"{self.final}: its name has {size} bytes, and a name here has at most {most - beside + size}, so that "
+                f"hidden files beside it have room for theirs; choose a shorter one"
+            )
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                longest.lstat()
+        except OSError as error:  # the whole path is too long
+            raise OutputError(f"{self.final}: cannot be written: {longest.name} beside it ({error.strerror})") from None
+
+    @property
+    def temporary(self) -> Path:
+        """Its name until it is complete."""
+        return self.final.with_name(f".{self.final.stem}{PARTIAL}{self.final.suffix}")
+
+    @property
+    def aside(self) -> dict[str, Path]:
+        """Where a map and, by suffix, its sidecars are kept until all that belongs together is replaced."""
+        name = f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}"
+        return {suffix: self.final.with_name(name + suffix) for suffix in ("", *SIDECARS)}
+
+    def seal(self) -> Seal:
+        """Return what tells the complete file from others: its size, and a checksum of its head."""
+        return _seal(self.temporary)
+
+    def is_waiting(self, seal: Seal) -> bool:
+        """Whether a file that an earlier run sealed has not got its name yet.
+
+        Raises
+        ------
+        OutputError
+            When it is neither here nor there.
+        """
+        for path in (self.temporary, self.final):
+            with contextlib.suppress(OSError, InputError):
+                if not irregular(path) and _seal(path) == seal:
+                    return path == self.temporary
+        raise OutputError(f"{self.final}: was complete, but is gone or changed; --restart computes it again")
+
+    def check_beside(self, *, overwrite: bool) -> None:
+        """Look for what would be read as part of the new file, and for what is no leftover of ours.
+
+        Raises
+        ------
+        OutputError
+            When there is any.
+        """
+        try:
+            names = [path.name for path in self.final.parent.iterdir()]
+        except OSError:  # may be written, but not listed: then only what has the exact name can be seen
+            names = [f"{self.final.name}{s}" for s in SIDECARS if os.path.lexists(f"{self.final}{s}")]
+        folder = self.final.parent
+        # GDAL looks for some of them whatever their case.
+        sidecars = {f"{self.final.name}{suffix}".lower(): f"{self.final.name}{suffix}" for suffix in SIDECARS}
+        for name in names:
+            if (exact := sidecars.get(name.lower())) is None:
+                continue
+            known = name == exact and irregular(folder / name) in ("", "a link")
+            if not (overwrite and known):
+                remedy = "remove it, or --overwrite does" if known else "remove it"
+                raise OutputError(f"{folder / name}: exists, and would be read with {self.final.name}; {remedy}")
+        for path in self.aside.values():
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            # The old file has both names while it is replaced.
+            if reason := why_not_ours(status, folder, linked=True):
+                raise OutputError(f"{self.final}: {path.name} beside it {reason}; remove it, or choose another output")
+
+    def drop_sidecar(self) -> None:
+        """Remove the sidecar that an earlier run wrote for the half-written file; it would be read with this one.
+
+        Raises
+        ------
+        OutputError
+            When it is none of ours, or cannot be removed.
+        """
+        for path in (self.temporary.with_name(self.temporary.name + suffix) for suffix in SIDECARS):
+            try:
+                if not os.path.lexists(path):
+                    continue
+                if not is_own_sidecar(path):
+                    raise OutputError(
+                        f"{self.final}: {path.name} beside it is no file of pixelwise; remove it, or choose another "
+                        "output"
+                    )
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise refusal(f"{self.final}: {path.name} beside it cannot be removed", error) from None
+
+
+def is_own_sidecar(path: Path, *, whole: bool = False) -> bool:
+    """Whether a file beside a half-written one is the sidecar that we write, which holds a CRS alone.
+
+    A full disk may have cut it, also to nothing: a `whole` one has at least what tells it from others.
+    """
+    if not path.name.endswith(PAM) or irregular(path):
+        return False
+    try:
+        with open_regular(path) as file:
+            if why_not_ours(os.fstat(file.fileno()), path.parent):
+                return False
+            begin = file.read(len(PAM_BEGINNING))
+            return begin == PAM_BEGINNING if whole else PAM_BEGINNING.startswith(begin)
+    except InputError:
+        return False
+
+
+def mark(map_: Path, path: Path) -> bytes:
+    """Return how a file begins while it is half-written, as a part of a map (its pattern, for one file per band)."""
+    where = os.path.relpath(os.path.realpath(map_.parent), os.path.realpath(path.parent))
+    return MARK + json.dumps((Path(where) / map_.name).as_posix()).encode() + b"\n"
+
+
+def marked(file: BinaryIO) -> str | None:
+    """Return the map that a half-written file belongs to, relative to its folder; None where it says nothing."""
+    file.seek(0)
+    found = file.read(len(MARK) + LONGEST_PATH + 1)
+    if not found.startswith(MARK):
+        return None
+    try:
+        map_ = json.loads(found[len(MARK) :].partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return None
+    return map_ if isinstance(map_, str) and "\0" not in map_ else None
+
+
+def is_ours(file: BinaryIO) -> bool:
+    """Whether an open file says that it is a map of pixelwise, complete or half-written; OSError if unreadable."""
+    if marked(file) is not None:
+        return True
+    try:
+        field = find_tags(file, (GDAL_METADATA,), kinds={2: "u1"})[GDAL_METADATA]
+    except (ValueError, KeyError, struct.error):
+        return False
+    file.seek(field.position)
+    # Ours is one of the first; a map's provenance may take megabytes.
+    return f'name="{TAG}"'.encode() in file.read(min(field.count, SEALED))
+
+
+def _seal(path: Path) -> Seal:
+    with open_regular(path) as file:
+        return Seal(os.fstat(file.fileno()).st_size, zlib.crc32(file.read(SEALED)))
+
+
+def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, overwrite: bool) -> None:
+    """Give complete files their names; where one cannot be renamed, or the job is stopped, none has its new one.
+
+    Parameters
+    ----------
+    files
+        All of a set.
+    waiting
+        Those that have not got their names yet.
+    overwrite
+        Whether files of these names may be replaced.
+
+    Raises
+    ------
+    OutputError
+        When a name is taken, or a file cannot be renamed.
+    """
+    #: What would undo it: from where to where.
+    back: list[tuple[Path, Path]] = []
+    for file in waiting:
+        try:
+            if kind := irregular(file.final):
+                raise OutputError(
+                    f"{file.final}: is {kind} by now; remove it, and run the same command again to resume"
+                )
+            for suffix in () if overwrite else ("", *SIDECARS):
+                if os.path.lexists(f"{file.final}{suffix}"):
+                    raise OutputError(
+                        f"{file.final}{suffix}: exists by now; --overwrite replaces it by the map that is complete"
+                    )
+            _replace(file, back, alone=len(files) == 1)
+        except BaseException as error:
+            for source, target in reversed(back):
+                with contextlib.suppress(OSError):
+                    source.replace(target)
+                    source.unlink(missing_ok=True)  # two links to one file: renaming does nothing
+            if isinstance(error, OSError):
+                raise refusal(f"{file.final}: cannot be given its name", error) from None
+            raise
+    try:
+        for folder in {file.final.parent: None for file in files}:
+            sync(folder)
+    except OSError as error:
+        # Not undone: a folder that cannot be synced keeps the old names no more safely than the new ones.
+        raise refusal(f"{files[0].final}: is complete, but its folder cannot be brought to disk", error) from None
+    finally:
+        for path in (path for file in files for path in file.aside.values()):
+            remove(path)
+
+
+def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -> None:
+    """Give one file its name, and note at each step what would undo it."""
+    for suffix, aside in file.aside.items():
+        before = file.final.with_name(file.final.name + suffix)
+        # A single file is replaced in one step; sidecars of what is replaced would be taken for the new map's.
+        if (suffix or not alone) and os.path.lexists(before):
+            if suffix:
+                log.info("%s, of what is replaced, is removed", before)
+            _set_aside(before, aside, link=not suffix)
+            back.append((aside, before))
+    if is_own_sidecar(sidecar := pam(file.temporary)):
+        sidecar.replace(pam(file.final))
+        back.append((pam(file.final), sidecar))
+    file.temporary.replace(file.final)
+    back.append((file.final, file.temporary))
+
+
+def _set_aside(path: Path, aside: Path, *, link: bool) -> None:
+    """Give a file another name; where links are possible and wanted, beside its own."""
+    aside.unlink(missing_ok=True)
+    if link:
+        with contextlib.suppress(OSError):  # a file system without links
+            os.link(path, aside)
+            return
+    path.replace(aside)

@@ -1,0 +1,710 @@
+"""What looks wrong in a stack though it can be computed: found on a small sample of pixels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.grid import Block
+from pixelwise.maps.map import tag_of
+from pixelwise.method import Method
+from pixelwise.opening.fillers import find_fillers
+from pixelwise.opening.pairing import Pairing
+from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
+from pixelwise.rasters.windows import HANDLES, Piece, WindowError, read_patiently, reading
+from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.stacks.composite import CompositeStack
+from pixelwise.stacks.raster import RasterStack
+from pixelwise.stacks.reductions import REDUCTIONS
+from pixelwise.words import first_of
+
+__all__ = [
+    "clear_counts",
+    "clear_scenes",
+    "masked_share",
+    "scenes_of",
+    "trend_pvalue",
+    "warnings_of",
+    "warnings_of_all",
+]
+
+#: Layers whose level or scale differs by this factor do not belong together.
+FACTOR = 10.0
+#: No NDVI lies beyond; noise of a little more than 1 does occur.
+NDVI_LIMIT = 1.5
+#: How NDVI is packed: MODIS and most exports, some, and 8-bit products.
+NDVI_SCALES = (0.0001, 0.001, 0.01)
+
+#: A trend in the number of scenes that is worth a warning.
+SIGNIFICANT = 0.05
+#: Periods that a warning names one by one.
+MOST_NAMED = 8
+
+#: Values whose bulk comes to less than this once they are scaled were no packed numbers: NDVI of 0.9 to 0.00009.
+SCALED_AWAY = 0.015
+
+SAMPLE_EDGE = 128
+SAMPLE_PIXELS = 4096
+SAMPLE_WINDOWS = 3
+QUICK_LAYERS = 12
+#: So many values are looked at where files declare another nodata than others: 0.2 s, and all of a few small files.
+LOOK, LOOK_FILES = 4 << 20, 64
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def warnings_of(
+    stack: FileStack, method: Method | None = None, *, quick: bool = False, clear: Sequence[float] | None = None
+) -> list[str]:
+    """Return what a user should look at before a job, one line each.
+
+    Parameters
+    ----------
+    stack
+        Opened without problems; a few windows are read.
+    method
+        What is to be applied to it.
+    quick
+        Look at a few layers only, as a job does before it begins.
+    clear
+        What `clear_counts` gave, where it was asked before.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    scenes = scenes_of(stack)
+    looked_at = scenes
+    if quick and len(scenes) > QUICK_LAYERS:
+        chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
+        looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
+    sampled = _sample_of(looked_at, lenient=quick)
+    sample = sampled.values
+    differing, told = _nodata_differs(scenes)
+    fillers, filled = _fillers(looked_at, sampled, told)
+    found = [
+        *_alpha(scenes),
+        *_impossible_nodata(scenes),
+        *differing,
+        *_sensors(scenes),
+        *fillers,
+        *_scales(scenes),
+        *_scaled_twice(scenes),
+        *_levels(looked_at, sample),
+        *_ndvi(looked_at, np.where(filled, np.nan, sample)),
+    ]
+    if isinstance(stack, CompositeStack):
+        if clear is None:
+            clear = clear_counts(stack) if quick else _counts_that_matter(stack, sample)
+        found += [*_short_periods(stack), *_more_scenes(stack, clear)]
+    found += _made_before(stack, scenes)
+    if method is not None:
+        found += _of_method(stack.axis, method)
+    return found
+
+
+def warnings_of_all(
+    pairing: Pairing[Any], method: Method, *, quick: bool = False, clear: Mapping[str, Sequence[float]] | None = None
+) -> list[str]:
+    """Return what `warnings_of` says of a response and of each further stack, these with their names before.
+
+    Parameters
+    ----------
+    pairing, method, quick
+        As in `warnings_of`.
+    clear
+        What `clear_counts` gave of each stack, by name, "" for the response.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    if isinstance(pairing.stack, FileStack):
+        found = warnings_of(pairing.stack, method, quick=quick, clear=clear.get("") if clear else None)
+    else:
+        found = _of_method(pairing.stack.axis, method)
+    for name, other in pairing.inputs.items():
+        if isinstance(other, FileStack):
+            of_other = warnings_of(other, quick=quick, clear=clear.get(name) if clear else None)
+            found += [f"{name}: {text}" for text in of_other]
+    return found
+
+
+def scenes_of(stack: FileStack) -> RasterStack:
+    """Return the stack of files behind another one, or itself."""
+    scenes = stack.scenes if isinstance(stack, CompositeStack) else stack
+    assert isinstance(scenes, RasterStack)  # noqa: S101 - there are no others
+    return scenes
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def clear_scenes(stack: FileStack) -> dict[str, float] | None:
+    """Return how many observations a pixel of a sample has on average, by period or year; None for one a year.
+
+    Raises
+    ------
+    InputError
+        When a window cannot be read.
+    """
+    scenes = scenes_of(stack)
+    years = scenes.axis.calendar_years
+    if not isinstance(stack, CompositeStack) and len(set(years.tolist())) == len(years):
+        return None
+    valid = (~np.isnan(read_sample(scenes))).mean(axis=1)
+    if isinstance(stack, CompositeStack):
+        return dict(zip(stack.periods.labels, _per_period(stack, valid).tolist(), strict=True))
+    return {str(year): float(valid[years == year].sum()) for year in np.unique(years)}
+
+
+def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
+    return np.array([valid[members].sum() for members in stack.periods.members])
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def clear_counts(stack: Stack) -> list[float] | None:
+    """Return how many observations a pixel of one window has on average, by period; None where they do not matter.
+
+    They do where more scenes make another composite: of maxima, say, but not of medians.
+
+    Raises
+    ------
+    InputError
+        When the window cannot be read.
+    """
+    if not isinstance(stack, CompositeStack) or not _grows(stack.reducer.how, stack.equal_count):
+        return None
+    return _counts_that_matter(stack, read_sample(stack.scenes, windows=1))
+
+
+def _counts_that_matter(stack: CompositeStack, sample: Floats) -> list[float] | None:
+    if not _grows(stack.reducer.how, stack.equal_count):
+        return None
+    return [round(count, 3) for count in _per_period(stack, (~np.isnan(sample)).mean(axis=1)).tolist()]
+
+
+def _grows(how: str, equal_count: int | None) -> bool:
+    """Whether a composite of more scenes is larger, or smaller."""
+    extreme = how in ("max", "min", "sum") or (how[0] == "p" and how[1:].isdigit() and not 25 <= int(how[1:]) <= 75)
+    return extreme and equal_count is None
+
+
+def _more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterator[str]:
+    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
+    trend = _trend_of_counts(clear or ())
+    if trend:
+        yield (
+            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which "
+            "looks like a trend; draw the same number with --equal-count, or take the median"
+        )
+
+
+def _trend_of_counts(counts: Sequence[float]) -> str:
+    """Say how counts change over time; nothing where they may as well stay the same."""
+    numbers = np.array(counts, dtype=np.float64)
+    p = trend_pvalue(numbers)
+    if not p < SIGNIFICANT:
+        return ""
+    third = max(len(numbers) // 3, 1)
+    return f"go from {numbers[:third].mean():.1f} to {numbers[-third:].mean():.1f} (Mann-Kendall p = {p:.2g})"
+
+
+def _short_periods(stack: CompositeStack) -> Iterator[str]:
+    """Say which periods stay though their layers cover less of them than is usual."""
+    how, short = stack.reducer.how, stack.periods.short
+    if short and how != "count":
+        more = f"; and {len(short) - MOST_NAMED} more" if len(short) > MOST_NAMED else ""
+        listed = "; ".join(map(str, short[:MOST_NAMED])) + more
+        yield f"{listed}: {_may_differ(how)}; --min-count masks pixels with few observations"
+
+
+def _may_differ(how: str) -> str:
+    return f"their {how} may not be comparable with the others"
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the tag of a file of composites says of their making.
+
+    Attributes
+    ----------
+    how
+        One of the composites by name, or "" of a function.
+    counts
+        Scenes of each band, None where they do not matter.
+    short
+        Indices of the bands whose layers cover less of their period than is usual.
+    """
+
+    how: str
+    counts: Floats | None
+    short: frozenset[int]
+
+
+def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
+    """Say of files of composites what was said when they were made."""
+    places: dict[Path, dict[int, int]] = {}
+    for index, layer in enumerate(scenes.layers):
+        for piece in layer.pieces:
+            places.setdefault(piece.path, {}).setdefault(index, piece.band)
+    told: set[str] = set()
+    # A file of one or two layers has no trend.
+    for path, bands in places.items():
+        made = _read_made(path) if path in scenes.written and len(bands) >= 3 else None
+        if made is None:
+            continue
+        if made.counts is not None and "counts" not in told:
+            counts = np.full(len(scenes), np.nan)
+            counts[list(bands)] = made.counts[[band - 1 for band in bands.values()]]
+            if isinstance(stack, CompositeStack):
+                counts = _per_period(stack, counts)
+            trend = _trend_of_counts(counts[~np.isnan(counts)])
+            if trend:
+                told.add("counts")
+                yield (
+                    f"{path}: scenes per composite {trend}: the {made.how} over more scenes is a different one, which "
+                    "looks like a trend; make the composites with --equal-count, or of the median"
+                )
+        short = [scenes.layers[index] for index, band in bands.items() if band - 1 in made.short]
+        if short and "short" not in told:
+            told.add("short")
+            names = [layer.iso_date[: 4 if layer.precision == "year" else None] for layer in short]
+            listed = first_of(names, MOST_NAMED)
+            yield (
+                f"{path}: {listed}: the scenes cover less of the period than in others, so {_may_differ(made.how)}; "
+                "make the composites with --min-count"
+            )
+
+
+def _read_made(path: Path) -> _Made | None:
+    """Return what a file's tag says of composites; None of other files, and of tags that anybody may have changed.
+
+    Only numbers are taken from it, and names that are known.
+    """
+    found = tag_of(path)
+    if found is None:
+        return None
+    provenance, descriptions = found
+    made = provenance.get("input")
+    if not isinstance(made, dict):
+        return None
+    composite = made.get("composite")
+    if not isinstance(composite, dict) or provenance.get("bands") != list(descriptions):
+        return None
+    how, size = composite.get("how"), len(descriptions)
+    if not isinstance(how, str) or "parameters" in composite:
+        how = ""
+    elif how not in REDUCTIONS and not re.fullmatch(r"p\d{1,2}", how, re.ASCII):
+        return None
+    counts = None
+    if how and _grows(how, composite.get("equal_count")):
+        # Of a map by an earlier version only the scenes are known, not how many of them are clear.
+        counts = _numbers(made.get("clear", composite.get("layers")), size)
+    periods, short = composite.get("periods"), composite.get("short")
+    indices: frozenset[int] = frozenset()
+    if isinstance(periods, list) and len(periods) == size and isinstance(short, list) and how != "count":
+        labels = {text.partition(": ")[0] for text in short[:size] if isinstance(text, str)}
+        indices = frozenset(index for index, label in enumerate(periods) if isinstance(label, str) and label in labels)
+    return _Made(how, counts, indices)
+
+
+def _numbers(values: Any, size: int) -> Floats | None:
+    """Return what a tag holds as numbers; None where it holds anything but so many plausible counts."""
+    if not isinstance(values, list) or len(values) != size:
+        return None
+    if not all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9 for value in values
+    ):
+        return None
+    return np.array(values, dtype=np.float64)
+
+
+def trend_pvalue(values: Floats) -> float:
+    """Return the two-sided p of the Mann-Kendall test by its normal approximation, with ties (Kendall 1975)."""
+    n = len(values)
+    s = float(np.sign(np.subtract.outer(values, values))[np.tril_indices(n, -1)].sum())
+    _, ties = np.unique(values, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
+    if variance <= 0:
+        return 1.0
+    return math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def masked_share(stack: RasterStack) -> float | None:
+    """Return the share of the pixels of a sample that masks reject; None where there are no masks.
+
+    Raises
+    ------
+    InputError
+        When a mask cannot be read.
+    """
+    if not stack.derivation.qualities:
+        return None
+    with reading((stack,)):
+        counts = np.array([stack.masked(block) for block in _sample_blocks(stack, SAMPLE_WINDOWS)])
+    total, rejected = counts.sum(axis=0).tolist()
+    return rejected / total if total else None
+
+
+def _sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
+    """Return a window at the centre and further seeded ones."""
+    random = np.random.default_rng(0)
+    places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
+    blocks: list[Block] = []
+    for block in (_window(stack, *place) for place in places):
+        # No pixel is counted twice.
+        if not any(block.intersection(other) for other in blocks):
+            blocks.append(block)
+    return blocks
+
+
+def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
+    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+    return _thinned(_read_windows(stack, windows))
+
+
+def _read_windows(stack: RasterStack, windows: int, *, lenient: bool = False) -> Floats:
+    """Return (time, pixel) of every pixel of some windows, in the stack's type.
+
+    Where `lenient`, only the first must be readable: a job that follows meets damage by itself, and says where.
+    """
+    parts: list[Floats] = []
+    with reading((stack,)):
+        for block in _sample_blocks(stack, windows):
+            try:
+                parts.append(stack.read(block).reshape(len(stack), -1))
+            except WindowError:
+                if not (lenient and parts):
+                    raise
+    return np.concatenate(parts, axis=1)
+
+
+def _thinned(pixels: Floats) -> Floats:
+    step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
+    return pixels[:, ::step].astype(np.float64)
+
+
+def _window(stack: RasterStack, down: float, right: float) -> Block:
+    """Return a window within one block of the files, at some share of the height and width."""
+    grid, layout = stack.grid, stack.layout
+    if layout.block_width >= grid.width:
+        # Strips are decoded in full width, whatever is asked of them.
+        height, width = min(SAMPLE_PIXELS // grid.width + 1, grid.height), grid.width
+    else:
+        height, width = min(SAMPLE_EDGE, layout.block_height), min(SAMPLE_EDGE, layout.block_width)
+    row = int(down * grid.height) // layout.block_height * layout.block_height
+    col = int(right * grid.width) // layout.block_width * layout.block_width
+    inside = Block(row, col, height, width).intersection(grid.block)
+    return inside or Block(0, 0, height, width)
+
+
+def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
+    piece = stack.layers[0].pieces[0]
+    kind = np.dtype(piece.dtype)
+    if stack.spec.nodata is None or kind.kind not in "iu":
+        return
+    limits = np.iinfo(kind)
+    for value in stack.spec.nodata:
+        if not (limits.min <= value <= limits.max and float(value).is_integer()):
+            yield f"nodata {spelled(value)} never occurs in {piece.dtype} files: is it the value of another product?"
+
+
+def _alpha(stack: RasterStack) -> Iterator[str]:
+    """Say where a band that masks the others is hardly opacity: it holds more than its two ends."""
+    pieces = {piece.path: piece for layer in stack.layers for piece in layer.pieces}
+    masking = [path for path in stack.alpha_masks if path in pieces]
+    if not masking:
+        return
+    path = masking[0]
+    band, count = stack.alpha_masks[path]
+    alone = replace(pieces[path], band=band, nodata=(), masked=False)
+    with reading():
+        stored = np.unique(np.concatenate([*_stored_blocks(stack, alone, SAMPLE_PIXELS), np.empty(0, alone.dtype)]))
+    if stored.size > 2 or not np.isin(stored, (0, 1, 255, 65535)).all():
+        colours = ",".join("undefined" if number == band else "gray" for number in range(1, count + 1))
+        yield (
+            f"{_named(masking)}: band {band} is taken for alpha, so its zeros mask the other bands, but it holds more "
+            f"than two values; if it is data, mark it so: rio edit-info --colorinterp {colours} {path}"
+        )
+
+
+def _sensors(stack: RasterStack) -> Iterator[str]:
+    """Say where sensors whose bands differ follow each other."""
+    found = Counter(sensor for layer in stack.layers for sensor in layer.sensors)
+    families = [[code for code in family if code in found] for family in stack.derivation.families]
+    present = [family for family in families if family]
+    if len(present) > 1:
+        listed = ", ".join(f"{'/'.join(family)} {sum(found[code] for code in family)}" for family in present)
+        yield (
+            f"the images are of several sensors ({listed}) whose bands are not the same: where one follows the other, "
+            "a step may look like a trend"
+        )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What was read of a stack: every pixel of some windows, and an even choice of these.
+
+    Attributes
+    ----------
+    whole
+        (time, pixel) values of every pixel.
+    values
+        (time, pixel) float64 values of the chosen ones.
+    packing
+        Scale and offset from stored numbers to values, where all layers are of one band and have the same, else None.
+    integer
+        Whether stored numbers are whole.
+    """
+
+    whole: Floats
+    values: Floats
+    packing: tuple[float, float] | None
+    integer: bool
+
+    def stored(self, values: Floats) -> Floats:
+        """Return float64 stored numbers of values; the values themselves where these are not of one kind."""
+        numbers: Floats = np.asarray(values, dtype=np.float64)
+        if self.packing not in (None, (1.0, 0.0)):
+            scale, offset = self.packing
+            numbers = (numbers - offset) / scale
+            numbers = np.rint(numbers) if self.integer else numbers
+        return numbers
+
+
+def _sample_of(stack: RasterStack, *, lenient: bool) -> _Sample:
+    whole = _read_windows(stack, SAMPLE_WINDOWS, lenient=lenient)
+    pieces = [piece for layer in stack.layers for piece in layer.pieces]
+    packings = {(piece.scale, piece.offset) for piece in pieces}
+    one = len(packings) == 1 and stack.derivation.expression is None
+    integer = all(np.dtype(piece.dtype).kind in "iu" for piece in pieces)
+    return _Sample(whole, _thinned(whole), packings.pop() if one else None, integer)
+
+
+def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Say which values look like fillers; return also where they are in the sample.
+
+    Of every pixel that was read those are counted that lie beyond the sample's values, or are known fillers.
+    """
+    values = sample.values[~np.isnan(sample.values)]
+    nowhere = np.zeros(sample.values.shape, dtype=bool)
+    if not values.size:
+        return ["the sampled windows hold no valid pixel: are nodata and the valid range right?"], nowhere
+    if values.min() == values.max() and not (np.abs(sample.whole - values[0]) > 0).any():
+        return [f"every sampled pixel is {values[0]:.10g}"], nowhere
+    beyond = sample.whole[(sample.whole < values.min()) | (sample.whole > values.max())]
+    rare, counts = np.unique(sample.stored(beyond), return_counts=True)
+    found = find_fillers(sample.stored(values), dict(zip(rare.tolist(), counts.tolist(), strict=True)))
+    total = int(np.count_nonzero(~np.isnan(sample.whole)))
+    pieces = [piece for layer in stack.layers for piece in layer.pieces]
+    declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
+    texts = []
+    for value in (value for value in found if value not in told):
+        where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
+        layers = np.flatnonzero(where)
+        # The few digits of float32 are enough where all files in which it occurs are of that type.
+        stored = {piece.dtype for layer in layers.tolist() for piece in stack.layers[layer].pieces}
+        dtype = "float32" if stored == {"float32"} else "float64"
+        listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
+        remedy = f"give --nodata={listed}" if sample.packing is not None else "leave it out with --valid-range LOW,HIGH"
+        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(where) else ""
+        texts.append(
+            f"the value {spelled(value, dtype)} occurs {_times(sum(where))} among {total} sampled values "
+            f"({100 * sum(where) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
+        )
+    return texts, np.isin(sample.stored(sample.values), found)
+
+
+def _nodata_differs(stack: RasterStack) -> tuple[list[str], set[float]]:
+    """Say which files declare another nodata than others, or none, and how often that of the others occurs in them.
+
+    Returns
+    -------
+    tuple
+        A line for each way in which files differ, and the values that the lines name.
+    """
+    texts: list[str] = []
+    named: set[float] = set()
+    images = [image for layer in stack.layers for image in layer.images]
+    for role in range(max(len(image.bands) for image in images)):
+        groups: dict[tuple[float, ...], list[Piece]] = {}
+        for piece in (piece for image in images for piece in image.bands[role]):
+            # A mask says what is missing, and NaN is missing in all files.
+            if piece.nodata or not piece.masked:
+                groups.setdefault(tuple(sorted(v for v in piece.nodata if not np.isnan(v))), []).append(piece)
+        usual = max(groups, key=lambda nodata: len(groups[nodata]), default=())
+        union = list(dict.fromkeys(value for nodata in (usual, *groups) for value in nodata))
+        for nodata, pieces in groups.items():
+            foreign = tuple(value for value in union if value not in nodata)
+            odd = [piece for piece in pieces if len(nodata_bounds(foreign, piece.dtype))]
+            if not odd:
+                continue
+            # Masks may reject what is there: then only headers can be compared.
+            found, looked = (0, 0) if stack.derivation.qualities else _look_for(foreign, stack, odd)
+            # Of most files, nothing is said but what occurs in them: the odd ones are named.
+            if nodata == usual and nodata and not found:
+                continue
+            named.update(foreign)
+            others = {piece.path for other, group in groups.items() if set(other) & set(foreign) for piece in group}
+            texts.append(
+                f"{_named([piece.path for piece in odd])} declare{'s' * (len({p.path for p in odd}) == 1)} "
+                f"{f'nodata {_listed(nodata)}' if nodata else 'no nodata'}, but {_count_of(others)} "
+                f"declare{'s' * (len(others) == 1)} {_listed(foreign)}"
+                + (f", which occurs {_times(found)} among {looked} values looked at there" if found else "")
+                + (f", which does not occur in {looked} values looked at there" if looked and not found else "")
+                + f"; if it means missing in all files, give --nodata={_listed(union)}"
+            )
+    return texts, named
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ",".join(map(spelled, values))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _count_of(paths: Collection[Path]) -> str:
+    return f"{len(paths)} other file{'s' * (len(paths) > 1)}"
+
+
+def _named(paths: Iterable[Path]) -> str:
+    first, *others = dict.fromkeys(paths)
+    return f"{first}{f' and {len(others)} more files' if len(others) > 1 else ' and 1 more file' if others else ''}"
+
+
+def _look_for(values: Sequence[float], stack: RasterStack, pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Count stored values in some files, and how many numbers were looked at: all, or blocks of `LOOK` in all."""
+    found = looked = 0
+    chosen = [pieces[i] for i in np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), LOOK_FILES)).astype(int))]
+    with reading():
+        for piece in chosen:
+            bounds = nodata_bounds(values, piece.dtype)
+            for stored in _stored_blocks(stack, piece, LOOK // len(chosen)):
+                found += int(np.count_nonzero(is_among(stored, bounds)))
+                looked += stored.size
+    return found, looked
+
+
+def _stored_blocks(stack: RasterStack, piece: Piece, most: int) -> Iterator[NDArray[Any]]:
+    """Yield stored numbers that are not missing, of blocks evenly across a piece, of about `most` pixels in all."""
+    inside = piece.block.intersection(stack.grid.block)
+    if inside is None:
+        return
+    height, width = min(stack.layout.block_height, inside.height), min(stack.layout.block_width, inside.width)
+    # Strips of one row are many: several at once.
+    height = min(height * -(-SAMPLE_PIXELS // (height * width)), inside.height)
+    down, across = -(-inside.height // height), -(-inside.width // width)
+    for number in np.unique(np.linspace(0, down * across - 1, max(most // (height * width), 1)).astype(int)).tolist():
+        row, col = number // across * height, number % across * width
+        block = Block(row, col, min(height, inside.height - row), min(width, inside.width - col))
+        window = block.shift(inside.row - piece.block.row, inside.col - piece.block.col)
+        raw = np.empty((1, window.height, window.width), dtype=piece.dtype)
+        try:
+            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
+        except WindowError:
+            if stack.spec.on_read_error == "stop":
+                raise
+            continue
+        missing = is_among(raw, piece.nodata_bounds) | (raw != raw)
+        yield raw[~missing if masks is None else ~missing & (masks != 0)]
+
+
+def _scaled_twice(stack: RasterStack) -> Iterator[str]:
+    """Say where numbers that are values already are multiplied by a scale that was meant for whole ones."""
+    if stack.spec.scale is not None:
+        return
+    scaled = [
+        piece
+        for layer in stack.layers
+        for piece in layer.pieces
+        if np.dtype(piece.dtype).kind == "f" and 0 < abs(piece.scale) < 1
+    ]
+    with reading():
+        for place in np.unique(np.linspace(0, len(scaled) - 1, min(len(scaled), SAMPLE_WINDOWS)).astype(int)).tolist():
+            piece = scaled[place]
+            stored = np.concatenate([*_stored_blocks(stack, piece, SAMPLE_PIXELS), np.empty(0, piece.dtype)])
+            stored = np.abs(stored[np.isfinite(stored)]).astype(np.float64)
+            if not stored.size or (stored != np.floor(stored)).mean() <= 0.5:
+                continue
+            # The largest may be an outlier.
+            bulk = float(np.quantile(stored, 0.98))
+            if bulk * abs(piece.scale) < SCALED_AWAY:
+                yield (
+                    f"{_named([piece.path, *(other.path for other in scaled)])}: {piece.dtype} numbers up to "
+                    f"{bulk:.3g} are multiplied by {piece.scale:.10g}, to {bulk * abs(piece.scale):.2g}: "
+                    f"if they are scaled already, give --scale 1{' --offset 0' * (piece.offset != 0)}"
+                )
+                return
+
+
+def _scales(stack: RasterStack) -> Iterator[str]:
+    scales = {piece.scale for layer in stack.layers for piece in layer.pieces}
+    for scale in sorted(scales):
+        if abs(scale) > 1:
+            yield f"scale {scale:.10g} is above 1; most products divide (0.0001): is it meant? (--scale overrides)"
+    if min(abs(s) for s in scales) * FACTOR <= max(abs(s) for s in scales):
+        listed = ", ".join(f"{scale:.10g}" for scale in sorted(scales))
+        yield f"layers have different scales: {listed}"
+
+
+def _levels(stack: RasterStack, sample: Floats) -> Iterator[str]:
+    levels = np.array([np.median(np.abs(row[~np.isnan(row)])) if (~np.isnan(row)).any() else np.nan for row in sample])
+    usual = np.nanmedian(levels) if np.isfinite(levels).any() else np.nan
+    if not usual > 0:
+        return
+    # No scale makes a 0 of anything.
+    odd = np.flatnonzero((levels > usual * FACTOR) | ((levels < usual / FACTOR) & (levels > 0)))
+    # Layers near zero are rare but real (snow, night); an error of scale concerns whole layers by 10 or more.
+    for index in odd[:5]:
+        layer = stack.layers[index]
+        yield (
+            f"{layer.pieces[0].path}: its typical value {levels[index]:.4g} differs more than "
+            f"{FACTOR:.0f}-fold from that of the stack, {usual:.4g}: another scale?"
+        )
+    if len(odd) > 5:
+        yield f"... and {len(odd) - 5} more layers with another level"
+
+
+def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
+    names = " ".join(path.name for path in stack.paths).lower()
+    if "ndvi" not in names or not np.isfinite(sample).any():
+        return
+    largest = float(np.nanmax(np.abs(sample)))
+    if largest <= NDVI_LIMIT:
+        return
+    # The bulk tells the power of ten; the largest value may be an outlier.
+    bulk = float(np.nanquantile(np.abs(sample), 0.98))
+    remedy = "a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
+    for scale in NDVI_SCALES:
+        if 0.3 <= bulk * scale <= NDVI_LIMIT:
+            remedy = f"try --scale {scale:g}"
+    yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
+
+
+def _of_method(axis: TimeAxis, method: Method) -> list[str]:
+    """Return what the dates alone say against a method; no file is read."""
+    return [*_seasons(axis, method), *method.cautions(axis)]
+
+
+def _seasons(axis: TimeAxis, method: Method) -> Iterator[str]:
+    years = axis.calendar_years
+    per_year = len(axis) / max(len(set(years.tolist())), 1)
+    if method.season_term or len(set(years.tolist())) == len(years):
+        return
+    yield (
+        f"{per_year:.1f} layers per year, but {method.name} has no season term: unequal seasons can look "
+        "like a trend; make one layer per year (--composite), choose --months, or fit the season too (harmonic)"
+    )

@@ -1,0 +1,231 @@
+"""Recipes: how a stack is read, as a TOML file that every command takes.
+
+Paths in a recipe are relative to its folder, so that it can be kept beside its data and moved with them.
+
+A recipe may come from anywhere, so it is data, never an order: it names rasters, tables and polygons, which are read;
+a function that it names is run only where the user names it again.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+
+from pixelwise.dates.completeness import Completeness
+from pixelwise.errors import InputError, OutputError, ParameterError
+from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
+from pixelwise.regular_files import is_file
+from pixelwise.stacks.reductions import names_function
+from pixelwise.stacks.spec import EXTENTS, InputSpec
+from pixelwise.words import shown, unknown
+
+__all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
+
+
+def _kinds(hint: Any) -> frozenset[type]:
+    """Return which types of Python's own a field of `InputSpec` may hold, None left out."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return frozenset(map(type, inner))
+    if origin is None or origin is tuple:
+        return frozenset([origin or hint]) - {type(None)}
+    return frozenset().union(*map(_kinds, inner))
+
+
+_KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(InputSpec).items()}
+#: Fields of `InputSpec` that are texts, one value, and whole numbers. A year may be the number that it is.
+WORDS = frozenset(name for name, kinds in _KINDS.items() if kinds == {str}) - {"start", "end"}
+SINGLE = frozenset(name for name, kinds in _KINDS.items() if tuple not in kinds)
+COUNTS = frozenset(name for name, kinds in _KINDS.items() if kinds == {int})
+
+#: What every recipe begins with: a file is what it says it is.
+HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
+
+
+class Recipe(NamedTuple):
+    """What a recipe says.
+
+    Attributes
+    ----------
+    source
+        The input, as commands name it.
+    spec
+        How it is read.
+    further
+        Further stacks, as ``--with`` names them.
+    needs
+        What a pixel's series needs for an answer.
+    """
+
+    source: tuple[str, ...]
+    spec: InputSpec
+    further: dict[str, str]
+    needs: Completeness
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Return what a recipe says.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or a field is unknown or wrong, naming file and field.
+    """
+    path = Path(path)
+    return _recipe(path, read_toml(path))
+
+
+def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
+    source = table.pop("input", [])
+    if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
+        raise InputError(f"{path}: input {shown(source)} is wrong; expected paths in brackets")
+    further = table.pop("with", {})
+    if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
+        raise InputError(f'{path}: with {shown(further)} is wrong; expected a table of name = "files"')
+    needed = [field.name for field in fields(Completeness)]
+    known = [*(field.name for field in fields(InputSpec)), *needed]
+    for name in table:
+        if name not in known:
+            raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
+    for name, value in table.items():
+        if wanted := _wanted(name, value):
+            raise InputError(f"{path}: {name} {shown(value)} is wrong; expected {wanted}")
+    try:
+        needs = Completeness(**{name: table.pop(name) for name in needed if name in table})
+        spec = InputSpec(**table)
+    except (ParameterError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: {error}") from None
+    folder = path.parent
+    move = _mover(lambda text: str(folder / text))
+    # A format of dates looks like a path; what is there decides.
+    moved = _moved(spec, move, lambda text: is_file(folder / text))
+    return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}, needs)
+
+
+def _wanted(name: str, value: Any) -> str:
+    """Say what a field should hold, where it holds something else altogether."""
+    several = isinstance(value, list)
+    items = value if several else [value]
+    if any(isinstance(item, (bool, dict, list)) for item in items):
+        return "a text, a number, or several of these in brackets"
+    if name in WORDS and not isinstance(value, str):
+        return "a text"
+    if name in SINGLE and several:
+        return "one value, not several in brackets"
+    if name in COUNTS and not isinstance(value, int):
+        return "a whole number"
+    if name == "mask_field" and not all(isinstance(item, str) for item in items):
+        return 'a text such as "8-9=2,3", or several in brackets'
+    return ""
+
+
+def to_run(composite: str) -> str:
+    """Return the option by which a user names a recipe's function again, as it is typed."""
+    return f"--composite {shlex.quote(composite)}"
+
+
+def check_no_code(recipe: str | Path, spec: InputSpec, remedy: str) -> None:
+    """Refuse a recipe whose composites are made by a function.
+
+    Parameters
+    ----------
+    recipe
+        Where it was read.
+    spec
+        What `read_recipe` found.
+    remedy
+        The command to suggest.
+
+    Raises
+    ------
+    ParameterError
+        When it names one.
+    """
+    if spec.composite is not None and names_function(spec.composite):
+        raise ParameterError(
+            f"{recipe}: its composites are made by the function {spec.composite}; code that a recipe names is run only "
+            f"when you name it again: {remedy}"
+        )
+
+
+def write_recipe(
+    path: str | Path,
+    source: Sequence[str],
+    spec: InputSpec,
+    further: Mapping[str, str] | None = None,
+    needs: Completeness = Completeness(),  # noqa: B008 - frozen
+) -> None:
+    """Write a recipe; see `Recipe`.
+
+    Raises
+    ------
+    OutputError
+        When the file exists, cannot be written, or could not be read again.
+    """
+    path = Path(path)
+    move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
+    moved = _moved(spec, move, lambda text: is_file(Path(text)))
+    table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
+    if further:
+        table["with"] = {name: move(one) for name, one in further.items()}
+    text = HEAD + tomli_w.dumps(table)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{path}: not written, as a path in it is not UTF-8; rename that file") from None
+    if len(content) > LONGEST_FILE:
+        raise OutputError(
+            f"{path}: not written, as it would have {len(content) / 1e6:.1f} MB; the limit for a recipe is "
+            f"{LONGEST_FILE / 1e6:.1f} MB; list the files in a text file, and name it as input: @files.txt"
+        )
+    try:
+        _recipe(path, parse_toml(str(path), text))
+    except InputError as error:
+        problem = str(error).removeprefix(f"{path}: ")
+        raise OutputError(f"{path}: not written, as no command could read it: {problem}") from None
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise OutputError(f"{path}: exists; choose another name, or remove it") from None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
+
+
+def _mover(move: Callable[[str], str]) -> Callable[[str], str]:
+    """Return what moves a path as users write it: one of a list begins with @, absolute ones stay."""
+
+    def moved(text: str) -> str:
+        if text.startswith("@"):
+            return "@" + moved(text[1:])
+        return text if os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are no paths
+
+    return moved
+
+
+def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str], bool]) -> InputSpec:
+    """Return a spec whose paths are moved."""
+    changed: dict[str, Any] = {}
+    if spec.times is not None and is_file(spec.times):
+        changed["times"] = move(spec.times)
+    for name in ("align", "mask", "region"):
+        value = getattr(spec, name)
+        if isinstance(value, str) and not (name == "mask" and value == "none"):
+            changed[name] = move(value)
+    if isinstance(spec.extent, str) and spec.extent not in EXTENTS:
+        changed["extent"] = move(spec.extent)
+    if spec.product is not None and spec.product.lower().endswith(".toml"):
+        changed["product"] = move(spec.product)
+    if spec.where is not None:
+        raster, sign, values = spec.where.rpartition("=")
+        changed["where"] = move(raster) + sign + values
+    if spec.composite is not None and names_function(spec.composite):
+        changed["composite"] = move(spec.composite)
+    return replace(spec, **changed)

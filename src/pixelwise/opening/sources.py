@@ -1,0 +1,240 @@
+"""Which files a user names: paths, folders, globs, lists, tables, mappings."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pixelwise.dates.axis import Moment
+from pixelwise.dates.names import BandDates, parse_date, read_table
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.rasters.headers import RASTER_SUFFIXES
+from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
+from pixelwise.words import shortened
+
+__all__ = ["Source", "resolve", "shortened_by_kind"]
+
+#: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
+Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
+
+#: Commands that unpack what a server packed, by the suffix. `{files}` stands for a file, or a pattern that the shell
+#: expands; `{pattern}` for the same as one word: unzip takes further words for members of the first archive. It unpacks
+#: into the current folder unless told otherwise, and without -n asks about each file that is there already.
+UNPACK = {
+    ".gz": "gunzip {files}",
+    ".bz2": "bunzip2 {files}",
+    ".xz": "unxz {files}",
+    ".zst": "unzstd {files}",
+    ".zip": "unzip -n {pattern} -d {folder}",
+}
+#: Suffixes, if any, under which ENVI's rasters stand beside their header, NAME.hdr or NAME.dat.hdr.
+ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".envi")
+
+#: Between the folders of a path.
+SEPARATORS = os.sep + (os.altsep or "")
+
+#: Of a glob, of which each ``*`` multiplies what links in circles make; no archive has so many files of one kind.
+MOST_MATCHES = 1_000_000
+
+
+def shortened_by_kind(problems: Iterable[tuple[object, str]]) -> list[str]:
+    """Return the first problems of each kind, and how many more there are: what is damaged is seen among the missing.
+
+    Parameters
+    ----------
+    problems
+        What each names, and its text: those that differ only in that, or in numbers, are of one kind.
+    """
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for name, text in problems:
+        kinds[re.sub(r"\d+", "", text.replace(str(name), ""))].append(text)
+    return [line for alike in kinds.values() for line in shortened(alike)]
+
+
+def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
+    """Return the files that a source names, with the dates that it gives them.
+
+    Raises
+    ------
+    InputError
+        When nothing matches, naming what was looked for.
+    """
+    found: list[tuple[Path, Moment | None]] = []
+    refused: list[tuple[object, str]] = []
+    if isinstance(source, Mapping):
+        for path, date in source.items():
+            try:
+                found.append((Path(path), _moment(date)))
+            except ParameterError as error:
+                refused.append((path, f"{path}: {error}"))
+        items = []
+    else:
+        items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    for item in items:
+        try:
+            found.extend(_resolve_one(os.fspath(item)))
+        except InputError as error:
+            refused.extend((item, text) for text in error.problems)
+        except OSError as error:  # a name that is too long, a folder that may not be listed
+            refused.append((item, f"{item}: {error.strerror}"))
+    problems = shortened_by_kind(refused)
+    problems.extend(shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
+    if problems or not found:
+        raise InputError(*(problems or ["no file is named"]))
+    return found
+
+
+def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
+    path = Path(text)
+    if "://" in text or text.startswith("/vsi"):
+        raise InputError(f"{text}: only local files are read; download it first")
+    if text.startswith("@"):
+        return _read_list(Path(text[1:]))
+    if path.is_dir():
+        return [(file, None) for file in _rasters_in(path)]
+    if path.suffix.lower() == ".csv" and is_file(path):
+        return _read_csv(path)
+    if is_file(path):
+        return [(path, None)]
+    if any(character in text for character in "*?["):
+        if files := _matching(text):
+            return [(file, None) for file in files]
+        raise InputError(f"no file matches {text!r}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    if os.path.lexists(path):
+        check_regular(path)
+    raise InputError(f"{text}: no such file or folder")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Return the files that a glob matches, sorted.
+
+    They are those of ``glob.glob(pattern, recursive=True)``, but ``**`` enters each folder once: there it is entered by
+    every way that links lead to it, and three links to the folder that they are in make 3**40 of them.
+
+    Raises
+    ------
+    InputError
+        When it matches too many.
+    """
+    if pattern.endswith(tuple(SEPARATORS)):  # names folders alone
+        return []
+    first, rest = os.path.splitdrive(pattern)
+    parts = re.findall("[^{0}]+[{0}]*|[{0}]+".format(re.escape(SEPARATORS)), rest)
+    if parts[-1] == "**":
+        parts.append("*")
+    found = [first]
+    for part in parts:
+        if part.rstrip(SEPARATORS) == "**":
+            found = _folders_below(found)
+            continue
+        names = (os.path.join(folder, name) for folder in found for name in glob.iglob(part, root_dir=folder))  # noqa: PTH118, PTH207
+        found = list(islice(names, MOST_MATCHES + 1))
+        if len(found) > MOST_MATCHES:
+            raise InputError(f"{pattern!r} matches more than {MOST_MATCHES} files or folders; name fewer of them")
+    return sorted({path for path in map(Path, found) if not path.is_dir()})
+
+
+def _folders_below(starts: Iterable[str]) -> list[str]:
+    """Return folders, and all that are in them and not hidden, each once: under its own name rather than a link's."""
+    found: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    folders, links = deque(sorted(starts)), deque[str]()
+    while folders or links:
+        folder = folders.popleft() if folders else links.popleft()
+        try:
+            status = os.stat(folder or os.curdir)  # noqa: PTH116 - Path would drop what tells "" from "."
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            with os.scandir(folder or os.curdir) as entries:
+                below = sorted((entry.name, entry.is_symlink()) for entry in entries if _is_visible_folder(entry))
+        except OSError:  # may not be listed; is no folder, or gone
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        found.append(folder)
+        for name, is_link in below:
+            (links if is_link else folders).append(os.path.join(folder, name))  # noqa: PTH118
+    return found
+
+
+def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _packed(path: Path) -> str | None:
+    """Say how a raster is unpacked; None where it is not packed."""
+    if path.suffix.lower() not in UNPACK or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
+        return None
+    file = shlex.quote(str(path))
+    command = UNPACK[path.suffix.lower()].format(files=file, pattern=file, folder=shlex.quote(str(path.parent)))
+    return f"{path}: is packed ({path.suffix}), and only unpacked files are read: {command}"
+
+
+def _is_envi(path: Path) -> bool:
+    """Whether a file whose name does not say so is a raster of ENVI: its header does."""
+    if path.suffix.lower() not in ENVI_SUFFIXES:
+        return False
+    for header in (path.with_name(f"{path.name}.hdr"), path.with_suffix(".hdr")):
+        try:
+            with open_regular(header) as file:
+                return file.read(4) == b"ENVI"
+        except (InputError, OSError):
+            continue
+    return False
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
+    present = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    files = [p for p in present if (p.suffix.lower() in RASTER_SUFFIXES or _is_envi(p)) and not p.is_dir()]
+    # Dates that are there only packed would be missing without a word.
+    packed = [p for p in present if _packed(p) is not None and p.with_suffix("") not in files]
+    if packed:
+        kind, place = "".join(packed[0].suffixes[-2:]), shlex.quote(str(folder))
+        command = UNPACK[packed[0].suffix.lower()].format(
+            files=f"{place}/*{kind}", pattern=shlex.quote(f"{folder}/*{kind}"), folder=place
+        )
+        count = "1 raster is" if len(packed) == 1 else f"{len(packed)} rasters are"
+        raise InputError(
+            f"{folder}: {count} packed ({packed[0].name}), and only unpacked files are read: unpack with {command}, "
+            f"or list the files to read with a quoted glob"
+        )
+    if files:
+        return files
+    pattern = f"{glob.escape(str(folder))}/**/*"
+    deeper = sorted({p.suffix for p in _matching(pattern) if p.suffix.lower() in RASTER_SUFFIXES})
+    if deeper:
+        raise InputError(f"{folder}: only its sub-folders hold rasters; name them with a glob: '{pattern}{deeper[0]}'")
+    raise InputError(f"{folder}: no raster in this folder (looked for {' '.join(sorted(RASTER_SUFFIXES))})")
+
+
+def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
+    lines = read_text(path).splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not names:
+        raise InputError(f"{path}: names no file")
+    return [(path.parent / name, None) for name in names]
+
+
+def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
+    table = read_table(path)
+    if isinstance(table, BandDates):
+        raise InputError(f"{path}: has a column of bands; name the files as input, and this table with --times")
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
+    return [(path.parent / name, moment) for name, moment in table.items()]
+
+
+def _moment(date: Any) -> Moment:
+    if isinstance(date, Moment):
+        return date
+    return parse_date(date.isoformat() if hasattr(date, "isoformat") else str(date))

@@ -1,0 +1,239 @@
+"""From what a user names to a stack: find the files, read their headers, date them, fit them together.
+
+Every problem is collected, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Grid
+from pixelwise.opening.assembly import assemble
+from pixelwise.opening.observe import observe
+from pixelwise.opening.sources import Source, resolve
+from pixelwise.rasters.headers import Header, stats_of
+from pixelwise.rasters.nodata import spelled
+from pixelwise.rasters.region import load_area
+from pixelwise.rasters.windows import WARP_TILE, Piece, largest_behind
+from pixelwise.stacks.base import FileStack
+from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
+from pixelwise.stacks.shares import Derivation
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import first_of
+
+__all__ = ["Survey", "composite_of", "open_layers", "open_stack", "survey"]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found: layers as far as they could be read, and every problem.
+
+    Attributes
+    ----------
+    layers
+        By ascending date.
+    headers
+        Of every file that could be opened, by path.
+    grid
+        None where there is none for all layers.
+    problems
+        One line each; a stack can be opened only where there are none.
+    undated
+        Files that could be opened but belong to no layer.
+    derivation
+        How values are made of what files hold.
+    remarks
+        What was left out, one line each.
+    """
+
+    spec: InputSpec
+    layers: tuple[Layer, ...]
+    headers: Mapping[Path, Header] = field(repr=False)
+    grid: Grid | None
+    problems: tuple[str, ...]
+    undated: tuple[Path, ...] = ()
+    derivation: Derivation = field(default_factory=Derivation)
+    remarks: tuple[str, ...] = ()
+
+    def stack(self) -> RasterStack:
+        """Return the stack.
+
+        Raises
+        ------
+        InputError
+            With all problems, where there are any.
+        """
+        if self.problems or self.grid is None:
+            raise InputError(*self.problems)
+        area = load_area(self.spec.region, self.spec.where, self.grid)
+        pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
+        masks = {piece.path: piece for layer in self.layers for piece in layer.masks}
+        used = [self.headers[path] for path in pieces]
+        opened = [*used, *(self.headers[path] for path in masks.keys() - pieces.keys())]
+        blocks = Counter(
+            (header.block_height, header.block_width) if pieces[header.path].warp is None else WARP_TILE
+            for header in used
+        )
+        decoded = {header.path: _decoded(header, {**masks, **pieces}[header.path]) for header in opened}
+        largest = max(decoded, key=decoded.__getitem__)
+        units = {band.unit for header in used for band in header.bands}
+        stack = RasterStack(
+            grid=self.grid,
+            layers=self.layers,
+            spec=self.spec,
+            source_block=blocks.most_common(1)[0][0],
+            derivation=self.derivation,
+            decoded=decoded[largest],
+            largest=largest,
+            pixel_size=max(header.pixel_size for header in opened),
+            resident=max(header.resident for header in opened),
+            stats={**stats_of(opened), **area.stats},
+            area=area,
+            alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
+            alpha_masks={
+                h.path: (h.alpha[0].index, len(h.bands) + len(h.alpha))
+                for h in used
+                if h.alpha and not h.alpha_is_data and pieces[h.path].masked and pieces[h.path].warp is None
+            },
+            written=frozenset(h.path for h in used if h.written),
+            remarks=(*self.remarks, *(h.remark for h in opened if h.remark)),
+            interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
+            unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
+        )
+        if self.spec.bounds is None:
+            return stack
+        stack = stack.crop(self.grid.block_of_bounds(self.spec.bounds))
+        if stack.area.region is not None and stack.area.region.block is None:
+            raise InputError(f"region {self.spec.region} lies outside the bounds {self.spec.bounds}: nothing is left")
+        return stack
+
+
+def _decoded(header: Header, piece: Piece) -> int:
+    """Return bytes that are held while a block of a file is decoded, or a tile of it is warped."""
+    decoded = max(header.decoded, largest_behind(header.path))
+    if piece.warp is None:
+        return decoded
+    across, down = piece.warp.scale
+    # GDAL reads the pixels behind a tile, with two for the kernel on each side, and what is valid of them.
+    behind = (WARP_TILE[1] * across + 4) * (WARP_TILE[0] * down + 4)
+    return decoded + int(behind * (header.pixel_size + 5))
+
+
+def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) -> RasterStack:
+    """Open raster files as a stack: headers only, sorted by date, on one grid.
+
+    Parameters
+    ----------
+    source
+        A file, a folder (not its sub-folders), a glob, ``@list.txt`` (one path per line), a CSV with
+        ``path,date``; a list of these; or a mapping of path to date.
+    spec
+        How to read it.
+    **options
+        Fields of `InputSpec`, such as ``band=1`` or ``nodata=-9999``.
+
+    Returns
+    -------
+    RasterStack
+
+    Raises
+    ------
+    InputError
+        With every problem found: files, bands, dates, grids.
+    ParameterError
+        When an option is unknown or impossible.
+
+    Examples
+    --------
+    >>> stack = open_stack("ndvi/*.tif", start="1990", nodata=-9999)  # doctest: +SKIP
+    """
+    chosen = (spec or InputSpec()).replace(**options)
+    if chosen.composite is not None:
+        raise ParameterError(
+            f"composite {chosen.composite!r} is no option of open_stack: open_stack(...).composite(...) does it"
+        )
+    return survey(source, chosen).stack()
+
+
+def open_layers(source: Source, spec: InputSpec) -> FileStack:
+    """Open raster files as `open_stack` does, and make composites of them where that is asked for.
+
+    Raises
+    ------
+    InputError, ParameterError
+        As `open_stack` and `RasterStack.composite` do.
+    """
+    return composite_of(survey(source, spec).stack())
+
+
+def composite_of(stack: RasterStack) -> FileStack:
+    """Return the composites that a stack's own options ask for, itself where they ask for none.
+
+    Raises
+    ------
+    InputError, ParameterError
+        As `RasterStack.composite` does.
+    """
+    spec = stack.spec
+    if spec.composite is None:
+        return stack
+    return stack.composite(spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count)
+
+
+def survey(source: Source, spec: InputSpec) -> Survey:
+    """Find out all about a source without raising for its problems.
+
+    Raises
+    ------
+    InputError
+        Only when no file can be named at all.
+    ParameterError
+        When a product, a band of it or a formula is unknown.
+    """
+    # A file that is named twice (a folder, and a glob of it) is still one file.
+    entries = list(dict.fromkeys(resolve(source)))
+    problems: list[str] = []
+    found = observe(entries, spec, problems)
+    layers, grid = assemble(found.observations, spec, problems)
+    if grid is not None:
+        try:
+            layers = chosen_layers(layers, spec)
+        except InputError as error:
+            problems.extend(error.problems)
+        if spec.bounds is not None:
+            try:
+                grid.block_of_bounds(spec.bounds)
+            except ParameterError as error:
+                problems.append(str(error))
+    if len(layers) < 2 and not problems:
+        problems.append(_too_few(layers, entries, spec))
+    for text in _overrides(spec):
+        log.info(text)
+    dated = {
+        file.header.path
+        for observation in found.observations
+        for file in (*observation.bands, *observation.masks)
+        if file is not None
+    }
+    undated = tuple(path for path in found.headers if path not in dated)
+    return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation, found.remarks)
+
+
+def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
+    dates = ", ".join(layer.iso_date for layer in layers)
+    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({dates})" if dates else "")
+    files = f"{len(entries)} file{'' if len(entries) == 1 else 's'}"
+    return f"{found} in {files}{words_of_choice(spec)}: a series needs at least two"
+
+
+def _overrides(spec: InputSpec) -> Iterable[str]:
+    for name in ("nodata", "scale", "offset"):
+        value = getattr(spec, name)
+        if value is not None:
+            text = first_of([*map(spelled, value if isinstance(value, tuple) else (value,))], MOST_LISTED)
+            yield f"{name} {text} is used instead of what the files say"

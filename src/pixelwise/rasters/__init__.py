@@ -1,0 +1,1 @@
+"""Local raster files: headers, windows of pixels, and which pixels are asked for."""

@@ -1,0 +1,645 @@
+"""The one way to open a dataset: with local files only, and no other ones than somebody named.
+
+There are two walls. What a file names is looked at before GDAL opens it (`vrt`, and the sidecars here), and compared
+with what GDAL says it opened. And GDAL itself is told that no name of the network is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import threading
+import time
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.env import hasenv
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import DummySession
+from rasterio.windows import Window
+
+from pixelwise.errors import InputError
+from pixelwise.rasters.vrt import SYSTEM, SYSTEMS, as_utf8, grids_elsewhere, is_vrt, sources_behind
+from pixelwise.regular_files import check_regular, open_regular
+from pixelwise.words import one_line, shown
+
+__all__ = [
+    "GDAL_ERRORS",
+    "NAMERS",
+    "OPTIONS",
+    "TextGrid",
+    "allowed_drivers",
+    "check_sidecars",
+    "files_behind",
+    "files_named",
+    "local_only",
+    "open_again",
+    "open_alone",
+    "open_geotiff",
+    "open_local",
+    "open_page",
+    "sidecars_of",
+]
+
+#: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
+#: any file, also one of the network, that GDAL then opens with any driver.
+DRIVERS = (
+    "GTiff", "VRT", "JP2OpenJPEG", "RRASTER", "ENVI", "HFA", "AAIGrid", "EHdr", "RST", "SAGA", "GSBG",
+    "ILWIS", "PCRaster", "PNG", "JPEG", "SRTMHGT", "USGSDEM",
+)  # fmt: skip
+
+#: What GDAL's errors are in rasterio. Properties that read a directory late, such as `colorinterp`, raise those that
+#: have no public name.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+#: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.
+TICK = 2 * 10**9
+
+#: A name that nothing has.
+NOWHERE = "/vsicurl/none:"
+
+#: GDAL's options while it opens and reads files.
+OPTIONS: Mapping[str, str] = {
+    # A raw file (ENVI, EHdr) that is too short cannot be opened: it would be read as zeros.
+    "RAW_CHECK_FILE_SIZE": "YES",
+    # /vsicurl/, /vsis3/ and their kin may open this file only (GDAL 3.10: all of them but the login of /vsiswift/).
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": NOWHERE,
+    # Whatever else asks a server (WMS, WCS, a coordinate system by URL) goes through curl, which knows no such proxy.
+    "GDAL_HTTP_PROXY": "none://",
+    "GDAL_HTTPS_PROXY": "none://",
+    # Functions of pixels that a VRT brings along.
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
+    # GDAL's own threads would not have what was set in one thread; the pool is the only parallelism.
+    "VRT_NUM_THREADS": "1",
+}
+
+CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
+
+#: Sidecars that are datasets of their own, which GDAL opens with any driver, and how they begin.
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_HEADER_TAG",)}
+#: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
+TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
+LONGEST_SIDECAR = 64 << 20
+#: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
+ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
+#: Metadata that name rasters of longitudes and latitudes, which GDAL opens with any driver to warp.
+LOCATIONS = ("X_DATASET", "Y_DATASET")
+#: Texts in which further files are named, which lie beside them: what has a folder is refused.
+NAMING = {
+    ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
+    ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
+    ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
+}
+#: How names of sidecars end; those of world files have the file's own letters before a w.
+SIDECARS = (*DATASETS, ".aux", *TEXTS, ".wld", "w")
+#: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
+ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
+#: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
+#: planets, scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero.
+#: Long ones: pixels of one byte between 60 and 122 look like a "<" and some letters here and there.
+WORDS = re.compile(
+    rb"<(?:\?xml\s|GDAL_?(?:TileIndex|WMT?S)|VRTDataset|WMS_Tile|WM[ST]_\w+_Capab|Capabilities|WCS_GDAL|MRF_META|kml[\s>]"
+    rb"|NetworkLink|GroundOverlay|Dimap_Doc|PSD_DIMAP|n1:Level|xfdu:XFDU|level1Product|Table_of_Contents|CacheInfo"
+    rb"|Product|rs2:product|OGRVRT|JGISRaster|phototiles|x-dem)"
+    rb"|\{\s*\"\w{4,}\"\s*:|\"(?:stac_version|currentVersion)\""
+    rb"|OziExplorer|DatasetHeader|IMAGINE_RAW_FILE|NDF_REVISION|(?:PDS|ODL)_VERSION_ID|\^QUBE|\^IMAGE|IsisCube|LBLSIZE="
+    rb"|numTiles|REQ ID =|NOHRSC GIS",
+    re.IGNORECASE,
+)
+CONTAINER = re.compile(rb"SQLite format 3|PK\x03\x04|fgb|CDF|NITF|NSIF|(?s:.*?)(?:\x89HDF\r\n|%PDF-)")
+#: What GDAL's drivers see of a file before one of them takes it has 1024 bytes; some then read more.
+LOOKED_AT = 64 << 10
+
+#: Rasters whose texts name files of their folder, whatever these are called.
+NAMERS = (".mpr", ".rst")
+#: Metadata of satellites' scenes, of which one lies beside many files.
+OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
+#: Of texts that hold pixels, more than that is not searched for names of grids: their headers are shorter.
+SEARCHED = 4 << 20
+
+
+class _Wall(threading.local):
+    """Whether the options are set in this thread: to set them again takes as long as to open a file."""
+
+    stands = False
+
+
+_WALL = _Wall()
+
+
+@contextmanager
+def local_only(**options: Any) -> Iterator[None]:
+    """Let GDAL open and read local files only in this context, in this thread and, of the main one, in all.
+
+    rasterio sets options of the main thread for the process, those of others for that thread. Whoever has rasterio
+    read from servers gets the own settings back where the context ends.
+
+    Parameters
+    ----------
+    **options
+        Further options of GDAL.
+    """
+    with ExitStack() as entered:
+        if not _WALL.stands:
+            # Only an outermost `Env` looks for what it replaces, to set it again; a thread would then keep for good
+            # what the main thread has set for a while.
+            if not hasenv() and threading.current_thread() is not threading.main_thread():
+                entered.enter_context(rasterio.Env(session=DummySession()))
+            entered.enter_context(rasterio.Env(session=DummySession(), **OPTIONS, **options))
+            entered.callback(setattr, _WALL, "stands", False)
+            _WALL.stands = True
+        elif options:
+            entered.enter_context(rasterio.Env(session=DummySession(), **options))
+        yield
+
+
+@cache
+def allowed_drivers() -> tuple[str, ...]:
+    """Return the drivers of `DRIVERS` that this GDAL has."""
+    with rasterio.Env() as env:
+        present = env.drivers()
+    return tuple(driver for driver in DRIVERS if driver in present)
+
+
+@cache
+def _plain_drivers() -> tuple[str, ...]:
+    """Return the drivers of files that name no others: a VRT is one only where `is_vrt` says so."""
+    return tuple(driver for driver in allowed_drivers() if driver != "VRT")
+
+
+def open_local(path: Path) -> DatasetReader:
+    """Open a file with a local driver, a VRT only where all that is behind it are local files too.
+
+    Raises
+    ------
+    InputError
+        When it is no such file, or one of its sidecars or sources is not.
+    """
+    if not is_vrt(path):
+        return _open_explained(path, _plain_drivers())
+    behind = set()
+    for source in sources_behind(path):
+        behind.add(os.path.realpath(source))
+        try:
+            if is_vrt(source):
+                check_sidecars(source)
+                continue
+            with _open_explained(source, _plain_drivers()) as dataset:
+                if isinstance(dataset, TextGrid):
+                    _read_all_lines(dataset, source)
+                behind.update(map(os.path.realpath, dataset.files))
+                driver = dataset.driver
+            _check_driver(source, driver)
+        except InputError as error:
+            raise InputError(f"{path}: a source of this VRT is wrong: {error}") from None
+    return _open_explained(path, ("VRT",), behind)
+
+
+def open_again(path: Path, driver: str) -> DatasetReader:
+    """Open a file that `open_local` opened before; a `RasterioError` is what GDAL says where it cannot be."""
+    return _open(str(path), (driver,))
+
+
+def open_page(name: str) -> DatasetReader:
+    """Open a page of a TIFF that is open, by GDAL's name of it: only its shape may be asked for.
+
+    Raises
+    ------
+    InputError
+        When it is broken.
+    """
+    try:
+        return _open_quietly(name, ("GTiff",))
+    except GDAL_ERRORS as error:
+        raise InputError(f"{name}: cannot be opened ({one_line(error)})") from None
+
+
+def open_geotiff(path: Path) -> DatasetReader:
+    """Open a GeoTIFF, such as a map; a `RasterioError` is what GDAL says where it cannot be.
+
+    Raises
+    ------
+    InputError
+        When it is no regular file, or names others.
+    """
+    check_regular(path)
+    return _open_checked(path, ("GTiff",))
+
+
+def open_alone(path: Path) -> DatasetReader:
+    """Open a GeoTIFF as if nothing lay beside it; a `RasterioError` is what GDAL says where it cannot be.
+
+    Raises
+    ------
+    InputError
+        When it is no regular file.
+    """
+    check_regular(path)
+    # No file of the folder is looked for, neither now nor when a property is asked for.
+    with local_only(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        return _open_quietly(str(path), ("GTiff",))
+
+
+def files_behind(path: Path) -> Iterator[Path]:
+    """Yield a file that `open_local` opens, and if it is a VRT all that is behind it, each once."""
+    yield path
+    if is_vrt(path):
+        yield from sources_behind(path)
+
+
+def files_named(dataset: DatasetReader, path: Path) -> tuple[Path, ...]:
+    """Return what GDAL reads for an open file apart from itself and its sidecars: data of a header, sources of a VRT.
+
+    Raises
+    ------
+    InputError
+        When a source of a VRT is missing or no raster.
+    """
+    # It names none; and to be asked takes 0.3 ms.
+    if dataset.driver == "GTiff":
+        return ()
+    if dataset.driver != "VRT":
+        found = list(map(Path, dataset.files))
+        if dataset.driver == "ILWIS":
+            found += _files_of_ilwis(path)
+    else:
+        found = []
+        for source in sources_behind(path):
+            found.append(source)
+            with open_regular(source) as file:
+                begin = file.read(4)
+            if begin not in TIFF and not is_vrt(source):
+                with open_local(source) as opened:
+                    found += files_named(opened, source)
+    return tuple(dict.fromkeys(file for file in found if file != path))
+
+
+def _files_of_ilwis(path: Path) -> list[Path]:
+    found: dict[Path, None] = {}
+    pending = [path]
+    while pending:
+        with open_regular(pending.pop()) as file:
+            text = file.read(SEARCHED).decode("latin-1")
+        for name in ILWIS_NAMES.findall(text):
+            named = path.parent / name
+            # Domains and systems of ILWIS itself are no files here.
+            if named not in found and named.is_file():
+                found[named] = None
+                pending += [named] if named.suffix.lower() == ".grf" else []
+    return list(found)
+
+
+def sidecars_of(paths: Iterable[Path]) -> list[Path]:
+    """Return the sidecars of some files, by name as GDAL finds them: masks, overviews, metadata and world files."""
+    listed: dict[Path, Mapping[str, tuple[str, ...]] | None] = {}
+    found: dict[Path, None] = {}
+    for path in paths:
+        folder, suffix = path.parent, path.suffix
+        if folder not in listed:
+            try:
+                listed[folder], _ = _beside(folder)
+            except OSError:  # it may be entered, but not listed
+                listed[folder] = None
+        names = listed[folder]
+        if names is not None and not names:
+            continue
+        world = (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w") if suffix else ()
+        tried = [path.name + end for end in (".msk", ".ovr", ".aux.xml", ".aux", ".rrd")]
+        tried += [path.stem + end for end in (".aux", ".rrd", ".tab", ".wld", *world)]
+        for name in tried:
+            exact = ((name,) if (folder / name).is_file() else ()) if names is None else names.get(name.lower(), ())
+            found.update((folder / one, None) for one in exact)
+    return list(found)
+
+
+def _open_explained(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
+    try:
+        return _open_checked(path, drivers, behind, seen)
+    except (InputError, MemoryError):
+        raise
+    # GDAL's own errors, which rasterio lets through, have no public base.
+    except Exception as error:
+        hint = "; NetCDF and HDF are not read: export GeoTIFFs first" if path.suffix.lower() in CONTAINERS else ""
+        raise InputError(f"{path}: not a raster that can be read ({_reason(error, path)}){hint}") from None
+
+
+def _open_checked(
+    path: Path, drivers: Sequence[str], behind: Collection[str] = (), seen: frozenset[Path] = frozenset()
+) -> DatasetReader:
+    """Open a file with the first of some drivers that knows it, and compare what GDAL opened with what it may."""
+    check_sidecars(path, seen)
+    with local_only():
+        dataset = _open_quietly(str(path), drivers)
+        try:
+            _check_opened(dataset, path, behind)
+        except BaseException:
+            dataset.close()
+            raise
+    return dataset
+
+
+def _open_quietly(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+    # A raster without coordinates is legal input; the warning would be an error in strict programs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return _open(name, drivers)
+
+
+def _open(name: str, drivers: Sequence[str] | None) -> DatasetReader:
+    # rasterio.open() takes one driver only, its reader a list of those to try.
+    with local_only():
+        dataset = DatasetReader(name, driver=drivers if drivers is None else list(drivers), sharing=False)
+        if dataset.driver != "AAIGrid":
+            return dataset
+        dataset.close()
+        return TextGrid(name, driver=["AAIGrid"], sharing=False)
+
+
+class TextGrid(DatasetReader):  # type: ignore[misc]
+    """An ASCII grid, whose lines GDAL is made to read from the first one on.
+
+    To read a line n below a broken one GDAL 3.10 tries that one 2^n times.
+    """
+
+    #: Lines above it were read.
+    line = 0
+
+    def read_lines(self, count: int) -> None:
+        """Let GDAL find the first lines; a `RasterioError` tells which one is broken."""
+        while self.line < count:
+            super().read(1, window=Window(0, self.line, 1, 1))
+            self.line += 1
+
+    def read(self, indexes: Any = None, out: Any = None, window: Window | None = None, **options: Any) -> Any:
+        """Read as from any dataset."""
+        self.read_lines(self.height if window is None else int(window.row_off + window.height))
+        return super().read(indexes, out=out, window=window, **options)
+
+
+def _read_all_lines(grid: TextGrid, path: Path) -> None:
+    """Refuse an ASCII grid with a broken line where a VRT has GDAL read it."""
+    try:
+        grid.read_lines(grid.height)
+    except GDAL_ERRORS as error:
+        reason = one_line(error.__cause__ or error)
+        raise InputError(
+            f"{path}: row {grid.line} of its grid cannot be read ({reason}); is the file truncated?"
+        ) from None
+
+
+def _check_driver(source: Path, driver: str) -> None:
+    """Refuse a source that GDAL, which tries all its drivers for a VRT's source, takes for something else."""
+    # GeoTIFF's driver is the first of all but those that look for words, which a TIFF does not begin with.
+    if driver == "GTiff":
+        return
+    # By content, not by GDAL: to find out what it takes a file for, it opens it, and what that names.
+    with open_regular(source) as file:
+        head = file.read(LOOKED_AT)
+    other_words = CONTAINER.match(head) or WORDS.search(head.split(b"\0", 1)[0])
+    if other_words:
+        words = shown(other_words[0].decode("latin-1"))
+        raise InputError(
+            f"{source}: is a raster of {driver}, but holds {words}, by which GDAL takes it for another format where a "
+            "VRT names it; name the raster itself, without the VRT"
+        )
+    try:
+        with _open_quietly(str(source), None) as dataset:
+            other = dataset.driver
+    except GDAL_ERRORS:
+        other = "something else"
+    if other != driver:
+        raise InputError(
+            f"{source}: is a raster of {driver}, which GDAL reads as {other} where a VRT names it; make a GeoTIFF of "
+            f"it first: {shlex.join(['rio', 'convert', str(source), f'{source.stem}.tif'])}"
+        )
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return GDAL's reason in one line, without the path that the message names anyway."""
+    text = one_line(error)
+    return text.replace(f"'{path}' ", "").replace(f"{path}: ", "").replace(str(path), path.name)
+
+
+# ---------------------------------------------------------------------------------------------- sidecars
+
+
+def _beside(folder: Path) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return what counts of a folder as it is now; see `_folder`. OSError where it cannot be listed."""
+    changed = folder.stat().st_mtime_ns
+    settled = abs(time.time_ns() - changed) > TICK
+    return (_folder if settled else _folder.__wrapped__)(str(folder), changed)
+
+
+@lru_cache(maxsize=16)
+def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return what counts of a folder: names of sidecars by the lower-case name, and what are no regular files.
+
+    GDAL looks for sidecars without regard to case. As long as nothing is made, renamed or removed, the folder keeps
+    its time.
+    """
+    sidecars: dict[str, tuple[str, ...]] = {}
+    odd = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            lower = entry.name.lower()
+            if lower.endswith(SIDECARS):
+                sidecars[lower] = (*sidecars.get(lower, ()), entry.name)
+            try:
+                if not entry.is_file() and not entry.is_dir() and entry.stat():
+                    odd.append(entry.name)
+            except OSError:
+                continue  # a link to nothing
+    return sidecars, tuple(odd)
+
+
+def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it.
+
+    Parameters
+    ----------
+    path
+        The file, which may be a sidecar itself.
+    seen
+        Of which files it is one.
+
+    Raises
+    ------
+    InputError
+        When a sidecar is none, or leads elsewhere.
+    """
+    folder = path.parent
+    lower, stem = path.name.lower(), path.stem.lower()
+    try:
+        sidecars, odd = _beside(folder)
+    except PermissionError:
+        # A folder that may be entered but not listed: there GDAL tries the names themselves.
+        names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
+        sidecars, odd = {name.lower(): (name,) for name in names if os.path.lexists(folder / name)}, ()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    # GDAL's drivers append many suffixes, .tfw and _rpc.txt among them: all with a dot or an underscore.
+    tried = "" if path.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
+    for name in odd:
+        if name.lower().startswith(tried):
+            open_regular(folder / name).close()
+    if not sidecars:
+        return
+    for suffix in (*DATASETS, ".aux", *TEXTS):
+        # Masks and overviews have the whole name of what they belong to, or GDAL does not find them.
+        bases = (lower,) if suffix in (".msk", ".ovr") else (lower, stem)
+        for name in {found for base in bases for found in sidecars.get(base + suffix, ())}:
+            if folder / name not in seen and (name != path.name or suffix in TEXTS):
+                _check_sidecar(path, folder / name, suffix, seen | {path})
+
+
+def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]) -> None:
+    with open_regular(sidecar) as file:
+        begin = file.read(64)
+        if suffix in DATASETS and begin and not begin.startswith(DATASETS[suffix]):
+            kind = "GeoTIFF" if suffix == ".msk" else "raster"
+            raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
+        if suffix in TEXTS:
+            size = os.fstat(file.fileno()).st_size
+            if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
+                whose = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
+                raise InputError(
+                    f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
+                )
+            content = begin + file.read(SEARCHED if _has_pixels(begin, suffix) else LONGEST_SIDECAR)
+            if suffix == ".aux.xml":
+                text, systems = _pam(sidecar, content)
+            else:
+                text, systems = content.decode("latin-1"), []
+            elsewhere = grids_elsewhere(text)
+            if elsewhere:
+                raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
+            for system in systems:
+                if not SYSTEM.match(system):
+                    raise InputError(f"{sidecar}: holds {system!r}, no coordinate system by code or WKT")
+            if suffix in NAMING:
+                named = NAMING[suffix].search(text)
+                if named:
+                    raise InputError(f"{sidecar}: names {named[1].strip()!r}, which is not opened")
+            return
+    if begin.startswith(TIFF):
+        _open_explained(sidecar, ("GTiff",), seen=seen).close()
+    elif begin.startswith(b"EHFA_HEADER_TAG"):
+        _open_explained(sidecar, ("HFA",), seen=seen).close()
+
+
+def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
+    """Return all texts of GDAL's own metadata, and which of them are coordinate systems.
+
+    GDAL takes an attribute for an element and ignores the declared encoding, as in VRTs.
+    """
+    texts: list[str] = []
+    systems: list[str] = []
+    # Where the text of a coordinate system begins in `texts`; text within elements within it is taken too.
+    begins: list[int | None] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        for key, value in attributes.items():
+            texts.extend(("\n", value))
+            if key.lower() in SYSTEMS:
+                systems.append(value.strip())
+        texts.append("\n")
+        begins.append(len(texts) if tag.lower() in SYSTEMS else None)
+
+    def end(_: str) -> None:
+        begin = begins.pop()
+        if begin is not None:
+            systems.append("".join(texts[begin:]).strip())
+        texts.append("\n")
+
+    def doctype(*_: Any) -> None:
+        raise InputError(f"{sidecar}: has a document type, which GDAL never writes; remove it")
+
+    if not content.strip():
+        return "", []
+    parser = expat.ParserCreate(encoding="utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = texts.append
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(as_utf8(content), True)
+    except expat.ExpatError as error:
+        raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
+    return "".join(texts), systems
+
+
+def _has_pixels(begin: bytes, suffix: str) -> bool:
+    """Whether a file with a name of a text holds pixels: raw ones, or those of an ASCII grid."""
+    return b"\0" in begin or (suffix == ".grd" and ASCII_GRID.match(begin) is not None)
+
+
+# ---------------------------------------------------------------------------------------- what was opened
+
+
+def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -> None:
+    """Refuse a dataset that names overviews elsewhere, or of which GDAL opened more files than it may.
+
+    In this order: GDAL opens overviews, wherever they are, when it is asked for the files.
+    """
+    overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
+    if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
+        raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
+    # Whatever text it comes from, this is the coordinate system that GDAL would transform with.
+    elsewhere = _grids_of(dataset.crs) or (_grids_of(dataset.gcps[1]) if dataset.crs is None else "")
+    if elsewhere:
+        raise InputError(f"{path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    # What a VRT names was walked.
+    places = dataset.tags(ns="GEOLOCATION") if dataset.driver != "VRT" else {}
+    place = next((value for key, value in places.items() if key.upper() in LOCATIONS), None)
+    if place is not None:
+        raise InputError(f"{path}: names {place!r} as the raster of its coordinates, which is not opened")
+    # A GeoTIFF names nothing else, and its sidecars were looked at by name.
+    for name in dataset.files if dataset.driver != "GTiff" else ():
+        if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
+            raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
+
+
+#: Files of a series have the same system, and to search it takes a tenth of the time that it takes to open one.
+_grids_in = lru_cache(maxsize=64)(grids_elsewhere)
+
+
+def _grids_of(crs: CRS | None) -> str:
+    """Return the first grid elsewhere that a coordinate system names, empty where there is none."""
+    if crs is None:
+        return ""
+    # WKT 2 has all operations, WKT 1 the PROJ strings of extensions. In this order: to write WKT 1, PROJ opens grids.
+    for version in ("WKT2_2019", None):
+        try:
+            elsewhere = _grids_in(crs.to_wkt(version=version))
+        except CRSError:
+            continue
+        if elsewhere:
+            return elsewhere
+    return ""
+
+
+def _is_own(path: Path, name: str) -> bool:
+    """Whether a file is a sidecar of another one: it lies beside it and begins with its name.
+
+    So are metadata of a satellite's scene, which GDAL finds by the names of files alone.
+    """
+    folder, base = os.path.split(os.path.abspath(name))  # noqa: PTH100 - by name, links not followed
+    if folder != os.path.abspath(path.parent):  # noqa: PTH100
+        proxies = os.environ.get("GDAL_PAM_PROXY_DIR")
+        return proxies is not None and folder == os.path.abspath(proxies)  # noqa: PTH100
+    return base.lower().startswith(path.stem.lower()) or base.lower().endswith(OF_SCENES)

@@ -1,0 +1,404 @@
+"""Polygons of local vector files, as edges.
+
+What is behind this module needs no geometry library: a polygon's inside is what its edges enclose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shlex
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import LARGEST_COORDINATE, Bounds
+from pixelwise.rasters.datasets import OPTIONS, check_sidecars, local_only
+from pixelwise.rasters.vrt import SYSTEM, grids_elsewhere
+from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
+from pixelwise.words import one_line, shown
+
+if TYPE_CHECKING:
+    import sqlite3
+    from types import ModuleType
+
+__all__ = ["FORMATS", "Polygons", "local_file", "polygon_of_bounds", "read_polygons"]
+
+log = logging.getLogger(__name__)
+
+#: How files of the formats begin that GDAL opens, by suffix. Other drivers are not tried by looking into the file:
+#: some follow what stands in it to the network. GeoJSON is read without GDAL.
+MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
+#: A GeoPackage says so there; other SQLite files are opened by another driver.
+GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
+#: All tables and views of a GeoPackage, and those of them that are layers.
+TABLES = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
+LAYERS = ("SELECT table_name FROM gpkg_contents", "SELECT table_name FROM gpkg_geometry_columns")
+#: What GDAL asks by itself begins with one of these; programs' own tables, such as QGIS's layer_styles, do not.
+SYSTEM_TABLES = ("gpkg_", "rtree_", "sqlite_", "ogr_")
+#: A virtual table, and the module that computes it.
+VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b(?s:.*?)\bUSING\s+([^\s(]+)", re.IGNORECASE)
+#: What tables may be: SQLite's indexes of boxes and of words read no other files.
+READ = ("table", "view", "rtree", "fts3", "fts4", "fts5")
+#: SQLite's numbers of columns that are computed where they are read, and where they are written.
+COMPUTED = (2, 3)
+#: Seconds: a GeoPackage has some hundred systems and tables, which take milliseconds.
+LONGEST_QUERY = 30.0
+FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
+
+#: How much of a file is looked at before GDAL opens it.
+HEADER = 64 << 10
+
+GEOJSON_SUFFIXES = (".geojson", ".json")
+#: Bytes: Python takes ten times that of memory. Boundaries of a country with all their islands have some hundred MB.
+LONGEST_GEOJSON = 1 << 30
+GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
+
+#: GEOS's numbers of what becomes of multi-polygons and collections, and of polygons.
+POLYGON = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Edges of polygons: what an odd number of a polygon's edges separates from infinity is inside.
+
+    Attributes
+    ----------
+    name
+        Of the file and its layer, or the bounds.
+    path
+        None for bounds.
+    crs
+        None where the file has none.
+    edges
+        (edge, 4): x and y of both ends, in units of the CRS.
+    owners
+        (edge,): which polygon's, from 0.
+    """
+
+    name: str
+    path: Path | None
+    crs: CRS | None
+    edges: NDArray[np.float64]
+    owners: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many polygons."""
+        return len(np.unique(self.owners))
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right, top in units of the CRS."""
+        (left, bottom), (right, top) = self.edges[:, :2].min(axis=0), self.edges[:, :2].max(axis=0)
+        return float(left), float(bottom), float(right), float(top)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of CRS and coordinates."""
+        crs = "" if self.crs is None else self.crs.to_string()
+        parts = (crs.encode(), self.edges.astype("<f8").tobytes(), self.owners.astype("<i8").tobytes())
+        return hashlib.sha256(b"\x00".join(parts)).hexdigest()
+
+
+def polygon_of_bounds(bounds: Sequence[float], crs: CRS | None) -> Polygons:
+    """Return left, bottom, right, top as a polygon.
+
+    Raises
+    ------
+    ParameterError
+        When they are not four numbers, or empty.
+    """
+    try:
+        left, bottom, right, top = (float(value) for value in bounds)
+    except (TypeError, ValueError):
+        raise ParameterError(f"region {bounds!r} is not four numbers: left, bottom, right, top") from None
+    most = LARGEST_COORDINATE
+    # Comparisons with NaN are false.
+    if not (-most <= left < right <= most and -most <= bottom < top <= most):
+        raise ParameterError(f"region {(left, bottom, right, top)} is empty: left, bottom, right, top are wanted")
+    ring = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
+    edges = np.hstack([ring[:-1], ring[1:]])
+    name = ",".join(f"{value:.15g}" for value in (left, bottom, right, top))
+    return Polygons(name, None, crs, edges, np.zeros(4, np.int64))
+
+
+def local_file(text: str | Path, what: str) -> Path:
+    """Return the path of a file.
+
+    Raises
+    ------
+    InputError
+        When it is not on this machine, or no file; `what` is the option it was given for.
+    """
+    if "://" in str(text) or str(text).startswith("/vsi"):
+        raise InputError(f"{what} {text}: only local files are read; download it first")
+    path = Path(text)
+    check_regular(path, what)
+    return path
+
+
+def read_polygons(source: str | Path) -> Polygons:
+    """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` of one with several layers.
+
+    Raises
+    ------
+    InputError
+        When it is no vector file of a known format, has several layers and none is named, or no polygons.
+    ParameterError
+        When the packages are absent that read it.
+    """
+    path, layer = _split(source)
+    if path.suffix.lower() in GEOJSON_SUFFIXES:
+        if layer is not None:
+            raise InputError(f"region {path}: is GeoJSON, which has no layer {layer!r}")
+        geometries, crs = _read_geojson(path)
+    else:
+        geometries, crs = _read_with_gdal(path, layer)
+    edges, owners = _edges_of(path, geometries)
+    name = str(path) if layer is None else f"{path}:{layer}"
+    return Polygons(name, path, crs, edges, owners)
+
+
+def _split(source: str | Path) -> tuple[Path, str | None]:
+    """Return path and layer."""
+    text = str(source)
+    head, colon, layer = text.rpartition(":")
+    if colon and layer and not is_file(Path(text)) and is_file(Path(head)):
+        return local_file(head, "region"), layer
+    return local_file(text, "region"), None
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Say how to install a package that only regions need, where it cannot be imported within."""
+    try:
+        yield
+    except ImportError as error:
+        raise ParameterError(f"a region from a file needs {error.name}: pip install 'pixelwise[region]'") from None
+
+
+def _read_geojson(path: Path) -> tuple[Any, CRS]:
+    with _extra():
+        import shapely
+    size = check_regular(path, "region").st_size
+    if size > LONGEST_GEOJSON:
+        raise InputError(
+            f"region {path}: has {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
+            f"it: {shlex.join(['ogr2ogr', f'{path.stem}.gpkg', str(path)])}"
+        )
+    try:
+        content = json.loads(read_text(path, "region", most=LONGEST_GEOJSON))
+    except RecursionError:
+        raise InputError(f"region {path}: not GeoJSON (brackets within brackets, too deep to be read)") from None
+    except ValueError as error:
+        raise InputError(f"region {path}: not GeoJSON ({error})") from None
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind not in GEOJSON_TYPES:
+        raise InputError(f"region {path}: not GeoJSON of polygons (its type is {kind!r})")
+    features = content.get("features", []) if kind == "FeatureCollection" else [content]
+    try:
+        shapes = [feature["geometry"] if feature["type"] == "Feature" else feature for feature in features]
+        # Features without a place are legal; GEOS does not know them.
+        found = {"type": "GeometryCollection", "geometries": [shape for shape in shapes if shape is not None]}
+        geometry = shapely.from_geojson(json.dumps(found))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
+    except shapely.GEOSException as error:
+        raise InputError(f"region {path}: not GeoJSON ({one_line(error)})") from None
+    # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
+    named = content.get("crs")
+    try:
+        return np.array([geometry]), _system(path, named["properties"]["name"] if named else "OGC:CRS84")
+    except (CRSError, KeyError, TypeError):
+        raise InputError(f"region {path}: its crs is {named!r}, which is no coordinate reference system") from None
+
+
+def _system(path: Path, text: str) -> CRS:
+    """Return a coordinate system that a file has as a text: where that is none, PROJ looks for a file or a page."""
+    if not SYSTEM.match(text):
+        raise CRSError(f"{text!r} is no coordinate system by code or WKT")
+    elsewhere = grids_elsewhere(text)
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    with local_only():
+        return CRS.from_user_input(text)
+
+
+def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
+    suffix = path.suffix.lower()
+    with open_regular(path, "region") as file:
+        begin = file.read(HEADER)
+    known = suffix in MAGIC and begin.startswith(MAGIC[suffix])
+    if not known or (suffix == ".gpkg" and begin[68:72] not in GEOPACKAGE_IDS):
+        raise InputError(
+            f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
+        )
+    check_sidecars(path)
+    layers = _check_geopackage(path) if suffix == ".gpkg" else None
+    # Of tables that are listed nowhere, GDAL reads a row to find out what they are, also where they are queries.
+    options = {} if layers is None else {"LIST_ALL_TABLES": "NO"}
+    # What begins with a header has its coordinate system there as it is.
+    elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    with _extra():
+        import pyogrio
+        import shapely
+    # An absolute path is never taken for an URI.
+    name = str(path.resolve())
+    try:
+        with _alone(pyogrio), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            if layers is None:
+                # Tables without geometry are no layers of a map.
+                layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
+            chosen = _layer_of(path, layers, layer)
+            meta, _, wkb, _ = pyogrio.raw.read(name, layer=chosen, columns=[], force_2d=True, **options)
+        geometries = shapely.from_wkb(wkb)
+        crs = None if not meta["crs"] else _system(path, meta["crs"])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
+        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
+    except shapely.GEOSException as error:
+        raise InputError(f"region {path}: its shapes cannot be read ({one_line(error)})") from None
+    except CRSError as error:
+        raise InputError(f"region {path}: its CRS cannot be read ({one_line(error)})") from None
+    for text in dict.fromkeys(one_line(warning.message) for warning in said):
+        log.warning("region %s: %s", path, text)
+    return geometries, crs
+
+
+@contextmanager
+def _alone(pyogrio: ModuleType) -> Iterator[None]:
+    """Let pyogrio's GDAL, which is another one than rasterio's, open local files only in this context."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in OPTIONS}
+    pyogrio.set_gdal_config_options(dict(OPTIONS))
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def _check_geopackage(path: Path) -> list[str]:
+    """Return the layers with shapes of a GeoPackage, none of which is a query.
+
+    What a query computes, for how long, and whom it asks, is up to whoever wrote it.
+
+    So are GeoPackage's own tables, which GDAL reads first: the list of all tables is the only one that no query can be.
+    """
+    import sqlite3
+
+    deadline = time.monotonic() + LONGEST_QUERY
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
+            base.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
+            kinds = {name.lower(): (name, _kind(kind, sql or "")) for kind, name, sql in base.execute(TABLES)}
+            for lower, (name, kind) in kinds.items():
+                if lower.startswith(SYSTEM_TABLES) and kind not in ("table", "rtree"):
+                    raise InputError(f"region {path}: its table {name} is a {kind}, which no GeoPackage has")
+                if kind not in READ:
+                    raise InputError(f"region {path}: its table {name} is a {kind}, which is not read")
+            listed, shaped = ([str(name) for (name,) in base.execute(query)] for query in LAYERS)
+            layers = {name.lower() for name in (*listed, *shaped)}
+            for lower in layers & kinds.keys():
+                name, kind = kinds[lower]
+                if kind != "table":
+                    raise InputError(
+                        f"region {path}: its layer {name} is a {kind}, which is not read; if you trust it, make a "
+                        f"table of it first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
+                    )
+            for lower, (name, kind) in kinds.items():
+                if kind == "table" and (lower in layers or lower.startswith(SYSTEM_TABLES)):
+                    _check_columns(path, base, name)
+            systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys")
+            elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
+    except (sqlite3.Error, ValueError) as error:
+        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
+    if elsewhere:
+        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+    with_shapes = {name.lower() for name in shaped}
+    return [name for name in listed if name.lower() in with_shapes]
+
+
+def _kind(kind: str, sql: str) -> str:
+    """Return what a table of SQLite is: the module of a virtual one, which may do anything."""
+    virtual = VIRTUAL.match(sql)
+    if virtual is None:
+        return kind
+    module = virtual[1].strip("\"'`[]").lower()
+    return module if module in READ else f"virtual table of {shown(module)}"
+
+
+def _check_columns(path: Path, base: sqlite3.Connection, name: str) -> None:
+    """Refuse columns that are computed: how long that takes, and how large they are, is not in the file."""
+    # The statement, not the function of the same name, which a table of the file may hide.
+    quoted = name.replace('"', '""')
+    for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):
+        if hidden in COMPUTED:
+            raise InputError(f"region {path}: its table {name} computes the column {column}, which is not read")
+
+
+def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
+    if not layers:
+        raise InputError(f"region {path}: has no layer of shapes")
+    if wanted is None and len(layers) > 1:
+        raise InputError(f"region {path}: has {len(layers)} layers ({', '.join(layers)}); name one: {path}:{layers[0]}")
+    if wanted is not None and wanted not in layers:
+        raise InputError(f"region {path}: has no layer {wanted!r} (it has: {', '.join(layers)})")
+    return layers[0] if wanted is None else wanted
+
+
+def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return edges of all polygons, made valid, and whose they are."""
+    with _extra():
+        import shapely
+    parts = _parts(geometries)
+    polygons = parts[shapely.get_type_id(parts) == POLYGON]
+    if not len(polygons):
+        kinds = sorted({part.geom_type for part in parts})
+        raise InputError(f"region {path}: polygons are wanted, but it holds {', '.join(kinds) or 'nothing'}")
+    if len(polygons) < len(parts):
+        log.warning("region %s: %d points or lines beside the polygons are ignored", path, len(parts) - len(polygons))
+    rough = shapely.get_coordinates(polygons)
+    if not (np.abs(rough) <= LARGEST_COORDINATE).all():
+        raise InputError(
+            f"region {path}: a polygon has coordinates that are no numbers, or beyond {LARGEST_COORDINATE:g}"
+        )
+    valid = shapely.is_valid(polygons)
+    if not valid.all():
+        log.warning(
+            "region %s: %d of %d polygons cross themselves and were made valid", path, (~valid).sum(), len(valid)
+        )
+        mended = _parts(shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False))
+        polygons = np.concatenate([polygons[valid], mended[shapely.get_type_id(mended) == POLYGON]])
+        if not len(polygons):
+            raise InputError(f"region {path}: its polygons have no area")
+    rings, ring_owners = shapely.get_rings(polygons, return_index=True)
+    points, of_ring = shapely.get_coordinates(rings, return_index=True)
+    follows = of_ring[1:] == of_ring[:-1]
+    edges = np.hstack([points[:-1], points[1:]])[follows]
+    return edges, ring_owners[of_ring[1:][follows]].astype(np.int64)
+
+
+def _parts(geometries: Any) -> Any:
+    """Return what collections within collections consist of, without what is empty."""
+    with _extra():
+        import shapely
+    parts = np.atleast_1d(geometries)
+    while True:
+        parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]
+        if (shapely.get_type_id(parts) <= POLYGON).all():
+            return parts
+        parts = shapely.get_parts(parts)

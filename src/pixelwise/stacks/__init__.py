@@ -1,0 +1,1 @@
+"""Layers of pixels on one grid, read block by block."""

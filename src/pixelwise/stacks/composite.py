@@ -1,0 +1,478 @@
+"""Stacks of composites: the layers of each calendar period, reduced to one in the workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.names import read_range
+from pixelwise.dates.periods import Every, Periods, make_periods
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Bounds
+from pixelwise.method import BoundMethod, Method
+from pixelwise.methods.functions.pixel import as_method
+from pixelwise.rasters.windows import HANDLES, Table
+from pixelwise.stacks.base import FileStack, Layout
+from pixelwise.stacks.reductions import Composite, names_function
+from pixelwise.stacks.shares import Share
+
+__all__ = ["CompositeStack", "FunctionReducer", "Scenes", "composited"]
+
+log = logging.getLogger(__name__)
+
+
+class Scenes(Protocol):
+    """The stack behind: layers that can be read a few at a time."""
+
+    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+        """Prepare reading some layers."""
+
+    def files_together(self, index: int) -> tuple[Path, ...]:
+        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+
+
+class Reducer(Protocol):
+    """How the layers of one period become one."""
+
+    def dtype(self, stored: Any) -> np.dtype[Any]:
+        """Return the type of the result for values of type `stored`."""
+
+    def reduce(
+        self,
+        values: NDArray[Any],
+        out: NDArray[Any],
+        days: NDArray[np.int64] | None,
+        cell: tuple[int, int, int] | None,
+        ordinal: int,
+        by: NDArray[Any] | None,
+    ) -> None:
+        """Reduce (time, pixel) to (pixel,), as `Composite.reduce` does."""
+
+
+@dataclass(frozen=True)
+class FunctionReducer:
+    """A function that gives one value of a period's series.
+
+    Attributes
+    ----------
+    method
+        Of one band.
+    bound
+        The method bound to the dates of each period, by its number.
+    min_count
+        A pixel with fewer observations is missing.
+    """
+
+    method: Method
+    bound: Mapping[int, BoundMethod]
+    min_count: int
+
+    @property
+    def how(self) -> str:
+        """The function's name."""
+        return self.method.name
+
+    def dtype(self, stored: Any) -> np.dtype[Any]:
+        """Return float64, in which functions compute."""
+        return np.dtype(np.float64)
+
+    def reduce(
+        self,
+        values: NDArray[Any],
+        out: NDArray[Any],
+        days: NDArray[np.int64] | None,
+        cell: tuple[int, int, int] | None,
+        ordinal: int,
+        by: NDArray[Any] | None,
+    ) -> None:
+        """Reduce (time, pixel) to (pixel,); NaN where the function fails or there are too few observations."""
+        result, status = self.bound[ordinal]((values,))
+        counts = np.count_nonzero(~np.isnan(values), axis=0)
+        failed = status == Status.FUNCTION_FAILED
+        if failed.any():
+            self._tell(self.bound[ordinal], values[:, failed.argmax()])
+        lacking = failed | (counts < self.min_count)
+        np.copyto(out, np.where(lacking, np.nan, result[0]))
+
+    def _tell(self, bound: BoundMethod, series: NDArray[Any]) -> None:
+        """Log the first failure of a process with its traceback."""
+        if self.method.name not in _TOLD:
+            _TOLD.add(self.method.name)
+            text = getattr(bound, "traceback_of", lambda _: None)(series) or ""
+            log.warning("%s failed at some pixels, which count as missing; the first:\n%s", self.method.name, text)
+
+
+#: Functions whose failure was told.
+_TOLD: set[str] = set()
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Periods that are read together, and the rows into which each is reduced."""
+
+    rows: tuple[int, ...]
+    members: tuple[slice, ...]
+    share: Share
+    by: Share | None
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class _CompositeShare:
+    """Some periods of a stack of composites."""
+
+    stack: CompositeStack
+    batches: tuple[_Batch, ...]
+    handles: Table | None
+
+    def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
+        """Fill the rows of these periods in arrays that hold a block's upper, next, ... and lowest rows of pixels."""
+        table = self.handles
+        if table is not None:
+            table.turn += 1
+        for batch in self.batches:
+            shape = (batch.size, block.height, block.width)
+            scenes = self.stack.scenes
+            values = HANDLES.scratch("scenes", shape, scenes.dtype)
+            batch.share.read_into(block, (values,), table)
+            by = None
+            if batch.by is not None and self.stack.by is not None:
+                by = HANDLES.scratch("by", shape, self.stack.by.dtype)
+                batch.by.read_into(block, (by,), table)
+            for row, members in zip(batch.rows, batch.members, strict=True):
+                self._reduce(row, values[members], None if by is None else by[members], block, parts)
+
+    def _reduce(
+        self, row: int, values: NDArray[Any], by: NDArray[Any] | None, block: Block, parts: Sequence[NDArray[Any]]
+    ) -> None:
+        periods, (top, left) = self.stack.periods, self.stack.scenes.corner
+        if len(parts) == 1:
+            out = parts[0][row].reshape(-1)
+        else:
+            out = HANDLES.scratch("composite", (block.pixels,), self.stack.dtype)
+        self.stack.reducer.reduce(
+            values.reshape(len(values), -1),
+            out,
+            periods.days[row],
+            (top + block.row, left + block.col, block.width),
+            int(periods.ordinals[row]),
+            None if by is None else by.reshape(len(by), -1),
+        )
+        start = 0
+        for part in parts if len(parts) > 1 else ():
+            size = part[row].size
+            part[row] = out[start : start + size].reshape(part.shape[1:])
+            start += size
+
+    def close(self) -> None:
+        """Close the datasets of its own."""
+        if self.handles is not None:
+            self.handles.close()
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class CompositeStack(FileStack):
+    """One layer for each calendar period; `RasterStack.composite` makes it.
+
+    Attributes
+    ----------
+    scenes
+        The stack whose layers are reduced, a `RasterStack`.
+    periods
+        Which of its layers make up each period.
+    reducer
+        How they are reduced.
+    by
+        Another stack that decides which layer's value is taken.
+    """
+
+    scenes: Any
+    periods: Periods
+    reducer: Any
+    by: Any = None
+
+    @property
+    def grid(self) -> Any:  # type: ignore[override]
+        """Where the pixels are."""
+        return self.scenes.grid
+
+    @property
+    def area(self) -> Any:  # type: ignore[override]
+        """The pixels that are asked for."""
+        return self.scenes.area
+
+    def __str__(self) -> str:
+        first, last = self.periods.labels[0], self.periods.labels[-1]
+        return f"{len(self)} layers, {first}..{last}, {self.reducer.how} of: {self.scenes}"
+
+    @property
+    def axis(self) -> TimeAxis:
+        """When the periods are: years, or the middle of each."""
+        return self.periods.axis
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Incomplete periods that make no layer, and why, one line each."""
+        return tuple(f"{one}: the {self.scenes.spec.every} is incomplete and left out" for one in self.periods.dropped)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        return self.periods.band_names
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 where that loses nothing, else float64."""
+        dtype: np.dtype[Any] = self.reducer.dtype(self.scenes.dtype)
+        return dtype
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether threads read it in parallel: a function of plain Python keeps them waiting."""
+        return all(bound.releases_gil for bound in getattr(self.reducer, "bound", {}).values())
+
+    @property
+    def equal_count(self) -> int | None:
+        """How many observations are drawn of each pixel and period; None where all count."""
+        drawn: int | None = getattr(self.reducer, "equal_count", None)
+        return drawn
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How it is best read: the layers of a period are beside the result while they are reduced."""
+        behind: Layout = self.scenes.layout
+        most = max(batch.size for batch in self.whole.batches)
+        further = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.converted
+        largest = behind if self.by is None else max(behind, self.by.layout, key=lambda layout: layout.decoded)
+        return replace(
+            behind,
+            decoded=largest.decoded,
+            largest=largest.largest,
+            itemsize=self.dtype.itemsize,
+            converted=behind.converted + most * self.scenes.dtype.itemsize + further + self.dtype.itemsize,
+            stored=behind.stored + (0 if self.by is None else self.by.layout.stored),
+            sources=len(self.paths),
+            unit=behind.unit if getattr(self.reducer, "how", "") not in ("count", "date_of_max") else "",
+        )
+
+    @property
+    def extent(self) -> Block:
+        """What can be read."""
+        extent: Block = self.scenes.extent
+        return extent if self.by is None else extent.intersection(self.by.extent) or extent
+
+    @property
+    def stats(self) -> Mapping[Path, tuple[int, int]]:  # type: ignore[override]
+        """Size and modification time of each file when its header was read."""
+        return {**self.scenes.stats, **({} if self.by is None else self.by.stats)}
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file, once."""
+        further = () if self.by is None else self.by.paths
+        return tuple(dict.fromkeys((*self.scenes.paths, *further)))
+
+    def crop(self, block: Block) -> CompositeStack:
+        """Return the stack of one block of its grid."""
+        by = None if self.by is None else self.by.crop(block)
+        return replace(self, scenes=self.scenes.crop(block), by=by)
+
+    def select(
+        self, start: str | int | None = None, end: str | int | None = None, bounds: Bounds | None = None
+    ) -> CompositeStack:
+        """Return some of the periods, or a part of the grid; nothing is read.
+
+        Parameters
+        ----------
+        start, end
+            First and last date, as far as written; what counts is the date of a period's layer.
+        bounds
+            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+
+        Raises
+        ------
+        InputError
+            When fewer than two periods are left.
+        ParameterError
+            When a date cannot be read, or the bounds lie outside.
+        """
+        dates = self.axis.dates
+        kept = np.ones(len(dates), dtype=bool)
+        if start is not None:
+            kept &= dates >= np.datetime64(read_range(str(start))[0])
+        if end is not None:
+            kept &= dates <= np.datetime64(read_range(str(end))[1])
+        if np.count_nonzero(kept) < 2:
+            raise InputError(f"{np.count_nonzero(kept)} of {len(self)} periods are left: a series needs at least two")
+        stack = replace(self, periods=self.periods.subset(kept))
+        return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
+
+    def take(self, indices: Sequence[int]) -> CompositeStack:
+        """Return the stack of some of its periods, in order."""
+        kept = np.zeros(len(self), dtype=bool)
+        kept[list(indices)] = True
+        return replace(self, periods=self.periods.subset(kept))
+
+    @cached_property
+    def whole(self) -> _CompositeShare:
+        """All files, with the datasets of whichever thread reads."""
+        return self._share(self._groups, None)
+
+    def shares(self, count: int, handles: int) -> tuple[_CompositeShare, ...]:
+        """Divide the periods into at most `count` shares with datasets of their own, about equal in layers."""
+        divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self._groups)))]
+        sizes = [0] * len(divided)
+        for group in self._groups:
+            smallest = sizes.index(min(sizes))
+            divided[smallest].append(group)
+            sizes[smallest] += sum(len(self.periods.members[row]) for row in group)
+        return tuple(self._share(groups, Table.of_at_most(handles)) for groups in divided)
+
+    @cached_property
+    def _groups(self) -> list[list[int]]:
+        """Periods that are read together: each alone, or those of one file whose bands are decoded together."""
+        groups: list[list[int]] = []
+        group_of: dict[Path, list[int]] = {}
+        for row, members in enumerate(self.periods.members):
+            files = {path for index in members for path in self.scenes.files_together(int(index))}
+            known = [group_of[path] for path in files if path in group_of]
+            group = known[0] if known else []
+            if not known:
+                groups.append(group)
+            for other in known[1:]:
+                if other is not group:
+                    group.extend(other)
+                    groups.remove(other)
+                    group_of.update({path: group for path, old in group_of.items() if old is other})
+            group.append(row)
+            group_of.update(dict.fromkeys(files, group))
+        return [sorted(group) for group in groups]
+
+    def _share(self, groups: Sequence[Sequence[int]], handles: Table | None) -> _CompositeShare:
+        batches = []
+        for rows in groups:
+            sizes = [len(self.periods.members[row]) for row in rows]
+            ends = np.cumsum(sizes).tolist()
+            indices = np.concatenate([self.periods.members[row] for row in rows]).tolist()
+            batches.append(
+                _Batch(
+                    rows=tuple(rows),
+                    members=tuple(slice(end - size, end) for end, size in zip(ends, sizes, strict=True)),
+                    share=self.scenes.share(indices, first_row=0),
+                    by=None if self.by is None else self.by.share(indices, first_row=0),
+                    size=len(indices),
+                )
+            )
+        return _CompositeShare(self, tuple(batches), handles)
+
+    def warm_up(self) -> None:
+        """Open one file and compile what reading needs, in this thread."""
+        self.scenes.warm_up()
+        if self.by is not None:
+            self.by.warm_up()
+        # Types decide what is compiled, not how many there are; a function's parts depend on the period.
+        values = np.full((len(self.periods.members[0]), 1), np.nan, dtype=self.scenes.dtype)
+        by = None if self.by is None else np.full(values.shape, np.nan, dtype=self.by.dtype)
+        out = np.empty(1, dtype=self.dtype)
+        self.reducer.reduce(values, out, self.periods.days[0], (0, 0, 1), int(self.periods.ordinals[0]), by)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what provenance says of the periods and of how they are reduced."""
+        periods, reducer = self.periods, self.reducer
+        found: dict[str, Any] = {"how": reducer.how, "periods": list(periods.labels), "min_count": reducer.min_count}
+        if isinstance(reducer, FunctionReducer):
+            found["parameters"] = reducer.method.parameters
+        elif reducer.equal_count is not None:
+            found |= {"equal_count": reducer.equal_count, "seed": reducer.seed}
+        return {
+            **found,
+            "layers": [len(members) for members in periods.members],
+            "dropped": list(map(str, periods.dropped)),
+            "short": list(map(str, periods.short)),
+            "empty": list(periods.empty),
+            "unused": periods.unused,
+        }
+
+
+def composited(
+    scenes: Any,
+    how: str | Method | Callable[..., Any],
+    every: Every,
+    season: str | None,
+    *,
+    by: Any,
+    min_count: int,
+    equal_count: int | None,
+    seed: int,
+) -> CompositeStack:
+    """Return the stack of composites; see `RasterStack.composite`."""
+    periods = make_periods(scenes.axis, every, season)
+    if by is not None:
+        _check_by(scenes, by)
+    asked = {"every": every, "season": season, "min_count": min_count, "equal_count": equal_count}
+    reducer: Composite | FunctionReducer
+    if isinstance(how, str) and not names_function(how):
+        reducer = Composite(how, min_count, equal_count, seed)
+        if by is not None and how not in ("max", "min"):
+            raise ParameterError(f"by goes with how='max' or 'min', not with {how!r}")
+    else:
+        if equal_count is not None or by is not None:
+            raise ParameterError("equal_count and by go with composites by name, not with a function")
+        reducer = _function_reducer(scenes, how, periods, min_count)
+    if periods.empty:
+        listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
+        log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
+    named = how if isinstance(how, str) else reducer.how
+    _TOLD.discard(reducer.how)
+    stack = CompositeStack(replace(scenes, spec=scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
+    for text in stack.left_out:
+        log.warning(text)
+    return stack
+
+
+def _check_by(scenes: Any, by: Any) -> None:
+    words = scenes.grid.differences(by.grid)
+    if words:
+        raise InputError(f"the stack to choose by is not on the grid of the scenes: {'; '.join(words)}")
+    if not np.array_equal(scenes.axis.dates, by.axis.dates):
+        raise InputError(
+            f"the stack to choose by has other dates than the scenes: {len(by.axis)} instead of {len(scenes.axis)}, "
+            f"{by.axis.days[0]}..{by.axis.days[-1]} instead of {scenes.axis.days[0]}..{scenes.axis.days[-1]}"
+        )
+
+
+def _function_reducer(scenes: Any, how: Any, periods: Periods, min_count: int) -> FunctionReducer:
+    """Bind a function to the dates of each period, having tried it on the first one."""
+    method = as_method(how)
+    axes = [_part_of(scenes.axis, members) for members in periods.members]
+
+    def sample() -> NDArray[np.float64]:
+        height, width = min(16, scenes.grid.height), min(16, scenes.grid.width)
+        centre = Block((scenes.grid.height - height) // 2, (scenes.grid.width - width) // 2, height, width)
+        out = np.empty((len(periods.members[0]), height, width), dtype=scenes.dtype)
+        with HANDLES.kept(after=False):
+            scenes.share(periods.members[0].tolist(), first_row=0).read_into(centre, (out,))
+        return out.reshape(len(out), -1).astype(np.float64)
+
+    tried = method.rehearse(axes[0], sample, scenes.grid.block.pixels * len(axes))
+    if len(tried.bands) > 2 or any(band.name != "n" for band in tried.bands[1:]):
+        names = ", ".join(band.name for band in tried.bands if band.name != "n")
+        raise ParameterError(f"{method.name} gives several values ({names}), but a composite is one")
+    bound = {
+        int(ordinal): tried.bind(axis, [tried.bands[0].name], {})
+        for ordinal, axis in zip(periods.ordinals, axes, strict=True)
+    }
+    return FunctionReducer(tried, bound, min_count)
+
+
+def _part_of(axis: TimeAxis, members: NDArray[np.int64]) -> TimeAxis:
+    return TimeAxis(axis.dates[members], axis.years[members], axis.precision)

@@ -1,0 +1,452 @@
+"""Stacks of files: one layer of pixels per date, read block by block."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+
+from pixelwise.dates.axis import Precision, TimeAxis, iso
+from pixelwise.dates.names import read_range
+from pixelwise.dates.periods import Every
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Bounds, Grid, around_all
+from pixelwise.method import Method
+from pixelwise.rasters.headers import lossless_in_float32
+from pixelwise.rasters.nodata import spelled
+from pixelwise.rasters.region import Area
+from pixelwise.rasters.tiff import TiffFile
+from pixelwise.rasters.windows import HANDLES, MaskedTiff, Piece, Table
+from pixelwise.stacks.base import FileStack, Layout, Stack, layout_of
+from pixelwise.stacks.composite import CompositeStack, composited
+from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
+from pixelwise.stacks.spec import InputSpec, SameDate
+from pixelwise.words import first_of
+
+__all__ = [
+    "Layer",
+    "Layout",
+    "RasterStack",
+    "Stack",
+    "chosen_layers",
+    "layout_of",
+]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What was observed at one date.
+
+    Attributes
+    ----------
+    date, precision, rule
+        When, how exactly that is known, and by which rule it was read.
+    images
+        Usually one; several where those of one date are reduced to one layer.
+    reduce
+        How.
+    """
+
+    date: datetime
+    precision: Precision
+    rule: str
+    images: tuple[Image, ...]
+    reduce: SameDate | None = None
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All pieces of all bands of all images."""
+        return tuple(piece for image in self.images for group in image.bands for piece in group)
+
+    @property
+    def masks(self) -> tuple[Piece, ...]:
+        """All pieces of all masks."""
+        return tuple(piece for image in self.images for group in image.masks for piece in group)
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors of the images, where they are known."""
+        return tuple(sorted({image.sensor for image in self.images if image.sensor}))
+
+    @property
+    def iso_date(self) -> str:
+        """The date in ISO 8601."""
+        return iso(self.date, self.precision)
+
+
+#: Noise grows by so much where it is compressed: 12 bits per byte.
+LZW_GROWTH = 1.5
+#: Values of nodata that a stack is described by; 100 000 are possible.
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True, repr=False)
+class RasterStack(FileStack):
+    """Layers read from raster files, sorted by date; `open_stack` makes it.
+
+    Attributes
+    ----------
+    grid
+        The first layer's georeferencing.
+    layers
+        By ascending date.
+    spec
+        The options that it was opened with.
+    source_block
+        Rows and columns of the files' own blocks, by majority.
+    derivation
+        How values are made of what the files hold.
+    decoded, pixel_size, resident
+        Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
+    largest
+        The file of that block.
+    stats
+        Size and modification time (nanoseconds) of each file when its header was read, and of all others that GDAL
+        reads for it: sources of VRTs, data beside headers, sidecars.
+    unit
+        Unit of the values where the files agree on one.
+    interleaved
+        Files of which all bands are decoded together.
+    alpha_read
+        Files whose alpha band is data like the others, and says of none of them what is missing.
+    alpha_masks
+        Files whose alpha band says what is missing, with its number and how many bands there are.
+    written
+        Files that pixelwise wrote.
+    remarks
+        What a user should know of how files were read, or which were left out; one line each.
+    area
+        The pixels that are asked for; `read` reads all the same.
+    """
+
+    grid: Grid
+    layers: tuple[Layer, ...]
+    spec: InputSpec
+    source_block: tuple[int, int]
+    derivation: Derivation = field(default_factory=Derivation)
+    decoded: int = 0
+    pixel_size: int = 8
+    resident: int = 1 << 20
+    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    unit: str = ""
+    interleaved: frozenset[Path] = frozenset()
+    alpha_read: frozenset[Path] = frozenset()
+    alpha_masks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    written: frozenset[Path] = frozenset()
+    remarks: tuple[str, ...] = ()
+    area: Area = field(default_factory=Area)
+    largest: Path | None = None
+
+    def __str__(self) -> str:
+        first, last = self.layers[0], self.layers[-1]
+        if self.axis.precision == "year":
+            span = f"{first.date.year}..{last.date.year}"
+        else:
+            span = f"{first.iso_date}..{last.iso_date}"
+        pieces = [piece for layer in self.layers for piece in layer.pieces]
+        dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
+        nodata = sorted({spelled(value).replace("nan", "NaN") for piece in pieces for value in piece.nodata})
+        missing = first_of(nodata, MOST_LISTED) or "none"
+        return f"{len(self)} layers, {span}, {self.grid}, {dtypes}, nodata {missing}"
+
+    @cached_property
+    def axis(self) -> TimeAxis:
+        """When the layers were observed."""
+        return TimeAxis.from_dates([layer.date for layer in self.layers], [layer.precision for layer in self.layers])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        return tuple(str(layer.date.year) if layer.precision == "year" else layer.iso_date for layer in self.layers)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 only where that loses nothing of any layer, else float64."""
+        narrow = self.derivation.expression is None and all(
+            lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
+            for layer in self.layers
+            for piece in layer.pieces
+        )
+        return np.dtype(np.float32 if narrow else np.float64)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How it is best read."""
+        pieces = [piece for layer in self.layers for piece in layer.pieces]
+        compressed = math.ceil(LZW_GROWTH * self.pixel_size)
+        stored = Counter(np.dtype(piece.dtype).itemsize for piece in pieces).most_common(1)[0][0]
+        stored *= max(len(self.derivation.names), 1)
+        masks = Counter(piece.dtype for layer in self.layers for piece in layer.masks)
+        stored += sum(np.dtype(kind).itemsize for kind, count in masks.items() if 2 * count > len(self.layers))
+        return Layout(
+            block_height=min(self.source_block[0], self.grid.height),
+            block_width=min(self.source_block[1], self.grid.width),
+            itemsize=self.dtype.itemsize,
+            stored=len(self.layers) * stored,
+            sources=len(self.paths),
+            decoded=self.decoded,
+            largest="" if self.largest is None else str(self.largest),
+            resident=self.resident,
+            converted=self.whole.converted(self.dtype) + compressed,
+            unit=self.unit,
+            shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
+        )
+
+    def _is_shifted(self, piece: Piece) -> bool:
+        """Whether no block of a file begins where a block begins that is counted from the grid's origin."""
+        height, width = self.source_block
+        # A file of one column of blocks is read in full width anyway.
+        across = piece.block.col % width and width < piece.block.width
+        return bool(piece.warp is None and (piece.block.row % height or across))
+
+    def files_together(self, index: int) -> tuple[Path, ...]:
+        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+        return tuple({piece.path for piece in self.layers[index].pieces} & self.interleaved)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
+        t = self.grid.transform
+        col, row = ~Affine(t.a, t.b, 0, t.d, t.e, 0) @ (t.c, t.f)
+        # Usually whole or half numbers, which are far from where this rounds, whatever is cropped.
+        return math.floor(row + 0.3), math.floor(col + 0.3)
+
+    @cached_property
+    def extent(self) -> Block:
+        """What can be read: more than the grid after `crop`, so that a halo finds its pixels."""
+        return around_all([self.grid.block, *(piece.block for layer in self.layers for piece in layer.pieces)])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file, once, in the order of the layers."""
+        return tuple(dict.fromkeys(piece.path for layer in self.layers for piece in (*layer.pieces, *layer.masks)))
+
+    def select(
+        self,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        months: Sequence[int] | None = None,
+        bounds: Bounds | None = None,
+    ) -> RasterStack:
+        """Return a part of the stack; nothing is read.
+
+        Parameters
+        ----------
+        start, end
+            First and last date, as far as written: ``"1990"``, ``"2020-06"``.
+        months
+            Months to keep, 1 to 12.
+        bounds
+            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+
+        Raises
+        ------
+        InputError
+            When fewer than two layers are left, or months are asked of layers that know only their year.
+        ParameterError
+            When a date cannot be read, or the bounds lie outside.
+        """
+        spec = self.spec.replace(
+            start=self.spec.start if start is None else start,
+            end=self.spec.end if end is None else end,
+            months=self.spec.months if months is None else months,
+            bounds=self.spec.bounds if bounds is None else bounds,
+        )
+        layers = chosen_layers(self.layers, spec)
+        if len(layers) < 2:
+            raise InputError(
+                f"{len(layers)} of {len(self)} layers are left{words_of_choice(spec)}: a series needs at least two"
+            )
+        stack = replace(self, layers=layers, spec=spec)
+        return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
+
+    def crop(self, block: Block) -> RasterStack:
+        """Return the stack of one block of its grid."""
+        layers = tuple(
+            replace(
+                layer,
+                images=tuple(image.shift(-block.row, -block.col) for image in layer.images),
+            )
+            for layer in self.layers
+        )
+        return replace(self, grid=self.grid.crop(block), layers=layers, area=self.area.crop(block))
+
+    def take(self, indices: Sequence[int]) -> RasterStack:
+        """Return the stack of some of its layers, in order."""
+        return replace(self, layers=tuple(self.layers[index] for index in indices))
+
+    def shares(self, count: int, handles: int) -> tuple[Share, ...]:
+        """Divide the files into at most `count` shares with datasets of their own, about equal in layers.
+
+        Layers of one file are in one share: a file that interleaves its bands' pixels is decoded for all at once.
+        At most `handles` datasets are open in each.
+        """
+        layers_of: dict[Path, list[int]] = {}
+        for index, layer in enumerate(self.layers):
+            layers_of.setdefault(layer.pieces[0].path, []).append(index)
+        groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
+        for members in layers_of.values():
+            min(groups, key=len).extend(members)
+        return tuple(self.share(group, Table.of_at_most(handles)) for group in groups)
+
+    def composite(
+        self,
+        how: str | Method | Callable[..., Any] = "max",
+        every: Every = "year",
+        season: str | None = None,
+        min_count: int = 1,
+        by: RasterStack | None = None,
+        equal_count: int | None = None,
+        seed: int = 0,
+    ) -> CompositeStack:
+        """Reduce the layers of each calendar period to one; nothing is read.
+
+        Parameters
+        ----------
+        how
+            ``max``, ``min``, ``mean``, ``sum``, ``median``, ``p1`` to ``p99``, ``count``, ``date_of_max``,
+            ``medoid``; or a function as `apply` takes one, which gives one value of a period's series.
+        every
+            ``year``, ``season`` (DJF, MAM, JJA, SON), ``month`` or ``dekad``.
+        season
+            Days of each year that count: ``"05-01..09-30"``. One that crosses the new year belongs to the year in
+            which it ends.
+        min_count
+            A pixel with fewer observations in a period is missing there.
+        by
+            Another stack of the same dates and grid: of each period the value of the layer in which that one is
+            largest (``how="max"``) or smallest (``"min"``).
+        equal_count
+            Use exactly that many observations of each pixel and period, drawn at random, and none where there are
+            fewer. A maximum over more observations is larger: where they become more, that looks like a trend.
+        seed
+            Of the draw, which depends on it, on the pixel and on the period alone.
+
+        Returns
+        -------
+        CompositeStack
+            With one layer for each period that has any; incomplete periods (see `make_periods`) are dropped, and
+            that is logged.
+
+        Raises
+        ------
+        ParameterError
+            When an option is unknown or impossible.
+        InputError
+            When fewer than two periods are left, or the dates are not known well enough.
+        """
+        return composited(self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed)
+
+    @cached_property
+    def whole(self) -> Share:
+        """All files, with the datasets of whichever thread reads."""
+        return self.share(range(len(self.layers)))
+
+    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+        """Prepare reading some layers: which bands of which file go into which row.
+
+        Parameters
+        ----------
+        indices
+            Of the layers.
+        handles
+            Datasets of its own; None for those of whichever thread reads.
+        first_row
+            Where the first layer goes, the others after it; None where each goes into the row of its index.
+        """
+        rows = indices if first_row is None else range(first_row, first_row + len(indices))
+        chosen = [(row, self.layers[index]) for row, index in zip(rows, indices, strict=True)]
+        worked = tuple(
+            LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_worked_out(layer)
+        )
+        plain = [(index, layer) for index, layer in chosen if not self._is_worked_out(layer)]
+        sparse = tuple(index for index, layer in plain if not self._covers_all(layer))
+        reads = reads_of((index, piece) for index, layer in plain for piece in layer.pieces)
+        return Share(reads, worked, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
+
+    def _is_worked_out(self, layer: Layer) -> bool:
+        """Whether more than reading is needed."""
+        return layer.reduce is not None or not self.derivation.plain
+
+    def _covers_all(self, layer: Layer) -> bool:
+        """Whether a layer's pieces, which do not overlap, cover all that can be read."""
+        shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
+        return sum(block.pixels for block in shared if block) == self.extent.pixels
+
+    def masked(self, block: Block) -> tuple[int, int]:
+        """Count the pixels of images in a block, and those of them that masks reject.
+
+        Raises
+        ------
+        InputError
+            When a mask cannot be read.
+        """
+        with HANDLES.kept(after=False):
+            return self.whole.masked(block)
+
+    def warm_up(self) -> None:
+        """Open one file and compile the unpacking of every type, in this thread."""
+        self.area.warm_up()
+        seen = set()
+        for read in self.whole.all_reads():
+            if read.piece.dtype not in seen:
+                seen.add(read.piece.dtype)
+                HANDLES.open.opened(read.piece, gdal=True).close()
+                source = HANDLES.open.source(read.piece)
+                if isinstance(source, TiffFile | MaskedTiff):
+                    source.warm_up()
+                # Masks are not unpacked, but cost little here.
+                raw = np.zeros(1, dtype=read.piece.dtype)
+                straight = read.piece.dtype == self.dtype
+                read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))
+
+
+def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]:
+    """Return the layers that ``start``, ``end`` and ``months`` leave.
+
+    Raises
+    ------
+    InputError
+        When months are asked of layers that know only their year.
+    """
+    kept = list(layers)
+    if spec.months is not None:
+        bare = [layer for layer in kept if layer.precision == "year"]
+        if bare:
+            raise InputError(
+                f"months {list(spec.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
+            )
+        kept = [layer for layer in kept if layer.date.month in spec.months]
+    if spec.start is not None:
+        first = _range_of("start", spec.start)[0]
+        kept = [layer for layer in kept if layer.date >= first]
+    if spec.end is not None:
+        last = _range_of("end", spec.end)[1]
+        kept = [layer for layer in kept if layer.date <= last]
+    return tuple(kept)
+
+
+def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
+    try:
+        return read_range(text)
+    except ParameterError as error:
+        raise ParameterError(f"{option}: {error}") from None
+
+
+def words_of_choice(spec: InputSpec) -> str:
+    """Say in words which dates a spec chooses, with a space before; nothing where it chooses all."""
+    words = [f"{name} {getattr(spec, name)}" for name in ("start", "end") if getattr(spec, name) is not None]
+    if spec.months is not None:
+        words.append(f"months {','.join(map(str, spec.months))}")
+    return f" with {', '.join(words)}" if words else ""

@@ -1,0 +1,250 @@
+"""Composites: the layers of one period reduced to one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pixelwise.errors import ParameterError
+from pixelwise.kernels.jit import readonly
+from pixelwise.words import shown, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["REDUCTIONS", "Composite", "names_function"]
+
+#: What `Composite.how` may be, besides percentiles, and what it is.
+REDUCTIONS: Final = {
+    "max": "the largest value",
+    "min": "the smallest value",
+    "mean": "the mean",
+    "sum": "the sum",
+    "median": "the median, of an even number the mean of the middle two",
+    "medoid": "the observation nearest to the median, the earliest of equals",
+    "count": "the number of valid observations, 0 where there is none",
+    "date_of_max": "the day of the first largest value, 1 for 1 January of the year in which the period begins",
+}
+
+PERCENTILES: Final = "p1..p99"
+
+#: Kept as they are stored; all others are numbers of their own.
+SELECTING: Final = ("max", "min", "medoid")
+WHOLE: Final = ("count", "date_of_max")
+
+#: Pixels of which a random draw is copied at a time: 300 layers of float32 are 2.5 MB.
+DRAWN: Final = 2048
+
+WORD: Final = (1 << 64) - 1
+
+
+def names_function(how: str) -> bool:
+    """Whether a composite is ``file.py:function``, which is run, rather than one of ours by its name."""
+    return ".py:" in how
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """How the layers of one period become one.
+
+    Attributes
+    ----------
+    how
+        One of `REDUCTIONS`, or ``p1`` to ``p99``: a percentile, interpolated as numpy.quantile does.
+    min_count
+        A pixel with fewer valid observations in the period is missing.
+    equal_count
+        Use exactly that many of a pixel's valid observations, drawn at random; a pixel that has fewer is missing.
+        Maxima of more observations are larger: equal counts keep a trend in their number out of the result.
+    seed
+        Of the draw. What is drawn depends on it, on the pixel's row and column and on the period, not on blocks.
+    """
+
+    how: str = "max"
+    min_count: int = 1
+    equal_count: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.how not in REDUCTIONS and self.percentile is None:
+            if re.fullmatch(r"p-?\d+(\.\d+)?", str(self.how)):
+                raise ParameterError(
+                    f"how={self.how!r} is no percentile: they are whole numbers, {PERCENTILES} "
+                    "(min and max are what p0 and p100 would be)"
+                )
+            raise unknown("composite", str(self.how), [*REDUCTIONS, PERCENTILES])
+        for name, least in (("min_count", 1), ("equal_count", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is None and name == "equal_count":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= WORD:
+                raise ParameterError(f"{name}={shown(value)} is not a whole number of at least {least}")
+        if self.how == "count":
+            for name, usual in (("min_count", 1), ("equal_count", None)):
+                if getattr(self, name) != usual:
+                    raise ParameterError(
+                        f"{name}={getattr(self, name)} does not go with how='count', which counts all: leave it out"
+                    )
+        if self.equal_count is not None and self.min_count > self.equal_count:
+            raise ParameterError(
+                f"min_count={self.min_count} is more than equal_count={self.equal_count}, "
+                "so every pixel would be missing: leave min_count out"
+            )
+
+    @property
+    def percentile(self) -> int | None:
+        """The number of ``p10``; None for all that is no percentile."""
+        match = re.fullmatch(r"p([1-9]\d?)", str(self.how), re.ASCII)
+        return int(match[1]) if match else None
+
+    def dtype(self, stored: DTypeLike) -> np.dtype[Any]:
+        """Return the type of the result for values of type `stored`.
+
+        Maxima, minima and medoids are as exact as what is stored: float32 where it holds that exactly. Counts
+        and days are whole numbers that float32 holds. All else is float64.
+        """
+        if self.how in WHOLE or (self.how in SELECTING and np.can_cast(stored, np.float32)):
+            return np.dtype(np.float32)
+        return np.dtype(np.float64)
+
+    def reduce(
+        self,
+        values: NDArray[Any],
+        out: NDArray[Any],
+        days: NDArray[np.int64] | None = None,
+        cell: tuple[int, int, int] | None = None,
+        ordinal: int = 0,
+        by: NDArray[Any] | None = None,
+    ) -> None:
+        """Reduce the layers of a period.
+
+        Parameters
+        ----------
+        values
+            (time, pixel) float32 or float64 in time order, NaN where missing.
+        out
+            (pixel,) of `dtype` or wider, to be filled.
+        days
+            (time,) day numbers as in `Periods.days`; for ``date_of_max`` only.
+        cell
+            Row and column of the first pixel on the whole grid, and how many pixels make a row of the block;
+            for `equal_count` only.
+        ordinal
+            The period's number, as in `Periods.ordinals`; for `equal_count` only.
+        by
+            (time, pixel), for ``max`` and ``min``: the result is the value of the layer in which `by` is largest
+            or smallest. Observations count where both are valid.
+
+        Raises
+        ------
+        ParameterError
+            When shapes or types do not fit, or something is missing.
+        """
+        self._check(values, out, days, cell, by)
+        values = readonly(np.ascontiguousarray(values))
+        by = None if by is None else readonly(np.ascontiguousarray(by))
+        if self.equal_count is None:
+            self._reduce(values, out, days, by)
+            return
+        assert cell is not None  # noqa: S101
+        for part, drawn, drawn_by in self._draw(values, by, self.equal_count, cell, ordinal):
+            self._reduce(drawn, out[part], days, drawn_by)
+
+    def _check(
+        self,
+        values: NDArray[Any],
+        out: NDArray[Any],
+        days: NDArray[np.int64] | None,
+        cell: tuple[int, int, int] | None,
+        by: NDArray[Any] | None,
+    ) -> None:
+        if values.ndim != 2 or len(values) == 0 or values.dtype not in (np.float32, np.float64):
+            raise ParameterError(
+                f"values are {values.dtype} of shape {values.shape}: (time, pixel) float32 or float64 is wanted"
+            )
+        layers, pixels = values.shape
+        wanted = self.dtype(values.dtype)
+        if out.shape != (pixels,) or out.dtype not in (wanted, np.float64) or not out.flags.c_contiguous:
+            raise ParameterError(
+                f"out is {out.dtype} of shape {out.shape}: contiguous {wanted} of shape ({pixels},) is wanted"
+            )
+        if self.how == "date_of_max" and (days is None or days.shape != (layers,)):
+            given = "no days are given" if days is None else f"days have shape {days.shape}"
+            raise ParameterError(f"how='date_of_max' needs the day of each of {layers} layers, but {given}")
+        if self.equal_count is not None and (cell is None or cell[2] < 1):
+            raise ParameterError(f"equal_count needs the cell of the first pixel (row, column, width), not {cell}")
+        if by is not None and self.how not in ("max", "min"):
+            raise ParameterError(f"by goes with how='max' or 'min', not with {self.how!r}")
+        if by is not None and (by.shape != values.shape or by.dtype not in (np.float32, np.float64)):
+            raise ParameterError(
+                f"by is {by.dtype} of shape {by.shape}: float32 or float64 of shape {values.shape} is wanted"
+            )
+
+    def _reduce(
+        self, values: NDArray[Any], out: NDArray[Any], days: NDArray[np.int64] | None, by: NDArray[Any] | None
+    ) -> None:
+        """Reduce what is left after a draw, all arrays checked and contiguous."""
+        from pixelwise.kernels import composites as kernels
+
+        counts = np.empty(kernels.CHUNK, np.int32)
+        sign = values.dtype.type(-1 if self.how == "min" else 1)
+        if self.how == "count":
+            kernels.count_valid(values, counts, out)
+        elif self.how in ("mean", "sum"):
+            sums = np.empty(kernels.CHUNK, np.float64)
+            kernels.add_up(values, self.how == "mean", self.min_count, counts, sums, out)
+        elif self.how == "date_of_max" or by is not None:
+            keys = values if by is None else by
+            layer = np.empty(values.shape[1], np.int32)
+            best = np.empty(kernels.CHUNK, keys.dtype)
+            kernels.find_layer(keys, values, keys.dtype.type(sign), self.min_count, counts, best, layer)
+            # -1 means the last layer here, and NaN below.
+            found = days[layer] if by is None and days is not None else values[layer, np.arange(layer.size)]
+            np.copyto(out, np.where(layer >= 0, found, np.nan), casting="same_kind")
+        elif self.how in ("max", "min"):
+            kernels.find_extreme(values, sign, self.min_count, counts, out)
+        else:
+            table = np.empty((len(values), kernels.SORTED), values.dtype)
+            quantile = 0.5 if self.percentile is None else self.percentile / 100
+            kernels.find_quantile(
+                values,
+                quantile,
+                self.how != "medoid" and self.percentile is None,
+                self.how == "medoid",
+                self.min_count,
+                table,
+                counts,
+                out,
+            )
+
+    def _draw(
+        self,
+        values: NDArray[Any],
+        by: NDArray[Any] | None,
+        wanted: int,
+        cell: tuple[int, int, int],
+        ordinal: int,
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+        """Yield pixels, and their values (and `by`) with all but the drawn observations missing."""
+        from pixelwise.kernels import composites as kernels
+
+        layers, pixels = values.shape
+        row, column, width = cell
+        key = np.uint64(self.seed), np.uint64(ordinal & WORD)
+        corner = np.uint64(row & WORD), np.uint64(column & WORD), width
+        for start in range(0, pixels, DRAWN):
+            size = min(DRAWN, pixels - start)
+            counts, states = np.empty((2, size), np.int64), np.empty(size, np.uint64)
+            drawn = []
+            for array, other in [(values, values)] if by is None else [(values, by), (by, values)]:
+                copy = np.empty((layers, size), array.dtype)
+                # Compiled code never warns; with NUMBA_DISABLE_JIT the products of hashes would.
+                with np.errstate(over="ignore"):
+                    kernels.draw(array, other, wanted, start, *key, *corner, counts, states, copy)
+                drawn.append(readonly(copy))
+            yield slice(start, start + size), drawn[0], drawn[1] if by is not None else None

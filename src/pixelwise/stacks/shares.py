@@ -1,0 +1,491 @@
+"""From windows of files to rows of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.grid import Block
+from pixelwise.rasters.nodata import is_among
+from pixelwise.rasters.windows import (
+    HANDLES,
+    Piece,
+    Table,
+    WindowError,
+    cuts_blocks,
+    read_patiently,
+    read_what_is_whole,
+)
+from pixelwise.stacks.formula import Expression
+from pixelwise.stacks.masks import MaskRule
+from pixelwise.stacks.masks import grow as grow_rejected
+from pixelwise.stacks.spec import SameDate
+
+__all__ = ["Derivation", "Image", "LayerRead", "Quality", "Read", "Share", "reads_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What makes pixels useless.
+
+    Attributes
+    ----------
+    band
+        The mask, as a user or a product names it.
+    rule
+        What its values mean.
+    source
+        The rule in words: a preset with its version and the document it follows, or what it keeps or drops.
+    """
+
+    band: str
+    rule: MaskRule
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How values are made of what the files of an image hold.
+
+    Attributes
+    ----------
+    names
+        Of the bands, as the formula has them; nothing without one.
+    expression
+        None where the one band's values are taken as they are.
+    qualities
+        What makes pixels useless.
+    grow
+        Pixels around useless ones, in every direction, that are useless too.
+    valid
+        Smallest and largest result of the formula that is not missing.
+    product
+        Name, version and source of what the files are deliveries of; empty where that was not said.
+    families
+        Sensors of the product whose bands are the same.
+    """
+
+    names: tuple[str, ...] = ()
+    expression: Expression | None = None
+    qualities: tuple[Quality, ...] = ()
+    grow: int = 0
+    valid: tuple[float, float] = (-np.inf, np.inf)
+    product: str = ""
+    families: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether values are those of one band as they are."""
+        return self.expression is None and not self.qualities
+
+    def describe(self) -> dict[str, Any]:
+        """Return what provenance says of it."""
+        found: dict[str, Any] = {}
+        if self.product:
+            found["product"] = self.product
+        if self.expression is not None:
+            found["formula"] = self.expression.text
+        if self.qualities:
+            found["masks"] = [[quality.band, quality.source, quality.rule.describe()] for quality in self.qualities]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What was observed at once: pieces that do not overlap, and together cover the grid or a part of it.
+
+    Attributes
+    ----------
+    bands
+        The pieces of each band, in the order of the derivation's names; one band without a formula.
+    masks
+        The pieces of each quality band.
+    clear
+        Where an image has no such band, and needs none.
+    sensor
+        As the product calls it.
+    """
+
+    bands: tuple[tuple[Piece, ...], ...]
+    masks: tuple[tuple[Piece, ...], ...] = ()
+    clear: tuple[tuple[Block, ...], ...] = ()
+    sensor: str = ""
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Those of the first band, which say what the image covers."""
+        return self.bands[0]
+
+    def shift(self, rows: int, cols: int) -> Image:
+        """Return the image on a grid whose origin lies elsewhere."""
+
+        def moved(groups: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[Piece, ...], ...]:
+            return tuple(tuple(piece.shift(rows, cols) for piece in group) for group in groups)
+
+        clear = tuple(tuple(block.shift(rows, cols) for block in group) for group in self.clear)
+        return replace(self, bands=moved(self.bands), masks=moved(self.masks), clear=clear)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Bands of one file that go into rows of an array in one call."""
+
+    piece: Piece
+    bands: tuple[int, ...]
+    rows: tuple[int, ...]
+
+    @cached_property
+    def rows_slice(self) -> slice | None:
+        """The rows where they follow each other."""
+        first, last = self.rows[0], self.rows[-1]
+        return slice(first, last + 1) if self.rows == tuple(range(first, last + 1)) else None
+
+    @cached_property
+    def nodata(self) -> NDArray[Any]:
+        """(value, 2) bounds of the stored numbers that are missing."""
+        return self.piece.nodata_bounds
+
+    def goes_straight(self, dtype: np.dtype[Any]) -> bool:
+        """Whether the bands of a window can be read into an array of `dtype` as they are stored."""
+        return self.rows_slice is not None and self.piece.dtype == dtype
+
+    def unpack(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write values of contiguous `raw` into contiguous `out`, which may be `raw` itself."""
+        from pixelwise.kernels.unpack import unpack
+
+        low, high = self.piece.valid
+        if self.piece.dtype == "float32" and not self.piece.scaled:
+            # As stored: -0.2 of a float32 file lies a little below that of a float64.
+            low, high = float(np.float32(low)), float(np.float32(high))
+        unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
+
+
+def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
+    """Return the calls that read pieces into rows of an array.
+
+    All bands of a file that are stored alike are read at once: a pixel-interleaved file of 21 bands is else decoded
+    21 times.
+    """
+    grouped: dict[Piece, list[tuple[int, Piece]]] = {}
+    for row, piece in rows:
+        grouped.setdefault(replace(piece, band=0), []).append((row, piece))
+    return tuple(
+        Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
+        for items in grouped.values()
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRead:
+    """A layer that is worked out: from several images, by a formula, or with masks.
+
+    Attributes
+    ----------
+    row
+        Of the layer.
+    images
+        In the order of their names.
+    reduce
+        How several become one.
+    """
+
+    row: int
+    images: tuple[Image, ...]
+    reduce: SameDate | None
+
+    @cached_property
+    def reads(self) -> tuple[tuple[Read, ...], ...]:
+        """What is read of each image, into one row for each band."""
+        return tuple(
+            reads_of((row, piece) for row, pieces in enumerate(image.bands) for piece in pieces)
+            for image in self.images
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """Some files of a stack, to be read by one thread at a time.
+
+    Attributes
+    ----------
+    reads
+        What goes into rows of layers as it is.
+    layers
+        Those that are worked out.
+    derivation
+        How.
+    sparse
+        Rows of layers whose pieces do not cover all that can be read.
+    forgiving
+        Whether what cannot be read counts as missing.
+    handles
+        Datasets of its own; None for those of the thread.
+    """
+
+    reads: tuple[Read, ...]
+    layers: tuple[LayerRead, ...]
+    derivation: Derivation
+    sparse: tuple[int, ...]
+    forgiving: bool
+    handles: Table | None = None
+
+    def read_into(self, block: Block, parts: Sequence[NDArray[Any]], table: Table | None = None) -> None:
+        """Fill the rows of these files in arrays that hold a block's upper, next, ... and lowest rows of pixels.
+
+        Parameters
+        ----------
+        block
+            Inside what can be read.
+        parts
+            (layer, y, x) contiguous arrays; one of them, or several of which another thread takes each.
+        table
+            Datasets to use instead of its own.
+
+        Raises
+        ------
+        InputError
+            When a file cannot be read, naming file, band and window.
+        """
+        if table is None:
+            table = HANDLES.open if self.handles is None else self.handles
+            if self.handles is not None:
+                table.turn += 1
+        for part in parts:
+            for row in self.sparse:
+                part[row] = np.nan
+        for read in self.reads:
+            self._fill(read, block, parts, table)
+        for layer in self.layers:
+            values = self._worked_out(layer, block, parts[0].dtype, table)
+            start = 0
+            for part in parts:
+                part[layer.row] = values[start : start + part.shape[1]]
+                start += part.shape[1]
+
+    def close(self) -> None:
+        """Close the datasets of its own."""
+        if self.handles is not None:
+            self.handles.close()
+
+    def masked(self, block: Block) -> tuple[int, int]:
+        """Count the pixels of images in a block, and those of them that masks reject."""
+        rejected = total = 0
+        for image in (image for layer in self.layers for image in layer.images):
+            useless = None
+            for piece in image.pieces:
+                shared = piece.block.intersection(block)
+                if shared is not None:
+                    useless = self._useless(image, block, HANDLES.open) if useless is None else useless
+                    total += shared.pixels
+                    if useless is not None:
+                        rejected += int(np.count_nonzero(useless[shared.shift(-block.row, -block.col).slices]))
+        return total, rejected
+
+    def all_reads(self) -> Iterator[Read]:
+        """Yield every call by which a file is read."""
+        yield from self.reads
+        for layer in self.layers:
+            for reads, image in zip(layer.reads, layer.images, strict=True):
+                yield from reads
+                yield from (Read(piece, (piece.band,), (0,)) for pieces in image.masks for piece in pieces)
+
+    def converted(self, dtype: np.dtype[Any]) -> int:
+        """Return bytes per pixel of the largest read that is converted to `dtype` on its way."""
+        sizes = [
+            len(read.rows) * np.dtype(read.piece.dtype).itemsize
+            for read in self.reads
+            if len(self.sparse) or not read.goes_straight(dtype)
+        ]
+        # Beside the bands of an image: what is read of one, the result, what is rejected, a sum and a count.
+        sizes += [
+            max(
+                len(image.bands) * self._dtype_of_bands(dtype).itemsize
+                + max(np.dtype(piece.dtype).itemsize for group in (*image.bands, *image.masks) for piece in group)
+                for image in layer.images
+                if image.pieces
+            )
+            + 3 * dtype.itemsize
+            + 4
+            + (16 if layer.reduce else 0)
+            for layer in self.layers
+        ]
+        return max(sizes, default=0)
+
+    def _dtype_of_bands(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type that bands are read as, where values are of `dtype`."""
+        return dtype if self.derivation.expression is None else np.dtype(np.float64)
+
+    def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: Table) -> NDArray[Any]:
+        """Return (y, x) of a layer that is worked out."""
+
+        def images() -> Iterator[tuple[Image, NDArray[Any]]]:
+            for image, reads in zip(layer.images, layer.reads, strict=True):
+                if any(piece.block.intersection(block) for piece in image.pieces):
+                    values = self._values(image, reads, block, dtype, table)
+                    if values is not None or layer.reduce == "first":
+                        yield image, _nothing(block, dtype) if values is None else values
+
+        if layer.reduce is not None:
+            return _combine(images(), layer.reduce, block, dtype)
+        for _, values in images():
+            return values
+        return _nothing(block, dtype)
+
+    def _values(
+        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: Table
+    ) -> NDArray[Any] | None:
+        """Return (y, x) of one image; None where no pixel is of use."""
+        useless = self._useless(image, block, table)
+        # What is lost must not depend on the block: then it is read though it is not needed here.
+        if useless is not None and useless.all() and not self.forgiving:
+            return None
+        kind = self._dtype_of_bands(dtype)
+        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
+        for read in reads:
+            self._fill(read, block, (bands,), table)
+        values: NDArray[Any] = bands[0]
+        expression = self.derivation.expression
+        if expression is not None:
+            values = expression(dict(zip(self.derivation.names, bands, strict=True)))
+            low, high = self.derivation.valid
+            if (low, high) != (-np.inf, np.inf):
+                values[(values < low) | (values > high)] = np.nan
+        if useless is not None:
+            values[useless] = np.nan
+        return values
+
+    def _useless(self, image: Image, block: Block, table: Table) -> NDArray[np.bool_] | None:
+        """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
+        useless = None
+        grow = self.derivation.grow
+        around = block.pad(grow)
+        inner = block.shift(-around.row, -around.col).slices
+        for quality, pieces, clear in zip(self.derivation.qualities, image.masks, image.clear, strict=True):
+            rejected = np.zeros((around.height, around.width), dtype=bool)
+            covered = np.zeros((around.height, around.width), dtype=bool)
+            for piece in pieces:
+                self._reject(piece, quality.rule, around, rejected, covered, table)
+            for part in clear:
+                shared = part.intersection(around)
+                if shared is not None:
+                    covered[shared.shift(-around.row, -around.col).slices] = True
+            found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
+            useless = found if useless is None else useless | found
+        return useless
+
+    def _reject(
+        self,
+        piece: Piece,
+        rule: MaskRule,
+        around: Block,
+        rejected: NDArray[np.bool_],
+        covered: NDArray[np.bool_],
+        table: Table,
+    ) -> None:
+        """Mark what a piece of a mask covers of a block, and what it rejects there."""
+        shared = around.intersection(piece.block)
+        if shared is None:
+            return
+        # Whole pixels of the mask, of which the block may want a part.
+        wanted = shared.shift(-piece.block.row, -piece.block.col)
+        window = wanted.coarsened(piece.zoom)
+        stored = np.empty((1, window.height, window.width), dtype=piece.dtype)
+        valid = self._read_window(Read(piece, (piece.band,), (0,)), window, stored, table)
+        found = rule.rejected(stored[0]) | is_among(stored[0], piece.nodata_bounds)
+        # What has no value, or could not be read, is not of use either, but says nothing of its neighbours.
+        known = np.ones(found.shape, dtype=bool) if valid is None else valid[0] != 0
+        if piece.zoom > 1:
+            part = wanted.shift(-window.row * piece.zoom, -window.col * piece.zoom).slices
+            found, known = (
+                array.repeat(piece.zoom, axis=0).repeat(piece.zoom, axis=1)[part] for array in (found, known)
+            )
+        inside = shared.shift(-around.row, -around.col).slices
+        rejected[inside] |= found & known
+        covered[inside] |= known
+
+    def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: Table) -> None:
+        piece = read.piece
+        shared = block.intersection(piece.block)
+        if shared is None:
+            return
+        window = shared.shift(-piece.block.row, -piece.block.col)
+        if shared == block and len(parts) == 1 and read.goes_straight(parts[0].dtype):
+            values = parts[0][read.rows_slice]
+            masks = self._read_window(read, window, values, table)
+            read.unpack(values, values)
+            if masks is not None:
+                values[masks == 0] = np.nan
+            return
+        raw = np.empty((len(read.rows), shared.height, shared.width), dtype=piece.dtype)
+        masks = self._read_window(read, window, raw, table)
+        top, columns = shared.row - block.row, shared.shift(-block.row, -block.col).slices[1]
+        start = 0
+        for part in parts:
+            first, last = max(top, start), min(top + shared.height, start + part.shape[1])
+            source = slice(first - top, last - top)
+            for index, row in enumerate(read.rows) if first < last else ():
+                target = part[row, first - start : last - start, columns]
+                # A view of whole rows of pixels is filled in place.
+                values = target if target.flags.c_contiguous else np.empty(target.shape, dtype=part.dtype)
+                read.unpack(raw[index, source], values)
+                if masks is not None:
+                    values[masks[index, source] == 0] = np.nan
+                if values is not target:
+                    target[:] = values
+            start += part.shape[1]
+
+    def _read_window(self, read: Read, window: Block, out: NDArray[Any], table: Table) -> NDArray[np.uint8] | None:
+        """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
+        if not self.forgiving:
+            return read_patiently(read.piece, read.bands, window, out, table)
+        piece = read.piece
+        # The blocks of a mask may be other ones than those of the values that it belongs to.
+        simple = piece.driver == "GTiff" and piece.warp is None
+        if simple and not (piece.masked and cuts_blocks(piece, read.bands, window, table)):
+            try:
+                return read_patiently(read.piece, read.bands, window, out, table)
+            except WindowError:
+                pass
+        # Of a VRT a window may be whole though the block around it is not: always by blocks, whatever the window.
+        return read_what_is_whole(read.piece, read.bands, window, out, table)
+
+
+def _nothing(block: Block, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.full((block.height, block.width), np.nan, dtype=dtype)
+
+
+def _combine(
+    images: Iterator[tuple[Image, NDArray[Any]]], how: SameDate, block: Block, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Make one (y, x) of several images, NaN where all are missing.
+
+    One after the other: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
+    """
+    result = _nothing(block, dtype)
+    if how == "mean":
+        total, count = np.zeros(result.shape), np.zeros(result.shape)
+        for _, values in images:
+            valid = ~np.isnan(values)
+            total += np.where(valid, values, 0)
+            count += valid
+        np.divide(total, count, out=result, where=count > 0, casting="same_kind")
+        return result
+    open_ = np.ones(result.shape, dtype=bool)
+    for image, values in images:
+        if how == "max":
+            np.fmax(result, values, out=result)
+        elif how == "mosaic":
+            np.copyto(result, values, where=np.isnan(result))
+        else:
+            for piece in image.pieces:
+                shared = piece.block.intersection(block)
+                if shared is not None:
+                    inside = shared.shift(-block.row, -block.col).slices
+                    np.copyto(result[inside], values[inside], where=open_[inside])
+                    open_[inside] = False
+    return result

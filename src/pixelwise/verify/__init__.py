@@ -1,0 +1,1 @@
+"""Pixels of a map computed again by another way than the one that made it."""

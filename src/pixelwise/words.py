@@ -1,0 +1,87 @@
+"""How messages put things into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from pixelwise.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["NAMED", "first_of", "one_line", "shortened", "shown", "unknown"]
+
+
+#: Of the names that are known, so many are listed: all fields of a recipe.
+MOST_NAMES = 40
+
+
+def shown(value: object, most: int = 200) -> str:
+    """Write a value that a user or a file gave as a message can have it, of a long one both ends.
+
+    Parameters
+    ----------
+    value
+        Anything; Python refuses to print whole numbers of more than 4300 digits.
+    most
+        Characters of what is not shortened.
+    """
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
+
+
+def one_line(error: object) -> str:
+    """Return what an error says in one line."""
+    return " ".join(str(error).split())
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """Return the first of some texts, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return f"{', '.join(texts[:most])}{more}"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
+    """Return the error for a `name` that is not among `known`, with the closest match and some of those that are."""
+    names = list(known)
+    # To compare a long name takes minutes, and it is none that was mistyped.
+    likely = isinstance(name, str) and len(name) <= 2 * max(map(len, names), default=0)
+    close = get_close_matches(name, names, n=1, cutoff=0.5) if likely else []
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    more = f", ... and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names[:MOST_NAMES])}{more})")
+
+
+SHOWN: Final = 5  # offending names in one problem line
+
+
+def show(text: str) -> str:
+    """Escape what a terminal would obey."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def some(items: Sequence[str], separator: str = ", ") -> str:
+    """List the first few items and say how many more there are."""
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more
+
+
+def count(items: Sequence[object], what: str) -> str:
+    """Return ``1 file``, ``2 files``."""
+    return f"{len(items)} {what}" + ("s" if len(items) != 1 else "")
+
+
+#: At most so many files are named in one problem; the rest is counted.
+NAMED = 5
+
+
+def shortened(lines: Sequence[str], what: str = "files") -> list[str]:
+    """Return the first problems of a kind, and how many more there are."""
+    if len(lines) <= NAMED + 1:
+        return list(lines)
+    return [*lines[:NAMED], f"... and {len(lines) - NAMED} more {what} like these"]
