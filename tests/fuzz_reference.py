@@ -20,6 +20,8 @@ from fuzz_changes import Tiff
 LARGEST = 64 << 20
 #: Rasters cut into more blocks are read as a whole only.
 MOST_BLOCKS = 4096
+#: Text, where what follows a line that is broken has no place: GDAL would look for it 2^n times.
+LINE_AFTER_LINE = ("AAIGrid",)
 
 
 def perturb(value: int) -> None:
@@ -76,6 +78,9 @@ def read_plainly(
                 parts = [Window(column, 0, 1, dataset.height) for column in range(dataset.width)]
             for window in parts:
                 place = window.toslices() if window is not None else (slice(None), slice(None))
+                if driver in LINE_AFTER_LINE and blockwise and lost.any():
+                    lost[place] = True
+                    continue
                 try:
                     stored[place] = dataset.read(band, window=window)
                     if masked:
