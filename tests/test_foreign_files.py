@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import sys
@@ -87,7 +86,7 @@ def test_a_filter_without_a_kernel_is_refused(folder: Path, kernel: str) -> None
     """GDAL 3.10 crashes where it is read."""
     of_kernel = source("ndvi_2000.tif", relative=1, kind="KernelFilteredSource")
     text = of_kernel.replace("</KernelFilteredSource>", f"{kernel}</KernelFilteredSource>")
-    assert re.search("element Kernel(FilteredSource)? has", refused(vrt(folder / "x.vrt", text)))
+    assert "has another kernel than one with a size" in refused(vrt(folder / "x.vrt", text))
     whole = "<Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel></KernelFilteredSource>"
     read_header(vrt(folder / "x.vrt", of_kernel.replace("</KernelFilteredSource>", whole)))
 

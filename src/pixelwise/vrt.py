@@ -239,8 +239,10 @@ class _Walk:
             self._refuse(f"its element {tag} has the open option {shown(known.get('key', ''))}")
         if name == "kernelfilteredsource":
             self._sizes = []
-        if name == "kernel" and known:
-            self._refuse(f"its element {tag} has the attributes {shown(', '.join(attributes))}")
+        if name == "kernel":
+            if known or self._sizes:
+                self._refuse("its element KernelFilteredSource has another kernel than one with a size")
+            self._sizes.append("")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
             self._refuse(f"its element {tag} has the attributes {shown(', '.join(attributes))}")
         self._open.append(name)
@@ -255,8 +257,8 @@ class _Walk:
         name, text = self._open.pop(), "".join(self._texts.pop())
         if name == "size" and self._open[-1:] == ["kernel"]:
             self._sizes.append(text.strip())
-        if name == "kernelfilteredsource" and not (len(self._sizes) == 1 and KERNEL_SIZE.fullmatch(self._sizes[0])):
-            self._refuse(f"its element {tag} has no kernel with a size")
+        if name == "kernelfilteredsource" and not (len(self._sizes) == 2 and KERNEL_SIZE.fullmatch(self._sizes[1])):
+            self._refuse("its element KernelFilteredSource has another kernel than one with a size")
         if name in NAMES:
             if name == "dempath" and not text.strip():
                 return
