@@ -137,7 +137,8 @@ class Tiff:
     def numbers(self, entry: Entry) -> list[Any]:
         """Return the numbers of a field."""
         format_ = FORMATS.get(entry.kind, "B")
-        return list(struct.unpack(f"{self.order}{len(entry.data) // struct.calcsize(format_)}{format_}", entry.data))
+        count = len(entry.data) // struct.calcsize(format_)
+        return list(struct.unpack_from(f"{self.order}{count}{format_}", entry.data))
 
     def set_numbers(self, entry: Entry, numbers: Sequence[Any]) -> None:
         """Give a field other numbers, cut to its type."""

@@ -20,6 +20,8 @@ from fuzz_changes import Tiff
 LARGEST = 64 << 20
 #: Rasters cut into more blocks are read as a whole only.
 MOST_BLOCKS = 4096
+#: Text, where what follows a line that is broken has no place: GDAL would look for it 2^n times.
+LINE_AFTER_LINE = ("AAIGrid",)
 
 
 def perturb(value: int) -> None:
@@ -45,10 +47,13 @@ class Plain:
     unsteady: Any = None
 
 
-def read_plainly(path: Path, band: int, driver: str, options: dict[str, Any], blockwise: bool) -> Plain:
+def read_plainly(
+    path: Path, band: int, driver: str, options: dict[str, Any], blockwise: bool, columnwise: bool = False
+) -> Plain:
     """Read a band of a file: values in float64, NaN where missing."""
     from rasterio.errors import RasterioError
     from rasterio.io import DatasetReader
+    from rasterio.windows import Window
 
     try:
         with DatasetReader(str(path), driver=[driver], sharing=False) as dataset:
@@ -68,8 +73,14 @@ def read_plainly(path: Path, band: int, driver: str, options: dict[str, Any], bl
             lost = np.zeros(dataset.shape, bool)
             flags = {flag.name for flag in dataset.mask_flag_enums[band - 1]}
             masked = not flags & {"all_valid", "nodata"}
-            for window in windows if blockwise and windows else [None]:
+            parts: Sequence[Window | None] = windows if blockwise and windows else [None]
+            if columnwise and dataset.width <= MOST_BLOCKS:
+                parts = [Window(column, 0, 1, dataset.height) for column in range(dataset.width)]
+            for window in parts:
                 place = window.toslices() if window is not None else (slice(None), slice(None))
+                if driver in LINE_AFTER_LINE and blockwise and lost.any():
+                    lost[place] = True
+                    continue
                 try:
                     stored[place] = dataset.read(band, window=window)
                     if masked:
@@ -124,6 +135,9 @@ def read_thrice(path: Path, band: int, driver: str, options: dict[str, Any], blo
     for fill, by_block in ((0x11, blockwise), (0xE7, True), (0xE7, blockwise)):
         perturb(fill)
         found.append(read_plainly(path, band, driver, options, by_block))
+    if driver == "VRT" and not blockwise:
+        # NaN that a VRT declares to be integers is -32768 where GDAL converts eight numbers at once, and 0 elsewhere.
+        found.append(read_plainly(path, band, driver, options, blockwise=False, columnwise=True))
     first, *others = found
     first.unsteady = np.zeros(first.values.shape, bool)
     for other in others:

@@ -344,6 +344,24 @@ def test_a_strip_that_is_filled_up_is_found(tmp_path: Path, interleave: str) -> 
     assert not tiff.has_filled_strip(tmp_path / "absent.tif")
 
 
+@pytest.mark.parametrize("table", [273, 279])
+def test_tables_of_places_that_are_too_short(tmp_path: Path, table: int) -> None:
+    """What a table of offsets or of counts lacks is zero, as libtiff has it; an IndexError was found by fuzzing."""
+    rows = np.arange(40, dtype="<f4").reshape(10, 4)
+    streams = [zlib.compress(row.tobytes()) for row in rows]
+    tags = {256: [4], 257: [10], 258: [32], 259: [8], 262: [1], 277: [1], 278: [1], 339: [3]}
+    write_tiff(tmp_path / "x_2000.tif", "<", streams, tags)
+    with rasterio.open(tmp_path / "x_2000.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), rows)
+    places = [8 + sum(len(stream) + len(stream) % 2 for stream in streams[:index]) for index in range(7)]
+    short = {273: places, 279: [len(stream) for stream in streams[:7]]}[table]
+    write_tiff(tmp_path / "x_2001.tif", "<", streams, {**tags, table: short})
+    stack = pw.open_stack(tmp_path)
+    np.testing.assert_array_equal(stack.read(pw.Block(0, 0, 7, 4))[1], rows[:7])
+    with pytest.raises(pw.InputError, match=r"x_2001\.tif: band 1 cannot be read at rows 7\.\.9"):
+        stack.read(pw.Block(7, 0, 3, 4))
+
+
 @pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize(
     ("stream", "words"),

@@ -71,6 +71,26 @@ def refused(path: Path, read: Callable[[Path], Any] = read_header) -> str:
     return text
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "",
+        "<Scale><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Scale>",
+        "<Kernel><Coefs>1</Coefs></Kernel>",
+        "<Kernel><Size>0</Size><Coefs></Coefs></Kernel>",
+        "<Kernel/><Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel>",
+        '<Kernel Size="0"><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel>',
+    ],
+)
+def test_a_filter_without_a_kernel_is_refused(folder: Path, kernel: str) -> None:
+    """GDAL 3.10 crashes where it is read."""
+    of_kernel = source("ndvi_2000.tif", relative=1, kind="KernelFilteredSource")
+    text = of_kernel.replace("</KernelFilteredSource>", f"{kernel}</KernelFilteredSource>")
+    assert "has another kernel than one with a size" in refused(vrt(folder / "x.vrt", text))
+    whole = "<Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel></KernelFilteredSource>"
+    read_header(vrt(folder / "x.vrt", of_kernel.replace("</KernelFilteredSource>", whole)))
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_no_way_leads_to_a_server(name: str, folder: Path, server: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     write, words = WAYS[name]

@@ -44,10 +44,10 @@ def write_tiff(
         34735: [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32617],
     }  # fmt: skip
     tiled = 322 in tags
-    own |= {
+    own = {
         324 if tiled else 273: places[: len(pixels)],
         325 if tiled else 279: [len(stream) for stream in pixels],
-    }
+    } | own
     first = directory(order, begin, own, 0)
     if mask is None:
         parts.append(first)

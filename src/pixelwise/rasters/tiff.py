@@ -642,7 +642,10 @@ def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
             raise ValueError("no blocks")
         where = (TILE_OFFSETS, TILE_COUNTS) if raster.tiled else (STRIP_OFFSETS, STRIP_COUNTS)
         tables = _numbers(file, {tag: raster.fields[tag] for tag in where})
-        yield _Deflated(raster, mask or raster.is_mask, tables[where[0]], tables[where[1]])
+        # libtiff fills up the shorter table with zeros too.
+        most = max(table.size for table in tables.values())
+        offsets, counts = (np.pad(tables[tag], (0, most - tables[tag].size)) for tag in where)
+        yield _Deflated(raster, mask or raster.is_mask, offsets, counts)
 
 
 def further_block(path: Path, *, behind: bool) -> int:

@@ -107,6 +107,8 @@ KNOWN = frozenset(
 OPEN_OPTIONS = frozenset(["OVERVIEW_LEVEL", "NUM_THREADS", "GEOREF_SOURCES"])
 #: Where a stroke divides: formulas, and WKT, in which names have some ("WGS 84 / UTM zone 17N").
 WITH_STROKES = frozenset(["option", "coordinateoperation", "pixelfunctionarguments"])
+#: Without one GDAL 3.10 crashes.
+KERNEL_SIZE = re.compile(r"[1-9]\d{0,2}")
 NUMBERS = re.compile(r"[-+\d.eE,;\s]*|true|false|yes|no", re.IGNORECASE)
 
 #: What names of other drivers, and of files in archives or on servers, begin with: ``WMTS:``, ``vrt://``.
@@ -190,6 +192,7 @@ class _Walk:
         self._open: list[str] = []
         self._texts: list[list[str]] = []
         self._attributes: dict[str, str] = {}
+        self._sizes: list[str] = []
 
     def parse(self, content: bytes) -> None:
         parser = expat.ParserCreate(encoding="utf-8")
@@ -235,6 +238,12 @@ class _Walk:
                 self._check(name if name in WITH_STROKES and key not in SYSTEMS | FREE else key, value)
         if name == "ooi" and known.get("key", "").upper() not in OPEN_OPTIONS:
             self._refuse(f"its element {tag} has the open option {shown(known.get('key', ''))}")
+        if name == "kernelfilteredsource":
+            self._sizes = []
+        if name == "kernel":
+            if known or self._sizes:
+                self._refuse("its element KernelFilteredSource has another kernel than one with a size")
+            self._sizes.append("")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
             self._refuse(f"its element {tag} has the attributes {shown(', '.join(attributes))}")
         self._open.append(name)
@@ -247,6 +256,10 @@ class _Walk:
 
     def _end(self, tag: str) -> None:
         name, text = self._open.pop(), "".join(self._texts.pop())
+        if name == "size" and self._open[-1:] == ["kernel"]:
+            self._sizes.append(text.strip())
+        if name == "kernelfilteredsource" and not (len(self._sizes) == 2 and KERNEL_SIZE.fullmatch(self._sizes[1])):
+            self._refuse("its element KernelFilteredSource has another kernel than one with a size")
         if name in NAMES:
             if name == "dempath" and not text.strip():
                 return
