@@ -18,7 +18,7 @@ from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
 from pixelwise.jobs.plan import parse_size
-from pixelwise.run import plan_job
+from pixelwise.jobs.task import plan_job
 
 BANDS = ("slope", "intercept", "rvalue", "pvalue", "stderr")
 

@@ -23,17 +23,10 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters import polygons as vectors
 from pixelwise.rasters import scanlines
-from pixelwise.rasters.region import (
-    CURVE_TOLERANCE,
-    Area,
-    RasterWhere,
-    Region,
-    _in_pixels,
-    load_area,
-    load_region,
-    load_where,
-)
-from pixelwise.rasters.windows import HANDLES
+from pixelwise.rasters.area import Area, load_area
+from pixelwise.rasters.handles import HANDLES
+from pixelwise.rasters.region import CURVE_TOLERANCE, Region, _in_pixels, load_region
+from pixelwise.rasters.where import RasterWhere, load_where
 
 pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")

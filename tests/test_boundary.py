@@ -230,7 +230,7 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
     for error, words in ((numpys.value, r" (Unable to allocate 1.00 EiB "), (MemoryError(), "")):
         for command in (["plan", "s"], ["apply", "ols", "s", "-o", "o.tif"], ["composite", "s", "-o", "c.tif"]):
             with monkeypatch.context() as patch:
-                patch.setattr("pixelwise.opening.checkup._read_windows", lambda *_, error=error, **__: raising(error))
+                patch.setattr("pixelwise.stacks.sampling.read_windows", lambda *_, error=error, **__: raising(error))
                 patch.setattr("pixelwise.opening.checkup.masked_share", lambda *_, error=error, **__: raising(error))
                 result = run(*command, "--composite", "max")
             assert result.exit_code == 75
@@ -575,7 +575,7 @@ def test_memory_of_gdal_is_no_damage(place: Path, monkeypatch: pytest.MonkeyPatc
         def read(self, *_: Any, **__: Any) -> NDArray[Any]:
             raise rasterio.errors.RasterioIOError("Read failed.") from CPLE_OutOfMemoryError("cannot allocate")
 
-    monkeypatch.setattr("pixelwise.rasters.windows._open", lambda *_, **__: Source())
+    monkeypatch.setattr("pixelwise.rasters.handles._open", lambda *_, **__: Source())
     Source.close = lambda self: None  # type: ignore[attr-defined]
     stack = pw.open_stack("s", on_read_error="missing")
     with pytest.raises(MemoryError, match=r"ndvi_2000\.tif: cannot allocate"):

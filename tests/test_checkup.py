@@ -14,10 +14,11 @@ from click.testing import CliRunner
 import pixelwise as pw
 from conftest import MakeStack, write_raster
 from pixelwise.cli import main
-from pixelwise.methods.functions.pixel import as_method
+from pixelwise.methods.lookup import as_method
 from pixelwise.methods.ols import OrdinaryLeastSquares
-from pixelwise.opening.checkup import SAMPLE_PIXELS, read_sample, warnings_of
+from pixelwise.opening.checkup import warnings_of
 from pixelwise.opening.fillers import find_fillers
+from pixelwise.stacks.sampling import SAMPLE_PIXELS, read_sample
 
 SHAPE = (4, 20, 25)
 

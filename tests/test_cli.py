@@ -752,7 +752,7 @@ def test_an_interrupted_job_leaves_nothing(home: Path, monkeypatch: pytest.Monke
         seen.extend(home.glob(".trend.partial*"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pixelwise.run._run", interrupt)
+    monkeypatch.setattr("pixelwise.jobs.task._run", interrupt)
     result = run("apply", "ols", "stack", "-o", "trend.tif")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "interrupted"

@@ -22,7 +22,8 @@ from pixelwise.cli import main
 from pixelwise.dates.periods import make_periods
 from pixelwise.maps.map import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
-from pixelwise.opening.checkup import clear_counts, trend_pvalue, warnings_of
+from pixelwise.opening.checkup import warnings_of
+from pixelwise.opening.scene_counts import clear_counts, trend_pvalue
 from test_run import BoxMean, box_mean
 
 Shared = Callable[[str], Path]

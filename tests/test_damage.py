@@ -23,7 +23,7 @@ from conftest import random_series, write_raster
 from pixelwise.jobs import plan as plan_module
 from pixelwise.rasters import tiff
 from pixelwise.rasters import windows as reading_module
-from pixelwise.rasters.tiff import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
+from pixelwise.rasters.tags import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 from pixelwise.verify.compare import verify
 from tiffs import write_tiff
 

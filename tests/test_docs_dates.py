@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.dates.names import parse_date, read_format, read_names
+from pixelwise.dates.formats import read_format
+from pixelwise.dates.names import read_names
 from pixelwise.dates.rules import DIRECTIVES
+from pixelwise.dates.tables import parse_date
 
 PAGE = (Path(__file__).parents[1] / "docs" / "dates.md").read_text(encoding="utf-8")
 

@@ -33,11 +33,12 @@ from pixelwise.errors import InputError
 from pixelwise.methods.regress import regress
 from pixelwise.rasters import datasets
 from pixelwise.rasters import vrt as vrt_module
-from pixelwise.rasters.datasets import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
+from pixelwise.rasters.datasets import OPTIONS, files_behind, local_only, open_again, open_local
+from pixelwise.rasters.handles import reading
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.polygons import read_polygons
+from pixelwise.rasters.sidecars import check_sidecars
 from pixelwise.rasters.vrt import DEEPEST, grids_elsewhere, sources_behind
-from pixelwise.rasters.windows import reading
 from pixelwise.regular_files import read_text
 
 SUFFIXES = (".vrt", ".tif", ".img", ".mpr", ".rst")
@@ -364,7 +365,7 @@ def test_the_crs_that_gdal_returns_names_no_grid_elsewhere(
     content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever text of a file it comes from."""
-    monkeypatch.setattr("pixelwise.rasters.datasets.check_sidecars", lambda *_: None)
+    monkeypatch.setattr("pixelwise.rasters.sidecars.check_sidecars", lambda *_: None)
     path = raster(folder / "ndvi_2005.tif", crs=None)
     points = "".join(f'<GCP Id="" Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (8, 0), (0, 6)))
     aux(path, content.replace("NAME", "/no/grid").replace("GCP<", f"{points}<"))
@@ -652,7 +653,7 @@ def test_a_fifo_that_gdal_does_not_try_is_no_matter(folder: Path) -> None:
 
 
 def test_a_large_ascii_grid_is_no_sidecar_of_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.rasters.datasets.LONGEST_SIDECAR", 100)
+    monkeypatch.setattr("pixelwise.rasters.sidecars.LONGEST_SIDECAR", 100)
     grid = raster(folder / "asc" / "a.asc", "AAIGrid").rename(folder / "a.grd")
     raster(folder / "a.tif")
     assert read_header(grid).driver == "AAIGrid"

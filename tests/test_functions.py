@@ -23,17 +23,12 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import FunctionError, InputError, ParameterError
 from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.functions import pixel
+from pixelwise.methods.functions.block import BlockFunction
 from pixelwise.methods.functions.compiled import CompiledLoop
 from pixelwise.methods.functions.loading import load_function
-from pixelwise.methods.functions.pixel import (
-    BlockFunction,
-    BlockOptions,
-    PixelFunction,
-    PixelOptions,
-    as_method,
-    per_block,
-    per_pixel,
-)
+from pixelwise.methods.functions.marks import BlockOptions, PixelOptions, per_block, per_pixel
+from pixelwise.methods.functions.pixel import PixelFunction
+from pixelwise.methods.lookup import as_method
 
 nan = np.nan
 YEARS = np.arange(2000.0, 2004.0)

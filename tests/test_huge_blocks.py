@@ -17,7 +17,7 @@ import pixelwise as pw
 from conftest import write_raster
 from pixelwise import run as run_module
 from pixelwise.jobs import plan as plan_module
-from pixelwise.rasters.windows import largest_behind
+from pixelwise.rasters.handles import largest_behind
 from pixelwise.stacks.base import layout_of
 from pixelwise.verify.compare import verify
 from tiffs import write_tiff

@@ -335,7 +335,7 @@ def test_shards_are_aligned(tmp_path: Path) -> None:
 
 def test_a_broken_block_behind_a_warp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pixelwise.rasters import windows
-    from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+    from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 
     monkeypatch.setattr(windows, "RETRY_SECONDS", ())
     like = write_raster(tmp_path / "like.tif", np.zeros((600, 700), np.uint8))

@@ -25,7 +25,7 @@ import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.cli import main
 from pixelwise.maps import picture as plotting
-from pixelwise.maps.picture import (
+from pixelwise.maps.classes import (
     MISSING,
     MISSING_COLOR,
     NEGATIVE_SHADES,
@@ -38,9 +38,8 @@ from pixelwise.maps.picture import (
     classify_quintiles,
     classify_status,
     classify_trend,
-    plot_map,
-    save,
 )
+from pixelwise.maps.picture import plot_map, save
 from pixelwise.methods import METHODS
 
 NAN = np.nan

@@ -18,7 +18,7 @@ from pixelwise.cli import main
 from pixelwise.jobs import plan as plan_module
 from pixelwise.maps.map import decode_provenance
 from pixelwise.rasters import windows as reading_module
-from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 from pixelwise.verify.compare import verify
 from test_run import BoxMean
 

@@ -22,7 +22,7 @@ from conftest import hidden
 from pixelwise.cli import main
 from pixelwise.jobs.engine import map_unordered
 from pixelwise.jobs.executors import InlineExecutor, open_executor
-from pixelwise.rasters.windows import HANDLES
+from pixelwise.rasters.handles import HANDLES
 
 resource = pytest.importorskip("resource")
 

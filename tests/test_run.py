@@ -29,11 +29,12 @@ from conftest import PROFILE, random_series, write_raster
 from pixelwise import run
 from pixelwise.jobs import job as job_module
 from pixelwise.jobs.job import Job, Workspace, task_of
+from pixelwise.jobs.task import plan_job
 from pixelwise.maps.map import decode_provenance
 from pixelwise.maps.memory import as_they_are
 from pixelwise.method import select_bands
-from pixelwise.methods.functions.pixel import as_method
-from pixelwise.run import plan_job, sample_pixels
+from pixelwise.methods.lookup import as_method
+from pixelwise.run import sample_pixels
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
 

@@ -672,7 +672,7 @@ def test_what_is_lost_does_not_depend_on_the_block(
     """A broken tile of an image, or of a mask of twice the pixel: missing, with status 8, whatever the blocks."""
     from pixelwise.jobs import plan
     from pixelwise.rasters import windows
-    from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, read_tags
+    from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 
     monkeypatch.setattr(windows, "RETRY_SECONDS", ())
     random = np.random.default_rng(6)

@@ -26,8 +26,8 @@ from pixelwise.opening.recipe import read_recipe, write_recipe
 from pixelwise.opening.sources import _matching
 from pixelwise.opening.survey import survey
 from pixelwise.rasters import windows as reading_module
+from pixelwise.rasters.handles import HANDLES, TABLES, reading
 from pixelwise.rasters.headers import read_header
-from pixelwise.rasters.windows import HANDLES, TABLES, reading
 from pixelwise.stacks.raster import Layout, layout_of
 from pixelwise.verify.compare import verify
 
@@ -1386,7 +1386,7 @@ def test_files_of_a_mosaics_other_parts_are_closed_first(
 def test_few_files_are_open_at_once(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 20)))
     # All threads share the limit, whoever made them.
-    monkeypatch.setattr("pixelwise.rasters.windows.file_limit", lambda: 9 * len(TABLES))
+    monkeypatch.setattr("pixelwise.rasters.handles.file_limit", lambda: 9 * len(TABLES))
     with reading((stack,)):
         values = stack.read(stack.grid.block)
         assert len(HANDLES.open) == 9

@@ -19,7 +19,9 @@ from conftest import write_raster
 from pixelwise.grid import Block
 from pixelwise.kernels import tiff as kernels
 from pixelwise.rasters import tiff
-from pixelwise.rasters.windows import Piece, Table, read_window
+from pixelwise.rasters.handles import Table
+from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.windows import read_window
 from pixelwise.stacks.raster import RasterStack
 
 #: Differences are summed up modulo the size of the type, of which plain Python warns.

@@ -14,16 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pixelwise.dates.axis import UNITS, Moment, Step, TimeAxis, decimal_year
-from pixelwise.dates.names import (
-    BandDates,
-    Reading,
-    parse_date,
-    read_format,
-    read_names,
-    read_range,
-    read_table,
-    shard_of,
-)
+from pixelwise.dates.formats import read_format
+from pixelwise.dates.names import read_names
+from pixelwise.dates.paths import shard_of
+from pixelwise.dates.rules import Reading
+from pixelwise.dates.tables import BandDates, parse_date, read_range, read_table
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.methods.seasons import seasons_of
 from pixelwise.methods.trend import PER_YEAR

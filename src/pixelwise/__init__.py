@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pixelwise.grid import Block, Grid
     from pixelwise.maps.map import Map, open_map
     from pixelwise.method import BoundMethod, Method
-    from pixelwise.methods.functions.pixel import per_block, per_pixel
+    from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
     from pixelwise.run import apply, write_layers
     from pixelwise.stacks.composite import CompositeStack

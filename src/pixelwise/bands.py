@@ -105,3 +105,12 @@ def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[fl
         rescaled.append(replace(band, unit=unit, description=band.description.replace("per year", f"per {per}")))
         factors.append(float(YEARS[per] ** int(found[1] or 1)))
     return tuple(rescaled), tuple(factors)
+
+
+def with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
+    """Put the input's unit into those of the bands: ``{value}/year`` of metres is ``m/year``."""
+    plain = unit or "1"
+    return tuple(
+        replace(band, unit="" if band.unit == "{value}" and not unit else band.unit.replace("{value}", plain))
+        for band in bands
+    )

@@ -82,10 +82,10 @@ def apply(
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
+    from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_further
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import apply as run
-    from pixelwise.run import resolve_method
 
     if len(dict(write)) < len(write):
         raise click.UsageError("--write names one stack twice")

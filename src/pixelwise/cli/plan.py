@@ -59,9 +59,9 @@ def plan(
     with status 1; warnings are worth a look.
     """
     from pixelwise.errors import InputError
+    from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.survey import Survey, survey
-    from pixelwise.rasters.windows import reading
-    from pixelwise.run import resolve_method
+    from pixelwise.rasters.handles import reading
 
     chosen, _ = resolve_method(method, parameters=dict(parameters))
     try:
@@ -101,19 +101,13 @@ def describe(
     """Return all that the command shows."""
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.provenance import doubts_of
+    from pixelwise.jobs.task import check_memory, check_travels, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
-    from pixelwise.opening.checkup import clear_scenes, masked_share, warnings_of_all
+    from pixelwise.opening.checkup import masked_share, warnings_of_all
     from pixelwise.opening.pairing import open_further, pair
+    from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
-    from pixelwise.run import (
-        check_memory,
-        check_travels,
-        executor_for,
-        plan_job,
-        sample_pixels,
-        warnings_of_function,
-        warnings_of_values,
-    )
+    from pixelwise.run import sample_pixels, warnings_of_function, warnings_of_values
     from pixelwise.stacks.composite import CompositeStack
 
     report: dict[str, Any] = {
@@ -163,7 +157,7 @@ def describe(
 
 def describe_further(stack: FileStack) -> dict[str, Any]:
     """Return a further stack for JSON, before it is paired."""
-    from pixelwise.opening.checkup import scenes_of
+    from pixelwise.opening.scene_counts import scenes_of
 
     layers = [describe_layer(layer) for layer in scenes_of(stack).layers]
     return {"words": str(stack), "layers": layers, "time": describe_time(stack.axis)}

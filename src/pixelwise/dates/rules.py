@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ __all__ = [
     "UNPADDED",
     "WEEK",
     "YEAR_PAIR",
+    "Reading",
     "Rule",
     "fill_fields",
     "last_instant",
@@ -376,3 +377,22 @@ def last_instant(moment: Moment) -> datetime:
         return moment.start
     last = moment.end.replace(month=12, day=31) if moment.precision == "year" else moment.end
     return last.replace(hour=23, minute=59, second=59)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one name says about time, and which rule says so.
+
+    Attributes
+    ----------
+    moment, rule
+        The date, and the rule that found it.
+    text, format
+        Where it was found in a name or description, and the format of ``--times`` that finds it there; empty where
+        it comes from elsewhere.
+    """
+
+    moment: Moment
+    rule: str
+    text: str = field(default="", compare=False)
+    format: str = field(default="", compare=False)

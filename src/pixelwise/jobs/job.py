@@ -21,7 +21,8 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.methods.functions.travel import dumps
-from pixelwise.rasters.windows import Loss, reading_in_worker, take_losses
+from pixelwise.rasters.handles import reading_in_worker, take_losses
+from pixelwise.rasters.pieces import Loss
 from pixelwise.stacks.base import FileStack, Filler, Stack
 
 __all__ = ["Job", "Result", "task_of"]

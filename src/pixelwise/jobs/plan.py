@@ -13,8 +13,8 @@ from pathlib import Path
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.tiles import TILE
-from pixelwise.rasters.tiff import TILE_UNIT
-from pixelwise.rasters.windows import CACHE_BYTES
+from pixelwise.rasters.handles import CACHE_BYTES
+from pixelwise.rasters.tags import TILE_UNIT
 from pixelwise.stacks.base import Layout
 from pixelwise.words import shown
 

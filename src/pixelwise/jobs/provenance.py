@@ -20,7 +20,7 @@ import numpy as np
 from pixelwise._version import __version__
 from pixelwise.bands import STATUS_BAND
 from pixelwise.method import BoundMethod, Method
-from pixelwise.methods.functions.pixel import UserFunction
+from pixelwise.methods.functions.base import UserFunction
 from pixelwise.rasters.headers import GDAL_VERSION
 from pixelwise.regular_files import read_bytes
 from pixelwise.stacks.base import FileStack, Stack

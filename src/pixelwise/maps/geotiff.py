@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -35,10 +33,9 @@ from pixelwise.maps.disk import (
     write,
 )
 from pixelwise.maps.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
+from pixelwise.maps.outputs import LayerFile, Output, check_different, check_name, identity_of
 from pixelwise.maps.publish import (
-    HALF_WRITTEN,
     HEAD_SLACK,
-    SUFFIXES,
     PendingFile,
     is_ours,
     is_own_sidecar,
@@ -50,101 +47,13 @@ from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 from pixelwise.maps.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 from pixelwise.rasters.datasets import files_behind
 from pixelwise.rasters.headers import TAG
-from pixelwise.regular_files import check_encodable
 
-__all__ = ["GeoTiffSink", "LayerFile"]
+__all__ = ["GeoTiffSink"]
 
 #: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
 #: a moment, and a power failure loses no more.
 SYNC_BYTES = 32 << 20
 SYNC_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class LayerFile:
-    """A stack that is written together with a map.
-
-    Attributes
-    ----------
-    kind
-        What its layers are: ``fitted``, ...
-    path
-        A GeoTIFF.
-    bands
-        One for each layer.
-
-    Raises
-    ------
-    OutputError
-        When its name is no GeoTIFF's.
-    """
-
-    kind: str
-    path: Path
-    bands: tuple[Band, ...]
-
-    def __post_init__(self) -> None:
-        _check_name(self.path, f"{self.kind} are")
-        if "{band}" in self.path.name:
-            raise OutputError(f"{self.path}: {self.kind} are one file with a band for each date, not one per band")
-
-
-@dataclass(eq=False)
-class _Output:
-    """One file that is being written.
-
-    Attributes
-    ----------
-    names
-        Its name when it is complete, and until then.
-    tiled
-        What it holds.
-    tags
-        What its provenance says besides that of the map.
-    reserve
-        Bytes before the first tile, for the head, which is written last: until then this is no TIFF.
-    file
-        Open and locked.
-    offsets, counts
-        Where each tile is; counts are 0 of those that are missing.
-    end
-        Where the last tile ends.
-    """
-
-    names: PendingFile
-    tiled: TiledFile
-    tags: Mapping[str, Any]
-    reserve: int
-    file: BinaryIO
-    offsets: NDArray[np.int64] = field(init=False)
-    counts: NDArray[np.int64] = field(init=False)
-    end: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.offsets = np.zeros(self.tiled.tiles, dtype=np.int64)
-        self.counts = np.zeros(self.tiled.tiles, dtype=np.int64)
-        self.end = self.reserve
-
-    def holds(self, block: Block, tiles: PlacedTiles) -> bool:
-        """Whether tiles are as many as a block has, and none lies where the head will be."""
-        bands, grid = len(self.tiled.bands), self.tiled.grid
-        rows, cols = block.row + block.height, block.col + block.width
-        (height, width), whole = self.tiled.tile, (grid.height, grid.width)
-        return (
-            tiles.begin >= self.reserve
-            and block.row % height == block.col % width == 0
-            and (rows % height == 0 or rows == whole[0])
-            and (cols % width == 0 or cols == whole[1])
-            and tiles.counts.shape == (bands, -(-block.height // height), -(-block.width // width))
-        )
-
-    def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
-        """Note where the tiles of a block are: one after another from `begin` on."""
-        row, col = block.row // self.tiled.tile[0], block.col // self.tiled.tile[1]
-        where = np.s_[:, row : row + counts.shape[1], col : col + counts.shape[2]]
-        ends = begin + np.cumsum(counts).reshape(counts.shape)
-        self.offsets[where], self.counts[where] = ends - counts, counts
-        self.end = max(self.end, int(ends.max()))
 
 
 class GeoTiffSink:
@@ -183,15 +92,15 @@ class GeoTiffSink:
         self.compress: Compression = compress or default_compression()
         self._overwrite = overwrite
         self._inputs = tuple(inputs)
-        self._outputs: list[_Output] = []
+        self._outputs: list[Output] = []
         self._grid: Grid | None = None
         self._unsynced, self._synced = 0, time.monotonic()
         self._syncing = BackgroundSync(str(path))
-        _check_name(self.path, "a map is")
+        check_name(self.path, "a map is")
         paths = [self.path, *(file.path for file in self._beside)]
         for place in paths:
             check_folder(place)
-        _check_different(paths)
+        check_different(paths)
 
     @property
     def per_band(self) -> bool:
@@ -223,13 +132,13 @@ class GeoTiffSink:
     def _is_input(self, target: Path) -> bool:
         """Whether a file is read, by itself or through a VRT; links are followed, and other names of a file count."""
         try:
-            identity, status = _identity(target), target.stat()
+            identity, status = identity_of(target), target.stat()
         except OSError:
             return False
 
         def same(file: Path) -> bool:
             try:
-                return _identity(file) == identity or os.path.samestat(file.stat(), status)
+                return identity_of(file) == identity or os.path.samestat(file.stat(), status)
             except OSError:
                 return False
 
@@ -282,7 +191,7 @@ class GeoTiffSink:
                     raise refusal(f"{names.final}: {names.temporary.name} cannot be read", error) from None
                 raise
             # From here on it is ours to remove.
-            output = _Output(names, tiled, tags, reserve, file)
+            output = Output(names, tiled, tags, reserve, file)
             self._outputs.append(output)
             names.drop_sidecar()
             try:
@@ -304,7 +213,7 @@ class GeoTiffSink:
         groups = [(band,) for band in bands] if self.per_band else [bands]
         maps = [(Path(str(self.path).replace("{band}", group[0].name)), group, None) for group in groups]
         files = [*((file.path, file.bands, file) for file in self._beside), *maps]
-        _check_different([path for path, _, _ in files])
+        check_different([path for path, _, _ in files])
         return [(PendingFile(path), group, layers) for path, group, layers in files]
 
     def _map_of(self, files: Sequence[PendingFile]) -> Path:
@@ -430,7 +339,7 @@ class GeoTiffSink:
         publish(files, waiting, overwrite=self._overwrite)
         return open_map(self._map_of(files))
 
-    def _complete(self, output: _Output, provenance: Mapping[str, Any]) -> None:
+    def _complete(self, output: Output, provenance: Mapping[str, Any]) -> None:
         if not output.counts.all():
             raise AssertionError(f"{output.names.temporary} lacks {(output.counts == 0).sum()} tiles")
         try:
@@ -490,23 +399,6 @@ class GeoTiffSink:
         self._outputs = []
 
 
-def _check_name(path: Path, what: str) -> None:
-    check_encodable(path, output=True)
-    if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
-    # Whatever its case: some file systems take both names for one.
-    if HALF_WRITTEN.fullmatch(path.name.lower()):
-        raise OutputError(f"{path}: is a name that half-written maps have; choose another one")
-
-
-def _check_different(paths: Sequence[Path]) -> None:
-    seen = set()
-    for path in paths:
-        if _identity(path) in seen:
-            raise OutputError(f"{path}: is named for two outputs of one job; choose another name")
-        seen.add(_identity(path))
-
-
 def _head_size(tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
     nothing = np.zeros(tiled.tiles, dtype=np.int64)
     return len(tiled.head(_encoded(provenance), nothing, nothing))
@@ -514,8 +406,3 @@ def _head_size(tiled: TiledFile, provenance: Mapping[str, Any]) -> int:
 
 def _encoded(provenance: Mapping[str, Any]) -> dict[str, str]:
     return {TAG: encode_provenance(provenance)}
-
-
-def _identity(path: Path) -> Path:
-    # Path.resolve fails on links that lead in a circle.
-    return Path(os.path.realpath(path))

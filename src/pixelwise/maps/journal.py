@@ -24,7 +24,7 @@ from pixelwise.grid import Block, Grid
 from pixelwise.maps.disk import BackgroundSync, append, close, drop, is_blank, open_locked, refusal
 from pixelwise.maps.records import DoneBlock, Layout, Seal, canonical
 from pixelwise.maps.tiles import TILE
-from pixelwise.rasters.tiff import TILE_UNIT
+from pixelwise.rasters.tags import TILE_UNIT
 
 __all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
 

@@ -13,19 +13,30 @@ import re
 import secrets
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import STATUS_BAND, STATUS_WORDS, YEARS, Band, Status
+from pixelwise.bands import STATUS_BAND, YEARS, Band
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.grid import Bounds, Grid
+from pixelwise.maps.classes import (
+    CLASSES,
+    MISSING,
+    MISSING_COLOR,
+    Classes,
+    ClassKind,
+    classify_quintiles,
+    classify_status,
+    classify_trend,
+    with_minus,
+)
 from pixelwise.maps.disk import check_folder, check_target, create, remove, write
 from pixelwise.maps.map import Map
 from pixelwise.methods import METHODS
@@ -39,64 +50,10 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.text import Text
 
-__all__ = [
-    "CLASSES",
-    "MISSING",
-    "Classes",
-    "check_output",
-    "classify_quintiles",
-    "classify_status",
-    "classify_trend",
-    "import_matplotlib",
-    "plot_map",
-    "save",
-]
+__all__ = ["check_output", "import_matplotlib", "plot_map", "save"]
 
-ClassKind = Literal["trend", "quintile"]
-CLASSES: tuple[ClassKind, ...] = ("trend", "quintile")
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
-#: The code of missing pixels.
-MISSING = 255
-
-# ColorBrewer's BrBG: brown against teal differs in the blue-yellow direction and in lightness, so that the two
-# signs stay apart for every common colour blindness and the steps survive a grey print; and brown for less,
-# teal for more is what a map of vegetation leads one to expect. Keyed by how many classes share a sign, from
-# the one next to zero outwards.
-NEGATIVE_SHADES: dict[int, tuple[str, ...]] = {
-    1: ("#bf812d",),
-    2: ("#dfc27d", "#a6611a"),
-    3: ("#dfc27d", "#bf812d", "#8c510a"),
-    4: ("#f1dca7", "#dfc27d", "#bf812d", "#8c510a"),
-    5: ("#f1dca7", "#dfc27d", "#bf812d", "#8c510a", "#543005"),
-}
-POSITIVE_SHADES: dict[int, tuple[str, ...]] = {
-    1: ("#35978f",),
-    2: ("#80cdc1", "#018571"),
-    3: ("#80cdc1", "#35978f", "#01665e"),
-    4: ("#b9e3dd", "#80cdc1", "#35978f", "#01665e"),
-    5: ("#b9e3dd", "#80cdc1", "#35978f", "#01665e", "#003c30"),
-}
-# Not BrBG's near-white: next to the grey of missing pixels only a tint tells "zero" from "not known".
-NEUTRAL_COLOR = "#fffbe0"
-MISSING_COLOR = "#d2d2d2"
-# No direction, and neither brown nor teal: against every other colour here its distance in CIELAB is at least 24 for
-# common colour blindness (Machado et al. 2009) and 10 in grey, where the colours of the two signs come as near as 2.
-NOT_TESTED_COLOR = "#9e86b8"
-# Paul Tol's light scheme, which stays apart for every common colour blindness; a code has the same colour in every map.
-STATUS_COLORS = {
-    Status.OK: "#44bb99",
-    Status.NO_OBSERVATION: MISSING_COLOR,
-    Status.TOO_FEW: "#eedd88",
-    Status.CONSTANT: "#99ddff",
-    Status.DEGENERATE: "#aaaa00",
-    Status.FUNCTION_FAILED: "#ee8866",
-    Status.TEST_UNDEFINED: NOT_TESTED_COLOR,
-    Status.TRUNCATED: "#77aadd",
-    Status.DATES_LOST: "#ffaabb",
-    Status.OUTSIDE: "#ffffff",
-}
-UNKNOWN_COLOR = "#000000"
 
 #: Of units of a change with time; users' functions have no units, and say it by a name.
 CHANGE_UNIT = re.compile(rf"/({'|'.join(YEARS)})$")
@@ -115,229 +72,6 @@ LARGEST_ASPECT = 8.0
 NARROW = 1.4
 #: From this ratio of width to height on, the legend stands below the map.
 WIDE = 1.5
-
-
-@dataclass(frozen=True, eq=False)
-class Classes:
-    """The class of every pixel, and what a legend says of the classes.
-
-    Attributes
-    ----------
-    codes
-        (y, x) number of the class from 0, `MISSING` where there is no value.
-    labels, colors
-        One per class, from low to high, as a legend has them from the bottom to the top; a class without a place on
-        that scale comes first.
-    shares
-        Of the valid pixels, per class; 0 where no pixel is valid.
-    limits
-        Lowest and highest value per class, both the same where one value fills a class; empty where classes
-        are no ranges of values. A limit that two classes share belongs to the higher one.
-    """
-
-    codes: NDArray[np.uint8]
-    labels: tuple[str, ...]
-    colors: tuple[str, ...]
-    shares: tuple[float, ...]
-    limits: tuple[tuple[float, float], ...] = ()
-
-    @property
-    def missing(self) -> float:
-        """The share of all pixels that has no value."""
-        return int(np.count_nonzero(self.codes == MISSING)) / self.codes.size
-
-
-def classify_quintiles(values: NDArray[Any]) -> Classes:
-    """Cut values at their quintiles; colours follow the sign of each class.
-
-    A value that fills a quintile or more (many pixels of exactly 0, say) is a class of its own, so that there
-    may be fewer than five classes and none of them is empty. Classes below zero are brown, classes above it
-    teal, and the class around zero is neutral.
-
-    Parameters
-    ----------
-    values
-        (y, x) numbers; what is not finite is missing.
-
-    Returns
-    -------
-    Classes
-    """
-    finite = np.isfinite(values)
-    codes = np.full(values.shape, MISSING, np.uint8)
-    if not finite.any():
-        return Classes(codes, (), (), ())
-    ranges = _ranges(_quintile_limits(values[finite]))
-    for code, (low, _) in enumerate(ranges):
-        # From low to high, each class takes what lies above its lower limit from those before it.
-        after_tie = code > 0 and ranges[code - 1] == (low, low)
-        above = values > low if after_tie else values >= low
-        np.copyto(codes, code, where=finite & above)
-    ranges = _drop_empty(codes, ranges)
-    if np.issubdtype(values.dtype, np.integer):
-        # Of whole numbers, "18 to 20, 20 to 22" leaves open who has the 20: say what each class holds.
-        members = [values[codes == code] for code in range(len(ranges))]
-        ranges = [(float(held.min()), float(held.max())) for held in members]
-    return Classes(
-        codes,
-        labels=_range_labels(ranges),
-        colors=_signed_colors([_sign(low, high) for low, high in ranges]),
-        shares=_shares(codes, len(ranges)),
-        limits=tuple(ranges),
-    )
-
-
-def _quintile_limits(values: NDArray[Any]) -> list[float]:
-    """Return the six limits, interpolated as `numpy.quantile` does; the order of `values` is lost.
-
-    Positions are counted in whole fifths: 0.6 times ten is not quite six to a computer, and a value that is
-    itself a limit would fall into the class below.
-    """
-    places = [divmod(fifth * (values.size - 1), 5) for fifth in range(6)]
-    values.partition(sorted({index for place, _ in places for index in (place, min(place + 1, values.size - 1))}))
-    limits = []
-    for place, rest in places:
-        limit = float(values[place])
-        if rest:
-            limit += (float(values[place + 1]) - limit) * rest / 5
-        # As exact as the values that it is compared with.
-        limits.append(float(values.dtype.type(limit)) if values.dtype.kind == "f" else limit)
-    return limits
-
-
-def _ranges(limits: Sequence[float]) -> list[tuple[float, float]]:
-    """Turn ascending limits into ranges; equal neighbours become the range of one value."""
-    ranges: list[tuple[float, float]] = []
-    for low, high in pairwise(limits):
-        if low < high or not ranges or ranges[-1] != (low, high):
-            ranges.append((low, high))
-    return ranges
-
-
-def _drop_empty(codes: NDArray[np.uint8], ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Renumber the classes in place so that each has pixels; return their ranges."""
-    kept: list[tuple[float, float]] = []
-    for code, limits in enumerate(ranges):
-        members = codes == code
-        if members.any():
-            codes[members] = len(kept)
-            kept.append(limits)
-    return kept
-
-
-def _sign(low: float, high: float) -> int:
-    """Return the sign that all values of a range have, 0 where it holds both or only zero."""
-    if low >= 0:
-        return 1 if high > 0 else 0
-    return -1 if high <= 0 else 0
-
-
-def _signed_colors(signs: Sequence[int]) -> tuple[str, ...]:
-    """Choose colours for classes from low to high."""
-    below, above = signs.count(-1), signs.count(1)
-    negative = NEGATIVE_SHADES[below][::-1] if below else ()
-    positive = POSITIVE_SHADES[above] if above else ()
-    return (*negative, *(NEUTRAL_COLOR for sign in signs if sign == 0), *positive)
-
-
-def _shares(codes: NDArray[np.uint8], classes: int) -> tuple[float, ...]:
-    counts = [int(np.count_nonzero(codes == code)) for code in range(classes)]
-    return tuple(count / max(sum(counts), 1) for count in counts)
-
-
-def classify_trend(
-    slope: NDArray[Any],
-    pvalue: NDArray[Any],
-    significant: float = 0.05,
-    *,
-    status: NDArray[Any] | None = None,
-    change: bool = True,
-) -> Classes:
-    """Tell significant from other decreases and increases, and from what was not tested.
-
-    A pixel without a p-value is neither significant nor not: it makes a class "not tested". A slope of exactly 0 makes
-    a class "no change"; so does a constant series, which has no p-value. Both classes are there only where they have
-    pixels.
-
-    Parameters
-    ----------
-    slope
-        (y, x) headline of a test, whose sign is its direction; what is not finite is missing.
-    pvalue
-        (y, x) two-sided p-values, NaN where there was no test.
-    significant
-        A p-value below this is significant.
-    status
-        (y, x) codes of the band ``status``; without them no series is known to be constant.
-    change
-        Whether the headline is a change with time, which increases or decreases; a correlation is positive or negative.
-
-    Returns
-    -------
-    Classes
-
-    Raises
-    ------
-    ParameterError
-        When `significant` is not between 0 and 1.
-    """
-    if not 0 < significant < 1:
-        raise ParameterError(f"significant {significant:g} is no level of significance: 0.05 is usual")
-    known = np.isfinite(slope)
-    untested = known & ~np.isfinite(pvalue)
-    if status is not None:
-        # Of some methods all bands are NaN there: not for want of data, which "missing" would say.
-        untested |= (status == Status.TEST_UNDEFINED) & ~np.isfinite(pvalue)
-        untested &= status != Status.CONSTANT
-    tested = known & ~untested
-    passed = pvalue < significant
-    falls, rises, level = tested & (slope < 0), tested & (slope > 0), tested & (slope == 0)
-    if change:
-        low, none, high = ("decrease", "significant decrease"), "no change", ("increase", "significant increase")
-    else:
-        low, none, high = ("negative", "significantly negative"), "zero", ("positive", "significantly positive")
-    below = f"p < {significant:g}"
-    classes = [
-        ("not tested", untested, NOT_TESTED_COLOR),
-        (f"{low[1]}, {below}", falls & passed, NEGATIVE_SHADES[2][1]),
-        (f"{low[0]}, not significant", falls & ~passed, NEGATIVE_SHADES[2][0]),
-        (none, level, NEUTRAL_COLOR),
-        (f"{high[0]}, not significant", rises & ~passed, POSITIVE_SHADES[2][0]),
-        (f"{high[1]}, {below}", rises & passed, POSITIVE_SHADES[2][1]),
-    ]
-    classes = [found for found in classes if found[0] not in ("not tested", none) or found[1].any()]
-    codes = np.full(slope.shape, MISSING, np.uint8)
-    for code, (_, members, _) in enumerate(classes):
-        codes[members] = code
-    labels, _, colors = zip(*classes, strict=True)
-    return Classes(codes, labels, colors, _shares(codes, len(classes)))
-
-
-def classify_status(status: NDArray[Any]) -> Classes:
-    """Make a class of each code of the band ``status`` that occurs, called by what it means.
-
-    Parameters
-    ----------
-    status
-        (y, x) codes.
-
-    Returns
-    -------
-    Classes
-        The lowest code last, which is on top of a legend.
-    """
-    found = np.unique(status)[::-1].tolist()
-    codes = np.zeros(status.shape, np.uint8)
-    for code, number in enumerate(found):
-        codes[status == number] = code
-    known = dict(STATUS_WORDS)
-    colors = dict(STATUS_COLORS)
-    return Classes(
-        codes,
-        labels=tuple(f"{number} {known.get(number, 'unknown')}" for number in found),
-        colors=tuple(colors.get(number, UNKNOWN_COLOR) for number in found),
-        shares=_shares(codes, len(found)),
-    )
 
 
 def plot_map(
@@ -558,38 +292,6 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _range_labels(ranges: Sequence[tuple[float, float]]) -> tuple[str, ...]:
-    words = _distinct_numbers(limit for limits in ranges for limit in limits)
-    return tuple(words[low] if low == high else f"{words[low]} to {words[high]}" for low, high in ranges)
-
-
-def _distinct_numbers(values: Iterable[float]) -> dict[float, str]:
-    """Write numbers with as many digits as tell neighbours apart, all with the same number of decimals."""
-    numbers = sorted(set(values))
-    if len(numbers) == 1:
-        return {numbers[0]: _with_minus(f"{numbers[0]:.4g}")}
-    gaps = [high - low for low, high in pairwise(numbers)]
-    # Two digits of the smallest gap: neighbours differ clearly, not just by rounding.
-    whole = all(number.is_integer() for number in numbers)
-    decimals = 0 if whole else max(0, 1 - math.floor(math.log10(min(gaps))))
-    if all(number.is_integer() for number in numbers):
-        decimals = 0
-    if decimals <= 6 and max(abs(number) for number in numbers) < 1e7:
-        texts = [f"{number:.{decimals}f}" for number in numbers]
-    else:
-        digits = 2
-        while len({f"{number:.{digits}g}" for number in numbers}) < len(numbers):
-            digits += 1
-        texts = [f"{number:#.{digits}g}".rstrip(".") for number in numbers]
-    return dict(zip(numbers, map(_with_minus, texts), strict=True))
-
-
-def _with_minus(number: str) -> str:
-    """Write a true minus sign, and none before zero."""
-    plain = number if float(number) else number.lstrip("-")
-    return plain.replace("-", "\N{MINUS SIGN}")
-
-
 def _percent(share: float) -> str:
     if 0 < share < 0.0005:
         return "< 0.1 %"
@@ -716,7 +418,7 @@ def _tick_labels(ticks: Sequence[float], hemispheres: str) -> list[str]:
     numbers = [f"{tick:.{decimals}f}" for tick in ticks]
     if hemispheres:
         return [_degrees(number, hemispheres) for number in numbers]
-    return [_with_minus(number) for number in numbers]
+    return [with_minus(number) for number in numbers]
 
 
 def _degrees(number: str, hemispheres: str) -> str:

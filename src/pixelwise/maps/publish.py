@@ -18,7 +18,7 @@ from pixelwise.errors import InputError, OutputError
 from pixelwise.maps.disk import refusal, remove, sync, why_not_ours
 from pixelwise.maps.records import Seal
 from pixelwise.rasters.headers import TAG
-from pixelwise.rasters.tiff import find_tags
+from pixelwise.rasters.tags import find_tags
 from pixelwise.regular_files import irregular, open_regular
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Block
-from pixelwise.rasters.tiff import TILE_UNIT
+from pixelwise.rasters.tags import TILE_UNIT
 
 __all__ = ["DoneBlock", "Layout", "PlacedTiles", "Seal", "canonical"]
 

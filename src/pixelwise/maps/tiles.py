@@ -22,7 +22,7 @@ from rasterio.io import MemoryFile
 
 from pixelwise.bands import Band
 from pixelwise.grid import Grid
-from pixelwise.rasters.tiff import TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
+from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 
 __all__ = ["TILE", "Compression", "EncodedTiles", "TileEncoder", "TiledFile", "checksum", "default_compression"]
 

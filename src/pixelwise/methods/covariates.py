@@ -18,7 +18,7 @@ import numpy as np
 
 from pixelwise.bands import Floats
 from pixelwise.dates.axis import UNITS, Moment, TimeAxis
-from pixelwise.dates.names import parse_date
+from pixelwise.dates.tables import parse_date
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.regular_files import read_text
 from pixelwise.words import first_of, unknown

@@ -211,6 +211,7 @@ class BoundTheilSen(BoundKernel):
     def fit(self, values: NDArray[Any], stretch: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit pixels whose values are contiguous; `stretch` multiplies the variance of their limits, if not empty."""
         from pixelwise.kernels import theil_sen as kernels
+        from pixelwise.kernels.theil_sen_long import fit_long
 
         layers = len(self.times)
         wanted = self.places_in(BANDS)
@@ -229,7 +230,7 @@ class BoundTheilSen(BoundKernel):
                 status,
             )
         else:
-            kernels.fit_long(
+            fit_long(
                 *common,
                 any(band.name in LIMITS for band in self.bands),
                 wanted,

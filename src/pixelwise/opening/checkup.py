@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,27 +14,34 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.grid import Block
-from pixelwise.maps.map import tag_of
 from pixelwise.method import Method
 from pixelwise.opening.fillers import find_fillers
 from pixelwise.opening.pairing import Pairing
+from pixelwise.opening.scene_counts import (
+    clear_counts,
+    counts_that_matter,
+    made_before,
+    more_scenes,
+    scenes_of,
+    short_periods,
+)
+from pixelwise.rasters.handles import HANDLES, reading
 from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
-from pixelwise.rasters.windows import HANDLES, Piece, WindowError, read_patiently, reading
-from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.rasters.pieces import Piece, WindowError
+from pixelwise.rasters.windows import read_patiently
+from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.raster import RasterStack
-from pixelwise.stacks.reductions import REDUCTIONS
-from pixelwise.words import first_of
+from pixelwise.stacks.sampling import (
+    QUICK_LAYERS,
+    SAMPLE_PIXELS,
+    SAMPLE_WINDOWS,
+    read_windows,
+    sample_blocks,
+    thinned,
+)
 
-__all__ = [
-    "clear_counts",
-    "clear_scenes",
-    "masked_share",
-    "scenes_of",
-    "trend_pvalue",
-    "warnings_of",
-    "warnings_of_all",
-]
+__all__ = ["masked_share", "warnings_of", "warnings_of_all"]
 
 #: Layers whose level or scale differs by this factor do not belong together.
 FACTOR = 10.0
@@ -45,18 +50,10 @@ NDVI_LIMIT = 1.5
 #: How NDVI is packed: MODIS and most exports, some, and 8-bit products.
 NDVI_SCALES = (0.0001, 0.001, 0.01)
 
-#: A trend in the number of scenes that is worth a warning.
-SIGNIFICANT = 0.05
-#: Periods that a warning names one by one.
-MOST_NAMED = 8
 
 #: Values whose bulk comes to less than this once they are scaled were no packed numbers: NDVI of 0.9 to 0.00009.
 SCALED_AWAY = 0.015
 
-SAMPLE_EDGE = 128
-SAMPLE_PIXELS = 4096
-SAMPLE_WINDOWS = 3
-QUICK_LAYERS = 12
 #: So many values are looked at where files declare another nodata than others: 0.2 s, and all of a few small files.
 LOOK, LOOK_FILES = 4 << 20, 64
 
@@ -105,9 +102,9 @@ def warnings_of(
     ]
     if isinstance(stack, CompositeStack):
         if clear is None:
-            clear = clear_counts(stack) if quick else _counts_that_matter(stack, sample)
-        found += [*_short_periods(stack), *_more_scenes(stack, clear)]
-    found += _made_before(stack, scenes)
+            clear = clear_counts(stack) if quick else counts_that_matter(stack, sample)
+        found += [*short_periods(stack), *more_scenes(stack, clear)]
+    found += made_before(stack, scenes)
     if method is not None:
         found += _of_method(stack.axis, method)
     return found
@@ -141,205 +138,6 @@ def warnings_of_all(
     return found
 
 
-def scenes_of(stack: FileStack) -> RasterStack:
-    """Return the stack of files behind another one, or itself."""
-    scenes = stack.scenes if isinstance(stack, CompositeStack) else stack
-    assert isinstance(scenes, RasterStack)  # noqa: S101 - there are no others
-    return scenes
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def clear_scenes(stack: FileStack) -> dict[str, float] | None:
-    """Return how many observations a pixel of a sample has on average, by period or year; None for one a year.
-
-    Raises
-    ------
-    InputError
-        When a window cannot be read.
-    """
-    scenes = scenes_of(stack)
-    years = scenes.axis.calendar_years
-    if not isinstance(stack, CompositeStack) and len(set(years.tolist())) == len(years):
-        return None
-    valid = (~np.isnan(read_sample(scenes))).mean(axis=1)
-    if isinstance(stack, CompositeStack):
-        return dict(zip(stack.periods.labels, _per_period(stack, valid).tolist(), strict=True))
-    return {str(year): float(valid[years == year].sum()) for year in np.unique(years)}
-
-
-def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
-    return np.array([valid[members].sum() for members in stack.periods.members])
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def clear_counts(stack: Stack) -> list[float] | None:
-    """Return how many observations a pixel of one window has on average, by period; None where they do not matter.
-
-    They do where more scenes make another composite: of maxima, say, but not of medians.
-
-    Raises
-    ------
-    InputError
-        When the window cannot be read.
-    """
-    if not isinstance(stack, CompositeStack) or not _grows(stack.reducer.how, stack.equal_count):
-        return None
-    return _counts_that_matter(stack, read_sample(stack.scenes, windows=1))
-
-
-def _counts_that_matter(stack: CompositeStack, sample: Floats) -> list[float] | None:
-    if not _grows(stack.reducer.how, stack.equal_count):
-        return None
-    return [round(count, 3) for count in _per_period(stack, (~np.isnan(sample)).mean(axis=1)).tolist()]
-
-
-def _grows(how: str, equal_count: int | None) -> bool:
-    """Whether a composite of more scenes is larger, or smaller."""
-    extreme = how in ("max", "min", "sum") or (how[0] == "p" and how[1:].isdigit() and not 25 <= int(how[1:]) <= 75)
-    return extreme and equal_count is None
-
-
-def _more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterator[str]:
-    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
-    trend = _trend_of_counts(clear or ())
-    if trend:
-        yield (
-            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which "
-            "looks like a trend; draw the same number with --equal-count, or take the median"
-        )
-
-
-def _trend_of_counts(counts: Sequence[float]) -> str:
-    """Say how counts change over time; nothing where they may as well stay the same."""
-    numbers = np.array(counts, dtype=np.float64)
-    p = trend_pvalue(numbers)
-    if not p < SIGNIFICANT:
-        return ""
-    third = max(len(numbers) // 3, 1)
-    return f"go from {numbers[:third].mean():.1f} to {numbers[-third:].mean():.1f} (Mann-Kendall p = {p:.2g})"
-
-
-def _short_periods(stack: CompositeStack) -> Iterator[str]:
-    """Say which periods stay though their layers cover less of them than is usual."""
-    how, short = stack.reducer.how, stack.periods.short
-    if short and how != "count":
-        more = f"; and {len(short) - MOST_NAMED} more" if len(short) > MOST_NAMED else ""
-        listed = "; ".join(map(str, short[:MOST_NAMED])) + more
-        yield f"{listed}: {_may_differ(how)}; --min-count masks pixels with few observations"
-
-
-def _may_differ(how: str) -> str:
-    return f"their {how} may not be comparable with the others"
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What the tag of a file of composites says of their making.
-
-    Attributes
-    ----------
-    how
-        One of the composites by name, or "" of a function.
-    counts
-        Scenes of each band, None where they do not matter.
-    short
-        Indices of the bands whose layers cover less of their period than is usual.
-    """
-
-    how: str
-    counts: Floats | None
-    short: frozenset[int]
-
-
-def _made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
-    """Say of files of composites what was said when they were made."""
-    places: dict[Path, dict[int, int]] = {}
-    for index, layer in enumerate(scenes.layers):
-        for piece in layer.pieces:
-            places.setdefault(piece.path, {}).setdefault(index, piece.band)
-    told: set[str] = set()
-    # A file of one or two layers has no trend.
-    for path, bands in places.items():
-        made = _read_made(path) if path in scenes.written and len(bands) >= 3 else None
-        if made is None:
-            continue
-        if made.counts is not None and "counts" not in told:
-            counts = np.full(len(scenes), np.nan)
-            counts[list(bands)] = made.counts[[band - 1 for band in bands.values()]]
-            if isinstance(stack, CompositeStack):
-                counts = _per_period(stack, counts)
-            trend = _trend_of_counts(counts[~np.isnan(counts)])
-            if trend:
-                told.add("counts")
-                yield (
-                    f"{path}: scenes per composite {trend}: the {made.how} over more scenes is a different one, which "
-                    "looks like a trend; make the composites with --equal-count, or of the median"
-                )
-        short = [scenes.layers[index] for index, band in bands.items() if band - 1 in made.short]
-        if short and "short" not in told:
-            told.add("short")
-            names = [layer.iso_date[: 4 if layer.precision == "year" else None] for layer in short]
-            listed = first_of(names, MOST_NAMED)
-            yield (
-                f"{path}: {listed}: the scenes cover less of the period than in others, so {_may_differ(made.how)}; "
-                "make the composites with --min-count"
-            )
-
-
-def _read_made(path: Path) -> _Made | None:
-    """Return what a file's tag says of composites; None of other files, and of tags that anybody may have changed.
-
-    Only numbers are taken from it, and names that are known.
-    """
-    found = tag_of(path)
-    if found is None:
-        return None
-    provenance, descriptions = found
-    made = provenance.get("input")
-    if not isinstance(made, dict):
-        return None
-    composite = made.get("composite")
-    if not isinstance(composite, dict) or provenance.get("bands") != list(descriptions):
-        return None
-    how, size = composite.get("how"), len(descriptions)
-    if not isinstance(how, str) or "parameters" in composite:
-        how = ""
-    elif how not in REDUCTIONS and not re.fullmatch(r"p\d{1,2}", how, re.ASCII):
-        return None
-    counts = None
-    if how and _grows(how, composite.get("equal_count")):
-        # Of a map by an earlier version only the scenes are known, not how many of them are clear.
-        counts = _numbers(made.get("clear", composite.get("layers")), size)
-    periods, short = composite.get("periods"), composite.get("short")
-    indices: frozenset[int] = frozenset()
-    if isinstance(periods, list) and len(periods) == size and isinstance(short, list) and how != "count":
-        labels = {text.partition(": ")[0] for text in short[:size] if isinstance(text, str)}
-        indices = frozenset(index for index, label in enumerate(periods) if isinstance(label, str) and label in labels)
-    return _Made(how, counts, indices)
-
-
-def _numbers(values: Any, size: int) -> Floats | None:
-    """Return what a tag holds as numbers; None where it holds anything but so many plausible counts."""
-    if not isinstance(values, list) or len(values) != size:
-        return None
-    if not all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9 for value in values
-    ):
-        return None
-    return np.array(values, dtype=np.float64)
-
-
-def trend_pvalue(values: Floats) -> float:
-    """Return the two-sided p of the Mann-Kendall test by its normal approximation, with ties (Kendall 1975)."""
-    n = len(values)
-    s = float(np.sign(np.subtract.outer(values, values))[np.tril_indices(n, -1)].sum())
-    _, ties = np.unique(values, return_counts=True)
-    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
-    if variance <= 0:
-        return 1.0
-    return math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))
-
-
 @np.errstate(over="ignore", invalid="ignore")
 def masked_share(stack: RasterStack) -> float | None:
     """Return the share of the pixels of a sample that masks reject; None where there are no masks.
@@ -352,61 +150,9 @@ def masked_share(stack: RasterStack) -> float | None:
     if not stack.derivation.qualities:
         return None
     with reading((stack,)):
-        counts = np.array([stack.masked(block) for block in _sample_blocks(stack, SAMPLE_WINDOWS)])
+        counts = np.array([stack.masked(block) for block in sample_blocks(stack, SAMPLE_WINDOWS)])
     total, rejected = counts.sum(axis=0).tolist()
     return rejected / total if total else None
-
-
-def _sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
-    """Return a window at the centre and further seeded ones."""
-    random = np.random.default_rng(0)
-    places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
-    blocks: list[Block] = []
-    for block in (_window(stack, *place) for place in places):
-        # No pixel is counted twice.
-        if not any(block.intersection(other) for other in blocks):
-            blocks.append(block)
-    return blocks
-
-
-def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
-    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
-    return _thinned(_read_windows(stack, windows))
-
-
-def _read_windows(stack: RasterStack, windows: int, *, lenient: bool = False) -> Floats:
-    """Return (time, pixel) of every pixel of some windows, in the stack's type.
-
-    Where `lenient`, only the first must be readable: a job that follows meets damage by itself, and says where.
-    """
-    parts: list[Floats] = []
-    with reading((stack,)):
-        for block in _sample_blocks(stack, windows):
-            try:
-                parts.append(stack.read(block).reshape(len(stack), -1))
-            except WindowError:
-                if not (lenient and parts):
-                    raise
-    return np.concatenate(parts, axis=1)
-
-
-def _thinned(pixels: Floats) -> Floats:
-    step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
-    return pixels[:, ::step].astype(np.float64)
-
-
-def _window(stack: RasterStack, down: float, right: float) -> Block:
-    """Return a window within one block of the files, at some share of the height and width."""
-    grid, layout = stack.grid, stack.layout
-    if layout.block_width >= grid.width:
-        # Strips are decoded in full width, whatever is asked of them.
-        height, width = min(SAMPLE_PIXELS // grid.width + 1, grid.height), grid.width
-    else:
-        height, width = min(SAMPLE_EDGE, layout.block_height), min(SAMPLE_EDGE, layout.block_width)
-    row = int(down * grid.height) // layout.block_height * layout.block_height
-    col = int(right * grid.width) // layout.block_width * layout.block_width
-    inside = Block(row, col, height, width).intersection(grid.block)
-    return inside or Block(0, 0, height, width)
 
 
 def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
@@ -484,12 +230,12 @@ class _Sample:
 
 
 def _sample_of(stack: RasterStack, *, lenient: bool) -> _Sample:
-    whole = _read_windows(stack, SAMPLE_WINDOWS, lenient=lenient)
+    whole = read_windows(stack, SAMPLE_WINDOWS, lenient=lenient)
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     packings = {(piece.scale, piece.offset) for piece in pieces}
     one = len(packings) == 1 and stack.derivation.expression is None
     integer = all(np.dtype(piece.dtype).kind in "iu" for piece in pieces)
-    return _Sample(whole, _thinned(whole), packings.pop() if one else None, integer)
+    return _Sample(whole, thinned(whole), packings.pop() if one else None, integer)
 
 
 def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:

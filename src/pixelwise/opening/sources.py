@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
-from pixelwise.dates.names import BandDates, parse_date, read_table
+from pixelwise.dates.tables import BandDates, parse_date, read_table
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text

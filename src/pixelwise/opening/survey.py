@@ -16,10 +16,11 @@ from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
 from pixelwise.opening.observe import observe
 from pixelwise.opening.sources import Source, resolve
+from pixelwise.rasters.area import load_area
+from pixelwise.rasters.handles import largest_behind
 from pixelwise.rasters.headers import Header, stats_of
 from pixelwise.rasters.nodata import spelled
-from pixelwise.rasters.region import load_area
-from pixelwise.rasters.windows import WARP_TILE, Piece, largest_behind
+from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.stacks.shares import Derivation

@@ -10,14 +10,12 @@ import os
 import re
 import shlex
 import threading
-import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -29,17 +27,16 @@ from rasterio.session import DummySession
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError
-from pixelwise.rasters.vrt import SYSTEM, SYSTEMS, as_utf8, grids_elsewhere, is_vrt, sources_behind
+from pixelwise.rasters.sidecars import SEARCHED, TIFF, WORDS, is_own, rasters_beside
+from pixelwise.rasters.vrt import grids_elsewhere, is_vrt, sources_behind
 from pixelwise.regular_files import check_regular, open_regular
 from pixelwise.words import one_line, shown
 
 __all__ = [
     "GDAL_ERRORS",
-    "NAMERS",
     "OPTIONS",
     "TextGrid",
     "allowed_drivers",
-    "check_sidecars",
     "files_behind",
     "files_named",
     "local_only",
@@ -48,7 +45,6 @@ __all__ = [
     "open_geotiff",
     "open_local",
     "open_page",
-    "sidecars_of",
 ]
 
 #: Local raster formats. GDAL's network, service and container drivers are never tried, nor ERS, whose header may name
@@ -62,8 +58,6 @@ DRIVERS = (
 #: have no public name.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
-#: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.
-TICK = 2 * 10**9
 
 #: A name that nothing has.
 NOWHERE = "/vsicurl/none:"
@@ -86,48 +80,13 @@ OPTIONS: Mapping[str, str] = {
 
 CONTAINERS = frozenset((".nc", ".nc4", ".hdf", ".h5", ".he5"))
 
-#: Sidecars that are datasets of their own, which GDAL opens with any driver, and how they begin.
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_HEADER_TAG",)}
-#: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
-TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
-LONGEST_SIDECAR = 64 << 20
-#: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
-ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
 #: Metadata that name rasters of longitudes and latitudes, which GDAL opens with any driver to warp.
 LOCATIONS = ("X_DATASET", "Y_DATASET")
-#: Texts in which further files are named, which lie beside them: what has a folder is refused.
-NAMING = {
-    ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
-    ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
-    ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
-}
-#: How names of sidecars end; those of world files have the file's own letters before a w.
-SIDECARS = (*DATASETS, ".aux", *TEXTS, ".wld", "w")
 #: Files that an ILWIS map names, of which GDAL tells none: data, domain, grid and coordinate system.
 ILWIS_NAMES = re.compile(r"(?mi)^\s*\w+\s*=\s*'?([^\r\n'=;]+\.(?:mp#|dom|grf|csy))(?!\w)")
-#: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
-#: planets, scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero.
-#: Long ones: pixels of one byte between 60 and 122 look like a "<" and some letters here and there.
-WORDS = re.compile(
-    rb"<(?:\?xml\s|GDAL_?(?:TileIndex|WMT?S)|VRTDataset|WMS_Tile|WM[ST]_\w+_Capab|Capabilities|WCS_GDAL|MRF_META|kml[\s>]"
-    rb"|NetworkLink|GroundOverlay|Dimap_Doc|PSD_DIMAP|n1:Level|xfdu:XFDU|level1Product|Table_of_Contents|CacheInfo"
-    rb"|Product|rs2:product|OGRVRT|JGISRaster|phototiles|x-dem)"
-    rb"|\{\s*\"\w{4,}\"\s*:|\"(?:stac_version|currentVersion)\""
-    rb"|OziExplorer|DatasetHeader|IMAGINE_RAW_FILE|NDF_REVISION|(?:PDS|ODL)_VERSION_ID|\^QUBE|\^IMAGE|IsisCube|LBLSIZE="
-    rb"|numTiles|REQ ID =|NOHRSC GIS",
-    re.IGNORECASE,
-)
 CONTAINER = re.compile(rb"SQLite format 3|PK\x03\x04|fgb|CDF|NITF|NSIF|(?s:.*?)(?:\x89HDF\r\n|%PDF-)")
 #: What GDAL's drivers see of a file before one of them takes it has 1024 bytes; some then read more.
 LOOKED_AT = 64 << 10
-
-#: Rasters whose texts name files of their folder, whatever these are called.
-NAMERS = (".mpr", ".rst")
-#: Metadata of satellites' scenes, of which one lies beside many files.
-OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
-#: Of texts that hold pixels, more than that is not searched for names of grids: their headers are shorter.
-SEARCHED = 4 << 20
 
 
 class _Wall(threading.local):
@@ -301,27 +260,23 @@ def _files_of_ilwis(path: Path) -> list[Path]:
     return list(found)
 
 
-def sidecars_of(paths: Iterable[Path]) -> list[Path]:
-    """Return the sidecars of some files, by name as GDAL finds them: masks, overviews, metadata and world files."""
-    listed: dict[Path, Mapping[str, tuple[str, ...]] | None] = {}
-    found: dict[Path, None] = {}
-    for path in paths:
-        folder, suffix = path.parent, path.suffix
-        if folder not in listed:
-            try:
-                listed[folder], _ = _beside(folder)
-            except OSError:  # it may be entered, but not listed
-                listed[folder] = None
-        names = listed[folder]
-        if names is not None and not names:
-            continue
-        world = (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w") if suffix else ()
-        tried = [path.name + end for end in (".msk", ".ovr", ".aux.xml", ".aux", ".rrd")]
-        tried += [path.stem + end for end in (".aux", ".rrd", ".tab", ".wld", *world)]
-        for name in tried:
-            exact = ((name,) if (folder / name).is_file() else ()) if names is None else names.get(name.lower(), ())
-            found.update((folder / one, None) for one in exact)
-    return list(found)
+def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it.
+
+    Parameters
+    ----------
+    path
+        The file, which may be a sidecar itself.
+    seen
+        Of which files it is one.
+
+    Raises
+    ------
+    InputError
+        When a sidecar is none, or leads elsewhere.
+    """
+    for sidecar, driver in rasters_beside(path, seen):
+        _open_explained(sidecar, (driver,), seen=seen | {path}).close()
 
 
 def _open_explained(
@@ -437,157 +392,6 @@ def _reason(error: Exception, path: Path) -> str:
 # ---------------------------------------------------------------------------------------------- sidecars
 
 
-def _beside(folder: Path) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return what counts of a folder as it is now; see `_folder`. OSError where it cannot be listed."""
-    changed = folder.stat().st_mtime_ns
-    settled = abs(time.time_ns() - changed) > TICK
-    return (_folder if settled else _folder.__wrapped__)(str(folder), changed)
-
-
-@lru_cache(maxsize=16)
-def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return what counts of a folder: names of sidecars by the lower-case name, and what are no regular files.
-
-    GDAL looks for sidecars without regard to case. As long as nothing is made, renamed or removed, the folder keeps
-    its time.
-    """
-    sidecars: dict[str, tuple[str, ...]] = {}
-    odd = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            lower = entry.name.lower()
-            if lower.endswith(SIDECARS):
-                sidecars[lower] = (*sidecars.get(lower, ()), entry.name)
-            try:
-                if not entry.is_file() and not entry.is_dir() and entry.stat():
-                    odd.append(entry.name)
-            except OSError:
-                continue  # a link to nothing
-    return sidecars, tuple(odd)
-
-
-def check_sidecars(path: Path, seen: frozenset[Path] = frozenset()) -> None:
-    """Refuse what GDAL would open beside a file, where it is no sidecar as GDAL writes it.
-
-    Parameters
-    ----------
-    path
-        The file, which may be a sidecar itself.
-    seen
-        Of which files it is one.
-
-    Raises
-    ------
-    InputError
-        When a sidecar is none, or leads elsewhere.
-    """
-    folder = path.parent
-    lower, stem = path.name.lower(), path.stem.lower()
-    try:
-        sidecars, odd = _beside(folder)
-    except PermissionError:
-        # A folder that may be entered but not listed: there GDAL tries the names themselves.
-        names = [base + suffix for base in (path.name, path.stem) for suffix in (*DATASETS, ".aux", *TEXTS)]
-        sidecars, odd = {name.lower(): (name,) for name in names if os.path.lexists(folder / name)}, ()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    # GDAL's drivers append many suffixes, .tfw and _rpc.txt among them: all with a dot or an underscore.
-    tried = "" if path.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
-    for name in odd:
-        if name.lower().startswith(tried):
-            open_regular(folder / name).close()
-    if not sidecars:
-        return
-    for suffix in (*DATASETS, ".aux", *TEXTS):
-        # Masks and overviews have the whole name of what they belong to, or GDAL does not find them.
-        bases = (lower,) if suffix in (".msk", ".ovr") else (lower, stem)
-        for name in {found for base in bases for found in sidecars.get(base + suffix, ())}:
-            if folder / name not in seen and (name != path.name or suffix in TEXTS):
-                _check_sidecar(path, folder / name, suffix, seen | {path})
-
-
-def _check_sidecar(path: Path, sidecar: Path, suffix: str, seen: frozenset[Path]) -> None:
-    with open_regular(sidecar) as file:
-        begin = file.read(64)
-        if suffix in DATASETS and begin and not begin.startswith(DATASETS[suffix]):
-            kind = "GeoTIFF" if suffix == ".msk" else "raster"
-            raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
-        if suffix in TEXTS:
-            size = os.fstat(file.fileno()).st_size
-            if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
-                whose = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
-                raise InputError(
-                    f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
-                )
-            content = begin + file.read(SEARCHED if _has_pixels(begin, suffix) else LONGEST_SIDECAR)
-            if suffix == ".aux.xml":
-                text, systems = _pam(sidecar, content)
-            else:
-                text, systems = content.decode("latin-1"), []
-            elsewhere = grids_elsewhere(text)
-            if elsewhere:
-                raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
-            for system in systems:
-                if not SYSTEM.match(system):
-                    raise InputError(f"{sidecar}: holds {system!r}, no coordinate system by code or WKT")
-            if suffix in NAMING:
-                named = NAMING[suffix].search(text)
-                if named:
-                    raise InputError(f"{sidecar}: names {named[1].strip()!r}, which is not opened")
-            return
-    if begin.startswith(TIFF):
-        _open_explained(sidecar, ("GTiff",), seen=seen).close()
-    elif begin.startswith(b"EHFA_HEADER_TAG"):
-        _open_explained(sidecar, ("HFA",), seen=seen).close()
-
-
-def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
-    """Return all texts of GDAL's own metadata, and which of them are coordinate systems.
-
-    GDAL takes an attribute for an element and ignores the declared encoding, as in VRTs.
-    """
-    texts: list[str] = []
-    systems: list[str] = []
-    # Where the text of a coordinate system begins in `texts`; text within elements within it is taken too.
-    begins: list[int | None] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        for key, value in attributes.items():
-            texts.extend(("\n", value))
-            if key.lower() in SYSTEMS:
-                systems.append(value.strip())
-        texts.append("\n")
-        begins.append(len(texts) if tag.lower() in SYSTEMS else None)
-
-    def end(_: str) -> None:
-        begin = begins.pop()
-        if begin is not None:
-            systems.append("".join(texts[begin:]).strip())
-        texts.append("\n")
-
-    def doctype(*_: Any) -> None:
-        raise InputError(f"{sidecar}: has a document type, which GDAL never writes; remove it")
-
-    if not content.strip():
-        return "", []
-    parser = expat.ParserCreate(encoding="utf-8")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = texts.append
-    parser.StartDoctypeDeclHandler = doctype
-    try:
-        parser.Parse(as_utf8(content), True)
-    except expat.ExpatError as error:
-        raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
-    return "".join(texts), systems
-
-
-def _has_pixels(begin: bytes, suffix: str) -> bool:
-    """Whether a file with a name of a text holds pixels: raw ones, or those of an ASCII grid."""
-    return b"\0" in begin or (suffix == ".grd" and ASCII_GRID.match(begin) is not None)
-
-
 # ---------------------------------------------------------------------------------------- what was opened
 
 
@@ -597,7 +401,7 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     In this order: GDAL opens overviews, wherever they are, when it is asked for the files.
     """
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
-    if overviews is not None and not _is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
+    if overviews is not None and not is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
         raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
     # Whatever text it comes from, this is the coordinate system that GDAL would transform with.
     elsewhere = _grids_of(dataset.crs) or (_grids_of(dataset.gcps[1]) if dataset.crs is None else "")
@@ -610,7 +414,7 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
         raise InputError(f"{path}: names {place!r} as the raster of its coordinates, which is not opened")
     # A GeoTIFF names nothing else, and its sidecars were looked at by name.
     for name in dataset.files if dataset.driver != "GTiff" else ():
-        if not (name == str(path) or _is_own(path, name) or os.path.realpath(name) in behind):
+        if not (name == str(path) or is_own(path, name) or os.path.realpath(name) in behind):
             raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
 
 
@@ -631,15 +435,3 @@ def _grids_of(crs: CRS | None) -> str:
         if elsewhere:
             return elsewhere
     return ""
-
-
-def _is_own(path: Path, name: str) -> bool:
-    """Whether a file is a sidecar of another one: it lies beside it and begins with its name.
-
-    So are metadata of a satellite's scene, which GDAL finds by the names of files alone.
-    """
-    folder, base = os.path.split(os.path.abspath(name))  # noqa: PTH100 - by name, links not followed
-    if folder != os.path.abspath(path.parent):  # noqa: PTH100
-        proxies = os.environ.get("GDAL_PAM_PROXY_DIR")
-        return proxies is not None and folder == os.path.abspath(proxies)  # noqa: PTH100
-    return base.lower().startswith(path.stem.lower()) or base.lower().endswith(OF_SCENES)

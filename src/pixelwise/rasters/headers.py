@@ -21,7 +21,8 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
-from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page, sidecars_of
+from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page
+from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.regular_files import check_encodable, check_regular
 from pixelwise.words import one_line
 

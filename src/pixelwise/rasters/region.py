@@ -6,7 +6,7 @@ Nothing is read, and no method is called, where no pixel of a block is asked for
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Bounds, Grid, crs_name, crs_remedy, points_in, same_crs
-from pixelwise.rasters.headers import read_header, stats_of
-from pixelwise.rasters.nodata import is_among
-from pixelwise.rasters.polygons import Polygons, local_file, polygon_of_bounds, read_polygons
+from pixelwise.errors import InputError
+from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
+from pixelwise.rasters.polygons import Polygons, polygon_of_bounds, read_polygons
 from pixelwise.rasters.scanlines import rectangles_inside
-from pixelwise.rasters.tiff import TiffFile
-from pixelwise.rasters.windows import HANDLES, Piece, read_patiently
 
-__all__ = ["Area", "RasterWhere", "Region", "load_area", "load_region", "load_where"]
+__all__ = ["Region", "load_region"]
 
 #: Edges of polygons follow their curve in the rasters' CRS within this many pixels.
 CURVE_TOLERANCE = 1e-3
@@ -194,8 +190,8 @@ def _in_pixels(polygons: Polygons, grid: Grid) -> tuple[NDArray[np.float64], NDA
     edges, owners = _clipped(polygons, around)
     if not len(edges):
         raise InputError(
-            f"{name}: lies outside the rasters: it covers {_words(polygons.bounds)}, "
-            f"the rasters {_words(around or grid.bounds)} in {crs_name(polygons.crs)}"
+            f"{name}: lies outside the rasters: it covers {words(polygons.bounds)}, "
+            f"the rasters {words(around or grid.bounds)} in {crs_name(polygons.crs)}"
         )
 
     def pixels_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -324,299 +320,11 @@ def _curved(
     raise _GapError
 
 
-def _words(bounds: Bounds) -> str:
+def words(bounds: Bounds) -> str:
     return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"
 
 
 # ----------------------------------------------------------------------------------------- a static raster
 
 
-@dataclass(frozen=True)
-class RasterWhere:
-    """Pixels where a raster has one of some values.
-
-    Attributes
-    ----------
-    piece
-        The raster on the stack's grid; pixels that it does not cover are not used.
-    values
-        Smallest and largest of each range, in stored numbers; the same twice for one value.
-    stats
-        Size and modification time (nanoseconds) of the file, and of those behind a VRT.
-    """
-
-    piece: Piece
-    values: tuple[tuple[float, float], ...]
-    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.values or any(not low <= high for low, high in self.values):
-            raise ParameterError(f"where {self.piece.path}: its values are {_spelled(self.values) or 'none'}")
-
-    @property
-    def block(self) -> Block:
-        """What the raster covers."""
-        return self.piece.block
-
-    def touches(self, block: Block) -> bool:
-        """Whether the raster covers a pixel of a block; what it says there is known only when it is read."""
-        return self.piece.block.intersection(block) is not None
-
-    def inside(self, block: Block) -> NDArray[np.bool_] | None:
-        """Return (y, x), true where the raster has one of the values; None where all pixels have.
-
-        Raises
-        ------
-        InputError
-            When the file cannot be read, naming file, band and window.
-        """
-        result = np.zeros((block.height, block.width), bool)
-        shared = block.intersection(self.piece.block)
-        if shared is not None:
-            result[shared.shift(-block.row, -block.col).slices] = self._read(shared)
-        return None if result.all() else result
-
-    def shift(self, rows: int, cols: int) -> RasterWhere:
-        """Return the same on a grid whose origin lies elsewhere."""
-        return replace(self, piece=self.piece.shift(rows, cols))
-
-    def crop(self, block: Block) -> RasterWhere:
-        """Return the same on the grid of one block."""
-        return self.shift(-block.row, -block.col)
-
-    def warm_up(self) -> None:
-        """Open the file once in this thread, before several do."""
-        HANDLES.open.opened(self.piece, gdal=True).close()
-        source = HANDLES.open.source(self.piece)
-        if isinstance(source, TiffFile):
-            source.warm_up()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what it is, for provenance."""
-        # Of a VRT also what is behind it.
-        return {
-            "raster": str(self.piece.path),
-            "values": _spelled(self.values),
-            "files": [[path.name, *self.stats[path]] for path in sorted(self.stats)],
-        }
-
-    def _read(self, shared: Block) -> NDArray[np.bool_]:
-        piece = self.piece
-        raw = np.empty((1, shared.height, shared.width), piece.dtype)
-        with HANDLES.kept(after=False):
-            window = shared.shift(-piece.block.row, -piece.block.col)
-            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
-        singles = [low for low, high in self.values if low == high]
-        found = np.isin(raw[0], np.array(singles).astype(piece.dtype))
-        between = np.zeros_like(found)
-        for low, high in self.values:
-            if low < high:
-                # As stored: 0.1 of a float32 file is not that of a float64.
-                ends = np.array([low, high]).astype(raw.dtype) if raw.dtype.kind == "f" else (low, high)
-                between |= (raw[0] >= ends[0]) & (raw[0] <= ends[1])
-        # Nodata within a range is not meant, but it may be named.
-        found |= between & ~is_among(raw[0], piece.nodata_bounds)
-        if masks is not None:
-            found &= masks[0] != 0
-        return found
-
-
-def load_where(text: str, grid: Grid) -> RasterWhere:
-    """Place a static raster on a grid.
-
-    Parameters
-    ----------
-    text
-        ``RASTER=1,2``, with ranges ``RASTER=10..20`` (both ends belong to it), ``..5`` or ``100..``; values as they
-        are stored, without scale and offset.
-
-    Raises
-    ------
-    ParameterError
-        When there are no values, or the raster's type cannot hold one.
-    InputError
-        When the raster cannot be read, has several bands, or is not on the grid's lattice.
-    """
-    name, equals, listed = text.rpartition("=")
-    if not equals or not name or not listed.strip():
-        raise ParameterError(f"where {text!r}: RASTER=1,2 or RASTER=10..20 is wanted")
-    values = tuple(_value(part, text) for part in listed.split(","))
-    header = read_header(local_file(name, "where"))
-    path, count = header.path, len(header.bands)
-    if count != 1:
-        raise InputError(
-            f"where {path}: has {count} bands, but RASTER=1,2 looks at one; "
-            f"take it out: gdal_translate -b N {path} {path.stem}_band.tif"
-        )
-    if not grid.shares_lattice(header.grid):
-        raise InputError(_off_the_lattice(path, header.grid, grid))
-    band, place = header.bands[0], grid.place_of(header.grid)
-    if place.intersection(grid.block) is None:
-        raise InputError(
-            f"where {path}: lies outside the rasters: it covers {_words(header.grid.bounds)}, "
-            f"the rasters {_words(grid.bounds)} in {grid.crs_name}"
-        )
-    piece = Piece(
-        path=path,
-        driver=header.driver,
-        band=band.index,
-        block=place,
-        dtype=band.dtype,
-        nodata=() if band.nodata is None else (band.nodata,),
-        scale=1.0,
-        offset=0.0,
-        masked=band.masked,
-        georeferenced=header.georeferenced,
-    )
-    for low, high in values:
-        _check_held(low, high, path, np.dtype(band.dtype))
-    return RasterWhere(piece, values, stats_of([header]))
-
-
-def _value(part: str, text: str) -> tuple[float, float]:
-    """Return the ends of ``1``, ``10..20``, ``10..`` or ``..20``."""
-    first, dots, last = part.strip().partition("..")
-    try:
-        low, high = float(first or ("-inf" if dots else "")), float((last or "inf") if dots else first)
-    except ValueError:
-        low = high = math.nan
-    if not low <= high or low == math.inf or high == -math.inf or (low, high) == (-math.inf, math.inf):
-        raise ParameterError(
-            f"where {text!r}: {part.strip()!r} is no number, and no range from a smaller to a larger one; "
-            "RASTER=1,2 or RASTER=10..20 is wanted"
-        )
-    return low, high
-
-
-def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> None:
-    """Refuse what can never be found.
-
-    Raises
-    ------
-    ParameterError
-        When no value of the raster's type is between two ends.
-    """
-    limits: tuple[float, float]
-    first, last = low, high
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype).min, np.iinfo(dtype).max
-        first, last = (low if math.isinf(low) else math.ceil(low)), (high if math.isinf(high) else math.floor(high))
-    else:
-        limits = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    if max(first, limits[0]) > min(last, limits[1]):
-        raise ParameterError(f"where {path}: it is {dtype}, which holds no {_spelled(((low, high),))}")
-
-
-def _off_the_lattice(path: Path, other: Grid, grid: Grid) -> str:
-    """Say how a raster's pixels differ from those of a grid, and how to mend it."""
-    transforms = " and ".join(f"{_words(tuple(g.transform)[:6])} {g.crs_name}" for g in (other, grid))
-    remedy = f"align the rasters to it: --align {path}"
-    if other.crs is None and grid.crs is not None:
-        remedy = crs_remedy(path, grid.crs)
-    elif grid.crs is not None and grid.transform.b == grid.transform.d == 0:
-        left, bottom, right, top = (repr(value) for value in grid.bounds)
-        remedy = (
-            f"gdalwarp -r near -t_srs {grid.crs_name!r} -te {left} {bottom} {right} {top} "
-            f"-ts {grid.width} {grid.height} {path} {path.stem}_aligned.tif, or {remedy}"
-        )
-    return f"where {path}: is not on the lattice of the rasters (transforms {transforms}); {remedy}"
-
-
-def _spelled(values: Sequence[tuple[float, float]]) -> str:
-    def end(value: float) -> str:
-        return "" if math.isinf(value) else f"{value:.17g}"
-
-    return ",".join(end(low) if low == high else f"{end(low)}..{end(high)}" for low, high in values)
-
-
 # ------------------------------------------------------------------------------------------------- both
-
-
-@dataclass(frozen=True)
-class Area:
-    """The pixels that are asked for: inside a region, and where a raster has certain values.
-
-    Attributes
-    ----------
-    region, where
-        None for all pixels.
-    """
-
-    region: Region | None = None
-    where: RasterWhere | None = None
-
-    def __bool__(self) -> bool:
-        return self.region is not None or self.where is not None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files that were named."""
-        region = None if self.region is None else self.region.path
-        where = None if self.where is None else self.where.piece.path
-        return tuple(path for path in (region, where) if path is not None)
-
-    @property
-    def stats(self) -> Mapping[Path, tuple[int, int]]:
-        """Size and modification time (nanoseconds) of the files that are read block by block."""
-        return {} if self.where is None else self.where.stats
-
-    def touches(self, block: Block) -> bool:
-        """Whether a pixel of a block may be asked for; nothing is read."""
-        return all(part.touches(block) for part in self._parts())
-
-    def inside(self, block: Block) -> NDArray[np.bool_] | None:
-        """Return (y, x), true for pixels that are asked for; None where all are.
-
-        The raster is read only where a pixel is inside the region.
-
-        Raises
-        ------
-        InputError
-            When the raster cannot be read, naming file, band and window.
-        """
-        found = None
-        for part in self._parts():
-            inside = part.inside(block)
-            if inside is not None:
-                found = inside if found is None else found & inside
-                if not found.any():
-                    break
-        return found
-
-    def shift(self, rows: int, cols: int) -> Area:
-        """Return the area on a grid whose origin lies elsewhere."""
-        return self._each(lambda part: part.shift(rows, cols))
-
-    def crop(self, block: Block) -> Area:
-        """Return the area on the grid of one block."""
-        return self._each(lambda part: part.crop(block))
-
-    def warm_up(self) -> None:
-        """Open the raster once in this thread, before several do."""
-        if self.where is not None:
-            self.where.warm_up()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what it is, for provenance: JSON."""
-        parts = {"region": self.region, "where": self.where}
-        return {name: part.describe() for name, part in parts.items() if part is not None}
-
-    def _parts(self) -> tuple[Region | RasterWhere, ...]:
-        return tuple(part for part in (self.region, self.where) if part is not None)
-
-    def _each(self, move: Any) -> Area:
-        return Area(*(None if part is None else move(part) for part in (self.region, self.where)))
-
-
-def load_area(region: str | Path | Sequence[float] | None, where: str | None, grid: Grid) -> Area:
-    """Load both, each where it is not None.
-
-    Raises
-    ------
-    InputError, ParameterError
-        As `load_region` and `load_where` do.
-    """
-    return Area(
-        None if region is None else load_region(region, grid),
-        None if where is None else load_where(where, grid),
-    )

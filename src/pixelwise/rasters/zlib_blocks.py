@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.rasters.tiff import DROPPED, MOST_INFLATED, DamagedBlockError, TiffFile, inflate_slowly, open_tiff
+from pixelwise.rasters.inflate import DROPPED, MOST_INFLATED, DamagedBlockError, inflate_slowly
+from pixelwise.rasters.tiff import TiffFile, open_tiff
 
 __all__ = ["PlainBlocks", "open_plainly"]
 

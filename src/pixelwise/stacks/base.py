@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError
 from pixelwise.grid import Block, Grid
-from pixelwise.rasters.datasets import sidecars_of
-from pixelwise.rasters.region import Area
-from pixelwise.rasters.windows import HANDLES
+from pixelwise.rasters.area import Area
+from pixelwise.rasters.handles import HANDLES
+from pixelwise.rasters.sidecars import sidecars_of
 
 __all__ = ["FileStack", "Filler", "Layout", "Stack", "layout_of"]
 

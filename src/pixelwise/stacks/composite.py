@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.dates.names import read_range
 from pixelwise.dates.periods import Every, Periods, make_periods
+from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds
 from pixelwise.method import BoundMethod, Method
-from pixelwise.methods.functions.pixel import as_method
-from pixelwise.rasters.windows import HANDLES, Table
+from pixelwise.methods.lookup import as_method
+from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.stacks.base import FileStack, Layout
 from pixelwise.stacks.reductions import Composite, names_function
 from pixelwise.stacks.shares import Share

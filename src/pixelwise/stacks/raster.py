@@ -16,16 +16,18 @@ import numpy as np
 from affine import Affine
 
 from pixelwise.dates.axis import Precision, TimeAxis, iso
-from pixelwise.dates.names import read_range
 from pixelwise.dates.periods import Every
+from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.method import Method
+from pixelwise.rasters.area import Area
+from pixelwise.rasters.checked import MaskedTiff
+from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
-from pixelwise.rasters.region import Area
+from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.tiff import TiffFile
-from pixelwise.rasters.windows import HANDLES, MaskedTiff, Piece, Table
 from pixelwise.stacks.base import FileStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
 from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of

@@ -11,16 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Block
+from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.nodata import is_among
-from pixelwise.rasters.windows import (
-    HANDLES,
-    Piece,
-    Table,
-    WindowError,
-    cuts_blocks,
-    read_patiently,
-    read_what_is_whole,
-)
+from pixelwise.rasters.pieces import Piece, WindowError
+from pixelwise.rasters.windows import cuts_blocks, read_patiently, read_what_is_whole
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected

@@ -1,0 +1,262 @@
+"""What methods made of users' functions share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Band, Floats, Status
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import FunctionError, ParameterError
+from pixelwise.method import Method, rounded_whole_numbers, say_rounded, select_bands
+from pixelwise.methods.functions.bytecode import used_by
+from pixelwise.methods.functions.calls import SIMPLE_TYPES, Call, signature_of
+from pixelwise.methods.functions.fingerprint import Fingerprint, fingerprint, source_text
+from pixelwise.methods.functions.marks import COUNT_BAND, core_of
+from pixelwise.methods.functions.results import short
+from pixelwise.methods.functions.travel import dumps
+
+__all__ = ["UserFunction"]
+
+
+TRIAL_PIXELS = 256
+
+
+# Fingerprints before jobs of this process, by the parts of those after them: calls fill what a function keeps its
+# results in, such as a dictionary of its module, and make it no other.
+_LEFT: dict[frozenset[tuple[str, str]], Fingerprint] = {}
+
+
+@dataclass(frozen=True)
+class UserFunction(Method):
+    """What methods made of users' functions share.
+
+    Attributes
+    ----------
+    call
+        The function, and how it is called.
+    names
+        Names of the values it returns; None until they are learnt in `rehearse`.
+    min_obs
+        Pixels with fewer observations are not handed over.
+    strict
+        A function that raises stops the job.
+    decision
+        ``compiled``, or why not; empty until `rehearse`.
+    whole
+        Bands of whole numbers that float32 does not hold, with one of them, as far as the rehearsal showed.
+    varying
+        Whether it gave other numbers for the same pixel in the rehearsal.
+    known
+        Its `fingerprint`, taken before the rehearsal calls it: calls may fill what it keeps results in.
+    """
+
+    call: Call
+    names: tuple[str, ...] | None = None
+    min_obs: int = 1
+    strict: bool = False
+    decision: str = ""
+    whole: tuple[tuple[str, float], ...] = field(default=(), repr=False, compare=False)
+    varying: bool = field(default=False, repr=False, compare=False)
+    known: Fingerprint | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Name of the function."""
+        return self.call.name
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The user's bands, then ``n``.
+
+        Raises
+        ------
+        FunctionError
+            While they are not known.
+        """
+        if self.names is None:
+            raise FunctionError(f"the bands of {self.name} are not known before it was tried on a pixel; name them")
+        return (*(Band(name) for name in self.names), COUNT_BAND)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Function, file, source text and parameters, for the map's provenance."""
+        core = core_of(self.call.function)
+        signature = signature_of(self.call.function)
+        values = {p.name: p.default for p in signature.parameters.values()} if signature else {}
+        simple = {name: value for name, value in values.items() if type(value) in SIMPLE_TYPES}
+        given = {k: v if type(v) in SIMPLE_TYPES or v is None else short(v) for k, v in self.call.keywords}
+        return {
+            "function": getattr(core, "__qualname__", self.name),
+            "file": _file_of(core),
+            "source": source_text(core),
+            "parameters": {**simple, **given},
+            "min_obs": self.min_obs,
+            "decision": self.decision,
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Parameters, versions of packages, and digests of all that the function uses, what tells most first."""
+        found = self.fingerprint()
+        further = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
+        return {**dict(sorted(self.parameters.items())), **further}
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what makes the function what it is, with its parameters, and whether that is all."""
+        if self.known is not None:
+            return self.known
+        now = self._now()
+        return _LEFT.get(frozenset(now.parts.items()), now)
+
+    def _now(self) -> Fingerprint:
+        return fingerprint(self.call.function, dict(self.call.keywords))
+
+    def leave(self) -> None:
+        """Note what a job that was stopped made of the function: to the next one in this process it is the same."""
+        known = self.fingerprint()
+        _LEFT[frozenset(self._now().parts.items())] = known
+
+    @property
+    def season_term(self) -> bool:
+        """True: what a function does about seasons is its author's business."""
+        return True
+
+    def warnings(self, dtype: str) -> list[str]:
+        """Return what the rehearsal showed that a user should know before a map of this type is made, a line each."""
+        found = [say_rounded(band, value) for band, value in self.whole] if dtype == "float32" else []
+        if self.varying:
+            found.append(
+                f"{self.name} returns different values on each call for the same pixel: the map cannot be reproduced, "
+                "and verify finds differences; give its random numbers a seed within the function"
+            )
+        return found
+
+    def check_travels(self) -> None:
+        """Refuse a function that cannot be sent to worker processes.
+
+        Raises
+        ------
+        FunctionError
+            With the name of what it uses that cannot be pickled.
+        """
+        try:
+            dumps(self.call)
+        except Exception as error:  # objects say themselves how they are pickled
+            found = _find_unpicklable(self.call.function)
+            if found is None:
+                why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
+                advice = "define it by def in a file"
+            else:
+                kind = type(found[1])
+                of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+                why = f"it uses {found[0]} ({of}{kind.__qualname__}), which cannot be sent to worker processes"
+                advice = "make that within the function"
+            raise FunctionError(
+                f'{self.name}: {why}: {advice}, or stay in this process by --executor threads (executor="threads")'
+            ) from error
+
+    def _whole(self, table: Floats) -> tuple[tuple[str, float], ...]:
+        """Return `whole` by (band, pixel) results."""
+        return tuple((self.bands[number].name, value) for number, value in rounded_whole_numbers(table, "float32"))
+
+    def _bound(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> dict[str, Any]:
+        """Return the fields that the bound functions share."""
+        if inputs:
+            raise ParameterError(f"{self.name} is a function of one stack: it takes no {', '.join(inputs)}")
+        wanted = select_bands(self, bands)
+        names = tuple(band.name for band in self.bands)
+        return {
+            "call": self.call,
+            "bands": wanted,
+            "names": names[:-1],
+            "rows": tuple(names.index(band.name) for band in wanted),
+            "arrays": self.call.arrays(axis),
+            "min_obs": self.min_obs,
+            "strict": self.strict,
+        }
+
+
+def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
+    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
+
+    Parameters
+    ----------
+    thing
+        A function, or something that it uses.
+    name
+        What that is called.
+    seen
+        What is being looked at already.
+
+    Returns
+    -------
+    tuple or None
+        The name and the thing itself; None where all can be sent.
+    """
+    if id(thing) in seen or _travels(thing):
+        return None
+    parts: dict[str, Any] = {}
+    if isinstance(thing, functools.partial):
+        arguments = {f"argument {i + 1}": value for i, value in enumerate(thing.args)}
+        parts = {**arguments, **thing.keywords, "": thing.func}
+    elif isinstance(thing, types.FunctionType):
+        defaults = {f"default {i + 1}": value for i, value in enumerate(thing.__defaults__ or ())}
+        parts = {**used_by(thing), **defaults, **(thing.__kwdefaults__ or {})}
+    elif isinstance(thing, types.MethodType):
+        parts = {"self": thing.__self__}
+    elif isinstance(thing, Mapping):
+        parts = {f"{name}[{key!r}]": value for key, value in thing.items()}
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = {f"{name}[{i}]": value for i, value in enumerate(thing)}
+    elif not isinstance(thing, type):
+        parts = {f"{name or 'self'}.{key}": value for key, value in getattr(thing, "__dict__", {}).items()}
+    for part, value in parts.items():
+        found = _find_unpicklable(value, part, seen | {id(thing)})
+        if found is not None:
+            return found
+    return (name, thing) if name else None
+
+
+def _travels(thing: Any) -> bool:
+    try:
+        cloudpickle.dumps(thing)
+    except Exception:  # of any kind: objects say themselves how they are pickled
+        return False
+    return True
+
+
+def _file_of(function: Callable[..., Any]) -> str | None:
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except (TypeError, ValueError):
+        return None
+    return Path(file).name if file else None
+
+
+def mixed_pixels(sample: Floats, min_obs: int) -> Floats:
+    """Return up to 256 (pixel, time) series of as many different lengths as there are, always the same."""
+    counts = np.count_nonzero(~np.isnan(sample), axis=0)
+    random = np.random.default_rng(0)
+    shuffled = random.permutation(np.flatnonzero(counts >= min_obs))
+    shuffled = shuffled[np.argsort(counts[shuffled], kind="stable")]
+    lengths, first = np.unique(counts[shuffled], return_index=True)
+    # 0 for the first series of each length, 1 for the second, ...
+    rank = np.arange(shuffled.size) - first[np.searchsorted(lengths, counts[shuffled])]
+    chosen = shuffled[np.lexsort((random.random(shuffled.size), rank))[:TRIAL_PIXELS]]
+    return np.array(sample[:, chosen].T, dtype=np.float64, order="C")
+
+
+def status_of(counts: NDArray[Any], min_obs: int) -> NDArray[np.uint8]:
+    status = np.where(counts < min_obs, Status.TOO_FEW, Status.OK).astype(np.uint8)
+    status[counts == 0] = Status.NO_OBSERVATION
+    return status

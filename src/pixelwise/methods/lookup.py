@@ -1,0 +1,115 @@
+"""From what a user names to a method: a name, a function, or a file with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pixelwise import methods
+from pixelwise.bands import STATUS_BAND
+from pixelwise.errors import ParameterError
+from pixelwise.method import Method, build
+from pixelwise.methods.functions.base import UserFunction
+from pixelwise.methods.functions.block import BlockFunction
+from pixelwise.methods.functions.calls import inspect_call
+from pixelwise.methods.functions.loading import load_function
+from pixelwise.methods.functions.marks import (
+    COUNT_BAND,
+    BlockOptions,
+    PixelOptions,
+    checked_names,
+    options_of,
+    unmarked,
+)
+from pixelwise.methods.functions.pixel import PixelFunction
+from pixelwise.words import unknown
+
+__all__ = ["as_method", "resolve_method"]
+
+
+def as_method(
+    thing: Method | Callable[..., Any] | str,
+    bands: Sequence[str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    jit: bool | None = None,
+) -> Method:
+    """Make a method of a method, a function, or ``file.py:function``.
+
+    Parameters
+    ----------
+    thing
+        A `Method` stays itself; a function that `per_pixel` or `per_block` did not mark is one of a pixel.
+    bands
+        Names for the values of a function that has none yet. For one that has, they are only checked: they
+        choose among its bands, and `Method.bind` does that.
+    parameters
+        Keyword parameters of the function; texts are parsed by the type of the parameter's default.
+    jit
+        Overrides what `per_pixel` says.
+
+    Raises
+    ------
+    ParameterError
+        For unknown parameters or bands, or parameters of a finished method.
+    FunctionError
+        For a function that cannot be called with a pixel's series, or a file that cannot be imported.
+    """
+    if isinstance(thing, Method):
+        if parameters or jit is not None:
+            raise ParameterError(f"{thing.name} is a method with its parameters: they cannot be given again")
+        return thing
+    if isinstance(thing, str):
+        return as_method(load_function(thing), bands, parameters, jit)
+    if not callable(thing):
+        raise ParameterError(f"a method or a function is wanted, not {type(thing).__name__}")
+    options = options_of(thing) or PixelOptions(thing)
+    call = inspect_call(unmarked(thing), parameters or {})
+    if options.bands is None:
+        names = checked_names(bands)
+    else:
+        names = options.bands
+        for name in () if bands is None else bands:
+            if name not in (*names, COUNT_BAND.name, STATUS_BAND.name):
+                raise unknown(f"band of {call.name}", name, [*names, COUNT_BAND.name, STATUS_BAND.name])
+    if isinstance(options, BlockOptions):
+        if jit:
+            raise ParameterError(f"{call.name} works on blocks: it is never compiled")
+        return BlockFunction(call, names, options.min_obs)
+    return PixelFunction(call, names, options.min_obs, gaps=options.gaps, jit=options.jit if jit is None else jit)
+
+
+def resolve_method(
+    method: str | Method | Callable[..., Any],
+    bands: Sequence[str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+    jit: bool | None = None,
+) -> tuple[Method, Sequence[str] | None]:
+    """Return the method that a user names, and the bands to select from it.
+
+    Parameters
+    ----------
+    method
+        As in `apply`.
+    bands
+        Names to select; for a function that declares none, names for what it returns.
+    parameters
+        Texts by name, as the command line has them.
+    jit
+        Whether a function of the user's own must or must not be compiled.
+
+    Raises
+    ------
+    ParameterError
+        When something is unknown.
+    """
+    if isinstance(method, str) and ".py:" not in method:
+        if method.endswith(".py"):
+            raise ParameterError(f"{method}: which function of it? {method}:FUNCTION is wanted")
+        if jit is not None:
+            raise ParameterError(f"{method} is compiled already: jit is for functions of your own")
+        return build(methods.get(method), parameters or {}), bands
+    thing = load_function(method) if isinstance(method, str) else method
+    chosen = as_method(thing, bands, parameters, jit)
+    # Names given to a function that declares none are all its bands, not a choice among them: `n` stays.
+    unnamed = as_method(thing, None, parameters, jit)
+    return chosen, None if isinstance(unnamed, UserFunction) and unnamed.names is None else bands

@@ -1,0 +1,186 @@
+"""When files and bands were observed: by tables, by a format, or by their names."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pixelwise.dates.axis import Moment
+from pixelwise.dates.formats import read_format
+from pixelwise.dates.names import read_names
+from pixelwise.dates.rules import Reading
+from pixelwise.dates.tables import BandDates, Table, read_table
+from pixelwise.errors import InputError
+from pixelwise.opening.sensors import alpha_note
+from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.regular_files import is_file
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import NAMED, shortened
+
+__all__ = []
+
+
+@dataclass(frozen=True)
+class DateTable:
+    # A table of ``--times``, and what finds a file in it: its path as it is written there.
+    source: str
+    dates: Table
+    name_of: Callable[[Path], str | None]
+
+
+BROKEN = DateTable("", [], lambda path: None)
+
+
+def _is_table(times: str) -> bool:
+    """Whether ``--times`` names something that is there; what is no file is refused when it is read."""
+    # os.path takes any text; is_file refuses a folder that may not be entered.
+    return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
+
+
+def table_of(spec: InputSpec, problems: list[str]) -> DateTable | None:
+    """Read ``--times FILE``; None where it is a format or absent, `BROKEN` where it cannot be read."""
+    if spec.times is None or not _is_table(spec.times):
+        return None
+    try:
+        dates = read_table(Path(spec.times))
+    except InputError as error:
+        problems.extend(error.problems)
+        return BROKEN
+    paths: list[str] = list(dates) if isinstance(dates, dict) else []
+    if isinstance(dates, BandDates):
+        paths = list(dict.fromkeys(path for path, _ in dates.by_band))
+    return DateTable(spec.times, dates, _finder(paths, Path(spec.times).parent))
+
+
+def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
+    by_path = {os.path.realpath(folder / name): name for name in names}
+    # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
+    often = Counter(Path(name).name for name in names)
+    by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
+    return lambda path: by_path.get(os.path.realpath(path), by_name.get(path.name))
+
+
+def is_pattern(wanted: int | str | None) -> bool:
+    return isinstance(wanted, str) and any(character in wanted for character in "*?[")
+
+
+def dates_of_bands(
+    header: Header, bands: Sequence[BandHeader], spec: InputSpec, table: DateTable | None, *, dated: bool
+) -> list[Reading]:
+    """Date several bands of a file by a table, by the format of dates, or by their own descriptions."""
+    path, count = header.path, len(bands)
+    listed = ", ".join(str(band) for band in bands[:12]) + (", ..." if count > 12 else "")
+    if table is not None and not isinstance(table.dates, dict):
+        if isinstance(table.dates, list) and len(table.dates) != count:
+            raise InputError(f"{path}: has {count} bands, but the table of dates has {len(table.dates)} lines")
+        of_file = [(header, band) for band in bands]
+        moments = table.dates if isinstance(table.dates, list) else _by_path_and_band(of_file, table)
+        readings = [Reading(moment, "--times") for moment in moments]
+        _check_dates(header, bands, readings)
+        return readings
+    if dated or (table is not None and table.name_of(path) is not None):
+        raise InputError(
+            f"{path}: has {count} bands ({listed}), but one date; choose one with --band N|NAME, or date all with a "
+            "table of path,band,date (--times FILE)"
+        )
+    names = [band.description for band in bands]
+    problem = ""
+    if all(names):
+        try:
+            readings = _read(names, spec, "band")
+        except InputError as error:
+            problem = error.problems[0]
+        else:
+            _check_dates(header, bands, readings)
+            return readings
+    if problem and not problem.startswith("no date in"):
+        raise InputError(f"{path}: {problem}")
+    raise InputError(
+        f"{path}: has {count} bands that are not dates ({listed}); choose one with --band N|NAME, several with "
+        "--band 'NAME*', or date them with --times FILE (one date per line; path,band,date for several files)"
+        + alpha_note(header)
+    )
+
+
+def _check_dates(header: Header, bands: Sequence[BandHeader], readings: Sequence[Reading]) -> None:
+    """Refuse bands of one file and date: two variables are no series, and which of two equal ones counts is open."""
+    moment, times = Counter(reading.moment for reading in readings).most_common(1)[0]
+    if times == 1:
+        return
+    same = [str(band) for band, reading in zip(bands, readings, strict=True) if reading.moment == moment]
+    told = f"{header.path}: has {times} bands of the date {moment} ({', '.join(same[:NAMED])})"
+    patterns: dict[str, list[Moment]] = {}
+    for band, reading in zip(bands, readings, strict=True):
+        if reading.text:
+            # What glob would take for a pattern of its own is a character of the name.
+            first, _, last = band.description.partition(reading.text)
+            patterns.setdefault(f"{glob.escape(first)}*{glob.escape(last)}", []).append(reading.moment)
+    if len(patterns) > 1 and all(len(set(moments)) == len(moments) for moments in patterns.values()):
+        shown = " or ".join(f"--band '{pattern}'" for pattern in list(patterns)[:NAMED])
+        more = f" (and {len(patterns) - NAMED} more)" if len(patterns) > NAMED else ""
+        raise InputError(f"{told}: choose one variable with {shown}{more}")
+    raise InputError(f"{told}: give each its own date with --times FILE (one date per line, or path,band,date)")
+
+
+def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: DateTable) -> list[Moment]:
+    # A band is there by its number or by its description.
+    assert isinstance(table.dates, BandDates)  # noqa: S101 - the caller looked
+    by_band = table.dates.by_band
+    given: list[Moment] = []
+    missing = []
+    for header, band in files:
+        name = table.name_of(header.path) or ""
+        moment = by_band.get((name, str(band.index))) or by_band.get((name, band.description))
+        if moment is None:
+            missing.append(f"{header.path}: band {band} is not in {table.source}; list it, or choose bands with --band")
+        else:
+            given.append(moment)
+    if missing:
+        raise InputError(*shortened(missing, "bands"))
+    return given
+
+
+def dates_of_files(
+    single: Sequence[tuple[Header, BandHeader, Moment | None]], spec: InputSpec, table: DateTable | None
+) -> list[Reading]:
+    if not single:
+        return []
+    if table is not None and isinstance(table.dates, BandDates):
+        given = _by_path_and_band([(header, band) for header, band, _ in single], table)
+        return [Reading(moment, "--times") for moment in given]
+    if table is not None and isinstance(table.dates, dict):
+        written = [table.name_of(header.path) for header, _, _ in single]
+        missing = [
+            f"{header.path}: not in {table.source}"
+            for (header, _, _), name in zip(single, written, strict=True)
+            if name is None
+        ]
+        if missing:
+            raise InputError(*shortened(missing))
+        return [Reading(table.dates[name], "--times") for name in written if name is not None]
+    if table is not None:
+        raise InputError(
+            f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
+        )
+    if is_pattern(spec.band) and all(moment is None for _, _, moment in single):
+        # One band of each fits the pattern: its own description dates it, where it can.
+        described = [band.description for _, band, _ in single]
+        try:
+            return _read(described, spec, "band")
+        except InputError:
+            pass
+    names = [header.path.as_posix() for header, _, moment in single if moment is None]
+    read = iter(_read(names, spec, "file") if names else ())
+    return [next(read) if moment is None else Reading(moment, "given") for _, _, moment in single]
+
+
+def _read(names: Sequence[str], spec: InputSpec, what: Literal["file", "band"]) -> list[Reading]:
+    # By the format that is given, else by what names look like: a table does not date all that is read.
+    if spec.times is None or _is_table(spec.times):
+        return read_names(names, what=what)
+    return read_format(names, spec.times, what=what)

@@ -1,0 +1,252 @@
+"""Files of products as archives deliver them: scenes of several bands and quality bands."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.dates.axis import Moment
+from pixelwise.dates.paths import shard_of
+from pixelwise.dates.rules import Reading
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
+from pixelwise.opening.products import BandRule, Product, SceneFile
+from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
+from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
+from pixelwise.stacks.formula import Expression, expression_of
+from pixelwise.stacks.masks import load_preset
+from pixelwise.stacks.shares import Derivation, Quality
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import shortened
+
+__all__ = []
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Delivered:
+    """A file of a product."""
+
+    path: Path
+    file: SceneFile
+    date: Moment | None
+
+
+def of_product(
+    entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str], remarks: list[str]
+) -> Findings:
+    matches = [
+        _Delivered(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
+    ]
+    if not matches:
+        names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
+        problems.append(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
+        return Findings((), Derivation(), {})
+    unmatched = sorted({path for path, _ in entries} - {one.path for one in matches})
+    rasters = [str(path) for path in unmatched if path.suffix.lower() in RASTER_SUFFIXES]
+    if rasters:
+        shown = ", ".join(rasters[:3]) + (", ..." if len(rasters) > 3 else "")
+        remarks.append(f"{len(rasters)} files are not named as files of {product.name} are, and are left out: {shown}")
+        log.warning(remarks[-1])
+    first = matches[0].file.sensor
+    expression, wanted = _wanted_of(spec, product, first)
+    own = own_quality(spec)
+    qualities = _qualities_of(spec, product) if own is None else []
+    scenes: dict[tuple[str, tuple[int, int]], list[_Delivered]] = defaultdict(list)
+    for one in matches:
+        shard = shard_of(one.path.name)
+        scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
+    headers: dict[Path, Header] = {}
+    found: list[Observation] = []
+    refused: list[str] = []
+    for (scene, _), files in sorted(scenes.items()):
+        try:
+            found.append(_of_scene(scene, files, product, wanted, qualities, expression, spec, headers))
+        except InputError as error:
+            refused.extend(error.problems)
+    problems.extend(shortened(refused, "images"))
+    if own is not None:
+        found = with_masks(found, spec, own.rule, headers, problems, remarks)
+    else:
+        # What no image was delivered with is not said to be used.
+        present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
+        qualities = [quality for quality, there in zip(qualities, present, strict=True) if there]
+        found = [replace(one, masks=tuple(compress(one.masks, present))) for one in found]
+    derivation = Derivation(
+        names=tuple(wanted) if expression else (),
+        expression=expression,
+        qualities=tuple(quality for _, quality, _ in qualities) if own is None else (own,),
+        grow=spec.grow,
+        valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
+        product=f"{product.name} version {product.version} ({product.source})",
+        families=_families(product),
+    )
+    return Findings(tuple(found), derivation, headers, tuple(remarks))
+
+
+def _families(product: Product) -> tuple[tuple[str, ...], ...]:
+    """Return groups of sensors whose bands have the same rules."""
+    groups: list[list[str]] = []
+    for sensor, rules in product.bands.items():
+        known = next((group for group in groups if product.bands[group[0]] == rules), None)
+        if known is None:
+            groups.append([sensor])
+        else:
+            known.append(sensor)
+    return tuple(map(tuple, groups))
+
+
+def _wanted_of(spec: InputSpec, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
+    """Return the formula, and the names of the bands that are wanted."""
+    known = product.names(sensor)
+    if spec.value is None and spec.band is None:
+        raise ParameterError(
+            f"product {product.name} has several bands: choose --band NAME or --value FORMULA ({', '.join(known)})"
+        )
+    if spec.value is None:
+        if isinstance(spec.band, int):
+            raise ParameterError(
+                f"band {spec.band} of {product.name} is not one colour in all sensors: name it ({', '.join(known)})"
+            )
+        return None, (str(spec.band),)
+    expression = expression_of(spec.value, known)
+    expression.check(known)
+    # A formula that is one band's name needs no arithmetic, and keeps the type of the files.
+    return (None, expression.names) if expression.text in known else (expression, expression.names)
+
+
+def _qualities_of(spec: InputSpec, product: Product) -> list[tuple[tuple[str, ...], Quality, bool]]:
+    """Return tokens, rule and necessity of each quality band that is used."""
+    if spec.mask == "none":
+        return []
+    own = spec.mask_rule
+    found = []
+    for index, quality in enumerate(product.quality):
+        if own is not None and index == 0:
+            found.append((quality.tokens, Quality(quality.tokens[0], own, spec.mask_words), True))
+        else:
+            preset = load_preset(quality.preset)
+            label = f"{preset.name} version {preset.version} ({preset.source})"
+            found.append((quality.tokens, Quality(quality.tokens[0], preset.rule, label), quality.required))
+    return found
+
+
+def _of_scene(
+    scene: str,
+    files: Sequence[_Delivered],
+    product: Product,
+    wanted: Sequence[str],
+    qualities: Sequence[tuple[tuple[str, ...], Quality, bool]],
+    expression: Expression | None,
+    spec: InputSpec,
+    headers: dict[Path, Header],
+) -> Observation:
+    """Find the bands and the quality bands of one image.
+
+    Raises
+    ------
+    InputError
+        When one is missing or there twice, or its baseline is unknown.
+    """
+    file = files[0].file
+    rules = {name: product.band(file.sensor, name) for name in wanted}
+    chosen = _finest([_files_of(rule, files) for rule in rules.values()], scene, list(rules))
+    bands = []
+    for (name, rule), one in zip(rules.items(), chosen, strict=True):
+        header, band = _opened(one, rule.tokens, headers)
+        if band is None:
+            raise InputError(f"{one.path}: has no band {' or '.join(rule.tokens)} for {name}")
+        offset = rule.offset_of(one.file.baseline) if spec.offset is None else spec.offset
+        if offset is None:
+            raise InputError(
+                f"{one.path}: its path does not tell the processing baseline, on which the offset of {product.name} "
+                "depends; keep files in their folders, or give --offset (-0.1 from baseline 04.00 on, else 0)"
+            )
+        bands.append(_band_by_rule(header, band, rule, offset, spec, derived=expression is not None))
+    masks: list[BandFile | None] = []
+    for tokens, quality, required in qualities:
+        rule = BandRule(tokens)
+        size = chosen[0].file.resolution or 0
+        # Of the bands' own resolution, else the next coarser one: a mask can cover several pixels, not parts of one.
+        candidates = sorted(
+            _files_of(rule, files),
+            key=lambda one: ((one.file.resolution or 0) < size, one.file.resolution or 0, str(one.path)),
+        )
+        found = [(h, b) for one in candidates for h, b in [_opened(one, tokens, headers)] if b is not None]
+        if found:
+            header, band = found[0]
+            check_fit(quality.rule, header, band)
+            masks.append(mask_file(header, band, quality.rule))
+        elif required:
+            raise InputError(
+                f"{scene}: has no {' or '.join(tokens)}, which says what is cloudy; deliver it too, or take all pixels "
+                "with --mask none"
+            )
+        else:
+            masks.append(None)
+    # All that was acquired in one pass of a day is of one date, whatever the second.
+    day = file.moment.start.replace(hour=0, minute=0, second=0)
+    moment = files[0].date or Moment(day, "day", day)
+    return Observation(tuple(bands), tuple(masks), Reading(moment, product.name), scene, file.sensor)
+
+
+def _files_of(rule: BandRule, files: Sequence[_Delivered]) -> list[_Delivered]:
+    """Return the files that hold a band, or may hold it among others."""
+    return [one for one in files if one.file.band is None or rule.has(one.file.band)]
+
+
+def _finest(candidates: Sequence[Sequence[_Delivered]], scene: str, names: Sequence[str]) -> list[_Delivered]:
+    """Choose one file for each band: of the finest resolution that all of them have."""
+    for files, name in zip(candidates, names, strict=True):
+        if not files:
+            raise InputError(f"{scene}: has no file of {name}")
+    shared = set.intersection(*({one.file.resolution or 0 for one in files} for files in candidates))
+    if not shared:
+        listed = "; ".join(
+            f"{name} at {', '.join(str(r) for r in sorted({one.file.resolution or 0 for one in files}))} m"
+            for files, name in zip(candidates, names, strict=True)
+        )
+        raise InputError(f"{scene}: its bands have no resolution in common: {listed}")
+    chosen = []
+    for files, name in zip(candidates, names, strict=True):
+        own = [one for one in files if (one.file.resolution or 0) == min(shared)]
+        if len(own) > 1:
+            raise InputError(f"{scene}: has {name} twice: {own[0].path}, {own[1].path}")
+        chosen.append(own[0])
+    return chosen
+
+
+def _opened(one: _Delivered, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
+    """Read a file's header; return the band that a token stands for, where it has one."""
+    if one.path not in headers:
+        headers[one.path] = read_header(one.path)
+    header = headers[one.path]
+    if one.file.band is not None:
+        return header, header.bands[0]
+    rule = BandRule(tuple(tokens))
+    return header, next((band for band in header.bands if rule.has(band.description)), None)
+
+
+def _band_by_rule(
+    header: Header, band: BandHeader, rule: BandRule, offset: float, spec: InputSpec, *, derived: bool
+) -> BandFile:
+    """Return a band whose numbers mean what the product and the options say."""
+    scale = rule.scale if spec.scale is None else spec.scale
+    low, high = EVERYTHING
+    if rule.valid is not None:
+        # Half a step of whole numbers beyond, so that no rounding decides about the limits themselves.
+        slack = 0.5 if np.dtype(band.dtype).kind in "iu" else 0.0
+        ends = [value * scale + offset for value in (rule.valid[0] - slack, rule.valid[1] + slack)]
+        low, high = min(ends), max(ends)
+    if spec.valid_range is not None and not derived:
+        low, high = max(low, spec.valid_range[0]), min(high, spec.valid_range[1])
+    nodata = rule.nodata if spec.nodata is None else spec.nodata
+    return BandFile(header, band, scale, offset, nodata, (low, high), header.grid)

@@ -1,0 +1,255 @@
+"""Pieces put together: those of one image, and images on one grid."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.dates.axis import Moment
+from pixelwise.dates.paths import shard_of
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Block, Grid, around_all, crs_remedy
+from pixelwise.opening.observation import Observation
+from pixelwise.opening.sensors import product_of_bands
+from pixelwise.rasters.headers import Header, read_header
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import shortened
+
+__all__ = []
+
+
+def how_onto_one_lattice(first: Header, other: Header) -> str:
+    """Say how two files get on one lattice."""
+    without = [header for header in (first, other) if header.grid.crs is None]
+    if len(without) == 1:
+        # Without a CRS nothing can be warped.
+        return crs_remedy(without[0].path, (other if without[0] is first else first).path)
+    return "put both on one with --align FILE"
+
+
+@dataclass(frozen=True)
+class Member:
+    """Files that together are one image of one date: a single file, or pieces on one lattice.
+
+    Not `whole` is one whose pieces do not fit, which was said already; a `part` is a piece of one image whose frame
+    reaches into its neighbours.
+    """
+
+    observations: tuple[Observation, ...]
+    blocks: tuple[Block, ...]
+    grid: Grid
+    whole: bool = True
+    part: bool = False
+
+    @property
+    def path(self) -> Path:
+        return self.observations[0].header.path
+
+    def placed_on(self, grid: Grid) -> list[Block]:
+        """Return where its pieces lie on a grid of its lattice."""
+        place = grid.place_of(self.grid)
+        return [block.shift(place.row, place.col) for block in self.blocks]
+
+
+def members_of(observations: Sequence[Observation], spec: InputSpec, problems: list[str]) -> list[Member]:
+    """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
+    stems: dict[str, list[Observation]] = defaultdict(list)
+    for observation in observations:
+        stems[observation.stem].append(observation)
+    members = [member for _, group in sorted(stems.items()) for member in _images_of_stem(group, problems)]
+    first = members[0].grid
+    if not any(first.differences(member.grid) for member in members[1:]):
+        return members
+    if not all(first.shares_lattice(member.grid) for member in members):
+        return members
+    placed = [block for member in members for block in member.placed_on(first)]
+    if (spec.same_date is not None or all(member.part for member in members)) and _overlapping(placed):
+        return members
+    return [_mosaic([o for member in members for o in member.observations], problems)]
+
+
+def _images_of_stem(group: Sequence[Observation], problems: list[str]) -> list[Member]:
+    """Return the pieces of one export as one image; warped ones, whose frames overlap, as images of their own."""
+    if len(group) > 1 and any(observation.bands[0].warp is not None for observation in group):
+        ordered = sorted(group, key=lambda o: o.header.path.name)
+        return [Member((one,), (one.grid.block,), one.grid, part=True) for one in ordered]
+    return [_mosaic(group, problems)]
+
+
+def _overlapping(blocks: Sequence[Block]) -> tuple[int, int] | None:
+    """Return the first two blocks that share pixels."""
+    for i, block in enumerate(blocks):
+        for j in range(i):
+            if block.intersection(blocks[j]) is not None:
+                return j, i
+    return None
+
+
+def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
+    """Place files on their common lattice by whole-pixel offsets."""
+    group = sorted(group, key=lambda o: o.header.path.name)
+    first = group[0].grid
+    if len(group) == 1:
+        return Member(tuple(group), (first.block,), first)
+    for observation in group:
+        if not first.shares_lattice(observation.grid):
+            problems.append(
+                f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
+                f"but not on its lattice ({'; '.join(first.differences(observation.grid))})"
+            )
+            return Member((group[0],), (first.block,), first, whole=False)
+    blocks = [first.place_of(observation.grid) for observation in group]
+    both = _overlapping(blocks)
+    if both is not None:
+        j, i = both
+        product = product_of_bands([group[j].header.path, group[i].header.path])
+        remedy = (
+            "settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
+            if product is None
+            else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
+        )
+        problems.append(
+            f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
+            f"({group[i].reading.moment}): {remedy}"
+        )
+        return Member((group[0],), (first.block,), first, whole=False)
+    around = around_all(blocks)
+    return Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
+
+
+def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]) -> Grid | None:
+    """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
+
+    Parameters
+    ----------
+    members
+        By ascending date.
+    target
+        That on whose lattice files are put.
+    """
+    reference = members[0].grid
+    on_lattice = all(reference.shares_lattice(member.grid) for member in members)
+    if spec.extent is not None or target is not None:
+        if on_lattice:
+            return _grid_asked_for(members, spec, target, problems)
+        return _not_on_one_grid(members, problems, lattice=True)
+    in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
+    if in_pieces and on_lattice:
+        union = reference.crop(around_all([reference.place_of(member.grid) for member in members]))
+        problems.extend(shortened(list(_missing_pieces([m for m in members if m.whole], union))))
+        return union
+    return _not_on_one_grid(members, problems, lattice=False)
+
+
+def _grid_asked_for(
+    members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]
+) -> Grid | None:
+    """Return the grid that ``extent`` says, on the members' common lattice."""
+    # Georeferencing is that of the target, where there is one, to the last digit.
+    lattice = target or members[0].grid
+    places = [lattice.place_of(member.grid) for member in members]
+    if spec.extent is None:
+        return lattice
+    if spec.extent == "union":
+        return lattice.crop(around_all(places))
+    if spec.extent == "first":
+        return lattice.crop(places[0])
+    if spec.extent == "intersection":
+        shared: Block | None = places[0]
+        for member, place in zip(members, places, strict=True):
+            shared = shared.intersection(place) if shared else None
+            if shared is None:
+                problems.append(
+                    f"extent intersection is empty: {member.path} shares no pixel with all images before it"
+                )
+                return None
+        assert shared is not None  # noqa: S101 - for mypy
+        return lattice.crop(shared)
+    try:
+        if isinstance(spec.extent, tuple):
+            return lattice.crop(lattice.block_around(spec.extent))
+        header = read_header(Path(spec.extent))
+    except InputError as error:
+        problems.extend(f"extent: {text}" for text in error.problems)
+        return None
+    except ParameterError as error:
+        problems.append(f"extent: {error}")
+        return None
+    if not lattice.shares_lattice(header.grid):
+        remedy = f"align the files to it (--align {spec.extent})"
+        if (header.grid.crs is None) != (lattice.crs is None):
+            remedy = how_onto_one_lattice(members[0].observations[0].header, header)
+        problems.append(
+            f"extent: {spec.extent} is not on the lattice of {members[0].path} "
+            f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
+        )
+        return None
+    return header.grid
+
+
+def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice: bool) -> Grid | None:
+    """Return the grid that all members are on; else name those that are on another grid, or even lattice."""
+
+    def differs(grid: Grid, other: Grid) -> bool:
+        return not grid.shares_lattice(other) if lattice else bool(grid.differences(other))
+
+    # Where they differ, the odd ones are named, not all those that differ from an odd first one.
+    kinds = [(m.grid.crs_name, m.grid.height, m.grid.width, tuple(m.grid.transform)) for m in members]
+    usual = members[kinds.index(Counter(kinds).most_common(1)[0][0])]
+    different = [
+        f"{member.path}: {'; '.join(usual.grid.differences(member.grid))}"
+        for member in members
+        if differs(usual.grid, member.grid)
+    ]
+    if not different:
+        return members[0].grid
+    one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
+    problems.append(
+        f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
+    )
+    problems.extend(different)
+    lacking = [member.path for member in members if member.grid.crs is None]
+    known = [member.path for member in (usual, *members) if member.grid.crs is not None]
+    if lacking and known:
+        others = f"; likewise {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        problems.append(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
+        return None
+    problems.append(
+        "they lie on one lattice: choose what to cover with --extent union|intersection|first|L,B,R,T|FILE"
+        if one_lattice
+        else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
+        "or stack those that fit together"
+    )
+    return None
+
+
+def _missing_pieces(members: Sequence[Member], grid: Grid) -> Iterable[str]:
+    """Say which images do not cover the whole grid, and which piece that others have is missing."""
+    placed = [set(member.placed_on(grid)) for member in members]
+    # Pieces stand in rows and columns: where two of these cross, there is a piece.
+    known = set().union(*placed)
+    rows, cols = {(b.row, b.height) for b in known}, {(b.col, b.width) for b in known}
+    places = [Block(row, col, height, width) for row, height in sorted(rows) for col, width in sorted(cols)]
+    found: dict[str, list[Moment]] = {}
+    for member, blocks in zip(members, placed, strict=True):
+        if sum(block.pixels for block in blocks) == grid.block.pixels:
+            continue
+        missing = [place for place in places if all(place.intersection(block) is None for block in blocks)]
+        shard = shard_of(member.path.name)
+        if shard is not None and missing:
+            names = ", ".join(f"{shard[0]}-{b.row:010d}-{b.col:010d}{member.path.suffix}" for b in missing)
+            text = f"{member.path.parent / shard[0]}: a piece is missing: {names}"
+        else:
+            gap = ", ".join(
+                f"rows {b.row}..{b.row + b.height - 1} columns {b.col}..{b.col + b.width - 1}" for b in missing
+            )
+            text = f"{member.path}: its pieces do not cover {grid.height} x {grid.width} pixels" + (
+                f" (missing: {gap})" if gap else ""
+            )
+        # One file may hold many dates.
+        found.setdefault(text, []).append(member.observations[0].reading.moment)
+    for text, moments in found.items():
+        more = f" and {len(moments) - 1} more dates" if len(moments) > 1 else ""
+        yield f"{text} ({moments[0]}{more}); --extent union takes what there is"

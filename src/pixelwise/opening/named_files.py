@@ -1,0 +1,55 @@
+"""Headers of the files that a user names, without those that pixelwise wrote beside its input."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pixelwise.errors import InputError
+from pixelwise.opening.observation import Entry
+from pixelwise.opening.sources import shortened_by_kind
+from pixelwise.rasters.datasets import local_only
+from pixelwise.rasters.headers import Header, read_header
+
+__all__ = []
+
+
+log = logging.getLogger(__name__)
+
+
+@local_only()
+def read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
+    headers: dict[Path, Header] = {}
+    refused: list[tuple[Path, str]] = []
+    for path in dict.fromkeys(paths):
+        try:
+            headers[path] = read_header(path)
+        except InputError as error:
+            refused.extend((path, text) for text in error.problems)
+    problems.extend(shortened_by_kind(refused))
+    return headers
+
+
+def without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks: list[str]) -> list[Entry]:
+    """Leave out what pixelwise wrote beside its input (maps, composites, residuals), also of `headers`, and say so.
+
+    A folder, or a glob that the shell resolved, names it by accident; such files alone, maps alone, and those with a
+    date of their own in a table, are named on purpose.
+    """
+    known = [(path, date) for path, date in entries if path in headers]
+    for own in ("written", "is_map"):
+        chosen = [path for path, date in known if date is None and getattr(headers[path], own)]
+        if chosen and len(chosen) < len(known):
+            break
+    else:
+        return list(entries)
+    for path in chosen:
+        headers.pop(path, None)
+    shown = ", ".join(map(str, chosen[:3])) + (", ..." if len(chosen) > 3 else "")
+    remarks.append(
+        f"{shown} left out: pixelwise wrote {'it' if len(chosen) == 1 else 'them'}, as a map or as layers made of "
+        "others (to read such a file as a layer, give its date in a CSV of path,date)"
+    )
+    log.warning(remarks[-1])
+    return [entry for entry in entries if entry[0] in headers]

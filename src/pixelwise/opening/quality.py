@@ -1,0 +1,150 @@
+"""Which mask belongs to which observation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pixelwise.dates.axis import Moment
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.grid import Grid
+from pixelwise.opening.dating import dates_of_files, table_of
+from pixelwise.opening.named_files import read_headers, without_own
+from pixelwise.opening.observation import EVERYTHING, BandFile, Observation
+from pixelwise.opening.sensors import band_of
+from pixelwise.opening.sources import resolve
+from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.stacks.masks import MaskRule
+from pixelwise.stacks.shares import Quality
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import NAMED, shortened
+
+__all__ = ["ZOOMS"]
+
+
+#: Rows and columns of the grid that one pixel of a mask may cover: Sentinel-2 has bands of 10 m, masks of 20 and 60.
+ZOOMS = (1, 2, 3, 6)
+
+
+def own_quality(spec: InputSpec) -> Quality | None:
+    """Return what masks of the user's own mean; None where there are none."""
+    rule = spec.mask_rule
+    if rule is None or (spec.mask is None and spec.mask_band is None):
+        return None
+    what = f"--mask {spec.mask}" if spec.mask is not None else f"--mask-band {spec.mask_band}"
+    return Quality(what, rule, spec.mask_words)
+
+
+def mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
+    """Return a band of classes or bits, as they are stored.
+
+    Where a rule says which values to drop, nodata is a value of which nothing is known, and is dropped too: a file of
+    0 for clear and nodata 0 rejects everything, which is seen. Bits and values to keep say it all themselves.
+    """
+    nodata = () if band.nodata is None or rule.drop is None else (band.nodata,)
+    return BandFile(header, band, 1.0, 0.0, nodata, EVERYTHING, header.grid)
+
+
+def with_own_masks(
+    found: Sequence[Observation], wanted: int | str, rule: MaskRule, problems: list[str]
+) -> list[Observation]:
+    """Give each observation the mask that its own file has in a band."""
+    refused: list[str] = []
+    masked = []
+    for observation in found:
+        header = observation.header
+        try:
+            band = band_of(header, wanted)
+            check_fit(rule, header, band)
+        except InputError as error:
+            refused.extend(error.problems)
+            continue
+        masked.append(replace(observation, masks=(mask_file(header, band, rule),)))
+    problems.extend(shortened(list(dict.fromkeys(refused))))
+    return masked
+
+
+def check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
+    try:
+        rule.check(band.dtype)
+    except ParameterError as error:
+        raise InputError(f"{header.path}: {error}") from None
+
+
+def _keys_of(moment: Moment) -> tuple[Any, Any]:
+    """Return what the mask of a moment is looked up by: the moment, or its day where only one knows the time."""
+    day = moment.start.date()
+    if moment.precision == "second":
+        return ("second", moment.start), ("whole day", day)
+    if moment.precision == "day":
+        return ("whole day", day), ("day of a second", day)
+    return (moment.precision, moment.start), None
+
+
+def _covers(mask: Grid, image: Grid) -> bool:
+    """Whether a mask lies upon all of an image, each of its pixels perhaps over several."""
+    for zoom in ZOOMS:
+        finer = mask.refined(zoom)
+        if image.shares_lattice(finer):
+            return image.place_of(finer).intersection(image.block) == image.block
+    return False
+
+
+def with_masks(
+    found: Sequence[Observation],
+    spec: InputSpec,
+    rule: MaskRule,
+    headers: dict[Path, Header],
+    problems: list[str],
+    remarks: list[str],
+) -> list[Observation]:
+    """Give each observation the mask of its date."""
+    assert spec.mask is not None  # noqa: S101 - the caller asked
+    try:
+        entries = resolve(spec.mask)
+    except InputError as error:
+        problems.extend(f"mask: {text}" for text in error.problems)
+        return list(found)
+    own = read_headers([path for path, _ in entries], problems)
+    entries = without_own(entries, own, remarks)
+    single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
+    table = table_of(spec, [])
+    try:
+        for header, _, _ in single:
+            if len(header.bands) > 1:
+                raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
+            check_fit(rule, header, header.bands[0])
+        readings = dates_of_files(single, spec, None if table is None or isinstance(table.dates, list) else table)
+    except InputError as error:
+        problems.extend(f"mask: {text}" for text in error.problems)
+        return list(found)
+    dated: dict[Any, list[Header]] = defaultdict(list)
+    for (header, _, _), reading in zip(single, readings, strict=True):
+        moment = reading.moment
+        dated[_keys_of(moment)[0]].append(header)
+        if moment.precision == "second":
+            dated["day of a second", moment.start.date()].append(header)
+    masked, refused = [], []
+    for observation in found:
+        moment = observation.reading.moment
+        exact, other = _keys_of(moment)
+        candidates = dated.get(exact) or dated.get(other, [])
+        if len(candidates) > 1:
+            candidates = [mask for mask in candidates if _covers(mask.grid, observation.grid)] or candidates
+        if len(candidates) == 1:
+            header = candidates[0]
+            headers[header.path] = header
+            masked.append(replace(observation, masks=(mask_file(header, header.bands[0], rule),)))
+        elif candidates:
+            names = ", ".join(str(mask.path) for mask in candidates[:NAMED])
+            refused.append(f"{observation.header.path}: several masks have its date {moment}: {names}")
+        else:
+            refused.append(
+                f"{observation.header.path}: none of {len(single)} masks has its date {moment}; "
+                "leave the image out, or give its mask"
+            )
+    problems.extend(shortened(refused))
+    return masked

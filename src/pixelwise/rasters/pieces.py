@@ -1,0 +1,141 @@
+"""One band of one file, placed on a stack's grid, and what could not be read of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import InputError
+from pixelwise.grid import Block
+from pixelwise.rasters.nodata import nodata_bounds
+
+__all__ = ["WARP_TILE", "Loss", "Piece", "Warp", "WindowError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How GDAL puts a file on another lattice when it is opened.
+
+    Attributes
+    ----------
+    crs, transform, height, width
+        Where to; the CRS as WKT.
+    resampling
+        GDAL's name of the rule.
+    scale
+        Pixels of the file per pixel of the result, along x and y.
+    anchor
+        Row and column of the piece in what is warped, which begins where a tile begins.
+    """
+
+    crs: str
+    transform: tuple[float, ...]
+    height: int
+    width: int
+    resampling: str
+    scale: tuple[float, float]
+    anchor: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One band of one file, placed on the stack's grid.
+
+    Attributes
+    ----------
+    path, driver, band
+        What to open and read.
+    block
+        Its place on the grid; may reach beyond it.
+    dtype, nodata, scale, offset, masked
+        How values are stored; `nodata` are stored values that are missing.
+    georeferenced
+        Whether the file has a CRS or a transform.
+    valid
+        Smallest and largest value that is not missing.
+    warp
+        None for a file on the stack's lattice.
+    zoom
+        Rows and columns of the grid that one pixel of the file covers.
+    """
+
+    path: Path
+    driver: str
+    band: int
+    block: Block
+    dtype: str
+    nodata: tuple[float, ...]
+    scale: float
+    offset: float
+    masked: bool
+    georeferenced: bool
+    valid: tuple[float, float] = (-np.inf, np.inf)
+    warp: Warp | None = None
+    zoom: int = 1
+
+    def __post_init__(self) -> None:
+        # Pieces are compared to find those that are stored alike, and of two NaNs only the same object is equal.
+        nodata = tuple(math.nan if math.isnan(value) else value for value in self.nodata)
+        object.__setattr__(self, "nodata", nodata)
+
+    @property
+    def size(self) -> Block:
+        """All pixels of the file."""
+        return Block(0, 0, self.block.height // self.zoom, self.block.width // self.zoom)
+
+    @property
+    def key(self) -> tuple[Path, Warp | None]:
+        """What is opened for it."""
+        return self.path, self.warp
+
+    @property
+    def warped_with_alpha(self) -> bool:
+        """Whether only an alpha band can say what lies outside the file, once it is warped."""
+        return self.masked or not self.nodata
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored numbers are not yet values."""
+        return self.scale != 1.0 or self.offset != 0.0
+
+    def shift(self, rows: int, cols: int) -> Piece:
+        """Return the piece on a grid whose origin lies elsewhere."""
+        return replace(self, block=self.block.shift(rows, cols))
+
+    @property
+    def nodata_bounds(self) -> NDArray[Any]:
+        """(value, 2) smallest and largest stored number of each that is missing, in the band's own type."""
+        return nodata_bounds(self.nodata, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A block of a file that could not be read, and so counts as missing.
+
+    Attributes
+    ----------
+    path, band
+        Of the file.
+    block
+        Its place on the stack's grid, as far as it was wanted.
+    reason
+        What the library met.
+    """
+
+    path: Path
+    band: int
+    block: Block
+    reason: str
+
+
+class WindowError(InputError):
+    """A window that cannot be read, of a file that can be opened."""
+
+
+#: Rows and columns that are warped at once: GDAL's own blocks, which other windows would cut and warp again.
+WARP_TILE = (128, 512)

@@ -1,0 +1,325 @@
+"""DEFLATE streams of what GDAL reads itself: looked at before, as GDAL does not notice where one is broken."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.grid import Block
+from pixelwise.rasters.inflate import DROPPED, MOST_INFLATED, DamagedBlockError, inflated_size
+from pixelwise.rasters.tags import (
+    BITS,
+    COMPRESSION,
+    DEFLATE,
+    FIELD_TYPES,
+    HEIGHT,
+    LZW,
+    MASK,
+    ODD_TYPES,
+    OVERVIEW,
+    PLANAR,
+    SAMPLES,
+    STRIP_COUNTS,
+    STRIP_HEIGHT,
+    STRIP_OFFSETS,
+    STRUCTURE,
+    SUBFILE,
+    TILE_COUNTS,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_WIDTH,
+    WIDTH,
+    Field,
+    directories,
+    file_size,
+    is_tiff,
+    read_numbers,
+)
+
+__all__ = ["SPLIT_ROWS", "Streams", "find_streams", "further_block", "has_filled_strip"]
+
+
+#: Kernels count a block's bytes in 24 bits.
+MOST_BLOCK = 1 << 24
+
+
+#: GDAL reads a file that is one larger strip of more rows than this row by row.
+SPLIT_ROWS = 2000
+
+
+def has_filled_strip(path: Path) -> bool:
+    """Whether the DEFLATE stream of a last strip, which is lower than the others, goes on behind it.
+
+    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory. Masks count too.
+    """
+    try:
+        with path.open("rb") as file:
+            for part in _deflated(file):
+                raster = part.raster
+                if raster.tiled or raster.height % raster.block_height == 0:
+                    continue
+                down = -(-raster.height // raster.block_height)
+                for number in range(down - 1, part.counts.size, down):
+                    file.seek(int(part.offsets[number]))
+                    data, size = file.read(int(part.counts[number])), part.size_of(number)
+                    if inflated_size(data, size) > size:
+                        return True
+    except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
+        # What is wrong with it GDAL says.
+        return False
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class _Raster:
+    """A directory, whatever its pixels are: bits, complex numbers, masks.
+
+    Attributes
+    ----------
+    is_first
+        Whether it is the first one of its file.
+    is_mask
+        Whether it masks another one.
+    compression
+        As TIFF 6.0 numbers it.
+    height, width, block_height, block_width
+        Of the raster, and of its tiles or strips.
+    bits
+        Of a number.
+    interleaved, planes
+        How many numbers a pixel has in a block, and how often there are all blocks: once per band, or once.
+    tiled
+        Whether the last row of blocks has as many rows as the others.
+    fields
+        Where its numbers are.
+    """
+
+    is_first: bool
+    is_mask: bool
+    compression: int
+    height: int
+    width: int
+    block_height: int
+    block_width: int
+    bits: int
+    interleaved: int
+    planes: int
+    tiled: bool
+    fields: Mapping[int, Field]
+
+
+def _rasters(file: BinaryIO, where: Collection[int] = ()) -> Iterator[_Raster]:
+    """Yield the directories that GDAL reads pixels of: the first one and masks, but no overviews.
+
+    Parameters
+    ----------
+    file
+        Open.
+    where
+        Tags that its fields have besides those of `STRUCTURE`.
+
+    Raises
+    ------
+    ValueError, KeyError, struct.error
+        When a directory cannot be understood.
+    OSError
+        When the file cannot be read.
+    """
+    for index, fields in enumerate(directories(file, (*STRUCTURE, SUBFILE, *where), {**FIELD_TYPES, **ODD_TYPES})):
+        tags = read_numbers(file, {tag: field for tag, field in fields.items() if tag not in where})
+
+        def one(tag: int, default: int, tags: Mapping[int, NDArray[np.int64]] = tags) -> int:
+            return int(tags.get(tag, np.array([default]))[0])
+
+        kind = one(SUBFILE, 0)
+        if kind & OVERVIEW or (index and not kind & MASK):
+            continue
+        height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
+        planar, samples = one(PLANAR, 1) == 2, one(SAMPLES, 1)
+        yield _Raster(
+            is_first=index == 0, is_mask=bool(kind & MASK), compression=one(COMPRESSION, 1), height=height, width=width,
+            block_height=one(TILE_HEIGHT, 0) if tiled else min(one(STRIP_HEIGHT, height), height),
+            block_width=one(TILE_WIDTH, 0) if tiled else width, bits=one(BITS, 1),
+            interleaved=1 if planar else samples, planes=samples if planar else 1, tiled=tiled, fields=fields,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Deflated:
+    """A directory of DEFLATE blocks.
+
+    Attributes
+    ----------
+    raster
+        How its blocks are.
+    is_mask
+        Whether it masks another one, also one of another file.
+    offsets, counts
+        Where each block's bytes begin, and how many they are.
+    """
+
+    raster: _Raster
+    is_mask: bool
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes that a block has."""
+        raster = self.raster
+        row = number // -(-raster.width // raster.block_width) % -(-raster.height // raster.block_height)
+        rows = raster.block_height
+        if not raster.tiled:
+            rows = min(rows, raster.height - row * rows)
+        return rows * -(-raster.block_width * raster.bits * raster.interleaved // 8)
+
+
+def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
+    """Yield the directories of DEFLATE blocks, as `_rasters` yields all; the first one may be that of a `mask`."""
+    for raster in _rasters(file, (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)):
+        if raster.compression not in DEFLATE:
+            continue
+        if min(raster.block_height, raster.block_width, raster.interleaved, raster.planes) < 1:
+            raise ValueError("no blocks")
+        where = (TILE_OFFSETS, TILE_COUNTS) if raster.tiled else (STRIP_OFFSETS, STRIP_COUNTS)
+        tables = read_numbers(file, {tag: raster.fields[tag] for tag in where})
+        # libtiff fills up the shorter table with zeros too.
+        most = max(table.size for table in tables.values())
+        offsets, counts = (np.pad(tables[tag], (0, most - tables[tag].size)) for tag in where)
+        yield _Deflated(raster, mask or raster.is_mask, offsets, counts)
+
+
+def further_block(path: Path, *, behind: bool) -> int:
+    """Return bytes of the largest block of a TIFF that GDAL does not show in its bands' blocks, as decoded.
+
+    Of masks in directories of their own; of one compressed strip of more than `SPLIT_ROWS` rows, which GDAL shows as
+    single rows and which is decoded whole here; and of a source `behind` a VRT, which has blocks of its own.
+
+    Parameters
+    ----------
+    path
+        The file; 0 is returned where it is no TIFF.
+    behind
+        Whether its own blocks count as well.
+    """
+    largest = 0
+    try:
+        with path.open("rb") as file:
+            if not is_tiff(file.read(4)):
+                return 0
+            for raster in _rasters(file):
+                rows = raster.block_height
+                # Bits become bytes.
+                size = rows * raster.block_width * raster.interleaved * max(raster.bits, 8) // 8
+                if raster.is_first and not raster.tiled and rows == raster.height > SPLIT_ROWS:
+                    here = size < MOST_BLOCK and raster.compression in (LZW, *DEFLATE)
+                    size = size if here else 0
+                elif raster.is_first and not behind:
+                    size = 0
+                largest = max(largest, size)
+    except (OSError, ValueError, KeyError, IndexError, struct.error):
+        # What is wrong with it GDAL says.
+        pass
+    return largest
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """The DEFLATE streams of what GDAL reads of a file: its pixels, masks in directories of their own, a sidecar.
+
+    GDAL does not notice where one is not as its block must be, so it is asked here before.
+    """
+
+    parts: tuple[tuple[Path, _Deflated, NDArray[np.bool_]], ...]
+
+    def check(self, bands: Sequence[int], window: Block, *, pixels: bool, masks: bool) -> None:
+        """Look at the streams of those blocks that a window needs and that nobody looked at before.
+
+        Parameters
+        ----------
+        bands
+            That are read, numbered from 1.
+        window
+            Of the file.
+        pixels, masks
+            Whether those of the file's own bands are read, and those of its masks.
+
+        Raises
+        ------
+        DamagedBlockError
+            When a stream is broken, or holds another number of bytes than its block.
+        """
+        for path, part, fine in self.parts:
+            if not (masks if part.is_mask else pixels):
+                continue
+            raster = part.raster
+            across, down = -(-raster.width // raster.block_width), -(-raster.height // raster.block_height)
+            rows = range(window.row // raster.block_height, -(-(window.row + window.height) // raster.block_height))
+            columns = range(window.col // raster.block_width, -(-(window.col + window.width) // raster.block_width))
+            planes = [band - 1 for band in bands] if raster.planes > 1 and not part.is_mask else range(raster.planes)
+            numbers = [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
+            for number in numbers:
+                if number < fine.size and not fine[number]:
+                    self._look(path, part, number)
+                    fine[number] = True
+
+    @staticmethod
+    def _look(path: Path, part: _Deflated, number: int) -> None:
+        begin, count = int(part.offsets[number]), int(part.counts[number])
+        if count == 0:
+            return
+        size = part.size_of(number)
+        of_mask = " of its mask" if part.is_mask else ""
+        with path.open("rb") as file:
+            if begin <= 0 or count < 0 or begin + count > file_size(file):
+                raise DamagedBlockError(f"a block{of_mask} does not lie within the file")
+            file.seek(begin)
+            data = file.read(min(count, MOST_INFLATED * size + DROPPED))
+        try:
+            held = inflated_size(data, size)
+        except zlib.error as error:
+            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: {error}") from None
+        if held > size:
+            raise DamagedBlockError(
+                f"a DEFLATE stream{of_mask} holds more than its block of {size} bytes, which GDAL reads wrongly"
+            )
+        if held < size:
+            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: it has {held} bytes, its block {size}")
+
+
+def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
+    """Find what DEFLATE streams GDAL needs of a TIFF and its masks; none where it is no TIFF.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sidecars
+        Files of masks beside it.
+    split
+        Whether GDAL reads its pixels row by row: it takes no more of a stream then than it needs.
+
+    Raises
+    ------
+    DamagedBlockError
+        When a directory is so unusual that nobody knows.
+    """
+    parts = []
+    for name in (path, *sidecars):
+        try:
+            with name.open("rb") as file:
+                if not is_tiff(file.read(4)):
+                    continue
+                found = [part for part in _deflated(file, mask=name != path) if part.is_mask or not split]
+                parts += [(name, part, np.zeros(part.counts.size, dtype=bool)) for part in found]
+        except OSError:  # GDAL says so
+            continue
+        except (ValueError, KeyError, IndexError, struct.error) as error:
+            raise DamagedBlockError(f"{name.name}: a directory of the TIFF cannot be understood: {error}") from None
+    return Streams(tuple(parts))

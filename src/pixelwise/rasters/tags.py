@@ -1,0 +1,160 @@
+"""TIFF directories: which tags a file has, and where their numbers are."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TILE_COUNTS", "TILE_OFFSETS", "TILE_UNIT", "find_tags", "read_tags"]
+
+
+#: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
+
+
+SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 277, 278, 284, 317, 322, 323, 339
+
+
+SUBFILE = 254
+
+
+STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS = 273, 279, 324, 325
+
+
+STRUCTURE = (
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH,
+    TILE_HEIGHT, SAMPLE_FORMAT,
+)  # fmt: skip
+
+
+#: Tiles have edges of multiples of this.
+TILE_UNIT = 16
+
+
+#: Types of field that writers use for these tags; libtiff knows more, which are left to it.
+FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
+
+
+#: Those that libtiff takes besides.
+ODD_TYPES = {1: "u1", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 17: "i8", 18: "u8"}
+
+
+KINDS = {1: "uint", 2: "int", 3: "float"}
+
+
+LZW, DEFLATE = 5, (8, 32946)
+
+
+#: Min-is-white, min-is-black, RGB, palette: of these GDAL gives the numbers that are stored.
+AS_STORED = (0, 1, 2, 3)
+
+
+#: A file of more directory entries than this is none that a raster program wrote, nor one of more directories.
+MOST_TAGS = 1000
+
+
+#: Bits of the tag of a directory's kind: an overview, a mask.
+OVERVIEW, MASK = 1, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where the numbers of a tag are in a file, and of which type."""
+
+    dtype: np.dtype[Any]
+    count: int
+    position: int
+
+
+def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, str] = FIELD_TYPES) -> dict[int, Field]:
+    """Find some tags of the first directory of a TIFF or BigTIFF; of whole numbers, or other `kinds`.
+
+    Raises
+    ------
+    ValueError, struct.error
+        When it is no such file, ends early, or has a tag twice or of an unusual type.
+    OSError
+        When it cannot be read.
+    """
+    return next(directories(file, wanted, kinds))
+
+
+def directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str]) -> Iterator[dict[int, Field]]:
+    """Yield some tags of each directory, as `find_tags` finds those of the first one."""
+    size = file_size(file)
+    file.seek(0)
+    head = file.read(16)
+    if not is_tiff(head):
+        raise ValueError("no TIFF")
+    order = order_of(head)
+    big = head[2:4] in (b"\x2b\0", b"\0\x2b")
+    # Formats of the number of entries, of one entry's count, and of an offset.
+    count_format, word = (f"{order}Q", "Q") if big else (f"{order}H", "I")
+    (directory,) = struct.unpack_from(f"{order}{word}", head, 8 if big else 4)
+    entry = struct.Struct(f"{order}HH{word}{struct.calcsize(order + word)}s")
+    seen: set[int] = set()
+    while True:
+        _seek(file, directory, size)
+        seen.add(directory)
+        (entries,) = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
+        if entries > MOST_TAGS or len(seen) > MOST_TAGS:
+            raise ValueError("no directory")
+        tags: dict[int, Field] = {}
+        for index, (tag, kind, count, inside) in enumerate(entry.iter_unpack(file.read(entries * entry.size))):
+            if tag not in wanted:
+                continue
+            if kind not in kinds or tag in tags:
+                raise ValueError(f"tag {tag} is unusual")
+            dtype = np.dtype(kinds[kind]).newbyteorder(order)
+            position = directory + struct.calcsize(count_format) + (index + 1) * entry.size - len(inside)
+            if count * dtype.itemsize > len(inside):
+                (position,) = struct.unpack(f"{order}{word}", inside)
+            tags[tag] = Field(dtype, count, position)
+        yield tags
+        file.seek(directory + struct.calcsize(count_format) + entries * entry.size)
+        (directory,) = struct.unpack(f"{order}{word}", file.read(struct.calcsize(order + word)))
+        # libtiff stops too where directories lead back.
+        if directory == 0 or directory in seen:
+            return
+
+
+def is_tiff(head: bytes) -> bool:
+    return head[:4] in (b"II\x2a\0", b"II\x2b\0", b"MM\0\x2a", b"MM\0\x2b")
+
+
+def order_of(head: bytes) -> Literal["<", ">"]:
+    """Return the order of a file's bytes as `struct` has it."""
+    return "<" if head[:2] == b"II" else ">"
+
+
+def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of some tags, as `find_tags` finds them."""
+    return read_numbers(file, find_tags(file, wanted))
+
+
+def read_numbers(file: BinaryIO, fields: Mapping[int, Field]) -> dict[int, NDArray[np.int64]]:
+    """Read the numbers of tags that were found."""
+    size, found = file_size(file), {}
+    for tag, field in fields.items():
+        length = field.count * field.dtype.itemsize
+        _seek(file, field.position, size - length)
+        found[tag] = np.frombuffer(file.read(length), field.dtype, field.count).astype(np.int64)
+    return found
+
+
+def file_size(file: BinaryIO) -> int:
+    # Not what `seek` returns: that of rasterio's files in memory is 0.
+    file.seek(0, os.SEEK_END)
+    return file.tell()
+
+
+def _seek(file: BinaryIO, place: int, last: int) -> None:
+    if place > last:
+        raise ValueError("a tag lies behind the end of the file")
+    file.seek(place)

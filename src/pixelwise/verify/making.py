@@ -1,0 +1,220 @@
+"""What a map says of its making, checked: nothing in it is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pixelwise.bands import STATUS_BAND
+from pixelwise.dates.axis import Precision
+from pixelwise.dates.completeness import Completeness
+from pixelwise.errors import InputError, PixelwiseError
+from pixelwise.maps.map import Map
+from pixelwise.regular_files import is_utf8
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import shown
+
+__all__ = []
+
+
+#: No name, path or set of input options is longer.
+LONGEST = 10_000
+
+
+#: What reading somebody else's words may raise.
+DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
+
+
+#: Input options of which there is no second implementation here.
+NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
+
+
+PRECISIONS: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
+
+
+EPOCH = datetime(1970, 1, 1)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    date: datetime
+    precision: Precision
+    pieces: tuple[tuple[str, int], ...]
+
+    @property
+    def year(self) -> float:
+        """The decimal year, as DESIGN has it: a plain year is that number."""
+        if self.precision == "year":
+            return float(self.date.year)
+        return 1970.0 + (self.date - EPOCH).total_seconds() / 86400.0 / 365.25
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a map says of its making, checked: nothing in it is trusted."""
+
+    method: str
+    parameters: dict[str, Any]
+    dtype: str
+    spec: InputSpec
+    needs: Completeness
+    per: str
+    layers: tuple[_Layer, ...]
+    files: dict[str, tuple[int, int]]
+    behind: dict[str, tuple[int, int]]
+    alpha_read: frozenset[str]
+    #: Of a function, what else it is than its source, and by which Python; of older maps nothing.
+    beneath: Any = None
+    python: Any = None
+
+    @property
+    def made_by_function(self) -> bool:
+        """Whether a user's function made it, of which the map has the source text."""
+        return "function" in self.parameters
+
+    @property
+    def pieces(self) -> int:
+        return sum(len(layer.pieces) for layer in self.layers)
+
+
+def making_of(map_: Map, path: Path) -> Making:
+    provenance = map_.provenance
+    if "written" in provenance:
+        raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
+    if provenance.get("further_inputs"):
+        raise InputError(f"{path}: cannot be verified: its method has further inputs")
+    described = provenance.get("input")
+    if isinstance(described, dict) and "kind" in described:
+        raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {short(described['kind'])}")
+    if isinstance(described, dict) and "composite" in described:
+        raise InputError(f"{path}: cannot be verified: what --composite did is not computed again")
+    try:
+        making = Making(
+            method=_take(provenance, "method", str),
+            parameters=_take(provenance, "parameters", dict),
+            dtype=_take(provenance, "dtype", str),
+            spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
+            needs=Completeness(provenance.get("min_valid", 0.0), provenance.get("min_span", 0.0)),
+            per=_per_of(provenance),
+            layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
+            files=dict(map(_file_of, _take(provenance["input"], "files", list))),
+            behind=dict(map(_file_of, provenance["input"].get("behind", []))),
+            alpha_read=frozenset(map(str, provenance["input"].get("alpha_read", []))),
+            beneath=provenance.get("function"),
+            python=_take(provenance, "versions", dict).get("python") if "versions" in provenance else None,
+        )
+        _check_making(making)
+        if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
+            raise ValueError(f"its bands are not {', '.join(map_.names)}")
+    except DAMAGES as error:
+        raise damaged(path, error) from None
+    beyond = [f"--{name.replace('_', '-')}" for name in making.spec.as_dict() if name in NOT_RECOMPUTED]
+    if beyond:
+        raise InputError(f"{path}: cannot be verified: what {' and '.join(beyond)} did is not computed again")
+    return making
+
+
+def version_of(map_: Map) -> str:
+    """Return the version of pixelwise that a map names, where that is one."""
+    versions = map_.provenance.get("versions")
+    version = versions.get("pixelwise") if isinstance(versions, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII) else ""
+
+
+def _per_of(provenance: Mapping[str, Any]) -> str:
+    per = provenance.get("per", "year")
+    if per not in ("year", "decade"):
+        raise ValueError(f"per is {short(per)}")
+    return str(per)
+
+
+def damaged(path: Path, why: object) -> InputError:
+    text = str(why)
+    shown = text if len(text) <= 300 else f"{text[:297]}..."
+    return InputError(f"{path}: what it says of its making is damaged ({shown})")
+
+
+def _check_making(making: Making) -> None:
+    if making.dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {short(making.dtype)}")
+    if len(making.method) > LONGEST:
+        raise ValueError(f"method is {short(making.method)}")
+    years = [layer.year for layer in making.layers]
+    if not years or sorted(years) != years:
+        raise ValueError("its dates do not ascend")
+    pieces = [piece for layer in making.layers for piece in layer.pieces]
+    unknown = [name for name, _ in pieces if name not in making.files]
+    if unknown:
+        raise ValueError(f"{short(unknown[0])} is not among its files")
+    # So that a comparison reads no more than there is, however long the list.
+    for (name, band), times in Counter((os.path.normpath(name), band) for name, band in pieces).items():
+        if times > 1:
+            raise ValueError(f"band {band} of {short(name)} is there {times} times")
+
+
+def _take(holder: Any, name: str, kind: type[T]) -> T:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} is {short(value)}")
+    return value
+
+
+def length(value: Any) -> int:
+    """Return how many characters a value's words have together; numbers, such as a weight for each date, have none."""
+    if isinstance(value, dict):
+        return sum(len(key) + length(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(1 + length(item) for item in value if not isinstance(item, (int, float)))
+    return len(value) if isinstance(value, str) else 0
+
+
+def short(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return f"a {type(value).__name__}"
+    return shown(value, 80)
+
+
+def _spec_of(described: dict[str, Any]) -> InputSpec:
+    # An error looks for what is most like a name, which takes minutes with a long one.
+    if len(json.dumps(described)) > LONGEST:
+        raise ValueError("spec is too long")
+    # JSON has no NaN: `plain` writes it as a text.
+    values = dict(described)
+    for name in ("nodata", "valid_range"):
+        if name in values:
+            values[name] = [float(value) if isinstance(value, str) else value for value in _take(values, name, list)]
+            # What overflows is said here.
+            list(map(float, values[name]))
+    return InputSpec().replace(**values)
+
+
+def _layer_of(described: Any) -> _Layer:
+    date, precision = datetime.fromisoformat(_take(described, "date", str)), _take(described, "precision", str)
+    if precision not in PRECISIONS or date.tzinfo is not None:
+        raise ValueError(f"{short(described['date'])} has the precision {short(precision)}")
+    pieces = []
+    for piece in _take(described, "pieces", list):
+        name, band = piece
+        if not isinstance(name, str) or not isinstance(band, int) or isinstance(band, bool) or band < 1:
+            raise ValueError(f"a piece is {short(name)}, {short(band)}")
+        pieces.append((name, band))
+    if not pieces:
+        raise ValueError(f"{date.date()} has no pieces")
+    return _Layer(date, precision, tuple(pieces))
+
+
+def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
+    name = _take(described, "path", str)
+    if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
+        raise ValueError(f"a file is {short(name)}")
+    return name, (_take(described, "size", int), _take(described, "mtime_ns", int))

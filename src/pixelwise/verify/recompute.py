@@ -1,0 +1,225 @@
+"""What computes the pixels of a map again: another implementation, or the method itself, one pixel at a time."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise import methods
+from pixelwise.bands import STATUS_BAND, Band, Floats
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import InputError, ParameterError, PixelwiseError
+from pixelwise.jobs.provenance import plain
+from pixelwise.maps.map import Map
+from pixelwise.method import BoundMethod, Method, parameters_of
+from pixelwise.methods.functions.base import UserFunction
+from pixelwise.methods.functions.calls import SIMPLE_TYPES
+from pixelwise.methods.functions.loading import load_function
+from pixelwise.methods.functions.marks import COUNT_BAND
+from pixelwise.methods.functions.pixel import PixelFunction
+from pixelwise.methods.lookup import as_method
+from pixelwise.verify.exact import Oracle, exact_line
+from pixelwise.verify.making import DAMAGES, LONGEST, Making, damaged, length, short
+from pixelwise.verify.sources import NAMED
+
+__all__ = []
+
+
+log = logging.getLogger(__name__)
+
+#: Numbers of a map of `ols` are within this of exact ones: p-values come from tables that are good for 1e-9, all else
+#: is closer. To it comes the rounding to the map's type, 1.2e-7 for float32.
+RELATIVE = 1e-9
+
+
+class _ByOracle:
+    """Computes pixels by another implementation."""
+
+    def __init__(self, name: str, method: Method, making: Making, names: Sequence[str]) -> None:
+        self.by, self._oracle = ORACLES[name]
+        self.tolerance = RELATIVE + float(np.finfo(making.dtype).eps)
+        self._method, self._names = method, tuple(names)
+        self._years = [layer.year for layer in making.layers]
+
+    @property
+    def bands(self) -> Sequence[Band]:
+        """What the method may compute, ``status`` not among them."""
+        return self._method.bands
+
+    def __call__(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return (band, pixel) values of (time, pixel), and by how much more than the tolerance they may be off."""
+        expected, slack = np.empty((2, len(self._names), table.shape[1]))
+        for pixel, series in enumerate(table.T.tolist()):
+            answer = self._oracle(self._method, self._years, series)
+            for row, name in enumerate(self._names):
+                expected[row, pixel], slack[row, pixel] = answer[name]
+        return expected, slack
+
+
+class _ByItself:
+    """Computes pixels by the method itself, one at a time: numbers must be the very same."""
+
+    tolerance = 0.0
+
+    def __init__(self, method: Method, making: Making, names: Sequence[str]) -> None:
+        self._method, self._names = method, tuple(names)
+        dates, precisions = [layer.date for layer in making.layers], [layer.precision for layer in making.layers]
+        self._axis = TimeAxis.from_dates(dates, precisions)
+        self._bound = self._bind()
+
+    def _bind(self) -> BoundMethod:
+        wanted = [name for name in self._names if name != STATUS_BAND.name]
+        return self._method.bind(self._axis, wanted, {})
+
+    @property
+    def bands(self) -> Sequence[Band]:
+        """What is computed, ``status`` not among them."""
+        return self._bound.bands
+
+    @property
+    def by(self) -> str:
+        """What computed them."""
+        compiled = isinstance(self._method, PixelFunction) and self._method.loop is not None
+        return f"{self._method.name} itself, {'compiled, ' * compiled}pixel by pixel"
+
+    def __call__(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return (band, pixel) values of (time, pixel), and zeros."""
+        if isinstance(self._method, UserFunction) and not self._method.decision:
+            least = self._method.min_obs
+            # A function is tried on pixels that it would be handed, as the job did.
+            if (np.count_nonzero(~np.isnan(table), axis=0) >= least).any():
+                self._method = self._method.rehearse(self._axis, lambda: table)
+                self._bound = self._bind()
+        place = self._names.index(STATUS_BAND.name)
+        others = [row for row in range(len(self._names)) if row != place]
+        expected = np.empty((len(self._names), table.shape[1]))
+        for pixel in range(table.shape[1]):
+            values, status = self._bound((np.ascontiguousarray(table[:, pixel : pixel + 1]),))
+            expected[others, pixel], expected[place, pixel] = values[:, 0], status[0]
+        return expected, np.zeros(expected.shape)
+
+
+def recomputation(
+    making: Making, given: str | Method | Callable[..., Any] | None, map_: Map, path: Path
+) -> _ByOracle | _ByItself:
+    """Return what computes the pixels of a map again.
+
+    Raises
+    ------
+    ParameterError
+        When a function has to be given, or is not the one that made the map.
+    """
+    if given is None:
+        method = _registered(making, path)
+    elif making.made_by_function or isinstance(given, Method):
+        method = _again(making, given, map_.names, path)
+    else:
+        raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
+    if method.halo:
+        raise InputError(f"{path}: cannot be verified: {method.name} looks at neighbours")
+    if given is None and making.method in ORACLES:
+        unknown = [name for name in map_.names if name not in {b.name for b in (*method.bands, STATUS_BAND)}]
+        if unknown:
+            raise damaged(path, f"{making.method} has no {unknown[0]}")
+        # What is asked for less often has no second implementation here.
+        if not {band.name for band in method.bands if band.optional} & set(map_.names):
+            return _ByOracle(making.method, method, making, map_.names)
+    try:
+        return _ByItself(method, making, map_.names)
+    except (PixelwiseError, ArithmeticError, ValueError) as error:
+        raise damaged(path, error) from None
+
+
+def _registered(making: Making, path: Path) -> Method:
+    """Build a method from its name and parameters, both of which are mere data."""
+    file, name = making.parameters.get("file"), making.method
+    if not making.made_by_function and length(making.parameters) > LONGEST:
+        raise damaged(path, "its parameters are too long")
+    if making.made_by_function and isinstance(file, str) and 0 < len(file) <= LONGEST:
+        raise ParameterError(
+            f"{path}: was made by the function {name} of a file {file}; code that a map names is run only when you "
+            f"name it again: --method {shlex.quote(f'{file}:{name}')}, with the path of your file"
+        )
+    if making.made_by_function:
+        raise ParameterError(f"{path}: was made by the function {name}, which is in no file: give it as method=")
+    try:
+        factory = methods.get(name)
+        known = parameters_of(factory)
+        method = factory(**{key: value for key, value in making.parameters.items() if _known(key, known)})
+    except DAMAGES as error:
+        raise damaged(path, error) from None
+    if method.files:
+        raise InputError(f"{path}: cannot be verified: its method read a table, and nothing that a map names is opened")
+    return method
+
+
+def _known(name: str, known: Mapping[str, Any]) -> bool:
+    if name not in known:
+        raise ValueError(f"there is no parameter {short(name)}")
+    return True
+
+
+def _again(making: Making, given: str | Method | Callable[..., Any], bands: Sequence[str], path: Path) -> Method:
+    """Make a method of what the user gives, with the parameters of the map; check that it is what made the map."""
+    thing = load_function(given) if isinstance(given, str) else given
+    method = as_method(thing)
+    if method.name != making.method:
+        raise ParameterError(f"{path}: was made by {making.method}, not by {method.name}")
+    if isinstance(method, UserFunction):
+        method = _with_parameters(method, thing, making, bands, path)
+    now = plain(method.parameters)
+    # How it ran is found out again, and a file may be called otherwise. Of some functions no source can be had.
+    differing = [
+        name
+        for name, value in making.parameters.items()
+        if name not in ("decision", "file") and now.get(name) != value and None not in (now.get(name), value)
+    ]
+    if differing:
+        raise ParameterError(f"{path}: was made by another {method.name}: its {', '.join(differing)} differs")
+    if isinstance(method, UserFunction):
+        _tell_changes(method, making, path)
+    return method
+
+
+def _tell_changes(method: UserFunction, making: Making, path: Path) -> None:
+    """Tell what a function uses that has changed since it made a map: the reason where numbers differ."""
+    recorded = making.beneath if isinstance(making.beneath, dict) else {}
+    packages = recorded.get("packages")
+    found = method.fingerprint()
+    changed = [
+        f"{name} was {short(packages.get(name))}, is {version}"
+        for name, version in found.packages.items()
+        if isinstance(packages, dict) and packages.get(name) != version
+    ]
+    # The digest is one of code, which each Python compiles in its own way.
+    if recorded.get("digest", found.digest) != found.digest and making.python == platform.python_version():
+        changed.insert(0, "its own code or values are others")
+    if changed:
+        log.warning("%s: what %s uses has changed since: %s", path, method.name, "; ".join(changed[:NAMED]))
+
+
+def _with_parameters(method: UserFunction, thing: Any, making: Making, bands: Sequence[str], path: Path) -> Method:
+    """Set the parameters of a function as they were, the names of its values, and whether it may run compiled."""
+    now, recorded = method.parameters["parameters"], making.parameters.get("parameters")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    set_ = {name: value for name, value in recorded.items() if name not in now or now[name] != value}
+    for name, value in set_.items():
+        if value is not None and not isinstance(value, SIMPLE_TYPES):
+            raise damaged(path, f"parameter {short(name)} is {short(value)}")
+    names = (
+        [name for name in bands if name not in (COUNT_BAND.name, STATUS_BAND.name)] if method.names is None else None
+    )
+    # What ran in plain Python then may not run compiled now: the last digits might differ.
+    compiled = making.parameters.get("decision") == "compiled"
+    return as_method(thing, names, set_, None if compiled or not isinstance(method, PixelFunction) else False)
+
+
+#: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a
+#: row is compared with itself, pixel by pixel.
+ORACLES: Mapping[str, tuple[str, Oracle]] = {"ols": ("exact arithmetic and scipy.special.betainc", exact_line)}

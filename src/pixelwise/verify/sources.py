@@ -1,0 +1,158 @@
+"""Which files a map was made of, where they are now, and whether they may be opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from pixelwise.errors import InputError
+from pixelwise.opening.sources import Source, resolve
+from pixelwise.rasters.sidecars import NAMERS
+from pixelwise.rasters.vrt import is_vrt, sources_of
+from pixelwise.regular_files import check_regular, is_file
+from pixelwise.verify.making import Making
+
+__all__ = []
+
+
+log = logging.getLogger(__name__)
+
+#: So many paths are named in one error.
+NAMED = 5
+
+
+def places_of(making: Making, folder: Path, source: Source | None, path: Path) -> dict[str, Path]:
+    """Return where the files of a map are, by the names that it has for them.
+
+    Raises
+    ------
+    InputError
+        When some lie outside its folder and the user did not name them.
+    """
+    named = set() if source is None else {file.resolve() for file, _ in resolve(source)}
+    tree = folder.resolve()
+
+    def opens(place: Path) -> bool:
+        # Links are followed: what counts is which file is opened.
+        return not place.as_posix().startswith("/vsi") and (place.resolve().is_relative_to(tree) or _in(named, place))
+
+    places: dict[str, Path] = {}
+    outside: dict[str, Path] = {}
+    for name in making.files:
+        # As it was written: relative to where the folder really is, by names alone from there on.
+        place = Path(os.path.normpath(tree / name))
+        remote = "://" in name or name.startswith("/vsi")
+        try:
+            allowed = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
+        except (OSError, RuntimeError) as error:  # a name that is too long, links that go round
+            raise InputError(f"{path}: its file {name} cannot be looked for ({error})") from None
+        if remote:
+            raise InputError(f"{path}: its file {name} is not local and is not opened; download it first")
+        (places if allowed else outside)[name] = place
+    if outside:
+        raise InputError(*_outside(path, outside))
+    listed: dict[Path, list[str]] = {}
+    for place in places.values():
+        if is_file(place) and not _in(named, place):
+            _check_sources(place, opens, path, listed)
+    return places
+
+
+def _in(named: set[Path], place: Path) -> bool:
+    return place.resolve() in named
+
+
+def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
+    for name in list(outside)[:NAMED]:
+        yield f"{path}: its file {name} lies outside its folder and is opened only when you name it"
+    if len(outside) > NAMED:
+        yield f"... and {len(outside) - NAMED} more files like these"
+    folders = list(dict.fromkeys(str(place.parent) for place in outside.values()))
+    named = [str(place) for place in outside.values()] if len(outside) <= NAMED else folders[:NAMED]
+    yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
+
+
+def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed: dict[Path, list[str]]) -> None:
+    """Apply the same rule to what GDAL opens for a file that the user did not name: files beside it, sources of a VRT.
+
+    `listed` is what leads out of folders that were looked at before.
+    """
+    pending, seen = [file], set()
+    while pending:
+        vrt = pending.pop()
+        if vrt.resolve() in seen:
+            continue
+        if vrt.parent not in listed:
+            listed[vrt.parent] = _leading_out(vrt.parent, opens)
+        for name in listed[vrt.parent]:
+            if _is_beside(name, vrt):
+                raise InputError(
+                    f"{path}: beside its file {vrt} lies {name}, a link to a file outside the map's folder; "
+                    f"if you mean it: {shlex.join(['pixelwise', 'verify', str(path), str(file)])}"
+                )
+        if not is_vrt(vrt):
+            continue
+        seen.add(vrt.resolve())
+        for name, place in sources_of(vrt).items():
+            if "://" in name or not opens(place.absolute()):
+                raise InputError(
+                    f"{path}: its file {vrt} names {name}, which lies outside its folder; if you mean it: "
+                    f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
+                )
+            pending.append(place)
+
+
+def _leading_out(folder: Path, opens: Callable[[Path], bool]) -> list[str]:
+    """Return the names of a folder that lead to files that are not opened; one that cannot be listed has none."""
+
+    def leads_out(place: Path) -> bool:
+        try:
+            return not opens(place)
+        except (OSError, RuntimeError):  # links that go round
+            return True
+
+    try:
+        with os.scandir(folder) as entries:
+            # What is no link lies where the folder lies.
+            outside = leads_out(folder.absolute())
+            return [e.name for e in entries if (outside or e.is_symlink()) and leads_out(folder.absolute() / e.name)]
+    except OSError:
+        return []
+
+
+def _is_beside(name: str, file: Path) -> bool:
+    """Whether GDAL may open what has this name in a file's folder for that file: a sidecar, data of a header."""
+    lower, stem = file.name.lower(), file.stem.lower()
+    # Texts of some formats name any file of their folder.
+    begins = "" if file.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
+    return name != file.name and name.lower().startswith(begins)
+
+
+def check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
+    """Compare sizes with those of the job; of files behind VRTs and headers and of sidecars too.
+
+    A copy has another time, and a viewer writes statistics into metadata: that is told, and the numbers tell the rest.
+    """
+    problems, later = [], []
+    for name, place in places.items():
+        size, mtime_ns = files[name]
+        try:
+            now = check_regular(place)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if now.st_size != size and not place.name.lower().endswith(".aux.xml"):
+            problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
+        elif (now.st_size, now.st_mtime_ns) != (size, mtime_ns):
+            later.append(place)
+    if problems:
+        raise InputError(*problems)
+    if later:
+        log.warning(
+            "%d input file(s) have another time than when the map was made, as copies have: %s",
+            len(later),
+            ", ".join(str(place) for place in later[:NAMED]),
+        )
