@@ -92,6 +92,14 @@ def test_a_filter_without_a_kernel_is_refused(folder: Path, kernel: str) -> None
     read_header(vrt(folder / "x.vrt", of_kernel.replace("</KernelFilteredSource>", whole)))
 
 
+def test_a_sidecar_may_call_the_order_of_bands_anything(folder: Path) -> None:
+    """rasterio's `interleaving` is a ValueError then."""
+    path = folder / "ndvi_2000.tif"
+    structure = '<Metadata domain="IMAGE_STRUCTURE"><MDI key="INTERLEAVE">RLEAVE</MDI></Metadata>'
+    path.with_name(f"{path.name}.aux.xml").write_text(f"<PAMDataset>{structure}</PAMDataset>")
+    np.testing.assert_array_equal(pw.open_stack(folder).read(pw.Block(0, 0, 6, 8))[0], VALUES)
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_no_way_leads_to_a_server(name: str, folder: Path, server: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     write, words = WAYS[name]

@@ -238,6 +238,7 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
         )
         for index, dtype, nodata, scale, offset, description, unit, flag in columns
     ]
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
     bands = tuple(band for band, is_alpha in zip(every, alpha, strict=True) if not is_alpha)
     if not bands or any(band.dtype in COMPLEX for band in bands):
         raise InputError(f"{path}: holds {dataset.dtypes[0]} bands; expected real numbers")
@@ -249,8 +250,9 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
         bands=bands,
         block_height=height,
         block_width=width,
-        pixel_interleaved=dataset.interleaving is not None and dataset.interleaving.value == "PIXEL",
-        compression=dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").lower(),
+        # Not `dataset.interleaving`, which knows three words only: a sidecar may say any.
+        pixel_interleaved=structure.get("INTERLEAVE", "").upper() == "PIXEL",
+        compression=structure.get("COMPRESSION", "").lower(),
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
