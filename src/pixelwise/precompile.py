@@ -157,15 +157,14 @@ def _apply_to(method: Method, axis: TimeAxis, inputs: Sequence[str]) -> None:
 def _quiet() -> Iterator[None]:
     """Keep what is logged of our own small files to ourselves; what is compiled has a log of its own."""
 
-    def none(record: logging.LogRecord) -> bool:
-        return False
-
-    log = logging.getLogger("pixelwise")
-    log.addFilter(none)
+    loggers = [logging.getLogger(f"pixelwise.{package}") for package in ("opening", "rasters", "stacks")]
+    for log in loggers:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.removeFilter(none)
+        for log in loggers:
+            log.setLevel(logging.NOTSET)
 
 
 def _read() -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,10 +34,6 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # --------------------------------------------------------------------------------------------------------
 # Our own kernels: compiled once per machine and version
 # --------------------------------------------------------------------------------------------------------
-
-#: What a file that has kernels says, and the imports from this package that any file has.
-_KERNEL = b"@kernel("
-_IMPORT = re.compile(rb"\n *(?:from (pixelwise[\w.]*) import (\([^)]*\)|.*)|import (pixelwise[\w.]*))")
 
 _decorating = threading.Lock()
 
@@ -156,7 +151,7 @@ def _say(module: str | None) -> None:
     name = (module or "").removeprefix("pixelwise.")
     if name in _READING:
         label = "the reading of files"
-    elif name.startswith("kernels.") and name not in _HELPERS:
+    elif name.startswith("kernels.") and name not in (module, *_HELPERS):
         label = _named[-1] if _named else "kernels"
     else:  # of numba, of a user's function, or a helper of one that was said
         return
@@ -317,10 +312,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def sources_digest() -> str:
-    """Return a digest of all that machine code of kernels is made from.
-
-    Numbers of other modules are compiled in: so it covers every file that a kernel's file imports, by way of others
-    too, and what compiles them.
+    """Return a digest of all that machine code of kernels is made from: `kernel_sources`, and what compiles them.
 
     Raises
     ------
@@ -340,40 +332,13 @@ def sources_digest() -> str:
 
 
 def kernel_sources() -> dict[str, bytes]:
-    """Return the files that have kernels and all of this package that these import, by name within the package.
-
-    What they import is read off their text: to parse it takes ten times as long.
+    """Return the files whose numbers are compiled in, by name within the package: this folder, and the status codes.
 
     Raises
     ------
     OSError
         When the files cannot be read.
     """
-    package = Path(__file__).parent
-    every = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
-    found: dict[str, bytes] = {}
-    waiting = [name for name, content in every.items() if _KERNEL in content]
-    if not waiting:
-        raise FileNotFoundError(f"no kernels in {package}")
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = every[name]
-            waiting += _imported(every[name], every)
-    return found
-
-
-def _imported(source: bytes, files: Collection[str]) -> Iterator[str]:
-    """Yield those of some files that a source imports: modules, and packages of which it takes more than modules."""
-    for module, names, plain in _IMPORT.findall(source):
-        whole = (module or plain).decode()
-        parts = [_file_of(f"{whole}.{name.decode()}", files) for name in re.findall(rb"\w+", names)]
-        if not parts or None in parts:
-            parts.append(_file_of(whole, files))
-        yield from (part for part in parts if part is not None)
-
-
-def _file_of(module: str, files: Collection[str]) -> str | None:
-    """Return which of some files, named within the package, a module is; None where it is none."""
-    path = "/".join(module.split(".")[1:])
-    return next((name for name in (f"{path}.py", f"{path}/__init__.py".lstrip("/")) if name in files), None)
+    folder = Path(__file__).parent
+    files = [folder.parent / "bands.py", *folder.glob("*.py")]
+    return {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in files}
