@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
+from pixelwise.words import shown
 
 __all__ = ["BoundCompleteness", "Completeness"]
 
@@ -40,7 +41,7 @@ class Completeness:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
-                raise ParameterError(f"{name} {value!r} is no share: a number from 0 to 1 is wanted, such as 0.5")
+                raise ParameterError(f"{name} {shown(value)} is no share: a number from 0 to 1 is wanted, such as 0.5")
             # NumPy's too, and whole numbers that are too large for a float.
             share = float(value) if -1 < value < 101 else math.inf  # type: ignore[operator]
             if not 0 <= share <= 1:
