@@ -18,7 +18,7 @@ from pipeline import BANDS
 from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
-from pixelwise import run
+from pixelwise.jobs import task
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         output = Path(folder) / "map.tif"
 
         def job(short: float) -> None:
-            run.SHORT_SECONDS = short
+            task.SHORT_SECONDS = short
             pw.apply(stack, "ols", output, bands=BANDS, jobs=2)
 
         tasks = {"without": lambda: job(float("inf")), "journal": lambda: job(0.0)}

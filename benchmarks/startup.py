@@ -20,7 +20,7 @@ CALL = """
 import time
 import numpy as np
 from pixelwise.methods import ols
-from pixelwise.times import TimeAxis
+from pixelwise.dates.axis import TimeAxis
 began = time.perf_counter()
 import numba
 imported = time.perf_counter()

@@ -15,8 +15,7 @@ from affine import Affine
 from hypothesis import settings
 
 import pixelwise
-from pixelwise import run
-from pixelwise.jobs import plan
+from pixelwise.jobs import plan, task
 
 # What is compiled in a test depends on the tests before it; test_jit.py listens.
 logging.getLogger("pixelwise.kernels.jit").setLevel("WARNING")
@@ -173,7 +172,7 @@ def hidden(folder: Path) -> list[str]:
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pixelwise.RasterStack:
     """Return a stack of 5 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(run, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan, "WINDOW_BYTES", 4096)
     return pixelwise.open_stack(
         make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32)

@@ -142,15 +142,14 @@ def forked(work: Callable[[], int], log: Path) -> Ended:
 
 def command_line(command: Sequence[str], settings: dict[str, Any]) -> int:
     """Do what the command line does; return its exit status."""
-    from pixelwise import run
     from pixelwise.cli import main
-    from pixelwise.jobs import plan
+    from pixelwise.jobs import plan, task
     from pixelwise.rasters import windows
 
     perturb(settings.get("perturb", 0x5A))
     windows.RETRY_SECONDS = (0.0,)
     # Of a job that is worth a journal one is left, however it ends.
-    run.SHORT_SECONDS = settings.get("short", 1e9)
+    task.SHORT_SECONDS = settings.get("short", 1e9)
     plan.WINDOW_BYTES = settings.get("window", 1 << 20)
     if settings.get("team"):
         plan.BLOCK_BYTES = 1

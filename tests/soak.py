@@ -30,9 +30,9 @@ import numpy as np
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise import run as run_module
 from pixelwise.jobs import job as job_module
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 
 #: Bytes per job. Checkpoints of a program that keeps nothing vary by 0.3 MB (one standard deviation), so that a line
 #: through 11 of them, 30 jobs apart, rises or falls by 1 kB per job; this is five times as much. A function that numba
@@ -115,7 +115,7 @@ def many_blocks() -> Any:
 
 def journalled() -> Any:
     """Let each job keep a journal, as a long one does."""
-    return mock.patch.object(run_module, "SHORT_SECONDS", 0.0)
+    return mock.patch.object(task, "SHORT_SECONDS", 0.0)
 
 
 def in_memory(scene: Scene) -> None:
@@ -242,7 +242,7 @@ def vanished_file(scene: Scene) -> None:
             path.rename(away)
 
     try:
-        with mock.patch.object(run_module, "CHECK_SECONDS", 0.0), refused(pw.InputError):
+        with mock.patch.object(task, "CHECK_SECONDS", 0.0), refused(pw.InputError):
             pw.apply(stack, "ols", scene.output / "y.tif", jobs=3, progress=progress)
     finally:
         away.rename(path)

@@ -243,9 +243,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pixelwise as pw
-from pixelwise import plan, run
-from pixelwise.sinks import publish
-run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+from pixelwise.jobs import plan, task
+from pixelwise.maps import publish
+task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
 out, step, moment = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 left = {step: moment}
 def come(step):

@@ -39,7 +39,7 @@ def test_contracts_hold(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "said"),
     [
-        ("tiff.py", "import dask\n", "pixelwise.tiff -> dask"),
+        ("rasters/tiff.py", "import dask\n", "pixelwise.rasters.tiff -> dask"),
         ("methods/ols.py", "import rasterio\n", "pixelwise.methods.ols -> rasterio"),
         ("grid.py", "from pixelwise.run import apply\n", "pixelwise.grid is not allowed to import pixelwise.run"),
         ("drawer.py", '"""A module without a layer."""\n', "- pixelwise.drawer"),

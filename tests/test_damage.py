@@ -21,7 +21,8 @@ from rasterio.windows import Window
 import pixelwise as pw
 from conftest import random_series, write_raster
 from pixelwise.jobs import plan as plan_module
-from pixelwise.rasters import tiff
+from pixelwise.rasters import inflate, tiff
+from pixelwise.rasters import streams as streams_module
 from pixelwise.rasters import windows as reading_module
 from pixelwise.rasters.tags import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 from pixelwise.verify.compare import verify
@@ -270,7 +271,7 @@ VRT = """<VRTDataset rasterXSize="130" rasterYSize="150"><SRS>EPSG:32617</SRS>
 def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What inflates: libdeflate, and Python's zlib, which takes over where a stream is unusual."""
     if request.param == "zlib":
-        monkeypatch.setattr(tiff, "inflater", lambda: tiff.inflate_slowly)
+        monkeypatch.setattr(tiff, "inflater", lambda: inflate.inflate_slowly)
 
 
 def replace_streams(path: Path, streams: dict[int, bytes]) -> None:
@@ -333,15 +334,15 @@ def test_gdal_is_given_no_strip_that_is_filled_up(tmp_path: Path) -> None:
 def test_a_strip_that_is_filled_up_is_found(tmp_path: Path, interleave: str) -> None:
     path = write_raster(tmp_path / "a.tif", VALUES, compress="deflate", interleave=interleave, **LAYOUTS["strips"])
     last = 1 if interleave == "pixel" else 5
-    assert not tiff.has_filled_strip(path)
+    assert not streams_module.has_filled_strip(path)
     replace_streams(path, {last: zlib.compress(bytes_of(path, last)[:-1])})
-    assert not tiff.has_filled_strip(path)
+    assert not streams_module.has_filled_strip(path)
     replace_streams(path, {last: zlib.compress(bytes_of(path, last) + b"xy")})
-    assert tiff.has_filled_strip(path)
+    assert streams_module.has_filled_strip(path)
     for other in ({"blockysize": 50}, LAYOUTS["tiles"], {"compress": "lzw", **LAYOUTS["strips"]}):
         write_raster(path, VALUES, **{"compress": "deflate", "interleave": interleave, **other})
-        assert not tiff.has_filled_strip(path)
-    assert not tiff.has_filled_strip(tmp_path / "absent.tif")
+        assert not streams_module.has_filled_strip(path)
+    assert not streams_module.has_filled_strip(tmp_path / "absent.tif")
 
 
 @pytest.mark.parametrize("table", [273, 279])

@@ -17,10 +17,10 @@ import rasterio
 
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
-from pixelwise import run as run_module
 from pixelwise.cli.report import _not_printed, _status_of
 from pixelwise.errors import RESOURCES
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.maps.disk import refusal
 from pixelwise.maps.journal import journal_of
 from torture import POLE
@@ -35,7 +35,7 @@ class Killed(BaseException):
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 5 dates in three strips, each a block; every job keeps a journal."""
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
     return pw.open_stack(make_stack(random_series((5, 48, 40), seed=4), blockysize=16))
 
@@ -281,7 +281,7 @@ def test_a_folder_that_cannot_be_synced_loses_no_map(
     if before:
         job(stack, out / name, dtype="float64")
     if short:
-        monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
 
     def fail(path: Path, sync: Callable[[Path], None] = publish.sync) -> None:
         if path.is_dir():

@@ -1127,8 +1127,8 @@ if __name__ == "__main__":
     import json
     import sys
 
-    from pixelwise.fingerprint import fingerprint
-    from pixelwise.loading import load_function
+    from pixelwise.methods.functions.fingerprint import fingerprint
+    from pixelwise.methods.functions.loading import load_function
 
     def loaded(name):
         return globals()[name] if sys.argv[1] == "script" else load_function(f"{__file__}:{name}")

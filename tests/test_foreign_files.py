@@ -33,11 +33,10 @@ from pixelwise.errors import InputError
 from pixelwise.methods.regress import regress
 from pixelwise.rasters import datasets
 from pixelwise.rasters import vrt as vrt_module
-from pixelwise.rasters.datasets import OPTIONS, files_behind, local_only, open_again, open_local
+from pixelwise.rasters.datasets import OPTIONS, check_sidecars, files_behind, local_only, open_again, open_local
 from pixelwise.rasters.handles import reading
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.polygons import read_polygons
-from pixelwise.rasters.sidecars import check_sidecars
 from pixelwise.rasters.vrt import DEEPEST, grids_elsewhere, sources_behind
 from pixelwise.regular_files import read_text
 
@@ -264,7 +263,7 @@ def test_every_thread_that_reads_has_the_wall(folder: Path, monkeypatch: pytest.
     for year in range(2000, 2004):
         vrt(folder / f"ndvi_{year}.vrt", source(f"ndvi_{year}.tif", relative=1))
     stack = pw.open_stack(str(folder / "*.vrt"))
-    monkeypatch.setattr("pixelwise.rasters.windows.open_again", spy)
+    monkeypatch.setattr("pixelwise.rasters.handles.open_again", spy)
     pw.apply(stack, "ols", executor="threads", jobs=2)
     assert {allowed for _, allowed in seen} == {OPTIONS["CPL_VSIL_CURL_ALLOWED_FILENAME"]}
 
@@ -373,7 +372,7 @@ def test_the_crs_that_gdal_returns_names_no_grid_elsewhere(
     content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever text of a file it comes from."""
-    monkeypatch.setattr("pixelwise.rasters.sidecars.check_sidecars", lambda *_: None)
+    monkeypatch.setattr("pixelwise.rasters.datasets.check_sidecars", lambda *_: None)
     path = raster(folder / "ndvi_2005.tif", crs=None)
     points = "".join(f'<GCP Id="" Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (8, 0), (0, 6)))
     aux(path, content.replace("NAME", "/no/grid").replace("GCP<", f"{points}<"))
@@ -756,7 +755,7 @@ ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELEC
 def _region_of_a_child(path: Path) -> str:
     """Return what is said of a region, or of how many polygons it is, by a process that may be ended."""
     code = (
-        "import sys\nfrom pixelwise.errors import InputError\nfrom pixelwise.vectors import read_polygons\n"
+        "import sys\nfrom pixelwise.errors import InputError\nfrom pixelwise.rasters.polygons import read_polygons\n"
         "try: print(read_polygons(sys.argv[1]).count)\nexcept InputError as error: print(error)"
     )
     child = subprocess.run(

@@ -16,11 +16,11 @@ from rasterio.crs import CRS
 
 import pixelwise as pw
 from conftest import hidden
-from pixelwise import run as run_module
 from pixelwise.bands import Band
 from pixelwise.errors import OutputError
 from pixelwise.grid import Grid
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
 
@@ -287,7 +287,7 @@ def test_stopped_between_two_names_all_is_put_back(
     pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
     old = set_of(out)
     if short:
-        monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
     with monkeypatch.context() as patched:
         failing_replace(patched, count, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):

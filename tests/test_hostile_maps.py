@@ -25,6 +25,7 @@ from conftest import PROFILE, random_series
 from pixelwise.cli import main
 from pixelwise.maps.map import TAG, decode_provenance, encode_provenance, open_map
 from pixelwise.verify import compare as door
+from pixelwise.verify import pixels
 from pixelwise.verify.compare import verify
 
 SHAPE = (7, 6, 9)
@@ -232,7 +233,7 @@ def test_a_name_that_is_no_text(trend: Path) -> None:
 
 def test_blocks_that_take_too_much_memory(trend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The head of a file may claim any size; 9 x 6 pixels of float32 are more than these 200 bytes."""
-    monkeypatch.setattr(door, "LARGEST_BLOCK", 200)
+    monkeypatch.setattr(pixels, "LARGEST_BLOCK", 200)
     assert "ndvi_2000.tif: cannot be verified: its blocks of 6 x 9 pixels" in refused(*DOORS[0])
 
 

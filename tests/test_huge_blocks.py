@@ -17,6 +17,7 @@ import pixelwise as pw
 from conftest import write_raster
 from pixelwise import run as run_module
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.rasters.handles import largest_behind
 from pixelwise.stacks.base import layout_of
 from pixelwise.verify.compare import verify
@@ -157,9 +158,9 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert largest_behind(path) == 0
     for module in (plan_module, run_module):
         monkeypatch.setattr(module, "free_memory", lambda: 4 * rows * width)
-    monkeypatch.setattr(run_module, "usable_cores", lambda: 5)
+    monkeypatch.setattr(task, "usable_cores", lambda: 5)
     bound = pw.methods.ols().bind(stack.axis, None, {})
-    assert run_module.plan_job((stack,), bound).jobs == 2
+    assert task.plan_job((stack,), bound).jobs == 2
     with pytest.raises(pw.InputError, match=r"a_2000\.tif: a block of it has 18\.1 MiB"):
         run_module.check_memory((stack,), None)
     monkeypatch.setattr(plan_module, "free_memory", lambda: 4 << 30)

@@ -28,7 +28,7 @@ import pixelwise as pw
 from conftest import MakeStack, write_raster
 from pixelwise.cli import main
 from pixelwise.maps.map import is_map, open_map
-from pixelwise.rasters import windows
+from pixelwise.rasters import handles
 from pixelwise.rasters.headers import read_header
 
 VALUES = np.random.default_rng(7).normal(0.5, 0.1, (5, 6, 7)).astype("float32")
@@ -404,13 +404,13 @@ def test_a_plan_opens_each_file_once_for_its_sample(
     folder = make_stack(np.repeat(VALUES, 3, axis=0), times=dates)
     make_stack((np.repeat(VALUES, 3, axis=0) > 0.6).astype("uint8"), times=dates, folder="stack/../masks")
     opened: Counter[Path] = Counter()
-    original = windows._open
+    original = handles._open
 
     def counted(piece: Any, **more: Any) -> Any:
         opened[piece.path] += 1
         return original(piece, **more)
 
-    monkeypatch.setattr(windows, "_open", counted)
+    monkeypatch.setattr(handles, "_open", counted)
     assert run("plan", folder, *options).exit_code == 0
     assert len(opened) == (30 if "--mask" in options else 15)
     # Those with which kernels are made ready are opened by GDAL as well, each time that a stack is read.

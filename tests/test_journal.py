@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.jobs.provenance import describe, identify
 from pixelwise.maps import journal as journal_module
 from pixelwise.maps.journal import Journal, journal_of
@@ -396,7 +396,7 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 6 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
     values = random_series((6, 150, 130), seed=4)
     return pw.open_stack(make_stack(values, tiled=True, blockxsize=32, blockysize=32))
@@ -445,7 +445,7 @@ def test_a_stopped_job_goes_on(
 
 
 def test_short_jobs_keep_nothing(stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
     with stopped_after(2) as progress:
         pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress)
     assert not list(tmp_path.glob(".*"))
@@ -479,7 +479,7 @@ def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) ->
 def test_files_that_change_stop_the_job(
     stack: pw.RasterStack, tmp_path: Path, change: Any, words: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "CHECK_SECONDS", 0.0 if when == "during" else 1e9)
+    monkeypatch.setattr(task, "CHECK_SECONDS", 0.0 if when == "during" else 1e9)
     path, seen = stack.paths[3], []
     if when == "before":
         change(path)
@@ -695,8 +695,8 @@ def test_one_file_per_band_goes_on(stack: pw.RasterStack, tmp_path: Path) -> Non
 JOB = """
 import sys, time
 import pixelwise as pw
-from pixelwise import plan, run
-run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+from pixelwise.jobs import plan, task
+task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
 stack = pw.open_stack(sys.argv[1])
 pw.apply(stack, "ols", sys.argv[2], jobs=2, progress=lambda done, total: (print(done, flush=True), time.sleep(0.05)))
 """
@@ -839,7 +839,7 @@ def test_other_jobs_do_not_say_so(
     stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, job: str
 ) -> None:
     if job == "short":
-        monkeypatch.setattr(run_module, "SHORT_SECONDS", 1e9)
+        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
     function = load(tmp_path, PLAIN if job == "known" else DOUBTFUL)
     output = None if job == "in memory" else tmp_path / "out.tif"
     made = pw.apply(stack, function, output, bands=["x"], trust_function=job == "trusted")
@@ -905,8 +905,8 @@ def test_a_plan_says_whether_a_job_can_be_resumed(
 KILLED = """
 import sys, time
 import pixelwise as pw
-from pixelwise import plan, run
-run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+from pixelwise.jobs import plan, task
+task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
 def progress(done, total):
     print(done, flush=True)
     time.sleep(0.05)

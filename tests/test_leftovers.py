@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 import pixelwise as pw
 from conftest import hidden
-from pixelwise import run as run_module
 from pixelwise.cli import main
+from pixelwise.jobs import task
 from pixelwise.maps.disk import open_locked
 from pixelwise.maps.leftovers import _locked, remove_leftovers
 from tampered import encode
@@ -46,7 +46,7 @@ def leave(stack: pw.RasterStack, output: Path, monkeypatch: pytest.MonkeyPatch, 
         patched.setattr(
             "pixelwise.run.GeoTiffSink.abort", lambda self, *, keep: [o.file.close() for o in self._outputs]
         )
-        patched.setattr("pixelwise.run.Journal.close", lambda self, *, finished: self._file.close())
+        patched.setattr("pixelwise.jobs.task.Journal.close", lambda self, *, finished: self._file.close())
         with pytest.raises(Stop):
             pw.apply(stack, "ols", output, **{"progress": stop, "executor": "inline", **options})
 
@@ -195,8 +195,8 @@ def test_a_job_killed_before_it_was_planned(
         raise Stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module, "SHORT_SECONDS", 5.0)
-        patched.setattr(run_module, "plan_job", stop)
+        patched.setattr(task, "SHORT_SECONDS", 5.0)
+        patched.setattr(task, "plan_job", stop)
         leave(stack, out / "trend.tif", monkeypatch, restart=restart)
     assert hidden(out) == [".trend.tif.journal"]
     assert ".trend.tif.journal" in clean(out).stdout
@@ -295,8 +295,8 @@ def test_a_running_job_loses_nothing(
         seen.extend(before)
 
     if moment == "planned":
-        plan_job = run_module.plan_job
-        monkeypatch.setattr(run_module, "plan_job", lambda *a, **o: (look(), plan_job(*a, **o))[1])
+        plan_job = task.plan_job
+        monkeypatch.setattr(task, "plan_job", lambda *a, **o: (look(), plan_job(*a, **o))[1])
     elif moment == "publishing":
         from pixelwise.maps import geotiff
 

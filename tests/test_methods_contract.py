@@ -231,7 +231,7 @@ def test_blocks_may_be_cut_anywhere(case, width):
 
 def kernel_types() -> int:
     """Count the types of arguments that kernels of methods were called with so far, compiled or loaded."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("pixelwise.methods._")]
+    modules = [module for name, module in sys.modules.items() if name.startswith("pixelwise.kernels.")]
     kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
     return sum(len(kernel.signatures) for kernel in kernels)
 

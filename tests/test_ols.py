@@ -381,7 +381,7 @@ def test_registry():
 
 def test_importing_methods_is_light():
     code = (
-        "import sys; import pixelwise.methods; import pixelwise.jit; "
+        "import sys; import pixelwise.methods; import pixelwise.kernels.jit; "
         "print([m for m in ('numba', 'scipy', 'rasterio', 'llvmlite') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
-from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.demo import write_scene
 from pixelwise.errors import OutputError
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.maps.picture import plot_map, save
 from torture import POLE
 
@@ -30,7 +30,7 @@ root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, 
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 4 dates in four blocks; every job keeps a journal."""
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
     return pw.open_stack(make_stack(random_series((4, 32, 32), seed=4), tiled=True, blockxsize=16, blockysize=16))
 

@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.cli import main
+from pixelwise.maps import classes as classes_module
 from pixelwise.maps import picture as plotting
 from pixelwise.maps.classes import (
     MISSING,
@@ -152,7 +153,7 @@ def test_classes_of_any_values(values: Any) -> None:
 def test_limits_are_the_quantiles_of_numpy(size: int) -> None:
     values = np.random.default_rng(size).normal(size=size)
     expected = np.quantile(values, np.arange(6) / 5)
-    assert np.allclose(plotting._quintile_limits(values.copy()), expected, rtol=1e-12)
+    assert np.allclose(classes_module._quintile_limits(values.copy()), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_limits_are_the_quantiles_of_numpy(size: int) -> None:
     ],
 )
 def test_limits_have_the_digits_that_tell_them_apart(numbers: tuple[float, ...], texts: list[str]) -> None:
-    written = plotting._distinct_numbers(numbers)
+    written = classes_module._distinct_numbers(numbers)
     assert [written[number] for number in numbers] == [text.replace("-", MINUS) for text in texts]
 
 
@@ -414,7 +415,7 @@ def test_map_plot_draws_the_band_asked_for() -> None:
 
 def test_a_figure_is_unknown_to_pyplot() -> None:
     code = (
-        "import sys, numpy as np, pixelwise.cli.plot, pixelwise.plot\n"
+        "import sys, numpy as np, pixelwise.cli.plot, pixelwise.maps.picture\n"
         "assert not any(name.startswith('matplotlib') for name in sys.modules)\n"
         "import pixelwise as pw\n"
         "grid = pw.Grid(None, __import__('affine').Affine.identity(), 2, 2)\n"

@@ -225,7 +225,7 @@ def test_a_product_of_ones_own(own):
 
 
 def test_a_copy_of_ours_can_be_changed(tmp_path):
-    text = resources.files("pixelwise").joinpath("product_data/landsat-c2-l2.toml").read_text()
+    text = resources.files("pixelwise.opening").joinpath("product_data/landsat-c2-l2.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace("valid = [7273, 43636]", "valid = [1, 65455]"))
     changed = load_product(tmp_path / "mine.toml")
     assert changed.band("LC08", "red").valid == (1, 65455)

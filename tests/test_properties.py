@@ -16,9 +16,9 @@ from scipy import special
 
 import pixelwise as pw
 from conftest import random_series, write_raster
-from pixelwise import run as run_module
 from pixelwise.bands import Status
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 
 # ------------------------------------------------------------------------ the same bytes however it is run
 
@@ -84,7 +84,7 @@ def run(paths: Sequence[Path], output: Path, dtype: str, attempt: Attempt) -> bo
 
     with pytest.MonkeyPatch.context() as patch:
         # Every job keeps a journal, and the least block is as small as wanted.
-        patch.setattr(run_module, "SHORT_SECONDS", 0.0)
+        patch.setattr(task, "SHORT_SECONDS", 0.0)
         patch.setattr(plan_module, "WINDOW_BYTES", attempt.window_bytes)
         stack = pw.open_stack([paths[index] for index in attempt.order])
         try:

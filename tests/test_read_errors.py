@@ -13,10 +13,11 @@ from rasterio.errors import RasterioIOError
 
 import pixelwise as pw
 from conftest import MakeStack, random_series, write_raster
-from pixelwise import run as run_module
 from pixelwise.cli import main
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.maps.map import decode_provenance
+from pixelwise.rasters import handles
 from pixelwise.rasters import windows as reading_module
 from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 from pixelwise.verify.compare import verify
@@ -113,7 +114,7 @@ def test_it_is_told_and_kept_in_the_tags(folder: Path, tmp_path: Path, caplog: p
 def test_a_job_that_goes_on_keeps_what_was_lost_before(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
     stack = pw.open_stack(folder, on_read_error="missing")
 
@@ -138,7 +139,7 @@ def test_a_moment_of_a_disk_is_waited_for(make_stack: MakeStack, monkeypatch: py
     pauses: list[float] = []
     monkeypatch.setattr(reading_module, "RETRY_SECONDS", (0.2, 1.0))
     monkeypatch.setattr(reading_module.time, "sleep", pauses.append)
-    opened = reading_module._open
+    opened = handles._open
     failures = 2
 
     class Moody:
@@ -158,7 +159,7 @@ def test_a_moment_of_a_disk_is_waited_for(make_stack: MakeStack, monkeypatch: py
             return self._dataset.read(*args, **options)
 
     stack = pw.open_stack(folder)
-    monkeypatch.setattr(reading_module, "_open", lambda piece, gdal=False: Moody(opened(piece, gdal=gdal)))
+    monkeypatch.setattr(handles, "_open", lambda piece, gdal=False: Moody(opened(piece, gdal=gdal)))
     found = pw.apply(stack, "ols", executor="inline")
     assert found["slope"].tobytes() == expected["slope"].tobytes()
     assert pauses == [0.2, 1.0]
@@ -225,14 +226,14 @@ def test_a_truncated_file_of_strips(make_stack: MakeStack, expected: pw.Map) -> 
 def test_a_file_that_cannot_be_opened_is_not_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No handles left, or rights taken away: nothing is wrong with the data."""
     stack = pw.open_stack(folder, on_read_error="missing")
-    opened = reading_module._open
+    opened = handles._open
 
     def refuse(piece: Any, *, gdal: bool = False) -> Any:
         if piece.path.name == "ndvi_2004.tif":
             raise RasterioIOError(f"{piece.path}: Too many open files")
         return opened(piece, gdal=gdal)
 
-    monkeypatch.setattr(reading_module, "_open", refuse)
+    monkeypatch.setattr(handles, "_open", refuse)
     with pytest.raises(pw.InputError, match=r"ndvi_2004\.tif: cannot be opened \(Too many open files\)"):
         pw.apply(stack, "ols", executor="inline")
 

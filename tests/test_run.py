@@ -28,6 +28,7 @@ import pixelwise as pw
 from conftest import PROFILE, random_series, write_raster
 from pixelwise import run
 from pixelwise.jobs import job as job_module
+from pixelwise.jobs import task as task_module
 from pixelwise.jobs.job import Job, Workspace, task_of
 from pixelwise.jobs.task import plan_job
 from pixelwise.maps.map import decode_provenance
@@ -138,7 +139,7 @@ def test_plain_python_goes_to_processes_unless_the_job_is_small(
     # The pid is another one where another process computed.
     parent = os.getpid()
     stack = pw.open_stack(folder)
-    monkeypatch.setattr(run, "SMALL_JOB", HEIGHT * WIDTH * len(stack) - short)
+    monkeypatch.setattr(task_module, "SMALL_JOB", HEIGHT * WIDTH * len(stack) - short)
     function = pw.per_pixel(lambda y, t: float(os.getpid() != parent), bands=["elsewhere"], jit=False)
     result = pw.apply(stack, function, jobs=1)
     assert (result["elsewhere"][result.status == 0] == elsewhere).all()
@@ -163,7 +164,7 @@ def test_time_does_not_decide_whether_a_function_is_refused(
     rehearsed.set()
     assert run.executor_for(bound, (stack,)) == "threads"
     assert (pw.apply(stack, function).status != 5).all()
-    monkeypatch.setattr(run, "SMALL_JOB", stack.grid.block.pixels * len(stack) - 1)
+    monkeypatch.setattr(task_module, "SMALL_JOB", stack.grid.block.pixels * len(stack) - 1)
     with pytest.raises(pw.FunctionError, match="it uses lock "):
         pw.apply(stack, function)
 

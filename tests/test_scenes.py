@@ -18,6 +18,7 @@ import pixelwise as pw
 from conftest import PROFILE, write_raster
 from pixelwise import InputError, ParameterError
 from pixelwise.cli import main
+from pixelwise.rasters import handles
 from pixelwise.stacks.masks import grow
 
 Shared = Callable[[str], Path]
@@ -300,10 +301,9 @@ def test_a_trend_of_scenes_has_its_making_in_the_tags(landsat: Path, tmp_path: P
 def test_masked_windows_are_not_read(landsat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all is cloudy, bands are not decoded."""
     opened = []
-    from pixelwise.rasters import windows
 
-    really = windows._open
-    monkeypatch.setattr(windows, "_open", lambda piece, **how: opened.append(piece.path.name) or really(piece, **how))
+    really = handles._open
+    monkeypatch.setattr(handles, "_open", lambda piece, **how: opened.append(piece.path.name) or really(piece, **how))
     scene = next(iter(SCENES))
     write_raster(landsat / scene / f"{scene}_QA_PIXEL.TIF", np.full(SIZE, 22280, np.uint16))
     stack = pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", value="ndvi")

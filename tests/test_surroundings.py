@@ -73,7 +73,7 @@ def test_workers_import_nothing_from_the_current_folder_and_numba_reads_no_file_
 
 
 def test_numba_is_imported_by_python_callers_without_the_file(tmp_path: Path) -> None:
-    code = "from pixelwise.jit import import_numba; config = import_numba().config; config.reload_config()"
+    code = "from pixelwise.kernels.jit import import_numba; config = import_numba().config; config.reload_config()"
     code += "; print(config.DEVELOPER_MODE)"
     (tmp_path / ".numba_config.yaml").write_text("developer_mode: 7\n")
     assert run(tmp_path, "-c", code) == "0\n"

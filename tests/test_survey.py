@@ -25,7 +25,7 @@ from pixelwise.opening import sources
 from pixelwise.opening.recipe import read_recipe, write_recipe
 from pixelwise.opening.sources import _matching
 from pixelwise.opening.survey import survey
-from pixelwise.rasters import windows as reading_module
+from pixelwise.rasters import handles
 from pixelwise.rasters.handles import HANDLES, TABLES, reading
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.raster import Layout, layout_of
@@ -1346,9 +1346,9 @@ def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
 ):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 6)))
     opened: list[str] = []
-    really_open = reading_module._open
+    really_open = handles._open
     monkeypatch.setattr(
-        reading_module, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
+        handles, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
     )
     share = stack.shares(1, handles=4)[0]
     out = np.empty((6, *IMAGE.shape), np.float32)

@@ -12,8 +12,8 @@ import pytest
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import run as run_module
 from pixelwise.jobs import plan as plan_module
+from pixelwise.jobs import task
 from pixelwise.maps.journal import Journal
 from tampered import decode, encode, mutate
 
@@ -75,7 +75,7 @@ class Begun:
 
 @pytest.fixture
 def begin(make_stack: MakeStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Begun]:
-    monkeypatch.setattr(run_module, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
     monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
     stack = pw.open_stack(make_stack(random_series((4, 48, 40), seed=4), tiled=True, blockxsize=16, blockysize=16))
 

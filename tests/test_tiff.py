@@ -18,7 +18,7 @@ import pixelwise as pw
 from conftest import write_raster
 from pixelwise.grid import Block
 from pixelwise.kernels import tiff as kernels
-from pixelwise.rasters import tiff
+from pixelwise.rasters import inflate, tiff
 from pixelwise.rasters.handles import Table
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.windows import read_window
@@ -66,7 +66,7 @@ def image(dtype: str, bands: int = 3) -> Any:
 def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What inflates: libdeflate, and Python's zlib, which takes over where a stream is unusual."""
     if request.param == "zlib":
-        monkeypatch.setattr(tiff, "inflater", lambda: tiff.inflate_slowly)
+        monkeypatch.setattr(tiff, "inflater", lambda: inflate.inflate_slowly)
 
 
 def opened(path: Path) -> tiff.TiffFile | None:
@@ -313,7 +313,7 @@ def test_a_file_that_gdal_must_read_is_not_tried_again(tmp_path: Path, monkeypat
         tried.append(path.name)
         return tiff.open_tiff(path, *rest)
 
-    monkeypatch.setattr("pixelwise.rasters.windows.open_tiff", open_tiff)
+    monkeypatch.setattr("pixelwise.rasters.handles.open_tiff", open_tiff)
     share = pw.open_stack(tmp_path).shares(1, handles=1)[0]
     assert share.handles is not None
     out = np.empty((2, 16, 32), np.float32)
@@ -521,7 +521,7 @@ def test_stacks_decode_without_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for year in (2000, 2001):
         write_raster(tmp_path / f"a_{year}.tif", image("float32", 1)[0], compress="lzw", **TILES)
     stack = pw.open_stack(tmp_path)
-    monkeypatch.setattr("pixelwise.rasters.windows.open_again", None)
+    monkeypatch.setattr("pixelwise.rasters.handles.open_again", None)
     values = stack.read(Block(0, 0, SIZE, SIZE))
     expected = image("float32", 1)[0]
     np.testing.assert_array_equal(values[1], np.where(np.isinf(expected), np.nan, expected))

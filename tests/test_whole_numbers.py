@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import pixelwise as pw
 from conftest import MakeStack, random_series
-from pixelwise import run
 from pixelwise.cli import main
+from pixelwise.jobs import task
 from pixelwise.method import rounded_whole_numbers
 
 LOST = "float32 does not hold whole numbers such as"
@@ -154,7 +154,7 @@ def test_summaries_and_composites_of_dates_are_warned_of(
     caplog.clear()
     pw.write_layers(stack.composite("max", every="year"), tmp_path / "annual.tif")
     assert caplog.text.count(LOST) == 3
-    monkeypatch.setattr(run, "MOST_BANDS", 1)
+    monkeypatch.setattr(task, "MOST_BANDS", 1)
     caplog.clear()
     pw.write_layers(stack.composite("max", every="year"), tmp_path / "again.tif")
     assert caplog.text.count(LOST) == 1

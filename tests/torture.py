@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fork_server import ForkServer
+from pixelwise.jobs import task
 
 #: A CRS that GeoTIFF has no code for: GDAL keeps it in a sidecar.
 POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
@@ -150,7 +151,6 @@ def die() -> NoReturn:
 
 def work(request: dict[str, Any]) -> int:
     """Do one job as the command line does; return its exit status."""
-    from pixelwise import run
     from pixelwise.cli import main
     from pixelwise.jobs import plan
     from pixelwise.maps import geotiff, journal
@@ -163,7 +163,7 @@ def work(request: dict[str, Any]) -> int:
     def tell(word: str, *numbers: int) -> None:
         os.write(facts, f"{json.dumps([word, *numbers])}\n".encode())
 
-    run.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, request["window"]
+    task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, request["window"]
     if request["team"]:
         plan.BLOCK_BYTES = 1
     if request["sync"]:

@@ -59,12 +59,13 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
+    "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
     "grid": ("Block", "Grid"),
     "maps.map": ("Map", "open_map"),
-    "method": ("Band", "BoundMethod", "Method", "Status"),
-    "methods.functions.pixel": ("per_block", "per_pixel"),
+    "method": ("BoundMethod", "Method"),
+    "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
     "run": ("apply", "write_layers"),
     "stacks.composite": ("CompositeStack",),

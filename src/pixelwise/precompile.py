@@ -156,7 +156,6 @@ def _apply_to(method: Method, axis: TimeAxis, inputs: Sequence[str]) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what is logged of our own small files to ourselves; what is compiled has a log of its own."""
-
     loggers = [logging.getLogger(f"pixelwise.{package}") for package in ("opening", "rasters", "stacks")]
     for log in loggers:
         log.setLevel(logging.CRITICAL)
