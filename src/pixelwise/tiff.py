@@ -595,6 +595,8 @@ def _rasters(file: BinaryIO, where: Collection[int] = ()) -> Iterator[_Raster]:
         if kind & OVERVIEW or (index and not kind & MASK):
             continue
         height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
+        if tiled != (TILE_HEIGHT in tags):
+            raise ValueError("tiles of one edge")
         planar, samples = one(PLANAR, 1) == 2, one(SAMPLES, 1)
         yield _Raster(
             is_first=index == 0, is_mask=bool(kind & MASK), compression=one(COMPRESSION, 1), height=height, width=width,
@@ -901,6 +903,8 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
         or (swapped and compression == LZW)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
+        # libtiff takes one of them for a tile's edge.
+        or tiled != (TILE_HEIGHT in tags)
         or not 0 < block_size < MOST_DEFLATE
         or min(samples, block_width, block_height) < 1
     ):
