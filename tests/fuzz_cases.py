@@ -634,7 +634,7 @@ def change_journal(data: bytes, dice: Dice, names: Sequence[str]) -> tuple[bytes
         else:
             try:
                 tree = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return data, "journal same"
             tree, how = change_tree(tree, dice, names)
             what = f"fields, {how}"

@@ -345,6 +345,15 @@ def test_a_strip_that_is_filled_up_is_found(tmp_path: Path, interleave: str) -> 
     assert not streams_module.has_filled_strip(tmp_path / "absent.tif")
 
 
+@pytest.mark.parametrize("compression", [5, 8])
+@pytest.mark.parametrize("edge", [322, 323])
+def test_strips_with_the_edge_of_a_tile_are_left_to_gdal(tmp_path: Path, compression: int, edge: int) -> None:
+    """libtiff takes it for the height of blocks, where each block here has all rows: another map, found by fuzzing."""
+    tags = {256: [4], 257: [10], 258: [32], 259: [compression], 262: [1], 277: [1], 278: [10], 339: [3], edge: [1]}
+    write_tiff(tmp_path / "x.tif", "<", [zlib.compress(np.arange(40, dtype="<f4").tobytes())], tags)
+    assert tiff.open_tiff(tmp_path / "x.tif", 10, 4, "float32") is None
+
+
 @pytest.mark.parametrize("table", [273, 279])
 def test_tables_of_places_that_are_too_short(tmp_path: Path, table: int) -> None:
     """What a table of offsets or of counts lacks is zero, as libtiff has it; an IndexError was found by fuzzing."""

@@ -80,6 +80,7 @@ def refused(path: Path, read: Callable[[Path], Any] = read_header) -> str:
         "<Kernel><Size>0</Size><Coefs></Coefs></Kernel>",
         "<Kernel/><Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel>",
         '<Kernel Size="0"><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel>',
+        '<DstRect xOff="0"><Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel></DstRect>',
     ],
 )
 def test_a_filter_without_a_kernel_is_refused(folder: Path, kernel: str) -> None:

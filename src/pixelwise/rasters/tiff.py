@@ -428,6 +428,8 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
         or (swapped and compression == LZW)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
+        # libtiff takes one of them for a tile's edge.
+        or tiled != (TILE_HEIGHT in tags)
         or not 0 < block_size < MOST_DEFLATE
         or min(samples, block_width, block_height) < 1
     ):

@@ -241,7 +241,7 @@ class _Walk:
         if name == "kernelfilteredsource":
             self._sizes = []
         if name == "kernel":
-            if known or self._sizes:
+            if known or self._sizes or self._open[-1:] != ["kernelfilteredsource"]:
                 self._refuse("its element KernelFilteredSource has another kernel than one with a size")
             self._sizes.append("")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
