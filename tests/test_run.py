@@ -35,7 +35,7 @@ from pixelwise.maps.map import decode_provenance
 from pixelwise.maps.memory import as_they_are
 from pixelwise.method import select_bands
 from pixelwise.methods.lookup import as_method
-from pixelwise.run import sample_pixels
+from pixelwise.stacks.sampling import sample_pixels
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
 

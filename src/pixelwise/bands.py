@@ -10,7 +10,18 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ANSWERED", "Band", "Floats", "Status", "rescale"]
+__all__ = [
+    "ANSWERED",
+    "PER_YEAR",
+    "STATUS_BAND",
+    "STATUS_WORDS",
+    "YEARS",
+    "Band",
+    "Floats",
+    "Status",
+    "rescale",
+    "with_units",
+]
 
 
 Floats = NDArray[np.float64]

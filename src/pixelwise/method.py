@@ -25,7 +25,16 @@ from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import compiling
 from pixelwise.words import unknown
 
-__all__ = ["BoundMethod", "Method", "build", "parameters_of", "rounded_whole_numbers", "say_rounded", "select_bands"]
+__all__ = [
+    "BoundMethod",
+    "Method",
+    "build",
+    "parameters_of",
+    "parse",
+    "rounded_whole_numbers",
+    "say_rounded",
+    "select_bands",
+]
 
 
 #: Up to these all whole numbers can be held.

@@ -11,12 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pixelwise.bands import STATUS_BAND, Floats, rescale, with_units
+from pixelwise.bands import STATUS_BAND, rescale, with_units
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
-from pixelwise.grid import Block
 from pixelwise.jobs.answer import Answer, Layered, check_kinds, check_per
 from pixelwise.jobs.copying import Layers
 from pixelwise.jobs.provenance import describe, relative
@@ -35,11 +32,11 @@ from pixelwise.methods.lookup import resolve_method
 from pixelwise.opening.checkup import warnings_of, warnings_of_all
 from pixelwise.opening.pairing import pair
 from pixelwise.opening.scene_counts import clear_counts, scenes_of
-from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack
+from pixelwise.stacks.sampling import sample_pixels
 
-__all__ = ["apply", "write_layers"]
+__all__ = ["apply", "warnings_of_function", "warnings_of_values", "write_layers"]
 
 log = logging.getLogger(__name__)
 
@@ -347,44 +344,3 @@ def _sink(
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()
     return sink
-
-
-#: Windows read for a rehearsal: few and small, anywhere in the image.
-SAMPLE_WINDOWS, SAMPLE_EDGE = 8, 16
-
-
-def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
-    """Return (time, pixel) float64 of some pixels with observations, from seeded random windows."""
-    grid, random = stack.grid, np.random.default_rng(seed)
-    height, width = min(SAMPLE_EDGE, grid.height), min(SAMPLE_EDGE, grid.width)
-    windows = [
-        Block(
-            int(random.integers(grid.height - height + 1)),
-            int(random.integers(grid.width - width + 1)),
-            height,
-            width,
-        )
-        for _ in range(SAMPLE_WINDOWS)
-    ]
-    with reading((stack,)):
-        found = [_observed(stack, window, windows[:i]) for i, window in enumerate(windows)]
-        if not any(part.shape[1] for part in found):
-            # Observations may be rare: look everywhere until there are some.
-            for block in grid.blocks(256, 256):
-                found = [_observed(stack, block)]
-                if found[0].shape[1]:
-                    break
-    return np.concatenate(found, axis=1)
-
-
-def _observed(stack: Stack, block: Block, without: Sequence[Block] = ()) -> Floats:
-    """Return (time, pixel) of those pixels of a block that have a value and lie in none of some other blocks."""
-    new = np.ones((block.height, block.width), dtype=bool)
-    for other in without:
-        shared = other.intersection(block)
-        if shared is not None:
-            new[shared.shift(-block.row, -block.col).slices] = False
-    if not new.any():
-        return np.empty((len(stack.axis), 0))
-    pixels = stack.read(block)[:, new].astype(np.float64)
-    return pixels[:, ~np.isnan(pixels).all(axis=0)]

@@ -11,7 +11,7 @@ from pixelwise.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["NAMED", "first_of", "one_line", "shortened", "shown", "unknown"]
+__all__ = ["NAMED", "SHOWN", "count", "first_of", "one_line", "shortened", "show", "shown", "some", "unknown"]
 
 
 #: Of the names that are known, so many are listed: all fields of a recipe.

@@ -107,8 +107,9 @@ def describe(
     from pixelwise.opening.pairing import open_further, pair
     from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
-    from pixelwise.run import sample_pixels, warnings_of_function, warnings_of_values
+    from pixelwise.run import warnings_of_function, warnings_of_values
     from pixelwise.stacks.composite import CompositeStack
+    from pixelwise.stacks.sampling import sample_pixels
 
     report: dict[str, Any] = {
         "layers": [describe_layer(layer) for layer in found.layers] + [undated(path) for path in found.undated],

@@ -15,7 +15,7 @@ from pixelwise.words import count, show, some
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["read_format"]
+__all__ = ["by_format", "read_format"]
 
 
 def by_format(texts: Sequence[str], format: str, *, anywhere: bool = False) -> list[Moment]:  # noqa: A002

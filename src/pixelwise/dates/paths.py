@@ -12,7 +12,7 @@ from pixelwise.dates.rules import MONTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["shard_of"]
+__all__ = ["base", "below_common_parent", "shard_of", "without_suffixes"]
 
 
 # .tif, .nc4, .tar.gz; not .y2001, and not .Q1, .D1, .dk1, .P1, .Jan of 2001.Jan.tif

@@ -35,7 +35,7 @@ from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 from pixelwise.words import shown
 
-__all__ = ["Progress", "plan_job"]
+__all__ = ["Progress", "Task", "check_memory", "check_travels", "check_unchanged", "executor_for", "plan_job"]
 
 
 log = logging.getLogger(__name__)

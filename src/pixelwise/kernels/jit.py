@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from pixelwise.surroundings import without_numba_file
 
-__all__ = ["closed_to_others", "compiling", "import_numba", "is_shared", "kernel", "kernel_folder", "readonly", "share"]
+__all__ = [
+    "closed_to_others",
+    "compiling",
+    "import_numba",
+    "is_shared",
+    "kernel",
+    "kernel_folder",
+    "readonly",
+    "share",
+]
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from pixelwise.kernels.theil_sen import (
     stretched,
 )
 
-__all__ = []
+__all__ = ["fit_long"]
 
 
 # Slopes that are drawn to find the first two numbers between which the wanted ones lie.

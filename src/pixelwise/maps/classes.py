@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from pixelwise.bands import STATUS_WORDS, Status
 from pixelwise.errors import ParameterError
 
-__all__ = ["CLASSES", "MISSING", "Classes", "classify_quintiles", "classify_status", "classify_trend"]
+__all__ = [
+    "CLASSES",
+    "MISSING",
+    "MISSING_COLOR",
+    "ClassKind",
+    "Classes",
+    "classify_quintiles",
+    "classify_status",
+    "classify_trend",
+    "with_minus",
+]
 
 
 ClassKind = Literal["trend", "quintile"]

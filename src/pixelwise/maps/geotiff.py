@@ -34,15 +34,7 @@ from pixelwise.maps.disk import (
 )
 from pixelwise.maps.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.maps.outputs import LayerFile, Output, check_different, check_name, identity_of
-from pixelwise.maps.publish import (
-    HEAD_SLACK,
-    PendingFile,
-    is_ours,
-    is_own_sidecar,
-    mark,
-    pam,
-    publish,
-)
+from pixelwise.maps.publish import HEAD_SLACK, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
 from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 from pixelwise.maps.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 from pixelwise.rasters.datasets import files_behind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import math
 import warnings
@@ -28,7 +27,16 @@ from pixelwise.words import one_line, unknown
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Map", "Timings", "decode_provenance", "encode_provenance", "is_map", "open_map", "open_quietly", "tag_of"]
+__all__ = [
+    "Map",
+    "Timings",
+    "decode_provenance",
+    "encode_provenance",
+    "is_map",
+    "open_map",
+    "open_quietly",
+    "tag_of",
+]
 
 #: Longer texts are compressed: GDAL's tags are read whole with every header.
 LONGEST_PLAIN_TAG = 4000
@@ -198,18 +206,21 @@ class Map:
         """The files it is in, none in memory."""
         return tuple(dict.fromkeys(path for path, _ in self.files.values()))
 
-    # The doors stand above this module; they are found by name, so that no import points upwards.
+    # Both need packages that few have, and are imported when they are asked for.
     def to_xarray(self) -> xarray.Dataset:
         """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``."""
-        dataset: xarray.Dataset = importlib.import_module("pixelwise.maps.dataset").dataset_of(self)
-        return dataset
+        from pixelwise.maps.dataset import dataset_of
+
+        return dataset_of(self)
 
     def plot(self, band: str | None = None, **options: Any) -> Any:
         """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
 
         See `pixelwise.maps.picture.plot_map` for the options.
         """
-        return importlib.import_module("pixelwise.maps.picture").plot_map(self, band, **options)
+        from pixelwise.maps.picture import plot_map
+
+        return plot_map(self, band, **options)
 
 
 def open_quietly(path: Path) -> Any:

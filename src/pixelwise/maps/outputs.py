@@ -19,7 +19,7 @@ from pixelwise.maps.records import PlacedTiles
 from pixelwise.maps.tiles import TiledFile
 from pixelwise.regular_files import check_encodable
 
-__all__ = ["LayerFile"]
+__all__ = ["LayerFile", "Output", "check_different", "check_name", "identity_of"]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.words import shown, unknown
 
-__all__ = ["MannKendall", "mann_kendall"]
+__all__ = ["BoundMannKendall", "MannKendall", "mann_kendall"]
 
 Correction = Literal["none", "hamed_rao", "yue_wang", "prewhiten"]
 

@@ -26,7 +26,7 @@ from pixelwise.methods.binding import (
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.words import unknown
 
-__all__ = ["TheilSen", "theil_sen"]
+__all__ = ["BANDS", "BoundTheilSen", "TheilSen", "theil_sen"]
 
 Intercept = Literal["separate", "joint"]
 

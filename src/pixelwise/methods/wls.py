@@ -19,7 +19,7 @@ from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, series_of
 from pixelwise.words import shown
 
-__all__ = ["WeightedLeastSquares", "wls"]
+__all__ = ["WEIGHTS", "WeightedLeastSquares", "wls"]
 
 # The order is that of the kernel's results (kernels/wls.py).
 BANDS = (

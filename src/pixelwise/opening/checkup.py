@@ -32,14 +32,7 @@ from pixelwise.rasters.windows import read_patiently
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.raster import RasterStack
-from pixelwise.stacks.sampling import (
-    QUICK_LAYERS,
-    SAMPLE_PIXELS,
-    SAMPLE_WINDOWS,
-    read_windows,
-    sample_blocks,
-    thinned,
-)
+from pixelwise.stacks.sampling import QUICK_LAYERS, SAMPLE_PIXELS, SAMPLE_WINDOWS, read_windows, sample_blocks, thinned
 
 __all__ = ["masked_share", "warnings_of", "warnings_of_all"]
 

@@ -22,7 +22,7 @@ from pixelwise.regular_files import is_file
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import NAMED, shortened
 
-__all__ = []
+__all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "is_pattern", "table_of"]
 
 
 @dataclass(frozen=True)

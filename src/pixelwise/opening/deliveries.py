@@ -25,7 +25,7 @@ from pixelwise.stacks.shares import Derivation, Quality
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
-__all__ = []
+__all__ = ["of_product"]
 
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from pixelwise.rasters.headers import Header, read_header
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
-__all__ = []
+__all__ = ["Member", "common_grid", "how_onto_one_lattice", "members_of"]
 
 
 def how_onto_one_lattice(first: Header, other: Header) -> str:

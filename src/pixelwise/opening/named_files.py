@@ -12,7 +12,7 @@ from pixelwise.opening.sources import shortened_by_kind
 from pixelwise.rasters.datasets import local_only
 from pixelwise.rasters.headers import Header, read_header
 
-__all__ = []
+__all__ = ["read_headers", "without_own"]
 
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.rasters.pieces import Warp
 from pixelwise.stacks.shares import Derivation
 
-__all__ = ["BandFile", "Findings", "Observation"]
+__all__ = ["EVERYTHING", "BandFile", "Entry", "Findings", "Observation"]
 
 
 Entry = tuple[Path, Moment | None]

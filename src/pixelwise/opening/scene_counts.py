@@ -20,7 +20,16 @@ from pixelwise.stacks.reductions import REDUCTIONS
 from pixelwise.stacks.sampling import read_sample
 from pixelwise.words import first_of
 
-__all__ = ["clear_counts", "clear_scenes", "scenes_of", "trend_pvalue"]
+__all__ = [
+    "clear_counts",
+    "clear_scenes",
+    "counts_that_matter",
+    "made_before",
+    "more_scenes",
+    "scenes_of",
+    "short_periods",
+    "trend_pvalue",
+]
 
 
 #: A trend in the number of scenes that is worth a warning.

@@ -13,7 +13,7 @@ from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import unknown
 
-__all__ = ["product_of_bands"]
+__all__ = ["alpha_note", "band_named", "band_of", "product_of_bands", "sensors_by_number"]
 
 
 def band_named(header: Header, name: str) -> BandHeader:

@@ -16,7 +16,7 @@ from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.streams import SPLIT_ROWS, Streams, find_streams
 from pixelwise.rasters.tiff import TiffFile
 
-__all__ = ["MaskedTiff", "alpha_of", "streams_of"]
+__all__ = ["CheckedTiff", "MaskedTiff", "alpha_of", "streams_of"]
 
 
 @dataclass(frozen=True, eq=False)

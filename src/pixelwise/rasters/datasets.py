@@ -37,6 +37,7 @@ __all__ = [
     "OPTIONS",
     "TextGrid",
     "allowed_drivers",
+    "check_sidecars",
     "files_behind",
     "files_named",
     "local_only",

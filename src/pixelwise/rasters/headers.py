@@ -33,6 +33,7 @@ __all__ = [
     "BandHeader",
     "Header",
     "grid_of",
+    "lossless_in_float32",
     "read_header",
     "stats_of",
 ]

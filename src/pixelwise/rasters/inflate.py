@@ -9,7 +9,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DamagedBlockError"]
+__all__ = [
+    "DROPPED",
+    "MOST_EXPANSION",
+    "MOST_INFLATED",
+    "DamagedBlockError",
+    "Inflate",
+    "inflate_slowly",
+    "inflated_size",
+    "inflater",
+]
 
 
 #: From a stream, the size of its block, and the most that it may hold, to the bytes of the block.

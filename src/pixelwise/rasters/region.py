@@ -20,7 +20,7 @@ from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
 from pixelwise.rasters.polygons import Polygons, polygon_of_bounds, read_polygons
 from pixelwise.rasters.scanlines import rectangles_inside
 
-__all__ = ["Region", "load_region"]
+__all__ = ["Region", "load_region", "words"]
 
 #: Edges of polygons follow their curve in the rasters' CRS within this many pixels.
 CURVE_TOLERANCE = 1e-3

@@ -15,7 +15,7 @@ from pixelwise.errors import InputError
 from pixelwise.rasters.vrt import SYSTEM, SYSTEMS, as_utf8, grids_elsewhere
 from pixelwise.regular_files import open_regular
 
-__all__ = ["NAMERS", "rasters_beside", "sidecars_of"]
+__all__ = ["NAMERS", "SEARCHED", "TIFF", "WORDS", "is_own", "rasters_beside", "sidecars_of"]
 
 
 #: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.

@@ -43,7 +43,7 @@ from pixelwise.rasters.tags import (
     read_numbers,
 )
 
-__all__ = ["SPLIT_ROWS", "Streams", "find_streams", "further_block", "has_filled_strip"]
+__all__ = ["MOST_BLOCK", "SPLIT_ROWS", "Streams", "find_streams", "further_block", "has_filled_strip"]
 
 
 #: Kernels count a block's bytes in 24 bits.

@@ -11,7 +11,44 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TILE_COUNTS", "TILE_OFFSETS", "TILE_UNIT", "find_tags", "read_tags"]
+__all__ = [
+    "AS_STORED",
+    "BITS",
+    "COMPRESSION",
+    "DEFLATE",
+    "FIELD_TYPES",
+    "FILL_ORDER",
+    "HEIGHT",
+    "KINDS",
+    "LZW",
+    "MASK",
+    "ODD_TYPES",
+    "OVERVIEW",
+    "PHOTOMETRIC",
+    "PLANAR",
+    "PREDICTOR",
+    "SAMPLES",
+    "SAMPLE_FORMAT",
+    "STRIP_COUNTS",
+    "STRIP_HEIGHT",
+    "STRIP_OFFSETS",
+    "STRUCTURE",
+    "SUBFILE",
+    "TILE_COUNTS",
+    "TILE_HEIGHT",
+    "TILE_OFFSETS",
+    "TILE_UNIT",
+    "TILE_WIDTH",
+    "WIDTH",
+    "Field",
+    "directories",
+    "file_size",
+    "find_tags",
+    "is_tiff",
+    "order_of",
+    "read_numbers",
+    "read_tags",
+]
 
 
 #: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.

@@ -21,10 +21,12 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
-from pixelwise.rasters.handles import HANDLES
+from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.sidecars import sidecars_of
+from pixelwise.stacks.shares import Share
+from pixelwise.stacks.spec import InputSpec
 
-__all__ = ["FileStack", "Filler", "Layout", "Stack", "layout_of"]
+__all__ = ["FileStack", "Filler", "LayerStack", "Layout", "Stack", "layout_of"]
 
 
 @runtime_checkable
@@ -236,3 +238,32 @@ class FileStack(ABC):
                 )
         if problems:
             raise InputError(*problems)
+
+
+class LayerStack(FileStack):
+    """A stack of files whose layers can be read a few at a time.
+
+    Attributes
+    ----------
+    spec
+        How it was read.
+    """
+
+    spec: InputSpec
+
+    @property
+    @abstractmethod
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
+
+    @abstractmethod
+    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+        """Prepare reading some layers."""
+
+    @abstractmethod
+    def files_together(self, index: int) -> tuple[Path, ...]:
+        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+
+    @abstractmethod
+    def with_spec(self, spec: InputSpec) -> Self:
+        """Return the stack as if it had been read by other options."""

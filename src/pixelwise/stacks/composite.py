@@ -17,27 +17,18 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.periods import Every, Periods, make_periods
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Bounds
+from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.lookup import as_method
+from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
-from pixelwise.stacks.base import FileStack, Layout
+from pixelwise.stacks.base import FileStack, LayerStack, Layout
 from pixelwise.stacks.reductions import Composite, names_function
 from pixelwise.stacks.shares import Share
 
-__all__ = ["CompositeStack", "FunctionReducer", "Scenes", "composited"]
+__all__ = ["CompositeStack", "FunctionReducer", "composited"]
 
 log = logging.getLogger(__name__)
-
-
-class Scenes(Protocol):
-    """The stack behind: layers that can be read a few at a time."""
-
-    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
-        """Prepare reading some layers."""
-
-    def files_together(self, index: int) -> tuple[Path, ...]:
-        """Return the files of a layer of which reading other layers' bands as well costs no more."""
 
 
 class Reducer(Protocol):
@@ -186,7 +177,7 @@ class CompositeStack(FileStack):
     Attributes
     ----------
     scenes
-        The stack whose layers are reduced, a `RasterStack`.
+        The stack whose layers are reduced.
     periods
         Which of its layers make up each period.
     reducer
@@ -195,18 +186,18 @@ class CompositeStack(FileStack):
         Another stack that decides which layer's value is taken.
     """
 
-    scenes: Any
+    scenes: LayerStack
     periods: Periods
-    reducer: Any
-    by: Any = None
+    reducer: Composite | FunctionReducer
+    by: LayerStack | None = None
 
     @property
-    def grid(self) -> Any:  # type: ignore[override]
+    def grid(self) -> Grid:  # type: ignore[override]
         """Where the pixels are."""
         return self.scenes.grid
 
     @property
-    def area(self) -> Any:  # type: ignore[override]
+    def area(self) -> Area:  # type: ignore[override]
         """The pixels that are asked for."""
         return self.scenes.area
 
@@ -232,8 +223,7 @@ class CompositeStack(FileStack):
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """float32 where that loses nothing, else float64."""
-        dtype: np.dtype[Any] = self.reducer.dtype(self.scenes.dtype)
-        return dtype
+        return self.reducer.dtype(self.scenes.dtype)
 
     @property
     def releases_gil(self) -> bool:
@@ -404,12 +394,12 @@ class CompositeStack(FileStack):
 
 
 def composited(
-    scenes: Any,
+    scenes: LayerStack,
     how: str | Method | Callable[..., Any],
     every: Every,
     season: str | None,
     *,
-    by: Any,
+    by: LayerStack | None,
     min_count: int,
     equal_count: int | None,
     seed: int,
@@ -433,13 +423,13 @@ def composited(
         log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
     named = how if isinstance(how, str) else reducer.how
     _TOLD.discard(reducer.how)
-    stack = CompositeStack(replace(scenes, spec=scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
+    stack = CompositeStack(scenes.with_spec(scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
     for text in stack.left_out:
         log.warning(text)
     return stack
 
 
-def _check_by(scenes: Any, by: Any) -> None:
+def _check_by(scenes: LayerStack, by: LayerStack) -> None:
     words = scenes.grid.differences(by.grid)
     if words:
         raise InputError(f"the stack to choose by is not on the grid of the scenes: {'; '.join(words)}")
@@ -450,7 +440,9 @@ def _check_by(scenes: Any, by: Any) -> None:
         )
 
 
-def _function_reducer(scenes: Any, how: Any, periods: Periods, min_count: int) -> FunctionReducer:
+def _function_reducer(
+    scenes: LayerStack, how: str | Method | Callable[..., Any], periods: Periods, min_count: int
+) -> FunctionReducer:
     """Bind a function to the dates of each period, having tried it on the first one."""
     method = as_method(how)
     axes = [_part_of(scenes.axis, members) for members in periods.members]

@@ -28,19 +28,22 @@ from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.tiff import TiffFile
-from pixelwise.stacks.base import FileStack, Layout, Stack, layout_of
+from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
 from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.stacks.spec import InputSpec, SameDate
 from pixelwise.words import first_of
 
 __all__ = [
+    "MOST_LISTED",
     "Layer",
     "Layout",
     "RasterStack",
     "Stack",
     "chosen_layers",
     "layout_of",
+    "log",
+    "words_of_choice",
 ]
 
 log = logging.getLogger(__name__)
@@ -94,7 +97,7 @@ MOST_LISTED = 20
 
 
 @dataclass(frozen=True, repr=False)
-class RasterStack(FileStack):
+class RasterStack(LayerStack):
     """Layers read from raster files, sorted by date; `open_stack` makes it.
 
     Attributes
@@ -211,6 +214,10 @@ class RasterStack(FileStack):
         # A file of one column of blocks is read in full width anyway.
         across = piece.block.col % width and width < piece.block.width
         return bool(piece.warp is None and (piece.block.row % height or across))
+
+    def with_spec(self, spec: InputSpec) -> RasterStack:
+        """Return the stack as if it had been read by other options."""
+        return replace(self, spec=spec)
 
     def files_together(self, index: int) -> tuple[Path, ...]:
         """Return the files of a layer of which reading other layers' bands as well costs no more."""

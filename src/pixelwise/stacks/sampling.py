@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pixelwise.bands import Floats
 from pixelwise.grid import Block
 from pixelwise.rasters.handles import reading
 from pixelwise.rasters.pieces import WindowError
-from pixelwise.stacks.raster import RasterStack
+from pixelwise.stacks.base import FileStack, Stack
 
-__all__ = []
+__all__ = [
+    "QUICK_LAYERS",
+    "SAMPLE_PIXELS",
+    "SAMPLE_WINDOWS",
+    "read_sample",
+    "read_windows",
+    "sample_blocks",
+    "sample_pixels",
+    "thinned",
+]
 
-
+#: Of the check-up: edge of a window, pixels in all, windows, and layers of a quick look.
 SAMPLE_EDGE = 128
-
-
 SAMPLE_PIXELS = 4096
-
-
 SAMPLE_WINDOWS = 3
-
-
 QUICK_LAYERS = 12
 
+#: Windows read for a rehearsal: few and small, anywhere in the image.
+REHEARSAL_WINDOWS, REHEARSAL_EDGE = 8, 16
 
-def sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
+
+def sample_blocks(stack: FileStack, windows: int) -> list[Block]:
     """Return a window at the centre and further seeded ones."""
     random = np.random.default_rng(0)
     places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
@@ -37,12 +45,12 @@ def sample_blocks(stack: RasterStack, windows: int) -> list[Block]:
     return blocks
 
 
-def read_sample(stack: RasterStack, windows: int = SAMPLE_WINDOWS) -> Floats:
+def read_sample(stack: FileStack, windows: int = SAMPLE_WINDOWS) -> Floats:
     """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
     return thinned(read_windows(stack, windows))
 
 
-def read_windows(stack: RasterStack, windows: int, *, lenient: bool = False) -> Floats:
+def read_windows(stack: FileStack, windows: int, *, lenient: bool = False) -> Floats:
     """Return (time, pixel) of every pixel of some windows, in the stack's type.
 
     Where `lenient`, only the first must be readable: a job that follows meets damage by itself, and says where.
@@ -59,11 +67,12 @@ def read_windows(stack: RasterStack, windows: int, *, lenient: bool = False) -> 
 
 
 def thinned(pixels: Floats) -> Floats:
+    """Return an even choice of pixels, in float64."""
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
     return pixels[:, ::step].astype(np.float64)
 
 
-def _window(stack: RasterStack, down: float, right: float) -> Block:
+def _window(stack: FileStack, down: float, right: float) -> Block:
     """Return a window within one block of the files, at some share of the height and width."""
     grid, layout = stack.grid, stack.layout
     if layout.block_width >= grid.width:
@@ -75,3 +84,40 @@ def _window(stack: RasterStack, down: float, right: float) -> Block:
     col = int(right * grid.width) // layout.block_width * layout.block_width
     inside = Block(row, col, height, width).intersection(grid.block)
     return inside or Block(0, 0, height, width)
+
+
+def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
+    """Return (time, pixel) float64 of some pixels with observations, from seeded random windows."""
+    grid, random = stack.grid, np.random.default_rng(seed)
+    height, width = min(REHEARSAL_EDGE, grid.height), min(REHEARSAL_EDGE, grid.width)
+    windows = [
+        Block(
+            int(random.integers(grid.height - height + 1)),
+            int(random.integers(grid.width - width + 1)),
+            height,
+            width,
+        )
+        for _ in range(REHEARSAL_WINDOWS)
+    ]
+    with reading((stack,)):
+        found = [_observed(stack, window, windows[:i]) for i, window in enumerate(windows)]
+        if not any(part.shape[1] for part in found):
+            # Observations may be rare: look everywhere until there are some.
+            for block in grid.blocks(256, 256):
+                found = [_observed(stack, block)]
+                if found[0].shape[1]:
+                    break
+    return np.concatenate(found, axis=1)
+
+
+def _observed(stack: Stack, block: Block, without: Sequence[Block] = ()) -> Floats:
+    """Return (time, pixel) of those pixels of a block that have a value and lie in none of some other blocks."""
+    new = np.ones((block.height, block.width), dtype=bool)
+    for other in without:
+        shared = other.intersection(block)
+        if shared is not None:
+            new[shared.shift(-block.row, -block.col).slices] = False
+    if not new.any():
+        return np.empty((len(stack.axis), 0))
+    pixels = stack.read(block)[:, new].astype(np.float64)
+    return pixels[:, ~np.isnan(pixels).all(axis=0)]

@@ -15,7 +15,7 @@ from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
 from pixelwise.words import shown, unknown
 
-__all__ = ["LARGEST_NUMBER", "InputSpec", "OnReadError", "Resampling", "SameDate"]
+__all__ = ["EXTENTS", "LARGEST_NUMBER", "InputSpec", "OnReadError", "Resampling", "SameDate"]
 
 SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pixelwise.bands import STATUS_BAND, Status
 from pixelwise.method import Method
 
-__all__ = []
+__all__ = ["Oracle", "exact_line"]
 
 
 #: Sums of up to a thousand deviations in float64 are known to 2e-13 of the deviations' size. So a slope is not known

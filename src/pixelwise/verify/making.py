@@ -21,7 +21,7 @@ from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
 
-__all__ = []
+__all__ = ["DAMAGES", "EPOCH", "LONGEST", "Making", "damaged", "length", "making_of", "short", "version_of"]
 
 
 #: No name, path or set of input options is longer.

@@ -31,7 +31,7 @@ from pixelwise.verify.making import EPOCH, Making
 from pixelwise.verify.sources import NAMED
 from pixelwise.words import one_line
 
-__all__ = []
+__all__ = ["MOST_KEPT", "inputs_of", "lacking_layers", "read_map", "series_of"]
 
 
 #: Bytes of one block of a file as decoded, which is read for each pixel in it.

@@ -28,7 +28,7 @@ from pixelwise.verify.exact import Oracle, exact_line
 from pixelwise.verify.making import DAMAGES, LONGEST, Making, damaged, length, short
 from pixelwise.verify.sources import NAMED
 
-__all__ = []
+__all__ = ["recomputation"]
 
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pixelwise.rasters.vrt import is_vrt, sources_of
 from pixelwise.regular_files import check_regular, is_file
 from pixelwise.verify.making import Making
 
-__all__ = []
+__all__ = ["NAMED", "check_unchanged", "places_of"]
 
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from pixelwise.methods.functions.marks import COUNT_BAND, core_of
 from pixelwise.methods.functions.results import short
 from pixelwise.methods.functions.travel import dumps
 
-__all__ = ["UserFunction"]
+__all__ = ["UserFunction", "mixed_pixels", "status_of"]
 
 
 TRIAL_PIXELS = 256

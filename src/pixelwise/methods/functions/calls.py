@@ -20,7 +20,7 @@ from pixelwise.methods.functions.arguments import check_order
 from pixelwise.methods.functions.marks import name_of
 from pixelwise.words import unknown
 
-__all__ = []
+__all__ = ["SIMPLE_TYPES", "Call", "inspect_call", "signature_of"]
 
 
 Source = Literal["times", "dates", "year", "doy"]

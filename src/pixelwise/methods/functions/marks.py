@@ -11,7 +11,18 @@ from typing import Any, ParamSpec, TypeVar, overload
 from pixelwise.bands import STATUS_BAND, Band
 from pixelwise.errors import ParameterError
 
-__all__ = ["BlockOptions", "PixelOptions", "per_block", "per_pixel"]
+__all__ = [
+    "COUNT_BAND",
+    "BlockOptions",
+    "PixelOptions",
+    "checked_names",
+    "core_of",
+    "name_of",
+    "options_of",
+    "per_block",
+    "per_pixel",
+    "unmarked",
+]
 
 
 P = ParamSpec("P")

@@ -33,7 +33,7 @@ from pixelwise.methods.functions.results import (
 if TYPE_CHECKING:
     from pixelwise.methods.functions.compiled import CompiledLoop
 
-__all__ = ["BoundPixelFunction", "PixelFunction"]
+__all__ = ["SMALL_JOB", "BoundPixelFunction", "PixelFunction"]
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,17 @@ import numpy as np
 from pixelwise.bands import Floats
 from pixelwise.errors import FunctionError
 
-__all__ = []
+__all__ = [
+    "BLOCK_WIDTH",
+    "FAILURES",
+    "band_table",
+    "not_learnt",
+    "numbered",
+    "row_of",
+    "short",
+    "stop",
+    "user_traceback",
+]
 
 
 # A user's vectorised function always gets this many pixels (the last ones repeated), because NumPy adds up in
