@@ -50,6 +50,7 @@ def without_suffixes(path: str) -> str:
 
 
 def base(path: str) -> str:
+    """Return the last part of a path."""
     return path.rpartition("/")[2]
 
 

@@ -110,6 +110,7 @@ class Output:
 
 
 def check_name(path: Path, what: str) -> None:
+    """Refuse an output whose name cannot be that of a GeoTIFF."""
     check_encodable(path, output=True)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
@@ -119,6 +120,7 @@ def check_name(path: Path, what: str) -> None:
 
 
 def check_different(paths: Sequence[Path]) -> None:
+    """Refuse outputs of which two are the same file."""
     seen = set()
     for path in paths:
         if identity_of(path) in seen:
@@ -127,5 +129,6 @@ def check_different(paths: Sequence[Path]) -> None:
 
 
 def identity_of(path: Path) -> Path:
+    """Return the path of a file without links."""
     # Path.resolve fails on links that lead in a circle.
     return Path(os.path.realpath(path))

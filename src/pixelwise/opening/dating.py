@@ -27,7 +27,8 @@ __all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "is_patter
 
 @dataclass(frozen=True)
 class DateTable:
-    # A table of ``--times``, and what finds a file in it: its path as it is written there.
+    """A table of ``--times``, and what finds a file in it: its path as it is written there."""
+
     source: str
     dates: Table
     name_of: Callable[[Path], str | None]
@@ -66,6 +67,7 @@ def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
 
 
 def is_pattern(wanted: int | str | None) -> bool:
+    """Whether a band is asked for by a pattern of names."""
     return isinstance(wanted, str) and any(character in wanted for character in "*?[")
 
 
@@ -148,6 +150,7 @@ def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: DateTab
 def dates_of_files(
     single: Sequence[tuple[Header, BandHeader, Moment | None]], spec: InputSpec, table: DateTable | None
 ) -> list[Reading]:
+    """Return the date of each file with a single band, by a table, a format, or the files' names."""
     if not single:
         return []
     if table is not None and isinstance(table.dates, BandDates):

@@ -43,6 +43,7 @@ class _Delivered:
 def of_product(
     entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str], remarks: list[str]
 ) -> Findings:
+    """Find the scenes of a product in files, and put together the bands and masks of each."""
     matches = [
         _Delivered(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
     ]

@@ -45,6 +45,7 @@ class Member:
 
     @property
     def path(self) -> Path:
+        """The first file."""
         return self.observations[0].header.path
 
     def placed_on(self, grid: Grid) -> list[Block]:

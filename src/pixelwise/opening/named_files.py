@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 @local_only()
 def read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
+    """Read the headers of files; what cannot be read becomes a problem."""
     headers: dict[Path, Header] = {}
     refused: list[tuple[Path, str]] = []
     for path in dict.fromkeys(paths):

@@ -68,6 +68,7 @@ def with_own_masks(
 
 
 def check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
+    """Refuse a mask rule that the type of a band cannot have values for."""
     try:
         rule.check(band.dtype)
     except ParameterError as error:

@@ -87,6 +87,7 @@ def clear_counts(stack: Stack) -> list[float] | None:
 
 
 def counts_that_matter(stack: CompositeStack, sample: Floats) -> list[float] | None:
+    """Return how many observations a pixel has in each period, where that moves the composite's values."""
     if not _grows(stack.reducer.how, stack.equal_count):
         return None
     return [round(count, 3) for count in _per_period(stack, (~np.isnan(sample)).mean(axis=1)).tolist()]

@@ -27,6 +27,7 @@ def band_named(header: Header, name: str) -> BandHeader:
 
 
 def band_of(header: Header, wanted: int | str | None) -> BandHeader:
+    """Return the band that is asked for by number or name: the first one by default."""
     if wanted is None:
         return header.bands[0]
     for band in header.bands:

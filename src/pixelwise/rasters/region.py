@@ -321,6 +321,7 @@ def _curved(
 
 
 def words(bounds: Bounds) -> str:
+    """Write bounds as messages have them."""
     return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"
 
 

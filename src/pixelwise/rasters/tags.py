@@ -162,6 +162,7 @@ def directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str
 
 
 def is_tiff(head: bytes) -> bool:
+    """Whether a file that begins so is a TIFF or BigTIFF."""
     return head[:4] in (b"II\x2a\0", b"II\x2b\0", b"MM\0\x2a", b"MM\0\x2b")
 
 
@@ -186,6 +187,7 @@ def read_numbers(file: BinaryIO, fields: Mapping[int, Field]) -> dict[int, NDArr
 
 
 def file_size(file: BinaryIO) -> int:
+    """Return the bytes of an open file."""
     # Not what `seek` returns: that of rasterio's files in memory is 0.
     file.seek(0, os.SEEK_END)
     return file.tell()

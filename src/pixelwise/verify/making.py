@@ -84,10 +84,12 @@ class Making:
 
     @property
     def pieces(self) -> int:
+        """Of all layers."""
         return sum(len(layer.pieces) for layer in self.layers)
 
 
 def making_of(map_: Map, path: Path) -> Making:
+    """Return what a map says of its making; refuse one that says too little, or too much, to be computed again."""
     provenance = map_.provenance
     if "written" in provenance:
         raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
@@ -139,6 +141,7 @@ def _per_of(provenance: Mapping[str, Any]) -> str:
 
 
 def damaged(path: Path, why: object) -> InputError:
+    """Return the error for a map whose tag is not as pixelwise writes it."""
     text = str(why)
     shown = text if len(text) <= 300 else f"{text[:297]}..."
     return InputError(f"{path}: what it says of its making is damaged ({shown})")
@@ -179,6 +182,7 @@ def length(value: Any) -> int:
 
 
 def short(value: Any) -> str:
+    """Write a value of a tag as messages have it."""
     if isinstance(value, (dict, list)):
         return f"a {type(value).__name__}"
     return shown(value, 80)

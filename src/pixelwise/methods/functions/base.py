@@ -257,6 +257,7 @@ def mixed_pixels(sample: Floats, min_obs: int) -> Floats:
 
 
 def status_of(counts: NDArray[Any], min_obs: int) -> NDArray[np.uint8]:
+    """Return the status of pixels by how many observations they have."""
     status = np.where(counts < min_obs, Status.TOO_FEW, Status.OK).astype(np.uint8)
     status[counts == 0] = Status.NO_OBSERVATION
     return status

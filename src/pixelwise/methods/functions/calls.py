@@ -92,6 +92,7 @@ class Call:
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the signature of a function, annotations as values where they can be; None of builtins without one."""
     for eval_str in (True, False):
         try:
             return inspect.signature(function, eval_str=eval_str)

@@ -198,6 +198,7 @@ def _marked(function: Callable[..., Any], options: PixelOptions | BlockOptions) 
 
 
 def options_of(thing: Any) -> PixelOptions | BlockOptions | None:
+    """Return what a decorator said of a function, or of the one that it wraps."""
     options = getattr(thing, "__pixelwise__", None)
     if options is None and isinstance(thing, functools.partial):
         return options_of(thing.func)
@@ -215,17 +216,20 @@ def unmarked(thing: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def core_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind partials."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def name_of(function: Callable[..., Any]) -> str:
+    """Return the name by which a function is called in maps and messages."""
     core = core_of(function)
     return str(getattr(core, "__name__", type(core).__name__))
 
 
 def checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of bands, which must be different and not empty; None where they are to be learnt."""
     if bands is None:
         return None
     names = (bands,) if isinstance(bands, str) else tuple(bands)

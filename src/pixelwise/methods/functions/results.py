@@ -71,11 +71,13 @@ def row_of(result: Any, name: str, bands: Sequence[str] | None) -> Floats:
 
 
 def short(thing: Any) -> str:
+    """Return how Python writes a thing, in at most 80 characters."""
     text = " ".join(repr(thing).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of bands that nobody named."""
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(1, count + 1))
 
 
@@ -88,12 +90,14 @@ def user_traceback(error: BaseException) -> str:
 
 
 def stop(name: str, error: BaseException, values: Floats) -> FunctionError:
+    """Return the error for a function that raised on a pixel, with the pixel's values."""
     shown = ", ".join(f"{value:g}" for value in values[:8])
     more = f", ... ({len(values)} in all)" if len(values) > 8 else ""
     return FunctionError(f"{name} failed on a pixel with the values [{shown}{more}]\n{user_traceback(error)}")
 
 
 def not_learnt(name: str, tried: int, failure: str) -> FunctionError:
+    """Return the error for a function that gave no result on any pixel of the sample."""
     if not tried:
         return FunctionError(f"the bands of {name} cannot be learnt: no pixel of the sample has enough observations")
     pixels = "the one pixel" if tried == 1 else f"each of the {tried} pixels"
