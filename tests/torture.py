@@ -37,14 +37,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fork_server import ForkServer
-from pixelwise.jobs import task
 
 #: A CRS that GeoTIFF has no code for: GDAL keeps it in a sidecar.
 POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
 
 #: Where a job may be killed: what of it, and the function that is called there.
 SEAMS = {
-    "plan": ("pixelwise.run", "make_plan"),
+    "plan": ("pixelwise.jobs.task", "make_plan"),
     "open": ("pixelwise.maps.disk", "lock"),
     "begin the map": ("pixelwise.maps.geotiff", "GeoTiffSink.begin"),
     "begin the journal": ("pixelwise.maps.journal", "Journal.begin"),
@@ -152,7 +151,7 @@ def die() -> NoReturn:
 def work(request: dict[str, Any]) -> int:
     """Do one job as the command line does; return its exit status."""
     from pixelwise.cli import main
-    from pixelwise.jobs import plan
+    from pixelwise.jobs import plan, task
     from pixelwise.maps import geotiff, journal
 
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
