@@ -226,9 +226,9 @@ def before_reading(work: Callable[[dict[str, Any]], object]) -> Callable[[dict[s
 
     def harm(settings: dict[str, Any]) -> None:
         from pixelwise.maps import map as map_module
-        from pixelwise.opening import observe
+        from pixelwise.opening import named_files
 
-        for module, name in ((observe, "read_header"), (map_module, "open_quietly")):
+        for module, name in ((named_files, "read_header"), (map_module, "open_quietly")):
             known = getattr(module, name)
 
             def wrong(*args: Any, known: Any = known, **kwargs: Any) -> Any:
