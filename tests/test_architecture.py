@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,3 +56,15 @@ def test_each_contract_can_be_broken(copy: Path, module: str, line: str, said: s
         path.unlink() if before is None else path.write_text(before)
     assert status == 1
     assert said in found
+
+
+def test_the_page_shows_the_contract() -> None:
+    """The layers as pyproject.toml has them, and a line for each folder and module of the root."""
+    project, page = (ROOT.joinpath(name).read_text() for name in ("pyproject.toml", "docs/architecture.md"))
+    layers = re.search(r"^layers = \[\n.*?^\]", project, flags=re.DOTALL | re.MULTILINE)
+    assert layers is not None
+    assert layers[0] in page
+    assert len(layers[0].splitlines()) <= 14
+    shown = set(re.findall(r"^ +([a-z_]+(?:\.py|/)) ", page, flags=re.MULTILINE))
+    there = {path.name + "/" * path.is_dir() for path in (ROOT / "src" / "pixelwise").iterdir()}
+    assert {name for name in there if not name.startswith(("_", "."))} <= shown
