@@ -422,4 +422,4 @@ def test_composites_are_values():
 
 
 def test_machine_code_is_kept_with_the_kernels_digest():
-    assert "_composite_kernels.py" in jit.kernel_sources()
+    assert "kernels/composites.py" in jit.kernel_sources()
