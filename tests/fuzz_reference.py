@@ -16,8 +16,8 @@ import numpy as np
 
 from fuzz_changes import Tiff
 
-#: Pixels: larger rasters are not read, and no command reads them either, since they are not of their stack's size.
-LARGEST = 1 << 20
+#: Of the reference: rasters of more are not read, and a command must not read them either.
+LARGEST = 64 << 20
 #: Rasters cut into more blocks are read as a whole only.
 MOST_BLOCKS = 4096
 #: Text, where what follows a line that is broken has no place: GDAL would look for it 2^n times.
