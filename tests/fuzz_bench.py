@@ -124,7 +124,7 @@ def forked(work: Callable[[], int], log: Path) -> Ended:
             if size := address_space():
                 resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
             resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, resource.RLIM_INFINITY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             status = work()
         except BaseException:
@@ -420,6 +420,7 @@ class Bench:
                 found = function(*args)
             except Unread as error:
                 found = error
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             answer.write_bytes(pickle.dumps(found))
             return 0
 
