@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -204,7 +204,7 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             entry["sensors"] = list(layer.sensors)
     own = stack.paths
     files, behind = (
-        [{"path": relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]} for path in p]
+        [{"path": relative(path, folder), **asdict(stack.stats[path])} for path in p]
         for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.region import Region, load_region
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.where import RasterWhere, load_where
 
 __all__ = ["Area", "load_area"]
@@ -41,8 +42,8 @@ class Area:
         return tuple(path for path in (region, where) if path is not None)
 
     @property
-    def stats(self) -> Mapping[Path, tuple[int, int]]:
-        """Size and modification time (nanoseconds) of the files that are read block by block."""
+    def stats(self) -> Mapping[Path, FileStamp]:
+        """Size and modification time of the files that are read block by block."""
         return {} if self.where is None else self.where.stats
 
     def touches(self, block: Block) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
 from pixelwise.rasters.region import words
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.windows import read_patiently
 
@@ -36,12 +37,12 @@ class RasterWhere:
     values
         Smallest and largest of each range, in stored numbers; the same twice for one value.
     stats
-        Size and modification time (nanoseconds) of the file, and of those behind a VRT.
+        Size and modification time of the file, and of those behind a VRT.
     """
 
     piece: Piece
     values: tuple[tuple[float, float], ...]
-    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+    stats: Mapping[Path, FileStamp] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values or any(not low <= high for low, high in self.values):
@@ -91,7 +92,7 @@ class RasterWhere:
         return {
             "raster": str(self.piece.path),
             "values": _spelled(self.values),
-            "files": [[path.name, *self.stats[path]] for path in sorted(self.stats)],
+            "files": [[path.name, *astuple(self.stats[path])] for path in sorted(self.stats)],
         }
 
     def _read(self, shared: Block) -> NDArray[np.bool_]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -23,6 +22,7 @@ from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.sidecars import sidecars_of
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.shares import Share
 from pixelwise.stacks.spec import InputSpec
 
@@ -116,14 +116,14 @@ class FileStack(ABC):
     grid
         Where the pixels are.
     stats
-        Size and modification time (nanoseconds) of each file when its header was read.
+        Size and modification time of each file when its header was read.
     area
         The pixels that are asked for.
     """
 
     grid: Grid
     area: Area
-    stats: Mapping[Path, tuple[int, int]]
+    stats: Mapping[Path, FileStamp]
 
     @property
     @abstractmethod
@@ -223,20 +223,14 @@ class FileStack(ABC):
         masks = (path for path in sidecars_of(self.stats) if path.suffix.lower() == ".msk" and path not in self.stats)
         problems = Problems()
         problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
-        for path, (size, mtime_ns) in self.stats.items():
+        for path, then in self.stats.items():
             try:
-                now = path.stat()
+                now = FileStamp.of(path)
             except OSError as error:
                 problems.add(f"{path}: vanished since its header was read ({error.strerror})")
                 continue
-            if now.st_size != size:
-                problems.add(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
-            elif now.st_mtime_ns != mtime_ns:
-                was, is_ = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (mtime_ns, now.st_mtime_ns))
-                problems.add(
-                    f"{path}: changed since its header was read: modified {was:%Y-%m-%d %H:%M:%S}, "
-                    f"now {is_:%Y-%m-%d %H:%M:%S} UTC"
-                )
+            if now != then:
+                problems.add(f"{path}: changed since its header was read: {then.difference(now)}")
         problems.raise_if_any()
 
 

@@ -23,6 +23,7 @@ from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.lookup import as_method
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, LayerStack, Layout
 from pixelwise.stacks.reductions import Composite, names_function
 from pixelwise.stacks.shares import Share
@@ -262,7 +263,7 @@ class CompositeStack(FileStack):
         return extent if self.by is None else extent.intersection(self.by.extent) or extent
 
     @property
-    def stats(self) -> Mapping[Path, tuple[int, int]]:  # type: ignore[override]
+    def stats(self) -> Mapping[Path, FileStamp]:  # type: ignore[override]
         """Size and modification time of each file when its header was read."""
         return {**self.scenes.stats, **({} if self.by is None else self.by.stats)}
 

@@ -27,6 +27,7 @@ from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
@@ -118,8 +119,8 @@ class RasterStack(LayerStack):
     largest
         The file of that block.
     stats
-        Size and modification time (nanoseconds) of each file when its header was read, and of all others that GDAL
-        reads for it: sources of VRTs, data beside headers, sidecars.
+        Size and modification time of each file when its header was read, and of all others that GDAL reads for it:
+        sources of VRTs, data beside headers, sidecars.
     unit
         Unit of the values where the files agree on one.
     interleaved
@@ -144,7 +145,7 @@ class RasterStack(LayerStack):
     decoded: int = 0
     pixel_size: int = 8
     resident: int = 1 << 20
-    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    stats: Mapping[Path, FileStamp] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
     alpha_read: frozenset[Path] = frozenset()

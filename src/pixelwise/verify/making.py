@@ -18,6 +18,7 @@ from pixelwise.dates.axis import Precision
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.maps.map import Map
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
@@ -71,8 +72,8 @@ class Making:
     needs: Completeness
     per: str
     layers: tuple[_Layer, ...]
-    files: dict[str, tuple[int, int]]
-    behind: dict[str, tuple[int, int]]
+    files: dict[str, FileStamp]
+    behind: dict[str, FileStamp]
     alpha_read: frozenset[str]
     #: Of a function, what else it is than its source, and by which Python; of older maps nothing.
     beneath: Any = None
@@ -218,8 +219,8 @@ def _layer_of(described: Any) -> _Layer:
     return _Layer(date, precision, tuple(pieces))
 
 
-def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
+def _file_of(described: Any) -> tuple[str, FileStamp]:
     name = _take(described, "path", str)
     if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
         raise ValueError(f"a file is {short(name)}")
-    return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
+    return name, FileStamp(_take(described, "size", int), _take(described, "mtime_ns", int))
