@@ -204,8 +204,8 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             entry["sensors"] = list(layer.sensors)
     own = stack.paths
     files, behind = (
-        [{"path": relative(path, folder), **asdict(stack.stats[path])} for path in p]
-        for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
+        [{"path": relative(path, folder), **asdict(stack.stamps[path])} for path in p]
+        for p in (own, stack.stamps.keys() - {*own, *stack.area.stamps})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
     if stack.alpha_read:

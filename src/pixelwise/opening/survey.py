@@ -18,7 +18,7 @@ from pixelwise.opening.observe import observe
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.area import load_area
 from pixelwise.rasters.handles import largest_behind
-from pixelwise.rasters.headers import Header, stats_of
+from pixelwise.rasters.headers import Header, stamps_of
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.stacks.base import FileStack
@@ -94,7 +94,7 @@ class Survey:
             largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
-            stats={**stats_of(opened), **area.stats},
+            stamps={**stamps_of(opened), **area.stamps},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
             alpha_masks={

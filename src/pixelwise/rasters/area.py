@@ -42,9 +42,9 @@ class Area:
         return tuple(path for path in (region, where) if path is not None)
 
     @property
-    def stats(self) -> Mapping[Path, FileStamp]:
+    def stamps(self) -> Mapping[Path, FileStamp]:
         """Size and modification time of the files that are read block by block."""
-        return {} if self.where is None else self.where.stats
+        return {} if self.where is None else self.where.stamps
 
     def touches(self, block: Block) -> bool:
         """Whether a pixel of a block may be asked for; nothing is read."""

@@ -35,7 +35,7 @@ __all__ = [
     "grid_of",
     "lossless_in_float32",
     "read_header",
-    "stats_of",
+    "stamps_of",
 ]
 
 #: Files in a folder that have one of these must open; others are ignored.
@@ -263,7 +263,7 @@ def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
     )
 
 
-def stats_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
+def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
     """Return size and modification time of files, and of all others that GDAL reads for them, sidecars too.
 
     Raises
@@ -271,17 +271,17 @@ def stats_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
     InputError
         When one of these has vanished.
     """
-    stats = {header.path: header.stamp for header in headers}
+    stamps = {header.path: header.stamp for header in headers}
     further = [path for header in headers for path in header.further]
-    for path in (*further, *sidecars_of(dict.fromkeys((*stats, *further)))):
-        if path not in stats:
+    for path in (*further, *sidecars_of(dict.fromkeys((*stamps, *further)))):
+        if path not in stamps:
             try:
-                stats[path] = FileStamp.of(path)
+                stamps[path] = FileStamp.of(path)
             except OSError as error:
                 raise InputError(
                     f"{path}: vanished since the header that names it was read ({error.strerror})"
                 ) from None
-    return stats
+    return stamps
 
 
 def grid_of(dataset: DatasetReader, path: Path) -> Grid:

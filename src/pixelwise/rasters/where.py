@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid, crs_remedy
 from pixelwise.rasters.handles import HANDLES
-from pixelwise.rasters.headers import read_header, stats_of
+from pixelwise.rasters.headers import read_header, stamps_of
 from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
@@ -36,13 +36,13 @@ class RasterWhere:
         The raster on the stack's grid; pixels that it does not cover are not used.
     values
         Smallest and largest of each range, in stored numbers; the same twice for one value.
-    stats
+    stamps
         Size and modification time of the file, and of those behind a VRT.
     """
 
     piece: Piece
     values: tuple[tuple[float, float], ...]
-    stats: Mapping[Path, FileStamp] = field(default_factory=dict, repr=False)
+    stamps: Mapping[Path, FileStamp] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values or any(not low <= high for low, high in self.values):
@@ -92,7 +92,7 @@ class RasterWhere:
         return {
             "raster": str(self.piece.path),
             "values": _spelled(self.values),
-            "files": [[path.name, *astuple(self.stats[path])] for path in sorted(self.stats)],
+            "files": [[path.name, *astuple(self.stamps[path])] for path in sorted(self.stamps)],
         }
 
     def _read(self, shared: Block) -> NDArray[np.bool_]:
@@ -165,7 +165,7 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     )
     for low, high in values:
         _check_held(low, high, path, np.dtype(band.dtype))
-    return RasterWhere(piece, values, stats_of([header]))
+    return RasterWhere(piece, values, stamps_of([header]))
 
 
 def _value(part: str, text: str) -> tuple[float, float]:

@@ -115,7 +115,7 @@ class FileStack(ABC):
     ----------
     grid
         Where the pixels are.
-    stats
+    stamps
         Size and modification time of each file when its header was read.
     area
         The pixels that are asked for.
@@ -123,7 +123,7 @@ class FileStack(ABC):
 
     grid: Grid
     area: Area
-    stats: Mapping[Path, FileStamp]
+    stamps: Mapping[Path, FileStamp]
 
     @property
     @abstractmethod
@@ -220,10 +220,10 @@ class FileStack(ABC):
             When some changed or vanished, or got a mask beside them, naming them.
         """
         # What other sidecars say, nodata and the grid, is read with the headers only; a mask with each window.
-        masks = (path for path in sidecars_of(self.stats) if path.suffix.lower() == ".msk" and path not in self.stats)
+        masks = (path for path in sidecars_of(self.stamps) if path.suffix.lower() == ".msk" and path not in self.stamps)
         problems = Problems()
         problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
-        for path, then in self.stats.items():
+        for path, then in self.stamps.items():
             try:
                 now = FileStamp.of(path)
             except OSError as error:

@@ -263,9 +263,9 @@ class CompositeStack(FileStack):
         return extent if self.by is None else extent.intersection(self.by.extent) or extent
 
     @property
-    def stats(self) -> Mapping[Path, FileStamp]:  # type: ignore[override]
+    def stamps(self) -> Mapping[Path, FileStamp]:  # type: ignore[override]
         """Size and modification time of each file when its header was read."""
-        return {**self.scenes.stats, **({} if self.by is None else self.by.stats)}
+        return {**self.scenes.stamps, **({} if self.by is None else self.by.stamps)}
 
     @property
     def paths(self) -> tuple[Path, ...]:

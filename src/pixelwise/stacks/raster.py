@@ -118,7 +118,7 @@ class RasterStack(LayerStack):
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     largest
         The file of that block.
-    stats
+    stamps
         Size and modification time of each file when its header was read, and of all others that GDAL reads for it:
         sources of VRTs, data beside headers, sidecars.
     unit
@@ -145,7 +145,7 @@ class RasterStack(LayerStack):
     decoded: int = 0
     pixel_size: int = 8
     resident: int = 1 << 20
-    stats: Mapping[Path, FileStamp] = field(default_factory=dict)
+    stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
     alpha_read: frozenset[Path] = frozenset()
