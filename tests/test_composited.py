@@ -344,6 +344,7 @@ def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None
 
 def test_another_function_is_another_job(scenes: tuple[Path, Any]) -> None:
     """A closure of another value, under the same name and text, must not go on with what the first one did."""
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.jobs.provenance import describe, identify
 
     def make(factor: float) -> Any:
@@ -352,7 +353,7 @@ def test_another_function_is_another_job(scenes: tuple[Path, Any]) -> None:
     def key(factor: float) -> Any:
         stack = pw.open_stack(scenes[0]).composite(make(factor))
         bound = pw.methods.ols().bind(stack.axis, None, {})
-        described = describe(stack, {}, pw.methods.ols(), bound, dtype="float32", folder=None)
+        described = describe(stack, {}, pw.methods.ols(), bound.bands, OutputSpec(), folder=None)
         return identify(described, pw.methods.ols(), (stack,))
 
     assert key(1.0) == key(1.0)

@@ -28,6 +28,7 @@ from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs import plan as plan_module
 from pixelwise.jobs import task
+from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe, identify
 from pixelwise.maps import journal as journal_module
 from pixelwise.maps.journal import Journal, journal_of
@@ -636,7 +637,7 @@ def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
 
     def key(stack: pw.RasterStack) -> Any:
         bound = pw.methods.ols().bind(stack.axis, None, {})
-        described = describe(stack, {}, pw.methods.ols(), bound, dtype="float32", folder=None)
+        described = describe(stack, {}, pw.methods.ols(), bound.bands, OutputSpec(), folder=None)
         return identify(described, pw.methods.ols(), (stack,))
 
     layer = stack.layers[2]

@@ -66,6 +66,8 @@ def apply(
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
     write: tuple[tuple[str, Path], ...],
+    per: str,
+    dtype: str,
     jit: bool | None,
     timings: bool,
     quiet: bool,
@@ -83,10 +85,12 @@ def apply(
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
+    from pixelwise.jobs.execution import Execution
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_further
     from pixelwise.opening.survey import open_layers
-    from pixelwise.run import apply as run
+    from pixelwise.run import run_job
 
     if len(dict(write)) < len(write):
         raise click.UsageError("--write names one stack twice")
@@ -97,10 +101,8 @@ def apply(
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        map_ = run(
-            stack, resolved, output, inputs=inputs, bands=wanted, progress=progress,
-            min_valid=needs.min_valid, min_span=needs.min_span, write=dict(write), **options,
-        )  # fmt: skip
+        written = OutputSpec(wanted, needs, dict(write), per, dtype)
+        map_ = run_job(stack, resolved, output, inputs, written, Execution(progress=progress, **options))
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)
