@@ -69,7 +69,7 @@ class Execution:
             most = f"and at most {MOST_JOBS}"
             raise ParameterError(f"jobs {shown(self.jobs)} is impossible: at least one worker is needed, {most}")
         if self.memory is not None:
-            parse_size(self.memory)
+            parse_size(self.memory)  # it refuses what is no amount
 
     @property
     def memory_bytes(self) -> int | None:
