@@ -13,6 +13,7 @@ import pixelwise as pw
 from conftest import random_series
 from pixelwise.cli import main
 from pixelwise.errors import InputError
+from pixelwise.opening.products import load_product
 from pixelwise.opening.recipe import read_recipe
 
 SOURCES = Path(pw.__file__).parent
@@ -20,24 +21,25 @@ SOURCES = Path(pw.__file__).parent
 #: All that turns a text or bytes into code, by module, and where it has them from.
 RUNS = {
     # A module of the package itself, by a name that stands there.
-    ("__init__.py", "import_module"), ("map.py", "import_module"), ("vectors.py", "import_module"),
+    ("__init__.py", "import_module"),
     # A file that the caller or the command line named: METHOD, --method, --composite, method=, how=.
-    ("loading.py", "exec"), ("loading.py", "compile"), ("functions.py", "load_function"), ("run.py", "load_function"),
-    ("verify.py", "load_function"),
+    ("methods/functions/loading.py", "exec"), ("methods/functions/loading.py", "compile"),
+    ("methods/lookup.py", "load_function"),
+    ("verify/recompute.py", "load_function"),
     # Our own text, with a function that is there already.
-    ("trial.py", "exec"),
+    ("methods/functions/compiled.py", "exec"),
     # Modules that the import statements of a function name, which somebody chose to run: for its fingerprint.
-    ("bytecode.py", "import_module"),
+    ("methods/functions/bytecode.py", "import_module"),
     # Bytes that this process's parent pickled.
-    ("job.py", "loads"),
+    ("jobs/job.py", "loads"),
 }  # fmt: skip
 WORDS = {"exec", "eval", "compile", "__import__", "import_module", "load_function", "run_path", "run_module"}
 PICKLES = {"pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib"}
 #: Where methods are made of texts, and where composites are made by what their options say.
 RESOLVERS = {
-    "as_method": {"functions.py", "run.py", "composited.py", "verify.py"},
-    "resolve_method": {"run.py", "cli/apply.py", "cli/plan.py", "precompile.py"},
-    "composite_of": {"survey.py", "cli/plan.py"},
+    "as_method": {"methods/lookup.py", "stacks/composite.py", "verify/recompute.py"},
+    "resolve_method": {"methods/lookup.py", "run.py", "cli/apply.py", "cli/plan.py", "precompile.py"},
+    "composite_of": {"opening/survey.py", "cli/plan.py"},
 }
 
 
@@ -217,7 +219,7 @@ def test_a_recipe_or_product_within_limits_ends_in_one_line(text: str, words: st
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
     with pytest.raises(InputError, match=r"job\.toml: ") as error:
-        pw.products.load_product(path)
+        load_product(path)
     assert len(str(error.value)) < 1000
 
 
@@ -240,4 +242,4 @@ def test_patterns_of_a_product_are_bounded(pattern: str, tmp_path: Path) -> None
         f"name = 'a'\ntitle = 'a'\nversion = 1\nsource = 'a'\nsensor = 'A'\npatterns = ['{pattern[:9000]}']\n"
     )
     with pytest.raises(InputError, match=r"own\.toml: patterns"):
-        pw.products.load_product(path)
+        load_product(path)
