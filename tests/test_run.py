@@ -714,7 +714,7 @@ def test_gdal_settings_are_restored(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int16"}, "float32 or float64"),
+        ({"dtype": "int16"}, "one of float32, float64"),
         ({"executor": "treads"}, "did you mean 'threads'"),
         ({"jobs": -1}, "at least one worker"),
         ({"memory": "10MB"}, "memory 9.5 MiB is impossible"),
