@@ -17,6 +17,7 @@ import measure
 from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
+from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.plan import parse_size
 from pixelwise.jobs.task import plan_job
 
@@ -81,9 +82,8 @@ def run(case: Case, folder: Path) -> dict[str, object]:
     paths = write_stack(folder, LAYOUTS[case.layout], case.size, case.dates)
     stack = pw.open_stack(paths)
     bound = pw.methods.ols().bind(stack.axis, BANDS, {})
-    plan = plan_job(
-        (stack,), bound, jobs=case.jobs, memory=case.memory, executor=case.executor, in_memory=case.in_memory
-    )
+    execution = Execution(case.executor, case.jobs, case.memory)
+    plan = plan_job((stack,), bound, execution, in_memory=case.in_memory)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         output = "" if case.in_memory else str(Path(name) / "map.tif")
         job = JOB.format(bands=BANDS)

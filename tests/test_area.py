@@ -26,6 +26,7 @@ from pixelwise.rasters import scanlines
 from pixelwise.rasters.area import Area, load_area
 from pixelwise.rasters.handles import HANDLES
 from pixelwise.rasters.region import CURVE_TOLERANCE, Region, _in_pixels, load_region
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.where import RasterWhere, load_where
 
 pyogrio = pytest.importorskip("pyogrio")
@@ -565,7 +566,7 @@ def test_both(tmp_path: Path, cover: Any, monkeypatch: pytest.MonkeyPatch) -> No
     expected = whole(load_region(vector, GRID)) & np.isin(cover, [1, 2, 3])
     np.testing.assert_array_equal(whole(area), expected)
     assert area.paths == (vector, path)
-    assert area.stats == {path: (path.stat().st_size, path.stat().st_mtime_ns)}
+    assert area.stamps == {path: FileStamp.of(path)}
     described = json.loads(json.dumps(area.describe()))
     assert described["where"]["values"] == "1..3"
     assert described["region"]["source"] == str(vector)

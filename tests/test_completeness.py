@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from conftest import MakeStack, hidden, random_series
-from pixelwise import run as run_module
 from pixelwise.bands import Status
 from pixelwise.cli import main
 from pixelwise.dates.axis import TimeAxis
@@ -216,5 +215,14 @@ def test_commands(gappy: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_off_changes_nothing(gappy: pw.RasterStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "Answer", None)
+    monkeypatch.setattr("pixelwise.jobs.answer.Answer.__call__", None)
     assert "min_valid" not in pw.apply(gappy, "ols", min_valid=0).provenance
+
+
+def test_bands_may_leave_out_those_of_the_curve(gappy: pw.RasterStack) -> None:
+    """Nothing is written of the curve, so that the usual bands of trend, without intercept, will do."""
+    expected = pw.apply(gappy, "trend", bands=["slope", "intercept"], min_valid=0.55)["slope"]
+    for options in ({}, {"bands": ["slope"]}):
+        found = pw.apply(gappy, "trend", min_valid=0.55, **options)
+        assert "intercept" not in found.names
+        np.testing.assert_array_equal(found["slope"], expected)

@@ -15,7 +15,6 @@ import rasterio
 
 import pixelwise as pw
 from conftest import write_raster
-from pixelwise import run as run_module
 from pixelwise.jobs import plan as plan_module
 from pixelwise.jobs import task
 from pixelwise.rasters.handles import largest_behind
@@ -156,15 +155,15 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     stack = pw.open_stack(tmp_path / "in")
     assert layout_of(stack).decoded == rows * width
     assert largest_behind(path) == 0
-    for module in (plan_module, run_module):
+    for module in (plan_module, task):
         monkeypatch.setattr(module, "free_memory", lambda: 4 * rows * width)
     monkeypatch.setattr(task, "usable_cores", lambda: 5)
     bound = pw.methods.ols().bind(stack.axis, None, {})
     assert task.plan_job((stack,), bound).jobs == 2
     with pytest.raises(pw.InputError, match=r"a_2000\.tif: a block of it has 18\.1 MiB"):
-        run_module.check_memory((stack,), None)
+        task.check_memory((stack,), None)
     monkeypatch.setattr(plan_module, "free_memory", lambda: 4 << 30)
-    run_module.check_memory((stack,), None)
+    task.check_memory((stack,), None)
     assert pw.apply(stack, "ols", bands=["slope"])["slope"][0, 0] == 1
 
 

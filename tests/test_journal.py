@@ -28,6 +28,7 @@ from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs import plan as plan_module
 from pixelwise.jobs import task
+from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe, identify
 from pixelwise.maps import journal as journal_module
 from pixelwise.maps.journal import Journal, journal_of
@@ -471,7 +472,7 @@ def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) ->
     ("change", "words"),
     [
         (lambda path: path.unlink(), "vanished since"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"x"), r"changed since its header was read: \d+ bytes, now"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), r"changed since its header was read: \d+ bytes then"),
         (lambda path: os.utime(path, ns=(1, 1)), ".*now 1970-01-01 00:00:00 UTC"),
     ],
 )
@@ -503,7 +504,7 @@ def test_files_behind_a_vrt_count(stack: pw.RasterStack, tmp_path: Path, change:
         text = VRT.format(path=path)
         (tmp_path / "vrt" / f"{path.stem}.vrt").write_text(text)
     virtual = pw.open_stack(tmp_path / "vrt")
-    assert set(virtual.stats) == {*virtual.paths, *stack.paths}
+    assert set(virtual.stamps) == {*virtual.paths, *stack.paths}
     output = tmp_path / "trend.tif"
     if change == "before":
         with stopped_after(2) as progress:
@@ -570,7 +571,7 @@ def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: P
     found = pw.open_stack(named)
     second = list(sources)[1]
     for end in ends:
-        assert sources[second].with_name(second + end) in found.stats
+        assert sources[second].with_name(second + end) in found.stamps
     changed = sources[second].with_name(second + ends[0])
     assert_seen_to_change(changed, named, found, tmp_path)
 
@@ -602,7 +603,7 @@ def test_sidecars_count(end: str, through_vrt: bool, tmp_path: Path, stack: pw.R
         for path, behind in zip(named, stack.paths, strict=True):
             path.write_text(VRT.format(path=behind))
     now = pw.open_stack(named)
-    assert set(now.stats) == {*named, *stack.paths, sidecar}
+    assert set(now.stamps) == {*named, *stack.paths, sidecar}
     output = assert_seen_to_change(sidecar, named, now, tmp_path)
     sidecar.unlink()
     with pytest.raises(pw.OutputError, match=rf"files had \d+ entries, has \d+: .*{re.escape(sidecar.name)}"):
@@ -628,7 +629,7 @@ def test_files_that_are_no_sidecars_do_not_count(tmp_path: Path, stack: pw.Raste
     path = stack.paths[1]
     for name in (f"{path.stem}.prj", f"{path.stem}_old.tif.msk", f"{path.stem}.hdr", f"{path.name}.txt"):
         path.with_name(name).write_text("notes")
-    assert set(pw.open_stack(stack.paths).stats) == set(stack.paths)
+    assert set(pw.open_stack(stack.paths).stamps) == set(stack.paths)
 
 
 def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
@@ -636,7 +637,7 @@ def test_what_numbers_mean_is_part_of_the_job(stack: pw.RasterStack) -> None:
 
     def key(stack: pw.RasterStack) -> Any:
         bound = pw.methods.ols().bind(stack.axis, None, {})
-        described = describe(stack, {}, pw.methods.ols(), bound, dtype="float32", folder=None)
+        described = describe(stack, {}, pw.methods.ols(), bound.bands, OutputSpec(), folder=None)
         return identify(described, pw.methods.ols(), (stack,))
 
     layer = stack.layers[2]
@@ -656,7 +657,7 @@ def test_a_restart_drops_a_journal_at_once(
         left.update({path: path.read_bytes() for path in tmp_path.glob(".*")})
         raise Stop
 
-    for function, options in (("sinks.geotiff.publish", {}), ("journal.Journal.begin", {"restart": True})):
+    for function, options in (("maps.geotiff.publish", {}), ("maps.journal.Journal.begin", {"restart": True})):
         with monkeypatch.context() as patched:
             patched.setattr(f"pixelwise.{function}", stop)
             with pytest.raises(Stop):

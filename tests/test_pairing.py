@@ -315,6 +315,7 @@ def test_lattices_and_dates_are_taken_over(yearly: Any, tmp_path: Path) -> None:
 
 
 def test_names_tables_and_files_make_the_job(yearly: Any, tmp_path: Path) -> None:
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.jobs.provenance import describe, identify
 
     ndvi = pw.open_stack("ndvi")
@@ -323,7 +324,7 @@ def test_names_tables_and_files_make_the_job(yearly: Any, tmp_path: Path) -> Non
     def identity(covariates: str, **inputs: Any) -> Any:
         method = pw.methods.regress(covariates=covariates)
         bound = method.bind(ndvi.axis, None, {name: stack.axis for name, stack in inputs.items()})
-        described = describe(ndvi, inputs, method, bound, dtype="float32", folder=tmp_path)
+        described = describe(ndvi, inputs, method, bound.bands, OutputSpec(), folder=tmp_path)
         return identify(described, method, (ndvi, *inputs.values())), described
 
     one, described = identity("nino.csv:nino,a,b", a=ndvi, b=ndvi)

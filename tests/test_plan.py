@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from affine import Affine
@@ -11,17 +12,21 @@ from hypothesis import strategies as st
 
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Grid
-from pixelwise.jobs.plan import Demand, make_plan, parse_size, redecode, size_text
+from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, make_plan, parse_size, redecode, size_text
 from pixelwise.stacks.raster import Layout
 
 TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
 
 
-def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, itemsize: int = 4, **options: object):
-    arguments = {"bands": 8, "jobs": 2, **options}
-    return make_plan(
-        Grid(None, TRANSFORM, height, width), [Demand(layers, Layout(*source, itemsize=itemsize))], **arguments
-    )  # type: ignore[arg-type]
+def cut(grid: Grid, demand: Demand, **options: Any) -> Plan:
+    """Plan a job by its options, whichever part of it each describes."""
+    output = {name: options.pop(name) for name in ("bands", "in_memory") if name in options}
+    return make_plan(grid, [demand], OutputDemand(**output), Workers(**options))
+
+
+def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, **options: Any) -> Plan:
+    demand = Demand(layers, Layout(*source, itemsize=4))
+    return cut(Grid(None, TRANSFORM, height, width), demand, **{"bands": 8, "jobs": 2, **options})
 
 
 @given(
@@ -83,14 +88,14 @@ def test_many_dates_cut_source_blocks_and_say_so() -> None:
 GIB = 1 << 30
 
 
-def stored(edge: int, layers: int, size: int = 2048, **options: object):
+def stored(edge: int, layers: int, size: int = 2048, **options: Any) -> Plan:
     """Plan for as many float32 files in square tiles, of which GDAL keeps half a tile each."""
     layout = Layout(
         edge, edge, itemsize=4, sources=layers, decoded=edge * edge * 4,
         resident=edge * edge * 2, converted=0,
     )  # fmt: skip
     arguments = {"bands": 6, "jobs": 2, "teamwork": True, **options}
-    return make_plan(Grid(None, TRANSFORM, size, size), [Demand(layers, layout)], **arguments)  # type: ignore[arg-type]
+    return cut(Grid(None, TRANSFORM, size, size), Demand(layers, layout), **arguments)
 
 
 def test_few_dates_give_each_worker_its_own_blocks() -> None:
@@ -178,8 +183,8 @@ def test_memory_shrinks_blocks_until_it_is_impossible() -> None:
 
 def test_memory_counts_what_gdal_decodes_at_once() -> None:
     # 5 x 5 pixels of 275 bands in pixel-interleaved tiles of 512 x 512: 288 MB for one window.
-    demands = [Demand(275, Layout(5, 5, itemsize=4, sources=1, decoded=512 * 512 * 4 * 275))]
-    made = make_plan(Grid(None, TRANSFORM, 5, 5), demands, bands=8, jobs=1)
+    demand = Demand(275, Layout(5, 5, itemsize=4, sources=1, decoded=512 * 512 * 4 * 275))
+    made = cut(Grid(None, TRANSFORM, 5, 5), demand, bands=8, jobs=1)
     assert made.memory > 512 * 512 * 4 * 275 + (200 << 20)
 
 
@@ -201,7 +206,7 @@ def test_parse_size(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "four", "4XB", "-1", "GiB"])
 def test_parse_size_refuses(text: str) -> None:
-    with pytest.raises(ParameterError, match="is not a size of memory"):
+    with pytest.raises(ParameterError, match="is not a size"):
         parse_size(text)
 
 

@@ -29,6 +29,7 @@ from conftest import PROFILE, random_series, write_raster
 from pixelwise import run
 from pixelwise.jobs import job as job_module
 from pixelwise.jobs import task as task_module
+from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.job import Job, Workspace, task_of
 from pixelwise.jobs.task import plan_job
 from pixelwise.maps.map import decode_provenance
@@ -211,7 +212,7 @@ def test_a_team_gives_the_same_bytes(
     monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
     stack = pw.open_stack(folder)
     bound = pw.methods.ols().bind(stack.axis, None, {})
-    assert plan_job((stack,), bound, jobs=jobs).team == jobs
+    assert plan_job((stack,), bound, Execution(jobs=jobs)).team == jobs
     assert_same_bytes(pw.apply(stack, "ols", jobs=jobs), expected)
 
 
@@ -713,7 +714,7 @@ def test_gdal_settings_are_restored(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int16"}, "float32 or float64"),
+        ({"dtype": "int16"}, "one of float32, float64"),
         ({"executor": "treads"}, "did you mean 'threads'"),
         ({"jobs": -1}, "at least one worker"),
         ({"memory": "10MB"}, "memory 9.5 MiB is impossible"),

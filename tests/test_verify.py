@@ -701,6 +701,7 @@ ODD = (
     "keys",
     [
         ("method",), ("parameters",), ("parameters", "min_obs"), ("parameters", "other"), ("bands",), ("dtype",),
+        ("per",), ("min_valid",), ("min_span",),
         ("input",), ("input", "spec"), ("input", "spec", "nodata"), ("input", "spec", "scale"),
         ("input", "spec", "valid_range"), ("input", "spec", "same_date"), ("input", "spec", "other"),
         ("input", "layers_used"), LAYER, (*LAYER, "date"), (*LAYER, "precision"), (*LAYER, "pieces"),
@@ -725,7 +726,7 @@ def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) 
 @pytest.mark.parametrize(
     ("keys", "value", "words"),
     [
-        (("dtype",), "int8", "dtype is 'int8'"),
+        (("dtype",), "int8", "dtype='int8' is not one of float32, float64"),
         (("bands",), ["slope"], "its bands are not slope, intercept"),
         (("method",), "least_trees", "unknown method 'least_trees'"),
         (("parameters",), {"min_obs": 1}, "min_obs=1: ols needs a whole number"),

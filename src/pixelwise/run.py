@@ -5,28 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.bands import STATUS_BAND, rescale, with_units
+from pixelwise.bands import STATUS_BAND, with_units
+from pixelwise.choices import Compression
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
-from pixelwise.jobs.answer import Answer, Layered, check_kinds, check_per
+from pixelwise.jobs.answer import Answer, Layered, check_kinds
 from pixelwise.jobs.copying import Layers
-from pixelwise.jobs.provenance import describe, relative
-from pixelwise.jobs.task import Progress, Task, check_memory, check_travels, check_unchanged, executor_for
-from pixelwise.kernels.jit import compiling
+from pixelwise.jobs.execution import Execution, Progress
+from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.jobs.provenance import describe
+from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
 from pixelwise.maps.outputs import LayerFile
 from pixelwise.maps.sink import Sink
-from pixelwise.maps.tiles import Compression
-from pixelwise.method import BoundMethod, Method, rounded_whole_numbers, say_rounded
+from pixelwise.method import Method, rounded_whole_numbers, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.lookup import resolve_method
 from pixelwise.opening.checkup import warnings_of, warnings_of_all
@@ -36,7 +37,7 @@ from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.sampling import sample_pixels
 
-__all__ = ["apply", "warnings_of_function", "warnings_of_values", "write_layers"]
+__all__ = ["apply", "run_job", "run_layers", "warnings_of_function", "warnings_of_values", "write_layers"]
 
 log = logging.getLogger(__name__)
 
@@ -140,63 +141,60 @@ def apply(
     A job that takes more than a few seconds keeps its finished blocks in a journal beside the output. Started
     again after it was stopped, however that was, it resumes there and gives the same map.
     """
+    chosen, wanted = resolve_method(method, bands)
+    files = {kind: Path(path) for kind, path in (write or {}).items()}
+    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
+    execution = Execution(
+        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        strict=strict, progress=progress,
+    )  # fmt: skip
+    return run_job(stack, chosen, output, inputs or {}, spec, execution)
+
+
+def run_job(
+    stack: Stack,
+    method: Method,
+    output: str | Path | None,
+    inputs: Mapping[str, Stack],
+    spec: OutputSpec,
+    execution: Execution,
+) -> Map:
+    """Apply a method to a stack, as `apply` describes, with its options as values."""
     began = time.perf_counter()
-    _check_dtype(dtype)
-    needs = Completeness(min_valid, min_span)
-    for given in (stack, *(inputs or {}).values()):
+    for given in (stack, *inputs.values()):
         if not isinstance(given, Stack):
             raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
-    if write and output is None:
-        raise ParameterError(f"write={', '.join(write)} without output: the stacks are written together with the map")
-    pairing = pair(stack, inputs or {})
+    if spec.write and output is None:
+        raise ParameterError(
+            f"write={', '.join(spec.write)} without output: the stacks are written together with the map"
+        )
+    pairing = pair(stack, inputs)
     stack, inputs, stacks = pairing.stack, pairing.inputs, pairing.stacks
     for text in pairing.warnings:
         log.warning(text)
     check_unchanged(stacks)
-    check_memory(stacks, memory)
-    named, wanted = resolve_method(method, bands)
-    layered = _layered(stack, named, write or {})
-    beside = [
-        LayerFile(kind, Path((write or {})[kind]), with_units(layered.bands, layout_of(stack).unit))
-        for kind in layered.kinds
-    ]
-    sink = _sink(output, stacks, named.files, beside, overwrite=overwrite, compress=compress)
-    bound, chosen, executor = _bind(stack, named, wanted, inputs, strict=strict, executor=executor)
-    check_per(bound, per)
+    check_memory(stacks, execution.memory_bytes)
+    check_kinds(method, spec.write)
+    layered, unit = _layered(stack, method, spec.write), layout_of(stack).unit
+    beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
+    sink = _sink(output, stacks, execution, method.files, beside)
+    method = _rehearsed(method, stack, strict=execution.strict)
+    answer = Answer.of(method, stack.axis, {name: other.axis for name, other in inputs.items()}, spec, layered)
+    check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
-    found = [*warnings_of_all(pairing, chosen, quick=True, clear=clear), *warnings_of_function(chosen, dtype)]
+    found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
     for text in found:
         log.warning(text)
     folder = None if output is None else Path(output).parent
-    provenance = describe(stack, inputs, chosen, bound, dtype=dtype, folder=folder, clear=clear)
-    provenance |= needs.as_dict()
-    if per != "year":
-        provenance["per"] = per
-    if beside:
-        provenance["write"] = {file.kind: relative(file.path, folder) for file in beside}
+    bands = with_units((*answer.written, STATUS_BAND), unit)
+    provenance = describe(stack, inputs, method, bands, spec, folder=folder, clear=clear)
     if inputs:
         provenance["pairing"] = pairing.describe()
     if warnings := [*pairing.warnings, *found, *_said_before(stacks)]:
         provenance["warnings"] = warnings
-    described = with_units((*rescale(bound.bands, per)[0], STATUS_BAND), layout_of(stack).unit)
-    if needs or beside or per != "year":
-        count = len(bound.bands)
-        if layered.method is not None:
-            names = [band.name for band in bound.bands]
-            further = [name for name in chosen.fitted_from if name not in names]
-            bound = chosen.bind(stack.axis, [*names, *further], {name: s.axis for name, s in inputs.items()})
-        bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
-    told = {band for band, _ in chosen.whole} if isinstance(chosen, UserFunction) else set()
-    task = Task(stacks, chosen, bound, described, dtype, sink, provenance, folder, frozenset(told))
-    return task.carry_out(
-        executor,
-        jobs=jobs,
-        memory=memory,
-        restart=restart,
-        trust_function=trust_function,
-        progress=progress,
-        began=began,
-    )
+    told = {band for band, _ in method.whole} if isinstance(method, UserFunction) else set()
+    task = Task(stacks, method, answer.simplest, bands, spec.dtype, sink, provenance, folder, frozenset(told))
+    return task.carry_out(execution, began)
 
 
 def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
@@ -214,14 +212,13 @@ def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
     return {name: counts for name, counts in counted.items() if counts is not None}
 
 
-def _layered(stack: Stack, method: Method, write: Mapping[str, str | Path]) -> Layered:
+def _layered(stack: Stack, method: Method, kinds: Iterable[str]) -> Layered:
     """Return the stacks that are to be written beside a map."""
-    kinds = check_kinds(method, list(write))
     if isinstance(stack, FileStack):
         names = stack.names
     else:
         names = tuple(map(str, stack.axis.calendar_years if stack.axis.precision == "year" else stack.axis.dates))
-    return Layered(kinds, names, method if method.fitted_from else None, stack.axis)
+    return Layered(tuple(kinds), names, method if method.fitted_from else None, stack.axis)
 
 
 def write_layers(
@@ -259,56 +256,41 @@ def write_layers(
     InputError, ParameterError, OutputError, ResourceError
         As `apply` does.
     """
+    execution = Execution(
+        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        progress=progress,
+    )  # fmt: skip
+    return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
+
+
+def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution: Execution) -> Path:
+    """Write the layers of a stack, as `write_layers` describes, with its options as values."""
     began = time.perf_counter()
-    _check_dtype(dtype)
     stack.check_unchanged()
-    check_memory((stack,), memory)
-    sink = _sink(output, (stack,), (), (), overwrite=overwrite, compress=compress)
+    check_memory((stack,), execution.memory_bytes)
+    sink = _sink(output, (stack,), execution)
     method = Layers(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
     clear = _clear_of({"": stack})
-    provenance = describe(stack, {}, method, bound, dtype=dtype, folder=folder, clear=clear)
-    provenance["bands"] = list(stack.names)
+    bands = with_units(bound.bands, layout_of(stack).unit)
+    provenance = describe(stack, {}, method, bands, spec, folder=folder, clear=clear)
     warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
     if warnings := [*warnings, *_said_before((stack,))]:
         provenance["warnings"] = warnings
-    named = with_units(bound.bands, layout_of(stack).unit)
-    task = Task((stack,), method, bound, named, dtype, sink, provenance, folder)
-    chosen = executor or executor_for(bound, (stack,))
-    check_travels(method, (stack,), chosen)
-    return task.carry_out(
-        chosen, jobs=jobs, memory=memory, restart=restart, trust_function=trust_function, progress=progress, began=began
-    ).paths[0]
+    check_travels(method, (stack,), executor_for(bound, (stack,), execution))
+    task = Task((stack,), method, bound, bands, spec.dtype, sink, provenance, folder)
+    return task.carry_out(execution, began).paths[0]
 
 
-def _check_dtype(dtype: str) -> None:
-    if dtype not in ("float32", "float64"):
-        raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
-
-
-def _bind(
-    stack: Stack,
-    chosen: Method,
-    wanted: Sequence[str] | None,
-    inputs: Mapping[str, Stack],
-    *,
-    strict: bool,
-    executor: str | Executor | None,
-) -> tuple[BoundMethod, Method, str | Executor]:
-    """Rehearse and bind a method; choose the executor that suits it."""
-    if isinstance(chosen, UserFunction):
-        chosen = replace(chosen, strict=strict)
-    chosen.check_axis(stack.axis)
-    chosen = chosen.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
-    with compiling(chosen.name):
-        bound = chosen.bind(stack.axis, wanted, {name: s.axis for name, s in inputs.items()})
-    stacks = (stack, *inputs.values())
-    executor = executor or executor_for(bound, stacks)
-    check_travels(chosen, stacks, executor)
-    return bound, chosen, executor
+def _rehearsed(method: Method, stack: Stack, *, strict: bool) -> Method:
+    """Return a method that fits the dates, a user's function tried on a few pixels."""
+    if isinstance(method, UserFunction):
+        method = replace(method, strict=strict)
+    method.check_axis(stack.axis)
+    return method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
 
 
 def warnings_of_function(method: Method, dtype: str = "float32") -> list[str]:
@@ -330,16 +312,16 @@ def warnings_of_values(method: Method, stack: Stack) -> list[str]:
 def _sink(
     output: str | Path | None,
     stacks: Sequence[Stack],
-    tables: Sequence[Path],
-    beside: Sequence[LayerFile],
-    *,
-    overwrite: bool,
-    compress: Compression | None,
+    execution: Execution,
+    tables: Sequence[Path] = (),
+    beside: Sequence[LayerFile] = (),
 ) -> Sink:
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    sink = GeoTiffSink(output, beside, inputs=[*files, *tables], overwrite=overwrite, compress=compress)
+    sink = GeoTiffSink(
+        output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, compress=execution.compress
+    )
     # Early; only a run that resumes may find the map there that it has to end with. A name may be too long to ask for.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from pixelwise.choices import Per, Written
 from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options, job_options, output_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -36,7 +37,7 @@ __all__ = ["apply"]
 )
 @click.option(
     "--write",
-    type=(click.Choice(["fitted", "residuals", "anomalies"]), click.Path(path_type=Path)),
+    type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
     metavar="KIND FILE",
     multiple=True,
     help="Write a stack beside the map, a band per date: the fitted curve; residuals from it; anomalies: values less "
@@ -44,7 +45,7 @@ __all__ = ["apply"]
 )
 @click.option(
     "--per",
-    type=click.Choice(["year", "decade"]),
+    type=click.Choice(get_args(Per)),
     default="year",
     show_default=True,
     help="Unit of time of all bands that are a change per year.",
@@ -65,6 +66,8 @@ def apply(
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
     write: tuple[tuple[str, Path], ...],
+    per: str,
+    dtype: str,
     jit: bool | None,
     timings: bool,
     quiet: bool,
@@ -82,10 +85,12 @@ def apply(
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
+    from pixelwise.jobs.execution import Execution
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_further
     from pixelwise.opening.survey import open_layers
-    from pixelwise.run import apply as run
+    from pixelwise.run import run_job
 
     if len(dict(write)) < len(write):
         raise click.UsageError("--write names one stack twice")
@@ -96,10 +101,8 @@ def apply(
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        map_ = run(
-            stack, resolved, output, inputs=inputs, bands=wanted, progress=progress,
-            min_valid=needs.min_valid, min_span=needs.min_span, write=dict(write), **options,
-        )  # fmt: skip
+        written = OutputSpec(wanted, needs, dict(write), per, dtype)
+        map_ = run_job(stack, resolved, output, inputs, written, Execution(progress=progress, **options))
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)

@@ -22,7 +22,7 @@ __all__ = ["composite"]
 @job_options
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @debug_option
-def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, **options: Any) -> None:
+def composite(*, source: list[str], spec: InputSpec, output: Path, dtype: str, quiet: bool, **options: Any) -> None:
     r"""Write one layer for each year, season, month or dekad of scenes.
 
     The bands are named by their dates, so that every command reads the file back. `apply` with the same options does
@@ -32,10 +32,13 @@ def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, 
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
       pixelwise apply ols annual.tif -o trend.tif
     """
+    from pixelwise.jobs.execution import Execution
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.opening.survey import open_layers
-    from pixelwise.run import write_layers
+    from pixelwise.run import run_layers
 
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
-        emit(str(write_layers(stack, output, progress=progress, **options)), lines=False)
+        path = run_layers(stack, output, OutputSpec(dtype=dtype), Execution(progress=progress, **options))
+        emit(str(path), lines=False)

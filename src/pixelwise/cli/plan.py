@@ -46,12 +46,10 @@ def plan(
     needs: Completeness,
     method: str,
     parameters: tuple[tuple[str, str], ...],
-    jobs: int | None,
-    memory: str | None,
-    executor: str | None,
     as_json: bool,
     write_recipe: str | None,
     strict: bool,
+    **options: Any,
 ) -> None:
     """Show what a job would read: dates, grid, gaps, memory, blocks. Only headers and a small sample are read.
 
@@ -71,7 +69,7 @@ def plan(
             raise
         found = Survey(spec, (), {}, None, error.problems)
     with reading():  # several questions are asked of the same pixels: each file is opened once for all of them
-        report = describe(found, further, chosen, needs, jobs, memory, executor)
+        report = describe(found, further, chosen, needs, options)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -94,12 +92,11 @@ def describe(
     further: Mapping[str, str],
     method: Method,
     needs: Completeness,
-    jobs: int | None,
-    memory: str | None,
-    executor: str | None,
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return all that the command shows."""
+    """Return all that the command shows; `options` are those of `Execution`, not checked yet."""
     from pixelwise.errors import PixelwiseError
+    from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, check_travels, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
@@ -132,12 +129,13 @@ def describe(
         report["time"] = describe_time(stack.axis)
         report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
-        check_memory(pairing.stacks, memory)
+        execution = Execution(**options)
+        check_memory(pairing.stacks, execution.memory_bytes)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
         bound = method.bind(stack.axis, None, axes)
-        check_travels(method, pairing.stacks, executor or executor_for(bound, pairing.stacks))
-        job = plan_job(pairing.stacks, bound, jobs=jobs, memory=memory, executor=executor)
+        check_travels(method, pairing.stacks, executor_for(bound, pairing.stacks, execution))
+        job = plan_job(pairing.stacks, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
         report["sensors"] = describe_sensors(scenes)

@@ -5,42 +5,36 @@ An `Answer` is a bound method made of another one, so that neither the engine no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import ANSWERED, PER_YEAR, YEARS, Band, Floats, Status, rescale
+from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, Status, rescale
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import BoundCompleteness
 from pixelwise.errors import ParameterError
-from pixelwise.method import BoundMethod, Method, parameters_of
+from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.kernels.jit import compiling
+from pixelwise.method import BoundMethod, Method, parameters_of, select_bands
 from pixelwise.methods import METHODS
-from pixelwise.words import unknown
 
-__all__ = ["Answer", "Kind", "Layered", "check_kinds", "check_per"]
-
-#: Stacks that are written beside a map, with a value for each layer of the input.
-Kind = Literal["fitted", "residuals", "anomalies"]
-
+__all__ = ["Answer", "Layered", "check_kinds", "check_per"]
 
 #: Pixels whose curves are worked out at once: a few arrays of all layers in float64 stay in the cache.
 PIECE = 1024
 
 
-def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Kind, ...]:
-    """Return the stacks to write in the order in which they are written, whatever that in which they are named.
+def check_kinds(method: Method, kinds: Iterable[str]) -> None:
+    """Refuse stacks to write that mean nothing for a method.
 
     Raises
     ------
     ParameterError
-        When one is unknown, or means nothing for the method.
     """
     for kind in kinds:
-        if kind not in get_args(Kind):
-            raise unknown("stack to write", kind, get_args(Kind))
         if method.fitted_from:
             continue
         if kind != "anomalies":
@@ -52,7 +46,6 @@ def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Kind, ...]:
                 f"{kind}: {method.name} takes seasons into account that it does not write, so that values cannot be "
                 "told from them; harmonic can"
             )
-    return tuple(kind for kind in get_args(Kind) if kind in kinds)
 
 
 def _fits(factory: Any) -> bool:
@@ -60,17 +53,15 @@ def _fits(factory: Any) -> bool:
     return not required and bool(factory().fitted_from)
 
 
-def check_per(bound: BoundMethod, per: str) -> None:
-    """Refuse a unit of time that is unknown, or that no band has any use for.
+def check_per(bands: Sequence[Band], per: str) -> None:
+    """Refuse a unit of time that no band has any use for.
 
     Raises
     ------
     ParameterError
     """
-    if per not in YEARS:
-        raise unknown("unit of time", per, YEARS)
-    if per != "year" and not any(PER_YEAR.search(band.unit) for band in bound.bands):
-        raise ParameterError(f"per={per}: no band is per year ({', '.join(band.name for band in bound.bands)})")
+    if per != "year" and not any(PER_YEAR.search(band.unit) for band in bands):
+        raise ParameterError(f"per={per}: no band is per year ({', '.join(band.name for band in bands)})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +80,7 @@ class Layered:
         The dates.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[str, ...]
     names: tuple[str, ...]
     method: Method | None
     axis: TimeAxis
@@ -162,15 +153,49 @@ class Answer:
     layered: Layered | None = None
     per: str = "year"
 
+    @classmethod
+    def of(
+        cls, method: Method, axis: TimeAxis, inputs: Mapping[str, TimeAxis], output: OutputSpec, layered: Layered
+    ) -> Answer:
+        """Bind a method to the bands that are asked for, and to those that the layers need besides.
+
+        Raises
+        ------
+        ParameterError
+            As `Method.bind` and `check_per` do.
+        """
+        names, further = output.bands, []
+        if layered.kinds and layered.method is not None:
+            names = [band.name for band in select_bands(method, output.bands)]
+            further = [name for name in method.fitted_from if name not in names]
+            names += further
+        with compiling(method.name):
+            bound = method.bind(axis, names, inputs)
+        count = len(bound.bands) - len(further)
+        check_per(bound.bands[:count], output.per)
+        needs = output.needs.bind(axis) if output.needs else None
+        return cls(bound, count, needs, layered if layered.kinds else None, output.per)
+
+    @property
+    def simplest(self) -> BoundMethod:
+        """What to call for the same: the method itself where its answer is written as it is."""
+        return self.bound if self.needs is None and self._numbers_stay else self
+
+    @property
+    def written(self) -> tuple[Band, ...]:
+        """The bands of the map, ``status`` not among them."""
+        return rescale(self.bound.bands[: self.count], self.per)[0]
+
     @property
     def bands(self) -> tuple[Band, ...]:
         """What the rows of ``values`` are: layers of each stack, then the bands of the map."""
         layers = () if self.layered is None else self.layered.bands * len(self.layered.kinds)
-        return (*layers, *self._written[0])
+        return (*layers, *self.written)
 
     @property
-    def _written(self) -> tuple[tuple[Band, ...], tuple[float, ...]]:
-        return rescale(self.bound.bands[: self.count], self.per)
+    def _numbers_stay(self) -> bool:
+        """Whether the method's numbers are written as they are, where they are written."""
+        return self.layered is None and self.per == "year"
 
     @property
     def halo(self) -> int:
@@ -186,21 +211,21 @@ class Answer:
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Compute one block; a pixel whose series lacks something has status 2 and whole numbers only."""
-        kept_as_it_is = self.layered is None and self.per == "year"
-        found, status = self.bound(inputs, dtype if kept_as_it_is else "float64")
+        found, status = self.bound(inputs, dtype if self._numbers_stay else "float64")
         own = self._own(inputs[0])
         integers = np.array([[band.integer] for band in self.bound.bands])
         if self.needs is not None:
             lacking = self.needs.lacking(own)
             found = np.where(lacking & ~integers, found.dtype.type(np.nan), found)
             status = np.where(lacking & (status != Status.NO_OBSERVATION), np.uint8(Status.TOO_FEW), status)
-        if kept_as_it_is:
+        if self._numbers_stay:
             return found, status
         values = np.empty((len(self.bands), len(status)), dtype=dtype)
         # What is too large for float32 becomes infinite, as in any map.
         with np.errstate(all="ignore"):
             first = len(values) - self.count
-            np.multiply(found[: self.count], np.array([self._written[1]]).T, out=values[first:], casting="same_kind")
+            factors = np.array([rescale(self.bound.bands[: self.count], self.per)[1]]).T
+            np.multiply(found[: self.count], factors, out=values[first:], casting="same_kind")
             if self.layered is not None:
                 for part, stacks in self._layers(self.layered, own, found, status):
                     values[:first, part] = stacks

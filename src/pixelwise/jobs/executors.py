@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
+from pixelwise.choices import ExecutorName
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
-from pixelwise.words import one_line, unknown
+from pixelwise.words import not_a_choice, one_line
 
-__all__ = ["EXECUTORS", "InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
+__all__ = ["InlineExecutor", "check_executor", "mender", "open_executor", "shares_memory", "usable_cores"]
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ PARENT_SECONDS = 0.5
 
 #: How often in a row new processes are started, without any task done, before that is given up.
 MOST_MENDED = 3
-
-EXECUTORS = ("threads", "processes", "inline")
 
 Result = TypeVar("Result")
 
@@ -56,6 +55,19 @@ def shares_memory(executor: Executor) -> bool:
     return isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
 
 
+def check_executor(executor: str | Executor) -> None:
+    """Refuse an unknown name, what is no executor, and a forking pool.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if isinstance(executor, Executor):
+        _refuse_forking(executor)
+    elif executor not in get_args(ExecutorName):
+        raise not_a_choice("executor", executor, get_args(ExecutorName))
+
+
 @contextmanager
 def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
     """Give the executor of a name, shut down at the end; or the one handed over, left open.
@@ -73,13 +85,11 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
     ParameterError
         When the name is unknown, the object is no executor, or it is a forking pool.
     """
+    check_executor(executor)
     if isinstance(executor, Executor):
-        _refuse_forking(executor)
         yield executor
         return
-    if executor not in EXECUTORS:
-        raise unknown("executor", str(executor), EXECUTORS)
-    pool = _own_pool(str(executor), jobs)
+    pool = _own_pool(executor, jobs)
     try:
         yield pool
     except BaseException:

@@ -20,7 +20,9 @@ from pixelwise.words import shown
 
 __all__ = [
     "Demand",
+    "OutputDemand",
     "Plan",
+    "Workers",
     "check_blocks",
     "free_memory",
     "make_plan",
@@ -50,6 +52,50 @@ class Demand:
 
     layers: int
     layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDemand:
+    """What the output costs.
+
+    Attributes
+    ----------
+    bands
+        Its bands, ``status`` included.
+    itemsize
+        Bytes of a value.
+    in_memory
+        Whether all of it is kept in memory.
+    tile
+        Rows and columns of its tiles, where part of it is written already.
+    """
+
+    bands: int
+    itemsize: int = 4
+    in_memory: bool = False
+    tile: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who computes a job.
+
+    Attributes
+    ----------
+    jobs
+        How many workers.
+    processes
+        The local processes that they live in, the parent among them.
+    memory
+        Bytes that all local processes may use together; None for no limit.
+    teamwork
+        Whether the workers can fill one block together: they share memory, and the stacks can be divided.
+    """
+
+    jobs: int
+    processes: int = 1
+    memory: int | None = None
+    teamwork: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +155,27 @@ class _Costs:
     kept_per_pixel: int
     encoded_per_pixel: int
     handle: int
+
+    @classmethod
+    def of(cls, pixels: int, demands: Sequence[Demand], output: OutputDemand, workers: Workers, halo: int) -> _Costs:
+        """Return what a job of so many pixels needs."""
+        decoded = max(demand.layout.decoded for demand in demands)
+        return cls(
+            fixed=workers.processes * (PROCESS_BYTES + CACHE_BYTES)
+            # Each worker decodes one block at a time, in GDAL's cache or instead of it.
+            + max(workers.jobs * decoded - CACHE_BYTES, 0)
+            + (pixels * output.bands * output.itemsize if output.in_memory else 0),
+            jobs=workers.jobs,
+            halo=halo,
+            input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
+            converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
+            # A method may return float64; then there is a copy in the output's type.
+            output_per_pixel=output.bands * (8 + output.itemsize),
+            kept_per_pixel=output.bands * output.itemsize,
+            # Bands put together, and the tiles that GDAL makes of them, twice.
+            encoded_per_pixel=0 if output.in_memory else 3 * output.bands * output.itemsize,
+            handle=max(demand.layout.resident for demand in demands),
+        )
 
     @property
     def per_pixel(self) -> int:
@@ -170,16 +237,10 @@ def _why(memory: int | None) -> str:
 def make_plan(
     grid: Grid,
     demands: Sequence[Demand],
+    output: OutputDemand,
+    workers: Workers,
     *,
-    bands: int,
     halo: int = 0,
-    jobs: int,
-    processes: int = 1,
-    memory: int | None = None,
-    output_itemsize: int = 4,
-    in_memory: bool = False,
-    teamwork: bool = False,
-    tile: tuple[int, int] | None = None,
 ) -> Plan:
     """Choose the blocks of a job.
 
@@ -189,50 +250,24 @@ def make_plan(
         Of the response.
     demands
         Of each input stack, the response first; its files' blocks decide.
-    bands
-        Of the output, ``status`` included.
+    output, workers
+        What is written, and who computes it within how much memory.
     halo
         Pixels that the method reads beyond a block.
-    jobs, processes
-        Workers, and the local processes that they live in, the parent among them.
-    memory
-        Bytes that all local processes may use together; None for no limit.
-    output_itemsize, in_memory
-        Of a value of the output, and whether the whole output is kept.
-    teamwork
-        Whether the workers can fill one block together: they share memory, and the stacks can be divided.
-    tile
-        Rows and columns of the output's tiles, where part of it is written already.
 
     Raises
     ------
     ParameterError
-        When not even the smallest block fits into `memory`.
+        When not even the smallest block fits into the memory allowed.
 
     Notes
     -----
     In this order, what costs little first: blocks of whole source blocks; one block at a time, which all workers
     fill together; datasets opened again for each block; source blocks cut, so that they are decoded repeatedly.
     """
-    source = demands[0].layout
-    decoded = max(demand.layout.decoded for demand in demands)
+    source, jobs, memory, tile = demands[0].layout, workers.jobs, workers.memory, output.tile
     sources = max(sum(demand.layout.sources for demand in demands), 1)
-    costs = _Costs(
-        fixed=processes * (PROCESS_BYTES + CACHE_BYTES)
-        # Each worker decodes one block at a time, in GDAL's cache or instead of it.
-        + max(jobs * decoded - CACHE_BYTES, 0)
-        + (grid.height * grid.width * bands * output_itemsize if in_memory else 0),
-        jobs=jobs,
-        halo=halo,
-        input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
-        converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
-        # A method may return float64; then there is a copy in the output's type.
-        output_per_pixel=bands * (8 + output_itemsize),
-        kept_per_pixel=bands * output_itemsize,
-        # Bands put together, and the tiles that GDAL makes of them, twice.
-        encoded_per_pixel=0 if in_memory else 3 * bands * output_itemsize,
-        handle=max(demand.layout.resident for demand in demands),
-    )
+    costs = _Costs.of(grid.block.pixels, demands, output, workers, halo)
     budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
     cell = tile or (TILE_UNIT, TILE_UNIT)
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
@@ -240,7 +275,7 @@ def make_plan(
     least = WINDOW_BYTES // source.itemsize
     wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
     pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), wished)
-    team = jobs if teamwork and wished * costs.per_pixel > BLOCK_BYTES else 1
+    team = jobs if workers.teamwork and wished * costs.per_pixel > BLOCK_BYTES else 1
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
     handles = min(math.ceil(sources / team), most_handles)
     while True:
@@ -250,7 +285,7 @@ def make_plan(
             break
         if pixels > unit:
             pixels = max(pixels // 2, unit)
-        elif team == 1 and teamwork and jobs > 1:
+        elif team == 1 and workers.teamwork and jobs > 1:
             team, handles = jobs, min(math.ceil(sources / jobs), most_handles)
         elif handles > 1:
             room = budget - costs.memory(height, width, team, 0)
@@ -386,10 +421,10 @@ def parse_size(size: int | str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size if isinstance(size, str) else shown(size))
     if match is None or match[2].upper() not in _UNITS:
-        raise ParameterError(f"{shown(size)} is not a size of memory; expected 4GiB, 500MB or a number of bytes")
+        raise ParameterError(f"memory={shown(size)} is not a size; expected 4GiB, 500MB or a number of bytes")
     amount = float(match[1]) * _UNITS[match[2].upper()]
     if not amount < 2**63:
-        raise ParameterError(f"{shown(size)} is more memory than any machine has")
+        raise ParameterError(f"memory={shown(size)} is more than any machine has")
     return int(amount)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
-from pixelwise.bands import STATUS_BAND
-from pixelwise.method import BoundMethod, Method
+from pixelwise.bands import Band
+from pixelwise.jobs.output_spec import USUAL, OutputSpec
+from pixelwise.maps.outputs import relative
+from pixelwise.method import Method
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.rasters.headers import GDAL_VERSION
 from pixelwise.regular_files import read_bytes
@@ -34,15 +35,11 @@ __all__ = [
     "doubts_of",
     "identify",
     "plain",
-    "relative",
     "versions",
 ]
 
 #: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
-
-#: Options of a job that a map names only where they are set.
-DEFAULTS: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "write": {}, "per": "year"}
 
 
 class UnknowableError(Exception):
@@ -53,21 +50,32 @@ def describe(
     stack: Stack,
     inputs: Mapping[str, Stack],
     method: Method,
-    bound: BoundMethod,
+    bands: Sequence[Band],
+    output: OutputSpec,
     *,
-    dtype: str,
     folder: Path | None,
     clear: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """Return the provenance of a map, ready for JSON; paths are relative to `folder`, that of the map.
+    """Return the provenance of a map, ready for JSON.
 
-    `clear` has the clear scenes of each period by the names of stacks, "" for the response, where they matter.
+    Parameters
+    ----------
+    stack, inputs, method
+        What is applied to what.
+    bands
+        All that are written, ``status`` among them.
+    output
+        What is written besides.
+    folder
+        That of the map, to which paths are relative; None for a map in memory.
+    clear
+        Clear scenes of each period by the names of stacks, "" for the response, where they matter.
     """
     described: dict[str, Any] = {
         "method": method.name,
         "parameters": plain(method.parameters),
-        "bands": [band.name for band in (*bound.bands, STATUS_BAND)],
-        "dtype": dtype,
+        "bands": [band.name for band in bands],
+        **output.describe(folder),
         "versions": versions(),
         "cpu": cpu(),
         "input": _describe_stack(stack, folder),
@@ -107,7 +115,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     grid = stacks[0].grid
     return {
         **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
-        **{name: described.get(name, default) for name, default in DEFAULTS.items()},
+        **{name: described.get(name, default) for name, default in USUAL.items()},
         "parameters": plain(method.identity),
         "grid": [grid.crs_name, *tuple(grid.transform)[:6], grid.height, grid.width],
         "input": [
@@ -204,8 +212,8 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             entry["sensors"] = list(layer.sensors)
     own = stack.paths
     files, behind = (
-        [{"path": relative(path, folder), "size": stack.stats[path][0], "mtime_ns": stack.stats[path][1]} for path in p]
-        for p in (own, stack.stats.keys() - {*own, *stack.area.stats})
+        [{"path": relative(path, folder), **asdict(stack.stamps[path])} for path in p]
+        for p in (own, stack.stamps.keys() - {*own, *stack.area.stamps})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
     if stack.alpha_read:
@@ -223,17 +231,6 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]
     return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
-
-
-def relative(path: Path, folder: Path | None) -> str:
-    """Return a path as the map names it: relative to the map's folder, where there is one."""
-    if folder is None:
-        return path.as_posix()
-    try:
-        # From where the folder really is: `..` of a link leads elsewhere.
-        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()  # noqa: PTH100
-    except ValueError:  # another drive on Windows
-        return path.absolute().as_posix()
 
 
 def plain(value: Any) -> Any:

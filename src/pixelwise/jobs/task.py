@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from pixelwise.bands import Band
-from pixelwise.errors import ParameterError, ResourceError
+from pixelwise.errors import ResourceError
+from pixelwise.jobs.answer import Answer
 from pixelwise.jobs.engine import map_unordered
+from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import mender, open_executor, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, task_of
-from pixelwise.jobs.plan import Demand, Plan, check_blocks, free_memory, make_plan, parse_size
+from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan
 from pixelwise.jobs.provenance import UnknowableError, describe_losses, doubts_of, identify
 from pixelwise.kernels.jit import compiling
 from pixelwise.maps.geotiff import GeoTiffSink
@@ -33,19 +35,11 @@ from pixelwise.methods.functions.pixel import SMALL_JOB, BoundPixelFunction
 from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
-from pixelwise.words import shown
 
-__all__ = ["Progress", "Task", "check_memory", "check_travels", "check_unchanged", "executor_for", "plan_job"]
+__all__ = ["Task", "check_memory", "check_travels", "check_unchanged", "executor_for", "plan_job"]
 
 
 log = logging.getLogger(__name__)
-
-#: No machine has more cores; and each worker takes memory, also where it has nothing to do.
-MOST_JOBS = 4096
-
-
-#: Called with pixels done and pixels in all.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,22 +66,12 @@ class Task:
     folder: Path | None
     told: frozenset[str] = frozenset()
 
-    def carry_out(
-        self,
-        executor: str | Executor,
-        *,
-        jobs: int | None,
-        memory: int | str | None,
-        restart: bool,
-        trust_function: bool,
-        progress: Progress | None,
-        began: float,
-    ) -> Map:
-        """Compute all blocks that are not done yet, and finish the output."""
+    def carry_out(self, execution: Execution, began: float) -> Map:
+        """Compute all blocks that are not done yet, and finish the output; the time is counted from `began` on."""
         sink = self.sink
         doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
-        refused = "" if trust_function else doubts
-        with _journal(self.sink, self.provenance, self.method, self.stacks, refused, restart=restart) as journal:
+        refused = "" if execution.trust_function else doubts
+        with _journal(sink, self.provenance, self.method, self.stacks, refused, restart=execution.restart) as journal:
             if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete; it only gets its name")
                 return sink.end(self.named, self.stacks[0].grid, journal.committed)
@@ -95,10 +79,8 @@ class Task:
             plan = plan_job(
                 self.stacks,
                 self.bound,
+                execution,
                 dtype=self.dtype,
-                jobs=jobs,
-                memory=memory,
-                executor=executor,
                 in_memory=self.folder is None,
                 tile=begun.tile if begun else None,
             )
@@ -112,7 +94,7 @@ class Task:
             if journal is not None:
                 journal.begin(layout)
             job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
-            timings, tally = _run(job, plan, sink, executor, progress, journal, self.told, self.method.name)
+            timings, tally = _run(job, plan, sink, execution, journal, self.told, self.method.name)
             timings = replace(timings, total=time.perf_counter() - began)
             described = {**self.provenance, "timings": timings.as_dict()}
             if tally.lost:
@@ -157,8 +139,7 @@ def _run(
     job: Job,
     plan: Plan,
     sink: Sink,
-    executor: str | Executor,
-    progress: Progress | None,
+    execution: Execution,
     journal: Journal | None,
     told: frozenset[str],
     name: str,
@@ -171,6 +152,7 @@ def _run(
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
+    executor = executor_for(job.bound, job.stacks, execution)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
         _compile(job, name)
         task, forget = task_of(job, in_process=shares_memory(pool))
@@ -188,8 +170,8 @@ def _run(
                     journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
                 tally.write += time.perf_counter() - before
                 done += result.block.pixels
-                if progress is not None:
-                    progress(done, pixels)
+                if execution.progress is not None:
+                    execution.progress(done, pixels)
         except MemoryError as error:
             raise ResourceError(
                 "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"
@@ -328,59 +310,57 @@ def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Execu
             function.check_travels()
 
 
-def executor_for(bound: BoundMethod, stacks: Sequence[Stack]) -> str:
-    """Return the executor that suits a job: threads where they run all of it in parallel, else processes.
+def executor_for(
+    bound: BoundMethod,
+    stacks: Sequence[Stack],
+    execution: Execution = Execution(),  # noqa: B008 - frozen
+) -> str | Executor:
+    """Return the executor that was asked for, or the one that suits a job.
 
+    That is threads where they run all of it in parallel, else processes.
     Threads also where plain Python is likely to take no longer than processes take to start, which depends on the size
     of the job alone: the next run of the same job has to find the same executor.
     """
+    if execution.executor is not None:
+        return execution.executor
     values = stacks[0].grid.block.pixels * len(stacks[0].axis)
-    small = isinstance(bound, BoundPixelFunction) and values <= SMALL_JOB
+    method = bound.bound if isinstance(bound, Answer) else bound
+    small = isinstance(method, BoundPixelFunction) and values <= SMALL_JOB
     parallel = (bound.releases_gil or small) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
     return "threads" if parallel else "processes"
 
 
-def check_memory(stacks: Sequence[Stack], memory: int | str | None) -> None:
+def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
     """Refuse stacks of which not even one block fits, before anything is read; see `check_blocks`."""
-    check_blocks([layout_of(stack) for stack in stacks], None if memory is None else parse_size(memory))
+    check_blocks([layout_of(stack) for stack in stacks], memory)
 
 
 def plan_job(
     stacks: Sequence[Stack],
     bound: BoundMethod,
+    execution: Execution = Execution(),  # noqa: B008 - frozen
     *,
     dtype: str = "float32",
-    jobs: int | None = None,
-    memory: int | str | None = None,
-    executor: str | Executor | None = None,
     in_memory: bool = False,
     tile: tuple[int, int] | None = None,
 ) -> Plan:
     """Cut a job into blocks; see `make_plan`."""
     layouts = list(map(layout_of, stacks))
+    jobs, memory = execution.jobs, execution.memory_bytes
     if jobs is None:
         # Each worker decodes a block; as many as fit, so that files of few huge ones can still be read.
         room = free_memory() // 2 // max(1, *(layout.decoded for layout in layouts))
         jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
-    if not isinstance(jobs, int) or not 1 <= jobs <= MOST_JOBS:
-        most = f"and at most {MOST_JOBS}"
-        raise ParameterError(f"jobs {shown(jobs)} is impossible: at least one worker is needed, {most}")
     demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
-    executor = executor or executor_for(bound, stacks)
+    executor = executor_for(bound, stacks, execution)
     # A team's threads live beside the worker that they help, and divide files among them.
     teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)
     return make_plan(
         stacks[0].grid,
         demands,
-        bands=len(bound.bands) + 1,
+        OutputDemand(len(bound.bands) + 1, np.dtype(dtype).itemsize, in_memory=in_memory, tile=tile),
+        Workers(jobs, 1 + jobs if executor == "processes" else 1, memory, teamwork=teamwork),
         halo=bound.halo,
-        jobs=jobs,
-        processes=1 + jobs if executor == "processes" else 1,
-        memory=None if memory is None else parse_size(memory),
-        output_itemsize=np.dtype(dtype).itemsize,
-        in_memory=in_memory,
-        teamwork=teamwork,
-        tile=tile,
     )
 
 

@@ -19,7 +19,7 @@ from pixelwise.maps.records import PlacedTiles
 from pixelwise.maps.tiles import TiledFile
 from pixelwise.regular_files import check_encodable
 
-__all__ = ["LayerFile", "Output", "check_different", "check_name", "identity_of"]
+__all__ = ["LayerFile", "Output", "check_different", "check_name", "identity_of", "relative"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,17 @@ def check_name(path: Path, what: str) -> None:
     # Whatever its case: some file systems take both names for one.
     if HALF_WRITTEN.fullmatch(path.name.lower()):
         raise OutputError(f"{path}: is a name that half-written maps have; choose another one")
+
+
+def relative(path: Path, folder: Path | None) -> str:
+    """Return a path as the map names it: relative to the map's folder, where there is one."""
+    if folder is None:
+        return path.as_posix()
+    try:
+        # From where the folder really is: `..` of a link leads elsewhere.
+        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()  # noqa: PTH100
+    except ValueError:  # another drive on Windows
+        return path.absolute().as_posix()
 
 
 def check_different(paths: Sequence[Path]) -> None:

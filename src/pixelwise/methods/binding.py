@@ -16,12 +16,13 @@ from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
+from pixelwise.method import Method
 from pixelwise.words import shown
 
 __all__ = [
     "LARGEST_YEAR",
-    "LINE",
     "BoundKernel",
+    "StraightLine",
     "check_confidence_level",
     "check_origin",
     "check_paired",
@@ -42,8 +43,26 @@ LARGEST_YEAR = 1e10
 #: So many values of a series at a time stay in the L2 cache with what is made of them, in whole chunks of kernels.
 PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
 
-#: The bands that `line_at` needs.
-LINE = ("slope", "intercept")
+
+class StraightLine(Method):
+    """A method that fits a straight line to the values, which its bands ``slope`` and ``intercept`` describe.
+
+    Attributes
+    ----------
+    origin
+        The decimal year of the intercept.
+    """
+
+    origin: float = 0.0
+
+    @property
+    def fitted_from(self) -> tuple[str, ...]:
+        """Slope and intercept."""
+        return ("slope", "intercept")
+
+    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
+        """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
+        return line_at(values, axis, self.origin)
 
 
 @dataclass(frozen=True, eq=False)

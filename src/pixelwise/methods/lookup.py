@@ -111,5 +111,12 @@ def resolve_method(
     thing = load_function(method) if isinstance(method, str) else method
     chosen = as_method(thing, bands, parameters, jit)
     # Names given to a function that declares none are all its bands, not a choice among them: `n` stays.
-    unnamed = as_method(thing, None, parameters, jit)
-    return chosen, None if isinstance(unnamed, UserFunction) and unnamed.names is None else bands
+    return chosen, bands if _has_names(thing) else None
+
+
+def _has_names(thing: Method | Callable[..., Any]) -> bool:
+    """Whether it is known what the bands of a method or a function are called."""
+    if isinstance(thing, Method):
+        return not isinstance(thing, UserFunction) or thing.names is not None
+    options = options_of(thing)
+    return options is not None and options.bands is not None

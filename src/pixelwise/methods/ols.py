@@ -16,12 +16,11 @@ from pixelwise.kernels.jit import readonly
 from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import (
-    LINE,
     BoundKernel,
+    StraightLine,
     check_confidence_level,
     check_origin,
     check_whole,
-    line_at,
     only_the_response,
     series_of,
 )
@@ -130,7 +129,7 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
 
 
 @dataclass(frozen=True)
-class OrdinaryLeastSquares(Method):
+class OrdinaryLeastSquares(StraightLine):
     """A straight line by least squares; see `ols`."""
 
     min_obs: int = 3
@@ -177,15 +176,6 @@ class OrdinaryLeastSquares(Method):
 
         df = np.arange(self.min_obs - 2, max(len(axis), self.min_obs) - 1, dtype=np.float64)
         return np.asarray(stdtrit(df, (1 + self.confidence_level) / 2), dtype=np.float64)
-
-    @property
-    def fitted_from(self) -> tuple[str, ...]:
-        """Slope and intercept."""
-        return LINE
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
-        return line_at(values, axis, self.origin)
 
 
 @dataclass(frozen=True, eq=False)

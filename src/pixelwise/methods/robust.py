@@ -13,7 +13,7 @@ from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, StraightLine, check_whole, only_the_response, series_of
 from pixelwise.words import unknown
 
 __all__ = ["RobustLine", "robust"]
@@ -106,7 +106,7 @@ def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
 
 
 @dataclass(frozen=True)
-class RobustLine(Method):
+class RobustLine(StraightLine):
     """A straight line by iterated weights; see `robust`."""
 
     kind: Kind = "huber"
@@ -129,15 +129,6 @@ class RobustLine(Method):
         only_the_response(self.name, inputs)
         reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
         return BoundRobustLine(select_bands(self, bands), axis.years - reference, reference, self.kind, self.min_obs)
-
-    @property
-    def fitted_from(self) -> tuple[str, ...]:
-        """Slope and intercept."""
-        return LINE
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""
-        return line_at(values, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, only_the_response, series_of
+from pixelwise.methods.binding import BoundKernel, StraightLine, check_whole, only_the_response, series_of
 from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
 
 __all__ = ["Siegel", "siegel"]
@@ -72,7 +72,7 @@ def siegel(*, min_obs: int = 3) -> Method:
 
 
 @dataclass(frozen=True)
-class Siegel(Method):
+class Siegel(StraightLine):
     """The line of repeated medians; see `siegel`."""
 
     min_obs: int = 3
@@ -91,15 +91,6 @@ class Siegel(Method):
         """Choose the bands."""
         only_the_response(self.name, inputs)
         return BoundSiegel(select_bands(self, bands), axis.years, self.min_obs)
-
-    @property
-    def fitted_from(self) -> tuple[str, ...]:
-        """Slope and intercept."""
-        return LINE
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
-        return line_at(values, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,10 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import (
-    LINE,
     BoundKernel,
+    StraightLine,
     check_confidence_level,
     check_whole,
-    line_at,
     only_the_response,
     series_of,
 )
@@ -129,7 +128,7 @@ def theil_sen(
 
 
 @dataclass(frozen=True)
-class TheilSen(Method):
+class TheilSen(StraightLine):
     """The line of median slope; see `theil_sen`."""
 
     confidence_level: float = 0.95
@@ -176,11 +175,7 @@ class TheilSen(Method):
     @property
     def fitted_from(self) -> tuple[str, ...]:
         """Slope and intercept; nothing where seasons are taken off first, which no band holds."""
-        return LINE if self.deseasonalise is None else ()
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the line at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
-        return line_at(values, axis)
+        return super().fitted_from if self.deseasonalise is None else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,10 @@ from pixelwise.kernels.tail_tables import quantile_series
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.autocorrelation import curves_up_to
 from pixelwise.methods.binding import (
-    LINE,
     BoundKernel,
+    StraightLine,
     check_confidence_level,
     check_whole,
-    line_at,
     only_the_response,
     series_of,
 )
@@ -157,7 +156,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
 
 
 @dataclass(frozen=True)
-class Trend(Method):
+class Trend(StraightLine):
     """The recommended answer; see `trend`."""
 
     confidence_level: float = 0.95
@@ -205,15 +204,6 @@ class Trend(Method):
             else None,
             test=MannKendall(min_obs=self.min_obs).bound(axis, ["pvalue"]) if "pvalue_mk" in names else None,
         )
-
-    @property
-    def fitted_from(self) -> tuple[str, ...]:
-        """Slope and intercept."""
-        return LINE
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the line of median slope at the dates of `axis`: (time, pixel), from ``slope`` and ``intercept``."""
-        return line_at(values, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from pixelwise.kernels.designs import Design, make_design
 from pixelwise.kernels.jit import readonly
 from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import LINE, BoundKernel, check_whole, line_at, series_of
+from pixelwise.methods.binding import BoundKernel, StraightLine, check_whole, series_of
 from pixelwise.words import shown
 
 __all__ = ["WEIGHTS", "WeightedLeastSquares", "wls"]
@@ -110,7 +110,7 @@ def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Me
 
 
 @dataclass(frozen=True)
-class WeightedLeastSquares(Method):
+class WeightedLeastSquares(StraightLine):
     """A straight line by weighted least squares; see `wls`."""
 
     weights: tuple[float, ...] | None = None
@@ -158,15 +158,6 @@ class WeightedLeastSquares(Method):
             min_obs=self.min_obs,
             table=tail_table(self.min_obs - 2, len(axis) - 2) if len(axis) >= self.min_obs else None,
         )
-
-    @property
-    def fitted_from(self) -> tuple[str, ...]:
-        """Slope and intercept."""
-        return LINE
-
-    def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the fitted line at the dates of `axis`, (time, pixel); see `line_at`."""
-        return line_at(values, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,15 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from pixelwise.choices import Extent, SameDate
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
-from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid, around_all, crs_remedy
+from pixelwise.errors import Problems
+from pixelwise.grid import Block, Bounds, Grid, around_all, crs_remedy
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
 __all__ = ["Member", "common_grid", "how_onto_one_lattice", "members_of"]
@@ -54,7 +55,7 @@ class Member:
         return [block.shift(place.row, place.col) for block in self.blocks]
 
 
-def members_of(observations: Sequence[Observation], spec: InputSpec, problems: list[str]) -> list[Member]:
+def members_of(observations: Sequence[Observation], same_date: SameDate | None, problems: Problems) -> list[Member]:
     """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
     stems: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
@@ -66,12 +67,12 @@ def members_of(observations: Sequence[Observation], spec: InputSpec, problems: l
     if not all(first.shares_lattice(member.grid) for member in members):
         return members
     placed = [block for member in members for block in member.placed_on(first)]
-    if (spec.same_date is not None or all(member.part for member in members)) and _overlapping(placed):
+    if (same_date is not None or all(member.part for member in members)) and _overlapping(placed):
         return members
     return [_mosaic([o for member in members for o in member.observations], problems)]
 
 
-def _images_of_stem(group: Sequence[Observation], problems: list[str]) -> list[Member]:
+def _images_of_stem(group: Sequence[Observation], problems: Problems) -> list[Member]:
     """Return the pieces of one export as one image; warped ones, whose frames overlap, as images of their own."""
     if len(group) > 1 and any(observation.bands[0].warp is not None for observation in group):
         ordered = sorted(group, key=lambda o: o.header.path.name)
@@ -88,7 +89,7 @@ def _overlapping(blocks: Sequence[Block]) -> tuple[int, int] | None:
     return None
 
 
-def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
+def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
     """Place files on their common lattice by whole-pixel offsets."""
     group = sorted(group, key=lambda o: o.header.path.name)
     first = group[0].grid
@@ -96,7 +97,7 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
         return Member(tuple(group), (first.block,), first)
     for observation in group:
         if not first.shares_lattice(observation.grid):
-            problems.append(
+            problems.add(
                 f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
                 f"but not on its lattice ({'; '.join(first.differences(observation.grid))})"
             )
@@ -107,11 +108,11 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
         j, i = both
         product = product_of_bands([group[j].header.path, group[i].header.path])
         remedy = (
-            "settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
+            f"settle it with --same-date {'|'.join(get_args(SameDate))}, or give each its own date"
             if product is None
             else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
         )
-        problems.append(
+        problems.add(
             f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
             f"({group[i].reading.moment}): {remedy}"
         )
@@ -120,7 +121,9 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
     return Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
 
 
-def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]) -> Grid | None:
+def common_grid(
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
+) -> Grid | None:
     """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
 
     Parameters
@@ -132,65 +135,59 @@ def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None,
     """
     reference = members[0].grid
     on_lattice = all(reference.shares_lattice(member.grid) for member in members)
-    if spec.extent is not None or target is not None:
+    if extent is not None or target is not None:
         if on_lattice:
-            return _grid_asked_for(members, spec, target, problems)
+            return _grid_asked_for(members, extent, target, problems)
         return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
         union = reference.crop(around_all([reference.place_of(member.grid) for member in members]))
-        problems.extend(shortened(list(_missing_pieces([m for m in members if m.whole], union))))
+        problems.add(*shortened(list(_missing_pieces([m for m in members if m.whole], union))))
         return union
     return _not_on_one_grid(members, problems, lattice=False)
 
 
 def _grid_asked_for(
-    members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
 ) -> Grid | None:
-    """Return the grid that ``extent`` says, on the members' common lattice."""
+    """Return the grid that `extent` says, on the members' common lattice."""
     # Georeferencing is that of the target, where there is one, to the last digit.
     lattice = target or members[0].grid
     places = [lattice.place_of(member.grid) for member in members]
-    if spec.extent is None:
+    if extent is None:
         return lattice
-    if spec.extent == "union":
+    if extent == "union":
         return lattice.crop(around_all(places))
-    if spec.extent == "first":
+    if extent == "first":
         return lattice.crop(places[0])
-    if spec.extent == "intersection":
+    if extent == "intersection":
         shared: Block | None = places[0]
         for member, place in zip(members, places, strict=True):
             shared = shared.intersection(place) if shared else None
             if shared is None:
-                problems.append(
-                    f"extent intersection is empty: {member.path} shares no pixel with all images before it"
-                )
+                problems.add(f"extent intersection is empty: {member.path} shares no pixel with all images before it")
                 return None
         assert shared is not None  # noqa: S101 - for mypy
         return lattice.crop(shared)
-    try:
-        if isinstance(spec.extent, tuple):
-            return lattice.crop(lattice.block_around(spec.extent))
-        header = read_header(Path(spec.extent))
-    except InputError as error:
-        problems.extend(f"extent: {text}" for text in error.problems)
-        return None
-    except ParameterError as error:
-        problems.append(f"extent: {error}")
+    with problems.caught("extent: ", parameters=True) as failure:
+        if isinstance(extent, tuple):
+            return lattice.crop(lattice.block_around(extent))
+        header = read_header(Path(extent))
+    if failure:
         return None
     if not lattice.shares_lattice(header.grid):
-        remedy = f"align the files to it (--align {spec.extent})"
+        remedy = f"align the files to it (--align {extent})"
         if (header.grid.crs is None) != (lattice.crs is None):
             remedy = how_onto_one_lattice(members[0].observations[0].header, header)
-        problems.append(
-            f"extent: {spec.extent} is not on the lattice of {members[0].path} "
+        problems.add(
+            f"extent: {extent} is not on the lattice of {members[0].path} "
             f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
         )
         return None
     return header.grid
 
 
-def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice: bool) -> Grid | None:
+def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: bool) -> Grid | None:
     """Return the grid that all members are on; else name those that are on another grid, or even lattice."""
 
     def differs(grid: Grid, other: Grid) -> bool:
@@ -207,18 +204,18 @@ def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice:
     if not different:
         return members[0].grid
     one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
-    problems.append(
+    problems.add(
         f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
     )
-    problems.extend(different)
+    problems.add(*different)
     lacking = [member.path for member in members if member.grid.crs is None]
     known = [member.path for member in (usual, *members) if member.grid.crs is not None]
     if lacking and known:
         others = f"; likewise {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        problems.append(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
+        problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
         return None
-    problems.append(
-        "they lie on one lattice: choose what to cover with --extent union|intersection|first|L,B,R,T|FILE"
+    problems.add(
+        f"they lie on one lattice: choose what to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
         else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
         "or stack those that fit together"

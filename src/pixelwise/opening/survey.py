@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
 from pixelwise.opening.observe import observe
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.area import load_area
 from pixelwise.rasters.handles import largest_behind
-from pixelwise.rasters.headers import Header, stats_of
+from pixelwise.rasters.headers import Header, stamps_of
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.stacks.base import FileStack
+from pixelwise.stacks.parts import DateOptions, ValueOptions
 from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.stacks.shares import Derivation
 from pixelwise.stacks.spec import InputSpec
@@ -93,7 +94,7 @@ class Survey:
             largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
             resident=max(header.resident for header in opened),
-            stats={**stats_of(opened), **area.stats},
+            stamps={**stamps_of(opened), **area.stamps},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
             alpha_masks={
@@ -198,22 +199,18 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     """
     # A file that is named twice (a folder, and a glob of it) is still one file.
     entries = list(dict.fromkeys(resolve(source)))
-    problems: list[str] = []
+    problems = Problems()
     found = observe(entries, spec, problems)
-    layers, grid = assemble(found.observations, spec, problems)
+    layers, grid = assemble(found.observations, spec.place, spec.dates, problems)
     if grid is not None:
-        try:
-            layers = chosen_layers(layers, spec)
-        except InputError as error:
-            problems.extend(error.problems)
+        with problems.caught():
+            layers = chosen_layers(layers, spec.dates)
         if spec.bounds is not None:
-            try:
+            with problems.caught(parameters=True):
                 grid.block_of_bounds(spec.bounds)
-            except ParameterError as error:
-                problems.append(str(error))
     if len(layers) < 2 and not problems:
-        problems.append(_too_few(layers, entries, spec))
-    for text in _overrides(spec):
+        problems.add(_too_few(layers, entries, spec.dates))
+    for text in _overrides(spec.values):
         log.info(text)
     dated = {
         file.header.path
@@ -222,19 +219,19 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
-    return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation, found.remarks)
+    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, found.remarks)
 
 
-def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
-    dates = ", ".join(layer.iso_date for layer in layers)
-    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({dates})" if dates else "")
+def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions) -> str:
+    found_dates = ", ".join(layer.iso_date for layer in layers)
+    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({found_dates})" if found_dates else "")
     files = f"{len(entries)} file{'' if len(entries) == 1 else 's'}"
-    return f"{found} in {files}{words_of_choice(spec)}: a series needs at least two"
+    return f"{found} in {files}{words_of_choice(dates)}: a series needs at least two"
 
 
-def _overrides(spec: InputSpec) -> Iterable[str]:
+def _overrides(values: ValueOptions) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
-        value = getattr(spec, name)
+        value = getattr(values, name)
         if value is not None:
             text = first_of([*map(spelled, value if isinstance(value, tuple) else (value,))], MOST_LISTED)
             yield f"{name} {text} is used instead of what the files say"

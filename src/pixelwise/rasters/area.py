@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.region import Region, load_region
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.where import RasterWhere, load_where
 
 __all__ = ["Area", "load_area"]
@@ -41,9 +42,9 @@ class Area:
         return tuple(path for path in (region, where) if path is not None)
 
     @property
-    def stats(self) -> Mapping[Path, tuple[int, int]]:
-        """Size and modification time (nanoseconds) of the files that are read block by block."""
-        return {} if self.where is None else self.where.stats
+    def stamps(self) -> Mapping[Path, FileStamp]:
+        """Size and modification time of the files that are read block by block."""
+        return {} if self.where is None else self.where.stamps
 
     def touches(self, block: Block) -> bool:
         """Whether a pixel of a block may be asked for; nothing is read."""

@@ -28,6 +28,7 @@ from pixelwise.rasters.checked import CheckedTiff, MaskedTiff, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, TextGrid, files_behind, local_only, open_again
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import Loss, Piece, Warp
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.streams import Streams, further_block, has_filled_strip
 from pixelwise.rasters.tiff import TiffFile, open_tiff, release_buffers
 from pixelwise.words import one_line
@@ -200,10 +201,10 @@ def _check_strips(piece: Piece) -> None:
     behind = (path for named in files_behind(piece.path) for path in (named, named.with_name(f"{named.name}.msk")))
     for path in behind:
         try:
-            facts = path.stat()
+            stamp = FileStamp.of(path)
         except OSError:  # GDAL says so
             continue
-        if _is_filled(path, facts.st_size, facts.st_mtime_ns):
+        if _is_filled(path, stamp):
             raise InputError(
                 f"{path}: its last strip holds more than the raster, which GDAL, by which warped files and sources of "
                 "VRTs are read, reads wrongly; write the files again as they are: "
@@ -212,8 +213,8 @@ def _check_strips(piece: Piece) -> None:
 
 
 @lru_cache(maxsize=65536)
-def _is_filled(path: Path, size: int, mtime_ns: int) -> bool:
-    """Whether a file has such a strip; its size and time tell one version of it from the next."""
+def _is_filled(path: Path, stamp: FileStamp) -> bool:
+    """Whether a file has such a strip; its stamp tells one version of it from the next."""
     return has_filled_strip(path)
 
 

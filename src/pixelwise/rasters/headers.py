@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import logging
 import math
-import os
 import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Sequence
@@ -23,6 +22,7 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page
 from pixelwise.rasters.sidecars import sidecars_of
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import check_encodable, check_regular
 from pixelwise.words import one_line
 
@@ -35,7 +35,7 @@ __all__ = [
     "grid_of",
     "lossless_in_float32",
     "read_header",
-    "stats_of",
+    "stamps_of",
 ]
 
 #: Files in a folder that have one of these must open; others are ignored.
@@ -134,8 +134,7 @@ class Header:
     block_width: int
     pixel_interleaved: bool
     compression: str
-    size: int
-    mtime_ns: int
+    stamp: FileStamp
     written: bool = False
     is_map: bool = False
     remark: str = ""
@@ -174,7 +173,7 @@ class Header:
         if not self.pixel_interleaved:
             blocks *= len(self.bands)
         # A VRT's own size says nothing of its sources.
-        compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.size / blocks), self.decoded)
+        compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.stamp.size / blocks), self.decoded)
         # It grows with the largest so far, and leaves gaps behind.
         buffer = compressed + compressed // 2
         interleaved = self.decoded if self.pixel_interleaved and len(self.bands) > 1 else 0
@@ -193,18 +192,18 @@ def read_header(path: Path) -> Header:
         it names a source that is missing, remote, no raster, or the VRT itself.
     """
     check_encodable(path)
-    stat = check_regular(path)
-    if stat.st_size == 0:
+    stamp = FileStamp.from_status(check_regular(path))
+    if stamp.size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
     with local_only(), open_local(path) as dataset:
         try:
-            return _header_of(dataset, path, stat)
+            return _header_of(dataset, path, stamp)
         except GDAL_ERRORS as error:
             reason = one_line(error.__cause__ or error)
             raise InputError(f"{path}: its header cannot be read ({reason}); copy or export it again") from None
 
 
-def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Header:
+def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
     """Return what an open file says of itself."""
     if dataset.count == 0:
         raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
@@ -254,8 +253,7 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
         # Not `dataset.interleaving`, which knows three words only: a sidecar may say any.
         pixel_interleaved=structure.get("INTERLEAVE", "").upper() == "PIXEL",
         compression=structure.get("COMPRESSION", "").lower(),
-        size=stat.st_size,
-        mtime_ns=stat.st_mtime_ns,
+        stamp=stamp,
         alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
         written=written,
         # Layers are called by their dates.
@@ -265,26 +263,25 @@ def _header_of(dataset: DatasetReader, path: Path, stat: os.stat_result) -> Head
     )
 
 
-def stats_of(headers: Collection[Header]) -> dict[Path, tuple[int, int]]:
-    """Return size and modification time (ns) of files, and of all others that GDAL reads for them, sidecars too.
+def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
+    """Return size and modification time of files, and of all others that GDAL reads for them, sidecars too.
 
     Raises
     ------
     InputError
         When one of these has vanished.
     """
-    stats = {header.path: (header.size, header.mtime_ns) for header in headers}
+    stamps = {header.path: header.stamp for header in headers}
     further = [path for header in headers for path in header.further]
-    for path in (*further, *sidecars_of(dict.fromkeys((*stats, *further)))):
-        if path not in stats:
+    for path in (*further, *sidecars_of(dict.fromkeys((*stamps, *further)))):
+        if path not in stamps:
             try:
-                found = path.stat()
+                stamps[path] = FileStamp.of(path)
             except OSError as error:
                 raise InputError(
                     f"{path}: vanished since the header that names it was read ({error.strerror})"
                 ) from None
-            stats[path] = found.st_size, found.st_mtime_ns
-    return stats
+    return stamps
 
 
 def grid_of(dataset: DatasetReader, path: Path) -> Grid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid, crs_remedy
 from pixelwise.rasters.handles import HANDLES
-from pixelwise.rasters.headers import read_header, stats_of
+from pixelwise.rasters.headers import read_header, stamps_of
 from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
 from pixelwise.rasters.region import words
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.windows import read_patiently
 
@@ -35,13 +36,13 @@ class RasterWhere:
         The raster on the stack's grid; pixels that it does not cover are not used.
     values
         Smallest and largest of each range, in stored numbers; the same twice for one value.
-    stats
-        Size and modification time (nanoseconds) of the file, and of those behind a VRT.
+    stamps
+        Size and modification time of the file, and of those behind a VRT.
     """
 
     piece: Piece
     values: tuple[tuple[float, float], ...]
-    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+    stamps: Mapping[Path, FileStamp] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values or any(not low <= high for low, high in self.values):
@@ -91,7 +92,7 @@ class RasterWhere:
         return {
             "raster": str(self.piece.path),
             "values": _spelled(self.values),
-            "files": [[path.name, *self.stats[path]] for path in sorted(self.stats)],
+            "files": [[path.name, *astuple(self.stamps[path])] for path in sorted(self.stamps)],
         }
 
     def _read(self, shared: Block) -> NDArray[np.bool_]:
@@ -164,7 +165,7 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     )
     for low, high in values:
         _check_held(low, high, path, np.dtype(band.dtype))
-    return RasterWhere(piece, values, stats_of([header]))
+    return RasterWhere(piece, values, stamps_of([header]))
 
 
 def _value(part: str, text: str) -> tuple[float, float]:

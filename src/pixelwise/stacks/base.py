@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -18,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.errors import InputError
+from pixelwise.errors import Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.sidecars import sidecars_of
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.shares import Share
 from pixelwise.stacks.spec import InputSpec
 
@@ -115,15 +115,15 @@ class FileStack(ABC):
     ----------
     grid
         Where the pixels are.
-    stats
-        Size and modification time (nanoseconds) of each file when its header was read.
+    stamps
+        Size and modification time of each file when its header was read.
     area
         The pixels that are asked for.
     """
 
     grid: Grid
     area: Area
-    stats: Mapping[Path, tuple[int, int]]
+    stamps: Mapping[Path, FileStamp]
 
     @property
     @abstractmethod
@@ -220,24 +220,18 @@ class FileStack(ABC):
             When some changed or vanished, or got a mask beside them, naming them.
         """
         # What other sidecars say, nodata and the grid, is read with the headers only; a mask with each window.
-        masks = (path for path in sidecars_of(self.stats) if path.suffix.lower() == ".msk" and path not in self.stats)
-        problems = [f"{path}: appeared since the header of its file was read" for path in masks]
-        for path, (size, mtime_ns) in self.stats.items():
+        masks = (path for path in sidecars_of(self.stamps) if path.suffix.lower() == ".msk" and path not in self.stamps)
+        problems = Problems()
+        problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
+        for path, then in self.stamps.items():
             try:
-                now = path.stat()
+                now = FileStamp.of(path)
             except OSError as error:
-                problems.append(f"{path}: vanished since its header was read ({error.strerror})")
+                problems.add(f"{path}: vanished since its header was read ({error.strerror})")
                 continue
-            if now.st_size != size:
-                problems.append(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
-            elif now.st_mtime_ns != mtime_ns:
-                was, is_ = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (mtime_ns, now.st_mtime_ns))
-                problems.append(
-                    f"{path}: changed since its header was read: modified {was:%Y-%m-%d %H:%M:%S}, "
-                    f"now {is_:%Y-%m-%d %H:%M:%S} UTC"
-                )
-        if problems:
-            raise InputError(*problems)
+            if now != then:
+                problems.add(f"{path}: changed since its header was read: {then.difference(now)}")
+        problems.raise_if_any()
 
 
 class LayerStack(FileStack):

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Status
+from pixelwise.choices import Every
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.dates.periods import Every, Periods, make_periods
+from pixelwise.dates.periods import Periods, make_periods
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid
@@ -22,6 +23,7 @@ from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.lookup import as_method
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, LayerStack, Layout
 from pixelwise.stacks.reductions import Composite, names_function
 from pixelwise.stacks.shares import Share
@@ -261,9 +263,9 @@ class CompositeStack(FileStack):
         return extent if self.by is None else extent.intersection(self.by.extent) or extent
 
     @property
-    def stats(self) -> Mapping[Path, tuple[int, int]]:  # type: ignore[override]
+    def stamps(self) -> Mapping[Path, FileStamp]:  # type: ignore[override]
         """Size and modification time of each file when its header was read."""
-        return {**self.scenes.stats, **({} if self.by is None else self.by.stats)}
+        return {**self.scenes.stamps, **({} if self.by is None else self.by.stamps)}
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from pixelwise.choices import Every, SameDate
 from pixelwise.dates.axis import Precision, TimeAxis, iso
-from pixelwise.dates.periods import Every
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, around_all
@@ -27,11 +27,13 @@ from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
+from pixelwise.stacks.parts import DateOptions
 from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
-from pixelwise.stacks.spec import InputSpec, SameDate
+from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
 
 __all__ = [
@@ -116,9 +118,9 @@ class RasterStack(LayerStack):
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     largest
         The file of that block.
-    stats
-        Size and modification time (nanoseconds) of each file when its header was read, and of all others that GDAL
-        reads for it: sources of VRTs, data beside headers, sidecars.
+    stamps
+        Size and modification time of each file when its header was read, and of all others that GDAL reads for it:
+        sources of VRTs, data beside headers, sidecars.
     unit
         Unit of the values where the files agree on one.
     interleaved
@@ -143,7 +145,7 @@ class RasterStack(LayerStack):
     decoded: int = 0
     pixel_size: int = 8
     resident: int = 1 << 20
-    stats: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
     alpha_read: frozenset[Path] = frozenset()
@@ -272,11 +274,10 @@ class RasterStack(LayerStack):
             months=self.spec.months if months is None else months,
             bounds=self.spec.bounds if bounds is None else bounds,
         )
-        layers = chosen_layers(self.layers, spec)
+        layers = chosen_layers(self.layers, spec.dates)
         if len(layers) < 2:
-            raise InputError(
-                f"{len(layers)} of {len(self)} layers are left{words_of_choice(spec)}: a series needs at least two"
-            )
+            chosen = words_of_choice(spec.dates)
+            raise InputError(f"{len(layers)} of {len(self)} layers are left{chosen}: a series needs at least two")
         stack = replace(self, layers=layers, spec=spec)
         return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
 
@@ -421,7 +422,7 @@ class RasterStack(LayerStack):
                 read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))
 
 
-def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]:
+def chosen_layers(layers: Sequence[Layer], dates: DateOptions) -> tuple[Layer, ...]:
     """Return the layers that ``start``, ``end`` and ``months`` leave.
 
     Raises
@@ -430,18 +431,18 @@ def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]
         When months are asked of layers that know only their year.
     """
     kept = list(layers)
-    if spec.months is not None:
+    if dates.months is not None:
         bare = [layer for layer in kept if layer.precision == "year"]
         if bare:
             raise InputError(
-                f"months {list(spec.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
+                f"months {list(dates.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
             )
-        kept = [layer for layer in kept if layer.date.month in spec.months]
-    if spec.start is not None:
-        first = _range_of("start", spec.start)[0]
+        kept = [layer for layer in kept if layer.date.month in dates.months]
+    if dates.start is not None:
+        first = _range_of("start", dates.start)[0]
         kept = [layer for layer in kept if layer.date >= first]
-    if spec.end is not None:
-        last = _range_of("end", spec.end)[1]
+    if dates.end is not None:
+        last = _range_of("end", dates.end)[1]
         kept = [layer for layer in kept if layer.date <= last]
     return tuple(kept)
 
@@ -453,9 +454,9 @@ def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
         raise ParameterError(f"{option}: {error}") from None
 
 
-def words_of_choice(spec: InputSpec) -> str:
-    """Say in words which dates a spec chooses, with a space before; nothing where it chooses all."""
-    words = [f"{name} {getattr(spec, name)}" for name in ("start", "end") if getattr(spec, name) is not None]
-    if spec.months is not None:
-        words.append(f"months {','.join(map(str, spec.months))}")
+def words_of_choice(dates: DateOptions) -> str:
+    """Say in words which dates are chosen, with a space before; nothing where it chooses all."""
+    words = [f"{name} {getattr(dates, name)}" for name in ("start", "end") if getattr(dates, name) is not None]
+    if dates.months is not None:
+        words.append(f"months {','.join(map(str, dates.months))}")
     return f" with {', '.join(words)}" if words else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
+from pixelwise.choices import Reduction
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
-from pixelwise.words import shown, unknown
+from pixelwise.words import not_a_choice, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,18 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REDUCTIONS", "Composite", "names_function"]
 
-#: What `Composite.how` may be, besides percentiles, and what it is.
-REDUCTIONS: Final = {
-    "max": "the largest value",
-    "min": "the smallest value",
-    "mean": "the mean",
-    "sum": "the sum",
-    "median": "the median, of an even number the mean of the middle two",
-    "medoid": "the observation nearest to the median, the earliest of equals",
-    "count": "the number of valid observations, 0 where there is none",
-    "date_of_max": "the day of the first largest value, 1 for 1 January of the year in which the period begins",
-}
-
+#: What `Composite.how` may be, besides percentiles.
+REDUCTIONS: Final = get_args(Reduction)
 PERCENTILES: Final = "p1..p99"
 
 #: Kept as they are stored; all others are numbers of their own.
@@ -55,7 +46,7 @@ class Composite:
     Attributes
     ----------
     how
-        One of `REDUCTIONS`, or ``p1`` to ``p99``: a percentile, interpolated as numpy.quantile does.
+        A `Reduction`, or ``p1`` to ``p99``: a percentile, interpolated as numpy.quantile does.
     min_count
         A pixel with fewer valid observations in the period is missing.
     equal_count
@@ -74,10 +65,10 @@ class Composite:
         if self.how not in REDUCTIONS and self.percentile is None:
             if re.fullmatch(r"p-?\d+(\.\d+)?", str(self.how)):
                 raise ParameterError(
-                    f"how={self.how!r} is no percentile: they are whole numbers, {PERCENTILES} "
+                    f"composite={self.how!r} is not a percentile: they are whole numbers, {PERCENTILES} "
                     "(min and max are what p0 and p100 would be)"
                 )
-            raise unknown("composite", str(self.how), [*REDUCTIONS, PERCENTILES])
+            raise not_a_choice("composite", self.how, [*REDUCTIONS, PERCENTILES])
         for name, least in (("min_count", 1), ("equal_count", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is None and name == "equal_count":
@@ -86,9 +77,10 @@ class Composite:
                 raise ParameterError(f"{name}={shown(value)} is not a whole number of at least {least}")
         if self.how == "count":
             for name, usual in (("min_count", 1), ("equal_count", None)):
-                if getattr(self, name) != usual:
+                value = getattr(self, name)
+                if value != usual:
                     raise ParameterError(
-                        f"{name}={getattr(self, name)} does not go with how='count', which counts all: leave it out"
+                        f"{name}={value} does not go with composite='count', which counts all: leave it out"
                     )
         if self.equal_count is not None and self.min_count > self.equal_count:
             raise ParameterError(

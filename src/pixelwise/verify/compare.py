@@ -160,8 +160,8 @@ def verify(
     inputs = inputs_of(making, places, map_)
     kinds = np.array([[map_.band(name).integer] for name in map_.names])
     relative = np.where(kinds, 0.0, compute.tolerance)
-    dtype = np.dtype(making.dtype)
-    scaled = dict(zip((band.name for band in compute.bands), rescale(compute.bands, making.per)[1], strict=True))
+    dtype = np.dtype(making.output.dtype)
+    scaled = dict(zip((band.name for band in compute.bands), rescale(compute.bands, making.output.per)[1], strict=True))
     factors = np.array([[scaled.get(name, 1.0)] for name in map_.names])
     total = map_.grid.height * map_.grid.width
     compared = total if everything else min(pixels, total)

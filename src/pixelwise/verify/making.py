@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any, TypeVar
 
 from pixelwise.bands import STATUS_BAND
 from pixelwise.dates.axis import Precision
-from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, PixelwiseError
+from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.maps.map import Map
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
@@ -65,13 +65,11 @@ class Making:
 
     method: str
     parameters: dict[str, Any]
-    dtype: str
     spec: InputSpec
-    needs: Completeness
-    per: str
+    output: OutputSpec
     layers: tuple[_Layer, ...]
-    files: dict[str, tuple[int, int]]
-    behind: dict[str, tuple[int, int]]
+    files: dict[str, FileStamp]
+    behind: dict[str, FileStamp]
     alpha_read: frozenset[str]
     #: Of a function, what else it is than its source, and by which Python; of older maps nothing.
     beneath: Any = None
@@ -104,10 +102,8 @@ def making_of(map_: Map, path: Path) -> Making:
         making = Making(
             method=_take(provenance, "method", str),
             parameters=_take(provenance, "parameters", dict),
-            dtype=_take(provenance, "dtype", str),
             spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
-            needs=Completeness(provenance.get("min_valid", 0.0), provenance.get("min_span", 0.0)),
-            per=_per_of(provenance),
+            output=OutputSpec.from_provenance(provenance),
             layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
@@ -133,13 +129,6 @@ def version_of(map_: Map) -> str:
     return version if isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII) else ""
 
 
-def _per_of(provenance: Mapping[str, Any]) -> str:
-    per = provenance.get("per", "year")
-    if per not in ("year", "decade"):
-        raise ValueError(f"per is {short(per)}")
-    return str(per)
-
-
 def damaged(path: Path, why: object) -> InputError:
     """Return the error for a map whose tag is not as pixelwise writes it."""
     text = str(why)
@@ -148,8 +137,6 @@ def damaged(path: Path, why: object) -> InputError:
 
 
 def _check_making(making: Making) -> None:
-    if making.dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype is {short(making.dtype)}")
     if len(making.method) > LONGEST:
         raise ValueError(f"method is {short(making.method)}")
     years = [layer.year for layer in making.layers]
@@ -217,8 +204,8 @@ def _layer_of(described: Any) -> _Layer:
     return _Layer(date, precision, tuple(pieces))
 
 
-def _file_of(described: Any) -> tuple[str, tuple[int, int]]:
+def _file_of(described: Any) -> tuple[str, FileStamp]:
     name = _take(described, "path", str)
     if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
         raise ValueError(f"a file is {short(name)}")
-    return name, (_take(described, "size", int), _take(described, "mtime_ns", int))
+    return name, FileStamp(_take(described, "size", int), _take(described, "mtime_ns", int))

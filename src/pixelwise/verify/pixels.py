@@ -340,7 +340,8 @@ def lacking_layers(making: Making, series: Floats) -> NDArray[np.bool_]:
     times = np.array([layer.year if yearly else (layer.date - EPOCH).total_seconds() for layer in layers])
     span = np.where(valid, times[:, None], -np.inf).max(axis=0) - np.where(valid, times[:, None], np.inf).min(axis=0)
     # What is reached exactly is enough, whatever the product is rounded to.
-    shares = np.array([making.needs.min_valid, making.needs.min_span]) * (1 - 1e-12)
+    needs = making.output.needs
+    shares = np.array([needs.min_valid, needs.min_span]) * (1 - 1e-12)
     lacking: NDArray[np.bool_] = valid.sum(axis=0) < shares[0] * len(layers)
     if shares[1]:
         lacking |= span < shares[1] * (times[-1] - times[0])

@@ -43,7 +43,7 @@ class _ByOracle:
 
     def __init__(self, name: str, method: Method, making: Making, names: Sequence[str]) -> None:
         self.by, self._oracle = ORACLES[name]
-        self.tolerance = RELATIVE + float(np.finfo(making.dtype).eps)
+        self.tolerance = RELATIVE + float(np.finfo(making.output.dtype).eps)
         self._method, self._names = method, tuple(names)
         self._years = [layer.year for layer in making.layers]
 

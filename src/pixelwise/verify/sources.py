@@ -11,6 +11,7 @@ from pathlib import Path
 from pixelwise.errors import InputError
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.sidecars import NAMERS
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.vrt import is_vrt, sources_of
 from pixelwise.regular_files import check_regular, is_file
 from pixelwise.verify.making import Making
@@ -131,22 +132,22 @@ def _is_beside(name: str, file: Path) -> bool:
     return name != file.name and name.lower().startswith(begins)
 
 
-def check_unchanged(files: Mapping[str, tuple[int, int]], places: Mapping[str, Path]) -> None:
+def check_unchanged(files: Mapping[str, FileStamp], places: Mapping[str, Path]) -> None:
     """Compare sizes with those of the job; of files behind VRTs and headers and of sidecars too.
 
     A copy has another time, and a viewer writes statistics into metadata: that is told, and the numbers tell the rest.
     """
     problems, later = [], []
     for name, place in places.items():
-        size, mtime_ns = files[name]
+        then = files[name]
         try:
-            now = check_regular(place)
+            now = FileStamp.from_status(check_regular(place))
         except InputError as error:
             problems.append(str(error))
             continue
-        if now.st_size != size and not place.name.lower().endswith(".aux.xml"):
-            problems.append(f"{place}: changed since the map was made: {size} bytes then, now {now.st_size}")
-        elif (now.st_size, now.st_mtime_ns) != (size, mtime_ns):
+        if now.size != then.size and not place.name.lower().endswith(".aux.xml"):
+            problems.append(f"{place}: changed since the map was made: {then.difference(now)}")
+        elif now != then:
             later.append(place)
     if problems:
         raise InputError(*problems)
