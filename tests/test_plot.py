@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from rasterio.crs import CRS
 
 import pixelwise as pw
 from pixelwise.bands import Status
+from pixelwise.choices import ClassKind
 from pixelwise.cli import main
 from pixelwise.maps import classes as classes_module
 from pixelwise.maps import picture as plotting
@@ -369,7 +370,7 @@ def test_the_band_status_has_a_legend_of_words() -> None:
     assert entries(figure) == ["0 ok (33.3 %)", "1 no observation (33.3 %)", "6 test undefined (33.3 %)"]
     assert figure.legends[0].get_title().get_text() == "status\n(share of all pixels)"
     assert texts(figure) == ["status", "Why each pixel has the values it has"]
-    for classes in plotting.CLASSES:
+    for classes in get_args(ClassKind):
         with pytest.raises(pw.ParameterError, match=f"codes, which have no {classes} classes: leave classes out"):
             plot_map(map_, "status", classes=classes)
 

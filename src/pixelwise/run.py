@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pixelwise.bands import STATUS_BAND, rescale, with_units
+from pixelwise.choices import Compression, MapType
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
 from pixelwise.jobs.answer import Answer, Layered, check_kinds, check_per
@@ -25,7 +26,6 @@ from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
 from pixelwise.maps.outputs import LayerFile
 from pixelwise.maps.sink import Sink
-from pixelwise.maps.tiles import Compression
 from pixelwise.method import BoundMethod, Method, rounded_whole_numbers, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.lookup import resolve_method
@@ -285,7 +285,7 @@ def write_layers(
 
 
 def _check_dtype(dtype: str) -> None:
-    if dtype not in ("float32", "float64"):
+    if dtype not in get_args(MapType):
         raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
 
 

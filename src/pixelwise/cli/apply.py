@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from pixelwise.choices import Per, Written
 from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options, job_options, output_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -36,7 +37,7 @@ __all__ = ["apply"]
 )
 @click.option(
     "--write",
-    type=(click.Choice(["fitted", "residuals", "anomalies"]), click.Path(path_type=Path)),
+    type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
     metavar="KIND FILE",
     multiple=True,
     help="Write a stack beside the map, a band per date: the fitted curve; residuals from it; anomalies: values less "
@@ -44,7 +45,7 @@ __all__ = ["apply"]
 )
 @click.option(
     "--per",
-    type=click.Choice(["year", "decade"]),
+    type=click.Choice(get_args(Per)),
     default="year",
     show_default=True,
     help="Unit of time of all bands that are a change per year.",

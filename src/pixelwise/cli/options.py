@@ -7,9 +7,22 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from pixelwise.choices import (
+    Compression,
+    Every,
+    ExecutorName,
+    Extent,
+    MapType,
+    OnReadError,
+    Period,
+    Reduction,
+    Resampling,
+    SameDate,
+)
 
 __all__ = [
     "PARAMETER_OPTION",
@@ -122,20 +135,20 @@ INPUT_OPTIONS = (
     ),
     click.option(
         "--period",
-        type=click.Choice(["start", "middle", "end"]),
+        type=click.Choice(get_args(Period)),
         help="What months, weeks, pentads, dekads, quarters, year pairs and from-to names stand for.  [default: start]",
     ),
     click.option(
         "--same-date",
         "--duplicates",
         "same_date",
-        type=click.Choice(["keep", "first", "mosaic", "mean", "max"]),
+        type=click.Choice(get_args(SameDate)),
         help="What to do with images of one date that lie upon each other: keep each as a layer; of each pixel the "
         "first image by name, the first one with a value (mosaic), the mean or max. An error without it.",
     ),
     click.option(
         "--extent",
-        type=Place("union|intersection|first|L,B,R,T|FILE"),
+        type=Place("|".join((*get_args(Extent), "L,B,R,T", "FILE"))),
         help="What to cover where images lie on one lattice but not in one place: union, intersection, first, bounds, "
         "or a raster. Nothing is resampled.",
     ),
@@ -146,9 +159,7 @@ INPUT_OPTIONS = (
     ),
     click.option(
         "--resampling",
-        type=click.Choice(
-            ["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
-        ),
+        type=click.Choice(get_args(Resampling)),
         help="How --align does it; masks and classes are always nearest.  [default: nearest]",
     ),
     click.option(
@@ -200,12 +211,12 @@ INPUT_OPTIONS = (
     click.option(
         "--composite",
         metavar="HOW",
-        help="Reduce the layers of each period to one: max, median, mean, sum, min, p10 to p90, count, date_of_max, "
-        "medoid, or file.py:function.",
+        help=f"Reduce the layers of each period to one: {', '.join(get_args(Reduction))}, p1 to p99, or "
+        "file.py:function.",
     ),
     click.option(
         "--every",
-        type=click.Choice(["year", "season", "month", "dekad"]),
+        type=click.Choice(get_args(Every)),
         help="The periods of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
     ),
     click.option(
@@ -224,7 +235,7 @@ INPUT_OPTIONS = (
     ),
     click.option(
         "--on-read-error",
-        type=click.Choice(["stop", "missing"]),
+        type=click.Choice(get_args(OnReadError)),
         help="Where a block of a file cannot be read, also when tried again: stop, or count it as missing (status 8).  "
         "[default: stop]",
     ),
@@ -269,7 +280,7 @@ JOB_OPTIONS = (
     click.option("--memory", metavar="SIZE", help="What all processes may use together, such as 4GiB."),
     click.option(
         "--executor",
-        type=click.Choice(["threads", "processes", "inline"]),
+        type=click.Choice(get_args(ExecutorName)),
         help="Where blocks are computed.  [default: threads; processes for plain Python functions in larger jobs]",
     ),
 )
@@ -281,14 +292,12 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
         click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=help_),
         click.option(
             "--dtype",
-            type=click.Choice(["float32", "float64"]),
+            type=click.Choice(get_args(MapType)),
             default="float32",
             show_default=True,
             help="Type of what is written.",
         ),
-        click.option(
-            "--compress", type=click.Choice(["zstd", "deflate", "lzw", "none"]), help="Of the GeoTIFF.  [default: zstd]"
-        ),
+        click.option("--compress", type=click.Choice(get_args(Compression)), help="Of the GeoTIFF.  [default: zstd]"),
         click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
         click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of resuming from it."),
         click.option(

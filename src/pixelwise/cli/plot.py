@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from pixelwise.choices import ClassKind
 from pixelwise.cli.report import debug_option, emit
 
 __all__ = ["plot"]
@@ -18,7 +19,7 @@ __all__ = ["plot"]
 @click.option("--band", help="The band to draw.  [default: the first]")
 @click.option(
     "--classes",
-    type=click.Choice(["trend", "quintile"]),
+    type=click.Choice(get_args(ClassKind)),
     help="Directions with their significance, or five classes of equal size; the band status has words of its own.  "
     "[default: trend, where the band has a p-value]",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from pixelwise.choices import Period
 from pixelwise.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["UNITS", "Moment", "Period", "Precision", "Step", "TimeAxis", "Unit", "decimal_year", "iso"]
+__all__ = ["UNITS", "Moment", "Precision", "Step", "TimeAxis", "Unit", "decimal_year", "iso"]
 
 Precision = Literal["year", "month", "period", "day", "second"]
-Period = Literal["start", "middle", "end"]
 Unit = Literal["year", "month", "half-month", "dekad", "16-day", "8-day", "week", "pentad", "day"]
 
 #: Units of the calendar, the longest first.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
+from pixelwise.choices import Every
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.words import unknown
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Every", "Incomplete", "Periods", "Season", "make_periods"]
-
-Every = Literal["year", "season", "month", "dekad"]
+__all__ = ["Incomplete", "Periods", "Season", "make_periods"]
 
 SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
 

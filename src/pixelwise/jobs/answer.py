@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import ANSWERED, PER_YEAR, YEARS, Band, Floats, Status, rescale
+from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, Status, rescale
+from pixelwise.choices import Per, Written
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import BoundCompleteness
 from pixelwise.errors import ParameterError
@@ -20,17 +21,13 @@ from pixelwise.method import BoundMethod, Method, parameters_of
 from pixelwise.methods import METHODS
 from pixelwise.words import unknown
 
-__all__ = ["Answer", "Kind", "Layered", "check_kinds", "check_per"]
-
-#: Stacks that are written beside a map, with a value for each layer of the input.
-Kind = Literal["fitted", "residuals", "anomalies"]
-
+__all__ = ["Answer", "Layered", "check_kinds", "check_per"]
 
 #: Pixels whose curves are worked out at once: a few arrays of all layers in float64 stay in the cache.
 PIECE = 1024
 
 
-def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Kind, ...]:
+def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Written, ...]:
     """Return the stacks to write in the order in which they are written, whatever that in which they are named.
 
     Raises
@@ -39,8 +36,8 @@ def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Kind, ...]:
         When one is unknown, or means nothing for the method.
     """
     for kind in kinds:
-        if kind not in get_args(Kind):
-            raise unknown("stack to write", kind, get_args(Kind))
+        if kind not in get_args(Written):
+            raise unknown("stack to write", kind, get_args(Written))
         if method.fitted_from:
             continue
         if kind != "anomalies":
@@ -52,7 +49,7 @@ def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Kind, ...]:
                 f"{kind}: {method.name} takes seasons into account that it does not write, so that values cannot be "
                 "told from them; harmonic can"
             )
-    return tuple(kind for kind in get_args(Kind) if kind in kinds)
+    return tuple(kind for kind in get_args(Written) if kind in kinds)
 
 
 def _fits(factory: Any) -> bool:
@@ -67,8 +64,8 @@ def check_per(bound: BoundMethod, per: str) -> None:
     ------
     ParameterError
     """
-    if per not in YEARS:
-        raise unknown("unit of time", per, YEARS)
+    if per not in get_args(Per):
+        raise unknown("unit of time", per, get_args(Per))
     if per != "year" and not any(PER_YEAR.search(band.unit) for band in bound.bands):
         raise ParameterError(f"per={per}: no band is per year ({', '.join(band.name for band in bound.bands)})")
 
@@ -89,7 +86,7 @@ class Layered:
         The dates.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[Written, ...]
     names: tuple[str, ...]
     method: Method | None
     axis: TimeAxis

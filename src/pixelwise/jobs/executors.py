@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
+from pixelwise.choices import ExecutorName
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 from pixelwise.words import one_line, unknown
 
-__all__ = ["EXECUTORS", "InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
+__all__ = ["InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ PARENT_SECONDS = 0.5
 
 #: How often in a row new processes are started, without any task done, before that is given up.
 MOST_MENDED = 3
-
-EXECUTORS = ("threads", "processes", "inline")
 
 Result = TypeVar("Result")
 
@@ -77,8 +76,8 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
         _refuse_forking(executor)
         yield executor
         return
-    if executor not in EXECUTORS:
-        raise unknown("executor", str(executor), EXECUTORS)
+    if executor not in get_args(ExecutorName):
+        raise unknown("executor", str(executor), get_args(ExecutorName))
     pool = _own_pool(str(executor), jobs)
     try:
         yield pool

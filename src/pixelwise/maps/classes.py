@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,14 @@ from pixelwise.bands import STATUS_WORDS, Status
 from pixelwise.errors import ParameterError
 
 __all__ = [
-    "CLASSES",
     "MISSING",
     "MISSING_COLOR",
-    "ClassKind",
     "Classes",
     "classify_quintiles",
     "classify_status",
     "classify_trend",
     "with_minus",
 ]
-
-
-ClassKind = Literal["trend", "quintile"]
-
-
-CLASSES: tuple[ClassKind, ...] = ("trend", "quintile")
 
 
 #: The code of missing pixels.

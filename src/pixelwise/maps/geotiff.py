@@ -14,6 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pixelwise.bands import Band
+from pixelwise.choices import Compression
 from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Block, Grid, same_crs
 from pixelwise.maps.disk import (
@@ -36,7 +37,7 @@ from pixelwise.maps.map import Map, Timings, encode_provenance, is_map, open_map
 from pixelwise.maps.outputs import LayerFile, Output, check_different, check_name, identity_of
 from pixelwise.maps.publish import HEAD_SLACK, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
 from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
-from pixelwise.maps.tiles import Compression, EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
+from pixelwise.maps.tiles import EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 from pixelwise.rasters.datasets import files_behind
 from pixelwise.rasters.headers import TAG
 

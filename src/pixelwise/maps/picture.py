@@ -18,20 +18,19 @@ from contextlib import chdir
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import STATUS_BAND, YEARS, Band
+from pixelwise.choices import ClassKind
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.grid import Bounds, Grid
 from pixelwise.maps.classes import (
-    CLASSES,
     MISSING,
     MISSING_COLOR,
     Classes,
-    ClassKind,
     classify_quintiles,
     classify_status,
     classify_trend,
@@ -113,8 +112,8 @@ def plot_map(
     """
     _require_matplotlib()
     chosen = map_.bands[0] if band is None else map_.band(band)
-    if classes not in (None, *CLASSES):
-        raise unknown("kind of classes", str(classes), CLASSES)
+    if classes not in (None, *get_args(ClassKind)):
+        raise unknown("kind of classes", str(classes), get_args(ClassKind))
     obstacle = _obstacle_to_trend(map_, chosen.name)
     if chosen.name == STATUS_BAND.name:
         if classes is not None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -21,12 +21,11 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from pixelwise.bands import Band
+from pixelwise.choices import Compression
 from pixelwise.grid import Grid
 from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 
-__all__ = ["TILE", "Compression", "EncodedTiles", "TileEncoder", "TiledFile", "checksum", "default_compression"]
-
-Compression = Literal["zstd", "deflate", "lzw", "none"]
+__all__ = ["TILE", "EncodedTiles", "TileEncoder", "TiledFile", "checksum", "default_compression"]
 
 #: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
 OPTIONS: dict[str, dict[str, Any]] = {

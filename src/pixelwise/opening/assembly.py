@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
+from pixelwise.choices import SameDate
 from pixelwise.errors import InputError
 from pixelwise.grid import Block, Grid, crs_remedy
 from pixelwise.opening.mosaic import Member, common_grid, how_onto_one_lattice, members_of
@@ -237,7 +239,7 @@ def _layers_of_date(
                 f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
             )
         else:
-            remedy = "settle it with --same-date keep|first|mosaic|mean|max"
+            remedy = f"settle it with --same-date {'|'.join(get_args(SameDate))}"
         problems.append(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"

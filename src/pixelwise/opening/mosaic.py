@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from pixelwise.choices import Extent, SameDate
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import InputError, ParameterError
@@ -107,7 +109,7 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
         j, i = both
         product = product_of_bands([group[j].header.path, group[i].header.path])
         remedy = (
-            "settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
+            f"settle it with --same-date {'|'.join(get_args(SameDate))}, or give each its own date"
             if product is None
             else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
         )
@@ -218,7 +220,7 @@ def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice:
         problems.append(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
         return None
     problems.append(
-        "they lie on one lattice: choose what to cover with --extent union|intersection|first|L,B,R,T|FILE"
+        f"they lie on one lattice: choose what to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
         else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
         "or stack those that fit together"

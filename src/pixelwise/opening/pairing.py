@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.choices import Every
 from pixelwise.dates.axis import UNITS, TimeAxis, Unit
-from pixelwise.dates.periods import Every
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid, crs_remedy
 from pixelwise.opening.recipe import check_no_code, read_recipe

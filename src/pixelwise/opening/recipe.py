@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import tomli_w
 
+from pixelwise.choices import Extent
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.regular_files import is_file
 from pixelwise.stacks.reductions import names_function
-from pixelwise.stacks.spec import EXTENTS, InputSpec
+from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown, unknown
 
 __all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
@@ -219,7 +220,7 @@ def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str],
         value = getattr(spec, name)
         if isinstance(value, str) and not (name == "mask" and value == "none"):
             changed[name] = move(value)
-    if isinstance(spec.extent, str) and spec.extent not in EXTENTS:
+    if isinstance(spec.extent, str) and spec.extent not in typing.get_args(Extent):
         changed["extent"] = move(spec.extent)
     if spec.product is not None and spec.product.lower().endswith(".toml"):
         changed["product"] = move(spec.product)

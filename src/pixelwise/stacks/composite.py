@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Status
+from pixelwise.choices import Every
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.dates.periods import Every, Periods, make_periods
+from pixelwise.dates.periods import Periods, make_periods
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid

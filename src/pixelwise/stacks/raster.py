@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from pixelwise.choices import Every, SameDate
 from pixelwise.dates.axis import Precision, TimeAxis, iso
-from pixelwise.dates.periods import Every
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, around_all
@@ -31,7 +31,7 @@ from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
 from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
-from pixelwise.stacks.spec import InputSpec, SameDate
+from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
 
 __all__ = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
+from pixelwise.choices import Reduction
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.words import shown, unknown
@@ -19,18 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REDUCTIONS", "Composite", "names_function"]
 
-#: What `Composite.how` may be, besides percentiles, and what it is.
-REDUCTIONS: Final = {
-    "max": "the largest value",
-    "min": "the smallest value",
-    "mean": "the mean",
-    "sum": "the sum",
-    "median": "the median, of an even number the mean of the middle two",
-    "medoid": "the observation nearest to the median, the earliest of equals",
-    "count": "the number of valid observations, 0 where there is none",
-    "date_of_max": "the day of the first largest value, 1 for 1 January of the year in which the period begins",
-}
-
+#: What `Composite.how` may be, besides percentiles.
+REDUCTIONS: Final = get_args(Reduction)
 PERCENTILES: Final = "p1..p99"
 
 #: Kept as they are stored; all others are numbers of their own.
@@ -55,7 +46,7 @@ class Composite:
     Attributes
     ----------
     how
-        One of `REDUCTIONS`, or ``p1`` to ``p99``: a percentile, interpolated as numpy.quantile does.
+        A `Reduction`, or ``p1`` to ``p99``: a percentile, interpolated as numpy.quantile does.
     min_count
         A pixel with fewer valid observations in the period is missing.
     equal_count

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.choices import SameDate
 from pixelwise.grid import Block
 from pixelwise.rasters.handles import HANDLES, Table
 from pixelwise.rasters.nodata import is_among
@@ -18,7 +19,6 @@ from pixelwise.rasters.windows import cuts_blocks, read_patiently, read_what_is_
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
-from pixelwise.stacks.spec import SameDate
 
 __all__ = ["Derivation", "Image", "LayerRead", "Quality", "Read", "Share", "reads_of"]
 

@@ -6,26 +6,21 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from pixelwise.dates.axis import Period
-from pixelwise.dates.periods import Every, Season
+from pixelwise.choices import Every, OnReadError, Period, Resampling, SameDate
+from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
 from pixelwise.words import shown, unknown
 
-__all__ = ["EXTENTS", "LARGEST_NUMBER", "InputSpec", "OnReadError", "Resampling", "SameDate"]
+__all__ = ["LARGEST_NUMBER", "InputSpec"]
 
-SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
-Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
 #: A kilometre of Landsat's pixels.
 MOST_GROWN = 33
 #: No option counts or measures as much as that; and float32, which values are read as, ends there.
 LARGEST_NUMBER = 1e38
-#: Extents that follow from the files; others are bounds or a raster.
-EXTENTS = ("union", "intersection", "first")
-OnReadError = Literal["stop", "missing"]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pixelwise.bands import STATUS_BAND
+from pixelwise.choices import MapType
 from pixelwise.dates.axis import Precision
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, PixelwiseError
@@ -148,7 +149,7 @@ def damaged(path: Path, why: object) -> InputError:
 
 
 def _check_making(making: Making) -> None:
-    if making.dtype not in ("float32", "float64"):
+    if making.dtype not in get_args(MapType):
         raise ValueError(f"dtype is {short(making.dtype)}")
     if len(making.method) > LONGEST:
         raise ValueError(f"method is {short(making.method)}")

@@ -1,0 +1,47 @@
+"""The words that options accept, each list once: read by the Python interface and by the command line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = [
+    "ClassKind",
+    "Compression",
+    "Every",
+    "ExecutorName",
+    "Extent",
+    "MapType",
+    "OnReadError",
+    "Per",
+    "Period",
+    "Reduction",
+    "Resampling",
+    "SameDate",
+    "Written",
+]
+
+#: What months, weeks, dekads and other spans stand for.
+Period = Literal["start", "middle", "end"]
+SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
+#: Extents that follow from the files; others are bounds or a raster.
+Extent = Literal["union", "intersection", "first"]
+#: As GDAL calls them.
+Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min", "med"]
+#: Composites besides percentiles and functions. The median of an even number of values is the mean of the middle two;
+#: ``medoid`` is the observation nearest to the median, the earliest of equals; ``count`` is the number of valid
+#: observations; ``date_of_max`` the day of the first largest value, 1 for 1 January of the year in which the period
+#: begins.
+Reduction = Literal["max", "min", "mean", "sum", "median", "medoid", "count", "date_of_max"]
+#: Calendar periods of composites.
+Every = Literal["year", "season", "month", "dekad"]
+OnReadError = Literal["stop", "missing"]
+ExecutorName = Literal["threads", "processes", "inline"]
+#: The type of a map's values.
+MapType = Literal["float32", "float64"]
+Compression = Literal["zstd", "deflate", "lzw", "none"]
+#: Stacks that are written beside a map, with a value for each layer of the input.
+Written = Literal["fitted", "residuals", "anomalies"]
+#: Units of time of changes.
+Per = Literal["year", "decade"]
+#: How a picture divides values into classes.
+ClassKind = Literal["trend", "quintile"]
