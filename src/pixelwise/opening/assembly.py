@@ -20,9 +20,9 @@ from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece, Warp
+from pixelwise.stacks.parts import DateOptions, PlaceOptions
 from pixelwise.stacks.raster import Layer
 from pixelwise.stacks.shares import Image
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import NAMED, shortened
 
 __all__ = ["assemble"]
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def assemble(
-    found: Sequence[Observation], spec: InputSpec, problems: list[str]
+    found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: list[str]
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Fit observations together: pieces to members, members to layers, layers to one grid.
 
@@ -39,33 +39,33 @@ def assemble(
     """
     dated: dict[datetime, list[Observation]] = defaultdict(list)
     try:
-        target = None if spec.align is None else read_header(Path(spec.align)).grid
+        target = None if place.align is None else read_header(Path(place.align)).grid
     except InputError as error:
         problems.extend(f"align: {text}" for text in error.problems)
         return (), None
     placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
     with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
     if target is not None and target.crs is None and with_crs is not None:
-        remedy = crs_remedy(Path(str(spec.align)), with_crs.header.path)
-        problems.append(f"align: {spec.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
+        remedy = crs_remedy(Path(str(place.align)), with_crs.header.path)
+        problems.append(f"align: {place.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
-    found = _on_one_lattice(found, target, spec, problems)
+    found = _on_one_lattice(found, target, place, problems)
     for observation in found:
-        dated[observation.reading.moment.date(spec.period)].append(observation)
+        dated[observation.reading.moment.date(dates.period)].append(observation)
     if not dated:
         return (), None
     precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
         problems.append(_mixed_precision(found))
     unfit: list[str] = []
-    members = {date: members_of(dated[date], spec, unfit) for date in sorted(dated)}
+    members = {date: members_of(dated[date], dates.same_date, unfit) for date in sorted(dated)}
     problems.extend(shortened(unfit, "dates"))
-    grid = common_grid([member for group in members.values() for member in group], spec, target, problems)
+    grid = common_grid([member for group in members.values() for member in group], place.extent, target, problems)
     layers: list[Layer] = []
     repeated: list[str] = []
     outside = 0
     for date, group in members.items():
-        made = _layers_of_date(date, group, grid, spec, repeated)
+        made = _layers_of_date(date, group, grid, dates.same_date, repeated, partial=place.partial)
         outside += not made
         layers += made
     problems.extend(shortened(repeated, "dates"))
@@ -75,9 +75,10 @@ def assemble(
 
 
 def _on_one_lattice(
-    found: Sequence[Observation], target: Grid | None, spec: InputSpec, problems: list[str]
+    found: Sequence[Observation], target: Grid | None, place: PlaceOptions, problems: list[str]
 ) -> list[Observation]:
     """Put bands and masks that lie on another lattice on that of a grid, where there is one, else name them."""
+    nearest = replace(place, resampling="nearest")
     placed: list[Observation] = []
     refused: list[str] = []
     for observation in found:
@@ -87,9 +88,9 @@ def _on_one_lattice(
                 for band in bands[1:]:
                     _check_lattice(band, observation)
             else:
-                bands = tuple(_aligned(band, target, spec, spec.resampling) for band in observation.bands)
+                bands = tuple(_aligned(band, target, place) for band in observation.bands)
             masks = tuple(
-                None if mask is None else _mask_placed(mask, target, observation.bands[0], spec)
+                None if mask is None else _mask_placed(mask, target, observation.bands[0], nearest)
                 for mask in observation.masks
             )
         except InputError as error:
@@ -109,7 +110,7 @@ def _check_lattice(band: BandFile, observation: Observation) -> None:
         )
 
 
-def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, spec: InputSpec) -> BandFile:
+def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, place: PlaceOptions) -> BandFile:
     """Put a mask on a lattice: as it is, each of its pixels over several, or the nearest of its pixels.
 
     Parameters
@@ -132,14 +133,14 @@ def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, spec: Inp
         if lattice.shares_lattice(finer):
             return replace(mask, grid=finer, zoom=zoom)
     if target is not None:
-        return _aligned(mask, target, spec, "nearest")
+        return _aligned(mask, target, place)
     raise InputError(
         f"{mask.header.path}: the mask is on another lattice than its image "
         f"({'; '.join(lattice.differences(mask.header.grid))}); {how_onto_one_lattice(image.header, mask.header)}"
     )
 
 
-def _aligned(band: BandFile, target: Grid, spec: InputSpec, resampling: str) -> BandFile:
+def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
     """Put a band on a grid's lattice.
 
     Raises
@@ -153,7 +154,7 @@ def _aligned(band: BandFile, target: Grid, spec: InputSpec, resampling: str) -> 
     try:
         footprint, scale = target.footprint(header.grid)
     except InputError as error:
-        remedy = f"; {crs_remedy(header.path, Path(str(spec.align)))}" if header.grid.crs is None else ""
+        remedy = f"; {crs_remedy(header.path, Path(str(place.align)))}" if header.grid.crs is None else ""
         raise InputError(f"{header.path}: cannot be aligned: {error}{remedy}") from None
     if header.alpha and (header.alpha_is_data or not band.nodata):
         alpha = header.alpha[0]
@@ -166,7 +167,7 @@ def _aligned(band: BandFile, target: Grid, spec: InputSpec, resampling: str) -> 
             f"{header.path}: cannot be aligned, as GDAL takes band {alpha} for alpha; "
             f"make a file without it first: gdal_translate {options} IN OUT"
         )
-    if resampling != "nearest" and len(band.nodata) > 1:
+    if place.resampling != "nearest" and len(band.nodata) > 1:
         listed = ", ".join(spelled(value) for value in band.nodata)
         raise InputError(
             f"{header.path}: has several nodata values ({listed}), but GDAL leaves one out of a mean; "
@@ -184,7 +185,7 @@ def _aligned(band: BandFile, target: Grid, spec: InputSpec, resampling: str) -> 
         transform=tuple(whole.transform)[:6],
         height=whole.height,
         width=whole.width,
-        resampling=resampling,
+        resampling=place.resampling,
         scale=scale,
         anchor=(footprint.row - top, footprint.col - left),
     )
@@ -205,29 +206,31 @@ def _layers_of_date(
     date: datetime,
     members: Sequence[Member],
     grid: Grid | None,
-    spec: InputSpec,
+    same_date: SameDate | None,
     problems: list[str],
+    *,
+    partial: bool,
 ) -> list[Layer]:
-    images = [_image(member, grid, spec) for member in members]
+    images = [_image(member, grid, partial=partial) for member in members]
     readings = [member.observations[0].reading for member in members]
     layers = [
         Layer(date, reading.moment.precision, reading.rule, (image,))
         for reading, image in zip(readings, images, strict=True)
     ]
-    if spec.extent is not None or spec.align is not None:
+    if partial:
         layers = [layer for layer in layers if layer.pieces]
         images = [image for image in images if image.pieces]
-    if len(layers) > 1 and spec.same_date in (None, "keep") and all(member.part for member in members):
+    if len(layers) > 1 and same_date in (None, "keep") and all(member.part for member in members):
         return [replace(layers[0], images=tuple(images), reduce="mosaic")]
-    if len(layers) <= 1 or spec.same_date == "keep":
+    if len(layers) <= 1 or same_date == "keep":
         return layers
-    if spec.same_date == "first" and any(piece.warp for image in images for piece in image.pieces):
+    if same_date == "first" and any(piece.warp for image in images for piece in image.pieces):
         problems.append(
             f"{len(members)} images have the date {layers[0].iso_date}, and {members[0].path} or another is warped: "
             "which pixels it covers is not known, only which have a value; use --same-date mosaic instead of first"
         )
         return layers
-    if spec.same_date is None:
+    if same_date is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
         kinds = sorted({piece.dtype for image in images for piece in image.pieces})
         product = product_of_bands([member.path for member in members])
@@ -245,9 +248,9 @@ def _layers_of_date(
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"
         )
         return layers
-    if spec.same_date == "first" and grid is not None and _covers(images[0], grid.block):
+    if same_date == "first" and grid is not None and _covers(images[0], grid.block):
         return layers[:1]
-    return [replace(layers[0], images=tuple(images), reduce=spec.same_date)]
+    return [replace(layers[0], images=tuple(images), reduce=same_date)]
 
 
 def _covers(image: Image, block: Block) -> bool:
@@ -255,10 +258,10 @@ def _covers(image: Image, block: Block) -> bool:
     return sum(part.pixels for part in shared if part) == block.pixels
 
 
-def _image(member: Member, grid: Grid | None, spec: InputSpec) -> Image:
+def _image(member: Member, grid: Grid | None, *, partial: bool) -> Image:
     """Return an image on the grid, without pieces that lie outside where that may be."""
     lattice = grid or member.grid
-    partial = grid is not None and (spec.extent is not None or spec.align is not None)
+    partial = partial and grid is not None
 
     def pieces(files: Iterable[BandFile], *, partial: bool) -> tuple[Piece, ...]:
         placed = [_piece(file, lattice.place_of(file.grid)) for file in files]

@@ -19,7 +19,6 @@ from pixelwise.errors import InputError
 from pixelwise.opening.sensors import alpha_note
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.regular_files import is_file
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import NAMED, shortened
 
 __all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "is_pattern", "table_of"]
@@ -43,19 +42,19 @@ def _is_table(times: str) -> bool:
     return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
 
 
-def table_of(spec: InputSpec, problems: list[str]) -> DateTable | None:
+def table_of(times: str | None, problems: list[str]) -> DateTable | None:
     """Read ``--times FILE``; None where it is a format or absent, `BROKEN` where it cannot be read."""
-    if spec.times is None or not _is_table(spec.times):
+    if times is None or not _is_table(times):
         return None
     try:
-        dates = read_table(Path(spec.times))
+        dates = read_table(Path(times))
     except InputError as error:
         problems.extend(error.problems)
         return BROKEN
     paths: list[str] = list(dates) if isinstance(dates, dict) else []
     if isinstance(dates, BandDates):
         paths = list(dict.fromkeys(path for path, _ in dates.by_band))
-    return DateTable(spec.times, dates, _finder(paths, Path(spec.times).parent))
+    return DateTable(times, dates, _finder(paths, Path(times).parent))
 
 
 def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
@@ -72,7 +71,7 @@ def is_pattern(wanted: int | str | None) -> bool:
 
 
 def dates_of_bands(
-    header: Header, bands: Sequence[BandHeader], spec: InputSpec, table: DateTable | None, *, dated: bool
+    header: Header, bands: Sequence[BandHeader], times: str | None, table: DateTable | None, *, dated: bool
 ) -> list[Reading]:
     """Date several bands of a file by a table, by the format of dates, or by their own descriptions."""
     path, count = header.path, len(bands)
@@ -94,7 +93,7 @@ def dates_of_bands(
     problem = ""
     if all(names):
         try:
-            readings = _read(names, spec, "band")
+            readings = _read(names, times, "band")
         except InputError as error:
             problem = error.problems[0]
         else:
@@ -148,9 +147,23 @@ def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: DateTab
 
 
 def dates_of_files(
-    single: Sequence[tuple[Header, BandHeader, Moment | None]], spec: InputSpec, table: DateTable | None
+    single: Sequence[tuple[Header, BandHeader, Moment | None]],
+    times: str | None,
+    table: DateTable | None,
+    *,
+    described: bool,
 ) -> list[Reading]:
-    """Return the date of each file with a single band, by a table, a format, or the files' names."""
+    """Return the date of each file with a single band, by a table, a format, or the files' names.
+
+    Parameters
+    ----------
+    single
+        File, band, and the date that its source gives it.
+    times, table
+        The option, and its table if it names one.
+    described
+        Whether bands' own descriptions date them, where they can.
+    """
     if not single:
         return []
     if table is not None and isinstance(table.dates, BandDates):
@@ -168,22 +181,21 @@ def dates_of_files(
         return [Reading(table.dates[name], "--times") for name in written if name is not None]
     if table is not None:
         raise InputError(
-            f"{spec.times}: dates without paths serve the bands of one file; path,date is wanted for several files"
+            f"{times}: dates without paths serve the bands of one file; path,date is wanted for several files"
         )
-    if is_pattern(spec.band) and all(moment is None for _, _, moment in single):
-        # One band of each fits the pattern: its own description dates it, where it can.
-        described = [band.description for _, band, _ in single]
+    if described and all(moment is None for _, _, moment in single):
+        descriptions = [band.description for _, band, _ in single]
         try:
-            return _read(described, spec, "band")
+            return _read(descriptions, times, "band")
         except InputError:
             pass
     names = [header.path.as_posix() for header, _, moment in single if moment is None]
-    read = iter(_read(names, spec, "file") if names else ())
+    read = iter(_read(names, times, "file") if names else ())
     return [next(read) if moment is None else Reading(moment, "given") for _, _, moment in single]
 
 
-def _read(names: Sequence[str], spec: InputSpec, what: Literal["file", "band"]) -> list[Reading]:
+def _read(names: Sequence[str], times: str | None, what: Literal["file", "band"]) -> list[Reading]:
     # By the format that is given, else by what names look like: a table does not date all that is read.
-    if spec.times is None or _is_table(spec.times):
+    if times is None or _is_table(times):
         return read_names(names, what=what)
-    return read_format(names, spec.times, what=what)
+    return read_format(names, times, what=what)

@@ -15,14 +15,15 @@ from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError, ParameterError
+from pixelwise.opening.dating import is_pattern
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
 from pixelwise.opening.products import BandRule, Product, SceneFile
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
 from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import load_preset
+from pixelwise.stacks.parts import MaskOptions, ValueOptions
 from pixelwise.stacks.shares import Derivation, Quality
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
 __all__ = ["of_product"]
@@ -41,7 +42,13 @@ class _Delivered:
 
 
 def of_product(
-    entries: Sequence[Entry], spec: InputSpec, product: Product, problems: list[str], remarks: list[str]
+    entries: Sequence[Entry],
+    product: Product,
+    values: ValueOptions,
+    masks: MaskOptions,
+    times: str | None,
+    problems: list[str],
+    remarks: list[str],
 ) -> Findings:
     """Find the scenes of a product in files, and put together the bands and masks of each."""
     matches = [
@@ -58,9 +65,9 @@ def of_product(
         remarks.append(f"{len(rasters)} files are not named as files of {product.name} are, and are left out: {shown}")
         log.warning(remarks[-1])
     first = matches[0].file.sensor
-    expression, wanted = _wanted_of(spec, product, first)
-    own = own_quality(spec)
-    qualities = _qualities_of(spec, product) if own is None else []
+    expression, wanted = _wanted_of(values, product, first)
+    own = own_quality(masks)
+    qualities = _qualities_of(masks, product) if own is None else []
     scenes: dict[tuple[str, tuple[int, int]], list[_Delivered]] = defaultdict(list)
     for one in matches:
         shard = shard_of(one.path.name)
@@ -70,12 +77,13 @@ def of_product(
     refused: list[str] = []
     for (scene, _), files in sorted(scenes.items()):
         try:
-            found.append(_of_scene(scene, files, product, wanted, qualities, expression, spec, headers))
+            found.append(_of_scene(scene, files, product, wanted, qualities, expression, values, headers))
         except InputError as error:
             refused.extend(error.problems)
     problems.extend(shortened(refused, "images"))
     if own is not None:
-        found = with_masks(found, spec, own.rule, headers, problems, remarks)
+        described = is_pattern(values.band)
+        found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)
     else:
         # What no image was delivered with is not said to be used.
         present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
@@ -85,8 +93,8 @@ def of_product(
         names=tuple(wanted) if expression else (),
         expression=expression,
         qualities=tuple(quality for _, quality, _ in qualities) if own is None else (own,),
-        grow=spec.grow,
-        valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
+        grow=masks.grow,
+        valid=values.valid_range or EVERYTHING if expression else EVERYTHING,
         product=f"{product.name} version {product.version} ({product.source})",
         families=_families(product),
     )
@@ -105,34 +113,34 @@ def _families(product: Product) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, groups))
 
 
-def _wanted_of(spec: InputSpec, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
+def _wanted_of(values: ValueOptions, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
     """Return the formula, and the names of the bands that are wanted."""
     known = product.names(sensor)
-    if spec.value is None and spec.band is None:
+    if values.value is None and values.band is None:
         raise ParameterError(
             f"product {product.name} has several bands: choose --band NAME or --value FORMULA ({', '.join(known)})"
         )
-    if spec.value is None:
-        if isinstance(spec.band, int):
+    if values.value is None:
+        if isinstance(values.band, int):
             raise ParameterError(
-                f"band {spec.band} of {product.name} is not one colour in all sensors: name it ({', '.join(known)})"
+                f"band {values.band} of {product.name} is not one colour in all sensors: name it ({', '.join(known)})"
             )
-        return None, (str(spec.band),)
-    expression = expression_of(spec.value, known)
+        return None, (str(values.band),)
+    expression = expression_of(values.value, known)
     expression.check(known)
     # A formula that is one band's name needs no arithmetic, and keeps the type of the files.
     return (None, expression.names) if expression.text in known else (expression, expression.names)
 
 
-def _qualities_of(spec: InputSpec, product: Product) -> list[tuple[tuple[str, ...], Quality, bool]]:
+def _qualities_of(masks: MaskOptions, product: Product) -> list[tuple[tuple[str, ...], Quality, bool]]:
     """Return tokens, rule and necessity of each quality band that is used."""
-    if spec.mask == "none":
+    if masks.mask == "none":
         return []
-    own = spec.mask_rule
+    own = masks.rule
     found = []
     for index, quality in enumerate(product.quality):
         if own is not None and index == 0:
-            found.append((quality.tokens, Quality(quality.tokens[0], own, spec.mask_words), True))
+            found.append((quality.tokens, Quality(quality.tokens[0], own, masks.words), True))
         else:
             preset = load_preset(quality.preset)
             label = f"{preset.name} version {preset.version} ({preset.source})"
@@ -147,7 +155,7 @@ def _of_scene(
     wanted: Sequence[str],
     qualities: Sequence[tuple[tuple[str, ...], Quality, bool]],
     expression: Expression | None,
-    spec: InputSpec,
+    values: ValueOptions,
     headers: dict[Path, Header],
 ) -> Observation:
     """Find the bands and the quality bands of one image.
@@ -165,13 +173,13 @@ def _of_scene(
         header, band = _opened(one, rule.tokens, headers)
         if band is None:
             raise InputError(f"{one.path}: has no band {' or '.join(rule.tokens)} for {name}")
-        offset = rule.offset_of(one.file.baseline) if spec.offset is None else spec.offset
+        offset = rule.offset_of(one.file.baseline) if values.offset is None else values.offset
         if offset is None:
             raise InputError(
                 f"{one.path}: its path does not tell the processing baseline, on which the offset of {product.name} "
                 "depends; keep files in their folders, or give --offset (-0.1 from baseline 04.00 on, else 0)"
             )
-        bands.append(_band_by_rule(header, band, rule, offset, spec, derived=expression is not None))
+        bands.append(_band_by_rule(header, band, rule, offset, values, derived=expression is not None))
     masks: list[BandFile | None] = []
     for tokens, quality, required in qualities:
         rule = BandRule(tokens)
@@ -237,17 +245,17 @@ def _opened(one: _Delivered, tokens: Sequence[str], headers: dict[Path, Header])
 
 
 def _band_by_rule(
-    header: Header, band: BandHeader, rule: BandRule, offset: float, spec: InputSpec, *, derived: bool
+    header: Header, band: BandHeader, rule: BandRule, offset: float, values: ValueOptions, *, derived: bool
 ) -> BandFile:
     """Return a band whose numbers mean what the product and the options say."""
-    scale = rule.scale if spec.scale is None else spec.scale
+    scale = rule.scale if values.scale is None else values.scale
     low, high = EVERYTHING
     if rule.valid is not None:
         # Half a step of whole numbers beyond, so that no rounding decides about the limits themselves.
         slack = 0.5 if np.dtype(band.dtype).kind in "iu" else 0.0
         ends = [value * scale + offset for value in (rule.valid[0] - slack, rule.valid[1] + slack)]
         low, high = min(ends), max(ends)
-    if spec.valid_range is not None and not derived:
-        low, high = max(low, spec.valid_range[0]), min(high, spec.valid_range[1])
-    nodata = rule.nodata if spec.nodata is None else spec.nodata
+    if values.valid_range is not None and not derived:
+        low, high = max(low, values.valid_range[0]), min(high, values.valid_range[1])
+    nodata = rule.nodata if values.nodata is None else values.nodata
     return BandFile(header, band, scale, offset, nodata, (low, high), header.grid)

@@ -12,11 +12,10 @@ from pixelwise.choices import Extent, SameDate
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid, around_all, crs_remedy
+from pixelwise.grid import Block, Bounds, Grid, around_all, crs_remedy
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
 __all__ = ["Member", "common_grid", "how_onto_one_lattice", "members_of"]
@@ -56,7 +55,7 @@ class Member:
         return [block.shift(place.row, place.col) for block in self.blocks]
 
 
-def members_of(observations: Sequence[Observation], spec: InputSpec, problems: list[str]) -> list[Member]:
+def members_of(observations: Sequence[Observation], same_date: SameDate | None, problems: list[str]) -> list[Member]:
     """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
     stems: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
@@ -68,7 +67,7 @@ def members_of(observations: Sequence[Observation], spec: InputSpec, problems: l
     if not all(first.shares_lattice(member.grid) for member in members):
         return members
     placed = [block for member in members for block in member.placed_on(first)]
-    if (spec.same_date is not None or all(member.part for member in members)) and _overlapping(placed):
+    if (same_date is not None or all(member.part for member in members)) and _overlapping(placed):
         return members
     return [_mosaic([o for member in members for o in member.observations], problems)]
 
@@ -122,7 +121,9 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
     return Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
 
 
-def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]) -> Grid | None:
+def common_grid(
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: list[str]
+) -> Grid | None:
     """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
 
     Parameters
@@ -134,9 +135,9 @@ def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None,
     """
     reference = members[0].grid
     on_lattice = all(reference.shares_lattice(member.grid) for member in members)
-    if spec.extent is not None or target is not None:
+    if extent is not None or target is not None:
         if on_lattice:
-            return _grid_asked_for(members, spec, target, problems)
+            return _grid_asked_for(members, extent, target, problems)
         return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
@@ -147,19 +148,19 @@ def common_grid(members: Sequence[Member], spec: InputSpec, target: Grid | None,
 
 
 def _grid_asked_for(
-    members: Sequence[Member], spec: InputSpec, target: Grid | None, problems: list[str]
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: list[str]
 ) -> Grid | None:
-    """Return the grid that ``extent`` says, on the members' common lattice."""
+    """Return the grid that `extent` says, on the members' common lattice."""
     # Georeferencing is that of the target, where there is one, to the last digit.
     lattice = target or members[0].grid
     places = [lattice.place_of(member.grid) for member in members]
-    if spec.extent is None:
+    if extent is None:
         return lattice
-    if spec.extent == "union":
+    if extent == "union":
         return lattice.crop(around_all(places))
-    if spec.extent == "first":
+    if extent == "first":
         return lattice.crop(places[0])
-    if spec.extent == "intersection":
+    if extent == "intersection":
         shared: Block | None = places[0]
         for member, place in zip(members, places, strict=True):
             shared = shared.intersection(place) if shared else None
@@ -171,9 +172,9 @@ def _grid_asked_for(
         assert shared is not None  # noqa: S101 - for mypy
         return lattice.crop(shared)
     try:
-        if isinstance(spec.extent, tuple):
-            return lattice.crop(lattice.block_around(spec.extent))
-        header = read_header(Path(spec.extent))
+        if isinstance(extent, tuple):
+            return lattice.crop(lattice.block_around(extent))
+        header = read_header(Path(extent))
     except InputError as error:
         problems.extend(f"extent: {text}" for text in error.problems)
         return None
@@ -181,11 +182,11 @@ def _grid_asked_for(
         problems.append(f"extent: {error}")
         return None
     if not lattice.shares_lattice(header.grid):
-        remedy = f"align the files to it (--align {spec.extent})"
+        remedy = f"align the files to it (--align {extent})"
         if (header.grid.crs is None) != (lattice.crs is None):
             remedy = how_onto_one_lattice(members[0].observations[0].header, header)
         problems.append(
-            f"extent: {spec.extent} is not on the lattice of {members[0].path} "
+            f"extent: {extent} is not on the lattice of {members[0].path} "
             f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
         )
         return None

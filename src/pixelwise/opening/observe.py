@@ -20,8 +20,9 @@ from pixelwise.opening.quality import own_quality, with_masks, with_own_masks
 from pixelwise.opening.sensors import band_named, band_of, sensors_by_number
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.stacks.formula import Expression, expression_of
+from pixelwise.stacks.parts import LARGEST_NUMBER, ValueOptions
 from pixelwise.stacks.shares import Derivation
-from pixelwise.stacks.spec import LARGEST_NUMBER, InputSpec
+from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 
 __all__ = ["observe"]
@@ -39,40 +40,44 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
         When a product, a band of it or a formula is unknown.
     """
     remarks: list[str] = []
+    values, masks, times = spec.values, spec.masks, spec.times
     if spec.product is not None:
-        return of_product(entries, spec, load_product(spec.product), problems, remarks)
+        return of_product(entries, load_product(spec.product), values, masks, times, problems, remarks)
     headers = read_headers([path for path, _ in entries], problems)
     entries = without_own(entries, headers, remarks)
-    expression = _expression_of(headers, spec)
+    expression = _expression_of(headers, values.value)
     # Problems of the table are told where dates are looked for.
-    table = table_of(spec, []) if any(header.alpha for header in headers.values()) else None
+    table = table_of(times, []) if any(header.alpha for header in headers.values()) else None
     for path, date in entries:
-        if path in headers and _alpha_is_data(headers[path], spec, expression, table, dated=date is not None):
+        if path in headers and _alpha_is_data(
+            headers[path], values.band, masks.mask_band, expression, times, table, dated=date is not None
+        ):
             headers[path] = headers[path].with_alpha_as_data()
-    mixture = sensors_by_number(list(headers), headers, spec, expression)
+    mixture = sensors_by_number(list(headers), headers, values, expression)
     if mixture is not None:
         problems.append(mixture)
     known = [(path, date) for path, date in entries if path in headers]
-    found = _observations(known, headers, spec, expression, problems)
-    own = own_quality(spec)
-    if own is not None and spec.mask_band is not None:
-        found = with_own_masks(found, spec.mask_band, own.rule, problems)
+    found = _observations(known, headers, values, times, expression, problems)
+    own = own_quality(masks)
+    if own is not None and masks.mask_band is not None:
+        found = with_own_masks(found, masks.mask_band, own.rule, problems)
     elif own is not None:
-        found = with_masks(found, spec, own.rule, headers, problems, remarks)
+        described = is_pattern(values.band)
+        found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,
         qualities=() if own is None else (own,),
-        grow=spec.grow,
-        valid=spec.valid_range or EVERYTHING if expression else EVERYTHING,
+        grow=masks.grow,
+        valid=values.valid_range or EVERYTHING if expression else EVERYTHING,
     )
     return Findings(tuple(found), derivation, headers, tuple(remarks))
 
 
-def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bool) -> BandFile:
+def _band_file(header: Header, band: BandHeader, values: ValueOptions, *, derived: bool) -> BandFile:
     """Return a band whose numbers mean what the file and the options say."""
-    scale = band.scale if spec.scale is None else spec.scale
-    offset = band.offset if spec.offset is None else spec.offset
+    scale = band.scale if values.scale is None else values.scale
+    offset = band.offset if values.offset is None else values.offset
     for name, number in (("scale", scale), ("offset", offset)):
         # Comparisons with NaN are false.
         if not abs(number) <= LARGEST_NUMBER or (name == "scale" and number == 0):
@@ -85,8 +90,8 @@ def _band_file(header: Header, band: BandHeader, spec: InputSpec, *, derived: bo
         band,
         scale=scale,
         offset=offset,
-        nodata=spec.nodata if spec.nodata is not None else () if band.nodata is None else (band.nodata,),
-        valid=EVERYTHING if derived else spec.valid_range or EVERYTHING,
+        nodata=values.nodata if values.nodata is not None else () if band.nodata is None else (band.nodata,),
+        valid=EVERYTHING if derived else values.valid_range or EVERYTHING,
         grid=header.grid,
     )
 
@@ -99,17 +104,24 @@ def _stem(path: Path) -> str:
 # ------------------------------------------------------------------------------------- bands and dates
 
 
-def _expression_of(headers: Mapping[Path, Header], spec: InputSpec) -> Expression | None:
-    if spec.value is None:
+def _expression_of(headers: Mapping[Path, Header], value: str | None) -> Expression | None:
+    if value is None:
         return None
     first = next(iter(headers.values()), None)
     # Alpha is a band of a formula where that names it.
     bands = () if first is None else first.with_alpha_as_data().bands
-    return expression_of(spec.value, [band.description for band in bands])
+    return expression_of(value, [band.description for band in bands])
 
 
 def _alpha_is_data(
-    header: Header, spec: InputSpec, expression: Expression | None, table: DateTable | None, *, dated: bool
+    header: Header,
+    wanted: int | str | None,
+    mask_band: int | str | None,
+    expression: Expression | None,
+    times: str | None,
+    table: DateTable | None,
+    *,
+    dated: bool,
 ) -> bool:
     """Whether what GDAL takes for alpha is named as a band, or dated like the others."""
     if not header.alpha:
@@ -117,18 +129,18 @@ def _alpha_is_data(
     whole, numbers = header.with_alpha_as_data(), {band.index for band in header.alpha}
     named: list[tuple[Callable[[Header, Any], BandHeader], Any]]
     named = [(band_named, name) for name in (expression.names if expression else ())]
-    named += [(band_of, name) for name in (spec.band, spec.mask_band) if name is not None]
+    named += [(band_of, name) for name in (wanted, mask_band) if name is not None]
     for find, name in named:
         try:
             if find(whole, name).index in numbers:
                 return True
         except InputError:  # is told where bands are looked for
             pass
-    bands = () if expression is not None or dated or table is BROKEN else _bands_of(whole, spec.band)
+    bands = () if expression is not None or dated or table is BROKEN else _bands_of(whole, wanted)
     if len(bands) < 2 or not numbers.intersection(band.index for band in bands):
         return False
     try:
-        return bool(dates_of_bands(whole, bands, spec, table, dated=False))
+        return bool(dates_of_bands(whole, bands, times, table, dated=False))
     except InputError:
         return False
 
@@ -136,24 +148,25 @@ def _alpha_is_data(
 def _observations(
     entries: Sequence[Entry],
     headers: Mapping[Path, Header],
-    spec: InputSpec,
+    values: ValueOptions,
+    times: str | None,
     expression: Expression | None,
     problems: list[str],
 ) -> list[Observation]:
     single: list[tuple[Header, tuple[BandHeader, ...], Moment | None]] = []
     found: list[Observation] = []
     undated: list[str] = []
-    table = table_of(spec, problems)
+    table = table_of(times, problems)
     if table is BROKEN:
         return []
     several: dict[Path, tuple[BandHeader, ...]] = {}
     if expression is None:
-        chosen = {path: _bands_of(headers[path], spec.band) for path, _ in entries}
+        chosen = {path: _bands_of(headers[path], values.band) for path, _ in entries}
         several = {path: bands for path, bands in chosen.items() if len(bands) > 1}
     if table is not None and isinstance(table.dates, list) and len({_stem(path) for path in several}) > 1:
         first, *_, last = several
         problems.append(
-            f"{spec.times}: dates without paths serve the bands of one file, but {first} and {last} both "
+            f"{times}: dates without paths serve the bands of one file, but {first} and {last} both "
             "have several bands; a table of path,band,date is expected"
         )
         return []
@@ -169,25 +182,30 @@ def _observations(
                 single.append((header, tuple(band_named(header, name) for name in expression.names), date))
             elif path in several:
                 bands = several[path]
-                readings = dates_of_bands(header, bands, spec, table, dated=date is not None)
+                readings = dates_of_bands(header, bands, times, table, dated=date is not None)
                 found += [
-                    Observation((_band_file(header, band, spec, derived=False),), (), reading, _stem(path))
+                    Observation((_band_file(header, band, values, derived=False),), (), reading, _stem(path))
                     for band, reading in zip(bands, readings, strict=True)
                 ]
             else:
-                single.append((header, chosen[path] or (band_of(header, spec.band),), date))
+                single.append((header, chosen[path] or (band_of(header, values.band),), date))
         except InputError as error:
             undated.extend(error.problems)
     problems.extend(shortened(undated))
     try:
-        readings = dates_of_files([(header, bands[0], date) for header, bands, date in single], spec, table)
+        readings = dates_of_files(
+            [(header, bands[0], date) for header, bands, date in single],
+            times,
+            table,
+            described=is_pattern(values.band),
+        )
     except InputError as error:
         problems.extend(error.problems)
     else:
         refused: list[str] = []
         for (header, bands, _), reading in zip(single, readings, strict=True):
             try:
-                own = tuple(_band_file(header, band, spec, derived=expression is not None) for band in bands)
+                own = tuple(_band_file(header, band, values, derived=expression is not None) for band in bands)
             except InputError as error:
                 refused.extend(error.problems)
                 continue
@@ -205,12 +223,3 @@ def _bands_of(header: Header, wanted: int | str | None) -> tuple[BandHeader, ...
     named = [band for band in header.bands if band.description == wanted]
     fitting = [band for band in header.bands if fnmatchcase(band.description.lower(), str(wanted).lower())]
     return tuple(named or fitting)
-
-
-# ----------------------------------------------------------------------------------------------- sensors
-
-
-# ------------------------------------------------------------------------------------------------- masks
-
-
-# ---------------------------------------------------------------------------------------------- products

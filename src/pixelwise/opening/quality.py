@@ -18,8 +18,8 @@ from pixelwise.opening.sensors import band_of
 from pixelwise.opening.sources import resolve
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.stacks.masks import MaskRule
+from pixelwise.stacks.parts import MaskOptions
 from pixelwise.stacks.shares import Quality
-from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import NAMED, shortened
 
 __all__ = ["ZOOMS", "check_fit", "mask_file", "own_quality", "with_masks", "with_own_masks"]
@@ -29,13 +29,13 @@ __all__ = ["ZOOMS", "check_fit", "mask_file", "own_quality", "with_masks", "with
 ZOOMS = (1, 2, 3, 6)
 
 
-def own_quality(spec: InputSpec) -> Quality | None:
+def own_quality(masks: MaskOptions) -> Quality | None:
     """Return what masks of the user's own mean; None where there are none."""
-    rule = spec.mask_rule
-    if rule is None or (spec.mask is None and spec.mask_band is None):
+    rule = masks.rule
+    if rule is None or (masks.mask is None and masks.mask_band is None):
         return None
-    what = f"--mask {spec.mask}" if spec.mask is not None else f"--mask-band {spec.mask_band}"
-    return Quality(what, rule, spec.mask_words)
+    what = f"--mask {masks.mask}" if masks.mask is not None else f"--mask-band {masks.mask_band}"
+    return Quality(what, rule, masks.words)
 
 
 def mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
@@ -96,29 +96,42 @@ def _covers(mask: Grid, image: Grid) -> bool:
 
 def with_masks(
     found: Sequence[Observation],
-    spec: InputSpec,
+    source: str,
+    times: str | None,
     rule: MaskRule,
     headers: dict[Path, Header],
     problems: list[str],
     remarks: list[str],
+    *,
+    described: bool,
 ) -> list[Observation]:
-    """Give each observation the mask of its date."""
-    assert spec.mask is not None  # noqa: S101 - the caller asked
+    """Give each observation the mask of its date.
+
+    Parameters
+    ----------
+    source, times, rule
+        Files of masks, how they are dated, and what their values mean.
+    headers
+        Those of masks that are used are added.
+    described
+        As `dates_of_files` takes it.
+    """
     try:
-        entries = resolve(spec.mask)
+        entries = resolve(source)
     except InputError as error:
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)
     own = read_headers([path for path, _ in entries], problems)
     entries = without_own(entries, own, remarks)
     single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
-    table = table_of(spec, [])
+    table = table_of(times, [])
     try:
         for header, _, _ in single:
             if len(header.bands) > 1:
                 raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
             check_fit(rule, header, header.bands[0])
-        readings = dates_of_files(single, spec, None if table is None or isinstance(table.dates, list) else table)
+        table = None if table is None or isinstance(table.dates, list) else table
+        readings = dates_of_files(single, times, table, described=described)
     except InputError as error:
         problems.extend(f"mask: {text}" for text in error.problems)
         return list(found)

@@ -10,7 +10,7 @@ from pixelwise.errors import InputError
 from pixelwise.opening.products import Product, SceneFile, load_product, products
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.stacks.formula import Expression
-from pixelwise.stacks.spec import InputSpec
+from pixelwise.stacks.parts import ValueOptions
 from pixelwise.words import unknown
 
 __all__ = ["alpha_note", "band_named", "band_of", "product_of_bands", "sensors_by_number"]
@@ -47,7 +47,7 @@ def alpha_note(header: Header) -> str:
 
 
 def sensors_by_number(
-    paths: Sequence[Path], headers: Mapping[Path, Header], spec: InputSpec, expression: Expression | None
+    paths: Sequence[Path], headers: Mapping[Path, Header], values: ValueOptions, expression: Expression | None
 ) -> str | None:
     """Say where one number or token of a band is another colour in another sensor.
 
@@ -57,13 +57,13 @@ def sensors_by_number(
         product = load_product(name)
         matches = [(path, file) for path in paths if (file := product.match(path)) is not None]
         offsets = _offsets(product, [file for _, file in matches])
-        if len(offsets) > 1 and spec.offset is None:
+        if len(offsets) > 1 and values.offset is None:
             listed = "; ".join(f"{offset:g} from baseline {baseline} on" for offset, baseline in offsets.items())
             return (
                 f"the files are of several processing baselines, whose numbers do not mean the same (offset {listed}); "
                 f"say what they are, with --product {name} --band NAME"
             )
-        for wanted in expression.names if expression is not None else (spec.band,):
+        for wanted in expression.names if expression is not None else (values.band,):
             listed = _colours(product, matches, headers, wanted, by_name=expression is not None)
             if listed:
                 return (

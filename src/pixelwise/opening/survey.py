@@ -22,6 +22,7 @@ from pixelwise.rasters.headers import Header, stats_of
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.stacks.base import FileStack
+from pixelwise.stacks.parts import DateOptions, ValueOptions
 from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.stacks.shares import Derivation
 from pixelwise.stacks.spec import InputSpec
@@ -200,10 +201,10 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     entries = list(dict.fromkeys(resolve(source)))
     problems: list[str] = []
     found = observe(entries, spec, problems)
-    layers, grid = assemble(found.observations, spec, problems)
+    layers, grid = assemble(found.observations, spec.place, spec.dates, problems)
     if grid is not None:
         try:
-            layers = chosen_layers(layers, spec)
+            layers = chosen_layers(layers, spec.dates)
         except InputError as error:
             problems.extend(error.problems)
         if spec.bounds is not None:
@@ -212,8 +213,8 @@ def survey(source: Source, spec: InputSpec) -> Survey:
             except ParameterError as error:
                 problems.append(str(error))
     if len(layers) < 2 and not problems:
-        problems.append(_too_few(layers, entries, spec))
-    for text in _overrides(spec):
+        problems.append(_too_few(layers, entries, spec.dates))
+    for text in _overrides(spec.values):
         log.info(text)
     dated = {
         file.header.path
@@ -225,16 +226,16 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation, found.remarks)
 
 
-def _too_few(layers: Sequence[Layer], entries: Sequence[Any], spec: InputSpec) -> str:
-    dates = ", ".join(layer.iso_date for layer in layers)
-    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({dates})" if dates else "")
+def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions) -> str:
+    found_dates = ", ".join(layer.iso_date for layer in layers)
+    found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({found_dates})" if found_dates else "")
     files = f"{len(entries)} file{'' if len(entries) == 1 else 's'}"
-    return f"{found} in {files}{words_of_choice(spec)}: a series needs at least two"
+    return f"{found} in {files}{words_of_choice(dates)}: a series needs at least two"
 
 
-def _overrides(spec: InputSpec) -> Iterable[str]:
+def _overrides(values: ValueOptions) -> Iterable[str]:
     for name in ("nodata", "scale", "offset"):
-        value = getattr(spec, name)
+        value = getattr(values, name)
         if value is not None:
             text = first_of([*map(spelled, value if isinstance(value, tuple) else (value,))], MOST_LISTED)
             yield f"{name} {text} is used instead of what the files say"

@@ -30,6 +30,7 @@ from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
+from pixelwise.stacks.parts import DateOptions
 from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
@@ -272,11 +273,10 @@ class RasterStack(LayerStack):
             months=self.spec.months if months is None else months,
             bounds=self.spec.bounds if bounds is None else bounds,
         )
-        layers = chosen_layers(self.layers, spec)
+        layers = chosen_layers(self.layers, spec.dates)
         if len(layers) < 2:
-            raise InputError(
-                f"{len(layers)} of {len(self)} layers are left{words_of_choice(spec)}: a series needs at least two"
-            )
+            chosen = words_of_choice(spec.dates)
+            raise InputError(f"{len(layers)} of {len(self)} layers are left{chosen}: a series needs at least two")
         stack = replace(self, layers=layers, spec=spec)
         return stack if bounds is None else stack.crop(self.grid.block_of_bounds(bounds))
 
@@ -421,7 +421,7 @@ class RasterStack(LayerStack):
                 read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))
 
 
-def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]:
+def chosen_layers(layers: Sequence[Layer], dates: DateOptions) -> tuple[Layer, ...]:
     """Return the layers that ``start``, ``end`` and ``months`` leave.
 
     Raises
@@ -430,18 +430,18 @@ def chosen_layers(layers: Sequence[Layer], spec: InputSpec) -> tuple[Layer, ...]
         When months are asked of layers that know only their year.
     """
     kept = list(layers)
-    if spec.months is not None:
+    if dates.months is not None:
         bare = [layer for layer in kept if layer.precision == "year"]
         if bare:
             raise InputError(
-                f"months {list(spec.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
+                f"months {list(dates.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
             )
-        kept = [layer for layer in kept if layer.date.month in spec.months]
-    if spec.start is not None:
-        first = _range_of("start", spec.start)[0]
+        kept = [layer for layer in kept if layer.date.month in dates.months]
+    if dates.start is not None:
+        first = _range_of("start", dates.start)[0]
         kept = [layer for layer in kept if layer.date >= first]
-    if spec.end is not None:
-        last = _range_of("end", spec.end)[1]
+    if dates.end is not None:
+        last = _range_of("end", dates.end)[1]
         kept = [layer for layer in kept if layer.date <= last]
     return tuple(kept)
 
@@ -453,9 +453,9 @@ def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
         raise ParameterError(f"{option}: {error}") from None
 
 
-def words_of_choice(spec: InputSpec) -> str:
-    """Say in words which dates a spec chooses, with a space before; nothing where it chooses all."""
-    words = [f"{name} {getattr(spec, name)}" for name in ("start", "end") if getattr(spec, name) is not None]
-    if spec.months is not None:
-        words.append(f"months {','.join(map(str, spec.months))}")
+def words_of_choice(dates: DateOptions) -> str:
+    """Say in words which dates are chosen, with a space before; nothing where it chooses all."""
+    words = [f"{name} {getattr(dates, name)}" for name in ("start", "end") if getattr(dates, name) is not None]
+    if dates.months is not None:
+        words.append(f"months {','.join(map(str, dates.months))}")
     return f" with {', '.join(words)}" if words else ""

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pixelwise.choices import Every, OnReadError, Period, Resampling, SameDate
-from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
-from pixelwise.grid import LARGEST_COORDINATE, Bounds
-from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
-from pixelwise.words import shown, unknown
+from pixelwise.grid import Bounds
+from pixelwise.stacks.masks import MaskRule
+from pixelwise.stacks.parts import (
+    AreaOptions,
+    CompositeOptions,
+    DateOptions,
+    MaskOptions,
+    PlaceOptions,
+    ValueOptions,
+)
+from pixelwise.words import unknown
 
-__all__ = ["LARGEST_NUMBER", "InputSpec"]
+__all__ = ["InputSpec"]
 
-#: A kilometre of Landsat's pixels.
-MOST_GROWN = 33
-#: No option counts or measures as much as that; and float32, which values are read as, ends there.
-LARGEST_NUMBER = 1e38
+Part = TypeVar("Part", AreaOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions)
 
 
 @dataclass(frozen=True)
@@ -141,131 +142,63 @@ class InputSpec:
     on_read_error: OnReadError = "stop"
 
     def __post_init__(self) -> None:
-        # What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
-        for name in ("nodata", "valid_range", "months", "bounds", "mask_keep", "mask_drop", "mask_bits"):
-            value = getattr(self, name)
-            if value is not None:
-                several = isinstance(value, Iterable) and not isinstance(value, str)
-                object.__setattr__(self, name, tuple(_number(name, v) for v in (value if several else [value])))
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _number(name, value))
-        for name in ("band", "mask_band"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                object.__setattr__(self, name, _number(name, value))
-        object.__setattr__(self, "grow", _number("grow", self.grow))
-        one_field = isinstance(self.mask_field, str)
-        object.__setattr__(self, "mask_field", (self.mask_field,) if one_field else tuple(self.mask_field))
-        for name in ("extent", "region"):
-            place: Any = getattr(self, name)
-            if isinstance(place, str):
-                place = _bounds_of(place)
-            if place is not None:
-                several = isinstance(place, Iterable) and not isinstance(place, str)
-                object.__setattr__(self, name, tuple(_number(name, v) for v in place) if several else str(place))
-        for name in ("times", "start", "end", "align", "product", "value", "mask", "where"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, str(value))
-        self._check()
-
-    def _check(self) -> None:
-        if self.period not in get_args(Period):
-            raise unknown("period", str(self.period), get_args(Period))
-        if self.same_date is not None and self.same_date not in get_args(SameDate):
-            raise unknown("treatment of equal dates", str(self.same_date), get_args(SameDate))
+        # Each part converts and checks what it holds; the spec holds the same.
+        for part in (self.dates, self.masks, self.composites, self.values, self.place, self.area):
+            for field in fields(part):
+                object.__setattr__(self, field.name, getattr(part, field.name))
+        if self.product is not None:
+            object.__setattr__(self, "product", str(self.product))
         if self.on_read_error not in get_args(OnReadError):
             raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
-        self._check_masks()
-        if self.season is not None:
-            Season.parse(self.season)
-        if self.composite is None:
-            given = [name for name in ("every", "season", "min_count", "equal_count") if name in self.as_dict()]
-            if given:
-                raise ParameterError(f"{' and '.join(given)} without composite: --composite HOW is wanted")
-        if self.every not in get_args(Every):
-            raise unknown("period", str(self.every), get_args(Every))
-        if self.value is not None and self.band is not None:
-            raise ParameterError(
-                f"band {self.band} and value {self.value!r} exclude each other: a formula names its bands"
-            )
-        if self.resampling not in get_args(Resampling):
-            raise unknown("resampling", str(self.resampling), get_args(Resampling))
-        if self.resampling != "nearest" and self.align is None:
-            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
-        for name in ("extent", "region"):
-            if isinstance(getattr(self, name), tuple):
-                _check_bounds(name, getattr(self, name))
-        for name in ("band", "mask_band"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise ParameterError(f"{name} {value} is impossible: bands count from 1")
-        if self.valid_range is not None and not (
-            len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
-        ):
-            raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
-        if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
-            raise ParameterError(f"months {','.join(map(str, self.months))} are not all among 1 to 12")
-        if self.bounds is not None:
-            _check_bounds("bounds", self.bounds)
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise ParameterError(f"{name} {value} is not finite")
-            if value is not None and abs(value) > LARGEST_NUMBER:
-                raise ParameterError(f"{name} {value} is beyond {LARGEST_NUMBER:g}, which no values are")
-        if self.scale == 0:
-            raise ParameterError("scale 0 makes every value the same")
-
-    def _check_masks(self) -> None:
-        if self.mask is not None and self.mask_band is not None:
-            raise ParameterError(
-                "mask and mask_band exclude each other: masks are files, or a band of each image's file"
-            )
         if self.product is not None and self.mask_band is not None:
             raise ParameterError(
                 "mask_band is for files without a product: one names its own quality bands, whose rule can be replaced"
             )
-        if not 0 <= self.grow <= MOST_GROWN:
-            raise ParameterError(f"grow {self.grow} is impossible: 0 to {MOST_GROWN} pixels are wanted")
-        masks = self.mask not in (None, "none") or self.mask_band is not None
-        rule = self.mask_rule
-        if masks and rule is None:
-            MaskRule()  # says what is missing
-        if not masks and self.product is None and (rule is not None or self.grow):
+        if self.product is None and not self.masks.given and self.masks.ruled:
             raise ParameterError("a rule for masks, but no mask: --mask FILES, --mask-band or --product is wanted")
-        if self.mask == "none" and (rule is not None or self.grow):
-            raise ParameterError("mask none uses no mask, so that no rule for masks makes sense")
+
+    @property
+    def values(self) -> ValueOptions:
+        """What values are made of."""
+        return self._part(ValueOptions)
+
+    @property
+    def masks(self) -> MaskOptions:
+        """What rejects pixels."""
+        return self._part(MaskOptions)
+
+    @property
+    def dates(self) -> DateOptions:
+        """How files are dated, and which dates are used."""
+        return self._part(DateOptions)
+
+    @property
+    def place(self) -> PlaceOptions:
+        """Where pixels are put."""
+        return self._part(PlaceOptions)
+
+    @property
+    def area(self) -> AreaOptions:
+        """Which pixels are asked for."""
+        return self._part(AreaOptions)
+
+    @property
+    def composites(self) -> CompositeOptions:
+        """What the layers of each period are reduced to."""
+        return self._part(CompositeOptions)
+
+    def _part(self, kind: type[Part]) -> Part:
+        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @property
     def mask_rule(self) -> MaskRule | None:
-        """What the values of masks mean, where that is said.
-
-        Raises
-        ------
-        ParameterError
-            When it is said twice, or impossible.
-        """
-        own = (self.mask_keep, self.mask_drop) != (None, None) or bool(self.mask_bits or self.mask_field)
-        if self.mask_preset is not None:
-            if own:
-                raise ParameterError(f"mask preset {self.mask_preset!r} is a whole rule: no other can be added")
-            return load_preset(self.mask_preset).rule
-        if not own:
-            return None
-        fields_ = tuple(parse_field(text) for text in self.mask_field)
-        return MaskRule(self.mask_keep, self.mask_drop, self.mask_bits, fields_)
+        """What the values of masks mean, where that is said."""
+        return self.masks.rule
 
     @property
     def mask_words(self) -> str:
         """Say what `mask_rule` is: the preset with its version, or the rule itself."""
-        if self.mask_preset is not None:
-            preset = load_preset(self.mask_preset)
-            return f"{preset.name} version {preset.version} ({preset.source})"
-        rule = self.mask_rule
-        return "" if rule is None else rule.describe()
+        return self.masks.words
 
     def replace(self, **options: Any) -> InputSpec:
         """Return the spec with some options changed; an unknown name is a `ParameterError`."""
@@ -281,37 +214,3 @@ class InputSpec:
         """Return what differs from the defaults, as JSON and TOML can write it."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
-
-
-def _bounds_of(text: str) -> Any:
-    """Return the four numbers that a text holds, else the text."""
-    try:
-        numbers_ = [float(number) for number in text.split(",")]
-    except ValueError:
-        return text
-    return numbers_ if len(numbers_) == 4 else text
-
-
-def _check_bounds(name: str, bounds: tuple[float, ...]) -> None:
-    if len(bounds) != 4:
-        raise ParameterError(f"{name} {bounds} are not four numbers: left, bottom, right, top")
-    if not all(map(math.isfinite, bounds)):
-        raise ParameterError(f"{name} {bounds} are not finite")
-    if max(map(abs, bounds)) > LARGEST_COORDINATE:
-        raise ParameterError(f"{name} {bounds} lie beyond all coordinates: up to {LARGEST_COORDINATE:g} are accepted")
-
-
-def _number(name: str, value: Any) -> int | float:
-    """Return a number of Python's own, which JSON can write; NumPy's are accepted."""
-    if isinstance(value, numbers.Integral):
-        whole = int(value)
-        # One of more than 4300 digits cannot even be printed.
-        if abs(whole) > LARGEST_NUMBER:
-            raise ParameterError(f"{name} is a whole number of {whole.bit_length()} bits: it is too large")
-        return whole
-    if isinstance(value, numbers.Real):
-        try:
-            return float(value)
-        except OverflowError:  # a fraction
-            raise ParameterError(f"{name} is too large") from None
-    raise ParameterError(f"{name} {shown(value)} is not a number")

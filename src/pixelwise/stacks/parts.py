@@ -1,0 +1,298 @@
+"""Input options in groups that are used together; each group checks itself.
+
+`InputSpec` documents the options, and has the same names and defaults.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pixelwise.choices import Every, Period, Resampling, SameDate
+from pixelwise.dates.periods import Season
+from pixelwise.errors import ParameterError
+from pixelwise.grid import LARGEST_COORDINATE, Bounds
+from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
+from pixelwise.words import shown, unknown
+
+__all__ = [
+    "LARGEST_NUMBER",
+    "AreaOptions",
+    "CompositeOptions",
+    "DateOptions",
+    "MaskOptions",
+    "PlaceOptions",
+    "ValueOptions",
+]
+
+#: A kilometre of Landsat's pixels.
+MOST_GROWN = 33
+#: No option counts or measures as much as that; and float32, which values are read as, ends there.
+LARGEST_NUMBER = 1e38
+
+
+@dataclass(frozen=True)
+class ValueOptions:
+    """Which band or formula is read, and what stored numbers mean."""
+
+    band: int | str | None = None
+    value: str | None = None
+    nodata: tuple[float, ...] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    valid_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _convert(self, _numbers, "nodata", "valid_range")
+        _convert(self, _number, "scale", "offset")
+        _convert(self, _band, "band")
+        _convert(self, _text, "value")
+        if self.value is not None and self.band is not None:
+            raise ParameterError(
+                f"band {self.band} and value {self.value!r} exclude each other: a formula names its bands"
+            )
+        _check_band("band", self.band)
+        if self.valid_range is not None and not (
+            len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
+        ):
+            raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ParameterError(f"{name} {value} is not finite")
+            if value is not None and abs(value) > LARGEST_NUMBER:
+                raise ParameterError(f"{name} {value} is beyond {LARGEST_NUMBER:g}, which no values are")
+        if self.scale == 0:
+            raise ParameterError("scale 0 makes every value the same")
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """Where masks are, what their values mean, and how far what they reject grows."""
+
+    mask: str | None = None
+    mask_band: int | str | None = None
+    mask_keep: tuple[float, ...] | None = None
+    mask_drop: tuple[float, ...] | None = None
+    mask_bits: tuple[int, ...] = ()
+    mask_field: tuple[str, ...] = ()
+    mask_preset: str | None = None
+    grow: int = 0
+
+    def __post_init__(self) -> None:
+        _convert(self, _numbers, "mask_keep", "mask_drop", "mask_bits")
+        _convert(self, _band, "mask_band")
+        object.__setattr__(self, "grow", _number("grow", self.grow))
+        one_field = isinstance(self.mask_field, str)
+        object.__setattr__(self, "mask_field", (self.mask_field,) if one_field else tuple(self.mask_field))
+        _convert(self, _text, "mask")
+        if self.mask is not None and self.mask_band is not None:
+            raise ParameterError(
+                "mask and mask_band exclude each other: masks are files, or a band of each image's file"
+            )
+        _check_band("mask_band", self.mask_band)
+        if not 0 <= self.grow <= MOST_GROWN:
+            raise ParameterError(f"grow {self.grow} is impossible: 0 to {MOST_GROWN} pixels are wanted")
+        if self.given and self.rule is None:
+            MaskRule()  # says what is missing
+        if self.mask == "none" and self.ruled:
+            raise ParameterError("mask none uses no mask, so that no rule for masks makes sense")
+
+    @property
+    def given(self) -> bool:
+        """Whether there are masks besides those of a product."""
+        return self.mask not in (None, "none") or self.mask_band is not None
+
+    @property
+    def ruled(self) -> bool:
+        """Whether anything is said of how masks are used."""
+        return self.rule is not None or self.grow > 0
+
+    @property
+    def rule(self) -> MaskRule | None:
+        """What the values of masks mean, where that is said.
+
+        Raises
+        ------
+        ParameterError
+            When it is said twice, or impossible.
+        """
+        own = (self.mask_keep, self.mask_drop) != (None, None) or bool(self.mask_bits or self.mask_field)
+        if self.mask_preset is not None:
+            if own:
+                raise ParameterError(f"mask preset {self.mask_preset!r} is a whole rule: no other can be added")
+            return load_preset(self.mask_preset).rule
+        if not own:
+            return None
+        fields = tuple(parse_field(text) for text in self.mask_field)
+        return MaskRule(self.mask_keep, self.mask_drop, self.mask_bits, fields)
+
+    @property
+    def words(self) -> str:
+        """Say what `rule` is: the preset with its version, or the rule itself."""
+        if self.mask_preset is not None:
+            preset = load_preset(self.mask_preset)
+            return f"{preset.name} version {preset.version} ({preset.source})"
+        rule = self.rule
+        return "" if rule is None else rule.describe()
+
+
+@dataclass(frozen=True)
+class DateOptions:
+    """How files are dated, which dates are used, and what becomes of images of one date."""
+
+    times: str | None = None
+    period: Period = "start"
+    same_date: SameDate | None = None
+    start: str | None = None
+    end: str | None = None
+    months: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _convert(self, _numbers, "months")
+        _convert(self, _text, "times", "start", "end")
+        if self.period not in get_args(Period):
+            raise unknown("period", str(self.period), get_args(Period))
+        if self.same_date is not None and self.same_date not in get_args(SameDate):
+            raise unknown("treatment of equal dates", str(self.same_date), get_args(SameDate))
+        if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
+            raise ParameterError(f"months {','.join(map(str, self.months))} are not all among 1 to 12")
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """What the grid covers, on whose lattice, and how files get there."""
+
+    extent: str | Bounds | None = None
+    align: str | None = None
+    resampling: Resampling = "nearest"
+    bounds: Bounds | None = None
+
+    def __post_init__(self) -> None:
+        _convert(self, _numbers, "bounds")
+        _convert(self, _place, "extent")
+        _convert(self, _text, "align")
+        if self.resampling not in get_args(Resampling):
+            raise unknown("resampling", str(self.resampling), get_args(Resampling))
+        if self.resampling != "nearest" and self.align is None:
+            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
+        _check_bounds("extent", self.extent)
+        _check_bounds("bounds", self.bounds)
+
+    @property
+    def partial(self) -> bool:
+        """Whether files may lie outside the grid, in part or as a whole."""
+        return self.extent is not None or self.align is not None
+
+
+@dataclass(frozen=True)
+class AreaOptions:
+    """Which pixels are asked for."""
+
+    region: str | Bounds | None = None
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        _convert(self, _place, "region")
+        _convert(self, _text, "where")
+        _check_bounds("region", self.region)
+
+
+@dataclass(frozen=True)
+class CompositeOptions:
+    """What the layers of each calendar period are reduced to."""
+
+    composite: str | None = None
+    every: Every = "year"
+    season: str | None = None
+    min_count: int = 1
+    equal_count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.season is not None:
+            Season.parse(self.season)
+        if self.composite is None:
+            usual = {"every": "year", "season": None, "min_count": 1, "equal_count": None}
+            given = [name for name, value in usual.items() if getattr(self, name) != value]
+            if given:
+                raise ParameterError(f"{' and '.join(given)} without composite: --composite HOW is wanted")
+        if self.every not in get_args(Every):
+            raise unknown("period", str(self.every), get_args(Every))
+
+
+# ---------------------------------------------------------------------------------------------- conversions
+# What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
+
+
+def _convert(part: object, how: Callable[[str, Any], Any], *names: str) -> None:
+    """Turn what users write for some options into what the options hold."""
+    for name in names:
+        value = getattr(part, name)
+        if value is not None:
+            object.__setattr__(part, name, how(name, value))
+
+
+def _text(name: str, value: Any) -> str:
+    return str(value)
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _numbers(name: str, value: Any) -> tuple[int | float, ...]:
+    return tuple(_number(name, one) for one in (value if _several(value) else [value]))
+
+
+def _band(name: str, value: Any) -> int | float | str:
+    return value if isinstance(value, str) else _number(name, value)
+
+
+def _place(name: str, value: Any) -> str | tuple[int | float, ...]:
+    if isinstance(value, str):
+        value = _bounds_of(value)
+    return tuple(_number(name, one) for one in value) if _several(value) else str(value)
+
+
+def _bounds_of(text: str) -> Any:
+    """Return the four numbers that a text holds, else the text."""
+    try:
+        bounds = [float(number) for number in text.split(",")]
+    except ValueError:
+        return text
+    return bounds if len(bounds) == 4 else text
+
+
+def _number(name: str, value: Any) -> int | float:
+    """Return a number of Python's own, which JSON can write; NumPy's are accepted."""
+    if isinstance(value, numbers.Integral):
+        whole = int(value)
+        # One of more than 4300 digits cannot even be printed.
+        if abs(whole) > LARGEST_NUMBER:
+            raise ParameterError(f"{name} is a whole number of {whole.bit_length()} bits: it is too large")
+        return whole
+    if isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:  # a fraction
+            raise ParameterError(f"{name} is too large") from None
+    raise ParameterError(f"{name} {shown(value)} is not a number")
+
+
+def _check_band(name: str, band: int | str | None) -> None:
+    if isinstance(band, int) and band < 1:
+        raise ParameterError(f"{name} {band} is impossible: bands count from 1")
+
+
+def _check_bounds(name: str, bounds: str | tuple[float, ...] | None) -> None:
+    if not isinstance(bounds, tuple):
+        return
+    if len(bounds) != 4:
+        raise ParameterError(f"{name} {bounds} are not four numbers: left, bottom, right, top")
+    if not all(map(math.isfinite, bounds)):
+        raise ParameterError(f"{name} {bounds} are not finite")
+    if max(map(abs, bounds)) > LARGEST_COORDINATE:
+        raise ParameterError(f"{name} {bounds} lie beyond all coordinates: up to {LARGEST_COORDINATE:g} are accepted")
