@@ -411,7 +411,7 @@ def test_per_decade_is_told_and_verified(stack: pw.RasterStack, out: Path) -> No
     with rasterio.open(out / "trend.tif", "r+") as dataset:
         dataset.write(dataset.read(1) / 10, 1)
     assert verify(out / "trend.tif", str(folder_of(stack)), everything=True).differing > 0
-    with pytest.raises(pw.ParameterError, match="unknown unit of time 'decades'"):
+    with pytest.raises(pw.ParameterError, match="per='decades' is not one of year, decade; did you mean 'decade'"):
         pw.apply(stack, "ols", per="decades")
 
 

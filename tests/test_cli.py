@@ -623,7 +623,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is impossible: "),
         (
             ["ols", "stack", "-o", "t.tif", "--memory", "much"],
-            "'much' is not a size of memory; expected 4GiB, 500MB or a number",
+            "memory='much' is not a size; expected 4GiB, 500MB or a number",
         ),
         (["ols", "stack", "-o", "no/t.tif"], "no/t.tif: the folder no does not exist"),
         (["ols", "stack", "-o", "t.png"], "t.png: a map is a GeoTIFF: its name must end in .tif"),

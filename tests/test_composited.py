@@ -712,11 +712,11 @@ def test_what_was_composited_is_in_the_tags(scenes: tuple[Path, Any], tmp_path: 
 
 def test_mistakes(scenes: tuple[Path, Any]) -> None:
     stack = pw.open_stack(scenes[0])
-    with pytest.raises(ParameterError, match="unknown composite 'maxx'; did you mean 'max'"):
+    with pytest.raises(ParameterError, match=r"composite='maxx' is not one of max, .*; did you mean 'max'"):
         stack.composite("maxx")
     with pytest.raises(ParameterError, match=r"season '13-01\.\.14-01'|no day of the year"):
         stack.composite("max", season="13-01..14-01")
-    with pytest.raises(ParameterError, match="unknown period 'decade'"):
+    with pytest.raises(ParameterError, match="every='decade' is not one of year, season, month, dekad"):
         stack.composite("max", every="decade")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"no layer within the season 12-24\.\.12-26: the 40 layers are from"):
         stack.composite("max", season="12-24..12-26")

@@ -204,7 +204,9 @@ def test_not_a_text():
 def test_unknown_bands():
     expression = Expression("nirr + red")
     expression.check(["red", "nirr", "blue"])
-    with pytest.raises(ParameterError, match=r"'nirr \+ red': 'nirr'; did you mean 'nir'\? \(known: nir, red\)"):
+    with pytest.raises(
+        ParameterError, match=r"value 'nirr \+ red': unknown band 'nirr'; did you mean 'nir'\? \(known: nir, red\)"
+    ):
         expression.check(["nir", "red"])
     with pytest.raises(ParameterError, match=r"unknown band or index 'ndwi2'; did you mean 'ndwi'\?"):
         expression_of("ndwi2").check(["nir", "red"])

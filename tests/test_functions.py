@@ -332,7 +332,7 @@ def test_parameters_as_text_and_as_values():
         ({"count": "2.5"}, "count='2.5' is not int"),
         ({"strict": "maybe"}, "strict='maybe' is not bool"),
         ({"table": "1"}, "cannot be set as text"),
-        ({"mode": "sideways"}, "unknown value of mode"),
+        ({"mode": "sideways"}, "mode='sideways' is not one of up, down"),
     ],
 )
 def test_impossible_parameters(given, message):

@@ -201,7 +201,7 @@ def test_parse_size(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "four", "4XB", "-1", "GiB"])
 def test_parse_size_refuses(text: str) -> None:
-    with pytest.raises(ParameterError, match="is not a size of memory"):
+    with pytest.raises(ParameterError, match="is not a size"):
         parse_size(text)
 
 

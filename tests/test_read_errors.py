@@ -264,7 +264,7 @@ def test_the_command_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_unknown_treatment(folder: Path) -> None:
-    with pytest.raises(pw.ParameterError, match="unknown treatment of read errors 'skip'"):
+    with pytest.raises(pw.ParameterError, match="on_read_error='skip' is not one of stop, missing"):
         pw.open_stack(folder, on_read_error="skip")  # type: ignore[arg-type]
 
 

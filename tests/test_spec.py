@@ -98,3 +98,11 @@ def test_a_part_checks_itself_as_the_whole_does(part: str, options: dict[str, An
     with pytest.raises(pw.ParameterError) as whole:
         pw.InputSpec(**options)
     assert str(alone.value) == str(whole.value)
+
+
+@pytest.mark.parametrize("name", ["period", "same_date", "resampling", "every", "on_read_error"])
+def test_an_error_names_the_option_that_was_given(name: str) -> None:
+    with pytest.raises(pw.ParameterError, match=rf"^{name}='yearly' is not one of "):
+        pw.InputSpec(**{name: "yearly", "composite": "max"})
+    with pytest.raises(pw.ParameterError, match=rf"^{name}=\[3\] is not one of [a-z_, ]+$"):
+        pw.InputSpec(**{name: [3], "composite": "max"})

@@ -1119,9 +1119,12 @@ def test_bounds_outside(three: Path):
         ({"scale": 0}, "scale 0 makes every value the same"),
         ({"scale": np.nan}, "scale nan is not finite"),
         ({"offset": np.inf}, "offset inf is not finite"),
-        ({"valid_range": (1, 0)}, r"valid range \(1, 0\) is empty: LOW,HIGH is wanted"),
-        ({"period": "centre"}, "unknown period 'centre'"),
-        ({"same_date": "maximum"}, "unknown treatment of equal dates 'maximum'; did you mean 'max'"),
+        ({"valid_range": (1, 0)}, r"valid_range \(1, 0\) is empty: LOW,HIGH is wanted"),
+        ({"period": "centre"}, "period='centre' is not one of start, middle, end"),
+        (
+            {"same_date": "maximum"},
+            "same_date='maximum' is not one of keep, first, mosaic, mean, max; did you",
+        ),
     ],
 )
 def test_options_that_are_impossible(three: Path, options: dict[str, Any], message: str):

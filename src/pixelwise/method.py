@@ -23,7 +23,7 @@ from pixelwise.bands import STATUS_BAND, Band, Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import compiling
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice, unknown
 
 __all__ = [
     "BoundMethod",
@@ -335,7 +335,7 @@ def parse(name: str, text: str, annotation: Any) -> Any:
         choices = typing.get_args(annotation)
         if text in choices:
             return text
-        raise unknown(f"value of {name}", text, choices)
+        raise not_a_choice(name, text, choices)
     elif annotation is bool and text.lower() in ("true", "yes", "1", "false", "no", "0"):
         return text.lower() in ("true", "yes", "1")
     elif annotation in (int, float):

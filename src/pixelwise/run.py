@@ -35,6 +35,7 @@ from pixelwise.opening.scene_counts import clear_counts, scenes_of
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.sampling import sample_pixels
+from pixelwise.words import not_a_choice
 
 __all__ = ["apply", "warnings_of_function", "warnings_of_values", "write_layers"]
 
@@ -286,7 +287,7 @@ def write_layers(
 
 def _check_dtype(dtype: str) -> None:
     if dtype not in get_args(MapType):
-        raise ParameterError(f"dtype {dtype!r} is not float32 or float64")
+        raise not_a_choice("dtype", dtype, get_args(MapType))
 
 
 def _bind(

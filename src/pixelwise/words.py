@@ -11,7 +11,19 @@ from pixelwise.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["NAMED", "SHOWN", "count", "first_of", "one_line", "shortened", "show", "shown", "some", "unknown"]
+__all__ = [
+    "NAMED",
+    "SHOWN",
+    "count",
+    "first_of",
+    "not_a_choice",
+    "one_line",
+    "shortened",
+    "show",
+    "shown",
+    "some",
+    "unknown",
+]
 
 
 #: Of the names that are known, so many are listed: all fields of a recipe.
@@ -49,12 +61,26 @@ def first_of(texts: Sequence[str], most: int) -> str:
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
     """Return the error for a `name` that is not among `known`, with the closest match and some of those that are."""
     names = list(known)
+    return ParameterError(f"unknown {what} {shown(name)}{_likely(name, names)} (known: {_listed(names)})")
+
+
+def not_a_choice(option: str, value: object, choices: Iterable[str]) -> ParameterError:
+    """Return the error for an option whose `value` is not among its `choices`, with the closest match."""
+    words = list(choices)
+    return ParameterError(f"{option}={shown(value)} is not one of {_listed(words)}{_likely(value, words)}")
+
+
+def _likely(name: object, names: Sequence[str]) -> str:
     # To compare a long name takes minutes, and it is none that was mistyped.
-    likely = isinstance(name, str) and len(name) <= 2 * max(map(len, names), default=0)
-    close = get_close_matches(name, names, n=1, cutoff=0.5) if likely else []
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if not isinstance(name, str) or len(name) > 2 * max(map(len, names), default=0):
+        return ""
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f", ... and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ParameterError(f"unknown {what} {shown(name)}{hint} (known: {', '.join(names[:MOST_NAMES])}{more})")
+    return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
 SHOWN: Final = 5  # offending names in one problem line

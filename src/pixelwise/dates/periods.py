@@ -12,7 +12,7 @@ import numpy as np
 from pixelwise.choices import Every
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,7 +245,7 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
         When dates are not known well enough, or fewer than 2 periods are left.
     """
     if every not in get_args(Every):
-        raise unknown("period", every, get_args(Every))
+        raise not_a_choice("every", every, get_args(Every))
     if every == "season" and season is not None:
         raise ParameterError(f"season={season!r} does not go with every='season', which has its own: leave one out")
     window = Season.parse(season) if season is not None else None

@@ -19,7 +19,7 @@ from pixelwise.dates.completeness import BoundCompleteness
 from pixelwise.errors import ParameterError
 from pixelwise.method import BoundMethod, Method, parameters_of
 from pixelwise.methods import METHODS
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 __all__ = ["Answer", "Layered", "check_kinds", "check_per"]
 
@@ -37,7 +37,7 @@ def check_kinds(method: Method, kinds: Sequence[str]) -> tuple[Written, ...]:
     """
     for kind in kinds:
         if kind not in get_args(Written):
-            raise unknown("stack to write", kind, get_args(Written))
+            raise not_a_choice("write", kind, get_args(Written))
         if method.fitted_from:
             continue
         if kind != "anomalies":
@@ -65,7 +65,7 @@ def check_per(bound: BoundMethod, per: str) -> None:
     ParameterError
     """
     if per not in get_args(Per):
-        raise unknown("unit of time", per, get_args(Per))
+        raise not_a_choice("per", per, get_args(Per))
     if per != "year" and not any(PER_YEAR.search(band.unit) for band in bound.bands):
         raise ParameterError(f"per={per}: no band is per year ({', '.join(band.name for band in bound.bands)})")
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args
 from pixelwise.choices import ExecutorName
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
-from pixelwise.words import one_line, unknown
+from pixelwise.words import not_a_choice, one_line
 
 __all__ = ["InlineExecutor", "mender", "open_executor", "shares_memory", "usable_cores"]
 
@@ -77,7 +77,7 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
         yield executor
         return
     if executor not in get_args(ExecutorName):
-        raise unknown("executor", str(executor), get_args(ExecutorName))
+        raise not_a_choice("executor", executor, get_args(ExecutorName))
     pool = _own_pool(str(executor), jobs)
     try:
         yield pool

@@ -386,10 +386,10 @@ def parse_size(size: int | str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size if isinstance(size, str) else shown(size))
     if match is None or match[2].upper() not in _UNITS:
-        raise ParameterError(f"{shown(size)} is not a size of memory; expected 4GiB, 500MB or a number of bytes")
+        raise ParameterError(f"memory={shown(size)} is not a size; expected 4GiB, 500MB or a number of bytes")
     amount = float(match[1]) * _UNITS[match[2].upper()]
     if not amount < 2**63:
-        raise ParameterError(f"{shown(size)} is more memory than any machine has")
+        raise ParameterError(f"memory={shown(size)} is more than any machine has")
     return int(amount)
 
 

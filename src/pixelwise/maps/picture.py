@@ -40,7 +40,7 @@ from pixelwise.maps.disk import check_folder, check_target, create, remove, writ
 from pixelwise.maps.map import Map
 from pixelwise.methods import METHODS
 from pixelwise.regular_files import irregular
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def plot_map(
     _require_matplotlib()
     chosen = map_.bands[0] if band is None else map_.band(band)
     if classes not in (None, *get_args(ClassKind)):
-        raise unknown("kind of classes", str(classes), get_args(ClassKind))
+        raise not_a_choice("classes", classes, get_args(ClassKind))
     obstacle = _obstacle_to_trend(map_, chosen.name)
     if chosen.name == STATUS_BAND.name:
         if classes is not None:

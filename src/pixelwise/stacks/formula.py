@@ -119,12 +119,12 @@ class Expression:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
-            raise ParameterError(f"expression {self.text!r} is not a text")
+            raise ParameterError(f"value {self.text!r} is not a text")
         object.__setattr__(self, "text", " ".join(self.text.split()))
         if not self.text:
-            raise ParameterError("the expression is empty; a formula such as (nir - red) / (nir + red) is wanted")
+            raise ParameterError("value is empty; expected a formula such as (nir - red) / (nir + red)")
         if not self.names:
-            raise ParameterError(f"expression {self._shown} names no band")
+            raise ParameterError(f"value {self._shown} names no band")
 
     def __reduce__(self) -> tuple[type[Expression], tuple[str]]:
         return (type(self), (self.text,))
@@ -140,8 +140,9 @@ class Expression:
             if name in known:
                 continue
             if name == self.text:  # one word may be meant for an index
-                raise unknown("band or index", name, [*known, *(index for index in INDICES if index not in known)])
-            raise unknown(f"band in the expression {self._shown}:", name, known)
+                others = (index for index in INDICES if index not in known)
+                raise ParameterError(f"value: {unknown('band or index', name, [*known, *others])}")
+            raise ParameterError(f"value {self._shown}: {unknown('band', name, known)}")
 
     def __call__(self, bands: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Compute it, in float64.
@@ -167,7 +168,7 @@ class Expression:
         shapes = {name: array.shape for name, array in values.items()}
         if len(set(shapes.values())) > 1:
             text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ParameterError(f"the bands of the expression {self._shown} differ in shape: {text}")
+            raise ParameterError(f"the bands of value {self._shown} differ in shape: {text}")
         with np.errstate(all="ignore"):
             value, ours = _value(self._parsed[0], values)
             result: NDArray[np.float64] = value if ours else np.array(value)
@@ -186,23 +187,21 @@ class Expression:
     def _error(self, what: str, node: ast.AST) -> ParameterError:
         # ast counts bytes, people count characters.
         column = len(self.text.encode()[: getattr(node, "col_offset", 0)].decode(errors="ignore")) + 1
-        return ParameterError(f"expression {self._shown}: column {column}: {what}")
+        return ParameterError(f"value {self._shown}: column {column}: {what}")
 
     @cached_property
     def _parsed(self) -> tuple[ast.expr, tuple[str, ...]]:
         """The checked tree, and the names in it."""
         if len(self.text) > LONGEST:
-            raise ParameterError(
-                f"expression {self._shown} has {len(self.text)} characters; at most {LONGEST} are wanted"
-            )
+            raise ParameterError(f"value {self._shown} has {len(self.text)} characters; at most {LONGEST} are accepted")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of Python code that looks odd: it is no code here
                 tree = ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
-            raise ParameterError(f"expression {self._shown}: column {error.offset or 1}: {error.msg}") from None
+            raise ParameterError(f"value {self._shown}: column {error.offset or 1}: {error.msg}") from None
         except (ValueError, RecursionError, MemoryError):
-            raise ParameterError(f"expression {self._shown} cannot be read as a formula") from None
+            raise ParameterError(f"value {self._shown} cannot be read as a formula") from None
         names: dict[str, None] = {}
         self._check_number(tree, names, 1)
         return tree, tuple(names)

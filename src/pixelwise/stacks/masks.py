@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import ParameterError
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 __all__ = ["MaskRule", "Preset", "grow", "load_preset", "parse_field", "presets"]
 
@@ -60,17 +60,21 @@ class MaskRule:
         object.__setattr__(self, "fields", tuple((first, last, tuple(values)) for first, last, values in self.fields))
         self._check_values()
         for bit in self.bits:
-            _check_bit(bit)
+            _check_bit("--mask-bits", bit)
         for first, last, values in self.fields:
-            _check_bit(first)
-            _check_bit(last)
+            _check_bit("--mask-field", first)
+            _check_bit("--mask-field", last)
             if last < first:
-                raise ParameterError(f"the bits {first}-{last} of a mask run backwards; write {last}-{first}")
+                raise ParameterError(
+                    f"--mask-field: the bits {first}-{last} of a mask run backwards; write {last}-{first}"
+                )
             for value in values:
                 if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2 ** (last - first + 1):
-                    raise ParameterError(f"{value!r} cannot be in {_bits(first, last)} of a mask")
+                    raise ParameterError(f"--mask-field: {value!r} cannot be in {_bits(first, last)} of a mask")
             if not values:
-                raise ParameterError(f"no values are given for {_bits(first, last)} of a mask; write {first}-{last}=1")
+                raise ParameterError(
+                    f"--mask-field: no values are given for {_bits(first, last)} of a mask; write {first}-{last}=1"
+                )
 
     def _check_values(self) -> None:
         if self.keep is None and self.drop is None and not self.bits and not self.fields:
@@ -204,7 +208,7 @@ def presets() -> tuple[str, ...]:
 def load_preset(name: str) -> Preset:
     """Return the rule of this name; a `ParameterError` lists those that are known."""
     if name not in _presets():
-        raise unknown("mask", name, _presets())
+        raise not_a_choice("mask_preset", name, _presets())
     return _presets()[name]
 
 
@@ -273,9 +277,9 @@ def grow(rejected: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return grown
 
 
-def _check_bit(bit: Any) -> None:
+def _check_bit(option: str, bit: Any) -> None:
     if isinstance(bit, bool) or not isinstance(bit, int) or not 0 <= bit <= HIGHEST_BIT:
-        raise ParameterError(f"bit {bit!r} of a mask is impossible: bits count from 0 to {HIGHEST_BIT}")
+        raise ParameterError(f"{option}: bit {bit!r} of a mask is impossible: bits count from 0 to {HIGHEST_BIT}")
 
 
 def _any(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
-from pixelwise.words import shown, unknown
+from pixelwise.words import not_a_choice, shown
 
 __all__ = [
     "LARGEST_NUMBER",
@@ -58,7 +58,7 @@ class ValueOptions:
         if self.valid_range is not None and not (
             len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
         ):
-            raise ParameterError(f"valid range {self.valid_range} is empty: LOW,HIGH is wanted")
+            raise ParameterError(f"valid_range {self.valid_range} is empty: LOW,HIGH is wanted")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -123,7 +123,7 @@ class MaskOptions:
         own = (self.mask_keep, self.mask_drop) != (None, None) or bool(self.mask_bits or self.mask_field)
         if self.mask_preset is not None:
             if own:
-                raise ParameterError(f"mask preset {self.mask_preset!r} is a whole rule: no other can be added")
+                raise ParameterError(f"mask_preset {self.mask_preset!r} is a whole rule: no other can be added")
             return load_preset(self.mask_preset).rule
         if not own:
             return None
@@ -155,9 +155,9 @@ class DateOptions:
         _convert(self, _numbers, "months")
         _convert(self, _text, "times", "start", "end")
         if self.period not in get_args(Period):
-            raise unknown("period", str(self.period), get_args(Period))
+            raise not_a_choice("period", self.period, get_args(Period))
         if self.same_date is not None and self.same_date not in get_args(SameDate):
-            raise unknown("treatment of equal dates", str(self.same_date), get_args(SameDate))
+            raise not_a_choice("same_date", self.same_date, get_args(SameDate))
         if self.months is not None and not (self.months and set(self.months) <= set(range(1, 13))):
             raise ParameterError(f"months {','.join(map(str, self.months))} are not all among 1 to 12")
 
@@ -176,7 +176,7 @@ class PlaceOptions:
         _convert(self, _place, "extent")
         _convert(self, _text, "align")
         if self.resampling not in get_args(Resampling):
-            raise unknown("resampling", str(self.resampling), get_args(Resampling))
+            raise not_a_choice("resampling", self.resampling, get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
             raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
         _check_bounds("extent", self.extent)
@@ -220,7 +220,7 @@ class CompositeOptions:
             if given:
                 raise ParameterError(f"{' and '.join(given)} without composite: --composite HOW is wanted")
         if self.every not in get_args(Every):
-            raise unknown("period", str(self.every), get_args(Every))
+            raise not_a_choice("every", self.every, get_args(Every))
 
 
 # ---------------------------------------------------------------------------------------------- conversions

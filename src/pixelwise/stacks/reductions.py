@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.choices import Reduction
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
-from pixelwise.words import shown, unknown
+from pixelwise.words import not_a_choice, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +65,10 @@ class Composite:
         if self.how not in REDUCTIONS and self.percentile is None:
             if re.fullmatch(r"p-?\d+(\.\d+)?", str(self.how)):
                 raise ParameterError(
-                    f"how={self.how!r} is no percentile: they are whole numbers, {PERCENTILES} "
+                    f"composite={self.how!r} is not a percentile: they are whole numbers, {PERCENTILES} "
                     "(min and max are what p0 and p100 would be)"
                 )
-            raise unknown("composite", str(self.how), [*REDUCTIONS, PERCENTILES])
+            raise not_a_choice("composite", self.how, [*REDUCTIONS, PERCENTILES])
         for name, least in (("min_count", 1), ("equal_count", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is None and name == "equal_count":
@@ -77,9 +77,10 @@ class Composite:
                 raise ParameterError(f"{name}={shown(value)} is not a whole number of at least {least}")
         if self.how == "count":
             for name, usual in (("min_count", 1), ("equal_count", None)):
-                if getattr(self, name) != usual:
+                value = getattr(self, name)
+                if value != usual:
                     raise ParameterError(
-                        f"{name}={getattr(self, name)} does not go with how='count', which counts all: leave it out"
+                        f"{name}={value} does not go with composite='count', which counts all: leave it out"
                     )
         if self.equal_count is not None and self.min_count > self.equal_count:
             raise ParameterError(

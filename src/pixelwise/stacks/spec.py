@@ -17,7 +17,7 @@ from pixelwise.stacks.parts import (
     PlaceOptions,
     ValueOptions,
 )
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice, unknown
 
 __all__ = ["InputSpec"]
 
@@ -149,7 +149,7 @@ class InputSpec:
         if self.product is not None:
             object.__setattr__(self, "product", str(self.product))
         if self.on_read_error not in get_args(OnReadError):
-            raise unknown("treatment of read errors", str(self.on_read_error), get_args(OnReadError))
+            raise not_a_choice("on_read_error", self.on_read_error, get_args(OnReadError))
         if self.product is not None and self.mask_band is not None:
             raise ParameterError(
                 "mask_band is for files without a product: one names its own quality bands, whose rule can be replaced"
