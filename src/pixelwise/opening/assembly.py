@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from pixelwise.choices import SameDate
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, Problems
 from pixelwise.grid import Block, Grid, crs_remedy
 from pixelwise.opening.mosaic import Member, common_grid, how_onto_one_lattice, members_of
 from pixelwise.opening.observation import BandFile, Observation
@@ -31,23 +31,22 @@ log = logging.getLogger(__name__)
 
 
 def assemble(
-    found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: list[str]
+    found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Fit observations together: pieces to members, members to layers, layers to one grid.
 
     Problems are collected.
     """
     dated: dict[datetime, list[Observation]] = defaultdict(list)
-    try:
+    with problems.caught("align: ") as failure:
         target = None if place.align is None else read_header(Path(place.align)).grid
-    except InputError as error:
-        problems.extend(f"align: {text}" for text in error.problems)
+    if failure:
         return (), None
     placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
     with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
     if target is not None and target.crs is None and with_crs is not None:
         remedy = crs_remedy(Path(str(place.align)), with_crs.header.path)
-        problems.append(f"align: {place.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
+        problems.add(f"align: {place.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
     found = _on_one_lattice(found, target, place, problems)
     for observation in found:
@@ -56,33 +55,33 @@ def assemble(
         return (), None
     precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
-        problems.append(_mixed_precision(found))
-    unfit: list[str] = []
+        problems.add(_mixed_precision(found))
+    unfit = Problems()
     members = {date: members_of(dated[date], dates.same_date, unfit) for date in sorted(dated)}
-    problems.extend(shortened(unfit, "dates"))
+    problems.add(*shortened(unfit.lines, "dates"))
     grid = common_grid([member for group in members.values() for member in group], place.extent, target, problems)
     layers: list[Layer] = []
-    repeated: list[str] = []
+    repeated = Problems()
     outside = 0
     for date, group in members.items():
         made = _layers_of_date(date, group, grid, dates.same_date, repeated, partial=place.partial)
         outside += not made
         layers += made
-    problems.extend(shortened(repeated, "dates"))
+    problems.add(*shortened(repeated.lines, "dates"))
     if outside:
         log.info(f"{outside} of {len(members)} dates lie outside the extent and are left out")
     return tuple(layers), grid
 
 
 def _on_one_lattice(
-    found: Sequence[Observation], target: Grid | None, place: PlaceOptions, problems: list[str]
+    found: Sequence[Observation], target: Grid | None, place: PlaceOptions, problems: Problems
 ) -> list[Observation]:
     """Put bands and masks that lie on another lattice on that of a grid, where there is one, else name them."""
     nearest = replace(place, resampling="nearest")
     placed: list[Observation] = []
-    refused: list[str] = []
+    refused = Problems()
     for observation in found:
-        try:
+        with refused.caught():
             if target is None:
                 bands = observation.bands
                 for band in bands[1:]:
@@ -93,11 +92,8 @@ def _on_one_lattice(
                 None if mask is None else _mask_placed(mask, target, observation.bands[0], nearest)
                 for mask in observation.masks
             )
-        except InputError as error:
-            refused.extend(error.problems)
-            continue
-        placed.append(replace(observation, bands=bands, masks=masks))
-    problems.extend(shortened(list(dict.fromkeys(refused))))
+            placed.append(replace(observation, bands=bands, masks=masks))
+    problems.add(*shortened(refused.distinct))
     return placed
 
 
@@ -207,7 +203,7 @@ def _layers_of_date(
     members: Sequence[Member],
     grid: Grid | None,
     same_date: SameDate | None,
-    problems: list[str],
+    problems: Problems,
     *,
     partial: bool,
 ) -> list[Layer]:
@@ -225,7 +221,7 @@ def _layers_of_date(
     if len(layers) <= 1 or same_date == "keep":
         return layers
     if same_date == "first" and any(piece.warp for image in images for piece in image.pieces):
-        problems.append(
+        problems.add(
             f"{len(members)} images have the date {layers[0].iso_date}, and {members[0].path} or another is warped: "
             "which pixels it covers is not known, only which have a value; use --same-date mosaic instead of first"
         )
@@ -243,7 +239,7 @@ def _layers_of_date(
             )
         else:
             remedy = f"settle it with --same-date {'|'.join(get_args(SameDate))}"
-        problems.append(
+        problems.add(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"
         )

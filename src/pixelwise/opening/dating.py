@@ -15,7 +15,7 @@ from pixelwise.dates.formats import read_format
 from pixelwise.dates.names import read_names
 from pixelwise.dates.rules import Reading
 from pixelwise.dates.tables import BandDates, Table, read_table
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, Problems
 from pixelwise.opening.sensors import alpha_note
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.regular_files import is_file
@@ -42,14 +42,13 @@ def _is_table(times: str) -> bool:
     return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
 
 
-def table_of(times: str | None, problems: list[str]) -> DateTable | None:
+def table_of(times: str | None, problems: Problems) -> DateTable | None:
     """Read ``--times FILE``; None where it is a format or absent, `BROKEN` where it cannot be read."""
     if times is None or not _is_table(times):
         return None
-    try:
+    with problems.caught() as failure:
         dates = read_table(Path(times))
-    except InputError as error:
-        problems.extend(error.problems)
+    if failure:
         return BROKEN
     paths: list[str] = list(dates) if isinstance(dates, dict) else []
     if isinstance(dates, BandDates):

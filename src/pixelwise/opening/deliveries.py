@@ -14,7 +14,7 @@ import numpy as np
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.dates.rules import Reading
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.opening.dating import is_pattern
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
 from pixelwise.opening.products import BandRule, Product, SceneFile
@@ -47,7 +47,7 @@ def of_product(
     values: ValueOptions,
     masks: MaskOptions,
     times: str | None,
-    problems: list[str],
+    problems: Problems,
     remarks: list[str],
 ) -> Findings:
     """Find the scenes of a product in files, and put together the bands and masks of each."""
@@ -56,7 +56,7 @@ def of_product(
     ]
     if not matches:
         names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
-        problems.append(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
+        problems.add(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
         return Findings((), Derivation(), {})
     unmatched = sorted({path for path, _ in entries} - {one.path for one in matches})
     rasters = [str(path) for path in unmatched if path.suffix.lower() in RASTER_SUFFIXES]
@@ -74,13 +74,11 @@ def of_product(
         scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
     headers: dict[Path, Header] = {}
     found: list[Observation] = []
-    refused: list[str] = []
+    refused = Problems()
     for (scene, _), files in sorted(scenes.items()):
-        try:
+        with refused.caught():
             found.append(_of_scene(scene, files, product, wanted, qualities, expression, values, headers))
-        except InputError as error:
-            refused.extend(error.problems)
-    problems.extend(shortened(refused, "images"))
+    problems.add(*shortened(refused.lines, "images"))
     if own is not None:
         described = is_pattern(values.band)
         found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)

@@ -11,7 +11,7 @@ from typing import get_args
 from pixelwise.choices import Extent, SameDate
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import Problems
 from pixelwise.grid import Block, Bounds, Grid, around_all, crs_remedy
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
@@ -55,7 +55,7 @@ class Member:
         return [block.shift(place.row, place.col) for block in self.blocks]
 
 
-def members_of(observations: Sequence[Observation], same_date: SameDate | None, problems: list[str]) -> list[Member]:
+def members_of(observations: Sequence[Observation], same_date: SameDate | None, problems: Problems) -> list[Member]:
     """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
     stems: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
@@ -72,7 +72,7 @@ def members_of(observations: Sequence[Observation], same_date: SameDate | None, 
     return [_mosaic([o for member in members for o in member.observations], problems)]
 
 
-def _images_of_stem(group: Sequence[Observation], problems: list[str]) -> list[Member]:
+def _images_of_stem(group: Sequence[Observation], problems: Problems) -> list[Member]:
     """Return the pieces of one export as one image; warped ones, whose frames overlap, as images of their own."""
     if len(group) > 1 and any(observation.bands[0].warp is not None for observation in group):
         ordered = sorted(group, key=lambda o: o.header.path.name)
@@ -89,7 +89,7 @@ def _overlapping(blocks: Sequence[Block]) -> tuple[int, int] | None:
     return None
 
 
-def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
+def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
     """Place files on their common lattice by whole-pixel offsets."""
     group = sorted(group, key=lambda o: o.header.path.name)
     first = group[0].grid
@@ -97,7 +97,7 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
         return Member(tuple(group), (first.block,), first)
     for observation in group:
         if not first.shares_lattice(observation.grid):
-            problems.append(
+            problems.add(
                 f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
                 f"but not on its lattice ({'; '.join(first.differences(observation.grid))})"
             )
@@ -112,7 +112,7 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
             if product is None
             else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
         )
-        problems.append(
+        problems.add(
             f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
             f"({group[i].reading.moment}): {remedy}"
         )
@@ -122,7 +122,7 @@ def _mosaic(group: Sequence[Observation], problems: list[str]) -> Member:
 
 
 def common_grid(
-    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: list[str]
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
 ) -> Grid | None:
     """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
 
@@ -142,13 +142,13 @@ def common_grid(
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
         union = reference.crop(around_all([reference.place_of(member.grid) for member in members]))
-        problems.extend(shortened(list(_missing_pieces([m for m in members if m.whole], union))))
+        problems.add(*shortened(list(_missing_pieces([m for m in members if m.whole], union))))
         return union
     return _not_on_one_grid(members, problems, lattice=False)
 
 
 def _grid_asked_for(
-    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: list[str]
+    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
 ) -> Grid | None:
     """Return the grid that `extent` says, on the members' common lattice."""
     # Georeferencing is that of the target, where there is one, to the last digit.
@@ -165,27 +165,21 @@ def _grid_asked_for(
         for member, place in zip(members, places, strict=True):
             shared = shared.intersection(place) if shared else None
             if shared is None:
-                problems.append(
-                    f"extent intersection is empty: {member.path} shares no pixel with all images before it"
-                )
+                problems.add(f"extent intersection is empty: {member.path} shares no pixel with all images before it")
                 return None
         assert shared is not None  # noqa: S101 - for mypy
         return lattice.crop(shared)
-    try:
+    with problems.caught("extent: ", parameters=True) as failure:
         if isinstance(extent, tuple):
             return lattice.crop(lattice.block_around(extent))
         header = read_header(Path(extent))
-    except InputError as error:
-        problems.extend(f"extent: {text}" for text in error.problems)
-        return None
-    except ParameterError as error:
-        problems.append(f"extent: {error}")
+    if failure:
         return None
     if not lattice.shares_lattice(header.grid):
         remedy = f"align the files to it (--align {extent})"
         if (header.grid.crs is None) != (lattice.crs is None):
             remedy = how_onto_one_lattice(members[0].observations[0].header, header)
-        problems.append(
+        problems.add(
             f"extent: {extent} is not on the lattice of {members[0].path} "
             f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
         )
@@ -193,7 +187,7 @@ def _grid_asked_for(
     return header.grid
 
 
-def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice: bool) -> Grid | None:
+def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: bool) -> Grid | None:
     """Return the grid that all members are on; else name those that are on another grid, or even lattice."""
 
     def differs(grid: Grid, other: Grid) -> bool:
@@ -210,17 +204,17 @@ def _not_on_one_grid(members: Sequence[Member], problems: list[str], *, lattice:
     if not different:
         return members[0].grid
     one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
-    problems.append(
+    problems.add(
         f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
     )
-    problems.extend(different)
+    problems.add(*different)
     lacking = [member.path for member in members if member.grid.crs is None]
     known = [member.path for member in (usual, *members) if member.grid.crs is not None]
     if lacking and known:
         others = f"; likewise {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        problems.append(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
+        problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
         return None
-    problems.append(
+    problems.add(
         f"they lie on one lattice: choose what to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
         else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, Problems
 from pixelwise.opening.observation import Entry
 from pixelwise.opening.sources import shortened_by_kind
 from pixelwise.rasters.datasets import local_only
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @local_only()
-def read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Header]:
+def read_headers(paths: Iterable[Path], problems: Problems) -> dict[Path, Header]:
     """Read the headers of files; what cannot be read becomes a problem."""
     headers: dict[Path, Header] = {}
     refused: list[tuple[Path, str]] = []
@@ -28,7 +28,7 @@ def read_headers(paths: Iterable[Path], problems: list[str]) -> dict[Path, Heade
             headers[path] = read_header(path)
         except InputError as error:
             refused.extend((path, text) for text in error.problems)
-    problems.extend(shortened_by_kind(refused))
+    problems.add(*shortened_by_kind(refused))
     return headers
 
 

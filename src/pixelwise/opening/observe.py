@@ -10,7 +10,7 @@ from typing import Any
 
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, Problems
 from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of_files, is_pattern, table_of
 from pixelwise.opening.deliveries import of_product
 from pixelwise.opening.named_files import read_headers, without_own
@@ -31,7 +31,7 @@ __all__ = ["observe"]
 log = logging.getLogger(__name__)
 
 
-def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> Findings:
+def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Findings:
     """Read headers, find bands, dates and masks; problems are collected.
 
     Raises
@@ -47,7 +47,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
     entries = without_own(entries, headers, remarks)
     expression = _expression_of(headers, values.value)
     # Problems of the table are told where dates are looked for.
-    table = table_of(times, []) if any(header.alpha for header in headers.values()) else None
+    table = table_of(times, Problems()) if any(header.alpha for header in headers.values()) else None
     for path, date in entries:
         if path in headers and _alpha_is_data(
             headers[path], values.band, masks.mask_band, expression, times, table, dated=date is not None
@@ -55,7 +55,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: list[str]) -> F
             headers[path] = headers[path].with_alpha_as_data()
     mixture = sensors_by_number(list(headers), headers, values, expression)
     if mixture is not None:
-        problems.append(mixture)
+        problems.add(mixture)
     known = [(path, date) for path, date in entries if path in headers]
     found = _observations(known, headers, values, times, expression, problems)
     own = own_quality(masks)
@@ -151,11 +151,11 @@ def _observations(
     values: ValueOptions,
     times: str | None,
     expression: Expression | None,
-    problems: list[str],
+    problems: Problems,
 ) -> list[Observation]:
     single: list[tuple[Header, tuple[BandHeader, ...], Moment | None]] = []
     found: list[Observation] = []
-    undated: list[str] = []
+    undated = Problems()
     table = table_of(times, problems)
     if table is BROKEN:
         return []
@@ -165,14 +165,14 @@ def _observations(
         several = {path: bands for path, bands in chosen.items() if len(bands) > 1}
     if table is not None and isinstance(table.dates, list) and len({_stem(path) for path in several}) > 1:
         first, *_, last = several
-        problems.append(
+        problems.add(
             f"{times}: dates without paths serve the bands of one file, but {first} and {last} both "
             "have several bands; a table of path,band,date is expected"
         )
         return []
     for path, date in entries:
         header = headers[path]
-        try:
+        with undated.caught():
             if expression is not None:
                 if len(header.bands) < 2 and len(expression.names) > 1:
                     raise InputError(
@@ -189,28 +189,22 @@ def _observations(
                 ]
             else:
                 single.append((header, chosen[path] or (band_of(header, values.band),), date))
-        except InputError as error:
-            undated.extend(error.problems)
-    problems.extend(shortened(undated))
-    try:
+    problems.add(*shortened(undated.lines))
+    with problems.caught() as failure:
         readings = dates_of_files(
             [(header, bands[0], date) for header, bands, date in single],
             times,
             table,
             described=is_pattern(values.band),
         )
-    except InputError as error:
-        problems.extend(error.problems)
-    else:
-        refused: list[str] = []
-        for (header, bands, _), reading in zip(single, readings, strict=True):
-            try:
-                own = tuple(_band_file(header, band, values, derived=expression is not None) for band in bands)
-            except InputError as error:
-                refused.extend(error.problems)
-                continue
+    if failure:
+        return found
+    refused = Problems()
+    for (header, bands, _), reading in zip(single, readings, strict=True):
+        with refused.caught():
+            own = tuple(_band_file(header, band, values, derived=expression is not None) for band in bands)
             found.append(Observation(own, (), reading, _stem(header.path)))
-        problems.extend(shortened(refused))
+    problems.add(*shortened(refused.lines))
     return found
 
 

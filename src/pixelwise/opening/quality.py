@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.dating import dates_of_files, table_of
 from pixelwise.opening.named_files import read_headers, without_own
@@ -49,21 +49,18 @@ def mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
 
 
 def with_own_masks(
-    found: Sequence[Observation], wanted: int | str, rule: MaskRule, problems: list[str]
+    found: Sequence[Observation], wanted: int | str, rule: MaskRule, problems: Problems
 ) -> list[Observation]:
     """Give each observation the mask that its own file has in a band."""
-    refused: list[str] = []
+    refused = Problems()
     masked = []
     for observation in found:
         header = observation.header
-        try:
+        with refused.caught():
             band = band_of(header, wanted)
             check_fit(rule, header, band)
-        except InputError as error:
-            refused.extend(error.problems)
-            continue
-        masked.append(replace(observation, masks=(mask_file(header, band, rule),)))
-    problems.extend(shortened(list(dict.fromkeys(refused))))
+            masked.append(replace(observation, masks=(mask_file(header, band, rule),)))
+    problems.add(*shortened(refused.distinct))
     return masked
 
 
@@ -100,7 +97,7 @@ def with_masks(
     times: str | None,
     rule: MaskRule,
     headers: dict[Path, Header],
-    problems: list[str],
+    problems: Problems,
     remarks: list[str],
     *,
     described: bool,
@@ -116,24 +113,22 @@ def with_masks(
     described
         As `dates_of_files` takes it.
     """
-    try:
+    with problems.caught("mask: ") as failure:
         entries = resolve(source)
-    except InputError as error:
-        problems.extend(f"mask: {text}" for text in error.problems)
+    if failure:
         return list(found)
     own = read_headers([path for path, _ in entries], problems)
     entries = without_own(entries, own, remarks)
     single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
-    table = table_of(times, [])
-    try:
+    table = table_of(times, Problems())
+    with problems.caught("mask: ") as failure:
         for header, _, _ in single:
             if len(header.bands) > 1:
                 raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
             check_fit(rule, header, header.bands[0])
         table = None if table is None or isinstance(table.dates, list) else table
         readings = dates_of_files(single, times, table, described=described)
-    except InputError as error:
-        problems.extend(f"mask: {text}" for text in error.problems)
+    if failure:
         return list(found)
     dated: dict[Any, list[Header]] = defaultdict(list)
     for (header, _, _), reading in zip(single, readings, strict=True):
@@ -141,7 +136,7 @@ def with_masks(
         dated[_keys_of(moment)[0]].append(header)
         if moment.precision == "second":
             dated["day of a second", moment.start.date()].append(header)
-    masked, refused = [], []
+    masked, refused = [], Problems()
     for observation in found:
         moment = observation.reading.moment
         exact, other = _keys_of(moment)
@@ -154,11 +149,11 @@ def with_masks(
             masked.append(replace(observation, masks=(mask_file(header, header.bands[0], rule),)))
         elif candidates:
             names = ", ".join(str(mask.path) for mask in candidates[:NAMED])
-            refused.append(f"{observation.header.path}: several masks have its date {moment}: {names}")
+            refused.add(f"{observation.header.path}: several masks have its date {moment}: {names}")
         else:
-            refused.append(
+            refused.add(
                 f"{observation.header.path}: none of {len(single)} masks has its date {moment}; "
                 "leave the image out, or give its mask"
             )
-    problems.extend(shortened(refused))
+    problems.add(*shortened(refused.lines))
     return masked

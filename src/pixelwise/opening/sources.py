@@ -14,7 +14,7 @@ from typing import Any
 
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.tables import BandDates, parse_date, read_table
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
 from pixelwise.words import shortened
@@ -84,10 +84,12 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
             refused.extend((item, text) for text in error.problems)
         except OSError as error:  # a name that is too long, a folder that may not be listed
             refused.append((item, f"{item}: {error.strerror}"))
-    problems = shortened_by_kind(refused)
-    problems.extend(shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
-    if problems or not found:
-        raise InputError(*(problems or ["no file is named"]))
+    problems = Problems()
+    problems.add(*shortened_by_kind(refused))
+    problems.add(*shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
+    if not found and not problems:
+        problems.add("no file is named")
+    problems.raise_if_any()
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
 from pixelwise.opening.observe import observe
@@ -199,21 +199,17 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     """
     # A file that is named twice (a folder, and a glob of it) is still one file.
     entries = list(dict.fromkeys(resolve(source)))
-    problems: list[str] = []
+    problems = Problems()
     found = observe(entries, spec, problems)
     layers, grid = assemble(found.observations, spec.place, spec.dates, problems)
     if grid is not None:
-        try:
+        with problems.caught():
             layers = chosen_layers(layers, spec.dates)
-        except InputError as error:
-            problems.extend(error.problems)
         if spec.bounds is not None:
-            try:
+            with problems.caught(parameters=True):
                 grid.block_of_bounds(spec.bounds)
-            except ParameterError as error:
-                problems.append(str(error))
     if len(layers) < 2 and not problems:
-        problems.append(_too_few(layers, entries, spec.dates))
+        problems.add(_too_few(layers, entries, spec.dates))
     for text in _overrides(spec.values):
         log.info(text)
     dated = {
@@ -223,7 +219,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
-    return Survey(spec, layers, found.headers, grid, tuple(problems), undated, found.derivation, found.remarks)
+    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, found.remarks)
 
 
 def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions) -> str:

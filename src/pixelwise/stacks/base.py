@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.errors import InputError
+from pixelwise.errors import Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, Table
@@ -221,23 +221,23 @@ class FileStack(ABC):
         """
         # What other sidecars say, nodata and the grid, is read with the headers only; a mask with each window.
         masks = (path for path in sidecars_of(self.stats) if path.suffix.lower() == ".msk" and path not in self.stats)
-        problems = [f"{path}: appeared since the header of its file was read" for path in masks]
+        problems = Problems()
+        problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
         for path, (size, mtime_ns) in self.stats.items():
             try:
                 now = path.stat()
             except OSError as error:
-                problems.append(f"{path}: vanished since its header was read ({error.strerror})")
+                problems.add(f"{path}: vanished since its header was read ({error.strerror})")
                 continue
             if now.st_size != size:
-                problems.append(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
+                problems.add(f"{path}: changed since its header was read: {size} bytes, now {now.st_size}")
             elif now.st_mtime_ns != mtime_ns:
                 was, is_ = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (mtime_ns, now.st_mtime_ns))
-                problems.append(
+                problems.add(
                     f"{path}: changed since its header was read: modified {was:%Y-%m-%d %H:%M:%S}, "
                     f"now {is_:%Y-%m-%d %H:%M:%S} UTC"
                 )
-        if problems:
-            raise InputError(*problems)
+        problems.raise_if_any()
 
 
 class LayerStack(FileStack):
