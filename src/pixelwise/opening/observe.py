@@ -190,6 +190,19 @@ def _observations(
             else:
                 single.append((header, chosen[path] or (band_of(header, values.band),), date))
     problems.add(*shortened(undated.lines))
+    return found + _of_single_bands(single, values, times, table, problems, derived=expression is not None)
+
+
+def _of_single_bands(
+    single: Sequence[tuple[Header, tuple[BandHeader, ...], Moment | None]],
+    values: ValueOptions,
+    times: str | None,
+    table: DateTable | None,
+    problems: Problems,
+    *,
+    derived: bool,
+) -> list[Observation]:
+    """Date files that hold one image each, by what all of them have in common."""
     with problems.caught() as failure:
         readings = dates_of_files(
             [(header, bands[0], date) for header, bands, date in single],
@@ -198,11 +211,12 @@ def _observations(
             described=is_pattern(values.band),
         )
     if failure:
-        return found
+        return []
+    found: list[Observation] = []
     refused = Problems()
     for (header, bands, _), reading in zip(single, readings, strict=True):
         with refused.caught():
-            own = tuple(_band_file(header, band, values, derived=expression is not None) for band in bands)
+            own = tuple(_band_file(header, band, values, derived=derived) for band in bands)
             found.append(Observation(own, (), reading, _stem(header.path)))
     problems.add(*shortened(refused.lines))
     return found
