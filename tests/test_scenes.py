@@ -583,7 +583,7 @@ def test_what_is_wrong_with_masks(masked: tuple[Path, Any, Any]) -> None:
     assert "a rule for masks, but no mask" in refused(mask_keep=1)
     assert "mask and mask_band exclude each other" in refused(mask=masks, mask_band=2, mask_keep=1)
     assert "mask_preset 'mod13' is a whole rule" in refused(mask=masks, mask_preset="mod13", mask_keep=1)
-    assert "unknown" in refused(mask=masks, mask_preset="mod14")
+    assert "is not one of landsat-c2, " in refused(mask=masks, mask_preset="mod14")
     assert "grow -1 is impossible" in refused(mask=masks, mask_keep=1, grow=-1)
     assert "bit 8 of the mask does not exist in uint8" in problems_of(images, mask=masks, mask_bits=[8])
     assert "mask: no file matches" in problems_of(images, mask=f"{folder}/none/*.tif", mask_keep=1)
