@@ -485,7 +485,7 @@ def test_pixels_with_some_values(tmp_path: Path, cover: Any, text: str, values: 
     again = pickle.loads(pickle.dumps(where))
     for block in GRID.blocks(41, 129):
         np.testing.assert_array_equal(again.inside(block), np.isin(cover[block.slices], list(values)))
-    assert not HANDLES.open  # nothing stays open without a job
+    assert not HANDLES.open_files  # nothing stays open without a job
 
 
 def test_nodata_counts_only_where_it_is_named(tmp_path: Path, cover: Any) -> None:
@@ -570,7 +570,7 @@ def test_both(tmp_path: Path, cover: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert described["where"]["values"] == "1..3"
     assert described["region"]["source"] == str(vector)
     area.warm_up()
-    HANDLES.open.close()
+    HANDLES.open_files.close()
     block = Block(20, 30, 90, 100)
     np.testing.assert_array_equal(area.crop(block).inside(Block(0, 0, 90, 100)), expected[block.slices])
     np.testing.assert_array_equal(area.shift(1, 1).inside(Block(1, 1, 150, 170)), expected)

@@ -33,10 +33,10 @@ from pixelwise.rasters.tiff import TiffFile, open_tiff, release_buffers
 from pixelwise.words import one_line
 
 __all__ = [
+    "ALL_OPEN_FILES",
     "CACHE_BYTES",
     "HANDLES",
-    "TABLES",
-    "Table",
+    "OpenFiles",
     "file_limit",
     "largest_behind",
     "reading",
@@ -52,7 +52,7 @@ def take_losses() -> tuple[Loss, ...]:
     return losses
 
 
-class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
+class OpenFiles(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
     """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -71,19 +71,19 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         self.broken: set[tuple[Path, Warp | None]] = set()
 
     @classmethod
-    def of_at_most(cls, most: int) -> Table:
+    def of_at_most(cls, most: int) -> OpenFiles:
         """Return an empty table of at most so many datasets."""
-        table = cls()
-        table.most = most
-        return table
+        open_files = cls()
+        open_files.most = most
+        return open_files
 
     def source(self, piece: Piece, *, gdal: bool = False) -> Any:
         """Return the open file of a piece, with `gdal` one that GDAL reads.
 
         The process's limit is divided among all tables in use.
         """
-        TABLES.add(self)
-        share = max(min(file_limit() // max(len(TABLES), 1), self.most), 1)
+        ALL_OPEN_FILES.add(self)
+        share = max(min(file_limit() // max(len(ALL_OPEN_FILES), 1), self.most), 1)
         known = self.pop(piece.key, None)
         if gdal:
             deflate = known is not None and isinstance(known[0], TiffFile) and known[0].inflate is not None
@@ -94,14 +94,14 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         while len(self) >= share:
             self._close_one()
         if known is None:
-            opened = replace(piece, masked=True) if piece.key in self.with_masks else piece
-            source = self.opened(opened, gdal=piece.key in self.by_gdal)
+            to_open = replace(piece, masked=True) if piece.key in self.with_masks else piece
+            source = self.open(to_open, gdal=piece.key in self.by_gdal)
         else:
             source = known[0]
         self[piece.key] = source, self.turn
         return source
 
-    def opened(self, piece: Piece, *, gdal: bool) -> Any:
+    def open(self, piece: Piece, *, gdal: bool) -> Any:
         """Open a file; where the process may open no more, because others in it have some too, close some first.
 
         Raises
@@ -141,7 +141,7 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         self.broken.clear()
         # That of a job that ran in this thread.
         self.most = type(self).most
-        TABLES.discard(self)
+        ALL_OPEN_FILES.discard(self)
 
 
 def _handles_ran_out(path: Path) -> bool:
@@ -268,7 +268,7 @@ class _Handles(threading.local):
     """The open datasets of one thread, and how long they stay open."""
 
     def __init__(self) -> None:
-        self.open = Table()
+        self.open_files = OpenFiles()
         self.lost: list[Loss] = []
         self._scratch: dict[str, NDArray[Any]] = {}
         self.job = ""
@@ -286,7 +286,7 @@ class _Handles(threading.local):
         finally:
             self.depth -= 1
             if not (after or self.depth):
-                self.open.close()
+                self.open_files.close()
                 self._scratch.clear()
                 release_buffers()
 
@@ -304,7 +304,7 @@ class _Handles(threading.local):
 
 
 #: The tables in use: they share what the process may open, whoever made their threads.
-TABLES: weakref.WeakSet[Table] = weakref.WeakSet()
+ALL_OPEN_FILES: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
 
 HANDLES = _Handles()
@@ -367,15 +367,15 @@ def reading_in_worker(job: str, handles: int) -> Iterator[None]:
     `handles` are open at once.
     """
     if HANDLES.job != job:
-        HANDLES.open.close()
+        HANDLES.open_files.close()
         HANDLES.forget_scratch()
         HANDLES.job = job
-    HANDLES.open.most = handles
-    HANDLES.open.turn += 1
+    HANDLES.open_files.most = handles
+    HANDLES.open_files.turn += 1
     with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=True):
         try:
             yield
         except BaseException:
             # The error keeps its frames, and they this thread's files: for as long as somebody looks at the error.
-            HANDLES.open.close()
+            HANDLES.open_files.close()
             raise

@@ -158,12 +158,12 @@ class Header:
         return itemsize * (len(self.bands) if self.pixel_interleaved else 1)
 
     @property
-    def decoded(self) -> int:
+    def block_bytes(self) -> int:
         """Bytes that are decoded at once: one block."""
         return self.block_height * self.block_width * self.pixel_size
 
     @property
-    def resident(self) -> int:
+    def open_file_bytes(self) -> int:
         """Bytes that GDAL keeps of a dataset that was read from, as estimated.
 
         A compressed block, a decoded one of interleaved bands, and the decoder. Measured per dataset, of 300 to
@@ -174,12 +174,12 @@ class Header:
         if not self.pixel_interleaved:
             blocks *= len(self.bands)
         # A VRT's own size says nothing of its sources.
-        compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.size / blocks), self.decoded)
+        compressed = self.block_bytes if self.driver == "VRT" else min(int(1.5 * self.size / blocks), self.block_bytes)
         # It grows with the largest so far, and leaves gaps behind.
         buffer = compressed + compressed // 2
-        interleaved = self.decoded if self.pixel_interleaved and len(self.bands) > 1 else 0
+        interleaved = self.block_bytes if self.pixel_interleaved and len(self.bands) > 1 else 0
         # ZSTD keeps a window of the size of a block, and tables.
-        decoder = self.decoded if "zstd" in self.compression else 0
+        decoder = self.block_bytes if "zstd" in self.compression else 0
         return (64 << 10) + buffer + interleaved + decoder
 
 

@@ -20,7 +20,7 @@ from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
 from pixelwise.rasters.region import words
 from pixelwise.rasters.tiff import TiffFile
-from pixelwise.rasters.windows import read_patiently
+from pixelwise.rasters.windows import read_with_retries
 
 __all__ = ["RasterWhere", "load_where"]
 
@@ -80,8 +80,8 @@ class RasterWhere:
 
     def warm_up(self) -> None:
         """Open the file once in this thread, before several do."""
-        HANDLES.open.opened(self.piece, gdal=True).close()
-        source = HANDLES.open.source(self.piece)
+        HANDLES.open_files.open(self.piece, gdal=True).close()
+        source = HANDLES.open_files.source(self.piece)
         if isinstance(source, TiffFile):
             source.warm_up()
 
@@ -99,7 +99,7 @@ class RasterWhere:
         raw = np.empty((1, shared.height, shared.width), piece.dtype)
         with HANDLES.kept(after=False):
             window = shared.shift(-piece.block.row, -piece.block.col)
-            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
+            masks = read_with_retries(piece, (piece.band,), window, raw, HANDLES.open_files)
         singles = [low for low, high in self.values if low == high]
         found = np.isin(raw[0], np.array(singles).astype(piece.dtype))
         between = np.zeros_like(found)

@@ -162,7 +162,7 @@ def series_of(
                 valid = np.full(stored.shape, 255, dtype=np.uint8)
                 for run, window in _runs(*at):
                     if making.spec.on_read_error == "missing":
-                        lost[pixels[run]] |= _read_what_is_whole(
+                        lost[pixels[run]] |= _read_intact_blocks(
                             reader, bands, window, stored[:, run], valid[:, run], masked
                         )
                         continue
@@ -237,7 +237,7 @@ def _opened(dataset: Any, file: _Input) -> Iterator[_Reader]:
         yield _Reader(dataset, blocks, streams)
 
 
-def _read_what_is_whole(
+def _read_intact_blocks(
     reader: _Reader,
     bands: Sequence[int],
     window: Window,
