@@ -1,4 +1,4 @@
-"""Windows of files: opened once per thread, read again where that fails, their losses remembered."""
+"""Windows of files: read from files opened once per thread, retried on failure, with a record of what was lost."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Result = TypeVar("Result")
 def read_with_retries(
     piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], open_files: OpenFiles
 ) -> NDArray[np.uint8] | None:
-    """Read a window of several bands, again after a while where that fails: disks of networks have moments."""
+    """Read a window of several bands; retry after a pause on failure, as network disks have brief outages."""
     return _with_retries(piece, open_files, lambda: read_window(piece, bands, block, out, open_files))
 
 
 def _with_retries(piece: Piece, open_files: OpenFiles, attempt: Callable[[], Result]) -> Result:
-    """Return what an attempt gives, which may need some."""
+    """Return the result of an attempt, made again if it fails."""
     for pause in (*RETRY_SECONDS, None):
         try:
             return attempt()
         except InputError:
-            # What failed again and again is broken; nobody waits for its next window.
+            # A file that failed every time is broken; there is no waiting for its further windows.
             if pause is None or piece.key in open_files.broken:
                 open_files.broken.add(piece.key)
                 raise
@@ -52,7 +52,7 @@ def read_intact_blocks(
 ) -> NDArray[np.uint8]:
     """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
     masks = np.full(out.shape, 255, dtype=np.uint8)
-    # The piece tells the file's size; whoever reads it how it is cut.
+    # The piece knows the size of the file, the open file its blocks.
     file = piece.size
     shapes = _block_shapes(piece, open_files)
     alike = len({shapes[band - 1] for band in bands}) == 1
@@ -85,7 +85,7 @@ def read_intact_blocks(
 def _each_band(
     piece: Piece, bands: tuple[int, ...], part: Block, dtype: np.dtype[Any], open_files: OpenFiles
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8] | None, str]]:
-    """Read a block of a file; yield each band, its values and mask, and why it could not be read, if so."""
+    """Read a block of a file; yield each band, its values and mask, and the reason where it could not be read."""
     whole = np.empty((len(bands), part.height, part.width), dtype=dtype)
     try:
         found = read_with_retries(piece, bands, part, whole, open_files)
@@ -101,7 +101,7 @@ def _each_band(
 
 
 def cuts_blocks(piece: Piece, bands: tuple[int, ...], window: Block, open_files: OpenFiles) -> bool:
-    """Whether a window has a part of a block of the file only."""
+    """Whether a window contains only part of some block of the file."""
 
     def cuts(start: int, length: int, block: int, size: int) -> bool:
         return start % block != 0 or ((start + length) % block != 0 and start + length != size)
@@ -120,7 +120,7 @@ def _block_shapes(piece: Piece, open_files: OpenFiles) -> Sequence[tuple[int, in
 
 
 def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterator[Block]:
-    """Yield those blocks of a file that a window touches."""
+    """Yield the blocks of a file that a window touches."""
     height, width = shape
     for row in range(window.row // height * height, window.row + window.height, height):
         for col in range(window.col // width * width, window.col + window.width, width):
@@ -128,7 +128,7 @@ def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterat
 
 
 def _tiles_around(window: Block, warp: Warp) -> Iterator[Block]:
-    """Yield those tiles of a warped file that a window touches, as far as they lie in the piece."""
+    """Yield the tiles of a warped file that a window touches, clipped to the piece."""
     down, right = warp.anchor
     piece = Block(0, 0, warp.height - down, warp.width - right)
     for tile in _blocks_around(window.shift(down, right), WARP_TILE, Block(0, 0, warp.height, warp.width)):
@@ -140,11 +140,11 @@ def _tiles_around(window: Block, warp: Warp) -> Iterator[Block]:
 def read_window(
     piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], open_files: OpenFiles
 ) -> NDArray[np.uint8] | None:
-    """Read a window of several bands into `out` (band, y, x); return masks where the file has some."""
+    """Read a window of several bands into `out` (band, y, x); return masks if the file has any."""
     try:
         source = open_files.source(piece)
         if isinstance(source, TiffFile):
-            # Bands of one file may have a mask or not.
+            # Some bands of a file may have a mask, others none.
             if not piece.masked and source.read(bands, block, out):
                 return None
             source = open_files.source(piece, gdal=True)
@@ -157,11 +157,11 @@ def read_window(
         return source.read_masks(list(bands), window=window) if piece.masked else None
     except (*GDAL_ERRORS, DamagedBlockError) as error:
         open_files.pop(piece.key)[0].close()
-        # Nothing is wrong with the file. GDAL's own errors have no public names in rasterio.
+        # The file is fine. GDAL's own errors have no public names in rasterio.
         if type(error.__cause__).__name__ == "CPLE_OutOfMemoryError":
             raise MemoryError(f"{piece.path}: {error.__cause__}") from None
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
-        # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
+        # The chained CPLE error is GDAL's; rasterio's own text is "see context".
         reason = one_line(error.__cause__ or error)
         which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
         raise WindowError(
@@ -172,9 +172,9 @@ def read_window(
 def _read_warped(
     source: Any, piece: Piece, warp: Warp, bands: tuple[int, ...], block: Block, out: NDArray[Any]
 ) -> NDArray[np.uint8] | None:
-    """Read a window of a warped file into `out`; return masks where an alpha band has them.
+    """Read a window of a warped file into `out`; return masks if an alpha band has them.
 
-    Always by the same tiles: GDAL interpolates coordinates within what it warps at once, and no bit may depend on
+    The tiles are always the same: GDAL interpolates coordinates across what it warps at once, and no bit may depend on
     the window.
     """
     wanted = [*bands, source.count] if piece.warped_with_alpha else list(bands)
@@ -193,5 +193,5 @@ def _read_warped(
     return masks
 
 
-#: How long is waited before a window is read again.
+#: Seconds to wait before a window is read again.
 RETRY_SECONDS = (0.2, 1.0)
