@@ -1,1 +1,1 @@
-"""Pixels of a map computed again by another way than the one that made it."""
+"""Pixels of a map recomputed in a different way from the one that made it."""
