@@ -56,7 +56,7 @@ class GeoTiffSink:
     path
         The output; with ``{band}`` in its name, one file per band, each with its own type.
     beside
-        Stacks that are complete with the map or not at all. Their layers are the first of the blocks' bands.
+        Stacks that are published with the map or not at all. Their layers come first among the bands of a block.
     inputs
         Files of the input: none of them may be the output.
     overwrite

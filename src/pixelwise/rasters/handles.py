@@ -236,7 +236,7 @@ def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
 
 
 def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
-    """Put a dataset on another lattice, with a resampling kernel whose size does not depend on the window."""
+    """Warp a dataset to another grid, with a resampling kernel whose size does not depend on the window."""
     nodata = [value for value in piece.nodata if not np.isnan(value)] or list(piece.nodata)
     if isinstance(dataset, TextGrid):
         dataset.read_lines(dataset.height)

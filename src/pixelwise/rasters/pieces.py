@@ -19,7 +19,7 @@ __all__ = ["WARP_TILE", "Loss", "Piece", "Warp", "WindowError"]
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """How GDAL warps a file to another lattice when it is opened.
+    """How GDAL warps a file to another grid when it is opened.
 
     Attributes
     ----------
