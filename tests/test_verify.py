@@ -474,7 +474,7 @@ def test_files_outside_the_folder_are_opened_only_when_named(apart: Path, tmp_pa
     passes(*command.split()[2:])
     passes("maps/trend.tif", "stack/*.tif")
     passes("maps/trend.tif", *sorted((tmp_path / "stack").glob("*.tif")))
-    assert "its file ../stack/ndvi_2006.tif lies outside" in refuses("maps/trend.tif", "stack/ndvi_200[0-5].tif")
+    assert "its file ../stack/ndvi_2006.tif is outside" in refuses("maps/trend.tif", "stack/ndvi_200[0-5].tif")
 
 
 def test_a_folder_that_is_a_link_is_no_obstacle(apart: Path, tmp_path: Path) -> None:
@@ -561,7 +561,7 @@ def test_sidecars_are_held_to_the_same_rule(tmp_path: Path, make_stack: Any, end
     outside.write_bytes(b"")
     sidecar.symlink_to(outside)
     text = refuses("maps/trend.tif")
-    assert f"ndvi_2000.tif lies {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
+    assert f"ndvi_2000.tif is {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
     sidecar.unlink()
     inside.write_text("<PAMDataset></PAMDataset>" if "xml" in end else "30\n0\n0\n-30\n500015\n3399985\n")
     if end in (".tif.aux.xml", ".tfw"):
