@@ -233,7 +233,7 @@ def _service(folder: Path, at: str) -> None:
     vrt(folder / "ndvi_2005.vrt", source("a.tif", relative=1))
 
 
-@written_by("raw pixels that are a service", "takes it for another format")
+@written_by("raw pixels that are a service", "read it as another format")
 def _polyglot(folder: Path, at: str) -> None:
     raster(folder / "masks" / "a.bil", "EHdr")
     pixels = service(at).encode().ljust(48 * 4)
@@ -242,7 +242,7 @@ def _polyglot(folder: Path, at: str) -> None:
     vrt(folder / "ndvi_2005.vrt", source("masks/a.bil", relative=1))
 
 
-SYSTEM = "no coordinate system by code or WKT"
+SYSTEM = "not a coordinate system by code or WKT"
 way("CRS", SYSTEM, lambda folder, at: vrt(folder / "ndvi_2005.vrt", srs=f"http://{at}/a"))
 way("CRS of control points", SYSTEM, lambda folder, at: vrt(
     folder / "ndvi_2005.vrt", more=f'<GCPList Projection="http://{at}/a"/>'

@@ -596,7 +596,7 @@ def journal_case(case: Case) -> tuple[str, str]:
         if (case.folder / "trend.tif").exists():
             raise Failure("an error and a map", ended.error)
         outcome = RAN_OUT if ended.status == 75 else REFUSED
-        if "is no journal of pixelwise; remove it" in ended.error:  # --restart drops what is ours
+        if "is not a pixelwise journal; remove it" in ended.error:  # --restart drops what is ours
             journal.unlink()
         again = case.run([*command, "--restart"], **RESUMABLE_SETTINGS)
         if again.status:

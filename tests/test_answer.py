@@ -359,8 +359,8 @@ def test_names_that_cannot_be(stack: pw.RasterStack, out: Path) -> None:
     refused("ndvi_2001.tif: is one of the inputs", fitted=folder_of(stack) / "ndvi_2001.tif")
     write_raster(out / "precious.tif", np.zeros((3, 3), np.float32))
     kept = ["precious.tif"]
-    refused("precious.tif: exists already", fitted=out / "precious.tif")
-    with pytest.raises(pw.OutputError, match=r"precious\.tif: is no map of pixelwise"):
+    refused("precious.tif: already exists", fitted=out / "precious.tif")
+    with pytest.raises(pw.OutputError, match=r"precious\.tif: is not a pixelwise map"):
         pw.apply(stack, "ols", out / "trend.tif", write={"fitted": out / "precious.tif"}, overwrite=True)
 
 

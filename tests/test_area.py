@@ -370,7 +370,7 @@ def test_the_crs_of_an_old_geojson(tmp_path: Path) -> None:
 def test_what_proj_cannot_transform_is_one_line() -> None:
     """GDAL's own errors are no errors of rasterio."""
     beyond = Grid(CRS.from_epsg(4326), Affine(1, 0, 0, 0, -1, 95), 10, 10)
-    with pytest.raises(InputError, match=r"^EPSG:4326 does not go over into EPSG:32617 there \(.*\)$"):
+    with pytest.raises(InputError, match=r"^EPSG:4326 cannot be transformed to EPSG:32617 there \(.*\)$"):
         GRID.footprint(beyond)
 
 
@@ -402,18 +402,18 @@ def test_regions_outside_name_both_extents(tmp_path: Path) -> None:
 
 def test_regions_smaller_than_a_pixel(tmp_path: Path) -> None:
     (left, top), (right, bottom) = at([2.6, 4.4], [3.6, 3.9])
-    assert "holds no pixel's centre" in refused((left, bottom, right, top))
+    assert "contains no pixel centre" in refused((left, bottom, right, top))
     assert "1.8 x 0.3 pixels (rows x columns)" in refused((left, bottom, right, top))
 
 
 def test_points_and_lines_are_no_region(tmp_path: Path) -> None:
     points = write(tmp_path / "p.gpkg", [shapely.Point(500100, 3399900)])
-    assert "polygons are wanted, but it holds Point" in refused(points)
+    assert "expected polygons, but it holds Point" in refused(points)
     box = shapely.box(500100, 3399100, 500400, 3399900)
     collection = shapely.GeometryCollection([shapely.Point(0, 0), shapely.GeometryCollection([box])])
     assert load_region(write(tmp_path / "c.gpkg", [collection]), GRID).polygons == 1
     (tmp_path / "none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
-    assert "polygons are wanted, but it holds nothing" in refused(tmp_path / "none.geojson")
+    assert "expected polygons, but it holds nothing" in refused(tmp_path / "none.geojson")
 
 
 def test_a_crs_is_needed_where_the_rasters_have_one(tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_pixels_with_some_values(tmp_path: Path, cover: Any, text: str, values: 
     again = pickle.loads(pickle.dumps(where))
     for block in GRID.blocks(41, 129):
         np.testing.assert_array_equal(again.inside(block), np.isin(cover[block.slices], list(values)))
-    assert not HANDLES.open  # nothing stays open without a job
+    assert not HANDLES.open_files  # nothing stays open without a job
 
 
 def test_nodata_counts_only_where_it_is_named(tmp_path: Path, cover: Any) -> None:
@@ -534,7 +534,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     far = write_raster(tmp_path / "far.tif", cover, transform=GRID.transform @ Affine.translation(900, 0))
     assert "lies outside the rasters: it covers (527000" in text(f"{far}=1")
     two = write_raster(tmp_path / "two.tif", np.stack([cover, cover]))
-    assert "has 2 bands, but RASTER=1,2 looks at one" in text(f"{two}=1")
+    assert "has 2 bands, but RASTER=1,2 uses only one" in text(f"{two}=1")
     assert "No such file or directory" in text(f"{tmp_path / 'none.tif'}=1")
     assert "only local files" in text("https://a.org/a.tif=1")
     path = write_raster(tmp_path / "cover.tif", cover)
@@ -549,7 +549,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
         f"{path}=nan",
         f"{path}=..",
     ):
-        assert "RASTER=1,2 or RASTER=10..20 is wanted" in text(wrong, ParameterError)
+        assert "expected RASTER=1,2 or RASTER=10..20" in text(wrong, ParameterError)
     for value in ("300", "-1", "1.5", "1.2..1.8"):
         assert f"it is uint8, which holds no {value}" in text(f"{path}={value}", ParameterError)
     real = write_raster(tmp_path / "real.tif", cover.astype(np.float32))
@@ -571,7 +571,7 @@ def test_both(tmp_path: Path, cover: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert described["where"]["values"] == "1..3"
     assert described["region"]["source"] == str(vector)
     area.warm_up()
-    HANDLES.open.close()
+    HANDLES.open_files.close()
     block = Block(20, 30, 90, 100)
     np.testing.assert_array_equal(area.crop(block).inside(Block(0, 0, 90, 100)), expected[block.slices])
     np.testing.assert_array_equal(area.shift(1, 1).inside(Block(1, 1, 150, 170)), expected)

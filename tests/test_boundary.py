@@ -212,7 +212,7 @@ def test_a_fault_names_the_file(place: Path, monkeypatch: pytest.MonkeyPatch, ex
 
     def fail_late(piece: Any, *args: Any) -> Any:
         callers = {frame.function for frame in inspect.stack(0)}
-        if "read_patiently" in callers and piece.path.name == "ndvi_2002.tif":
+        if "read_with_retries" in callers and piece.path.name == "ndvi_2002.tif":
             return fail(piece.path)
         return read_window(piece, *args)
 

@@ -146,11 +146,11 @@ def test_of_dates_seconds_count(make_stack: MakeStack) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (50, r"min_valid 50 is no share: a number from 0 to 1 is wanted \(50 % is 0.5\)"),
-        (-0.1, "min_valid -0.1 is no share"),
-        (math.nan, "min_valid nan is no share"),
-        ("0.5", "min_valid '0.5' is no share"),
-        (True, "min_valid True is no share"),
+        (50, r"min_valid 50 is not a share: expected a number from 0 to 1 \(50 % is 0.5\)"),
+        (-0.1, "min_valid -0.1 is not a share"),
+        (math.nan, "min_valid nan is not a share"),
+        ("0.5", "min_valid '0.5' is not a share"),
+        (True, "min_valid True is not a share"),
     ],
 )
 def test_what_is_no_share_is_refused(gappy: pw.RasterStack, out: Path, value: Any, words: str) -> None:
@@ -185,7 +185,7 @@ def test_damaged_shares_of_a_map_end_in_one_line(gappy: pw.RasterStack, out: Pat
         with rasterio.open(out / "trend.tif", "r+") as dataset:
             provenance = decode_provenance(dataset.tags()[TAG])
             dataset.update_tags(**{TAG: encode_provenance({**provenance, "min_valid": value})})
-        with pytest.raises(pw.InputError, match="what it says of its making is damaged"):
+        with pytest.raises(pw.InputError, match="what it says about how it was made is damaged"):
             verify(out / "trend.tif")
 
 

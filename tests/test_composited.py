@@ -705,7 +705,7 @@ def test_what_was_composited_is_in_the_tags(scenes: tuple[Path, Any], tmp_path: 
     assert made["composite"]["periods"] == ["2001/02", "2002/03", "2003/04"]
     assert [text[:7] for text in made["composite"]["dropped"]] == ["2000/01", "2004/05"]
     assert made["layers"] == len(made["composite"]["periods"])
-    assert "what --composite did is not computed again" in run("verify", output).output
+    assert "the effect of --composite is not recomputed" in run("verify", output).output
     # Several layers a year without composites: in the tags too.
     assert run("apply", "ols", scenes[0], "-o", output, "--quiet", "--overwrite").exit_code == 0
     assert "no season term" in pw.open_map(output).provenance["warnings"][0]

@@ -124,5 +124,5 @@ def test_pixels_that_cancel_each_other(tmp_path: Path, make_stack: MakeStack) ->
 def test_parameters(options: dict[str, Any], message: str) -> None:
     with pytest.raises(pw.ParameterError, match=message):
         contextual_mann_kendall(**options)
-    with pytest.raises(pw.ParameterError, match="looks at neighbours"):
+    with pytest.raises(pw.ParameterError, match="uses neighbouring pixels"):
         contextual_mann_kendall()(np.zeros((18, 3)), YEARS)

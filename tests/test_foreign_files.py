@@ -87,7 +87,7 @@ def test_a_filter_without_a_kernel_is_refused(folder: Path, kernel: str) -> None
     """GDAL 3.10 crashes where it is read."""
     of_kernel = source("ndvi_2000.tif", relative=1, kind="KernelFilteredSource")
     text = of_kernel.replace("</KernelFilteredSource>", f"{kernel}</KernelFilteredSource>")
-    assert "has another kernel than one with a size" in refused(vrt(folder / "x.vrt", text))
+    assert "has a kernel other than one with a size" in refused(vrt(folder / "x.vrt", text))
     whole = "<Kernel><Size>3</Size><Coefs>0 0 0 0 1 0 0 0 0</Coefs></Kernel></KernelFilteredSource>"
     read_header(vrt(folder / "x.vrt", of_kernel.replace("</KernelFilteredSource>", whole)))
 
@@ -139,7 +139,7 @@ def test_a_map_leads_to_no_server(folder: Path, server: Counter) -> None:
     out = folder.parent / "trend.tif"
     pw.apply(pw.open_stack(folder), "ols", out)
     out.with_name("trend.tif.msk").write_text(service(server.at))
-    with pytest.raises(InputError, match=r"its sidecar .* is no GeoTIFF"):
+    with pytest.raises(InputError, match=r"its sidecar .* is not a GeoTIFF"):
         pw.open_map(out)
     out.with_name("trend.tif.msk").unlink()
     aux(out, overviews(f"/vsicurl/http://{server.at}/a.tif"))
@@ -334,11 +334,11 @@ def _quoted(text: str) -> str:
         (f"<a><SRS>{_quoted(BOUND)}</SRS></a>".replace("NAME", "a&quot;&quot;/no/grid"), "/no/grid"),
         (f"<GCPList Projection='{_quoted(BOUND)}'/>".replace("NAME", "&#47;no&#47;grid"), "the grid '/no/grid'"),
         (f"<a>{'x' * (5 << 20)}</a><SRS>{_quoted(BOUND)}</SRS>".replace("NAME", "/no/grid"), "the grid '/no/grid'"),
-        ("<SRS>&#47;no/file</SRS>", "holds '/no/file', no coordinate system"),
-        ("<SRS><![CDATA[/no/file]]></SRS>", "holds '/no/file', no coordinate system"),
-        ("<GCPList Projection='/no/file'/>", "holds '/no/file', no coordinate system"),
-        ("<a SRS='/no/file'/>", "holds '/no/file', no coordinate system"),
-        ("<SRS>EPSG:32617</SRS><b>", "not XML, as GDAL writes it"),
+        ("<SRS>&#47;no/file</SRS>", "holds '/no/file', which is not a coordinate system"),
+        ("<SRS><![CDATA[/no/file]]></SRS>", "holds '/no/file', which is not a coordinate system"),
+        ("<GCPList Projection='/no/file'/>", "holds '/no/file', which is not a coordinate system"),
+        ("<a SRS='/no/file'/>", "holds '/no/file', which is not a coordinate system"),
+        ("<SRS>EPSG:32617</SRS><b>", "not XML as GDAL writes it"),
     ],
 )  # fmt: skip
 def test_the_metadata_of_gdal_are_read_as_xml(content: str, message: str, folder: Path) -> None:
@@ -409,7 +409,7 @@ def test_a_sidecar_of_the_same_tick_is_seen(folder: Path, monkeypatch: pytest.Mo
     check_sidecars(path)
     (folder / "a.tif.msk").write_text("no mask")
     os.utime(folder, ns=(now, now))
-    with pytest.raises(InputError, match="is no GeoTIFF"):
+    with pytest.raises(InputError, match="is not a GeoTIFF"):
         check_sidecars(path)
     # A folder that rests is listed once, for a list of 10 000 files takes as long as to open some of them.
     (folder / "a.tif.msk").unlink()
@@ -463,7 +463,7 @@ def test_a_source_is_not_asked_of_all_drivers(begin: bytes, folder: Path, monkey
     monkeypatch.setattr("pixelwise.rasters.datasets._open_quietly", _noting(opened))
     with open_local(path) as dataset:
         assert dataset.driver == "ENVI"
-    with pytest.raises(InputError, match=r"d\.dat: is a raster of ENVI, but holds .* takes it for another format"):
+    with pytest.raises(InputError, match=r"d\.dat: has the format ENVI but contains .* as another format"):
         open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
     # GDAL's list of all drivers is None.
     assert None not in opened
@@ -472,7 +472,7 @@ def test_a_source_is_not_asked_of_all_drivers(begin: bytes, folder: Path, monkey
 def test_a_source_that_gdal_takes_for_another_raster(folder: Path) -> None:
     path = raster(folder / "envi" / "d.dat", "ENVI")
     path.write_bytes(b"GIF89a" + path.read_bytes()[6:])
-    with pytest.raises(InputError, match=r"is a raster of ENVI, which GDAL reads as .* where a VRT names it"):
+    with pytest.raises(InputError, match=r"has the format ENVI, but GDAL would read it as .* through a VRT"):
         open_local(vrt(path.with_name("a.vrt"), source("d.dat", relative=1)))
 
 
@@ -605,7 +605,7 @@ def test_a_fifo_beside_what_is_opened_again(tmp_path: Path) -> None:
     code = """
 import os, sys, pixelwise as pw
 from pixelwise.cli import main
-from pixelwise.verify import verify
+from pixelwise.verify.compare import verify
 folder, map_ = sys.argv[1:]
 pw.apply(pw.open_stack(folder), "ols", map_)
 doors = {
@@ -700,7 +700,7 @@ def geojson(path: Path, crs: str) -> Path:
 def test_the_crs_of_geojson_is_no_page_and_no_file(crs: str, tmp_path: Path, server: Counter) -> None:
     pytest.importorskip("shapely")
     path = geojson(tmp_path / "a.geojson", crs.format(at=server.at))
-    assert "which is no coordinate reference system" in region(path)
+    assert "which is not a coordinate reference system" in region(path)
     assert server.came == 0
 
 

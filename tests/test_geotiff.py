@@ -256,7 +256,7 @@ def test_a_run_killed_between_two_names_ends_with_the_same_set(
     names = [path.name for path in out.glob("[!.]*")]
     assert len(names) == (4 if before else count - 1)
     if before:
-        with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is of another job than trend_\w+\.tif"):
+        with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is from another job than trend_\w+\.tif"):
             pw.open_map(output)
     done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
     assert_same(done, pw.apply(stack, "ols", bands=SELECTED))
@@ -306,9 +306,9 @@ def test_a_name_that_is_taken_meanwhile_is_not_replaced(stack: pw.RasterStack, o
     def progress(done: int, total: int) -> None:
         path.write_text("somebody else's")
 
-    with pytest.raises(OutputError, match=r"trend\.tif: exists by now; --overwrite replaces it by the map"):
+    with pytest.raises(OutputError, match=r"trend\.tif: now exists; --overwrite replaces it with the map"):
         pw.apply(stack, "ols", path, progress=progress)
-    with pytest.raises(OutputError, match="exists by now"):
+    with pytest.raises(OutputError, match="now exists"):
         pw.apply(stack, "ols", path)
     assert path.read_text() == "somebody else's"
     path.unlink()

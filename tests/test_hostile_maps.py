@@ -109,13 +109,13 @@ def test_what_real_maps_need_is_far_below_the_limits() -> None:
     [
         (packed(b'{"a":[' + b"[]," * 5_000_000 + b"1]}"), "10000002 brackets and commas, more than 4194304"),
         (packed(b" " * 200_000_000), "it unpacks to more than 64 MB"),
-        (packed(b'{"a":' + b"[" * 40 + b"]" * 40 + b"}"), "more than 32 brackets within each other"),
+        (packed(b'{"a":' + b"[" * 40 + b"]" * 40 + b"}"), "more than 32 nested brackets"),
         ('{"a":' + "[" * 100_000, "damaged"),
         ('{"a":' + "9" * 101 + "}", "a number of 101 digits"),
         ('{"a":-' + "9" * 4400 + "}", "a number of 4401 digits"),
-        ('{"a":1e999}', "1e999 is no finite number"),
-        ('{"a":NaN}', "NaN is no finite number"),
-        ('{"a":-Infinity}', "-Infinity is no finite number"),
+        ('{"a":1e999}', "1e999 is not a finite number"),
+        ('{"a":NaN}', "NaN is not a finite number"),
+        ('{"a":-Infinity}', "-Infinity is not a finite number"),
         ("[1]", "it holds a list instead of a table"),
         ('"\\ud800"', "it holds a text instead of a table"),
     ],
@@ -248,8 +248,8 @@ def test_complex_numbers_and_pixels_without_size(trend: Path) -> None:
     path = Path("stack/ndvi_2000.tif")
     usual = {**PROFILE, "height": 6, "width": 9, "count": 1, "dtype": "float32"}
     for profile, words in (
-        ({"dtype": "complex64"}, "holds complex numbers; real ones are expected"),
-        ({"transform": rasterio.Affine(0, 0, 5, 0, 0, 5)}, "is not on the grid of the map: its pixels have no size"),
+        ({"dtype": "complex64"}, "holds complex numbers; expected real numbers"),
+        ({"transform": rasterio.Affine(0, 0, 5, 0, 0, 5)}, "is not on the grid of the map: its pixels have zero size"),
     ):
         with rasterio.open(path, "w", **{**usual, **profile}):
             pass

@@ -238,7 +238,8 @@ def test_pages_of_a_tiff_are_said_and_become_files(count: int) -> None:
     path = write_pages(Path("my stack.tif"), *VALUES[:count])
     problem = problem_of(path)
     assert problem.startswith(
-        f"{path}: has {count} pages (TIFF directories), of which only the first would be read; make a file of each"
+        f"{path}: has {count} pages (TIFF directories), of which only the first would be read; "
+        "split it into one file per page"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

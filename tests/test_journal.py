@@ -171,7 +171,7 @@ def test_a_damaged_head_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFix
         journal = make(output)
         assert journal.layout is None
         assert blocks_of(journal) == []
-        assert "trend.tif.journal is damaged: all is computed again" in caplog.text
+        assert "trend.tif.journal is damaged: everything is computed again" in caplog.text
         journal.close(finished=True)
 
 
@@ -183,21 +183,21 @@ def test_another_format_is_nothing_to_go_on_with(
     monkeypatch.setattr(journal_module, "FORMAT", 99)
     journal = make(output)
     assert blocks_of(journal) == []
-    assert "is of another version of pixelwise: all is computed again" in caplog.text
+    assert "is from another version of pixelwise: everything is computed again" in caplog.text
     journal.close(finished=True)
 
 
 def test_somebody_elses_file_is_not_dropped(tmp_path: Path) -> None:
     output, path = tmp_path / "trend.tif", journal_of(tmp_path / "trend.tif")
     path.write_text("my notes\nof years\n")
-    with pytest.raises(pw.OutputError, match=r"\.trend\.tif\.journal beside it is no journal of pixelwise; remove it"):
+    with pytest.raises(pw.OutputError, match=r"\.trend\.tif\.journal beside it is not a pixelwise journal; remove it"):
         make(output)
-    with pytest.raises(pw.OutputError, match="is no journal of pixelwise"):
+    with pytest.raises(pw.OutputError, match="is not a pixelwise journal"):
         make(output, restart=True)
     assert path.read_text() == "my notes\nof years\n"
     for content in (b"deadbeef", b"deadbeef {", bytes(100) + b"notes"):
         path.write_bytes(content)
-        with pytest.raises(pw.OutputError, match="is no journal of pixelwise"):
+        with pytest.raises(pw.OutputError, match="is not a pixelwise journal"):
             make(output)
         assert path.read_bytes() == content
     path.write_bytes(bytes(1000))  # a power failure
@@ -386,7 +386,7 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
     journal.add(done(BLOCKS[0]))
     while not journal._syncing.idle:
         time.sleep(0.01)
-    with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal: cannot be brought to disk \(Input"):
+    with pytest.raises(pw.OutputError, match=r"its journal \.trend\.tif\.journal: cannot be flushed to disk \(Input"):
         journal.add(done(BLOCKS[1]))
     journal.close(finished=True)
 
@@ -566,7 +566,7 @@ def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: P
         try:
             pw.open_stack(named)
         except pw.InputError as error:
-            assert re.search("which GDAL reads as|no GeoTIFF", str(error))  # noqa: PT017 - it is read, or refused
+            assert re.search("GDAL would read it as|not a GeoTIFF", str(error))  # noqa: PT017 - it is read, or refused
             return
     found = pw.open_stack(named)
     second = list(sources)[1]
@@ -674,7 +674,7 @@ def test_overwrite_never_drops_a_journal(stack: pw.RasterStack, tmp_path: Path) 
     with stopped_after(2) as progress:
         pw.apply(stack, "ols", output, overwrite=True, bands=["slope"], progress=progress)
     assert output.read_bytes() == before
-    with pytest.raises(pw.OutputError, match="exists already"):
+    with pytest.raises(pw.OutputError, match="already exists"):
         pw.apply(stack, "ols", output, bands=["slope"])
     with pytest.raises(pw.OutputError, match="unfinished job"):
         pw.apply(stack, "ols", output, overwrite=True)
@@ -784,7 +784,7 @@ def test_a_changed_function_does_not_go_on(stack: pw.RasterStack, tmp_path: Path
     output = tmp_path / "out.tif"
     with stopped_after(2) as progress:
         pw.apply(stack, load(tmp_path, PLAIN), output, bands=["x"], executor="inline", progress=progress)
-    with pytest.raises(pw.OutputError, match="parameters what it uses K of helper is another"):
+    with pytest.raises(pw.OutputError, match="parameters what it uses K of helper is different"):
         pw.apply(stack, load(tmp_path, PLAIN.replace("K = 2", "K = 3")), output, bands=["x"], executor="inline")
     with pytest.raises(pw.OutputError, match=r"parameters parameters q was 0\.5, is 0\.6"):
         pw.apply(stack, load(tmp_path, PLAIN.replace("q=0.5", "q=0.6")), output, bands=["x"], executor="inline")
@@ -810,7 +810,7 @@ def test_a_function_that_keeps_results_is_resumed_in_the_same_session(stack: pw.
             pw.apply(stack, function, output, progress=progress, **options)
     assert function.__globals__["KEPT"]
     function.__globals__["c"].k = 3
-    with pytest.raises(pw.OutputError, match=r"parameters what it uses (KEPT|c) of spread is another"):
+    with pytest.raises(pw.OutputError, match=r"parameters what it uses (KEPT|c) of spread is different"):
         pw.apply(stack, function, output, **options)
     function.__globals__["c"].k = 2
     pw.apply(stack, function, output, **options)
@@ -923,7 +923,7 @@ BENEATH = {
         {"mine.py": "from beside import M\ndef f(v):\n    return M().run(v)\n"},
         "beside.py",
         "h = lambda v: v.max() - 0\nclass B:\n    def run(self, v):\n        return h(v)\nclass M(B):\n    pass\n",
-        "parameters what it uses code of <lambda> is another",
+        "parameters what it uses code of <lambda> is different",
     ),
     "a package beside": (
         "processes",

@@ -115,13 +115,13 @@ def test_foreign_content_under_names_of_ours_stays(out: Path, name: str, content
     result = clean(out)
     assert result.exit_code == 0
     assert (out / name).read_bytes() == content
-    assert f"{out / name}: left, since it is no file of pixelwise" in result.stderr
+    assert f"{out / name}: left, since it is not a pixelwise file" in result.stderr
     assert not result.stdout
 
 
 def test_a_raster_of_somebody_else_stays(stack: pw.RasterStack, out: Path) -> None:
     shutil.copy(stack.paths[0], out / ".a.partial.tif")
-    assert ".a.partial.tif: left, since it is no file of pixelwise" in clean(out).stderr
+    assert ".a.partial.tif: left, since it is not a pixelwise file" in clean(out).stderr
     assert hidden(out) == [".a.partial.tif"]
 
 

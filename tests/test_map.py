@@ -40,7 +40,7 @@ def test_a_map_is_shown_in_one_line(trend: pw.Map) -> None:
 
 
 def test_a_map_without_its_band_is_refused(trend: pw.Map) -> None:
-    with pytest.raises(ValueError, match="slope is nowhere"):
+    with pytest.raises(ValueError, match="slope has neither an array nor a file"):
         Map(trend.grid, trend.bands)
 
 
@@ -69,7 +69,7 @@ def test_units_of_the_input_reach_the_map(make_stack: Any, tmp_path: Path) -> No
 
 def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "other.tif", np.zeros((3, 3), np.float32))
-    with pytest.raises(pw.InputError, match="not a map of pixelwise"):
+    with pytest.raises(pw.InputError, match="not a pixelwise map"):
         pw.open_map(path)
     with pytest.raises(pw.InputError, match=r"nowhere\.tif"):
         pw.open_map(tmp_path / "nowhere.tif")
@@ -166,7 +166,7 @@ def test_an_error_while_the_map_is_brought_to_disk_is_told(
     monkeypatch.setattr("pixelwise.maps.disk.sync", fail_first)
     monkeypatch.setattr("pixelwise.maps.geotiff.SYNC_BYTES", 1)
     (tmp_path / "out").mkdir()
-    with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be brought to disk \(Input/output error\)$"):
+    with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be flushed to disk \(Input/output error\)$"):
         pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -178,5 +178,6 @@ def test_an_error_names_the_map_once(tmp_path: Path) -> None:
         pw.open_map(tmp_path / "map.tif")
     sidecar = tmp_path / "map.tif.ovr"
     assert (
-        str(raised.value) == f"{tmp_path / 'map.tif'}: its sidecar {sidecar} is no raster, as GDAL writes it; remove it"
+        str(raised.value)
+        == f"{tmp_path / 'map.tif'}: its sidecar {sidecar} is not a raster as GDAL writes it; remove it"
     )

@@ -235,7 +235,7 @@ def test_apply_with(yearly: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], expected[name])
     assert found.provenance["parameters"]["covariates"] == ["rain", "time"]
     assert found.provenance["further_inputs"]["rain"]["files"][0]["path"] == "rain/v_2000.tif"
-    assert "cannot be verified: its method has further inputs" in run("verify", "out.tif").stderr
+    assert "cannot be verified: its method has covariates" in run("verify", "out.tif").stderr
 
 
 def test_plan_with_lists_what_is_left_out(yearly: Any) -> None:
@@ -338,7 +338,7 @@ def test_names_tables_and_files_make_the_job(yearly: Any, tmp_path: Path) -> Non
 def test_a_table_is_not_opened_by_verify(yearly: Any) -> None:
     Path("nino.csv").write_text("date,nino\n" + "".join(f"{year},{year % 7}\n" for year in range(2000, 2010)))
     assert run("apply", "regress", "ndvi", "-p", "covariates=time,nino.csv", "-o", "out.tif").exit_code == 0
-    assert "nothing that a map names is opened" in run("verify", "out.tif").stderr
+    assert "no file that a map names is opened" in run("verify", "out.tif").stderr
     assert run("apply", "regress", "ndvi", "-o", "plain.tif").exit_code == 0
     assert "no difference" in run("verify", "plain.tif").output
     overwriting = run("apply", "regress", "ndvi", "-p", "covariates=time,nino.csv", "-o", "nino.csv", "--overwrite")

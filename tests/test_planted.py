@@ -243,7 +243,7 @@ def test_that_a_sidecar_is_removed_is_said(stack: pw.RasterStack, out: Path, cap
     assert "is removed" not in caplog.text
     (out / "trend.tif.aux.xml").write_text(FOREIGN_PAM)
     pw.apply(stack, "ols", out / "trend.tif", overwrite=True)
-    assert f"{out / 'trend.tif.aux.xml'}, of what is replaced, is removed" in caplog.text
+    assert f"{out / 'trend.tif.aux.xml'}, which belongs to the old map, is removed" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["trend.tif.aux.xml", "trend.tif"])
@@ -253,7 +253,7 @@ def test_what_is_planted_while_a_job_runs(stack: pw.RasterStack, out: Path, vict
         if not os.path.lexists(out / name):
             KINDS[kind][0](out / name, victim)
 
-    with pytest.raises(OutputError, match=rf"{name}: (exists by now|is a (link|FIFO) by now)"):
+    with pytest.raises(OutputError, match=rf"{name}: (now exists|is now a (link|FIFO))"):
         pw.apply(stack, "ols", out / "trend.tif", progress=progress)
     (out / name).unlink()
     calls: list[int] = []
@@ -395,7 +395,7 @@ def test_the_demo_replaces_names_alone(out: Path, victim: Path, kind: str, monke
 
 
 def test_the_demo_needs_a_folder(victim: Path, out: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot be made \(File exists\)"):
+    with pytest.raises(OutputError, match=r"cannot be created \(File exists\)"):
         write_scene(victim)
     (out / "ndvi_1995.tif").mkdir()
     with pytest.raises(OutputError, match=r"ndvi_1995\.tif: cannot be replaced \(Is a directory\)"):

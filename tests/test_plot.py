@@ -290,7 +290,7 @@ def test_every_status_has_words_and_a_colour_of_its_own() -> None:
 
 @pytest.mark.parametrize("significant", [0, 1, -0.1, 5, NAN])
 def test_a_level_of_significance_lies_between_0_and_1(significant: float) -> None:
-    with pytest.raises(pw.ParameterError, match="is no level of significance"):
+    with pytest.raises(pw.ParameterError, match="is not a significance level"):
         classify_trend(row(1), row(1), significant)
 
 
@@ -753,7 +753,7 @@ def test_the_command_writes_a_picture_and_prints_its_path(trend: Path, monkeypat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "there.png"], "there.png: exists already; --overwrite replaces it"),
+        (["-o", "there.png"], "there.png: already exists; --overwrite replaces it"),
         (["-o", "no/trend.png"], "no/trend.png: the folder no does not exist"),
         (["-o", "trend.bmp"], "trend.bmp: a picture's name must end in one of .png, .pdf, .svg, .jpg, .jpeg"),
         (["-o", "trend"], "trend: a picture's name must end in one of"),
@@ -780,7 +780,7 @@ def test_mistakes_on_the_command_line(
 def test_what_is_no_map(trend: Path) -> None:
     output = trend.with_name("new.png")
     for path, message in (
-        (trend.parent / "ndvi" / "ndvi_2001.tif", "not a map of pixelwise"),
+        (trend.parent / "ndvi" / "ndvi_2001.tif", "not a pixelwise map"),
         (trend.parent / "none.tif", "No such file or directory"),
     ):
         result = run(path, "-o", output)

@@ -72,7 +72,7 @@ def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert program == "pixelwise"
         result = CliRunner().invoke(main, words)
         # The samples stand for runs on one day each; in one folder the second would find the first's map.
-        if "exists already" in result.output:
+        if "already exists" in result.output:
             result = CliRunner().invoke(main, [*words, "--overwrite"])
         assert result.exit_code == 0, (command, result.output)
     assert (folder / "trend_pvalue.tif").exists()

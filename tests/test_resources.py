@@ -215,7 +215,7 @@ def test_no_handles_left(stack: pw.RasterStack, few_handles: Callable[[int], lis
     for _ in range(2):
         os.close(held.pop())
     np.testing.assert_array_equal(stack.read(block), expected)
-    assert not HANDLES.open
+    assert not HANDLES.open_files
 
 
 def test_an_output_that_cannot_be_opened(

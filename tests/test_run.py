@@ -663,7 +663,7 @@ def test_a_job_without_any_answer_says_so(folder: Path, caplog: pytest.LogCaptur
 def test_what_is_no_map_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     other = write_raster(tmp_path / "precious.tif", np.zeros((3, 3), np.float32))
     before = other.read_bytes()
-    with pytest.raises(pw.OutputError, match="is no map of pixelwise"):
+    with pytest.raises(pw.OutputError, match="is not a pixelwise map"):
         pw.apply(pw.open_stack(folder), "ols", other, overwrite=True)
     assert other.read_bytes() == before
 

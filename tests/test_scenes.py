@@ -295,7 +295,7 @@ def test_a_trend_of_scenes_has_its_making_in_the_tags(landsat: Path, tmp_path: P
     assert len(first["pieces"]) == len(first["masks"]) == 2
     assert len(trend.provenance["input"]["files"]) == 16
     assert run("verify", output).exit_code == 1
-    assert "what --product and --value did is not computed again" in run("verify", output).output
+    assert "the effect of --product and --value is not recomputed" in run("verify", output).output
 
 
 def test_masked_windows_are_not_read(landsat: Path, monkeypatch: pytest.MonkeyPatch) -> None:

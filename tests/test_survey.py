@@ -26,7 +26,7 @@ from pixelwise.opening.recipe import read_recipe, write_recipe
 from pixelwise.opening.sources import _matching
 from pixelwise.opening.survey import survey
 from pixelwise.rasters import handles
-from pixelwise.rasters.handles import HANDLES, TABLES, reading
+from pixelwise.rasters.handles import ALL_OPEN_FILES, HANDLES, reading
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.raster import Layout, layout_of
 from pixelwise.verify.compare import verify
@@ -566,7 +566,7 @@ def test_bands_that_can_be_read_in_two_ways(tmp_path: Path):
     path = write_raster(tmp_path / "x.tif", YEARS, descriptions=["2001_02", "2002_03", "2003_04"])
     problem = problem_of(path)
     assert problem.startswith(f"{path}: more than one date in the name of 3 bands: 2001_02 (2001-02-01 by YYYY-MM, or ")
-    assert "--times '%Y_%m' or --times '%Y_%y' settles it" in problem
+    assert "use --times '%Y_%m' or --times '%Y_%y'" in problem
     assert pw.open_stack(path, times="%Y_%y").axis.years.tolist() == [2001, 2002, 2003]
 
 
@@ -1107,9 +1107,7 @@ def test_bounds_outside(three: Path):
     assert problem_of(three, bounds=(0, 0, 1, 1)) == (
         "bounds (0, 0, 1, 1) lie outside the rasters, which cover (500000.0, 3399820.0, 500210.0, 3400000.0)"
     )
-    assert "bounds (1, 1, 0, 0) are empty: left, bottom, right, top are wanted" in problem_of(
-        three, bounds=(1, 1, 0, 0)
-    )
+    assert "bounds (1, 1, 0, 0) are empty: expected left, bottom, right, top" in problem_of(three, bounds=(1, 1, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -1338,10 +1336,10 @@ def test_what_gdal_keeps_of_a_file_grows_with_its_blocks(tmp_path: Path):
     zstd = read_header(write_raster(tmp_path / "zstd.tif", image, compress="zstd", **tiles))
     bands = read_header(write_raster(tmp_path / "bands.tif", np.stack([image] * 4), interleave="pixel", **tiles))
     block = 16 * 16 * 4
-    assert raw.resident == (64 << 10) + 1.5 * block
-    assert large.resident == (64 << 10) + 1.5 * 16 * block
-    assert zstd.resident == raw.resident + block
-    assert bands.resident == (64 << 10) + 2.5 * 4 * block
+    assert raw.open_file_bytes == (64 << 10) + 1.5 * block
+    assert large.open_file_bytes == (64 << 10) + 1.5 * 16 * block
+    assert zstd.open_file_bytes == raw.open_file_bytes + block
+    assert bands.open_file_bytes == (64 << 10) + 2.5 * 4 * block
 
 
 def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
@@ -1389,11 +1387,11 @@ def test_files_of_a_mosaics_other_parts_are_closed_first(
 def test_few_files_are_open_at_once(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch):
     stack = pw.open_stack(make_stack(np.stack([IMAGE] * 20)))
     # All threads share the limit, whoever made them.
-    monkeypatch.setattr("pixelwise.rasters.handles.file_limit", lambda: 9 * len(TABLES))
+    monkeypatch.setattr("pixelwise.rasters.handles.file_limit", lambda: 9 * len(ALL_OPEN_FILES))
     with reading((stack,)):
         values = stack.read(stack.grid.block)
-        assert len(HANDLES.open) == 9
-    assert not HANDLES.open
+        assert len(HANDLES.open_files) == 9
+    assert not HANDLES.open_files
     np.testing.assert_array_equal(values, [IMAGE] * 20)
 
 

@@ -19,7 +19,7 @@ from conftest import write_raster
 from pixelwise.grid import Block
 from pixelwise.kernels import tiff as kernels
 from pixelwise.rasters import inflate, tiff
-from pixelwise.rasters.handles import Table
+from pixelwise.rasters.handles import OpenFiles
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.windows import read_window
 from pixelwise.stacks.raster import RasterStack
@@ -293,7 +293,7 @@ def test_bands_with_a_mask_after_one_without(tmp_path: Path) -> None:
         Piece(path, "GTiff", band, Block(0, 0, SIZE, SIZE), "uint8", (), 1.0, 0.0, band > 1, georeferenced=True)
         for band in (1, 2, 1)
     ]
-    table = Table()
+    table = OpenFiles()
     out = np.empty((1, 8, 8), np.uint8)
     masks = [read_window(piece, (piece.band,), Block(0, 0, 8, 8), out, table) for piece in pieces]
     assert masks[0] is None

@@ -265,7 +265,7 @@ def test_without_an_oracle_the_method_gives_the_same_bits(
 def test_what_is_not_computed_again_is_said(tmp_path: Path) -> None:
     plain(tmp_path / "stack")
     path = trend_of("stack", align=str(tmp_path / "stack" / "ndvi_2001.tif"))
-    assert "cannot be verified: what --align did is not computed again" in refuses(str(path))
+    assert "cannot be verified: the effect of --align is not recomputed" in refuses(str(path))
 
 
 def test_the_oracle_is_scipy_where_scipy_is_exact() -> None:
@@ -429,8 +429,8 @@ def test_a_copy_is_compared_though_it_is_younger(trend: Path, tmp_path: Path) ->
     result = run("verify", "trend.tif", "--all")
     assert result.exit_code == 0
     assert (
-        f"warning: 1 input file(s) have another time than when the map was made, as copies have: {path}"
-        in result.stderr
+        "warning: 1 input file(s) have a different modification time from when the map was made, "
+        f"as copies have: {path}" in result.stderr
     )
     write_raster(path, random_series(SHAPE)[4])
     assert run("verify", "trend.tif", "--all").exit_code == 1
@@ -466,8 +466,7 @@ def apart(tmp_path: Path, make_stack: Any) -> Path:
 def test_files_outside_the_folder_are_opened_only_when_named(apart: Path, tmp_path: Path) -> None:
     *lines, last = refuses("maps/trend.tif").splitlines()
     assert lines[0] == (
-        "error: maps/trend.tif: its file ../stack/ndvi_2000.tif lies outside its folder and is opened only when you "
-        "name it"
+        "error: maps/trend.tif: its file ../stack/ndvi_2000.tif is outside its folder and is opened only if you name it"
     )
     assert lines[-1] == "error: ... and 2 more files like these"
     command = f"pixelwise verify maps/trend.tif {tmp_path / 'stack'}"
@@ -475,7 +474,7 @@ def test_files_outside_the_folder_are_opened_only_when_named(apart: Path, tmp_pa
     passes(*command.split()[2:])
     passes("maps/trend.tif", "stack/*.tif")
     passes("maps/trend.tif", *sorted((tmp_path / "stack").glob("*.tif")))
-    assert "its file ../stack/ndvi_2006.tif lies outside" in refuses("maps/trend.tif", "stack/ndvi_200[0-5].tif")
+    assert "its file ../stack/ndvi_2006.tif is outside" in refuses("maps/trend.tif", "stack/ndvi_200[0-5].tif")
 
 
 def test_a_folder_that_is_a_link_is_no_obstacle(apart: Path, tmp_path: Path) -> None:
@@ -495,7 +494,7 @@ def test_links_are_followed_out_of_the_folder(apart: Path, tmp_path: Path) -> No
             layer["pieces"][0][0] = layer["pieces"][0][0].removeprefix("../")
 
     retell(apart, inside)
-    assert "its file stack/ndvi_2000.tif lies outside its folder" in refuses("maps/trend.tif")
+    assert "its file stack/ndvi_2000.tif is outside its folder" in refuses("maps/trend.tif")
     passes("maps/trend.tif", "stack")
 
 
@@ -517,7 +516,7 @@ def test_schemes_are_refused_even_when_named(name: str, trend: Path) -> None:
 def test_other_ways_out_of_the_folder_are_refused(name: str, trend: Path, tmp_path: Path) -> None:
     name = name.format(home=tmp_path, folder=tmp_path.name)
     rename(trend, name)
-    assert f"its file {name} lies outside its folder and is opened only when you name it" in refuses("trend.tif")
+    assert f"its file {name} is outside its folder and is opened only if you name it" in refuses("trend.tif")
 
 
 def rename(path: Path, name: str) -> None:
@@ -548,7 +547,7 @@ def test_sources_of_a_vrt_are_held_to_the_same_rule(tmp_path: Path, make_stack: 
         )
     trend_of("maps/ndvi", "maps/trend.tif")
     text = refuses("maps/trend.tif")
-    assert "ndvi_2000.vrt names ../../elsewhere/ndvi_2000.tif, which lies outside its folder" in text
+    assert "ndvi_2000.vrt names ../../elsewhere/ndvi_2000.tif, which is outside its folder" in text
     passes("maps/trend.tif", "maps/ndvi")
 
 
@@ -562,7 +561,7 @@ def test_sidecars_are_held_to_the_same_rule(tmp_path: Path, make_stack: Any, end
     outside.write_bytes(b"")
     sidecar.symlink_to(outside)
     text = refuses("maps/trend.tif")
-    assert f"ndvi_2000.tif lies {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
+    assert f"ndvi_2000.tif is {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
     sidecar.unlink()
     inside.write_text("<PAMDataset></PAMDataset>" if "xml" in end else "30\n0\n0\n-30\n500015\n3399985\n")
     if end in (".tif.aux.xml", ".tfw"):
@@ -588,7 +587,7 @@ def test_metadata_that_a_viewer_changed_are_told(make_stack: Any, tmp_path: Path
     sidecar.write_text("<PAMDataset>\n</PAMDataset>")
     passes("trend.tif")
     told = run("verify", "trend.tif").stderr
-    assert "1 input file(s) have another time" in told
+    assert "1 input file(s) have a different modification time" in told
     assert sidecar.name in told
     sidecar.unlink()
     assert sidecar.name in refuses("trend.tif")
@@ -604,7 +603,7 @@ def test_code_that_a_map_names_is_not_run(make_stack: Any, tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists()
     for name in ("functions.py:spread", str(tmp_path / "functions.py:spread"), "os.system", "../functions"):
         retell(path, lambda p, name=name: (p.update(method=name), p.update(parameters={})))
-        assert "what it says of its making is damaged (unknown method" in refuses("trend.tif")
+        assert "what it says about how it was made is damaged (unknown method" in refuses("trend.tif")
         assert not (tmp_path / "ran").exists()
 
 
@@ -636,7 +635,7 @@ def test_what_changed_beneath_a_function_is_told(
     # Other numbers, of which the source of `f` shows no reason.
     (tmp_path / "mine.py").write_text(BENEATH.replace("max", "min"))
     fails("trend.tif", "--method", "mine.py:f")
-    assert "trend.tif: what f uses has changed since: its own code or values are others" in caplog.text
+    assert "trend.tif: what f uses has changed since: its own code or values differ" in caplog.text
     (tmp_path / "mine.py").write_text(BENEATH)
     caplog.clear()
     retell(path, put("function", "packages", "numpy", value="1.0"))
@@ -739,7 +738,7 @@ def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) 
 def test_what_is_damaged_is_said(keys: Sequence[Any], value: Any, words: str, trend: Path) -> None:
     retell(trend, put(*keys, value=value))
     text = refuses("trend.tif")
-    assert text.startswith("error: trend.tif: what it says of its making is damaged (")
+    assert text.startswith("error: trend.tif: what it says about how it was made is damaged (")
     assert words in text
 
 
@@ -767,15 +766,15 @@ def test_a_deep_provenance_is_no_overflow(trend: Path) -> None:
 
 def test_no_map(tmp_path: Path, make_stack: Any) -> None:
     make_stack(random_series(SHAPE))
-    assert "not a map of pixelwise" in refuses("stack/ndvi_2000.tif")
+    assert "not a pixelwise map" in refuses("stack/ndvi_2000.tif")
     assert refuses("absent.tif") == "error: absent.tif: No such file or directory\n"
 
 
 def test_what_cannot_be_verified_is_said(trend: Path) -> None:
     retell(trend, put("further_inputs", value={"rain": {}}))
-    assert refuses("trend.tif") == "error: trend.tif: cannot be verified: its method has further inputs\n"
+    assert refuses("trend.tif") == "error: trend.tif: cannot be verified: its method has covariates\n"
     retell(trend, lambda p: (p.update(further_inputs={}), p.update(input={"kind": "Composite"})))
-    assert "cannot be verified: its input is no stack of files, but 'Composite'" in refuses("trend.tif")
+    assert "cannot be verified: its input is not a file stack but 'Composite'" in refuses("trend.tif")
 
 
 def test_a_truncated_input_is_named(trend: Path, tmp_path: Path) -> None:

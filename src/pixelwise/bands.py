@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 class Status(IntEnum):
-    """Why a pixel has the values it has; the first that applies. Numbers never change meaning."""
+    """Why a pixel has its values: the first reason that applies. Numbers never change meaning."""
 
     OK = 0
     NO_OBSERVATION = 1
@@ -59,9 +59,9 @@ class Band:
     unit
         ``{value}`` stands for the unit of the input: ``{value}/year``.
     integer
-        Whole numbers that are never missing (``n``, ``status``).
+        Integers that are never missing (``n``, ``status``).
     optional
-        Computed only when asked for by name.
+        Computed only when requested by name.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Band:
     optional: bool = False
 
     def dtype(self, map_dtype: str = "float32") -> str:
-        """Return the type of its values where they stand alone; `map_dtype` is that of the map's numbers."""
+        """Return the type of its values if stored on its own; `map_dtype` is that of the map's numbers."""
         if self.name == STATUS_BAND.name:
             return "uint8"
         return "int32" if self.integer else map_dtype
 
 
-#: What a status is called in descriptions and legends.
+#: Names of the statuses in descriptions and legends.
 STATUS_WORDS = {
     Status.OK: "ok",
     Status.NO_OBSERVATION: "no observation",
@@ -95,16 +95,16 @@ STATUS_WORDS = {
 STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
 
 
-#: What changes may be told by, in years.
+#: The periods to which changes may refer, in years.
 YEARS: Mapping[str, int] = {"year": 1, "decade": 10}
 
 
-#: Of units of change, with the power of time: ``{value}/year``, ``{value}/year^2``.
+#: Units of change, with the power of time: ``{value}/year``, ``{value}/year^2``.
 PER_YEAR = re.compile(r"/year(?:\^(\d+))?$")
 
 
 def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[float, ...]]:
-    """Return bands that tell changes per so much time instead of per year, and what to multiply their numbers by."""
+    """Return bands that give changes per `per` instead of per year, and the factors for their numbers."""
     rescaled, factors = [], []
     for band in bands:
         found = PER_YEAR.search(band.unit)
@@ -119,7 +119,7 @@ def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[fl
 
 
 def with_units(bands: Sequence[Band], unit: str) -> tuple[Band, ...]:
-    """Put the input's unit into those of the bands: ``{value}/year`` of metres is ``m/year``."""
+    """Insert the input's unit into those of the bands: ``{value}/year`` of metres is ``m/year``."""
     plain = unit or "1"
     return tuple(
         replace(band, unit="" if band.unit == "{value}" and not unit else band.unit.replace("{value}", plain))

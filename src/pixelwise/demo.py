@@ -32,7 +32,7 @@ HEIGHT, WIDTH = 853, 856
 YEARS = range(1995, 2016)
 NODATA = -9999.0
 SEED = 1995
-#: Rows of the scene that the plain loop is timed on; the whole would take minutes.
+#: Rows of the scene on which the plain loop is timed; the whole scene would take minutes.
 SAMPLE_ROWS = 16
 
 
@@ -42,12 +42,12 @@ def write_scene(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder
-        Created where it does not exist; files of the same names are replaced.
+        Created if it does not exist; existing files of the same names are replaced.
 
     Returns
     -------
     list of Path
-        In the order of the years.
+        The files in order of years.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_scene(folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+        raise OutputError(f"{folder}: cannot be created ({error.strerror})") from None
     random = np.random.default_rng(SEED)
     # Both from 0 to 1.
     rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] / np.array([HEIGHT, WIDTH])[:, None, None]
@@ -79,7 +79,7 @@ def write_scene(folder: Path) -> list[Path]:
             clouds |= (rows - row) ** 2 + (cols - col) ** 2 < radius**2
         values = np.where(clouds | lake, NODATA, np.clip(ndvi, -1, 1).round(4)).astype(np.float32)
         path = folder / f"ndvi_{year}.tif"
-        try:  # GDAL would follow a link, and change what has another name of the file
+        try:  # GDAL would follow a link, and change a file through its other names
             path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: cannot be replaced ({error.strerror})") from None
@@ -91,24 +91,24 @@ def write_scene(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the demo found.
+    """The results of the demo.
 
     Attributes
     ----------
     map
-        Of the whole scene.
+        The map of the whole scene.
     pixelwise
-        Seconds of the job, the median of a few runs after a first one that compiled the kernels.
+        Seconds of the job: the median of a few runs after a first one that compiled the kernels.
     first
         Seconds of that first run.
     loop, loop_processes
         Seconds that the plain loop would need for the scene, scaled from a sample of rows.
     processes
-        How many the second loop used.
+        Number of processes of the second loop.
     sampled
-        Pixels that the loops were timed on.
+        Number of pixels on which the loops were timed.
     largest_difference
-        Of slope, relative to the larger of the two, over the sampled pixels.
+        Largest difference in slope over the sampled pixels, relative to the larger of the two slopes.
     """
 
     map: Map
@@ -122,16 +122,16 @@ class Comparison:
 
 
 def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 3) -> Comparison:
-    """Run the job on a scene, and the loop that it replaces on a sample of it.
+    """Run the job on a scene, and on a sample of it the loop that the job replaces.
 
     Parameters
     ----------
     folder
-        Where `write_scene` wrote.
+        The folder that `write_scene` wrote to.
     output
-        The map; replaced where it exists.
+        The map; an existing one is replaced.
     rows, runs
-        Rows that the loops are timed on, and runs of the job.
+        Rows on which the loops are timed, and runs of the job.
     """
     stack = open_stack(folder)
     seconds = []
@@ -164,14 +164,14 @@ def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 
 
 
 def sample_series(stack: RasterStack, rows: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return (time, pixel) of rows spread evenly over the scene, and which rows they are."""
+    """Return (time, pixel) of rows spread evenly over the scene, and the numbers of these rows."""
     chosen = np.linspace(0, stack.grid.height - 1, rows).astype(np.intp)
     pixels = stack.read(stack.grid.block)[:, chosen].astype(np.float64)
     return pixels.reshape(len(stack), -1), chosen
 
 
 def linregress_slope(years: NDArray[np.float64], series: NDArray[np.float64]) -> float:
-    """Fit one pixel as the classic script does, its gaps left out."""
+    """Fit one pixel as the classic script does, leaving out its gaps."""
     from scipy.stats import linregress
 
     valid = ~np.isnan(series)
@@ -181,7 +181,7 @@ def linregress_slope(years: NDArray[np.float64], series: NDArray[np.float64]) ->
 
 
 def fit_columns(years: NDArray[np.float64], series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the pixels of one process."""
+    """Fit one process's share of the pixels."""
     return np.array([linregress_slope(years, column) for column in series.T])
 
 
@@ -189,7 +189,7 @@ def fit_columns(years: NDArray[np.float64], series: NDArray[np.float64]) -> NDAr
 def loop_pool(
     processes: int,
 ) -> Iterator[Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]:
-    """Give the classic script's parallel loop, its processes started and SciPy imported beforehand."""
+    """Yield the classic script's parallel loop, with its processes started and SciPy imported beforehand."""
     with safe_children(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         warm = np.arange(4.0)
         list(pool.map(fit_columns, [warm] * processes, [warm[:, None]] * processes))

@@ -26,7 +26,7 @@ __all__ = [
     "ResourceError",
 ]
 
-#: What the system says where room, quota, open files or memory ran out. Windows has no quota's number.
+#: The system's errors when space, quota, open files or memory run out. Windows has no error number for quotas.
 RESOURCES = (
     errno.ENOSPC,
     getattr(errno, "EDQUOT", errno.ENOSPC),
@@ -38,7 +38,7 @@ RESOURCES = (
 
 
 class PixelwiseError(Exception):
-    """A mistake that the user can mend; its text is one clear sentence."""
+    """A mistake that the user can fix; its text is one clear sentence."""
 
 
 class InputError(PixelwiseError):
@@ -47,7 +47,7 @@ class InputError(PixelwiseError):
     Parameters
     ----------
     problems
-        One line per problem: which file, which field, both values, what to do.
+        One line per problem: the file, the field, both values, and what to do.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -67,7 +67,7 @@ class OutputError(PixelwiseError):
 
 
 class ResourceError(PixelwiseError):
-    """Memory, disk, open files or workers ran out: nothing is wrong with the job, and run again it resumes."""
+    """Memory, disk, open files or workers ran out: the job itself is fine, and resumes when run again."""
 
 
 class FunctionError(PixelwiseError):

@@ -35,24 +35,24 @@ Bounds = tuple[float, float, float, float]
 
 #: GDAL counts rows and columns in 32 bits.
 LARGEST_SIZE = 2**31 - 1
-#: Beyond, doubles are more than a decimetre apart; the Earth is 4e7 m around.
+#: Beyond this, adjacent doubles are more than a decimetre apart; the Earth is 4e7 m around.
 LARGEST_COORDINATE = 1e15
 
 #: Corners of two grids may differ by this many pixels before they count as different grids.
 CORNER_TOLERANCE = 0.01
 
-#: Parts of an edge whose ends are transformed: an edge is curved in another CRS.
+#: Each edge is divided into this many parts for a transformation: it is curved in another CRS.
 EDGE_POINTS = 21
 
-#: Origins of two grids are on one lattice when they are whole pixels apart, within this many pixels.
+#: Two grids share a lattice if their origins are a whole number of pixels apart, within this many pixels.
 LATTICE_TOLERANCE = 1e-3
 
-#: PROJ's units that are no mappings, in SI units.
+#: PROJ's units that are not given as mappings, in SI units.
 UNITS = {"metre": 1.0, "degree": math.pi / 180, "unity": 1.0}
-#: What gives an ellipsoid or a sphere its size and shape.
+#: The parameters that give an ellipsoid or a sphere its size and shape.
 FIGURES = ("semi_major_axis", "semi_minor_axis", "inverse_flattening", "radius")
 STANDARD_PARALLELS = ("latitude of 1st standard parallel", "latitude of 2nd standard parallel")
-#: GeoTIFF gives GRS 80 back as 298.257222101004; WGS 84, another datum, differs in the ninth digit.
+#: GeoTIFF returns GRS 80 as 298.257222101004; WGS 84, another datum, differs in the ninth digit.
 CRS_DIGITS = 11
 
 
@@ -71,12 +71,12 @@ class Block:
 
     @property
     def pixels(self) -> int:
-        """How many pixels it has."""
+        """Number of pixels."""
         return self.height * self.width
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns as NumPy wants them."""
+        """Rows and columns as slices for NumPy."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
     def pad(self, halo: int) -> Block:
@@ -88,11 +88,11 @@ class Block:
         return Block(self.row + rows, self.col + cols, self.height, self.width)
 
     def scaled(self, times: int) -> Block:
-        """Return the block in pixels that are so many times smaller."""
+        """Return the block in pixels that are `times` times smaller."""
         return Block(self.row * times, self.col * times, self.height * times, self.width * times)
 
     def coarsened(self, times: int) -> Block:
-        """Return the block of pixels that are so many times larger which holds it."""
+        """Return the smallest block of pixels `times` times larger that contains this one."""
         row, col = self.row // times, self.col // times
         return Block(row, col, -(-(self.row + self.height) // times) - row, -(-(self.col + self.width) // times) - col)
 
@@ -128,13 +128,13 @@ class Grid:
             raise ValueError(f"a grid needs at least one pixel, not {self.height} x {self.width}")
         if max(self.height, self.width) > LARGEST_SIZE:
             raise InputError(
-                f"{_count(self.height)} x {_count(self.width)} pixels are more than a raster has "
+                f"{_count(self.height)} x {_count(self.width)} pixels are more than a raster can have "
                 f"({LARGEST_SIZE} rows and columns): is the extent in units of the CRS?"
             )
         numbers = tuple(self.transform)[:6]
         # Comparisons with NaN are false.
         if not all(abs(number) <= LARGEST_COORDINATE for number in (*numbers, *self.bounds)):
-            raise InputError(f"the transform {numbers} puts pixels where no coordinates are (not up to 1e15)")
+            raise InputError(f"the transform {numbers} puts pixels at impossible coordinates (beyond 1e15)")
         left, bottom, right, top = self.bounds
         if self.transform.determinant == 0 or not (left < right and bottom < top):
             raise InputError(f"the transform {numbers} gives pixels no area")
@@ -153,7 +153,7 @@ class Grid:
         return crs_name(self.crs)
 
     def blocks(self, height: int, width: int) -> Iterator[Block]:
-        """Cut the grid into blocks of at most `height` x `width` pixels, row by row."""
+        """Divide the grid into blocks of at most `height` x `width` pixels, row by row."""
         for row in range(0, self.height, height):
             for col in range(0, self.width, width):
                 yield Block(row, col, min(height, self.height - row), min(width, self.width - col))
@@ -164,16 +164,16 @@ class Grid:
         return Grid(self.crs, transform, block.height, block.width)
 
     def refined(self, times: int) -> Grid:
-        """Return the grid whose pixels are so many times smaller, each way."""
+        """Return the grid with pixels that are `times` times smaller in each direction."""
         return Grid(self.crs, self.transform @ Affine.scale(1 / times), self.height * times, self.width * times)
 
     def offset(self, other: Grid) -> tuple[float, float]:
-        """Return (row, column) of the origin of `other`, counted in pixels of this grid."""
+        """Return (row, column) of the origin of `other`, in pixels of this grid."""
         col, row = ~self.transform @ (other.transform.c, other.transform.f)
         return row, col
 
     def shares_lattice(self, other: Grid) -> bool:
-        """Whether the pixels of `other` are pixels of this grid continued: same CRS and size, whole pixels apart."""
+        """Whether the pixels of `other` continue those of this grid: same CRS and pixel size, whole pixels apart."""
         if not same_crs(self.crs, other.crs):
             return False
         a, b = self.transform, other.transform
@@ -186,19 +186,19 @@ class Grid:
         return alike and all(abs(value - round(value)) <= LATTICE_TOLERANCE for value in self.offset(other))
 
     def place_of(self, other: Grid) -> Block:
-        """Return where a grid of the same lattice lies on this one."""
+        """Return the place of a grid with the same lattice on this one."""
         row, col = (round(value) for value in self.offset(other))
         return Block(row, col, other.height, other.width)
 
     def footprint(self, other: Grid) -> tuple[Block, tuple[float, float]]:
-        """Return the pixels of this grid, continued, that a grid in any CRS touches.
+        """Return the pixels of this grid, extended as needed, that a grid in any CRS touches.
 
         Returns
         -------
         block
-            A pixel wider on each side.
+            One pixel wider on each side.
         scale
-            Pixels of `other` per pixel of this grid, along x and y, about its centre.
+            Pixels of `other` per pixel of this grid, along x and y, near its centre.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class Grid:
             raise InputError("it has no CRS" if other.crs is None else "the raster to align to has no CRS")
         edge = [index / EDGE_POINTS for index in range(EDGE_POINTS + 1)]
         ring = [(x, y) for x in edge for y in (0.0, 1.0)] + [(x, y) for x in (0.0, 1.0) for y in edge]
-        # The centre, and a step to the right and down from it.
+        # The centre, and one step to the right of it and one down.
         middle = [(0.5, 0.5), (0.5 + 1 / other.width, 0.5), (0.5, 0.5 + 1 / other.height)]
         corners = [other.transform @ (x * other.width, y * other.height) for x, y in (*ring, *middle)]
         xs, ys = points_in(self.crs, other.crs, [x for x, _ in corners], [y for _, y in corners])
@@ -220,11 +220,11 @@ class Grid:
         centre, right, below = places[-3:]
         across, down = math.dist(centre, right), math.dist(centre, below)
         if not (across and down):
-            raise InputError(f"its pixels have no size in {self.crs_name}")
+            raise InputError(f"its pixels have zero size in {self.crs_name}")
         return block, (_snapped(1 / across), _snapped(1 / down))
 
     def block_around(self, bounds: Bounds) -> Block:
-        """Return the pixels of this grid, continued, that `bounds` touch.
+        """Return the pixels of this grid, extended as needed, that `bounds` touch.
 
         Raises
         ------
@@ -233,10 +233,10 @@ class Grid:
         """
         left, bottom, right, top = bounds
         if not (left < right and bottom < top):
-            raise ParameterError(f"bounds {bounds} are empty: left, bottom, right, top are wanted")
+            raise ParameterError(f"bounds {bounds} are empty: expected left, bottom, right, top")
         corners = [~self.transform @ xy for xy in ((left, top), (right, top), (left, bottom), (right, bottom))]
         cols, rows = [c for c, _ in corners], [r for _, r in corners]
-        # Bounds that are pixel edges must not pick up a further pixel through rounding.
+        # Bounds on pixel edges must not include another pixel through rounding.
         slack = 1e-6
         row, col = int((min(rows) + slack) // 1), int((min(cols) + slack) // 1)
         end_row, end_col = -int((-max(rows) + slack) // 1), -int((-max(cols) + slack) // 1)
@@ -266,7 +266,7 @@ class Grid:
         return [self.transform @ corner for corner in size]
 
     def differences(self, other: Grid) -> list[str]:
-        """Say in words how `other` differs from this grid; nothing where both are the same."""
+        """Describe how `other` differs from this grid; empty where both are the same."""
         found = []
         if not same_crs(self.crs, other.crs):
             theirs_named = "no CRS" if other.crs is None else f"CRS {other.crs_name}"
@@ -293,20 +293,20 @@ class Grid:
         return [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A CRS travels as WKT: two PROJ contexts never share an object.
+        # A CRS is pickled as WKT: two PROJ contexts never share an object.
         wkt = None if self.crs is None else self.crs.to_wkt()
         return _grid_from_wkt, (wkt, tuple(self.transform)[:6], self.height, self.width)
 
 
 def around_all(blocks: Sequence[Block]) -> Block:
-    """Return the smallest block that holds all of some."""
+    """Return the smallest block that contains all given ones."""
     top, left = min(b.row for b in blocks), min(b.col for b in blocks)
     bottom, right = max(b.row + b.height for b in blocks), max(b.col + b.width for b in blocks)
     return Block(top, left, bottom - top, right - left)
 
 
 def _snapped(ratio: float) -> float:
-    """Return a ratio of pixel sizes without the noise of a transformation: GDAL does so too, within 0.05."""
+    """Return a ratio of pixel sizes without the noise of a transformation: GDAL does the same, within 0.05."""
     for whole in (round(ratio), 1 / max(round(1 / ratio), 1)):
         if whole and abs(ratio / whole - 1) < 0.05:
             return float(whole)
@@ -318,7 +318,7 @@ def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, w
 
 
 def _count(pixels: int) -> str:
-    """Write a number of pixels, which may have thousands of digits."""
+    """Format a number of pixels, which may have thousands of digits."""
     return str(pixels) if pixels < 10**15 else f"{float(pixels):.3g}"
 
 
@@ -329,17 +329,17 @@ def _numbers(values: tuple[float, ...]) -> str:
 def points_in(
     target: CRS, source: CRS, xs: Sequence[float], ys: Sequence[float]
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return points of one CRS in another.
+    """Transform points from one CRS to another.
 
     Raises
     ------
     InputError
         When PROJ cannot transform one of them.
     """
-    failed = f"{crs_name(source)} does not go over into {crs_name(target)} there"
+    failed = f"{crs_name(source)} cannot be transformed to {crs_name(target)} there"
     try:
         found: tuple[Sequence[float], Sequence[float]] = transform_points(source, target, xs, ys)
-    # GDAL's own errors, which rasterio lets through, have no public base.
+    # Some of GDAL's own errors, which rasterio passes on, have no public base class.
     except Exception as error:
         raise InputError(f"{failed} ({one_line(error)})") from None
     if not np.isfinite(found).all():
@@ -356,7 +356,7 @@ def crs_name(crs: CRS | None) -> str:
 
 
 def crs_remedy(path: Path | str, like: Path | CRS) -> str:
-    """Say how a file without CRS gets that of another file, or a known one: by a command that rasterio brings along."""
+    """Say how a file without CRS gets that of another file, or a known one: with a command that comes with rasterio."""
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
     return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
@@ -377,10 +377,10 @@ def same_crs(a: CRS | None, b: CRS | None) -> bool:
 
 @functools.cache
 def _system(wkt: str) -> tuple[Any, ...] | None:
-    """Return what of a CRS decides where a coordinate lies; None where that cannot be told.
+    """Return the parts of a CRS that decide where a coordinate lies; None where they cannot be determined.
 
-    IGNF:ETRS89LAEA and EPSG:3035 differ in names, in identifiers, and in the order in which they name their axes, which
-    says nothing of a raster: GDAL's transforms give the easting first whatever the authority's order.
+    IGNF:ETRS89LAEA and EPSG:3035 differ in names, identifiers, and the order of their axes, which does not matter for a
+    raster: GDAL's transforms give the easting first whatever the authority's order.
     """
     try:
         found: dict[str, Any] = CRS.from_wkt(wkt).to_dict(projjson=True)
@@ -393,13 +393,13 @@ def _described_crs(crs: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if crs["type"] == "BoundCRS":
         shift = _parameters(crs["transformation"]["parameters"])
         source = _described_crs(crs["source_crs"])
-        # A shift to WGS 84 by nothing is how older files spell ETRS89 and the like.
+        # A null shift to WGS 84 is how older files describe ETRS89 and the like.
         return source if source is None or all(value == "0" for _, value in shift) else (source, shift)
     if crs["type"] not in ("ProjectedCRS", "GeographicCRS"):
         return None
     base = crs.get("base_crs", crs)
     datum = base.get("datum_ensemble") or base["datum"]
-    # The ensemble of all realisations, and the datum before there were ensembles, have one number (EPSG 6258, 6326).
+    # The ensemble of all realisations, and the datum before ensembles existed, share one number (EPSG 6258, 6326).
     name = datum["name"].lower().removesuffix(" ensemble")
     ellipsoid = datum["ellipsoid"]
     figure = [_number(ellipsoid[key]) if key in ellipsoid else None for key in FIGURES]
@@ -412,7 +412,7 @@ def _described_crs(crs: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _parameters(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """Return named numbers in SI units, in an order of their own; two standard parallels may change places."""
+    """Return named numbers in SI units, in a canonical order; two standard parallels may be swapped."""
     found = [(parameter["name"].lower(), _number(parameter)) for parameter in given]
     parallels = sorted(value for name, value in found if name in STANDARD_PARALLELS)
     others = [(name, value) for name, value in found if name not in STANDARD_PARALLELS]
@@ -420,7 +420,7 @@ def _parameters(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ..
 
 
 def _number(given: Any) -> str:
-    """Return a number of PROJ in SI units, to as many digits as files of different origin share."""
+    """Return a PROJ number in SI units, to as many digits as files of different origin share."""
     if not isinstance(given, Mapping):
         return f"{given:.{CRS_DIGITS}g}"
     unit = given.get("unit", "unity")

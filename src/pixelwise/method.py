@@ -1,8 +1,8 @@
 """The contract between a statistic and the engine.
 
-A `Method` is a value: a factory with typed keyword arguments returns it. Once per job, in the parent,
-`Method.bind` turns it into a `BoundMethod`, which holds all that depends on dates and wanted bands only.
-Once per block, anywhere, the bound method turns arrays into values and a status.
+A `Method` is a value, returned by a factory with typed keyword arguments. Once per job, in the parent process,
+`Method.bind` turns it into a `BoundMethod`, which holds everything that depends only on dates and requested bands.
+Once per block, in any worker, the bound method turns arrays into values and a status.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-#: Up to these all whole numbers can be held.
+#: All integers up to these are exact.
 FLOAT32_EXACT, FLOAT64_EXACT = 2.0**24, 2.0**53
 
 
@@ -47,7 +47,7 @@ class BoundMethod(Protocol):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """What the rows of ``values`` are, ``status`` not among them."""
+        """The rows of ``values``, without ``status``."""
 
     @property
     def halo(self) -> int:
@@ -55,7 +55,7 @@ class BoundMethod(Protocol):
 
     @property
     def releases_gil(self) -> bool:
-        """Whether threads run it in parallel."""
+        """Whether threads can run it in parallel."""
 
     def __call__(
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
@@ -66,11 +66,11 @@ class BoundMethod(Protocol):
         ----------
         inputs
             One float32 or float64 array per stack, the response first, NaN where missing:
-            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0. They are only lent: the
-            next block is read into the same memory.
+            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0. They are only borrowed: the next
+            block is read into the same memory.
         dtype
-            What the caller keeps, ``float32`` or ``float64``. A method that rounds to it itself saves writing a
-            whole block of float64 to memory and reading it back; else the caller rounds.
+            The type that the caller keeps, ``float32`` or ``float64``. A method that rounds to it saves writing a whole
+            block of float64 to memory and reading it back; otherwise the caller rounds.
 
         Returns
         -------
@@ -88,20 +88,20 @@ class Method(ABC):
     @property
     @abstractmethod
     def bands(self) -> tuple[Band, ...]:
-        """All bands that can be asked for, the headline first; ``status`` is not among them."""
+        """All available bands, the headline first, without ``status``."""
 
     @abstractmethod
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
-        """Check the parameters against the data and compute what depends on dates and bands only.
+        """Check the parameters against the data and compute what depends only on dates and bands.
 
         Parameters
         ----------
         axis
             Dates of the response.
         bands
-            Names of the wanted bands, in order; None for the usual ones.
+            Names of the requested bands, in order; None for the default ones.
         inputs
-            Dates of the further stacks, by name, in the order in which their arrays follow the response.
+            Dates of the covariates, by name, in the order in which their arrays follow the response.
         """
 
     @property
@@ -111,26 +111,26 @@ class Method(ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same, besides versions, for two runs to give the same pixels."""
+        """Everything, besides versions, that must be equal for two runs to give the same pixels."""
         return self.parameters
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What binding reads besides the stacks."""
+        """Files that binding reads besides the stacks."""
         return ()
 
     @property
     def season_term(self) -> bool:
-        """Whether the method models a season, so that several layers per year are what it wants."""
+        """Whether the method models a season, so that it expects several layers per year."""
         return False
 
     @property
     def needs_step(self) -> bool:
-        """Whether the method needs layers at regular steps of the calendar."""
+        """Whether the method needs layers at regular calendar steps."""
         return False
 
     def check_axis(self, axis: TimeAxis) -> None:
-        """Refuse dates at which the method means nothing.
+        """Refuse dates for which the method is meaningless.
 
         Raises
         ------
@@ -145,16 +145,16 @@ class Method(ABC):
             )
 
     def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
-        """Return what a user should know before believing the method's answer at these dates, one line each.
+        """Return what a user should know before trusting the method's result at these dates, one line each.
 
-        They are warnings of `plan` and `apply`, kept in the map's provenance; what means nothing is refused by
+        These are warnings of `plan` and `apply`, kept in the map's provenance; meaningless requests are refused by
         `check_axis` or `bind` instead.
         """
         return ()
 
     @property
     def fitted_from(self) -> tuple[str, ...]:
-        """Names of the bands that `predict` needs; none of a method without a curve through the values."""
+        """Names of the bands that `predict` needs; empty for a method that fits no curve."""
         return ()
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
@@ -163,18 +163,18 @@ class Method(ABC):
         Parameters
         ----------
         values
-            (pixel,) or single numbers of the bands in `fitted_from`.
+            Arrays (pixel,) or single numbers for the bands in `fitted_from`.
         axis
             The dates.
         """
         raise NotImplementedError(f"{self.name} fits no curve")
 
     def seasonal_part(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the part of `predict` that comes back every year, (time, pixel) or what broadcasts to it."""
+        """Return the part of `predict` that recurs every year, (time, pixel) or an array that broadcasts to it."""
         return np.zeros((len(axis), 1))
 
     def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> Method:
-        """Return the method to use on this data, having tried it on a few pixels.
+        """Return the method to use on this data, after trying it on a few pixels.
 
         Only user functions do anything here.
 
@@ -183,9 +183,9 @@ class Method(ABC):
         axis
             Dates of the response.
         sample
-            Gives (time, pixel) float64 with NaN, at a cost.
+            Returns (time, pixel) float64 with NaN, which takes time.
         pixels
-            How many the whole job has; None where that is not known.
+            Number of pixels in the whole job; None if unknown.
         """
         return self
 
@@ -211,10 +211,10 @@ class Method(ABC):
         Raises
         ------
         ParameterError
-            When shapes do not fit.
+            When shapes do not match.
         """
         if self.halo:
-            raise ParameterError(f"{self.name} looks at neighbours: apply it to a stack, not to series")
+            raise ParameterError(f"{self.name} uses neighbouring pixels: apply it to a stack, not to series")
         axis = times if isinstance(times, TimeAxis) else TimeAxis.from_times(times)
         arrays = [np.asarray(array) for array in (values, *inputs.values())]
         series = tuple(
@@ -224,7 +224,7 @@ class Method(ABC):
         for array in series:
             if array.shape != (len(axis), series[0].shape[1]):
                 raise ParameterError(
-                    f"values have shape {array.shape}, but there are {len(axis)} times: (time, pixel) is wanted"
+                    f"values have shape {array.shape}, but there are {len(axis)} times: expected (time, pixel)"
                 )
         self.check_axis(axis)
         method = self.rehearse(axis, lambda: series[0].astype(np.float64), series[0].shape[1])
@@ -236,7 +236,7 @@ class Method(ABC):
 
 
 def select_bands(method: Method, names: Sequence[str] | None) -> tuple[Band, ...]:
-    """Return the bands asked for, in the order asked; ``status`` is always there and so left out.
+    """Return the requested bands, in that order; ``status`` is always there and therefore left out.
 
     Raises
     ------
@@ -253,33 +253,33 @@ def select_bands(method: Method, names: Sequence[str] | None) -> tuple[Band, ...
         if name not in known:
             raise unknown(f"band of {method.name}", name, [*known, STATUS_BAND.name])
         if known[name] in chosen:
-            raise ParameterError(f"band {name!r} is asked for twice")
+            raise ParameterError(f"band {name!r} is requested twice")
         chosen.append(known[name])
     if not chosen:
-        raise ParameterError(f"no band of {method.name} is asked for (known: {', '.join(known)})")
+        raise ParameterError(f"no band of {method.name} is requested (known: {', '.join(known)})")
     return tuple(chosen)
 
 
 def rounded_whole_numbers(values: NDArray[Any], dtype: str) -> list[tuple[int, float]]:
-    """Return the bands of whole numbers that a type rounds to others: dates as 20240603, identifiers, large counts.
+    """Return the bands of integers that a type would round: dates such as 20240603, identifiers, large counts.
 
     Parameters
     ----------
     values
         (band, pixel), NaN where missing.
     dtype
-        Of the map.
+        The type of the map.
 
     Returns
     -------
     list
-        The number of the band and a value that is lost, of each band whose values are all whole.
+        For each band whose values are all integers: its number, and a value that would be lost.
     """
     found: list[tuple[int, float]] = []
     if dtype != "float32" or values.dtype != np.float64:
         return found
     for number, row in enumerate(values):
-        # Two passes without copies: hardly any map holds numbers that large. Beyond 2^53 all numbers are whole.
+        # Two passes without copies: hardly any map holds numbers this large. Beyond 2^53 all numbers are integers.
         if not max(np.fmax.reduce(row, initial=0.0), -np.fmin.reduce(row, initial=0.0)) > FLOAT32_EXACT:
             continue
         finite = row[np.isfinite(row)]
@@ -291,7 +291,7 @@ def rounded_whole_numbers(values: NDArray[Any], dtype: str) -> list[tuple[int, f
 
 
 def say_rounded(band: str, value: float) -> str:
-    """Say that the whole numbers of a band are not kept, and how they would be."""
+    """Say that the integers of a band would not be kept, and how to keep them."""
     return (
         f"{band}: float32 does not hold whole numbers such as {value:.0f}, which becomes {np.float32(value):.0f}; "
         f'keep them by --dtype float64 (dtype="float64")'
@@ -304,7 +304,7 @@ def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def build(factory: Callable[..., Method], texts: Mapping[str, str]) -> Method:
-    """Call a method's factory with parameters that are still text, as the command line has them.
+    """Call a method's factory with parameters that are still text, as on the command line.
 
     Raises
     ------
@@ -321,7 +321,7 @@ def build(factory: Callable[..., Method], texts: Mapping[str, str]) -> Method:
 
 
 def parse(name: str, text: str, annotation: Any) -> Any:
-    """Turn `text` into the annotated type: int, float, bool, str, Literal, or a union of these with None."""
+    """Convert `text` to the annotated type: int, float, bool, str, Literal, or a union of these with None."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         options = typing.get_args(annotation)
         if type(None) in options and text.lower() == "none":

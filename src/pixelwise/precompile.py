@@ -1,7 +1,7 @@
-"""Every kernel compiled before it is needed: for images of containers, and for clusters.
+"""Compile every kernel before it is needed: for container images, and for clusters.
 
-Kernels are compiled for types of arrays, at their first use. So each method is applied to a few pixels of noise in both
-types of values and of maps, with each of its parameters' choices, and small files of every kind are read.
+Kernels are compiled for the types of their arrays on first use. So each method is applied to a few pixels of noise, for
+both types of values and of maps and each choice of its parameters, and small files of every kind are read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pixelwise.stacks.reductions import REDUCTIONS
 
 __all__ = ["folder_of_kernels", "steps"]
 
-#: Choices that no annotation lists. `wls` takes as many weights as there are layers.
+#: Choices that annotations do not list. `wls` takes as many weights as there are layers.
 FURTHER_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
     "theil_sen": {"deseasonalise": ["month"]},
     "mann_kendall": {"deseasonalise": ["month"]},
@@ -41,14 +41,14 @@ FURTHER_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
     "summary": {"quantiles": ["none", "p10,p90"]},
     "contextual_mann_kendall": {"window": [5]},
 }
-#: Of values and of maps.
+#: The types of values and of maps.
 TYPES = ("float32", "float64")
 PIXELS = 4
-#: Longer than the methods' own kernels for short series reach.
+#: Longer than the series for which methods have special kernels.
 YEARS, MONTHS, LAYERS = 24, 48, 100
 
 EDGE = 40
-#: How files are written; of those that are PACKED with nodata and scale too.
+#: How files are written; those in PACKED also with nodata and scale.
 KINDS: tuple[dict[str, Any], ...] = (
     {"compress": "lzw"},
     {},
@@ -61,21 +61,21 @@ STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "flo
 
 
 def folder_of_kernels() -> Path:
-    """Return the folder that machine code is kept in.
+    """Return the folder in which machine code is kept.
 
     Raises
     ------
     OutputError
-        When none can be written.
+        When no folder is writable.
     """
     folder = kernel_folder()
     if folder is None:
-        raise OutputError("no folder can be written to keep machine code in: set NUMBA_CACHE_DIR to one that can")
+        raise OutputError("no writable folder to keep machine code in: set NUMBA_CACHE_DIR to one")
     return folder
 
 
 def steps(names: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield what to compile, as a label and what does it: methods of these names (all where none is named), reading.
+    """Yield what to compile, as a label and a function: methods of these names (all if none are given), then reading.
 
     Raises
     ------
@@ -111,13 +111,13 @@ def _months(count: int) -> TimeAxis:
 
 
 def _choices(factory: Callable[..., Method]) -> list[Method]:
-    """Return a method as it is by default, and with each other choice of each parameter."""
+    """Return a method with its defaults, and with each other choice of each parameter."""
     chosen = [factory()]
     further = FURTHER_CHOICES.get(factory.__name__, {})
     for name, parameter in parameters_of(factory).items():
         for value in (*_listed(parameter.annotation), *further.get(name, ())):
             if value != parameter.default:
-                # Some choices go with others only, and are numbers to the same kernels.
+                # Some choices need others to go with them, and are just numbers to the same kernels.
                 with suppress(ParameterError):
                     chosen.append(factory(**{name: value}))
     if factory.__name__ == "wls":
@@ -155,7 +155,7 @@ def _apply_to(method: Method, axis: TimeAxis, inputs: Sequence[str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what is logged of our own small files to ourselves; what is compiled has a log of its own."""
+    """Suppress log messages about our own small files; compilation has its own log."""
     loggers = [logging.getLogger(f"pixelwise.{package}") for package in ("opening", "rasters", "stacks")]
     for log in loggers:
         log.setLevel(logging.CRITICAL)
@@ -167,10 +167,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _read() -> None:
-    """Read small files of every type, compression and way of being packed, as float32 and as float64."""
+    """Read small files of every type, compression and packing, as float32 and as float64."""
     with tempfile.TemporaryDirectory() as name, _quiet():
         for stored, (number, kind), nodata, scale in product(STORED, enumerate(KINDS), (None, 7), (1.0, 0.5)):
-            # How values are packed is a matter of their type; two ways of getting at them will do.
+            # Packing is decoded by type alone, so two ways of storing the blocks are enough.
             if (nodata or scale != 1) and kind not in PACKED:
                 continue
             predictor = {"predictor": 3} if stored.startswith("float") and "predictor" in kind else {}
@@ -182,14 +182,14 @@ def _read() -> None:
                 options += [{"valid_range": (0, 1000)}, {"nodata": (7, 8)}]
             for more in options:
                 _take(open_stack(folder, **more))
-            # In a stack that has a layer of float64, all become that.
+            # In a stack with a float64 layer, all layers become float64.
             _write(folder / "2002.tif", TYPES[-1], nodata=nodata)
             for more in options:
                 _take(open_stack(folder, **more))
 
 
 def _compose() -> None:
-    """Reduce a few scenes in every way, of float32 and of float64."""
+    """Reduce a few scenes with every reduction, as float32 and as float64."""
     with tempfile.TemporaryDirectory() as name, _quiet():
         for stored in ("float32", "float64"):
             for year, month in product((2000, 2001, 2002), (2, 5, 8, 11)):
@@ -204,7 +204,7 @@ def _compose() -> None:
 
 
 def _take(stack: Any) -> None:
-    """Read all of a stack, and a part that cuts its blocks."""
+    """Read a whole stack, and a part that cuts through its blocks."""
     grid = stack.grid
     stack.read(grid.block)
     stack.read(Block(3, 5, grid.height - 7, grid.width - 9))

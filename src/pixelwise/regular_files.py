@@ -1,6 +1,6 @@
-"""Files that somebody named: only regular ones are opened, and texts are read only up to a size.
+"""Files named by a user or another file: only regular ones are opened, and texts are read only up to a size.
 
-A FIFO without a writer would be waited for without end, and a device such as /dev/zero never ends.
+Opening a FIFO without a writer waits forever, and a device such as /dev/zero never ends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS = {
 
 LINK = "a link"
 
-#: Opening waits for nobody, takes no terminal, and children do not get the file. Windows lacks some of them.
+#: Opening never blocks and takes no terminal, and child processes do not inherit the file. Windows lacks some of these.
 SAFELY = (
     getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -52,23 +52,23 @@ LONGEST_TEXT = 256 << 20
 
 
 class IrregularError(Exception):
-    """Something that is no regular file, as in "is a FIFO"."""
+    """Something other than a regular file, as in "is a FIFO"."""
 
 
 def kind_of(mode: int) -> str:
-    """Name what is no regular file: "a link", "a FIFO", ...; "" for one."""
+    """Name the kind of anything but a regular file: "a link", "a FIFO", ...; "" for a regular file."""
     if stat.S_ISREG(mode):
         return ""
-    return LINK if stat.S_ISLNK(mode) else KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return LINK if stat.S_ISLNK(mode) else KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def irregular(path: Path) -> str:
-    """Say what stands under a name instead of a regular file: "a link", "a FIFO", ...; "" also where nothing does.
+    """Name what has a path if it is not a regular file: "a link", "a FIFO", ...; "" also where nothing exists.
 
     Raises
     ------
     OSError
-        When it cannot be looked at: its name is too long, say.
+        When its status cannot be read: its name is too long, say.
     """
     try:
         return kind_of(path.lstat().st_mode)
@@ -82,16 +82,16 @@ def open_checked(path: Path, *, own: bool = False) -> BinaryIO:
     Parameters
     ----------
     path
-        Looked at before, and compared with what was opened.
+        Checked first, and compared with the file opened.
     own
-        Whether it is one that we write: then for reading and writing, unbuffered, and links are not followed.
+        Whether we write it: then it is opened for reading and writing, unbuffered, without following links.
 
     Raises
     ------
     IrregularError
-        When it is no regular file.
+        When it is not a regular file.
     OSError
-        When it cannot be opened; FileNotFoundError also when another came in its place meanwhile.
+        When it cannot be opened; FileNotFoundError also when another file replaced it meanwhile.
     """
     before = path.stat(follow_symlinks=not own)
     if kind := kind_of(before.st_mode):
@@ -114,12 +114,12 @@ def check_regular(path: Path, what: str = "") -> os.stat_result:
     path
         The file.
     what
-        What errors begin with where it was named by an option: ``region``, say.
+        How errors begin if an option named the file: ``region``, say.
 
     Raises
     ------
     InputError
-        When it is missing, cannot be looked at, or is a folder, FIFO, device or socket.
+        When it is missing or its status cannot be read, or it is a folder, FIFO, device or socket.
     """
     named = f"{what} {path}" if what else str(path)
     try:
@@ -127,14 +127,14 @@ def check_regular(path: Path, what: str = "") -> os.stat_result:
     except OSError as error:
         raise InputError(f"{named}: {error.strerror}") from None
     except ValueError:  # a NUL
-        raise InputError(f"{named}: no path of a file") from None
+        raise InputError(f"{named}: not a valid path") from None
     if kind := kind_of(status.st_mode):
         raise InputError(f"{named}: is {kind}; expected a file")
     return status
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text has no half of a pair of surrogates, as names that are not UTF-8 have."""
+    """Whether a text has no lone surrogates, which stand for bytes that are not UTF-8 in names."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -143,19 +143,19 @@ def is_utf8(text: str) -> bool:
 
 
 def check_encodable(path: Path, *, output: bool = False) -> None:
-    """Refuse a path that GDAL cannot be told.
+    """Refuse a path that cannot be passed to GDAL.
 
     Parameters
     ----------
     path
-        Of an input, or of an output.
+        The path of an input or output.
     output
-        Whether it is that of an output.
+        Whether it is an output.
 
     Raises
     ------
     InputError, OutputError
-        When it is not UTF-8; that of an output also when it holds a NUL.
+        When it is not UTF-8; for an output, also when it holds a NUL.
     """
     error, verb, remedy = (
         (OutputError, "write", "choose another output") if output else (InputError, "open", "rename the file")
@@ -168,20 +168,20 @@ def check_encodable(path: Path, *, output: bool = False) -> None:
         name = os.fsencode(path).decode()
     except UnicodeDecodeError as strange:
         name = strange.object.decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # no bytes at all are such a name
+    except UnicodeEncodeError:  # no byte sequence is this name
         name = str(path).encode("utf-8", "backslashreplace").decode()
     else:
-        raise error(f"{name}: this locale has no such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)")
+        raise error(f"{name}: this locale cannot represent such names; set PYTHONUTF8=1 (or LC_ALL=C.UTF-8)")
     raise error(f"{name}: its name is not UTF-8, so that GDAL cannot {verb} it: {remedy}")
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, links followed; no text is too long or too odd to be asked about.
+    """Whether a regular file exists, links followed; any text may be asked about, however long or odd.
 
     Parameters
     ----------
     path
-        The file, or what may be none at all.
+        The file, or any other text.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def is_file(path: Path) -> bool:
     Raises
     ------
     InputError
-        When it is in a folder that may not be entered, so that nobody knows.
+        When it is in a folder that may not be entered, so that nobody can tell.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -206,7 +206,7 @@ def open_regular(path: Path, what: str = "") -> BinaryIO:
     Raises
     ------
     InputError
-        As `check_regular`.
+        As for `check_regular`.
     """
     named = f"{what} {path}" if what else str(path)
     try:
@@ -216,21 +216,21 @@ def open_regular(path: Path, what: str = "") -> BinaryIO:
     except OSError as error:
         raise InputError(f"{named}: {error.strerror}") from None
     except ValueError:  # a NUL
-        raise InputError(f"{named}: no path of a file") from None
+        raise InputError(f"{named}: not a valid path") from None
 
 
 def read_bytes(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> bytes:
-    """Read a regular file of at most so many bytes.
+    """Read a regular file of at most `most` bytes.
 
     Raises
     ------
     InputError
-        As `check_regular`; also when it is longer, or cannot be read.
+        As for `check_regular`; also when it is longer, or cannot be read.
     """
     named = f"{what} {path}" if what else str(path)
     with open_regular(path, what) as file:
         try:
-            # Files of /proc have size 0, so the size tells nothing.
+            # Files in /proc have size 0, so the size proves nothing.
             content = file.read(most + 1)
         except OSError as error:
             raise InputError(f"{named}: cannot be read ({error.strerror})") from None
@@ -240,12 +240,12 @@ def read_bytes(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> bytes
 
 
 def read_text(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> str:
-    """Read a regular file of UTF-8, with or without the mark of byte order that Excel writes.
+    """Read a regular file in UTF-8, with or without the byte order mark that Excel writes.
 
     Raises
     ------
     InputError
-        As `read_bytes`; also when it is no UTF-8 or holds NUL characters.
+        As for `read_bytes`; also when it is not UTF-8 or holds NUL characters.
     """
     named = f"{what} {path}" if what else str(path)
     content = read_bytes(path, what, most=most)

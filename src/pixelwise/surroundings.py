@@ -1,4 +1,4 @@
-"""Nothing of the folder that a command is given in is run or obeyed: it may be somebody else's unpacked archive."""
+"""Keep Python and numba from running or obeying files in the current folder: it may be an untrusted archive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 __all__ = ["SAFE_PATH", "safe_children", "set_numba_file_aside", "without_numba_file"]
 
-#: Python's own switch (3.11): it keeps the current folder off the path that modules are looked for in.
+#: Python's own switch (3.11): it keeps the current folder off the path on which modules are looked up.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 _CHANGING = threading.RLock()
@@ -20,11 +20,11 @@ _CHANGING = threading.RLock()
 
 @contextmanager
 def safe_children() -> Iterator[None]:
-    """Let Python processes that are started within import nothing from the current folder.
+    """Keep Python processes started in this context from importing anything from the current folder.
 
-    Workers and the trackers of their resources start by ``-m`` and ``-c``, with that folder first on their path: a
-    ``multiprocessing.py`` there would run. Afterwards workers get the path of this process, with the folder of a user's
-    own script.
+    Workers and their resource trackers start with ``-m`` and ``-c``, so that the current folder comes first on their
+    path and a ``multiprocessing.py`` there would run. After starting, workers get the path of this process, including
+    the folder of a user's own script.
     """
     with _CHANGING:
         before = {name: os.environ.get(name) for name in SAFE_PATH}
@@ -39,12 +39,12 @@ def safe_children() -> Iterator[None]:
                     os.environ[name] = value
 
 
-#: The file of settings that numba reads in the current folder, when it is imported and whenever it compiles.
+#: The settings file that numba reads from the current folder, on import and whenever it compiles.
 _NUMBA_FILE = ".numba_config.yaml"
 
 
 class _NumbaFinder:
-    """Finds numba's settings, which then come from ``NUMBA_*`` in the environment alone."""
+    """Finds numba's settings, which then come only from ``NUMBA_*`` in the environment."""
 
     @staticmethod
     def find_spec(
@@ -59,20 +59,20 @@ class _NumbaFinder:
 
 
 class _NumbaLoader(importlib.machinery.SourceFileLoader):
-    """Loads numba's settings with another name for its file: it is read while the module is executed."""
+    """Loads numba's settings with another file name in its code: the settings file is read during execution."""
 
     def get_code(self, fullname: str) -> types.CodeType | None:
         code = super().get_code(fullname)
         if code is None:
             return None
-        # Of the null device numba says that it is no file.
+        # numba says that the null device is not a file.
         return code.replace(co_consts=tuple(os.devnull if c == _NUMBA_FILE else c for c in code.co_consts))
 
 
 def set_numba_file_aside() -> None:
-    """Let numba, whoever imports it in this process from now on, read no file in the current folder.
+    """Keep numba, imported by whatever module from now on, from reading a file in the current folder.
 
-    Its settings lead to folders of machine code, which is run.
+    Its settings lead to folders of machine code, which is executed.
     """
     if not any(isinstance(finder, _NumbaFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NumbaFinder())
@@ -80,7 +80,7 @@ def set_numba_file_aside() -> None:
 
 @contextmanager
 def without_numba_file() -> Iterator[None]:
-    """Do so for what is imported within."""
+    """Do the same for imports in this context."""
     finder = _NumbaFinder()
     sys.meta_path.insert(0, finder)
     try:

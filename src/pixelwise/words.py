@@ -1,4 +1,4 @@
-"""How messages put things into words."""
+"""How messages are worded."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = [
 ]
 
 
-#: Of the names that are known, so many are listed: all fields of a recipe.
+#: At most this many known names are listed: enough for all fields of a recipe.
 MOST_NAMES = 40
 
 
 def shown(value: object, most: int = 200) -> str:
-    """Write a value that a user or a file gave as a message can have it, of a long one both ends.
+    """Format a value from a user or a file for a message; for a long one, only both ends.
 
     Parameters
     ----------
     value
-        Anything; Python refuses to print whole numbers of more than 4300 digits.
+        Anything; Python refuses to print integers of more than 4300 digits.
     most
-        Characters of what is not shortened.
+        Characters to show without shortening.
     """
     try:
         text = repr(value)
@@ -48,7 +48,7 @@ def shown(value: object, most: int = 200) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return what an error says in one line."""
+    """Return an error's text in one line."""
     return " ".join(str(error).split())
 
 
@@ -59,7 +59,7 @@ def first_of(texts: Sequence[str], most: int) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
-    """Return the error for a `name` that is not among `known`, with the closest match and some of those that are."""
+    """Return the error for a `name` that is not among `known`, with the closest match and some of the known names."""
     names = list(known)
     return ParameterError(f"unknown {what} {shown(name)}{_likely(name, names)} (known: {_listed(names)})")
 
@@ -71,7 +71,7 @@ def not_a_choice(option: str, value: object, choices: Iterable[str]) -> Paramete
 
 
 def _likely(name: object, names: Sequence[str]) -> str:
-    # To compare a long name takes minutes, and it is none that was mistyped.
+    # Comparing a long name takes minutes, and it is not a typing error anyway.
     if not isinstance(name, str) or len(name) > 2 * max(map(len, names), default=0):
         return ""
     close = get_close_matches(name, names, n=1, cutoff=0.5)
@@ -87,7 +87,7 @@ SHOWN: Final = 5  # offending names in one problem line
 
 
 def show(text: str) -> str:
-    """Escape what a terminal would obey."""
+    """Escape characters that a terminal would act on."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 
@@ -102,7 +102,7 @@ def count(items: Sequence[object], what: str) -> str:
     return f"{len(items)} {what}" + ("s" if len(items) != 1 else "")
 
 
-#: At most so many files are named in one problem; the rest is counted.
+#: At most this many files are named in one problem; the rest are counted.
 NAMED = 5
 
 

@@ -1,1 +1,1 @@
-"""When layers were observed: dates read from names and tables, the axis that they form, periods of the calendar."""
+"""When layers were observed: dates from names and tables, the axis that they form, and calendar periods."""

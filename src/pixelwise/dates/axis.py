@@ -1,6 +1,6 @@
-"""When layers were observed: what is known of a date, and the axis that the dates of a stack form.
+"""When layers were observed: what is known about a date, and the axis formed by the dates of a stack.
 
-All dates are naive UTC. A decimal year serves arithmetic only and is never shown as a date.
+All dates are naive UTC. A decimal year is used only for calculations and never shown as a date.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNITS: Final[tuple[Unit, ...]] = (
 
 EPOCH = datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.25
-#: Layers less than so many days of the year apart are more than half a year from those of other years.
+#: Layers fewer than this many days of the year apart are more than half a year from those of other years.
 HALF_YEAR = 183
 
 
@@ -43,7 +43,7 @@ class Moment:
     Attributes
     ----------
     start
-        First instant of it: 1 January for a year, the first day for a month.
+        The first instant: 1 January for a year, the first day for a month.
     precision
         ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, from-to), ``day`` or ``second``.
     end
@@ -59,7 +59,7 @@ class Moment:
             raise ValueError(f"{self.end} comes before {self.start}")
 
     def date(self, period: Period = "start") -> datetime:
-        """Return the date that stands for it: months, periods and year pairs by `period`, all others their start."""
+        """Return the date that represents it: by `period` for months, periods and year pairs, otherwise the start."""
         if self.precision == "year":
             return self.end if period == "end" else self.start
         if self.precision not in ("month", "period") or period == "start":
@@ -74,7 +74,7 @@ class Moment:
 
 
 def iso(date: datetime, precision: Precision) -> str:
-    """Write a date in ISO 8601 as far as it is known; a year-only date is its first day."""
+    """Format a date in ISO 8601 as precisely as it is known; a year-only date is its first day."""
     return date.isoformat(timespec="seconds") if precision == "second" else date.date().isoformat()
 
 
@@ -119,7 +119,7 @@ class TimeAxis:
         years = np.array(self.years, dtype=np.float64)
         if dates.ndim != 1 or dates.shape != years.shape:
             raise ParameterError(
-                f"{dates.shape} dates do not match {years.shape} years: one of each per layer is wanted"
+                f"{dates.shape} dates do not match {years.shape} years: expected one of each per layer"
             )
         if np.isnat(dates).any() or not np.isfinite(years).all():
             raise ParameterError("times must be finite")
@@ -134,7 +134,7 @@ class TimeAxis:
 
     @classmethod
     def from_dates(cls, dates: Sequence[datetime], precisions: Sequence[Precision]) -> TimeAxis:
-        """Build the axis of layers from their dates, ascending, and what is known of each."""
+        """Build the axis of layers from their ascending dates and the precision of each."""
         order: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
         coarsest = min(precisions, key=order.index)
         years = [decimal_year(date, precision) for date, precision in zip(dates, precisions, strict=True)]
@@ -142,7 +142,7 @@ class TimeAxis:
 
     @classmethod
     def from_times(cls, times: NDArray[Any] | Sequence[float]) -> TimeAxis:
-        """Build an axis from decimal years or datetime64, for arrays that come from no file."""
+        """Build an axis from decimal years or datetime64, for arrays that do not come from files."""
         values = np.asarray(times)
         if values.dtype.kind == "M":
             dates = values.astype("datetime64[s]").tolist()
@@ -176,10 +176,11 @@ class TimeAxis:
     def step(self) -> Step | None:
         """The regular calendar step; None for an irregular axis.
 
-        Units are tried from years down to days. The step is the largest that all layers lie on, whatever is missing
-        in between: each composite of a period lies on a step of that period. Days are a step only if at least half of
-        the neighbours are exactly one apart: otherwise any series of scenes would be regular with a step of one
-        day. At last come single layers of several years, each in the same half of its year: their step is the year.
+        Units are tried from years down to days. The step is the largest on which all layers lie, whatever is missing in
+        between: composites of a period, for instance, lie on a step of that period. Days are a step only if at least
+        half of the neighbours are exactly one day apart: otherwise any series of scenes would be regular with a step of
+        one day. The last case is single layers of several years, all in the same half of their year: their step is the
+        year.
         """
         return self._regular[0] if self._regular else None
 
@@ -198,7 +199,7 @@ class TimeAxis:
         for unit, positions in candidates:
             increments = np.diff(positions)
             if (increments <= 0).any():
-                continue  # a finer unit may tell them apart; equal dates never are
+                continue  # a finer unit may distinguish them; equal dates are never distinguished
             count = int(np.gcd.reduce(increments))
             if unit != "day" or 2 * np.count_nonzero(increments == count) >= len(increments):
                 index = (positions - positions[0]) // count
@@ -207,10 +208,10 @@ class TimeAxis:
         return None
 
     def numbers(self, unit: Unit) -> NDArray[np.int64]:
-        """(time,) which year, month, dekad, ... of the calendar each date lies in, counted through.
+        """(time,) the year, month, dekad, ... of the calendar that contains each date, numbered consecutively.
 
         The 16 and 8 days of MODIS composites restart every 1 January: 23 and 46 a year, the last one shorter. So do
-        weeks, 52 a year, the last one longer; six pentads make a month.
+        weeks, 52 a year, the last one longer; there are six pentads in a month.
         """
         if unit == "year":
             return self.calendar_years
@@ -232,10 +233,10 @@ class TimeAxis:
 
     @property
     def finest(self) -> Unit:
-        """The unit of the calendar that tells the layers apart: of their step, or the day of irregular dates."""
+        """The unit of the calendar that distinguishes the layers: that of their step, or the day if irregular."""
         if self.precision == "year":
             return "year"
-        # Single scenes of several years are told apart by their day too: what is of the same day belongs to them.
+        # Single scenes of several years are distinguished by their day too: data of the same day belong together.
         if self.step is not None and self.step.unit in self._units():
             return self.step.unit
         return "month" if self.precision == "month" else "day"
@@ -259,7 +260,7 @@ class TimeAxis:
             yield "month"
         if np.isin(day, (1, 16)).all():
             yield "half-month"
-        # A dekad stands for its first day, its middle (the 25th or 26th in the third) or its last.
+        # A dekad is represented by its first day, its middle (the 25th or 26th for the third) or its last day.
         if (
             np.isin(day, (1, 11, 21)).all()
             or np.isin(day, (6, 16, 25, 26)).all()
@@ -270,10 +271,10 @@ class TimeAxis:
             yield "16-day"
         if (doy % 8 == 1).all():
             yield "8-day"
-        # A week from 1 January stands for its first, middle or last day.
+        # A week counted from 1 January is represented by its first, middle or last day.
         if _all_equal(doy % 7) and doy[0] % 7 in (1, 4, 0):
             yield "week"
-        # A pentad stands for its first day, its middle (the 27th to 29th in the sixth) or its last.
+        # A pentad is represented by its first day, its middle (the 27th to 29th for the sixth) or its last day.
         if (
             np.isin(day, (1, 6, 11, 16, 21, 26)).all()
             or np.isin(day, (3, 8, 13, 18, 23, 27, 28, 29)).all()

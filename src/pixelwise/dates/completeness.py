@@ -1,4 +1,4 @@
-"""How complete a pixel's series must be for its answer to count: the same rule for every method."""
+"""How complete a pixel's series must be for its result to count: one rule for all methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["BoundCompleteness", "Completeness"]
 
 @dataclass(frozen=True)
 class Completeness:
-    """What a pixel needs besides what its method needs; 0 asks for nothing.
+    """What a pixel needs in addition to what its method needs; 0 means no requirement.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Completeness:
     Raises
     ------
     ParameterError
-        When one is no number from 0 to 1.
+        When one is not a number from 0 to 1.
     """
 
     min_valid: float = 0.0
@@ -41,26 +41,26 @@ class Completeness:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
-                raise ParameterError(f"{name} {shown(value)} is no share: a number from 0 to 1 is wanted, such as 0.5")
-            # NumPy's too, and whole numbers that are too large for a float.
+                raise ParameterError(f"{name} {shown(value)} is not a share: expected a number from 0 to 1, say 0.5")
+            # NumPy's numbers too, and integers that are too large for a float.
             share = float(value) if -1 < value < 101 else math.inf  # type: ignore[operator]
             if not 0 <= share <= 1:
                 hint = f" ({share:g} % is {share / 100:g})" if 1 < share <= 100 else ""
-                raise ParameterError(f"{name} {share:g} is no share: a number from 0 to 1 is wanted{hint}")
+                raise ParameterError(f"{name} {share:g} is not a share: expected a number from 0 to 1{hint}")
             object.__setattr__(self, name, share)
 
     def __bool__(self) -> bool:
         return self.min_valid > 0 or self.min_span > 0
 
     def as_dict(self) -> dict[str, float]:
-        """Return what is asked for, as JSON and TOML can write it."""
+        """Return the requirements in a form that JSON and TOML can hold."""
         return {name: value for name, value in asdict(self).items() if value}
 
     def bind(self, axis: TimeAxis) -> BoundCompleteness:
-        """Work out what is needed of the layers at these dates.
+        """Work out what is required of the layers at these dates.
 
         In fractions: 0.55 * 20 is 11.000000000000002 in floating point, which 11 layers of 20 would not reach. A share
-        is the decimal number that was written.
+        is taken as the decimal number that was written.
         """
         layers = len(axis)
         places = [Fraction(place) for place in _places(axis)]
@@ -82,9 +82,9 @@ def _exactly(share: float) -> Fraction:
 
 
 def _places(axis: TimeAxis) -> list[Any]:
-    """Return when the layers are, in numbers without rounding: years where only these are known, else seconds.
+    """Return when the layers are, in numbers without rounding: years where only those are known, else seconds.
 
-    Half of 21 years is 10 years, from whichever year on; in days it would depend on where the leap years are.
+    Half of 21 years is 10 years, whichever year comes first; in days it would depend on where the leap years are.
     """
     places: NDArray[Any] = axis.years if axis.precision == "year" else axis.dates.astype(np.int64)
     return list(places.tolist())
@@ -97,11 +97,12 @@ class BoundCompleteness:
     Attributes
     ----------
     layers
-        How many must be valid.
+        How many layers must be valid.
     partners
-        (time,) of each layer as the first valid one the earliest that may be the last; their number where none may.
+        (time,) for each layer as the first valid one, the earliest layer that may be the last; the layer count if none
+        may.
     spans
-        Whether that is asked for.
+        Whether a span is required.
     """
 
     layers: int
@@ -109,9 +110,9 @@ class BoundCompleteness:
     spans: bool
 
     def lacking(self, series: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which pixels of (time, ...) do not have what is needed, flat.
+        """Return which pixels of (time, ...) do not meet the requirements, flattened.
 
-        Layer by layer, so that a block of a thousand of them needs no second one of flags.
+        Layer by layer, so that a block of a thousand layers does not need a second block of flags.
         """
         shape = series.shape[1:]
         count = np.zeros(shape, dtype=np.int32)
@@ -125,6 +126,6 @@ class BoundCompleteness:
                 np.minimum(first, index, out=first, where=valid)
         lacking: NDArray[np.bool_] = count < self.layers
         if self.spans:
-            # A pixel without a valid layer has no first one.
+            # A pixel without valid layers has no first one.
             lacking |= last < np.append(self.partners, len(series))[first]
         return lacking.reshape(-1)

@@ -1,4 +1,4 @@
-"""Dates by a format like strptime's."""
+"""Dates in a format like that of strptime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["by_format", "read_format"]
 
 
 def by_format(texts: Sequence[str], format: str, *, anywhere: bool = False) -> list[Moment]:  # noqa: A002
-    """Return the dates that a format finds in texts, between other digits too with `anywhere`; or else nothing."""
+    """Return the dates that a format finds in all texts, with `anywhere` also among other digits; else nothing."""
     try:
         pattern = _format_pattern(format)
     except ParameterError:
@@ -41,33 +41,33 @@ def read_format(
     *,
     what: Literal["file", "band"] = "file",
 ) -> list[Reading]:
-    """Read dates with a format like strptime's, found anywhere in the base name, or else in the path.
+    """Read dates in a format like that of strptime, found anywhere in the base name, or else in the path.
 
     Parameters
     ----------
     names
         Paths with forward slashes, or band descriptions.
     format
-        Directives and literal text. Of strptime: ``%Y %y %m %b %B %d %j %H %M %S %f %z``, and weeks: ``%G`` with ``%V``
-        (ISO 8601), ``%U`` and ``%W`` (beginning on Sunday and Monday, week 00 before the first). Besides: ``%J``, the
-        week counted from 1 January in sevens, in two or three digits; ``%K``, the dekad of the month with ``%m`` (1 to
-        3), else of the year (01 to 36); ``%P``, the pentad of the month (1 to 6). ``%Y`` before ``%y`` or another
-        ``%Y`` is a year that ends in the next one (2001_02). Years are 1800-2199, month names English; a time with
-        ``%z`` becomes UTC.
+        Directives and literal text. From strptime: ``%Y %y %m %b %B %d %j %H %M %S %f %z``, and weeks: ``%G`` with
+        ``%V`` (ISO 8601), ``%U`` and ``%W`` (beginning on Sunday and Monday, week 00 before the first). In addition:
+        ``%J``, the week in steps of seven days from 1 January, in two or three digits; ``%K``, the dekad of the month
+        with ``%m`` (1 to 3), else of the year (01 to 36); ``%P``, the pentad of the month (1 to 6). ``%Y`` before
+        ``%y`` or another ``%Y`` is a year that ends in the next one (2001_02). Years are 1800-2199, month names
+        English; a time with ``%z`` is converted to UTC.
     what
-        ``"file"`` for paths, ``"band"`` for descriptions, which are taken whole.
+        ``"file"`` for paths, ``"band"`` for descriptions, which are used whole.
 
     Returns
     -------
     list of Reading
-        One for each name; the precision follows from the directives.
+        One per name; the precision follows from the directives.
 
     Raises
     ------
     ParameterError
-        A directive that is unknown, repeated, or of no use without another one.
+        When a directive is unknown, repeated, or meaningless without another one.
     InputError
-        Names in which the format is not found, or is found with different dates.
+        When the format is not found in some names, or is found with different dates.
     """
     pattern = _format_pattern(format)
     bounded = re.compile(rf"(?<!\d){pattern}(?!\d)", re.IGNORECASE)
@@ -93,7 +93,7 @@ def read_format(
     if twice:
         problems.append(
             f"more than one date like {shown} in {count(twice, where)}: {some(twice, '; ')}; "
-            "add the text beside the date to the format, or give a file of dates"
+            "include the text beside the date in the format, or give a file of dates"
         )
     if problems:
         raise InputError(*problems)
@@ -101,13 +101,13 @@ def read_format(
 
 
 def _without_text_around(format: str) -> str:  # noqa: A002
-    """Return a format from its first directive to its last."""
+    """Return the part of a format from its first directive to its last."""
     first, last = format.find("%"), format.rfind("%")
     return format[first : last + 2]
 
 
 def _found(matches: Iterator[re.Match[str]]) -> dict[Moment, str]:
-    """Return each date that is found, and where."""
+    """Return the dates that are found, and where."""
     moments: dict[Moment, str] = {}
     for match in matches:
         try:
@@ -115,7 +115,7 @@ def _found(matches: Iterator[re.Match[str]]) -> dict[Moment, str]:
         except ValueError:
             continue
         if moment:
-            # What is looked for at every place, to find what overlaps, is in the first group.
+            # Overlapping matches are found by a lookahead at every place, which has them in the first group.
             moments.setdefault(moment, match[0] or match[1])
     return moments
 
@@ -133,7 +133,7 @@ def _format_pattern(text: str) -> str:
     fields = {"b": "m", "B": "m", "y": "Y", "G": "Y"}
     repeated = [name for name, times in Counter(fields.get(name, name) for name in used).items() if times > 1]
     if repeated:
-        raise ParameterError(f"--times {show(text)}: %{repeated[0]} is there more than once")
+        raise ParameterError(f"--times {show(text)}: %{repeated[0]} occurs more than once")
     has = {fields.get(name, name) for name in used}
     if "Y" not in has:
         raise ParameterError(f"--times {show(text)}: neither an existing file nor a format with %Y or %y")
@@ -150,7 +150,7 @@ def _format_pattern(text: str) -> str:
     if len(parts_of_year) > 1 or (has & {"j", *weeks} and "m" in has) or ("H" in has and not has & {"d", "j"}):
         raise ParameterError(
             f"--times {show(text)}: a day is either %m and %d, or %j; hours need a day; weeks (%V %U %W %J), dekads "
-            "(%K) and pentads (%P) take the place of days"
+            "(%K) and pentads (%P) replace days"
         )
     result = ""
     for index, part in enumerate(parts):
@@ -161,7 +161,7 @@ def _format_pattern(text: str) -> str:
         pattern = DIRECTIVES[letter] if letter != "K" or "m" in has else fill_fields("<K>")
         beside = parts[max(index - 1, 0) : index] + parts[index + 1 : index + 2]
         if letter in UNPADDED and not any(re.fullmatch(r"%[^%bB]", other) for other in beside):
-            # Alone: week 5 is not the first digit of a week 54 that does not exist.
+            # On its own: week 5 is not the first digit of a week 54 that does not exist.
             pattern = rf"{pattern[:-1]}|(?<!\d){UNPADDED[letter]}(?!\d))"
         result += pattern
     return result

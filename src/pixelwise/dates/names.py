@@ -1,9 +1,9 @@
 """Dates as people write them: in file names, band descriptions, tables and options.
 
-The conventions are data (`conventions`): tables of `Rule`, whose patterns name the fields that they find. Product rules
-know their names (the second date of a Landsat name is its processing and is left out); generic rules know
-only what dates look like, so their readings must agree, and differ between the files of a list. Where one text
-can be read in two ways (2001_02 is February, or the season 2001/02), the whole list decides, or is refused.
+The conventions are data: tables of `Rule`, whose patterns name the fields that they find. Product rules know the names
+of a product (the second date in a Landsat name is its processing date and is ignored). Generic rules know only what
+dates look like, so their readings must agree within a name, and differ between the files of a list. Where a text can
+be read in two ways (2001_02 is February, or the season 2001/02), the whole list decides, or is refused.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["read_names"]
 
 
-# A group of a pattern and its text. 20010116 may end one file's composite and begin the next one's.
+# A group of a pattern and its text. 20010116 may end one file's composite and begin the next file's.
 Token = tuple[int | str, str]
 
 
-class Candidate(NamedTuple):  # thousands are made, and a dataclass takes three times as long
+class Candidate(NamedTuple):  # thousands are created, and a dataclass takes three times as long
     """A place in a name that looks like a date."""
 
     span: tuple[int, int]
@@ -76,26 +76,26 @@ _NOT_DATES: Final = re.compile(
 def read_names(names: Sequence[str], *, what: Literal["file", "band"] = "file") -> list[Reading]:
     """Read the dates of a list of files or bands from their names.
 
-    A product's own rule is followed where there is one. Otherwise every token that looks like a date counts,
-    except those that are the same in all names; all that is left in a name must agree. Files whose base names
-    do not settle it are read by their paths below the common parent folder.
+    A product's own rule applies where there is one. Otherwise every token that looks like a date counts, except those
+    that are the same in all names; the dates that remain in a name must agree. Files whose base names do not decide
+    are read by their paths below the common parent folder.
 
     Parameters
     ----------
     names
         Paths with forward slashes, or band descriptions.
     what
-        ``"file"`` for paths, ``"band"`` for descriptions, which are taken whole.
+        ``"file"`` for paths, ``"band"`` for descriptions, which are used whole.
 
     Returns
     -------
     list of Reading
-        One for each name.
+        One per name.
 
     Raises
     ------
     InputError
-        Names without a date, with several, or with dates of different kinds, all of them together.
+        When names have no date, several dates, or dates of different kinds; all are reported together.
     """
     if what == "band":
         readings, problems = _read_texts(names, names, what, single=len(names) == 1)
@@ -117,7 +117,7 @@ def read_names(names: Sequence[str], *, what: Literal["file", "band"] = "file") 
 def _read_texts(
     texts: Sequence[str], names: Sequence[str], what: str, *, single: bool
 ) -> tuple[list[Reading], list[str]]:
-    """Return a reading for each text, or else what is wrong with their `names`."""
+    """Return a reading for each text, or else the problems with their `names`."""
     found: list[list[Reading]] = [_product_reading(text) for text in texts]
     unknown = [index for index, readings in enumerate(found) if not readings]
     candidates = [_candidates(texts[index]) for index in unknown]
@@ -132,7 +132,7 @@ def _read_texts(
         return [], problems
     readings = [row[0] for row in found]
     if len({reading.moment.precision for reading in readings}) > 1:  # days and seconds
-        # The time of day counts only if all names have it: 123045 may as well be Landsat's path and row.
+        # The time of day counts only if all names have it: 123045 might also be Landsat's path and row.
         days = [reading.moment.start.replace(hour=0, minute=0, second=0) for reading in readings]
         readings = [
             replace(reading, moment=Moment(day, "day", day)) for day, reading in zip(days, readings, strict=True)
@@ -171,9 +171,9 @@ _COMPACT: Final = re.compile(r"\d{6}")
 
 
 def _is_possible(rule: Rule, match: re.Match[str]) -> bool:
-    """Tell what only looks like a date: years that do not follow each other, digits of another time.
+    """Whether a match can be a date: not years that do not follow each other, nor digits of another time.
 
-    A day that does not exist is left to `_settle`: the February of 2001-02-30 is no date either.
+    A day that does not exist is left to `_settle`: the February of 2001-02-30 is not a date either.
     """
     compact = _COMPACT.match(match[0]) is not None
     if not compact and not rule.whole:
@@ -186,12 +186,12 @@ def _is_possible(rule: Rule, match: re.Match[str]) -> bool:
 
 
 def _is_beyond(moment: Moment) -> bool:
-    """Tell whether a date is earlier than photographs, or later than today wherever on Earth."""
+    """Whether a date is earlier than photographs, or later than today anywhere on Earth."""
     return moment.start.year < EARLIEST or moment.start > datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
 
 
-# What folders and names say of the rules that read one text in different ways.
-_TOLD: Final = (
+# What folders and names reveal about which of several rules reads a text correctly.
+_CLUES: Final = (
     (re.compile(r"dekad|decad|(?<!\d)10[-_ ]?days?", re.IGNORECASE), CHIRPS_PENTAD),
     (re.compile(r"pentad|(?<!\d)5[-_ ]?days?", re.IGNORECASE), CHIRPS_DEKAD),
     (re.compile(r"month", re.IGNORECASE), YEAR_PAIR),
@@ -202,12 +202,12 @@ _TOLD: Final = (
 
 
 def _excluded(rows: Sequence[Sequence[Candidate]], names: Sequence[str], *, several: bool) -> set[Rule]:
-    """Return the rules that the list as a whole excludes, of those that read one text in different ways."""
+    """Return the rules that the list as a whole excludes, among those that read a text differently."""
     fits: Counter[Rule] = Counter()
     finds: Counter[str] = Counter()
     for row in rows:
         spans = {candidate.span for candidate in row}
-        # A part of something longer says nothing: 2001_02 in 2001_02_03 is no year pair.
+        # A part of something longer proves nothing: 2001_02 in 2001_02_03 is not a year pair.
         outer = {span for span in spans if not any(_is_within(span, other) for other in spans)}
         rules = {candidate.rule for candidate in row if candidate.span in outer}
         fits.update(rules)
@@ -217,9 +217,9 @@ def _excluded(rows: Sequence[Sequence[Candidate]], names: Sequence[str], *, seve
         for rule in fits
         if (rule.whole and (fits[rule] < len(rows) or not several)) or fits[rule] < finds[rule.family]
     }
-    told = {other for pattern, other in _TOLD if names and all(pattern.search(_nearby(name)) for name in names)}
-    if not told.issuperset((CHIRPS_DEKAD, CHIRPS_PENTAD)):  # which say nothing together
-        excluded.update(rule for rule in fits if rule.name in told)
+    hinted = {other for pattern, other in _CLUES if names and all(pattern.search(_nearby(name)) for name in names)}
+    if not hinted.issuperset((CHIRPS_DEKAD, CHIRPS_PENTAD)):  # which cancel each other out
+        excluded.update(rule for rule in fits if rule.name in hinted)
     by_name: dict[str, list[re.Match[str]]] = {}
     for row in rows:
         for candidate in row:
@@ -238,15 +238,15 @@ def _is_within(span: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _nearby(name: str) -> str:
-    """Return the last parts of a path: folders further up are of whole projects."""
+    """Return the last parts of a path: folders further up belong to whole projects."""
     return "/".join(name.split("/")[-3:])
 
 
 def _are_dekads(dekads: Sequence[re.Match[str]], pentads: Sequence[re.Match[str]]) -> bool:
-    """Tell dekads 1 to 3 of a month from the first three of its six pentads.
+    """Whether dekads 1 to 3 of a month are meant, not the first three of its six pentads.
 
-    One file alone is read as what most people have. Otherwise two months that are complete with 1 to 3 tell: of
-    pentads the second half of both would be missing.
+    A single file is read in the more common way. Otherwise two months complete with 1 to 3 decide: as pentads, both
+    would lack their second half.
     """
     if not dekads or len(dekads) < len(pentads):
         return False
@@ -268,7 +268,7 @@ def _tokens_of_all(rows: Sequence[Sequence[Candidate]]) -> Counter[Token]:
 
 
 def _variable(row: Sequence[Candidate], constant: Counter[Token]) -> list[Candidate]:
-    """Leave out the tokens that all names share, and a from-to of which one side is shared."""
+    """Leave out the tokens that all names share, and any from-to with a shared side."""
     left = constant.copy()
     result = []
     for candidate in row:
@@ -282,8 +282,8 @@ def _variable(row: Sequence[Candidate], constant: Counter[Token]) -> list[Candid
 def _settle(row: Sequence[Candidate], excluded: set[Rule]) -> list[Reading]:
     """Return the one reading on which the candidates of a name agree, else all of them.
 
-    `excluded` are the rules that the list as a whole excludes: where one text can be read in two ways, 14-03-2001 in
-    another name tells that 05-03-2001 is in March. They count where no other rule of their family reads a text.
+    `excluded` are the rules that the list as a whole excludes: where a text can be read in two ways, 14-03-2001 in
+    another name shows that 05-03-2001 is in March. They still apply where no other rule of their family reads a text.
     """
     taken: list[tuple[int, int]] = []
     # The readings of one place exclude each other.
@@ -298,7 +298,7 @@ def _settle(row: Sequence[Candidate], excluded: set[Rule]) -> list[Reading]:
         try:
             moment = moment_of(candidate.match)
         except ValueError:
-            taken.append(span)  # the February of 2001-02-30 is no date either
+            taken.append(span)  # the February of 2001-02-30 is not a date either
             continue
         if moment:
             taken.append(span)
@@ -311,12 +311,12 @@ def _settle(row: Sequence[Candidate], excluded: set[Rule]) -> list[Reading]:
     return [readings[moment] for moment in agreed if moment] if len(agreed) == 1 else list(readings.values())
 
 
-#: Ways to choose one reading of each place in a name, of which so many are looked at.
+#: How many ways to choose one reading for each place in a name are tried.
 MOST_CHOICES = 64
 
 
 def _finest(moments: Sequence[Moment]) -> Moment | None:
-    """Return the most precise of dates that lie within each other; None where they contradict."""
+    """Return the most precise of several nested dates; None where they contradict each other."""
     order = ("year", "month", "day", "second", "period")
     *others, finest = sorted(dict.fromkeys(moments), key=lambda moment: order.index(moment.precision))
     agree = all(
@@ -326,7 +326,7 @@ def _finest(moments: Sequence[Moment]) -> Moment | None:
 
 
 def _format_of(match: re.Match[str]) -> str:
-    """Return the format of ``--times`` that finds a date where a rule found it; of a from-to, its beginning."""
+    """Return the ``--times`` format that finds a date where a rule found it; for a from-to, its beginning."""
     spans = sorted((match.span(name), name) for name in match.re.groupindex if match[name])
     text, at = "", min(span[0] for span, name in spans if name in LETTERS or name == "month_name")
     for (first, last), name in spans:
@@ -352,7 +352,7 @@ def _problems(
     what: str,
     constant: Counter[Token],
 ) -> list[str]:
-    """Return one line for each thing that is wrong with the dates of a list."""
+    """Return one line for each problem with the dates of a list."""
     problems = []
     none = [show(name) for name, row in zip(names, found, strict=True) if not row]
     several = [
@@ -360,46 +360,46 @@ def _problems(
         for name, row in zip(names, found, strict=True)
         if len(row) > 1
     ]
-    settle = "--times FORMAT|FILE settles it"
+    remedy = "use --times FORMAT|FILE"
     if none:
         shared = [text for group, text in constant if group == 0]
         tokens = " and ".join(show(text) for text in shared[:SHOWN])
         same = f" ({tokens} in all of them is not taken for a date)" if tokens else ""
         undated = [text for text, row in zip(texts, found, strict=True) if not row]
         hint = _hint(undated, texts)
-        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}{hint}; {settle}")
+        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}{hint}; {remedy}")
     if several:
-        # A remedy must work when it is typed: what reads all names.
+        # A suggested format must work when it is typed: it must read all names.
         formats = dict.fromkeys(reading.format for row in found if len(row) > 1 for reading in row)
         fitting = [f"--times '{one}'" for one in islice(formats, MOST_FORMATS) if by_format(texts, one, anywhere=True)]
-        told = f"{' or '.join(fitting)} settles it" if len(fitting) > 1 else settle
-        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {told}")
+        choice = f"use {' or '.join(fitting)}" if len(fitting) > 1 else remedy
+        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {choice}")
     kinds: dict[str, str] = {}
     for name, row in zip(names, found, strict=True):
         if len(row) == 1:
             kinds.setdefault(row[0].moment.precision, f"{show(name)} ({row[0].moment} by {row[0].rule})")
     if not problems and len(kinds) > 1 and kinds.keys() != {"day", "second"}:
         text = ", ".join(f"a {precision} in {example}" for precision, example in kinds.items())
-        problems.append(f"the names of {count(names, what)} give dates of different kinds: {text}; {settle}")
+        problems.append(f"the names of {count(names, what)} give dates of different kinds: {text}; {remedy}")
     return problems
 
 
-#: Formats that are tried on all names for a message.
+#: Number of formats that are tried on all names for a message.
 MOST_FORMATS = 8
 
-# Digits that no rule reads, for too much else looks like them.
+# Digits that no rule reads, because too many other things look like them.
 _GUESSES: Final = ("%y%m%d", "%d%m%y", "%m%d%y", "%d%m%Y", "%m%d%Y", "%Y%m", "%Y%m%d", "%Y%j", "%G%V", "%Y%J")
 
 
 def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
-    """Say what digits in all names may be, and with which format they are read so."""
+    """Say what the digits in all names may mean, and which format reads them that way."""
     guesses = [_format_of(match) for rule in GENERICS for match in rule.pattern.finditer(undated[0])]
     likely: dict[Moment, str] = {}
     for guess in dict.fromkeys((*_GUESSES, *guesses)):
         found = by_format(texts, guess, anywhere=guess not in _GUESSES)
         if len(texts) > 1 and len({*found}) == 1:
-            continue  # what is the same in all names dates none
-        # Six digits that may be a month are no week.
+            continue  # digits that are the same in all names date none of them
+        # Six digits that may be a month are not a week.
         if found and not ("%m" in " ".join(likely.values()) and guess in ("%G%V", "%Y%J")):
             moment = dict(zip(texts, found, strict=True))[undated[0]]
             likely.setdefault(moment, f"{moment} by --times '{guess}'")
@@ -410,9 +410,3 @@ def _hint(undated: Sequence[str], texts: Sequence[str]) -> str:
     }
     shown = [text for moment, text in likely.items() if moment not in beyond] or list(beyond.values())
     return f"; {show(undated[0])} may mean {', or '.join(shown)}" if shown else ""
-
-
-# ---------------------------------------------------------------------------------------- --times FORMAT
-
-
-# ------------------------------------------------------------------------------------- tables and options

@@ -55,7 +55,7 @@ def base(path: str) -> str:
 
 
 def below_common_parent(paths: Sequence[str]) -> list[str]:
-    """Return the paths relative to the folder that holds them all."""
+    """Return the paths relative to the folder that contains them all."""
     parts = [PurePosixPath(path).parts for path in paths]
     levels = zip(*(part[:-1] for part in parts), strict=False)
     common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))

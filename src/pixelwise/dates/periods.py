@@ -23,20 +23,20 @@ __all__ = ["Incomplete", "Periods", "Season", "make_periods"]
 
 SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
 
-#: The longest month is 31 days and the median month 30 or 28, half-years have 181 to 184: a layer may come a tenth
-#: later than the usual gap and nothing is missing.
+#: Months have up to 31 days and the median month 30 or 28, half-years have 181 to 184: a layer may come a tenth later
+#: than the usual gap with nothing missing.
 CALENDAR_SLACK: Final = 1.1
 
-#: A period that covers less than half of what a typical one covers is incomplete, wherever it lies, where a third of it
-#: lies bare in one piece: a few scenes all over a year tell its maximum, as many of its winter do not.
+#: A period is incomplete if it covers less than half of what a typical one covers, wherever it lies, and a third of it
+#: is bare in one piece: a few scenes spread over a year find its maximum, as many in its winter do not.
 LEAST_COVER: Final = 0.5
 LONGEST_BARE: Final = 1 / 3
-#: One that covers less than this share, and lacks the rest in one piece, is named: a monthly series without one month
-#: of a year, be it February (28 of 365 days), and not one of 16 days without a single layer (4 %).
+#: A period that covers less than this share, and lacks the rest in one piece, is reported: a monthly series without one
+#: month of a year, even February (28 of 365 days), but not one of 16 days without a single layer (4 %).
 FULL_COVER: Final = 0.925
 #: With fewer layers in a typical period, one more or less makes such a difference by chance.
 LEAST_LAYERS: Final = 3
-#: Standard deviations from the median beyond which a value is out of the ordinary, and those of a normal distribution
+#: A value this many standard deviations from the median is unusual; and the standard deviation of a normal distribution
 #: in median absolute deviations.
 DEVIATIONS: Final = 3.0
 NORMAL: Final = 1.4826
@@ -49,8 +49,8 @@ class Season:
     Attributes
     ----------
     first, last
-        (month, day); `last` comes before `first` where the season crosses the new year. (2, 29) as the last is
-        the end of February in every year.
+        (month, day); `last` is before `first` if the season crosses the new year. (2, 29) as the last day is the end of
+        February in every year.
     """
 
     first: tuple[int, int]
@@ -61,7 +61,7 @@ class Season:
             try:
                 date(2000, month, day)
             except ValueError as error:
-                raise ParameterError(f"season {self}: {month:02d}-{day:02d} is no day of the year ({error})") from None
+                raise ParameterError(f"season {self}: {month:02d}-{day:02d} is not a valid day ({error})") from None
         if self.first == (2, 29):
             raise ParameterError(
                 f"season {self} begins on a day that most years do not have: begin it on 02-28 or 03-01"
@@ -77,7 +77,7 @@ class Season:
         Raises
         ------
         ParameterError
-            Anything else, or days that no year has.
+            For anything else, or days that no year has.
         """
         match = re.fullmatch(r"(\d\d)-(\d\d)\.\.(\d\d)-(\d\d)", text.strip(), re.ASCII)
         if not match:
@@ -96,12 +96,12 @@ class Season:
         last_day = 28 if self.last == (2, 29) else self.last[1]
         end = date(2002, self.last[0], last_day)
         start = date(2001 if self.crosses else 2002, *self.first)
-        # As the middle of a month or period is defined for `Moment.date`.
+        # Defined as the middle of a month or period is for `Moment.date`.
         middle = start + timedelta(days=((end - start).days + 1) // 2)
         return middle.year - end.year, middle.month, middle.day
 
     def contains(self, month: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say for days, given as arrays of months from 1 and days of the month, whether they count."""
+        """Return which days, given as arrays of months from 1 and days of the month, count."""
         of_year = 100 * month + day
         after = of_year >= 100 * self.first[0] + self.first[1]
         before = of_year <= 100 * self.last[0] + self.last[1]
@@ -110,7 +110,7 @@ class Season:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """A period of which layers are missing, and what is missing of it."""
+    """A period with missing layers, and the reason it counts as incomplete."""
 
     label: str
     reason: str
@@ -126,24 +126,24 @@ class Periods:
     Attributes
     ----------
     axis
-        Their dates: whole years for calendar years, else the middle of each on a date that makes the axis
+        Their dates: whole years for calendar years, otherwise the middle of each period, on dates that make the axis
         regular.
     labels
         ``2004``; ``2004/05`` for a season that crosses the new year; ``2005-DJF``, ``2004-07``, ``2004-07-d2``.
     ordinals
-        (period,) int64: the year in which it ends; for seasons, months and dekads the number since the year 0.
-        They depend on the calendar only, not on which layers there are.
+        (period,) int64: the year in which it ends; for seasons, months and dekads, their number since the year 0. They
+        depend only on the calendar, not on which layers exist.
     members
         For each period the indices of its layers, ascending.
     days
-        For each period and each of its layers the day, 1 for 1 January of the year in which the period begins:
-        the day of the year, which goes on beyond 365 in a period that crosses the new year.
+        For each period, the day of each of its layers, where 1 is 1 January of the year in which the period begins: the
+        day of the year, which continues beyond 365 in a period that crosses the new year.
     starts, ends
         (period,) datetime64[D], the first and last day that counts.
     dropped
         Incomplete periods that were left out, in order.
     short
-        Periods among those that stay whose layers cover less of the days than a typical period's.
+        Periods among those kept whose layers cover less of the days than those of a typical period.
     empty
         Labels of the periods in between that have no layer.
     unused
@@ -168,10 +168,10 @@ class Periods:
             for part in (self.axis, self.labels, self.ordinals, self.members, self.days, self.starts, self.ends)
         }
         if len(lengths) != 1:
-            raise ParameterError(f"parts of periods have different lengths, {sorted(lengths)}: one each is wanted")
+            raise ParameterError(f"parts of periods have different lengths, {sorted(lengths)}: expected one per period")
         indices = np.concatenate(self.members) if self.members else np.empty(0, np.int64)
         if not all(len(one) for one in self.members) or (np.diff(indices) <= 0).any():
-            raise ParameterError("the layers of periods must ascend, and every period have one")
+            raise ParameterError("the layers of periods must ascend, and every period must have one")
         for array in (self.ordinals, *self.members, *self.days, self.starts, self.ends):
             array.flags.writeable = False
 
@@ -179,7 +179,7 @@ class Periods:
         return len(self.labels)
 
     def subset(self, kept: NDArray[np.bool_]) -> Periods:
-        """Return some of the periods."""
+        """Return the periods where `kept` is true."""
         rows = np.flatnonzero(kept).tolist()
         axis = TimeAxis(self.axis.dates[kept], self.axis.years[kept], self.axis.precision)
         used = sum(len(self.members[row]) for row in rows)
@@ -199,7 +199,7 @@ class Periods:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """The dates in ISO 8601, as `naming.read_names` reads them back: ``2004`` or ``2004-07-16``."""
+        """The dates in ISO 8601, in the form that `read_names` reads: ``2004`` or ``2004-07-16``."""
         if self.axis.precision == "year":
             return tuple(str(year) for year in self.axis.calendar_years)
         return tuple(str(day) for day in self.axis.days)
@@ -208,18 +208,18 @@ class Periods:
 def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = None) -> Periods:
     """Group layers into calendar periods.
 
-    A layer covers the days around it, up to half of the usual longest gap within a period. Typical is the median of all
-    periods, of seasons, months and dekads that of the same one in other years; out of the ordinary is what lies more
-    than 3 standard deviations from it, by the median absolute deviation. Incomplete periods are dropped:
+    A layer covers the days around it, up to half of the usual longest gap within a period. Typical means the median of
+    all periods; for seasons, months and dekads, of the same one in other years. Unusual means more than 3 standard
+    deviations from it, estimated by the median absolute deviation. Incomplete periods are dropped:
 
-    - any whose layers cover less than half of what those of a typical period cover, where that is out of the ordinary,
-      a third of the period lies bare in one piece, and a typical period has 3 layers. Where more than a third of the
-      periods are so, none is typical, and all stay.
-    - the first if its first layer comes later after its start than in all between first and last, or than is ordinary,
-      and later than the median gap between layers; the last likewise.
+    - any whose layers cover less than half of what those of a typical period cover, if that is unusual, a third of
+      the period is bare in one piece, and a typical period has 3 layers. If more than a third of the periods are
+      like this, none is typical, and all are kept.
+    - the first, if its first layer comes later after its start than in all periods between first and last, or than is
+      usual, and later than the median gap between layers; the last likewise.
 
-    Others that cover less than 92.5 % of what a typical one covers, where that is out of the ordinary and 7.5 % of the
-    period lie bare in one piece, or less than half anyway, stay and are named in `Periods.short`.
+    Others that cover less than 92.5 % of what a typical one covers, if that is unusual and 7.5 % of the period is bare
+    in one piece, or less than half in any case, are kept and listed in `Periods.short`.
 
     Parameters
     ----------
@@ -229,20 +229,20 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
         ``year``; ``season`` (DJF, MAM, JJA, SON; December belongs to the next year's DJF); ``month``;
         ``dekad`` (days 1-10, 11-20, 21 to the end of the month).
     season
-        ``MM-DD..MM-DD``, the days of each year that count; a season that crosses the new year belongs to the
-        year in which it ends.
+        ``MM-DD..MM-DD``, the days of each year that count; a season that crosses the new year belongs to the year in
+        which it ends.
 
     Returns
     -------
     Periods
-        Those that have a layer.
+        The periods that have a layer.
 
     Raises
     ------
     ParameterError
-        For an unknown `every`, or a `season` that is none or goes with ``every="season"``.
+        For an unknown `every`, an invalid `season`, or one given together with ``every="season"``.
     InputError
-        When dates are not known well enough, or fewer than 2 periods are left.
+        When dates are not known precisely enough, or fewer than 2 periods remain.
     """
     if every not in get_args(Every):
         raise not_a_choice("every", every, get_args(Every))
@@ -250,9 +250,9 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
         raise ParameterError(f"season={season!r} does not go with every='season', which has its own: leave one out")
     window = Season.parse(season) if season is not None else None
     if window is not None and (window.first, window.last) == ((1, 1), (12, 31)):
-        window = None  # the same years have the same dates however they are asked for
+        window = None  # the same years have the same dates, however they were requested
     if window is not None and window.last == (2, 28) and axis.precision == "month":
-        window = Season(window.first, (2, 29))  # a February is not cut where only months are known
+        window = Season(window.first, (2, 29))  # February is not cut where only months are known
     _check_precision(axis, every, window)
     calendar = _Calendar(every, window)
     numbers, inside = calendar.number(axis.days)
@@ -320,7 +320,7 @@ class _Calendar:
     def bounds(
         self, axis: TimeAxis, ordinals: NDArray[np.int64]
     ) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64], NDArray[np.int64]]:
-        """Return the first and last day of each period that counts, and the numbers of all periods around."""
+        """Return the first and last day that counts in each period, and the numbers of all periods in the range."""
         # A period begins at most a year before its first layer, and ends at most a year after its last.
         first, last = axis.days[[0, -1]].astype("datetime64[Y]")
         every_day = np.arange((first - 1).astype("datetime64[D]"), (last + 2).astype("datetime64[D]"))
@@ -331,7 +331,7 @@ class _Calendar:
         return starts, ends, np.unique(numbers)
 
     def label(self, ordinal: int) -> str:
-        """Return what people call a period."""
+        """Return the usual name of a period."""
         if self.every == "season":
             return f"{ordinal // 4}-{SEASONS[ordinal % 4]}"
         if self.every == "month":
@@ -347,7 +347,7 @@ class _Calendar:
         return ordinals % {"year": 1, "season": 4, "month": 12, "dekad": 36}[self.every]
 
     def middle(self, ordinal: int) -> datetime:
-        """Return the date that stands for a period: the same in every year, and such that `TimeAxis` sees steps."""
+        """Return the date that represents a period: the same in every year, and such that `TimeAxis` finds steps."""
         if self.every == "season":
             return datetime(ordinal // 4, ordinal % 4 * 3 + 1, 16)
         if self.every == "month":
@@ -366,12 +366,12 @@ class _Calendar:
 
 
 def _check_precision(axis: TimeAxis, every: Every, season: Season | None) -> None:
-    """Refuse periods and seasons shorter than what is known of the layers' dates."""
+    """Refuse periods and seasons shorter than the precision of the layers' dates."""
     if axis.precision == "year":
         for what, given in (("every", every if every != "year" else None), ("season", season)):
             if given is not None:
                 raise InputError(
-                    f"{what}={str(given)!r} needs dates, but of the layers only the year is known: "
+                    f"{what}={str(given)!r} needs dates, but only the year of the layers is known: "
                     "use every='year' without a season, or give dates with --times"
                 )
     step = axis.step
@@ -395,10 +395,10 @@ def _find_incomplete(
     starts: NDArray[np.datetime64],
     ends: NDArray[np.datetime64],
 ) -> tuple[NDArray[np.bool_], tuple[Incomplete, ...], tuple[Incomplete, ...]]:
-    """Return which periods stay, the incomplete ones, and those that stay though they are short."""
+    """Return which periods are kept, the incomplete ones, and those that are kept although they are short."""
     first = days[[one[0] for one in members]]
     last = days[[one[-1] for one in members]]
-    gaps = np.diff(np.unique(days)).astype(np.int64)  # layers of one day are no gap
+    gaps = np.diff(np.unique(days)).astype(np.int64)  # layers of the same day are no gap
     gap = float(np.median(gaps)) if gaps.size else np.inf
     labels = [calendar.label(int(ordinal)) for ordinal in ordinals]
     before, after = (first - starts).astype(np.int64), (ends - last).astype(np.int64)
@@ -409,7 +409,7 @@ def _find_incomplete(
         (0, before, "begins", "after its start", first),
         (-1, after, "ends", "before its end", last),
     ):
-        # One short year between must not make every end look usual.
+        # A single short year between must not make every end look usual.
         others = missing[1:-1][~lacking[1:-1]]
         most = min(float(others.max()), _ordinary(others)[1]) if others.size else -np.inf
         if missing[end] > max(CALENDAR_SLACK * gap, most):
@@ -435,7 +435,7 @@ def _compare_covers(
     after: NDArray[np.int64],
     gap: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[str]]:
-    """Return which periods cover too little to stay, which of the others are short, and of each what it covers.
+    """Return which periods cover too little to be kept, which of the others are short, and what each covers.
 
     `before` and `after` are the days between a period's ends and its layers.
     """
@@ -448,8 +448,8 @@ def _compare_covers(
     for phase in np.unique(phases).tolist():
         rows = np.flatnonzero(phases == phase)
         if len(rows) < 3:
-            continue  # of two, neither is the typical one
-        # Two layers cover all that lies between them where their gap is no longer than the longest one usually is.
+            continue  # of two, neither is typical
+        # Two layers cover everything between them if their gap is no longer than the longest one usually is.
         reach = int(max(float(np.median(holes[rows])), gap) // 2)
         bare = np.column_stack([before[rows] - reach, holes[rows] - 2 * reach - 1, after[rows] - reach]).clip(min=0)
         inner = np.array([np.minimum(steps[row], 2 * reach + 1).sum() for row in rows.tolist()])
@@ -472,14 +472,14 @@ def _compare_covers(
 
 
 def _ordinary(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the limits beyond which a value is out of the ordinary, whatever a few of them are."""
+    """Return the limits beyond which a value is unusual, robust against a few outliers."""
     middle = float(np.median(values))
     spread = DEVIATIONS * NORMAL * float(np.median(np.abs(values - middle)))
     return middle - spread, middle + spread
 
 
 def _covered(axis: TimeAxis) -> str:
-    """Say which dates there are."""
+    """Describe the available dates."""
     if len(axis) == 0:
         return "the stack is empty"
     if len(axis) == 1:

@@ -1,6 +1,6 @@
-"""How people write dates: rules as data, and what the fields that they find mean.
+"""How people write dates: rules as data, and the meaning of the fields that they find.
 
-Two tables of `Rule` are of names, one of tables and options, one of the directives of ``--times``.
+There are `Rule` tables for names and for tables and options, and one table for the directives of ``--times``.
 """
 
 from __future__ import annotations
@@ -59,32 +59,32 @@ MONTH: Final = (
     r"(?P<month_name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
-# Of a time of day: Z, +02:00, -0700. A minus before two digits is a hyphen.
+# For a time of day: Z, +02:00, -0700. A minus before two digits is a hyphen.
 _ZONE: Final = r"(?P<zone>Z|[-+](?:0\d|1[0-4]):?(?:00|15|30|45)|\+(?:0\d|1[0-4]))?"
 
-# Six digits or more in a row that begin like a year are as often something else (F182010 is satellite F18 in 2010,
-# 211008 a day of 2021): before the first photograph, or later than today, they are no date.
+# Six digits or more in a row that begin like a year often mean something else (F182010 is satellite F18 in 2010, 211008
+# a day in 2021): they are not a date if earlier than the first photograph, or later than today.
 EARLIEST: Final = 1840
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # looked up often, and the hash of a pattern takes as long as it is
+@dataclass(frozen=True, slots=True, eq=False)  # looked up often, and hashing a pattern takes time in its length
 class Rule:
     """One naming convention.
 
     Attributes
     ----------
     name
-        What people call it.
+        The usual name of the convention.
     pattern
-        Its groups are named for the fields of a date (`FIELDS`); they decide the precision: an hour makes a
-        ``second``; a week, pentad, dekad, quarter or a second date a ``period``; a day or day of year a ``day``.
+        Its groups are named after the fields of a date (`FIELDS`) and decide the precision: an hour makes it a
+        ``second``; a week, pentad, dekad, quarter or second date a ``period``; a day or day of year a ``day``.
     family
-        Rules of one family read the same text in different ways. One that does not fit all names in which the
-        family finds anything gives way to one that does; where several do, the list is refused.
+        Rules of one family read the same text differently. A rule that does not fit all names in which its family finds
+        anything gives way to one that does; if several fit, the list is refused.
     whole
-        Counts only where it fits every name of a list of several.
+        Applies only if it fits every name of a list of several.
     words
-        One of them is in whatever it matches, in lower case: to look for that takes a tenth of the time.
+        One of them, in lower case, is in whatever it matches: searching for that takes a tenth of the time.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Rule:
 
 
 def fill_fields(template: str) -> str:
-    """Write the named groups of `FIELDS` in place of ``<Y>``, ``<M>``, ... ``<D2>``."""
+    """Replace ``<Y>``, ``<M>``, ... ``<D2>`` by the named groups of `FIELDS`."""
 
     def group(match: re.Match[str]) -> str:
         name, pattern = FIELDS[match[1]]
@@ -105,7 +105,7 @@ def fill_fields(template: str) -> str:
 
 
 def _product(name: str, template: str) -> Rule:
-    # Products begin a name, or follow a prefix such as `clip_` or the index of Earth Engine's toBands().
+    # Products begin a name, or follow a prefix such as `clip_` or the index from Earth Engine's toBands().
     return Rule(name, re.compile(r"(?<![A-Za-z0-9])" + fill_fields(template), re.IGNORECASE))
 
 
@@ -116,7 +116,7 @@ def _generic(
 
 
 PRODUCTS: Final = (
-    # USGS, Landsat Collections: acquired, then processed. CU, AK, HI are ARD; Earth Engine leaves out L1TP.
+    # USGS, Landsat Collections: acquired, then processed. CU, AK, HI are ARD; Earth Engine omits L1TP.
     _product("Landsat Collection", r"L[COTEM]0[4-9]_(?:(?:L[12][A-Z]{2}|CU|AK|HI)_)?\d{6}_<Y><M><D>(?!\d)"),
     _product("Landsat ESPA", r"L[COTEM]0[4-9]\d{6}<Y><M><D>\d\d(?:T[12]|RT)"),
     _product("Landsat before collections", r"L[COTEM][4-9]\d{6}<Y><j>(?!\d)"),
@@ -147,7 +147,7 @@ _JOIN: Final = r"(?:[-_]{1,2}|[-_ ]to[-_ ])"
 _DEKAD: Final = r"(?:D|dk|dek|dekad)[-_.]?"
 _PENTAD: Final = r"(?:P|pt|pen|pentad)[-_.]?"
 _WEEK: Final = r"(?:0?[1-9]|[1-4]\d|5[0-3])"
-# Not before another three digits: that is a path and row, or FORCE's window 001-365.
+# Not before three more digits: that would be a path and row, or FORCE's window 001-365.
 _NO_PATH_ROW: Final = r"(?![-_.]\d{3}(?!\d))"
 
 # Names of rules that are looked up.
@@ -178,7 +178,7 @@ GENERICS: Final = (
     _generic("YYYYDDDTHHMMSS", rf"<Y><j>T<h><m><s>{_ZONE}"),
     _generic("YYYYMMDD", r"<Y><M><D>"),
     _generic("YYYY-MM-DD", r"<Y>(?P<sep>[-_./])<M>(?P=sep)<D>"),
-    # Not behind a year: the end of 2014_04_09_2014 is no date of its own.
+    # Not after a year: the end of 2014_04_09_2014 is not a date of its own.
     _generic("DD-MM-YYYY", r"(?<!\d{4}[-_.])<D>(?P<sep>[-_.])<M>(?P=sep)<Y>", "DD-MM"),
     _generic("MM-DD-YYYY", r"(?<!\d{4}[-_.])<M>(?P<sep>[-_.])<D>(?P=sep)<Y>", "DD-MM"),
     _generic("DDMonYYYY", rf"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[-_. ]?){MONTH}(?P=sep)?<Y>", words=MONTHS),
@@ -246,17 +246,17 @@ DIRECTIVES: Final = {
     "V": f"(?P<iso_week>{_ANY_WEEK})",
     "U": r"(?P<sunday_week>[0-4]\d|5[0-3])",
     "W": r"(?P<monday_week>[0-4]\d|5[0-3])",
-    # Not of strptime, which has no use for these letters.
+    # Not in strptime, which does not use these letters.
     "J": f"(?P<week>{_ANY_WEEK})",
     "K": fill_fields("<k>"),
     "P": fill_fields("<p>"),
 }
-# The directive of each group of a rule.
+# The directive for each group of a rule.
 LETTERS: Final = {
     "year": "Y", "short_year": "y", "next": "y", "month": "m", "day": "d", "doy": "j", "hour": "H", "minute": "M",
     "second": "S", "zone": "z", "dekad": "K", "dekad_of_year": "K", "pentad": "P", "week": "J", "iso_week": "V",
 }  # fmt: skip
-# What strptime takes besides: numbers without leading zeros, here only where no digits stand beside them.
+# What strptime also accepts: numbers without leading zeros, here only without adjacent digits.
 UNPADDED: Final = {
     **dict.fromkeys("mdVJ", "[1-9]"), **dict.fromkeys("HUW", r"\d"), "j": r"[1-9]\d?",
 }  # fmt: skip
@@ -289,7 +289,7 @@ def _day(fields: Mapping[str, int], to: str = "") -> datetime:
 
 
 def _week(year: int, week: int, begins: int) -> datetime:
-    """Return the first day of a week of a year; week 1 begins on the first day of that name (0 for Monday).
+    """Return the first day of a week of a year; week 1 begins on the first weekday `begins` (0 for Monday).
 
     Week 0 holds the days before, which belong to the year too.
     """
@@ -307,7 +307,7 @@ def _end_of_month(day: datetime, months: int = 0) -> datetime:
 
 
 def _in_utc(time: datetime, zone: str) -> datetime:
-    """Return a time whose offset from UTC stands behind it (Z, +02, -0700, +05:30) in UTC."""
+    """Return a time in UTC, given its offset from UTC (Z, +02, -0700, +05:30)."""
     if zone in "Zz":
         return time
     digits = zone[1:].replace(":", "").ljust(4, "0")
@@ -315,11 +315,11 @@ def _in_utc(time: datetime, zone: str) -> datetime:
     try:
         return time + offset if zone[0] == "-" else time - offset
     except OverflowError:
-        raise ValueError("in UTC it is not among the years 1 to 9999") from None
+        raise ValueError("in UTC it is outside the years 1 to 9999") from None
 
 
 def moment_of(match: re.Match[str]) -> Moment | None:
-    """Build what the groups named for `FIELDS` say; None if to comes before from; a ValueError for impossible dates."""
+    """Build the moment from groups named after `FIELDS`; None if it ends before it starts; ValueError if impossible."""
     found = match.groupdict()
     fields = {name: int(text) for name, text in found.items() if text and text.isdecimal()}
     if "short_year" in fields:  # POSIX: 69 is 1969, 68 is 2068
@@ -340,7 +340,7 @@ def moment_of(match: re.Match[str]) -> Moment | None:
     if not fields.keys().isdisjoint(WEEKS):
         last = start + timedelta(days=6)
         if "iso_week" not in fields:
-            # The other weeks end with the year at the latest, and one that holds the days before the first does then.
+            # Other weeks end with the year at the latest; week 0 ends when week 1 begins.
             before = fields.get("sunday_week") == 0 or fields.get("monday_week") == 0
             begins = 6 if "sunday_week" in fields else 0
             last = start + timedelta(days=(begins - start.weekday()) % 7 - 1) if before else last
@@ -365,7 +365,7 @@ WEEKS: Final = ("week", "iso_week", "sunday_week", "monday_week")
 
 
 def _year_pair(first: int, second: int) -> Moment:
-    """Return what 2001/02 or 2001/2002 says: a year that ends in the next one."""
+    """Return the moment for 2001/02 or 2001/2002: a year that ends in the next one."""
     if second != (first + 1 if second > 99 else (first + 1) % 100):
         raise ValueError(f"{second} does not follow {first}")
     return Moment(datetime(first, 1, 1), "year", datetime(first + 1, 1, 1))
@@ -381,15 +381,15 @@ def last_instant(moment: Moment) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one name says about time, and which rule says so.
+    """What one name says about time, and the rule that found it.
 
     Attributes
     ----------
     moment, rule
         The date, and the rule that found it.
     text, format
-        Where it was found in a name or description, and the format of ``--times`` that finds it there; empty where
-        it comes from elsewhere.
+        Where it was found in a name or description, and the ``--times`` format that finds it there; empty where it
+        comes from elsewhere.
     """
 
     moment: Moment

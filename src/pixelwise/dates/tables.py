@@ -61,8 +61,8 @@ def parse_date(text: str) -> Moment:
     ----------
     text
         ``2001``, ``2001-03``, ``2001-Q1``, ``2001-03-D1`` (dekad), ``2001-03-P4`` (pentad), ``2001-W05`` (ISO week),
-        ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or ``2001-03-05T10:00:08``. A time is in UTC, or
-        is converted by the offset behind it: ``Z``, ``+02:00``, ``-0700``.
+        ``2001-03-05``, ``2001/03/05``, ``20010305``, ``2001-064`` or ``2001-03-05T10:00:08``. A time is in UTC, or is
+        converted using the offset that follows it: ``Z``, ``+02:00``, ``-0700``.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def parse_date(text: str) -> Moment:
     Raises
     ------
     ParameterError
-        Anything else, such as six digits (a year and month, or a short date?).
+        For anything else, such as six digits (a year and month, or a short date?).
     """
     return _match_date(text)[1]
 
@@ -99,7 +99,7 @@ def read_range(text: str) -> tuple[datetime, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class BandDates:
-    """Dates by path, and number or description of the band, both as they are written."""
+    """Dates by path, and number or description of the band, as written in the table."""
 
     by_band: Mapping[tuple[str, str], Moment]
 
@@ -113,9 +113,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Parameters
     ----------
     path
-        One date per line, or a CSV of ``path,date``. With a header that names them, the columns may have any
-        order and company, and ``band`` may be one of them: ``path,band,date``. Blank lines and those that begin
-        with # are skipped.
+        One date per line, or a CSV of ``path,date``. With a header that names them, the columns may be in any order and
+        among others, and ``band`` may be one of them: ``path,band,date``. Blank lines and lines that begin with # are
+        skipped.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Raises
     ------
     InputError
-        The file cannot be read, or some of its lines; each is named.
+        When the file or some of its lines cannot be read; each line is reported.
     """
     rows = _table_rows(path)
     if not rows:
@@ -149,12 +149,12 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 
 def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of the lines that say something."""
+    """Return (line number, cells) of the lines that are neither blank nor comments."""
     lines = read_text(Path(path)).splitlines()
     content = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]
-    # Spreadsheets write semicolons where the comma is a decimal point.
+    # Spreadsheets write semicolons where the comma is the decimal point.
     first = content[0][1] if content else ""
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
     rows = []
@@ -199,7 +199,7 @@ def _dates_of_rows(
         if not path or (band_column is not None and not band):
             problems.append(f"{where}: no {'path' if not path else 'band'}")
         elif path in by_path if band_column is None else (path, band) in by_band:
-            problems.append(f"{where}: {words} is there twice")
+            problems.append(f"{where}: {words} occurs twice")
         if band_column is None:
             by_path[path] = moments[-1]
         else:

@@ -29,10 +29,10 @@ __all__ = [
 MISSING = 255
 
 
-# ColorBrewer's BrBG: brown against teal differs in the blue-yellow direction and in lightness, so that the two
-# signs stay apart for every common colour blindness and the steps survive a grey print; and brown for less,
-# teal for more is what a map of vegetation leads one to expect. Keyed by how many classes share a sign, from
-# the one next to zero outwards.
+# ColorBrewer's BrBG. Brown and teal differ along the blue-yellow axis and in lightness, so the two signs stay distinct
+# for every common colour blindness and the steps survive a grey print; and brown for less, teal for more is what
+# readers expect of a vegetation map. Keyed by the number of classes that share a sign, from the one next to zero
+# outwards.
 NEGATIVE_SHADES: dict[int, tuple[str, ...]] = {
     1: ("#bf812d",),
     2: ("#dfc27d", "#a6611a"),
@@ -51,19 +51,19 @@ POSITIVE_SHADES: dict[int, tuple[str, ...]] = {
 }
 
 
-# Not BrBG's near-white: next to the grey of missing pixels only a tint tells "zero" from "not known".
+# Not BrBG's near-white: next to the grey of missing pixels only a tint distinguishes "zero" from "not known".
 NEUTRAL_COLOR = "#fffbe0"
 
 
 MISSING_COLOR = "#d2d2d2"
 
 
-# No direction, and neither brown nor teal: against every other colour here its distance in CIELAB is at least 24 for
-# common colour blindness (Machado et al. 2009) and 10 in grey, where the colours of the two signs come as near as 2.
+# A colour without a direction, neither brown nor teal: its CIELAB distance from every other colour here is at least 24
+# under common colour blindness (Machado et al. 2009) and 10 in grey, where the two signs come as close as 2.
 NOT_TESTED_COLOR = "#9e86b8"
 
 
-# Paul Tol's light scheme, which stays apart for every common colour blindness; a code has the same colour in every map.
+# Paul Tol's light scheme, distinct for every common colour blindness; a code has the same colour in every map.
 STATUS_COLORS = {
     Status.OK: "#44bb99",
     Status.NO_OBSERVATION: MISSING_COLOR,
@@ -83,20 +83,20 @@ UNKNOWN_COLOR = "#000000"
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """The class of every pixel, and what a legend says of the classes.
+    """The class of every pixel, and what a legend says about the classes.
 
     Attributes
     ----------
     codes
-        (y, x) number of the class from 0, `MISSING` where there is no value.
+        (y, x) number of the class from 0; `MISSING` where there is no value.
     labels, colors
-        One per class, from low to high, as a legend has them from the bottom to the top; a class without a place on
-        that scale comes first.
+        One per class, from low to high, that is from the bottom to the top of a legend; a class that is not on that
+        scale comes first.
     shares
-        Of the valid pixels, per class; 0 where no pixel is valid.
+        Share of each class among the valid pixels; 0 where no pixel is valid.
     limits
-        Lowest and highest value per class, both the same where one value fills a class; empty where classes
-        are no ranges of values. A limit that two classes share belongs to the higher one.
+        Lowest and highest value of each class, equal where a single value fills a class; empty where classes are not
+        ranges of values. A limit shared by two classes belongs to the higher one.
     """
 
     codes: NDArray[np.uint8]
@@ -107,21 +107,21 @@ class Classes:
 
     @property
     def missing(self) -> float:
-        """The share of all pixels that has no value."""
+        """The share of all pixels without a value."""
         return int(np.count_nonzero(self.codes == MISSING)) / self.codes.size
 
 
 def classify_quintiles(values: NDArray[Any]) -> Classes:
-    """Cut values at their quintiles; colours follow the sign of each class.
+    """Divide values at their quintiles; colours follow the sign of each class.
 
-    A value that fills a quintile or more (many pixels of exactly 0, say) is a class of its own, so that there
-    may be fewer than five classes and none of them is empty. Classes below zero are brown, classes above it
-    teal, and the class around zero is neutral.
+    A value that fills a quintile or more (say, many pixels of exactly 0) becomes a class of its own, so there may be
+    fewer than five classes, but none is empty. Classes below zero are brown, classes above zero teal, and the class
+    around zero is neutral.
 
     Parameters
     ----------
     values
-        (y, x) numbers; what is not finite is missing.
+        (y, x) numbers; those that are not finite are missing.
 
     Returns
     -------
@@ -133,13 +133,13 @@ def classify_quintiles(values: NDArray[Any]) -> Classes:
         return Classes(codes, (), (), ())
     ranges = _ranges(_quintile_limits(values[finite]))
     for code, (low, _) in enumerate(ranges):
-        # From low to high, each class takes what lies above its lower limit from those before it.
+        # From low to high, each class takes over the values above its lower limit.
         after_tie = code > 0 and ranges[code - 1] == (low, low)
         above = values > low if after_tie else values >= low
         np.copyto(codes, code, where=finite & above)
     ranges = _drop_empty(codes, ranges)
     if np.issubdtype(values.dtype, np.integer):
-        # Of whole numbers, "18 to 20, 20 to 22" leaves open who has the 20: say what each class holds.
+        # For integers, "18 to 20, 20 to 22" leaves open which class has the 20: give the range that each class holds.
         members = [values[codes == code] for code in range(len(ranges))]
         ranges = [(float(held.min()), float(held.max())) for held in members]
     return Classes(
@@ -152,10 +152,10 @@ def classify_quintiles(values: NDArray[Any]) -> Classes:
 
 
 def _quintile_limits(values: NDArray[Any]) -> list[float]:
-    """Return the six limits, interpolated as `numpy.quantile` does; the order of `values` is lost.
+    """Return the six limits, interpolated like `numpy.quantile`; reorders `values`.
 
-    Positions are counted in whole fifths: 0.6 times ten is not quite six to a computer, and a value that is
-    itself a limit would fall into the class below.
+    Positions are counted in whole fifths: 0.6 times ten falls just short of six in floating point, and a value that is
+    itself a limit would end up in the class below.
     """
     places = [divmod(fifth * (values.size - 1), 5) for fifth in range(6)]
     values.partition(sorted({index for place, _ in places for index in (place, min(place + 1, values.size - 1))}))
@@ -170,7 +170,7 @@ def _quintile_limits(values: NDArray[Any]) -> list[float]:
 
 
 def _ranges(limits: Sequence[float]) -> list[tuple[float, float]]:
-    """Turn ascending limits into ranges; equal neighbours become the range of one value."""
+    """Turn ascending limits into ranges; equal neighbours become the range of a single value."""
     ranges: list[tuple[float, float]] = []
     for low, high in pairwise(limits):
         if low < high or not ranges or ranges[-1] != (low, high):
@@ -179,7 +179,7 @@ def _ranges(limits: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _drop_empty(codes: NDArray[np.uint8], ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Renumber the classes in place so that each has pixels; return their ranges."""
+    """Renumber the classes in place so that none is empty; return their ranges."""
     kept: list[tuple[float, float]] = []
     for code, limits in enumerate(ranges):
         members = codes == code
@@ -190,7 +190,7 @@ def _drop_empty(codes: NDArray[np.uint8], ranges: list[tuple[float, float]]) -> 
 
 
 def _sign(low: float, high: float) -> int:
-    """Return the sign that all values of a range have, 0 where it holds both or only zero."""
+    """Return the sign shared by all values of a range; 0 where it holds both signs or only zero."""
     if low >= 0:
         return 1 if high > 0 else 0
     return -1 if high <= 0 else 0
@@ -217,24 +217,25 @@ def classify_trend(
     status: NDArray[Any] | None = None,
     change: bool = True,
 ) -> Classes:
-    """Tell significant from other decreases and increases, and from what was not tested.
+    """Classify pixels as significant or other decreases and increases, or not tested.
 
-    A pixel without a p-value is neither significant nor not: it makes a class "not tested". A slope of exactly 0 makes
-    a class "no change"; so does a constant series, which has no p-value. Both classes are there only where they have
-    pixels.
+    A pixel without a p-value is neither significant nor not significant: such pixels form the class "not tested". A
+    slope of exactly 0 belongs to the class "no change"; so does a constant series, which has no p-value. These two
+    classes exist only where they have pixels.
 
     Parameters
     ----------
     slope
-        (y, x) headline of a test, whose sign is its direction; what is not finite is missing.
+        (y, x) headline value of a test, whose sign is the direction; missing where it is not finite.
     pvalue
-        (y, x) two-sided p-values, NaN where there was no test.
+        (y, x) two-sided p-values; NaN where there was no test.
     significant
         A p-value below this is significant.
     status
-        (y, x) codes of the band ``status``; without them no series is known to be constant.
+        (y, x) codes of the band ``status``; without them constant series cannot be recognized.
     change
-        Whether the headline is a change with time, which increases or decreases; a correlation is positive or negative.
+        Whether the headline value is a change over time, which increases or decreases; a correlation is positive or
+        negative instead.
 
     Returns
     -------
@@ -246,11 +247,11 @@ def classify_trend(
         When `significant` is not between 0 and 1.
     """
     if not 0 < significant < 1:
-        raise ParameterError(f"significant {significant:g} is no level of significance: 0.05 is usual")
+        raise ParameterError(f"significant {significant:g} is not a significance level; expected a number such as 0.05")
     known = np.isfinite(slope)
     untested = known & ~np.isfinite(pvalue)
     if status is not None:
-        # Of some methods all bands are NaN there: not for want of data, which "missing" would say.
+        # Some methods have only NaN there: not for lack of data, which "missing" would imply.
         untested |= (status == Status.TEST_UNDEFINED) & ~np.isfinite(pvalue)
         untested &= status != Status.CONSTANT
     tested = known & ~untested
@@ -278,7 +279,7 @@ def classify_trend(
 
 
 def classify_status(status: NDArray[Any]) -> Classes:
-    """Make a class of each code of the band ``status`` that occurs, called by what it means.
+    """Make one class for each code of the band ``status`` that occurs, labelled with its meaning.
 
     Parameters
     ----------
@@ -288,7 +289,7 @@ def classify_status(status: NDArray[Any]) -> Classes:
     Returns
     -------
     Classes
-        The lowest code last, which is on top of a legend.
+        The lowest code comes last, which is at the top of a legend.
     """
     found = np.unique(status)[::-1].tolist()
     codes = np.zeros(status.shape, np.uint8)
@@ -310,12 +311,12 @@ def _range_labels(ranges: Sequence[tuple[float, float]]) -> tuple[str, ...]:
 
 
 def _distinct_numbers(values: Iterable[float]) -> dict[float, str]:
-    """Write numbers with as many digits as tell neighbours apart, all with the same number of decimals."""
+    """Format numbers with enough digits to distinguish neighbours, all with the same number of decimals."""
     numbers = sorted(set(values))
     if len(numbers) == 1:
         return {numbers[0]: with_minus(f"{numbers[0]:.4g}")}
     gaps = [high - low for low, high in pairwise(numbers)]
-    # Two digits of the smallest gap: neighbours differ clearly, not just by rounding.
+    # Two digits of the smallest gap, so that neighbours differ clearly and not just by rounding.
     whole = all(number.is_integer() for number in numbers)
     decimals = 0 if whole else max(0, 1 - math.floor(math.log10(min(gaps))))
     if all(number.is_integer() for number in numbers):
@@ -331,6 +332,6 @@ def _distinct_numbers(values: Iterable[float]) -> dict[float, str]:
 
 
 def with_minus(number: str) -> str:
-    """Write a true minus sign, and none before zero."""
+    """Write a true minus sign, but none before zero."""
     plain = number if float(number) else number.lstrip("-")
     return plain.replace("-", "\N{MINUS SIGN}")

@@ -16,9 +16,9 @@ __all__ = ["dataset_of"]
 
 
 def dataset_of(map_: Map) -> xarray.Dataset:
-    """Return a map as dataset: (y, x) variables with coordinates of pixel centres, CRS as WKT.
+    """Return a map as a dataset: (y, x) variables with coordinates of pixel centres, CRS as WKT.
 
-    A rotated grid gets no coordinates, as no one-dimensional ones exist.
+    A rotated grid gets no coordinates, as it has no one-dimensional ones.
     """
     grid = map_.grid
     transform = grid.transform

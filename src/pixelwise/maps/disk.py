@@ -1,4 +1,4 @@
-"""Files that are written bit by bit: locked, appended to, and brought to disk beside other work."""
+"""Files written step by step: locked, appended to, and flushed to disk in the background."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ log = logging.getLogger(__name__)
 
 
 def refusal(what: str, error: OSError) -> PixelwiseError:
-    """Return the error for an output that the system refuses to write.
+    """Return the error for an output that the system refused to write.
 
     Parameters
     ----------
     what
-        Which output, and what cannot be done with it: without the reason, which is added.
+        Which output it is and what failed, without the reason, which is added.
     error
-        What the system said.
+        The system's error.
     """
     if error.errno in RESOURCES:
         return ResourceError(f"{what} ({error.strerror}); make room, and run the same command again to resume")
     return OutputError(f"{what} ({error.strerror})")
 
 
-#: `pixelwise clean` locks what a stopped job left while it looks at it: a job that starts then waits so long.
+#: `pixelwise clean` locks leftovers while it checks them: a job that starts then waits this many seconds.
 LOCK_SECONDS, LOCK_PAUSE = 2.0, 0.02
 
-#: So much of a file is looked at for anything but zeros.
+#: How many bytes of a file are checked for anything but zeros.
 BLANK_BYTES = 64 << 10
 
 
@@ -68,12 +68,12 @@ def check_folder(path: Path) -> None:
     Raises
     ------
     OutputError
-        As said.
+        When it is so.
     """
     folder = path.parent
     try:
         exists = folder.is_dir()
-    except OSError as error:  # a name of it is too long
+    except OSError as error:  # the name is too long
         raise OutputError(f"{path}: the folder {folder}: {error.strerror}") from None
     if not exists:
         raise OutputError(f"{path}: the folder {folder} does not exist")
@@ -82,13 +82,13 @@ def check_folder(path: Path) -> None:
 
 
 def check_target(path: Path) -> bool:
-    """Refuse an output that is anything but a file; return whether there is one.
+    """Refuse an output that is anything but a file; return whether it exists.
 
     Raises
     ------
     OutputError
-        When it is a link, which would be replaced or followed: either would change what somebody did not name; or a
-        folder, FIFO, device or socket; or cannot be looked at.
+        When it is a link, which would be replaced or followed, changing a file that the user did not name; when it is a
+        folder, FIFO, device or socket; or when its status cannot be read.
     """
     try:
         kind = irregular(path)
@@ -102,20 +102,20 @@ def check_target(path: Path) -> bool:
 
 
 class NotOursError(Exception):
-    """Why a file that has one of our hidden names is none of this user's job."""
+    """Why a file with one of our hidden names cannot come from a job of this user."""
 
 
 def why_not_ours(status: os.stat_result, folder: Path, *, linked: bool = False) -> str:
-    """Say why a file that has one of our hidden names cannot have been made by this user's job; "" if it can.
+    """Return why a file with one of our hidden names cannot have been made by this user's job; "" if it can.
 
-    In a folder that others write to, whatever has that name may be a trap: a second name of somebody's file, which only
-    the old map may have (`linked`), or tiles that somebody else computed.
+    In a folder that others can write to, such a file may be a trap: a second name of somebody else's file, which only
+    the old map may have (`linked`), or tiles computed by somebody else.
     """
     if kind := kind_of(status.st_mode):
         return f"is {kind}"
     if status.st_nlink > 1 and not linked:
         return "is one of several names of a file (a hard link)"
-    # Where all files belong to one user, as on some network disks, so do those that are made now.
+    # On some network disks all files belong to one user: then new files do too.
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid() and status.st_uid != _owner_of_new_files(folder):
         return f"belongs to another user (uid {status.st_uid})"
     return ""
@@ -130,23 +130,23 @@ def _owner_of_new_files(folder: Path) -> int:
 
 
 def create(path: Path) -> BinaryIO:
-    """Make a new file and open it for reading and writing, unbuffered.
+    """Create a file and open it for reading and writing, unbuffered.
 
     Raises
     ------
     OSError
-        When it cannot be made, or anything of that name exists: also a link that leads nowhere.
+        When it cannot be created, or the name exists, even as a dangling link.
     """
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY | NO_FOLLOW, 0o666), "r+b", buffering=0)
 
 
 def open_ours(path: Path, *, linked: bool = False) -> BinaryIO:
-    """Open a file that this user's job made, for reading and writing, unbuffered.
+    """Open a file made by this user's job for reading and writing, unbuffered.
 
     Raises
     ------
     NotOursError
-        When it cannot be one; see `why_not_ours`.
+        When it cannot have been; see `why_not_ours`.
     OSError
         When it cannot be opened.
     """
@@ -165,7 +165,7 @@ def open_ours(path: Path, *, linked: bool = False) -> BinaryIO:
 
 
 def _open_or_make(path: Path, output: Path) -> BinaryIO:
-    """Open a file that this user's job made, or make it; FileNotFoundError where it vanishes meanwhile."""
+    """Open a file made by this user's job, or create it; FileNotFoundError where it vanishes in between."""
     with contextlib.suppress(FileExistsError):
         return create(path)
     try:
@@ -180,29 +180,29 @@ def _open_or_make(path: Path, output: Path) -> BinaryIO:
 
 
 def open_locked(path: Path, output: Path) -> BinaryIO:
-    """Open a file for reading and writing, made where it is missing, and lock it for this open file alone.
+    """Open a file for reading and writing, creating it if needed, and lock it for this file object alone.
 
-    The system unlocks it when this process ends, however it ends. One that exists must be a regular file of this user,
-    with no other name.
+    The system releases the lock when this process ends, however it ends. An existing file must be a regular file of
+    this user without other names.
 
     Parameters
     ----------
     path
         The file.
     output
-        What it is written for, which errors name.
+        The output that it belongs to, named in errors.
 
     Raises
     ------
     OutputError
-        When it cannot be written or locked, or another run holds it.
+        When it cannot be written or locked, or another run holds the lock.
     """
     patience = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             file = _open_or_make(path, output)
         except FileNotFoundError:
-            if path.parent.is_dir():  # the run that held it has just removed it
+            if path.parent.is_dir():  # the run that held the lock has just removed the file
                 continue
             raise OutputError(f"{output}: the folder {path.parent} does not exist") from None
         except OSError as error:
@@ -220,19 +220,19 @@ def open_locked(path: Path, output: Path) -> BinaryIO:
             close(file)
             reason = f"{path.name} beside it cannot be locked ({error.strerror}); write to a local disk"
             raise OutputError(f"{output}: {reason}") from None
-        # The run that held it may have ended, and removed what was just opened, in between.
+        # Meanwhile, the run that held the lock may have ended and removed the file just opened.
         if has_name(file, path):
             return file
         close(file)
 
 
 def lock(file: BinaryIO) -> None:
-    """Lock a file for this open file alone.
+    """Lock a file for this file object alone.
 
     Raises
     ------
     BlockingIOError
-        When somebody else has locked it.
+        When another process or file object has locked it.
     OSError
         When it cannot be locked.
     """
@@ -240,7 +240,7 @@ def lock(file: BinaryIO) -> None:
         if os.name == "nt":
             import msvcrt
 
-            # Far behind the data: Windows lets nobody read what is locked.
+            # Far beyond the data: Windows lets nobody read locked bytes.
             file.seek(1 << 62)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
             file.seek(0)
@@ -255,19 +255,19 @@ def lock(file: BinaryIO) -> None:
 
 
 def write(file: BinaryIO, data: bytes) -> None:
-    """Write all of `data` to an unbuffered file, which may take it in parts; OSError where it cannot."""
+    """Write all of `data` to an unbuffered file, which may accept it in parts; OSError on failure."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def append(file: BinaryIO, data: bytes, end: int) -> int:
-    """Write `data` behind the first `end` bytes of an unbuffered file, all or nothing; return where it ends.
+    """Write `data` after the first `end` bytes of an unbuffered file, all or nothing; return where it ends.
 
     Raises
     ------
     OSError
-        When the disk is full or fails; then the file ends there.
+        When the disk is full or fails; the file is then cut back to `end`.
     """
     file.seek(end)
     try:
@@ -280,15 +280,15 @@ def append(file: BinaryIO, data: bytes, end: int) -> int:
 
 
 def sync(path: Path) -> None:
-    """Bring a file or folder to disk; folders cannot be synced on Windows."""
+    """Flush a file or folder to disk; folders cannot be synced on Windows."""
     if os.name == "nt" and path.is_dir():
         return
-    # Windows syncs only what may be written; folders open for reading only, and may be links.
+    # Windows syncs only files opened for writing; folders can be opened only for reading, and may be links.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | SAFELY | NO_FOLLOW)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some file systems (CIFS, FUSE) have no such thing for folders.
+        # Some file systems (CIFS, FUSE) cannot sync folders.
         if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
     finally:
@@ -296,13 +296,13 @@ def sync(path: Path) -> None:
 
 
 def close(file: BinaryIO) -> None:
-    """Close a file of which all that counts was synced: an error now says nothing, and must hide none before."""
+    """Close a file whose important data is synced: an error no longer matters, and must not hide an earlier one."""
     with contextlib.suppress(OSError):
         file.close()
 
 
 def remove(path: Path) -> None:
-    """Remove what nobody needs any more; where that fails, it is said, but hides no error that came before."""
+    """Remove a file that is no longer needed; a failure is logged, but does not hide an earlier error."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -311,7 +311,7 @@ def remove(path: Path) -> None:
 
 
 def has_name(file: BinaryIO, path: Path) -> bool:
-    """Whether a name is still that of an open file."""
+    """Whether a name still refers to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except OSError:
@@ -319,21 +319,21 @@ def has_name(file: BinaryIO, path: Path) -> bool:
 
 
 def is_blank(file: BinaryIO) -> bool:
-    """Whether a file is empty, or begins with zeros, as a power failure may leave it: it says nothing of who made it.
+    """Whether a file is empty or begins with zeros, as after a power failure, so that its origin is unknown.
 
-    Its position is changed. OSError where it cannot be read.
+    Moves the file position. OSError where it cannot be read.
     """
     file.seek(0)
     return not file.read(BLANK_BYTES).strip(b"\0")
 
 
 def drop(file: BinaryIO, path: Path) -> None:
-    """Close a locked file and remove it, unless its name is another file's by now.
+    """Close a locked file and remove it, unless its name refers to another file by now.
 
-    It is removed while it is locked, as the next run makes its own.
+    It is removed while still locked, because the next run creates its own.
     """
     own = has_name(file, path)
-    if os.name == "nt":  # open files cannot be removed there; another run may hold them by now
+    if os.name == "nt":  # open files cannot be removed there; another run may hold the file by now
         close(file)
     if own:
         remove(path)
@@ -341,12 +341,12 @@ def drop(file: BinaryIO, path: Path) -> None:
 
 
 class BackgroundSync:
-    """Brings files to disk in a thread of its own.
+    """Flushes files to disk in a thread of its own.
 
     Parameters
     ----------
     name
-        What an error names.
+        The name to give in errors.
     """
 
     def __init__(self, name: str) -> None:
@@ -356,35 +356,35 @@ class BackgroundSync:
 
     @property
     def idle(self) -> bool:
-        """Whether all that was begun has ended."""
+        """Whether everything started has finished."""
         return all(future.done() for future in self._running)
 
     def start(self, paths: Iterable[Path]) -> None:
-        """Begin with some files, once those before have ended.
+        """Start flushing some files once earlier ones have finished.
 
         Raises
         ------
         OutputError
-            When one of those before could not be brought to disk.
+            When one of the earlier files could not be flushed to disk.
         """
         self.wait()
         self._running = [self._pool.submit(sync, path) for path in paths]
 
     def wait(self) -> None:
-        """Wait for what was begun; the system tells an error once, so each must be looked at.
+        """Wait for the files being flushed; the system reports an error only once, so every result must be checked.
 
         Raises
         ------
         OutputError
-            When it could not be brought to disk.
+            When a file could not be flushed to disk.
         """
         running, self._running = self._running, []
         try:
             for future in running:
                 future.result()
         except OSError as error:
-            raise refusal(f"{self._name}: cannot be brought to disk", error) from None
+            raise refusal(f"{self._name}: cannot be flushed to disk", error) from None
 
     def close(self) -> None:
-        """Wait without looking, and end the thread."""
+        """Wait without checking for errors, and end the thread."""
         self._pool.shutdown(cancel_futures=True)

@@ -43,8 +43,8 @@ from pixelwise.rasters.headers import TAG
 
 __all__ = ["GeoTiffSink"]
 
-#: So much output, or what came in so many seconds, is brought to disk while the job goes on: at its end the rest takes
-#: a moment, and a power failure loses no more.
+#: How many bytes, or seconds of output, may pass before it is flushed to disk while the job runs: the rest then takes
+#: only a moment at the end, and a power failure loses no more than this.
 SYNC_BYTES = 32 << 20
 SYNC_SECONDS = 2.0
 
@@ -57,7 +57,7 @@ class GeoTiffSink:
     path
         The output; with ``{band}`` in its name, one file per band, each with its own type.
     beside
-        Stacks that are complete with the map or not at all. Their layers are the first of the blocks' bands.
+        Stacks that are published with the map or not at all. Their layers come first among the bands of a block.
     inputs
         Files of the input: none of them may be the output.
     overwrite
@@ -101,7 +101,7 @@ class GeoTiffSink:
         return "{band}" in self.path.name
 
     def check(self) -> None:
-        """Look whether the output may be written, as far as its name is known before its bands are.
+        """Check that the output may be written, as far as its name is known before its bands are.
 
         Raises
         ------
@@ -117,13 +117,13 @@ class GeoTiffSink:
             raise OutputError(f"{target}: is one of the inputs; choose another output")
         exists = check_target(target)
         if exists and not self._overwrite:
-            raise OutputError(f"{target}: exists already; --overwrite replaces it when the new map is complete")
+            raise OutputError(f"{target}: already exists; --overwrite replaces it when the new map is complete")
         if exists and not is_map(target):
-            raise OutputError(f"{target}: is no map of pixelwise, and only maps are replaced; choose another name")
+            raise OutputError(f"{target}: is not a pixelwise map, and only maps are replaced; choose another name")
         names.check_beside(overwrite=self._overwrite)
 
     def _is_input(self, target: Path) -> bool:
-        """Whether a file is read, by itself or through a VRT; links are followed, and other names of a file count."""
+        """Whether a file is read, directly or through a VRT; links and hard links count."""
         try:
             identity, status = identity_of(target), target.stat()
         except OSError:
@@ -155,7 +155,7 @@ class GeoTiffSink:
         """
         self._grid = grid
         for index, (names, group, layers) in enumerate(self._files(bands)):
-            # An integer band of its own has no missing pixels.
+            # An integer band in its own file has no missing pixels.
             alone = self.per_band and layers is None
             nodata = None if alone and group[0].integer else np.nan
             kind = group[0].dtype(dtype) if alone else dtype
@@ -167,15 +167,15 @@ class GeoTiffSink:
             except RasterioError as error:
                 raise OutputError(f"{names.final}: cannot be created ({' '.join(str(error).split())})") from None
             reserve = least
-            if layout:  # the machine that began it may say more of itself
+            if layout:  # the machine that started it may report more about itself
                 reserve = layout.reserve[index] if index < len(layout.reserve) else 0
             if abs(reserve - least) > HEAD_SLACK // 2:
-                raise OutputError(f"{self.path}: its journal is damaged; --restart computes all again")
+                raise OutputError(f"{self.path}: its journal is damaged; --restart computes everything again")
             file = open_locked(names.temporary, names.final)
             try:
                 if layout is None and not is_ours(file) and not is_blank(file):
                     raise OutputError(
-                        f"{names.final}: {names.temporary.name} beside it is no half-written map of pixelwise; "
+                        f"{names.final}: {names.temporary.name} beside it is not a half-written pixelwise map; "
                         "remove it, or choose another output"
                     )
             except BaseException as error:
@@ -183,7 +183,7 @@ class GeoTiffSink:
                 if isinstance(error, OSError):
                     raise refusal(f"{names.final}: {names.temporary.name} cannot be read", error) from None
                 raise
-            # From here on it is ours to remove.
+            # From here on the file is ours to remove.
             output = Output(names, tiled, tags, reserve, file)
             self._outputs.append(output)
             names.drop_sidecar()
@@ -199,9 +199,9 @@ class GeoTiffSink:
         return Layout(tile, tuple(output.reserve for output in self._outputs))
 
     def _files(self, bands: tuple[Band, ...]) -> list[tuple[PendingFile, tuple[Band, ...], LayerFile | None]]:
-        """Return each file's names, the bands in it, and the stack that it is.
+        """Return each file's names, its bands, and the stack that it holds, if any.
 
-        The map comes last, and so gets its name last: where it is, all is.
+        The map comes last and so gets its name last: once it has its name, everything is there.
         """
         groups = [(band,) for band in bands] if self.per_band else [bands]
         maps = [(Path(str(self.path).replace("{band}", group[0].name)), group, None) for group in groups]
@@ -213,7 +213,7 @@ class GeoTiffSink:
         return files[len(self._beside)].final
 
     def _tags(self, layers: LayerFile | None) -> dict[str, Any]:
-        """Return what a file's provenance says of itself; paths in it stay relative to the map."""
+        """Return what a file's provenance says about the file; paths in it are relative to the map."""
         if layers is not None:
             map_ = os.path.relpath(os.path.realpath(self.path), os.path.realpath(layers.path.parent))
             return {"written": layers.kind, "map": Path(map_).as_posix(), "bands": [band.name for band in layers.bands]}
@@ -221,7 +221,7 @@ class GeoTiffSink:
 
     @property
     def encode(self) -> TileEncoder:
-        """What workers make of a block; known after `begin`."""
+        """The encoder that workers apply to a block; available after `begin`."""
         tiled = self._outputs[0].tiled
         files = tuple((output.tiled.dtype, len(output.tiled.bands)) for output in self._outputs)
         return TileEncoder(tiled.tile, tiled.compress, files)
@@ -251,7 +251,7 @@ class GeoTiffSink:
         return tuple(files)
 
     def restore(self, done: DoneBlock) -> bool:
-        """Take the tiles of a block that an earlier run appended; False where they are damaged.
+        """Accept the tiles of a block that an earlier run appended; False where they are damaged.
 
         Raises
         ------
@@ -279,12 +279,12 @@ class GeoTiffSink:
         return True
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
-        """Complete, sync, check and rename all files; return the map.
+        """Complete, flush, check and rename all files; return the map.
 
         Raises
         ------
         OutputError
-            When a file cannot be completed or renamed, or does not read back as it was written.
+            When a file cannot be completed or renamed, or does not read back as written.
         """
         self._syncing.wait()
         for output in self._outputs:
@@ -305,28 +305,28 @@ class GeoTiffSink:
         return Map(written.grid, written.bands, written.provenance, timings, written.files)
 
     def end(self, bands: tuple[Band, ...], grid: Grid, seals: Sequence[Seal]) -> Map:
-        """Give the files that an earlier run completed the names that it could not give them any more.
+        """Rename the files that an earlier run completed but could not rename any more.
 
         Parameters
         ----------
         bands, grid
             As in `begin`.
         seals
-            What that run handed to `commit`.
+            The seals that that run handed to `commit`.
 
         Raises
         ------
         OutputError
-            When a file is gone or another, or cannot be renamed.
+            When a file is gone or was replaced, or cannot be renamed.
         """
         self._grid = grid
         files = [names for names, *_ in self._files(bands)]
         if len(seals) != len(files):
-            raise OutputError(f"{self.path}: its journal is damaged; --restart computes it again")
+            raise OutputError(f"{self.path}: its journal is damaged; --restart computes the map again")
         waiting = [file for file, seal in zip(files, seals, strict=True) if file.is_waiting(seal)]
         for file in waiting:
             try:
-                self._check_written(file)  # which puts back a sidecar that got its name alone
+                self._check_written(file)  # which restores a sidecar that alone got its name
             except (RasterioError, OSError) as error:
                 raise OutputError(f"{file.final}: cannot be read any more ({' '.join(str(error).split())})") from None
         publish(files, waiting, overwrite=self._overwrite)
@@ -340,7 +340,7 @@ class GeoTiffSink:
             if len(head) > output.reserve:
                 raise AssertionError(f"the head has {len(head)} bytes, {output.reserve} are reserved")
             output.file.truncate(output.end)
-            # The mark is written over last: whoever is killed here leaves a file that says what it is, and no TIFF.
+            # The mark is overwritten last: a run killed here leaves a file that says what it is, and not yet a TIFF.
             marked = len(mark(self.path, output.names.final))
             head += bytes(max(marked - len(head), 0))
             output.file.seek(marked)
@@ -360,7 +360,7 @@ class GeoTiffSink:
         names.drop_sidecar()
         with open_quietly(path) as dataset:
             if strange := [file for file in dataset.files if Path(file) != path]:
-                raise OutputError(f"{strange[0]}: is read as a part of the new map; remove it")
+                raise OutputError(f"{strange[0]}: would be read as part of the new map; remove it")
             height, width = dataset.block_shapes[-1]
             window = Window(
                 (dataset.width - 1) // width * width, (dataset.height - 1) // height * height, width, height
@@ -380,7 +380,7 @@ class GeoTiffSink:
                     raise OutputError(f"{self.path}: a GeoTIFF cannot hold the CRS {self._grid.crs_name}")
 
     def abort(self, *, keep: bool) -> None:
-        """Close the temporary files, and remove them unless another run shall resume with them."""
+        """Close the temporary files, and remove them unless another run is to resume from them."""
         self._syncing.close()
         for output in self._outputs:
             if keep:

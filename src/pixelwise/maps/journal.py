@@ -1,8 +1,8 @@
-"""Which part of a map is done: so that the same job, started again, resumes where it was stopped.
+"""Which part of a map is done, so that the same job, started again, resumes where it was stopped.
 
-A journal is one hidden file beside the output, appended to and never changed. Its first line says what the job is
-and how its half-written map is laid out; each further line is one finished block, and where its tiles are in that
-map. Every line is JSON behind its checksum; a damaged one is as if it were not there.
+A journal is one hidden file beside the output, appended to and never changed. Its first line describes the job and
+the layout of its half-written map; each further line is one finished block, and the place of its tiles in that map.
+Every line is JSON after its checksum; a damaged line is ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL_SUFFIX = ".journal"
 
-#: Of the lines; a journal of another format is nothing to resume from.
+#: The format of the lines; a journal in another format cannot be resumed.
 FORMAT = 3
 
 #: Blocks of any plan start and end at multiples of this, or at the edge of the raster.
@@ -41,18 +41,18 @@ CELL = TILE_UNIT
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
 
-#: How a first line begins, also one that was cut short: it may have megabytes, and a kill may come while it is written.
+#: How a first line begins, even one cut short: it may take megabytes, and the run may be killed while writing it.
 BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9].*', re.DOTALL)
 
-#: A line longer than this is none of a journal: the first names all files of a job, a hundred bytes each.
+#: No line of a journal is longer: the first names all files of a job, with a hundred bytes each.
 LONGEST_LINE = 256 << 20
 
-#: Lines are brought to disk after so many seconds: a power failure loses no more.
+#: Lines are flushed to disk after this many seconds: a power failure loses no more.
 SYNC_SECONDS = 2.0
 
 
 def journal_of(output: Path) -> Path:
-    """Return where the journal of an output is."""
+    """Return the path of an output's journal."""
     return output.with_name(f".{output.name}{JOURNAL_SUFFIX}")
 
 
@@ -64,22 +64,22 @@ class Journal:
     output
         The map's name; the journal lies beside it.
     key
-        What the job is, by topic, ready for JSON: a journal is gone on with only where all of it is the same.
+        What the job is, by topic, ready for JSON: a journal is resumed only if all of it is the same.
     grid
-        Of the map.
+        The grid of the map.
     after
-        Seconds that a job takes before it is worth a journal.
+        Seconds that a job runs before a journal is worth writing.
     refused
-        Why this job cannot be resumed, where that is so: then nothing is kept, only the lock.
+        Why this job cannot be resumed, if so: then nothing is kept but the lock.
     restart
-        Whether what an earlier run left is dropped.
+        Whether to drop what an earlier run left.
 
     Attributes
     ----------
     layout
-        What the run that is gone on with said of its half-written map; None where this run begins.
+        How the run being resumed laid out its half-written map; None where this run starts anew.
     committed
-        What tells the files of that map, where it was complete and only names were missing; else None.
+        The seals of that map's files, if it was complete except for their names; else None.
 
     Raises
     ------
@@ -105,22 +105,22 @@ class Journal:
         self._refused = refused
         self._told = False
         self._grid = grid
-        #: Bytes of whole lines: what follows them was half-written, or belongs to another job.
+        #: Bytes of complete lines: whatever follows them was half-written, or belongs to another job.
         self._end = 0
         self._found: list[DoneBlock] = []
-        #: Of the first line: what stands behind it belongs to the same job, in the same layout.
+        #: Bytes of the first line: whatever follows it belongs to the same job, in the same layout.
         self._job = 0
         self._done = np.zeros((-(-grid.height // CELL), -(-grid.width // CELL)), dtype=bool)
         self._begun = self._synced = time.monotonic()
         self._after = after
-        #: Lines of a job that is too short so far.
+        #: Lines kept back while the job is too short for a journal.
         self._waiting: list[DoneBlock] = []
         self._syncing = BackgroundSync(f"{output}: its journal {self.path.name}")
         self._file = open_locked(self.path, output)
         try:
             self._refuse_another_file()
             if restart:
-                # At once: a run that is killed now must not leave it beside a half-written map of another.
+                # At once: a run killed now must not leave it beside another job's half-written map.
                 self._cut()
             else:
                 self._open()
@@ -140,7 +140,7 @@ class Journal:
             raise self._unreadable(error) from None
         if not known:
             raise OutputError(
-                f"{self._output}: {self.path.name} beside it is no journal of pixelwise; remove it, or choose another "
+                f"{self._output}: {self.path.name} beside it is not a pixelwise journal; remove it, or choose another "
                 "output"
             )
 
@@ -148,19 +148,19 @@ class Journal:
         return OutputError(f"{self._output}: its journal cannot be read ({error.strerror})")
 
     def _open(self) -> None:
-        """Read what an earlier run left, where there is anything worth resuming from."""
+        """Read what an earlier run left, if there is anything to resume from."""
         try:
             lines = self._file.read().split(b"\n")
         except OSError as error:
             raise self._unreadable(error) from None
-        # The last line ends with a line feed, or was half-written by a run that was killed.
+        # The last line ends with a line feed, or else was half-written by a killed run.
         head, *records = [_decode(line) for line in lines[:-1]] or [None]
         if not any(records):
-            return  # of a short job that was killed: nothing is lost with it
+            return  # a short job was killed: nothing is lost with it
         damaged = head is None or not isinstance(head.get("format"), int)
         if head is None or damaged or head["format"] != FORMAT:
-            what = "is damaged" if damaged else "is of another version of pixelwise"
-            log.warning("%s %s: all is computed again", self.path.name, what)
+            what = "is damaged" if damaged else "is from another version of pixelwise"
+            log.warning("%s %s: everything is computed again", self.path.name, what)
             return
         if self._refused:
             raise OutputError(
@@ -178,7 +178,7 @@ class Journal:
             if max(layout.tile) > TILE:
                 raise ValueError(f"tiles of {layout.tile}")
         except ValueError:
-            log.warning("%s is damaged: all is computed again", self.path.name)
+            log.warning("%s is damaged: everything is computed again", self.path.name)
             return
         self.layout, self._job = layout, _job(head)
         damaged_lines = 0
@@ -187,30 +187,30 @@ class Journal:
                 if record is None:
                     raise ValueError("its checksum is wrong")
                 self._take(record)
-            # RecursionError: a list in a list in a list, which no checksum is taken of
+            # RecursionError: deeply nested lists, which no valid checksum covers
             except (ValueError, TypeError, OverflowError, RecursionError):
                 damaged_lines += 1
         if damaged_lines:
-            log.warning("%d damaged line(s) of %s: what they held is computed again", damaged_lines, self.path.name)
+            log.warning("%d damaged line(s) of %s: their blocks are computed again", damaged_lines, self.path.name)
         self._end = len(b"\n".join(lines[:-1])) + 1
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        """Note what one line says; ValueError, TypeError, ... where no run of this job has written it."""
+        """Note what one line says; ValueError, TypeError, ... where no run of this job can have written it."""
         if "committed" in record:
             found = record["committed"]
             if not isinstance(found, list) or self.layout is None or len(found) != len(self.layout.reserve):
-                raise ValueError(f"{self.path.name} says nothing of each file")
+                raise ValueError(f"{self.path.name} does not describe every file")
             self.committed = [Seal.from_json(one, self._job) for one in found]
             return
         done = DoneBlock.from_json(record, self._job)
         block, grid = done.block, self._grid
         for start, size, whole in ((block.row, block.height, grid.height), (block.col, block.width, grid.width)):
             if start % CELL or start + size > whole or ((start + size) % CELL and start + size < whole):
-                raise ValueError(f"{block} is no block of {grid}")
+                raise ValueError(f"{block} is not a block of {grid}")
         self._found.append(done)
 
     def begin(self, layout: Layout) -> None:
-        """Write the first line, unless an earlier run's is gone on with.
+        """Write the first line, unless an earlier run's is being resumed.
 
         Raises
         ------
@@ -224,9 +224,9 @@ class Journal:
             self._append(head)
 
     def _say_whose(self) -> None:
-        """Write a line that says no more than what the file is: whoever is killed from now on leaves one that is known.
+        """Write a line that merely identifies the file, so that even a run killed early leaves a known journal.
 
-        The first line replaces it, once the job is planned.
+        The first line replaces it once the job is planned.
         """
         try:
             self._append({"format": FORMAT})
@@ -236,20 +236,20 @@ class Journal:
         self._end = 0
 
     def _cut(self) -> None:
-        """Drop what follows the whole lines."""
+        """Drop whatever follows the complete lines."""
         try:
             self._file.truncate(self._end)
         except OSError as error:
             raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
     def records(self) -> Iterator[DoneBlock]:
-        """Yield what an earlier run did, block by block, to be looked at and confirmed."""
+        """Yield the blocks that an earlier run finished, to be checked and confirmed."""
         yield from self._found
-        # All is confirmed by now, or damaged.
+        # By now each is confirmed or damaged.
         self._found = []
 
     def confirm(self, block: Block) -> None:
-        """Take a block as done."""
+        """Mark a block as done."""
         self._done[self._cells(block)] = True
 
     def _cells(self, block: Block) -> tuple[slice, slice]:
@@ -260,13 +260,13 @@ class Journal:
 
     @property
     def pixels(self) -> int:
-        """How many pixels are done."""
+        """Number of finished pixels."""
         rows, cols = np.nonzero(self._done)
         heights = np.minimum(CELL, self._grid.height - rows * CELL)
         return int((heights * np.minimum(CELL, self._grid.width - cols * CELL)).sum())
 
     def remaining(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """Cut what is done out of blocks; blocks that another plan had done in part fall into pieces."""
+        """Remove finished parts from blocks; blocks that another plan finished partly are split into pieces."""
         for block in blocks:
             done = self._done[self._cells(block)]
             if not done.any():
@@ -275,12 +275,12 @@ class Journal:
                 yield from _pieces(~done, block)
 
     def add(self, done: DoneBlock) -> None:
-        """Append a finished block, unless that is refused, or the job is too short for a journal so far.
+        """Append a finished block, unless resuming is refused or the job is still too short for a journal.
 
         Raises
         ------
         OutputError
-            When the disk is full or fails; what was appended before stays whole.
+            When the disk is full or fails; earlier lines stay intact.
         """
         if self._refused:
             if not self._told and time.monotonic() - self._begun >= self._after:
@@ -299,7 +299,7 @@ class Journal:
             self._syncing.start([self.path])
 
     def commit(self, seals: Sequence[Seal]) -> None:
-        """Say, on disk, that the map is complete but for its names, and what tells its files."""
+        """Record on disk that the map is complete except for its names, with the seals of its files."""
         if not self._refused:
             self._append({"committed": [seal.as_json(self._job) for seal in seals]})
             self.committed = list(seals)
@@ -315,11 +315,11 @@ class Journal:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether it holds anything, also of an earlier run that was not looked at yet."""
+        """Whether it holds anything, including what an earlier run left unchecked."""
         return bool(self._found or self._done.any() or self.committed)
 
     def close(self, *, finished: bool) -> None:
-        """Unlock the journal; remove it when the map is finished, or when it holds nothing."""
+        """Unlock the journal; remove it if the map is finished, or if it holds nothing."""
         self._syncing.close()
         if finished or not self.worth_keeping:
             drop(self._file, self.path)
@@ -328,9 +328,9 @@ class Journal:
 
 
 def is_journal(file: BinaryIO) -> bool:
-    """Whether a file is a journal, of any version and however damaged: a line of it is whole, or its first begins so.
+    """Whether a file is a journal, of any version and however damaged: a line is intact, or the first begins like one.
 
-    Its position is changed. OSError where it cannot be read.
+    Moves the file position. OSError where it cannot be read.
     """
     file.seek(0)
     first = True
@@ -345,7 +345,7 @@ def is_journal(file: BinaryIO) -> bool:
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:
-    """Return what a line says; None of a damaged one."""
+    """Return the content of a line; None if it is damaged."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
@@ -361,7 +361,7 @@ def _job(head: Mapping[str, Any]) -> int:
 
 
 def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
-    """Cut the wanted cells of a block into rectangles: runs of columns over rows that are alike."""
+    """Divide the wanted cells of a block into rectangles: runs of columns over equal rows."""
     changes = np.flatnonzero((wanted[1:] != wanted[:-1]).any(axis=1)) + 1
     for top, bottom in zip([0, *changes.tolist()], [*changes.tolist(), len(wanted)], strict=True):
         edges = np.flatnonzero(np.diff(wanted[top].astype(np.int8), prepend=0, append=0))
@@ -372,11 +372,11 @@ def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
 
 
 def _differences(found: Any, wanted: Any, where: str = "") -> str:
-    """Say in words where two keys differ first; nothing where they are the same."""
+    """Describe the first difference between two keys; empty where they are equal."""
     if isinstance(found, dict) and isinstance(wanted, dict):
-        # In the order in which this job names them: what tells most comes first.
+        # In the order in which this job names them: the most telling comes first.
         for name in dict.fromkeys([*wanted, *sorted(found)]):
-            # A journal may say anything.
+            # A journal may hold anything.
             shown = name if name in wanted or name.isidentifier() else json.dumps(name)
             shown = shown[:LONGEST_VALUES]
             words = _differences(found.get(name), wanted.get(name), f"{where} {shown}".strip())
@@ -401,5 +401,5 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
     try:
         before, now = json.dumps(found), json.dumps(wanted)
     except RecursionError:
-        return f"{where} is another"
-    return f"{where} was {before}, is {now}" if len(before + now) <= LONGEST_VALUES else f"{where} is another"
+        return f"{where} is different"
+    return f"{where} was {before}, is {now}" if len(before + now) <= LONGEST_VALUES else f"{where} is different"

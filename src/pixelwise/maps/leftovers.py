@@ -1,4 +1,4 @@
-"""What stopped jobs left in a folder: found by name, known by content, and removed only where no job holds it."""
+"""What stopped jobs left in a folder: found by name, identified by content, and removed only if no job holds it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Leftover", "remove_leftovers"]
 _TIFF = "|".join(map(re.escape, SUFFIXES))
 #: `.trend.tif.journal`
 JOURNAL = re.compile(rf"\..+(?i:{_TIFF}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
-FOREIGN = "it is no file of pixelwise"
+FOREIGN = "it is not a pixelwise file"
 BLANK = "nothing in it shows that pixelwise made it"
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file that has a name such as jobs give theirs.
+    """A file with a name of the kind that jobs give to theirs.
 
     Attributes
     ----------
     path, size
-        The file, and its bytes.
+        The file, and its size in bytes.
     kept
         Why it was not removed; empty where it was.
     failed
@@ -59,18 +59,18 @@ class _RunningError(_KeptError):
 def remove_leftovers(folder: Path) -> Iterator[Leftover]:
     """Remove journals and half-written maps that stopped jobs left in a folder; yield each file, removed or not.
 
-    A file that is open is locked by its job. What is locked stays, and so does what belongs to a journal that is; while
-    files are looked at and removed they are locked here, so that a job that starts meanwhile waits.
+    Jobs lock the files that they have open. Locked files stay, and so do files that belong to a locked journal; while
+    files are checked and removed here they are locked too, so that a job that starts meanwhile waits.
 
     Parameters
     ----------
     folder
-        Not those within it.
+        The folder; its subfolders are not searched.
 
     Raises
     ------
     OutputError
-        When it cannot be listed.
+        When the folder cannot be listed.
     """
     try:
         names = sorted(path.name for path in folder.iterdir())
@@ -78,7 +78,7 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
         raise OutputError(f"{folder}: cannot be listed ({error.strerror})") from None
     journals = [folder / name for name in names if JOURNAL.fullmatch(name)]
     others = [(folder / name, found) for name in names if (found := HALF_WRITTEN.fullmatch(name))]
-    # A job whose half-written file does not say whose it is may be any that runs here.
+    # A job whose half-written file does not name its map may be any job that runs here.
     running = any(_is_running(journal) for journal in journals)
     groups: dict[Path | None, list[tuple[Path, re.Match[str]]]] = {journal: [] for journal in journals}
     for path, found in others:
@@ -94,11 +94,11 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
             except _RunningError as reason:
                 kept = str(reason)
             except (_KeptError, FileNotFoundError):
-                pass  # whatever else is in the way of a journal, no job of this user resumes from it
+                pass  # whatever else has the journal's name, no job of this user resumes from it
             except OSError as error:
                 kept = f"its journal {journal} cannot be opened ({error.strerror})"
             known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
-            # What was set aside first: half-written files tell whether it is needed.
+            # Files set aside come first: half-written files tell whether they are needed.
             for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not one[1]["sidecar"])):
                 yield from _remove(path, found, kept, known)
             if journal in journals:
@@ -108,7 +108,7 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
 def _remove(
     path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
 ) -> Iterator[Leftover]:
-    """Remove one file, locked already or not, unless there is a reason against it; say nothing where it vanished."""
+    """Remove one file, already locked or not, unless there is a reason against it; yield nothing where it vanished."""
     size = 0
     try:
         size = path.lstat().st_size
@@ -133,7 +133,7 @@ def _remove(
 def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool) -> None:
     """Raise _KeptError unless an open and locked file is a leftover that nobody needs.
 
-    A power failure leaves empty files and zeros. What says nothing of itself is ours only beside what does (`known`).
+    A power failure leaves empty files and zeros. An unidentified file is ours only beside an identified one (`known`).
     """
     if found is None:
         if not is_journal(file):
@@ -152,7 +152,7 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
         if _is_running(partial):
             raise _RunningError
     if found["replaced"]:
-        # The old map may have both names: then it is locked here.
+        # The old map may have both names: then it is the one locked here.
         if _is_running(partial) or (not has_name(file, final) and _is_running(final)):
             raise _RunningError
         old = final.with_name(final.name + (found["sidecar"] or ""))
@@ -171,19 +171,19 @@ def _check_blank(blank: bool, known: bool) -> None:
 
 
 def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
-    """Return the half-written file that a name belongs to, and the one that it was to become."""
+    """Return the half-written file that a name belongs to, and the file that it was to become."""
     final = path.with_name(found["stem"] + found["suffix"])
     return path.with_name(f".{found['stem']}{PARTIAL}{found['suffix']}"), final
 
 
 def _journal_of(path: Path, found: re.Match[str]) -> Path | None:
-    """Return the journal that a file belongs to: as its half-written file says, else of the same name; else None."""
+    """Return the journal that a file belongs to: named in its half-written file, or like it, or None."""
     partial, final = _names(path, found)
     with contextlib.suppress(_KeptError, OSError), _opened(partial) as file:
         map_ = marked(file)
         if map_ is not None and Path(map_).suffix.lower() in SUFFIXES:
             journal = journal_of(path.parent / map_)
-            # The same name for all that belongs together, and for what this folder holds.
+            # The same spelling for everything that belongs together, and for what the folder lists.
             same = os.path.realpath(journal.parent) == os.path.realpath(path.parent)
             return path.with_name(journal.name) if same else journal
     journal = journal_of(final)
@@ -192,9 +192,9 @@ def _journal_of(path: Path, found: re.Match[str]) -> Path | None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file of this user; _KeptError says what else it is."""
+    """Open a regular file of this user; _KeptError says what it is instead."""
     try:
-        file = open_ours(path, linked=True)  # a second name of it stays, whatever is done with this one
+        file = open_ours(path, linked=True)  # a second name of it stays, whatever happens to this one
     except NotOursError as reason:
         raise _KeptError(f"it {reason}") from None
     try:
@@ -239,7 +239,7 @@ def _is_partial(path: Path, found: re.Match[str]) -> bool:
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a file is a map from its beginning on: it has that last, when all else is on disk."""
+    """Whether a file is a map from its first byte: that is written last, when the rest is on disk."""
     with contextlib.suppress(_KeptError, OSError), _opened(path) as file:
         return marked(file) is None and is_ours(file)
     return False

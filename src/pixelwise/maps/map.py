@@ -38,20 +38,20 @@ __all__ = [
     "tag_of",
 ]
 
-#: Longer texts are compressed: GDAL's tags are read whole with every header.
+#: Longer texts are compressed: GDAL reads all tags with every header.
 LONGEST_PLAIN_TAG = 4000
-#: Of 5000 dates of 3 files it has 2.5 MB and 125 000 of ``[``, ``{`` and ``,`` (8.3 for each file); what has more than
-#: 200 000 files need is an attack.
+#: For 5000 dates of 3 files it takes 2.5 MB with 125 000 of ``[``, ``{`` and ``,`` (8.3 per file); one with more than
+#: 200 000 files would need is an attack.
 LARGEST_PROVENANCE = 64 << 20
-#: Where nobody asks for it, it must not take a second or more: json reads about 100 MB of it in one.
+#: Reading it unasked must take less than a second: json reads about 100 MB in that time.
 LARGEST_UNASKED = 32 << 20
-#: Bytes for each of these at the largest size: each may become an object of up to 160 bytes.
+#: Bytes per bracket or comma at the largest size: each may become an object of up to 160 bytes.
 BYTES_PER_ITEM = 16
-#: Brackets within brackets, of which real ones have 8; digits of a whole number; characters of a name or a unit.
+#: Nested brackets, of which real ones have 8; digits of an integer; characters of a name or a unit.
 DEEPEST, LONGEST_NUMBER, LONGEST_TEXT = 32, 100, 1000
 
-#: Fields that are looked at wherever a map is opened, and what they hold if they are there: a type, a list of one kind,
-#: or fields in turn. All others are looked at by what reads them.
+#: Fields that are checked whenever a map is opened, and what they hold if present: a type, a list of one kind, or
+#: fields in turn. All others are checked by the code that reads them.
 FIELDS: Mapping[str, Any] = {
     "method": str,
     "parameters": dict,
@@ -78,18 +78,18 @@ WORDS: Mapping[Any, str] = {
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time of a job went.
+    """How the time of a job was spent.
 
     Attributes
     ----------
     read, kernel, encode
-        Seconds of all workers together.
+        Seconds, summed over all workers.
     write, wait
-        Seconds of the parent: writing, and waiting for blocks.
+        Seconds of the parent process: writing, and waiting for blocks.
     total
         Seconds from start to end; in a map's tag, to the moment when the last block was written.
     pixels, bytes_read
-        Pixels of the map, and bytes of input as decoded.
+        Pixels of the map, and bytes of decoded input.
     """
 
     read: float = 0.0
@@ -102,12 +102,12 @@ class Timings:
     bytes_read: int = 0
 
     def as_dict(self) -> dict[str, float]:
-        """Return them for JSON, seconds to the millisecond."""
+        """Return the timings for JSON, in seconds to the millisecond."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
     @classmethod
     def from_provenance(cls, provenance: Mapping[str, Any]) -> Timings:
-        """Return those that a map's tag holds; zeros where it holds none, or anything but numbers."""
+        """Return the timings in a map's tag; zeros if it holds none, or anything but numbers."""
         found = provenance.get("timings")
         known = found if isinstance(found, dict) else {}
         names = [field.name for field in fields(cls)]
@@ -127,18 +127,18 @@ class Timings:
 class Map:
     """Named bands on a grid.
 
-    ``map["slope"]`` is a (y, x) array, NaN where missing; ``n`` and ``status`` are whole numbers.
+    ``map["slope"]`` is a (y, x) array, NaN where missing; ``n`` and ``status`` are integers.
 
     Attributes
     ----------
     grid
-        That of the input.
+        The grid of the input.
     bands
-        In order, ``status`` last.
+        The bands in order, ``status`` last.
     provenance
         Method, parameters, inputs, versions: see ``docs/architecture.md``.
     timings
-        Of the job that made it.
+        Timings of the job that made it.
     files
         Where each band is: path and number from 1; empty for a map in memory.
     """
@@ -153,7 +153,7 @@ class Map:
     def __post_init__(self) -> None:
         for band in self.bands:
             if band.name not in self.files and band.name not in self.arrays:
-                raise ValueError(f"band {band.name} is nowhere")
+                raise ValueError(f"band {band.name} has neither an array nor a file")
 
     def __repr__(self) -> str:
         where = ", ".join(str(path) for path in self.paths[:3]) or "in memory"
@@ -190,7 +190,7 @@ class Map:
         return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
 
     def band(self, name: str) -> Band:
-        """Return what is known of a band; an unknown name is a `ParameterError`."""
+        """Return the description of a band; an unknown name is a `ParameterError`."""
         for band in self.bands:
             if band.name == name:
                 return band
@@ -203,10 +203,10 @@ class Map:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files it is in, none in memory."""
+        """The files that hold the map; none in memory."""
         return tuple(dict.fromkeys(path for path, _ in self.files.values()))
 
-    # Both need packages that few have, and are imported when they are asked for.
+    # Both need optional packages, which are imported only on use.
     def to_xarray(self) -> xarray.Dataset:
         """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``."""
         from pixelwise.maps.dataset import dataset_of
@@ -224,7 +224,7 @@ class Map:
 
 
 def open_quietly(path: Path) -> Any:
-    """Open a map's file; one without coordinates is legal here."""
+    """Open a map's file; missing georeferencing is legal here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return open_geotiff(path)
@@ -236,7 +236,7 @@ def open_map(path: str | Path) -> Map:
     Parameters
     ----------
     path
-        A GeoTIFF; for one file per band, a name with ``{band}`` or any one of the files.
+        A GeoTIFF; for one file per band, a name with ``{band}`` or any of the files.
 
     Raises
     ------
@@ -261,21 +261,21 @@ def open_map(path: str | Path) -> Map:
         file = first.parent / pattern.replace("{band}", name)
         _, other, columns = _read_file(file)
         if other != provenance:
-            raise InputError(f"{file}: is of another job than {first.name}; were both written by the same command?")
+            raise InputError(f"{file}: is from another job than {first.name}; were both written by the same command?")
         bands += columns
         files[name] = (file, 1)
     return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)
 
 
 def _names_siblings(pattern: Any, bands: Any) -> bool:
-    """Whether a tag names a file for each band beside its own: a tag is data from anywhere, and leads nowhere else."""
+    """Whether a tag names one file per band beside its own: it may come from anywhere, and must not lead elsewhere."""
     names = [pattern, *bands] if isinstance(bands, list) else [None]
     proper = all(isinstance(name, str) and 0 < len(name) < 256 and not set(name) & set("/\\:\0") for name in names)
     return proper and "{band}" in pattern and len(set(bands)) == len(bands)
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file was written by pixelwise, whatever lies beside it."""
+    """Whether a file was written by pixelwise, whatever is beside it."""
     try:
         with local_only(), open_alone(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
@@ -284,7 +284,7 @@ def is_map(path: Path) -> bool:
 
 
 def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-    """Return the provenance of any file that has one, and how its bands are named; None where it is damaged."""
+    """Return the provenance of any file that has one, and the names of its bands; None where it is damaged."""
     try:
         with open_quietly(path) as dataset:
             text = dataset.get_tag_item(TAG)
@@ -306,10 +306,10 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     except UnicodeDecodeError:
         raise InputError(
-            f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote it"
+            f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote them"
         ) from None
     if text is None:
-        raise InputError(f"{path}: not a map of pixelwise (its tag {TAG} is missing)")
+        raise InputError(f"{path}: not a pixelwise map (its tag {TAG} is missing)")
     bands = [
         Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
         for (index, name, unit), tag in zip(columns, tags, strict=True)
@@ -326,7 +326,7 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
 
 
 def _misfit(value: Any, kind: Any, name: str = "") -> str:
-    """Say which field does not hold what it should, and what it holds; nothing where all do."""
+    """Describe the first field of the wrong type, and what it holds; empty where all are right."""
     wanted: type[Any] = kind if isinstance(kind, type) else type(kind)
     if not isinstance(value, wanted) or isinstance(value, bool):
         return f"{name} holds {WORDS[type(value)]} instead of {WORDS[wanted]}"
@@ -359,19 +359,19 @@ def encode_provenance(provenance: Mapping[str, Any]) -> str:
 
 
 def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:
-    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever run.
+    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever executed.
 
     Parameters
     ----------
     text
-        As the tag holds it.
+        The content of the tag.
     largest
-        Bytes that it may unpack to.
+        The most bytes that it may unpack to.
 
     Raises
     ------
     InputError
-        When it is damaged, or larger than any provenance.
+        When it is damaged, or larger than any real provenance.
     """
     try:
         if text.startswith("zlib:"):
@@ -383,7 +383,7 @@ def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str,
         if too_large := _too_large(text, largest):
             raise ValueError(too_large)
         provenance = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
-    except (ValueError, RecursionError, zlib.error) as error:  # a thousand brackets are one within another
+    except (ValueError, RecursionError, zlib.error) as error:  # RecursionError: brackets nested a thousand deep
         raise InputError(f"the tag {TAG} is damaged ({error})") from None
     if not isinstance(provenance, dict):
         raise InputError(f"the tag {TAG} is damaged (it holds {WORDS[type(provenance)]} instead of {WORDS[dict]})")
@@ -392,12 +392,12 @@ def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str,
         inner = (item.values() if isinstance(item, dict) else item for item in level)
         level = [item for items in inner for item in items if isinstance(item, (dict, list))]
     if level:
-        raise InputError(f"the tag {TAG} is damaged (more than {DEEPEST} brackets within each other)")
+        raise InputError(f"the tag {TAG} is damaged (more than {DEEPEST} nested brackets)")
     return provenance
 
 
 def _too_large(text: str, largest: int) -> str:
-    """Say why a text is longer than any provenance, or would become more objects; nothing where it is not."""
+    """Say why a text is longer than any provenance, or would become too many objects; empty where neither."""
     if len(text) > largest:
         return f"{len(text) / 1e6:.0f} MB, more than {largest >> 20}"
     items, most = sum(map(text.count, "[{,")), largest // BYTES_PER_ITEM
@@ -413,9 +413,9 @@ def _whole(digits: str) -> int:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits[:20]} is no finite number")
+        raise ValueError(f"{digits[:20]} is not a finite number")
     return number
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no finite number")
+    raise ValueError(f"{word} is not a finite number")

@@ -17,12 +17,12 @@ __all__ = ["MemorySink"]
 
 
 def as_they_are(values: NDArray[Any], status: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a block's pixels."""
+    """Return a block's values and status unchanged."""
     return values, status
 
 
 class MemorySink:
-    """Keeps each band as one array: float of the wanted type, int32 for whole numbers, uint8 for status."""
+    """Keeps each band as one array: float of the requested type, int32 for integers, uint8 for status."""
 
     encode = staticmethod(as_they_are)
 
@@ -55,7 +55,7 @@ class MemorySink:
         return ()
 
     def restore(self, done: DoneBlock) -> bool:
-        """Say that nothing outlives a process in its memory."""
+        """Return False: memory does not outlive its process."""
         return False
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
@@ -65,5 +65,5 @@ class MemorySink:
         return Map(self._grid, self._bands, provenance, timings, arrays=self._arrays)
 
     def abort(self, *, keep: bool) -> None:
-        """Forget the arrays."""
+        """Drop the arrays."""
         self._arrays = {}

@@ -1,4 +1,4 @@
-"""Files that are being written beside and under a map's name."""
+"""Files that are being written beside a map, and its final name."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class LayerFile:
     path
         A GeoTIFF.
     bands
-        One for each layer.
+        One per layer.
 
     Raises
     ------
     OutputError
-        When its name is no GeoTIFF's.
+        When its name is not that of a GeoTIFF.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class LayerFile:
     def __post_init__(self) -> None:
         check_name(self.path, f"{self.kind} are")
         if "{band}" in self.path.name:
-            raise OutputError(f"{self.path}: {self.kind} are one file with a band for each date, not one per band")
+            raise OutputError(f"{self.path}: {self.kind} are one file with a band per date, not one per band")
 
 
 @dataclass(eq=False)
@@ -58,17 +58,17 @@ class Output:
     Attributes
     ----------
     names
-        Its name when it is complete, and until then.
+        Its final name, and its name until it is complete.
     tiled
-        What it holds.
+        The raster that it holds.
     tags
-        What its provenance says besides that of the map.
+        What its provenance contains in addition to the map's.
     reserve
-        Bytes before the first tile, for the head, which is written last: until then this is no TIFF.
+        Bytes before the first tile, for the head, which is written last: until then this is not a TIFF.
     file
         Open and locked.
     offsets, counts
-        Where each tile is; counts are 0 of those that are missing.
+        The place of each tile; counts are 0 for missing tiles.
     end
         Where the last tile ends.
     """
@@ -88,7 +88,7 @@ class Output:
         self.end = self.reserve
 
     def holds(self, block: Block, tiles: PlacedTiles) -> bool:
-        """Whether tiles are as many as a block has, and none lies where the head will be."""
+        """Whether there are as many tiles as a block has, none of them within the space of the head."""
         bands, grid = len(self.tiled.bands), self.tiled.grid
         rows, cols = block.row + block.height, block.col + block.width
         (height, width), whole = self.tiled.tile, (grid.height, grid.width)
@@ -101,7 +101,7 @@ class Output:
         )
 
     def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
-        """Note where the tiles of a block are: one after another from `begin` on."""
+        """Note where the tiles of a block are: one after another from `begin`."""
         row, col = block.row // self.tiled.tile[0], block.col // self.tiled.tile[1]
         where = np.s_[:, row : row + counts.shape[1], col : col + counts.shape[2]]
         ends = begin + np.cumsum(counts).reshape(counts.shape)
@@ -114,7 +114,7 @@ def check_name(path: Path, what: str) -> None:
     check_encodable(path, output=True)
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
-    # Whatever its case: some file systems take both names for one.
+    # Ignoring case: some file systems do too.
     if HALF_WRITTEN.fullmatch(path.name.lower()):
         raise OutputError(f"{path}: is a name that half-written maps have; choose another one")
 
@@ -131,7 +131,7 @@ def relative(path: Path, folder: Path | None) -> str:
 
 
 def check_different(paths: Sequence[Path]) -> None:
-    """Refuse outputs of which two are the same file."""
+    """Refuse outputs if two of them are the same file."""
     seen = set()
     for path in paths:
         if identity_of(path) in seen:
@@ -140,6 +140,6 @@ def check_different(paths: Sequence[Path]) -> None:
 
 
 def identity_of(path: Path) -> Path:
-    """Return the path of a file without links."""
-    # Path.resolve fails on links that lead in a circle.
+    """Return the path of a file with links resolved."""
+    # Path.resolve fails on links that form a loop.
     return Path(os.path.realpath(path))

@@ -1,7 +1,7 @@
 """Pictures of maps: classes with their limits and shares, drawn with matplotlib.
 
-What a pixel's class is, is decided by `classify_quintiles`, `classify_trend` and `classify_status`, which know nothing
-of drawing.
+The class of each pixel is decided by `classify_quintiles`, `classify_trend` and `classify_status`, which know nothing
+about drawing.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ __all__ = ["check_output", "import_matplotlib", "plot_map", "save"]
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
-#: Of units of a change with time; users' functions have no units, and say it by a name.
+#: Units of a change over time; users' functions have no units, so their bands' names decide.
 CHANGE_UNIT = re.compile(rf"/({'|'.join(YEARS)})$")
 CHANGE_NAMES = ("slope", "trend", "change")
 
-#: More pixels than this per side do not show at the size of a page.
+#: More pixels than this per side are not visible on a page.
 LARGEST_IMAGE = 2000
 
 # Inches, and points for text.
 LONG_EDGE, PAD, GAP = 5.0, 0.12, 0.14
 TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 10.0, 8.0, 7.5
 DPI = 200
-#: A strip with longer sides than this to one would be a hairline: it is stretched.
+#: A strip longer than this, relative to its width, would be a hairline: it is stretched.
 LARGEST_ASPECT = 8.0
-#: Below this width (inches) there is room for one coordinate.
+#: Below this width (inches) there is room for one coordinate only.
 NARROW = 1.4
-#: From this ratio of width to height on, the legend stands below the map.
+#: From this ratio of width to height on, the legend is below the map.
 WIDE = 1.5
 
 
@@ -83,7 +83,7 @@ def plot_map(
 ) -> Figure:
     """Draw a band of a map in classes.
 
-    Limits and shares in the legend are those of all pixels, also where a large map is thinned for drawing.
+    Limits and shares in the legend refer to all pixels, even where a large map is thinned for drawing.
 
     Parameters
     ----------
@@ -92,18 +92,18 @@ def plot_map(
     band
         Name of the band; the first by default.
     classes
-        ``trend``: (significant) decrease and increase, and pixels that were not tested, for a band that has a p-value;
-        ``quintile``: five classes of equally many pixels. By default ``trend`` where it is possible. The band
-        ``status`` always has a class per code.
+        ``trend``: (significant) decrease and increase, and untested pixels, for a band that has a p-value;
+        ``quintile``: five classes of equally many pixels. The default is ``trend`` where possible. The band ``status``
+        always has one class per code.
     significant
         A p-value below this is significant; for ``trend`` only.
     title
-        Instead of method, band and time range; an empty text leaves the title out.
+        Title of the picture; an empty text leaves it out. By default method, band and time range.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot; `save` writes it, and notebooks show it.
+        Unknown to pyplot; `save` writes it, and notebooks show it.
 
     Raises
     ------
@@ -136,20 +136,20 @@ def plot_map(
 
 
 def _pvalue_of(map_: Map, band: str) -> str:
-    """Return the name that the p-value of a band has, whether or not the map holds it."""
+    """Return the name of the p-value of a band, whether or not the map holds it."""
     own = f"{band}_pvalue"
     # The `pvalue` of a regression is that of all covariates together: each has its own.
     return own if own in map_ or map_.provenance.get("method") == "regress" else "pvalue"
 
 
 def _is_change(band: Band) -> bool:
-    """Whether a band tells a change with time, rather than how two things go together."""
+    """Whether a band is a change over time, rather than a relation between two variables."""
     named = any(word in band.name.lower() for word in CHANGE_NAMES)
     return CHANGE_UNIT.search(band.unit) is not None or (not band.unit and named)
 
 
 def _obstacle_to_trend(map_: Map, band: str) -> str:
-    """Say why a band has no trend classes and what to do; nothing where it has."""
+    """Say why a band has no trend classes and what to do; empty where it has."""
     advice = "choose the classes quintile"
     pvalue = _pvalue_of(map_, band)
     if pvalue in map_ and pvalue != "pvalue":
@@ -186,7 +186,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputError
-        When the file exists and `overwrite` is not set, its folder does not, or its suffix is unknown.
+        When the file exists and `overwrite` is not set, its folder does not exist, or its suffix is unknown.
     """
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
@@ -194,16 +194,16 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     check_folder(target)
     exists = check_target(target)
     try:
-        irregular(_temporary(target))  # a name longer than that of the picture
+        irregular(_temporary(target))  # its name is longer than that of the picture
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
     if exists and not overwrite:
-        raise OutputError(f"{target}: exists already; --overwrite replaces it")
+        raise OutputError(f"{target}: already exists; --overwrite replaces it")
     return target
 
 
 def _temporary(target: Path) -> Path:
-    """Return a hidden name beside a picture that nobody can foresee."""
+    """Return a hidden, unpredictable name beside a picture."""
     return target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
 
 
@@ -214,7 +214,7 @@ def _png(figure: Any) -> bytes:
 
 
 def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
-    """Write a figure; under its name there is always a whole file.
+    """Write a figure; the file is complete whenever it has its name.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
     path
         Its suffix, one of ``.png``, ``.pdf``, ``.svg``, ``.jpg``, chooses the format.
     overwrite
-        Whether a file of that name may be replaced, as matplotlib does.
+        Whether an existing file may be replaced, as matplotlib does.
 
     Raises
     ------
@@ -252,17 +252,17 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
 
 
 def _heading(map_: Map, band: Band) -> tuple[str, str]:
-    """Return title and subtitle: method and band; what the band is, and of which time."""
+    """Return title and subtitle: method and band; what the band is, and the time it covers."""
     method = map_.provenance.get("method")
     title = f"{method}: {band.name}" if isinstance(method, str) else band.name
-    # Of codes the legend has the words.
+    # The legend explains the codes.
     described = "Why each pixel has the values it has" if band.name == STATUS_BAND.name else band.description
     parts = [described, _period(map_.provenance)]
     return _escaped(title), _escaped("; ".join(part for part in parts if part))
 
 
 def _period(provenance: Mapping[str, Any]) -> str:
-    """Say which time the input covers, as exactly as its dates are known."""
+    """Describe the time that the input covers, as precisely as its dates are known."""
     source = provenance.get("input")
     if not isinstance(source, Mapping) or "first" not in source or "last" not in source:
         return ""
@@ -275,19 +275,19 @@ def _period(provenance: Mapping[str, Any]) -> str:
 
 
 def _legend_title(band: Band, classes: Classes) -> str:
-    # Trend classes are no ranges of values: a unit would belong to nothing.
+    # Trend classes are not ranges of values, so a unit would be meaningless.
     unit = f" ({band.unit})" if band.unit and classes.limits else ""
     whole = "all" if band.name == STATUS_BAND.name else "valid"
     return f"{_escaped(band.name + unit)}\n(share of {whole} pixels)"
 
 
 def _escaped_lines(text: str) -> str:
-    """Escape control characters but line feeds: fonts have no shapes of them."""
+    """Escape control characters except line feeds: fonts cannot draw them."""
     return "\n".join(map(_escaped, text.split("\n")))
 
 
 def _escaped(text: str) -> str:
-    """Escape control characters: names in files are somebody else's text."""
+    """Escape control characters: names in files may come from anyone."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -304,7 +304,7 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class _Frame:
-    """How a grid is drawn: extent of the image, limits of the axes (both left, right, bottom, top), words."""
+    """How a grid is drawn: extent of the image, limits of the axes (both left, right, bottom, top), labels."""
 
     extent: Bounds
     limits: Bounds
@@ -314,7 +314,7 @@ class _Frame:
 
     @property
     def ratio(self) -> float:
-        """Width of the map on paper, by its height."""
+        """Width of the map on paper divided by its height."""
         left, right, bottom, top = self.limits
         return abs(right - left) / (abs(top - bottom) * self.aspect)
 
@@ -322,15 +322,15 @@ class _Frame:
 def _frame(grid: Grid) -> _Frame:
     height, width, t = grid.height, grid.width, grid.transform
     if t.b or t.d or t.is_identity:
-        # Coordinates run along the axes only where the grid is not rotated.
+        # Coordinates run along the axes only if the grid is not rotated.
         whole = (0.0, float(width), float(height), 0.0)
         return _Frame(whole, whole, 1.0, ("column (pixels)", "row (pixels)"))
     left, bottom, right, top = grid.bounds
-    # The extent follows the rows and columns of the image, the limits put north up and east to the right.
+    # The extent follows the rows and columns of the image; the limits put north at the top and east on the right.
     extent = (t.c, t.c + t.a * width, t.f + t.e * height, t.f)
     limits = (left, right, bottom, top)
     if grid.crs is not None and grid.crs.is_geographic:
-        # A degree of longitude shrinks towards the poles; at a pole itself nothing can be right.
+        # A degree of longitude shrinks towards the poles; at a pole itself no ratio is right.
         aspect = 1 / max(math.cos(math.radians((bottom + top) / 2)), 0.05)
         return _Frame(extent, limits, aspect, ("longitude", "latitude"), geographic=True)
     if grid.crs is None:
@@ -347,9 +347,9 @@ def _draw(classes: Classes, grid: Grid, heading: tuple[str, str], legend_title: 
     frame = _frame(grid)
     ratio = min(max(frame.ratio, 1 / LARGEST_ASPECT), LARGEST_ASPECT)
     width, height = LONG_EDGE * min(1.0, ratio), LONG_EDGE * min(1.0, 1 / ratio)
-    # The size is that of a page for now; it is fitted when all texts can be measured.
+    # A page-sized figure for now; it is resized once all texts can be measured.
     figure = Figure(figsize=(10, 10), dpi=DPI, facecolor="white")
-    # Notebooks show what has this method; figures get it from pyplot only, which keeps global state.
+    # Notebooks show objects with this method; figures get it only from pyplot, which keeps global state.
     figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes = figure.add_axes((0.2, 0.2, width / 10, height / 10))
@@ -369,7 +369,7 @@ def _draw(classes: Classes, grid: Grid, heading: tuple[str, str], legend_title: 
 
 
 def _image(classes: Classes) -> NDArray[np.uint8]:
-    """Return (y, x, rgb) of the map, thinned where it has more pixels than show."""
+    """Return (y, x, rgb) of the map, thinned if it has more pixels than are visible."""
     from matplotlib.colors import to_rgb
 
     table = np.zeros((256, 3), np.uint8)
@@ -381,13 +381,13 @@ def _image(classes: Classes) -> NDArray[np.uint8]:
 
 
 def _spread(size: int) -> NDArray[np.int64]:
-    """Return at most `LARGEST_IMAGE` indices that stand for equal parts of `size`."""
+    """Return at most `LARGEST_IMAGE` indices that represent equal parts of `size`."""
     count = min(size, LARGEST_IMAGE)
     return ((np.arange(count) + 0.5) * size / count).astype(np.int64)
 
 
 def _draw_ticks(axes: Axes, frame: _Frame, width: float, height: float) -> None:
-    """Mark few coordinates, in full: no offset, no exponent."""
+    """Mark a few coordinates, in full: no offset, no exponent."""
     from matplotlib.ticker import MaxNLocator
 
     left, right, bottom, top = frame.limits
@@ -396,7 +396,7 @@ def _draw_ticks(axes: Axes, frame: _Frame, width: float, height: float) -> None:
     sides = ((axes.xaxis, left, right, width, "EW"), (axes.yaxis, bottom, top, height, "NS"))
     for (axis, start, end, inches, hemispheres), label in zip(sides, frame.labels, strict=True):
         low, high = min(start, end), max(start, end)
-        # Wide spans of degrees are cut at 30, 60 or 90.
+        # Wide spans of degrees are divided at multiples of 30, 60 or 90.
         steps = [1, 3, 6, 9, 10] if frame.geographic and high - low >= 90 else [1, 2, 2.5, 5, 10]
         locator = MaxNLocator(nbins=max(2, min(5, int(inches / 0.95))), steps=steps)
         ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
@@ -409,7 +409,7 @@ def _draw_ticks(axes: Axes, frame: _Frame, width: float, height: float) -> None:
 
 
 def _tick_labels(ticks: Sequence[float], hemispheres: str) -> list[str]:
-    """Write coordinates with as few decimals as they need; with names of two hemispheres, as degrees."""
+    """Format coordinates with as few decimals as they need; given the names of two hemispheres, as degrees."""
     step = min((high - low for low, high in pairwise(ticks)), default=1.0)
     decimals = 0
     while decimals < 12 and any(abs(tick - round(tick, decimals)) > step / 1000 for tick in ticks):
@@ -431,7 +431,7 @@ def _degrees(number: str, hemispheres: str) -> str:
 
 
 def _draw_legend(figure: Figure, classes: Classes, title: str, *, columns: int) -> Legend:
-    """List the classes, the highest on top as on a colour bar, and the missing pixels last."""
+    """List the classes, the highest at the top as on a colour bar, and the missing pixels last."""
     from matplotlib.patches import Patch
 
     def patch(color: str, label: str) -> Patch:
@@ -463,7 +463,7 @@ def _draw_legend(figure: Figure, classes: Classes, title: str, *, columns: int) 
 
 
 def _take_literally(text: Text) -> None:
-    """Keep matplotlib from reading formulas into somebody else's text."""
+    """Keep matplotlib from interpreting names in files as formulas."""
     text.set_parse_math(False)
     text.set_usetex(False)
 
@@ -471,7 +471,7 @@ def _take_literally(text: Text) -> None:
 def _fit(
     figure: Figure, axes: Axes, legend: Legend, heading: tuple[str, str], renderer: RendererAgg, *, wide: bool
 ) -> None:
-    """Give the figure the size that map, legend and title need, and put each in its place."""
+    """Give the figure the size that map, legend and title need, and place them."""
     inches = 1 / figure.dpi
     box, outer = axes.get_window_extent(renderer), axes.get_tightbbox(renderer) or axes.bbox
     left, right = (box.x0 - outer.x0) * inches, (outer.x1 - box.x1) * inches
@@ -507,7 +507,7 @@ def _draw_heading(figure: Figure, heading: tuple[str, str], width: float) -> lis
     texts = []
     for words, (size, weight, color) in zip(heading, styles, strict=True):
         if words.strip():
-            # A letter is about 0.6 of its size wide, a bold one 0.7.
+            # A letter is about 0.6 times its size wide, a bold one 0.7.
             letters = max(24, int(width * 72 / size / (0.7 if weight == "bold" else 0.6)))
             lines = "\n".join(textwrap.fill(line, letters) for line in words.splitlines())
             text = figure.text(0, 0, lines, size=size, weight=weight, color=color, va="bottom")
@@ -526,13 +526,13 @@ def _require_matplotlib() -> None:
 def import_matplotlib() -> None:
     """Import matplotlib without the ``matplotlibrc`` of the current folder.
 
-    That file comes before ``MATPLOTLIBRC`` and the user's own, which are obeyed: so the folder is changed meanwhile.
-    For the command line: in Python the current folder is for the caller to change, and so are ``rcParams``.
+    That file would override ``MATPLOTLIBRC`` and the user file, so the import happens in another folder.
+    Only the command line needs this: in Python the current folder and ``rcParams`` are up to the caller.
 
     Raises
     ------
     ParameterError
-        When it is missing.
+        When matplotlib is missing.
     """
     if "matplotlib" in sys.modules:
         return

@@ -1,4 +1,4 @@
-"""Names for files that are complete: all of a set get theirs, or none."""
+"""Names for complete files: either all files of a set get theirs, or none."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ PARTIAL = ".partial"
 #: In the name of a file that is being replaced together with others.
 REPLACED = ".replaced"
 
-#: GDAL's sidecar for what a file itself cannot hold.
+#: GDAL's sidecar for what the file itself cannot hold.
 PAM = ".aux.xml"
-#: How one that we write begins.
+#: How a sidecar that we write begins.
 PAM_BEGINNING = b"<PAMDataset><SRS>"
-#: What other programs put beside a GeoTIFF: statistics, overviews, a mask.
+#: Files that other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
 
 #: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, ...
@@ -60,17 +60,17 @@ HALF_WRITTEN = re.compile(
     re.DOTALL,
 )
 
-#: Bytes at the start of a file, its head and more, that tell it from another.
+#: Bytes at the start of a file, more than its head, that distinguish it from others.
 SEALED = 1 << 20
 
-#: Room in a file's head for what is known only at the end.
+#: Space in a file's head for what is known only at the end.
 HEAD_SLACK = 64 << 10
 
-#: How a file begins until its head is written, which is last: then follows the map that it belongs to, and a line feed.
+#: How a file begins until its head is written at the end: then the map that it belongs to follows, and a line feed.
 MARK = b"half-written by pixelwise for "
 #: No system has longer paths; in JSON a byte takes up to six.
 LONGEST_PATH = 6 * 4096
-#: The tag of TIFF that GDAL keeps texts in.
+#: The TIFF tag in which GDAL keeps texts.
 GDAL_METADATA = 42112
 
 
@@ -81,12 +81,12 @@ def pam(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class PendingFile:
-    """A file under its temporary name: hidden, so that no glob takes it for a layer, in the folder of the final one.
+    """A file under its temporary name: in the final folder, but hidden, so that no glob takes it for a layer.
 
     Raises
     ------
     OutputError
-        When names beside the final one are too long.
+        When the names needed beside the final one are too long.
     """
 
     final: Path
@@ -100,8 +100,8 @@ class PendingFile:
             raise OutputError(f"{self.final}: cannot be written ({error.strerror})") from None
         if beside > most > 0:
             raise OutputError(
-                f"{self.final}: its name has {size} bytes, and a name here has at most {most - beside + size}, so that "
-                f"hidden files beside it have room for theirs; choose a shorter one"
+                f"{self.final}: its name has {size} bytes; here it may have at most {most - beside + size}, so that "
+                f"hidden files beside it can have longer names; choose a shorter one"
             )
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -116,21 +116,21 @@ class PendingFile:
 
     @property
     def aside(self) -> dict[str, Path]:
-        """Where a map and, by suffix, its sidecars are kept until all that belongs together is replaced."""
+        """Where a map and, by suffix, its sidecars are kept until everything that belongs together is replaced."""
         name = f".{self.final.stem}{PARTIAL}{REPLACED}{self.final.suffix}"
         return {suffix: self.final.with_name(name + suffix) for suffix in ("", *SIDECARS)}
 
     def seal(self) -> Seal:
-        """Return what tells the complete file from others: its size, and a checksum of its head."""
+        """Return what distinguishes the complete file from others: its size, and a checksum of its head."""
         return _seal(self.temporary)
 
     def is_waiting(self, seal: Seal) -> bool:
-        """Whether a file that an earlier run sealed has not got its name yet.
+        """Whether a file sealed by an earlier run still lacks its final name.
 
         Raises
         ------
         OutputError
-            When it is neither here nor there.
+            When it has neither name.
         """
         for path in (self.temporary, self.final):
             with contextlib.suppress(OSError, InputError):
@@ -139,19 +139,19 @@ class PendingFile:
         raise OutputError(f"{self.final}: was complete, but is gone or changed; --restart computes it again")
 
     def check_beside(self, *, overwrite: bool) -> None:
-        """Look for what would be read as part of the new file, and for what is no leftover of ours.
+        """Look for files that would be read as part of the new file, and for files of others under our hidden names.
 
         Raises
         ------
         OutputError
-            When there is any.
+            When there are any.
         """
         try:
             names = [path.name for path in self.final.parent.iterdir()]
-        except OSError:  # may be written, but not listed: then only what has the exact name can be seen
+        except OSError:  # the folder may be writable but not listable: then only exact names can be found
             names = [f"{self.final.name}{s}" for s in SIDECARS if os.path.lexists(f"{self.final}{s}")]
         folder = self.final.parent
-        # GDAL looks for some of them whatever their case.
+        # GDAL ignores case when it looks for some of them.
         sidecars = {f"{self.final.name}{suffix}".lower(): f"{self.final.name}{suffix}" for suffix in SIDECARS}
         for name in names:
             if (exact := sidecars.get(name.lower())) is None:
@@ -165,7 +165,7 @@ class PendingFile:
                 status = path.lstat()
             except FileNotFoundError:
                 continue
-            # The old file has both names while it is replaced.
+            # While the old file is being replaced, it has both names.
             if reason := why_not_ours(status, folder, linked=True):
                 raise OutputError(f"{self.final}: {path.name} beside it {reason}; remove it, or choose another output")
 
@@ -175,7 +175,7 @@ class PendingFile:
         Raises
         ------
         OutputError
-            When it is none of ours, or cannot be removed.
+            When it is not ours, or cannot be removed.
         """
         for path in (self.temporary.with_name(self.temporary.name + suffix) for suffix in SIDECARS):
             try:
@@ -183,7 +183,7 @@ class PendingFile:
                     continue
                 if not is_own_sidecar(path):
                     raise OutputError(
-                        f"{self.final}: {path.name} beside it is no file of pixelwise; remove it, or choose another "
+                        f"{self.final}: {path.name} beside it is not a pixelwise file; remove it, or choose another "
                         "output"
                     )
                 path.unlink(missing_ok=True)
@@ -192,9 +192,9 @@ class PendingFile:
 
 
 def is_own_sidecar(path: Path, *, whole: bool = False) -> bool:
-    """Whether a file beside a half-written one is the sidecar that we write, which holds a CRS alone.
+    """Whether a file beside a half-written one is the sidecar that we write, which holds only a CRS.
 
-    A full disk may have cut it, also to nothing: a `whole` one has at least what tells it from others.
+    A full disk may have truncated it, even to nothing: a `whole` one has at least its distinctive beginning.
     """
     if not path.name.endswith(PAM) or irregular(path):
         return False
@@ -209,13 +209,13 @@ def is_own_sidecar(path: Path, *, whole: bool = False) -> bool:
 
 
 def mark(map_: Path, path: Path) -> bytes:
-    """Return how a file begins while it is half-written, as a part of a map (its pattern, for one file per band)."""
+    """Return the first bytes of a half-written file, a part of a map (its pattern, for one file per band)."""
     where = os.path.relpath(os.path.realpath(map_.parent), os.path.realpath(path.parent))
     return MARK + json.dumps((Path(where) / map_.name).as_posix()).encode() + b"\n"
 
 
 def marked(file: BinaryIO) -> str | None:
-    """Return the map that a half-written file belongs to, relative to its folder; None where it says nothing."""
+    """Return the map that a half-written file belongs to, relative to its folder; None where the file does not say."""
     file.seek(0)
     found = file.read(len(MARK) + LONGEST_PATH + 1)
     if not found.startswith(MARK):
@@ -228,7 +228,7 @@ def marked(file: BinaryIO) -> str | None:
 
 
 def is_ours(file: BinaryIO) -> bool:
-    """Whether an open file says that it is a map of pixelwise, complete or half-written; OSError if unreadable."""
+    """Whether an open file identifies itself as a pixelwise map, complete or half-written; OSError if unreadable."""
     if marked(file) is not None:
         return True
     try:
@@ -236,7 +236,7 @@ def is_ours(file: BinaryIO) -> bool:
     except (ValueError, KeyError, struct.error):
         return False
     file.seek(field.position)
-    # Ours is one of the first; a map's provenance may take megabytes.
+    # Our tag is one of the first; a map's provenance may take megabytes.
     return f'name="{TAG}"'.encode() in file.read(min(field.count, SEALED))
 
 
@@ -246,34 +246,32 @@ def _seal(path: Path) -> Seal:
 
 
 def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, overwrite: bool) -> None:
-    """Give complete files their names; where one cannot be renamed, or the job is stopped, none has its new one.
+    """Give complete files their names; if one cannot be renamed, or the job is stopped, all keep their old ones.
 
     Parameters
     ----------
     files
-        All of a set.
+        All files of a set.
     waiting
-        Those that have not got their names yet.
+        Those that do not have their final names yet.
     overwrite
-        Whether files of these names may be replaced.
+        Whether existing files may be replaced.
 
     Raises
     ------
     OutputError
         When a name is taken, or a file cannot be renamed.
     """
-    #: What would undo it: from where to where.
+    #: Renames that would undo it, as (from, to).
     back: list[tuple[Path, Path]] = []
     for file in waiting:
         try:
             if kind := irregular(file.final):
-                raise OutputError(
-                    f"{file.final}: is {kind} by now; remove it, and run the same command again to resume"
-                )
+                raise OutputError(f"{file.final}: is now {kind}; remove it, and run the same command again to resume")
             for suffix in () if overwrite else ("", *SIDECARS):
                 if os.path.lexists(f"{file.final}{suffix}"):
                     raise OutputError(
-                        f"{file.final}{suffix}: exists by now; --overwrite replaces it by the map that is complete"
+                        f"{file.final}{suffix}: now exists; --overwrite replaces it with the map, which is complete"
                     )
             _replace(file, back, alone=len(files) == 1)
         except BaseException as error:
@@ -288,21 +286,21 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
         for folder in {file.final.parent: None for file in files}:
             sync(folder)
     except OSError as error:
-        # Not undone: a folder that cannot be synced keeps the old names no more safely than the new ones.
-        raise refusal(f"{files[0].final}: is complete, but its folder cannot be brought to disk", error) from None
+        # Not undone: if a folder cannot be synced, the old names are no safer than the new ones.
+        raise refusal(f"{files[0].final}: is complete, but its folder cannot be flushed to disk", error) from None
     finally:
         for path in (path for file in files for path in file.aside.values()):
             remove(path)
 
 
 def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -> None:
-    """Give one file its name, and note at each step what would undo it."""
+    """Give one file its name, and record at each step how to undo it."""
     for suffix, aside in file.aside.items():
         before = file.final.with_name(file.final.name + suffix)
-        # A single file is replaced in one step; sidecars of what is replaced would be taken for the new map's.
+        # A single file is replaced in one step; old sidecars would be taken for the new map's.
         if (suffix or not alone) and os.path.lexists(before):
             if suffix:
-                log.info("%s, of what is replaced, is removed", before)
+                log.info("%s, which belongs to the old map, is removed", before)
             _set_aside(before, aside, link=not suffix)
             back.append((aside, before))
     if is_own_sidecar(sidecar := pam(file.temporary)):
@@ -313,7 +311,7 @@ def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -
 
 
 def _set_aside(path: Path, aside: Path, *, link: bool) -> None:
-    """Give a file another name; where links are possible and wanted, beside its own."""
+    """Give a file another name; with `link`, where links are possible, in addition to its own."""
     aside.unlink(missing_ok=True)
     if link:
         with contextlib.suppress(OSError):  # a file system without links

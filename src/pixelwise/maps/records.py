@@ -1,4 +1,4 @@
-"""What a journal's lines say, as frozen types that check themselves: a journal is a file, and may say anything."""
+"""The content of a journal's lines, as frozen types that check themselves: a journal is a file and may say anything."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from pixelwise.rasters.tags import TILE_UNIT
 
 __all__ = ["DoneBlock", "Layout", "PlacedTiles", "Seal", "canonical"]
 
-#: No file has more bytes, and sums of so many stay within 64 bits.
+#: No file has more bytes, and sums of this many stay within 64 bits.
 MOST_BYTES = 1 << 56
 
 
 def canonical(value: Any) -> bytes:
-    """Write JSON in the one way that checksums are taken of."""
+    """Write JSON in the canonical form of which checksums are computed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How half-written files are laid out.
+    """The layout of half-written files.
 
     Attributes
     ----------
     tile
         Rows and columns of their tiles.
     reserve
-        Of each file: bytes before the first tile.
+        Bytes before the first tile, for each file.
 
     Raises
     ------
     ValueError
-        When no file can be laid out like that.
+        When no file can have this layout.
     """
 
     tile: tuple[int, int]
@@ -59,7 +59,7 @@ class Layout:
         return cls(tuple(_list(found["tile"])), tuple(_list(found["reserve"])))
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `from_json` takes it."""
+        """Return it as `from_json` reads it."""
         return {"tile": list(self.tile), "reserve": list(self.reserve)}
 
 
@@ -70,16 +70,16 @@ class PlacedTiles:
     Attributes
     ----------
     begin
-        Where the first begins.
+        Where the first tile begins.
     checksum
         CRC-32 of all their bytes.
     counts
-        (band, tile row, tile column) bytes of each.
+        (band, tile row, tile column) bytes of each tile.
 
     Raises
     ------
     ValueError
-        When no tiles can be there.
+        When tiles cannot be there.
     """
 
     begin: int
@@ -98,31 +98,31 @@ class PlacedTiles:
 
     @property
     def size(self) -> int:
-        """Bytes of all."""
+        """Total bytes."""
         return int(self.counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class DoneBlock:
-    """A finished block: where its tiles are, and what else the job has to know of it.
+    """A finished block: where its tiles are, and what else the job must know about it.
 
     Attributes
     ----------
     block
-        Which pixels.
+        The pixels.
     files
         Its tiles in each file.
     answered
         Whether any of its pixels has values.
     lost
-        Pixels that could not be read: path, band and how many.
+        Pixels that could not be read: path, band and number of pixels.
     rounded
-        Bands of whole numbers that the map's type does not hold, and such a number.
+        Bands with integers that the map's type cannot hold, and one such integer.
 
     Raises
     ------
     ValueError
-        When no block is like that.
+        When no block can be like this.
     """
 
     block: Block
@@ -143,7 +143,7 @@ class DoneBlock:
 
     @classmethod
     def from_json(cls, found: Any, job: int) -> DoneBlock:
-        """Return what `as_json` made of a block of the same job; of another, or changed, its checksums are others."""
+        """Return what `as_json` made of a block of the same job; else, or if it was changed, the checksums differ."""
         _expect(found, {"block", "files", "answered", "lost", "rounded"})
         numbers = _list(found["block"])
         if len(numbers) != 4 or not all(_whole(number) and 0 <= number < 1 << 31 for number in numbers):
@@ -165,10 +165,10 @@ class DoneBlock:
         return cls(Block(*numbers), tuple(files), found["answered"], lost, rounded)
 
     def as_json(self, job: int) -> dict[str, Any]:
-        """Return it as `from_json` takes it.
+        """Return it as `from_json` reads it.
 
-        The checksums of the tiles are mixed with that of all the rest and of the job: whole tiles do not stand for
-        another block, in other sizes or in another job.
+        The checksums of the tiles are combined with one of everything else and of the job, so that intact tiles cannot
+        pass for another block, in other sizes or in another job.
         """
         found: dict[str, Any] = {
             "block": [self.block.row, self.block.col, self.block.height, self.block.width],
@@ -186,12 +186,12 @@ class DoneBlock:
 
 @dataclass(frozen=True)
 class Seal:
-    """What tells a complete file from others.
+    """What distinguishes a complete file from others.
 
     Attributes
     ----------
     size
-        Its bytes.
+        Its size in bytes.
     checksum
         CRC-32 of its beginning.
     """
@@ -207,14 +207,14 @@ class Seal:
 
     @classmethod
     def from_json(cls, found: Any, job: int) -> Seal:
-        """Return what `as_json` made; of another job its checksum is another."""
+        """Return what `as_json` made; for another job the checksum differs."""
         size, checksum = _list(found, 2)
         if not _whole(checksum):
             raise ValueError(f"checksum {checksum!r}")
         return cls(size, checksum ^ _mask({"size": size}, job))
 
     def as_json(self, job: int) -> list[int]:
-        """Return it as `from_json` takes it."""
+        """Return it as `from_json` reads it."""
         return [self.size, self.checksum ^ _mask({"size": self.size}, job)]
 
 
@@ -228,10 +228,10 @@ def _whole(value: Any) -> bool:
 
 def _list(value: Any, length: int | None = None) -> list[Any]:
     if not isinstance(value, list) or (length is not None and len(value) != length):
-        raise ValueError("a list was expected" if length is None else f"a list of {length} was expected")
+        raise ValueError("expected a list" if length is None else f"expected a list of {length}")
     return value
 
 
 def _expect(value: Any, names: set[str]) -> None:
     if not isinstance(value, dict) or set(value) != names:
-        raise ValueError(f"{', '.join(sorted(names))} were expected")
+        raise ValueError(f"expected {', '.join(sorted(names))}")

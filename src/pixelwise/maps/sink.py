@@ -15,15 +15,15 @@ from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 __all__ = ["Encode", "Sink"]
 
 #: Called by the worker that computed a block, with its (band, y, x) values and (y, x) status; returns what the sink
-#: writes of it. Picklable.
+#: writes for the block. Picklable.
 Encode = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 class Sink(Protocol):
     """Takes the blocks of one map, each once, in any order.
 
-    ``begin`` is called first; then, for each block, ``write``, or ``restore`` where an earlier run wrote it; then
-    either ``finish`` or ``abort``. Nothing stands under its final name before ``finish`` has checked it.
+    ``begin`` is called first; then, for each block, ``write``, or ``restore`` if an earlier run wrote it; then either
+    ``finish`` or ``abort``. Nothing has its final name until ``finish`` has checked it.
     """
 
     def begin(
@@ -35,23 +35,23 @@ class Sink(Protocol):
         provenance: Mapping[str, Any],
         layout: Layout | None,
     ) -> Layout:
-        """Prepare for the bands of a map, ``status`` last, in tiles of (rows, columns); return how files are laid out.
+        """Prepare for the bands of a map, ``status`` last, in tiles of (rows, columns); return the layout of the files.
 
         With the `layout` of an earlier run, that run is resumed.
         """
 
     @property
     def encode(self) -> Encode:
-        """What workers make of a block; known after ``begin``."""
+        """The function that workers apply to a block; available after ``begin``."""
 
     def write(self, block: Block, encoded: Any) -> tuple[PlacedTiles, ...]:
-        """Take a block; return what ``restore`` needs to find it again."""
+        """Accept a block; return what ``restore`` needs to find it again."""
 
     def restore(self, done: DoneBlock) -> bool:
-        """Take a block that an earlier run wrote; False where it is damaged."""
+        """Accept a block that an earlier run wrote; False where it is damaged."""
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
-        """Complete the map, hand to `commit` what tells its files when only names are missing, and return it."""
+        """Complete the map, pass `commit` the seals of its files when only names are missing, and return the map."""
 
     def abort(self, *, keep: bool) -> None:
-        """Close whatever was begun, and remove it unless another run shall resume; may follow any other call."""
+        """Close whatever was begun, and remove it unless another run is to resume; may follow any other call."""

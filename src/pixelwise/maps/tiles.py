@@ -1,7 +1,7 @@
-"""GeoTIFF in two halves: tiles, encoded wherever a block was computed, and the head of the file that holds them.
+"""GeoTIFF in two parts: tiles, encoded wherever a block was computed, and the head of the file that holds them.
 
-GDAL encodes both. A worker lets it write its block as a small file in memory, whose tiles are taken out; the head is
-that of a file of the whole raster without any tile, where theirs are filled in at the end.
+GDAL encodes both. A worker has it write a block as a small file in memory and extracts the tiles; the head is that of
+a file of the whole raster without any tiles, whose places are filled in at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, find_tags, read_ta
 
 __all__ = ["TILE", "EncodedTiles", "TileEncoder", "TiledFile", "checksum", "default_compression"]
 
-#: Level 1 of ZSTD or DEFLATE: encoding at the usual levels costs as much as decoding all the input.
+#: Level 1 of ZSTD or DEFLATE: encoding at the usual levels takes as long as decoding all the input.
 OPTIONS: dict[str, dict[str, Any]] = {
     "zstd": {"compress": "zstd", "zstd_level": 1},
     "deflate": {"compress": "deflate", "zlevel": 1},
@@ -35,23 +35,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
 }
 
-#: Whatever GDAL's environment says: workers are threads already, and we read little-endian files.
+#: Whatever GDAL's environment says: workers are threads already, and readers here expect little-endian files.
 CREATION = {"num_threads": 1, "endianness": "little"}
 
 #: The largest edge of a map's tiles.
 TILE = 256
 
-#: A file without georeferencing would make rasterio warn.
+#: rasterio would warn about a file without georeferencing.
 ANYWHERE = rasterio.Affine(1, 0, 1, 0, -1, 1)
 
-#: Larger rasters, uncompressed, are written as BigTIFF: tiles may grow by half when they are compressed, and a
-#: classic TIFF holds 4 GiB.
+#: Rasters with more uncompressed bytes are written as BigTIFF: tiles may grow by half when compressed, and a classic
+#: TIFF holds 4 GiB.
 LARGEST_CLASSIC = 2 << 30
 
 
 @cache
 def default_compression() -> Compression:
-    """Return ZSTD where this GDAL writes it, else DEFLATE."""
+    """Return ZSTD if this GDAL can write it, else DEFLATE."""
     try:
         _encode(np.zeros((1, 1, 1), np.uint8), None, (16, 16), "zstd")
     except RasterioError:
@@ -61,7 +61,7 @@ def default_compression() -> Compression:
 
 @cache
 def checksum() -> Callable[[bytes], int]:
-    """Return CRC-32: libdeflate's, which takes a sixth of zlib's time."""
+    """Return CRC-32: libdeflate's, which takes a sixth of the time of zlib's."""
     import deflate
 
     return deflate.crc32  # type: ignore[no-any-return]
@@ -74,9 +74,9 @@ class EncodedTiles:
     Attributes
     ----------
     data
-        All their bytes.
+        The bytes of all tiles.
     counts
-        (band, tile row, tile column) bytes of each.
+        (band, tile row, tile column) bytes of each tile.
     checksum
         CRC-32 of `data`.
     """
@@ -95,9 +95,9 @@ class TileEncoder:
     tile
         Rows and columns of a tile.
     compress
-        How tiles are compressed.
+        The compression of tiles.
     files
-        Type and number of bands of each file; together they hold the values' bands and then the status.
+        Type and number of bands of each file; together they hold the bands of the values, then the status.
     """
 
     tile: tuple[int, int]
@@ -119,7 +119,7 @@ class TileEncoder:
 def _encode(
     layers: NDArray[Any], last: NDArray[Any] | None, tile: tuple[int, int], compress: Compression
 ) -> EncodedTiles:
-    """Encode (band, y, x) layers, and one more (y, x) where there is one."""
+    """Encode (band, y, x) layers and, if given, one more (y, x)."""
     count, height, width = len(layers) + (last is not None), *layers.shape[1:]
     with MemoryFile() as memory:
         with memory.open(
@@ -140,12 +140,12 @@ def _encode(
 
 @dataclass(frozen=True)
 class TiledFile:
-    """A GeoTIFF to be.
+    """A GeoTIFF to be assembled.
 
     Attributes
     ----------
     grid, bands, dtype
-        What it holds.
+        The raster, and how its values are stored.
     nodata
         None where no value is missing.
     tile, compress
@@ -165,17 +165,17 @@ class TiledFile:
         return len(self.bands), -(-self.grid.height // self.tile[0]), -(-self.grid.width // self.tile[1])
 
     def head(self, tags: dict[str, str], offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> bytes:
-        """Return what comes before the tiles.
+        """Return the bytes before the tiles.
 
         Parameters
         ----------
         tags
-            Of the whole file.
+            Tags of the whole file.
         offsets, counts
-            Of the shape of `tiles`: where each tile begins in the file, and its bytes.
+            Arrays shaped like `tiles`: where each tile begins in the file, and its size in bytes.
         """
         grid = self.grid
-        # Tiles at the edge are whole ones.
+        # Tiles at the edge have full size.
         size = math.prod(self.tiles) * math.prod(self.tile) * np.dtype(self.dtype).itemsize
         with MemoryFile() as memory:
             with warnings.catch_warnings():

@@ -28,7 +28,7 @@ from pixelwise.opening.scene_counts import (
 from pixelwise.rasters.handles import HANDLES, reading
 from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
 from pixelwise.rasters.pieces import Piece, WindowError
-from pixelwise.rasters.windows import read_patiently
+from pixelwise.rasters.windows import read_with_retries
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.raster import RasterStack
@@ -352,7 +352,7 @@ def _stored_blocks(stack: RasterStack, piece: Piece, most: int) -> Iterator[NDAr
         window = block.shift(inside.row - piece.block.row, inside.col - piece.block.col)
         raw = np.empty((1, window.height, window.width), dtype=piece.dtype)
         try:
-            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
+            masks = read_with_retries(piece, (piece.band,), window, raw, HANDLES.open_files)
         except WindowError:
             if stack.spec.on_read_error == "stop":
                 raise

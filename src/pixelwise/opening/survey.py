@@ -93,7 +93,7 @@ class Survey:
             decoded=decoded[largest],
             largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
-            resident=max(header.resident for header in opened),
+            resident=max(header.open_file_bytes for header in opened),
             stamps={**stamps_of(opened), **area.stamps},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),
@@ -117,7 +117,7 @@ class Survey:
 
 def _decoded(header: Header, piece: Piece) -> int:
     """Return bytes that are held while a block of a file is decoded, or a tile of it is warped."""
-    decoded = max(header.decoded, largest_behind(header.path))
+    decoded = max(header.block_bytes, largest_behind(header.path))
     if piece.warp is None:
         return decoded
     across, down = piece.warp.scale

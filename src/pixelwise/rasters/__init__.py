@@ -1,1 +1,1 @@
-"""Local raster files: headers, windows of pixels, and which pixels are asked for."""
+"""Local raster files: headers, windows of pixels, and which pixels to use."""

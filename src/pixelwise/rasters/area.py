@@ -1,4 +1,4 @@
-"""Which pixels are asked for: inside a region, and where a static raster has certain values."""
+"""Which pixels to use: those inside a region, and those where a static raster has certain values."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Area", "load_area"]
 
 @dataclass(frozen=True)
 class Area:
-    """The pixels that are asked for: inside a region, and where a raster has certain values.
+    """The pixels to use: those inside a region, and those where a raster has certain values.
 
     Attributes
     ----------
     region, where
-        None for all pixels.
+        None to use all pixels.
     """
 
     region: Region | None = None
@@ -36,7 +36,7 @@ class Area:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that were named."""
+        """The files that the user named."""
         region = None if self.region is None else self.region.path
         where = None if self.where is None else self.where.piece.path
         return tuple(path for path in (region, where) if path is not None)
@@ -47,18 +47,18 @@ class Area:
         return {} if self.where is None else self.where.stamps
 
     def touches(self, block: Block) -> bool:
-        """Whether a pixel of a block may be asked for; nothing is read."""
+        """Whether any pixel of a block may be used; reads nothing."""
         return all(part.touches(block) for part in self._parts())
 
     def inside(self, block: Block) -> NDArray[np.bool_] | None:
-        """Return (y, x), true for pixels that are asked for; None where all are.
+        """Return (y, x), true for pixels to use; None where all are.
 
         The raster is read only where a pixel is inside the region.
 
         Raises
         ------
         InputError
-            When the raster cannot be read, naming file, band and window.
+            When the raster cannot be read; the message names file, band and window.
         """
         found = None
         for part in self._parts():
@@ -70,7 +70,7 @@ class Area:
         return found
 
     def shift(self, rows: int, cols: int) -> Area:
-        """Return the area on a grid whose origin lies elsewhere."""
+        """Return the area on a grid with a shifted origin."""
         return self._each(lambda part: part.shift(rows, cols))
 
     def crop(self, block: Block) -> Area:
@@ -78,12 +78,12 @@ class Area:
         return self._each(lambda part: part.crop(block))
 
     def warm_up(self) -> None:
-        """Open the raster once in this thread, before several do."""
+        """Open the raster once in this thread, before several threads do."""
         if self.where is not None:
             self.where.warm_up()
 
     def describe(self) -> dict[str, Any]:
-        """Return what it is, for provenance: JSON."""
+        """Return a JSON description of the area, for provenance."""
         parts = {"region": self.region, "where": self.where}
         return {name: part.describe() for name, part in parts.items() if part is not None}
 
@@ -95,7 +95,7 @@ class Area:
 
 
 def load_area(region: str | Path | Sequence[float] | None, where: str | None, grid: Grid) -> Area:
-    """Load both, each where it is not None.
+    """Load the region and the raster, whichever is not None.
 
     Raises
     ------

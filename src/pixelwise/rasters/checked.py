@@ -1,4 +1,4 @@
-"""Open files whose DEFLATE streams are looked at before GDAL reads them."""
+"""Open files whose DEFLATE streams are checked before GDAL reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["CheckedTiff", "MaskedTiff", "alpha_of", "streams_of"]
 
 @dataclass(frozen=True, eq=False)
 class MaskedTiff:
-    """An open file of DEFLATE blocks, of which GDAL reads the masks only."""
+    """An open file of DEFLATE blocks; GDAL reads only its masks."""
 
     tiff: TiffFile
     dataset: Any
@@ -33,16 +33,16 @@ class MaskedTiff:
         return self.tiff.block_shapes
 
     def read(self, bands: tuple[int, ...], block: Block, out: NDArray[Any], *, masked: bool) -> NDArray[Any] | None:
-        """Read a window of several bands into `out`; return masks where they are `masked`."""
+        """Read a window of several bands into `out`; return their masks if `masked`."""
         window = Window(block.col, block.row, block.width, block.height)
         if not self.tiff.read(bands, block, out):
-            # What GDAL says of a window that is not in the file.
+            # Let GDAL report a window that lies outside the file.
             self.dataset.read(list(bands), window=window, out=out)
         if not masked:
             return None
         alpha = alpha_of(self.dataset, bands[0])
         if alpha is not None:
-            # From blocks of the same kind, of which GDAL gives numbers for some that are damaged.
+            # Alpha is stored in DEFLATE blocks too, and GDAL returns numbers for some damaged ones.
             values = np.empty((1, block.height, block.width), dtype=out.dtype)
             self.tiff.read((alpha,), block, values)
             return np.repeat(np.where(values == 0, np.uint8(0), np.uint8(255)), len(bands), axis=0)
@@ -55,14 +55,14 @@ class MaskedTiff:
         self.tiff.warm_up()
 
     def close(self) -> None:
-        """Close both."""
+        """Close the TIFF and the dataset."""
         self.tiff.close()
         self.dataset.close()
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedTiff:
-    """An open file that GDAL reads, of which some blocks are DEFLATE streams that must be looked at before."""
+    """An open file that GDAL reads, some of whose blocks are DEFLATE streams that must be checked first."""
 
     dataset: Any
     streams: Streams
@@ -74,7 +74,7 @@ class CheckedTiff:
         return shapes
 
     def read(self, bands: tuple[int, ...], block: Block, out: NDArray[Any], *, masked: bool) -> NDArray[Any] | None:
-        """Read a window of several bands into `out`; return masks where they are `masked`."""
+        """Read a window of several bands into `out`; return their masks if `masked`."""
         window = Window(block.col, block.row, block.width, block.height)
         alpha = alpha_of(self.dataset, bands[0]) if masked else None
         wanted = bands if alpha is None else (*bands, alpha)
@@ -89,19 +89,19 @@ class CheckedTiff:
 
 
 def alpha_of(dataset: Any, band: int) -> int | None:
-    """Return the band of alpha that masks another band of a dataset, None where something else does."""
+    """Return the alpha band that masks a band of a dataset; None where something else masks it."""
     if MaskFlags.alpha not in dataset.mask_flag_enums[band - 1]:
         return None
     return int(dataset.colorinterp.index(ColorInterp.alpha)) + 1
 
 
 def streams_of(dataset: Any) -> Streams:
-    """Find the DEFLATE streams that GDAL reads of an open file that is no VRT.
+    """Find the DEFLATE streams that GDAL reads from an open file other than a VRT.
 
     Raises
     ------
     DamagedBlockError
-        When the file is too unusual to say.
+        When the file is too unusual to find them.
     """
     path = Path(dataset.name)
     sidecars = [Path(name) for name in dataset.files if name != dataset.name and name.lower().endswith(".msk")]

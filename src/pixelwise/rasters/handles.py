@@ -1,4 +1,4 @@
-"""Open files: opened once per thread, in a bounded number, closed when a job ends."""
+"""Open files: each is opened once per thread, their number is bounded, and all are closed when a job ends."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from pixelwise.rasters.tiff import TiffFile, open_tiff, release_buffers
 from pixelwise.words import one_line
 
 __all__ = [
+    "ALL_OPEN_FILES",
     "CACHE_BYTES",
     "HANDLES",
-    "TABLES",
-    "Table",
+    "OpenFiles",
     "file_limit",
     "largest_behind",
     "reading",
@@ -47,44 +47,44 @@ __all__ = [
 
 
 def take_losses() -> tuple[Loss, ...]:
-    """Return what this thread could not read since it was asked last, and forget it."""
+    """Return, and forget, what this thread has failed to read since the last call."""
     losses = tuple(HANDLES.lost)
     HANDLES.lost.clear()
     return losses
 
 
-class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
-    """Open files and when each was last used, of one thread at a time: GDAL allows no two per dataset."""
+class OpenFiles(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
+    """Open files and when each was last used, for one thread at a time: GDAL allows no two per dataset."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
-    #: Counts the blocks that are read.
+    #: Counts the blocks read.
     turn = 0
-    #: More are never open, whatever the process may open.
+    #: The most files open at once, even if the process may open more.
     most = 65536
 
     def __init__(self) -> None:
         super().__init__()
-        #: Files that only GDAL can read, even when they are opened again.
+        #: Files that only GDAL can read, even when they are reopened.
         self.by_gdal: set[tuple[Path, Warp | None]] = set()
-        #: Files of DEFLATE blocks of which GDAL reads masks.
+        #: Files of DEFLATE blocks whose masks GDAL reads.
         self.with_masks: set[tuple[Path, Warp | None]] = set()
-        #: Files of which a window could not be read, also when it was tried again.
+        #: Files with a window that could not be read even when retried.
         self.broken: set[tuple[Path, Warp | None]] = set()
 
     @classmethod
-    def of_at_most(cls, most: int) -> Table:
-        """Return an empty table of at most so many datasets."""
-        table = cls()
-        table.most = most
-        return table
+    def of_at_most(cls, most: int) -> OpenFiles:
+        """Return an empty collection that holds at most `most` open datasets."""
+        open_files = cls()
+        open_files.most = most
+        return open_files
 
     def source(self, piece: Piece, *, gdal: bool = False) -> Any:
-        """Return the open file of a piece, with `gdal` one that GDAL reads.
+        """Return the open file of a piece; with `gdal`, one that GDAL reads.
 
-        The process's limit is divided among all tables in use.
+        The process's limit is divided among all collections in use.
         """
-        TABLES.add(self)
-        share = max(min(file_limit() // max(len(TABLES), 1), self.most), 1)
+        ALL_OPEN_FILES.add(self)
+        share = max(min(file_limit() // max(len(ALL_OPEN_FILES), 1), self.most), 1)
         known = self.pop(piece.key, None)
         if gdal:
             deflate = known is not None and isinstance(known[0], TiffFile) and known[0].inflate is not None
@@ -95,15 +95,15 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         while len(self) >= share:
             self._close_one()
         if known is None:
-            opened = replace(piece, masked=True) if piece.key in self.with_masks else piece
-            source = self.opened(opened, gdal=piece.key in self.by_gdal)
+            to_open = replace(piece, masked=True) if piece.key in self.with_masks else piece
+            source = self.open(to_open, gdal=piece.key in self.by_gdal)
         else:
             source = known[0]
         self[piece.key] = source, self.turn
         return source
 
-    def opened(self, piece: Piece, *, gdal: bool) -> Any:
-        """Open a file; where the process may open no more, because others in it have some too, close some first.
+    def open(self, piece: Piece, *, gdal: bool) -> Any:
+        """Open a file; if the process has too many files open, close some of these first.
 
         Raises
         ------
@@ -125,10 +125,10 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
                 self._close_one()
 
     def _close_one(self) -> None:
-        """Close what will not be needed soon.
+        """Close the file that will be needed last.
 
-        Every block needs the same files in the same order, so the one used last is needed last; closing the one
-        used first would reopen all of them for every block. Other files are those of a mosaic's other parts.
+        Every block needs the same files in the same order, so the one used last is needed last; closing the one used
+        first would reopen every file for every block. Files not used lately belong to other parts of a mosaic.
         """
         _, turn = next(iter(self.values()))
         self.popitem(last=turn >= self.turn - 1)[1][0].close()
@@ -140,13 +140,13 @@ class Table(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
         self.by_gdal.clear()
         self.with_masks.clear()
         self.broken.clear()
-        # That of a job that ran in this thread.
+        # The limit came from a job that ran in this thread.
         self.most = type(self).most
-        TABLES.discard(self)
+        ALL_OPEN_FILES.discard(self)
 
 
 def _handles_ran_out(path: Path) -> bool:
-    """Whether no file can be opened now; GDAL does not say why it could not."""
+    """Whether no file at all can be opened now; GDAL does not say why an attempt failed."""
     try:
         path.open("rb").close()
     except OSError as error:
@@ -155,7 +155,7 @@ def _handles_ran_out(path: Path) -> bool:
 
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
-    """Open a file to decode its blocks here where that is possible, else with GDAL."""
+    """Open a file, to decode its blocks here where possible, else with GDAL."""
     tiff = None
     if piece.driver == "GTiff" and piece.warp is None and not gdal:
         tiff = open_tiff(piece.path, piece.size.height, piece.size.width, piece.dtype)
@@ -192,7 +192,7 @@ def _streams_of(dataset: Any, piece: Piece) -> Streams:
 
 
 def _check_strips(piece: Piece) -> None:
-    """Refuse what GDAL would read wrongly, behind a VRT or to warp it.
+    """Refuse files that GDAL would read wrongly through a VRT or when warping.
 
     Raises
     ------
@@ -202,30 +202,30 @@ def _check_strips(piece: Piece) -> None:
     for path in behind:
         try:
             stamp = FileStamp.of(path)
-        except OSError:  # GDAL says so
+        except OSError:  # GDAL reports it
             continue
         if _is_filled(path, stamp):
             raise InputError(
-                f"{path}: its last strip holds more than the raster, which GDAL, by which warped files and sources of "
-                "VRTs are read, reads wrongly; write the files again as they are: "
+                f"{path}: its last strip holds more data than the raster; GDAL, which reads warped files and sources "
+                "of VRTs, reads that wrongly; rewrite the files unchanged: "
                 "pixelwise.write_layers(pixelwise.open_stack(FILES), OUTPUT)"
             )
 
 
 @lru_cache(maxsize=65536)
 def _is_filled(path: Path, stamp: FileStamp) -> bool:
-    """Whether a file has such a strip; its stamp tells one version of it from the next."""
+    """Whether a file has such a strip; its stamp distinguishes versions of the file."""
     return has_filled_strip(path)
 
 
 def largest_behind(path: Path) -> int:
-    """Return bytes of the largest block that is decoded for a file besides those that its bands show."""
+    """Return the bytes of the largest block decoded for a file, apart from the blocks that its bands report."""
     files = [file for name in files_behind(path) for file in (name, name.with_name(f"{name.name}.msk"))]
     return max(further_block(file, behind=file != path) for file in files)
 
 
 def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
-    """Ask GDAL what absent blocks of a DEFLATE file hold, of which others must not be left to it."""
+    """Ask GDAL for the value of absent blocks in a DEFLATE file, whose other blocks must not be left to GDAL."""
     if tiff.inflate is None or tiff.counts.all():
         return
     with local_only(), _open_with_gdal(piece) as dataset:
@@ -237,7 +237,7 @@ def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
 
 
 def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
-    """Put a dataset on another lattice, with a size of the resampling kernel that no window changes."""
+    """Warp a dataset to another grid, with a resampling kernel whose size does not depend on the window."""
     nodata = [value for value in piece.nodata if not np.isnan(value)] or list(piece.nodata)
     if isinstance(dataset, TextGrid):
         dataset.read_lines(dataset.height)
@@ -259,7 +259,7 @@ def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
 def _open_with_gdal(piece: Piece) -> Any:
     if piece.georeferenced:
         return open_again(piece.path, piece.driver)
-    # catch_warnings is not thread-safe: only files that would warn take this way, one at a time.
+    # catch_warnings is not thread-safe, so files that would warn are opened one at a time; other files skip this.
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return open_again(piece.path, piece.driver)
@@ -269,7 +269,7 @@ class _Handles(threading.local):
     """The open datasets of one thread, and how long they stay open."""
 
     def __init__(self) -> None:
-        self.open = Table()
+        self.open_files = OpenFiles()
         self.lost: list[Loss] = []
         self._scratch: dict[str, NDArray[Any]] = {}
         self.job = ""
@@ -277,9 +277,9 @@ class _Handles(threading.local):
 
     @contextmanager
     def kept(self, *, after: bool) -> Iterator[None]:
-        """Keep datasets open in this context; unless `after`, close them where the outermost one ends.
+        """Keep datasets open in this context; unless `after`, close them when the outermost context ends.
 
-        A file may be replaced between two jobs, or between two reads of somebody who reads without a job.
+        A file may be replaced between two jobs, or between two reads outside a job.
         """
         self.depth += 1
         try:
@@ -287,16 +287,16 @@ class _Handles(threading.local):
         finally:
             self.depth -= 1
             if not (after or self.depth):
-                self.open.close()
+                self.open_files.close()
                 self._scratch.clear()
                 release_buffers()
 
     def forget_scratch(self) -> None:
-        """Give back the memory that was lent."""
+        """Release the scratch memory."""
         self._scratch.clear()
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Lend memory of this thread, by the name of its use: fresh pages cost more than they hold."""
+        """Return scratch memory of this thread, by the name of its purpose: touching fresh pages is expensive."""
         size = math.prod(shape)
         known = self._scratch.get(name)
         if known is None or known.size < size or known.dtype != dtype:
@@ -304,8 +304,8 @@ class _Handles(threading.local):
         return known[:size].reshape(shape)
 
 
-#: The tables in use: they share what the process may open, whoever made their threads.
-TABLES: weakref.WeakSet[Table] = weakref.WeakSet()
+#: The collections in use, in all threads: together they must stay within the limit of the process.
+ALL_OPEN_FILES: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
 
 HANDLES = _Handles()
@@ -314,7 +314,7 @@ HANDLES = _Handles()
 _WARNINGS = threading.Lock()
 
 
-#: Pixels of the file by which a transformed coordinate may be off. rasterio 1.4 opens no warped file with 0.
+#: Largest error of a transformed coordinate, in pixels of the file. rasterio 1.4 opens no warped file with 0.
 WARP_TOLERANCE = 1e-9
 
 
@@ -325,7 +325,7 @@ CACHE_BYTES = 16 << 20
 
 @cache
 def file_limit() -> int:
-    """Raise the soft limit of open files to the hard one; return it less a reserve for all that is no raster."""
+    """Raise the soft limit on open files to the hard one; return it less a reserve for files that are not rasters."""
     return max(_raised_limit() - 100, 8)
 
 
@@ -347,10 +347,10 @@ def _raised_limit() -> int:
 
 @contextmanager
 def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
-    """Read files in this context: a small GDAL cache, this thread's datasets closed at its end.
+    """Read files in this context: with a small GDAL cache, closing this thread's datasets at the end.
 
-    `stacks` are made ready in this thread, before workers start: the first use of GDAL's drivers and of a
-    kernel from several threads at once is where deadlocks and races come from.
+    `stacks` are warmed up in this thread, before workers start: using GDAL's drivers or a kernel for the first time
+    from several threads at once is what causes deadlocks and races.
     """
     with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=False):
         for stack in stacks:
@@ -362,21 +362,21 @@ def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
 
 @contextmanager
 def reading_in_worker(job: str, handles: int) -> Iterator[None]:
-    """Read one block in any thread or process; datasets stay open until a block of another job comes.
+    """Read one block in any thread or process; datasets stay open until a block of another job arrives.
 
-    A worker of somebody else's pool outlives the job, and a file may be replaced before the next one. At most
-    `handles` are open at once.
+    A worker of an external pool outlives the job, and a file may be replaced before the next one. At most `handles`
+    files are open at once.
     """
     if HANDLES.job != job:
-        HANDLES.open.close()
+        HANDLES.open_files.close()
         HANDLES.forget_scratch()
         HANDLES.job = job
-    HANDLES.open.most = handles
-    HANDLES.open.turn += 1
+    HANDLES.open_files.most = handles
+    HANDLES.open_files.turn += 1
     with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=True):
         try:
             yield
         except BaseException:
-            # The error keeps its frames, and they this thread's files: for as long as somebody looks at the error.
-            HANDLES.open.close()
+            # The error keeps its frames, and they keep this thread's files open for as long as the error is held.
+            HANDLES.open_files.close()
             raise

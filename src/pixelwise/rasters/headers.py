@@ -1,4 +1,4 @@
-"""What raster files say about themselves: headers, read through an explicit list of local drivers."""
+"""What raster files say about themselves: headers, read with an explicit list of local drivers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
     "stamps_of",
 ]
 
-#: Files in a folder that have one of these must open; others are ignored.
+#: Files in a folder with one of these suffixes must open; others are ignored.
 RASTER_SUFFIXES = frozenset(
     [
         ".tif",
@@ -60,7 +60,7 @@ RASTER_SUFFIXES = frozenset(
     ]
 )
 
-#: The tag of files that pixelwise wrote.
+#: The tag of files written by pixelwise.
 TAG = "PIXELWISE"
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,11 @@ class BandHeader:
     Attributes
     ----------
     index
-        GDAL's number, from 1.
+        GDAL's band number, from 1.
     dtype
         NumPy's name of the type in the file.
     nodata
-        As the file declares it, None where it does not.
+        The value that the file declares; None where it declares none.
     scale, offset
         The value is ``stored * scale + offset``.
     description, unit
@@ -89,7 +89,7 @@ class BandHeader:
     masked
         Whether a mask band or alpha says which pixels are missing.
     by_alpha
-        Whether that is alpha.
+        Whether alpha does.
     """
 
     index: int
@@ -110,19 +110,19 @@ class BandHeader:
 class Header:
     """One file: where its pixels are, how they are stored, and its bands.
 
-    `alpha` are bands that GDAL takes for the opacity of the others: the fourth one in a file of four bands of bytes,
-    also where it is data like the others. They are among `bands` only where `alpha_is_data`.
+    `alpha` are the bands that GDAL takes for the opacity of the others: say, the fourth of four byte bands, even
+    where it is data like the others. They are among `bands` only where `alpha_is_data`.
 
     Attributes
     ----------
     written
-        Whether pixelwise wrote it: a map of some method, or layers with their dates.
+        Whether pixelwise wrote it: a map, or a file of dated layers.
     is_map
-        Whether it is such a map.
+        Whether it is a map.
     remark
-        What a user should know of how it was read; empty where there is nothing.
+        What a user should know about how it was read; empty where there is nothing.
     further
-        Files apart from its sidecars that its pixels are read of too: data of a header, sources of a VRT.
+        Files besides its sidecars that hold its pixels: the data of a header, the sources of a VRT.
     """
 
     path: Path
@@ -143,7 +143,7 @@ class Header:
     further: tuple[Path, ...] = ()
 
     def with_alpha_as_data(self) -> Header:
-        """Return the header of which alpha is a band like the others, and masks none of them."""
+        """Return the header with alpha as a band like the others, which masks none of them."""
         if not self.alpha or self.alpha_is_data:
             return self
         bands = sorted((*self.bands, *self.alpha), key=lambda band: band.index)
@@ -152,33 +152,34 @@ class Header:
 
     @property
     def pixel_size(self) -> int:
-        """Bytes of a pixel in a block, of all bands where pixels are interleaved."""
+        """Bytes per pixel of a block, for all bands where pixels are interleaved."""
         itemsize = max(np.dtype(band.dtype).itemsize for band in self.bands)
         return itemsize * (len(self.bands) if self.pixel_interleaved else 1)
 
     @property
-    def decoded(self) -> int:
-        """Bytes that are decoded at once: one block."""
+    def block_bytes(self) -> int:
+        """Bytes of a decoded block."""
         return self.block_height * self.block_width * self.pixel_size
 
     @property
-    def resident(self) -> int:
-        """Bytes that GDAL keeps of a dataset that was read from, as estimated.
+    def open_file_bytes(self) -> int:
+        """Estimated bytes that GDAL keeps for an open dataset that has been read from.
 
-        A compressed block, a decoded one of interleaved bands, and the decoder. Measured per dataset, of 300 to
+        A compressed block, a decoded one of interleaved bands, and the decoder. Measured per dataset, with 300 to
         1000: 0.3 to 0.5 MB for 256 x 256 LZW, 1.6 to 2.2 MB for 512 x 512 ZSTD, 3.6 to 5.0 MB for 256 x 256 of
         21 interleaved bands.
         """
         blocks = math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
         if not self.pixel_interleaved:
             blocks *= len(self.bands)
-        # A VRT's own size says nothing of its sources.
-        compressed = self.decoded if self.driver == "VRT" else min(int(1.5 * self.stamp.size / blocks), self.decoded)
-        # It grows with the largest so far, and leaves gaps behind.
+        # A VRT's own size says nothing about its sources.
+        limit = int(1.5 * self.stamp.size / blocks)
+        compressed = self.block_bytes if self.driver == "VRT" else min(limit, self.block_bytes)
+        # The buffer grows with the largest block so far, and leaves gaps behind.
         buffer = compressed + compressed // 2
-        interleaved = self.decoded if self.pixel_interleaved and len(self.bands) > 1 else 0
-        # ZSTD keeps a window of the size of a block, and tables.
-        decoder = self.decoded if "zstd" in self.compression else 0
+        interleaved = self.block_bytes if self.pixel_interleaved and len(self.bands) > 1 else 0
+        # ZSTD keeps a window as large as a block, and tables.
+        decoder = self.block_bytes if "zstd" in self.compression else 0
         return (64 << 10) + buffer + interleaved + decoder
 
 
@@ -188,8 +189,8 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        When it is missing, empty, no raster, has only control points, or holds complex numbers; a VRT also when
-        it names a source that is missing, remote, no raster, or the VRT itself.
+        When it is missing, empty or not a raster, has only control points, or holds complex numbers; for a VRT, also
+        when a source is missing, remote, not a raster, or the VRT itself.
     """
     check_encodable(path)
     stamp = FileStamp.from_status(check_regular(path))
@@ -204,7 +205,7 @@ def read_header(path: Path) -> Header:
 
 
 def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
-    """Return what an open file says of itself."""
+    """Return the header of an open file."""
     if dataset.count == 0:
         raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
     _check_pages(dataset, path)
@@ -218,7 +219,7 @@ def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
     alpha = [interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp]
     flags = dataset.mask_flag_enums
     descriptions, units, remark = _texts(dataset, path)
-    # One tag only: rasterio warns of all others that are not UTF-8.
+    # Read this tag alone: rasterio warns about any others that are not UTF-8.
     written = dataset.get_tag_item(TAG) is not None
     columns = zip(
         dataset.indexes, dataset.dtypes, dataset.nodatavals, dataset.scales, dataset.offsets,
@@ -250,13 +251,13 @@ def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
         bands=bands,
         block_height=height,
         block_width=width,
-        # Not `dataset.interleaving`, which knows three words only: a sidecar may say any.
+        # Not `dataset.interleaving`, which accepts only three words: a sidecar may say anything.
         pixel_interleaved=structure.get("INTERLEAVE", "").upper() == "PIXEL",
         compression=structure.get("COMPRESSION", "").lower(),
         stamp=stamp,
         alpha=tuple(band for band, is_alpha in zip(every, alpha, strict=True) if is_alpha),
         written=written,
-        # Layers are called by their dates.
+        # Layers are named after their dates.
         is_map=written and not (descriptions[0] or "")[:4].isdigit(),
         remark=remark,
         further=files_named(dataset, path),
@@ -264,12 +265,12 @@ def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
 
 
 def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
-    """Return size and modification time of files, and of all others that GDAL reads for them, sidecars too.
+    """Return the stamps of files and of everything that GDAL reads for them, sidecars included.
 
     Raises
     ------
     InputError
-        When one of these has vanished.
+        When one of them no longer exists.
     """
     stamps = {header.path: header.stamp for header in headers}
     further = [path for header in headers for path in header.further]
@@ -285,12 +286,12 @@ def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
 
 
 def grid_of(dataset: DatasetReader, path: Path) -> Grid:
-    """Return where the pixels of an open file are.
+    """Return the grid of an open file.
 
     Raises
     ------
     InputError
-        When that is nowhere.
+        When its pixels have no valid place.
     """
     try:
         return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
@@ -299,9 +300,9 @@ def grid_of(dataset: DatasetReader, path: Path) -> Grid:
 
 
 def _check_pages(dataset: DatasetReader, path: Path) -> None:
-    """Refuse a TIFF whose further pages could be layers too: GDAL reads the first one.
+    """Refuse a TIFF whose further pages could be layers too, as GDAL reads only the first.
 
-    Pages of another size, such as a thumbnail, are no layers on the grid of the first.
+    Pages of another size, such as a thumbnail, cannot be layers on the grid of the first.
     """
     if dataset.driver != "GTiff":
         return
@@ -313,17 +314,17 @@ def _check_pages(dataset: DatasetReader, path: Path) -> None:
         command = shlex.join(["rio", "convert", pages[1], f"{path.stem}_2{path.suffix}"])
         raise InputError(
             f"{path}: has {len(pages)} pages (TIFF directories), of which only the first would be read; "
-            f"make a file of each, as here of the second: {command}"
+            f"split it into one file per page; for the second page: {command}"
         )
 
 
 def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Sequence[str | None], str]:
-    """Return descriptions and units of all bands, and a remark where older programs did not write UTF-8."""
+    """Return descriptions and units of all bands, and a remark where an old program did not write UTF-8."""
     try:
         return dataset.descriptions, dataset.units, ""
     except UnicodeDecodeError:
         pass
-    # rasterio gives no bytes, but GDAL writes them into a VRT as they are.
+    # rasterio does not return bytes, but GDAL writes them into a VRT unchanged.
     with MemoryFile(ext=".vrt") as file:
         rasterio.shutil.copy(dataset, file.name, driver="VRT")
         raw = file.read()
@@ -341,7 +342,7 @@ def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Se
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
-    """Read bytes as Latin-1 that are not UTF-8: a handler of errors, which leaves what is UTF-8 as it is."""
+    """Decode bytes that are not UTF-8 as Latin-1: an error handler, which leaves valid UTF-8 as it is."""
     assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - it is used for decoding only
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -350,5 +351,5 @@ codecs.register_error("pixelwise.latin-1", _as_latin_1)
 
 
 def lossless_in_float32(dtype: str) -> bool:
-    """Whether every value of a stored type is a float32."""
+    """Whether every value of a stored type is exact as float32."""
     return dtype == "float32" or (np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2)

@@ -21,46 +21,46 @@ __all__ = [
 ]
 
 
-#: From a stream, the size of its block, and the most that it may hold, to the bytes of the block.
+#: Takes a stream, the size of its block and the size of a full block; returns the bytes of the block.
 Inflate = Callable[[NDArray[np.uint8], int, int], bytes | bytearray]
 
 
-#: A stream is inflated to its end, where its checksum is: up to so many times a block, as its size comes from a file.
+#: A stream is inflated to its end, where its checksum is, but to at most this many blocks: its size comes from a file.
 MOST_INFLATED = 2
 
 
-#: A byte of a DEFLATE stream becomes no more than this (zlib's technical details), whatever its block should hold.
+#: A byte of a DEFLATE stream expands to at most this many (zlib's technical details), whatever its block should hold.
 MOST_EXPANSION = 1032
 
 
-#: Bytes that are inflated at once: zlib puts a longer result together of pieces, which takes twice its memory.
+#: Bytes to inflate at once: zlib joins longer results from pieces, which takes twice their memory.
 AT_ONCE = 4 << 20
 
 
-#: Bytes that are inflated and dropped at once.
+#: Bytes to inflate and drop at once.
 DROPPED = 64 << 10
 
 
 class DamagedBlockError(Exception):
-    """A block whose bytes are not what was written."""
+    """A block whose bytes are damaged."""
 
 
 def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
-    """Return the first bytes of a zlib stream, by Python's own zlib.
+    """Return the first bytes of a zlib stream, inflated by Python's own zlib.
 
     Parameters
     ----------
     data
         (byte,) the stream.
     size
-        So many bytes its block has. Some writers fill up the last strip: then the stream is longer.
+        Bytes of its block. Some writers pad the last strip: then the stream is longer.
     most
-        So many a whole one may have; the stream may be `MOST_INFLATED` times as long.
+        Bytes of a full block; the stream may expand to `MOST_INFLATED` times as many.
 
     Raises
     ------
     DamagedBlockError
-        When the stream is broken, ends early, or is longer. Its checksum is at its end.
+        When the stream is broken, ends early, or is longer. Its end is read for the checksum there.
     """
     stream = zlib.decompressobj()
     try:
@@ -75,27 +75,27 @@ def inflate_slowly(data: NDArray[np.uint8], size: int, most: int) -> bytes | byt
         while not stream.eof and room >= 0:
             more = stream.decompress(stream.unconsumed_tail, min(room + 1, DROPPED))
             if not more and not stream.eof:
-                raise DamagedBlockError("no whole DEFLATE stream: it ends early")
+                raise DamagedBlockError("damaged DEFLATE stream: it ends early")
             room -= len(more)
     except zlib.error as error:
-        raise DamagedBlockError(f"no whole DEFLATE stream: {error}") from None
+        raise DamagedBlockError(f"damaged DEFLATE stream: {error}") from None
     if room < 0:
-        raise DamagedBlockError(f"no whole DEFLATE stream: it has more than {MOST_INFLATED} times a block's bytes")
+        raise DamagedBlockError(f"damaged DEFLATE stream: it has more than {MOST_INFLATED} times a block's bytes")
     if len(first) < size:
-        raise DamagedBlockError(f"no whole DEFLATE stream: it has {len(first)} bytes, its block {size}")
+        raise DamagedBlockError(f"damaged DEFLATE stream: it has {len(first)} bytes, its block {size}")
     return first
 
 
 @cache
 def inflater() -> Inflate:
-    """Return what decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib."""
+    """Return the function that decompresses zlib streams: libdeflate, 2.4 times as fast as Python's zlib."""
     import deflate
 
     def inflate(data: NDArray[np.uint8], size: int, most: int) -> bytes | bytearray:
         try:
             inflated = deflate.zlib_decompress(data, size)
         except deflate.DeflateError:
-            # Longer streams among them.
+            # The stream may merely be longer.
             return inflate_slowly(data, size, most)
         return inflated if len(inflated) == size else inflate_slowly(data, size, most)
 
@@ -103,12 +103,12 @@ def inflater() -> Inflate:
 
 
 def inflated_size(data: bytes, most: int) -> int:
-    """Return how many bytes a zlib stream holds, more than `most` where it holds more.
+    """Return how many bytes a zlib stream holds; some number above `most` where it holds more.
 
     Raises
     ------
     zlib.error
-        When it is broken before.
+        When it is broken before that point.
     """
     stream, size = zlib.decompressobj(), 0
     while size <= most and (more := stream.decompress(data, min(most + 1 - size, AT_ONCE))):

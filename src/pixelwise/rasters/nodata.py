@@ -1,4 +1,4 @@
-"""Which stored numbers are missing where a file or a user says so: as GDAL has it, within rounding."""
+"""Which stored numbers are missing because a file or a user declares them: within rounding, as in GDAL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 __all__ = ["is_among", "nodata_bounds", "spelled"]
 
-#: GDAL takes floating point numbers for nodata that lie within ``2 * SINGLE * abs(stored + nodata)`` of it, also those
-#: of float64: what was rounded to float32 on its way is still what was meant (ARE_REAL_EQUAL in gdal_priv.h).
+#: GDAL treats a floating-point number as nodata if it is within ``2 * SINGLE * abs(stored + nodata)`` of it, even in
+#: float64: a number once rounded to float32 still counts as the declared one (ARE_REAL_EQUAL in gdal_priv.h).
 SINGLE = float(np.finfo(np.float32).eps)
 
 
 def nodata_bounds(nodata: Sequence[float], dtype: str | np.dtype[Any]) -> NDArray[Any]:
-    """Return (value, 2) smallest and largest stored number that is each nodata value, in the band's own type.
+    """Return (value, 2) smallest and largest stored number that counts as each nodata value, in the band's own type.
 
-    What the type cannot hold never occurs and is left out, as is NaN, which is missing anyway. Of whole numbers both
+    Values that the type cannot hold never occur and are left out, as is NaN, which is missing anyway. For integers both
     bounds are the value itself.
     """
     kind = np.dtype(dtype)
@@ -36,7 +36,7 @@ def nodata_bounds(nodata: Sequence[float], dtype: str | np.dtype[Any]) -> NDArra
 
 
 def is_among(stored: NDArray[Any], bounds: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return whether each stored number is one of those that `nodata_bounds` found."""
+    """Return whether each stored number is within one of the bounds from `nodata_bounds`."""
     found = np.zeros(stored.shape, dtype=bool)
     for low, high in bounds:
         found |= (low <= stored) & (stored <= high)
@@ -44,16 +44,16 @@ def is_among(stored: NDArray[Any], bounds: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def spelled(value: float, dtype: str | np.dtype[Any] = "float64") -> str:
-    """Return a number with as few digits as its type needs, so that it means the same when it is given back."""
+    """Return a number with as few digits as its type needs to read it back unchanged."""
     number = np.dtype(dtype).type(value) if np.dtype(dtype).kind == "f" else value
     return str(number).removesuffix(".0")
 
 
 @cache
 def _around(value: float, dtype: str) -> tuple[Any, Any]:
-    """Return the ends of all numbers that GDAL takes for a floating point nodata `value`, by bisection.
+    """Return the smallest and largest number that GDAL treats as a floating-point nodata `value`, by bisection.
 
-    Magnitudes are counted in steps of the type: their bits as whole numbers.
+    Magnitudes are counted in steps of the type: their bits as integers.
     """
     kind = np.dtype(dtype)
     nodata = kind.type(value)
@@ -77,7 +77,7 @@ def _around(value: float, dtype: str) -> tuple[Any, Any]:
 
     with np.errstate(over="ignore"):
         huge = np.isinf(2 * magnitude)
-    # GDAL's sum overflows: all that is larger is the same. Else nodata's neighbours within 16 steps of float32 are.
+    # GDAL's sum overflows: every larger number is nodata too. Otherwise only neighbours within 16 steps of float32 are.
     outer = largest if huge else last(step, step + (16 << (np.finfo(kind).nmant - 23)))
     ends = [np.array(count, counted).view(kind)[()] for count in (last(step, -1), outer)]
     low, high = ends if nodata > 0 else (-ends[1], -ends[0])

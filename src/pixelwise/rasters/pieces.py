@@ -1,4 +1,4 @@
-"""One band of one file, placed on a stack's grid, and what could not be read of it."""
+"""One band of one file, placed on a stack's grid, and records of what could not be read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["WARP_TILE", "Loss", "Piece", "Warp", "WindowError"]
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """How GDAL puts a file on another lattice when it is opened.
+    """How GDAL warps a file to another grid when it is opened.
 
     Attributes
     ----------
     crs, transform, height, width
-        Where to; the CRS as WKT.
+        The target grid; the CRS as WKT.
     resampling
-        GDAL's name of the rule.
+        GDAL's name of the resampling method.
     scale
         Pixels of the file per pixel of the result, along x and y.
     anchor
-        Row and column of the piece in what is warped, which begins where a tile begins.
+        Row and column of the piece in the warped raster, which starts where a tile starts.
     """
 
     crs: str
@@ -49,19 +49,19 @@ class Piece:
     Attributes
     ----------
     path, driver, band
-        What to open and read.
+        The file, how to open it, and the band to read.
     block
-        Its place on the grid; may reach beyond it.
+        Its place on the grid; may extend beyond it.
     dtype, nodata, scale, offset, masked
-        How values are stored; `nodata` are stored values that are missing.
+        How values are stored; `nodata` are the stored values that are missing.
     georeferenced
         Whether the file has a CRS or a transform.
     valid
-        Smallest and largest value that is not missing.
+        Smallest and largest valid value.
     warp
         None for a file on the stack's lattice.
     zoom
-        Rows and columns of the grid that one pixel of the file covers.
+        Rows and columns of the grid covered by one pixel of the file.
     """
 
     path: Path
@@ -79,32 +79,32 @@ class Piece:
     zoom: int = 1
 
     def __post_init__(self) -> None:
-        # Pieces are compared to find those that are stored alike, and of two NaNs only the same object is equal.
+        # Pieces are compared to find those that are stored alike, and a NaN is equal only to the same object.
         nodata = tuple(math.nan if math.isnan(value) else value for value in self.nodata)
         object.__setattr__(self, "nodata", nodata)
 
     @property
     def size(self) -> Block:
-        """All pixels of the file."""
+        """A block of all pixels of the file."""
         return Block(0, 0, self.block.height // self.zoom, self.block.width // self.zoom)
 
     @property
     def key(self) -> tuple[Path, Warp | None]:
-        """What is opened for it."""
+        """The file and warp to open for it."""
         return self.path, self.warp
 
     @property
     def warped_with_alpha(self) -> bool:
-        """Whether only an alpha band can say what lies outside the file, once it is warped."""
+        """Whether only an alpha band can tell what lies outside the warped file."""
         return self.masked or not self.nodata
 
     @property
     def scaled(self) -> bool:
-        """Whether stored numbers are not yet values."""
+        """Whether stored numbers must be converted to values."""
         return self.scale != 1.0 or self.offset != 0.0
 
     def shift(self, rows: int, cols: int) -> Piece:
-        """Return the piece on a grid whose origin lies elsewhere."""
+        """Return the piece on a grid with a shifted origin."""
         return replace(self, block=self.block.shift(rows, cols))
 
     @property
@@ -115,16 +115,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A block of a file that could not be read, and so counts as missing.
+    """A block of a file that could not be read and therefore counts as missing.
 
     Attributes
     ----------
     path, band
-        Of the file.
+        The file and its band.
     block
-        Its place on the stack's grid, as far as it was wanted.
+        The requested part of it, on the stack's grid.
     reason
-        What the library met.
+        What the library reported.
     """
 
     path: Path
@@ -134,8 +134,8 @@ class Loss:
 
 
 class WindowError(InputError):
-    """A window that cannot be read, of a file that can be opened."""
+    """A window that cannot be read from a file that can be opened."""
 
 
-#: Rows and columns that are warped at once: GDAL's own blocks, which other windows would cut and warp again.
+#: Rows and columns that are warped at once: GDAL's own blocks; it would cut other windows into these and warp twice.
 WARP_TILE = (128, 512)

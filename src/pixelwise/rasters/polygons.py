@@ -1,6 +1,6 @@
 """Polygons of local vector files, as edges.
 
-What is behind this module needs no geometry library: a polygon's inside is what its edges enclose.
+Users of this module need no geometry library: the inside of a polygon is what its edges enclose.
 """
 
 from __future__ import annotations
@@ -38,46 +38,46 @@ __all__ = ["FORMATS", "Polygons", "local_file", "polygon_of_bounds", "read_polyg
 
 log = logging.getLogger(__name__)
 
-#: How files of the formats begin that GDAL opens, by suffix. Other drivers are not tried by looking into the file:
-#: some follow what stands in it to the network. GeoJSON is read without GDAL.
+#: How files of the formats that GDAL opens begin, by suffix. GDAL may not choose a driver by looking into the file:
+#: some drivers follow what they find there to the network. GeoJSON is read without GDAL.
 MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
-#: A GeoPackage says so there; other SQLite files are opened by another driver.
+#: Identifiers of a GeoPackage; other SQLite files are opened by another driver.
 GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
 #: All tables and views of a GeoPackage, and those of them that are layers.
 TABLES = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
 LAYERS = ("SELECT table_name FROM gpkg_contents", "SELECT table_name FROM gpkg_geometry_columns")
-#: What GDAL asks by itself begins with one of these; programs' own tables, such as QGIS's layer_styles, do not.
+#: GDAL itself queries tables with these prefixes, but not tables of other programs, such as QGIS's layer_styles.
 SYSTEM_TABLES = ("gpkg_", "rtree_", "sqlite_", "ogr_")
 #: A virtual table, and the module that computes it.
 VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b(?s:.*?)\bUSING\s+([^\s(]+)", re.IGNORECASE)
-#: What tables may be: SQLite's indexes of boxes and of words read no other files.
+#: The kinds of table that may be read: SQLite's spatial and full-text indexes read no other files.
 READ = ("table", "view", "rtree", "fts3", "fts4", "fts5")
-#: SQLite's numbers of columns that are computed where they are read, and where they are written.
+#: SQLite's codes for columns that are computed when read, and when written.
 COMPUTED = (2, 3)
-#: Seconds: a GeoPackage has some hundred systems and tables, which take milliseconds.
+#: Seconds: a GeoPackage has a few hundred coordinate systems and tables, which take milliseconds.
 LONGEST_QUERY = 30.0
 FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
 
-#: How much of a file is looked at before GDAL opens it.
+#: How much of a file is checked before GDAL opens it.
 HEADER = 64 << 10
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
-#: Bytes: Python takes ten times that of memory. Boundaries of a country with all their islands have some hundred MB.
+#: Bytes: Python needs ten times as much memory. The boundaries of a country with all its islands take a few hundred MB.
 LONGEST_GEOJSON = 1 << 30
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
 
-#: GEOS's numbers of what becomes of multi-polygons and collections, and of polygons.
+#: GEOS's type number of polygons.
 POLYGON = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Polygons:
-    """Edges of polygons: what an odd number of a polygon's edges separates from infinity is inside.
+    """Edges of polygons: a point is inside a polygon if an odd number of its edges separate the point from infinity.
 
     Attributes
     ----------
     name
-        Of the file and its layer, or the bounds.
+        The file and its layer, or the bounds.
     path
         None for bounds.
     crs
@@ -85,7 +85,7 @@ class Polygons:
     edges
         (edge, 4): x and y of both ends, in units of the CRS.
     owners
-        (edge,): which polygon's, from 0.
+        (edge,): the polygon each edge belongs to, counted from 0.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Polygons:
 
     @property
     def count(self) -> int:
-        """How many polygons."""
+        """Number of polygons."""
         return len(np.unique(self.owners))
 
     @property
@@ -128,7 +128,7 @@ def polygon_of_bounds(bounds: Sequence[float], crs: CRS | None) -> Polygons:
     most = LARGEST_COORDINATE
     # Comparisons with NaN are false.
     if not (-most <= left < right <= most and -most <= bottom < top <= most):
-        raise ParameterError(f"region {(left, bottom, right, top)} is empty: left, bottom, right, top are wanted")
+        raise ParameterError(f"region {(left, bottom, right, top)} is empty: expected left, bottom, right, top")
     ring = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
     edges = np.hstack([ring[:-1], ring[1:]])
     name = ",".join(f"{value:.15g}" for value in (left, bottom, right, top))
@@ -141,7 +141,7 @@ def local_file(text: str | Path, what: str) -> Path:
     Raises
     ------
     InputError
-        When it is not on this machine, or no file; `what` is the option it was given for.
+        When it is not on this machine, or not a file; `what` is the option that names it.
     """
     if "://" in str(text) or str(text).startswith("/vsi"):
         raise InputError(f"{what} {text}: only local files are read; download it first")
@@ -151,14 +151,14 @@ def local_file(text: str | Path, what: str) -> Path:
 
 
 def read_polygons(source: str | Path) -> Polygons:
-    """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` of one with several layers.
+    """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` if it has several layers.
 
     Raises
     ------
     InputError
-        When it is no vector file of a known format, has several layers and none is named, or no polygons.
+        When it is not in a known vector format, has several layers and none is named, or has no polygons.
     ParameterError
-        When the packages are absent that read it.
+        When the packages that read it are missing.
     """
     path, layer = _split(source)
     if path.suffix.lower() in GEOJSON_SUFFIXES:
@@ -183,7 +183,7 @@ def _split(source: str | Path) -> tuple[Path, str | None]:
 
 @contextmanager
 def _extra() -> Iterator[None]:
-    """Say how to install a package that only regions need, where it cannot be imported within."""
+    """Say how to install a package that only regions need if importing it fails in this context."""
     try:
         yield
     except ImportError as error:
@@ -202,7 +202,7 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     try:
         content = json.loads(read_text(path, "region", most=LONGEST_GEOJSON))
     except RecursionError:
-        raise InputError(f"region {path}: not GeoJSON (brackets within brackets, too deep to be read)") from None
+        raise InputError(f"region {path}: not GeoJSON (brackets are nested too deeply to be read)") from None
     except ValueError as error:
         raise InputError(f"region {path}: not GeoJSON ({error})") from None
     kind = content.get("type") if isinstance(content, dict) else None
@@ -211,25 +211,25 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     features = content.get("features", []) if kind == "FeatureCollection" else [content]
     try:
         shapes = [feature["geometry"] if feature["type"] == "Feature" else feature for feature in features]
-        # Features without a place are legal; GEOS does not know them.
+        # Features without a geometry are legal, but GEOS does not accept them.
         found = {"type": "GeometryCollection", "geometries": [shape for shape in shapes if shape is not None]}
         geometry = shapely.from_geojson(json.dumps(found))
     except (KeyError, TypeError) as error:
         raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
     except shapely.GEOSException as error:
         raise InputError(f"region {path}: not GeoJSON ({one_line(error)})") from None
-    # WGS 84 by RFC 7946; what GDAL wrote before it may say otherwise.
+    # WGS 84 by RFC 7946; files from older GDAL versions may name another CRS.
     named = content.get("crs")
     try:
         return np.array([geometry]), _system(path, named["properties"]["name"] if named else "OGC:CRS84")
     except (CRSError, KeyError, TypeError):
-        raise InputError(f"region {path}: its crs is {named!r}, which is no coordinate reference system") from None
+        raise InputError(f"region {path}: its crs is {named!r}, which is not a coordinate reference system") from None
 
 
 def _system(path: Path, text: str) -> CRS:
-    """Return a coordinate system that a file has as a text: where that is none, PROJ looks for a file or a page."""
+    """Return the coordinate system that a text in a file describes; PROJ would take other text for a file or a URL."""
     if not SYSTEM.match(text):
-        raise CRSError(f"{text!r} is no coordinate system by code or WKT")
+        raise CRSError(f"{text!r} is not a coordinate system by code or WKT")
     elsewhere = grids_elsewhere(text)
     if elsewhere:
         raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
@@ -248,22 +248,22 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
         )
     check_sidecars(path)
     layers = _check_geopackage(path) if suffix == ".gpkg" else None
-    # Of tables that are listed nowhere, GDAL reads a row to find out what they are, also where they are queries.
+    # GDAL reads a row of unlisted tables to find out what they are, even if they are queries.
     options = {} if layers is None else {"LIST_ALL_TABLES": "NO"}
-    # What begins with a header has its coordinate system there as it is.
+    # In files that begin with a header, the coordinate system is there in plain text.
     elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
     if elsewhere:
         raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
     with _extra():
         import pyogrio
         import shapely
-    # An absolute path is never taken for an URI.
+    # An absolute path is never taken for a URI.
     name = str(path.resolve())
     try:
         with _alone(pyogrio), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             if layers is None:
-                # Tables without geometry are no layers of a map.
+                # Tables without geometry are not map layers.
                 layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
             chosen = _layer_of(path, layers, layer)
             meta, _, wkb, _ = pyogrio.raw.read(name, layer=chosen, columns=[], force_2d=True, **options)
@@ -282,7 +282,7 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
 
 @contextmanager
 def _alone(pyogrio: ModuleType) -> Iterator[None]:
-    """Let pyogrio's GDAL, which is another one than rasterio's, open local files only in this context."""
+    """Let pyogrio's GDAL, a different one from rasterio's, open only local files in this context."""
     before = {name: pyogrio.get_gdal_config_option(name) for name in OPTIONS}
     pyogrio.set_gdal_config_options(dict(OPTIONS))
     try:
@@ -294,9 +294,8 @@ def _alone(pyogrio: ModuleType) -> Iterator[None]:
 def _check_geopackage(path: Path) -> list[str]:
     """Return the layers with shapes of a GeoPackage, none of which is a query.
 
-    What a query computes, for how long, and whom it asks, is up to whoever wrote it.
-
-    So are GeoPackage's own tables, which GDAL reads first: the list of all tables is the only one that no query can be.
+    What a query computes, how long it takes and which servers it contacts is up to its author. GeoPackage's own tables,
+    which GDAL reads first, may be queries too: only the list of all tables cannot be one.
     """
     import sqlite3
 
@@ -316,8 +315,8 @@ def _check_geopackage(path: Path) -> list[str]:
                 name, kind = kinds[lower]
                 if kind != "table":
                     raise InputError(
-                        f"region {path}: its layer {name} is a {kind}, which is not read; if you trust it, make a "
-                        f"table of it first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
+                        f"region {path}: its layer {name} is a {kind}, which is not read; if you trust it, convert it "
+                        f"to a table first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
                     )
             for lower, (name, kind) in kinds.items():
                 if kind == "table" and (lower in layers or lower.startswith(SYSTEM_TABLES)):
@@ -333,7 +332,7 @@ def _check_geopackage(path: Path) -> list[str]:
 
 
 def _kind(kind: str, sql: str) -> str:
-    """Return what a table of SQLite is: the module of a virtual one, which may do anything."""
+    """Return what an SQLite table is; for a virtual one, the module behind it, which may do anything."""
     virtual = VIRTUAL.match(sql)
     if virtual is None:
         return kind
@@ -342,8 +341,8 @@ def _kind(kind: str, sql: str) -> str:
 
 
 def _check_columns(path: Path, base: sqlite3.Connection, name: str) -> None:
-    """Refuse columns that are computed: how long that takes, and how large they are, is not in the file."""
-    # The statement, not the function of the same name, which a table of the file may hide.
+    """Refuse computed columns: the file does not tell how long computing them takes, or how large they become."""
+    # The statement, not the function of the same name, which a table in the file may hide.
     quoted = name.replace('"', '""')
     for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):
         if hidden in COMPUTED:
@@ -361,20 +360,20 @@ def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
 
 
 def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return edges of all polygons, made valid, and whose they are."""
+    """Return the edges of all polygons, made valid, and the polygon that each belongs to."""
     with _extra():
         import shapely
     parts = _parts(geometries)
     polygons = parts[shapely.get_type_id(parts) == POLYGON]
     if not len(polygons):
         kinds = sorted({part.geom_type for part in parts})
-        raise InputError(f"region {path}: polygons are wanted, but it holds {', '.join(kinds) or 'nothing'}")
+        raise InputError(f"region {path}: expected polygons, but it holds {', '.join(kinds) or 'nothing'}")
     if len(polygons) < len(parts):
         log.warning("region %s: %d points or lines beside the polygons are ignored", path, len(parts) - len(polygons))
     rough = shapely.get_coordinates(polygons)
     if not (np.abs(rough) <= LARGEST_COORDINATE).all():
         raise InputError(
-            f"region {path}: a polygon has coordinates that are no numbers, or beyond {LARGEST_COORDINATE:g}"
+            f"region {path}: a polygon has coordinates that are not numbers, or beyond {LARGEST_COORDINATE:g}"
         )
     valid = shapely.is_valid(polygons)
     if not valid.all():
@@ -393,7 +392,7 @@ def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray
 
 
 def _parts(geometries: Any) -> Any:
-    """Return what collections within collections consist of, without what is empty."""
+    """Return the non-empty parts of collections, nested ones included."""
     with _extra():
         import shapely
     parts = np.atleast_1d(geometries)

@@ -1,6 +1,6 @@
-"""Which pixels are asked for: those of a region, and those where a static raster has certain values.
+"""Which pixels of a grid lie inside a region.
 
-Nothing is read, and no method is called, where no pixel of a block is asked for; the others have status 9.
+Nothing is read, and no method is called, for blocks without a pixel to use; unused pixels have status 9.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pixelwise.rasters.scanlines import rectangles_inside
 
 __all__ = ["Region", "load_region", "words"]
 
-#: Edges of polygons follow their curve in the rasters' CRS within this many pixels.
+#: Edges of polygons follow their curve in the rasters' CRS to within this many pixels.
 CURVE_TOLERANCE = 1e-3
 
-#: An edge is cut into four so many times at most: what is no line then, at a millionth of its length, has a gap.
+#: An edge is cut into four at most this many times: if it is not a line at a millionth of its length, it has a gap.
 ROUNDS = 12
 
-#: Polygons are cut off this much beyond the rasters, in parts of their extent.
+#: Polygons are clipped this far beyond the rasters, as a fraction of their extent.
 MARGIN = 0.05
 
-#: Parts of each side of the rasters that are transformed to find their extent in another CRS.
+#: Each side of the rasters is transformed in this many parts to find their extent in another CRS.
 SIDE_POINTS = 101
 
 
@@ -39,22 +39,22 @@ SIDE_POINTS = 101
 class Region:
     """Pixels of a grid whose centres lie inside polygons.
 
-    A centre on an edge belongs to the polygon on its right or below it.
+    A centre on an edge belongs to the polygon to its right or below it.
 
     Attributes
     ----------
     source
         The file, ``FILE:LAYER``, or bounds.
     path
-        Of the file, None for bounds.
+        The file; None for bounds.
     crs
-        Name of its CRS.
+        Name of the CRS of the polygons.
     polygons
-        How many there were.
+        Number of polygons.
     digest
         SHA-256 of their CRS and coordinates.
     rectangles
-        (4, rectangle): top, bottom, left, right, without the last; disjoint, by ascending top.
+        (4, rectangle): top, bottom, left, right, half-open; disjoint, by ascending top.
     """
 
     source: str
@@ -67,16 +67,16 @@ class Region:
     def __post_init__(self) -> None:
         top, bottom, left, right = self.rectangles
         if not ((top < bottom).all() and (left < right).all() and (np.diff(top) >= 0).all()):
-            raise ValueError("rectangles of pixels are wanted, by ascending top")
+            raise ValueError("expected rectangles of pixels, by ascending top")
 
     @property
     def pixels(self) -> int:
-        """How many there are."""
+        """Number of pixels."""
         return _pixels(self.rectangles)
 
     @property
     def block(self) -> Block | None:
-        """The smallest block that holds them all; None where a crop left none."""
+        """The smallest block that holds all pixels; None where a crop left none."""
         if not self.rectangles.shape[1]:
             return None
         top, bottom, left, right = self.rectangles
@@ -84,7 +84,7 @@ class Region:
         return Block(row, col, int(bottom.max()) - row, int(right.max()) - col)
 
     def touches(self, block: Block) -> bool:
-        """Whether a pixel of a block is inside."""
+        """Whether any pixel of a block is inside."""
         return bool(self._within(block).size)
 
     def inside(self, block: Block) -> NDArray[np.bool_] | None:
@@ -93,7 +93,7 @@ class Region:
         if _pixels(found) == block.pixels:
             return None
         top, bottom, left, right = found - np.array([[block.row], [block.row], [block.col], [block.col]])
-        # Each rectangle's corners; sums over rows and columns fill it. Disjoint ones never sum to more than 1.
+        # Mark the corners of each rectangle, then sum over rows and columns. Disjoint ones never sum to more than 1.
         corners = np.zeros((block.height + 1, block.width + 1), np.int8)
         for rows, cols, step in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
             np.add.at(corners, (rows, cols), np.int8(step))
@@ -102,19 +102,19 @@ class Region:
         return corners[:-1, :-1].astype(bool)
 
     def shift(self, rows: int, cols: int) -> Region:
-        """Return the region on a grid whose origin lies elsewhere."""
+        """Return the region on a grid with a shifted origin."""
         return replace(self, rectangles=self.rectangles + np.array([[rows], [rows], [cols], [cols]], np.int32))
 
     def crop(self, block: Block) -> Region:
-        """Return the region on the grid of one block; what lies outside is cut off."""
+        """Return the region on the grid of one block, cut off at its edges."""
         return replace(self, rectangles=self._within(block)).shift(-block.row, -block.col)
 
     def describe(self) -> dict[str, Any]:
-        """Return what it is, for provenance."""
+        """Return a description of the region, for provenance."""
         return {"source": self.source, "crs": self.crs, "polygons": self.polygons, "sha256": self.digest}
 
     def _within(self, block: Block) -> NDArray[np.int32]:
-        """Return the rectangles' parts inside a block."""
+        """Return the parts of the rectangles inside a block."""
         found = self.rectangles[:, : np.searchsorted(self.rectangles[0], block.row + block.height)]
         _, bottom, left, right = found
         found = found[:, (bottom > block.row) & (left < block.col + block.width) & (right > block.col)]
@@ -139,9 +139,9 @@ def load_region(source: str | Path | Sequence[float], grid: Grid) -> Region:
     Raises
     ------
     InputError
-        When it cannot be read, has no polygon or no CRS, lies outside the grid, or holds no pixel's centre.
+        When it cannot be read, has no polygons or no CRS, lies outside the grid, or contains no pixel centre.
     ParameterError
-        When bounds are empty, or the packages are absent that read vectors.
+        When bounds are empty, or the packages that read vector files are missing.
     """
     bounds = _as_bounds(source)
     polygons = read_polygons(str(source)) if bounds is None else polygon_of_bounds(bounds, grid.crs)
@@ -150,7 +150,7 @@ def load_region(source: str | Path | Sequence[float], grid: Grid) -> Region:
     if not rectangles.size:
         size = edges.reshape(-1, 2).max(axis=0) - edges.reshape(-1, 2).min(axis=0)
         raise InputError(
-            f"region {polygons.name}: holds no pixel's centre of the rasters; what of it is near them is "
+            f"region {polygons.name}: contains no pixel centre of the rasters; the part of it near them measures "
             f"{size[1]:.2g} x {size[0]:.2g} pixels (rows x columns)"
         )
     name = crs_name(polygons.crs)
@@ -158,7 +158,7 @@ def load_region(source: str | Path | Sequence[float], grid: Grid) -> Region:
 
 
 def _as_bounds(source: str | Path | Sequence[float]) -> Sequence[float] | None:
-    """Return bounds, of a text where it is four numbers; None for a file."""
+    """Return bounds, also from a text of four numbers; None for a file."""
     if isinstance(source, Path):
         return None
     if not isinstance(source, str):
@@ -174,7 +174,7 @@ def _as_bounds(source: str | Path | Sequence[float]) -> Sequence[float] | None:
 
 
 def _in_pixels(polygons: Polygons, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return edges near the grid in its pixel coordinates (column, row), and whose they are."""
+    """Return edges near the grid in its pixel coordinates (column, row), and the polygon that each belongs to."""
     name = f"region {polygons.name}"
     if polygons.crs is None and grid.crs is not None:
         raise InputError(
@@ -200,7 +200,7 @@ def _in_pixels(polygons: Polygons, grid: Grid) -> tuple[NDArray[np.float64], NDA
             try:
                 xs, ys = (np.asarray(axis) for axis in points_in(grid.crs, polygons.crs, xs, ys))
             except InputError as error:
-                raise InputError(f"{name}: {error}; cut the polygons off around the rasters") from None
+                raise InputError(f"{name}: {error}; clip the polygons around the rasters") from None
         inverse = ~grid.transform
         cols, rows = (p * xs + q * ys + r for p, q, r in (inverse[:3], inverse[3:6]))
         return np.stack([cols, rows], axis=1)
@@ -211,17 +211,17 @@ def _in_pixels(polygons: Polygons, grid: Grid) -> tuple[NDArray[np.float64], NDA
         return _curved(edges, owners, pixels_of)
     except _GapError:
         raise InputError(
-            f"{name}: an edge is torn apart in {grid.crs_name}; cut the polygons there, or off around the rasters"
+            f"{name}: an edge is torn apart in {grid.crs_name}; cut the polygons there, or clip them around the rasters"
         ) from None
 
 
 def _extent_in(crs: Any, grid: Grid) -> Bounds | None:
-    """Return the grid's bounds in a CRS, right above 180 degrees beyond the antimeridian; None where it has none."""
+    """Return the grid's bounds in a CRS; right is above 180 degrees beyond the antimeridian. None where it has none."""
     if crs is None or grid.crs is None or same_crs(crs, grid.crs):
         return grid.bounds
     try:
         left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds, densify_pts=SIDE_POINTS)
-    # As in `points_in`; polygons may be transformed where the rasters' corners may not.
+    # As in `points_in`; polygons may be transformable where the rasters' corners are not.
     except Exception:
         return None
     if not all(map(math.isfinite, (left, bottom, right, top))):
@@ -230,10 +230,10 @@ def _extent_in(crs: Any, grid: Grid) -> Bounds | None:
 
 
 def _clipped(polygons: Polygons, around: Bounds | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return edges of the polygons' parts around the grid, of each polygon that comes near it.
+    """Return the edges of the polygons' parts around the grid, for polygons that come near it.
 
-    What lies beyond is moved to the border, straight across it, so that rings stay closed: the inside of the border
-    sees no difference. Edges that two polygons share stay the same.
+    Whatever lies beyond the border is moved straight onto it, so that rings stay closed and nothing changes inside the
+    border. Edges shared by two polygons stay the same.
     """
     edges, owners = polygons.edges, polygons.owners
     # Longitudes may be counted from -180 or from 0.
@@ -252,13 +252,13 @@ def _clipped(polygons: Polygons, around: Bounds | None) -> tuple[NDArray[np.floa
 
 
 def _canonical(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return edges from left to right: cut into parts, they are the same for both polygons that share them."""
+    """Return edges from left to right, so that two polygons cut a shared edge into the same parts."""
     backward = (edges[:, 0] > edges[:, 2]) | ((edges[:, 0] == edges[:, 2]) & (edges[:, 1] > edges[:, 3]))
     return np.where(backward[:, None], edges[:, [2, 3, 0, 1]], edges)
 
 
 def _comes_near(edges: NDArray[np.float64], owners: NDArray[np.int64], around: Bounds) -> NDArray[np.bool_]:
-    """Return (edge,): whether its polygon's bounds and others have something in common."""
+    """Return (edge,): whether the bounds of the edge's polygon overlap `around`."""
     count = int(owners.max()) + 1
     low, high = np.full((2, count), np.inf), np.full((2, count), -np.inf)
     for axis in (0, 1):
@@ -290,7 +290,7 @@ def _clamped(
 
 
 class _GapError(Exception):
-    """An edge is no line in the other CRS, however short its parts."""
+    """An edge is not a line in the other CRS, however short its parts."""
 
 
 def _curved(
@@ -301,7 +301,7 @@ def _curved(
     points = edges.reshape(-1, 2, 2)
     done = []
     for _ in range(ROUNDS):
-        # Three points: the middle of a curve that turns the other way there lies on its chord.
+        # Three points: the middle of an S-shaped curve lies on its chord.
         parts = np.array([0.25, 0.5, 0.75])[None, :, None]
         inner = points[:, :1] + parts * (points[:, 1:] - points[:, :1])
         inner_places = pixels_of(inner.reshape(-1, 2)).reshape(inner.shape)
@@ -321,11 +321,5 @@ def _curved(
 
 
 def words(bounds: Bounds) -> str:
-    """Write bounds as messages have them."""
+    """Format bounds for messages."""
     return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"
-
-
-# ----------------------------------------------------------------------------------------- a static raster
-
-
-# ------------------------------------------------------------------------------------------------- both

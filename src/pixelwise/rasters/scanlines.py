@@ -1,6 +1,6 @@
 """Which pixels have their centre inside polygons: row by row, as rectangles of pixels.
 
-A pixel's answer depends on the edges and on its place only, so that it is the same whatever block it is asked for.
+The answer for a pixel depends only on the edges and its position, so it is the same in any block.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 __all__ = ["rectangles_inside"]
 
-#: So many crossings of edges and rows are held at once.
+#: Crossings of edges and rows held at once.
 CROSSINGS = 4_000_000
 
-#: Pixel coordinates are rounded to this part of a pixel: an edge through centres must not depend on rounding.
+#: Pixel coordinates are rounded to this part of a pixel: an edge through centres must not depend on rounding errors.
 SNAP = 2.0**-20
 
 
@@ -24,26 +24,26 @@ def rectangles_inside(
 ) -> NDArray[np.int32]:
     """Return the pixels of a grid whose centres lie inside at least one polygon.
 
-    A centre on an edge belongs to the polygon on its right, or below it: polygons that share an edge share no pixel
-    and leave none out.
+    A centre on an edge belongs to the polygon to its right or below it: polygons that share an edge share no pixel and
+    leave none out.
 
     Parameters
     ----------
     edges
-        (edge, 4): column and row of both ends; a pixel's upper left corner is at whole numbers.
+        (edge, 4): column and row of both ends; the upper left corner of a pixel has whole numbers.
     owners
-        (edge,): whose they are. Edges of one owner make closed rings, and an odd number of crossings is inside.
+        (edge,): the owner of each. Edges of one owner form closed rings; inside means an odd number of crossings.
     height, width
-        Of the grid.
+        Size of the grid.
 
     Returns
     -------
     NDArray
-        (4, rectangle): top, bottom, left, right, without the last; disjoint, by ascending top and left.
+        (4, rectangle): top, bottom, left, right, half-open; disjoint, by ascending top and left.
     """
     edges = np.round(edges / SNAP) * SNAP
     upward = edges[:, 1] > edges[:, 3]
-    # An edge has the same crossings whichever way it is walked.
+    # An edge has the same crossings in either direction.
     edges = np.where(upward[:, None], edges[:, [2, 3, 0, 1]], edges)
     first = np.clip(np.ceil(edges[:, 1] - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.ceil(edges[:, 3] - 0.5), 0, height).astype(np.int64)
@@ -58,7 +58,7 @@ def rectangles_inside(
 
 
 def _bands(first: NDArray[np.int64], last: NDArray[np.int64], height: int) -> list[tuple[int, int]]:
-    """Cut rows so that each part has at most `CROSSINGS` crossings, or is one row."""
+    """Divide rows into parts of at most `CROSSINGS` crossings each, or one row."""
     change = np.zeros(height + 1, np.int64)
     np.add.at(change, first, 1)
     np.add.at(change, last, -1)
@@ -86,10 +86,10 @@ def _runs(
     cols = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     order = np.lexsort((cols, rows, owners[edge]))
     rows, cols = rows[order], cols[order]
-    # A polygon's crossings of a row are in, out, in, out.
+    # The crossings of a polygon with a row alternate: in, out, in, out.
     step = np.ones(len(rows), np.int64)
     step[1::2] = -1
-    # Where one polygon ends and the next begins, the run goes on.
+    # Where one polygon ends and the next begins, the run continues.
     order = np.lexsort((-step, cols, rows))
     rows, cols, step = rows[order], cols[order], step[order]
     depth = np.cumsum(step)
@@ -99,7 +99,7 @@ def _runs(
 
 
 def _merged(runs: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return rectangles of runs that are alike in rows that follow each other."""
+    """Merge equal runs in consecutive rows into rectangles."""
     rows, lefts, rights = runs[:, np.lexsort((runs[0], runs[2], runs[1]))]
     new = np.ones(len(rows), bool)
     new[1:] = (np.diff(lefts) != 0) | (np.diff(rights) != 0) | (np.diff(rows) != 1)

@@ -18,7 +18,7 @@ from pixelwise.regular_files import open_regular
 __all__ = ["NAMERS", "SEARCHED", "TIFF", "WORDS", "is_own", "rasters_beside", "sidecars_of"]
 
 
-#: Nanoseconds after which another change of a folder has another time: FAT counts two seconds, ext4 some milliseconds.
+#: Nanoseconds after which another change to a folder gets another time: FAT counts two seconds, ext4 milliseconds.
 TICK = 2 * 10**9
 
 
@@ -29,18 +29,18 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_HEADER_TAG",)}
 
 
-#: Sidecars of text, of which GDAL reads all; one with a table of 65 536 classes has 20 MB.
+#: Text sidecars, which GDAL reads whole; one with a table of 65 536 classes takes 20 MB.
 TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
 
 
 LONGEST_SIDECAR = 64 << 20
 
 
-#: How GDAL knows an ASCII grid, whose pixels are text: of .grd, R's header or such a grid, only the header is short.
+#: How GDAL recognizes an ASCII grid, whose pixels are text. A .grd is such a grid, or a short header written by R.
 ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
 
 
-#: Texts in which further files are named, which lie beside them: what has a folder is refused.
+#: Texts that name further files, which must be beside them: names with a folder are refused.
 NAMING = {
     ".mpr": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.(?:mp#|mpr|grf|csy|dom|rpr|prj)\b)"),
     ".grf": re.compile(r"(?m)^\s*\w+\s*=([^\r\n]*(?:/|\\|:)[^\r\n]*\.csy\b)"),
@@ -48,13 +48,13 @@ NAMING = {
 }
 
 
-#: How names of sidecars end; those of world files have the file's own letters before a w.
+#: Suffixes of sidecars; a world file takes letters of the raster's own suffix before its w.
 SIDECARS = (*DATASETS, ".aux", *TEXTS, ".wld", "w")
 
 
-#: How files begin that other drivers of GDAL take for theirs, which open what stands in them: XML and JSON, labels of
-#: planets, scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero.
-#: Long ones: pixels of one byte between 60 and 122 look like a "<" and some letters here and there.
+#: How files of other GDAL drivers begin, which open whatever such files name: XML and JSON, labels of planetary data,
+#: scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero byte. The words
+#: are long because byte pixels between 60 and 122 now and then look like a "<" and some letters.
 WORDS = re.compile(
     rb"<(?:\?xml\s|GDAL_?(?:TileIndex|WMT?S)|VRTDataset|WMS_Tile|WM[ST]_\w+_Capab|Capabilities|WCS_GDAL|MRF_META|kml[\s>]"
     rb"|NetworkLink|GroundOverlay|Dimap_Doc|PSD_DIMAP|n1:Level|xfdu:XFDU|level1Product|Table_of_Contents|CacheInfo"
@@ -66,20 +66,20 @@ WORDS = re.compile(
 )
 
 
-#: Rasters whose texts name files of their folder, whatever these are called.
+#: Rasters whose texts name files in their folder, under any name.
 NAMERS = (".mpr", ".rst")
 
 
-#: Metadata of satellites' scenes, of which one lies beside many files.
+#: Metadata of satellite scenes: one file serves many rasters beside it.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
 
 
-#: Of texts that hold pixels, more than that is not searched for names of grids: their headers are shorter.
+#: Texts that hold pixels are searched for names of grids only up to here: their headers are shorter.
 SEARCHED = 4 << 20
 
 
 def sidecars_of(paths: Iterable[Path]) -> list[Path]:
-    """Return the sidecars of some files, by name as GDAL finds them: masks, overviews, metadata and world files."""
+    """Return the sidecars of some files, found by name as GDAL does: masks, overviews, metadata and world files."""
     listed: dict[Path, Mapping[str, tuple[str, ...]] | None] = {}
     found: dict[Path, None] = {}
     for path in paths:
@@ -87,7 +87,7 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
         if folder not in listed:
             try:
                 listed[folder], _ = _beside(folder)
-            except OSError:  # it may be entered, but not listed
+            except OSError:  # the folder may be entered, but not listed
                 listed[folder] = None
         names = listed[folder]
         if names is not None and not names:
@@ -102,7 +102,7 @@ def sidecars_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def _beside(folder: Path) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return what counts of a folder as it is now; see `_folder`. OSError where it cannot be listed."""
+    """Return what matters in a folder now; see `_folder`. OSError where it cannot be listed."""
     changed = folder.stat().st_mtime_ns
     settled = abs(time.time_ns() - changed) > TICK
     return (_folder if settled else _folder.__wrapped__)(str(folder), changed)
@@ -110,10 +110,10 @@ def _beside(folder: Path) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...
 
 @lru_cache(maxsize=16)
 def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return what counts of a folder: names of sidecars by the lower-case name, and what are no regular files.
+    """Return what matters in a folder: sidecar names by their lower-case name, and names of non-regular files.
 
-    GDAL looks for sidecars without regard to case. As long as nothing is made, renamed or removed, the folder keeps
-    its time.
+    GDAL ignores case when it looks for sidecars. The folder keeps its modification time as long as nothing in it is
+    created, renamed or removed.
     """
     sidecars: dict[str, tuple[str, ...]] = {}
     odd = []
@@ -126,24 +126,24 @@ def _folder(folder: str, mtime_ns: int) -> tuple[Mapping[str, tuple[str, ...]], 
                 if not entry.is_file() and not entry.is_dir() and entry.stat():
                     odd.append(entry.name)
             except OSError:
-                continue  # a link to nothing
+                continue  # a dangling link
     return sidecars, tuple(odd)
 
 
 def rasters_beside(path: Path, seen: frozenset[Path]) -> list[tuple[Path, str]]:
-    """Return what GDAL would open as a raster beside a file, with its driver; refuse what is no sidecar of GDAL's.
+    """Return rasters beside a file that GDAL would open with it, and their drivers; refuse what GDAL did not write.
 
     Parameters
     ----------
     path
         The file, which may be a sidecar itself.
     seen
-        Of which files it is one.
+        The files that it is a sidecar of.
 
     Raises
     ------
     InputError
-        When a sidecar is none, or leads elsewhere.
+        When a file has a sidecar's name but not its content, or refers to files elsewhere.
     """
     folder = path.parent
     lower, stem = path.name.lower(), path.stem.lower()
@@ -155,14 +155,14 @@ def rasters_beside(path: Path, seen: frozenset[Path]) -> list[tuple[Path, str]]:
         sidecars, odd = {name.lower(): (name,) for name in names if os.path.lexists(folder / name)}, ()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    # GDAL's drivers append many suffixes, .tfw and _rpc.txt among them: all with a dot or an underscore.
+    # GDAL's drivers append many suffixes, such as .tfw and _rpc.txt: all start with a dot or an underscore.
     tried = "" if path.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
     for name in odd:
         if name.lower().startswith(tried):
             open_regular(folder / name).close()
     found: list[tuple[Path, str]] = []
     for suffix in (*DATASETS, ".aux", *TEXTS):
-        # Masks and overviews have the whole name of what they belong to, or GDAL does not find them.
+        # GDAL finds masks and overviews only by the whole name of the file they belong to.
         bases = (lower,) if suffix in (".msk", ".ovr") else (lower, stem)
         for name in {name for base in bases for name in sidecars.get(base + suffix, ())}:
             if folder / name not in seen and (name != path.name or suffix in TEXTS):
@@ -173,12 +173,12 @@ def rasters_beside(path: Path, seen: frozenset[Path]) -> list[tuple[Path, str]]:
 
 
 def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> str:
-    """Refuse a sidecar that is none, or whose text leads elsewhere; return the driver of a raster, else nothing."""
+    """Refuse a sidecar with the wrong content or a text that leads elsewhere; return the driver if it is a raster."""
     with open_regular(sidecar) as file:
         begin = file.read(64)
         if suffix in DATASETS and begin and not begin.startswith(DATASETS[suffix]):
             kind = "GeoTIFF" if suffix == ".msk" else "raster"
-            raise InputError(f"{path}: its sidecar {sidecar} is no {kind}, as GDAL writes it; remove it")
+            raise InputError(f"{path}: its sidecar {sidecar} is not a {kind} as GDAL writes it; remove it")
         if suffix in TEXTS:
             size = os.fstat(file.fileno()).st_size
             if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
@@ -196,7 +196,7 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> str:
                 raise InputError(f"{sidecar}: names the grid {elsewhere!r}, which is not opened")
             for system in systems:
                 if not SYSTEM.match(system):
-                    raise InputError(f"{sidecar}: holds {system!r}, no coordinate system by code or WKT")
+                    raise InputError(f"{sidecar}: holds {system!r}, which is not a coordinate system by code or WKT")
             if suffix in NAMING:
                 named = NAMING[suffix].search(text)
                 if named:
@@ -208,13 +208,13 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> str:
 
 
 def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
-    """Return all texts of GDAL's own metadata, and which of them are coordinate systems.
+    """Return all texts in GDAL's own metadata, and those that are coordinate systems.
 
-    GDAL takes an attribute for an element and ignores the declared encoding, as in VRTs.
+    As in VRTs, GDAL treats an attribute like an element and ignores the declared encoding.
     """
     texts: list[str] = []
     systems: list[str] = []
-    # Where the text of a coordinate system begins in `texts`; text within elements within it is taken too.
+    # Where the text of a coordinate system begins in `texts`; text of nested elements belongs to it too.
     begins: list[int | None] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -245,19 +245,19 @@ def _pam(sidecar: Path, content: bytes) -> tuple[str, list[str]]:
     try:
         parser.Parse(as_utf8(content), True)
     except expat.ExpatError as error:
-        raise InputError(f"{sidecar}: not XML, as GDAL writes it ({error}); remove it") from None
+        raise InputError(f"{sidecar}: not XML as GDAL writes it ({error}); remove it") from None
     return "".join(texts), systems
 
 
 def _has_pixels(begin: bytes, suffix: str) -> bool:
-    """Whether a file with a name of a text holds pixels: raw ones, or those of an ASCII grid."""
+    """Whether a file with a text suffix holds pixels: raw ones, or those of an ASCII grid."""
     return b"\0" in begin or (suffix == ".grd" and ASCII_GRID.match(begin) is not None)
 
 
 def is_own(path: Path, name: str) -> bool:
-    """Whether a file is a sidecar of another one: it lies beside it and begins with its name.
+    """Whether a file is a sidecar of another: it is beside it and its name begins with the other's name.
 
-    So are metadata of a satellite's scene, which GDAL finds by the names of files alone.
+    So are metadata of a satellite scene, which GDAL finds by file names alone.
     """
     folder, base = os.path.split(os.path.abspath(name))  # noqa: PTH100 - by name, links not followed
     if folder != os.path.abspath(path.parent):  # noqa: PTH100

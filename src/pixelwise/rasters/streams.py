@@ -1,4 +1,4 @@
-"""DEFLATE streams of what GDAL reads itself: looked at before, as GDAL does not notice where one is broken."""
+"""DEFLATE streams that GDAL itself reads: checked beforehand, as GDAL does not notice damaged ones."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ __all__ = ["MOST_BLOCK", "SPLIT_ROWS", "Streams", "find_streams", "further_block
 MOST_BLOCK = 1 << 24
 
 
-#: GDAL reads a file that is one larger strip of more rows than this row by row.
+#: A file that is a single strip of more rows than this is read by GDAL row by row.
 SPLIT_ROWS = 2000
 
 
 def has_filled_strip(path: Path) -> bool:
-    """Whether the DEFLATE stream of a last strip, which is lower than the others, goes on behind it.
+    """Whether the DEFLATE stream of a last strip, which is lower than the others, extends beyond the strip.
 
-    So some writers have it; GDAL 3.10 leaves part of such a strip, or all of it, as it was in memory. Masks count too.
+    Some writers do that; GDAL 3.10 then leaves part or all of the strip as it was in memory. Masks count too.
     """
     try:
         with path.open("rb") as file:
@@ -72,7 +72,7 @@ def has_filled_strip(path: Path) -> bool:
                     if inflated_size(data, size) > size:
                         return True
     except (OSError, ValueError, KeyError, IndexError, struct.error, zlib.error):
-        # What is wrong with it GDAL says.
+        # GDAL reports whatever is wrong with it.
         return False
     return False
 
@@ -84,17 +84,17 @@ class _Raster:
     Attributes
     ----------
     is_first
-        Whether it is the first one of its file.
+        Whether it is the first in its file.
     is_mask
-        Whether it masks another one.
+        Whether it masks another directory.
     compression
-        As TIFF 6.0 numbers it.
+        TIFF 6.0's number of the compression.
     height, width, block_height, block_width
-        Of the raster, and of its tiles or strips.
+        Sizes of the raster, and of its tiles or strips.
     bits
-        Of a number.
+        Bits per number.
     interleaved, planes
-        How many numbers a pixel has in a block, and how often there are all blocks: once per band, or once.
+        Numbers per pixel in a block, and number of full sets of blocks: one per band, or one in all.
     tiled
         Whether the last row of blocks has as many rows as the others.
     fields
@@ -116,14 +116,14 @@ class _Raster:
 
 
 def _rasters(file: BinaryIO, where: Collection[int] = ()) -> Iterator[_Raster]:
-    """Yield the directories that GDAL reads pixels of: the first one and masks, but no overviews.
+    """Yield the directories whose pixels GDAL reads: the first one and masks, but no overviews.
 
     Parameters
     ----------
     file
-        Open.
+        The open file.
     where
-        Tags that its fields have besides those of `STRUCTURE`.
+        Tags to find in addition to those of `STRUCTURE`.
 
     Raises
     ------
@@ -160,11 +160,11 @@ class _Deflated:
     Attributes
     ----------
     raster
-        How its blocks are.
+        The layout of its blocks.
     is_mask
-        Whether it masks another one, also one of another file.
+        Whether it masks another directory, even one in another file.
     offsets, counts
-        Where each block's bytes begin, and how many they are.
+        Where each block's bytes begin, and how many there are.
     """
 
     raster: _Raster
@@ -173,7 +173,7 @@ class _Deflated:
     counts: NDArray[np.int64]
 
     def size_of(self, number: int) -> int:
-        """Return the bytes that a block has."""
+        """Return the bytes of a block."""
         raster = self.raster
         row = number // -(-raster.width // raster.block_width) % -(-raster.height // raster.block_height)
         rows = raster.block_height
@@ -183,7 +183,7 @@ class _Deflated:
 
 
 def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
-    """Yield the directories of DEFLATE blocks, as `_rasters` yields all; the first one may be that of a `mask`."""
+    """Yield the directories of DEFLATE blocks among those of `_rasters`; the first may be that of a `mask` file."""
     for raster in _rasters(file, (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)):
         if raster.compression not in DEFLATE:
             continue
@@ -191,24 +191,24 @@ def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
             raise ValueError("no blocks")
         where = (TILE_OFFSETS, TILE_COUNTS) if raster.tiled else (STRIP_OFFSETS, STRIP_COUNTS)
         tables = read_numbers(file, {tag: raster.fields[tag] for tag in where})
-        # libtiff fills up the shorter table with zeros too.
+        # libtiff pads the shorter table with zeros too.
         most = max(table.size for table in tables.values())
         offsets, counts = (np.pad(tables[tag], (0, most - tables[tag].size)) for tag in where)
         yield _Deflated(raster, mask or raster.is_mask, offsets, counts)
 
 
 def further_block(path: Path, *, behind: bool) -> int:
-    """Return bytes of the largest block of a TIFF that GDAL does not show in its bands' blocks, as decoded.
+    """Return the decoded bytes of the largest block of a TIFF that GDAL does not report among its bands' blocks.
 
-    Of masks in directories of their own; of one compressed strip of more than `SPLIT_ROWS` rows, which GDAL shows as
-    single rows and which is decoded whole here; and of a source `behind` a VRT, which has blocks of its own.
+    That is: masks in directories of their own; a single compressed strip of more than `SPLIT_ROWS` rows, which GDAL
+    reports as single rows but which is decoded whole here; and a source `behind` a VRT, which has its own blocks.
 
     Parameters
     ----------
     path
-        The file; 0 is returned where it is no TIFF.
+        The file; the result is 0 where it is not a TIFF.
     behind
-        Whether its own blocks count as well.
+        Whether the file's own blocks count as well.
     """
     largest = 0
     try:
@@ -226,36 +226,36 @@ def further_block(path: Path, *, behind: bool) -> int:
                     size = 0
                 largest = max(largest, size)
     except (OSError, ValueError, KeyError, IndexError, struct.error):
-        # What is wrong with it GDAL says.
+        # GDAL reports whatever is wrong with it.
         pass
     return largest
 
 
 @dataclass(frozen=True, eq=False)
 class Streams:
-    """The DEFLATE streams of what GDAL reads of a file: its pixels, masks in directories of their own, a sidecar.
+    """The DEFLATE streams that GDAL reads of a file: its pixels, masks in directories of their own, and a sidecar.
 
-    GDAL does not notice where one is not as its block must be, so it is asked here before.
+    GDAL does not notice a stream that does not fit its block, so the streams are checked here first.
     """
 
     parts: tuple[tuple[Path, _Deflated, NDArray[np.bool_]], ...]
 
     def check(self, bands: Sequence[int], window: Block, *, pixels: bool, masks: bool) -> None:
-        """Look at the streams of those blocks that a window needs and that nobody looked at before.
+        """Check the streams of the blocks that a window needs, unless they were checked before.
 
         Parameters
         ----------
         bands
-            That are read, numbered from 1.
+            Bands to read, numbered from 1.
         window
-            Of the file.
+            The window of the file.
         pixels, masks
-            Whether those of the file's own bands are read, and those of its masks.
+            Whether the file's own bands are read, and whether its masks are.
 
         Raises
         ------
         DamagedBlockError
-            When a stream is broken, or holds another number of bytes than its block.
+            When a stream is broken, or holds more or fewer bytes than its block.
         """
         for path, part, fine in self.parts:
             if not (masks if part.is_mask else pixels):
@@ -280,37 +280,37 @@ class Streams:
         of_mask = " of its mask" if part.is_mask else ""
         with path.open("rb") as file:
             if begin <= 0 or count < 0 or begin + count > file_size(file):
-                raise DamagedBlockError(f"a block{of_mask} does not lie within the file")
+                raise DamagedBlockError(f"a block{of_mask} is outside the file")
             file.seek(begin)
             data = file.read(min(count, MOST_INFLATED * size + DROPPED))
         try:
             held = inflated_size(data, size)
         except zlib.error as error:
-            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: {error}") from None
+            raise DamagedBlockError(f"damaged DEFLATE stream{of_mask}: {error}") from None
         if held > size:
             raise DamagedBlockError(
-                f"a DEFLATE stream{of_mask} holds more than its block of {size} bytes, which GDAL reads wrongly"
+                f"a DEFLATE stream{of_mask} holds more than its block of {size} bytes; GDAL would read it wrongly"
             )
         if held < size:
-            raise DamagedBlockError(f"no whole DEFLATE stream{of_mask}: it has {held} bytes, its block {size}")
+            raise DamagedBlockError(f"damaged DEFLATE stream{of_mask}: it has {held} bytes, its block {size}")
 
 
 def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
-    """Find what DEFLATE streams GDAL needs of a TIFF and its masks; none where it is no TIFF.
+    """Find the DEFLATE streams that GDAL needs of a TIFF and its masks; none if it is not a TIFF.
 
     Parameters
     ----------
     path
         The file.
     sidecars
-        Files of masks beside it.
+        Mask files beside it.
     split
-        Whether GDAL reads its pixels row by row: it takes no more of a stream then than it needs.
+        Whether GDAL reads its pixels row by row: then it uses no more of a stream than it needs.
 
     Raises
     ------
     DamagedBlockError
-        When a directory is so unusual that nobody knows.
+        When a directory is so unusual that its streams cannot be found.
     """
     parts = []
     for name in (path, *sidecars):
@@ -320,7 +320,7 @@ def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = Fal
                     continue
                 found = [part for part in _deflated(file, mask=name != path) if part.is_mask or not split]
                 parts += [(name, part, np.zeros(part.counts.size, dtype=bool)) for part in found]
-        except OSError:  # GDAL says so
+        except OSError:  # GDAL reports it
             continue
         except (ValueError, KeyError, IndexError, struct.error) as error:
             raise DamagedBlockError(f"{name.name}: a directory of the TIFF cannot be understood: {error}") from None

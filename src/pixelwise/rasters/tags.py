@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-#: Tags of TIFF 6.0 that are read: what the file is, then where its blocks are.
+#: Tags of TIFF 6.0 that are read: first those that describe the raster, then those that locate its blocks.
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 
 
@@ -70,15 +70,15 @@ STRUCTURE = (
 )  # fmt: skip
 
 
-#: Tiles have edges of multiples of this.
+#: The edges of tiles are multiples of this.
 TILE_UNIT = 16
 
 
-#: Types of field that writers use for these tags; libtiff knows more, which are left to it.
+#: Field types that writers use for these tags; libtiff accepts more, and files with those are left to it.
 FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
 
 
-#: Those that libtiff takes besides.
+#: Further types that libtiff accepts.
 ODD_TYPES = {1: "u1", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 17: "i8", 18: "u8"}
 
 
@@ -88,21 +88,21 @@ KINDS = {1: "uint", 2: "int", 3: "float"}
 LZW, DEFLATE = 5, (8, 32946)
 
 
-#: Min-is-white, min-is-black, RGB, palette: of these GDAL gives the numbers that are stored.
+#: Min-is-white, min-is-black, RGB, palette: for these GDAL returns numbers as stored.
 AS_STORED = (0, 1, 2, 3)
 
 
-#: A file of more directory entries than this is none that a raster program wrote, nor one of more directories.
+#: No raster program writes a file with more directory entries, or more directories, than this.
 MOST_TAGS = 1000
 
 
-#: Bits of the tag of a directory's kind: an overview, a mask.
+#: Bits of the tag that tells the kind of a directory: an overview, a mask.
 OVERVIEW, MASK = 1, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where the numbers of a tag are in a file, and of which type."""
+    """The type, number and position of a tag's numbers in a file."""
 
     dtype: np.dtype[Any]
     count: int
@@ -110,12 +110,12 @@ class Field:
 
 
 def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, str] = FIELD_TYPES) -> dict[int, Field]:
-    """Find some tags of the first directory of a TIFF or BigTIFF; of whole numbers, or other `kinds`.
+    """Find some tags in the first directory of a TIFF or BigTIFF: integers, or the given `kinds`.
 
     Raises
     ------
     ValueError, struct.error
-        When it is no such file, ends early, or has a tag twice or of an unusual type.
+        When it is not such a file, ends early, or has a tag twice or of an unusual type.
     OSError
         When it cannot be read.
     """
@@ -123,7 +123,7 @@ def find_tags(file: BinaryIO, wanted: Collection[int], *, kinds: Mapping[int, st
 
 
 def directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str]) -> Iterator[dict[int, Field]]:
-    """Yield some tags of each directory, as `find_tags` finds those of the first one."""
+    """Yield some tags of each directory; see `find_tags`."""
     size = file_size(file)
     file.seek(0)
     head = file.read(16)
@@ -131,7 +131,7 @@ def directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str
         raise ValueError("no TIFF")
     order = order_of(head)
     big = head[2:4] in (b"\x2b\0", b"\0\x2b")
-    # Formats of the number of entries, of one entry's count, and of an offset.
+    # Formats of the number of entries, of the count in an entry, and of an offset.
     count_format, word = (f"{order}Q", "Q") if big else (f"{order}H", "I")
     (directory,) = struct.unpack_from(f"{order}{word}", head, 8 if big else 4)
     entry = struct.Struct(f"{order}HH{word}{struct.calcsize(order + word)}s")
@@ -156,28 +156,28 @@ def directories(file: BinaryIO, wanted: Collection[int], kinds: Mapping[int, str
         yield tags
         file.seek(directory + struct.calcsize(count_format) + entries * entry.size)
         (directory,) = struct.unpack(f"{order}{word}", file.read(struct.calcsize(order + word)))
-        # libtiff stops too where directories lead back.
+        # libtiff stops too where directories form a loop.
         if directory == 0 or directory in seen:
             return
 
 
 def is_tiff(head: bytes) -> bool:
-    """Whether a file that begins so is a TIFF or BigTIFF."""
+    """Whether a file that begins with these bytes is a TIFF or BigTIFF."""
     return head[:4] in (b"II\x2a\0", b"II\x2b\0", b"MM\0\x2a", b"MM\0\x2b")
 
 
 def order_of(head: bytes) -> Literal["<", ">"]:
-    """Return the order of a file's bytes as `struct` has it."""
+    """Return the byte order of a file in `struct`'s notation."""
     return "<" if head[:2] == b"II" else ">"
 
 
 def read_tags(file: BinaryIO, wanted: Collection[int]) -> dict[int, NDArray[np.int64]]:
-    """Read the numbers of some tags, as `find_tags` finds them."""
+    """Read the numbers of some tags of the first directory; see `find_tags`."""
     return read_numbers(file, find_tags(file, wanted))
 
 
 def read_numbers(file: BinaryIO, fields: Mapping[int, Field]) -> dict[int, NDArray[np.int64]]:
-    """Read the numbers of tags that were found."""
+    """Read the numbers of fields that were found."""
     size, found = file_size(file), {}
     for tag, field in fields.items():
         length = field.count * field.dtype.itemsize
@@ -187,13 +187,13 @@ def read_numbers(file: BinaryIO, fields: Mapping[int, Field]) -> dict[int, NDArr
 
 
 def file_size(file: BinaryIO) -> int:
-    """Return the bytes of an open file."""
-    # Not what `seek` returns: that of rasterio's files in memory is 0.
+    """Return the size of an open file in bytes."""
+    # `seek` would return 0 for rasterio's files in memory.
     file.seek(0, os.SEEK_END)
     return file.tell()
 
 
 def _seek(file: BinaryIO, place: int, last: int) -> None:
     if place > last:
-        raise ValueError("a tag lies behind the end of the file")
+        raise ValueError("a tag is beyond the end of the file")
     file.seek(place)

@@ -1,12 +1,12 @@
 """GeoTIFF files whose blocks are decoded here instead of by GDAL, which takes up to twice as long.
 
-What such a file may be is narrow: what Earth Engine, GDAL and R write by default. Everything else, and every
-LZW block that cannot be decoded, is left to GDAL, which also knows how to say what is wrong with it.
+Only the common variants are decoded here: what Earth Engine, GDAL and R write by default. Everything else, and every
+LZW block that cannot be decoded, is left to GDAL, which also reports what is wrong with it.
 
-DEFLATE blocks are never left to it: GDAL 3.10 takes a stream that is longer than its block, as in last strips that
-are filled up and in one damaged stream of five, and leaves the last bytes of the block as they were in memory; and with
-a predictor it gives numbers for streams that end early. Those of masks, and of numbers that are left to GDAL, are
-looked at before it reads them.
+DEFLATE blocks are never left to GDAL. GDAL 3.10 accepts a stream longer than its block, as in padded last strips and
+in one damaged stream out of five, and leaves the last bytes of the block as they were in memory; and with a predictor
+it returns numbers for streams that end early. Streams of masks, and of number types that GDAL must decode, are checked
+before GDAL reads them.
 """
 
 from __future__ import annotations
@@ -55,44 +55,44 @@ from pixelwise.rasters.tags import (
 __all__ = ["TiffFile", "open_tiff", "release_buffers"]
 
 
-#: Small blocks are many, and so many bytes of inflated ones are put into place at once.
+#: Small blocks are numerous, so they are put into place together once this many bytes have been inflated.
 BATCH = 128 << 10
-#: No block is so large: GDAL refuses it too.
+#: No block is this large: GDAL refuses it too.
 MOST_DEFLATE = 1 << 40
 
 
 @dataclass(frozen=True, eq=False)
 class TiffFile:
-    """One open file and where its blocks are; for one thread at a time.
+    """An open file and where its blocks are; for one thread at a time.
 
     Attributes
     ----------
     file
-        Open and unbuffered.
+        The file, open and unbuffered.
     height, width, samples
-        Of the raster.
+        Size of the raster.
     block_height, block_width
-        Of its tiles or strips.
+        Size of its tiles or strips.
     itemsize
-        Bytes of a number.
+        Bytes per number.
     planar
-        Whether each band has blocks of its own.
+        Whether each band has its own blocks.
     inflate
-        What decompresses a block; None where its codes are LZW.
+        The function that decompresses a block; None for LZW.
     predictor
-        1 for none, 2 for differences, 3 for those of floating point numbers.
+        1 for none, 2 for differences, 3 for floating-point differences.
     offsets, counts
-        Where each block's bytes begin, and how many they are.
+        Where each block's bytes begin, and how many there are.
     tiled
         Whether the last row of blocks has as many rows as the others.
     swapped
-        Whether numbers have their highest bytes first; but for predictor 3, which says itself in which order they are.
+        Whether numbers are stored highest byte first; predictor 3 has its own byte order and ignores this.
     size
-        Bytes of the file.
+        Size of the file in bytes.
     whole
-        Which blocks are known to be so.
+        Which blocks are known to be intact.
     fills
-        What a DEFLATE file has of each band where a block is absent; who opens it says that.
+        For a DEFLATE file, the value of absent blocks of each band; set by whoever opens the file.
     """
 
     file: BinaryIO
@@ -115,7 +115,7 @@ class TiffFile:
 
     @property
     def block_shapes(self) -> list[tuple[int, int]]:
-        """Rows and columns of each band's blocks, as rasterio has them."""
+        """Rows and columns of each band's blocks, as in rasterio."""
         return [(self.block_height, self.block_width)] * self.samples
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class TiffFile:
         self.file.close()
 
     def __del__(self) -> None:
-        # A thread that ends drops its open files, as rasterio's are dropped; Python would warn of this one.
+        # A thread that ends drops its open files, rasterio's included; Python would warn about this one.
         self.file.close()
 
     def warm_up(self) -> None:
@@ -141,13 +141,13 @@ class TiffFile:
         Returns
         -------
         bool
-            False where the window or a band is not in the file, or an LZW block is absent or cannot be decoded; `out`
-            then holds anything.
+            False where the window or a band is not in the file, or an LZW block is absent or cannot be decoded; then
+            `out` is undefined.
 
         Raises
         ------
         DamagedBlockError
-            When a DEFLATE block cannot be read whole.
+            When a DEFLATE block cannot be read in full.
         """
         if not (
             1 <= min(bands) <= max(bands) <= self.samples
@@ -180,7 +180,7 @@ class TiffFile:
         )
 
     def find_absent(self, band: int) -> tuple[int, int] | None:
-        """Return row and column of a pixel whose block is absent, None where a band has none such."""
+        """Return row and column of a pixel whose block is absent; None if the band has no such block."""
         across, down = -(-self.width // self.block_width), -(-self.height // self.block_height)
         first = (band - 1) * across * down if self.planar else 0
         absent = np.flatnonzero(self.counts[first : first + across * down] == 0)
@@ -196,18 +196,18 @@ class TiffFile:
         fills: NDArray[Any],
         out: NDArray[Any],
     ) -> bool:
-        """Decode some blocks into a window; whence their bytes come is filled in."""
+        """Decode some blocks into a window; where their bytes begin is filled into `blocks`."""
         if self.inflate is not None:
             self._inflate(numbers, blocks, picked, fills, out)
             return True
         offsets, counts = self.offsets[numbers], self.counts[numbers]
-        # More is not needed for so many bytes, whoever wrote them.
+        # No valid block of this size needs more bytes.
         most = 2 * int(blocks[:, 4].sum()) * self._row_size
         if counts.min() <= 0 or offsets.min() <= 0 or counts.sum() > most:
             return False
         try:
             data = self._fetch(offsets, counts, blocks)
-        except (OSError, ValueError):  # of the disk, or of a file that was closed
+        except (OSError, ValueError):  # a disk error, or a file closed meanwhile
             return False
         if data is None:
             return False
@@ -249,7 +249,7 @@ class TiffFile:
         fills: NDArray[Any],
         out: NDArray[Any],
     ) -> None:
-        """Inflate DEFLATE blocks and put their pixels into a window, some of them at once."""
+        """Inflate DEFLATE blocks and put their pixels into a window, several blocks at a time."""
         if self.inflate is None:
             raise AssertionError
         offsets, counts = self.offsets[numbers], self.counts[numbers]
@@ -262,10 +262,10 @@ class TiffFile:
             if not len(blocks):
                 return
         full = self.block_height * self._row_size
-        # A stream that is longer than so is none of its block, and memory is not for it.
+        # A longer stream cannot belong to this block, and must not take up memory.
         counts = np.minimum(counts, MOST_INFLATED * full + DROPPED)
         if offsets.min() <= 0 or counts.min() < 0 or (offsets > self.size - counts).any():
-            raise DamagedBlockError("a block does not lie within the file")
+            raise DamagedBlockError("a block is outside the file")
         try:
             data = self._fetch(offsets, counts, blocks)
         except (OSError, ValueError) as error:
@@ -277,7 +277,7 @@ class TiffFile:
         for index, (start, count, _, _, rows) in enumerate(blocks.tolist()):
             size = rows * self._row_size
             if size > MOST_EXPANSION * count:
-                raise DamagedBlockError(f"no whole DEFLATE stream: {count} bytes cannot hold a block of {size}")
+                raise DamagedBlockError(f"damaged DEFLATE stream: {count} bytes cannot hold a block of {size}")
             parts.append(self.inflate(data[start : start + count], size, full))
             held += size
             if held >= BATCH or index == len(blocks) - 1:
@@ -287,7 +287,7 @@ class TiffFile:
     def _place_plain(
         self, parts: list[bytes | bytearray], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        """Put the pixels of blocks that are inflated into a window."""
+        """Put the pixels of inflated blocks into a window."""
         from pixelwise.kernels.jit import readonly
         from pixelwise.kernels.tiff import place_plain
 
@@ -303,13 +303,13 @@ class TiffFile:
     def _fetch(
         self, offsets: NDArray[np.int64], counts: NDArray[np.int64], blocks: NDArray[np.int64]
     ) -> NDArray[np.uint8] | None:
-        """Read the bytes of some blocks, in few runs; None where the file ends within them."""
+        """Read the bytes of some blocks in few reads; None where the file ends within them."""
         from pixelwise.kernels.tiff import SLACK
 
         order = np.argsort(offsets, kind="stable")
         ends = np.maximum.accumulate((offsets + counts)[order])
-        # Blocks with a gap between them are read at once where it is no larger than the one before: at most twice
-        # what is wanted.
+        # Read across the gap between two blocks where it is no larger than the block before: at most twice the bytes
+        # needed are read.
         heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > counts[order][:-1]))
         begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
         places = np.append(0, np.cumsum(stops - begins))
@@ -325,7 +325,7 @@ class TiffFile:
 
 
 class _Buffers:
-    """Memory that a thread uses again for each window."""
+    """Memory that a thread reuses for each window."""
 
     def __init__(self) -> None:
         from pixelwise.kernels.tiff import lzw_strings
@@ -336,13 +336,13 @@ class _Buffers:
         self._rows = np.empty((2, 0), dtype=np.uint8)
 
     def data(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for at least so many bytes of files."""
+        """Return memory for at least this many bytes of a file."""
         if self._data.size < size:
             self._data = np.empty(size, dtype=np.uint8)
         return self._data
 
     def decoded(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for a decoded block of so many bytes, behind the literals."""
+        """Return memory for a decoded block of this many bytes, behind the literals."""
         from pixelwise.kernels.tiff import LITERALS, SLACK
 
         if self._decoded.size < LITERALS + size + SLACK:
@@ -351,7 +351,7 @@ class _Buffers:
         return self._decoded
 
     def rows(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for two rows of exactly so many bytes."""
+        """Return memory for two rows of exactly this many bytes."""
         if self._rows.shape[1] != size:
             self._rows = np.empty((2, size), dtype=np.uint8)
         return self._rows
@@ -361,7 +361,7 @@ _THREAD = threading.local()
 
 
 def _buffers() -> _Buffers:
-    """Return those of this thread."""
+    """Return the buffers of this thread."""
     try:
         buffers: _Buffers = _THREAD.buffers
     except AttributeError:
@@ -370,24 +370,24 @@ def _buffers() -> _Buffers:
 
 
 def release_buffers() -> None:
-    """Give back this thread's memory."""
+    """Release this thread's buffers."""
     _THREAD.__dict__.clear()
 
 
 def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | None:
-    """Open a GeoTIFF to decode its blocks here, or return None where GDAL must read it.
+    """Open a GeoTIFF to decode its blocks here; None where GDAL must read it.
 
     Parameters
     ----------
     path
-        A local file that GDAL's GTiff driver opened before.
+        A local file that GDAL's GTiff driver has opened before.
     height, width, dtype
-        What GDAL said of it.
+        What GDAL reports.
     """
     if sys.byteorder != "little":
         return None
     try:
-        # Unbuffered: each read is one of the operating system, of whole blocks.
+        # Unbuffered: every read is one system call for whole blocks.
         file = path.open("rb", buffering=0)
     except OSError:
         return None
@@ -403,11 +403,11 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
 
 
 def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile | None:
-    """Return the file where its blocks can be decoded here."""
+    """Return the file if its blocks can be decoded here, else None."""
     tags = read_tags(file, STRUCTURE)
 
     def one(tag: int, default: int) -> int:
-        """Return the number of a tag, that of every sample."""
+        """Return the number of a tag, which must be the same for every sample."""
         values = set(tags.get(tag, np.array([default])).tolist())
         return values.pop() if len(values) == 1 else -1
 
@@ -428,7 +428,7 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
         or (swapped and compression == LZW)
         or predictor not in (1, 2, 3)
         or (predictor == 3 and not dtype.startswith("float"))
-        # libtiff takes one of them for a tile's edge.
+        # libtiff accepts a file that gives only one edge of its tiles.
         or tiled != (TILE_HEIGHT in tags)
         or not 0 < block_size < MOST_DEFLATE
         or min(samples, block_width, block_height) < 1

@@ -1,8 +1,8 @@
-"""What a VRT names: walked by a list of the elements that GDAL writes, before GDAL sees it.
+"""What a VRT refers to: its elements are checked against a list of those that GDAL writes, before GDAL sees it.
 
-GDAL opens what a VRT names with any of its drivers, those of the network too, and it reads XML in a way of its own: an
-attribute stands for an element, case does not count, the declared encoding neither. So a name is taken only where it
-has the form that GDAL writes, and all else that could be one is refused.
+GDAL opens whatever a VRT names with any of its drivers, network drivers included, and has its own way of reading XML:
+an attribute can stand for an element, case does not matter, and neither does the declared encoding. So a name is
+accepted only in the form that GDAL writes, and anything else that might be a name is refused.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ __all__ = [
 #: VRTs within VRTs: GDAL 3.10 says "Recursion detected" at 32.
 DEEPEST = 31
 
-#: Ways from a VRT down to a file, each of which GDAL walks for every window: 4 us apiece, 0.4 s in all.
+#: Paths from a VRT down to files, all of which GDAL follows for every window: 4 us each, 0.4 s in all.
 MOST_PATHS = 100_000
 
-#: No VRT is longer: a mosaic of 100 000 files has 50 MB.
+#: No real VRT is longer: a mosaic of 100 000 files takes 50 MB.
 LONGEST = 128 << 20
 
-#: How deep elements lie in each other; gdalwarp's are 9 deep.
+#: How deeply elements may be nested; gdalwarp's are 9 deep.
 DEEPEST_ELEMENT = 40
 
 CLASSES = ("VRTDataset", "VRTWarpedDataset")
 
 #: Elements that name files.
 NAMES = frozenset(["sourcefilename", "sourcedataset", "dempath"])
-#: Metadata that do: rasters of longitudes and latitudes.
+#: Metadata that name files: rasters of longitudes and latitudes.
 NAMING_KEYS = frozenset(["X_DATASET", "Y_DATASET"])
-#: Metadata that name a file of overviews, which no VRT of GDAL's has.
+#: Metadata that name an overview file, which GDAL's own VRTs never have.
 REFUSED_KEYS = frozenset(["OVERVIEW_FILE"])
 
 SYSTEMS = frozenset(["srs", "sourcesrs", "targetsrs", "demsrs", "projection"])
-#: A system by WKT, PROJ string, code, URN, or the URL that stands for a code; of anything else, GDAL looks for a file
-#: or a page of that name.
+#: A system as WKT, PROJ string, code, URN, or the URL that stands for a code; GDAL takes any other text for a file or
+#: a URL.
 SYSTEM = re.compile(
     r"(?:[A-Za-z_]+\s*[\[(]|\+|urn:|URN:|[A-Za-z_0-9]+:[\w.,+-]+$|https?://(?:www\.)?opengis\.net/def/crs/[\w/.-]+$"
     r"|(?:WGS84|WGS72|NAD27|NAD83)$|$)"
 )
-#: The files that a system or a transformation names, in PROJ strings and in WKT.
+#: The files named by a system or a transformation, in PROJ strings and in WKT.
 GRIDS = re.compile(
     r"(?<!\w)(?P<plus>\+)?(?:nadgrids|geoidgrids|grids|file|model|init)\s*=\s*(?:\"+([^\"]*)|([^\s\"]*))"
     r"|\"PROJ4_GRIDS\"\s*,\s*\"([^\"]*)\""
@@ -65,12 +65,12 @@ GRIDS = re.compile(
     r"|GEOIDMODEL\s*[\[(]\s*\"PROJ ([^\"]*)\"",
     re.IGNORECASE,
 )
-#: What a string of PROJ has: without it "file=/data/x" is a word of somebody's notes.
+#: What every PROJ string has: without it, "file=/data/x" is just a word in a note.
 PROJ = re.compile(r"(?<!\w)(?:proj|init)\s*=", re.IGNORECASE)
-#: Strings of WKT, in which two quotation marks stand for one.
+#: Strings in WKT, in which a doubled quotation mark stands for one.
 STRINGS = re.compile(r"\"([^\"]*(?:\"\"[^\"]*)*)\"")
 
-#: Elements with words of people, which GDAL keeps and does not open.
+#: Elements with free text, which GDAL keeps but does not open.
 FREE = frozenset(
     [
         "description", "unittype", "category", "name", "f", "mdi", "metadata", "id", "info", "key", "domain",
@@ -103,25 +103,25 @@ KNOWN = frozenset(
         "srchomographytransformer", "dsthomographytransformer", "homographytransformer", "homography",
     ]
 )  # fmt: skip
-#: Options under which a source may be opened: none of them names a file.
+#: Options with which a source may be opened: none of them names a file.
 OPEN_OPTIONS = frozenset(["OVERVIEW_LEVEL", "NUM_THREADS", "GEOREF_SOURCES"])
-#: Where a stroke divides: formulas, and WKT, in which names have some ("WGS 84 / UTM zone 17N").
+#: Elements in which a slash may be a division or part of a WKT name ("WGS 84 / UTM zone 17N").
 WITH_STROKES = frozenset(["option", "coordinateoperation", "pixelfunctionarguments"])
-#: Without one GDAL 3.10 crashes.
+#: GDAL 3.10 crashes on a kernel without a size.
 KERNEL_SIZE = re.compile(r"[1-9]\d{0,2}")
 NUMBERS = re.compile(r"[-+\d.eE,;\s]*|true|false|yes|no", re.IGNORECASE)
 
-#: What names of other drivers, and of files in archives or on servers, begin with: ``WMTS:``, ``vrt://``.
+#: How names for other drivers, in archives or on servers begin: ``WMTS:``, ``vrt://``.
 CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
 
 
 def is_vrt(path: Path) -> bool:
-    """Whether a file is a VRT by its name, or by its content as GDAL sees it.
+    """Whether a file is a VRT by its name, or by its content as GDAL judges it.
 
     Raises
     ------
     InputError
-        When it cannot be opened, or is no regular file.
+        When it cannot be opened, or is not a regular file.
     """
     if path.suffix.lower() == ".vrt":
         return True
@@ -130,18 +130,18 @@ def is_vrt(path: Path) -> bool:
 
 
 def sources_of(path: Path) -> dict[str, Path]:
-    """Return the sources of a VRT, by the names that it gives them; whether they are files is not looked at.
+    """Return the sources of a VRT, by the names used in it; does not check that they are files.
 
     Raises
     ------
     InputError
-        When it is not a VRT as GDAL writes it, or has something that could name more.
+        When it is not a VRT as GDAL writes it, or contains something that might name further files.
     """
     return {name: place for name, place, _ in _named(path)}
 
 
 def _named(path: Path) -> list[tuple[str, Path, int]]:
-    """Return names, places, and how often each is named."""
+    """Return name, path and number of occurrences of each source."""
     check_regular(path)
     content = read_bytes(path, most=LONGEST)
     text = as_utf8(content)
@@ -152,7 +152,7 @@ def _named(path: Path) -> list[tuple[str, Path, int]]:
         walk.parse(text)
     except expat.ExpatError as error:
         raise InputError(f"{path}: not a VRT ({error})") from None
-    # GDAL follows the file's own link, not those of its folders, before it resolves what is relative.
+    # Before it resolves relative names, GDAL follows a link to the VRT itself, but not links among its folders.
     base = _followed(path).parent
     found: dict[tuple[str, bool], int] = {}
     for name, relative in walk.found:
@@ -161,9 +161,9 @@ def _named(path: Path) -> list[tuple[str, Path, int]]:
 
 
 def as_utf8(content: bytes) -> bytes:
-    """Return the text of XML in UTF-8: the same where it is, else as Latin-1, in which older programs wrote.
+    """Return XML text as UTF-8; text that is not UTF-8 is taken for Latin-1, which older programs wrote.
 
-    The declared encoding is not GDAL's concern: it takes names as the bytes that they are.
+    GDAL ignores the declared encoding: it takes names as raw bytes.
     """
     try:
         content.decode("utf-8")
@@ -173,17 +173,17 @@ def as_utf8(content: bytes) -> bytes:
 
 
 def _followed(path: Path) -> Path:
-    """Return where the last part of a path leads, if it is a link."""
+    """Return the target of a path whose last part may be a link."""
     for _ in range(40):
         try:
             path = path.parent / path.readlink()
         except OSError:
             return path
-    raise InputError(f"{path}: its links go round in a circle")
+    raise InputError(f"{path}: its links form a loop")
 
 
 class _Walk:
-    """One pass through a VRT's XML, without a tree."""
+    """One pass through a VRT's XML, without building a tree."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -206,7 +206,7 @@ class _Walk:
         parser.Parse(content, True)
 
     def _refuse(self, what: str) -> None:
-        raise InputError(f"{self.path}: {what}; if you trust this VRT, make a GeoTIFF of it first (gdal_translate)")
+        raise InputError(f"{self.path}: {what}; if you trust this VRT, convert it to GeoTIFF first (gdal_translate)")
 
     def _doctype(self, *_: Any) -> None:
         self._refuse("a VRT with a document type is not read")
@@ -223,12 +223,12 @@ class _Walk:
             if name != "vrtdataset":
                 raise InputError(f"{self.path}: not a VRT (it begins with {shown(tag)})")
             if kind not in CLASSES:
-                raise InputError(f"{self.path}: a VRT of class {shown(kind)} is not read; make a GeoTIFF of it first")
+                raise InputError(f"{self.path}: a VRT of class {shown(kind)} is not read; convert it to GeoTIFF first")
         elif len(self._open) >= DEEPEST_ELEMENT:
             self._refuse(f"its elements are more than {DEEPEST_ELEMENT} deep")
         elif self._open[-1] in NAMES or self._open[-1] == "mdi":
             self._refuse(f"its element {self._open[-1]} holds another one, {shown(tag)}")
-        # What stands in metadata as XML is kept as it is.
+        # XML within metadata is kept unchanged.
         if name not in NAMES | SYSTEMS | FREE | KNOWN and "metadata" not in self._open:
             self._check_unknown(tag, attributes.values())
         for key, value in known.items():
@@ -242,7 +242,7 @@ class _Walk:
             self._sizes = []
         if name == "kernel":
             if known or self._sizes or self._open[-1:] != ["kernelfilteredsource"]:
-                self._refuse("its element KernelFilteredSource has another kernel than one with a size")
+                self._refuse("its element KernelFilteredSource has a kernel other than one with a size")
             self._sizes.append("")
         if name in NAMES and set(known) - {"relativetovrt", "shared"}:
             self._refuse(f"its element {tag} has the attributes {shown(', '.join(attributes))}")
@@ -259,7 +259,7 @@ class _Walk:
         if name == "size" and self._open[-1:] == ["kernel"]:
             self._sizes.append(text.strip())
         if name == "kernelfilteredsource" and not (len(self._sizes) == 2 and KERNEL_SIZE.fullmatch(self._sizes[1])):
-            self._refuse("its element KernelFilteredSource has another kernel than one with a size")
+            self._refuse("its element KernelFilteredSource has a kernel other than one with a size")
         if name in NAMES:
             if name == "dempath" and not text.strip():
                 return
@@ -275,7 +275,7 @@ class _Walk:
                 self._refuse(f"its metadata name {shown(text)}")
             if keys & NAMING_KEYS:
                 if not Path(text).is_absolute():
-                    self._refuse(f"its metadata name {shown(text)}, no absolute path")
+                    self._refuse(f"its metadata name {shown(text)}, which is not an absolute path")
                 self._take(text, relative=False)
         elif name in NAMES | SYSTEMS | FREE | KNOWN:
             if "metadata" not in self._open:
@@ -284,10 +284,10 @@ class _Walk:
             self._check_unknown(tag, [text])
 
     def _take(self, name: str, *, relative: bool) -> None:
-        """Take the name of a source, where every reader reads the same one."""
-        # GDAL's text ends where it says, other readers' at the last letter: "a.tif" and "a.tif " are two files.
+        """Take the name of a source if every reader understands the same file by it."""
+        # GDAL ends the text where it says, other readers at the last letter: "a.tif" and "a.tif " are two files.
         if name != name.strip() or not name.isprintable() or not name:
-            self._refuse(f"its source {name!r} begins or ends with a blank, or holds what cannot be printed")
+            self._refuse(f"its source {name!r} begins or ends with a blank, or has unprintable characters")
         if self.ascii_only and not name.isascii():
             self._refuse(f"its source {name!r} is not UTF-8")
         if name.startswith(("/vsi", "\\vsi", "<", "{")) or "://" in name or CONNECTION.match(name):
@@ -295,11 +295,11 @@ class _Walk:
         self.found.append((name, relative))
 
     def _check(self, name: str, text: str) -> None:
-        """Refuse a text that could lead somewhere."""
+        """Refuse a text that might lead somewhere."""
         text = text.strip()
         if name in SYSTEMS:
             if not SYSTEM.match(text):
-                self._refuse(f"its element {name} holds {shown(text)}, which is no coordinate system by code or WKT")
+                self._refuse(f"its element {name} holds {shown(text)}, which is not a coordinate system by code or WKT")
         elif name not in FREE:
             strokes = ("://", "/vsi", "\\") if name in WITH_STROKES else ("/", "\\")
             if any(stroke in text for stroke in strokes):
@@ -316,9 +316,9 @@ class _Walk:
 
 
 def grids_elsewhere(system: str) -> str:
-    """Return the first grid that a coordinate system names by a path or URL, empty where there is none.
+    """Return the first grid that a coordinate system names with a path or URL; empty where there is none.
 
-    Those named by themselves are looked for in PROJ's own folders.
+    Grids without a path are looked up in PROJ's own folders.
     """
     plain = STRINGS.sub(_without_marks, system) if '""' in system else system
     for text in dict.fromkeys((system, plain)):
@@ -337,18 +337,18 @@ def _without_marks(string: re.Match[str]) -> str:
 
 
 def sources_behind(path: Path) -> Iterator[Path]:
-    """Yield all files behind a VRT once, its own sources first; those that are VRTs are walked too.
+    """Yield all files behind a VRT once, its own sources first; sources that are VRTs are walked too.
 
     Raises
     ------
     InputError
-        When one is missing or no local file, a VRT is a source of itself, or they are nested too deeply or too
-        often for GDAL.
+        When a source is missing or not a local file, a VRT is a source of itself, or VRTs are nested too deeply or
+        name too many files for GDAL.
     """
     walks: dict[Path, list[tuple[Path, int]]] = {}
     depths: dict[Path, int] = {}
     ways: dict[Path, int] = {}
-    # Depth first, without recursion: a VRT is entered, and left when all that it names is known.
+    # Depth first, without recursion: a VRT is entered, and left once everything it names is known.
     stack: list[tuple[Path, Path, bool]] = [(path, path.resolve(), False)]
     entered: set[Path] = set()
     yielded: set[Path] = {path.resolve()}

@@ -21,23 +21,23 @@ from pixelwise.rasters.polygons import local_file
 from pixelwise.rasters.region import words
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
-from pixelwise.rasters.windows import read_patiently
+from pixelwise.rasters.windows import read_with_retries
 
 __all__ = ["RasterWhere", "load_where"]
 
 
 @dataclass(frozen=True)
 class RasterWhere:
-    """Pixels where a raster has one of some values.
+    """Pixels where a raster has one of certain values.
 
     Attributes
     ----------
     piece
-        The raster on the stack's grid; pixels that it does not cover are not used.
+        The raster on the stack's grid; pixels outside it are not used.
     values
-        Smallest and largest of each range, in stored numbers; the same twice for one value.
+        Smallest and largest stored number of each range; the same number twice for a single value.
     stamps
-        Size and modification time of the file, and of those behind a VRT.
+        Stamps of the file and of the sources of a VRT.
     """
 
     piece: Piece
@@ -50,20 +50,20 @@ class RasterWhere:
 
     @property
     def block(self) -> Block:
-        """What the raster covers."""
+        """The part of the grid that the raster covers."""
         return self.piece.block
 
     def touches(self, block: Block) -> bool:
-        """Whether the raster covers a pixel of a block; what it says there is known only when it is read."""
+        """Whether the raster covers any pixel of a block; its values there are known only after reading."""
         return self.piece.block.intersection(block) is not None
 
     def inside(self, block: Block) -> NDArray[np.bool_] | None:
-        """Return (y, x), true where the raster has one of the values; None where all pixels have.
+        """Return (y, x), true where the raster has one of the values; None where it has them everywhere.
 
         Raises
         ------
         InputError
-            When the file cannot be read, naming file, band and window.
+            When the file cannot be read; the message names file, band and window.
         """
         result = np.zeros((block.height, block.width), bool)
         shared = block.intersection(self.piece.block)
@@ -72,7 +72,7 @@ class RasterWhere:
         return None if result.all() else result
 
     def shift(self, rows: int, cols: int) -> RasterWhere:
-        """Return the same on a grid whose origin lies elsewhere."""
+        """Return the same on a grid with a shifted origin."""
         return replace(self, piece=self.piece.shift(rows, cols))
 
     def crop(self, block: Block) -> RasterWhere:
@@ -80,15 +80,15 @@ class RasterWhere:
         return self.shift(-block.row, -block.col)
 
     def warm_up(self) -> None:
-        """Open the file once in this thread, before several do."""
-        HANDLES.open.opened(self.piece, gdal=True).close()
-        source = HANDLES.open.source(self.piece)
+        """Open the file once in this thread, before several threads do."""
+        HANDLES.open_files.open(self.piece, gdal=True).close()
+        source = HANDLES.open_files.source(self.piece)
         if isinstance(source, TiffFile):
             source.warm_up()
 
     def describe(self) -> dict[str, Any]:
-        """Return what it is, for provenance."""
-        # Of a VRT also what is behind it.
+        """Return a description, for provenance."""
+        # For a VRT, its sources too.
         return {
             "raster": str(self.piece.path),
             "values": _spelled(self.values),
@@ -100,16 +100,16 @@ class RasterWhere:
         raw = np.empty((1, shared.height, shared.width), piece.dtype)
         with HANDLES.kept(after=False):
             window = shared.shift(-piece.block.row, -piece.block.col)
-            masks = read_patiently(piece, (piece.band,), window, raw, HANDLES.open)
+            masks = read_with_retries(piece, (piece.band,), window, raw, HANDLES.open_files)
         singles = [low for low, high in self.values if low == high]
         found = np.isin(raw[0], np.array(singles).astype(piece.dtype))
         between = np.zeros_like(found)
         for low, high in self.values:
             if low < high:
-                # As stored: 0.1 of a float32 file is not that of a float64.
+                # As stored: 0.1 in float32 is not 0.1 in float64.
                 ends = np.array([low, high]).astype(raw.dtype) if raw.dtype.kind == "f" else (low, high)
                 between |= (raw[0] >= ends[0]) & (raw[0] <= ends[1])
-        # Nodata within a range is not meant, but it may be named.
+        # A range does not include nodata, but a single value may be nodata.
         found |= between & ~is_among(raw[0], piece.nodata_bounds)
         if masks is not None:
             found &= masks[0] != 0
@@ -122,26 +122,26 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     Parameters
     ----------
     text
-        ``RASTER=1,2``, with ranges ``RASTER=10..20`` (both ends belong to it), ``..5`` or ``100..``; values as they
-        are stored, without scale and offset.
+        ``RASTER=1,2``, or with ranges: ``RASTER=10..20`` (ends included), ``..5``, ``100..``; values as stored, before
+        scale and offset.
 
     Raises
     ------
     ParameterError
-        When there are no values, or the raster's type cannot hold one.
+        When no values are given, or one is outside the raster's type.
     InputError
         When the raster cannot be read, has several bands, or is not on the grid's lattice.
     """
     name, equals, listed = text.rpartition("=")
     if not equals or not name or not listed.strip():
-        raise ParameterError(f"where {text!r}: RASTER=1,2 or RASTER=10..20 is wanted")
+        raise ParameterError(f"where {text!r}: expected RASTER=1,2 or RASTER=10..20")
     values = tuple(_value(part, text) for part in listed.split(","))
     header = read_header(local_file(name, "where"))
     path, count = header.path, len(header.bands)
     if count != 1:
         raise InputError(
-            f"where {path}: has {count} bands, but RASTER=1,2 looks at one; "
-            f"take it out: gdal_translate -b N {path} {path.stem}_band.tif"
+            f"where {path}: has {count} bands, but RASTER=1,2 uses only one; "
+            f"extract it: gdal_translate -b N {path} {path.stem}_band.tif"
         )
     if not grid.shares_lattice(header.grid):
         raise InputError(_off_the_lattice(path, header.grid, grid))
@@ -177,19 +177,19 @@ def _value(part: str, text: str) -> tuple[float, float]:
         low = high = math.nan
     if not low <= high or low == math.inf or high == -math.inf or (low, high) == (-math.inf, math.inf):
         raise ParameterError(
-            f"where {text!r}: {part.strip()!r} is no number, and no range from a smaller to a larger one; "
-            "RASTER=1,2 or RASTER=10..20 is wanted"
+            f"where {text!r}: {part.strip()!r} is neither a number nor an ascending range; "
+            "expected RASTER=1,2 or RASTER=10..20"
         )
     return low, high
 
 
 def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> None:
-    """Refuse what can never be found.
+    """Refuse ends between which no pixel can be.
 
     Raises
     ------
     ParameterError
-        When no value of the raster's type is between two ends.
+        When no value of the raster's type is within the range.
     """
     limits: tuple[float, float]
     first, last = low, high
@@ -203,7 +203,7 @@ def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> No
 
 
 def _off_the_lattice(path: Path, other: Grid, grid: Grid) -> str:
-    """Say how a raster's pixels differ from those of a grid, and how to mend it."""
+    """Describe how a raster's lattice differs from that of a grid, and how to fix it."""
     transforms = " and ".join(f"{words(tuple(g.transform)[:6])} {g.crs_name}" for g in (other, grid))
     remedy = f"align the rasters to it: --align {path}"
     if other.crs is None and grid.crs is not None:

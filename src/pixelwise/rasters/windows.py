@@ -1,4 +1,4 @@
-"""Windows of files: opened once per thread, read again where that fails, their losses remembered."""
+"""Windows of files: read from files opened once per thread, retried on failure, with a record of what was lost."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.rasters.checked import CheckedTiff, MaskedTiff
 from pixelwise.rasters.datasets import GDAL_ERRORS
-from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.words import one_line
 
-__all__ = ["RETRY_SECONDS", "cuts_blocks", "read_patiently", "read_what_is_whole", "read_window"]
+__all__ = ["RETRY_SECONDS", "cuts_blocks", "read_intact_blocks", "read_window", "read_with_retries"]
 
 
 Result = TypeVar("Result")
 
 
-def read_patiently(
-    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+def read_with_retries(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], open_files: OpenFiles
 ) -> NDArray[np.uint8] | None:
-    """Read a window of several bands, again after a while where that fails: disks of networks have moments."""
-    return _patiently(piece, table, lambda: read_window(piece, bands, block, out, table))
+    """Read a window of several bands; retry after a pause on failure, as network disks have brief outages."""
+    return _with_retries(piece, open_files, lambda: read_window(piece, bands, block, out, open_files))
 
 
-def _patiently(piece: Piece, table: Table, attempt: Callable[[], Result]) -> Result:
-    """Return what an attempt gives, which may need some."""
+def _with_retries(piece: Piece, open_files: OpenFiles, attempt: Callable[[], Result]) -> Result:
+    """Return the result of an attempt, made again if it fails."""
     for pause in (*RETRY_SECONDS, None):
         try:
             return attempt()
         except InputError:
-            # What failed again and again is broken; nobody waits for its next window.
-            if pause is None or piece.key in table.broken:
-                table.broken.add(piece.key)
+            # A file that failed every time is broken; there is no waiting for its further windows.
+            if pause is None or piece.key in open_files.broken:
+                open_files.broken.add(piece.key)
                 raise
             time.sleep(pause)
     raise AssertionError
 
 
-def read_what_is_whole(
-    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+def read_intact_blocks(
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], open_files: OpenFiles
 ) -> NDArray[np.uint8]:
     """Read a window by the file's own blocks, so that what is lost does not depend on the window; return masks."""
     masks = np.full(out.shape, 255, dtype=np.uint8)
-    # The piece tells the file's size; whoever reads it how it is cut.
+    # The piece knows the size of the file, the open file its blocks.
     file = piece.size
-    shapes = _block_shapes(piece, table)
+    shapes = _block_shapes(piece, open_files)
     alike = len({shapes[band - 1] for band in bands}) == 1
     for first, group in [(0, bands)] if alike else [(index, (band,)) for index, band in enumerate(bands)]:
         parts = (
@@ -69,7 +69,7 @@ def read_what_is_whole(
             inside = shared.shift(-part.row, -part.col).slices
             target = shared.shift(-block.row, -block.col).slices
             for index, (band, values, valid, reason) in enumerate(
-                _each_band(piece, group, part, out.dtype, table), first
+                _each_band(piece, group, part, out.dtype, open_files), first
             ):
                 if reason:
                     out[(index, *target)], masks[(index, *target)] = 0, 0
@@ -83,44 +83,44 @@ def read_what_is_whole(
 
 
 def _each_band(
-    piece: Piece, bands: tuple[int, ...], part: Block, dtype: np.dtype[Any], table: Table
+    piece: Piece, bands: tuple[int, ...], part: Block, dtype: np.dtype[Any], open_files: OpenFiles
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8] | None, str]]:
-    """Read a block of a file; yield each band, its values and mask, and why it could not be read, if so."""
+    """Read a block of a file; yield each band, its values and mask, and the reason where it could not be read."""
     whole = np.empty((len(bands), part.height, part.width), dtype=dtype)
     try:
-        found = read_patiently(piece, bands, part, whole, table)
+        found = read_with_retries(piece, bands, part, whole, open_files)
     except WindowError as error:
         if len(bands) == 1:
             yield bands[0], whole[0], None, str(error)
         else:
             for band in bands:
-                yield from _each_band(piece, (band,), part, dtype, table)
+                yield from _each_band(piece, (band,), part, dtype, open_files)
         return
     for index, band in enumerate(bands):
         yield band, whole[index], None if found is None else found[index], ""
 
 
-def cuts_blocks(piece: Piece, bands: tuple[int, ...], window: Block, table: Table) -> bool:
-    """Whether a window has a part of a block of the file only."""
+def cuts_blocks(piece: Piece, bands: tuple[int, ...], window: Block, open_files: OpenFiles) -> bool:
+    """Whether a window contains only part of some block of the file."""
 
     def cuts(start: int, length: int, block: int, size: int) -> bool:
         return start % block != 0 or ((start + length) % block != 0 and start + length != size)
 
-    shapes, size = _block_shapes(piece, table), piece.size
+    shapes, size = _block_shapes(piece, open_files), piece.size
     return any(
         cuts(window.row, window.height, height, size.height) or cuts(window.col, window.width, width, size.width)
         for height, width in {shapes[band - 1] for band in bands}
     )
 
 
-def _block_shapes(piece: Piece, table: Table) -> Sequence[tuple[int, int]]:
+def _block_shapes(piece: Piece, open_files: OpenFiles) -> Sequence[tuple[int, int]]:
     """Return rows and columns of each band's blocks."""
-    shapes: Sequence[tuple[int, int]] = _patiently(piece, table, lambda: table.source(piece).block_shapes)
+    shapes: Sequence[tuple[int, int]] = _with_retries(piece, open_files, lambda: open_files.source(piece).block_shapes)
     return shapes
 
 
 def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterator[Block]:
-    """Yield those blocks of a file that a window touches."""
+    """Yield the blocks of a file that a window touches."""
     height, width = shape
     for row in range(window.row // height * height, window.row + window.height, height):
         for col in range(window.col // width * width, window.col + window.width, width):
@@ -128,7 +128,7 @@ def _blocks_around(window: Block, shape: tuple[int, int], file: Block) -> Iterat
 
 
 def _tiles_around(window: Block, warp: Warp) -> Iterator[Block]:
-    """Yield those tiles of a warped file that a window touches, as far as they lie in the piece."""
+    """Yield the tiles of a warped file that a window touches, clipped to the piece."""
     down, right = warp.anchor
     piece = Block(0, 0, warp.height - down, warp.width - right)
     for tile in _blocks_around(window.shift(down, right), WARP_TILE, Block(0, 0, warp.height, warp.width)):
@@ -138,16 +138,16 @@ def _tiles_around(window: Block, warp: Warp) -> Iterator[Block]:
 
 
 def read_window(
-    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], table: Table
+    piece: Piece, bands: tuple[int, ...], block: Block, out: NDArray[Any], open_files: OpenFiles
 ) -> NDArray[np.uint8] | None:
-    """Read a window of several bands into `out` (band, y, x); return masks where the file has some."""
+    """Read a window of several bands into `out` (band, y, x); return masks if the file has any."""
     try:
-        source = table.source(piece)
+        source = open_files.source(piece)
         if isinstance(source, TiffFile):
-            # Bands of one file may have a mask or not.
+            # Some bands of a file may have a mask, others none.
             if not piece.masked and source.read(bands, block, out):
                 return None
-            source = table.source(piece, gdal=True)
+            source = open_files.source(piece, gdal=True)
         if isinstance(source, MaskedTiff | CheckedTiff):
             return source.read(bands, block, out, masked=piece.masked)
         if piece.warp is not None:
@@ -156,12 +156,12 @@ def read_window(
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
     except (*GDAL_ERRORS, DamagedBlockError) as error:
-        table.pop(piece.key)[0].close()
-        # Nothing is wrong with the file. GDAL's own errors have no public names in rasterio.
+        open_files.pop(piece.key)[0].close()
+        # The file is fine. GDAL's own errors have no public names in rasterio.
         if type(error.__cause__).__name__ == "CPLE_OutOfMemoryError":
             raise MemoryError(f"{piece.path}: {error.__cause__}") from None
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
-        # The chained CPLE error says what GDAL met; rasterio's own text is "see context".
+        # The chained CPLE error is GDAL's; rasterio's own text is "see context".
         reason = one_line(error.__cause__ or error)
         which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
         raise WindowError(
@@ -172,9 +172,9 @@ def read_window(
 def _read_warped(
     source: Any, piece: Piece, warp: Warp, bands: tuple[int, ...], block: Block, out: NDArray[Any]
 ) -> NDArray[np.uint8] | None:
-    """Read a window of a warped file into `out`; return masks where an alpha band has them.
+    """Read a window of a warped file into `out`; return masks if an alpha band has them.
 
-    Always by the same tiles: GDAL interpolates coordinates within what it warps at once, and no bit may depend on
+    The tiles are always the same: GDAL interpolates coordinates across what it warps at once, and no bit may depend on
     the window.
     """
     wanted = [*bands, source.count] if piece.warped_with_alpha else list(bands)
@@ -193,5 +193,5 @@ def _read_warped(
     return masks
 
 
-#: How long is waited before a window is read again.
+#: Seconds to wait before a window is read again.
 RETRY_SECONDS = (0.2, 1.0)

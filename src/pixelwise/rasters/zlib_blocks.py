@@ -1,6 +1,6 @@
-"""DEFLATE blocks of GeoTIFFs by Python's zlib and NumPy alone: what `verify` compares with.
+"""DEFLATE blocks of GeoTIFFs, decoded by Python's zlib and NumPy alone, for `verify` to compare with.
 
-By another way than `pixelwise.kernels.tiff`, and not by GDAL, which gives numbers for some damaged blocks.
+Independent of `pixelwise.kernels.tiff`, and of GDAL, which returns numbers for some damaged blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pixelwise.rasters.tiff import TiffFile, open_tiff
 
 __all__ = ["PlainBlocks", "open_plainly"]
 
-#: So much is kept of decoded blocks: pixels that follow each other often lie in one.
+#: How much decoded data is kept: pixels that follow each other are often in one block.
 KEPT_BYTES = 32 << 20
 
 
@@ -39,12 +39,12 @@ class PlainBlocks:
         return self._tiff.block_height, self._tiff.block_width
 
     def pixel(self, band: int, row: int, column: int) -> np.generic | None:
-        """Return what a pixel of a band, numbered from 1, stores; None where its block is absent.
+        """Return the stored value of a pixel of a band, numbered from 1; None where its block is absent.
 
         Raises
         ------
         DamagedBlockError
-            When its block is not whole.
+            When its block is damaged.
         """
         height, width = self.shape
         across, down = -(-self._tiff.width // width), -(-self._tiff.height // height)
@@ -70,12 +70,12 @@ class PlainBlocks:
         full = file.block_height * line
         begin, count = int(file.offsets[number]), min(int(file.counts[number]), MOST_INFLATED * full + DROPPED)
         if begin <= 0 or count < 0 or begin + count > file.size:
-            raise DamagedBlockError("a block does not lie within the file")
+            raise DamagedBlockError("a block is outside the file")
         file.file.seek(begin)
         data = np.frombuffer(file.file.read(count), np.uint8)
         held = np.frombuffer(inflate_slowly(data, size, full), np.uint8)
         if file.predictor == 3:
-            # Differences of bytes, the highest ones of a row first.
+            # Differences between bytes; a row starts with the highest bytes.
             octets = held.reshape(-1, file.block_width * file.itemsize, samples).cumsum(axis=1, dtype=np.uint8)
             planes = octets.reshape(-1, file.itemsize, file.block_width * samples)
             values = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(kind.newbyteorder(">")).astype(kind)
@@ -89,7 +89,7 @@ class PlainBlocks:
 
 
 def open_plainly(path: Path, height: int, width: int, dtype: str) -> PlainBlocks | None:
-    """Open a GeoTIFF of DEFLATE blocks, or return None where a file is none whose blocks are decoded here."""
+    """Open a GeoTIFF of DEFLATE blocks; None where the file is not one whose blocks are decoded here."""
     tiff = open_tiff(path, height, width, dtype)
     if tiff is None:
         return None

@@ -20,7 +20,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
-from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.shares import Share
@@ -251,7 +251,7 @@ class LayerStack(FileStack):
         """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
 
     @abstractmethod
-    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+    def share(self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None) -> Share:
         """Prepare reading some layers."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.lookup import as_method
 from pixelwise.rasters.area import Area
-from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, LayerStack, Layout
 from pixelwise.stacks.reductions import Composite, names_function
@@ -125,7 +125,7 @@ class _CompositeShare:
 
     stack: CompositeStack
     batches: tuple[_Batch, ...]
-    handles: Table | None
+    handles: OpenFiles | None
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
         """Fill the rows of these periods in arrays that hold a block's upper, next, ... and lowest rows of pixels."""
@@ -327,7 +327,7 @@ class CompositeStack(FileStack):
             smallest = sizes.index(min(sizes))
             divided[smallest].append(group)
             sizes[smallest] += sum(len(self.periods.members[row]) for row in group)
-        return tuple(self._share(groups, Table.of_at_most(handles)) for groups in divided)
+        return tuple(self._share(groups, OpenFiles.of_at_most(handles)) for groups in divided)
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -349,7 +349,7 @@ class CompositeStack(FileStack):
             group_of.update(dict.fromkeys(files, group))
         return [sorted(group) for group in groups]
 
-    def _share(self, groups: Sequence[Sequence[int]], handles: Table | None) -> _CompositeShare:
+    def _share(self, groups: Sequence[Sequence[int]], handles: OpenFiles | None) -> _CompositeShare:
         batches = []
         for rows in groups:
             sizes = [len(self.periods.members[row]) for row in rows]

@@ -23,7 +23,7 @@ from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.method import Method
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.checked import MaskedTiff
-from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import Piece
@@ -308,7 +308,7 @@ class RasterStack(LayerStack):
         groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
         for members in layers_of.values():
             min(groups, key=len).extend(members)
-        return tuple(self.share(group, Table.of_at_most(handles)) for group in groups)
+        return tuple(self.share(group, OpenFiles.of_at_most(handles)) for group in groups)
 
     def composite(
         self,
@@ -363,7 +363,7 @@ class RasterStack(LayerStack):
         """All files, with the datasets of whichever thread reads."""
         return self.share(range(len(self.layers)))
 
-    def share(self, indices: Sequence[int], handles: Table | None = None, *, first_row: int | None = None) -> Share:
+    def share(self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None) -> Share:
         """Prepare reading some layers: which bands of which file go into which row.
 
         Parameters
@@ -412,8 +412,8 @@ class RasterStack(LayerStack):
         for read in self.whole.all_reads():
             if read.piece.dtype not in seen:
                 seen.add(read.piece.dtype)
-                HANDLES.open.opened(read.piece, gdal=True).close()
-                source = HANDLES.open.source(read.piece)
+                HANDLES.open_files.open(read.piece, gdal=True).close()
+                source = HANDLES.open_files.source(read.piece)
                 if isinstance(source, TiffFile | MaskedTiff):
                     source.warm_up()
                 # Masks are not unpacked, but cost little here.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pixelwise.choices import SameDate
 from pixelwise.grid import Block
-from pixelwise.rasters.handles import HANDLES, Table
+from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece, WindowError
-from pixelwise.rasters.windows import cuts_blocks, read_patiently, read_what_is_whole
+from pixelwise.rasters.windows import cuts_blocks, read_intact_blocks, read_with_retries
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
@@ -226,9 +226,9 @@ class Share:
     derivation: Derivation
     sparse: tuple[int, ...]
     forgiving: bool
-    handles: Table | None = None
+    handles: OpenFiles | None = None
 
-    def read_into(self, block: Block, parts: Sequence[NDArray[Any]], table: Table | None = None) -> None:
+    def read_into(self, block: Block, parts: Sequence[NDArray[Any]], table: OpenFiles | None = None) -> None:
         """Fill the rows of these files in arrays that hold a block's upper, next, ... and lowest rows of pixels.
 
         Parameters
@@ -246,7 +246,7 @@ class Share:
             When a file cannot be read, naming file, band and window.
         """
         if table is None:
-            table = HANDLES.open if self.handles is None else self.handles
+            table = HANDLES.open_files if self.handles is None else self.handles
             if self.handles is not None:
                 table.turn += 1
         for part in parts:
@@ -274,7 +274,7 @@ class Share:
             for piece in image.pieces:
                 shared = piece.block.intersection(block)
                 if shared is not None:
-                    useless = self._useless(image, block, HANDLES.open) if useless is None else useless
+                    useless = self._useless(image, block, HANDLES.open_files) if useless is None else useless
                     total += shared.pixels
                     if useless is not None:
                         rejected += int(np.count_nonzero(useless[shared.shift(-block.row, -block.col).slices]))
@@ -314,7 +314,7 @@ class Share:
         """Return the type that bands are read as, where values are of `dtype`."""
         return dtype if self.derivation.expression is None else np.dtype(np.float64)
 
-    def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: Table) -> NDArray[Any]:
+    def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: OpenFiles) -> NDArray[Any]:
         """Return (y, x) of a layer that is worked out."""
 
         def images() -> Iterator[tuple[Image, NDArray[Any]]]:
@@ -331,7 +331,7 @@ class Share:
         return _nothing(block, dtype)
 
     def _values(
-        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: Table
+        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
     ) -> NDArray[Any] | None:
         """Return (y, x) of one image; None where no pixel is of use."""
         useless = self._useless(image, block, table)
@@ -353,7 +353,7 @@ class Share:
             values[useless] = np.nan
         return values
 
-    def _useless(self, image: Image, block: Block, table: Table) -> NDArray[np.bool_] | None:
+    def _useless(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
         """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
         useless = None
         grow = self.derivation.grow
@@ -379,7 +379,7 @@ class Share:
         around: Block,
         rejected: NDArray[np.bool_],
         covered: NDArray[np.bool_],
-        table: Table,
+        table: OpenFiles,
     ) -> None:
         """Mark what a piece of a mask covers of a block, and what it rejects there."""
         shared = around.intersection(piece.block)
@@ -402,7 +402,7 @@ class Share:
         rejected[inside] |= found & known
         covered[inside] |= known
 
-    def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: Table) -> None:
+    def _fill(self, read: Read, block: Block, parts: Sequence[NDArray[Any]], table: OpenFiles) -> None:
         piece = read.piece
         shared = block.intersection(piece.block)
         if shared is None:
@@ -433,20 +433,20 @@ class Share:
                     target[:] = values
             start += part.shape[1]
 
-    def _read_window(self, read: Read, window: Block, out: NDArray[Any], table: Table) -> NDArray[np.uint8] | None:
+    def _read_window(self, read: Read, window: Block, out: NDArray[Any], table: OpenFiles) -> NDArray[np.uint8] | None:
         """Read a window of a file into `out` (band, y, x); return masks where something is missing."""
         if not self.forgiving:
-            return read_patiently(read.piece, read.bands, window, out, table)
+            return read_with_retries(read.piece, read.bands, window, out, table)
         piece = read.piece
         # The blocks of a mask may be other ones than those of the values that it belongs to.
         simple = piece.driver == "GTiff" and piece.warp is None
         if simple and not (piece.masked and cuts_blocks(piece, read.bands, window, table)):
             try:
-                return read_patiently(read.piece, read.bands, window, out, table)
+                return read_with_retries(read.piece, read.bands, window, out, table)
             except WindowError:
                 pass
         # Of a VRT a window may be whole though the block around it is not: always by blocks, whatever the window.
-        return read_what_is_whole(read.piece, read.bands, window, out, table)
+        return read_intact_blocks(read.piece, read.bands, window, out, table)
 
 
 def _nothing(block: Block, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Pixels of a map computed again by another way than the one that made it."""
+"""Pixels of a map recomputed in a different way from the one that made it."""
 
 from pixelwise.verify.compare import Difference, Verification, verify
 

@@ -1,7 +1,7 @@
-"""Does a map hold what its inputs give? Pixels are computed again, slowly, by another way than `apply` took.
+"""Does a map hold what its inputs give? Pixels are recomputed, slowly, in a different way from `apply`.
 
-A map may come from anywhere, so what it says of its making is data, never an order: a file outside its folder, and a
-function, are opened and run only where the user names them again.
+A map may come from anywhere, so what it says about how it was made is data, never an instruction: files outside its
+folder and functions are opened and run only if the user names them again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pixelwise.verify.sources import check_unchanged, places_of
 __all__ = ["Difference", "Verification", "verify"]
 
 
-#: Values that are held at once: 32 MB.
+#: Values held at once: 32 MB.
 AT_ONCE = 4 << 20
 
-#: Pixels of a sample: to draw as many takes up to 400 MB. Larger comparisons are of all pixels, which are not drawn.
+#: Largest sample of pixels: drawing it takes up to 400 MB. Larger comparisons use all pixels, which are not drawn.
 LARGEST_SAMPLE = 10_000_000
 
 
@@ -44,16 +44,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One number of a map that is not what its inputs give.
+    """One number of a map that differs from what its inputs give.
 
     Attributes
     ----------
     band
         Name of the band.
     row, col
-        Of the pixel, from 0.
+        Row and column of the pixel, from 0.
     x, y
-        Of its centre, in units of the map's CRS.
+        Its centre, in units of the map's CRS.
     value, recomputed
         What the map holds, and what it should hold.
     """
@@ -69,24 +69,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes
     ----------
     pixels, total
-        How many were compared, of how many.
+        Pixels compared, and pixels in all.
     files
-        How many input files the map was made of.
+        Number of input files of the map.
     by
-        What computed the pixels again.
+        What recomputed the pixels.
     tolerance
-        Largest relative difference that passes; 0 where numbers must be the same.
+        Largest relative difference accepted; 0 where numbers must be identical.
     differing
-        How many numbers differ.
+        Number of numbers that differ.
     differences
-        The first thousand of them, row by row.
+        The first thousand differences, row by row.
     made_by
-        The version of pixelwise that the map says it was made by; empty where it says none.
+        The version of pixelwise named in the map; empty where it names none.
     """
 
     pixels: int
@@ -110,28 +110,28 @@ def verify(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Verification:
-    """Compute pixels of a map again from its inputs, and compare.
+    """Recompute pixels of a map from its inputs, and compare.
 
-    Files are read by rasterio alone, one run of pixels at a time; missing values, dates and duplicates are worked out
-    in plain NumPy, and `ols` in exact arithmetic. What has no second implementation is computed by the method itself,
-    one pixel at a time.
+    Files are read with rasterio alone, one run of pixels at a time; missing values, dates and duplicates are handled in
+    plain NumPy, and `ols` in exact arithmetic. Where there is no second implementation, the method itself computes one
+    pixel at a time.
 
     Parameters
     ----------
     map_path
-        What `open_map` takes.
+        As for `open_map`.
     source
-        Input files that lie outside the map's folder, as `open_stack` takes them: no others of these are opened.
+        Input files outside the map's folder, as for `open_stack`: no other files outside it are opened.
     method
-        The function that made the map, again: ``file.py:function`` or the function. It is run only if given here.
+        The function that made the map: ``file.py:function`` or the function itself. It is run only if given here.
     pixels
-        How many to compare, drawn at random without repetition.
+        How many to compare, drawn at random without replacement.
     everything
-        Compare all instead.
+        Compare all pixels instead.
     seed
-        Of the sample.
+        Seed of the sample.
     progress
-        Called with pixels done and pixels in all.
+        Called with the number of pixels done and in all.
 
     Returns
     -------
@@ -140,12 +140,12 @@ def verify(
     Raises
     ------
     InputError
-        When the map or its inputs cannot be read, inputs changed since, or the map cannot be verified.
+        When the map or its inputs cannot be read, inputs have changed, or the map cannot be verified.
     ParameterError
-        When a function has to be given, or is not the one that made the map.
+        When a function must be given, or is not the one that made the map.
     """
     if pixels < 1:
-        raise ParameterError(f"pixels {pixels} is impossible: at least one is wanted")
+        raise ParameterError(f"pixels {pixels} is impossible: expected at least one")
     if pixels > LARGEST_SAMPLE and not everything:
         raise ParameterError(
             f"pixels {pixels} is impossible: at most {LARGEST_SAMPLE} are drawn; --all (everything=True) compares all"
@@ -196,7 +196,7 @@ def verify(
 
 
 def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray[np.int64]]:
-    """Yield numbers of pixels, row by row, so many at once: `count` of `total`, the same for the same seed."""
+    """Yield numbers of pixels, row by row, `at_once` at a time: `count` of `total`, the same for the same seed."""
     if count == total:
         yield from (np.arange(start, min(start + at_once, total)) for start in range(0, total, at_once))
         return
@@ -205,8 +205,8 @@ def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray
 
 
 def _drawn(rng: np.random.Generator, total: int, count: int) -> NDArray[np.int64]:
-    """Return `count` different ones of `total` numbers, in memory for a few times `count` only."""
-    # In between NumPy would make all numbers first: 4 GB to draw 10 million.
+    """Return `count` different numbers below `total`, using memory for only a few times `count`."""
+    # In between, NumPy would create all numbers first: 4 GB to draw 10 million.
     if not 4 * count < total < 100 * count or total <= 1 << 20:
         chosen: NDArray[np.int64] = rng.choice(total, count, replace=False, shuffle=False)
         return chosen
@@ -217,26 +217,11 @@ def _drawn(rng: np.random.Generator, total: int, count: int) -> NDArray[np.int64
 
 
 def _wrong(found: Floats, expected: Floats, slack: Floats, relative: Floats, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Return (band, pixel) whether numbers differ; `expected` as rounded to the map's type."""
+    """Return (band, pixel): whether numbers differ; `expected` is rounded to the map's type."""
     with np.errstate(all="ignore"):
         rounded = expected.astype(dtype).astype(np.float64)
-        # Numbers too small for the type lose digits, and then are 0.
+        # Numbers too small for the type lose digits, and eventually become 0.
         smallest = np.where(relative > 0, np.finfo(dtype).tiny, 0.0)
         near = np.abs(found - rounded) <= relative * np.abs(expected) + slack + smallest
     wrong: NDArray[np.bool_] = ~(near | (found == rounded) | (np.isnan(found) & np.isnan(expected)))
     return wrong
-
-
-# ------------------------------------------------------------------------------------------ what a map says
-
-
-# ---------------------------------------------------------------------------------- which files are opened
-
-
-# ----------------------------------------------------------------------------------------- reading, plainly
-
-
-# -------------------------------------------------------------------------------------------- computing again
-
-
-# ------------------------------------------------------------------------------------------------- oracles

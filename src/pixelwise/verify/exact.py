@@ -11,24 +11,24 @@ from pixelwise.method import Method
 __all__ = ["Oracle", "exact_line"]
 
 
-#: Sums of up to a thousand deviations in float64 are known to 2e-13 of the deviations' size. So a slope is not known
-#: relative to itself, which may be 0, but to what it would be if all variance were trend.
+#: Sums of up to a thousand deviations in float64 are accurate to 2e-13 of the size of the deviations. So the error of a
+#: slope is not relative to the slope, which may be 0, but to the slope if all variance were trend.
 DIGITS = 1e-12
 
 
-#: Squares of deviations leave float64 beyond these, where `ols` gives status 6.
+#: Squares of deviations are out of float64's range beyond these, where `ols` gives status 6.
 SMALLEST_SQUARES, LARGEST_SQUARES = 1e-290, 1e290
 
 
-#: Values and slack by band of one pixel, from the method, decimal years, and the series with NaN where missing.
+#: Takes the method, decimal years, and the series of one pixel with NaN where missing; returns value and slack by band.
 Oracle = Callable[[Method, Sequence[float], Sequence[float]], dict[str, tuple[float, float]]]
 
 
 def exact_line(method: Method, years: Sequence[float], series: Sequence[float]) -> dict[str, tuple[float, float]]:
-    """Fit a straight line in exact arithmetic: whole numbers of any length, each result rounded once.
+    """Fit a straight line in exact arithmetic: integers of any length, each result rounded once.
 
-    `scipy.stats.linregress` has sqrt(1 - r**2), of which nothing is left near ``|r| = 1``, and loses digits of r at
-    large offsets: neither would be a fault of the map.
+    `scipy.stats.linregress` computes sqrt(1 - r**2), which loses all precision near ``|r| = 1``, and loses digits of r
+    at large offsets: neither would be the map's fault.
     """
     from scipy.special import betainc
 
@@ -54,22 +54,22 @@ def exact_line(method: Method, years: Sequence[float], series: Sequence[float]) 
     sxx = n * sum_xx - sum_x * sum_x
     syy = n * sum(y * y for y in ys) - sum_y * sum_y
     sxy = n * sum(x * y for x, y in zip(xs, ys, strict=True)) - sum_x * sum_y
-    # The slope if all variance were trend, and what turns an error of the slope into one of the intercept.
+    # The slope if all variance were trend, and the factor from an error of the slope to one of the intercept.
     steepest = _root(syy * x_unit**2, sxx * y_unit**2)
     lever = _root(sum_xx, n * x_unit**2)
     slack = DIGITS * steepest
     line["slope"] = _ratio(sxy * x_unit, sxx * y_unit), slack
     intercept = _ratio(sum_y * sxx - sxy * sum_x, n * y_unit * sxx)
     line["intercept"] = intercept, DIGITS * abs(_ratio(sum_y, n * y_unit)) + slack * lever
-    if not math.isfinite(slack + line["intercept"][1]):  # all would be within it
+    if not math.isfinite(slack + line["intercept"][1]):  # everything would be within it
         raise OverflowError
     if not SMALLEST_SQUARES < _ratio(syy, n * y_unit**2) < LARGEST_SQUARES:
         return ended(Status.TEST_UNDEFINED)
-    # Not by copysign: it makes a float64 of the whole number.
+    # Not with copysign: it converts the integer to float64.
     line["rvalue"] = math.sqrt(_ratio(sxy * sxy, sxx * syy)) * (-1 if sxy < 0 else 1), DIGITS
     unexplained = _ratio(sxx * syy - sxy * sxy, sxx * syy)
     stderr = steepest * math.sqrt(unexplained / (n - 2))
-    # A residual is known to so much of the values' spread, not of its own size.
+    # The error of a residual is relative to the spread of the values, not to the residual.
     line["stderr"], line["intercept_stderr"] = (stderr, slack), (stderr * lever, slack * lever)
     pvalue = float(betainc((n - 2) / 2, 0.5, unexplained))
     largest = float(betainc((n - 2) / 2, 0.5, min((math.sqrt(unexplained) + DIGITS) ** 2, 1.0)))
@@ -78,14 +78,14 @@ def exact_line(method: Method, years: Sequence[float], series: Sequence[float]) 
 
 
 def _whole(numbers: Sequence[float]) -> tuple[list[int], int]:
-    """Return whole numbers and the unit that they count: each number is one divided by the unit, exactly."""
+    """Return integers and a unit: each number is exactly its integer divided by the unit."""
     ratios = [number.as_integer_ratio() for number in numbers]
     unit = max(denominator for _, denominator in ratios)
     return [numerator * (unit // denominator) for numerator, denominator in ratios], unit
 
 
 def _ratio(a: int, b: int) -> float:
-    """Divide, rounded once; what is too large for float64 is infinite."""
+    """Divide, rounding once; results too large for float64 are infinite."""
     try:
         return a / b
     except OverflowError:
@@ -93,7 +93,7 @@ def _ratio(a: int, b: int) -> float:
 
 
 def _root(a: int, b: int) -> float:
-    """Return the square root of a ratio, which may itself be beyond float64, or below."""
+    """Return the square root of a ratio that may itself be outside the range of float64."""
     half = (a.bit_length() - b.bit_length()) // 2
     root = math.sqrt(_ratio(a << max(-2 * half, 0), b << max(2 * half, 0)))
     try:

@@ -1,4 +1,4 @@
-"""What a map says of its making, checked: nothing in it is trusted."""
+"""What a map says about how it was made, checked: none of it is trusted."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["DAMAGES", "EPOCH", "LONGEST", "Making", "damaged", "length", "making
 LONGEST = 10_000
 
 
-#: What reading somebody else's words may raise.
+#: What reading untrusted JSON may raise.
 DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 
-#: Input options of which there is no second implementation here.
+#: Input options without a second implementation here.
 NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
 
 
@@ -53,7 +53,7 @@ class _Layer:
 
     @property
     def year(self) -> float:
-        """The decimal year, as DESIGN has it: a plain year is that number."""
+        """The decimal year as in DESIGN: for a plain year, the year itself."""
         if self.precision == "year":
             return float(self.date.year)
         return 1970.0 + (self.date - EPOCH).total_seconds() / 86400.0 / 365.25
@@ -61,7 +61,7 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Making:
-    """What a map says of its making, checked: nothing in it is trusted."""
+    """What a map says about how it was made, checked: none of it is trusted."""
 
     method: str
     parameters: dict[str, Any]
@@ -71,33 +71,33 @@ class Making:
     files: dict[str, FileStamp]
     behind: dict[str, FileStamp]
     alpha_read: frozenset[str]
-    #: Of a function, what else it is than its source, and by which Python; of older maps nothing.
+    #: For a function, what identifies it besides its source, and its Python; empty in older maps.
     beneath: Any = None
     python: Any = None
 
     @property
     def made_by_function(self) -> bool:
-        """Whether a user's function made it, of which the map has the source text."""
+        """Whether a user's function made it; the map then has the source text."""
         return "function" in self.parameters
 
     @property
     def pieces(self) -> int:
-        """Of all layers."""
+        """Number of pieces in all layers."""
         return sum(len(layer.pieces) for layer in self.layers)
 
 
 def making_of(map_: Map, path: Path) -> Making:
-    """Return what a map says of its making; refuse one that says too little, or too much, to be computed again."""
+    """Return how a map says it was made; refuse a map that says too little, or too much, to be recomputed."""
     provenance = map_.provenance
     if "written" in provenance:
         raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
     if provenance.get("further_inputs"):
-        raise InputError(f"{path}: cannot be verified: its method has further inputs")
+        raise InputError(f"{path}: cannot be verified: its method has covariates")
     described = provenance.get("input")
     if isinstance(described, dict) and "kind" in described:
-        raise InputError(f"{path}: cannot be verified: its input is no stack of files, but {short(described['kind'])}")
+        raise InputError(f"{path}: cannot be verified: its input is not a file stack but {short(described['kind'])}")
     if isinstance(described, dict) and "composite" in described:
-        raise InputError(f"{path}: cannot be verified: what --composite did is not computed again")
+        raise InputError(f"{path}: cannot be verified: the effect of --composite is not recomputed")
     try:
         making = Making(
             method=_take(provenance, "method", str),
@@ -118,12 +118,12 @@ def making_of(map_: Map, path: Path) -> Making:
         raise damaged(path, error) from None
     beyond = [f"--{name.replace('_', '-')}" for name in making.spec.as_dict() if name in NOT_RECOMPUTED]
     if beyond:
-        raise InputError(f"{path}: cannot be verified: what {' and '.join(beyond)} did is not computed again")
+        raise InputError(f"{path}: cannot be verified: the effect of {' and '.join(beyond)} is not recomputed")
     return making
 
 
 def version_of(map_: Map) -> str:
-    """Return the version of pixelwise that a map names, where that is one."""
+    """Return the version of pixelwise that a map names; empty where it is not a valid one."""
     versions = map_.provenance.get("versions")
     version = versions.get("pixelwise") if isinstance(versions, dict) else None
     return version if isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII) else ""
@@ -133,7 +133,7 @@ def damaged(path: Path, why: object) -> InputError:
     """Return the error for a map whose tag is not as pixelwise writes it."""
     text = str(why)
     shown = text if len(text) <= 300 else f"{text[:297]}..."
-    return InputError(f"{path}: what it says of its making is damaged ({shown})")
+    return InputError(f"{path}: what it says about how it was made is damaged ({shown})")
 
 
 def _check_making(making: Making) -> None:
@@ -146,7 +146,7 @@ def _check_making(making: Making) -> None:
     unknown = [name for name, _ in pieces if name not in making.files]
     if unknown:
         raise ValueError(f"{short(unknown[0])} is not among its files")
-    # So that a comparison reads no more than there is, however long the list.
+    # So that a comparison reads no more data than exists, however long the list.
     for (name, band), times in Counter((os.path.normpath(name), band) for name, band in pieces).items():
         if times > 1:
             raise ValueError(f"band {band} of {short(name)} is there {times} times")
@@ -160,7 +160,7 @@ def _take(holder: Any, name: str, kind: type[T]) -> T:
 
 
 def length(value: Any) -> int:
-    """Return how many characters a value's words have together; numbers, such as a weight for each date, have none."""
+    """Return the total number of characters in a value's texts; numbers, such as a weight per date, have none."""
     if isinstance(value, dict):
         return sum(len(key) + length(item) for key, item in value.items())
     if isinstance(value, list):
@@ -169,22 +169,22 @@ def length(value: Any) -> int:
 
 
 def short(value: Any) -> str:
-    """Write a value of a tag as messages have it."""
+    """Format a value from a tag for messages."""
     if isinstance(value, (dict, list)):
         return f"a {type(value).__name__}"
     return shown(value, 80)
 
 
 def _spec_of(described: dict[str, Any]) -> InputSpec:
-    # An error looks for what is most like a name, which takes minutes with a long one.
+    # An error looks for the most similar name, which takes minutes for a long one.
     if len(json.dumps(described)) > LONGEST:
         raise ValueError("spec is too long")
-    # JSON has no NaN: `plain` writes it as a text.
+    # JSON has no NaN: `plain` writes it as text.
     values = dict(described)
     for name in ("nodata", "valid_range"):
         if name in values:
             values[name] = [float(value) if isinstance(value, str) else value for value in _take(values, name, list)]
-            # What overflows is said here.
+            # Numbers that overflow raise here.
             list(map(float, values[name]))
     return InputSpec().replace(**values)
 

@@ -1,4 +1,4 @@
-"""Pixels of a map and of its inputs, read by another way than `apply` reads them."""
+"""Pixels of a map and of its inputs, read in a different way from `apply`."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from pixelwise.words import one_line
 __all__ = ["MOST_KEPT", "inputs_of", "lacking_layers", "read_map", "series_of"]
 
 
-#: Bytes of one block of a file as decoded, which is read for each pixel in it.
+#: Bytes of a decoded block of a file, which is read for every pixel in it.
 LARGEST_BLOCK = 2 << 30
 
 
-#: So many differences are kept; all are counted.
+#: Number of differences that are kept; all are counted.
 MOST_KEPT = 1000
 
 
-#: Centres of pixels of a map and of its inputs lie upon each other within so many pixels: `open_stack` allows 0.01.
+#: How far apart, in pixels, the pixel centres of a map and its inputs may be: `open_stack` allows 0.01.
 OFF_CENTRE = 0.02
 
 
 @dataclass(frozen=True)
 class _Input:
-    """One file, what its bands say of missing values, and which rows of the pieces' table they fill."""
+    """One file, what its bands declare missing, and the rows of the pieces' table that they fill."""
 
     path: Path
     height: int
@@ -64,7 +64,7 @@ class _Input:
 
 
 def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_Input]:
-    """Read what each file says of itself; options of the job override it."""
+    """Read what each file says about itself; options of the job take precedence."""
     spec = making.spec
     uses: dict[str, list[tuple[int, int]]] = {}
     pieces = [piece for layer in making.layers for piece in layer.pieces]
@@ -80,18 +80,18 @@ def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_In
             if max(bands) > dataset.count:
                 raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
             _check_blocks(dataset, path)
-            # Properties of all bands, each looked at once.
+            # Properties of all bands; each is read only once.
             declared, flags = dataset.nodatavals, [set(own) for own in dataset.mask_flag_enums]
             unmasked = {MaskFlags.all_valid, MaskFlags.nodata}
             if name in making.alpha_read:
                 unmasked.add(MaskFlags.alpha)
             dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
             if any(dtypes[b - 1].startswith("complex") for b in bands):
-                raise InputError(f"{path}: holds complex numbers; real ones are expected")
+                raise InputError(f"{path}: holds complex numbers; expected real numbers")
             try:
                 inverse = ~dataset.transform
             except TransformNotInvertibleError:
-                raise InputError(f"{path}: is not on the grid of the map: its pixels have no size") from None
+                raise InputError(f"{path}: is not on the grid of the map: its pixels have zero size") from None
             inputs.append(
                 _Input(
                     path=path,
@@ -111,7 +111,7 @@ def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_In
 
 
 def _check_blocks(dataset: Any, path: Path) -> None:
-    """Refuse blocks that take too much memory: the head of a file may claim any size, and compressed it is nothing."""
+    """Refuse blocks that need too much memory: a file's head may claim any size, and compress to almost nothing."""
     behind = largest_behind(path)
     if behind > LARGEST_BLOCK:
         raise InputError(
@@ -137,7 +137,7 @@ def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
 def series_of(
     making: Making, inputs: Sequence[_Input], transform: Affine, rows: NDArray[np.int64], cols: NDArray[np.int64]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return (time, pixel) values of some pixels of the map, NaN where missing, and where something was unreadable."""
+    """Return (time, pixel) values of some pixels of the map, NaN where missing, and which of them were unreadable."""
     x, y = _apply(transform, cols + 0.5, rows + 0.5)
     values = np.full((making.pieces, len(rows)), np.nan)
     covered = np.zeros(values.shape, dtype=bool)
@@ -162,7 +162,7 @@ def series_of(
                 valid = np.full(stored.shape, 255, dtype=np.uint8)
                 for run, window in _runs(*at):
                     if making.spec.on_read_error == "missing":
-                        lost[pixels[run]] |= _read_what_is_whole(
+                        lost[pixels[run]] |= _read_intact_blocks(
                             reader, bands, window, stored[:, run], valid[:, run], masked
                         )
                         continue
@@ -182,11 +182,11 @@ class _Reader:
     Attributes
     ----------
     dataset
-        As GDAL has it.
+        The file as opened by GDAL.
     plain
-        The file once more, where GDAL would give numbers for blocks that are damaged.
+        The file opened again, if GDAL would return numbers for damaged blocks.
     streams
-        What must be looked at before GDAL reads it.
+        What must be checked before GDAL reads it.
     """
 
     dataset: Any
@@ -208,7 +208,7 @@ class _Reader:
         for (index, row, col), _ in np.ndenumerate(found):
             y, x = window.row_off + row, window.col_off + col
             value = self.plain.pixel(bands[index], y, x)
-            if value is None:  # GDAL says what an absent block holds
+            if value is None:  # GDAL knows what an absent block holds
                 value = self.dataset.read(bands[index], window=Window(x, y, 1, 1))[0, 0]
             found[index, row, col] = value
         return found
@@ -229,7 +229,7 @@ class _Reader:
 
 @contextmanager
 def _opened(dataset: Any, file: _Input) -> Iterator[_Reader]:
-    """Open what else of a file is needed."""
+    """Open what else is needed of a file."""
     alike = dataset.driver == "GTiff" and len(set(file.dtypes)) == 1
     blocks = open_plainly(file.path, file.height, file.width, file.dtypes[0]) if alike else None
     with nullcontext() if blocks is None else blocks:
@@ -237,7 +237,7 @@ def _opened(dataset: Any, file: _Input) -> Iterator[_Reader]:
         yield _Reader(dataset, blocks, streams)
 
 
-def _read_what_is_whole(
+def _read_intact_blocks(
     reader: _Reader,
     bands: Sequence[int],
     window: Window,
@@ -249,7 +249,7 @@ def _read_what_is_whole(
     lost = np.zeros(stored.shape[1], dtype=bool)
     for row, band in enumerate(bands):
         height, width = reader.shape(band)
-        # One pixel at a time, by the file's block around it: what is lost of a file is lost by whole blocks.
+        # One pixel at a time, by the file's block around it: files lose data in whole blocks.
         for pixel in range(stored.shape[1]):
             y, x = window.row_off, window.col_off + pixel
             top, left = y // height * height, x // width * width
@@ -273,7 +273,7 @@ def _apply(transform: Affine, cols: NDArray[Any], rows: NDArray[Any]) -> tuple[F
 
 
 def _runs(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Iterator[tuple[slice, Window]]:
-    """Yield neighbours within a row: their positions, and their window."""
+    """Yield runs of neighbours within a row: their positions, and their window."""
     ends = np.flatnonzero((np.diff(rows) != 0) | (np.diff(cols) != 1)) + 1
     for start, stop in zip([0, *ends.tolist()], [*ends.tolist(), len(rows)], strict=True):
         yield slice(start, stop), Window(int(cols[start]), int(rows[start]), stop - start, 1)
@@ -288,7 +288,7 @@ def _decoded(
     with np.errstate(all="ignore"):
         for value in nodata:
             if kind.kind == "f":
-                # As GDAL compares (ARE_REAL_EQUAL): within rounding to float32, also of float64.
+                # Compared like in GDAL (ARE_REAL_EQUAL): within rounding to float32, even for float64.
                 meant = kind.type(value)
                 near = kind.type(np.finfo(np.float32).eps) * np.abs(stored + meant) * 2
                 missing |= (stored == meant) | (np.abs(stored - meant) < near)
@@ -299,7 +299,7 @@ def _decoded(
             values = values * scale + offset
         low, high = spec.valid_range or (-math.inf, math.inf)
         if kind == np.float32 and not scaled:
-            # As stored: -0.2 of a float32 file lies a little below that of a float64.
+            # As stored: -0.2 in float32 is slightly below -0.2 in float64.
             low, high = float(np.float32(low)), float(np.float32(high))
         missing |= ~np.isfinite(values) | (values < low) | (values > high)
     values[missing] = np.nan
@@ -307,7 +307,7 @@ def _decoded(
 
 
 def _layers(making: Making, values: Floats, covered: NDArray[np.bool_]) -> Floats:
-    """Make (time, pixel) of (piece, pixel): the piece that a pixel lies in, or of several their mean or maximum."""
+    """Turn (piece, pixel) into (time, pixel): the piece that a pixel lies in or, of several, their mean or maximum."""
     table = np.full((len(making.layers), values.shape[1]), np.nan)
     first = 0
     for index, layer in enumerate(making.layers):
@@ -318,13 +318,13 @@ def _layers(making: Making, values: Floats, covered: NDArray[np.bool_]) -> Float
         elif making.spec.same_date == "mean":
             count = np.count_nonzero(~np.isnan(values[own]), axis=0)
             total = np.zeros(values.shape[1])
-            # One after the other, in the order of the job: another order may round otherwise.
+            # One after the other, in the order of the job, as another order may round differently.
             for row in values[own]:
                 total += np.where(np.isnan(row), 0.0, row)
             table[index, count > 0] = total[count > 0] / count[count > 0]
         elif making.spec.same_date in ("first", "mosaic"):
             usable = covered[own] if making.spec.same_date == "first" else ~np.isnan(values[own])
-            # argmax finds the first; where there is none, any is missing.
+            # argmax finds the first valid piece; where there is none, any piece is missing.
             table[index] = np.take_along_axis(values[own], usable.argmax(axis=0)[None], axis=0)[0]
         elif (covered[own].sum(axis=0) > 1).any():
             raise InputError(f"pieces of {layer.date.date()} overlap: {', '.join(n for n, _ in layer.pieces[:NAMED])}")
@@ -334,12 +334,12 @@ def _layers(making: Making, values: Floats, covered: NDArray[np.bool_]) -> Float
 
 
 def lacking_layers(making: Making, series: Floats) -> NDArray[np.bool_]:
-    """Return which pixels of (time, pixel) have too few valid layers for their map, or too close together."""
+    """Return which pixels of (time, pixel) have too few valid layers, or layers too close together, for their map."""
     layers, valid = making.layers, ~np.isnan(series)
     yearly = any(layer.precision == "year" for layer in layers)
     times = np.array([layer.year if yearly else (layer.date - EPOCH).total_seconds() for layer in layers])
     span = np.where(valid, times[:, None], -np.inf).max(axis=0) - np.where(valid, times[:, None], np.inf).min(axis=0)
-    # What is reached exactly is enough, whatever the product is rounded to.
+    # A limit that is reached exactly is met, however the product is rounded.
     needs = making.output.needs
     shares = np.array([needs.min_valid, needs.min_span]) * (1 - 1e-12)
     lacking: NDArray[np.bool_] = valid.sum(axis=0) < shares[0] * len(layers)

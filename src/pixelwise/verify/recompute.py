@@ -1,4 +1,4 @@
-"""What computes the pixels of a map again: another implementation, or the method itself, one pixel at a time."""
+"""What recomputes the pixels of a map: another implementation, or the method itself, one pixel at a time."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = ["recomputation"]
 
 log = logging.getLogger(__name__)
 
-#: Numbers of a map of `ols` are within this of exact ones: p-values come from tables that are good for 1e-9, all else
-#: is closer. To it comes the rounding to the map's type, 1.2e-7 for float32.
+#: Numbers of an `ols` map are within this of exact ones: p-values come from tables accurate to 1e-9; everything else
+#: is closer. Rounding to the map's type comes on top, 1.2e-7 for float32.
 RELATIVE = 1e-9
 
 
@@ -49,11 +49,11 @@ class _ByOracle:
 
     @property
     def bands(self) -> Sequence[Band]:
-        """What the method may compute, ``status`` not among them."""
+        """Bands that the method can compute, without ``status``."""
         return self._method.bands
 
     def __call__(self, table: Floats) -> tuple[Floats, Floats]:
-        """Return (band, pixel) values of (time, pixel), and by how much more than the tolerance they may be off."""
+        """Return (band, pixel) values of (time, pixel), and how far beyond the tolerance they may be off."""
         expected, slack = np.empty((2, len(self._names), table.shape[1]))
         for pixel, series in enumerate(table.T.tolist()):
             answer = self._oracle(self._method, self._years, series)
@@ -63,7 +63,7 @@ class _ByOracle:
 
 
 class _ByItself:
-    """Computes pixels by the method itself, one at a time: numbers must be the very same."""
+    """Computes pixels with the method itself, one at a time: numbers must be identical."""
 
     tolerance = 0.0
 
@@ -79,12 +79,12 @@ class _ByItself:
 
     @property
     def bands(self) -> Sequence[Band]:
-        """What is computed, ``status`` not among them."""
+        """Bands that are computed, without ``status``."""
         return self._bound.bands
 
     @property
     def by(self) -> str:
-        """What computed them."""
+        """What computes them."""
         compiled = isinstance(self._method, PixelFunction) and self._method.loop is not None
         return f"{self._method.name} itself, {'compiled, ' * compiled}pixel by pixel"
 
@@ -92,7 +92,7 @@ class _ByItself:
         """Return (band, pixel) values of (time, pixel), and zeros."""
         if isinstance(self._method, UserFunction) and not self._method.decision:
             least = self._method.min_obs
-            # A function is tried on pixels that it would be handed, as the job did.
+            # A function is tried on pixels that it would be passed, as in the job.
             if (np.count_nonzero(~np.isnan(table), axis=0) >= least).any():
                 self._method = self._method.rehearse(self._axis, lambda: table)
                 self._bound = self._bind()
@@ -108,12 +108,12 @@ class _ByItself:
 def recomputation(
     making: Making, given: str | Method | Callable[..., Any] | None, map_: Map, path: Path
 ) -> _ByOracle | _ByItself:
-    """Return what computes the pixels of a map again.
+    """Return what recomputes the pixels of a map.
 
     Raises
     ------
     ParameterError
-        When a function has to be given, or is not the one that made the map.
+        When a function must be given, or is not the one that made the map.
     """
     if given is None:
         method = _registered(making, path)
@@ -122,12 +122,12 @@ def recomputation(
     else:
         raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
     if method.halo:
-        raise InputError(f"{path}: cannot be verified: {method.name} looks at neighbours")
+        raise InputError(f"{path}: cannot be verified: {method.name} uses neighbouring pixels")
     if given is None and making.method in ORACLES:
         unknown = [name for name in map_.names if name not in {b.name for b in (*method.bands, STATUS_BAND)}]
         if unknown:
             raise damaged(path, f"{making.method} has no {unknown[0]}")
-        # What is asked for less often has no second implementation here.
+        # Bands that are rarely requested have no second implementation here.
         if not {band.name for band in method.bands if band.optional} & set(map_.names):
             return _ByOracle(making.method, method, making, map_.names)
     try:
@@ -137,7 +137,7 @@ def recomputation(
 
 
 def _registered(making: Making, path: Path) -> Method:
-    """Build a method from its name and parameters, both of which are mere data."""
+    """Build a method from its name and parameters, which are mere data."""
     file, name = making.parameters.get("file"), making.method
     if not making.made_by_function and length(making.parameters) > LONGEST:
         raise damaged(path, "its parameters are too long")
@@ -155,7 +155,7 @@ def _registered(making: Making, path: Path) -> Method:
     except DAMAGES as error:
         raise damaged(path, error) from None
     if method.files:
-        raise InputError(f"{path}: cannot be verified: its method read a table, and nothing that a map names is opened")
+        raise InputError(f"{path}: cannot be verified: its method read a table, and no file that a map names is opened")
     return method
 
 
@@ -166,7 +166,7 @@ def _known(name: str, known: Mapping[str, Any]) -> bool:
 
 
 def _again(making: Making, given: str | Method | Callable[..., Any], bands: Sequence[str], path: Path) -> Method:
-    """Make a method of what the user gives, with the parameters of the map; check that it is what made the map."""
+    """Make a method from what the user gives, with the parameters of the map; check that it is what made the map."""
     thing = load_function(given) if isinstance(given, str) else given
     method = as_method(thing)
     if method.name != making.method:
@@ -174,7 +174,7 @@ def _again(making: Making, given: str | Method | Callable[..., Any], bands: Sequ
     if isinstance(method, UserFunction):
         method = _with_parameters(method, thing, making, bands, path)
     now = plain(method.parameters)
-    # How it ran is found out again, and a file may be called otherwise. Of some functions no source can be had.
+    # How it runs is determined anew, and its file may have another name. Some functions have no source.
     differing = [
         name
         for name, value in making.parameters.items()
@@ -188,7 +188,7 @@ def _again(making: Making, given: str | Method | Callable[..., Any], bands: Sequ
 
 
 def _tell_changes(method: UserFunction, making: Making, path: Path) -> None:
-    """Tell what a function uses that has changed since it made a map: the reason where numbers differ."""
+    """Log what a function uses that has changed since it made a map: a possible reason for differences."""
     recorded = making.beneath if isinstance(making.beneath, dict) else {}
     packages = recorded.get("packages")
     found = method.fingerprint()
@@ -197,15 +197,15 @@ def _tell_changes(method: UserFunction, making: Making, path: Path) -> None:
         for name, version in found.packages.items()
         if isinstance(packages, dict) and packages.get(name) != version
     ]
-    # The digest is one of code, which each Python compiles in its own way.
+    # The digest is one of bytecode, which differs between versions of Python.
     if recorded.get("digest", found.digest) != found.digest and making.python == platform.python_version():
-        changed.insert(0, "its own code or values are others")
+        changed.insert(0, "its own code or values differ")
     if changed:
         log.warning("%s: what %s uses has changed since: %s", path, method.name, "; ".join(changed[:NAMED]))
 
 
 def _with_parameters(method: UserFunction, thing: Any, making: Making, bands: Sequence[str], path: Path) -> Method:
-    """Set the parameters of a function as they were, the names of its values, and whether it may run compiled."""
+    """Set a function's parameters and the names of its values as in the map, and whether it may run compiled."""
     now, recorded = method.parameters["parameters"], making.parameters.get("parameters")
     recorded = recorded if isinstance(recorded, dict) else {}
     set_ = {name: value for name, value in recorded.items() if name not in now or now[name] != value}
@@ -215,11 +215,11 @@ def _with_parameters(method: UserFunction, thing: Any, making: Making, bands: Se
     names = (
         [name for name in bands if name not in (COUNT_BAND.name, STATUS_BAND.name)] if method.names is None else None
     )
-    # What ran in plain Python then may not run compiled now: the last digits might differ.
+    # A function that ran in plain Python must not run compiled now: the last digits might differ.
     compiled = making.parameters.get("decision") == "compiled"
     return as_method(thing, names, set_, None if compiled or not isinstance(method, PixelFunction) else False)
 
 
-#: What computes pixels of a registered method again: how it is called in reports, and the function. A method without a
-#: row is compared with itself, pixel by pixel.
+#: Second implementations of registered methods: their name in reports, and the function. A method without an entry is
+#: compared with itself, pixel by pixel.
 ORACLES: Mapping[str, tuple[str, Oracle]] = {"ols": ("exact arithmetic and scipy.special.betainc", exact_line)}

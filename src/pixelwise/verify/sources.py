@@ -1,4 +1,4 @@
-"""Which files a map was made of, where they are now, and whether they may be opened."""
+"""Which files a map was made from, where they are now, and whether they may be opened."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["NAMED", "check_unchanged", "places_of"]
 
 log = logging.getLogger(__name__)
 
-#: So many paths are named in one error.
+#: Number of paths named in one error.
 NAMED = 5
 
 
 def places_of(making: Making, folder: Path, source: Source | None, path: Path) -> dict[str, Path]:
-    """Return where the files of a map are, by the names that it has for them.
+    """Return where the files of a map are, by the names used in the map.
 
     Raises
     ------
     InputError
-        When some lie outside its folder and the user did not name them.
+        When some are outside its folder and the user did not name them.
     """
     named = set() if source is None else {file.resolve() for file, _ in resolve(source)}
     tree = folder.resolve()
@@ -43,13 +43,13 @@ def places_of(making: Making, folder: Path, source: Source | None, path: Path) -
     places: dict[str, Path] = {}
     outside: dict[str, Path] = {}
     for name in making.files:
-        # As it was written: relative to where the folder really is, by names alone from there on.
+        # As when it was written: relative to the real path of the folder, and lexically from there on.
         place = Path(os.path.normpath(tree / name))
         remote = "://" in name or name.startswith("/vsi")
         try:
             allowed = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
-        except (OSError, RuntimeError) as error:  # a name that is too long, links that go round
-            raise InputError(f"{path}: its file {name} cannot be looked for ({error})") from None
+        except (OSError, RuntimeError) as error:  # a name that is too long, or a loop of links
+            raise InputError(f"{path}: its file {name} cannot be looked up ({error})") from None
         if remote:
             raise InputError(f"{path}: its file {name} is not local and is not opened; download it first")
         (places if allowed else outside)[name] = place
@@ -68,7 +68,7 @@ def _in(named: set[Path], place: Path) -> bool:
 
 def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
     for name in list(outside)[:NAMED]:
-        yield f"{path}: its file {name} lies outside its folder and is opened only when you name it"
+        yield f"{path}: its file {name} is outside its folder and is opened only if you name it"
     if len(outside) > NAMED:
         yield f"... and {len(outside) - NAMED} more files like these"
     folders = list(dict.fromkeys(str(place.parent) for place in outside.values()))
@@ -77,9 +77,9 @@ def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed: dict[Path, list[str]]) -> None:
-    """Apply the same rule to what GDAL opens for a file that the user did not name: files beside it, sources of a VRT.
+    """Apply the same rule to whatever GDAL opens for a file that the user did not name: files beside it, VRT sources.
 
-    `listed` is what leads out of folders that were looked at before.
+    `listed` caches the names that lead out of each folder.
     """
     pending, seen = [file], set()
     while pending:
@@ -91,7 +91,7 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed
         for name in listed[vrt.parent]:
             if _is_beside(name, vrt):
                 raise InputError(
-                    f"{path}: beside its file {vrt} lies {name}, a link to a file outside the map's folder; "
+                    f"{path}: beside its file {vrt} is {name}, a link to a file outside the map's folder; "
                     f"if you mean it: {shlex.join(['pixelwise', 'verify', str(path), str(file)])}"
                 )
         if not is_vrt(vrt):
@@ -100,24 +100,24 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed
         for name, place in sources_of(vrt).items():
             if "://" in name or not opens(place.absolute()):
                 raise InputError(
-                    f"{path}: its file {vrt} names {name}, which lies outside its folder; if you mean it: "
+                    f"{path}: its file {vrt} names {name}, which is outside its folder; if you mean it: "
                     f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
                 )
             pending.append(place)
 
 
 def _leading_out(folder: Path, opens: Callable[[Path], bool]) -> list[str]:
-    """Return the names of a folder that lead to files that are not opened; one that cannot be listed has none."""
+    """Return the names in a folder that lead to files that may not be opened; none if it cannot be listed."""
 
     def leads_out(place: Path) -> bool:
         try:
             return not opens(place)
-        except (OSError, RuntimeError):  # links that go round
+        except (OSError, RuntimeError):  # a loop of links
             return True
 
     try:
         with os.scandir(folder) as entries:
-            # What is no link lies where the folder lies.
+            # A file that is not a link is in the folder itself.
             outside = leads_out(folder.absolute())
             return [e.name for e in entries if (outside or e.is_symlink()) and leads_out(folder.absolute() / e.name)]
     except OSError:
@@ -125,17 +125,17 @@ def _leading_out(folder: Path, opens: Callable[[Path], bool]) -> list[str]:
 
 
 def _is_beside(name: str, file: Path) -> bool:
-    """Whether GDAL may open what has this name in a file's folder for that file: a sidecar, data of a header."""
+    """Whether GDAL may open a file of this name in a file's folder along with it: a sidecar, data of a header."""
     lower, stem = file.name.lower(), file.stem.lower()
-    # Texts of some formats name any file of their folder.
+    # Texts of some formats may name any file in their folder.
     begins = "" if file.suffix.lower() in NAMERS else (lower, f"{stem}.", f"{stem}_")
     return name != file.name and name.lower().startswith(begins)
 
 
 def check_unchanged(files: Mapping[str, FileStamp], places: Mapping[str, Path]) -> None:
-    """Compare sizes with those of the job; of files behind VRTs and headers and of sidecars too.
+    """Compare sizes with those recorded by the job, also of files behind VRTs and headers, and of sidecars.
 
-    A copy has another time, and a viewer writes statistics into metadata: that is told, and the numbers tell the rest.
+    A copy has another time, and a viewer may write statistics into metadata: both are reported, and the numbers decide.
     """
     problems, later = [], []
     for name, place in places.items():
@@ -153,7 +153,7 @@ def check_unchanged(files: Mapping[str, FileStamp], places: Mapping[str, Path]) 
         raise InputError(*problems)
     if later:
         log.warning(
-            "%d input file(s) have another time than when the map was made, as copies have: %s",
+            "%d input file(s) have a different modification time from when the map was made, as copies have: %s",
             len(later),
             ", ".join(str(place) for place in later[:NAMED]),
         )
