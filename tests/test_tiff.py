@@ -422,11 +422,10 @@ def place_lzw(data: Any, block: Any, out: Any, *, predictor: int = 1, samples: i
     octets, memory_of_octets = guarded(width * samples * out.itemsize)
     target, memory_of_target = guarded(out.size, out.dtype)
     target[:] = out.ravel()
-    blocks, shape = np.array([block]), (width, samples, predictor)
-    done = kernels.place_lzw(
-        codes, blocks, np.zeros(1, bool), shape, np.arange(len(out)), strings, decoded, decoded.view(out.dtype), line,
-        octets, target.reshape(out.shape),
-    )  # fmt: skip
+    layout = kernels.Layout(width, samples, predictor)
+    buffers = kernels.Buffers(strings, decoded, decoded.view(out.dtype), kernels.Row(line, octets))
+    picked, window = np.arange(len(out)), target.reshape(out.shape)
+    done = kernels.place_lzw(codes, np.array([block]), np.zeros(1, bool), layout, picked, buffers, window)
     out[:] = target.reshape(out.shape)
     memories = memory_of_codes, memory_of_decoded, memory_of_strings, memory_of_line, memory_of_octets, memory_of_target
     for memory in memories:

@@ -10,6 +10,8 @@ wherever it lies. All arrays are C-contiguous, and NaN is missing.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pixelwise.kernels.jit import kernel
@@ -211,8 +213,27 @@ def mix(state):
     return state ^ (state >> SHIFT_31)
 
 
+class Place(NamedTuple):
+    """Where a draw begins.
+
+    Attributes
+    ----------
+    first
+        The pixel of the values that is pixel 0 of what is drawn.
+    row, column
+        Row and column of pixel 0 of the values, uint64.
+    width
+        How many pixels make a row.
+    """
+
+    first: int
+    row: np.uint64
+    column: np.uint64
+    width: int
+
+
 @kernel()
-def draw(values, others, wanted, first, seed, period, row, column, width, counts, states, out):
+def draw(values, others, wanted, key, place, counts, states, out):
     """Copy `wanted` random observations of each pixel, all else as NaN; none of pixels that have fewer.
 
     Knuth, The Art of Computer Programming 2, 3.4.2, Algorithm S: each observation in turn is taken with the
@@ -225,17 +246,17 @@ def draw(values, others, wanted, first, seed, period, row, column, width, counts
         (time, pixel); an observation is valid where both are; may be the same array.
     wanted
         How many.
-    first
-        The pixel of `values` that is pixel 0 of `out`.
-    seed, period
-        uint64.
-    row, column, width
-        Row and column of pixel 0 of `values`, uint64, and how many pixels make a row.
+    key
+        Seed and period, uint64.
+    place
+        `Place`.
     counts, states
         (2, pixel of `out`) int64 and (pixel of `out`,) uint64 scratch.
     out
         (time, pixel), to be filled.
     """
+    seed, period = key
+    first, row, column, width = place
     layers, pixels = out.shape
     left, missing = counts[0], counts[1]
     base = mix(mix(seed + GOLDEN) + GOLDEN + period)

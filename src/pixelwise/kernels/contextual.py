@@ -6,14 +6,64 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED
 
 SCORE, VARIANCE, Z, PVALUE, MEMBERS = range(5)
 BANDS = 5
+
+
+class Tests(NamedTuple):
+    """What the tests of single series found, (y + 2 radius, x + 2 radius) each.
+
+    Attributes
+    ----------
+    score, status
+        float64 and uint8.
+    mean, scale
+        Of `standardise`.
+    """
+
+    score: Floats
+    status: NDArray[np.uint8]
+    mean: Floats
+    scale: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory for windows, float64.
+
+    Attributes
+    ----------
+    plane
+        (y + 2 radius, x + 2 radius) what is summed.
+    rows
+        (y + 2 radius, x) its sums along rows.
+    sums, squares
+        (y, x) sums of windows, and sums of their squares.
+    """
+
+    plane: Floats
+    rows: Floats
+    sums: Floats
+    squares: Floats
+
+
+def make_scratch(height: int, width: int, radius: int) -> Scratch:
+    """Return memory for so many windows of a radius."""
+    high = height + 2 * radius
+    return Scratch(
+        np.empty((high, width + 2 * radius)),
+        np.empty((high, width)),
+        np.empty((height, width)),
+        np.empty((height, width)),
+    )
 
 
 @kernel()
@@ -76,8 +126,28 @@ def sum_windows(plane, radius, rows, sums):
                 line[j] += source[j]
 
 
+@kernel(helper=True)
+def sum_squares(values, radius, tests, scratch):
+    """Sum the squares that windows of standardised values have at each date."""
+    plane, sums, squares = scratch.plane, scratch.sums, scratch.squares
+    height, width = squares.shape
+    for i in range(height):
+        for j in range(width):
+            squares[i, j] = 0.0
+    for t in range(values.shape[0]):
+        for i in range(height + 2 * radius):
+            line, source, means, scales = plane[i], values[t, i], tests.mean[i], tests.scale[i]
+            for j in range(width + 2 * radius):
+                d = (np.float64(source[j]) - means[j]) * scales[j]
+                line[j] = d if d == d else 0.0
+        sum_windows(plane, radius, scratch.rows, sums)
+        for i in range(height):
+            for j in range(width):
+                squares[i, j] += sums[i, j] * sums[i, j]
+
+
 @kernel()
-def test_windows(values, radius, score, status, mean, scale, plane, rows, sums, squares, bands, result_status):
+def test_windows(values, radius, tests, scratch, bands, result_status):
     """Test the mean score of the window around each pixel.
 
     Parameters
@@ -86,15 +156,12 @@ def test_windows(values, radius, score, status, mean, scale, plane, rows, sums, 
         (time, y + 2 radius, x + 2 radius), NaN where missing.
     radius
         Of the window.
-    score, status
-        (y + 2 radius, x + 2 radius) of the tests of single series.
-    mean, scale
-        (y + 2 radius, x + 2 radius) of `standardise`.
-    plane, rows, sums, squares
-        (y + 2 radius, x + 2 radius), (y + 2 radius, x), (y, x), (y, x) float64 scratch.
+    tests, scratch
+        `Tests`, and `Scratch` to work with.
     bands, result_status
         (BANDS, y, x) float64 and (y, x) uint8, to be filled.
     """
+    score, status, plane, rows, squares = tests.score, tests.status, scratch.plane, scratch.rows, scratch.squares
     _, height, width = bands.shape
     for i in range(height + 2 * radius):
         for j in range(width + 2 * radius):
@@ -104,19 +171,7 @@ def test_windows(values, radius, score, status, mean, scale, plane, rows, sums, 
         for j in range(width + 2 * radius):
             plane[i, j] = score[i, j] if status[i, j] == OK else 0.0
     sum_windows(plane, radius, rows, bands[SCORE])
-    for i in range(height):
-        for j in range(width):
-            squares[i, j] = 0.0
-    for t in range(values.shape[0]):
-        for i in range(height + 2 * radius):
-            line, source, means, scales = plane[i], values[t, i], mean[i], scale[i]
-            for j in range(width + 2 * radius):
-                d = (np.float64(source[j]) - means[j]) * scales[j]
-                line[j] = d if d == d else 0.0
-        sum_windows(plane, radius, rows, sums)
-        for i in range(height):
-            for j in range(width):
-                squares[i, j] += sums[i, j] * sums[i, j]
+    sum_squares(values, radius, tests, scratch)
     for i in range(height):
         for j in range(width):
             members = bands[MEMBERS, i, j]

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.columns import (
     CHUNK,
     LARGE,
@@ -24,20 +26,134 @@ from pixelwise.kernels.columns import (
     subtract,
 )
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 RVALUE, PVALUE, COUNT = range(3)
 BANDS = 3
-# Rows of scratch memory: sums, then bands.
-SUMS = 11
-SCRATCH = SUMS + BANDS
-# Valid dates, both series, and ranks of them.
-COLUMNS = 5
+
+
+class Scratch(NamedTuple):
+    """Memory for a chunk, float64.
+
+    Attributes
+    ----------
+    n
+        (CHUNK,) dates on which both are valid.
+    mean, total
+        (CHUNK,) for `anchor` and `centre`.
+    sxx, syy, sxy
+        (CHUNK,) sums of squares and products of `other`, of the values, and of both; of ranks where these are
+        correlated.
+    spread_x, spread_y
+        (CHUNK,) 0 where all are equal, infinite where one is.
+    x, place, entry
+        (CHUNK,) ``1 - r**2``, and for `table_p`.
+    result
+        (BANDS, CHUNK).
+    valid
+        (time, CHUNK) 1 where both are valid, else 0.
+    first, second
+        (time, CHUNK) the two series.
+    ranks, other_ranks
+        (time, CHUNK) theirs, or (0, CHUNK) where they are not wanted.
+    """
+
+    n: Floats
+    mean: Floats
+    total: Floats
+    sxx: Floats
+    syy: Floats
+    sxy: Floats
+    spread_x: Floats
+    spread_y: Floats
+    x: Floats
+    place: Floats
+    entry: Floats
+    result: Floats
+    valid: Floats
+    first: Floats
+    second: Floats
+    ranks: Floats
+    other_ranks: Floats
+
+
+def make_scratch(layers: int, *, ranked: bool) -> Scratch:
+    """Return memory for a chunk of series of so many dates."""
+    rows, series = np.empty((11, CHUNK)), np.empty((3, layers, CHUNK))
+    ranks = np.empty((2, layers if ranked else 0, CHUNK))
+    return Scratch._make((*rows, np.empty((BANDS, CHUNK)), *series, *ranks))
+
+
+@kernel(helper=True)
+def gather_both(values, other, start, width, scratch):
+    """Load a chunk of both series, missing where one of them is, and count what is valid."""
+    valid = scratch.valid
+    for i in range(values.shape[0]):
+        for p in range(CHUNK):
+            valid[i, p] = 1.0
+    keep_valid(values, start, width, valid)
+    keep_valid(other, start, width, valid)
+    count(valid, scratch.n)
+    load(values, start, width, valid, scratch.first)
+    load(other, start, width, valid, scratch.second)
+
+
+@kernel(helper=True)
+def sum_products(u, v, scratch):
+    """Sum squares and products of the two series, or of their ranks."""
+    dot(u, u, scratch.syy)
+    dot(v, v, scratch.sxx)
+    dot(u, v, scratch.sxy)
+
+
+@kernel(helper=True)
+def correlate_sums(scratch):
+    """Turn sums into correlations."""
+    r, sxx, syy, sxy = scratch.result[RVALUE], scratch.sxx, scratch.syy, scratch.sxy
+    for p in range(CHUNK):
+        # One root gives exactly 1 where it should; the product of two sums may leave float64.
+        product = sxx[p] * syy[p]
+        one = SMALL < product < LARGE
+        size = sxy[p] / (math.sqrt(product) if one else math.sqrt(sxx[p]) * math.sqrt(syy[p]))
+        size = 1.0 if size > 1.0 else size
+        r[p] = -1.0 if size < -1.0 else size
+
+
+@kernel(helper=True)
+def find_pvalues(u, v, ranked, min_obs, tails, scratch):
+    """Find p-values; both series become something else."""
+    n, sxx, syy, sxy, x, result = scratch.n, scratch.sxx, scratch.syy, scratch.sxy, scratch.x, scratch.result
+    # 1 - r**2 loses its digits near 1; the squares of what is left do not.
+    divide_by_root(u, syy, scratch.total)
+    divide_by_root(v, sxx, scratch.total)
+    subtract(u, result[RVALUE], v)
+    dot(u, u, x)
+    if ranked:
+        for p in range(CHUNK):
+            x[p] = 0.0 if sxx[p] == syy[p] and abs(sxy[p]) == sxx[p] else x[p]
+    table_p(x, result[RVALUE], n, min_obs, tails, scratch.place, scratch.entry, result[PVALUE])
+
+
+@kernel(helper=True)
+def find_status(min_obs, scratch, p):
+    """Return the status of a pixel."""
+    n, sxx, syy = scratch.n[p], scratch.sxx[p], scratch.syy[p]
+    spread_x, spread_y = scratch.spread_x[p], scratch.spread_y[p]
+    if n < min_obs:
+        return NO_OBSERVATION if n == 0.0 else TOO_FEW
+    if spread_x == np.inf or spread_y == np.inf:
+        return TEST_UNDEFINED
+    if spread_y == 0.0:
+        return CONSTANT
+    if spread_x == 0.0:
+        return DEGENERATE
+    return OK if SMALL < sxx < LARGE and SMALL < syy < LARGE else TEST_UNDEFINED
 
 
 @kernel()
-def correlate(values, other, ranked, min_obs, rows, coefficients, scratch, columns, table, status):
+def correlate(values, other, ranked, min_obs, tails, scratch, output):
     """Correlate every pixel's two series.
 
     Parameters
@@ -48,88 +164,41 @@ def correlate(values, other, ranked, min_obs, rows, coefficients, scratch, colum
         Whether ranks are correlated.
     min_obs
         Fewest dates on which both are valid.
-    rows
-        The band of each row of `table`.
-    coefficients
+    tails
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
-    scratch, columns
-        (SCRATCH, CHUNK) and (COLUMNS, time, CHUNK) float64, to work with; without ranks two columns less.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    scratch, output
+        `Scratch`, to work with, and `Output`.
     """
     pixels = values.shape[1]
-    n, mean, total, sxx, syy, sxy = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
-    spread_x, spread_y, x, place, entry = scratch[6], scratch[7], scratch[8], scratch[9], scratch[10]
-    result = scratch[SUMS:]
-    r, pvalue = result[RVALUE], result[PVALUE]
-    valid, first, second = columns[0], columns[1], columns[2]
+    n, mean, total, valid, result = scratch.n, scratch.mean, scratch.total, scratch.valid, scratch.result
+    sxx, syy, spread_x, spread_y = scratch.sxx, scratch.syy, scratch.spread_x, scratch.spread_y
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
-        for i in range(values.shape[0]):
-            for p in range(CHUNK):
-                valid[i, p] = 1.0
-        keep_valid(values, start, width, valid)
-        keep_valid(other, start, width, valid)
-        count(valid, n)
-        load(values, start, width, valid, first)
-        load(other, start, width, valid, second)
+        gather_both(values, other, start, width, scratch)
         if ranked:
             # Ranks are whole numbers about 0, as are the sums of their products: exact for 200 000 dates.
-            u, v = columns[3], columns[4]
-            rank(first, u)
-            rank(second, v)
-            dot(u, u, syy)
-            dot(v, v, sxx)
-            dot(u, v, sxy)
+            u, v = scratch.ranks, scratch.other_ranks
+            rank(scratch.first, u)
+            rank(scratch.second, v)
+            sum_products(u, v, scratch)
             for p in range(CHUNK):
                 spread_y[p] = syy[p]
                 spread_x[p] = sxx[p]
         else:
-            u, v = first, second
+            u, v = scratch.first, scratch.second
             anchor(u, mean, spread_y)
             centre(u, valid, n, mean, total)
             anchor(v, mean, spread_x)
             centre(v, valid, n, mean, total)
-            dot(u, u, syy)
-            dot(v, v, sxx)
-            dot(u, v, sxy)
-        for p in range(CHUNK):
-            # One root gives exactly 1 where it should; the product of two sums may leave float64.
-            product = sxx[p] * syy[p]
-            one = SMALL < product < LARGE
-            size = sxy[p] / (math.sqrt(product) if one else math.sqrt(sxx[p]) * math.sqrt(syy[p]))
-            size = 1.0 if size > 1.0 else size
-            r[p] = -1.0 if size < -1.0 else size
-        if coefficients.size > 0:
-            # 1 - r**2 loses its digits near 1; the squares of what is left do not.
-            divide_by_root(u, syy, total)
-            divide_by_root(v, sxx, total)
-            subtract(u, r, v)
-            dot(u, u, x)
-            if ranked:
-                for p in range(CHUNK):
-                    x[p] = 0.0 if sxx[p] == syy[p] and abs(sxy[p]) == sxx[p] else x[p]
-            table_p(x, r, n, min_obs, coefficients, place, entry, pvalue)
+            sum_products(u, v, scratch)
+        correlate_sums(scratch)
+        if tails.size > 0:
+            find_pvalues(u, v, ranked, min_obs, tails, scratch)
         for p in range(width):
-            found = OK
-            if n[p] < min_obs:
-                found = NO_OBSERVATION if n[p] == 0.0 else TOO_FEW
-            elif spread_x[p] == np.inf or spread_y[p] == np.inf:
-                found = TEST_UNDEFINED
-            elif spread_y[p] == 0.0:
-                found = CONSTANT
-            elif spread_x[p] == 0.0:
-                found = DEGENERATE
-            elif not (SMALL < sxx[p] < LARGE and SMALL < syy[p] < LARGE):
-                found = TEST_UNDEFINED
+            found = find_status(min_obs, scratch, p)
             if found != OK:
-                r[p] = np.nan
-                pvalue[p] = np.nan
-            status[start + p] = found
-        for p in range(width):
+                result[RVALUE, p] = np.nan
+                result[PVALUE, p] = np.nan
+            output.status[start + p] = found
             result[COUNT, p] = n[p]
-        for k in range(rows.size):
-            band = result[rows[k]]
-            row = table[k, start : start + width]
-            for p in range(width):
-                row[p] = band[p]
+        store(result, start, width, output)

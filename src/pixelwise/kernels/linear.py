@@ -13,10 +13,12 @@ with the residuals gives back the digits that the factor has lost.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pixelwise.bands import Status
+from pixelwise.bands import Floats, Status
 from pixelwise.kernels import designs
 from pixelwise.kernels.jit import kernel
 
@@ -47,11 +49,74 @@ COUNT, FIRST, SPREAD, RSS, PIVOTS = range(5)
 SUMS = 5
 
 
-def workspace(dates, terms):
-    """Return what `solve_chunk` fills, for padded `dates`: series, factor, orthogonal, solution, sums."""
-    return (
+class Observations(NamedTuple):
+    """Values and their weights.
+
+    Attributes
+    ----------
+    values
+        (time, pixel) float32 or float64, NaN where missing.
+    date_weights, value_weights
+        (time,) float64, and (time, pixel), or (0, 0) where all values of a date weigh the same: the product of both is
+        the weight.
+    """
+
+    values: NDArray[Any]
+    date_weights: Floats
+    value_weights: NDArray[Any]
+
+
+class Columns(NamedTuple):
+    """The columns of a `Design`, for dates filled up to a multiple of `STRIDE`.
+
+    Attributes
+    ----------
+    basis
+        (time, term) float64: ones, then orthonormal columns.
+    products
+        (time, term * (term + 1) / 2) float64: products of two columns, row by row of the lower triangle.
+    """
+
+    basis: Floats
+    products: Floats
+
+
+class Workspace(NamedTuple):
+    """What `load` and `solve_chunk` fill for a chunk of pixels; all float64.
+
+    Attributes
+    ----------
+    series
+        (3, time, CHUNK): deviations from the first value, weights, and residuals, for padded dates.
+    factor
+        (term * (term + 1) / 2, CHUNK): Cholesky factor of the weighted Gram matrix, by rows.
+    orthogonal
+        (term, CHUNK): the factor transposed times the solution. Their squares are the sums of squares that each column
+        adds to those before it.
+    solution
+        (term, CHUNK): the coefficients of the basis, of deviations from the first value.
+    spare
+        (term, CHUNK) without a meaning of its own, for whoever needs it next.
+    sums
+        (SUMS, CHUNK): `load` fills count, first value and sum of absolute deviations; `solve_chunk` the weighted sum
+        of squared residuals and the least pivot.
+    """
+
+    series: Floats
+    factor: Floats
+    orthogonal: Floats
+    solution: Floats
+    spare: Floats
+    sums: Floats
+
+
+def workspace(columns: Columns) -> Workspace:
+    """Return memory for `load` and `solve_chunk`; padded dates must begin with the weight 0."""
+    dates, terms = columns.basis.shape
+    return Workspace(
         np.zeros((3, dates, CHUNK)),
         np.empty((terms * (terms + 1) // 2, CHUNK)),
+        np.empty((terms, CHUNK)),
         np.empty((terms, CHUNK)),
         np.empty((terms, CHUNK)),
         np.empty((SUMS, CHUNK)),
@@ -59,7 +124,7 @@ def workspace(dates, terms):
 
 
 @kernel(helper=True)
-def load(values, date_weights, value_weights, start, width, series, sums):
+def load(observations, start, width, work):
     """Copy a chunk as deviations from each pixel's first value, and weights, both 0 where a value does not count.
 
     It counts where it is there and its weight is above 0 and finite.
@@ -67,8 +132,9 @@ def load(values, date_weights, value_weights, start, width, series, sums):
     Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets
     of 1e9. Dates beyond `values` keep the weight 0 that they came with.
     """
-    deviations, weights = series[0], series[1]
-    n, first, spread = sums[COUNT], sums[FIRST], sums[SPREAD]
+    values, date_weights, value_weights = observations.values, observations.date_weights, observations.value_weights
+    deviations, weights = work.series[0], work.series[1]
+    n, first, spread = work.sums[COUNT], work.sums[FIRST], work.sums[SPREAD]
     for p in range(CHUNK):
         n[p] = 0.0
         first[p] = np.nan
@@ -108,8 +174,9 @@ def load(values, date_weights, value_weights, start, width, series, sums):
 
 
 @kernel(helper=True)
-def sum_products(basis, products, deviations, weights, gram, moments):
+def sum_products(columns, deviations, weights, gram, moments):
     """Sum weighted products of the columns with each other and with the values."""
+    basis, products = columns.basis, columns.products
     for k in range(gram.shape[0]):
         row = gram[k]
         for p in range(CHUNK):
@@ -210,11 +277,13 @@ def find_residuals(basis, deviations, solution, residuals):
 
 
 @kernel(helper=True)
-def refine(basis, series, factor, orthogonal, solution, correction, pivot):
+def refine(basis, work):
     """Solve for what the residuals still hold, and add it where the pivot is poor; see `solve_chunk`."""
-    weights, residuals = series[1], series[2]
+    weights, residuals = work.series[1], work.series[2]
+    factor, orthogonal, solution, correction = work.factor, work.orthogonal, work.solution, work.spare
+    pivot = work.sums[PIVOTS]
     terms = solution.shape[0]
-    find_residuals(basis, series[0], solution, residuals)
+    find_residuals(basis, work.series[0], solution, residuals)
     for j in range(terms):
         row = correction[j]
         for p in range(CHUNK):
@@ -238,31 +307,15 @@ def refine(basis, series, factor, orthogonal, solution, correction, pivot):
 
 
 @kernel(helper=True)
-def solve_chunk(basis, products, series, factor, orthogonal, solution, correction, sums):
-    """Fit the pixels of a chunk that `load` has prepared.
-
-    Parameters
-    ----------
-    basis, products
-        Of a `Design`.
-    series
-        (3, time, pixel): deviations, weights, and residuals, which are filled.
-    factor
-        (term * (term + 1) / 2, pixel), to be filled: Cholesky factor of the weighted Gram matrix, by rows.
-    orthogonal
-        (term, pixel), to be filled: the factor transposed times the solution. Their squares are the sums of squares
-        that each column adds to those before it.
-    solution, correction
-        (term, pixel), to be filled with the coefficients of `basis`, of deviations from the first value; scratch.
-    sums
-        (SUMS, pixel): `load` fills count, first value and sum of absolute deviations; here the weighted sum of
-        squared residuals and the least pivot are added.
-    """
-    deviations, weights, residuals = series[0], series[1], series[2]
-    rss = sums[RSS]
+def solve_chunk(columns, work):
+    """Fit the pixels of a chunk that `load` has prepared; see `Workspace` for what is found."""
+    deviations, weights, residuals = work.series[0], work.series[1], work.series[2]
+    factor, orthogonal, solution = work.factor, work.orthogonal, work.solution
+    pivot, rss = work.sums[PIVOTS], work.sums[RSS]
+    basis = columns.basis
     terms = solution.shape[0]
-    sum_products(basis, products, deviations, weights, factor, orthogonal)
-    factorise(factor, terms, sums[PIVOTS], rss)
+    sum_products(columns, deviations, weights, factor, orthogonal)
+    factorise(factor, terms, pivot, rss)
     solve_lower(factor, orthogonal)
     for j in range(terms):
         for p in range(CHUNK):
@@ -270,9 +323,9 @@ def solve_chunk(basis, products, series, factor, orthogonal, solution, correctio
     solve_upper(factor, solution)
     poor = 0
     for p in range(CHUNK):
-        poor += 1 if sums[PIVOTS, p] < GOOD else 0
+        poor += 1 if pivot[p] < GOOD else 0
     if poor > 0:
-        refine(basis, series, factor, orthogonal, solution, correction, sums[PIVOTS])
+        refine(basis, work)
     find_residuals(basis, deviations, solution, residuals)
     for p in range(CHUNK):
         rss[p] = 0.0
@@ -338,13 +391,3 @@ def find_status(n, min_obs, spread, pivot, syy):
     if not pivot >= PIVOT:
         return DEGENERATE
     return OK if SMALL < syy < LARGE else TEST_UNDEFINED
-
-
-@kernel(helper=True)
-def store(result, rows, start, width, table):
-    """Copy the wanted bands of a chunk."""
-    for k in range(rows.size):
-        band = result[rows[k]]
-        row = table[k, start : start + width]
-        for p in range(width):
-            row[p] = band[p]

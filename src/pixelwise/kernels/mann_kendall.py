@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.series import CONSTANT, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW, gather, series_status
 
@@ -19,6 +22,94 @@ BANDS = 7
 CHUNK = 256
 
 ROOT_HALF = math.sqrt(0.5)
+
+
+class Dates(NamedTuple):
+    """When values are from.
+
+    Attributes
+    ----------
+    times
+        (time,) decimal years, ascending.
+    places
+        (time,) float64 steps of a regular axis.
+    """
+
+    times: Floats
+    places: Floats
+
+
+class Exact(NamedTuple):
+    """Exact p-values of short series without ties.
+
+    Attributes
+    ----------
+    pvalues
+        Tables of two-sided p-values by ``|score|``, one after the other, for each number of observations from
+        `first` to `last`; empty where the normal distribution is wanted.
+    first, last
+        Numbers of observations.
+    """
+
+    pvalues: Floats
+    first: int
+    last: int
+
+
+class Correction(NamedTuple):
+    """How serial correlation changes the variance of scores.
+
+    Attributes
+    ----------
+    of_ranks
+        Hamed & Rao (1998): correlations of ranks, weighted by (n-k)(n-k-1)(n-k-2). Else Yue & Wang (2004):
+        correlations of values, weighted by 1 - k/n.
+    lags
+        The largest lag.
+    limit
+        Correlations up to ``limit / sqrt(n)`` count as none.
+    floor
+        The smallest factor.
+    """
+
+    of_ranks: bool
+    lags: int
+    limit: float
+    floor: float
+
+
+class Scratch(NamedTuple):
+    """Memory for a chunk of `test_trend`.
+
+    Attributes
+    ----------
+    n, infinite, score, equal
+        (CHUNK,) int32: valid and infinite values, pairs that rise less those that fall, later equals of a value.
+    pairs, ties
+        (CHUNK,) float64: see `compare_pairs`.
+    t, y
+        (time,) float64 times and values of one pixel.
+    bands
+        (BANDS, CHUNK) float64.
+    """
+
+    n: NDArray[np.int32]
+    infinite: NDArray[np.int32]
+    score: NDArray[np.int32]
+    equal: NDArray[np.int32]
+    pairs: Floats
+    ties: Floats
+    t: Floats
+    y: Floats
+    bands: Floats
+
+
+def make_scratch(layers: int) -> Scratch:
+    """Return memory for a chunk of series of so many dates."""
+    n, infinite, score, equal = np.empty((4, CHUNK), dtype=np.int32)
+    pairs, ties = np.empty((2, CHUNK))
+    t, y = np.empty((2, layers))
+    return Scratch(n, infinite, score, equal, pairs, ties, t, y, np.empty((BANDS, CHUNK)))
 
 
 @kernel(helper=True)
@@ -36,7 +127,7 @@ def count_chunk(values, start, width, n, infinite):
 
 
 @kernel(helper=True)
-def compare_pairs(values, start, width, times, score, equal, pairs, ties):
+def compare_pairs(values, start, width, times, scratch):
     """Compare all pairs of dates of a chunk of pixels.
 
     Parameters
@@ -45,15 +136,13 @@ def compare_pairs(values, start, width, times, score, equal, pairs, ties):
         (time, pixel), NaN where missing, and (time,).
     start, width
         The chunk.
-    score
-        (CHUNK,) int32, filled with how many pairs rise less how many fall; those of one time do neither.
-    equal
-        (CHUNK,) int32 scratch.
-    pairs, ties
-        (CHUNK,) float64, filled with ``sum(u (u - 1))`` and ``sum(u (u - 1) (2 u + 5))`` over groups of `u` equal
-        values. Where a value has ``e`` later equals, a group adds up ``2 e`` to the one, and ``6 e**2 + 12 e`` to the
-        other, as e runs from 0 to u - 1.
+    scratch
+        `score` is filled with how many pairs rise less how many fall; those of one time do neither. `pairs` and `ties`
+        are filled with ``sum(u (u - 1))`` and ``sum(u (u - 1) (2 u + 5))`` over groups of `u` equal values. Where a
+        value has ``e`` later equals, a group adds up ``2 e`` to the one, and ``6 e**2 + 12 e`` to the other, as e runs
+        from 0 to u - 1.
     """
+    score, equal, pairs, ties = scratch.score, scratch.equal, scratch.pairs, scratch.ties
     layers = values.shape[0]
     for p in range(width):
         score[p] = 0
@@ -123,24 +212,29 @@ def variance_with_equal_times(t, y, n):
     return variance, t_twos
 
 
+@kernel(helper=True)
+def find_statuses(values, start, width, times, min_obs, equal_times, scratch, status):
+    """Write the status of each pixel of a chunk, and variance and tau of those with ties of times and values."""
+    n, infinite, pairs, t, y, bands = scratch.n, scratch.infinite, scratch.pairs, scratch.t, scratch.y, scratch.bands
+    for p in range(width):
+        found = OK
+        if n[p] < min_obs:
+            found = TOO_FEW if n[p] > 0 else NO_OBSERVATION
+        elif infinite[p] > 0:
+            found = TEST_UNDEFINED
+        elif pairs[p] == n[p] * (n[p] - 1.0):
+            found = CONSTANT
+        elif equal_times:
+            m = gather(values, start + p, times, t, y)
+            found = series_status(t, y, m, min_obs)
+            bands[VARIANCE, p], same_time = variance_with_equal_times(t, y, m)
+            all_pairs = m * (m - 1.0)
+            bands[TAU, p] = 2.0 * bands[SCORE, p] / math.sqrt((all_pairs - pairs[p]) * (all_pairs - same_time))
+        status[p] = found
+
+
 @kernel()
-def test_trend(
-    values,
-    times,
-    min_obs,
-    equal_times,
-    factors,
-    exact,
-    exact_from,
-    exact_to,
-    rows,
-    integers,
-    sums,
-    series,
-    bands,
-    table,
-    status,
-):
+def test_trend(values, times, min_obs, equal_times, factors, exact, scratch, output):
     """Test every pixel's series for a monotonic trend.
 
     Parameters
@@ -155,23 +249,19 @@ def test_trend(
         Whether two of the times are equal.
     factors
         (pixel,) by which variances are multiplied; empty for none. NaN where there is no factor.
-    exact, exact_from, exact_to
-        Tables of two-sided p-values by ``|score|``, one after the other, for each number of observations from
-        `exact_from` to `exact_to`; empty where the normal distribution is wanted.
-    rows
-        The band of each row of `table`; negative where it is filled elsewhere.
-    integers, sums, series, bands
-        (4, CHUNK) int32, (2, CHUNK) float64, (2, time) float64 and (BANDS, CHUNK) float64 scratch.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    exact
+        `Exact`.
+    scratch, output
+        `Scratch`, to work with, and `Output`, whose rows are negative where something else fills the table.
     """
     pixels = values.shape[1]
-    n, infinite, score, equal = integers[0], integers[1], integers[2], integers[3]
-    pairs, ties = sums[0], sums[1]
+    rows, table = output.rows, output.table
+    n, score, pairs, ties, bands = scratch.n, scratch.score, scratch.pairs, scratch.ties, scratch.bands
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
-        count_chunk(values, start, width, n, infinite)
-        compare_pairs(values, start, width, times, score, equal, pairs, ties)
+        status = output.status[start : start + width]
+        count_chunk(values, start, width, n, scratch.infinite)
+        compare_pairs(values, start, width, times, scratch)
         for p in range(width):
             m = np.float64(n[p])
             all_pairs = m * (m - 1.0)
@@ -179,22 +269,7 @@ def test_trend(
             bands[VARIANCE, p] = (all_pairs * (2.0 * m + 5.0) - ties[p]) / 18.0
             bands[TAU, p] = 2.0 * bands[SCORE, p] / math.sqrt((all_pairs - pairs[p]) * all_pairs)
             bands[COUNT, p] = m
-        for p in range(width):
-            pixel = start + p
-            found = OK
-            if n[p] < min_obs:
-                found = TOO_FEW if n[p] > 0 else NO_OBSERVATION
-            elif infinite[p] > 0:
-                found = TEST_UNDEFINED
-            elif pairs[p] == n[p] * (n[p] - 1.0):
-                found = CONSTANT
-            elif equal_times:
-                m = gather(values, pixel, times, series[0], series[1])
-                found = series_status(series[0], series[1], m, min_obs)
-                bands[VARIANCE, p], same_time = variance_with_equal_times(series[0], series[1], m)
-                all_pairs = m * (m - 1.0)
-                bands[TAU, p] = 2.0 * bands[SCORE, p] / math.sqrt((all_pairs - pairs[p]) * (all_pairs - same_time))
-            status[pixel] = found
+        find_statuses(values, start, width, times, min_obs, equal_times, scratch, status)
         if factors.size > 0:
             for p in range(width):
                 bands[VARIANCE, p] *= factors[start + p]
@@ -204,15 +279,15 @@ def test_trend(
             bands[Z, p] = (toward_0 if s != 0.0 else s) / math.sqrt(bands[VARIANCE, p])
         for p in range(width):
             bands[PVALUE, p] = math.erfc(abs(bands[Z, p]) * ROOT_HALF)
-        if exact.size > 0:
+        if exact.pvalues.size > 0:
             for p in range(width):
-                if exact_from <= n[p] <= exact_to and pairs[p] == 0.0:
-                    bands[PVALUE, p] = exact[exact_place(exact_from, n[p]) + abs(score[p])]
+                if exact.first <= n[p] <= exact.last and pairs[p] == 0.0:
+                    bands[PVALUE, p] = exact.pvalues[exact_place(exact.first, n[p]) + abs(score[p])]
         for p in range(width):
-            if status[start + p] == OK and not bands[VARIANCE, p] > 0.0:
-                status[start + p] = TEST_UNDEFINED
-            if status[start + p] != OK:
-                settle(status[start + p], bands, p)
+            if status[p] == OK and not bands[VARIANCE, p] > 0.0:
+                status[p] = TEST_UNDEFINED
+            if status[p] != OK:
+                settle(status[p], bands, p)
         for k in range(rows.size):
             if rows[k] >= 0:
                 row, band = table[k, start : start + width], bands[rows[k]]
@@ -281,29 +356,24 @@ def autocorrelation(y, place, n, lag):
 
 
 @kernel()
-def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor, series, factors):
+def variance_factors(values, dates, slopes, correction, series, factors):
     """Find by what the variance of each score is multiplied because of serial correlation.
 
     Parameters
     ----------
-    values, times, places
-        (time, pixel), (time,) years and (time,) steps of the axis.
+    values, dates
+        (time, pixel), NaN where missing, and `Dates`.
     slopes
         (pixel,) Theil-Sen slopes, which are taken off.
-    of_ranks
-        Hamed & Rao (1998): correlations of ranks, weighted by (n-k)(n-k-1)(n-k-2). Else Yue & Wang (2004):
-        correlations of values, weighted by 1 - k/n.
-    lags
-        The largest lag.
-    limit
-        Correlations up to ``limit / sqrt(n)`` count as none.
-    floor
-        The smallest factor.
+    correction
+        `Correction`.
     series
         (4, time) float64 scratch.
     factors
         (pixel,), to be filled; NaN where it is not positive.
     """
+    times, places = dates.times, dates.places
+    of_ranks, lags, limit, floor = correction.of_ranks, correction.lags, correction.limit, correction.floor
     t, y, steps, ranks = series[0], series[1], series[2], series[3]
     for pixel in range(values.shape[1]):
         n = gather(values, pixel, times, t, y)
@@ -332,11 +402,12 @@ def variance_factors(values, times, places, slopes, of_ranks, lags, limit, floor
 
 
 @kernel()
-def prewhiten(values, times, places, series, out):
+def prewhiten(values, dates, series, out):
     """Take off each value what the one before, exactly one step earlier, makes probable: ``y[i] - r1 y[i-1]``.
 
     `out` is (time, pixel) float64, NaN where a value or the one before is missing; `series` (3, time) scratch.
     """
+    times, places = dates.times, dates.places
     t, y, steps = series[0], series[1], series[2]
     for pixel in range(values.shape[1]):
         n = gather(values, pixel, times, t, y)

@@ -12,11 +12,14 @@ Slices are not assigned to, because numba's code for that takes a second to comp
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pixelwise.bands import Status
+from pixelwise.bands import Floats, Status
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 from pixelwise.kernels.series import gather
 
@@ -32,10 +35,6 @@ BANDS = 7
 LOW, HIGH, RMSE, DURBIN_WATSON, START, END, CHANGE, PERCENT, FIRST_TIME, LAST_TIME = range(10)
 DERIVED = 10
 
-# Rows of scratch memory: sums, then bands, then deviations.
-SUMS = 11
-SCRATCH = SUMS + BANDS
-
 # Within these no square that matters is rounded to a subnormal number, and no product with Sxx overflows.
 SMALL = 1e-290
 LARGE = 1e290
@@ -47,6 +46,84 @@ TOO_FEW = int(Status.TOO_FEW)
 CONSTANT = int(Status.CONSTANT)
 DEGENERATE = int(Status.DEGENERATE)
 TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
+
+
+class Dates(NamedTuple):
+    """When values are from.
+
+    Attributes
+    ----------
+    times
+        (time,) decimal years less `reference`.
+    reference
+        Decimal year.
+    """
+
+    times: Floats
+    reference: float
+
+
+class Sums(NamedTuple):
+    """Sums over the dates of each pixel of a chunk, (CHUNK,) float64.
+
+    Attributes
+    ----------
+    n
+        Valid values.
+    first
+        The first of them, which is taken off all.
+    mean_y, mean_t
+        Means of these deviations and of the times.
+    sxx, sxy, syy
+        Squares and products about the means, of time and value.
+    rss
+        Squared residuals.
+    """
+
+    n: Floats
+    first: Floats
+    mean_y: Floats
+    mean_t: Floats
+    sxx: Floats
+    sxy: Floats
+    syy: Floats
+    rss: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory for a chunk, float64.
+
+    Attributes
+    ----------
+    sums
+        See there.
+    x
+        (CHUNK,) ``1 - r**2``.
+    place, entry
+        (CHUNK,) for `table_p`.
+    result
+        (BANDS, CHUNK).
+    deviations
+        (time, CHUNK): values less the first one.
+    times
+        (time,) a copy of the times, whose end may change.
+    """
+
+    sums: Sums
+    x: Floats
+    place: Floats
+    entry: Floats
+    result: Floats
+    deviations: Floats
+    times: Floats
+
+
+def make_scratch(times: Floats) -> Scratch:
+    """Return memory for a chunk of series at `times`, filled up to a multiple of `STRIDE`."""
+    memory = np.empty((11 + BANDS + len(times), CHUNK))
+    x, place, entry = memory[8:11]
+    result, deviations = memory[11 : 11 + BANDS], memory[11 + BANDS :]
+    return Scratch(Sums._make(memory[:8]), x, place, entry, result, deviations, times.copy())
 
 
 @kernel(inline="always")
@@ -168,14 +245,19 @@ sum_products_complete, sum_residuals_complete = make_sums(gaps=False)
 
 
 @kernel(inline="always")
-def derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count):
-    """Turn sums into what needs no residuals."""
+def derive_slopes(sxx, sxy, syy, slope, rvalue):
+    """Turn sums into slopes and correlations."""
     for p in range(CHUNK):
         xx, xy = sxx[p], sxy[p]
         slope[p] = xy / xx
         r = xy / math.sqrt(xx * syy[p])
         r = 1.0 if r > 1.0 else r
         rvalue[p] = -1.0 if r < -1.0 else r
+
+
+@kernel(inline="always")
+def derive_intercepts(n, first, mean_y, mean_t, reference, slope, intercept, count):
+    """Turn means and slopes into intercepts; copy the counts."""
     for p in range(CHUNK):
         intercept[p] = (first[p] + mean_y[p]) - slope[p] * (reference + mean_t[p])
         count[p] = n[p]
@@ -242,50 +324,34 @@ def settle(status, n, first, result, p):
 
 
 @kernel()
-def fit(
-    values,
-    times,
-    reference,
-    min_obs,
-    one_date_possible,
-    rows,
-    residuals,
-    coefficients,
-    scratch,
-    own_times,
-    table,
-    status,
-):
+def fit(values, dates, min_obs, one_date_possible, residuals, tails, scratch, output):
     """Fit a straight line to every pixel.
 
     Parameters
     ----------
     values
         (time, pixel), NaN where missing.
-    times, reference
-        Years less `reference`, and this; at the end as many zeros as make their number a multiple of 3.
+    dates
+        `Dates`, at the end as many times of 0 as make their number a multiple of `STRIDE`.
     min_obs
         Fewest valid values.
     one_date_possible
         Whether `min_obs` valid values may all have the same date.
-    rows
-        The band of each row of `table`.
     residuals
         0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
-    coefficients
+    tails
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
-    scratch, own_times
-        (SCRATCH + times, CHUNK) float64, and a copy of `times`, to work with.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    scratch, output
+        `Scratch`, to work with, and `Output`.
     """
     layers, pixels = values.shape
-    n, first, mean_y, mean_t = scratch[0], scratch[1], scratch[2], scratch[3]
-    sxx, sxy, syy, rss = scratch[4], scratch[5], scratch[6], scratch[7]
-    x, place, entry = scratch[8], scratch[9], scratch[10]
-    result, deviations = scratch[SUMS : SUMS + BANDS], scratch[SUMS + BANDS :]
-    slope, intercept, rvalue, pvalue = result[SLOPE], result[INTERCEPT], result[RVALUE], result[PVALUE]
-    stderr, intercept_stderr, count = result[STDERR], result[INTERCEPT_STDERR], result[COUNT]
+    times, reference, own_times, status = dates.times, dates.reference, scratch.times, output.status
+    sums, x, result, deviations = scratch.sums, scratch.x, scratch.result, scratch.deviations
+    n, first, mean_y, mean_t = sums.n, sums.first, sums.mean_y, sums.mean_t
+    sxx, sxy, syy, rss = sums.sxx, sums.sxy, sums.syy, sums.rss
+    place, entry, pvalue, count = scratch.place, scratch.entry, result[PVALUE], result[COUNT]
+    slope, intercept, rvalue = result[SLOPE], result[INTERCEPT], result[RVALUE]
+    stderr, intercept_stderr = result[STDERR], result[INTERCEPT_STDERR]
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
         load(values, start, width, times, deviations, n, first, mean_y, mean_t)
@@ -301,7 +367,8 @@ def fit(
                 sum_products_complete(deviations, own_times, mean_y, mean_t, sxx, sxy, syy)
             else:
                 sum_products(deviations, times, mean_y, mean_t, sxx, sxy, syy)
-            derive_line(n, first, mean_y, mean_t, sxx, sxy, syy, reference, slope, intercept, rvalue, count)
+            derive_slopes(sxx, sxy, syy, slope, rvalue)
+            derive_intercepts(n, first, mean_y, mean_t, reference, slope, intercept, count)
             if residuals > 0:
                 if complete:
                     sum_residuals_complete(deviations, own_times, mean_y, mean_t, slope, rss)
@@ -310,8 +377,8 @@ def fit(
                 derive_errors(n, sxx, syy, rss, stderr, x)
                 if residuals > 1:
                     derive_intercept_errors(n, mean_t, sxx, reference, stderr, intercept_stderr)
-            if coefficients.size > 0:
-                table_p(x, rvalue, n, min_obs, coefficients, place, entry, pvalue)
+            if tails.size > 0:
+                table_p(x, rvalue, n, min_obs, tails, place, entry, pvalue)
         plain = 0
         for p in range(width):
             plain += 1 if n[p] >= min_obs and syy[p] > SMALL and syy[p] < LARGE else 0
@@ -322,23 +389,35 @@ def fit(
                 if one_date_possible or not (n[p] >= min_obs and SMALL < syy[p] < LARGE):
                     status[start + p] = find_status(deviations, times, layers, min_obs, n[p], first[p], syy[p], p)
                     settle(status[start + p], n[p], first[p], result, p)
-        for k in range(rows.size):
-            band = result[rows[k]]
-            row = table[k, start : start + width]
-            for p in range(width):
-                row[p] = band[p]
+        store(result, start, width, output)
+
+
+class Lines(NamedTuple):
+    """What `fit` found, (pixel,) each.
+
+    Attributes
+    ----------
+    slopes, stderrs
+        float64.
+    status
+        uint8.
+    """
+
+    slopes: Floats
+    stderrs: Floats
+    status: NDArray[np.uint8]
 
 
 @kernel()
-def describe(values, times, reference, slopes, stderrs, status, min_obs, quantiles, series, derived):
+def describe(values, dates, lines, min_obs, quantiles, series, derived):
     """Derive from lines what is asked for less often.
 
     Parameters
     ----------
-    values, times, reference
-        (time, pixel), NaN where missing, and (time,) years less `reference`.
-    slopes, stderrs, status
-        (pixel,) of the fit.
+    values
+        (time, pixel), NaN where missing.
+    dates, lines
+        `Dates` and `Lines`.
     min_obs
         Fewest valid values.
     quantiles
@@ -348,6 +427,8 @@ def describe(values, times, reference, slopes, stderrs, status, min_obs, quantil
     derived
         (DERIVED, pixel) float64, to be filled.
     """
+    times, reference = dates.times, dates.reference
+    slopes, stderrs, status = lines.slopes, lines.stderrs, lines.status
     t, y = series[0], series[1]
     for p in range(values.shape[1]):
         for band in range(DERIVED):

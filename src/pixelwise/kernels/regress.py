@@ -10,9 +10,12 @@ Modified Gram-Schmidt on the design with the response as its last column is as s
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.columns import (
     CHUNK,
     LARGE,
@@ -29,6 +32,7 @@ from pixelwise.kernels.columns import (
     subtract,
 )
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, student_p, table_p
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
@@ -42,35 +46,145 @@ WHOLE = 6
 # lm of R, which allows as much.
 TOLERANCE = 1e-7
 
-# Rows of scratch memory: of each column mean, length and spread, then sums.
-OF_COLUMN = 3
-SUMS = 8
+
+class Covariates(NamedTuple):
+    """What the response is regressed on.
+
+    Attributes
+    ----------
+    stacks
+        Tuple of (time, pixel) arrays, of one type; not empty.
+    sources
+        (covariate,) int64: which of these each covariate is, or -1 where it is the same for each pixel.
+    shared
+        (covariate, time) float64: those.
+    """
+
+    stacks: tuple[NDArray[Any], ...]
+    sources: NDArray[np.int64]
+    shared: Floats
+
+
+class Options(NamedTuple):
+    """What is asked for.
+
+    Attributes
+    ----------
+    intercept
+        Whether there is one.
+    min_obs
+        Fewest dates on which all are valid, more than there are unknowns.
+    errors, overall
+        Whether standard errors, partial correlations or p-values of covariates are wanted, and the p-value of all.
+    tails
+        Of a `TailTable` from 1 degree of freedom, flat; empty where p-values of covariates are not wanted.
+    """
+
+    intercept: bool
+    min_obs: int
+    errors: bool
+    overall: bool
+    tails: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory for a chunk, float64. The last column is the response.
+
+    Attributes
+    ----------
+    columns
+        (column, time, CHUNK) deviations, 0 where not valid.
+    valid
+        (time, CHUNK) 1 where all are valid, else 0.
+    means, lengths, spreads
+        (column, CHUNK) of `anchor`, and roots of sums of squares.
+    triangle, inverse
+        (covariate, column, CHUNK): R of the scaled columns, the response's share of each in its last column; and the
+        inverse of its first columns.
+    n
+        (CHUNK,) valid dates.
+    total
+        (CHUNK,) a sum.
+    least
+        (CHUNK,) the least share of its length that is left of a column after those before it.
+    rss
+        (CHUNK,) what is left of the response's square, of a length of 1.
+    x, place, entry, shifted
+        (CHUNK,) for `table_p`: ``1 - r**2``, two to work with, and a number of values with as many degrees of freedom
+        in a straight line.
+    result
+        (EACH * covariates + WHOLE, CHUNK).
+    """
+
+    columns: Floats
+    valid: Floats
+    means: Floats
+    lengths: Floats
+    spreads: Floats
+    triangle: Floats
+    inverse: Floats
+    n: Floats
+    total: Floats
+    least: Floats
+    rss: Floats
+    x: Floats
+    place: Floats
+    entry: Floats
+    shifted: Floats
+    result: Floats
+
+
+def make_scratch(covariates: Covariates) -> Scratch:
+    """Return memory for a chunk of the response and such covariates."""
+    size, layers = covariates.shared.shape
+    means, lengths, spreads = np.empty((3, size + 1, CHUNK))
+    triangle, inverse = np.empty((2, size, size + 1, CHUNK))
+    n, total, least, rss, x, place, entry, shifted = np.empty((8, CHUNK))
+    return Scratch(
+        columns=np.empty((size + 1, layers, CHUNK)),
+        valid=np.empty((layers, CHUNK)),
+        means=means,
+        lengths=lengths,
+        spreads=spreads,
+        triangle=triangle,
+        inverse=inverse,
+        n=n,
+        total=total,
+        least=least,
+        rss=rss,
+        x=x,
+        place=place,
+        entry=entry,
+        shifted=shifted,
+        result=np.empty((EACH * size + WHOLE, CHUNK)),
+    )
 
 
 @kernel(inline="always")
-def prepare(values, covariates, sources, shared, intercept, start, width, columns, facts, n, total):
+def prepare(values, covariates, intercept, start, width, scratch):
     """Load a chunk's response, as the last column, and covariates; take off means; find means, spreads, counts."""
+    stacks, sources, shared = covariates.stacks, covariates.sources, covariates.shared
+    columns, valid, n = scratch.columns, scratch.valid, scratch.n
     size = sources.size
-    valid = columns[size + 1]
     for i in range(values.shape[0]):
         for p in range(CHUNK):
             valid[i, p] = 1.0
     keep_valid(values, start, width, valid)
     for k in range(size):
         if sources[k] >= 0:
-            keep_valid(covariates[sources[k]], start, width, valid)
+            keep_valid(stacks[sources[k]], start, width, valid)
     count(valid, n)
     for k in range(size + 1):
-        column, mean, spread = columns[k], facts[OF_COLUMN * k], facts[OF_COLUMN * k + 2]
+        column, mean, spread = columns[k], scratch.means[k], scratch.spreads[k]
         if k == size:
             load(values, start, width, valid, column)
         elif sources[k] >= 0:
-            load(covariates[sources[k]], start, width, valid, column)
+            load(stacks[sources[k]], start, width, valid, column)
         else:
             load_shared(shared[k], valid, column)
         if intercept:
             anchor(column, mean, spread)
-            centre(column, valid, n, mean, total)
+            centre(column, valid, n, mean, scratch.total)
         else:
             for p in range(CHUNK):
                 mean[p] = 0.0
@@ -78,14 +192,12 @@ def prepare(values, covariates, sources, shared, intercept, start, width, column
 
 
 @kernel(inline="always")
-def orthogonalise(columns, size, facts, triangle, least, total):
-    """Make all columns orthogonal and of length 1; what is left of the response stays in its column.
-
-    `triangle` gets R of the scaled columns, the response's share of each in its last column.
-    """
+def orthogonalise(size, scratch):
+    """Make all columns orthogonal and of length 1; what is left of the response stays in its column."""
+    columns, triangle, least, total = scratch.columns, scratch.triangle, scratch.least, scratch.total
     for k in range(size + 1):
         dot(columns[k], columns[k], total)
-        divide_by_root(columns[k], total, facts[OF_COLUMN * k + 1])
+        divide_by_root(columns[k], total, scratch.lengths[k])
     for p in range(CHUNK):
         least[p] = 1.0
     for k in range(size):
@@ -116,17 +228,18 @@ def invert(triangle, size, inverse):
 
 
 @kernel(inline="always")
-def derive_coefficients(triangle, inverse, facts, size, n, rss, unknowns, result):
+def derive_coefficients(size, unknowns, scratch):
     """Turn what Gram-Schmidt left into coefficients and what is said of the whole."""
+    triangle, inverse, n, rss, result = scratch.triangle, scratch.inverse, scratch.n, scratch.rss, scratch.result
     whole = EACH * size
-    length_y, mean_y = facts[OF_COLUMN * size + 1], facts[OF_COLUMN * size]
+    length_y, mean_y = scratch.lengths[size], scratch.means[size]
     intercept, r2, rmse = result[whole + INTERCEPT], result[whole + R2], result[whole + RMSE]
     for p in range(CHUNK):
         intercept[p] = mean_y[p]
         r2[p] = 0.0
     for k in range(size):
         # In units of lengths of columns, as standard errors will be.
-        scaled, length, mean = result[EACH * k], facts[OF_COLUMN * k + 1], facts[OF_COLUMN * k]
+        scaled, length, mean = result[EACH * k], scratch.lengths[k], scratch.means[k]
         for p in range(CHUNK):
             scaled[p] = 0.0
             r2[p] += triangle[k, size, p] * triangle[k, size, p]
@@ -142,12 +255,14 @@ def derive_coefficients(triangle, inverse, facts, size, n, rss, unknowns, result
 
 
 @kernel(inline="always")
-def derive_errors(inverse, facts, size, n, rss, unknowns, x, coefficients, place, entry, partial, result):
+def derive_errors(size, unknowns, tails, scratch):
     """Turn the inverse into standard errors, partial correlations and p-values; coefficients are still scaled."""
+    inverse, n, rss, x, result = scratch.inverse, scratch.n, scratch.rss, scratch.x, scratch.result
+    shifted = scratch.shifted
     rmse = result[EACH * size + RMSE]
     for k in range(size):
         scaled, stderr, pvalue = result[EACH * k], result[EACH * k + STDERR], result[EACH * k + PVALUE]
-        length, partial_r = facts[OF_COLUMN * k + 1], result[EACH * k + PARTIAL_R]
+        length, partial_r = scratch.lengths[k], result[EACH * k + PARTIAL_R]
         for p in range(CHUNK):
             x[p] = 0.0
         for m in range(k, size):
@@ -161,16 +276,17 @@ def derive_errors(inverse, facts, size, n, rss, unknowns, x, coefficients, place
             both = noise + signal
             x[p] = noise / both if both > 0.0 else 1.0
             partial_r[p] = scaled[p] / math.sqrt(both) if both > 0.0 else 0.0
-        if coefficients.size > 0:
+        if tails.size > 0:
             # The table is one of straight lines, which have n - 2 degrees of freedom.
             for p in range(CHUNK):
-                partial[p] = n[p] - unknowns + 2.0
-            table_p(x, partial_r, partial, 3, coefficients, place, entry, pvalue)
+                shifted[p] = n[p] - unknowns + 2.0
+            table_p(x, partial_r, shifted, 3, tails, scratch.place, scratch.entry, pvalue)
 
 
 @kernel(inline="always")
-def derive_intercept_error(inverse, facts, size, n, total, lever, result):
+def derive_intercept_error(size, scratch):
     """Turn the inverse into the standard error of the intercept."""
+    inverse, n, total, lever, result = scratch.inverse, scratch.n, scratch.total, scratch.x, scratch.result
     rmse, stderr = result[EACH * size + RMSE], result[EACH * size + INTERCEPT_STDERR]
     for p in range(CHUNK):
         lever[p] = 1.0 / n[p]
@@ -178,7 +294,7 @@ def derive_intercept_error(inverse, facts, size, n, total, lever, result):
         for p in range(CHUNK):
             total[p] = 0.0
         for k in range(m + 1):
-            mean, length = facts[OF_COLUMN * k], facts[OF_COLUMN * k + 1]
+            mean, length = scratch.means[k], scratch.lengths[k]
             for p in range(CHUNK):
                 total[p] += inverse[k, m, p] * (mean[p] / length[p])
         for p in range(CHUNK):
@@ -188,99 +304,60 @@ def derive_intercept_error(inverse, facts, size, n, total, lever, result):
 
 
 @kernel(inline="always")
-def find_status(facts, size, n, min_obs, least, p):
+def find_status(size, min_obs, scratch, p):
     """Return the status of a pixel."""
+    n, lengths, spreads = scratch.n, scratch.lengths, scratch.spreads
     if n[p] < min_obs:
         return NO_OBSERVATION if n[p] == 0.0 else TOO_FEW
     for k in range(size + 1):
-        if facts[OF_COLUMN * k + 2, p] == np.inf:
+        if spreads[k, p] == np.inf:
             return TEST_UNDEFINED
-    if facts[OF_COLUMN * size + 2, p] == 0.0:
+    if spreads[size, p] == 0.0:
         return CONSTANT
     for k in range(size):
-        if facts[OF_COLUMN * k + 2, p] == 0.0:
+        if spreads[k, p] == 0.0:
             return DEGENERATE
     for k in range(size + 1):
-        squares = facts[OF_COLUMN * k + 1, p] * facts[OF_COLUMN * k + 1, p]
+        squares = lengths[k, p] * lengths[k, p]
         if not SMALL < squares < LARGE:
             return TEST_UNDEFINED
-    return OK if least[p] > TOLERANCE else DEGENERATE
+    return OK if scratch.least[p] > TOLERANCE else DEGENERATE
 
 
 @kernel()
-def regress(
-    values,
-    covariates,
-    sources,
-    shared,
-    intercept,
-    min_obs,
-    errors,
-    overall,
-    rows,
-    coefficients,
-    columns,
-    triangles,
-    scratch,
-    table,
-    status,
-):
+def regress(values, covariates, options, scratch, output):
     """Regress every pixel's series on covariates.
 
     Parameters
     ----------
     values
         (time, pixel), NaN where missing.
-    covariates
-        Tuple of such arrays, of one type; not empty.
-    sources
-        (covariate,) which of these each covariate is, or -1 where it is the same for each pixel.
-    shared
-        (covariate, time) float64: those.
-    intercept
-        Whether there is one.
-    min_obs
-        Fewest dates on which all are valid, more than there are unknowns.
-    errors, overall
-        Whether standard errors, partial correlations or p-values of covariates are wanted, and the p-value of all.
-    rows
-        The result of each row of `table`: EACH of each covariate, then WHOLE.
-    coefficients
-        Of a `TailTable` from 1 degree of freedom, flat; empty where p-values of covariates are not wanted.
-    columns
-        (covariates + 2, time, CHUNK) float64, to work with.
-    triangles
-        (2, covariates, covariates + 1, CHUNK) float64, to work with.
-    scratch
-        (OF_COLUMN * (covariates + 1) + SUMS + EACH * covariates + WHOLE, CHUNK) float64, to work with.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    covariates, options
+        `Covariates` and `Options`.
+    scratch, output
+        `Scratch`, to work with, and `Output`, whose rows are EACH of each covariate, then WHOLE.
     """
-    pixels, size = values.shape[1], sources.size
-    unknowns = size + (1 if intercept else 0)
-    facts = scratch[: OF_COLUMN * (size + 1)]
-    sums, result = scratch[OF_COLUMN * (size + 1) :], scratch[OF_COLUMN * (size + 1) + SUMS :]
-    n, total, least, rss = sums[0], sums[1], sums[2], sums[3]
-    x, place, entry, partial = sums[4], sums[5], sums[6], sums[7]
-    triangle, inverse = triangles[0], triangles[1]
+    pixels, size = values.shape[1], covariates.sources.size
+    unknowns = size + (1 if options.intercept else 0)
+    n, rss, result, status = scratch.n, scratch.rss, scratch.result, output.status
     whole = EACH * size
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
-        prepare(values, covariates, sources, shared, intercept, start, width, columns, facts, n, total)
-        orthogonalise(columns, size, facts, triangle, least, total)
-        dot(columns[size], columns[size], rss)
-        invert(triangle, size, inverse)
-        derive_coefficients(triangle, inverse, facts, size, n, rss, unknowns, result)
-        if errors:
-            derive_errors(inverse, facts, size, n, rss, unknowns, x, coefficients, place, entry, partial, result)
-            derive_intercept_error(inverse, facts, size, n, total, x, result)
-        length_y = facts[OF_COLUMN * size + 1]
+        prepare(values, covariates, options.intercept, start, width, scratch)
+        orthogonalise(size, scratch)
+        dot(scratch.columns[size], scratch.columns[size], rss)
+        invert(scratch.triangle, size, scratch.inverse)
+        derive_coefficients(size, unknowns, scratch)
+        if options.errors:
+            derive_errors(size, unknowns, options.tails, scratch)
+            derive_intercept_error(size, scratch)
+        length_y = scratch.lengths[size]
         for k in range(size):
-            coefficient, length = result[EACH * k], facts[OF_COLUMN * k + 1]
+            coefficient, length = result[EACH * k], scratch.lengths[k]
             for p in range(CHUNK):
                 coefficient[p] *= length_y[p] / length[p]
         for p in range(width):
-            found = find_status(facts, size, n, min_obs, least, p)
+            found = find_status(size, options.min_obs, scratch, p)
             status[start + p] = found
             if found != OK:
                 for k in range(whole + COUNT):
@@ -288,15 +365,11 @@ def regress(
                 if found == CONSTANT:
                     for k in range(size):
                         result[EACH * k, p] = 0.0
-                    result[whole + INTERCEPT, p] = facts[OF_COLUMN * size, p]
-            elif overall:
+                    result[whole + INTERCEPT, p] = scratch.means[size, p]
+            elif options.overall:
                 df = n[p] - unknowns
                 explained = result[whole + R2, p]
                 one_term = student_p(rss[p] / (explained + rss[p]), math.sqrt(explained / (explained + rss[p])), df)
                 result[whole + OVERALL, p] = f_p(explained, rss[p], size, df, one_term)
             result[whole + COUNT, p] = n[p]
-        for k in range(rows.size):
-            band = result[rows[k]]
-            row = table[k, start : start + width]
-            for p in range(width):
-                row[p] = band[p]
+        store(result, start, width, output)

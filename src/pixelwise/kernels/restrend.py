@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.columns import (
     CHUNK,
     LARGE,
@@ -23,6 +25,7 @@ from pixelwise.kernels.columns import (
     subtract,
 )
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
@@ -38,33 +41,157 @@ from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, T
     COUNT,
 ) = range(9)
 BANDS = 9
-# Rows of scratch memory: of each column mean and spread, then sums, then bands.
-OF_COLUMN = 2
-SUMS = 12
-SCRATCH = 3 * OF_COLUMN + SUMS + BANDS
-# Valid dates, response, covariate, time.
-COLUMNS = 4
-
 # Residuals of less than 1e-13 of the spread of the response are what rounding leaves.
 NOISE = 1e-26
 
 
+class Column(NamedTuple):
+    """A series of each pixel of a chunk, float64.
+
+    Attributes
+    ----------
+    values
+        (time, CHUNK) deviations from the mean, 0 where not valid.
+    mean, spread
+        (CHUNK,) of `anchor`.
+    squares
+        (CHUNK,) sum of squared deviations.
+    """
+
+    values: Floats
+    mean: Floats
+    spread: Floats
+    squares: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory for a chunk, float64.
+
+    Attributes
+    ----------
+    y, x, t
+        Response, covariate and time.
+    valid
+        (time, CHUNK) 1 where response and covariate are valid, else 0.
+    n, total
+        (CHUNK,) valid dates, and for `centre`.
+    sxy
+        (CHUNK,) sum of products of covariate and response.
+    left, rest
+        (CHUNK,) what the covariate leaves of the squares of the response, and what the trend leaves of these.
+    share, r, place, entry
+        (CHUNK,) for `table_p`: ``1 - r**2``, the correlation, and two to work with.
+    result
+        (BANDS, CHUNK).
+    """
+
+    y: Column
+    x: Column
+    t: Column
+    valid: Floats
+    n: Floats
+    total: Floats
+    sxy: Floats
+    left: Floats
+    rest: Floats
+    share: Floats
+    r: Floats
+    place: Floats
+    entry: Floats
+    result: Floats
+
+
+def make_scratch(layers: int) -> Scratch:
+    """Return memory for a chunk of series of so many dates."""
+    columns = np.empty((4, layers, CHUNK))
+    y, x, t = (Column._make((column, *np.empty((3, CHUNK)))) for column in columns[:3])
+    return Scratch._make((y, x, t, columns[3], *np.empty((9, CHUNK)), np.empty((BANDS, CHUNK))))
+
+
 @kernel(inline="always")
-def find_status(n, min_obs, spreads, sxx, syy, p):
-    """Return the status of a pixel; `spreads` are those of response, covariate and time."""
+def find_status(min_obs, scratch, p):
+    """Return the status of a pixel."""
+    n, y, x, t = scratch.n, scratch.y, scratch.x, scratch.t
     if n[p] < min_obs:
         return NO_OBSERVATION if n[p] == 0.0 else TOO_FEW
-    if spreads[0][p] == np.inf or spreads[1][p] == np.inf:
+    if y.spread[p] == np.inf or x.spread[p] == np.inf:
         return TEST_UNDEFINED
-    if spreads[0][p] == 0.0:
+    if y.spread[p] == 0.0:
         return CONSTANT
-    if spreads[1][p] == 0.0 or spreads[2][p] == 0.0:
+    if x.spread[p] == 0.0 or t.spread[p] == 0.0:
         return DEGENERATE
-    return OK if SMALL < sxx[p] < LARGE and SMALL < syy[p] < LARGE else TEST_UNDEFINED
+    return OK if SMALL < x.squares[p] < LARGE and SMALL < y.squares[p] < LARGE else TEST_UNDEFINED
+
+
+@kernel(helper=True)
+def centre_column(column, scratch):
+    """Turn values into deviations from their mean, and sum their squares."""
+    anchor(column.values, column.mean, column.spread)
+    centre(column.values, scratch.valid, scratch.n, column.mean, scratch.total)
+    dot(column.values, column.values, column.squares)
+
+
+@kernel(helper=True)
+def prepare(values, other, years, start, width, scratch):
+    """Load a chunk of response, covariate and time, and centre them."""
+    valid = scratch.valid
+    for i in range(values.shape[0]):
+        for p in range(CHUNK):
+            valid[i, p] = 1.0
+    keep_valid(values, start, width, valid)
+    keep_valid(other, start, width, valid)
+    count(valid, scratch.n)
+    load(values, start, width, valid, scratch.y.values)
+    load(other, start, width, valid, scratch.x.values)
+    load_shared(years, valid, scratch.t.values)
+    centre_column(scratch.y, scratch)
+    centre_column(scratch.x, scratch)
+    centre_column(scratch.t, scratch)
+
+
+@kernel(helper=True)
+def regress_on_covariate(min_obs, tails, scratch):
+    """Take what the covariate explains off the response."""
+    y, x, sxy, left, share, r = scratch.y, scratch.x, scratch.sxy, scratch.left, scratch.share, scratch.r
+    result, sxx, syy, mean_x, mean_y = scratch.result, x.squares, y.squares, x.mean, y.mean
+    on_covariate = result[COVARIATE_SLOPE]
+    dot(x.values, y.values, sxy)
+    for p in range(CHUNK):
+        on_covariate[p] = sxy[p] / sxx[p]
+        result[COVARIATE_INTERCEPT, p] = mean_y[p] - on_covariate[p] * mean_x[p]
+        # A covariate of rain in metres or millimetres: two roots, as the product may leave float64.
+        r[p] = sxy[p] / (math.sqrt(sxx[p]) * math.sqrt(syy[p]))
+        result[COVARIATE_R2, p] = r[p] * r[p] if r[p] * r[p] < 1.0 else 1.0
+    subtract(y.values, on_covariate, x.values)
+    dot(y.values, y.values, left)
+    if tails.size > 0:
+        for p in range(CHUNK):
+            share[p] = left[p] / syy[p]
+        table_p(share, r, scratch.n, min_obs, tails, scratch.place, scratch.entry, result[COVARIATE_PVALUE])
+
+
+@kernel(helper=True)
+def regress_on_time(min_obs, tails, scratch):
+    """Find the trend of what is left of the response."""
+    y, t, n, left, rest = scratch.y, scratch.t, scratch.n, scratch.left, scratch.rest
+    share, r, result, stt, mean_t = scratch.share, scratch.r, scratch.result, t.squares, t.mean
+    slope, intercept, stderr = result[SLOPE], result[INTERCEPT], result[STDERR]
+    dot(t.values, y.values, slope)
+    for p in range(CHUNK):
+        r[p] = slope[p] / math.sqrt(stt[p] * left[p])
+        slope[p] /= stt[p]
+        intercept[p] = -slope[p] * mean_t[p]
+    subtract(y.values, slope, t.values)
+    dot(y.values, y.values, rest)
+    for p in range(CHUNK):
+        stderr[p] = math.sqrt(rest[p] / ((n[p] - 2.0) * stt[p]))
+        share[p] = rest[p] / left[p]
+    if tails.size > 0:
+        table_p(share, r, n, min_obs, tails, scratch.place, scratch.entry, result[PVALUE])
 
 
 @kernel()
-def restrend(values, other, years, min_obs, rows, coefficients, scratch, columns, table, status):
+def restrend(values, other, years, min_obs, tails, scratch, output):
     """Find the trend of what a covariate leaves of every pixel's series.
 
     Parameters
@@ -75,71 +202,20 @@ def restrend(values, other, years, min_obs, rows, coefficients, scratch, columns
         (time,) decimal years.
     min_obs
         Fewest dates on which both are valid.
-    rows
-        The band of each row of `table`.
-    coefficients
+    tails
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
-    scratch, columns
-        (SCRATCH, CHUNK) and (COLUMNS, time, CHUNK) float64, to work with.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    scratch, output
+        `Scratch`, to work with, and `Output`.
     """
     pixels = values.shape[1]
-    mean_y, mean_x, mean_t = scratch[0], scratch[2], scratch[4]
-    spreads = (scratch[1], scratch[3], scratch[5])
-    sums, result = scratch[6:], scratch[6 + SUMS :]
-    n, total, sxx, syy, stt, sxy = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
-    left, rest, x, r, place, entry = sums[6], sums[7], sums[8], sums[9], sums[10], sums[11]
-    slope, intercept, stderr = result[SLOPE], result[INTERCEPT], result[STDERR]
-    on_covariate = result[COVARIATE_SLOPE]
-    valid, y_column, x_column, t_column = columns[0], columns[1], columns[2], columns[3]
+    n, left, result, syy, mean_y = scratch.n, scratch.left, scratch.result, scratch.y.squares, scratch.y.mean
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
-        for i in range(values.shape[0]):
-            for p in range(CHUNK):
-                valid[i, p] = 1.0
-        keep_valid(values, start, width, valid)
-        keep_valid(other, start, width, valid)
-        count(valid, n)
-        load(values, start, width, valid, y_column)
-        load(other, start, width, valid, x_column)
-        load_shared(years, valid, t_column)
-        anchor(y_column, mean_y, spreads[0])
-        centre(y_column, valid, n, mean_y, total)
-        anchor(x_column, mean_x, spreads[1])
-        centre(x_column, valid, n, mean_x, total)
-        anchor(t_column, mean_t, spreads[2])
-        centre(t_column, valid, n, mean_t, total)
-        dot(x_column, x_column, sxx)
-        dot(y_column, y_column, syy)
-        dot(t_column, t_column, stt)
-        dot(x_column, y_column, sxy)
-        for p in range(CHUNK):
-            on_covariate[p] = sxy[p] / sxx[p]
-            result[COVARIATE_INTERCEPT, p] = mean_y[p] - on_covariate[p] * mean_x[p]
-            # A covariate of rain in metres or millimetres: two roots, as the product may leave float64.
-            r[p] = sxy[p] / (math.sqrt(sxx[p]) * math.sqrt(syy[p]))
-            result[COVARIATE_R2, p] = r[p] * r[p] if r[p] * r[p] < 1.0 else 1.0
-        subtract(y_column, on_covariate, x_column)
-        dot(y_column, y_column, left)
-        if coefficients.size > 0:
-            for p in range(CHUNK):
-                x[p] = left[p] / syy[p]
-            table_p(x, r, n, min_obs, coefficients, place, entry, result[COVARIATE_PVALUE])
-        dot(t_column, y_column, slope)
-        for p in range(CHUNK):
-            r[p] = slope[p] / math.sqrt(stt[p] * left[p])
-            slope[p] /= stt[p]
-            intercept[p] = -slope[p] * mean_t[p]
-        subtract(y_column, slope, t_column)
-        dot(y_column, y_column, rest)
-        for p in range(CHUNK):
-            stderr[p] = math.sqrt(rest[p] / ((n[p] - 2.0) * stt[p]))
-            x[p] = rest[p] / left[p]
-        if coefficients.size > 0:
-            table_p(x, r, n, min_obs, coefficients, place, entry, result[PVALUE])
+        prepare(values, other, years, start, width, scratch)
+        regress_on_covariate(min_obs, tails, scratch)
+        regress_on_time(min_obs, tails, scratch)
         for p in range(width):
-            found = find_status(n, min_obs, spreads, sxx, syy, p)
+            found = find_status(min_obs, scratch, p)
             if found == OK and left[p] <= NOISE * syy[p]:
                 found = TEST_UNDEFINED
                 for band in (SLOPE, INTERCEPT, PVALUE, STDERR):
@@ -148,14 +224,9 @@ def restrend(values, other, years, min_obs, rows, coefficients, scratch, columns
                 for band in range(COUNT):
                     result[band, p] = np.nan
                 if found == CONSTANT:
-                    slope[p] = 0.0
-                    intercept[p] = 0.0
-                    on_covariate[p] = 0.0
+                    for band in (SLOPE, INTERCEPT, COVARIATE_SLOPE):
+                        result[band, p] = 0.0
                     result[COVARIATE_INTERCEPT, p] = mean_y[p]
-            status[start + p] = found
+            output.status[start + p] = found
             result[COUNT, p] = n[p]
-        for k in range(rows.size):
-            band = result[rows[k]]
-            row = table[k, start : start + width]
-            for p in range(width):
-                row[p] = band[p]
+        store(result, start, width, output)

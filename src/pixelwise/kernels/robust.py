@@ -150,7 +150,7 @@ def standard_error(t, e, n, scale, bisquare):
 
 
 @kernel()
-def fit(values, times, reference, bisquare, min_obs, rows, table, status):
+def fit(values, times, reference, bisquare, min_obs, output):
     """Fit a robust line to every pixel.
 
     Parameters
@@ -163,12 +163,11 @@ def fit(values, times, reference, bisquare, min_obs, rows, table, status):
         Whether weights are Tukey's, from Huber's line on; else Huber's.
     min_obs
         Fewest values of a series.
-    rows
-        (band,) int64: which results are the rows of the table.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    output
+        `Output`.
     """
     layers, pixels = values.shape
+    rows, table, status = output.rows, output.table, output.status
     t, y, w, e = np.empty(layers), np.empty(layers), np.empty(layers), np.empty(layers)
     order = np.empty(layers, dtype=np.int64)
     result = np.empty(BANDS)

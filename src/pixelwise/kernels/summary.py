@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.series import NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 from pixelwise.kernels.sorting import sort_columns
 
@@ -117,7 +118,7 @@ def find_quantiles(values, start, width, shares, table, found):
 
 
 @kernel()
-def summarise(values, times, min_obs, shares, rows, scratch, sorting, table, status):
+def summarise(values, times, min_obs, shares, scratch, sorting, output):
     """Describe every pixel's values.
 
     Parameters
@@ -130,15 +131,13 @@ def summarise(values, times, min_obs, shares, rows, scratch, sorting, table, sta
         Fewest valid values.
     shares
         Of the wanted quantiles, between 0 and 1; -1 for the median.
-    rows
-        The result of each row of `table`: one of the numbers above, and from there on the quantiles.
     scratch, sorting
         (SUMS + RESULTS + quantiles, CHUNK) float64, and (time, CHUNK) of the type of `values` or, without quantiles,
         (0, CHUNK), to work with.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    output
+        `Output`; its rows are the numbers above, and from there on the quantiles.
     """
-    pixels = values.shape[1]
+    pixels, status = values.shape[1], output.status
     squares, found = scratch[0], scratch[SUMS:]
     n, mean, sd, cv, low, high = found[COUNT], found[MEAN], found[SD], found[CV], found[MIN], found[MAX]
     for start in range(0, pixels, CHUNK):
@@ -162,8 +161,4 @@ def summarise(values, times, min_obs, shares, rows, scratch, sorting, table, sta
                 cv[p] = np.nan
             else:
                 status[start + p] = OK
-        for k in range(rows.size):
-            band = found[rows[k]]
-            row = table[k, start : start + width]
-            for p in range(width):
-                row[p] = band[p]
+        store(found, start, width, output)

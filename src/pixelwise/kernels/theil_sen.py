@@ -15,10 +15,13 @@ are computed, and selected from: the result is one of the slopes themselves, to 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
 from pixelwise.kernels.sorting import sort_columns
 
@@ -32,11 +35,19 @@ WIDTH = 64
 RUN = 12
 
 
-@kernel(helper=True)
-def hand_over(bands, rows, table, p, pixel):
-    """Copy the wanted bands of column `p` into column `pixel` of the result."""
-    for k in range(rows.size):
-        table[k, pixel] = bands[rows[k], p]
+class Limits(NamedTuple):
+    """The confidence limits of slopes.
+
+    Attributes
+    ----------
+    z
+        Normal quantile.
+    stretch
+        (pixel,) float64 by which the variance of Kendall's score is multiplied; empty where values are independent.
+    """
+
+    z: float
+    stretch: Floats
 
 
 @kernel(helper=True)
@@ -77,9 +88,9 @@ def limit_ranks(n, pairs, ties, z):
 
 
 @kernel(helper=True)
-def stretched(z, stretch, pixel):
+def stretched(limits, pixel):
     """Return the quantile of a pixel's limits."""
-    return z * math.sqrt(stretch[pixel]) if stretch.size > 0 else z
+    return limits.z * math.sqrt(limits.stretch[pixel]) if limits.stretch.size > 0 else limits.z
 
 
 @kernel(helper=True)
@@ -94,6 +105,54 @@ def settle(status, n, first, bands, p):
 
 
 # ------------------------------------------------------------------------------------------ short series
+
+
+class Scratch(NamedTuple):
+    """Memory for WIDTH short series, float64.
+
+    Attributes
+    ----------
+    y, sorted_y
+        (time, WIDTH) values, and what of them is sorted for the intercept.
+    slopes
+        (pairs, WIDTH) of all pairs; for Siegel's lines (time, WIDTH) of those of one date.
+    medians
+        (time, WIDTH) of the slopes of each date, for Siegel's lines; else (0, WIDTH).
+    t, series
+        (time,) times and values of one pixel.
+    equal, ties
+        (WIDTH,) sums over later values, and over all; `equal` counts the usable slopes of a date for Siegel's lines.
+    bands
+        (BANDS, WIDTH).
+    """
+
+    y: Floats
+    sorted_y: Floats
+    slopes: Floats
+    medians: Floats
+    t: Floats
+    series: Floats
+    equal: Floats
+    ties: Floats
+    bands: Floats
+
+
+def make_scratch(layers: int, *, repeated: bool) -> Scratch:
+    """Return memory for series of so many dates; `repeated` for Siegel's lines."""
+    slopes = layers if repeated else max(layers * (layers - 1) // 2, 1)
+    t, series = np.empty((2, max(layers, 1)))
+    equal, ties = np.empty((2, WIDTH))
+    return Scratch(
+        y=np.empty((layers, WIDTH)),
+        sorted_y=np.empty((layers, WIDTH)),
+        slopes=np.empty((slopes, WIDTH)),
+        medians=np.empty((layers if repeated else 0, WIDTH)),
+        t=t,
+        series=series,
+        equal=equal,
+        ties=ties,
+        bands=np.empty((BANDS, WIDTH)),
+    )
 
 
 @kernel(helper=True)
@@ -160,7 +219,7 @@ def sort_intercepts(y, times, slope, scratch):
 
 
 @kernel()
-def fit_short(values, times, min_obs, joint, z, stretch, rows, y, sorted_y, slopes, scratch, bands, table, status):
+def fit_short(values, times, min_obs, joint, limits, scratch, output):
     """Fit Theil-Sen lines to many short series.
 
     Parameters
@@ -173,25 +232,18 @@ def fit_short(values, times, min_obs, joint, z, stretch, rows, y, sorted_y, slop
         Fewest valid values.
     joint
         Whether the intercept is the median of ``y - slope * t``, or goes through the medians of both.
-    z
-        Normal quantile of the confidence limits.
-    stretch
-        (pixel,) by which the variance of Kendall's score is multiplied for them; empty where values are independent.
-    rows
-        The band of each row of `table`.
-    y, sorted_y, slopes
-        (time, WIDTH), (time, WIDTH) and (pairs, WIDTH) float64 scratch.
-    scratch, bands
-        (4, max(time, WIDTH)) and (BANDS, WIDTH) float64 scratch.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    limits
+        `Limits`.
+    scratch, output
+        `Scratch`, to work with, and `Output`.
     """
     pixels = values.shape[1]
-    t, series, equal, ties = scratch[0], scratch[1], scratch[2], scratch[3]
+    y, sorted_y, slopes, bands, status = scratch.y, scratch.sorted_y, scratch.slopes, scratch.bands, output.status
+    t, series, ties = scratch.t, scratch.series, scratch.ties
     for start in range(0, pixels, WIDTH):
         width = pixels - start if pixels - start < WIDTH else WIDTH
         load_chunk(values, start, width, y)
-        count = slopes_of_pairs(y, times, slopes, equal, ties)
+        count = slopes_of_pairs(y, times, slopes, scratch.equal, ties)
         sort_columns(slopes, count)
         for p in range(width):
             n = gather(y, p, times, t, series)
@@ -202,7 +254,7 @@ def fit_short(values, times, min_obs, joint, z, stretch, rows, y, sorted_y, slop
                 continue
             same_time, time_ties = count_time_ties(t, n)
             pairs = n * (n - 1) // 2 - same_time
-            low, high = limit_ranks(n, pairs, ties[p] + time_ties, stretched(z, stretch, start + p))
+            low, high = limit_ranks(n, pairs, ties[p] + time_ties, stretched(limits, start + p))
             bands[SLOPE, p] = median_of_sorted(slopes, pairs, p)
             bands[LOW_SLOPE, p] = slopes[low, p] if low >= 0 else np.nan
             bands[HIGH_SLOPE, p] = slopes[high, p] if low >= 0 else np.nan
@@ -218,14 +270,15 @@ def fit_short(values, times, min_obs, joint, z, stretch, rows, y, sorted_y, slop
                 status[start + p] = OK if bands[LOW_SLOPE, p] == bands[LOW_SLOPE, p] else TEST_UNDEFINED
                 middle = median_of_sorted(sorted_y, int(bands[COUNT, p]), p)
                 bands[INTERCEPT, p] = middle if joint else middle - bands[SLOPE, p] * bands[INTERCEPT, p]
-            hand_over(bands, rows, table, p, start + p)
+        store(bands, start, width, output)
 
 
 @kernel()
-def fit_repeated_medians(values, times, min_obs, rows, y, sorted_y, slopes, medians, scratch, bands, table, status):
-    """Fit Siegel's lines; see `fit_short`. `slopes` and `medians` are (time, WIDTH) float64 scratch."""
+def fit_repeated_medians(values, times, min_obs, scratch, output):
+    """Fit Siegel's lines; see `fit_short`."""
     layers, pixels = values.shape
-    t, series, others = scratch[0], scratch[1], scratch[2]
+    y, slopes, medians, bands, status = scratch.y, scratch.slopes, scratch.medians, scratch.bands, output.status
+    t, series, others = scratch.t, scratch.series, scratch.equal
     for start in range(0, pixels, WIDTH):
         width = pixels - start if pixels - start < WIDTH else WIDTH
         load_chunk(values, start, width, y)
@@ -257,11 +310,8 @@ def fit_repeated_medians(values, times, min_obs, rows, y, sorted_y, slopes, medi
             else:
                 bands[SLOPE, p] = median_of_sorted(medians, n, p)
                 bands[COUNT, p] = n
-        sort_intercepts(y, times, bands[SLOPE], sorted_y)
+        sort_intercepts(y, times, bands[SLOPE], scratch.sorted_y)
         for p in range(width):
             if status[start + p] == OK:
-                bands[INTERCEPT, p] = median_of_sorted(sorted_y, int(bands[COUNT, p]), p)
-            hand_over(bands, rows, table, p, start + p)
-
-
-# ------------------------------------------------------------------------------------------- long series
+                bands[INTERCEPT, p] = median_of_sorted(scratch.sorted_y, int(bands[COUNT, p]), p)
+        store(bands, start, width, output)

@@ -2,16 +2,22 @@
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.series import OK, TEST_UNDEFINED, gather, series_status
 from pixelwise.kernels.sorting import select
 from pixelwise.kernels.theil_sen import (
+    BANDS,
     COUNT,
     HIGH_SLOPE,
     INTERCEPT,
@@ -19,7 +25,6 @@ from pixelwise.kernels.theil_sen import (
     RUN,
     SLOPE,
     count_time_ties,
-    hand_over,
     limit_ranks,
     settle,
     stretched,
@@ -30,6 +35,94 @@ __all__ = ["fit_long"]
 
 # Slopes that are drawn to find the first two numbers between which the wanted ones lie.
 DRAWN = 512
+
+
+class Series(NamedTuple):
+    """One series, the first `n` places of each array, and memory to count and find its slopes.
+
+    Attributes
+    ----------
+    t, y
+        (time,) float64 times and values.
+    centred_t, centred_y
+        (time,) float64 the same, less a number near to them.
+    keys, order
+        (time,) float64 and int64: what is sorted, and which observation each is of.
+    other_keys, other_order
+        As these; scratch of the merge sort.
+    found
+        (2 * time + 256,) float64: slopes that are selected from.
+    """
+
+    t: Floats
+    y: Floats
+    centred_t: Floats
+    centred_y: Floats
+    keys: Floats
+    order: NDArray[np.int64]
+    other_keys: Floats
+    other_order: NDArray[np.int64]
+    found: Floats
+
+
+class Bracket(NamedTuple):
+    """Two numbers between which slopes are sought.
+
+    Attributes
+    ----------
+    ends
+        (2,) float64: the first has at most as many slopes below it as there are below those, the second more.
+    below
+        (2,) int64: how many slopes are below each.
+    """
+
+    ends: Floats
+    below: NDArray[np.int64]
+
+
+class Held(NamedTuple):
+    """Two numbers between which `Series.found` holds all slopes.
+
+    Attributes
+    ----------
+    ends
+        (2,) float64.
+    counts
+        (2,) int64: how many slopes are below the first, and how many between both.
+    """
+
+    ends: Floats
+    counts: NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """Memory for one series after the other.
+
+    Attributes
+    ----------
+    series, bracket, held
+        `Series`, `Bracket`, `Held`.
+    bands
+        (BANDS, 1) float64.
+    """
+
+    series: Series
+    bracket: Bracket
+    held: Held
+    bands: Floats
+
+
+def make_scratch(layers: int) -> Scratch:
+    """Return memory for series of so many dates."""
+    t, y, centred_t, centred_y, keys, other_keys = np.empty((6, layers))
+    order, other_order = np.empty((2, layers), dtype=np.int64)
+    found = np.empty(2 * layers + 256)
+    return Scratch(
+        Series(t, y, centred_t, centred_y, keys, order, other_keys, other_order, found),
+        Bracket(np.empty(2), np.empty(2, dtype=np.int64)),
+        Held(np.empty(2), np.empty(2, dtype=np.int64)),
+        np.empty((BANDS, 1)),
+    )
 
 
 @kernel(helper=True)
@@ -45,17 +138,13 @@ def order_by_value_within_times(t, y, n):
 
 
 @kernel(helper=True)
-def merge_sort(keys, order, other_keys, other_order, n, t, y, found):
-    """Sort `order` by `keys`, stable, and count the pairs that change places.
+def merge_sort(series, n, found):
+    """Sort the order of observations by their keys, stable, and count the pairs that change places.
 
     Parameters
     ----------
-    keys, order
-        The first `n` numbers, and which observation each is of; both sorted in place.
-    other_keys, other_order
-        Scratch.
-    t, y
-        Times and values of the observations.
+    series, n
+        Its `keys` and `order` are sorted in place.
     found
         Filled with the slopes of pairs that change places, if they are no more than fit.
 
@@ -64,6 +153,7 @@ def merge_sort(keys, order, other_keys, other_order, n, t, y, found):
     int
         How many pairs changed places.
     """
+    t, y, keys, order = series.t, series.y, series.keys, series.order
     count, room = 0, found.size
     for first in range(0, n, RUN):
         for i in range(first + 1, min(first + RUN, n)):
@@ -80,7 +170,7 @@ def merge_sort(keys, order, other_keys, other_order, n, t, y, found):
             keys[j + 1] = key
             order[j + 1] = index
     size = RUN
-    source, source_order, target, target_order = keys, order, other_keys, other_order
+    source, source_order, target, target_order = keys, order, series.other_keys, series.other_order
     while size < n:
         for first in range(0, n, 2 * size):
             middle = min(first + size, n)
@@ -124,24 +214,22 @@ def merge_sort(keys, order, other_keys, other_order, n, t, y, found):
 
 
 @kernel(helper=True)
-def count_below(x, series, n, integers, empty):
+def count_below(x, series, n):
     """Count the slopes below `x`, and leave the observations in the order of ``y - x * t``."""
-    t, y, centred_t, centred_y, keys, other_keys = series[0], series[1], series[2], series[3], series[4], series[5]
-    order, other_order = integers[0], integers[1]
+    centred_t, centred_y, keys, order = series.centred_t, series.centred_y, series.keys, series.order
     for i in range(n):
         order[i] = i
         keys[i] = centred_y[i] - x * centred_t[i]
-    return merge_sort(keys, order, other_keys, other_order, n, t, y, empty)
+    return merge_sort(series, n, series.found[:0])
 
 
 @kernel(helper=True)
-def find_up_to(x, series, n, integers, found):
+def find_up_to(x, series, n):
     """Count, and find, the slopes below `x` that are not below the number that `count_below` was called with."""
-    t, y, centred_t, centred_y, keys, other_keys = series[0], series[1], series[2], series[3], series[4], series[5]
-    order, other_order = integers[0], integers[1]
+    centred_t, centred_y, keys, order = series.centred_t, series.centred_y, series.keys, series.order
     for i in range(n):
         keys[i] = centred_y[order[i]] - x * centred_t[order[i]]
-    return merge_sort(keys, order, other_keys, other_order, n, t, y, found)
+    return merge_sort(series, n, series.found)
 
 
 @kernel(helper=True)
@@ -179,7 +267,7 @@ def find_by_passes(k, t, y, n):
 @kernel(helper=True)
 def rounding_of(x, series, n, least):
     """Return how far from `x` rounding may put a slope onto its wrong side; `least` is the shortest time between."""
-    centred_t, centred_y = series[2], series[3]
+    centred_t, centred_y = series.centred_t, series.centred_y
     largest = 0.0
     for i in range(n):
         size = abs(centred_y[i]) + abs(x * centred_t[i])
@@ -189,11 +277,9 @@ def rounding_of(x, series, n, least):
 
 
 @kernel(helper=True)
-def select_found(k, last, held, below, count, least, series, n, found):
-    """Return slope number `k`, or the mean of it and `last`, if `found` holds it for certain; else NaN.
-
-    `found` holds the `count` slopes between the numbers `held`, `below` of them lying below the first.
-    """
+def select_found(k, last, held, least, series, n):
+    """Return slope number `k`, or the mean of it and `last`, if it is certainly held; else NaN."""
+    found, ends, below, count = series.found, held.ends, held.counts[0], held.counts[1]
     if k < below or last >= below + count or count > found.size:
         return np.nan
     slope = select(found, count, k - below)
@@ -203,41 +289,38 @@ def select_found(k, last, held, below, count, least, series, n, found):
         for i in range(k - below + 1, count):
             following = found[i] if found[i] < following else following
     # Only slopes nearer to an end than rounding can be on its wrong side.
-    if slope - held[0] <= rounding_of(held[0], series, n, least):
+    if slope - ends[0] <= rounding_of(ends[0], series, n, least):
         return np.nan
-    if held[1] - following <= rounding_of(held[1], series, n, least):
+    if ends[1] - following <= rounding_of(ends[1], series, n, least):
         return np.nan
     return (slope + following) / 2.0 if last > k else slope
 
 
 @kernel(helper=True)
-def find_slope(k, last, zeros_from, zeros, held, below_held, ends, counts, least, series, n, integers, found):
+def find_slope(k, last, zeros, bracket, held, least, series, n):
     """Return slope number `k` of all slopes in ascending order, counted from 0, or the mean of it and the next.
 
     Parameters
     ----------
     k, last
         Number of the slope, and the same or the next.
-    zeros_from, zeros
-        How many slopes are below 0, and exactly 0: what ties make many of.
-    held, below_held
-        Two numbers between which `found` holds all slopes, how many are below the first, and between both.
-    ends, counts
-        Two numbers, the first of which has at most `k` slopes below it, the second more than `last`; and how many
-        there are below each.
+    zeros
+        How many slopes are below 0, and how many are exactly 0: what ties make many of.
+    bracket
+        `Bracket` of slopes `k` and `last`.
+    held
+        `Held`; it becomes what was searched last.
     least
         The shortest time between two observations.
     series, n
-        Times, values, both less a number near to them, and scratch: (6, `n`).
-    integers, found
-        (2, `n`) and as many numbers as are selected from.
+        `Series`.
     """
-    if zeros_from <= k and last < zeros_from + zeros:
+    if zeros[0] <= k and last < zeros[0] + zeros[1]:
         return 0.0
-    a, b, below_a, below_b = ends[0], ends[1], counts[0], counts[1]
-    room = found.size
+    a, b, below_a, below_b = bracket.ends[0], bracket.ends[1], bracket.below[0], bracket.below[1]
+    room = series.found.size
     for _ in range(24):
-        slope = select_found(k, last, held, below_held[0], below_held[1], least, series, n, found)
+        slope = select_found(k, last, held, least, series, n)
         if slope == slope:
             return slope
         between = below_b - below_a
@@ -246,25 +329,25 @@ def find_slope(k, last, zeros_from, zeros, held, below_held, ends, counts, least
             reach = n // 4 + 64
             x1 = a + (b - a) * (max(k - reach - below_a, 0) / between)
             x2 = a + (b - a) * (min(last + reach - below_a, between) / between)
-        below = count_below(x1, series, n, integers, found[:0])
+        below = count_below(x1, series, n)
         if below > k:
             b, below_b = x1, below
             continue
         a, below_a = x1, below
-        count = find_up_to(x2, series, n, integers, found)
-        held[0], held[1], below_held[0], below_held[1] = x1, x2, below, count
+        count = find_up_to(x2, series, n)
+        held.ends[0], held.ends[1], held.counts[0], held.counts[1] = x1, x2, below, count
         if below + count > last:
             b, below_b = x2, below + count
         else:
             a, below_a = x2, below + count
-    slope = find_by_passes(k, series[0], series[1], n)
-    return (slope + find_by_passes(last, series[0], series[1], n)) / 2.0 if last > k else slope
+    slope = find_by_passes(k, series.t, series.y, n)
+    return (slope + find_by_passes(last, series.t, series.y, n)) / 2.0 if last > k else slope
 
 
 @kernel(helper=True)
-def find_ends(first, last, pairs, series, n, integers, found, ends, counts):
+def find_ends(first, last, pairs, series, n, bracket):
     """Find two numbers between which slopes number `first` to `last` lie, from a random sample of slopes."""
-    t, y = series[0], series[1]
+    t, y, found, ends, counts = series.t, series.y, series.found, bracket.ends, bracket.below
     drawn = min(DRAWN, found.size)
     state = np.uint64(1)
     size = 0
@@ -283,7 +366,7 @@ def find_ends(first, last, pairs, series, n, integers, found, ends, counts):
     high = select(found, drawn, min(int(last / pairs * drawn + margin), drawn - 1))
     step = max(high - low, abs(low) * 1e-6, abs(high) * 1e-6, 1e-300)
     for _ in range(1100):
-        counts[0] = count_below(low, series, n, integers, found[:0])
+        counts[0] = count_below(low, series, n)
         if counts[0] <= first:
             break
         low -= step
@@ -291,7 +374,7 @@ def find_ends(first, last, pairs, series, n, integers, found, ends, counts):
     step = max(high - low, abs(high) * 1e-6, 1e-300)
     # Beyond the last slope, where that is wanted: a slope is below a number, not equal to it.
     for _ in range(1100):
-        counts[1] = count_below(high, series, n, integers, found[:0])
+        counts[1] = count_below(high, series, n)
         if counts[1] > last:
             break
         high += step
@@ -300,59 +383,57 @@ def find_ends(first, last, pairs, series, n, integers, found, ends, counts):
 
 
 @kernel()
-def fit_long(values, times, min_obs, joint, z, stretch, limits, rows, series, integers, found, bands, table, status):
+def fit_long(values, times, min_obs, joint, limits, limits_wanted, scratch, output):
     """Fit Theil-Sen lines to long series, one by one.
 
     Parameters
     ----------
-    values, times, min_obs, joint, z, stretch, rows, table, status
+    values, times, min_obs, joint, limits, output
         See `fit_short`.
-    limits
+    limits_wanted
         Whether the confidence limits are wanted: two thirds of the time.
-    series, integers, found, bands
-        (6, time) float64, (2, time) int64, (2 * time + 256) and (BANDS, 1) float64 scratch.
+    scratch
+        `Scratch`, to work with.
     """
-    t, y, keys = series[0], series[1], series[4]
-    ends, counts, held, below_held = np.empty(2), np.empty(2, np.int64), np.empty(2), np.empty(2, np.int64)
+    series, held, bands, status = scratch.series, scratch.held, scratch.bands, output.status
+    t, y, keys = series.t, series.y, series.keys
     for pixel in range(values.shape[1]):
         n = gather(values, pixel, times, t, y)
         state = series_status(t, y, n, min_obs)
         status[pixel] = state
         if state != OK:
             settle(state, n, y[0], bands, 0)
-            hand_over(bands, rows, table, 0, pixel)
+            store(bands, pixel, 1, output)
             continue
         order_by_value_within_times(t, y, n)
         least = np.inf
         for i in range(n):
-            series[2, i] = t[i] - t[n // 2]
-            series[3, i] = y[i] - y[0]
+            series.centred_t[i] = t[i] - t[n // 2]
+            series.centred_y[i] = y[i] - y[0]
             if i > 0 and t[i] > t[i - 1]:
                 least = min(least, t[i] - t[i - 1])
         same_time, time_ties = count_time_ties(t, n)
         pairs = n * (n - 1) // 2 - same_time
         # At 0 no number is rounded: how many slopes are below and exactly 0, and ties of values.
-        zeros_from = count_below(0.0, series, n, integers, found[:0])
+        zeros_from = count_below(0.0, series, n)
         zeros, ties = count_time_ties(keys, n)
         for i in range(n):
             j = i - 1
             while j >= 0 and t[j] == t[i]:
                 zeros -= 1 if y[j] == y[i] else 0
                 j -= 1
-        low, high = limit_ranks(n, pairs, ties + time_ties, stretched(z, stretch, pixel))
+        low, high = limit_ranks(n, pairs, ties + time_ties, stretched(limits, pixel))
         middle = (pairs - 1) // 2
-        found_limits = limits and low >= 0
+        found_limits = limits_wanted and low >= 0
         first, last = (low, max(high, pairs // 2)) if found_limits else (middle, pairs // 2)
-        find_ends(min(first, middle), last, pairs, series, n, integers, found, ends, counts)
-        below_held[1] = 0
+        find_ends(min(first, middle), last, pairs, series, n, scratch.bracket)
+        held.counts[1] = 0
         bands[LOW_SLOPE, 0], bands[HIGH_SLOPE, 0] = np.nan, np.nan
         status[pixel] = OK if low >= 0 else TEST_UNDEFINED
         for band, k in ((SLOPE, middle), (LOW_SLOPE, low), (HIGH_SLOPE, high)):
             if band == SLOPE or found_limits:
                 last = k + 1 if band == SLOPE and pairs % 2 == 0 else k
-                bands[band, 0] = find_slope(
-                    k, last, zeros_from, zeros, held, below_held, ends, counts, least, series, n, integers, found
-                )
+                bands[band, 0] = find_slope(k, last, (zeros_from, zeros), scratch.bracket, held, least, series, n)
         slope = bands[SLOPE, 0]
         for i in range(n):
             keys[i] = y[i] - slope * t[i] if joint else y[i]
@@ -365,4 +446,4 @@ def fit_long(values, times, min_obs, joint, z, stretch, limits, rows, series, in
         middle_t = t[n // 2] if n & 1 else (t[n // 2 - 1] + t[n // 2]) / 2.0
         bands[INTERCEPT, 0] = centre if joint else centre - slope * middle_t
         bands[COUNT, 0] = n
-        hand_over(bands, rows, table, 0, pixel)
+        store(bands, pixel, 1, output)

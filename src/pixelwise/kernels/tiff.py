@@ -9,14 +9,14 @@ same lines. Indices are unsigned, since signed ones are tested for being negativ
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.kernels.jit import kernel
 
-__all__ = ["LITERALS", "SLACK", "lzw_strings", "place_lzw", "place_plain"]
+__all__ = ["LITERALS", "SLACK", "Buffers", "Layout", "Row", "lzw_strings", "place_lzw", "place_plain"]
 
 #: The decoded bytes follow one string of each literal, so that a string is a place and a length whatever it is.
 LITERALS = 256
@@ -28,6 +28,59 @@ LENGTH_BITS = np.uint64(24)
 LENGTH = np.uint64((1 << 24) - 1)
 CLEAR, END = 256, 257
 CODES = 4096
+
+
+class Layout(NamedTuple):
+    """How a block holds its pixels.
+
+    Attributes
+    ----------
+    width
+        Pixels per row of a block.
+    samples
+        Numbers per pixel.
+    predictor
+        1 for none, 2 for differences of numbers, 3 for differences of bytes, highest ones first.
+    """
+
+    width: int
+    samples: int
+    predictor: int
+
+
+class Row(NamedTuple):
+    """Memory for one row of a block.
+
+    Attributes
+    ----------
+    numbers
+        Unsigned integers of the size of the file's numbers.
+    octets
+        As many bytes.
+    """
+
+    numbers: NDArray[Any]
+    octets: NDArray[np.uint8]
+
+
+class Buffers(NamedTuple):
+    """Memory for one block of LZW codes.
+
+    Attributes
+    ----------
+    strings
+        From `lzw_strings`.
+    decoded, stored
+        `LITERALS` bytes that count up, the largest block, `SLACK`; and the same memory as unsigned integers of the size
+        of the file's numbers.
+    row
+        `Row`.
+    """
+
+    strings: NDArray[np.uint64]
+    decoded: NDArray[np.uint8]
+    stored: NDArray[Any]
+    row: Row
 
 
 def lzw_strings() -> NDArray[np.uint64]:
@@ -42,13 +95,9 @@ def place_lzw(
     data: NDArray[np.uint8],
     blocks: NDArray[np.int64],
     whole: NDArray[np.bool_],
-    shape: tuple[int, int, int],
+    layout: Layout,
     picked: NDArray[np.int64],
-    strings: NDArray[np.uint64],
-    decoded: NDArray[np.uint8],
-    stored: NDArray[Any],
-    line: NDArray[Any],
-    octets: NDArray[np.uint8],
+    buffers: Buffers,
     out: NDArray[Any],
 ) -> int:
     """Decode LZW blocks and put their pixels into a window.
@@ -63,36 +112,31 @@ def place_lzw(
     whole
         (block,) which of them are known to be whole; the others become so. What a damaged block gives must not depend
         on where a window cuts it.
-    shape
-        Pixels per row of a block; numbers per pixel; predictor: 1 for none, 2 for differences of numbers, 3 for
-        differences of bytes, highest ones first.
+    layout
+        `Layout`.
     picked
         (band,) which of the numbers of a pixel are wanted.
-    strings
-        From `lzw_strings`.
-    decoded, stored
-        Scratch: `LITERALS` bytes that count up, the largest block, `SLACK`; and the same memory as unsigned
-        integers of the size of the file's numbers.
-    line, octets
-        Scratch: such integers for a row of a block; and as many bytes.
+    buffers
+        `Buffers`, to work with.
     out
-        (band, y, x) such integers.
+        (band, y, x) unsigned integers of the size of the file's numbers.
 
     Returns
     -------
     int
         How many blocks were decoded: less than there are where one is damaged or written in the old bit order.
     """
+    strings, decoded, stored, row = buffers
     itemsize = decoded.size // stored.size
     for index in range(blocks.shape[0]):
         rows = blocks[index, 4]
         if whole[index]:  # not below the window: half of a strip that is cut, on average
             rows = min(rows, out.shape[1] - blocks[index, 2])
-        size = rows * shape[0] * shape[1] * itemsize
+        size = rows * layout.width * layout.samples * itemsize
         if expand_lzw(data, blocks[index, 0], blocks[index, 1], strings, decoded, size) != size:
             return index
         whole[index] = True
-        place(decoded, stored, LITERALS // itemsize, blocks[index], shape, picked, line, octets, out)
+        place(decoded, stored, LITERALS // itemsize, blocks[index], layout, picked, row, out)
     return len(blocks)
 
 
@@ -186,10 +230,9 @@ def place_plain(
     decoded: NDArray[np.uint8],
     stored: NDArray[Any],
     blocks: NDArray[np.int64],
-    shape: tuple[int, int, int],
+    layout: Layout,
     picked: NDArray[np.int64],
-    line: NDArray[Any],
-    octets: NDArray[np.uint8],
+    row: Row,
     out: NDArray[Any],
 ) -> None:
     """Put the pixels of blocks that are decompressed into a window.
@@ -198,20 +241,23 @@ def place_plain(
     ----------
     decoded, stored
         The blocks as bytes, one behind the other, and the same memory as unsigned integers.
-    blocks, shape, picked, line, octets, out
+    blocks, layout, picked, out
         As in `place_lzw`.
+    row
+        `Row`, to work with.
     """
     first = 0
     for index in range(blocks.shape[0]):
-        place(decoded, stored, first, blocks[index], shape, picked, line, octets, out)
-        first += blocks[index, 4] * shape[0] * shape[1]
+        place(decoded, stored, first, blocks[index], layout, picked, row, out)
+        first += blocks[index, 4] * layout.width * layout.samples
 
 
 @kernel(helper=True)
-def place(decoded, stored, first, block, shape, picked, line, octets, out):
+def place(decoded, stored, first, block, layout, picked, memory, out):
     """Undo the predictor of a block, which begins at `first` of `stored`, and put its pixels into a window."""
     row, column, rows = block[2], block[3], block[4]
-    width, samples, predictor = shape
+    width, samples, predictor = layout
+    line, octets = memory
     length = width * samples
     left, right = max(-column, 0), min(width, out.shape[2] - column)
     for y in range(max(-row, 0), min(rows, out.shape[1] - row)):

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.ols import LARGE, SMALL
 from pixelwise.kernels.pvalues import student_p_of_many
@@ -109,8 +111,114 @@ def detectable(df, t):
     return (t + math.sqrt(t * t - a * (t * t - z2 * (1.0 + t * t / (2.0 * df))))) / a
 
 
+class Tables(NamedTuple):
+    """Numbers that are made before any pixel is read.
+
+    Attributes
+    ----------
+    curves, phis
+        (time + 1, 2, phi) medians of the lag-1 correlation of residuals by the number of values, of lines, and of lines
+        and steps; and (phi,) the phi of each column.
+    of_five, of_limits
+        Coefficients of `t_quantile` of 5 %, and of the confidence limits.
+    """
+
+    curves: Floats
+    phis: Floats
+    of_five: Floats
+    of_limits: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory for a series and for the tests of all; float64.
+
+    Attributes
+    ----------
+    t, y, residuals, left
+        (time,) times and values, residuals of the line, and those of line and step.
+    which, x, r, df, df_left, p
+        (pixel,) of the slopes that are tested: which pixel's it is, ``1 - r**2``, the correlation with time, degrees
+        of freedom of independent values and of as many as there are in effect, and p-values.
+    fraction
+        (5, pixel) for `student_p_of_many`.
+    """
+
+    t: Floats
+    y: Floats
+    residuals: Floats
+    left: Floats
+    which: Floats
+    x: Floats
+    r: Floats
+    df: Floats
+    df_left: Floats
+    p: Floats
+    fraction: Floats
+
+
+def make_scratch(layers: int, pixels: int) -> Scratch:
+    """Return memory for so many dates and pixels."""
+    return Scratch._make((*np.empty((4, layers)), *np.empty((6, pixels)), np.empty((5, pixels))))
+
+
+@kernel(helper=True)
+def sum_up(t, y, n):
+    """Take the first value off each, and return means of times and of what is left, Sxx, Sxy and Syy."""
+    first = y[0]
+    mean_t, mean_y = 0.0, 0.0
+    for i in range(n):
+        y[i] -= first
+        mean_t += t[i]
+        mean_y += y[i]
+    mean_t /= n
+    mean_y /= n
+    sxx, sxy, syy = 0.0, 0.0, 0.0
+    for i in range(n):
+        dt, dy = t[i] - mean_t, y[i] - mean_y
+        sxx += dt * dt
+        sxy += dt * dy
+        syy += dy * dy
+    return mean_t, mean_y, sxx, sxy, syy
+
+
+@kernel(helper=True)
+def find_phis(n, mean_t, sxx, syy, tables, scratch):
+    """Return the least and the largest phi that residuals, with or without a step, speak for, and their squares' sum.
+
+    The sum is that of the line without a step.
+    """
+    curves, phis = tables.curves, tables.phis
+    r, rss = lag_1(scratch.residuals, n)
+    low = phi_of(r, curves[n, 0], phis) if rss > ROUNDING * syy else 0.0
+    high = low
+    if take_off_step(scratch.t, mean_t, sxx, scratch.residuals, n, scratch.left):
+        r, squares = lag_1(scratch.left, n)
+        other = phi_of(r, curves[n, 1], phis) if squares > ROUNDING * syy else 0.0
+        low, high = min(low, other), max(low, other)
+    return low, high, rss
+
+
+@kernel(helper=True)
+def find_detectable(n, high, rss, sxx, of_five):
+    """Return the slope that would be found, where neighbours are correlated by `high`; infinite for too few values."""
+    df = effective_number(n, high) - 2.0
+    if df + 2.0 < LEAST_TO_DETECT:
+        return np.inf
+    return detectable(df, t_quantile(df, of_five)) * math.sqrt(rss / df / sxx)
+
+
+@kernel(helper=True)
+def find_years(n, high, rss, slope, per_year):
+    """Return how many years it takes until such a slope is found."""
+    phi = high if high > 0.0 else 0.0
+    inflation = math.sqrt((1.0 + phi) / (1.0 - phi))
+    # 3.3 = 1.96 + 1.28, rounded as by Weatherhead et al.: 90 % power at the level of 5 %.
+    strength = 3.3 * math.sqrt(rss / (n - 2.0)) * inflation * math.sqrt(12.0 / per_year) / np.float64(abs(slope))
+    return strength ** (2.0 / 3.0)
+
+
 @kernel()
-def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limits, series, tests, bands, status):
+def test_lines(values, times, per_year, min_obs, tables, scratch, bands, status):
     """Fit a straight line to every pixel that has a trend, and test it with the effective sample size.
 
     Parameters
@@ -121,18 +229,13 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
         Steps of a year.
     min_obs
         Fewest valid values, at least 5.
-    curves, phis
-        (time + 1, 2, phi) medians of the lag-1 correlation of residuals by the number of values, of lines, and of lines
-        and steps; and (phi,) the phi of each column.
-    of_five, of_limits
-        Coefficients of `t_quantile` of 5 %, and of the confidence limits.
-    series, tests
-        (4, time) and (11, pixel) float64 scratch.
+    tables, scratch
+        `Tables`, and `Scratch` to work with.
     bands, status
         (BANDS, pixel) float64 and (pixel,) uint8, to be filled.
     """
-    t, y, residuals, left = series[0], series[1], series[2], series[3]
-    which, x_of, r_of, df, df_left, p_of = tests[0], tests[1], tests[2], tests[3], tests[4], tests[5]
+    t, y, residuals = scratch.t, scratch.y, scratch.residuals
+    which, x_of, r_of, df, df_left, p_of = scratch.which, scratch.x, scratch.r, scratch.df, scratch.df_left, scratch.p
     count = 0
     for p in range(values.shape[1]):
         for band in range(BANDS):
@@ -146,19 +249,7 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
         if status[p] != OK:
             continue
         first = y[0]
-        mean_t, mean_y = 0.0, 0.0
-        for i in range(n):
-            y[i] -= first
-            mean_t += t[i]
-            mean_y += y[i]
-        mean_t /= n
-        mean_y /= n
-        sxx, sxy, syy = 0.0, 0.0, 0.0
-        for i in range(n):
-            dt, dy = t[i] - mean_t, y[i] - mean_y
-            sxx += dt * dt
-            sxy += dt * dy
-            syy += dy * dy
+        mean_t, mean_y, sxx, sxy, syy = sum_up(t, y, n)
         slope = sxy / sxx
         bands[OLS_SLOPE, p] = slope
         bands[INTERCEPT, p] = (first + mean_y) - slope * mean_t
@@ -167,13 +258,7 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
             continue
         for i in range(n):
             residuals[i] = (y[i] - mean_y) - slope * (t[i] - mean_t)
-        r, rss = lag_1(residuals, n)
-        low = phi_of(r, curves[n, 0], phis) if rss > ROUNDING * syy else 0.0
-        high = low
-        if take_off_step(t, mean_t, sxx, residuals, n, left):
-            r, squares = lag_1(left, n)
-            other = phi_of(r, curves[n, 1], phis) if squares > ROUNDING * syy else 0.0
-            low, high = min(low, other), max(low, other)
+        low, high, rss = find_phis(n, mean_t, sxx, syy, tables, scratch)
         effective = effective_number(n, low)
         which[count] = p
         x_of[count], r_of[count] = min(rss / syy, 1.0), min(abs(sxy / math.sqrt(sxx * syy)), 1.0)
@@ -181,23 +266,15 @@ def test_lines(values, times, per_year, min_obs, curves, phis, of_five, of_limit
         count += 1
         bands[R1, p] = low
         bands[STRETCH, p] = n / effective
-        margin = t_quantile(effective - 2.0, of_limits) * math.sqrt(rss / (effective - 2.0) / sxx)
+        margin = t_quantile(effective - 2.0, tables.of_limits) * math.sqrt(rss / (effective - 2.0) / sxx)
         bands[LOW, p] = slope - margin
         bands[HIGH, p] = slope + margin
-        df_high = effective_number(n, high) - 2.0
-        if df_high + 2.0 < LEAST_TO_DETECT:
-            bands[DETECTABLE, p] = np.inf
-        else:
-            bands[DETECTABLE, p] = detectable(df_high, t_quantile(df_high, of_five)) * math.sqrt(rss / df_high / sxx)
-        phi = high if high > 0.0 else 0.0
-        inflation = math.sqrt((1.0 + phi) / (1.0 - phi))
-        # 3.3 = 1.96 + 1.28, rounded as by Weatherhead et al.: 90 % power at the level of 5 %.
-        strength = 3.3 * math.sqrt(rss / (n - 2.0)) * inflation * math.sqrt(12.0 / per_year) / np.float64(abs(slope))
-        bands[YEARS, p] = strength ** (2.0 / 3.0)
+        bands[DETECTABLE, p] = find_detectable(n, high, rss, sxx, tables.of_five)
+        bands[YEARS, p] = find_years(n, high, rss, slope, per_year)
     # Many at once, as the fraction of one waits for each of its divisions.
-    student_p_of_many(x_of, r_of, df, count, tests[6:], p_of)
+    student_p_of_many(x_of, r_of, df, count, scratch.fraction, p_of)
     for k in range(count):
         bands[PVALUE_OLS, int(which[k])] = p_of[k]
-    student_p_of_many(x_of, r_of, df_left, count, tests[6:], p_of)
+    student_p_of_many(x_of, r_of, df_left, count, scratch.fraction, p_of)
     for k in range(count):
         bands[PVALUE, int(which[k])] = p_of[k]

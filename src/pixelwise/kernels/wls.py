@@ -25,9 +25,9 @@ from pixelwise.kernels.linear import (
     find_status,
     load,
     solve_chunk,
-    store,
     sum_squares,
 )
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 
 SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, N = range(7)
@@ -35,57 +35,31 @@ BANDS = 7
 
 
 @kernel()
-def fit(
-    values,
-    basis,
-    products,
-    lines,
-    date_weights,
-    value_weights,
-    min_obs,
-    rows,
-    tails,
-    series,
-    factor,
-    orthogonal,
-    solution,
-    sums,
-    result,
-    table,
-    status,
-):
+def fit(observations, columns, lines, min_obs, tails, work, result, output):
     """Fit a weighted straight line to every pixel.
 
     Parameters
     ----------
-    values
-        (time, pixel), NaN where missing.
-    basis, products
-        Of the `Design`.
+    observations, columns, work, output
+        `Observations`, `Columns`, `Workspace` and `Output`.
     lines
-        (2, 2): what turns coefficients of `basis` into slope and intercept at year 0.
-    date_weights, value_weights
-        (time,), and (time, pixel) or (0, 0): the product is the weight.
+        (2, 2): what turns coefficients of the basis into slope and intercept at year 0.
     min_obs
         Fewest values of a series.
-    rows
-        (band,) int64: which results are the rows of the table.
     tails
         Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat.
-    series, factor, orthogonal, solution, sums, result
-        To work with; see `solve_chunk`.
-    table, status
-        (band, pixel) and (pixel,) uint8, to be filled.
+    result
+        (BANDS, CHUNK) float64, to work with.
     """
-    pixels = values.shape[1]
+    pixels = observations.values.shape[1]
+    factor, solution, correction, sums, status = work.factor, work.solution, work.spare, work.sums, output.status
     n, first, rss = sums[COUNT], sums[FIRST], sums[RSS]
     explained, x, place, entry = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    correction = np.empty((2, CHUNK))
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
-        load(values, date_weights, value_weights, start, width, series, sums)
-        solve_chunk(basis, products, series, factor, orthogonal, solution, correction, sums)
-        sum_squares(orthogonal, 1, 2, explained)
+        load(observations, start, width, work)
+        solve_chunk(columns, work)
+        sum_squares(work.orthogonal, 1, 2, explained)
         combine(lines[0], solution, result[SLOPE])
         combine(lines[1], solution, result[INTERCEPT])
         find_lever(lines[0], factor, correction, place)
@@ -113,4 +87,4 @@ def fit(
                     result[SLOPE, p] = 0.0
                     result[INTERCEPT, p] = first[p]
             status[start + p] = state
-        store(result, rows, start, width, table)
+        store(result, start, width, output)

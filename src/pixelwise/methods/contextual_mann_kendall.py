@@ -173,14 +173,8 @@ class BoundContextual:
             kernels.test_windows(
                 values,
                 self.halo,
-                score.reshape(padded),
-                status.reshape(padded),
-                mean.reshape(padded),
-                scale.reshape(padded),
-                np.empty(padded),
-                np.empty((padded[0], width)),
-                np.empty((height, width)),
-                np.empty((height, width)),
+                kernels.Tests._make(plane.reshape(padded) for plane in (score, status, mean, scale)),
+                kernels.make_scratch(height, width, self.halo),
                 found,
                 found_status,
             )

@@ -140,8 +140,8 @@ class BoundCorrelation(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Correlate the pixels of one block."""
-        from pixelwise.kernels.columns import CHUNK
-        from pixelwise.kernels.correlation import COLUMNS, SCRATCH, correlate
+        from pixelwise.kernels.correlation import correlate, make_scratch
+        from pixelwise.kernels.output import Output
 
         values, (other,) = further_series("correlation", inputs, self.layers, 1)
         correlate(
@@ -149,10 +149,7 @@ class BoundCorrelation(BoundKernel):
             other,
             self.ranked,
             self.min_obs,
-            self.places_in(BANDS),
             tails_of(self.table),
-            np.empty((SCRATCH, CHUNK)),
-            np.empty((COLUMNS if self.ranked else COLUMNS - 2, self.layers, CHUNK)),
-            result,
-            status,
+            make_scratch(self.layers, ranked=self.ranked),
+            Output(self.places_in(BANDS), result, status),
         )

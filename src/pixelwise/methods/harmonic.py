@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import LARGEST_YEAR, BoundKernel, check_whole, line_at, only_the_response, series_of
 from pixelwise.methods.decay import MemoryTable, memory_table
 from pixelwise.words import shown
+
+if TYPE_CHECKING:
+    from pixelwise.kernels.memory import Memory
 
 __all__ = ["HarmonicRegression", "harmonic"]
 
@@ -326,40 +329,24 @@ class BoundHarmonic(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.harmonic import fit
-        from pixelwise.kernels.linear import CHUNK, workspace
+        from pixelwise.kernels.harmonic import Curve, Options, fit, make_scratch
+        from pixelwise.kernels.linear import Columns, Observations, workspace
+        from pixelwise.kernels.output import Output
 
         values = series_of("harmonic", inputs, self.layers)
-        basis = self.design.basis
         harmonics = (self.design.terms - 1) // 2
         rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
         wanted = np.zeros(len(FIXED) + len(EACH) * harmonics, dtype=np.bool_)
         wanted[rows] = True
-        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
+        columns = Columns(readonly(self.design.basis), readonly(self.design.products))
         fit(
-            values,
-            readonly(basis),
-            readonly(self.design.products),
-            readonly(self.design.transform),
-            self.trend,
-            self.reference,
-            readonly(np.ones(self.layers)),
-            readonly(np.empty((0, 0))),
-            readonly(self.steps),
-            *tables_of(self.memory),
-            self.period,
-            self.min_obs,
-            readonly(wanted),
-            readonly(rows),
-            tails_of(self.table),
-            series,
-            factor,
-            orthogonal,
-            solution,
-            sums,
-            np.full((len(wanted), CHUNK), np.nan),
-            result,
-            status,
+            Observations(values, readonly(np.ones(self.layers)), readonly(np.empty((0, 0)))),
+            Curve(columns, readonly(self.design.transform), self.trend, self.reference, self.period),
+            memory_of(self.steps, self.memory),
+            Options(self.min_obs, readonly(wanted), tails_of(self.table)),
+            workspace(columns),
+            make_scratch(len(wanted), self.design.terms),
+            Output(readonly(rows), result, status),
         )
 
 
@@ -374,17 +361,20 @@ def neighbours_of(axis: TimeAxis) -> NDArray[np.bool_]:
     return steps if 2 * np.count_nonzero(steps) >= len(steps) else steps[:0]
 
 
-def tables_of(memory: MemoryTable | None) -> tuple[Floats, float, Floats, Floats, Floats]:
-    """Return what the kernel takes of a table of memories; empty arrays for none."""
-    if memory is None:
+def memory_of(steps: NDArray[np.bool_], table: MemoryTable | None) -> Memory:
+    """Return what the kernel takes of neighbours and of a table of memories; empty arrays for none."""
+    from pixelwise.kernels.memory import Memory
+
+    if table is None:
         none, nothing = readonly(np.empty(0)), readonly(np.empty((0, 0)))
-        return none, 0.0, none, nothing, nothing
-    return (
-        readonly(memory.memories),
-        memory.usual,
-        readonly(memory.near),
-        readonly(memory.fades),
-        readonly(memory.expected),
+        return Memory(readonly(steps), none, 0.0, none, nothing, nothing)
+    return Memory(
+        readonly(steps),
+        readonly(table.memories),
+        table.usual,
+        readonly(table.near),
+        readonly(table.fades),
+        readonly(table.expected),
     )
 
 

@@ -255,48 +255,43 @@ class BoundMannKendall(BoundKernel):
         `factors`, (pixel,), multiply the variances of scores, beside what the correction does; empty for none.
         """
         from pixelwise.kernels import mann_kendall as kernels
+        from pixelwise.kernels.output import Output
 
         layers, pixels = values.shape
-        correction, times, places = self.method.correction, readonly(self.times), readonly(self.places)
+        correction, dates = self.method.correction, kernels.Dates(readonly(self.times), readonly(self.places))
         tested = values
         if self.line is not None:
             (slopes, counts), status_of_series = self.line((values,))
         rows = [-1 if band.name == "slope" else BANDS.index(band) for band in self.bands]
         if correction == "prewhiten":
             whitened = np.empty(values.shape)
-            kernels.prewhiten(values, times, places, np.empty((3, layers)), whitened)
+            kernels.prewhiten(values, dates, np.empty((3, layers)), whitened)
             tested = readonly(whitened)
         elif correction != "none":
             correlated = np.empty(pixels)
             kernels.variance_factors(
                 values,
-                times,
-                places,
+                dates,
                 slopes,
-                correction == "hamed_rao",
-                self.lags,
-                SIGNIFICANT if correction == "hamed_rao" else 0.0,
-                1.0 if self.method.floor else 0.0,
+                kernels.Correction(
+                    of_ranks=correction == "hamed_rao",
+                    lags=self.lags,
+                    limit=SIGNIFICANT if correction == "hamed_rao" else 0.0,
+                    floor=1.0 if self.method.floor else 0.0,
+                ),
                 np.empty((4, layers)),
                 correlated,
             )
             factors = correlated * factors if factors.size else correlated
         kernels.test_trend(
             tested,
-            times,
+            dates.times,
             3 if correction == "prewhiten" else self.method.min_obs,
-            bool((np.diff(times) == 0).any()),
+            bool((np.diff(self.times) == 0).any()),
             factors,
-            self.exact,
-            self.method.min_obs,
-            min(EXACT, layers),
-            readonly(np.array(rows, dtype=np.int64)),
-            np.empty((4, kernels.CHUNK), dtype=np.int32),
-            np.empty((2, kernels.CHUNK)),
-            np.empty((2, layers)),
-            np.empty((kernels.BANDS, kernels.CHUNK)),
-            result,
-            status,
+            kernels.Exact(self.exact, self.method.min_obs, min(EXACT, layers)),
+            kernels.make_scratch(layers),
+            Output(readonly(np.array(rows, dtype=np.int64)), result, status),
         )
         for row, band in zip(result, self.bands, strict=True):
             if band.name == "slope":

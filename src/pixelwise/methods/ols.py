@@ -225,38 +225,32 @@ class BoundLine(BoundKernel):
         self, values: NDArray[Any], rows: NDArray[np.int64], result: NDArray[Any], status: NDArray[np.uint8]
     ) -> None:
         """Write the bands of the fit that `rows` are, and the status."""
-        from pixelwise.kernels.ols import CHUNK, SCRATCH, STRIDE, fit
+        from pixelwise.kernels.ols import STRIDE, Dates, fit, make_scratch
+        from pixelwise.kernels.output import Output
 
         times = np.pad(self.times, (0, -len(self.times) % STRIDE))
         fit(
             values,
-            readonly(times),
-            self.reference - self.origin,
+            Dates(readonly(times), self.reference - self.origin),
             self.min_obs,
             self.one_date_possible,
-            rows,
             self.residuals,
             tails_of(self.table),
-            np.empty((SCRATCH + len(times), CHUNK)),
-            times.copy(),
-            result,
-            status,
+            make_scratch(times),
+            Output(rows, result, status),
         )
 
     def _describe(self, values: NDArray[Any], rows: list[int], result: Floats, status: NDArray[np.uint8]) -> None:
         """Write bands of the fit and those derived from it, and the status."""
-        from pixelwise.kernels.ols import DERIVED, describe
+        from pixelwise.kernels.ols import DERIVED, Dates, Lines, describe
 
         fitted = sorted({SLOPE, STDERR, *(row for row in rows if row < FITTED)})
         table, derived = (np.empty((count, values.shape[1])) for count in (len(fitted), DERIVED))
         self._fit(values, readonly(np.array(fitted, dtype=np.int64)), table, status)
         describe(
             values,
-            readonly(self.times),
-            self.reference,
-            table[fitted.index(SLOPE)],
-            table[fitted.index(STDERR)],
-            status,
+            Dates(readonly(self.times), self.reference),
+            Lines(table[fitted.index(SLOPE)], table[fitted.index(STDERR)], status),
             self.min_obs,
             readonly(self.quantiles),
             np.empty((2, len(self.times))),

@@ -245,36 +245,22 @@ class BoundPolynomial(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.linear import CHUNK, workspace
-        from pixelwise.kernels.polynomial import fit
+        from pixelwise.kernels.linear import Columns, Observations, workspace
+        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.polynomial import Curve, Options, fit, make_scratch
 
         values = series_of("polynomial", inputs, self.layers)
-        basis = self.design.basis
         rows = np.array([row_of(band.name) for band in self.bands], dtype=np.int64)
         wanted = np.zeros(len(FIXED) + self.design.terms, dtype=np.bool_)
         wanted[rows] = True
-        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
+        columns = Columns(readonly(self.design.basis), readonly(self.design.products))
         fit(
-            values,
-            readonly(basis),
-            readonly(self.design.products),
-            readonly(self.transform),
-            readonly(self.slopes),
-            self.middle,
-            readonly(np.ones(self.layers)),
-            readonly(np.empty((0, 0))),
-            self.min_obs,
-            readonly(wanted),
-            readonly(rows),
-            tails_of(self.table),
-            series,
-            factor,
-            orthogonal,
-            solution,
-            sums,
-            np.empty((len(wanted), CHUNK)),
-            result,
-            status,
+            Observations(values, readonly(np.ones(self.layers)), readonly(np.empty((0, 0)))),
+            Curve(columns, readonly(self.transform), readonly(self.slopes), self.middle),
+            Options(self.min_obs, readonly(wanted), tails_of(self.table)),
+            workspace(columns),
+            make_scratch(len(wanted)),
+            Output(readonly(rows), result, status),
         )
 
 

@@ -286,26 +286,16 @@ class BoundRegression(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels import regress as kernels
-        from pixelwise.kernels.columns import CHUNK
+        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.regress import Covariates, Options, make_scratch
+        from pixelwise.kernels.regress import regress as fit
 
-        size, layers = self.columns.shape
-        values, others = further_series("regress", inputs, layers, self.stacks)
-        sums = kernels.OF_COLUMN * (size + 1) + kernels.SUMS + kernels.EACH * size + kernels.WHOLE
-        kernels.regress(
+        values, others = further_series("regress", inputs, self.columns.shape[1], self.stacks)
+        covariates = Covariates(others or (values,), readonly(self.sources), readonly(self.columns))
+        fit(
             values,
-            others or (values,),
-            readonly(self.sources),
-            readonly(self.columns),
-            self.intercept,
-            self.min_obs,
-            self.errors,
-            self.overall,
-            readonly(self.rows),
-            tails_of(self.table),
-            np.empty((size + 2, layers, CHUNK)),
-            np.empty((2, size, size + 1, CHUNK)),
-            np.empty((sums, CHUNK)),
-            result,
-            status,
+            covariates,
+            Options(self.intercept, self.min_obs, self.errors, self.overall, tails_of(self.table)),
+            make_scratch(covariates),
+            Output(readonly(self.rows), result, status),
         )

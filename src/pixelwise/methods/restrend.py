@@ -148,8 +148,8 @@ class BoundResidualTrend(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.columns import CHUNK
-        from pixelwise.kernels.restrend import COLUMNS, SCRATCH
+        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.restrend import make_scratch
         from pixelwise.kernels.restrend import restrend as fit
 
         values, (other,) = further_series("restrend", inputs, len(self.years), 1)
@@ -158,10 +158,7 @@ class BoundResidualTrend(BoundKernel):
             other,
             readonly(self.years),
             self.min_obs,
-            self.places_in(BANDS),
             tails_of(self.table),
-            np.empty((SCRATCH, CHUNK)),
-            np.empty((COLUMNS, len(self.years), CHUNK)),
-            result,
-            status,
+            make_scratch(len(self.years)),
+            Output(self.places_in(BANDS), result, status),
         )

@@ -150,17 +150,15 @@ class BoundRobustLine(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
+        from pixelwise.kernels.output import Output
         from pixelwise.kernels.robust import fit
 
         values = series_of("robust", inputs, len(self.times))
-        rows = self.places_in(BANDS)
         fit(
             values,
             readonly(self.times),
             self.reference,
             self.kind == "bisquare",
             self.min_obs,
-            rows,
-            result,
-            status,
+            Output(self.places_in(BANDS), result, status),
         )

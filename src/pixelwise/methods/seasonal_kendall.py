@@ -192,25 +192,15 @@ class BoundSeasonalKendall(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Test the pixels of one block."""
-        from pixelwise.kernels import seasons as kernels
+        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.seasons import Dates, make_scratch, test_seasons
 
-        layers = len(self.times)
-        values = series_of("seasonal_kendall", inputs, layers)
-        count, length = (int(places.max(initial=0)) + 1 for places in (self.seasons, self.years))
-        sizes = np.bincount(self.seasons, minlength=1)
-        kernels.test_seasons(
+        values = series_of("seasonal_kendall", inputs, len(self.times))
+        dates = Dates(readonly(self.times), readonly(self.years), readonly(self.seasons))
+        test_seasons(
             values,
-            readonly(self.times),
-            readonly(self.years),
-            readonly(self.seasons),
+            dates,
             self.min_obs,
-            self.places_in(BANDS),
-            np.empty((4, max(layers, 1))),
-            np.empty((count, length)),
-            np.empty((count, length)),
-            np.empty((count, length * (length - 1) // 2), dtype=np.int32),
-            np.empty(max(int((sizes * (sizes - 1) // 2).sum()), 1)),
-            np.empty((kernels.BANDS, 1)),
-            result,
-            status,
+            make_scratch(dates),
+            Output(self.places_in(BANDS), result, status),
         )

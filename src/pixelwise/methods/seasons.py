@@ -124,25 +124,13 @@ class BoundAnomalies(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Compute one block."""
-        from pixelwise.kernels.seasons import take_off_seasons
+        from pixelwise.kernels.seasons import Calendar, make_season_scratch, take_off_seasons
 
-        layers = len(self.times)
-        values = series_of("deseasonalise", inputs, layers)
-        counts = np.diff(self.starts)
+        values = series_of("deseasonalise", inputs, len(self.times))
+        calendar = Calendar(readonly(self.times), readonly(self.years), readonly(self.order), readonly(self.starts))
         anomalies = values.astype(np.float64)
         factors = np.empty(values.shape[1])
-        take_off_seasons(
-            anomalies,
-            readonly(self.times),
-            readonly(self.years),
-            readonly(self.order),
-            readonly(self.starts),
-            np.empty(max(int((counts * (counts - 1) // 2).sum()), 1)),
-            np.empty((4, layers)),
-            np.empty((2, layers), dtype=np.int64),
-            np.empty((2, len(counts))),
-            factors,
-        )
+        take_off_seasons(anomalies, calendar, make_season_scratch(calendar), factors)
         self.compute(readonly(anomalies), factors, result, status)
         # What was seen in one year only is not counted, but it was there.
         lost = (status == Status.NO_OBSERVATION) & ~np.isnan(values).all(axis=0)

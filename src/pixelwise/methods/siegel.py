@@ -110,21 +110,16 @@ class BoundSiegel(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels import theil_sen as kernels
+        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.theil_sen import fit_repeated_medians, make_scratch
 
-        layers, width = len(self.times), kernels.WIDTH
+        layers = len(self.times)
         values = series_of("siegel", inputs, layers)
-        kernels.fit_repeated_medians(
+        rows = readonly(np.array([ROWS[band.name] for band in self.bands], dtype=np.int64))
+        fit_repeated_medians(
             values,
             readonly(self.times),
             self.min_obs,
-            readonly(np.array([ROWS[band.name] for band in self.bands], dtype=np.int64)),
-            np.empty((layers, width)),
-            np.empty((layers, width)),
-            np.empty((layers, width)),
-            np.empty((layers, width)),
-            np.empty((4, max(layers, width))),
-            np.empty((kernels.BANDS, width)),
-            result,
-            status,
+            make_scratch(layers, repeated=True),
+            Output(rows, result, status),
         )

@@ -166,6 +166,7 @@ class BoundSummary(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Describe the pixels of one block."""
+        from pixelwise.kernels.output import Output
         from pixelwise.kernels.summary import CHUNK, RESULTS, SUMS, summarise
 
         values = series_of("summary", inputs, len(self.times))
@@ -174,9 +175,7 @@ class BoundSummary(BoundKernel):
             readonly(self.times),
             self.min_obs,
             readonly(self.shares),
-            readonly(self.rows),
             np.empty((SUMS + RESULTS + len(self.shares), CHUNK)),
             np.empty((len(values) if len(self.shares) else 0, CHUNK), dtype=values.dtype),
-            result,
-            status,
+            Output(readonly(self.rows), result, status),
         )

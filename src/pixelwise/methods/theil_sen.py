@@ -205,34 +205,15 @@ class BoundTheilSen(BoundKernel):
 
     def fit(self, values: NDArray[Any], stretch: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit pixels whose values are contiguous; `stretch` multiplies the variance of their limits, if not empty."""
-        from pixelwise.kernels import theil_sen as kernels
-        from pixelwise.kernels.theil_sen_long import fit_long
+        from pixelwise.kernels import theil_sen as short
+        from pixelwise.kernels import theil_sen_long as long
+        from pixelwise.kernels.output import Output
 
         layers = len(self.times)
-        wanted = self.places_in(BANDS)
-        common = values, readonly(self.times), self.min_obs, self.joint, self.quantile, stretch
+        output = Output(self.places_in(BANDS), result, status)
+        common = values, readonly(self.times), self.min_obs, self.joint, short.Limits(self.quantile, stretch)
         if layers <= SHORT:
-            width = kernels.WIDTH
-            kernels.fit_short(
-                *common,
-                wanted,
-                np.empty((layers, width)),
-                np.empty((layers, width)),
-                np.empty((max(layers * (layers - 1) // 2, 1), width)),
-                np.empty((4, max(layers, width))),
-                np.empty((kernels.BANDS, width)),
-                result,
-                status,
-            )
+            short.fit_short(*common, short.make_scratch(layers, repeated=False), output)
         else:
-            fit_long(
-                *common,
-                any(band.name in LIMITS for band in self.bands),
-                wanted,
-                np.empty((6, layers)),
-                np.empty((2, layers), dtype=np.int64),
-                np.empty(2 * layers + 256),
-                np.empty((kernels.BANDS, 1)),
-                result,
-                status,
-            )
+            limits_wanted = any(band.name in LIMITS for band in self.bands)
+            long.fit_long(*common, limits_wanted, long.make_scratch(layers), output)

@@ -256,12 +256,10 @@ class BoundTrend(BoundKernel):
             readonly(self.times),
             self.per_year,
             self.min_obs,
-            readonly(self.curves),
-            readonly(self.phis),
-            readonly(self.of_five),
-            readonly(self.of_limits),
-            np.empty((4, layers)),
-            np.empty((11, pixels)),
+            kernels.Tables(
+                readonly(self.curves), readonly(self.phis), readonly(self.of_five), readonly(self.of_limits)
+            ),
+            kernels.make_scratch(layers, pixels),
             lines,
             status,
         )

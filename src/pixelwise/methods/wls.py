@@ -186,7 +186,8 @@ class BoundWeightedLine(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.linear import CHUNK, workspace
+        from pixelwise.kernels.linear import CHUNK, Columns, Observations, workspace
+        from pixelwise.kernels.output import Output
         from pixelwise.kernels.wls import fit
 
         layers = len(self.weights)
@@ -194,24 +195,14 @@ class BoundWeightedLine(BoundKernel):
         weights: NDArray[Any] = np.empty((0, 0), dtype=values.dtype)
         if len(inputs) > 1:
             weights = series_of("wls", inputs[1:], layers)
-        basis = self.design.basis
-        series, factor, orthogonal, solution, sums = workspace(*basis.shape)
+        columns = Columns(readonly(self.design.basis), readonly(self.design.products))
         fit(
-            values,
-            readonly(basis),
-            readonly(self.design.products),
+            Observations(values, readonly(self.weights), readonly(weights)),
+            columns,
             readonly(self.lines),
-            readonly(self.weights),
-            readonly(weights),
             self.min_obs,
-            self.places_in(BANDS),
             tails_of(self.table),
-            series,
-            factor,
-            orthogonal,
-            solution,
-            sums,
+            workspace(columns),
             np.empty((len(BANDS), CHUNK)),
-            result,
-            status,
+            Output(self.places_in(BANDS), result, status),
         )

@@ -230,15 +230,14 @@ class TiffFile:
         out: NDArray[Any],
     ) -> bool:
         """Decode LZW blocks and put their pixels into a window."""
-        from pixelwise.kernels.tiff import place_lzw
+        from pixelwise.kernels.tiff import Buffers, Layout, Row, place_lzw
 
-        buffers = _buffers()
-        shape = self.block_width, 1 if self.planar else self.samples, self.predictor
-        line, octets = buffers.rows(self._row_size)
-        line = line.view(out.dtype)
-        decoded = buffers.decoded(self.block_height * self._row_size)
-        stored = decoded.view(out.dtype)
-        done = place_lzw(data, blocks, whole, shape, picked, buffers.strings, decoded, stored, line, octets, out)
+        memory = _buffers()
+        layout = Layout(self.block_width, 1 if self.planar else self.samples, self.predictor)
+        line, octets = memory.rows(self._row_size)
+        decoded = memory.decoded(self.block_height * self._row_size)
+        buffers = Buffers(memory.strings, decoded, decoded.view(out.dtype), Row(line.view(out.dtype), octets))
+        done = place_lzw(data, blocks, whole, layout, picked, buffers, out)
         return done == len(blocks)
 
     def _inflate(
@@ -289,16 +288,17 @@ class TiffFile:
     ) -> None:
         """Put the pixels of inflated blocks into a window."""
         from pixelwise.kernels.jit import readonly
-        from pixelwise.kernels.tiff import place_plain
+        from pixelwise.kernels.tiff import Layout, Row, place_plain
 
-        shape = self.block_width, 1 if self.planar else self.samples, self.predictor
+        layout = Layout(self.block_width, 1 if self.planar else self.samples, self.predictor)
         line, octets = _buffers().rows(self._row_size)
         joined = parts[0] if len(parts) == 1 else b"".join(parts)
         decoded = np.frombuffer(joined, dtype=np.uint8)
         if self.swapped:
             decoded = decoded.view(out.dtype).byteswap().view(np.uint8)
         decoded = readonly(decoded)
-        place_plain(decoded, decoded.view(out.dtype), blocks, shape, picked, line.view(out.dtype), octets, out)
+        row = Row(line.view(out.dtype), octets)
+        place_plain(decoded, decoded.view(out.dtype), blocks, layout, picked, row, out)
 
     def _fetch(
         self, offsets: NDArray[np.int64], counts: NDArray[np.int64], blocks: NDArray[np.int64]

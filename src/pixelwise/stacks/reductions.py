@@ -228,8 +228,8 @@ class Composite:
         layers, pixels = values.shape
         row, column, width = cell
         key = np.uint64(self.seed), np.uint64(ordinal & WORD)
-        corner = np.uint64(row & WORD), np.uint64(column & WORD), width
         for start in range(0, pixels, DRAWN):
+            place = kernels.Place(start, np.uint64(row & WORD), np.uint64(column & WORD), width)
             size = min(DRAWN, pixels - start)
             counts, states = np.empty((2, size), np.int64), np.empty(size, np.uint64)
             drawn = []
@@ -237,6 +237,6 @@ class Composite:
                 copy = np.empty((layers, size), array.dtype)
                 # Compiled code never warns; with NUMBA_DISABLE_JIT the products of hashes would.
                 with np.errstate(over="ignore"):
-                    kernels.draw(array, other, wanted, start, *key, *corner, counts, states, copy)
+                    kernels.draw(array, other, wanted, key, place, counts, states, copy)
                 drawn.append(readonly(copy))
             yield slice(start, start + size), drawn[0], drawn[1] if by is not None else None
