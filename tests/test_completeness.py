@@ -216,5 +216,5 @@ def test_commands(gappy: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_off_changes_nothing(gappy: pw.RasterStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "Answer", None)
+    monkeypatch.setattr(run_module, "PostProcessed", None)
     assert "min_valid" not in pw.apply(gappy, "ols", min_valid=0).provenance

@@ -14,8 +14,8 @@ from typing import Any
 from pixelwise.bands import STATUS_BAND, rescale, with_units
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
-from pixelwise.jobs.answer import Answer, Layered, check_kinds, check_per
-from pixelwise.jobs.copying import Layers
+from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds, check_per
+from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.provenance import describe, relative
 from pixelwise.jobs.task import Progress, Task, check_memory, check_travels, check_unchanged, executor_for
 from pixelwise.kernels.jit import compiling
@@ -185,7 +185,7 @@ def apply(
             names = [band.name for band in bound.bands]
             further = [name for name in chosen.fitted_from if name not in names]
             bound = chosen.bind(stack.axis, [*names, *further], {name: s.axis for name, s in inputs.items()})
-        bound = Answer(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
+        bound = PostProcessed(bound, count, needs.bind(stack.axis) if needs else None, layered if beside else None, per)
     told = {band for band, _ in chosen.whole} if isinstance(chosen, UserFunction) else set()
     task = Task(stacks, chosen, bound, described, dtype, sink, provenance, folder, frozenset(told))
     return task.carry_out(
@@ -214,14 +214,14 @@ def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
     return {name: counts for name, counts in counted.items() if counts is not None}
 
 
-def _layered(stack: Stack, method: Method, write: Mapping[str, str | Path]) -> Layered:
+def _layered(stack: Stack, method: Method, write: Mapping[str, str | Path]) -> LayerOutputs:
     """Return the stacks that are to be written beside a map."""
     kinds = check_kinds(method, list(write))
     if isinstance(stack, FileStack):
         names = stack.names
     else:
         names = tuple(map(str, stack.axis.calendar_years if stack.axis.precision == "year" else stack.axis.dates))
-    return Layered(kinds, names, method if method.fitted_from else None, stack.axis)
+    return LayerOutputs(kinds, names, method if method.fitted_from else None, stack.axis)
 
 
 def write_layers(
@@ -264,7 +264,7 @@ def write_layers(
     stack.check_unchanged()
     check_memory((stack,), memory)
     sink = _sink(output, (stack,), (), (), overwrite=overwrite, compress=compress)
-    method = Layers(stack.names)
+    method = Copy(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
     clear = _clear_of({"": stack})
