@@ -607,7 +607,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         ),
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=many"], "parameter min_obs='many' is not int"),
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=2"], "min_obs=2: "),
-        (["ols", "stack", "-o", "t.tif", "--jit"], "ols is compiled already"),
+        (["ols", "stack", "-o", "t.tif", "--jit"], "ols is always compiled"),
         (["nope.py:f", "stack", "-o", "t.tif"], "nope.py: No such file or directory"),
         (
             ["functions.py:spred", "stack", "-o", "t.tif"],
