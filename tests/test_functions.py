@@ -271,7 +271,7 @@ def test_results_that_count_as_numbers():
 def test_a_function_of_one_stack_takes_no_other():
     method = rehearsed(plain(np.mean), SERIES)
     axis = TimeAxis.from_times(YEARS)
-    with pytest.raises(ParameterError, match="takes no rain"):
+    with pytest.raises(ParameterError, match="cannot take rain"):
         method.bind(axis, None, {"rain": axis})
 
 

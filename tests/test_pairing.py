@@ -256,7 +256,7 @@ def test_plan_tells_what_does_not_fit(yearly: Any) -> None:
     assert "ols takes no covariates, but got rain" in run("plan", "ndvi", "--with", "rain=rain").stdout
     assert "none/*.tif" in run("plan", "ndvi", "--with", "rain=none/*.tif", "--method", "correlation").stdout
     twice = run("plan", "ndvi", "--with", "rain=rain", "--with", "rain=ndvi")
-    assert (twice.exit_code, "--with rain=... is there twice" in twice.stderr) == (2, True)
+    assert (twice.exit_code, "--with rain=... is given twice" in twice.stderr) == (2, True)
 
 
 def test_recipes_keep_further_stacks(yearly: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
