@@ -23,10 +23,10 @@ __all__ = ["composite"]
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def composite(*, source: list[str], spec: InputSpec, output: Path, quiet: bool, **options: Any) -> None:
-    r"""Combine scenes into one layer for each year, season, month or dekad.
+    r"""Combine scenes into one layer per period.
 
-    Bands are named by their dates, so all commands can read the file. `apply` with the same options does the same
-    without an intermediate file. The default of --composite is max.
+    A period is a year, season, month or dekad (--every). Bands are named by their dates, so all commands can read the
+    file. `apply` with the same options does the same without an intermediate file. The default of --composite is max.
 
     \b
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
