@@ -100,7 +100,7 @@ def per_pixel(
     bands
         Names of the values that it returns. None: ``value``, or ``value_1, value_2, ...``, depending on one pixel.
     min_obs
-        Pixels with fewer observations are not handed over (status 2).
+        Pixels with fewer observations are not passed to the function (status 2).
     gaps
         Pass NaN for missing observations, and the dates of all layers.
     jit
@@ -160,7 +160,7 @@ def per_block(
     bands
         Names of the rows that it returns; if None, their number is found out on a few pixels.
     min_obs
-        Pixels with fewer observations are not handed over (status 2).
+        Pixels with fewer observations are not passed to the function (status 2).
 
     Returns
     -------
