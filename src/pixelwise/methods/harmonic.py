@@ -58,8 +58,8 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
     with ``r`` from all pairs of values exactly one calendar step apart. Irregular dates have no step, and if less than
     half of the neighbouring layers are one step apart, there are few pairs. In both cases, the autocorrelation of the
     residuals is modelled as ``exp(-d / T_c)`` at a distance ``d`` in time with a correlation time ``T_c``, which is
-    AR(1) noise sampled at arbitrary dates. With ``D`` the median distance of neighbouring dates, and the slope ``sum(q
-    * y)``::
+    AR(1) noise sampled at arbitrary dates. With ``D`` the median distance of neighbouring dates, and with the slope
+    ``sum(q * y)``::
 
         a   = mean of e[i] * e[j] over pairs, weighted by exp(-|t[i] - t[j]| / 4 D), divided by the mean of e**2
         T_c = correlation time of noise that, after the same fit to as many values, has this a (median of simulations)

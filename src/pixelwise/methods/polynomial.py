@@ -78,7 +78,7 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
     - 4 the dates left by gaps cannot separate the powers, because there are too few or all lie close together (less
       than 1e-7 of the squared length of a power is independent of the others): all bands but ``n`` are NaN;
     - 6 a value is infinite, or squares overflow or underflow float64: slope and coefficients as computed, the others
-      NaN.
+      are NaN.
 
     All p-values assume independent, normal residuals of equal variance; serial correlation makes them too small. A
     polynomial says nothing outside the dates that it was fitted to; if a pixel lacks its first or last years, ``slope``
