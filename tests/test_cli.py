@@ -168,7 +168,7 @@ def test_the_list_of_methods():
     lines = listed.splitlines()
     assert len(lines) == len(pw.methods.METHODS)
     assert lines[0].startswith("trend ")
-    assert "begin with trend" in hint
+    assert "start with trend" in hint
     assert any(re.match(r"ols +Fit a straight line", line) for line in lines)
 
 
@@ -176,7 +176,7 @@ def test_one_method():
     text = succeed("methods", "ols").stdout
     assert text.startswith("ols: Fit a straight line to each pixel's series by ordinary least squares.\n")
     assert "    pixelwise apply ols INPUT... -o ols.tif" in text
-    assert "    min_obs = 3 (whole number)\n        Fewest valid values" in text
+    assert "    min_obs = 3 (whole number)\n        Minimum number of valid values" in text
     assert "slope            = Sxy / Sxx" in text
     assert "\nReferences\n    Draper" in text
     assert "    pvalue: Two-sided p-value" in text
@@ -200,7 +200,7 @@ def test_methods_for_programs():
     min_obs, *others = ols["parameters"]
     assert [parameter["name"] for parameter in others] == ["confidence_level", "origin"]
     assert (min_obs["name"], min_obs["type"], min_obs["default"]) == ("min_obs", "int", 3)
-    assert min_obs["description"].startswith("Fewest valid values")
+    assert min_obs["description"].startswith("Minimum number of valid values")
     assert [band["name"] for band in ols["bands"] if not band["optional"]] == BANDS[:-1]
     assert json.loads(succeed("methods", "ols", "--json").stdout) == [ols]
 
