@@ -105,9 +105,8 @@ def annual_tests(results: dict[str, Any]) -> Iterator[str]:
             for name, cells in found.items()
         }
         title = (
-            f"**{layers} annual values.** Percent of series in which a trend is found: of those without one, where 5 "
-            f"would be right, and (power) of those with one of {slope} standard deviations a year. Last, in how many "
-            "no test is possible, without a trend at phi 0."
+            f"**{layers} annual values.** False-alarm rate (%, nominal 5), power (%) for a trend of {slope} standard "
+            "deviations a year, and share of series (%) that cannot be tested (no trend, phi 0)."
         )
         columns = [f"{phi:g}" for phi in PHIS]
         columns[0] = "phi 0"
@@ -144,9 +143,9 @@ def steps_and_gaps(results: dict[str, Any]) -> Iterator[str]:
                 }
     columns = [f"{phi:g}" for phi in PHIS]
     title = (
-        "**Gaps and steps.** Annual values with gaps, at random or in a row, and at least 5 values. Percent in which a "
-        "trend is found: without one, with one (slopes as above), and where a forest is cut after a third, half and "
-        "two thirds of the time (0.80 to 0.45, noise 0.03). Last, the most that were left untested."
+        "**Gaps and steps.** Annual values with random or consecutive gaps, and at least 5 values. Percent of series "
+        "in which a trend is found: without a trend, with one (slopes as above), and with a clear-cut after a third, "
+        "half and two thirds of the time (0.80 to 0.45, noise 0.03). Last, the largest share that was left untested."
     )
     header = (
         "values",
@@ -193,9 +192,9 @@ def limits(results: dict[str, Any]) -> Iterator[str]:
         rows.append((layers, "... and is found", *(f"{cell:.1f}" for cell in cells)))
         rows.append((layers, "... its median, sd a year", *(f"{median:.3f}" for median in medians)))
     title = (
-        "**Limits and detectable slopes.** Annual values without a trend. Percent of series whose limits (95 %) hold "
-        "the slope 0; percent that have a finite detectable slope, and percent of new series of the same noise in "
-        "which such a slope of another series is found, where 90 is meant."
+        "**Limits and detectable slopes.** Annual values without a trend. Percent of series whose limits (95 %) "
+        "include the slope 0; percent with a finite detectable slope; and percent of new series with the same noise in "
+        "which the detectable slope of another series is found (intended: 90)."
     )
     yield markdown(title, ("values", "", "phi 0", *(f"{phi:g}" for phi in PHIS[1:])), rows)
 
@@ -226,9 +225,9 @@ def ties(results: dict[str, Any]) -> Iterator[str]:
         results[f"ties: {name}"] = {what: 100 * float(share) for what, share in cells.items()}
         rows.append((name, *(f"{100 * share:.1f}" for share in cells.values())))
     title = (
-        "**Counts and classes**, 21 years, rising to three times as many. Percent in which `trend`'s `pvalue` is below "
-        "0.05; of these, percent in which the slope of `theil_sen`, and of `trend`, is exactly 0; and percent of all "
-        "in which its limits say another thing than its p-value."
+        "**Counts and classes**, 21 years, rising threefold. Percent of series in which `trend`'s `pvalue` is below "
+        "0.05; percent of these in which the slope of `theil_sen`, and of `trend`, is exactly 0; and percent of all in "
+        "which the limits contradict the p-value."
     )
     yield markdown(title, ("", "found", "`theil_sen` slope 0", "`trend` slope 0", "limits differ"), rows)
 
@@ -250,8 +249,8 @@ def harmonics(results: dict[str, Any]) -> Iterator[str]:
             )
             rows.append((years, f"{100 * gaps:.0f} %", phi, *shown(found)))
     title = (
-        "**`harmonic`**, 23 layers a year, 16 days apart, a season of amplitude 2, no trend; gaps at random; phi from "
-        "layer to layer. Percent with a trend found:"
+        "**`harmonic`**, 23 layers a year, 16 days apart, a season of amplitude 2, no trend; random gaps; phi from "
+        "layer to layer. Percent of series in which a trend is found:"
     )
     yield markdown(title, ("years", "gaps", "phi", "pvalue", "pvalue_ols"), rows)
     yield from irregular_harmonics(results)
@@ -311,12 +310,12 @@ def irregular_harmonics(results: dict[str, Any]) -> Iterator[str]:
                     power = "{} ({})".format(*shown(rejected(harmonic(), axis, trends, "pvalue", "pvalue_ols")))
             rows.append((visits, years, f"{100 * gaps:.0f} %", *cells, power))
     title = (
-        "**`harmonic`** at irregular dates, a season of amplitude 2, no trend; gaps of pixels at random, beyond the "
-        "dates that are lost. Correlation of the noise is exp(-days / memory); mixed: half of the variance has a "
-        "memory of 30 days, half is independent. Percent with a trend found by `pvalue` (by `pvalue_ols`); last, of "
-        "independent series with a trend."
+        "**`harmonic`** at irregular dates, a season of amplitude 2, no trend; random gaps of pixels in addition "
+        "to lost dates. The autocorrelation of the noise is exp(-days / T); mixed: half of the variance has T = 30 "
+        "days, half is independent. Percent of series in which `pvalue` (`pvalue_ols`) finds a trend; last, the same "
+        "for independent series with a trend."
     )
-    header = ("dates", "years", "gaps", "memory 0", *(f"{days} days" for days in MEMORIES[1:]), "mixed", "power: 0")
+    header = ("dates", "years", "gaps", "T = 0", *(f"{days} days" for days in MEMORIES[1:]), "mixed", "power: 0")
     yield markdown(title, header, rows)
 
 
@@ -334,7 +333,7 @@ def seasonal_tests(results: dict[str, Any]) -> Iterator[str]:
             rows.append((years, phi, *shown(found)))
     title = (
         "**`seasonal_kendall`**, monthly layers, a season of amplitude 2, no trend; phi from month to month. Percent "
-        "with a trend found:"
+        "of series in which a trend is found:"
     )
     yield markdown(title, ("years", "phi", "pvalue", "pvalue_independent"), rows)
     yield from deseasonalised(results)
@@ -388,8 +387,8 @@ def robust_lines(results: dict[str, Any]) -> Iterator[str]:
             results[f"robust, {layers} values, {100 * outliers:.0f} % outliers"] = of(found, "huber", "bisquare", "ols")
             rows.append((layers, f"{100 * outliers:.0f} %", *shown(found)))
     title = (
-        "**`robust`**, independent annual values, no trend; outliers are values taken ten times. Percent with a trend "
-        "found:"
+        "**`robust`**, independent annual values, no trend; outliers are values multiplied by ten. Percent of "
+        "series in which a trend is found:"
     )
     yield markdown(title, ("values", "outliers", "huber", "bisquare", "`ols`"), rows)
 

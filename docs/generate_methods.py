@@ -1,8 +1,8 @@
 """Write the generated parts of docs/methods.md from the docstrings: `make docs`.
 
-The page is written by hand but for what lies between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``: ``contents``
+The page is written by hand except for what is between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``: ``contents``
 and ``reference`` come from the registry and its docstrings, ``error_rates`` from benchmarks/error_rates.py.
-tests/test_docs_methods.py fails where the page is not what the docstrings say.
+tests/test_docs_methods.py fails if the page does not match the docstrings.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pixelwise.methods import METHODS
 PAGE = Path(__file__).with_name("methods.md")
 NAMES = tuple(factory.__name__ for factory in METHODS)
 
-#: What each status says; tests compare the numbers with those of the band.
+#: Meaning of each status; tests compare the numbers with those of the band.
 STATUS = {
-    0: "all bands are as they should be",
+    0: "all bands are valid",
     1: "no valid value",
     2: "fewer valid values than `min_obs`",
     3: "all values equal: there is no change, and nothing to test",
-    4: "the dates, or the other series, do not tell what is asked (all values of one date, collinear covariates)",
+    4: "the dates or covariates do not determine the result (all values of one date, collinear covariates)",
     5: "a function of your own failed",
     6: "computed, but a test is undefined, or a value is infinite or too large to square",
-    7: "cut short (no method does so yet)",
+    7: "stopped early (no method does this yet)",
     8: "dates lost to files that could not be read (`--on-read-error missing`)",
-    9: "outside of `--region` or `--where`",
+    9: "outside `--region` or `--where`",
 }
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def generate(text: str) -> str:
-    """Return the page with its generated parts as they must be now."""
+    """Return the page with its generated parts brought up to date."""
     for name, part in (("contents", contents()), ("reference", reference())):
         text, times = re.subn(
             f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)",
@@ -61,7 +61,7 @@ def contents() -> str:
 
 def reference() -> str:
     """Return the meaning of status, and a section for each method."""
-    status = table(("status", "a pixel of which"), [(str(code), words) for code, words in STATUS.items()])
+    status = table(("status", "meaning"), [(str(code), words) for code, words in STATUS.items()])
     return "\n\n".join([status, *("\n\n".join(section(describe(factory))) for factory in METHODS)])
 
 
@@ -79,7 +79,7 @@ def section(method: dict[str, Any]) -> Iterator[str]:
     shown = {band["name"] for band in method["bands"]} | {p["name"] for p in method["parameters"]}
     returned = re.sub(r"\AMethod\n", "", sections["Returns"])
     if not set(re.findall(r"``([\w-]+)``", returned)) <= shown:
-        # The table holds those of the defaults; this says what others there may be.
+        # The table shows the bands for default parameters; this text describes others.
         yield prose(inspect.cleandoc(returned))
     rows = [
         (
@@ -96,7 +96,7 @@ def section(method: dict[str, Any]) -> Iterator[str]:
 
 
 def entries(references: str) -> Iterator[str]:
-    """Yield single references: each begins in a line with its year in brackets."""
+    """Yield single references: the first line of each contains its year in parentheses."""
     lines: list[str] = []
     for line in references.splitlines():
         if re.search(r"\((18|19|20)\d\d\)", line) and lines:
@@ -119,12 +119,12 @@ def prose(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text as it may stand in a table or a list: in one line."""
+    """Return text on one line, for a table or a list."""
     return escaped(inline(" ".join(text.split())))
 
 
 def escaped(text: str) -> str:
-    """Keep bars from ending a cell."""
+    """Escape bars, which would end a cell."""
     return text.replace("|", "\\|")
 
 

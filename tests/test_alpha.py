@@ -83,7 +83,7 @@ def test_a_band_that_is_not_dated_masks_those_that_are(tmp_path: Path, last: str
     path = write_raster(tmp_path / "d.tif", values, descriptions=["y2001", "y2002", "y2003", last])
     np.testing.assert_array_equal(read(path), np.where(values[3] == 0, np.nan, values[:3]))
     [line] = alpha_line(path)
-    assert line.endswith("says which pixels are missing; where it is data, name it (--band 4)")
+    assert line.endswith("says which pixels are missing; if it is data, name it (--band 4)")
 
 
 @pytest.mark.parametrize("band", [4, "4", "nir", "NIR"])
@@ -132,7 +132,7 @@ def test_alpha_beside_nodata_masks_nothing(tmp_path: Path):
     stored = np.array([image(year)[0] for year in range(2001, 2005)], dtype=float)
     np.testing.assert_array_equal(read(folder, band=1), np.where(stored == 7, np.nan, stored))
     [line] = alpha_line(folder, "--band", 1)
-    assert "is not used; where it is data, name it" in line
+    assert "is not used; if it is data, name it" in line
 
 
 def test_files_without_alpha_say_nothing_of_it(tmp_path: Path):

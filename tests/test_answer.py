@@ -174,11 +174,11 @@ def test_every_executor_and_block_gives_the_same_bytes(
 
 def test_neighbours_do_not_matter(months: pw.RasterStack) -> None:
     """Alone, among others and in another order a pixel has the same layers, to the bit."""
-    from pixelwise.jobs.answer import Answer, Layered
+    from pixelwise.jobs.answer import LayerOutputs, PostProcessed
 
     method = pw.methods.harmonic(harmonics=2)
-    layered = Layered(KINDS, months.names, method, months.axis)  # type: ignore[arg-type]
-    bound = Answer(method.bind(months.axis, list(method.fitted_from), {}), 1, layered=layered)
+    layered = LayerOutputs(KINDS, months.names, method, months.axis)  # type: ignore[arg-type]
+    bound = PostProcessed(method.bind(months.axis, list(method.fitted_from), {}), 1, layered=layered)
     values = months.read(months.grid.block).reshape(60, -1)
     whole, _ = bound((values,))
     order = np.random.default_rng(2).permutation(values.shape[1])
@@ -330,7 +330,7 @@ def test_verify_tells_them_from_maps(stack: pw.RasterStack, out: Path) -> None:
     [
         ("summary", {"fitted": "f.tif"}, "summary fits no curve to the values; these do: trend, ols, theil_sen"),
         (pw.methods.theil_sen(deseasonalise="month"), {"fitted": "f.tif"}, "theil_sen, as its parameters are, fits no"),
-        ("seasonal_kendall", {"anomalies": "a.tif"}, "takes seasons into account that it does not write"),
+        ("seasonal_kendall", {"anomalies": "a.tif"}, "models seasons but does not write them"),
         ("ols", {"fited": "f.tif"}, "did you mean 'fitted'"),
     ],
 )

@@ -220,7 +220,7 @@ def test_a_fault_names_the_file(place: Path, monkeypatch: pytest.MonkeyPatch, ex
     # Frames of tests are not ours: the innermost of ours has the piece.
     result = run("apply", "ols", "s", "-o", "fault.tif", "--executor", executor)
     assert result.exit_code == 70
-    assert result.stderr.splitlines()[-1] == f"error: RuntimeError: boom, at work on s/ndvi_2002.tif; {HINT}"
+    assert result.stderr.splitlines()[-1] == f"error: RuntimeError: boom, while processing s/ndvi_2002.tif; {HINT}"
     assert not (place / "fault.tif").exists()
 
 
@@ -240,7 +240,7 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
         patch.setattr("pixelwise.maps.map.Map.__getitem__", lambda *_: raising(MemoryError()))
         result = run("plot", "map.tif", "-o", "memory.png")
     assert result.exit_code == 75
-    said = "error: memory ran out, at work on map.tif; run the same command again with more of it to resume\n"
+    said = "error: memory ran out, while processing map.tif; run the same command again with more of it to resume\n"
     assert result.stderr == said
 
 
@@ -264,7 +264,7 @@ def test_a_current_folder_that_was_removed(place: Path, tmp_path: Path, monkeypa
     result = run("apply", "ols", str(place / "s"), "-o", "o.tif")
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
-    assert last == "error: the current folder was removed; change to one that is there"
+    assert last == "error: the current folder was removed; change to an existing one"
 
 
 def test_errors_of_others_pass_the_boundary(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_a_full_disk_behind_stdout(place: Path, command: str) -> None:
     result = shell(f"pixelwise {command} > /dev/full", place)
     assert result.returncode == 75
     assert result.stderr.splitlines()[-1] == (
-        f"error: standard output: {os.strerror(errno.ENOSPC)}; make room there, and run the same command again"
+        f"error: standard output: {os.strerror(errno.ENOSPC)}; free some space and run the same command again"
     )
     assert len(result.stderr.splitlines()) == 1
 
@@ -555,7 +555,7 @@ def test_numbers_of_jobs_in_python(place: Path) -> None:
     for name in ("jobs", "memory", "min_valid", "min_span"):
         for value in [value for value in NUMBERS if not isinstance(value, tuple)]:
             accepted_or_refused(lambda name=name, value=value: pw.apply(stack, "ols", **{name: value}))
-    with pytest.raises(pw.ParameterError, match=r"^jobs 1000000000 is impossible: at least one worker is needed, and"):
+    with pytest.raises(pw.ParameterError, match=r"^jobs 1000000000 is impossible; expected a whole number from 1 to"):
         pw.apply(stack, "ols", jobs=10**9, executor="processes")
 
 

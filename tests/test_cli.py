@@ -111,7 +111,7 @@ def error_of(home: Path, *args: Any) -> str:
 
 def test_help_of_the_program():
     result = succeed("--help")
-    assert "\n    pixelwise apply ols ndvi/*.tif -o trend.tif     the main job\n" in result.stdout
+    assert "\n    pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map\n" in result.stdout
     for command in ("apply", "clean", "compile", "demo", "methods", "plan", "plot", "verify"):
         assert f"\n  {command} " in result.stdout
     assert "..." not in result.stdout.partition("Commands:")[2], "a summary is cut off"
@@ -142,8 +142,8 @@ def test_version():
         (["plan"], "Missing argument 'INPUT...'"),
         (["plan", "stack", "--jobs", "0"], "0 is not in the range x>=1"),
         (["plan", "stack", "--period", "centre"], "'centre' is not one of 'start', 'middle', 'end'"),
-        (["plan", "stack", "--nodata", "a,b"], "'a,b' is not a list of numbers with commas between them"),
-        (["plan", "stack", "--bounds", "1,2,3"], "'1,2,3' has 3 numbers, 4 are wanted"),
+        (["plan", "stack", "--nodata", "a,b"], "'a,b' is not a list of numbers separated by commas"),
+        (["plan", "stack", "--bounds", "1,2,3"], "'1,2,3' has 3 numbers; expected 4"),
         (["plan", "stack", "--scale", "x"], "'x' is not a valid float"),
         (["apply", "ols", "stack", "-o", "a.tif", "-p", "min_obs"], "'min_obs' is not name=value"),
         (["apply", "ols", "stack", "-o", "a.tif", "--dtype", "int16"], "'int16' is not one of 'float32', 'float64'"),
@@ -168,7 +168,7 @@ def test_the_list_of_methods():
     lines = listed.splitlines()
     assert len(lines) == len(pw.methods.METHODS)
     assert lines[0].startswith("trend ")
-    assert "begin with trend" in hint
+    assert "start with trend" in hint
     assert any(re.match(r"ols +Fit a straight line", line) for line in lines)
 
 
@@ -176,7 +176,7 @@ def test_one_method():
     text = succeed("methods", "ols").stdout
     assert text.startswith("ols: Fit a straight line to each pixel's series by ordinary least squares.\n")
     assert "    pixelwise apply ols INPUT... -o ols.tif" in text
-    assert "    min_obs = 3 (whole number)\n        Fewest valid values" in text
+    assert "    min_obs = 3 (whole number)\n        Minimum number of valid values" in text
     assert "slope            = Sxy / Sxx" in text
     assert "\nReferences\n    Draper" in text
     assert "    pvalue: Two-sided p-value" in text
@@ -200,7 +200,7 @@ def test_methods_for_programs():
     min_obs, *others = ols["parameters"]
     assert [parameter["name"] for parameter in others] == ["confidence_level", "origin"]
     assert (min_obs["name"], min_obs["type"], min_obs["default"]) == ("min_obs", "int", 3)
-    assert min_obs["description"].startswith("Fewest valid values")
+    assert min_obs["description"].startswith("Minimum number of valid values")
     assert [band["name"] for band in ols["bands"] if not band["optional"]] == BANDS[:-1]
     assert json.loads(succeed("methods", "ols", "--json").stdout) == [ols]
 
@@ -607,7 +607,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         ),
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=many"], "parameter min_obs='many' is not int"),
         (["ols", "stack", "-o", "t.tif", "-p", "min_obs=2"], "min_obs=2: "),
-        (["ols", "stack", "-o", "t.tif", "--jit"], "ols is compiled already"),
+        (["ols", "stack", "-o", "t.tif", "--jit"], "ols is always compiled"),
         (["nope.py:f", "stack", "-o", "t.tif"], "nope.py: No such file or directory"),
         (
             ["functions.py:spred", "stack", "-o", "t.tif"],

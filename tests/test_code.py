@@ -150,14 +150,14 @@ def test_a_recipe_of_ones_own_says_what_to_add(home: Path) -> None:
     result = run("plan", "scenes", "--composite", "jobs/my own.py:top", "--write-recipe", "own.toml")
     assert result.exit_code == 0, result.output
     assert result.stderr.endswith(
-        "recipe    own.toml\n          to be used with --composite 'jobs/my own.py:top': code that a recipe names is "
+        "recipe    own.toml\n          use it with --composite 'jobs/my own.py:top': code that a recipe names is "
         "not run\n"
     )
     assert read_recipe("own.toml").spec.composite == "jobs/my own.py:top"
     assert run("plan", "--recipe", "own.toml").exit_code == 1
     assert run("plan", "--recipe", "own.toml", "--composite", "jobs/my own.py:top").exit_code == 0
     result = run("plan", "scenes", "--composite", "max", "--write-recipe", "max.toml")
-    assert "to be used with" not in result.stderr
+    assert "use it with" not in result.stderr
     assert run("plan", "--recipe", "max.toml").exit_code == 0
 
 

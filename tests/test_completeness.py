@@ -215,7 +215,7 @@ def test_commands(gappy: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_off_changes_nothing(gappy: pw.RasterStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.jobs.answer.Answer.__call__", None)
+    monkeypatch.setattr("pixelwise.jobs.answer.PostProcessed.__call__", None)
     assert "min_valid" not in pw.apply(gappy, "ols", min_valid=0).provenance
 
 

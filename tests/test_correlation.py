@@ -82,7 +82,7 @@ def test_digits_are_kept_at_large_offsets():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), r"correlation needs one further stack, .*none is given.*--with NAME=FILES"),
+        ((), r"correlation needs one stack besides the response, .*none is given.*--with NAME=FILES"),
         (("a", "b"), r"but 2 are given \(a, b\)"),
     ],
 )
@@ -98,7 +98,7 @@ def test_impossible_parameters():
         methods.correlation(min_obs=2)
     axis = pw.TimeAxis.from_times(YEARS)
     bound = methods.correlation().bind(axis, None, {"other": axis})
-    with pytest.raises(ParameterError, match="0 further inputs: 1 are wanted"):
+    with pytest.raises(ParameterError, match="0 covariates; expected 1"):
         bound((np.zeros((len(YEARS), 2)),))
-    with pytest.raises(ParameterError, match=r"shape \(12, 3\): \(12, 2\) is wanted"):
+    with pytest.raises(ParameterError, match=r"shape \(12, 3\); expected \(12, 2\)"):
         bound((np.zeros((len(YEARS), 2)), np.zeros((len(YEARS), 3))))

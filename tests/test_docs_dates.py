@@ -58,7 +58,7 @@ def test_the_examples_are_found() -> None:
     ],
 )
 def test_what_settles_two_readings(name: str, template: str, date: str) -> None:
-    assert f"'{template}'" in part("Two readings")
+    assert f"'{template}'" in part("Ambiguous names")
     assert [str(reading.moment) for reading in read_format([f"{name}.tif"], template)] == [date]
 
 

@@ -137,7 +137,7 @@ def test_damaged_tiles_are_computed_again(stack: pw.RasterStack, out: Path, capl
             partial.unlink()
         assert_same(pw.apply(stack, "ols", out / "trend.tif"), wanted)
         expected = "6 damaged" if kind in ("gone", "empty") else "1 damaged"
-        assert f"{expected} block(s) of the map that was begun" in caplog.text
+        assert f"{expected} block(s) of the unfinished map" in caplog.text
         (out / "trend.tif").unlink()
         assert not hidden(out)
 

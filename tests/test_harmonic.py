@@ -387,7 +387,7 @@ def test_min_obs_follows_the_number_of_coefficients():
 )
 def test_dates_that_tell_no_season_are_refused(dates, method):
     axis = TimeAxis.from_times(dates)
-    with pytest.raises(ParameterError, match="cannot tell"):
+    with pytest.raises(ParameterError, match="cannot separate"):
         method(np.zeros((len(axis), 1)), axis)
 
 

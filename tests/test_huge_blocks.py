@@ -72,7 +72,7 @@ def test_no_command_reads_what_cannot_fit(tmp_path: Path) -> None:
     ):
         status, text, peak = in_child(*arguments)
         assert status == 1
-        assert "a_2000.tif: a block of it has 9.3 GiB as decoded" in text, text
+        assert "a_2000.tif: one block of it takes 9.3 GiB when decoded" in text, text
         assert "rio convert" in text
         assert peak < 400
         assert not output.exists()
@@ -82,10 +82,10 @@ def test_no_command_reads_what_cannot_fit(tmp_path: Path) -> None:
 def test_python_refuses_it_too(tmp_path: Path, compression: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "free_memory", lambda: 16 << 30)
     stack = pw.open_stack(folder_of(tmp_path / "in", compression))
-    words = r"a_2000\.tif: a block of it has 9\.3 GiB as decoded.* 9\.6 GiB of memory, and "
-    with pytest.raises(pw.InputError, match=words + r"8\.0 GiB are allowed \(half of what is free; --memory"):
+    words = r"a_2000\.tif: one block of it takes 9\.3 GiB when decoded.* 9\.6 GiB of memory, but only "
+    with pytest.raises(pw.InputError, match=words + r"8\.0 GiB may be used \(half of what is free; --memory"):
         pw.apply(stack, "ols", tmp_path / "o.tif")
-    with pytest.raises(pw.InputError, match=words + r"9\.0 GiB are allowed; write it"):
+    with pytest.raises(pw.InputError, match=words + r"9\.0 GiB may be used; rewrite the file"):
         pw.apply(stack, "ols", memory="9GiB")
     with pytest.raises(pw.InputError, match=words):
         pw.write_layers(stack, tmp_path / "o.tif")
@@ -131,7 +131,7 @@ def test_blocks_that_bands_do_not_show(tmp_path: Path, kind: str, monkeypatch: p
     stack = pw.open_stack([tmp_path / f"a_{year}{path.suffix}" for year in (2000, 2001, 2002)])
     assert layout_of(stack).decoded == expected
     if kind == "vrt":
-        with pytest.raises(pw.InputError, match=r"a_2000\.vrt: a block of it has 1\.5 GiB as decoded"):
+        with pytest.raises(pw.InputError, match=r"a_2000\.vrt: one block of it takes 1\.5 GiB when decoded"):
             pw.apply(stack, "ols", memory="1GiB")
 
 

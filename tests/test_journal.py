@@ -893,7 +893,7 @@ def test_a_plan_says_whether_a_job_can_be_resumed(
 
     def said(name: str) -> bool:
         command = ["plan", str(stack.paths[0].parent), "--method", f"{tmp_path}/mine.py:{name}"]
-        return f"once the job is stopped, it cannot be resumed: {name} uses eval" in " ".join(
+        return f"if the job is interrupted, it cannot be resumed: {name} uses eval" in " ".join(
             CliRunner().invoke(main, command).output.split()
         )
 

@@ -69,7 +69,7 @@ def test_all_that_a_stopped_job_left_goes(
     assert hidden(tmp_path / "beside") == [".left.partial.tif"]
     assert "left.partial.tif" in clean(tmp_path / "beside").stdout
     assert hidden(tmp_path / "beside") == []
-    assert "stopped jobs left nothing here" in clean(out).stderr
+    assert "no leftovers of interrupted jobs" in clean(out).stderr
 
 
 @pytest.mark.parametrize(

@@ -294,10 +294,10 @@ def test_status() -> None:
     ("options", "message"),
     [
         ({"correction": "hamedrao"}, "'hamedrao'.*did you mean 'hamed_rao'"),
-        ({"lags": 3}, "lags=3 goes with correction=hamed_rao or yue_wang, not with none"),
+        ({"lags": 3}, "lags=3 is for correction=hamed_rao or yue_wang, not for none"),
         ({"correction": "yue_wang", "lags": 0}, "lags=0: mann_kendall needs a whole number, at least 1"),
-        ({"correction": "prewhiten", "floor": False}, "floor=False goes with .* not with prewhiten"),
-        ({"correction": "yue_wang", "exact": True}, "exact=True does not go with correction=yue_wang"),
+        ({"correction": "prewhiten", "floor": False}, "floor=False is for .* not for prewhiten"),
+        ({"correction": "yue_wang", "exact": True}, "exact=True cannot be combined with correction=yue_wang"),
         ({"min_obs": 2}, "min_obs=2: mann_kendall needs a whole number, at least 3"),
     ],
 )

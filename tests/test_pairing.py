@@ -253,10 +253,10 @@ def test_plan_with_lists_what_is_left_out(yearly: Any) -> None:
 
 
 def test_plan_tells_what_does_not_fit(yearly: Any) -> None:
-    assert "ols takes no further inputs, but got rain" in run("plan", "ndvi", "--with", "rain=rain").stdout
+    assert "ols takes no covariates, but got rain" in run("plan", "ndvi", "--with", "rain=rain").stdout
     assert "none/*.tif" in run("plan", "ndvi", "--with", "rain=none/*.tif", "--method", "correlation").stdout
     twice = run("plan", "ndvi", "--with", "rain=rain", "--with", "rain=ndvi")
-    assert (twice.exit_code, "--with rain=... is there twice" in twice.stderr) == (2, True)
+    assert (twice.exit_code, "--with rain=... is given twice" in twice.stderr) == (2, True)
 
 
 def test_recipes_keep_further_stacks(yearly: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_it_is_told_and_kept_in_the_tags(folder: Path, tmp_path: Path, caplog: p
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "read" in r.getMessage()]
     assert len(told) == 2
     assert "ndvi_2002.tif: band 1 cannot be read at rows 64..95, columns 32..63 (" in told[0]
-    assert told[1].startswith("1024 pixels of dates could not be read, in 1 file(s), and count as missing: status 8")
+    assert told[1].startswith("1024 pixels, counted over all dates, could not be read in 1 file(s) and count")
     with rasterio.open(tmp_path / "trend.tif") as dataset:
         provenance = decode_provenance(dataset.tags()["PIXELWISE"])
     assert provenance["lost"] == {"pixels": 1024, "files": 1, "worst": [["stack/ndvi_2002.tif", 1, 1024]]}

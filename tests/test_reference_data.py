@@ -203,7 +203,7 @@ def test_season_and_trend_are_those_of_r(name: str, shared: Shared, tmp_path: Pa
     if name == "remoteparts_ak_ndvi":
         # R finds amplitudes of 10 000 in noise of 0.4, as leap days shift one date a year by three quarters of a day.
         with pytest.raises(
-            ParameterError, match="harmonics=1, period=1 and a trend: harmonic cannot tell them apart by these 32"
+            ParameterError, match="harmonics=1, period=1 and a trend: harmonic cannot separate them with these 32"
         ):
             pw.apply(stack, "harmonic")
         return

@@ -270,13 +270,13 @@ def test_names_and_kinds():
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ("", "covariate '' is unknown: time, step"),
+        ("", "covariate '' is unknown; expected time, step"),
         ("step(soon)", "soon"),
         ("nino.txt", "covariate 'nino.txt' is unknown"),
         ("time,time", "two covariates are called 'time'"),
         ([], "no covariate is named"),
         ({"a b": "time"}, "'a b' cannot be the name of a band"),
-        ({"a": ["x"]}, "'a' is no sequence of numbers"),
+        ({"a": ["x"]}, "'a' is not a sequence of numbers"),
         ("rain,rain_stderr", "two bands of regress would be called 'rain_stderr'"),
         ("n,time", "two bands of regress would be called 'n'"),
     ],
@@ -297,7 +297,7 @@ def test_min_obs():
 def test_steps():
     assert column("step(2001-03)", MONTHS).sum() == 22
     assert column("step(2001)", [2000, 2001, 2002]).tolist() == [0, 1, 1]
-    with pytest.raises(ParameterError, match=r"lies within a year.*step\(2001\) or step\(2002\) is wanted"):
+    with pytest.raises(ParameterError, match=r"lies within a year.*expected step\(2001\) or step\(2002\)"):
         column("step(2001-06-01)", [2000, 2001, 2002])
 
 
@@ -356,8 +356,8 @@ def bind(given_, times, *further):
     ("given_", "further", "message"),
     [
         ("rian,time", ["rain"], "unknown covariate of regress 'rian'; did you mean 'rain'"),
-        ("time", ["rain"], "no covariate of regress names the further stack 'rain': covariates=time,rain"),
-        ("time", ["time"], "a further stack of regress cannot be called 'time'"),
+        ("time", ["rain"], "no covariate of regress names the stack 'rain': covariates=time,rain"),
+        ("time", ["time"], "a covariate stack of regress cannot be called 'time'"),
         ("step(1990),time", [], "covariate 'step_1990' is 1 on all 12 dates: leave it out"),
         (
             {"a": "time", "b": (3 - YEARS / 7).tolist()},

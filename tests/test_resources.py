@@ -70,7 +70,7 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
         progress=lambda done, total: calls.append(done),
     )
     # Both may die before the first is noticed.
-    told = caplog.text.count("a worker process ended suddenly (killed, or out of memory?); its blocks are done again")
+    told = caplog.text.count("a worker process died (killed, or out of memory?); its blocks are computed again")
     assert told in (1, 2)
     assert calls == sorted(set(calls))
     wanted = pw.apply(stack, pw.per_pixel(lambda y, t: float(y[-1]), bands=["last"]))
@@ -81,7 +81,7 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
 def test_workers_that_end_again_and_again_stop_the_job(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:
     (tmp_path / "deaths").mkdir()
     deadly = mortal(tmp_path / "deaths", 10**6)
-    with pytest.raises(pw.ResourceError, match=r"^worker processes end again and again .* to resume$"):
+    with pytest.raises(pw.ResourceError, match=r"^worker processes keep dying .* to resume$"):
         pw.apply(stack, deadly, out / "trend.tif", executor="processes", jobs=1)
     assert len(list((tmp_path / "deaths").iterdir())) == 4
     assert hidden(out) in ([], KEPT)
@@ -103,11 +103,11 @@ def test_a_task_that_is_done_forgives_the_deaths_before() -> None:
     with open_executor("processes", 1) as pool:
         broken = [0]
 
-        def mend(error: BrokenExecutor) -> None:
+        def recover(error: BrokenExecutor) -> None:
             broken[0] += 1
-            pool.mend(error)  # type: ignore[attr-defined]
+            pool.recover(error)  # type: ignore[attr-defined]
 
-        results = map_unordered(pool, die_once, [(Path(os.environ["DEATHS"]), i) for i in range(items)], 2, mend)
+        results = map_unordered(pool, die_once, [(Path(os.environ["DEATHS"]), i) for i in range(items)], 2, recover)
         assert sorted(results) == list(range(items))
     assert broken[0] > 4
 

@@ -514,7 +514,7 @@ def test_a_killed_worker_ends_in_one_clear_line(folder: Path, tmp_path: Path) ->
         return 0.0
 
     function = pw.per_pixel(deadly, bands=["x"], jit=False)
-    with pytest.raises(pw.ResourceError, match="worker processes end again and again"):
+    with pytest.raises(pw.ResourceError, match="worker processes keep dying"):
         pw.apply(pw.open_stack(folder), function, tmp_path / "x.tif", executor="processes", jobs=2)
     assert list(tmp_path.iterdir()) == []
 
@@ -657,7 +657,7 @@ def test_provenance_is_that_of_the_files_that_were_opened(folder: Path, tmp_path
 def test_a_job_without_any_answer_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = pw.apply(pw.open_stack(folder, valid_range=(50, 60)), "ols")
     assert (result.status == 1).all()
-    assert "no pixel has an answer: the map holds nothing but status" in caplog.messages
+    assert "no pixel has a result: the map holds nothing but status" in caplog.messages
 
 
 def test_what_is_no_map_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
@@ -716,7 +716,7 @@ def test_gdal_settings_are_restored(folder: Path) -> None:
     [
         ({"dtype": "int16"}, "one of float32, float64"),
         ({"executor": "treads"}, "did you mean 'threads'"),
-        ({"jobs": -1}, "at least one worker"),
+        ({"jobs": -1}, "expected a whole number from 1"),
         ({"memory": "10MB"}, "memory 9.5 MiB is impossible"),
         ({"memory": "much"}, "is not a size"),
         ({"bands": ["slop"]}, "did you mean 'slope'"),

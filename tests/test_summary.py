@@ -80,7 +80,7 @@ def test_no_quantile_spares_the_sorting():
     ("options", "message"),
     [
         ({"quantiles": "p100"}, "quantile 'p100' of summary is unknown"),
-        ({"quantiles": "p10,p10"}, "'p10' of summary is asked for twice"),
+        ({"quantiles": "p10,p10"}, "'p10' of summary is given twice"),
         ({"quantiles": ["median", "q1"]}, "'q1' of summary is unknown"),
         ({"min_obs": 1}, "at least 2"),
     ],

@@ -846,8 +846,8 @@ def test_where_numbers_differ_it_says_which_version_made_the_map(trend: Path) ->
     assert "made by" not in passes(trend)
     change(trend, 1, 2, 3, factor=1.1)
     assert fails(trend)[-1] == (
-        f"the map was made by pixelwise 0.1.0, this is {pw.__version__}: what changed between them is in CHANGELOG.md; "
-        "to get today's numbers, make the map again"
+        f"the map was made by pixelwise 0.1.0, this is {pw.__version__}: CHANGELOG.md lists what changed in between; "
+        "make the map again to get the numbers of this version"
     )
     assert verify(trend).made_by == "0.1.0"
 

@@ -15,8 +15,8 @@ from pixelwise.bands import STATUS_BAND, with_units
 from pixelwise.choices import Compression
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
-from pixelwise.jobs.answer import Answer, Layered, check_kinds
-from pixelwise.jobs.copying import Layers
+from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
+from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe
@@ -179,7 +179,7 @@ def run_job(
     beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
     sink = _sink(output, stacks, execution, method.files, beside)
     method = _rehearsed(method, stack, strict=execution.strict)
-    answer = Answer.of(method, stack.axis, {name: other.axis for name, other in inputs.items()}, spec, layered)
+    answer = PostProcessed.of(method, stack.axis, {name: other.axis for name, other in inputs.items()}, spec, layered)
     check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
@@ -212,13 +212,13 @@ def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
     return {name: counts for name, counts in counted.items() if counts is not None}
 
 
-def _layered(stack: Stack, method: Method, kinds: Iterable[str]) -> Layered:
+def _layered(stack: Stack, method: Method, kinds: Iterable[str]) -> LayerOutputs:
     """Return the stacks that are to be written beside a map."""
     if isinstance(stack, FileStack):
         names = stack.names
     else:
         names = tuple(map(str, stack.axis.calendar_years if stack.axis.precision == "year" else stack.axis.dates))
-    return Layered(tuple(kinds), names, method if method.fitted_from else None, stack.axis)
+    return LayerOutputs(tuple(kinds), names, method if method.fitted_from else None, stack.axis)
 
 
 def write_layers(
@@ -269,7 +269,7 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     stack.check_unchanged()
     check_memory((stack,), execution.memory_bytes)
     sink = _sink(output, (stack,), execution)
-    method = Layers(stack.names)
+    method = Copy(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
     clear = _clear_of({"": stack})

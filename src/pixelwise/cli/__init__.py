@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints."""
+"""The command line: parse, call, print."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ __all__ = ["main"]
 def main() -> None:
     r"""Per-pixel analysis of raster time series.
 
-    One raster per date in, a georeferenced map out: the slope of a regression line with its significance for
-    every pixel, or any function of your own.
+    Reads one raster per date and writes a georeferenced map with, for every pixel, the trend and its significance, or
+    the result of any function of your own.
 
     \b
       pixelwise demo                                  see it work on a generated scene
-      pixelwise plan ndvi/*.tif                       dates, grid, gaps, memory: headers only
-      pixelwise apply ols ndvi/*.tif -o trend.tif     the main job
-      pixelwise composite scenes/ -o annual.tif       one layer per year of many scenes
-      pixelwise plot trend.tif -o trend.png           a picture of it
-      pixelwise verify trend.tif                      some pixels again, by another way
-      pixelwise compile                               all kernels at once, for containers and clusters
+      pixelwise plan ndvi/*.tif                       check dates, grid, gaps and memory first
+      pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
+      pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
+      pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise verify trend.tif                      recompute some pixels in another way
+      pixelwise compile                               compile everything now, for containers and clusters
 
-    Exit status: 0 done; 1 something is wrong with data, output or options, or verify found a difference; 2 wrong
-    usage; 70 a bug in pixelwise, reported on one line (--debug shows the traceback); 75 memory, disk, open files
-    or workers ran out: run the same command again to resume; 130 Ctrl-C; 141 nobody reads the output any more; 143
-    SIGTERM.
+    Exit status: 0 success; 1 problem with data, output or options, or verify found a difference; 2 wrong usage; 70 bug
+    in pixelwise, reported on one line (--debug shows the traceback); 75 out of memory, disk, open files or workers: run
+    the same command again to resume; 130 Ctrl-C; 141 output closed by its reader; 143 SIGTERM.
     """
 
 

@@ -21,39 +21,39 @@ __all__ = ["apply"]
 @click.command()
 @click.argument("method")
 @all_input_options
-@output_options("A GeoTIFF; 'trend_{band}.tif' writes one file per band.")
+@output_options("GeoTIFF to write; 'trend_{band}.tif' writes one file per band.")
 @PARAMETER_OPTION
 @click.option(
     "--bands",
     type=BandNames(),
     metavar="A[,B]",
-    help="Bands to write (status is always there), or names for what a function returns.",
+    help="Bands to write (status is always included), or names for the values that a function returns.",
 )
 @click.option(
     "--jit/--no-jit",
     "jit",
     default=None,
-    help="Whether a function of your own must or must not be compiled.  [default: where it gives the same]",
+    help="Require or forbid compiling a function of your own.  [default: compile if results are the same]",
 )
 @click.option(
     "--write",
     type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
     metavar="KIND FILE",
     multiple=True,
-    help="Write a stack beside the map, a band per date: the fitted curve; residuals from it; anomalies: values less "
-    "the season, where the method fits one, and their mean. May be repeated.",
+    help="Also write a stack with one band per date: the fitted curve, its residuals, or anomalies (values minus the "
+    "season, if the method fits one, and minus their mean). May be repeated.",
 )
 @click.option(
     "--per",
     type=click.Choice(get_args(Per)),
     default="year",
     show_default=True,
-    help="Unit of time of all bands that are a change per year.",
+    help="Unit of time for all bands that are a change per year.",
 )
 @job_options
-@click.option("--strict", is_flag=True, help="Stop when a function fails, instead of status 5 for its pixel.")
-@click.option("--timings", is_flag=True, help="Print where the time went.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--strict", is_flag=True, help="Stop if a function fails, instead of giving its pixel status 5.")
+@click.option("--timings", is_flag=True, help="Print how long each step took.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def apply(
     *,
@@ -73,7 +73,7 @@ def apply(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Apply METHOD to every pixel's series and write a map.
+    r"""Apply METHOD to the series of every pixel and write a map.
 
     METHOD is a name (see `pixelwise methods`) or file.py:function. INPUT is a folder, files, a quoted glob,
     @list.txt (a path per line), or a CSV with path,date.
@@ -93,7 +93,7 @@ def apply(
     from pixelwise.run import run_job
 
     if len(dict(write)) < len(write):
-        raise click.UsageError("--write names one stack twice")
+        raise click.UsageError("--write names the same stack twice")
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
@@ -111,7 +111,7 @@ def apply(
 
 
 def summary(status: Any, seconds: float) -> str:
-    """Say how many pixels have which status."""
+    """Return how many pixels have which status, in words."""
     import numpy as np
 
     from pixelwise.bands import Status

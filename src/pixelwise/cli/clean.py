@@ -16,11 +16,11 @@ __all__ = ["clean"]
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @debug_option
 def clean(folder: Path) -> None:
-    """Remove what stopped jobs left in FOLDER.
+    """Delete leftovers of interrupted jobs in FOLDER.
 
-    These are hidden files: journals, from which a job resumes, and half-written maps. Without its journal a
-    stopped job begins anew. Files of running jobs, of other users and of other programs stay; each that has a
-    name such as ours and stays is named on stderr, with the reason.
+    Leftovers are hidden files: half-written maps, and the journals with which jobs resume. Without them, an interrupted
+    job starts from scratch. Files of running jobs, other users and other programs are kept; those that look like ours
+    but are kept are listed on stderr with the reason.
     """
     from pixelwise.maps.leftovers import remove_leftovers
 
@@ -37,4 +37,4 @@ def clean(folder: Path) -> None:
         more = f", and {len(failed) - 1} more file{'s' if len(failed) > 2 else ''}" if len(failed) > 1 else ""
         raise OutputError(f"{failed[0].path}: {failed[0].kept.removeprefix('it ')}{more}")
     if not found:
-        emit(f"{folder}: stopped jobs left nothing here", error=True, lines=False)
+        emit(f"{folder}: no leftovers of interrupted jobs", error=True, lines=False)

@@ -17,22 +17,23 @@ __all__ = ["compile_kernels"]
 @click.argument("method", nargs=-1)
 @debug_option
 def compile_kernels(method: tuple[str, ...]) -> None:
-    r"""Compile kernels before they are needed.
+    r"""Compile machine code before it is needed.
 
-    Those of METHOD..., or of all methods, and those that read files.
+    Compiles METHOD..., or all methods, and the code that reads files.
 
-    Otherwise each is compiled at its first use, which takes some seconds, and kept for this user. In the image of a
-    container, or for the nodes of a cluster, compile once and keep the result in a folder that all can read:
+    Otherwise each method is compiled at its first use, which takes some seconds, and kept for this user. For a
+    container image or the nodes of a cluster, compile once and keep the result in a folder that everyone can read:
 
     \b
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile trend ols
 
-    All users can read what is in NUMBA_CACHE_DIR then, and only you can change it. Set it to the same where jobs run; a
-    user who may not write there begins with a copy, if root or that user compiled it. Machine code is for the type of
-    processor that compiled it: where there are several, set NUMBA_CPU_NAME=generic in both places.
+    All users can read NUMBA_CACHE_DIR then, but only you can change it. Set it to the same folder for jobs; users who
+    cannot write there start with a copy, if the code was compiled by root or by themselves. Machine code only works for
+    the type of processor on which it was compiled: if there are several, set NUMBA_CPU_NAME=generic for both the
+    compilation and the jobs.
 
-    The folder is printed. It belongs to one version of pixelwise, and machine code to one of Python and of numba.
+    Prints the folder. It is valid for one version of pixelwise, Python and numba.
     """
     from pixelwise.kernels.jit import closed_to_others, is_shared, share
     from pixelwise.precompile import folder_of_kernels, steps
@@ -59,5 +60,8 @@ def compile_kernels(method: tuple[str, ...]) -> None:
             "kernels are kept for you only: `pixelwise` in NUMBA_CACHE_DIR must be a folder that only you can change",
             error=True,
         )
-    emit(f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} were there", error=True)
+    emit(
+        f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} were compiled already",
+        error=True,
+    )
     emit(str(folder), lines=False)

@@ -18,15 +18,15 @@ __all__ = ["composite"]
 
 @click.command()
 @scene_options
-@output_options("A GeoTIFF, one band for each period.")
+@output_options("GeoTIFF to write, with one band for each period.")
 @job_options
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def composite(*, source: list[str], spec: InputSpec, output: Path, dtype: str, quiet: bool, **options: Any) -> None:
     r"""Write one layer for each year, season, month or dekad of scenes.
 
-    The bands are named by their dates, so that every command reads the file back. `apply` with the same options does
-    it without a file in between. --composite is max unless given.
+    A period is a year, season, month or dekad (--every). Bands are named by their dates, so all commands can read the
+    file. `apply` with the same options does the same without an intermediate file. The default of --composite is max.
 
     \b
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif

@@ -17,14 +17,14 @@ __all__ = ["demo"]
     type=click.Path(path_type=Path),
     default=Path("pixelwise-demo"),
     show_default=True,
-    help="Where to write.",
+    help="Folder to write to.",
 )
 @debug_option
 def demo(folder: Path) -> None:
-    """Run the whole job on a generated scene.
+    """Run a complete job on a generated scene.
 
-    Writes a scene of 853 x 856 pixels and 21 years with gaps, the map trend.tif and the picture trend.png, and
-    times the job against the plain loop over scipy.stats.linregress that it replaces.
+    Writes a scene of 853 x 856 pixels and 21 years with gaps, the map trend.tif and the picture trend.png, and compares
+    the time with that of a plain loop over scipy.stats.linregress.
     """
     from pixelwise import demo as scene
     from pixelwise.errors import ParameterError

@@ -16,18 +16,18 @@ from pixelwise.cli.report import debug_option, emit
 __all__ = ["describe", "in_words", "methods"]
 
 HINT = """
-One layer per year: begin with trend. Several per year: harmonic or seasonal_kendall, or make one layer of each
-year (--composite). `pixelwise methods NAME` tells all about one; docs/methods.md says which one to take when."""
+One layer per year: start with trend. Several per year: harmonic or seasonal_kendall, or combine them into one layer
+per year (--composite). `pixelwise methods NAME` describes a method; docs/methods.md says which one to choose."""
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def methods(name: str | None, as_json: bool) -> None:
-    """List the methods, or tell all about one.
+    """List the methods, or describe one.
 
-    With a NAME: parameters, bands, formula, what a pixel's status says, weaknesses, sources.
+    With a NAME, shows its parameters, bands, formula, the meaning of status, limits and references.
     """
     from pixelwise.methods import METHODS, get
 
@@ -57,7 +57,7 @@ def show(method: dict[str, Any]) -> None:
     for parameter in method["parameters"]:
         emit(f"    {parameter['name']} = {in_words(parameter['default'])} ({parameter['kind']})")
         emit(indented(parameter["description"], 8))
-    emit("\nBands ([value] is the unit of the input; those in brackets only where --bands names them)")
+    emit("\nBands ([value] is the unit of the input; bands in parentheses are only written if --bands names them)")
     for band in method["bands"]:
         unit = f" [{band['unit'].replace('{value}', 'value')}]" if band["unit"] else ""
         shown = f"({band['name']})" if band["optional"] else band["name"]
@@ -71,15 +71,15 @@ def show(method: dict[str, Any]) -> None:
 
 
 def indented(text: str, by: int) -> str:
-    """Return text with spaces before its lines, and without the doubled marks of reStructuredText."""
+    """Return text indented, and without the markup of reStructuredText."""
     plain = re.sub(r"::$", ":", text.replace("``", "`"), flags=re.MULTILINE)
     return "\n".join(" " * by + line if line else "" for line in plain.splitlines())
 
 
 def describe(factory: Any) -> dict[str, Any]:
-    """Return what is known of a method, from its signature and docstring.
+    """Return the description of a method from its signature and docstring.
 
-    ``sections`` are those of the docstring by title, ``Method`` what comes before the first.
+    ``sections`` are those of the docstring by title; ``Method`` is the text before the first.
     """
     from pixelwise.method import parameters_of
 

@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
-    """Numbers with commas between them."""
+    """Numbers separated by commas."""
 
     name = "numbers"
 
@@ -52,14 +52,14 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         try:
             numbers = tuple(self._kind(text) for text in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of numbers with commas between them", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
         if self._count is not None and len(numbers) != self._count:
-            self.fail(f"{value!r} has {len(numbers)} numbers, {self._count} are wanted", param, ctx)
+            self.fail(f"{value!r} has {len(numbers)} numbers; expected {self._count}", param, ctx)
         return numbers
 
 
 class BandNames(click.ParamType):  # type: ignore[type-arg]
-    """Names with commas between them."""
+    """Names separated by commas."""
 
     name = "names"
 
@@ -91,7 +91,7 @@ class Band(click.ParamType):  # type: ignore[type-arg]
     name = "N|NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Take digits as a number: no file has as many bands as ten digits count."""
+        """Convert digits to a number; no file has so many bands that it takes ten digits."""
         return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
 
 
@@ -102,7 +102,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]
         self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Take four numbers as bounds."""
+        """Convert four numbers to bounds."""
         try:
             numbers = tuple(float(text) for text in value.split(","))
         except (ValueError, AttributeError):
@@ -116,22 +116,22 @@ INPUT_OPTIONS = (
         "--recipe",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Input and options from a file of plan --write-recipe; options given here take precedence. A function "
-        "that it names for --composite is run only where --composite names it here too.",
+        help="Take input and options from a file written by plan --write-recipe; options given here take precedence. A "
+        "function that the recipe names for --composite only runs if --composite names it here as well.",
     ),
     click.option(
         "--band",
         type=Band(),
-        help="Band to read, where files have several that are not dates. A pattern such as 'NDVI*' reads every band "
-        "whose description fits it, each dated by its description.",
+        help="Band to read, if files have several that are not dates. A pattern such as 'NDVI*' reads all bands whose "
+        "description matches, each dated by its description.",
     ),
     click.option(
         "--times",
         metavar="FORMAT|FILE",
         help="strptime format of the date in each name or band description, or a table: one date per line for the "
-        "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sundays), "
-        "%Y%W (from Mondays) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, seasons "
-        "such as 2001_02 %Y_%y; a time with %z is converted to UTC.",
+        "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sunday), "
+        "%Y%W (from Monday) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, seasons "
+        "such as 2001_02 %Y_%y; times with %z are converted to UTC.",
     ),
     click.option(
         "--period",
@@ -155,7 +155,7 @@ INPUT_OPTIONS = (
     click.option(
         "--align",
         metavar="RASTER",
-        help="Put files of other lattices on that of this raster (and, without --extent, into its extent).",
+        help="Resample files to the pixel grid of this raster (and, without --extent, to its extent).",
     ),
     click.option(
         "--resampling",
@@ -165,48 +165,52 @@ INPUT_OPTIONS = (
     click.option(
         "--product",
         metavar="NAME|FILE.toml",
-        help="What the files are deliveries of (landsat-c2-l2, s2-l2a, hls, mod13): dates, sensors, named bands, "
-        "scales, masks.",
+        help="Satellite product of the files (landsat-c2-l2, s2-l2a, hls, mod13), which defines dates, sensors, bands, "
+        "scales and masks.",
     ),
-    click.option("--value", metavar="INDEX|FORMULA", help="What is computed of the bands: ndvi, 'nir / red', b4 - b3."),
-    click.option("--mask", metavar="FILES", help="Masks, matched by date; none uses none of a product's."),
-    click.option("--mask-band", type=Band(), help="Band of each image's own file that is its mask."),
-    click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Values of a mask that are of use."),
-    click.option("--mask-drop", type=Numbers(), metavar="V[,V]", help="Values of a mask that are not."),
-    click.option("--mask-bits", type=Numbers(int), metavar="B[,B]", help="Bits of a mask that must not be set."),
+    click.option(
+        "--value", metavar="INDEX|FORMULA", help="Value to compute from the bands: ndvi, 'nir / red', b4 - b3."
+    ),
+    click.option("--mask", metavar="FILES", help="Mask files, matched by date; none ignores the masks of a product."),
+    click.option("--mask-band", type=Band(), help="Band of each image that is its mask."),
+    click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Mask values to keep."),
+    click.option("--mask-drop", type=Numbers(), metavar="V[,V]", help="Mask values to reject."),
+    click.option("--mask-bits", type=Numbers(int), metavar="B[,B]", help="Mask bits that reject a pixel if set."),
     click.option(
         "--mask-field",
         multiple=True,
         metavar="A-B=V[,V]",
-        help="Bits A to B of a mask must not be one of these numbers; may be repeated.",
+        help="Reject pixels if bits A to B of the mask form one of these numbers; may be repeated.",
     ),
-    click.option("--mask-preset", metavar="NAME", help="A known rule: landsat-c2, hls-fmask, s2-scl, mod13, ..."),
-    click.option("--grow", type=click.IntRange(min=0), help="Pixels around rejected ones that are rejected too."),
+    click.option("--mask-preset", metavar="NAME", help="A predefined rule: landsat-c2, hls-fmask, s2-scl, mod13, ..."),
+    click.option("--grow", type=click.IntRange(min=0), help="Also reject this many pixels around rejected ones."),
     click.option(
         "--region",
         type=Place("FILE|L,B,R,T"),
-        help="Polygons of a vector file, or bounds: other pixels get status 9 and are not read.",
+        help="Polygons of a vector file, or bounds; other pixels get status 9 and are not read.",
     ),
     click.option(
-        "--where", metavar="RASTER=V[,V]", help="Only pixels where this raster, on the same lattice, has these values."
+        "--where",
+        metavar="RASTER=V[,V]",
+        help="Only use pixels where this raster, whose pixels must be aligned, has these values.",
     ),
-    click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that are missing."),
-    click.option("--scale", type=float, help="Value = stored * scale + offset, instead of the files' own."),
+    click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that mean missing."),
+    click.option("--scale", type=float, help="Value = stored * scale + offset, overriding what the files say."),
     click.option("--offset", type=float, help="See --scale."),
     click.option(
         "--valid-range",
         type=Numbers(count=2),
         metavar="LO,HI",
-        help="Values outside (after scaling) are missing.",
+        help="Treat values outside (after scaling) as missing.",
     ),
     click.option("--start", metavar="DATE", help="First date to use: 1990, 2020-06, 2020-06-15."),
-    click.option("--end", metavar="DATE", help="Last date to use, as far as written."),
+    click.option("--end", metavar="DATE", help="Last date to use; a year or month means its last day."),
     click.option("--months", type=Numbers(int), metavar="M[,M]", help="Months to use, 1 to 12."),
     click.option(
         "--bounds",
         type=Numbers(count=4),
         metavar="L,B,R,T",
-        help="Left, bottom, right, top in units of the CRS: only pixels that it touches are read.",
+        help="Left, bottom, right, top in units of the CRS: only pixels that touch this box are read.",
     ),
     click.option(
         "--composite",
@@ -222,16 +226,18 @@ INPUT_OPTIONS = (
     click.option(
         "--season",
         metavar="MM-DD..MM-DD",
-        help="Days of each year that count; may cross the new year: 11-01..04-30 belongs to the year of its end.",
+        help="Days of each year to use; may cross New Year: 11-01..04-30 belongs to the year in which it ends.",
     ),
     click.option(
-        "--min-count", type=click.IntRange(min=1), help="Observations a pixel needs in a period.  [default: 1]"
+        "--min-count",
+        type=click.IntRange(min=1),
+        help="Minimum number of observations per pixel and period.  [default: 1]",
     ),
     click.option(
         "--equal-count",
         type=click.IntRange(min=1),
         metavar="K",
-        help="Use K observations of each pixel and period, drawn at random: a maximum over more is larger.",
+        help="Use K random observations per pixel and period, so that years with more scenes do not look greener.",
     ),
     click.option(
         "--on-read-error",
@@ -246,13 +252,13 @@ NEEDS_OPTIONS = (
         "--min-valid",
         type=float,
         metavar="SHARE",
-        help="Pixels with less than this share of the layers valid (0.5: half) get status 2 and no answer.",
+        help="Pixels with fewer valid layers than this share (0.5: half) get status 2 and no result.",
     ),
     click.option(
         "--min-span",
         type=float,
         metavar="SHARE",
-        help="Pixels whose first and last valid layer span less than this share of the whole time, likewise.",
+        help="The same for pixels whose valid layers span less than this share of the whole time.",
     ),
 )
 
@@ -262,8 +268,8 @@ FURTHER_OPTION = click.option(
     type=Parameter(),
     metavar="NAME=INPUT",
     multiple=True,
-    help="A further stack for a method that takes some, under this name: files, or a recipe; may be repeated. Layers "
-    "are paired by year, month, ... of the calendar.",
+    help="A covariate for methods that take them, under this name: files, or a recipe; may be repeated. Layers are "
+    "paired by calendar year, month, ...",
 )
 
 PARAMETER_OPTION = click.option(
@@ -272,12 +278,12 @@ PARAMETER_OPTION = click.option(
     "parameters",
     type=Parameter(),
     multiple=True,
-    help="A parameter of the method; may be repeated.",
+    help="Set a parameter of the method; may be repeated.",
 )
 
 JOB_OPTIONS = (
-    click.option("--jobs", type=click.IntRange(min=1), help="Workers.  [default: usable cores]"),
-    click.option("--memory", metavar="SIZE", help="What all processes may use together, such as 4GiB."),
+    click.option("--jobs", type=click.IntRange(min=1), help="Number of workers.  [default: usable cores]"),
+    click.option("--memory", metavar="SIZE", help="Memory limit for all processes together, such as 4GiB."),
     click.option(
         "--executor",
         type=click.Choice(get_args(ExecutorName)),
@@ -295,7 +301,7 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
             type=click.Choice(get_args(MapType)),
             default="float32",
             show_default=True,
-            help="Type of what is written.",
+            help="Data type of the output.",
         ),
         click.option("--compress", type=click.Choice(get_args(Compression)), help="Of the GeoTIFF.  [default: zstd]"),
         click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
@@ -303,8 +309,8 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
         click.option(
             "--trust-function",
             is_flag=True,
-            help="Resume a stopped job though it cannot be told whether a function of your own is still the same, as "
-            "it reads files or finds names as it runs. Give it to the first run too.",
+            help="Resume an interrupted job even if pixelwise cannot tell whether your function is still the same, "
+            "because it reads files or looks up names at run time. Also needed for the first run.",
         ),
     )
     return functools.partial(_decorate, options=options)
@@ -326,8 +332,8 @@ def input_options(
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
-    `composite` is what ``--composite`` is where neither the command line nor a recipe says. With `further` there are
-    ``--with``, ``--min-valid`` and ``--min-span`` too, and the command gets ``further``, texts by name, and ``needs``.
+    `composite` is the default of ``--composite``. With `further` there are also ``--with``, ``--min-valid`` and
+    ``--min-span``, and the command gets ``further``, texts by name, and ``needs``.
     """
 
     @functools.wraps(command)
@@ -366,16 +372,16 @@ def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
     for name in names:
         if names.count(name) > 1:
             raise click.UsageError(
-                f"--with {name}=... is there twice: a glob, a folder or @list.txt names several files"
+                f"--with {name}=... is given twice; use a glob, a folder or @list.txt for several files"
             )
     return dict(given)
 
 
 def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add INPUT..., the input options, ``--with`` for further stacks, and what a pixel needs for an answer."""
+    """Add INPUT..., the input options, ``--with`` for covariates, and what a pixel needs for a result."""
     return input_options(command, further=True)
 
 
 def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add INPUT... and the input options of a command that cannot do without composites."""
+    """Add INPUT... and the input options of a command that always makes composites."""
     return input_options(command, composite="max")

@@ -29,14 +29,17 @@ __all__ = ["plan"]
 
 @click.command()
 @all_input_options
-@click.option("--method", default="ols", show_default=True, help="What is to be applied.")
+@click.option("--method", default="ols", show_default=True, help="Method to plan for.")
 @PARAMETER_OPTION
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--write-recipe", type=click.Path(dir_okay=False), metavar="FILE", help="Keep input and options for --recipe."
+    "--write-recipe",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write input and options for --recipe.",
 )
-@click.option("--strict", is_flag=True, help="Exit 1 on warnings too.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 on warnings as well.")
 @debug_option
 def plan(
     *,
@@ -51,10 +54,10 @@ def plan(
     strict: bool,
     **options: Any,
 ) -> None:
-    """Show what a job would read: dates, grid, gaps, memory, blocks. Only headers and a small sample are read.
+    """Show what a job would read: dates, grid, gaps, memory, blocks.
 
-    Every file is listed with its date and the rule that found it. Problems stop a job, and this command ends
-    with status 1; warnings are worth a look.
+    Reads only headers and a small sample. Lists every file with its date and the rule by which the date was found.
+    Problems would stop a job, and give exit status 1; warnings should be checked.
     """
     from pixelwise.errors import InputError
     from pixelwise.methods.lookup import resolve_method
@@ -82,7 +85,7 @@ def plan(
         write(write_recipe, source, spec, further, needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
         if spec.composite is not None and names_function(spec.composite):
-            emit(f"          to be used with {to_run(spec.composite)}: code that a recipe names is not run", error=True)
+            emit(f"          use it with {to_run(spec.composite)}: code that a recipe names is not run", error=True)
     if report["problems"] or (strict and report["warnings"]):
         sys.exit(1)
 
@@ -148,14 +151,14 @@ def describe(
         report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
         report["warnings"] += warnings_of_values(method, stack)
         if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
-            report["warnings"].append(f"once the job is stopped, it cannot be resumed: {doubts}")
+            report["warnings"].append(f"if the job is interrupted, it cannot be resumed: {doubts}")
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
 
 
 def describe_further(stack: FileStack) -> dict[str, Any]:
-    """Return a further stack for JSON, before it is paired."""
+    """Return a covariate stack for JSON, before it is paired."""
     from pixelwise.opening.scene_counts import scenes_of
 
     layers = [describe_layer(layer) for layer in scenes_of(stack).layers]
@@ -206,7 +209,7 @@ def describe_grid(grid: Grid | None) -> dict[str, Any] | None:
 
 
 def describe_time(axis: TimeAxis) -> dict[str, Any]:
-    """Return step, gaps and duplicates in time for JSON."""
+    """Return time step, gaps and duplicate dates for JSON."""
     import numpy as np
 
     dates = [str(day) for day in axis.days]
@@ -239,7 +242,7 @@ def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
 
 
 def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
-    """Say how many files are put on another lattice, onto which and how; None where none is."""
+    """Return how many files are resampled, to which grid and how; None if none is."""
     pieces = [piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)]
     warped = {piece.path for piece in pieces if piece.warp is not None}
     if not warped:
@@ -290,14 +293,14 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print the report for people."""
+    """Print the report for humans."""
     from pixelwise.jobs.plan import size_text
     from pixelwise.rasters.nodata import spelled
 
     rows = [("file", "band", "date", "rule", "type", "nodata")]
     for layer in report["layers"]:
         more = f" (+{len(layer['paths']) - 1} pieces)" if len(layer["paths"]) > 1 else ""
-        # A year is shown as no more than it is.
+        # If only the year is known, show no more than that.
         shown = layer["date"][:4] if layer["precision"] == "year" else layer["date"] or "?"
         nodata = ",".join(spelled(float(value)) for value in layer.get("nodata", ())) or "-"
         band = str(layer["band"] or "-")
@@ -323,11 +326,11 @@ def show(report: dict[str, Any]) -> None:
             emit(f"          left out of {name}: {', '.join(runs)}", lines=False)
     show_making(report)
     if report.get("needs"):
-        emit(f"needed    {describe_needs(report['needs'])} for an answer of a pixel")
+        emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"
-            + (f", some of it {job['redecode']:.2f} times" if job["redecode"] > 1.05 else "")
+            + (f", parts of it repeatedly ({job['redecode']:.2f} times in all)" if job["redecode"] > 1.05 else "")
         )
         emit(
             "blocks    "
@@ -345,7 +348,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def show_making(report: dict[str, Any]) -> None:
-    """Print how layers are made of files, where that is more than reading them."""
+    """Print how layers are made from files, if there is more to it than reading them."""
     made, aligned = report.get("derivation", {}), report.get("aligned")
     if aligned:
         emit(
@@ -390,11 +393,11 @@ def show_making(report: dict[str, Any]) -> None:
 
 
 def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
-    """Say in words what alpha bands are used for, one line for each use."""
+    """Return what alpha bands are used for, in words, one line for each use."""
     meanings = {
         "data": "is read as data because it is named or dated",
-        "mask": "says which pixels are missing; where it is data, name it (--band {band})",
-        "none": "is not used; where it is data, name it (--band {band})",
+        "mask": "says which pixels are missing; if it is data, name it (--band {band})",
+        "none": "is not used; if it is data, name it (--band {band})",
     }
     files: dict[tuple[str, int], list[str]] = {}
     for one in alpha:
@@ -407,7 +410,7 @@ def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
 
 
 def describe_needs(needs: dict[str, Any]) -> str:
-    """Say in words what a pixel's series needs."""
+    """Return what the series of a pixel needs, in words."""
     words = [f"{needs['layers']} valid layers"] if "min_valid" in needs else []
     if "min_span" in needs:
         words.append(f"{100 * needs['min_span']:.10g} % of the time between the first and the last")
@@ -415,7 +418,7 @@ def describe_needs(needs: dict[str, Any]) -> str:
 
 
 def describe_step(time: dict[str, Any]) -> str:
-    """Say in words how regular the dates are."""
+    """Return how regular the dates are, in words."""
     if time["step"] is None:
         words = "irregular"
     elif time["missing_steps"]:

@@ -15,8 +15,10 @@ __all__ = ["plot"]
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png, .pdf, .svg or .jpg.")
-@click.option("--band", help="The band to draw.  [default: the first]")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Picture to write: .png, .pdf, .svg or .jpg."
+)
+@click.option("--band", help="Band to draw.  [default: the first]")
 @click.option(
     "--classes",
     type=click.Choice(get_args(ClassKind)),
@@ -28,9 +30,9 @@ __all__ = ["plot"]
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="A p-value below this is significant.",
+    help="P-values below this are significant.",
 )
-@click.option("--title", help="Instead of method, band and time range.")
+@click.option("--title", help="Title of the picture, instead of method, band and time range.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @debug_option
 def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> None:
@@ -42,7 +44,7 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
       pixelwise plot 'trend_{band}.tif' -o stderr.png --band stderr
       pixelwise plot trend.tif -o status.png --band status
 
-    A pixel without a p-value is "not tested", unless its series is constant, which is "no change".
+    Pixels without a p-value are "not tested", except constant series, which are "no change".
     """
     from pixelwise.maps.map import open_map
     from pixelwise.maps.picture import check_output, import_matplotlib, plot_map, save

@@ -1,4 +1,4 @@
-"""How the command line speaks: errors in one line, a log and a progress bar on stderr."""
+"""Output of the command line: errors on one line, a log and a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from pixelwise.words import one_line
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
-#: Something is wrong with data, output, options or a function.
+#: A problem with data, output, options or a function.
 MISTAKEN = 1
-#: Something ran out; the same command resumes. EX_TEMPFAIL of sysexits.h, which batch systems take for "try again".
+#: Some resource ran out; the same command resumes. EX_TEMPFAIL of sysexits.h, which tells batch systems to try again.
 RAN_OUT = 75
-#: A fault of pixelwise itself: EX_SOFTWARE of sysexits.h.
+#: A bug in pixelwise: EX_SOFTWARE of sysexits.h.
 FAULTY = 70
-#: As shells have it: 128 and the signal's number. The second is that of a program whose output nobody reads any more.
+#: As in shells: 128 plus the number of the signal. The second is SIGPIPE: the reader of the output has closed it.
 INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
 
-#: Of a longer error the two ends are printed: a text of somebody else's file may have any length. A path has 4096
-#: bytes at most.
+#: Longer errors are cut in the middle: texts from other people's files may have any length. A path has at most 4096
+#: bytes.
 LONGEST_LINE = 10_000
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    """Escape control characters: names in files are somebody else's text, and terminals obey them.
+    """Escape control characters, which terminals obey: names in files may come from anyone.
 
-    Line feeds are kept where the text may have `lines`.
+    Line feeds are kept if the text may have several `lines`.
     """
     kept = "\n" if lines else ""
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
-    """Print text, escaped; as one line where it may not have `lines`."""
+    """Print text, escaped; on one line unless it may have several `lines`."""
     text = printable(text, lines=lines)
     if error and _above_bar:
         _above_bar[-1](text)
@@ -55,7 +55,7 @@ def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
     encoding = getattr(sys.stderr if error else sys.stdout, "encoding", None) or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     if error:
-        # Of a log that is lost nobody can be told, and it stops no job.
+        # There is no way to report that the log is lost, and it should not stop a job.
         with suppress(OSError):
             click.echo(text, err=True)
         return
@@ -70,14 +70,14 @@ def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:
 
 
 def _not_printed(failure: OSError) -> PixelwiseError:
-    """Return the error of output that cannot be written."""
+    """Return the error for output that cannot be written."""
     if failure.errno in RESOURCES:
-        return ResourceError(f"standard output: {failure.strerror}; make room there, and run the same command again")
+        return ResourceError(f"standard output: {failure.strerror}; free some space and run the same command again")
     return OutputError(f"standard output: {failure.strerror}")
 
 
 def _give_up_stdout() -> None:
-    """Drop what is printed from now on, and what is left of it: else Python tries it again when it ends, and fails."""
+    """Discard all output from now on, or Python would try to flush it on exit, and fail."""
     with suppress(OSError, AttributeError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -85,10 +85,10 @@ def _give_up_stdout() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open what was closed (`>&-`), with nothing behind it.
+    """Open closed standard streams (`>&-`) on the null device.
 
-    The number of a closed one is given to the next file that is opened: a map, say, into which a library then writes
-    its messages.
+    Otherwise the next file that is opened would get the number of the stream, and a library might write its messages
+    into a map.
     """
     for number in range(3):
         try:
@@ -101,17 +101,17 @@ def _open_standard_streams() -> None:
 
 
 def clipped(line: str) -> str:
-    """Return a line of at most `LONGEST_LINE`, and of a longer one its ends."""
+    """Return a line, cut in the middle if it is longer than `LONGEST_LINE`."""
     half = LONGEST_LINE // 2
     return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
-#: Where a progress bar is drawn, what prints a line above it, from any thread.
+#: While a progress bar is drawn: the function that prints a line above it, from any thread.
 _above_bar: list[Callable[[str], None]] = []
 
 
 class Commands(click.Group):
-    """Commands whose mistakes end in one clear line and a status that says what may help."""
+    """Commands whose errors end in one clear line and a meaningful exit status."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -137,7 +137,7 @@ class Commands(click.Group):
             _leave(_status_of(error))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command: the one boundary that no error passes but as one line and a status."""
+        """Run a command; the boundary at which every error turns into one line and an exit status."""
         try:
             with _log_on_stderr(), _without_undecodable_messages(), _stopped_cleanly_when_terminated():
                 return super().invoke(ctx)
@@ -163,8 +163,8 @@ class Commands(click.Group):
 
 
 def _say(error: Exception) -> None:
-    """Print an error: one line, or one for each problem of the input."""
-    if isinstance(error, FunctionError):  # may hold the traceback of a user's function
+    """Print an error on one line, or on one for each problem of the input."""
+    if isinstance(error, FunctionError):  # may contain the traceback of a user's function
         emit(f"error: {error}", error=True)
         return
     lines = error.problems if isinstance(error, InputError) else (str(error),)
@@ -182,7 +182,7 @@ def _say(error: Exception) -> None:
 
 
 def _status_of(error: Exception) -> int:
-    """Return the exit status that an error ends with."""
+    """Return the exit status for an error."""
     if isinstance(error, (ResourceError, MemoryError)):
         return RAN_OUT
     if isinstance(error, OSError) and error.strerror is not None:
@@ -191,24 +191,24 @@ def _status_of(error: Exception) -> int:
 
 
 def _said_by_the_system(error: OSError) -> str:
-    """Say in one line what the operating system refuses: that is no fault of ours."""
+    """Return in one line what the operating system refused, which is not a bug."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     try:
         os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
     except OSError:
-        return "the current folder was removed; change to one that is there"
+        return "the current folder was removed; change to an existing one"
     return f"{error.strerror}{_worked_on(error)}"
 
 
 def _is_of_stdout(error: OSError) -> bool:
-    """Whether click met it, which opens no files here: it prints help."""
+    """Whether the error was raised by click, which opens no files but prints help."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__")).partition(".")[0] == "click"
 
 
 def _worked_on(error: BaseException) -> str:
-    """Name the file that was worked on, as far as the error says, or the innermost of our functions that has one."""
+    """Name the file that was being processed: the one in the innermost of our functions that has one."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_globals.get("__name__", "").partition(".")[0] != "pixelwise":
             continue
@@ -216,12 +216,12 @@ def _worked_on(error: BaseException) -> str:
             ours = type(value).__module__.partition(".")[0] == "pixelwise"
             path = getattr(value, "path", None) if ours else value
             if isinstance(path, Path):
-                return f", at work on {path}"
+                return f", while processing {path}"
     return ""
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM came, as batch systems send it before they kill: what was begun is left in order."""
+    """SIGTERM arrived, which batch systems send before they kill: clean up first."""
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def _stopped_cleanly_when_terminated() -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise _Terminated
 
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -240,7 +240,7 @@ def _stopped_cleanly_when_terminated() -> Iterator[None]:
 
 
 def _leave(status: int) -> None:
-    """End the process, also where threads are at work: after a second Ctrl-C nobody waits for their blocks."""
+    """End the process even if threads are running: after a second Ctrl-C nobody waits for their blocks."""
     if any(t.name.startswith("pixelwise") and t.is_alive() and not t.daemon for t in threading.enumerate()):
         with suppress(OSError):
             sys.stdout.flush()
@@ -250,14 +250,14 @@ def _leave(status: int) -> None:
 
 
 def _keep_paragraphs(command: click.Command) -> None:
-    """Put click's mark of a paragraph that keeps its lines, one character, where a raw docstring has two."""
+    """Replace click's mark of a fixed paragraph, two characters in a raw docstring, by the one that click expects."""
     if command.help:
         command.help = command.help.replace("\\b", "\b")
 
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """Show our log while a command runs; that of the libraries repeats what an error says."""
+    """Show our log while a command runs; logs of libraries only repeat what an error says."""
     log, handler = logging.getLogger("pixelwise"), _Stderr()
     level = log.level
     log.setLevel(logging.INFO)
@@ -271,10 +271,10 @@ def _log_on_stderr() -> Iterator[None]:
 
 @contextmanager
 def _without_undecodable_messages() -> Iterator[None]:
-    """Print no traceback for messages of GDAL that are not UTF-8, as those that quote a damaged file.
+    """Print no traceback for messages of GDAL that are not UTF-8, such as those that quote a damaged file.
 
-    rasterio decodes them where no exception can be raised, so that Cython prints one by both hooks; the error that
-    they come with is raised all the same.
+    rasterio decodes them where it cannot raise an exception, so Cython prints one through both hooks; the error behind
+    them is raised anyway.
     """
     before, before_unraisable = sys.excepthook, sys.unraisablehook
 
@@ -294,7 +294,7 @@ def _without_undecodable_messages() -> Iterator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever stderr is now; a stream kept from start-up may be closed by then."""
+    """Writes to the present stderr; a stream kept from the start may be closed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
@@ -310,7 +310,7 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--debug",
         is_flag=True,
-        is_eager=True,  # also where another option is wrong
+        is_eager=True,  # so that it also works if another option is wrong
         expose_value=False,
         callback=remember,
         help="Show a traceback for every error.",
@@ -319,7 +319,7 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a progress callback that draws a bar on stderr; None where stderr is no terminal."""
+    """Yield a progress callback that draws a bar on stderr; None if stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

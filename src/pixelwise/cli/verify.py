@@ -16,26 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
-#: So many differences are printed.
+#: Number of differences that are printed.
 SHOWN = 20
 
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
 @click.argument("source", metavar="[INPUT]...", nargs=-1)
-@click.option("--method", metavar="FILE.PY:FUNCTION", help="The function of your own that made the map, again.")
-@click.option("--pixels", type=click.IntRange(min=1), default=1000, show_default=True, help="How many to compare.")
-@click.option("--all", "everything", is_flag=True, help="Compare all pixels: this may take long.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random sample.")
+@click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map.")
+@click.option(
+    "--pixels", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of pixels to compare."
+)
+@click.option("--all", "everything", is_flag=True, help="Compare all pixels; this may take long.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random sample.")
 @debug_option
 def verify(
     *, map_path: Path, source: tuple[str, ...], method: str | None, pixels: int, everything: bool, seed: int
 ) -> None:
-    r"""Compute pixels of MAP again from its inputs.
+    r"""Recompute pixels of MAP from its inputs and compare them.
 
-    They are read and computed by another, slow way and compared; where one differs, its coordinates are printed and
-    the exit status is 1. What a map says of its making is never an order: input files outside its folder are
-    opened only when you name them as INPUT, and a function of your own runs only when you name it with --method.
+    Pixels are read and computed in another, slower way. If one differs, its coordinates are printed and the exit status
+    is 1. The record in a map of how it was made is never trusted: input files outside its folder are only opened if you
+    name them as INPUT, and a function of your own only runs if you name it with --method.
 
     \b
       pixelwise verify trend.tif
@@ -61,15 +63,15 @@ def verify(
         emit(f"and {result.differing - SHOWN} more")
     if result.differing and result.made_by not in ("", __version__):
         emit(
-            f"the map was made by pixelwise {result.made_by}, this is {__version__}: what changed between them is in "
-            "CHANGELOG.md; to get today's numbers, make the map again"
+            f"the map was made by pixelwise {result.made_by}, this is {__version__}: CHANGELOG.md lists what changed "
+            "in between; make the map again to get the numbers of this version"
         )
     if result.differing:
         sys.exit(1)
 
 
 def summary(result: Verification) -> str:
-    """Say in one line what was compared, how, and what came of it."""
+    """Return in one line what was compared, how, and the outcome."""
     found = "no difference"
     if result.differing:
         found = "1 number differs" if result.differing == 1 else f"{result.differing} numbers differ"
@@ -79,7 +81,7 @@ def summary(result: Verification) -> str:
 
 
 def line(difference: Difference) -> str:
-    """Say where a number differs, and how."""
+    """Return in one line where a number differs, and by how much."""
     d = difference
     place = f"row {d.row}, column {d.col} (x {d.x:.10g}, y {d.y:.10g})"
     return f"{place}: {d.band} {d.value:.9g}, recomputed {d.recomputed:.9g}"

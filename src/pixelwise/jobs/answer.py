@@ -1,6 +1,6 @@
-"""From what a method answers to what a job writes of it.
+"""From a method's results to what a job writes.
 
-An `Answer` is a bound method made of another one, so that neither the engine nor any method knows of it.
+`PostProcessed` wraps a bound method in another bound method, so that neither the engine nor the methods know of it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pixelwise.kernels.jit import compiling
 from pixelwise.method import BoundMethod, Method, parameters_of, select_bands
 from pixelwise.methods import METHODS
 
-__all__ = ["Answer", "Layered", "check_kinds", "check_per"]
+__all__ = ["LayerOutputs", "PostProcessed", "check_kinds", "check_per"]
 
-#: Pixels whose curves are worked out at once: a few arrays of all layers in float64 stay in the cache.
+#: Pixels whose curves are computed at once: a few float64 arrays of all layers then fit into the CPU cache.
 PIECE = 1024
 
 
@@ -43,8 +43,8 @@ def check_kinds(method: Method, kinds: Iterable[str]) -> None:
             raise ParameterError(f"{kind}: {method.name}{as_set} fits no curve to the values; these do: {known}")
         if method.season_term:
             raise ParameterError(
-                f"{kind}: {method.name} takes seasons into account that it does not write, so that values cannot be "
-                "told from them; harmonic can"
+                f"{kind}: {method.name} models seasons but does not write them, so they cannot be subtracted from the "
+                "values; harmonic can"
             )
 
 
@@ -65,17 +65,17 @@ def check_per(bands: Sequence[Band], per: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Layered:
-    """Stacks with a value for each layer, made of the input and of a method's bands.
+class LayerOutputs:
+    """Stacks with a value for each layer, computed from the input and the bands of a method.
 
     Attributes
     ----------
     kinds
-        Which.
+        The stacks to write.
     names
-        Of the layers: dates, as `open_stack` reads them back.
+        Names of the layers: dates, as `open_stack` reads them back.
     method
-        Whose curve it is; None where no curve is needed.
+        The method that fits the curve; None if no curve is needed.
     axis
         The dates.
     """
@@ -87,21 +87,21 @@ class Layered:
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Those of one stack."""
+        """The bands of one stack."""
         return tuple(Band(name, unit="{value}") for name in self.names)
 
     def of(self, values: NDArray[Any], found: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> list[Floats]:
-        """Return (time, pixel) of each kind, NaN where a pixel has no answer; all but `fitted` also where a value is.
+        """Return a (time, pixel) array for each kind, NaN where a pixel has no result or (except `fitted`) no value.
 
         Parameters
         ----------
         values
             (time, pixel) input.
         found
-            (pixel,) what the method found, by band; float64, as a line from year 0 whose numbers are rounded to float32
-            misses NDVI by up to 4e-6, a hundred times what rounding the values themselves does.
+            (pixel,) results of the method, by band. In float64: with coefficients rounded to float32, a line from
+            year 0 is off by up to 4e-6 in NDVI, a hundred times more than rounding the values themselves.
         answered
-            (pixel,) whether there is an answer.
+            (pixel,) whether there is a result.
         """
         stacks: list[Floats] = []
         for kind in self.kinds:
@@ -117,9 +117,9 @@ class Layered:
 
 
 def _centred(values: Floats) -> Floats:
-    """Subtract each pixel's mean from (time, pixel), added up layer by layer.
+    """Subtract the mean of each pixel from (time, pixel) values, summing layer by layer.
 
-    NumPy's sum adds in another order where there is one pixel only, and the last bits of it.
+    NumPy's own sum adds in a different order when there is only one pixel, which changes the last bits.
     """
     total, count = np.zeros((2, values.shape[1]))
     for layer in values:
@@ -130,33 +130,33 @@ def _centred(values: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What is written of a bound method's answer; see `BoundMethod`.
+class PostProcessed:
+    """A bound method whose results are filtered, rescaled and extended before they are written; see `BoundMethod`.
 
     Attributes
     ----------
     bound
-        The method; of more bands than are written where the layers need them.
+        The method; it has more bands than are written if `layered` needs them.
     count
-        How many of its bands are written, the first ones.
+        How many of its bands are written: the first ones.
     needs
-        Of a pixel's series, for its answer to count; None of any.
+        What the series of a pixel needs for its result to count; None for nothing.
     layered
-        Stacks that are written too, if any.
+        Stacks to write as well, if any.
     per
-        ``year`` or ``decade``: what changes are told by.
+        ``year`` or ``decade``: the unit of time of changes.
     """
 
     bound: BoundMethod
     count: int
     needs: BoundCompleteness | None = None
-    layered: Layered | None = None
+    layered: LayerOutputs | None = None
     per: str = "year"
 
     @classmethod
     def of(
-        cls, method: Method, axis: TimeAxis, inputs: Mapping[str, TimeAxis], output: OutputSpec, layered: Layered
-    ) -> Answer:
+        cls, method: Method, axis: TimeAxis, inputs: Mapping[str, TimeAxis], output: OutputSpec, layered: LayerOutputs
+    ) -> PostProcessed:
         """Bind a method to the bands that are asked for, and to those that the layers need besides.
 
         Raises
@@ -188,7 +188,7 @@ class Answer:
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """What the rows of ``values`` are: layers of each stack, then the bands of the map."""
+        """The rows of ``values``: the layers of each stack, then the bands of the map."""
         layers = () if self.layered is None else self.layered.bands * len(self.layered.kinds)
         return (*layers, *self.written)
 
@@ -199,12 +199,12 @@ class Answer:
 
     @property
     def halo(self) -> int:
-        """That of the method."""
+        """The halo of the method."""
         return self.bound.halo
 
     @property
     def releases_gil(self) -> bool:
-        """Whether the method does."""
+        """Whether the method releases the GIL."""
         return self.bound.releases_gil
 
     def __call__(
@@ -221,7 +221,7 @@ class Answer:
         if self._numbers_stay:
             return found, status
         values = np.empty((len(self.bands), len(status)), dtype=dtype)
-        # What is too large for float32 becomes infinite, as in any map.
+        # Values too large for float32 become infinite, as in any map.
         with np.errstate(all="ignore"):
             first = len(values) - self.count
             factors = np.array([rescale(self.bound.bands[: self.count], self.per)[1]]).T
@@ -232,9 +232,9 @@ class Answer:
         return values, status
 
     def _layers(
-        self, layered: Layered, own: NDArray[Any], found: NDArray[Any], status: NDArray[np.uint8]
+        self, layered: LayerOutputs, own: NDArray[Any], found: NDArray[Any], status: NDArray[np.uint8]
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Yield the layers of all stacks, one upon another, for some pixels at a time."""
+        """Yield the layers of all stacks, stacked along the first axis, for some pixels at a time."""
         series = own.reshape(len(own), -1)
         answered = np.isin(status, ANSWERED)
         for start in range(0, len(status), PIECE):
@@ -248,6 +248,6 @@ class Answer:
         return series[:, inner, inner] if self.halo else series
 
     def traceback_of(self, series: NDArray[Any]) -> str | None:
-        """Return where a user's function fails at a pixel, None where it does not."""
+        """Return the traceback of a user's function that fails at a pixel; None if it does not fail."""
         found = getattr(self.bound, "traceback_of", None)
         return None if found is None else found(series)

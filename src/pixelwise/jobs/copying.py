@@ -1,4 +1,4 @@
-"""Layers as they are: what writes a stack to a file instead of computing something of it."""
+"""Layers as they are: writes a stack to a file instead of computing something from it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pixelwise.bands import Band, Status
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
 
-__all__ = ["Layers"]
+__all__ = ["Copy"]
 
 
 @dataclass(frozen=True)
-class Layers(Method):
-    """A pixel's series itself, one band for each layer.
+class Copy(Method):
+    """The series of each pixel itself, one band for each layer.
 
     Attributes
     ----------
     names
-        Of the layers: dates, as `open_stack` reads them back.
+        Names of the layers: dates, as `open_stack` reads them back.
     """
 
     names: tuple[str, ...]
@@ -31,16 +31,16 @@ class Layers(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """One for each layer."""
+        """One band for each layer."""
         return tuple(Band(name, unit="{value}") for name in self.names)
 
     @property
     def season_term(self) -> bool:
-        """Nothing is made of the layers that unequal seasons could spoil."""
+        """Nothing is computed that seasons of unequal length could distort."""
         return True
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> _Bound:
-        """Return what copies blocks."""
+        """Return a bound method that copies blocks."""
         return _Bound(self.bands)
 
 
@@ -53,7 +53,7 @@ class _Bound:
     def __call__(
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return the values, and status 0 wherever there is one."""
+        """Return the values, with status 0 where a pixel has any."""
         values = inputs[0]
         status = np.where(np.isnan(values).all(axis=0), Status.NO_OBSERVATION, Status.OK)
         return values, status.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Run a task over many items on any executor, with a bounded number in flight. Knows nothing of rasters."""
+"""Run a task over many items on any executor, with a bounded number in flight. Independent of rasters."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def map_unordered(
     task: Callable[[Item], Result],
     items: Iterable[Item],
     limit: int,
-    mend: Callable[[BrokenExecutor], None] | None = None,
+    recover: Callable[[BrokenExecutor], None] | None = None,
 ) -> Iterator[Result]:
-    """Yield ``task(item)`` as each is done, at most `limit` submitted and not yet yielded.
+    """Yield ``task(item)`` as each is done, with at most `limit` submitted and not yet yielded.
 
-    `Executor.map` submits everything at once, so that all results may wait in memory. Here an error, or
-    closing the generator, cancels what has not begun.
+    `Executor.map` submits everything at once, so all results may pile up in memory. Here an error, or closing the
+    generator, cancels the tasks that have not started.
 
     Parameters
     ----------
-    mend
-        Called where the executor broke under its tasks, whose items are then submitted again; may raise instead.
+    recover
+        Called when the executor broke; its unfinished items are then submitted again. May raise instead.
 
     Raises
     ------
     Exception
-        The first that a task raised.
+        The first exception that a task raised.
     """
     todo = iter(items)
     while True:
@@ -42,12 +42,12 @@ def map_unordered(
             yield from _window(executor, task, todo, limit, pending)
             return
         except BrokenExecutor as error:
-            if mend is None:
+            if recover is None:
                 raise
-            mend(error)
+            recover(error)
             todo = chain([*pending.values()], todo)
         finally:
-            # A future keeps its error, an error this frame: together they would keep open what a task had opened.
+            # A future holds its error and an error holds this frame: together they would keep files of a task open.
             pending.clear()
 
 
@@ -58,11 +58,11 @@ def _window(
     limit: int,
     pending: dict[Future[Result], Item],
 ) -> Iterator[Result]:
-    """Do what `map_unordered` does, leaving in `pending` what was taken and not done."""
+    """Do the work of `map_unordered`, leaving in `pending` the items that were taken but not finished."""
 
     def submit(count: int) -> None:
         for item in islice(todo, count):
-            # A broken executor takes nothing.
+            # A broken executor raises here: the item must not get lost.
             untaken: Future[Result] = Future()
             pending[untaken] = item
             future = executor.submit(task, item)
@@ -74,10 +74,10 @@ def _window(
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             while done:
-                # A future holds its result: neither outlives its turn.
+                # A future holds its result: drop both before the next turn.
                 future = done.pop()
                 result = future.result()
-                # Refill first: the worker goes on while the caller uses the result.
+                # Refill first: the worker keeps busy while the caller uses the result.
                 submit(1)
                 del pending[future], future
                 yield result
@@ -85,5 +85,5 @@ def _window(
     finally:
         for other in pending:
             other.cancel()
-        # An error keeps this frame: nothing in it may keep the error.
+        # An error holds this frame, so nothing in the frame may hold the error.
         done, future, other = set(), Future(), Future()

@@ -1,4 +1,4 @@
-"""Where blocks are computed: in this thread, in threads, in processes, or in any executor handed over."""
+"""Where blocks are computed: in this thread, in threads, in processes, or in an executor that the caller passes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 from pixelwise.words import not_a_choice, one_line
 
-__all__ = ["InlineExecutor", "check_executor", "mender", "open_executor", "shares_memory", "usable_cores"]
+__all__ = ["InlineExecutor", "check_executor", "open_executor", "recovery", "shares_memory", "usable_cores"]
 
 log = logging.getLogger(__name__)
 
-#: How often a worker process looks whether its parent lives.
+#: How often, in seconds, a worker process checks that its parent is alive.
 PARENT_SECONDS = 0.5
 
-#: How often in a row new processes are started, without any task done, before that is given up.
-MOST_MENDED = 3
+#: How many times in a row new processes are started, without a task finished, before giving up.
+MOST_RECOVERIES = 3
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ def usable_cores() -> int:
 
 
 def shares_memory(executor: Executor) -> bool:
-    """Whether tasks surely run in this process, so that nothing needs to be pickled for them."""
+    """Whether tasks are known to run in this process, so that nothing needs to be pickled."""
     return isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
 
 
@@ -70,7 +70,7 @@ def check_executor(executor: str | Executor) -> None:
 
 @contextmanager
 def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
-    """Give the executor of a name, shut down at the end; or the one handed over, left open.
+    """Yield the executor of a name, shut down at the end; or the given one, left open.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
         ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, or any
         `concurrent.futures.Executor` whose workers were not forked.
     jobs
-        How many workers a pool of our own gets.
+        Number of workers of a pool that is created here.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        # Processes may be stopped at once: nobody waits for what they compute. Threads end with their block.
+        # Processes can be killed at once: nobody waits for their results. Threads finish their block.
         if isinstance(pool, _LokyPool):
             pool.kill()
         raise
@@ -109,13 +109,13 @@ def _own_pool(name: str, jobs: int) -> Executor:
     return _LokyPool(jobs)
 
 
-def mender(executor: Executor) -> Callable[[BrokenExecutor], None]:
-    """Return what `map_unordered` calls where the executor's workers ended under their tasks.
+def recovery(executor: Executor) -> Callable[[BrokenExecutor], None]:
+    """Return the function that `map_unordered` calls when the workers of the executor died.
 
-    Own processes are started again; it gives up with a `ResourceError` when they end three times in a row. An executor
-    handed over is its owner's: at once.
+    Our own processes are started again, until they die three times in a row: then it raises a `ResourceError`. An
+    executor that the caller passed is not ours to restart, so it raises at once.
     """
-    return executor.mend if isinstance(executor, _LokyPool) else _give_up
+    return executor.recover if isinstance(executor, _LokyPool) else _give_up
 
 
 def _give_up(error: BrokenExecutor) -> None:
@@ -124,10 +124,10 @@ def _give_up(error: BrokenExecutor) -> None:
 
 
 def _begin(parent: int, safe: str | None) -> None:
-    """Prepare a worker process, before anything of a task is imported.
+    """Prepare a worker process before it imports anything for a task.
 
-    What keeps the current folder off its own path is put back to what it is in its parent: a user's function may start
-    scripts.
+    PYTHONSAFEPATH, which keeps the current folder off the path, gets the value of the parent again: a user's function
+    may start scripts.
     """
     os.environ.pop("PYTHONSAFEPATH", None)
     if safe is not None:
@@ -137,11 +137,11 @@ def _begin(parent: int, safe: str | None) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this worker soon after its parent, which may be killed without a word: loky's workers wait for ever then.
+    """End this worker soon after its parent dies: if the parent is killed, loky's workers wait forever.
 
-    They hold both ends of the pipe that they wait at, so that it never breaks.
+    They hold both ends of the pipe that they wait on, so it never breaks.
     """
-    if os.name == "nt":  # a process keeps its parent's number there
+    if os.name == "nt":  # the parent's process ID never changes there
         return
 
     def watch() -> None:
@@ -153,11 +153,11 @@ def _end_with_parent(parent: int) -> None:
 
 
 class _LokyPool(Executor):
-    """loky's pool with the signature of `Executor.shutdown`, and new processes where some were killed."""
+    """loky's pool with the signature of `Executor.shutdown`, that starts new processes if some were killed."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._mended = 0
+        self._recoveries = 0
         self._pool = self._start()
 
     def _start(self) -> Any:
@@ -166,7 +166,7 @@ class _LokyPool(Executor):
         context = loky.backend.get_context("loky")
         before = os.environ.get("PYTHONSAFEPATH")
         with safe_children():
-            # Workers start with the first tasks, by their own environment; the trackers by ours, for the whole process.
+            # Workers start with the first tasks, in the environment given below; trackers start now, in ours.
             loky.backend.resource_tracker.ensure_running()
             if os.name != "nt":
                 multiprocessing.resource_tracker.ensure_running()
@@ -176,30 +176,30 @@ class _LokyPool(Executor):
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
-        # Tasks are given up only with their processes, and then loky gives every future an error: at one that was
-        # cancelled before, its thread fails with a long traceback ("Exception in executor manager thread").
+        # Tasks are abandoned only when their processes are killed, and loky then sets an error on every future. On a
+        # cancelled one its thread fails with a long traceback ("Exception in executor manager thread").
         future.cancel = lambda: False  # type: ignore[method-assign]
         future.add_done_callback(self._notice)
         return future
 
     def _notice(self, future: Future[Any]) -> None:
         if future.exception() is None:
-            self._mended = 0
+            self._recoveries = 0
 
-    def mend(self, error: BrokenExecutor) -> None:
-        """Start new processes, unless they ended again and again."""
+    def recover(self, error: BrokenExecutor) -> None:
+        """Start new processes, unless they died too many times in a row."""
         self.kill()
-        if self._mended == MOST_MENDED:
+        if self._recoveries == MOST_RECOVERIES:
             raise ResourceError(
-                f"worker processes end again and again ({type(error).__name__}): killed, or out of memory? "
+                f"worker processes keep dying ({type(error).__name__}): killed, or out of memory? "
                 "Run the same command again with fewer --jobs or a smaller --memory to resume"
             ) from error
-        self._mended += 1
-        log.warning("a worker process ended suddenly (killed, or out of memory?); its blocks are done again")
+        self._recoveries += 1
+        log.warning("a worker process died (killed, or out of memory?); its blocks are computed again")
         self._pool = self._start()
 
     def kill(self) -> None:
-        """Stop the processes in the middle of their work."""
+        """Kill the processes, whatever they are doing."""
         self._pool.shutdown(wait=True, kill_workers=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -207,7 +207,7 @@ class _LokyPool(Executor):
 
 
 def _refuse_forking(executor: Executor) -> None:
-    """Refuse a pool that forks: a fork after GDAL's threads ran deadlocks (rasterio issue 2979)."""
+    """Refuse a pool that forks: forking after GDAL's threads have run deadlocks (rasterio issue 2979)."""
     if not isinstance(executor, ProcessPoolExecutor):
         return
     context = getattr(executor, "_mp_context", None) or multiprocessing.get_context()

@@ -1,4 +1,4 @@
-"""What travels to workers: stacks and a bound method; and what comes back: one block of a map."""
+"""What is sent to workers (stacks and a bound method) and what comes back (one block of a map)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pixelwise.stacks.base import FileStack, Filler, Stack
 
 __all__ = ["Job", "Result", "task_of"]
 
-#: Shares of the files, and parts of the pixels, per thread of a team: the threads end at about the same time.
+#: Shares of the files, and parts of the pixels, per thread of a team: so that the threads finish together.
 SHARES_PER_THREAD = 4
 
 
@@ -38,17 +38,17 @@ class Result:
     Attributes
     ----------
     encoded
-        What the sink writes of it.
+        What the sink writes.
     answered
         Whether any pixel has values.
     read, kernel, encode
-        Seconds, of all threads of a team together.
+        Seconds, summed over all threads of a team.
     failure
-        Traceback of the first pixel at which a user's function failed, if any did.
+        Traceback of the first pixel at which a user's function failed, if any.
     lost
         What could not be read and counts as missing.
     rounded
-        Bands of whole numbers that the map's type does not hold, by name, with one of them.
+        Names of bands with whole numbers that the type of the map cannot hold, each with one such number.
     """
 
     block: Block
@@ -64,7 +64,7 @@ class Result:
 
 @dataclass(frozen=True)
 class _Answered:
-    """What a method made of some pixels.
+    """The results of a method for some pixels.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ class Job:
     Attributes
     ----------
     dtype
-        Of the map.
+        Data type of the map.
     encode
-        From (band, y, x) values in that type and (y, x) status to what the sink writes.
+        Turns (band, y, x) values of that type and (y, x) status into what the sink writes.
     team
-        How many threads fill one block together; 1 where each block has a worker of its own.
+        How many threads work on one block together; 1 if each block has its own worker.
     handles
         How many datasets one thread keeps open.
     """
@@ -110,7 +110,7 @@ class Job:
         workspace = workspace or Workspace(self)
         if workspace.pool is not None:
             return self._compute_together(block, workspace, workspace.pool)
-        take_losses()  # of whoever read in this thread before
+        take_losses()  # discards those of earlier reads in this thread
         began = time.perf_counter()
         halo = self.bound.halo
         inside = self._inside(block)
@@ -128,19 +128,19 @@ class Job:
         return self._result(block, answer, read, kernel, take_losses())
 
     def _inside(self, block: Block) -> NDArray[np.bool_] | None:
-        """Return (y, x), which pixels are asked for; None where all are."""
+        """Return a (y, x) mask of the requested pixels; None for all."""
         stack = self.stacks[0]
         return stack.area.inside(block) if isinstance(stack, FileStack) else None
 
     def _nothing_of(self, block: Block, seconds: float) -> Result:
-        """Return a block of which no pixel is asked for."""
+        """Return a block without any requested pixel."""
         values = np.zeros((len(self.bound.bands), block.pixels), dtype=self.dtype)
         status = np.zeros(block.pixels, dtype=np.uint8)
         nothing = self._without_outside(_Answered(values, status), np.zeros(block.pixels, dtype=bool))
         return self._result(block, nothing, seconds, 0.0, take_losses())
 
     def _without_outside(self, answer: _Answered, inside: NDArray[np.bool_]) -> _Answered:
-        """Return the answer of pixels that are asked for alone; counts of the others are 0, as they have no nodata."""
+        """Blank the pixels that are not requested; their counts become 0, because counts have no nodata."""
         missing = np.array([[0.0 if band.integer else np.nan] for band in self.bound.bands], dtype=answer.values.dtype)
         values = np.where(inside, answer.values, missing)
         return replace(answer, values=values, status=np.where(inside, answer.status, np.uint8(Status.OUTSIDE)))
@@ -151,7 +151,7 @@ class Job:
         status = answer.status.reshape(shape)
         if lost:
             status = self._with_losses(block, status, lost)
-            # What a halo reads is counted by the block that it belongs to.
+            # Losses in the halo are counted by the neighbouring block.
             inside = [(loss, loss.block.intersection(block)) for loss in lost]
             lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
         encoded = self.encode(answer.values.reshape(-1, *shape), status)
@@ -160,10 +160,10 @@ class Job:
         return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded)
 
     def _with_losses(self, block: Block, status: NDArray[np.uint8], lost: tuple[Loss, ...]) -> NDArray[np.uint8]:
-        """Return the status where dates were lost, of pixels that are else all right."""
+        """Return the status with pixels marked that lost dates but are otherwise fine."""
         touched = np.zeros(status.shape, dtype=bool)
         for loss in lost:
-            # A pixel's answer depends on its neighbours as far as the halo reaches.
+            # The result of a pixel depends on all neighbours within the halo.
             shared = loss.block.pad(self.bound.halo).intersection(block)
             if shared is not None:
                 touched[shared.shift(-block.row, -block.col).slices] = True
@@ -177,7 +177,7 @@ class Job:
                 f"the method returned values {values.shape} and status {status.shape} "
                 f"instead of {expected} and {expected[1:]}"
             )
-        # A method may return a view of what it was lent.
+        # A method may return a view of its input.
         lent = any(np.may_share_memory(values, array) for array in inputs)
         rounded = tuple((self.bound.bands[i].name, value) for i, value in rounded_whole_numbers(values, self.dtype))
         with np.errstate(over="ignore", under="ignore"):
@@ -185,7 +185,7 @@ class Job:
         return _Answered(values, status, rounded, self._failure(inputs, status))
 
     def _failure(self, inputs: tuple[NDArray[Any], ...], status: NDArray[np.uint8]) -> str | None:
-        """Return the traceback of the block's first failing pixel, by running that pixel again."""
+        """Run the first failing pixel of the block again and return its traceback."""
         traceback_of = getattr(self.bound, "traceback_of", None)
         if traceback_of is None:
             return None
@@ -198,7 +198,7 @@ class Job:
     def _compute_together(self, block: Block, workspace: Workspace, pool: ThreadPoolExecutor) -> Result:
         """Compute one block with all threads of the team: each reads some files, then fits some rows of pixels.
 
-        With many dates, a whole source block of all of them is large; one at a time decodes everything once.
+        A source block of many dates is large. With one of them in memory at a time, each is still decoded only once.
         """
         began = time.perf_counter()
         with reading_in_worker(workspace.token, self.handles):
@@ -236,13 +236,13 @@ class Job:
 
 
 def _split(height: int, count: int) -> list[int]:
-    """Divide rows of pixels into at most `count` parts of about equal height."""
+    """Divide rows of pixels into at most `count` parts of roughly equal height."""
     edges = np.linspace(0, height, min(count, height) + 1).astype(int)
     return [int(size) for size in np.diff(edges)]
 
 
 def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None) -> NDArray[Any]:
-    """Read a block with `halo` pixels around it, NaN beyond the image; into `out` where a stack can do that."""
+    """Read a block with `halo` pixels around it, NaN outside the image; into `out` if the stack supports that."""
     padded = block.pad(halo)
     inside = padded if not halo else padded.intersection(getattr(stack, "extent", stack.grid.block))
     if inside is None:
@@ -262,7 +262,7 @@ def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None)
 
 
 class Workspace:
-    """What a process keeps of a job between blocks: memory to read into, and the team where there is one."""
+    """What a process keeps of a job between blocks: buffers to read into, and the team if there is one."""
 
     def __init__(self, job: Job, token: str = "") -> None:
         self.job = job
@@ -283,13 +283,13 @@ class Workspace:
     def arrays(self, block: Block, heights: Sequence[int] = ()) -> Iterator[list[Any]]:
         """Lend memory for a block of every stack.
 
-        Fresh memory for each block would cost 2 to 15 % of decoding in page faults.
+        Allocating it anew for each block would cost page faults worth 2 to 15 % of decoding.
 
         Returns
         -------
         list
-            For each stack a (layer, y, x) array, or None where the stack makes its own; with `heights`, a list
-            of such arrays, of so many rows of pixels each.
+            For each stack a (layer, y, x) array, or None if the stack allocates its own; with `heights`, a list of
+            arrays with those numbers of rows.
         """
         flat = self._free.pop() if self._free else [np.empty(0) for _ in self.job.stacks]
         for index, stack in enumerate(self.job.stacks):
@@ -323,18 +323,18 @@ def _shaped(flat: NDArray[Any], layers: int, block: Block, heights: Sequence[int
     return parts
 
 
-#: What this process keeps of its own jobs, by token, while they run.
+#: Workspaces of the jobs that this process runs, by token.
 _OWN: dict[str, Workspace] = {}
-#: What it keeps of jobs that arrived pickled, by token: the last few.
+#: Workspaces of jobs that arrived pickled, by token: the last few.
 _ARRIVED: OrderedDict[str, Workspace] = OrderedDict()
 _KEPT = 2
 
 
 def task_of(job: Job, *, in_process: bool) -> tuple[Callable[[Block], Result], Callable[[], None]]:
-    """Return the task that an executor maps over blocks, and what to call when the job is over.
+    """Return the task that an executor maps over blocks, and a function to call when the job is over.
 
-    The job is pickled once, to bytes, which a worker unpickles once; where tasks run in this process nothing
-    is pickled at all. Neither an open file nor pixels travel.
+    The job is pickled once, to bytes, and each worker unpickles it once; if tasks run in this process, nothing is
+    pickled. Open files and pixels are never sent.
     """
     token = uuid.uuid4().hex
     payload = b"" if in_process else dumps(job)
@@ -352,7 +352,7 @@ def _compute(token: str, payload: bytes, block: Block) -> Result:
     workspace = _OWN.get(token) or _ARRIVED.get(token)
     if workspace is None:
         if not payload:
-            raise RuntimeError("the job is over; a task of it was started too late")
+            raise RuntimeError("a task was started after its job was over")
         while len(_ARRIVED) >= _KEPT:
             _forget(_ARRIVED, next(iter(_ARRIVED)))
         workspace = _ARRIVED[token] = Workspace(cloudpickle.loads(payload), token)

@@ -1,4 +1,4 @@
-"""How a job is cut into blocks, so that each source block is decoded once and memory stays bounded."""
+"""Cut a job into blocks, so that each source block is decoded once and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = [
     "smaller_blocks",
 ]
 
-#: Input and output of one block: more brings nothing (measured between 8 and 64 MB).
+#: Input and output of one block: larger blocks are no faster (measured between 8 and 64 MB).
 BLOCK_BYTES = 48 << 20
-#: A window of one file under about 64 kB is dominated by the overhead of the call (69 us).
+#: Reading less than about 64 kB of a file at a time is dominated by the overhead of the call (69 us).
 WINDOW_BYTES = 64 << 10
-#: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most where kernels were compiled just now.
+#: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most just after compiling kernels.
 PROCESS_BYTES = 280 << 20
-#: So many blocks of the files, where each file's begin elsewhere: a square of 4 x 4 decodes 1.6 times what it needs.
+#: Source blocks per block if those of the files are not aligned: a square of 4 x 4 decodes 1.6 times what it needs.
 SHIFTED_UNITS = 16
-#: What the open files of one worker may keep. 1000 files of 512 x 512 ZSTD would keep 2.4 GB, and reading them was
-#: slower (21 s) than with 200 of them open at once (16 s).
+#: Memory that the open files of one worker may hold. 1000 files of 512 x 512 ZSTD would hold 2.4 GB, and reading them
+#: was slower (21 s) than with 200 of them open at a time (16 s).
 HANDLES_BYTES = 256 << 20
-#: Divides the machine's memory: so much of it blocks and files may need unless told otherwise.
+#: Without a memory limit, blocks and files may need the machine's memory divided by this.
 MEMORY_SHARE = 4
 
 
@@ -105,21 +105,21 @@ class Plan:
     Attributes
     ----------
     grid
-        What is cut.
+        The grid that is cut.
     block_height, block_width
-        Of a block; smaller at the lower and right edge.
+        Size of a block; blocks at the lower and right edge are smaller.
     tile_height, tile_width
-        Of the output: whole tiles fit into each block, so that each is written once.
+        Size of the output's tiles; a block consists of whole tiles, so that each tile is written once.
     jobs, team
-        Workers, and how many of them fill one block together: 1, or all.
+        Number of workers, and how many of them work on one block together: 1, or all.
     limit
-        Blocks in flight.
+        Maximum number of blocks in flight.
     handles
-        Datasets that one worker keeps open.
+        Number of datasets that one worker keeps open.
     memory
-        Bytes that all local processes need together, as estimated.
+        Estimated bytes that all local processes need together.
     redecode
-        Decoded over needed pixels: 1 where no source block is cut by the edge of a block.
+        Ratio of decoded to needed pixels: 1 if no source block crosses the edge of a block.
     """
 
     grid: Grid
@@ -144,7 +144,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Costs:
-    """Bytes that a job needs, whatever its blocks."""
+    """Memory costs of a job, in bytes, whatever its blocks."""
 
     fixed: int
     jobs: int
@@ -186,7 +186,7 @@ class _Costs:
         at_once = self.jobs // team
         inputs = (height + 2 * self.halo) * (width + 2 * self.halo) * self.input_per_pixel
         pixels = height * width
-        # Results wait for the parent: two per worker, and the one that it writes.
+        # Results that wait for the parent: two per worker, and the one being written.
         waiting = (2 * at_once + 1) * self.kept_per_pixel
         return (
             self.fixed
@@ -197,19 +197,19 @@ class _Costs:
 
 
 def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
-    """Refuse files of which not even one block fits into memory, by what their headers say: nothing was read yet.
+    """Refuse files of which not even one block fits into memory, judging by their headers before anything is read.
 
     Parameters
     ----------
     layouts
-        Of all input stacks.
+        Layouts of all input stacks.
     memory
-        Bytes that all local processes may use together; None for half of what is free now.
+        Bytes that all local processes may use together; None for half of the memory that is free now.
 
     Raises
     ------
     InputError
-        Naming the file.
+        Names the file.
     """
     layout = max(layouts, key=lambda layout: layout.decoded)
     needed = PROCESS_BYTES + max(layout.decoded, CACHE_BYTES)
@@ -217,15 +217,15 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
     if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
         path = Path(layout.largest)
         raise InputError(
-            f"{path}: a block of it has {size_text(layout.decoded)} as decoded, so that a job needs at least "
-            f"{size_text(needed)} of memory, and {size_text(room)} are allowed{_why(memory)}; "
-            f"write it in smaller blocks, where there is memory for one: {smaller_blocks(path)}"
+            f"{path}: one block of it takes {size_text(layout.decoded)} when decoded, so a job needs at least "
+            f"{size_text(needed)} of memory, but only {size_text(room)} may be used{_why(memory)}; "
+            f"rewrite the file in smaller blocks, on a machine with enough memory: {smaller_blocks(path)}"
         )
 
 
 def smaller_blocks(path: Path) -> str:
-    """Return the command that writes a file in small blocks."""
-    # Of a tiled file, `tiled=yes` alone keeps the size of tiles.
+    """Return the command that rewrites a file in small blocks."""
+    # `tiled=yes` alone would keep the tile size of a file that is tiled already.
     tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
     return shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
 
@@ -247,7 +247,7 @@ def make_plan(
     Parameters
     ----------
     grid
-        Of the response.
+        Grid of the response.
     demands
         Of each input stack, the response first; its files' blocks decide.
     output, workers
@@ -262,8 +262,8 @@ def make_plan(
 
     Notes
     -----
-    In this order, what costs little first: blocks of whole source blocks; one block at a time, which all workers
-    fill together; datasets opened again for each block; source blocks cut, so that they are decoded repeatedly.
+    If memory is short, the cheapest remedy comes first: fewer source blocks per block; one block at a time, on which
+    all workers work together; datasets reopened for each block; source blocks cut, and so decoded repeatedly.
     """
     source, jobs, memory, tile = demands[0].layout, workers.jobs, workers.memory, output.tile
     sources = max(sum(demand.layout.sources for demand in demands), 1)
@@ -271,7 +271,7 @@ def make_plan(
     budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
     cell = tile or (TILE_UNIT, TILE_UNIT)
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
-    # At least four blocks per worker, so that all end at about the same time, but no source block is cut.
+    # At least four blocks per worker, so that all finish at about the same time, but no source block is cut.
     least = WINDOW_BYTES // source.itemsize
     wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
     pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), wished)
@@ -298,7 +298,7 @@ def make_plan(
             raise ParameterError(
                 f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
                 f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
-                + (f" (the map that was begun has tiles of {tile[0]} x {tile[1]}; --restart drops it)" if tile else "")
+                + (f" (the unfinished map has tiles of {tile[0]} x {tile[1]}; --restart discards it)" if tile else "")
             )
     return Plan(
         grid=grid,
@@ -325,17 +325,17 @@ def block_shape(
     *,
     shifted: bool = False,
 ) -> tuple[int, int]:
-    """Return rows and columns of blocks of at most about `pixels` that cut no source block if possible.
+    """Return the rows and columns of blocks of about `pixels` or less that cut no source block if possible.
 
-    Strips give the full width times whole strips, tiles whole tiles in a row, then rows of tiles. Heights
-    and widths are multiples of those of a `cell`, which the output's tiles need, or the whole raster. Where the
-    files' blocks are `shifted`, blocks are cut all around and squares cut the least.
+    For strips, a block is some strips over the full width; for tiles, some tiles in a row, then whole rows of tiles.
+    Heights and widths are multiples of a `cell`, as the output's tiles need, or the whole raster. If the files' blocks
+    are `shifted`, source blocks are cut on all sides, and squares cut the fewest.
     """
     unit_height = _unit(source_height, grid.height, cell[0])
     unit_width = _unit(source_width, grid.width, cell[1])
     if unit_height * unit_width > pixels:
-        # Cutting columns of a strip decodes it once per column, so rows are cut first; by halves, so that cuts
-        # meet the edges of source blocks.
+        # A strip that is cut into columns is decoded once per column, so rows are cut first; by halving, so that the
+        # cuts meet the edges of source blocks.
         height = min(_halved(pixels // unit_width, cell[0]), unit_height)
         width = min(_halved(pixels // height, cell[1]), unit_width)
         return height, width
@@ -348,7 +348,7 @@ def block_shape(
 
 
 def _unit(source: int, size: int, cell: int) -> int:
-    """Return the least multiple of a source block that output tiles can follow, at most the whole size."""
+    """Return the smallest multiple of a source block that is whole output tiles, at most the whole size."""
     return min(math.lcm(source, cell), size)
 
 
@@ -363,7 +363,7 @@ def _halved(value: int, cell: int) -> int:
 
 
 def free_memory() -> int:
-    """Return bytes of memory that this machine, or the container that it is, has to give; all where nobody tells."""
+    """Return the bytes of memory available on this machine or in its container; all of it if that is unknown."""
     room = physical_memory()
     for file, pattern in (
         ("/proc/meminfo", rb"(?m)^MemAvailable:\s*(\d+) kB"), ("/sys/fs/cgroup/memory.max", rb"^(\d+)$"),
@@ -378,7 +378,7 @@ def free_memory() -> int:
 
 
 def physical_memory() -> int:
-    """Return bytes of memory of this machine; 4 GiB where it does not tell."""
+    """Return the bytes of memory of this machine; 4 GiB if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -386,16 +386,16 @@ def physical_memory() -> int:
 
 
 def _tile(block: int, size: int) -> int:
-    """Return the edge of an output tile that divides a block, or any where one block covers the size."""
+    """Return an edge of output tiles that divides that of a block; any edge if one block covers the size."""
     if block >= size:
         return min(TILE, math.ceil(size / TILE_UNIT) * TILE_UNIT)
     return math.gcd(block, TILE)
 
 
 def redecode(size: int, block: int, source: int, *, shifted: bool = False) -> float:
-    """Return decoded over needed length along one axis: 1 where blocks end at source blocks.
+    """Return the ratio of decoded to needed length along one axis: 1 if blocks end at edges of source blocks.
 
-    Where these are `shifted`, each file's elsewhere, it is the mean over all places.
+    If source blocks are `shifted` from file to file, return the mean over all shifts.
     """
     if shifted:
         return 1.0 if block >= size else (block + source - 1) / block
@@ -412,7 +412,7 @@ _UNITS |= {"G": 10**9, "GB": 10**9, "GIB": 2**30, "T": 10**12, "TB": 10**12, "TI
 
 
 def parse_size(size: int | str) -> int:
-    """Return bytes of ``"4GiB"``, ``"500 MB"`` or a number.
+    """Return the number of bytes in ``"4GiB"``, ``"500 MB"`` or a plain number.
 
     Raises
     ------
@@ -429,7 +429,7 @@ def parse_size(size: int | str) -> int:
 
 
 def size_text(size: int) -> str:
-    """Write bytes for people."""
+    """Return a number of bytes in readable form."""
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024 or unit == "GiB":

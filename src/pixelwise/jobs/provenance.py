@@ -1,4 +1,4 @@
-"""What a map says of its making. It is data, never an order: nothing in it is run or opened again."""
+"""The record in a map of how it was made. It is data only: nothing in it is ever run or opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 from pixelwise.stacks.raster import RasterStack
 
 __all__ = [
-    "UnknowableError",
+    "NotComparableError",
     "describe",
     "describe_losses",
     "doubts_of",
@@ -38,12 +38,12 @@ __all__ = [
     "versions",
 ]
 
-#: Losses that a map tells one by one: its head has room for some, not for those of ten thousand scenes.
+#: Losses that a map lists one by one: its header has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200
 
 
-class UnknowableError(Exception):
-    """A job cannot be compared with that of another run; says what of it and why."""
+class NotComparableError(Exception):
+    """A job cannot be compared with that of another run; the text says which part and why."""
 
 
 def describe(
@@ -101,17 +101,17 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
     Parameters
     ----------
     described
-        What `describe` says of the job. Not all of it counts: the same versions give the same bits on any processor.
+        Result of `describe`. Not all of it counts: the processor, for one, does not change the bits.
     method, stacks
         As bound; the response first.
 
     Raises
     ------
-    UnknowableError
+    NotComparableError
         When a stack cannot be compared with that of another run.
     """
     if not all(isinstance(stack, FileStack) for stack in stacks):
-        raise UnknowableError("its input is no stack of files")
+        raise NotComparableError("its input is not a stack of files")
     grid = stacks[0].grid
     return {
         **{name: described[name] for name in ("method", "bands", "dtype", "versions")},
@@ -136,7 +136,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
 
 
 def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
-    """Say what of users' functions cannot be compared with another run, and that this is so; nothing where all can."""
+    """Say which parts of users' functions cannot be compared with another run; empty if all can."""
     functions = [method, *filter(None, map(_reducing, stacks))]
     found = [str(function.fingerprint()) for function in functions if isinstance(function, UserFunction)]
     words = "; ".join(text for text in found if text)
@@ -147,13 +147,13 @@ def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
 
 
 def _function_of(stack: Stack) -> dict[str, Any]:
-    """Return what makes the function what it is that makes composites, where one does."""
+    """Return the identity of the function that makes composites, if one does."""
     method = _reducing(stack)
     return {} if method is None else {"function": plain(method.identity)}
 
 
 def _reducing(stack: Stack) -> Method | None:
-    """Return the function that makes composites, as it is now: a stack may be kept while what it uses changes."""
+    """Return the function that makes composites, in its present state: its helpers may change while a stack lives."""
     if not isinstance(stack, CompositeStack) or not isinstance(stack.reducer, FunctionReducer):
         return None
     method = stack.reducer.method
@@ -161,14 +161,14 @@ def _reducing(stack: Stack) -> Method | None:
 
 
 def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) -> dict[str, Any]:
-    """Return what could not be read: pixels of dates in all, and by file and band the largest losses.
+    """Return what could not be read: the total of lost pixels, and the largest losses by file and band.
 
     Parameters
     ----------
     lost
-        Pixels by path and band.
+        Number of pixels by path and band.
     folder
-        Where the map will be.
+        Folder of the map.
     """
     worst = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:MOST_LOSSES]
     files = [[relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
@@ -176,7 +176,7 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
 
 
 def _header_digest(stack: Stack) -> str:
-    """Return a digest of how the files' numbers become values, and of where they lie on the grid."""
+    """Return a digest of how stored numbers become values, and of where the files lie on the grid."""
     if isinstance(stack, CompositeStack):
         return _header_digest(stack.scenes) + ("" if stack.by is None else _header_digest(stack.by))
     layers = getattr(stack, "layers", ())
@@ -222,19 +222,19 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         described["derivation"] = plain(stack.derivation.describe())
     if stack.area:
         described["area"] = area = plain(stack.area.describe())
-        # Paths of files, not the numbers of bounds.
+        # Only paths of files; bounds are numbers.
         if stack.area.region is not None and stack.area.region.path is not None:
             area["region"]["source"] = relative(stack.area.region.path, folder)
         if stack.area.where is not None:
             area["where"]["raster"] = relative(stack.area.where.piece.path, folder)
-    if behind:  # what VRTs are made of, data beside headers, sidecars
+    if behind:  # sources of VRTs, data files that belong to headers, sidecars
         described["behind"] = sorted(behind, key=itemgetter("path"))
     parts = [layers, files, *described.get("behind", ())]
     return {**described, "digest": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a parameter as JSON has it."""
+    """Return the value of a parameter as plain JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -16,13 +16,13 @@ import numpy as np
 
 from pixelwise.bands import Band
 from pixelwise.errors import ResourceError
-from pixelwise.jobs.answer import Answer
+from pixelwise.jobs.answer import PostProcessed
 from pixelwise.jobs.engine import map_unordered
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.executors import mender, open_executor, shares_memory, usable_cores
+from pixelwise.jobs.executors import open_executor, recovery, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, task_of
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan
-from pixelwise.jobs.provenance import UnknowableError, describe_losses, doubts_of, identify
+from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
 from pixelwise.kernels.jit import compiling
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.journal import Journal
@@ -44,16 +44,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """All that decides about a job but where it is computed.
+    """Everything that defines a job except where it is computed.
 
     Attributes
     ----------
     named
         The bands that are written.
     folder
-        Where the output goes; None for memory.
+        Folder of the output; None for memory.
     told
-        Bands of which it was said already that whole numbers are rounded.
+        Bands for which a warning about rounded whole numbers was given already.
     """
 
     stacks: tuple[Stack, ...]
@@ -73,7 +73,7 @@ class Task:
         refused = "" if execution.trust_function else doubts
         with _journal(sink, self.provenance, self.method, self.stacks, refused, restart=execution.restart) as journal:
             if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
-                log.info("the map was complete; it only gets its name")
+                log.info("the map was complete already and only gets its final name")
                 return sink.end(self.named, self.stacks[0].grid, journal.committed)
             begun = journal.layout if journal else None
             plan = plan_job(
@@ -109,14 +109,14 @@ class Task:
 def _journal(
     sink: Sink, described: Mapping[str, Any], method: Method, stacks: Sequence[Stack], refused: str, *, restart: bool
 ) -> Iterator[Journal | None]:
-    """Give the journal of a sink, None of one in memory; at the end close both, and keep what is worth it."""
+    """Yield the journal of a sink, None if it is in memory; close both at the end, and keep what is worth keeping."""
     if not isinstance(sink, GeoTiffSink):
         yield None
         return
     key = {}
     try:
         key = {**identify(described, method, stacks), "compress": sink.compress}
-    except UnknowableError as error:
+    except NotComparableError as error:
         refused = str(error)
     journal = Journal(sink.path, key, stacks[0].grid, after=SHORT_SECONDS, refused=refused, restart=restart)
     finished = False
@@ -144,7 +144,7 @@ def _run(
     told: frozenset[str],
     name: str,
 ) -> tuple[Timings, _Tally]:
-    """Compute all blocks that are not done yet and hand them to the sink."""
+    """Compute all remaining blocks and hand them to the sink."""
     pixels, began = plan.grid.block.pixels, time.perf_counter()
     tally, blocks, done = _Tally(told=set(told)), plan.blocks(), 0
     if journal is not None:
@@ -158,7 +158,7 @@ def _run(
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             checked = time.monotonic()
-            for result in map_unordered(pool, task, blocks, plan.limit, mender(pool)):
+            for result in map_unordered(pool, task, blocks, plan.limit, recovery(pool)):
                 if time.monotonic() - checked > CHECK_SECONDS:
                     check_unchanged(job.stacks)
                     checked = time.monotonic()
@@ -191,7 +191,7 @@ Losses = Counter[tuple[str, int]]
 
 @dataclass
 class _Tally:
-    """What came of the blocks so far.
+    """Results of the blocks so far.
 
     Attributes
     ----------
@@ -204,9 +204,9 @@ class _Tally:
     failed
         Whether a user's function failed anywhere.
     told
-        Bands of which it was said that whole numbers are rounded.
+        Bands for which a warning about rounded whole numbers was given.
     warnings
-        What was said, for the map's tags.
+        Warnings given, for the map's tags.
     """
 
     read: float = 0.0
@@ -220,7 +220,7 @@ class _Tally:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, result: Result) -> Losses:
-        """Add one block; return what it lost. What happens for the first time is told."""
+        """Add one block and return its losses. Warn of what happens for the first time."""
         self.read += result.read
         self.kernel += result.kernel
         self.encode += result.encode
@@ -235,16 +235,16 @@ class _Tally:
             path = str(loss.path)
             if path not in told:
                 told.add(path)
-                log.warning("%s; counts as missing, as do others of this file", loss.reason)
+                log.warning("%s; it counts as missing, as will all later losses in this file", loss.reason)
             losses[path, loss.band] += loss.block.pixels
         self.lost.update(losses)
         return losses
 
     def warn_of_rounding(self, rounded: Iterable[Sequence[Any]]) -> None:
-        """Warn once of each band of whole numbers that the map's type does not hold."""
+        """Warn once for each band with whole numbers that the type of the map cannot hold."""
         new = [(band, value) for band, value in rounded if band not in self.told]
         self.told.update(band for band, _ in new)
-        # A stack of many layers is not as many lines.
+        # Not one line for each of a thousand layers.
         said = [say_rounded(band, value) for band, value in new[:MOST_BANDS]]
         if len(new) > MOST_BANDS:
             said.append(f"{len(new) - MOST_BANDS} more bands: float32 does not hold their whole numbers either")
@@ -253,19 +253,20 @@ class _Tally:
         self.warnings += said
 
     def tell(self) -> None:
-        """Tell what matters of all blocks together."""
+        """Warn of what concerns all blocks together."""
         if not self.answered:
-            log.warning("no pixel has an answer: the map holds nothing but status")
+            log.warning("no pixel has a result: the map holds nothing but status")
         if self.lost:
             log.warning(
-                "%d pixels of dates could not be read, in %d file(s), and count as missing: status 8 where it matters",
+                "%d pixels, counted over all dates, could not be read in %d file(s) and count as missing: status 8 "
+                "where it matters",
                 self.lost.total(),
                 len({path for path, _ in self.lost}),
             )
 
 
 def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
-    """Take over what an earlier run did, as far as it is whole."""
+    """Take over the blocks of an earlier run that are intact."""
     damaged = 0
     for done in journal.records():
         if sink.restore(done):
@@ -276,18 +277,18 @@ def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
         else:
             damaged += 1
     if damaged:
-        log.warning("%d damaged block(s) of the map that was begun are computed again", damaged)
+        log.warning("%d damaged block(s) of the unfinished map are computed again", damaged)
 
 
 def check_unchanged(stacks: Sequence[Stack]) -> None:
-    """Stop a job whose files changed under it: half of the map would be of other numbers."""
+    """Stop a job whose files changed while it ran: half of the map would come from other numbers."""
     for stack in stacks:
         if isinstance(stack, FileStack):
             stack.check_unchanged()
 
 
 def _compile(job: Job, name: str) -> None:
-    """Compile kernels of a method in this thread, before workers would all compile at once."""
+    """Compile the kernels of a method in this thread, so that the workers do not all compile them at once."""
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
     inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
@@ -324,7 +325,7 @@ def executor_for(
     if execution.executor is not None:
         return execution.executor
     values = stacks[0].grid.block.pixels * len(stacks[0].axis)
-    method = bound.bound if isinstance(bound, Answer) else bound
+    method = bound.bound if isinstance(bound, PostProcessed) else bound
     small = isinstance(method, BoundPixelFunction) and values <= SMALL_JOB
     parallel = (bound.releases_gil or small) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
     return "threads" if parallel else "processes"
@@ -348,7 +349,7 @@ def plan_job(
     layouts = list(map(layout_of, stacks))
     jobs, memory = execution.jobs, execution.memory_bytes
     if jobs is None:
-        # Each worker decodes a block; as many as fit, so that files of few huge ones can still be read.
+        # Each worker decodes a block: use as many as fit, so that files with huge blocks can still be read.
         room = free_memory() // 2 // max(1, *(layout.decoded for layout in layouts))
         jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
     demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
@@ -364,13 +365,13 @@ def plan_job(
     )
 
 
-#: Bands whose whole numbers are rounded that a block names.
+#: Number of bands with rounded whole numbers that are named.
 MOST_BANDS = 5
 
 
-#: How often files are looked at for changes.
+#: How often, in seconds, files are checked for changes.
 CHECK_SECONDS = 5.0
 
 
-#: Jobs that take less keep no journal.
+#: Jobs that take fewer seconds keep no journal.
 SHORT_SECONDS = 5.0

@@ -1,6 +1,6 @@
-"""The statistics: one file per method, and the registry of them.
+"""What is computed: one file per statistic, and the registry of all methods.
 
-Importing this compiles nothing and loads neither numba nor rasterio.
+Importing this package compiles nothing and loads neither numba nor rasterio.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ METHODS: tuple[Callable[..., Method], ...] = (
     correlation,
     summary,
 )
-"""The factory of every method; a factory's name is the method's."""
+"""The factories of all methods; each has the name of its method."""
 
 
 def get(name: str) -> Callable[..., Method]:
@@ -71,7 +71,7 @@ def get(name: str) -> Callable[..., Method]:
     Raises
     ------
     ParameterError
-        When there is none, with the closest match.
+        When there is none; names the closest match.
     """
     known = {factory.__name__: factory for factory in METHODS}
     if name not in known:

@@ -1,9 +1,9 @@
-"""What residuals say of the lag-1 correlation of the noise that they are of.
+"""The lag-1 correlation of noise, estimated from residuals.
 
-Residuals of a line are less correlated than their noise, those of a line and a step less still: of 21 independent
+Residuals of a line are less correlated than the noise, and residuals of a line and a step even less: for 21 independent
 values the median lag-1 correlation is -0.10 and -0.21. The table beside this module holds such medians of simulated
-series (benchmarks/autocorrelation.py) and is read backwards. It is kept, not simulated when a method is bound, so that
-all machines and versions have the same numbers.
+series (benchmarks/autocorrelation.py) and is looked up in reverse. It is stored rather than simulated when a method is
+bound, so that all machines and versions use the same numbers.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ TABLE = Path(__file__).with_suffix(".csv")
 
 @cache
 def curves_up_to(layers: int) -> tuple[Floats, Floats]:
-    """Return medians of the lag-1 correlation of residuals, and the phi of AR(1) noise that they belong to.
+    """Return medians of the lag-1 correlation of residuals, and the phi of AR(1) noise behind each.
 
     Parameters
     ----------
     layers
-        The longest series.
+        Length of the longest series.
 
     Returns
     -------
     (layers + 1, 2, phi) float64
-        By the number of values: for a line, and for a line and a step. Between the lengths of the table, and beyond the
-        last, where medians approach phi, straight lines in ``1 / n``.
+        By number of values: for a line, and for a line and a step. Interpolated linearly in ``1 / n`` between the
+        lengths of the table, and beyond the last, where the medians approach phi.
     (phi,) float64
         Ascending.
     """
@@ -44,7 +44,7 @@ def curves_up_to(layers: int) -> tuple[Floats, Floats]:
     phis = np.array(header[2:], dtype=np.float64)
     medians = np.array([row[2:] for row in rows], dtype=np.float64).reshape(-1, 2, len(phis))
     inverse = np.array([1.0 / int(row[0]) for row in rows[::2]])
-    # From the longest to the shortest, after it the limit of endless series.
+    # The limit of infinite series, then from the longest to the shortest.
     known = np.concatenate(([0.0], inverse[::-1]))
     limit = np.broadcast_to(phis, (1, 2, len(phis)))
     table = np.concatenate((limit, medians[::-1]))

@@ -1,4 +1,4 @@
-"""What methods share: checks when they are made, bound and called, and bound methods that kernels compute."""
+"""What methods share: checks of parameters and inputs, and bound methods that are computed by kernels."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ __all__ = [
     "series_of",
 ]
 
-#: No stack has so many layers, and C's ``int`` holds no more.
+#: No stack has that many layers, and a C ``int`` holds no more.
 LARGEST_WHOLE = 2**31 - 1
-#: Geological ages in years have their use; from farther away nothing is left of an intercept's digits.
+#: Allows geological ages; farther away, an intercept has no significant digits left.
 LARGEST_YEAR = 1e10
 
 
-#: So many values of a series at a time stay in the L2 cache with what is made of them, in whole chunks of kernels.
+#: Values (and whole chunks of pixels) computed at a time: they fit into the L2 cache together with their results.
 PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
 
 
@@ -67,29 +67,29 @@ class StraightLine(Method):
 
 @dataclass(frozen=True, eq=False)
 class BoundKernel(ABC):
-    """A method bound to dates and bands whose kernels look at one series at a time; see `BoundMethod`.
+    """A method bound to dates and bands whose kernels need one series at a time; see `BoundMethod`.
 
     Attributes
     ----------
     bands
-        The wanted ones.
+        The bands to compute.
     """
 
     bands: tuple[Band, ...]
 
     @property
     def halo(self) -> int:
-        """Nothing beyond the block."""
+        """No pixels outside the block are needed."""
         return 0
 
     @property
     def releases_gil(self) -> bool:
-        """As kernels do."""
+        """Kernels release the GIL."""
         return True
 
     @property
     def in_pieces(self) -> bool:
-        """Whether `fill` gets some pixels at a time, because it makes further arrays of all dates or many results."""
+        """Whether `fill` gets some pixels at a time, because it allocates more arrays of all dates or many results."""
         return False
 
     def __call__(
@@ -99,7 +99,7 @@ class BoundKernel(ABC):
         pixels = math.prod(inputs[0].shape[1:])
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
-        # Plain Python warns of what IEEE 754 settles; it runs the kernels where numba is switched off.
+        # Python runs the kernels if numba is disabled, and would warn where IEEE 754 defines a result.
         with np.errstate(all="ignore"):
             if self.in_pieces:
                 size = max(PIECE_VALUES // max(len(inputs[0]), 1) // PIECE_PIXELS, 1) * PIECE_PIXELS
@@ -114,15 +114,15 @@ class BoundKernel(ABC):
 
     @abstractmethod
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        """Write (band, pixel) of `bands` and (pixel,) status of some pixels, whose inputs are not checked yet."""
+        """Write (band, pixel) values and (pixel,) status of some pixels, whose inputs are not checked yet."""
 
     def places_in(self, known: Sequence[Band]) -> NDArray[np.int64]:
-        """Return the place of each wanted band among those that a kernel computes."""
+        """Return the index of each of `bands` among the bands that a kernel computes."""
         return readonly(np.array([known.index(band) for band in self.bands], dtype=np.int64))
 
 
 def check_whole(method: str, name: str, value: Any, least: int, why: str = "", most: int = LARGEST_WHOLE) -> None:
-    """Refuse a parameter that is no whole number, below `least`, or above `most`; `why` follows the former message."""
+    """Refuse a parameter that is not a whole number from `least` to `most`; `why` explains the lower limit."""
     if not _is_number(value) or not least <= value < math.inf or value != int(value):
         raise ParameterError(
             f"{name}={shown(value)}: {method} needs a whole number, at least {least}{', ' if why else ''}{why}"
@@ -144,15 +144,15 @@ def check_confidence_level(method: str, value: float) -> None:
 
 
 def check_origin(method: str, value: float) -> None:
-    """Refuse a time that no raster is from."""
+    """Refuse a year that no raster can be from."""
     if not _is_number(value) or not -LARGEST_YEAR <= value <= LARGEST_YEAR:
         raise ParameterError(f"origin={shown(value)}: {method} needs a decimal year, such as 2000, or 0")
 
 
 def only_the_response(method: str, inputs: Mapping[str, TimeAxis]) -> None:
-    """Refuse further stacks."""
+    """Refuse covariate stacks."""
     if inputs:
-        raise ParameterError(f"{method} takes no further inputs, but got {', '.join(inputs)}")
+        raise ParameterError(f"{method} takes no covariates, but got {', '.join(inputs)}")
 
 
 def series_of(method: str, inputs: tuple[NDArray[Any], ...], layers: int) -> NDArray[Any]:
@@ -161,13 +161,13 @@ def series_of(method: str, inputs: tuple[NDArray[Any], ...], layers: int) -> NDA
     Raises
     ------
     ParameterError
-        When it is not (time, pixel) of float32 or float64 with as many layers as there are dates.
+        When it is not a (time, pixel) array of float32 or float64 with as many layers as there are dates.
     """
     values = inputs[0]
     if values.ndim != 2 or len(values) != layers or values.dtype not in (np.float32, np.float64):
         raise ParameterError(
-            f"{method} got {values.dtype} values of shape {values.shape} for {layers} times: "
-            "float32 or float64 (time, pixel) is wanted"
+            f"{method} got {values.dtype} values of shape {values.shape} for {layers} times; "
+            "expected float32 or float64 (time, pixel)"
         )
     return readonly(np.ascontiguousarray(values))
 
@@ -197,35 +197,36 @@ def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis, origin: float = 
 def further_series(
     method: str, inputs: tuple[NDArray[Any], ...], layers: int, count: int
 ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
-    """Return the response of a block and `count` further series, read-only and contiguous.
+    """Return the response of a block and `count` covariates, read-only and contiguous.
 
-    Further series are all of one type, as a compiled loop over them wants: float64 where they differ.
+    All covariates get the same type, as the compiled loop over them needs: float64 if they differ.
 
     Raises
     ------
     ParameterError
-        When there are more or fewer, or one is not (time, pixel) of float32 or float64 as large as the response.
+        When there are more or fewer, or one is not a (time, pixel) array of float32 or float64 as large as the
+        response.
     """
     values = series_of(method, inputs, layers)
     if len(inputs) != 1 + count:
-        raise ParameterError(f"{method} got {len(inputs) - 1} further inputs: {count} are wanted")
+        raise ParameterError(f"{method} got {len(inputs) - 1} covariates; expected {count}")
     for other in inputs[1:]:
         if series_of(method, (other,), layers).shape != values.shape:
-            raise ParameterError(f"{method} got a further input of shape {other.shape}: {values.shape} is wanted")
+            raise ParameterError(f"{method} got a covariate of shape {other.shape}; expected {values.shape}")
     narrow = all(other.dtype == np.float32 for other in inputs[1:])
     dtype = np.float32 if narrow else np.float64
     return values, tuple(readonly(np.ascontiguousarray(other, dtype=dtype)) for other in inputs[1:])
 
 
 def one_further(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, what: str) -> str:
-    """Return the name of the further stack, of which there must be one, with a layer for each of the response's.
+    """Return the name of the only covariate stack, which must have a layer for each one of the response.
 
-    `what` says which one is wanted.
+    `what` describes the expected stack.
     """
     if len(inputs) != 1:
         given = f"{len(inputs)} are given ({', '.join(inputs)})" if inputs else "none is given"
         raise ParameterError(
-            f"{method} needs one further stack, {what}, but {given}: "
+            f"{method} needs one stack besides the response, {what}, but {given}: "
             "inputs={'NAME': stack}, or --with NAME=FILES on the command line"
         )
     check_paired(method, inputs, axis)
@@ -233,7 +234,7 @@ def one_further(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, wha
 
 
 def check_paired(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis) -> None:
-    """Refuse further stacks that do not have a layer for each of the response's."""
+    """Refuse covariate stacks that do not have a layer for each one of the response."""
     for name, other in inputs.items():
         if len(other) != len(axis):
             raise ParameterError(f"{method} got {len(other)} layers of {name!r} for {len(axis)} of the response")

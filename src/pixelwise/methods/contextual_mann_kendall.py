@@ -1,4 +1,4 @@
-"""Mann and Kendall's test of a pixel together with its neighbours."""
+"""The Mann-Kendall test of a pixel together with its neighbours."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ BANDS = (
 # Rows of the kernel's results (kernels/contextual.py).
 OF_WINDOWS = ("s", "var_s", "z", "pvalue", "members")
 
-# Of Landsat's pixels 3 km; a block is read with half a window around it.
+# 3 km of Landsat pixels; each block is read with half a window around it.
 LARGEST_WINDOW = 101
 
 
 def contextual_mann_kendall(*, window: int = 3, min_obs: int = 4) -> Method:
     """Test for a monotonic trend in a window around each pixel.
 
-    With the scores ``s[k]`` and variances ``var[k]`` of `mann_kendall` of the ``m`` pixels of a window that have
-    one, and the correlation ``rho[j, k]`` of their series::
+    With the scores ``s[k]`` and variances ``var[k]`` of `mann_kendall` for the ``m`` pixels of a window that have
+    a test, and the correlation ``rho[j, k]`` of their series::
 
         s      = mean of s[k]
         var_s  = 1/m**2 * sum over j, k of rho[j, k] sqrt(var[j] var[k])
         z      = s / sqrt(var_s)
         pvalue = 2 P(Z > |z|),  Z standard normal
 
-    Neighbours that change alike confirm each other, one pixel that does not is outvoted: single pixels of a forest
-    are tested with more power, and the map has less noise. The price is that borders between land uses blur by half a
-    window, and that p-values of neighbours are not independent of each other. As in `mann_kendall`, serial
+    Neighbours that change alike confirm each other, and a single pixel that does not is outvoted: pixels within a
+    forest are tested with more power, and the map has less noise. The price is that borders between land uses blur by
+    half a window, and that p-values of neighbours are not independent of each other. As in `mann_kendall`, serial
     correlation makes them too small.
 
     Parameters
     ----------
     window
-        Pixels on a side, an odd number. Beyond the image there is nothing; 1 tests each pixel alone.
+        Width and height in pixels, an odd number. Pixels outside the image do not count; 1 tests each pixel alone.
     min_obs
-        Fewest valid values of a pixel, at least 3.
+        Minimum number of valid values per pixel, at least 3.
 
     Returns
     -------
@@ -71,14 +71,14 @@ def contextual_mann_kendall(*, window: int = 3, min_obs: int = 4) -> Method:
 
     Notes
     -----
-    The status is that of the pixel itself, as in `mann_kendall`: where it has no test, its window has none. Status 6
-    also where the series of a window cancel each other. Constant pixels are members with the score 0.
+    The status is that of the pixel itself, as in `mann_kendall`: if the pixel has no test, neither has its window. It
+    is also 6 if the series of a window cancel each other out. Constant pixels are members with a score of 0.
 
-    ``rho`` is Pearson's correlation of the series as they are. With gaps, a missing value counts as the mean of its
-    series, which makes correlations somewhat too small, and keeps the sum positive.
+    ``rho`` is Pearson's correlation of the unmodified series. A missing value counts as the mean of its series, which
+    makes correlations somewhat too small but keeps the sum positive.
 
-    Neeti & Eastman prewhiten first, which is left out here. There is no correction for continuity, as in their
-    eq. 10; ConMK has one.
+    Neeti & Eastman prewhiten first; this method does not. As in their eq. 10, there is no continuity correction; ConMK
+    has one.
 
     References
     ----------
@@ -114,7 +114,7 @@ class ContextualMannKendall(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundContextual:
@@ -138,13 +138,13 @@ class BoundContextual:
     Attributes
     ----------
     bands
-        The wanted ones.
+        The bands to compute.
     layers
-        How many dates there are.
+        Number of dates.
     halo
         Half a window.
     test, slope
-        The test of single series, and their Theil-Sen slope where it is wanted.
+        The test of single series, and their Theil-Sen slope if it is needed.
     """
 
     bands: tuple[Band, ...]
@@ -191,14 +191,14 @@ class BoundContextual:
         return result, found_status.ravel()
 
     def _checked(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return what is (time, y + 2 halo, x + 2 halo), contiguous; without a halo it is (time, pixel)."""
+        """Return (time, y + 2 halo, x + 2 halo) values, contiguous; without a halo, they arrive as (time, pixel)."""
         if self.halo == 0 and values.ndim == 2:
             values = values[:, None]
         least = 2 * self.halo
         fits = values.ndim == 3 and len(values) == self.layers and min(values.shape[1:]) >= least
         if not fits or values.dtype not in (np.float32, np.float64):
             raise ParameterError(
-                f"contextual_mann_kendall got {values.dtype} values of shape {values.shape} for {self.layers} times: "
-                f"float32 or float64 (time, y + {least}, x + {least}) is wanted"
+                f"contextual_mann_kendall got {values.dtype} values of shape {values.shape} for {self.layers} times; "
+                f"expected float32 or float64 (time, y + {least}, x + {least})"
             )
         return np.ascontiguousarray(values)

@@ -29,25 +29,25 @@ BANDS = (
 
 
 def correlation(*, kind: Kind = "pearson", min_obs: int = 3) -> Method:
-    """Correlate each pixel's series with that of one further stack.
+    """Correlate each pixel's series with that of another stack.
 
-    Of the ``n`` dates on which both are valid, with deviations ``dx`` and ``dy`` from their means::
+    For the ``n`` dates on which both are valid, with deviations ``dx`` and ``dy`` from their means::
 
         rvalue = sum(dx * dy) / sqrt(sum(dx**2) * sum(dy**2))
         pvalue = P(|T| > |rvalue| * sqrt((n - 2) / (1 - rvalue**2))),  T Student's t with n - 2 degrees of freedom
 
-    ``spearman`` does this with ranks, of equal values their mean: it finds any monotonic relation, and outliers hardly
-    move it.
+    ``spearman`` does this with ranks (equal values share their mean rank): it finds any monotonic relation, and
+    outliers hardly affect it.
 
-    Two series that both have a trend, a season or serial correlation are correlated without having to do with each
-    other, and the p-value takes every date for new evidence: see `regress`, which keeps time apart.
+    Two series that both have a trend, a season or serial correlation are correlated even if unrelated, and the p-value
+    treats every date as new evidence: see `regress`, which can separate the effect of time.
 
     Parameters
     ----------
     kind
         ``pearson`` or ``spearman``.
     min_obs
-        Fewest dates on which both are valid, at least 3.
+        Minimum number of dates on which both are valid, at least 3.
 
     Returns
     -------
@@ -61,18 +61,18 @@ def correlation(*, kind: Kind = "pearson", min_obs: int = 3) -> Method:
 
     Notes
     -----
-    It needs one further stack: ``inputs={"rain": stack}``, ``--with rain=FILES``.
+    It needs a second stack: ``inputs={"rain": stack}``, ``--with rain=FILES``.
 
-    The status of a pixel, the first that applies; all bands but ``n`` are NaN where it is not 0:
+    The status of a pixel is the first of these that applies; all bands but ``n`` are NaN unless it is 0:
 
     - 1 no date on which both are valid, 2 fewer than `min_obs`;
     - 3 the response is constant on these dates, 4 the other series is;
-    - 6 with ``pearson``, where a value is infinite (this comes before 3), or a sum of squares lies beyond 1e290 or
-      below 1e-290, where squares leave float64.
+    - 6 with ``pearson`` only: a value is infinite (takes precedence over 3), or a sum of squares lies beyond 1e290 or
+      below 1e-290, where squares overflow or underflow float64.
 
     The values are those of `scipy.stats.pearsonr` and `scipy.stats.spearmanr`. With few values, or many ties, Student's
-    t only approximates the distribution of a rank correlation: below 10 dates take the p-value as a rough one (Zar
-    1972). Ranks take n**2 / 2 comparisons.
+    t only approximates the distribution of a rank correlation: with fewer than 10 dates the p-value is rough (Zar
+    1972). Ranking takes n**2 / 2 comparisons.
 
     References
     ----------
@@ -90,7 +90,7 @@ def correlation(*, kind: Kind = "pearson", min_obs: int = 3) -> Method:
 
 @dataclass(frozen=True)
 class Correlation(Method):
-    """Correlation with one further stack; see `correlation`."""
+    """Correlation with another stack; see `correlation`."""
 
     kind: Kind = "pearson"
     min_obs: int = 3
@@ -104,7 +104,7 @@ class Correlation(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Correlation first."""
+        """All bands, the correlation first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundCorrelation:
@@ -128,9 +128,9 @@ class BoundCorrelation(BoundKernel):
     ranked
         Whether ranks are correlated.
     min_obs
-        Fewest dates on which both are valid.
+        Minimum number of dates on which both are valid.
     table
-        For p-values, where wanted.
+        Table of p-values, if they are needed.
     """
 
     layers: int

@@ -1,7 +1,7 @@
-"""What a response is regressed on: time, steps, further stacks, numbers per date from tables.
+"""Covariates, on which a response is regressed: time, steps, other stacks, and numbers per date from tables.
 
-A covariate as text is ``time``, ``step(2003-06-01)``, ``FILE.csv`` or ``FILE.csv:COLUMN``, or else the name of a
-further stack.
+Written as text, a covariate is ``time``, ``step(2003-06-01)``, ``FILE.csv``, ``FILE.csv:COLUMN``, or else the name of a
+stack.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pixelwise.words import first_of, unknown
 
 __all__ = ["Covariate", "Covariates", "FurtherStack", "Table", "parse_covariates"]
 
-#: As a user gives them.
+#: Covariates as a user specifies them.
 Covariates = str | Sequence[str] | Mapping[str, str | Sequence[float]]
 
-#: How many layers an error names.
+#: Number of layers that an error names.
 NAMED = 5
 
-GRAMMAR = "time, step(DATE), FILE.csv[:COLUMN], or the name of a further stack"
+GRAMMAR = "time, step(DATE), FILE.csv[:COLUMN], or the name of a stack"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Covariate(ABC):
     Attributes
     ----------
     name
-        Of its bands.
+        Name of its bands.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Covariate(ABC):
     @property
     @abstractmethod
     def given(self) -> Any:
-        """What a user writes for it: a text, or numbers."""
+        """The text or numbers by which a user specifies it."""
 
-    #: Of its coefficient.
+    #: Unit of its coefficient.
     unit = ""
 
     def column(self, axis: TimeAxis) -> Floats | None:
-        """Return (time,) numbers that are the same for each pixel, None where there is an array of them.
+        """Return (time,) numbers that are the same for each pixel; None if each pixel has its own.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class Covariate(ABC):
 
 @dataclass(frozen=True)
 class FurtherStack(Covariate):
-    """The values of a further stack of that name."""
+    """The values of another stack, given by its name."""
 
     source: str
 
@@ -87,7 +87,7 @@ class Time(Covariate):
 
     @property
     def given(self) -> str:
-        """The word."""
+        """The word ``time``."""
         return "time"
 
     def column(self, axis: TimeAxis) -> Floats:
@@ -104,7 +104,7 @@ class Step(Covariate):
 
     @property
     def given(self) -> str:
-        """The word with its date."""
+        """The word ``step`` with its date."""
         return f"step({self.date})"
 
     def column(self, axis: TimeAxis) -> Floats:
@@ -112,8 +112,8 @@ class Step(Covariate):
         moment = parse_date(self.date)
         if axis.precision == "year" and (moment.start.month, moment.start.day) != (1, 1):
             raise ParameterError(
-                f"step({self.date}) lies within a year, but of the layers only the year is known: "
-                f"step({moment.start.year}) or step({moment.start.year + 1}) is wanted"
+                f"step({self.date}) lies within a year, but only the year of the layers is known; "
+                f"expected step({moment.start.year}) or step({moment.start.year + 1})"
             )
         step: Floats = (axis.dates >= np.datetime64(moment.start)).astype(np.float64)
         return step
@@ -131,7 +131,7 @@ class Numbers(Covariate):
         return list(self.values)
 
     def column(self, axis: TimeAxis) -> Floats:
-        """Return (time,) the numbers."""
+        """Return the numbers, (time,)."""
         if len(self.values) != len(axis):
             raise ParameterError(f"covariate {self.name!r} has {len(self.values)} numbers for {len(axis)} layers")
         values = np.array(self.values)
@@ -149,9 +149,9 @@ class Table(Covariate):
     Attributes
     ----------
     path
-        As the user wrote it.
+        Path as the user wrote it.
     chosen
-        Name of the column; empty for the only one.
+        Name of the column; empty if there is only one.
     """
 
     path: str
@@ -159,14 +159,14 @@ class Table(Covariate):
 
     @property
     def given(self) -> str:
-        """The path, and the column where one is chosen."""
+        """The path, and the column if one is chosen."""
         return f"{self.path}:{self.chosen}" if self.chosen else self.path
 
     def column(self, axis: TimeAxis) -> Floats:
-        """Return (time,) the number of each layer: that of its day, month or year, whichever is the longest known.
+        """Return (time,) the number of each layer: that of its day, month or year, whichever both table and layer know.
 
-        A table of months gives each scene the number of its month. A table of months does not give one of a year:
-        which one, or what of them all?
+        A table of months thus gives each scene the number of its month. It cannot give a layer that is only dated by
+        its year a number, because several months would fit.
         """
         rows = self._read()
         table = TimeAxis.from_dates([moment.start for moment, _ in rows], [moment.precision for moment, _ in rows])
@@ -180,7 +180,7 @@ class Table(Covariate):
             more = ", ..." if len(same) > NAMED else ""
             raise ParameterError(
                 f"{self.given} has {len(same)} rows for one {unit} ({', '.join(same[:NAMED])}{more}), but the layers "
-                f"come by the {unit}: one row for each is wanted"
+                f"come by the {unit}; expected one row for each"
             )
         found = np.array([values.get(period, np.nan) for period in wanted])
         if np.isnan(found).any():
@@ -191,11 +191,11 @@ class Table(Covariate):
         return found
 
     def _read(self) -> list[tuple[Moment, float]]:
-        """Return dates and numbers, ascending, NaN where a cell is empty."""
+        """Return dates and numbers in ascending order, NaN if a cell is empty."""
         text = read_text(Path(self.path))
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         if not lines:
-            raise InputError(f"{self.path}: is empty; a CSV with date,value is wanted")
+            raise InputError(f"{self.path}: is empty; expected a CSV with date,value")
         mark = next((mark for mark in ",;\t" if mark in lines[0]), ",")
         header, *cells = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark))
         if "date" not in header:
@@ -218,7 +218,7 @@ class Table(Covariate):
 
 
 def _shown(moment: Moment) -> str:
-    """Write a date as far as it is known."""
+    """Return a date to the precision to which it is known."""
     return str(moment)[: {"year": 4, "month": 7}.get(moment.precision)]
 
 
@@ -232,7 +232,7 @@ def _number(text: str) -> float:
 
 
 def _listed(axis: TimeAxis, lacking: Any) -> str:
-    """Name layers."""
+    """Name the layers without a number."""
     dates = [str(day) for day in axis.days[lacking]]
     if axis.precision == "year":
         dates = [date[:4] for date in dates]
@@ -240,17 +240,17 @@ def _listed(axis: TimeAxis, lacking: Any) -> str:
 
 
 def parse_covariates(given: Covariates) -> tuple[Covariate, ...]:
-    """Return what a user's words mean.
+    """Return the covariates that a user specified.
 
     Parameters
     ----------
     given
-        Texts, with commas between them or as a sequence, or a mapping of names to texts or numbers per layer.
+        Texts, separated by commas or in a sequence, or a mapping of names to texts or to numbers per layer.
 
     Raises
     ------
     ParameterError
-        When there is none, a text means nothing, or a name is there twice.
+        When there are none, a text is not understood, or a name occurs twice.
     """
     if isinstance(given, Mapping):
         found = [
@@ -261,13 +261,13 @@ def parse_covariates(given: Covariates) -> tuple[Covariate, ...]:
         texts = given.split(",") if isinstance(given, str) else list(given)
         found = [_parse(text) for text in texts]
     if not found:
-        raise ParameterError(f"no covariate is named: {GRAMMAR} are wanted")
+        raise ParameterError(f"no covariate is named; expected {GRAMMAR}")
     names = [covariate.name for covariate in found]
     for name in names:
         if not re.fullmatch(r"[\w.+-]+", name):
             raise ParameterError(f"covariate {name!r} cannot be the name of a band")
         if names.count(name) > 1:
-            raise ParameterError(f"two covariates are called {name!r}; a mapping gives them other names")
+            raise ParameterError(f"two covariates are called {name!r}; use a mapping to give them other names")
     return tuple(found)
 
 
@@ -275,7 +275,7 @@ def _numbers(name: str, values: Any) -> Numbers:
     try:
         return Numbers(name, tuple(float(value) for value in values))
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"covariate {name!r} is no sequence of numbers ({error})") from None
+        raise ParameterError(f"covariate {name!r} is not a sequence of numbers ({error})") from None
 
 
 def _parse(text: Any) -> Covariate:
@@ -289,4 +289,4 @@ def _parse(text: Any) -> Covariate:
         return Table(match[2] or Path(match[1]).stem, match[1], match[2] or "")
     if re.fullmatch(r"[^\W\d]\w*", text):
         return FurtherStack(text, text)
-    raise ParameterError(f"covariate {text!r} is unknown: {GRAMMAR} are wanted")
+    raise ParameterError(f"covariate {text!r} is unknown; expected {GRAMMAR}")

@@ -1,7 +1,8 @@
-"""Memory that fades with time, for dates without a regular step: what residuals show of each length of memory.
+"""Autocorrelation at dates without a regular step: what residuals look like for each correlation time.
 
-Noise whose correlation is ``exp(-d / memory)`` at a distance ``d`` in time is AR(1) noise seen at any dates. Kernels
-sum up how alike residuals are that lie near each other; here it is simulated, once per job, which sum to expect.
+Noise with a correlation of ``exp(-d / memory)`` at a distance ``d`` in time is AR(1) noise sampled at arbitrary dates;
+``memory`` is its correlation time. Kernels sum up how similar neighbouring residuals are; this module simulates, once
+per job, the sum to expect for each correlation time.
 """
 
 from __future__ import annotations
@@ -15,34 +16,34 @@ from pixelwise.bands import Floats
 
 __all__ = ["MemoryTable", "memory_table"]
 
-#: Pairs count by ``exp(-d / (WIDTH * usual distance))``. Neighbours alone (13 % of trend-free series "significant")
-#: overlook a slow half of the variance beneath an independent one, more than pairs of this reach do (8 %); beyond,
-#: short memories are estimated worse.
+#: Pairs are weighted by ``exp(-d / (WIDTH * usual distance))``. If half of the variance is slow and half independent,
+#: neighbours alone miss the slow part (13 % of trend-free series "significant"); pairs within this width miss less of
+#: it (8 %). Wider weights make the estimates of short correlation times worse.
 WIDTH = 4.0
-#: Simulated series per length of memory and number of values: their median is known to 0.11 of one series' spread.
+#: Simulated series per correlation time and number of values: gives their median to 0.11 of the spread of one series.
 SERIES = 128
-#: Simulated numbers that are held at once: 32 MB.
+#: Simulated numbers held in memory at a time: 32 MB.
 AT_ONCE = 1 << 22
-#: From one length of memory, and from one number of values, to the next.
+#: Ratio of one correlation time, and of one number of values, to the next.
 LONGER, FEWER = math.sqrt(2.0), 2.0 / 3.0
-#: Each job, and each process of it, must find the same; linear algebra may differ in the last digits.
+#: All jobs and processes must get the same numbers; linear algebra may differ in the last digits.
 DECIMALS = 7
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryTable:
-    """What is expected of residuals, for each length of memory.
+    """The similarity of residuals to expect for each correlation time.
 
     Attributes
     ----------
     memories
-        (memory,) years, ascending from 0.
+        (memory,) correlation times in years, ascending from 0.
     usual
-        Median distance of neighbouring dates, years.
+        Median distance of neighbouring dates in years.
     near
-        (time,) by how much less a pair counts that begins one date earlier; 0 for the first date.
+        (time,) factor on the weight of a pair when it starts one date earlier; 0 for the first date.
     fades
-        (time, memory) correlation of noise with that of the date before; 0 for the first date.
+        (time, memory) correlation of noise with that at the date before; 0 for the first date.
     expected
         (number of values, memory) median of ``sum(k e e) / sum(k) * n / RSS`` over pairs of residuals.
     """
@@ -55,32 +56,32 @@ class MemoryTable:
 
 
 def memory_table(years: Floats, design: Floats, min_obs: int) -> MemoryTable | None:
-    """Simulate what residuals show of each length of memory.
+    """Simulate the similarity of residuals for each correlation time.
 
     Parameters
     ----------
     years
         (time,) ascending decimal years.
     design
-        (time, term) what is fitted, of full rank.
+        (time, term) design matrix of the fit, of full rank.
     min_obs
-        Fewest values of a series.
+        Minimum number of values in a series.
 
     Returns
     -------
     MemoryTable or None
-        None where all dates are one.
+        None if all dates are the same.
 
     Notes
     -----
-    Series of fewer values have lost dates at random. Which dates a pixel has lost matters little here, as the sum is a
-    mean over its pairs; what its dates make of a memory is computed for each pixel.
+    Shorter series are simulated by dropping dates at random. Which dates a pixel lacks matters little here, since the
+    sum is a mean over its pairs; the effect of a correlation time at its own dates is computed for each pixel.
     """
     distances = np.diff(years)
     if not (distances > 0).any():
         return None
     usual = float(np.median(distances[distances > 0]))
-    # A memory of the longest leaves about `term` independent values, with which nothing can be tested.
+    # With the longest one, a series has only about `term` independent values, too few to test anything.
     longest = max((years[-1] - years[0]) / (2 * design.shape[1]), usual)
     steps = math.ceil(math.log(4 * longest / usual) / math.log(LONGER))
     memories = np.concatenate([[0.0], usual / 4 * LONGER ** np.arange(steps + 1)])
@@ -100,7 +101,7 @@ def memory_table(years: Floats, design: Floats, min_obs: int) -> MemoryTable | N
 
 
 def simulate(rng: np.random.Generator, fades: Floats) -> Floats:
-    """Return (series, time, memory) noise of variance 1, from the same random numbers for each memory."""
+    """Return (series, time, memory) noise of variance 1, from the same random numbers for each correlation time."""
     dates, memories = fades.shape
     series = max(min(SERIES, AT_ONCE // (dates * memories)), 16)
     fresh = rng.normal(size=(dates, series, 1))
@@ -113,7 +114,7 @@ def simulate(rng: np.random.Generator, fades: Floats) -> Floats:
 
 
 def expect(rng: np.random.Generator, noise: Floats, years: Floats, design: Floats, reach: float, count: int) -> Floats:
-    """Return (memory,) medians of the sums that series of `count` values show, at random ones of the dates."""
+    """Return (memory,) medians of the sums for series of `count` values at dates chosen at random."""
     series, dates, memories = noise.shape
     chosen = np.sort(np.argsort(rng.random((series, dates)), axis=1)[:, :count], axis=1)
     values = np.take_along_axis(noise, chosen[:, :, None], axis=1)

@@ -29,17 +29,17 @@ __all__ = ["HarmonicRegression", "harmonic"]
 FIXED = ("slope", "intercept", "pvalue", "pvalue_ols", "stderr", "pvalue_season", "rmse", "r1", "n")
 EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 
-# Standard error of a harmonic's coefficient, at most so many times that of times spread evenly over the period. One
-# date a year is 0.75 days later or earlier by leap days, enough to compute something: R's lm finds amplitudes of 10 000
-# in noise of 0.4 (Alaska's NDVI, tests/test_reference_data.py).
+# Largest standard error of a harmonic's coefficient, relative to that of dates spread evenly over the period. With one
+# date a year, leap days shift the date by 0.75 days, which is enough for a fit: R's lm finds amplitudes of 10 000 in
+# noise of 0.4 (Alaska's NDVI, tests/test_reference_data.py).
 WORST = 100.0
 
-# Daily values tell no more apart in a year, and each makes four bands.
+# Daily values resolve no more of them in a year, and each makes four bands.
 MOST_HARMONICS = 183
 
 
 def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min_obs: int | None = None) -> Method:
-    """Fit a season of some harmonics and a straight line together to each pixel's series.
+    """Fit a seasonal cycle (harmonics) and a straight line together to each pixel's series.
 
     With the ``n`` valid values ``y`` at times ``t`` (decimal years), a period ``T`` and ``k = 1..harmonics``::
 
@@ -51,69 +51,70 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
         pvalue_ols  = P(|t| > |slope / stderr|)           Student's t, n - p degrees of freedom
         pvalue_season: F-test of all c_k = s_k = 0        2 * harmonics and n - p degrees of freedom
 
-    Many layers per year are rarely independent, which makes ``pvalue_ols`` too small. ``pvalue`` counts only
-    ``n_e`` of the values (Santer et al. 2000)::
+    Layers within a year are rarely independent, which makes ``pvalue_ols`` too small. ``pvalue`` uses an effective
+    sample size ``n_e`` instead of ``n`` (Santer et al. 2000)::
 
-        r1     = lag-1 correlation of the residuals, less its bias: r + (1 + 4 r) / n
-        n_e    = n * (1 - r1) / (1 + r1), n where r1 <= 0
+        r1     = lag-1 correlation of the residuals, corrected for bias: r + (1 + 4 r) / n
+        n_e    = n * (1 - r1) / (1 + r1), n if r1 <= 0
         pvalue = P(|t| > |slope| / sqrt(v * RSS / (n_e - p)))      Student's t, n_e - p degrees of freedom
 
-    with ``r`` from all pairs of values exactly one step of the calendar apart. Irregular dates have no step, and where
-    less than half of the neighbouring layers are one step apart there are few pairs. There, residuals are taken to
-    forget by ``exp(-d / memory)`` over a distance ``d`` in time, which is AR(1) noise seen at any dates. With ``D`` the
-    median distance of neighbouring dates, and the slope ``sum(q * y)``::
+    with ``r`` from all pairs of values exactly one calendar step apart. Irregular dates have no step, and if less than
+    half of the neighbouring layers are one step apart, there are few pairs. In both cases, the autocorrelation of the
+    residuals is modelled as ``exp(-d / T_c)`` at a distance ``d`` in time with a correlation time ``T_c``, which is
+    AR(1) noise sampled at arbitrary dates. With ``D`` the median distance of neighbouring dates, and with the slope
+    ``sum(q * y)``::
 
-        alike  = mean of e[i] * e[j] over pairs, weighted by exp(-|t[i] - t[j]| / 4 D), over the mean of e**2
-        memory = the one of which noise, after the same fit to as many values, is as alike (median of simulations)
-        n_e    = n * sum(q**2) / sum over i and j of q[i] * q[j] * exp(-|t[i] - t[j]| / memory), at most n
-        r1     = exp(-D / memory)
+        a   = mean of e[i] * e[j] over pairs, weighted by exp(-|t[i] - t[j]| / 4 D), divided by the mean of e**2
+        T_c = correlation time of noise that, after the same fit to as many values, has this a (median of simulations)
+        n_e = n * sum(q**2) / sum over i and j of q[i] * q[j] * exp(-|t[i] - t[j]| / T_c), at most n
+        r1  = exp(-D / T_c)
 
     Parameters
     ----------
     harmonics
-        How many: 1 is a sine wave; 2 or 3 follow an asymmetric season, or two seasons a year.
+        Number of harmonics: 1 is a sine wave; 2 or 3 can follow an asymmetric season, or two seasons a year.
     trend
-        Whether there is a slope. Without, there are no bands about it, and ``intercept`` is the level.
+        Whether to fit a slope. Without, its bands are missing, and ``intercept`` is the mean level.
     period
-        Years, 1 for the year of seasons.
+        Length of the seasonal cycle in years.
     min_obs
-        Fewest valid values of a pixel: three more than coefficients unless given, and at least one more.
+        Minimum number of valid values per pixel: at least one more than coefficients; three more by default.
 
     Returns
     -------
     Method
         Bands ``slope`` and ``stderr`` (value per year), ``intercept`` (value at year 0), ``pvalue``, ``pvalue_ols``,
-        ``amplitude_k`` (value; half of what lies between peak and trough), ``peak_k`` (day of the year from 1 where
-        `period` is 1, else years since a multiple of it), ``pvalue_season``, ``rmse`` (value), ``r1``, ``n``; asked
-        for by name: ``amplitude_k_stderr``, ``peak_k_stderr`` (delta method; days or years).
+        ``amplitude_k`` (value; half the difference of peak and trough), ``peak_k`` (day of the year from 1 if
+        `period` is 1, else years since a multiple of it), ``pvalue_season``, ``rmse`` (value), ``r1``, ``n``; on
+        request ``amplitude_k_stderr``, ``peak_k_stderr`` (delta method; days or years).
 
     Raises
     ------
     ParameterError
-        When a parameter is out of range, or the dates do not tell season and trend apart: one date per year says
-        nothing of a season.
+        When a parameter is out of range, or the dates cannot separate season and trend: one date per year says
+        nothing about the season.
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
-    - 3 all valid values equal: slope and amplitudes 0, intercept that value, the others NaN;
-    - 4 what gaps leave does not tell season and trend apart (a column keeps less than 1e-7 of its square beside the
-      others): all bands NaN but ``n``;
-    - 6 either no test by ``n_e`` is possible, as ``n_e < p + 1``, no two values are one step apart, or (irregular
-      dates) residuals are more alike than those of any memory up to ``1 / (2 p)`` of the whole time: ``pvalue`` NaN,
-      the others as computed; or a value is infinite or squares leave float64: slope, intercept and amplitudes as
-      computed, the others NaN.
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
+    - 3 all valid values equal: slope and amplitudes are 0, the intercept that value, the others are NaN;
+    - 4 with the gaps, the dates cannot separate season and trend (less than 1e-7 of the squared length of a column is
+      independent of the others): all bands but ``n`` are NaN;
+    - 6 either ``n_e`` allows no test, because ``n_e < p + 1``, no two values are one step apart, or (irregular dates)
+      residuals are more correlated than those for any ``T_c`` up to ``1 / (2 p)`` of the whole time: ``pvalue`` is NaN,
+      the others as computed; or a value is infinite or squares overflow or underflow float64: slope, intercept and
+      amplitudes as computed, the others are NaN.
 
-    Weaknesses. One ``r1`` stands for all correlation: where that lasts longer than an AR(1) process lets it, such as
-    slow changes beneath independent noise, ``pvalue`` is still too small. Short series make it so as well:
-    `benchmarks/error_rates.py` measures how often a series without a trend has ``pvalue < 0.05``. At regular steps
-    ``n_e`` takes all values as one step apart, so that with many gaps ``pvalue`` is too large. Memories much shorter
-    than the distances of dates cannot be seen, and do no harm. ``pvalue_season`` and all standard errors take
-    residuals as independent. The season is the same in all years: a change of its size or time goes into the
-    residuals. A peak is that of one harmonic, not of their sum, and means nothing where the amplitude is not above
-    its standard error. A decimal year is 365.25 days long, so that a day of the year is true to a day.
+    Weaknesses. A single ``r1`` describes all autocorrelation: if it lasts longer than in an AR(1) process, such as with
+    slow changes beneath independent noise, ``pvalue`` is still too small. It is also too small for short series:
+    `benchmarks/error_rates.py` measures how often a series without a trend has ``pvalue < 0.05``. With regular steps,
+    ``n_e`` treats all values as one step apart, so ``pvalue`` is too large if there are many gaps. A correlation time
+    much shorter than the distance between dates cannot be detected, and does no harm. ``pvalue_season`` and all
+    standard errors assume independent residuals. The season is the same in all years: changes of its amplitude or
+    timing go into the residuals. A peak is that of one harmonic, not of their sum, and meaningless unless the amplitude
+    exceeds its standard error. A decimal year is 365.25 days long, so a day of the year is accurate to a day.
 
     References
     ----------
@@ -139,7 +140,7 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
 
 
 def parameters(harmonics: int, trend: bool) -> int:
-    """Return how many coefficients there are."""
+    """Return the number of coefficients."""
     return (2 if trend else 1) + 2 * harmonics
 
 
@@ -163,7 +164,7 @@ class HarmonicRegression(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first, or the first amplitude without trend."""
+        """All bands, slope first; the first amplitude if there is no trend."""
         unit = "day of year" if self.period == 1.0 else "year"
         seasonal: list[Band] = []
         errors: list[Band] = []
@@ -196,11 +197,11 @@ class HarmonicRegression(Method):
 
     @property
     def season_term(self) -> bool:
-        """Yes."""
+        """The method always fits a season."""
         return True
 
     def check_axis(self, axis: TimeAxis) -> None:
-        """Refuse dates that do not tell season and trend apart."""
+        """Refuse dates that cannot separate season and trend."""
         super().check_axis(axis)
         terms = parameters(self.harmonics, self.trend)
         if len(axis) <= terms:
@@ -210,14 +211,14 @@ class HarmonicRegression(Method):
         if not design.full_rank or variances.max() > 2 * WORST**2:
             raise ParameterError(
                 f"harmonics={self.harmonics}, period={self.period:g}{' and a trend' if self.trend else ''}: "
-                f"{self.name} cannot tell them apart by these {len(axis)} dates "
+                f"{self.name} cannot separate them with these {len(axis)} dates "
                 f"({axis.days[0]}..{axis.days[-1]}): too few times within a period; choose fewer harmonics or another "
                 "period, or a method without a season, such as ols"
             )
 
     def design(self, axis: TimeAxis) -> tuple[Design, float]:
-        """Return the design of the dates and what is subtracted from decimal years in it."""
-        # A whole number, so that the difference of two decimal years of one era is exact.
+        """Return the design matrix of the dates, and the year that it subtracts from decimal years."""
+        # A whole number, so that differences of decimal years near it are exact.
         reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
         columns = [axis.years - reference] if self.trend else []
         columns += seasons(axis.years, self.harmonics, self.period)
@@ -248,7 +249,7 @@ class HarmonicRegression(Method):
 
     @property
     def fitted_from(self) -> tuple[str, ...]:
-        """Line, amplitudes and peaks."""
+        """The bands of line, amplitudes and peaks."""
         line = ("slope", "intercept") if self.trend else ("intercept",)
         return (*line, *(f"{kind}_{k}" for k in range(1, self.harmonics + 1) for kind in ("amplitude", "peak")))
 
@@ -258,8 +259,8 @@ class HarmonicRegression(Method):
         Parameters
         ----------
         values
-            (pixel,) or single numbers by band; ``intercept``, ``slope``, and amplitude and peak of each harmonic are
-            used. A peak that is NaN beside an amplitude of 0 is no peak.
+            (pixel,) arrays or single numbers by band; ``intercept``, ``slope``, and the amplitude and peak of each
+            harmonic are used. Peaks may be NaN if the amplitude is 0.
         axis
             The dates.
 
@@ -271,7 +272,7 @@ class HarmonicRegression(Method):
         return (line_at(values, axis) if self.trend else level) + self.seasonal_part(values, axis)
 
     def seasonal_part(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
-        """Return the part of `predict` that comes back with each period: (time, pixel), 0 on average over it."""
+        """Return the periodic part of `predict`: (time, pixel), 0 on average over a period."""
 
         def of(band: str) -> Floats:
             return np.atleast_1d(np.asarray(values[band], dtype=np.float64))
@@ -304,15 +305,15 @@ class BoundHarmonic(BoundKernel):
     Attributes
     ----------
     design, layers
-        Of so many dates.
+        Design matrix, and number of dates.
     trend, reference
-        Whether there is a slope, and what its column has less than decimal years.
+        Whether there is a slope, and the year that is subtracted from decimal years in its column.
     steps
-        (time - 1,) bool: whether a date and the next are exactly one step apart; empty where few or none are.
+        (time - 1,) bool: whether a date and the next are exactly one step apart; empty if few or none are.
     memory
-        What residuals at irregular dates show of their memory; None where it is not estimated.
+        Table for estimating the correlation time at irregular dates; None if it is not estimated.
     period, min_obs
-        Years; fewest valid values.
+        Years; minimum number of valid values.
     table
         For p-values of the slope.
     """
@@ -351,9 +352,9 @@ class BoundHarmonic(BoundKernel):
 
 
 def neighbours_of(axis: TimeAxis) -> NDArray[np.bool_]:
-    """Return (time - 1,) whether a date and the next are one step apart; nothing where less than half of them are.
+    """Return (time - 1,) whether a date and the next are one step apart; empty if less than half of them are.
 
-    Few neighbours tell little of memory, and real distances tell it better.
+    With few neighbours, autocorrelation is estimated better from the actual distances in time.
     """
     if axis.index is None:
         return np.empty(0, dtype=np.bool_)
@@ -379,7 +380,7 @@ def memory_of(steps: NDArray[np.bool_], table: MemoryTable | None) -> Memory:
 
 
 def row_of(band: str) -> int:
-    """Return the row of the kernel's results that a band is."""
+    """Return the row of a band in the results of the kernel."""
     if band in FIXED:
         return FIXED.index(band)
     kind, number, *error = band.split("_")

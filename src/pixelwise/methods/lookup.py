@@ -1,4 +1,4 @@
-"""From what a user names to a method: a name, a function, or a file with one."""
+"""Find the method that a user means by a name, a function, or a file with a function."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def as_method(
     parameters: Mapping[str, Any] | None = None,
     jit: bool | None = None,
 ) -> Method:
-    """Make a method of a method, a function, or ``file.py:function``.
+    """Return the method for a method, a function, or ``file.py:function``.
 
     Parameters
     ----------
     thing
-        A `Method` stays itself; a function that `per_pixel` or `per_block` did not mark is one of a pixel.
+        A `Method` is returned as it is; a function without a mark by `per_pixel` or `per_block` takes one pixel.
     bands
-        Names for the values of a function that has none yet. For one that has, they are only checked: they
-        choose among its bands, and `Method.bind` does that.
+        Names for the values of a function that has none yet. For a function with names, they are only checked: they
+        select from its bands, which `Method.bind` does.
     parameters
         Keyword parameters of the function; texts are parsed by the type of the parameter's default.
     jit
-        Overrides what `per_pixel` says.
+        Overrides the choice made in `per_pixel`.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def as_method(
     """
     if isinstance(thing, Method):
         if parameters or jit is not None:
-            raise ParameterError(f"{thing.name} is a method with its parameters: they cannot be given again")
+            raise ParameterError(f"the parameters of {thing.name} are set already: they cannot be given again")
         return thing
     if isinstance(thing, str):
         return as_method(load_function(thing), bands, parameters, jit)
     if not callable(thing):
-        raise ParameterError(f"a method or a function is wanted, not {type(thing).__name__}")
+        raise ParameterError(f"expected a method or a function, not {type(thing).__name__}")
     options = options_of(thing) or PixelOptions(thing)
     call = inspect_call(unmarked(thing), parameters or {})
     if options.bands is None:
@@ -89,11 +89,11 @@ def resolve_method(
     Parameters
     ----------
     method
-        As in `apply`.
+        A method, as in `apply`.
     bands
         Names to select; for a function that declares none, names for what it returns.
     parameters
-        Texts by name, as the command line has them.
+        Texts by name, as given on the command line.
     jit
         Whether a function of the user's own must or must not be compiled.
 
@@ -104,9 +104,9 @@ def resolve_method(
     """
     if isinstance(method, str) and ".py:" not in method:
         if method.endswith(".py"):
-            raise ParameterError(f"{method}: which function of it? {method}:FUNCTION is wanted")
+            raise ParameterError(f"{method}: which of its functions? expected {method}:FUNCTION")
         if jit is not None:
-            raise ParameterError(f"{method} is compiled already: jit is for functions of your own")
+            raise ParameterError(f"{method} is always compiled: jit is for functions of your own")
         return build(methods.get(method), parameters or {}), bands
     thing = load_function(method) if isinstance(method, str) else method
     chosen = as_method(thing, bands, parameters, jit)

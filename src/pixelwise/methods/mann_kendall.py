@@ -1,4 +1,4 @@
-"""Mann and Kendall's test for a monotonic trend, and corrections for serial correlation."""
+"""The Mann-Kendall test for a monotonic trend, and corrections for serial correlation."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ BANDS = (
     Band("n", "Number of valid observations", integer=True),
 )
 
-# Up to so many observations the distribution of the score is tabulated: beyond, its normal approximation is within
-# 0.0006 of it for p from 0.03 to 0.07 (tests/test_mann_kendall.py).
+# The distribution of the score is tabulated for up to this many observations; beyond, its normal approximation is
+# within 0.0006 of it for p from 0.03 to 0.07 (tests/test_mann_kendall.py).
 EXACT = 50
 
-# What Hamed & Rao keep of the correlations of ranks: those significant at 5 %.
+# Hamed & Rao keep only the correlations of ranks that are significant at 5 %.
 SIGNIFICANT = NormalDist().inv_cdf(0.975)
 
 
@@ -62,15 +62,15 @@ def mann_kendall(
         pvalue = 2 P(Z > |z|),  Z standard normal
         tau    = s / sqrt((n0 - n1) n0),  n0 = n (n-1) / 2,  n1 = sum of u (u-1) / 2
 
-    The test assumes independent observations. A lag-1 correlation of 0.4 makes 17 of 100 series of 21 values
-    without a trend "significant" at 5 %. With a `correction`, ``var_s`` is multiplied by a factor::
+    The test assumes independent observations. With a lag-1 correlation of 0.4, 17 % of series of 21 values
+    without a trend are "significant" at 5 %. With a `correction`, ``var_s`` is multiplied by a factor::
 
         hamed_rao   1 + 2 / (n (n-1) (n-2)) * sum over k of (n-k) (n-k-1) (n-k-2) r[k]
         yue_wang    1 + 2 * sum over k of (1 - k/n) r[k]
         prewhiten   none: the test is of y[i] - r[1] * y[i-1]
 
-    ``r[k]`` is the correlation of values exactly `k` steps of the calendar apart: for ``hamed_rao`` of the ranks of
-    ``y - slope * t``, of which only those beyond 1.96 / sqrt(n) count; for ``yue_wang`` of ``y - slope * t``; for
+    ``r[k]`` is the correlation of values exactly `k` calendar steps apart: for ``hamed_rao`` of the ranks of
+    ``y - slope * t``, ignoring correlations below 1.96 / sqrt(n); for ``yue_wang`` of ``y - slope * t``; for
     ``prewhiten`` of ``y``. No correction is exact for short series: with 21 values and a correlation of 0.4,
     ``hamed_rao`` still rejects 16 % (19 % without the floor), ``yue_wang`` 11 %, ``prewhiten`` 5 % at half the power
     or less (docs/methods.md).
@@ -78,23 +78,23 @@ def mann_kendall(
     Parameters
     ----------
     correction
-        For serial correlation; needs layers at regular steps.
+        Correction for serial correlation; needs layers at regular steps.
     lags
-        The largest lag: all by default for ``hamed_rao``, 1 for ``yue_wang``. All lags of ``yue_wang`` are an
-        artefact, as the correlations of any series add up to -1/2: without the floor, 44 % of series of 21 values
-        without a trend are rejected.
+        The largest lag: by default all lags for ``hamed_rao``, 1 for ``yue_wang``. With all lags, ``yue_wang`` gives an
+        artefact, because the correlations of any series add up to -1/2: without the floor, it rejects 44 % of series of
+        21 values without a trend.
     floor
-        Take 1 for a factor below 1, so that negative correlations do not make a trend. The published formulas have
-        no floor (False); where they give a factor that is not positive, the test is undefined (status 6).
+        Use 1 instead of factors below 1, so that negative correlations cannot create a trend. The published formulas
+        have no floor (False); if they give a factor that is not positive, the test is undefined (status 6).
     exact
-        Take the p-value from the exact distribution of ``s`` where there are no ties and at most 50 values, without
-        a correction or `deseasonalise`.
+        Use the exact distribution of ``s`` for the p-value if there are no ties and at most 50 values. Not with a
+        correction or `deseasonalise`.
     deseasonalise
-        Take the level of each season off first, estimated together with the trend, and multiply ``var_s`` by what that
-        costs (see `theil_sen`): ``month``, ``quarter``, or a number of seasons per year (see `seasonal_kendall`).
-        Without, seasons that are not equally often observed can look like a trend, and hide one.
+        First subtract the level of each season, estimated together with the trend, and inflate ``var_s`` accordingly
+        (see `theil_sen`): ``month``, ``quarter``, or a number of seasons per year (see `seasonal_kendall`). Without it,
+        seasons that are observed unequally often can look like a trend, or hide one.
     min_obs
-        Fewest valid values of a pixel, at least 3.
+        Minimum number of valid values per pixel, at least 3.
 
     Returns
     -------
@@ -104,19 +104,19 @@ def mann_kendall(
     Raises
     ------
     ParameterError
-        When a parameter is out of its range or does not go with another; on an irregular axis with a correction.
+        When a parameter is out of range or cannot be combined with another; for irregular dates with a correction.
 
     Notes
     -----
-    The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite value,
-    3 all values equal (slope and s 0), 4 all of the same date, 6 no variance is left (see `floor`).
+    The status of a pixel is the first of these that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite
+    value, 3 all values equal (slope and s are 0), 4 all of the same date, 6 no variance is left (see `floor`).
 
-    Pairs of the same date are neither rise nor fall, and their ties reduce the variance as those of values do
-    (Kendall 1975, eq. 5.3). Values are equal where they are the same number: nothing is rounded.
+    Pairs of the same date count neither as a rise nor as a fall, and such ties reduce the variance as ties of values do
+    (Kendall 1975, eq. 5.3). Values are equal only if they are the same number: nothing is rounded.
 
-    `scipy.stats.kendalltau(method="asymptotic")` has no correction for continuity, and so smaller p-values.
-    pyMannKendall gives tau-a (``2 s / (n (n-1))``), takes neighbours in the list for neighbours in time where there
-    are gaps, and has no floor: ``floor=False`` reproduces its 1.4.3 on series without gaps, ``lags=n - 1`` its
+    `scipy.stats.kendalltau(method="asymptotic")` has no continuity correction, and so gives smaller p-values.
+    pyMannKendall gives tau-a (``2 s / (n (n-1))``), treats neighbours in the list as neighbours in time even if there
+    are gaps, and has no floor: ``floor=False`` reproduces its version 1.4.3 on series without gaps, ``lags=n - 1`` its
     default for ``yue_wang``.
 
     References
@@ -141,7 +141,7 @@ def mann_kendall(
 
 @dataclass(frozen=True)
 class MannKendall(Method):
-    """The test of Mann and Kendall; see `mann_kendall`."""
+    """The Mann-Kendall test; see `mann_kendall`."""
 
     correction: Correction = "none"
     lags: int | None = None
@@ -161,33 +161,33 @@ class MannKendall(Method):
         if self.lags is not None:
             if self.correction not in ("hamed_rao", "yue_wang"):
                 raise ParameterError(
-                    f"lags={shown(self.lags)} goes with correction=hamed_rao or yue_wang, not with {self.correction}"
+                    f"lags={shown(self.lags)} is for correction=hamed_rao or yue_wang, not for {self.correction}"
                 )
             check_whole(self.name, "lags", self.lags, 1)
         if not self.floor and self.correction not in ("hamed_rao", "yue_wang"):
-            raise ParameterError(f"floor=False goes with correction=hamed_rao or yue_wang, not with {self.correction}")
+            raise ParameterError(f"floor=False is for correction=hamed_rao or yue_wang, not for {self.correction}")
         if self.exact and self.correction != "none":
             raise ParameterError(
-                f"exact=True does not go with correction={self.correction}, which changes the variance"
+                f"exact=True cannot be combined with correction={self.correction}, which changes the variance"
             )
         if self.exact and self.deseasonalise is not None:
             raise ParameterError(
-                f"exact=True does not go with deseasonalise={self.deseasonalise}, which changes the variance"
+                f"exact=True cannot be combined with deseasonalise={self.deseasonalise}, which changes the variance"
             )
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     @property
     def needs_step(self) -> bool:
-        """Corrections have lags."""
+        """Corrections need lags of whole steps."""
         return self.correction != "none"
 
     @property
     def season_term(self) -> bool:
-        """Whether seasons are taken off."""
+        """Whether seasonal levels are subtracted."""
         return self.deseasonalise is not None
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
@@ -197,7 +197,7 @@ class MannKendall(Method):
         return without_seasons(bound, bound.test, axis, self.deseasonalise)
 
     def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundMannKendall:
-        """Return what tests series as they are, seasons and all."""
+        """Return the bound test of series as they are, including their seasons."""
         chosen = select_bands(self, bands)
         self.check_axis(axis)
         wanted = self.correction != "none" or any(band.name == "slope" for band in chosen)
@@ -221,15 +221,15 @@ class BoundMannKendall(BoundKernel):
     Attributes
     ----------
     times, places
-        (time,) decimal years, and steps of a regular axis.
+        (time,) decimal years, and step numbers of a regular axis.
     method
         The parameters.
     lags
         The largest lag.
     line
-        Finds Theil-Sen slopes, where they are wanted.
+        Computes Theil-Sen slopes, if they are needed.
     exact
-        Tables of p-values, one after the other.
+        Tables of p-values, concatenated.
     """
 
     times: Floats
@@ -241,7 +241,7 @@ class BoundMannKendall(BoundKernel):
 
     @property
     def in_pieces(self) -> bool:
-        """Corrections need the residuals of all."""
+        """Corrections need the residuals of all dates."""
         return self.method.correction != "none"
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -252,7 +252,7 @@ class BoundMannKendall(BoundKernel):
     def test(self, values: NDArray[Any], factors: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Write bands and status of pixels whose values are contiguous.
 
-        `factors`, (pixel,), multiply the variances of scores, beside what the correction does; empty for none.
+        `factors`, (pixel,), multiply the variances of scores in addition to the correction; empty for none.
         """
         from pixelwise.kernels import mann_kendall as kernels
         from pixelwise.kernels.output import Output
@@ -299,7 +299,7 @@ class BoundMannKendall(BoundKernel):
             elif band.name == "n" and correction == "prewhiten":
                 row[:] = counts
         if correction == "prewhiten":
-            # What is left of a series that has a slope may be too short, or all equal.
+            # A prewhitened series may be too short, or constant, although the original one had a slope.
             status[:] = np.where(
                 (status_of_series == Status.OK) & (status > 0), Status.TEST_UNDEFINED, status_of_series
             )
@@ -308,15 +308,15 @@ class BoundMannKendall(BoundKernel):
 def exact_pvalues(first: int, last: int) -> Floats:
     """Return ``P(|S| >= s)`` for s = 0, 1, ..., n (n-1) / 2 without ties, for n = `first` to `last`, joined.
 
-    The n-th value in time order makes 0 to n - 1 inversions with those before it, each as probable: the distribution
-    of the number of inversions is that of n - 1 values, averaged over n shifts (Kendall 1975, 5.2).
+    The n-th value in time order forms 0 to n - 1 inversions with those before it, all equally probable: the
+    distribution of the number of inversions is that for n - 1 values, averaged over n shifts (Kendall 1975, 5.2).
     """
     tables = []
     inversions = np.ones(1)
     for n in range(1, last + 1):
         inversions = np.convolve(inversions, np.full(n, 1.0 / n))
         if n >= first:
-            # S = pairs - 2 * inversions: |S| >= s where inversions <= (pairs - s) / 2, on either side.
+            # S = pairs - 2 * inversions: |S| >= s if inversions <= (pairs - s) / 2, on either side.
             pairs = n * (n - 1) // 2
             below = np.cumsum(inversions)
             tables.append(np.minimum(2.0 * below[(pairs - np.arange(pairs + 1)) // 2], 1.0))

@@ -47,7 +47,7 @@ BANDS = (
     Band("first_time", "First valid date, decimal year", "year", optional=True),
     Band("last_time", "Last valid date, decimal year", "year", optional=True),
 )
-# Those of the fit itself; the others are derived from it (in the order of the kernel `describe`).
+# Bands of the fit itself; the others are derived from it (in the order of the kernel `describe`).
 FITTED = 7
 SLOPE, STDERR = 0, 4
 FROM_RESIDUALS = {"pvalue": 1, "stderr": 1, "intercept_stderr": 2, "low_slope": 1, "high_slope": 1}
@@ -66,7 +66,7 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
         intercept_stderr = stderr * sqrt(Sxx / n + (mean(t) - origin)**2)
         pvalue           = P(|T| > |slope / stderr|),  T Student's t with n - 2 degrees of freedom
 
-    and on request, with residuals ``e`` in time order and ``q`` the quantile of T of `confidence_level`::
+    and on request, with residuals ``e`` in time order and ``q`` the quantile of T for `confidence_level`::
 
         low_slope, high_slope = slope - q * stderr, slope + q * stderr
         rmse                  = sqrt(RSS / (n - 2))
@@ -81,11 +81,11 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
     Parameters
     ----------
     min_obs
-        Fewest valid values of a pixel, at least 3.
+        Minimum number of valid values per pixel, at least 3.
     confidence_level
-        Of ``low_slope`` and ``high_slope``, between 0 and 1.
+        Confidence level of ``low_slope`` and ``high_slope``, between 0 and 1.
     origin
-        The decimal year at which the intercept is given. At year 0 it is far from all data, and in float32 it has
+        The decimal year for which the intercept is given. Year 0 is far from all data, so its intercept in float32 has
         too few digits to draw the line.
 
     Returns
@@ -99,21 +99,22 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
     Raises
     ------
     ParameterError
-        When `min_obs` is below 3: two points leave no residuals to judge a line by; for an impossible level.
+        When `min_obs` is below 3, as two points leave no residuals to judge a line by; for an impossible level.
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
-    - 3 all valid values equal: slope 0, intercept that value, the others NaN (so also where there is one date only);
-    - 4 all valid values of the same date: all bands NaN but ``n``;
-    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares leave float64, or a value is infinite: slope and
-      intercept as computed, the others NaN.
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
+    - 3 all valid values equal: the slope is 0, the intercept that value, the others are NaN (also if there is only one
+      date);
+    - 4 all valid values of the same date: all bands but ``n`` are NaN;
+    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares overflow or underflow float64, or a value is infinite:
+      slope and intercept as computed, the others are NaN.
 
-    The values are those of `scipy.stats.linregress`. Residuals are summed as such, so that standard errors and
-    p-values keep their digits where ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0, its
-    ``durbin_watson`` NaN.
+    The values are those of `scipy.stats.linregress`. Residuals are summed directly, so that standard errors and
+    p-values stay accurate if ``|rvalue|`` is nearly 1. The p-value of a line without residuals is 0, its
+    ``durbin_watson`` is NaN.
 
     References
     ----------
@@ -145,7 +146,7 @@ class OrdinaryLeastSquares(StraightLine):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundLine:
@@ -153,7 +154,7 @@ class OrdinaryLeastSquares(StraightLine):
         only_the_response(self.name, inputs)
         chosen = select_bands(self, bands)
         names = {band.name for band in chosen}
-        # A whole number, so that the difference of two decimal years of one era is exact.
+        # A whole number, so that differences of decimal years near it are exact.
         reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
         table = None
         if "pvalue" in names and len(axis) >= self.min_obs:
@@ -171,7 +172,7 @@ class OrdinaryLeastSquares(StraightLine):
         )
 
     def _quantiles(self, axis: TimeAxis) -> Floats:
-        """Return quantiles of Student's t for `min_obs` to all observations."""
+        """Return quantiles of Student's t for every number of observations from `min_obs` on."""
         from scipy.special import stdtrit
 
         df = np.arange(self.min_obs - 2, max(len(axis), self.min_obs) - 1, dtype=np.float64)
@@ -185,17 +186,17 @@ class BoundLine(BoundKernel):
     Attributes
     ----------
     times, reference, origin
-        (time,) decimal years less `reference`, this, and the year at which the intercept is given.
+        (time,) decimal years less `reference`, this year, and the year for which the intercept is given.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     one_date_possible
-        Whether so many valid values may all have the same date.
+        Whether `min_obs` valid values can all have the same date.
     residuals
-        0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
+        0 if no band needs the residuals, 2 if the intercept's standard error is needed, else 1.
     table
-        For p-values, where wanted.
+        Table of p-values, if they are needed.
     quantiles
-        Of Student's t for `min_obs` observations, one more, ...; empty where no limits are wanted.
+        Quantiles of Student's t for `min_obs` observations, one more, ...; empty if no limits are needed.
     """
 
     times: Floats
@@ -209,7 +210,7 @@ class BoundLine(BoundKernel):
 
     @property
     def in_pieces(self) -> bool:
-        """What is derived of the fit needs its results in float64."""
+        """Derived bands need the results of the fit in float64."""
         return any(BANDS.index(band) >= FITTED for band in self.bands)
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -261,5 +262,5 @@ class BoundLine(BoundKernel):
 
 
 def longest_run(years: Floats) -> int:
-    """Return how often the most frequent date occurs; `years` ascend."""
+    """Return how often the most frequent date occurs; `years` are in ascending order."""
     return max((len(list(group)) for _, group in groupby(years.tolist())), default=0)

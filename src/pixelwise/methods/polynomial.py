@@ -1,4 +1,4 @@
-"""Polynomials of time: trends that bend."""
+"""Polynomials of time: trends that change direction or speed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Polynomial", "polynomial"]
 # The order of results of the kernel (kernels/polynomial.py), before the coefficients.
 FIXED = ("slope", "pvalue", "stderr", "pvalue_curvature", "pvalue_model", "r2", "rmse", "turning_point", "n")
 
-# Beyond about 30 powers no dates tell them apart in float64.
+# Beyond about 30 powers, no dates can separate them in float64.
 MOST_POWERS = 50
 
 
@@ -42,8 +42,8 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
         pvalue_curvature: F-test of c_2 = ... = c_d = 0            d - 1 and n - p: against a straight line
         pvalue_model:     F-test of c_1 = ... = c_d = 0            d and n - p: against the mean
 
-    The slope is the mean change per year of the fitted curve; of a parabola, it is the slope halfway. It has the sign
-    that ``c1`` has only by the choice of the origin.
+    The slope is the mean change per year of the fitted curve; for a parabola, this is its slope halfway. The sign of
+    ``c1``, in contrast, depends on the choice of the origin.
 
     Parameters
     ----------
@@ -51,17 +51,18 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
         2 for a parabola, or more.
     origin
         Decimal year in which ``t - origin`` is 0. Powers of the year itself would be useless: those of 2000 differ by
-        10 decades, and float32 holds 7 digits. An origin within the stack makes ``c0`` and ``c1`` value and slope then.
+        10 orders of magnitude, and float32 holds 7 digits. With an origin within the stack, ``c0`` and ``c1`` are value
+        and slope at that time.
     min_obs
-        Fewest valid values of a pixel: three more than coefficients unless given, and at least one more.
+        Minimum number of valid values per pixel: at least one more than there are coefficients; three more by default.
 
     Returns
     -------
     Method
         Bands ``slope`` and ``stderr`` (value per year), ``pvalue``, ``c0``, ``c1``, ... (value per year to that
-        power), ``pvalue_curvature``, ``pvalue_model``, ``r2``, ``rmse`` (value), ``n``; asked for by name, where the
-        degree is 2: ``turning_point`` (decimal year of the parabola's highest or lowest value, which may lie outside
-        the series; NaN of a straight line).
+        power), ``pvalue_curvature``, ``pvalue_model``, ``r2``, ``rmse`` (value), ``n``; on request, if the degree is
+        2: ``turning_point`` (decimal year of the parabola's highest or lowest value, which may lie outside the series;
+        NaN for a straight line).
 
     Raises
     ------
@@ -70,18 +71,19 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
-    - 3 all valid values equal: slope 0, c0 that value, the other coefficients 0, the others NaN;
-    - 4 the dates left by gaps do not tell the powers apart, because there are too few or all lie close together (a
-      power keeps less than 1e-7 of its square beside the others): all bands NaN but ``n``;
-    - 6 a value is infinite, or squares leave float64: slope and coefficients as computed, the others NaN.
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
+    - 3 all valid values equal: slope and coefficients are 0, except c0, which is that value; the others are NaN;
+    - 4 the dates left by gaps cannot separate the powers, because there are too few or all lie close together (less
+      than 1e-7 of the squared length of a power is independent of the others): all bands but ``n`` are NaN;
+    - 6 a value is infinite, or squares overflow or underflow float64: slope and coefficients as computed, the others
+      are NaN.
 
     All p-values assume independent, normal residuals of equal variance; serial correlation makes them too small. A
-    polynomial says nothing beyond the dates that it was fitted to, and of a pixel whose first or last years are
-    missing, ``slope`` reaches into these. The powers are made orthogonal over all dates before they are fitted, so
-    that no digits are lost with the degree; coefficients about an origin far outside the series lose some.
+    polynomial says nothing outside the dates that it was fitted to; if a pixel lacks its first or last years, ``slope``
+    extrapolates into them. The powers are orthogonalised over all dates before the fit, so that higher degrees lose no
+    digits; coefficients for an origin far outside the series lose some.
 
     References
     ----------
@@ -115,7 +117,7 @@ class Polynomial(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         origin = f"{self.origin:g}"
         powers = (
             Band(
@@ -146,12 +148,12 @@ class Polynomial(Method):
         super().check_axis(axis)
         if len(axis) > self.degree + 1 and not self.design(axis)[0].full_rank:
             raise ParameterError(
-                f"degree={self.degree}: {self.name} cannot tell so many powers apart by these {len(axis)} dates, of "
+                f"degree={self.degree}: {self.name} cannot separate so many powers with these {len(axis)} dates, of "
                 f"which {len(set(axis.years.tolist()))} differ; choose a lower degree"
             )
 
     def design(self, axis: TimeAxis) -> tuple[Design, float, float]:
-        """Return the design of powers of ``(t - middle) / half``, between -1 and 1, with middle and half."""
+        """Return the design matrix of powers of ``(t - middle) / half``, between -1 and 1, with middle and half."""
         first, last = (axis.years[0], axis.years[-1]) if len(axis) else (self.origin, self.origin)
         middle, half = (first + last) / 2, (last - first) / 2 or 1.0
         scaled = (axis.years - middle) / half
@@ -180,7 +182,7 @@ class Polynomial(Method):
 
     @property
     def fitted_from(self) -> tuple[str, ...]:
-        """The coefficients."""
+        """The bands of the coefficients."""
         return tuple(f"c{k}" for k in range(self.degree + 1))
 
     def predict(self, values: Mapping[str, NDArray[Any]], axis: TimeAxis) -> Floats:
@@ -189,7 +191,7 @@ class Polynomial(Method):
         Parameters
         ----------
         values
-            (pixel,) or single numbers by band; the coefficients are used.
+            (pixel,) arrays or single numbers by band; the coefficients are used.
         axis
             The dates.
 
@@ -207,7 +209,7 @@ class Polynomial(Method):
 def shifted_powers(degree: int, middle: float, half: float, origin: float) -> Floats:
     """Return the matrix from coefficients of powers of ``(t - middle) / half`` to those of ``t - origin``.
 
-    Binomial theorem, in exact arithmetic and rounded once: its terms alternate and cancel.
+    The binomial theorem in exact arithmetic, rounded once, because its terms alternate in sign and cancel.
     """
     shift, scale = Fraction(origin) - Fraction(middle), Fraction(half)
     matrix = np.zeros((degree + 1, degree + 1))
@@ -224,15 +226,15 @@ class BoundPolynomial(BoundKernel):
     Attributes
     ----------
     design, layers
-        Of so many dates.
+        Design matrix, and number of dates.
     transform, slopes
-        (term, term) and (3, term): from coefficients of the design to those about the origin, and to slopes.
+        (term, term) and (3, term): from coefficients of the design to those for the origin, and to slopes.
     middle
-        Decimal year halfway.
+        Decimal year halfway between first and last date.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     table
-        For p-values of the slope.
+        Table of p-values of the slope.
     """
 
     design: Design
@@ -265,5 +267,5 @@ class BoundPolynomial(BoundKernel):
 
 
 def row_of(band: str) -> int:
-    """Return the row of the kernel's results that a band is."""
+    """Return the row of a band in the results of the kernel."""
     return FIXED.index(band) if band in FIXED else len(FIXED) + int(band.removeprefix("c"))

@@ -25,7 +25,7 @@ from pixelwise.words import unknown
 
 __all__ = ["Regression", "regress"]
 
-# The order is that of the kernel's results (kernels/regress.py): of each covariate, then of the whole.
+# The order is that of the kernel's results (kernels/regress.py): for each covariate, then for the whole.
 INTERCEPT = Band("intercept", "Value of the fitted model where all covariates are 0", "{value}")
 INTERCEPT_STDERR = Band("intercept_stderr", "Standard error of the intercept", "{value}", optional=True)
 R2 = Band("r2", "Share of the variance that the covariates explain")
@@ -34,14 +34,14 @@ PVALUE = Band("pvalue", "p-value of all coefficients but the intercept being 0 (
 COUNT = Band("n", "Number of dates on which the response and all covariates are valid", integer=True)
 WHOLE = (INTERCEPT, INTERCEPT_STDERR, R2, RMSE, PVALUE, COUNT)
 
-# As in the kernel, but for what does not depend on pixels.
+# As in the kernel, but applied to covariates that are the same for all pixels.
 TOLERANCE = 1e-7
 
 
 def regress(*, covariates: Covariates = "time", intercept: bool = True, min_obs: int | None = None) -> Method:
     """Regress each pixel's series on covariates by least squares.
 
-    With the ``n`` dates on which the response ``y`` and all of ``k`` covariates ``x`` are valid, ``X`` the matrix of
+    With the ``n`` dates on which the response ``y`` and all ``k`` covariates ``x`` are valid, ``X`` the matrix of
     the covariates and a column of ones, ``q`` its number of columns and ``e`` the residuals::
 
         y = intercept + sum(b[i] * x[i]) + e,    sum(e**2) = RSS minimal
@@ -53,55 +53,55 @@ def regress(*, covariates: Covariates = "time", intercept: bool = True, min_obs:
         pvalue       = P(F > (r2 / k) / ((1 - r2) / (n - q))),  F Fisher's with k and n - q degrees of freedom
 
     A coefficient is the change of the response with its covariate while the others stay the same: with
-    ``covariates="rain,time"`` that of ``time`` is the trend that rain does not explain.
+    ``covariates="rain,time"``, the coefficient of ``time`` is the trend that rain does not explain.
 
     The p-values assume independent, normal residuals of equal variance; serial correlation makes them too small.
 
     Parameters
     ----------
     covariates
-        Texts, with commas between them or as a sequence. ``time``: decimal years. ``step(2003-06-01)``: 0 before that
-        date, 1 from then on. ``FILE.csv`` or ``FILE.csv:COLUMN``: a number for each date from a table with a column
-        called ``date``, matched by the day, or by the month or year where the dates of the table or of the layers are
-        months or years. Any other word: the further stack of that name. Or a mapping of names to such texts, or to a
-        sequence of numbers, one for each layer.
+        Texts, separated by commas or in a sequence. ``time``: decimal years. ``step(2003-06-01)``: 0 before that date,
+        1 from then on. ``FILE.csv`` or ``FILE.csv:COLUMN``: a number for each date from a table with a column called
+        ``date``, matched by day, or by month or year if the dates of the table or of the layers are months or years.
+        Any other word: the covariate stack of that name. Or a mapping of names to such texts, or to a sequence of
+        numbers, one for each layer.
     intercept
-        Whether the model has one.
+        Whether the model has an intercept.
     min_obs
-        Fewest dates on which all are valid; more than there are coefficients, which is the default.
+        Minimum number of dates on which all are valid; at least, and by default, one more than coefficients.
 
     Returns
     -------
     Method
-        Of each covariate bands ``NAME`` (change of the value per unit of it), ``NAME_stderr``, ``NAME_pvalue`` and,
-        when asked for, ``NAME_partial_r``; NAME is the covariate's text, the column (or the file, where there is one
-        column only) of a table, ``step_2003-06-01`` of a step. Then ``intercept``, when asked for
+        For each covariate bands ``NAME`` (change of the value per unit of the covariate), ``NAME_stderr``,
+        ``NAME_pvalue`` and, on request, ``NAME_partial_r``; NAME is the covariate's text, the column of a table (or its
+        file, if it has only one column), or ``step_2003-06-01`` for a step. Then ``intercept``, on request
         ``intercept_stderr``, ``r2``, ``rmse`` (value), ``pvalue``, ``n``.
 
     Raises
     ------
     ParameterError
-        When a covariate means nothing, two have one name, or `min_obs` is too small. When bound: when a further stack
-        is missing or not named by any covariate, a table has no number for a layer or several, or covariates are
-        constant or collinear over all dates.
+        When a covariate is not understood, two have the same name, or `min_obs` is too small. When a job starts: if a
+        covariate stack is missing or not named by any covariate, a table has no number for a layer, or several, or
+        covariates are constant or collinear over all dates.
     InputError
-        When bound: when a table cannot be read.
+        When a job starts: if a table cannot be read.
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no date on which all are valid, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 1 no date on which all are valid, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
     - 6 a value is infinite: likewise;
-    - 3 the response is constant on these dates (without an intercept: 0): coefficients 0, intercept that value, the
-      others NaN;
+    - 3 the response is constant on these dates (without an intercept: 0): the coefficients are 0, the intercept is that
+      value, the others are NaN;
     - 4 a covariate is constant on these dates (without an intercept: 0), or one is a combination of the others: less
-      than 1e-7 of its length about the mean is left when those before it are taken off, as for ``lm`` of R. All bands
-      NaN but ``n``;
-    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares leave float64: likewise.
+      than 1e-7 of its length about the mean is left after projecting out those before it, as in R's ``lm``. All bands
+      but ``n`` are NaN;
+    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares overflow or underflow float64: likewise.
 
-    Columns are centred, scaled to length 1 and made orthogonal by modified Gram-Schmidt, the response among them.
-    NIST's Longley data come out to 13 digits. Of a fit without residuals all p-values are 0, or what rounding leaves.
+    All columns, including the response, are centred, scaled to length 1 and orthogonalised by modified Gram-Schmidt.
+    NIST's Longley data are reproduced to 13 digits. All p-values of a fit without residuals are 0, apart from rounding.
 
     References
     ----------
@@ -148,7 +148,7 @@ class Regression(Method):
 
     @cached_property
     def _results(self) -> tuple[Band, ...]:
-        """What the kernel computes, in its order."""
+        """All bands that the kernel computes, in its order."""
         found: list[Band] = []
         for covariate in self.covariates:
             name, unit = covariate.name, covariate.unit
@@ -162,13 +162,13 @@ class Regression(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """The first covariate's coefficient first."""
+        """All bands, the coefficient of the first covariate first."""
         without = () if self.intercept else (INTERCEPT, INTERCEPT_STDERR)
         return tuple(band for band in self._results if band not in without)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As the factory takes them."""
+        """The parameters as the factory takes them."""
         named = {covariate.name: covariate.given for covariate in self.covariates}
         texts = [covariate.given for covariate in self.covariates]
         plain = all(isinstance(text, str) for text in texts) and parse_covariates(texts) == self.covariates
@@ -176,7 +176,7 @@ class Regression(Method):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Parameters, and what tables hold."""
+        """Parameters, and digests of the tables."""
         return {**self.parameters, "files": {str(path): _digest(path) for path in self.files}}
 
     @property
@@ -215,21 +215,18 @@ class Regression(Method):
                     f"covariate of {self.name}", covariate.source, ["time", "step(DATE)", "FILE.csv[:COLUMN]", *inputs]
                 )
         if "time" in inputs:
-            raise ParameterError(
-                f"a further stack of {self.name} cannot be called 'time': that is a covariate of its own"
-            )
+            raise ParameterError(f"a covariate stack of {self.name} cannot be called 'time': that name is taken")
         named = {covariate.source for covariate in self.covariates if isinstance(covariate, FurtherStack)}
         unused = [name for name in inputs if name not in named]
         if unused:
             every = ",".join([*(str(c.given) for c in self.covariates if isinstance(c.given, str)), *unused])
             raise ParameterError(
-                f"no covariate of {self.name} names the further stack {', '.join(map(repr, unused))}: "
-                f"covariates={every}"
+                f"no covariate of {self.name} names the stack {', '.join(map(repr, unused))}: covariates={every}"
             )
         check_paired(self.name, inputs, axis)
 
     def _check_columns(self, columns: Sequence[Floats | None], layers: int) -> None:
-        """Refuse covariates of which no pixel can tell anything."""
+        """Refuse covariates whose effect no pixel can show."""
         known = [(c.name, column) for c, column in zip(self.covariates, columns, strict=True) if column is not None]
         kept: list[tuple[str, Floats]] = []
         for name, column in known:
@@ -259,19 +256,19 @@ class BoundRegression(BoundKernel):
     Attributes
     ----------
     rows
-        Which of the kernel's results each of them is.
+        Row of each band in the results of the kernel.
     sources
-        (covariate,) which further stack each is, -1 for none.
+        (covariate,) index of the stack of each covariate, -1 for none.
     columns
-        (covariate, time) what is the same for each pixel.
+        (covariate, time) values that are the same for each pixel.
     stacks
-        Number of further stacks.
+        Number of covariate stacks.
     intercept, min_obs
         As in `regress`.
     errors, overall
-        Whether standard errors and what follows from them are wanted, and the p-value of all.
+        Whether standard errors and what follows from them are needed, and whether the overall p-value is.
     table
-        For p-values of covariates, where wanted.
+        Table of p-values of covariates, if they are needed.
     """
 
     rows: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""RESTREND: the trend of what rain, or another covariate, leaves of each pixel's series."""
+"""RESTREND: the trend of each pixel's series after removing the effect of rain or another covariate."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ PVALUES = ("pvalue", "covariate_pvalue")
 
 
 def restrend(*, min_obs: int = 4) -> Method:
-    """Find the trend of what a covariate such as rain leaves of each pixel's series (RESTREND).
+    """Find the trend left after removing the effect of a covariate such as rain (RESTREND).
 
-    Of the ``n`` dates on which the response ``y`` and the covariate ``x`` are valid, at times ``t`` (decimal years)::
+    For the ``n`` dates on which the response ``y`` and the covariate ``x`` are valid, at times ``t`` (decimal years)::
 
         1.  y = covariate_intercept + covariate_slope * x + e,   sum(e**2) minimal
         2.  e = intercept + slope * t + u,                       sum(u**2) minimal
 
-    each with the standard errors and p-values of `ols`. Evans & Geerken took a negative trend of the residuals for
-    degradation by land use, which rain does not explain.
+    each with the standard errors and p-values of `ols`. Evans & Geerken interpreted a negative trend of the residuals
+    as degradation by land use, which rain does not explain.
 
-    Where the covariate has a trend itself, it takes a share of the response's trend with it: `slope` is then
-    ``1 - r**2`` of the trend at equal rain, with ``r`` the correlation of covariate and time, and `pvalue` is too
-    large. Nor does step 2 know that step 1 used a degree of freedom, which makes it a little too small.
-    ``regress(covariates="rain,time")`` does both in one step and is right in either case: its ``time`` is the slope
-    that step 2 would find if the covariate were taken out of time as it was out of the response (Frisch & Waugh 1933).
+    If the covariate has a trend itself, removing it also removes part of the response's trend: ``slope`` is then
+    ``1 - r**2`` times the trend at constant rain, with ``r`` the correlation of covariate and time, and ``pvalue`` is
+    too large. On the other hand, step 2 ignores the degree of freedom that step 1 used, which makes ``pvalue`` slightly
+    too small. ``regress(covariates="rain,time")`` does both in one step and is right in either case: its ``time`` is
+    the slope that step 2 would find if the covariate were also removed from time (Frisch & Waugh 1933).
 
     Parameters
     ----------
     min_obs
-        Fewest dates on which both are valid, at least 4.
+        Minimum number of dates on which both are valid, at least 4.
 
     Returns
     -------
@@ -65,23 +65,23 @@ def restrend(*, min_obs: int = 4) -> Method:
     Raises
     ------
     ParameterError
-        When `min_obs` is below 4: of 3 dates step 1 leaves residuals of one form only.
+        When `min_obs` is below 4: with 3 dates, all residuals of step 1 have the same shape.
 
     Notes
     -----
-    It needs one further stack: ``inputs={"rain": stack}``, ``--with rain=FILES``. For a map of degradation first see
-    where rain matters at all (``covariate_pvalue``), and that its effect did not change halfway, which breaks the
+    It needs a covariate stack: ``inputs={"rain": stack}``, ``--with rain=FILES``. Before mapping degradation, check
+    where rain matters at all (``covariate_pvalue``), and that its effect did not change over time, which breaks the
     method (Wessels et al. 2012; Burrell et al. 2017).
 
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no date on which both are valid, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 1 no date on which both are valid, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
     - 6 a value is infinite: likewise;
-    - 3 the response is constant on these dates: both slopes 0, ``intercept`` 0, ``covariate_intercept`` that value,
-      the others NaN;
-    - 4 the covariate is constant on these dates, or all are the same date: all bands NaN but ``n``;
-    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares leave float64: likewise; or the covariate
-      leaves less than 1e-13 of the response's spread, which is rounding: bands of step 2 NaN.
+    - 3 the response is constant on these dates: both slopes and ``intercept`` are 0, ``covariate_intercept`` is that
+      value, the others are NaN;
+    - 4 the covariate is constant on these dates, or all are the same date: all bands but ``n`` are NaN;
+    - 6 a sum of squares lies beyond 1e290 or below 1e-290, where squares overflow or underflow float64: likewise; or
+      the covariate leaves less than 1e-13 of the response's spread, mere rounding: the bands of step 2 are NaN.
 
     References
     ----------
@@ -112,11 +112,11 @@ class ResidualTrend(Method):
     name: ClassVar[str] = "restrend"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "min_obs", self.min_obs, 4, "as of 3 the first step leaves residuals of one form only")
+        check_whole(self.name, "min_obs", self.min_obs, 4, "as with 3 all residuals have the same shape")
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope of the residuals first."""
+        """All bands, the slope of the residuals first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundResidualTrend:
@@ -137,9 +137,9 @@ class BoundResidualTrend(BoundKernel):
     years
         (time,) decimal years.
     min_obs
-        Fewest dates on which both are valid.
+        Minimum number of dates on which both are valid.
     table
-        For p-values, where wanted.
+        Table of p-values, if they are needed.
     """
 
     years: Floats

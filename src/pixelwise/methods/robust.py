@@ -1,4 +1,4 @@
-"""Robust lines: a straight line through each pixel's series that outliers do not turn."""
+"""Robust regression: a straight line through each pixel's series that outliers do not tilt."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ BANDS = (
 
 
 def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
-    """Fit a straight line to each pixel's series by iterated weights, so that outliers do not turn it.
+    """Fit a straight line to each pixel's series by iterated weights, so that outliers do not tilt it.
 
-    An M-estimate: with residuals ``e`` of the ``n`` valid values, their scale ``s`` and ``u = e / s``, the line of
-    least ``sum(w * e**2)`` is fitted again and again, each time with the weights of the residuals before::
+    An M-estimate: with residuals ``e`` of the ``n`` valid values, their scale ``s`` and ``u = e / s``, the line that
+    minimises ``sum(w * e**2)`` is fitted repeatedly, each time with weights from the residuals of the previous fit::
 
         s        = median(|e|) / 0.6745
-        huber    : w = 1 where |u| <= 1.345, else 1.345 / |u|
-        bisquare : w = (1 - (u / 4.685)**2)**2 where |u| < 4.685, else 0
+        huber    : w = 1 if |u| <= 1.345, else 1.345 / |u|
+        bisquare : w = (1 - (u / 4.685)**2)**2 if |u| < 4.685, else 0
 
-    Both have 95 % of the efficiency of least squares where residuals are normal. Huber's weights start from least
-    squares and lead to one line, whatever the start; the bisquare forgets large outliers altogether, but may lead to
-    several lines: here, to that near Huber's. Huber's weights are no help against an outlier at either end of a
-    series, where it turns the line most.
+    Both have 95 % of the efficiency of least squares if residuals are normal. Huber's weights start from least squares
+    and lead to the same line from any start. The bisquare ignores large outliers altogether, but may have several
+    solutions: here, the one near Huber's. Huber's weights do not help against an outlier at either end of a series,
+    where it tilts the line most.
 
-    It ends where a further fit moves scale and line, at first and last date, by less than 1e-14 of the scale. Then,
-    with ``psi = w * u`` and its derivative ``psi'``, means and variances over the ``n`` residuals::
+    Iteration stops when another fit moves scale and line, at first and last date, by less than 1e-14 of the scale.
+    Then, with ``psi = w * u`` and its derivative ``psi'``, means and variances over the ``n`` residuals::
 
         k      = 1 + 2 / n * var(psi') / mean(psi')**2
         stderr = k * s / mean(psi') * sqrt(sum(psi**2) / (n - 2) / Sxx)
@@ -58,7 +58,7 @@ def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
     kind
         ``huber`` or ``bisquare`` (Tukey's biweight).
     min_obs
-        Fewest valid values of a pixel, at least 4.
+        Minimum number of valid values per pixel, at least 4.
 
     Returns
     -------
@@ -69,24 +69,24 @@ def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
     Raises
     ------
     ParameterError
-        When `kind` is unknown, or `min_obs` is below 4: a line through two of three values has a scale of 0.
+        When `kind` is unknown, or `min_obs` is below 4: with a line through two of three values, the scale is 0.
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
-    - 3 all valid values equal: slope 0, intercept that value, the others NaN;
-    - 4 all valid values, or all that keep a weight, of the same date: all bands NaN but ``n``;
-    - 6 half of the values lie on the line, so that there is no scale to judge by (``scale`` is 0); or 2000 fits were
-      not enough, a value is infinite or beyond 1e145, or the standard error is undefined: slope and intercept as
-      computed, ``stderr`` and ``pvalue`` NaN.
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
+    - 3 all valid values equal: the slope is 0, the intercept that value, the others are NaN;
+    - 4 all valid values, or all that keep a weight, of the same date: all bands but ``n`` are NaN;
+    - 6 half of the values lie on the line, so the scale is 0 and tells nothing; or 2000 fits were not enough, a value
+      is infinite or beyond 1e145, or the standard error is undefined: slope and intercept as computed, ``stderr`` and
+      ``pvalue`` are NaN.
 
     Slope, intercept, scale and standard error are those of statsmodels' `RLM` (``HuberT`` or ``TukeyBiweight``, scale
-    ``mad``, covariance ``H1``), iterated to the end; R's `MASS::rlm` differs in 0.6745 rounded to four digits and in
-    a variance divided by ``n - 1``. Both judge by the normal distribution or not at all; with 21 values and Student's
-    t, closer to 5 % of series without a trend have ``pvalue < 0.05`` (`benchmarks/error_rates.py`). Serial correlation
-    makes the p-value too small, as that of `ols`.
+    ``mad``, covariance ``H1``), iterated to convergence; R's `MASS::rlm` rounds 0.6745 to four digits and divides a
+    variance by ``n - 1``. Both use the normal distribution or give no p-value; with 21 values, Student's t brings the
+    share of trend-free series with ``pvalue < 0.05`` closer to 5 % (`benchmarks/error_rates.py`). As for `ols`, serial
+    correlation makes the p-value too small.
 
     References
     ----------
@@ -121,7 +121,7 @@ class RobustLine(StraightLine):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundRobustLine:
@@ -138,9 +138,9 @@ class BoundRobustLine(BoundKernel):
     Attributes
     ----------
     times, reference
-        (time,) decimal years less `reference`, and this.
+        (time,) decimal years less `reference`, and this year.
     kind, min_obs
-        Of weights; fewest valid values.
+        Kind of weights, and minimum number of valid values.
     """
 
     times: Floats

@@ -1,4 +1,4 @@
-"""Hirsch and Slack's test for a monotonic trend within seasons."""
+"""The seasonal Kendall test of Hirsch and Slack for a monotonic trend within seasons."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pixelwise.methods.seasons import Season, check_season, seasons_of
 
 __all__ = ["SeasonalKendall", "seasonal_kendall"]
 
-#: Which composites are one of each season.
+#: Periods of composites that give one layer per season.
 EVERY = {"month": "month", "quarter": "season", 4: "season", 12: "month", 36: "dekad"}
 
-#: Of noise of 12 seasons 0, 0, 0.15, 1.0, 2.1 and 2.8 % are below 0.05 in 2 to 7 years.
+#: With 12 seasons of noise, 0, 0, 0.15, 1.0, 2.1 and 2.8 % of p-values are below 0.05 after 2 to 7 years.
 FEWEST_YEARS = 5
 
 # The order is that of the kernel's results (kernels/seasons.py).
@@ -41,10 +41,10 @@ BANDS = (
 
 
 def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
-    """Test for a monotonic trend within seasons, such as among Januaries, among Februaries, and so on.
+    """Test for a monotonic trend within seasons: January with January, February with February, and so on.
 
     With the score ``s[g]``, its variance ``var[g]`` and ``z[g] = s[g] / sqrt(var[g])`` of `mann_kendall` in each of
-    ``m`` seasons, and ``n[g]`` values at ranks ``R[g]`` in ``N`` years, ``(n[g] + 1) / 2`` where missing::
+    ``m`` seasons, and ``n[g]`` values with ranks ``R[g]`` in ``N`` years, ``(n[g] + 1) / 2`` if missing::
 
         slope              = median of (y[j] - y[i]) / (t[j] - t[i]) over pairs of dates of one season
         s                  = sum of s[g],  tau = s / sum of sqrt((n0 - n1) n0)
@@ -56,9 +56,9 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
         pvalue_independent = the same without covariances
         pvalue_homogeneity = P(X > sum of z[g]**2 - m mean(z[g])**2),  X chi-square with m - 1 degrees of freedom
 
-    ``pvalue`` allows for the correlation of the seasons of a year, which monthly series usually have, but not for that
-    from year to year; it needs about ten years. Where ``pvalue_homogeneity`` is small, seasons have different
-    trends, and one slope for all of them may hide it. It assumes independent seasons.
+    ``pvalue`` allows for correlation between the seasons of a year, which monthly series usually have, but not for
+    correlation from year to year; it needs about ten years. If ``pvalue_homogeneity`` is small, seasons have different
+    trends, which a single slope may hide. ``pvalue_homogeneity`` assumes independent seasons.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
         ``month``, ``quarter`` (January to March is the first), or a number of seasons per year, such as 23 for
         MODIS' 16 days, 24 for half-months, 36 for dekads, 46 for 8 days.
     min_obs
-        Fewest valid values of a pixel, at least 3.
+        Minimum number of valid values per pixel, at least 3.
 
     Returns
     -------
@@ -77,23 +77,24 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
     Raises
     ------
     ParameterError
-        For another season, or two layers of one season and year: make one of them (``--composite HOW --every ...``).
+        For an unknown season, or two layers in one season of a year: combine them (``--composite HOW --every ...``).
 
     Notes
     -----
-    The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite value,
-    3 all values equal, 4 all of the same date; 4 no season has two values; 3 the values of each season are equal
-    (slope and s 0); 6 covariances leave no variance. A season of one value adds
-    nothing. ``pvalue_homogeneity`` is NaN where fewer than two seasons have values that differ.
+    The status of a pixel is the first of these that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite
+    value, 3 all values equal, 4 all of the same date; 4 no season has two values; 3 the values of each season are equal
+    (slope and s are 0); 6 covariances leave no variance. A season with a single value adds nothing.
+    ``pvalue_homogeneity`` is NaN if fewer than two seasons have values that differ.
 
-    Below five years ``pvalue`` finds next to nothing. In two years it is never below 0.3, in three never below 0.08,
-    whatever the series and however many seasons. In four years a series of which every season rises every year has
-    0.051 with 4 seasons, 0.044 with 12 and 0.041 with very many, and 0.15 % of noise is below 0.05. In five years that
-    series has 0.015, and 1 % of noise is below 0.05; in seven years 0.002 and 2.8 %. ``pvalue_independent``, which
-    takes the seasons of a year for independent, has 0.0015 for two years of 12 seasons that all rise.
+    With fewer than five years, ``pvalue`` detects almost nothing. With two years it is never below 0.3, with three
+    never below 0.08, whatever the series and the number of seasons. With four years, a series that rises in every
+    season and year has a ``pvalue`` of 0.051 with 4 seasons, 0.044 with 12 and 0.041 with very many, and 0.15 % of
+    noise is below 0.05. With five years, such a series has 0.015, and 1 % of noise is below 0.05; with seven years,
+    0.002 and 2.8 %. ``pvalue_independent``, which assumes independent seasons, is 0.0015 for two years of 12 seasons
+    that all rise.
 
-    `scipy.stats.mstats.kendalltau_seasonal` gives the same p-values of both kinds. pyMannKendall's
-    ``correlated_seasonal_test`` has no correction for continuity.
+    `scipy.stats.mstats.kendalltau_seasonal` gives the same two p-values. pyMannKendall's ``correlated_seasonal_test``
+    has no continuity correction.
 
     References
     ----------
@@ -109,7 +110,7 @@ def seasonal_kendall(*, season: Season = "month", min_obs: int = 4) -> Method:
 
 @dataclass(frozen=True)
 class SeasonalKendall(Method):
-    """The test of Hirsch and Slack; see `seasonal_kendall`."""
+    """The seasonal Kendall test; see `seasonal_kendall`."""
 
     season: Season = "month"
     min_obs: int = 4
@@ -122,21 +123,21 @@ class SeasonalKendall(Method):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     @property
     def season_term(self) -> bool:
-        """Seasons are compared with themselves only."""
+        """Each season is compared only with itself."""
         return True
 
     @property
     def _advice(self) -> str:
         every = EVERY.get(self.season)
-        return f"make one of them (--composite HOW --every {every}), or " if every else ""
+        return f"combine them (--composite HOW --every {every}), or " if every else ""
 
     def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
-        """Say that a few years cannot be significant."""
+        """Warn that a few years cannot be significant."""
         most = int(np.bincount(seasons_of(axis, self.season), minlength=1).max())
         if most >= FEWEST_YEARS:
             return ()
@@ -149,7 +150,7 @@ class SeasonalKendall(Method):
         return (text,)
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSeasonalKendall:
-        """Put the dates into a table of years by seasons."""
+        """Arrange the dates in a table of years by seasons."""
         only_the_response(self.name, inputs)
         seasons, years = seasons_of(axis, self.season), axis.calendar_years
         place = years * 1000 + seasons
@@ -157,9 +158,9 @@ class SeasonalKendall(Method):
         if len(again):
             first = again[0]
             raise ParameterError(
-                f"seasonal_kendall with season={self.season}: {axis.days[first]} and {axis.days[first + 1]} are of one "
-                f"season of {years[first]}, of which one layer is wanted: {self._advice}name the number of seasons "
-                "that a year has"
+                f"seasonal_kendall with season={self.season}: {axis.days[first]} and {axis.days[first + 1]} fall in "
+                f"the same season of {years[first]}; expected one layer: {self._advice}give the number of seasons in "
+                "a year"
             )
         _, columns = np.unique(seasons, return_inverse=True)
         return BoundSeasonalKendall(
@@ -182,7 +183,7 @@ class BoundSeasonalKendall(BoundKernel):
     years, seasons
         (time,) row and column of each date in a table, both from 0.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     """
 
     times: Floats

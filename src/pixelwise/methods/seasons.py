@@ -1,4 +1,4 @@
-"""Seasons of the calendar: which one each date belongs to, and series without their cycle."""
+"""Calendar seasons: the season of each date, and series without their seasonal cycle."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_se
 Season = Literal["month", "quarter"] | int
 
 NAMED = {"month": 12, "quarter": 4}
-#: Days of a season, counted from 1 January, where a year has a day or two more than they have together.
+#: Days of a season, counted from 1 January, for seasons that leave a day or two of the year over.
 DAYS = {52: 7, 73: 5}
 
 
 class Adjusted(Protocol):
-    """What a bound method does with values whose variance of the slope is not that of independent ones."""
+    """Computation of a bound method on values whose slope has a larger variance than that of independent ones."""
 
     def __call__(
         self, values: NDArray[Any], factors: Floats, result: NDArray[Any], status: NDArray[np.uint8], /
@@ -35,7 +35,7 @@ class Adjusted(Protocol):
 
 
 def check_season(method: str, season: Season) -> None:
-    """Refuse what is no division of the year."""
+    """Refuse what does not divide the year."""
     if isinstance(season, str):
         if season not in NAMED:
             raise unknown(f"season of {method}", season, (*NAMED, "a number of seasons per year"))
@@ -51,10 +51,10 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
     axis
         The dates.
     season
-        ``month``, ``quarter`` (January to March is the first), or how many seasons make a year: 23 for MODIS' 16 days,
-        24 for half-months, 36 for dekads, 46 for 8 days, 52 for weeks, 72 for pentads. Numbers that divide 12 are whole
-        months, multiples of 12 equal parts of months, others equal parts of the year; 52 and 73 are parts of seven and
-        five days from 1 January, the last of which is longer.
+        ``month``, ``quarter`` (January to March is the first), or the number of seasons in a year: 23 for MODIS' 16
+        days, 24 for half-months, 36 for dekads, 46 for 8 days, 52 for weeks, 72 for pentads. Numbers that divide 12
+        give whole months, multiples of 12 equal parts of months, others equal parts of the year; 52 and 73 give parts
+        of seven and five days from 1 January, the last of which is longer.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
         # The last part of a month is longer: half-months begin on the 1st and 16th, dekads on the 1st, 11th and 21st.
         place = month * parts + np.minimum(day * parts // 30, parts - 1)
     elif count in DAYS:
-        # 366 / 52 days are more than seven: the second week would begin in the first part.
+        # 366 / 52 is more than seven days: the second week would begin in the first part.
         place = np.minimum((axis.days_of_year - 1) // DAYS[count], count - 1)
     else:
         place = (axis.days_of_year - 1) * count // 366
@@ -81,9 +81,9 @@ def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
 def without_seasons(
     method: BoundMethod, compute: Adjusted, axis: TimeAxis, season: Season | None
 ) -> BoundMethod | BoundAnomalies:
-    """Return the bound method, to be applied to series without their seasonal cycle where `season` says which.
+    """Return the bound method; if there is a `season`, one that first removes the seasonal cycle.
 
-    `compute` is what the method does with values and factors of the variance.
+    `compute` is the computation of the method on values and factors for the variance.
     """
     if season is None:
         return method
@@ -96,19 +96,19 @@ def without_seasons(
 
 @dataclass(frozen=True, eq=False)
 class BoundAnomalies(BoundKernel):
-    """A bound method applied to series from which the level of each season is taken, and the median of all put back.
+    """A bound method applied to series minus the level of each season, plus the overall median.
 
-    Season and trend are estimated together: a mean of values as they are would hold part of the trend where seasons
-    are seen in few years, and not the same ones, so that slopes came to 0.2 to 0.9 of the truth.
+    Season and trend are estimated together: if seasons are observed in few and different years, plain means of each
+    season would absorb part of the trend, and slopes would come out as 0.2 to 0.9 of the truth.
 
     Attributes
     ----------
     compute
-        Writes bands and status of values whose variance of the slope is multiplied by factors.
+        Writes bands and status, with the variance of the slope multiplied by factors.
     times, years
-        (time,) decimal years, and years of the calendar.
+        (time,) decimal years, and calendar years.
     order, starts
-        (time,) dates season by season, and (season + 1,) where each begins.
+        (time,) indices of dates season by season, and (season + 1,) where each season begins.
     """
 
     compute: Adjusted
@@ -119,7 +119,7 @@ class BoundAnomalies(BoundKernel):
 
     @property
     def in_pieces(self) -> bool:
-        """The anomalies are further arrays."""
+        """The anomalies take more arrays."""
         return True
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -132,6 +132,6 @@ class BoundAnomalies(BoundKernel):
         factors = np.empty(values.shape[1])
         take_off_seasons(anomalies, calendar, make_season_scratch(calendar), factors)
         self.compute(readonly(anomalies), factors, result, status)
-        # What was seen in one year only is not counted, but it was there.
+        # Seasons observed in only one year do not count, but their values do exist.
         lost = (status == Status.NO_OBSERVATION) & ~np.isnan(values).all(axis=0)
         status[lost] = Status.TOO_FEW

@@ -1,4 +1,4 @@
-"""Siegel's repeated median: a line that half of the observations may spoil."""
+"""Siegel's repeated medians: a line that withstands errors in up to half of the observations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BANDS = (
     *(band for band in THEIL_SEN_BANDS if band.name in ("intercept", "n")),
 )
 
-# The kernel's results are in the order of those of `theil_sen`.
+# The kernel's results have the same order as those of `theil_sen`.
 ROWS = {band.name: row for row, band in enumerate(THEIL_SEN_BANDS)}
 
 
@@ -35,13 +35,13 @@ def siegel(*, min_obs: int = 3) -> Method:
         slope     = median over i of (median over j, t[j] != t[i], of (y[j] - y[i]) / (t[j] - t[i]))
         intercept = median(y - slope * t)
 
-    Half of the values may be arbitrarily wrong before the line is; of `theil_sen` 29 % may. There is no confidence
-    limit, and the cost grows with the square of the number of dates.
+    The line withstands arbitrary errors in up to half of the values; `theil_sen` in up to 29 %. There are no confidence
+    limits, and the cost grows with the square of the number of dates.
 
     Parameters
     ----------
     min_obs
-        Fewest valid values of a pixel, at least 3.
+        Minimum number of valid values per pixel, at least 3.
 
     Returns
     -------
@@ -84,7 +84,7 @@ class Siegel(StraightLine):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSiegel:
@@ -102,7 +102,7 @@ class BoundSiegel(BoundKernel):
     times
         (time,) decimal years.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     """
 
     times: Floats

@@ -1,4 +1,4 @@
-"""What each pixel's values are like: their level, spread, quantiles and ends."""
+"""Descriptive statistics of each pixel's values: level, spread, quantiles, first and last."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COUNT, MEAN, SD, MIN, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME = BANDS
 
 
 def summary(*, quantiles: str | Sequence[str] = "median", min_obs: int = 2) -> Method:
-    """Describe each pixel's values: mean, spread, quantiles, ends.
+    """Describe each pixel's values: mean, spread, quantiles, first and last.
 
     With the ``n`` valid values ``y``::
 
@@ -44,23 +44,23 @@ def summary(*, quantiles: str | Sequence[str] = "median", min_obs: int = 2) -> M
         sd   = sqrt(sum((y - mean)**2) / (n - 1))
         cv   = sd / abs(mean)
 
-    A quantile ``q`` lies at the place ``(n - 1) * q`` among the sorted values, with linear interpolation between
-    neighbours: the default of `numpy.quantile`, definition 7 of Hyndman & Fan. The median of an even number is the
-    mean of the middle two.
+    A quantile ``q`` is at position ``(n - 1) * q`` of the sorted values, interpolated linearly between neighbours: the
+    default of `numpy.quantile`, definition 7 of Hyndman & Fan. The median of an even number of values is the mean of
+    the middle two.
 
     Parameters
     ----------
     quantiles
-        ``median`` and ``p1`` to ``p99``, with commas between them or as a sequence; ``none`` for none. Each is a band
+        ``median`` and ``p1`` to ``p99``, separated by commas or in a sequence; ``none`` for none. Each becomes a band
         of that name.
     min_obs
-        Fewest valid values of a pixel, at least 2, without which there is no spread.
+        Minimum number of valid values per pixel, at least 2, as a single value has no spread.
 
     Returns
     -------
     Method
         Bands ``mean``, ``sd``, ``min``, the quantiles, ``max``, ``first``, ``last`` (value), ``cv`` (no unit), ``n``;
-        when asked for ``first_time`` and ``last_time`` (decimal years, which float32 holds to half an hour).
+        on request ``first_time`` and ``last_time`` (decimal years, which float32 holds to half an hour).
 
     Raises
     ------
@@ -69,14 +69,14 @@ def summary(*, quantiles: str | Sequence[str] = "median", min_obs: int = 2) -> M
 
     Notes
     -----
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
     - 6 a value is infinite, or the sum of squares lies beyond 1e290 or, though values differ, below 1e-290, where
-      squares leave float64: ``sd`` and ``cv`` NaN, the others as computed.
+      squares overflow or underflow float64: ``sd`` and ``cv`` are NaN, the others as computed.
 
-    A constant series is like any other: ``sd`` is exactly 0. ``cv`` is NaN where the mean is exactly 0, and says
-    little where the values have both signs or no natural zero (degrees Celsius, anomalies).
+    A constant series has status 0 and an ``sd`` of exactly 0. ``cv`` is NaN if the mean is exactly 0, and says little
+    if the values have both signs or no natural zero (degrees Celsius, anomalies).
 
     References
     ----------
@@ -93,7 +93,7 @@ def summary(*, quantiles: str | Sequence[str] = "median", min_obs: int = 2) -> M
 
 @dataclass(frozen=True)
 class Summary(Method):
-    """What each pixel's values are like; see `summary`."""
+    """Descriptive statistics; see `summary`."""
 
     quantiles: str | Sequence[str] = "median"
     min_obs: int = 2
@@ -101,19 +101,19 @@ class Summary(Method):
     name: ClassVar[str] = "summary"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "min_obs", self.min_obs, 2, "without which there is no spread")
+        check_whole(self.name, "min_obs", self.min_obs, 2, "as a single value has no spread")
         given = self.quantiles
         names = tuple(text.strip() for text in given.split(",")) if isinstance(given, str) else tuple(given)
         object.__setattr__(self, "quantiles", () if names == ("none",) else names)
         for name in self.quantiles:
             if not re.fullmatch(r"median|p[1-9]\d?", name, re.ASCII):
-                raise ParameterError(f"quantile {name!r} of {self.name} is unknown: median or p1 to p99 are wanted")
+                raise ParameterError(f"quantile {name!r} of {self.name} is unknown; expected median or p1 to p99")
             if self.quantiles.count(name) > 1:
-                raise ParameterError(f"quantile {name!r} of {self.name} is asked for twice")
+                raise ParameterError(f"quantile {name!r} of {self.name} is given twice")
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Mean first."""
+        """All bands, the mean first."""
         return (MEAN, SD, MIN, *self._quantile_bands, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME, COUNT)
 
     @property
@@ -122,7 +122,7 @@ class Summary(Method):
         return tuple(Band(name, text, "{value}") for name, text in words.items())
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSummary:
-        """Find out which quantiles are wanted."""
+        """Select the quantiles to compute."""
         only_the_response(self.name, inputs)
         chosen = select_bands(self, bands)
         quantiles = [band.name for band in chosen if band in self._quantile_bands]
@@ -130,7 +130,7 @@ class Summary(Method):
         return BoundSummary(
             bands=chosen,
             rows=np.array(rows, dtype=np.int64),
-            # Negative means the median, which rounds otherwise than p50.
+            # Negative means the median, which is rounded differently from p50.
             shares=np.array([-1.0 if name == "median" else int(name[1:]) / 100 for name in quantiles]),
             times=axis.years,
             min_obs=self.min_obs,
@@ -144,13 +144,13 @@ class BoundSummary(BoundKernel):
     Attributes
     ----------
     rows
-        Which of the kernel's results each of them is.
+        Row of each band in the results of the kernel.
     shares
-        The wanted quantiles, -1 for the median.
+        The quantiles to compute, -1 for the median.
     times
         (time,) decimal years.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     """
 
     rows: NDArray[np.int64]
@@ -161,7 +161,7 @@ class BoundSummary(BoundKernel):
     def __call__(
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Compute one block; of float64 in float64, so that who rounds sees whole numbers, such as dates, get lost."""
+        """Compute one block; float64 stays float64, so that the caller notices whole numbers lost by rounding."""
         return super().__call__(inputs, "float64" if inputs[0].dtype == np.float64 else dtype)
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:

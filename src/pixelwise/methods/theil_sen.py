@@ -1,4 +1,4 @@
-"""Theil-Sen's and Siegel's lines: medians of the slopes of all pairs of observations."""
+"""The Theil-Sen line: the median of the slopes between all pairs of observations."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ BANDS = (
 )
 LIMITS = {"low_slope", "high_slope"}
 
-# Longer series are fitted one by one. With limits and 10 % gaps, both ways cost 3.9 and 28 us per pixel at 40 dates,
-# 15 and 36 at 56, 23 and 40 at 64; a network of more pairs leaves the cache.
+# Longer series are fitted one at a time. With limits and 10 % gaps, fitting many at once and one at a time takes 3.9
+# and 28 us per pixel for 40 dates, 15 and 36 for 56, 23 and 40 for 64; sorting networks of more pairs do not fit the
+# cache.
 SHORT = 80
 
 
@@ -61,22 +62,23 @@ def theil_sen(
         low_slope  = Q[round((N - C) / 2) - 1],  high_slope = Q[round((N + C) / 2)],  C = q * sqrt(var_s)
         var_s      = (n (n-1) (2n+5) - sum of u (u-1) (2u+5) over ties of u equal values or times) / 18
 
-    Up to 29 % of the values may be arbitrarily wrong before the slope is. The limits assume independent
-    observations: serial correlation makes them too narrow.
+    The slope withstands arbitrary errors in up to 29 % of the values. The limits assume independent observations:
+    serial correlation makes them too narrow.
 
     Parameters
     ----------
     confidence_level
-        Of the limits of the slope, between 0 and 1.
+        Confidence level of the limits of the slope, between 0 and 1.
     intercept
         Through the medians of values and times (``separate``), or such that half of the residuals are positive
         (``joint``).
     deseasonalise
-        Take the level of each season off first, estimated together with the trend (below): ``month``, ``quarter``, or
-        a number of seasons per year (see `seasonal_kendall`). Without, seasons that are not equally often observed can
-        look like a trend, and hide one.
+        First subtract the level of each season, estimated together with the trend (below): ``month``, ``quarter``, or a
+        number of seasons per year (see `seasonal_kendall`). Without it, seasons that are observed unequally often can
+        look like a trend, or hide one.
     min_obs
-        Fewest valid values of a pixel, at least 3. Below 6, the limits at 0.95 are the extreme slopes.
+        Minimum number of valid values per pixel, at least 3. With fewer than 6, the limits at 0.95 are the extreme
+        slopes.
 
     Returns
     -------
@@ -86,29 +88,30 @@ def theil_sen(
     Raises
     ------
     ParameterError
-        When a parameter is out of its range.
+        When a parameter is out of range.
 
     Notes
     -----
-    The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs` (all bands NaN but
-    ``n``), 6 an infinite value (likewise), 3 all values equal (slope 0, intercept that value, limits NaN), 4 all of
-    the same date (all NaN but ``n``); 6 nearly all values and dates are equal, so that ``var_s < 0`` (limits NaN).
+    The status of a pixel is the first of these that applies: 1 no valid value, 2 fewer than `min_obs` (all bands but
+    ``n`` are NaN), 6 an infinite value (likewise), 3 all values equal (the slope is 0, the intercept that
+    value, the limits are NaN), 4 all of the same date (all but ``n`` are NaN); 6 nearly all values and dates are equal,
+    so that ``var_s < 0`` (the limits are NaN).
 
     All four numbers are those of `scipy.stats.theilslopes`, to the last bit. More than 80 dates take
     ``n * log(n)`` steps instead of ``n**2``.
 
-    With `deseasonalise`, season and trend are estimated together, and what is fitted is ``y'``. A mean of the values
-    of a season would hold part of the trend where seasons are seen in few years, and not the same ones: the slopes
-    of what was left came to 0.9 of the truth in ten years with half of the months missing, to 0.5 in five with 70 %
-    missing. With ``t`` from the first date::
+    With `deseasonalise`, season and trend are estimated together, and the line is fitted to ``y'``. If seasons are
+    observed in few and different years, plain means of each season absorb part of the trend: the slopes that remained
+    were 0.9 of the truth in ten years with half of the months missing, 0.5 in five with 70 % missing. With ``t`` from
+    the first date::
 
         b     = median of (y[j] - y[i]) / (t[j] - t[i]) over pairs of one season in different years
         r     = y - b * t
-        level = mean of r in the season; further from its median than 7.4 median deviations counts as that far
+        level = mean of r in the season, with deviations from the median clipped at 7.4 median deviations
         y'    = y - level + median(r)
         var_s = (as above) * (n - 1) / (n - seasons - 1) * sum((t - mean(t))**2) / sum((t - mean in the season)**2)
 
-    Seasons that are seen in one year only say nothing of a trend: their values count nowhere, in ``n`` neither.
+    Seasons observed in only one year say nothing about a trend: their values are ignored and do not count in ``n``.
 
     References
     ----------
@@ -148,22 +151,22 @@ class TheilSen(StraightLine):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     @property
     def season_term(self) -> bool:
-        """Whether seasons are taken off."""
+        """Whether seasonal levels are subtracted."""
         return self.deseasonalise is not None
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundMethod:
-        """Choose between many short series at once and long ones one by one."""
+        """Bind the fit, with the seasonal levels subtracted if asked for."""
         only_the_response(self.name, inputs)
         bound = self.bound(axis, bands)
         return without_seasons(bound, bound.fit, axis, self.deseasonalise)
 
     def bound(self, axis: TimeAxis, bands: Sequence[str] | None) -> BoundTheilSen:
-        """Return what fits series as they are, seasons and all."""
+        """Return the bound fit of series as they are, including their seasons."""
         return BoundTheilSen(
             bands=select_bands(self, bands),
             times=axis.years,
@@ -187,11 +190,11 @@ class BoundTheilSen(BoundKernel):
     times
         (time,) decimal years.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     joint
         Whether the intercept is the median of all residuals.
     quantile
-        Of the normal distribution, of the limits.
+        Quantile of the normal distribution, for the limits.
     """
 
     times: Floats

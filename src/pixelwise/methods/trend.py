@@ -1,4 +1,4 @@
-"""The recommended answer to "is there a trend?": one map for a report."""
+"""The recommended method for "is there a trend?": one map for a report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BANDS = (
     Band("intercept", "Value at year 0 of the line of that slope", "{value}", optional=True),
     Band("n", "Number of valid observations", integer=True),
 )
-# Rows of the kernel's results (kernels/trend.py), before those that take the place of a slope of 0.
+# Rows of the kernel's results (kernels/trend.py), before those that replace a slope of 0.
 OF_LINES = ("ols_slope", "pvalue", "pvalue_ols", "r1", "detectable_slope", "years_to_detect")
 OF_PAIRS = ("slope", "intercept", "low_slope", "high_slope")
 
@@ -64,84 +64,87 @@ PER_YEAR: dict[Unit, float] = {
 
 
 def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
-    """Estimate a trend and say how sure it is, autocorrelation considered: one map for a report.
+    """Estimate a trend and its significance, allowing for autocorrelation: one map for a report.
 
-    The slope is that of `theil_sen`, which outliers do not spoil. Its limits and p-values rest on the effective sample
-    size: the number of independent values that would tell as much. With the residuals ``e`` of the least-squares line
-    (`ols`), their number ``n``, and ``sxx`` the sum of squared deviations of the times::
+    The slope is that of `theil_sen`, which resists outliers. Its limits and p-values use the effective sample size: the
+    number of independent values that would carry the same information. With the residuals ``e`` of the least-squares
+    line (`ols`), their number ``n``, and ``sxx`` the sum of squared deviations of the times::
 
         r_line    = sum(e[i] e[i-1]) / sum(e**2)         each valid value and the one before it
-        r_step    = the same of what a line and its best step leave, at least 3 values on either side
-        phi       = the AR(1) correlation whose residuals have that r in the median, after the same removal, at that n
+        r_step    = the same after fitting a line and its best step, at least 3 values on either side
+        phi       = the AR(1) correlation of noise whose residuals, after the same fit to n values, have this median r
         r1        = the smaller of the phi of r_line and that of r_step
-        n_e       = max(3, n (1 - r1) / (1 + r1)),  n where r1 <= 0
+        n_e       = max(3, n (1 - r1) / (1 + r1)),  n if r1 <= 0
         pvalue    = P(|T| > |ols_slope| / se),  se = sqrt(sum(e**2) / (n_e - 2) / sxx),  T Student's t, n_e - 2
                     degrees of freedom
         limits    = of `theil_sen`, pvalue_mk = of `mann_kendall`, the variance of the score times n / n_e
 
-    A step, such as a clear-cut, makes the residuals of a line look autocorrelated. The noise about the step is not; the
-    smaller of the two phi says so, and the step is found (docs/methods.md, how often tests err).
+    A step, such as a clear-cut, makes the residuals of a line look autocorrelated although the noise about the step is
+    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, how often tests err).
 
-    The limits are those slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is of the least-squares line,
-    and agrees with them in 98 of 100 series without a trend, in 91 to 96 of those with one. Where many values are equal
-    (counts that are mostly 0, classes), the median of the slopes may be exactly 0 although ``pvalue`` finds a trend at
-    the level of the limits. There ``slope`` is ``ols_slope``, its limits are ``ols_slope ± t se`` with Student's t of
-    ``n_e - 2`` degrees of freedom, and ``intercept`` is that of the same line: what ``pvalue`` tests. A limit of 0
-    beside another slope is where equal values begin: ``pvalue_mk`` says whether 0 itself is excluded.
+    The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is that of the
+    least-squares line; it agrees with the limits in 98 of 100 series without a trend, and in 91 to 96 of those with
+    one. If many values are equal (classes, or counts that are mostly 0), the median of the slopes may be exactly 0
+    although ``pvalue`` finds a trend at the level of the limits. In this case, ``slope`` is ``ols_slope``, its limits
+    are ``ols_slope ± t se`` with Student's t of ``n_e - 2`` degrees of freedom, and ``intercept`` is that of the same
+    line, which is the one that ``pvalue`` tests. If one limit is 0, check ``pvalue_mk``: with equal values, it says
+    whether 0 itself is excluded.
 
-    What could have been found::
+    The trend that could have been detected::
 
         detectable_slope = delta se,  delta = t + 1.28 sqrt(1 + (delta**2 + t**2) / (2 nu)),  t = Student's t(0.975, nu)
         years_to_detect  = (3.3 sd / |ols_slope| sqrt(12 / f) sqrt((1 + phi) / (1 - phi)))**(2/3),  f steps a year,
                            sd = sqrt(sum(e**2) / (n - 2)),  phi at least 0
 
     Both use the larger of the two phi, also in ``se`` and ``nu = n_e - 2``, so as not to promise too much: ``delta``
-    allows for the errors of both standard errors, this series' and the next one's. With fewer than 4 effective values
-    nothing is detectable, and ``detectable_slope`` is infinite. Both are rules of thumb: nine of ten are found where
-    there is no autocorrelation, fewer the stronger it is (docs/methods.md).
+    allows for the errors of both standard errors, of this series and of the next one. With fewer than 4 effective
+    values nothing is detectable, and ``detectable_slope`` is infinite. Both are rules of thumb: nine out of ten trends
+    are found without autocorrelation, fewer the stronger it is (docs/methods.md).
 
-    Where there is no trend, ``pvalue`` is below 0.05 in 4 of 100 series of 21 independent values, in 6 at a
-    correlation of 0.2, in 8 at 0.4; ``pvalue_ols`` in 5, 10 and 19 (docs/methods.md, benchmarks/error_rates.py). The
-    price is power: at no correlation 0.85 of that of ``pvalue_ols``.
+    Without a trend, ``pvalue`` is below 0.05 in 4 % of series of 21 independent values, in 6 % with a lag-1 correlation
+    of 0.2, in 8 % with 0.4; ``pvalue_ols`` in 5, 10 and 19 % (docs/methods.md, benchmarks/error_rates.py). The price is
+    power: without autocorrelation, 0.85 of that of ``pvalue_ols``.
 
     Parameters
     ----------
     confidence_level
-        Of the limits of the slope, between 0 and 1.
+        Confidence level of the limits of the slope, between 0 and 1.
     min_obs
-        Fewest valid values of a pixel, at least 5.
+        Minimum number of valid values per pixel, at least 5.
 
     Returns
     -------
     Method
         Bands ``slope``, ``low_slope``, ``high_slope``, ``ols_slope`` (value per year), ``pvalue``, ``pvalue_ols``,
         ``pvalue_mk``, ``r1`` (-0.9 to 0.98), ``detectable_slope`` (value per year), ``years_to_detect`` (years), ``n``;
-        on request ``intercept`` (of ``slope``, at year 0).
+        on request ``intercept`` (for ``slope``, at year 0).
 
     Raises
     ------
     ParameterError
-        On an irregular axis; when a parameter is out of its range.
+        For irregular dates, or a parameter that is out of range.
 
     Notes
     -----
-    The status of a pixel, the first that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite value,
-    3 all values equal, 4 all of the same date; 6 squares that leave float64 (tests NaN, slopes as computed).
+    The status of a pixel is the first of these that applies: 1 no valid value, 2 fewer than `min_obs`, 6 an infinite
+    value, 3 all values equal, 4 all of the same date; 6 squares overflow or underflow float64 (tests are NaN, slopes as
+    computed).
 
-    ``r1`` is the correlation of one valid value and the next: where a pixel has gaps, they are farther apart, and less
-    correlated, than layers are. The medians (benchmarks/autocorrelation.py) are of evenly spaced values: a gap of a
-    third of the time costs 1 to 4 points of the error rate at correlations of 0.2 to 0.6.
+    ``r1`` is the correlation between one valid value and the next: if a pixel has gaps, these are farther apart, and
+    less correlated, than layers are. The medians (benchmarks/autocorrelation.py) assume evenly spaced values: a gap of
+    a third of the time adds 1 to 4 points to the error rate at correlations of 0.2 to 0.6.
 
-    With 5 or 6 values, or at confidence levels above 0.95 with few effective ones, there may be no slope that the test
-    rejects; the limits are then the extreme slopes, as in `theil_sen`.
+    With 5 or 6 values, or at confidence levels above 0.95 with few effective values, there may be no slope that the
+    test rejects; the limits are then the extreme slopes, as in `theil_sen`.
 
-    Where a step is the truth, ``pvalue`` is small, but ``slope`` describes neither side: it is the median over pairs of
-    dates, and depends on when the step was. Look at residuals (``--write residuals FILE``) before believing a line.
+    If the true change is a step, ``pvalue`` is small, but ``slope`` describes neither side: it is the median over pairs
+    of dates, and depends on when the step happened. Look at the residuals (``--write residuals FILE``) before believing
+    a line.
 
-    ``years_to_detect`` assumes layers without gaps at the steps of the axis. With ``f = 12`` its second root is 1,
-    as in the paper, which has months.
+    ``years_to_detect`` assumes layers without gaps at the steps of the time axis. With ``f = 12`` its second root is 1,
+    as in the paper, which uses months.
 
-    Layers of several seasons a year want `harmonic`, or one layer per year.
+    With layers from several seasons a year, use `harmonic`, or make one layer per year.
 
     References
     ----------
@@ -165,17 +168,17 @@ class Trend(StraightLine):
     name: ClassVar[str] = "trend"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing of serial correlation")
+        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing about serial correlation")
         check_confidence_level(self.name, self.confidence_level)
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     @property
     def needs_step(self) -> bool:
-        """Serial correlation has lags."""
+        """Serial correlation needs lags of whole steps."""
         return True
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundTrend:
@@ -198,7 +201,7 @@ class Trend(StraightLine):
             of_five=quantile_series(0.95),
             of_limits=quantile_series(self.confidence_level),
             level=1 - self.confidence_level,
-            # The slope decides whether it, its limits and the intercept are those of the median line.
+            # The slope decides whether slope, limits and intercept are those of the median line.
             pairs=pairs.bound(axis, [name for name in OF_PAIRS if name in {"slope", *names}])
             if names.intersection(OF_PAIRS)
             else None,
@@ -215,17 +218,17 @@ class BoundTrend(BoundKernel):
     times
         (time,) decimal years.
     per_year
-        Steps of a year.
+        Number of steps in a year.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     curves, phis
-        Of `curves_up_to`: what the lag-1 correlation of residuals says of the noise.
+        Result of `curves_up_to`: relates the lag-1 correlation of residuals to that of the noise.
     of_five, of_limits
-        Of `quantile_series`: at 5 %, and for the confidence limits.
+        Results of `quantile_series`: at 5 %, and for the confidence limits.
     level
-        Of the test that belongs to the limits.
+        Significance level of the test that corresponds to the limits.
     pairs, test
-        Theil-Sen slopes, and Mann and Kendall's test, where they are wanted.
+        Theil-Sen slopes, and the Mann-Kendall test, if they are needed.
     """
 
     times: Floats
@@ -241,7 +244,7 @@ class BoundTrend(BoundKernel):
 
     @property
     def in_pieces(self) -> bool:
-        """Lines, slopes and tests are made one after the other."""
+        """Lines, slopes and tests are computed one after the other."""
         return True
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -269,7 +272,7 @@ class BoundTrend(BoundKernel):
             table = np.empty((len(self.pairs.bands), pixels))
             self.pairs.fit(values, lines[kernels.STRETCH], table, np.empty(pixels, dtype=np.uint8))
             found |= zip((band.name for band in self.pairs.bands), table, strict=True)
-            # A median of 0 by ties contradicts a trend that is found: there the line stands in that was tested.
+            # If ties make the median 0 although a trend is found, the line that was tested takes its place.
             silent = (found["slope"] == 0.0) & (lines[kernels.PVALUE] < self.level)
             for name, line in (
                 ("slope", kernels.OLS_SLOPE),

@@ -1,4 +1,4 @@
-"""Weighted least squares: a straight line through each pixel's series whose values do not count alike."""
+"""Weighted least squares: a straight line through each pixel's series, with a weight for each value."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ BANDS = (
     Band("intercept_stderr", "Standard error of the intercept", "{value}"),
     Band("n", "Number of valid observations with a weight above 0", integer=True),
 )
-#: Name of the further stack that holds weights.
+#: Name of the stack that holds weights.
 WEIGHTS = "weights"
 
 
 def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Method:
     """Fit a straight line to each pixel's series by weighted least squares.
 
-    With the ``n`` valid values ``y`` at times ``t`` (decimal years) of weights ``w``, deviations ``dt`` and ``dy``
+    With the ``n`` valid values ``y`` at times ``t`` (decimal years) with weights ``w``, deviations ``dt`` and ``dy``
     from the weighted means, ``Sxx = sum(w * dt**2)``, ``Sxy = sum(w * dt * dy)``, ``Syy = sum(w * dy**2)``::
 
         slope            = Sxy / Sxx
@@ -48,18 +48,18 @@ def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Me
         intercept_stderr = stderr * sqrt(Sxx / sum(w) + mean(t)**2)
         pvalue           = P(|T| > |slope / stderr|),  T Student's t with n - 2 degrees of freedom
 
-    A weight is the inverse of a value's variance, up to a factor that all share, as in R's `lm` and statsmodels'
-    `WLS`: twice the weights change nothing. The number of scenes in a composite is such a weight, and the inverse
-    square of a standard error.
+    A weight is the inverse of a value's variance, up to a common factor, as in R's `lm` and statsmodels' `WLS`:
+    doubling all weights changes nothing. Examples are the number of scenes in a composite, and the inverse square of a
+    standard error.
 
     Parameters
     ----------
     weights
-        One number per date, in time order, at least 0; as text with commas between them. None where weights differ
-        from pixel to pixel: they are then a further stack, ``apply(stack, wls(), inputs={"weights": other})``, with a
-        layer for each of the stack's. With both, the weight is their product.
+        One number per date, in time order, at least 0; as text, separated by commas. None if weights differ from pixel
+        to pixel: they then come as a second stack, ``apply(stack, wls(), inputs={"weights": other})``, with a layer for
+        each date. With both, the weight is their product.
     min_obs
-        Fewest valid values of a pixel with a weight above 0, at least 3.
+        Minimum number of valid values per pixel with a weight above 0, at least 3.
 
     Returns
     -------
@@ -70,23 +70,24 @@ def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Me
     Raises
     ------
     ParameterError
-        When there are no weights, one is negative or infinite, their number or their dates are not those of the
-        stack, or `min_obs` is below 3.
+        When there are no weights, one is negative or infinite, their number or dates differ from those of the stack,
+        or `min_obs` is below 3.
 
     Notes
     -----
-    A value counts where its weight is above 0 and finite; where a stack's weight is missing, 0, negative or infinite,
-    the value is as good as missing, and not in ``n``.
+    A value counts only if its weight is positive and finite; if the weight in a stack is missing, 0, negative or
+    infinite, the value is treated as missing and does not count in ``n``.
 
-    The status of a pixel, the first that applies:
+    The status of a pixel is the first of these that applies:
 
-    - 1 no valid value, 2 fewer than `min_obs`: all bands NaN but ``n``;
-    - 3 all valid values equal: slope 0, intercept that value, the others NaN;
-    - 4 all valid values of the same date, or so much of the weight that no slope can be told: all bands NaN but ``n``;
-    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares leave float64, or a value is infinite: slope and
-      intercept as computed, the others NaN.
+    - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
+    - 3 all valid values equal: the slope is 0, the intercept that value, the others are NaN;
+    - 4 all valid values, or nearly all of the weight, of the same date, so that there is no slope: all bands but ``n``
+      are NaN;
+    - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares overflow or underflow float64, or a value is infinite:
+      slope and intercept as computed, the others are NaN.
 
-    Serial correlation makes the p-value too small, as that of `ols`. So do weights that were chosen by looking at the
+    As for `ols`, serial correlation makes the p-value too small. So do weights that were chosen by looking at the
     residuals; `robust` does that properly.
 
     References
@@ -126,14 +127,14 @@ class WeightedLeastSquares(StraightLine):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Slope first."""
+        """All bands, slope first."""
         return BANDS
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundWeightedLine:
         """Check the weights against the dates, and tabulate p-values for the degrees of freedom that can occur."""
         for name, other in inputs.items():
             if name != WEIGHTS:
-                raise ParameterError(f"{self.name} takes a further input called {WEIGHTS}, but got {name}")
+                raise ParameterError(f"{self.name} takes only a stack called {WEIGHTS}, but got {name}")
             if not np.array_equal(other.dates, axis.dates):
                 raise ParameterError(
                     f"{name}: the {len(other)} dates ({other.days[0]}..{other.days[-1]}) are not the {len(axis)} of "
@@ -145,7 +146,7 @@ class WeightedLeastSquares(StraightLine):
                 f'inputs={{"{WEIGHTS}": stack}} or --with {WEIGHTS}=FILES; without weights, it is ols'
             )
         if self.weights is not None and len(self.weights) != len(axis):
-            raise ParameterError(f"weights: {len(self.weights)} numbers for {len(axis)} dates: one per date is wanted")
+            raise ParameterError(f"weights: {len(self.weights)} numbers for {len(axis)} dates; expected one per date")
         reference = float(np.round(np.mean(axis.years))) if len(axis) else 0.0
         half = float(np.ptp(axis.years)) / 2 if len(axis) else 0.0
         design = make_design(((axis.years - reference) / (half or 1.0))[:, None])
@@ -167,15 +168,15 @@ class BoundWeightedLine(BoundKernel):
     Attributes
     ----------
     design
-        Of the dates.
+        Design matrix of the dates.
     lines
         (2, 2): from coefficients of the design to slope and intercept at year 0.
     weights
-        (time,) those of dates.
+        (time,) weights of the dates.
     min_obs
-        Fewest valid values.
+        Minimum number of valid values.
     table
-        For p-values.
+        Table of p-values.
     """
 
     design: Design

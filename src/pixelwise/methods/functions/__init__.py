@@ -1,1 +1,1 @@
-"""Your own functions as methods: loaded, tried, compiled, recognized when a job resumes."""
+"""Functions of the user as methods: loaded, tried out, compiled, and recognised when a job resumes."""

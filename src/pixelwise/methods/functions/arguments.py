@@ -1,7 +1,8 @@
-"""Which parameters of a user's function are times and which are values, as far as their names tell.
+"""Tell by their names which parameters of a user's function are times and which are values.
 
-Here values come first: ``function(values, times)``. SciPy's and NumPy's regressions have it the other way round,
-and both orders run: `scipy.stats.linregress` itself gave 99.4 years per unit for a slope of 0.0081 a year.
+pixelwise passes values first: ``function(values, times)``. Regressions of SciPy and NumPy take them the other way
+round, and run without an error in either order: `scipy.stats.linregress` itself gave 99.4 years per unit for a slope of
+0.0081 a year.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from typing import Any, Final
 
 __all__ = ["check_order"]
 
-#: What names of times are made of. A name that has another word too says something else: ``time_series``, ``day_lst``.
+#: Words in names of times. A name with any other word means something else: ``time_series``, ``day_lst``.
 TIMES: Final = frozenset({
     "t", "time", "times", "timestamp", "timestamps", "datetime", "datetimes", "date", "dates", "year", "years", "yr",
     "yrs", "month", "months", "week", "weeks", "day", "days", "doy", "doys", "dekad", "dekads", "jd", "julian",
     "epoch", "epochs", "when",
 })  # fmt: skip
-#: What may stand beside them: ``decimal_years``, ``t_valid``, ``obs_dates``.
+#: Words that may accompany them: ``decimal_years``, ``t_valid``, ``obs_dates``.
 BESIDE: Final = frozenset({
     "acq", "acquisition", "all", "arr", "array", "axis", "coord", "coords", "dec", "decimal", "float", "frac",
     "fractional", "idx", "index", "int", "list", "my", "np", "num", "number", "numbers", "numeric", "obs",
     "observation", "ordinal", "ordinals", "sorted", "valid", "vec", "vector",
 })  # fmt: skip
-#: Of letters that are times before values (``x, y``) and values before times (``x, t``).
+#: Names that are times before values (``x, y``) but values before times (``x, t``).
 EITHER: Final = frozenset({"x", "xs", "xx", "xdata", "d"})
-#: What is surely not times.
+#: Words that certainly do not mean times.
 VALUES: Final = frozenset({
     "value", "values", "val", "vals", "ndvi", "evi", "savi", "msavi", "ndwi", "ndmi", "nbr", "gndvi", "lai", "fpar",
     "fapar", "lst", "nir", "swir", "reflectance", "vi", "rain", "rainfall", "precip", "precipitation", "temp",
     "temperature", "chl", "sst", "npp", "gpp",
 })  # fmt: skip
-#: What a second array is called that need not be given.
+#: Names of an optional second array.
 SECOND_ARRAYS: Final = frozenset({"y", "ys", "yy", "ydata", "data", *VALUES})
 
-#: The order does not matter: the same result for both.
+#: Functions that give the same result in either order.
 SYMMETRIC: Final = frozenset({("scipy", "pearsonr"), ("scipy", "kendalltau"), ("scipy", "spearmanr")})
-#: How functions are to be called whose result is not one number, or that have further parameters.
+#: How to call functions that return more than one number, or have more parameters.
 RIGHT_FORMS: Final = {
     ("scipy", "linregress"): "lambda y, t: scipy.stats.linregress(t, y).slope",
     ("numpy", "polyfit"): "lambda y, t: numpy.polyfit(t, y, 1)[0]",
@@ -48,16 +49,16 @@ RIGHT_FORMS: Final = {
 
 
 def check_order(function: Callable[..., Any], name: str, parameters: Sequence[inspect.Parameter]) -> str:
-    """Return what is wrong with the order of a function's parameters, in one line; empty where nothing is.
+    """Return what is wrong with the order of a function's parameters, in one line; empty if nothing is.
 
     Parameters
     ----------
     function
-        As it is called; may be a `functools.partial`.
+        The function as it is called; may be a `functools.partial`.
     name
-        Its name.
+        Name of the function.
     parameters
-        Those that it still takes, in order.
+        The parameters that are not bound yet, in order.
     """
     if len(parameters) < 2 or not all(_is_positional(parameter) for parameter in parameters[:2]):
         return ""
@@ -86,22 +87,22 @@ def check_order(function: Callable[..., Any], name: str, parameters: Sequence[in
 
 
 def _means_times(name: str) -> bool:
-    """Whether a parameter's name says that it is times: ``t``, ``dates``, ``decimal_years``."""
+    """Whether the name of a parameter means times: ``t``, ``dates``, ``decimal_years``."""
     words = _words(name)
     return bool(words & TIMES) and words <= TIMES | BESIDE | EITHER
 
 
 def _comes_before(first: str, second: str) -> bool:
-    """Whether these are the names of times before values."""
+    """Whether these names mean times followed by values."""
     one, other = _words(first), _words(second)
-    # A second parameter without a word, such as `_`, is not used; the first one must be values then.
+    # A second parameter without a word, such as `_`, is not used, so the first one must be values.
     if not one or not other or _means_times(second):
         return False
     return _means_times(first) or (one <= EITHER and not other <= EITHER)
 
 
 def _is_of_values(first: str, second: str) -> bool:
-    """Whether the second name, and it alone, is one of values."""
+    """Whether the second name means values and the first does not."""
     return bool(_words(second) & VALUES) and not _words(second) & TIMES and not _words(first) & VALUES
 
 

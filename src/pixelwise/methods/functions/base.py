@@ -1,4 +1,4 @@
-"""What methods made of users' functions share."""
+"""The common base of methods that call a user's function."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ from pixelwise.methods.functions.travel import dumps
 __all__ = ["UserFunction", "mixed_pixels", "status_of"]
 
 
-TRIAL_PIXELS = 256
+#: Most pixels on which a function is tried before the job.
+REHEARSAL_PIXELS = 256
 
 
-# Fingerprints before jobs of this process, by the parts of those after them: calls fill what a function keeps its
-# results in, such as a dictionary of its module, and make it no other.
+# Fingerprints taken before the jobs of this process, by the parts of those taken after them: calls may fill a cache,
+# such as a dictionary of the function's module, which does not make it a different function.
 _LEFT: dict[frozenset[tuple[str, str]], Fingerprint] = {}
 
 
 @dataclass(frozen=True)
 class UserFunction(Method):
-    """What methods made of users' functions share.
+    """A method that calls a user's function.
 
     Attributes
     ----------
     call
         The function, and how it is called.
     names
-        Names of the values it returns; None until they are learnt in `rehearse`.
+        Names of the values that it returns; None until `rehearse` has found out.
     min_obs
-        Pixels with fewer observations are not handed over.
+        Pixels with fewer observations are not passed to the function.
     strict
-        A function that raises stops the job.
+        Whether an exception of the function stops the job.
     decision
         ``compiled``, or why not; empty until `rehearse`.
     whole
-        Bands of whole numbers that float32 does not hold, with one of them, as far as the rehearsal showed.
+        Bands in which the rehearsal met whole numbers that float32 cannot hold, each with one such number.
     varying
-        Whether it gave other numbers for the same pixel in the rehearsal.
+        Whether it returned different numbers for the same pixel in the rehearsal.
     known
-        Its `fingerprint`, taken before the rehearsal calls it: calls may fill what it keeps results in.
+        Its `fingerprint`, taken before the rehearsal calls it, since calls may fill its caches.
     """
 
     call: Call
@@ -81,10 +82,10 @@ class UserFunction(Method):
         Raises
         ------
         FunctionError
-            While they are not known.
+            If they are not known yet.
         """
         if self.names is None:
-            raise FunctionError(f"the bands of {self.name} are not known before it was tried on a pixel; name them")
+            raise FunctionError(f"the bands of {self.name} are unknown until it has been tried on a pixel; name them")
         return (*(Band(name) for name in self.names), COUNT_BAND)
 
     @property
@@ -106,13 +107,13 @@ class UserFunction(Method):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Parameters, versions of packages, and digests of all that the function uses, what tells most first."""
+        """Parameters, versions of packages, and digests of all that the function uses, the most telling first."""
         found = self.fingerprint()
         further = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
         return {**dict(sorted(self.parameters.items())), **further}
 
     def fingerprint(self) -> Fingerprint:
-        """Return what makes the function what it is, with its parameters, and whether that is all."""
+        """Return the identity of the function with its parameters, and what of it cannot be compared."""
         if self.known is not None:
             return self.known
         now = self._now()
@@ -122,17 +123,17 @@ class UserFunction(Method):
         return fingerprint(self.call.function, dict(self.call.keywords))
 
     def leave(self) -> None:
-        """Note what a job that was stopped made of the function: to the next one in this process it is the same."""
+        """Remember how a stopped job changed the function, so that the next job in this process still knows it."""
         known = self.fingerprint()
         _LEFT[frozenset(self._now().parts.items())] = known
 
     @property
     def season_term(self) -> bool:
-        """True: what a function does about seasons is its author's business."""
+        """True, because how a function treats seasons is up to its author."""
         return True
 
     def warnings(self, dtype: str) -> list[str]:
-        """Return what the rehearsal showed that a user should know before a map of this type is made, a line each."""
+        """Return warnings that the rehearsal gave reason for, one line each, for a map of this type."""
         found = [say_rounded(band, value) for band, value in self.whole] if dtype == "float32" else []
         if self.varying:
             found.append(
@@ -147,11 +148,11 @@ class UserFunction(Method):
         Raises
         ------
         FunctionError
-            With the name of what it uses that cannot be pickled.
+            Names the object that cannot be pickled.
         """
         try:
             dumps(self.call)
-        except Exception as error:  # objects say themselves how they are pickled
+        except Exception as error:  # pickling runs methods of the objects
             found = _find_unpicklable(self.call.function)
             if found is None:
                 why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
@@ -160,19 +161,19 @@ class UserFunction(Method):
                 kind = type(found[1])
                 of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
                 why = f"it uses {found[0]} ({of}{kind.__qualname__}), which cannot be sent to worker processes"
-                advice = "make that within the function"
+                advice = "create it inside the function"
             raise FunctionError(
-                f'{self.name}: {why}: {advice}, or stay in this process by --executor threads (executor="threads")'
+                f'{self.name}: {why}: {advice}, or stay in this process with --executor threads (executor="threads")'
             ) from error
 
     def _whole(self, table: Floats) -> tuple[tuple[str, float], ...]:
-        """Return `whole` by (band, pixel) results."""
+        """Return `whole` for (band, pixel) results."""
         return tuple((self.bands[number].name, value) for number, value in rounded_whole_numbers(table, "float32"))
 
     def _bound(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> dict[str, Any]:
         """Return the fields that the bound functions share."""
         if inputs:
-            raise ParameterError(f"{self.name} is a function of one stack: it takes no {', '.join(inputs)}")
+            raise ParameterError(f"{self.name} is a function of one stack: it cannot take {', '.join(inputs)}")
         wanted = select_bands(self, bands)
         names = tuple(band.name for band in self.bands)
         return {
@@ -187,21 +188,21 @@ class UserFunction(Method):
 
 
 def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
-    """Return what cannot be sent to another process of all that a function uses, and what it is called there.
+    """Find something that a function uses and that cannot be sent to another process.
 
     Parameters
     ----------
     thing
         A function, or something that it uses.
     name
-        What that is called.
+        Name by which it is used.
     seen
-        What is being looked at already.
+        Identities of the objects that are being searched.
 
     Returns
     -------
     tuple or None
-        The name and the thing itself; None where all can be sent.
+        The name and the object itself; None if everything can be sent.
     """
     if id(thing) in seen or _travels(thing):
         return None
@@ -230,7 +231,7 @@ def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozens
 def _travels(thing: Any) -> bool:
     try:
         cloudpickle.dumps(thing)
-    except Exception:  # of any kind: objects say themselves how they are pickled
+    except Exception:  # of any kind: pickling runs methods of the objects
         return False
     return True
 
@@ -244,7 +245,7 @@ def _file_of(function: Callable[..., Any]) -> str | None:
 
 
 def mixed_pixels(sample: Floats, min_obs: int) -> Floats:
-    """Return up to 256 (pixel, time) series of as many different lengths as there are, always the same."""
+    """Return up to 256 (pixel, time) series that cover all lengths; always the same ones for the same sample."""
     counts = np.count_nonzero(~np.isnan(sample), axis=0)
     random = np.random.default_rng(0)
     shuffled = random.permutation(np.flatnonzero(counts >= min_obs))
@@ -252,12 +253,12 @@ def mixed_pixels(sample: Floats, min_obs: int) -> Floats:
     lengths, first = np.unique(counts[shuffled], return_index=True)
     # 0 for the first series of each length, 1 for the second, ...
     rank = np.arange(shuffled.size) - first[np.searchsorted(lengths, counts[shuffled])]
-    chosen = shuffled[np.lexsort((random.random(shuffled.size), rank))[:TRIAL_PIXELS]]
+    chosen = shuffled[np.lexsort((random.random(shuffled.size), rank))[:REHEARSAL_PIXELS]]
     return np.array(sample[:, chosen].T, dtype=np.float64, order="C")
 
 
 def status_of(counts: NDArray[Any], min_obs: int) -> NDArray[np.uint8]:
-    """Return the status of pixels by how many observations they have."""
+    """Return the status of pixels with these numbers of observations."""
     status = np.where(counts < min_obs, Status.TOO_FEW, Status.OK).astype(np.uint8)
     status[counts == 0] = Status.NO_OBSERVATION
     return status

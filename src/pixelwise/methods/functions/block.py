@@ -1,4 +1,4 @@
-"""Users' vectorised functions of many pixels as methods."""
+"""Methods that call a user's vectorised function of many pixels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BlockFunction(UserFunction):
     """A user's vectorised function of many pixels."""
 
     def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> BlockFunction:
-        """Learn on a few pixels the bands, unless they have names, and what the values are like.
+        """Try the function on a few pixels to learn its bands, unless they have names, and the kind of its values.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class BlockFunction(UserFunction):
         bound = replace(learnt, strict=False).bind(axis, None, {})
         try:
             table, again = bound((block,))[0], bound((block,))[0]
-        except MemoryError:  # the job says what to do about it
+        except MemoryError:  # the job will report it
             return learnt
         varying = not np.array_equal(table, again, equal_nan=True)
         return replace(learnt, whole=learnt._whole(table), varying=varying)
@@ -60,7 +60,7 @@ class BlockFunction(UserFunction):
         arrays = self.call.arrays(axis)
         failure = ""
         everything = np.arange(block.shape[1])
-        # All together, then one by one, because a few may be such that the function fails.
+        # All together, then one by one, because the function may fail on a few of them.
         for pixels in [everything, *everything[:, None]] if everything.size else []:
             try:
                 result = _call_on_block(self.call, arrays, block, pixels)
@@ -99,7 +99,7 @@ class BoundBlockFunction:
         block = inputs[0]
         counts = np.count_nonzero(~np.isnan(block), axis=0)
         status = status_of(counts, self.min_obs)
-        # In float64 whatever the map's type, as in `BoundPixelFunction`.
+        # In float64 whatever the type of the map, as in `BoundPixelFunction`.
         table = np.full((len(self.names) + 1, block.shape[1]), np.nan)
         table[-1] = counts
         todo = np.flatnonzero(status == Status.OK)
@@ -110,10 +110,10 @@ class BoundBlockFunction:
                 result = _call_on_block(self.call, self.arrays, block, pixels)
             except FAILURES as error:
                 if pixels.size > 1:
-                    # Halves until only those that fail are left: the others keep their values.
+                    # Halve until only failing pixels are left: the others keep their values.
                     parts += [pixels[: pixels.size // 2], pixels[pixels.size // 2 :]]
                     continue
-                if isinstance(error, MemoryError):  # of the machine: on another the pixel has an answer
+                if isinstance(error, MemoryError):  # depends on the machine, not on the pixel
                     raise
                 if self.strict:
                     raise stop(self.call.name, error, block[:, pixels[0]]) from error
@@ -123,7 +123,7 @@ class BoundBlockFunction:
         return table[list(self.rows)], status
 
     def traceback_of(self, series: NDArray[Any]) -> str | None:
-        """Run one pixel and return the user's own traceback; None where the function does not fail.
+        """Run one pixel and return the user's own traceback; None if the function does not fail.
 
         Parameters
         ----------

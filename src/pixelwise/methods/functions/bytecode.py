@@ -1,4 +1,4 @@
-"""What the byte code of functions names: globals, attributes, imports; and what these names stand for now."""
+"""Names in the byte code of functions (globals, attributes, imports), and their present values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 
 __all__ = ["Names", "closure_of", "names_of", "used_by"]
 
-#: Steps that move nothing of what is named.
+#: Instructions that do not matter here.
 SILENT = ("CACHE", "EXTENDED_ARG", "PRECALL", "PUSH_NULL")
-#: Steps by letters: one value taken, a text or number, an attribute of what was taken, a call. Those that take two
+#: Letters for instructions: v loads a variable, c a constant, a gets an attribute, f calls. Instructions that load two
 #: values at once (``LOAD_FAST_LOAD_FAST``) have none.
 LETTERS = {
     "LOAD_DEREF": "v",
@@ -32,26 +32,26 @@ LETTERS = {
     "LOAD_ATTR": "a",
     "CALL": "f",
 }
-#: What stands behind getattr where it is asked for a text.
+#: Instructions after getattr if it is called with a constant text.
 ASKED = re.compile(r"[vc]a*(?P<text>c)(?P<default>[vc]a*)?f")
-#: Steps in which that ends, or never.
+#: Maximum number of such instructions.
 LONGEST_ASKED = 32
 
 
 @dataclass(frozen=True)
 class Names:
-    """What code, and the code within it, names.
+    """The names in some code, and in the code nested in it.
 
     Attributes
     ----------
     globals
-        What it takes from its module.
+        Names that it looks up in its module.
     attributes
-        What it may take from anything: all of its names, and those written as texts in ``getattr(x, "name")``.
+        Names that may be attributes of anything: all of its names, and constant texts in ``getattr(x, "name")``.
     imports
-        Its import statements: name, level, and what it takes from there.
+        Its import statements: name, level, and the imported names.
     computed
-        Whether it uses getattr otherwise.
+        Whether it uses getattr in any other way.
     """
 
     globals: frozenset[str]
@@ -62,7 +62,7 @@ class Names:
 
 @functools.lru_cache(maxsize=1024)
 def names_of(code: types.CodeType) -> Names:
-    """Return what code, and the code within it, names."""
+    """Return the names in some code, and in the code nested in it."""
     found, attributes, imports, computed = set(), set(code.co_names), [], False
     steps = [step for step in dis.get_instructions(code) if step.opname not in SILENT]
     for i, step in enumerate(steps):
@@ -83,10 +83,10 @@ def names_of(code: types.CodeType) -> Names:
 
 
 def _text_asked_for(steps: Sequence[dis.Instruction]) -> str | None:
-    """Return the text that getattr is called with, by the steps behind it; None where that may be another each time.
+    """Return the constant text that getattr is called with, by the instructions after it; None if it is computed.
 
-    It is one in ``getattr(x.y, "name")`` and ``getattr(x.y, "name", default.z)`` alone. A subscript or a call in its
-    place has texts of its own: ``getattr(MODULES["np"], how)``.
+    Only ``getattr(x.y, "name")`` and ``getattr(x.y, "name", default.z)`` are recognised. Other arguments may contain
+    texts that are not the name: ``getattr(MODULES["np"], how)``.
     """
     shape = ASKED.match("".join(LETTERS.get(step.opname, " ") for step in steps[:LONGEST_ASKED]))
     if shape is None:
@@ -96,7 +96,7 @@ def _text_asked_for(steps: Sequence[dis.Instruction]) -> str | None:
 
 
 def used_by(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function uses of its module, of functions around it, and of what it imports, by name."""
+    """Return what a function uses from its module, enclosing functions and imports, by name."""
     names = names_of(function.__code__)
     builtins: Mapping[str, Any] = getattr(function, "__builtins__", {})
     values = {
@@ -108,7 +108,7 @@ def used_by(function: types.FunctionType) -> dict[str, Any]:
 
 
 def closure_of(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function uses of the functions around it, by name."""
+    """Return what a function uses from enclosing functions, by name."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
@@ -117,7 +117,7 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
 
 
 def _imported(space: Mapping[str, Any], name: str, level: int, wanted: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that an import statement within a function gives; None where it would fail."""
+    """Yield the modules that an import statement in a function imports; None if it would fail."""
     package = space.get("__package__") or ""
     try:
         full = importlib.util.resolve_name("." * level + name, package)

@@ -1,4 +1,4 @@
-"""How a user's function is called: what each of its parameters gets."""
+"""How a user's function is called: the argument for each of its parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOURCES: tuple[Source, ...] = typing.get_args(Source)
 SIMPLE_TYPES = (bool, int, float, str)
 
 
-#: A second parameter of these names gets the times even where it has None for a default.
+#: A second parameter with one of these names gets the times even if its default is None.
 ABSCISSAE = ("x", "t", "time")
 
 
@@ -57,9 +57,9 @@ class Call:
     function
         The user's function.
     positional
-        What follows the values, by position.
+        Arrays passed by position after the values.
     named
-        What is handed over by keyword: (parameter, source) pairs.
+        Arrays passed by keyword: (parameter, source) pairs.
     keywords
         Keyword parameters that were set.
     """
@@ -75,7 +75,7 @@ class Call:
         return name_of(self.function)
 
     def arrays(self, axis: TimeAxis) -> tuple[NDArray[Any], ...]:
-        """Return the (time,) arrays that the function wants, `positional` first."""
+        """Return the (time,) arrays that the function takes, `positional` first."""
         every: dict[Source, Callable[[], NDArray[Any]]] = {
             "times": lambda: np.array(axis.years, dtype=np.float64),
             "dates": lambda: np.array(axis.days, dtype="datetime64[D]"),
@@ -85,14 +85,14 @@ class Call:
         return tuple(every[source]() for source in (*self.positional, *(source for _, source in self.named)))
 
     def __call__(self, values: Floats, arrays: Sequence[NDArray[Any]]) -> Any:
-        """Call the function; whatever it raises passes through."""
+        """Call the function; its exceptions are not caught."""
         first = len(self.positional)
         named = {name: array for (name, _), array in zip(self.named, arrays[first:], strict=True)}
         return self.function(values, *arrays[:first], **named, **dict(self.keywords))
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return the signature of a function, annotations as values where they can be; None of builtins without one."""
+    """Return the signature of a function, with annotations evaluated if possible; None for builtins without one."""
     for eval_str in (True, False):
         try:
             return inspect.signature(function, eval_str=eval_str)
@@ -102,11 +102,11 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def inspect_call(function: Callable[..., Any], given: Mapping[str, Any]) -> Call:
-    """Learn from a function's signature how to call it."""
+    """Find out from the signature of a function how to call it."""
     name = name_of(function)
     signature = signature_of(function)
     if signature is None:
-        # Some builtins do not tell: they get the values and nothing else.
+        # Some builtins have no signature: they get the values and nothing else.
         _check_given(name, given, {})
         return Call(function)
     parameters = list(signature.parameters.values())
@@ -148,7 +148,7 @@ def _check_given(name: str, given: Mapping[str, Any], settable: Mapping[str, Any
 
 
 def _source_of(parameter: inspect.Parameter, second: bool) -> Source | None:
-    """Return what a parameter after the values gets; None if users set it."""
+    """Return the source of a parameter after the values; None if users set it."""
     if parameter.kind not in (VAR_POSITIONAL, VAR_KEYWORD):
         for source in SOURCES:
             if parameter.name == source:
@@ -156,13 +156,13 @@ def _source_of(parameter: inspect.Parameter, second: bool) -> Source | None:
     # The second parameter may have any name, unless another one is called times.
     if not second or parameter.kind in (KEYWORD_ONLY, VAR_KEYWORD):
         return None
-    # theilslopes(y, x=None), trapezoid(y, x=None): left out, each value counts as one step from the last, gaps or not.
+    # theilslopes(y, x=None), trapezoid(y, x=None): without x, values count as one step apart in spite of gaps.
     left_out = parameter.default is None and parameter.annotation is parameter.empty and parameter.name in ABSCISSAE
     return "times" if left_out or parameter.default is parameter.empty else None
 
 
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
-    """Turn a text into the type of the parameter; values from Python are taken as they are."""
+    """Convert a text to the type of the parameter; values from Python are left alone."""
     if not isinstance(value, str):
         return value
     annotation = parameter.annotation

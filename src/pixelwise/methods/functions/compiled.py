@@ -1,6 +1,6 @@
-"""Users' functions compiled by numba: the loop over pixels that calls them.
+"""A user's function compiled by numba, in a compiled loop over pixels.
 
-Whether compiled code is used is decided in `pixelwise.methods.functions.pixel`, by comparing it with plain Python.
+Whether it is used is decided in `pixelwise.methods.functions.pixel`, by comparing it with plain Python.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CannotCompile", "CompiledLoop"]
 
 log = logging.getLogger(__name__)
 
-# What Python promises and numba leaves out unless asked: IndexError, ZeroDivisionError, IEEE arithmetic.
+# What Python guarantees but numba omits by default: IndexError, ZeroDivisionError, IEEE arithmetic.
 AS_PYTHON: dict[str, Any] = {"boundscheck": True, "error_model": "python", "fastmath": False, "nogil": True}
 
 SOURCE_TYPES = {
@@ -39,37 +39,37 @@ SOURCE_TYPES = {
 }
 
 
-#: Compiled loops by what they do, for the next job with the same function: compiling takes half a second, and numba
-#: never gives back the 4 MB that it needs for one.
+#: Compiled loops, kept for the next job with the same function: compiling takes half a second, and numba never frees
+#: the 4 MB that it needs for each.
 _LOOPS: OrderedDict[Any, Callable[..., None]] = OrderedDict()
 _LOOPS_LOCK = threading.Lock()
 _LOOPS_KEPT = 16
 
 
-class CannotCompile(FunctionError):  # noqa: N818 - an answer in the rehearsal, an error afterwards
+class CannotCompile(FunctionError):  # noqa: N818 - a result in the rehearsal, an error afterwards
     """Why numba cannot run a function, in one line."""
 
 
 class CompiledLoop:
     """A user's function inside a compiled loop over pixels.
 
-    It is compiled at its first use, once per process: pickles carry the Python function only, and threads
-    and later jobs with the same function share one loop.
+    It is compiled at its first use, once per process: pickles contain only the Python function, and threads and later
+    jobs with the same function share one loop.
 
     Parameters
     ----------
     function
         The user's function.
     positional
-        Which arrays follow the values by position: ``times``, ``dates``, ``year``, ``doy``.
+        Arrays passed by position after the values: ``times``, ``dates``, ``year``, ``doy``.
     named
-        Which arrays are handed over by keyword: (parameter, array) pairs.
+        Arrays passed by keyword: (parameter, array) pairs.
     keywords
         Keyword parameters, frozen into the compiled code.
     n_bands
-        How many numbers the function returns.
+        Number of values that the function returns.
     gaps
-        Whether it gets the missing values too.
+        Whether it also gets the missing values.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class CompiledLoop:
         self.gaps = gaps
         self._lock = threading.Lock()
         self._loop: Callable[..., None] | None = None
-        #: Whether an earlier job compiled it.
+        #: Whether it was compiled by an earlier job.
         self.used_before = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # Machine code and locks stay in their process.
+        # Machine code and locks cannot leave their process.
         return {name: value for name, value in vars(self).items() if name not in ("_lock", "_loop")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -115,27 +115,27 @@ class CompiledLoop:
         rows
             (pixel, time), NaN where missing.
         counts
-            (pixel,) observations of each row.
+            (pixel,) number of observations in each row.
         min_obs
-            Rows with fewer are left alone.
+            Rows with fewer observations are skipped.
         arrays
             (time,) arrays for `positional`, then for `named`.
         out
             (band, pixel), written in place.
         failed
-            (pixel,), set where the function raised or returned another number of values.
+            (pixel,), set if the function raised or returned a wrong number of values.
         """
         loop = self.prepare()
         by_name = dict(zip(self._sources(), arrays, strict=True))
         loop(rows, counts, min_obs, self.gaps, out, failed, *by_name.values())
 
     def prepare(self) -> Callable[..., None]:
-        """Compile, unless that is done.
+        """Compile the loop, unless that is done already.
 
         Raises
         ------
         CannotCompile
-            With numba's reason.
+            Gives numba's reason.
         """
         with self._lock:
             if self._loop is None:
@@ -165,13 +165,13 @@ class CompiledLoop:
             return self._loop
 
     def forget(self) -> None:
-        """Compile again at the next use: what the function uses changed though its fingerprint did not."""
+        """Compile again at the next use, because something changed that the fingerprint does not cover."""
         with self._lock, _LOOPS_LOCK:
             _LOOPS.pop(self._key(), None)
             self._loop, self.used_before = None, False
 
     def _key(self) -> Any:
-        """Return what the compiled code depends on; None where that cannot be known."""
+        """Return what the compiled code depends on; None if that cannot be known."""
         known = fingerprint(functools.partial(self.function, **dict(self.keywords)))
         return None if known.doubts else (known.digest, self.positional, self.named, self.n_bands, self.gaps)
 
@@ -179,8 +179,8 @@ class CompiledLoop:
         return [*self.positional, *(source for _, source in self.named)]
 
     def _compile(self) -> Callable[..., None]:
-        # Generated texts, because the call and its arguments differ in number and in name. They are ours: of
-        # the user's there are only names of parameters, which are identifiers.
+        # Source code is generated, because calls differ in the number and names of arguments. Only names of parameters
+        # come from the user, and those are identifiers.
         call, result = self._compile_call()
         sources = self._sources()
         unique = list(dict.fromkeys(sources))
@@ -224,7 +224,7 @@ class CompiledLoop:
 
 
 def _define(text: str, names: dict[str, Any]) -> Any:
-    """Compile a function from its text."""
+    """Compile a function from its source text."""
     namespace = dict(names)
     exec(text, namespace)  # noqa: S102 - the text is ours, see CompiledLoop._compile
     name = text.removeprefix("def ").partition("(")[0]
@@ -234,7 +234,7 @@ def _define(text: str, names: dict[str, Any]) -> Any:
 def _flatten(
     function: Callable[..., Any], keywords: Sequence[tuple[str, Any]]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Take functools.partial apart, which numba does not know."""
+    """Unwrap functools.partial, which numba does not support."""
     given = dict(keywords)
     first: tuple[Any, ...] = ()
     while isinstance(function, functools.partial):
@@ -249,12 +249,12 @@ def _compilable(function: Callable[..., Any]) -> Any:
         return function
     if isinstance(function, python_types.FunctionType) and not str(function.__module__).startswith("numpy"):
         return numba.njit(**AS_PYTHON)(_without_keyword_only(function))
-    # NumPy's functions and builtins: numba knows them, or says that it does not.
+    # NumPy's functions and builtins: numba supports them, or says that it does not.
     return function
 
 
 def _without_keyword_only(function: python_types.FunctionType) -> python_types.FunctionType:
-    """Return the function with all its parameters positional too: numba cannot call it otherwise."""
+    """Return the function with keyword-only parameters made positional, as numba needs."""
     code = function.__code__
     if not code.co_kwonlyargcount:
         return function
@@ -268,7 +268,7 @@ def _without_keyword_only(function: python_types.FunctionType) -> python_types.F
         code.replace(co_argcount=count, co_kwonlyargcount=0),
         function.__globals__,
         function.__name__,
-        # Those without a default are always given; None fills their places.
+        # Parameters without a default are always passed; None is a placeholder.
         tuple(defaults.get(name) for name in names[first:]),
         function.__closure__,
     )
@@ -284,7 +284,7 @@ def _store(result: Any, n_bands: int) -> str:
     if _is_real(result) and n_bands == 1:
         return f"{indent}out[0, pixel] = result\n"
     if isinstance(result, types.BaseTuple) and len(result) == n_bands and all(map(_is_real, result)):
-        # Written out, because a tuple of different types has no index that varies.
+        # Unrolled, because numba cannot index a tuple of mixed types by a variable.
         return "".join(f"{indent}out[{band}, pixel] = result[{band}]\n" for band in range(n_bands))
     sequence = (types.Array, types.List, types.ListType)
     if isinstance(result, sequence) and _is_real(result.dtype) and getattr(result, "ndim", 1) == 1:
@@ -314,7 +314,7 @@ _positions = numba.njit(**AS_PYTHON)(_positions_of_values)
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of numba's message that says something, without colours and paths."""
+    """Return the first informative line of numba's message, without colours and paths."""
     text = re.sub(r"\x1b\[[0-9;]*m|(?<=') from '[^']*'", "", str(error))
     lines = (line.strip(" -.:") for line in text.splitlines())
     telling = [line for line in lines if line and not line.startswith("Failed in ")]

@@ -1,14 +1,14 @@
-"""What makes a user's function what it is: its code, and everything beneath it that may change between two runs.
+"""The identity of a user's function: its code, and everything that it uses and that may change between two runs.
 
-Two runs of a job must agree on this before one resumes the other. Three rules:
+A job is resumed only if both runs agree on this. Three rules:
 
-- What code names is followed, by its value now: globals, closures, defaults, attributes of modules and functions,
-  classes with their bases and methods, objects by what they would be pickled as, modules that it imports.
-- What belongs to Python or to an installed package is known by its name, and by the version of that package.
-- Code that finds names while it runs (`eval`, `globals`, a computed `getattr`), reads files or the environment, and
-  objects without comparable content are doubts: the function cannot be told from another one.
+- Everything that code names is followed to its present value: globals, closures, defaults, attributes of modules and
+  functions, classes with their bases and methods, objects as they would be pickled, modules that it imports.
+- What belongs to Python or an installed package is identified by its name and the version of that package.
+- Code that looks up names at run time (`eval`, `globals`, a computed `getattr`) or reads files or the environment, and
+  objects without comparable content raise doubts: the function may differ without anyone noticing.
 
-Pickles themselves cannot tell: cloudpickle's bytes differ from run to run.
+Pickles are no substitute: cloudpickle's bytes differ from run to run.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from pixelwise.methods.functions.packages import versions_of, where_installed
 
 __all__ = ["Fingerprint", "fingerprint", "source_text"]
 
-#: Values whose repr says all of them.
+#: Types whose repr is the whole value.
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, slice)
 CONTAINERS = (list, tuple, set, frozenset, dict, types.MappingProxyType)
-#: What C code hangs on classes: known by the class and a name.
+#: Attributes of classes in C: identified by the class and a name.
 SLOTS = (
     types.ClassMethodDescriptorType,
     types.GetSetDescriptorType,
@@ -47,7 +47,7 @@ SLOTS = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
-#: What Python itself keeps in a class: made of the rest, or no part of what it does.
+#: What Python itself keeps in a class: derived from the rest, or irrelevant to what the class does.
 MADE = frozenset(
     [
         "__abstractmethods__",
@@ -73,7 +73,7 @@ MADE = frozenset(
         "_abc_impl",
     ]
 )
-#: Of Python and of packages: what brings in something that no source shows.
+#: Parts of Python and packages that bring in something that no source code shows.
 HIDING = re.compile(
     r"builtins\.(eval|exec|getattr|globals|vars|input|__import__)|_?operator\.(attrgetter|methodcaller)"
     r"|(importlib|marshal|pathlib|_?pickle|pkgutil|runpy|shelve|socket|sqlite3|subprocess|urllib)\..+"
@@ -83,29 +83,29 @@ HIDING = re.compile(
     r"|.+\.(open|read|load|fetch)(_\w+|txt|mat)?|.+\.(genfromtxt|fromfile|memmap|mmap|imread|safe_load)"
     r"|h5py\..*File|netCDF4\..*Dataset|xarray\.backends\..+"
 )
-#: Attributes that lead from one thing to all others.
+#: Attributes that lead from one object to all others.
 DOORS = frozenset(
     ["__builtins__", "__getattribute__", "__globals__", "__subclasses__", "f_back", "f_globals", "f_locals"]
 )
-#: So many doubts are named.
+#: Number of doubts that are named.
 DOUBTS_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two runs must agree on for a function to be the same in both.
+    """The identity of a function, on which two runs must agree.
 
     Attributes
     ----------
     digest
-        Of code and values; the same in every run and process for the same ones, on one version of Python.
+        Digest of code and values; the same in every run and process, for one version of Python.
     parts
-        Digests of all that has a name, of the whole, and of the parameters that were set: what is used before what uses
-        it. The first one that differs between two runs says what changed.
+        Digests of everything with a name, of the whole, and of the parameters that were set, each before what uses it:
+        the first one that differs between two runs says what changed.
     packages
-        Versions of the packages that it and its modules use, and that those need, by name.
+        Versions of the packages that it and its modules use, and of their requirements, by name.
     doubts
-        What could not be followed, each in words: with any, two functions of one digest may still differ.
+        What could not be followed, in words: with any doubt, two functions with the same digest may still differ.
     """
 
     digest: str
@@ -120,7 +120,7 @@ class Fingerprint:
 
 
 def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
-    """Return the source of a function (behind what wraps it), a class or code; None where it cannot be had."""
+    """Return the source of a function (inside its wrappers), a class or code; None if it is not available."""
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (TypeError, ValueError, OSError, SyntaxError, IndexError):
@@ -128,7 +128,7 @@ def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
 
 
 def fingerprint(function: Callable[..., Any], given: Mapping[str, Any] = MappingProxyType({})) -> Fingerprint:
-    """Return what makes a function what it is, as far as that can be told; see the three rules above.
+    """Return the identity of a function, as far as it can be determined; see the three rules above.
 
     Modules that its code imports are imported.
 
@@ -137,7 +137,7 @@ def fingerprint(function: Callable[..., Any], given: Mapping[str, Any] = Mapping
     function
         The function.
     given
-        Parameters that were set, by name: they are followed too, and are no part of the digest.
+        Parameters that were set, by name: they are followed too, but are not part of the digest.
     """
     core = function
     while isinstance(core, functools.partial):
@@ -151,14 +151,14 @@ def fingerprint(function: Callable[..., Any], given: Mapping[str, Any] = Mapping
 
 @dataclass
 class _Walk:
-    """One walk over all that a function uses.
+    """One walk over everything that a function uses.
 
     Attributes
     ----------
     where
         The function whose code is being followed.
     met
-        What was met, by identity, with its number; kept alive, since identities of what is gone are given again.
+        Numbered objects met so far, by identity; kept alive, because identities of deleted objects are reused.
     inside
         Identities of the containers that are being followed.
     parts
@@ -173,26 +173,26 @@ class _Walk:
     parts: dict[str, str] = field(default_factory=dict)
 
     def followed(self, thing: Any) -> str:
-        """Return the digest of a thing: of the function itself, or of a parameter."""
+        """Return the digest of the function itself, or of a parameter."""
         try:
             content = self.content(thing, self.where)
-        except Exception as error:  # of any kind: objects may do anything when they are asked
+        except Exception as error:  # of any kind: looking at objects may run their code
             content = self.doubt(f"uses something that cannot be followed ({type(error).__name__})")
         return _digest(content)
 
     def part(self, name: str, content: Any) -> tuple[str, str]:
-        """Note the digest of something that has a name, and return it in its place."""
-        # Two lambdas may have one name.
+        """Note the digest of something that has a name, and return the digest in its place."""
+        # Two lambdas may have the same name.
         self.parts[name] = _digest((self.parts[name], content) if name in self.parts else content)
         return (name, self.parts[name])
 
     def doubt(self, words: str) -> tuple[str, str]:
-        """Note, of the function that is being followed, what cannot be."""
+        """Note what cannot be followed in the present function."""
         self.doubts.append(f"{self.where} {words}")
         return ("doubt", words)
 
     def content(self, thing: Any, name: str) -> Any:
-        """Return nested tuples of texts that say what a thing is."""
+        """Return nested tuples of texts that describe an object."""
         kind = type(thing)
         if kind in PLAIN or isinstance(thing, (np.generic, np.dtype)):
             return (kind.__name__, repr(thing))
@@ -227,7 +227,7 @@ class _Walk:
         self.inside.append(id(thing))
         try:
             if isinstance(thing, (set, frozenset)):
-                # In whatever order they come: each on its own.
+                # Their order varies, so each is described on its own.
                 items = [_Walk(self.where, self.packages, self.doubts).content(item, name) for item in thing]
                 return (type(thing).__name__, *sorted(map(repr, items)))
             if isinstance(thing, (dict, types.MappingProxyType)):
@@ -239,12 +239,12 @@ class _Walk:
     def _array(self, array: Any, name: str) -> Any:
         flat = np.ascontiguousarray(array).reshape(-1)
         digest = hashlib.sha256(flat.tobytes() if flat.dtype.itemsize == 0 else flat.view(np.uint8).data).hexdigest()
-        # Of a masked array its mask, of a subclass what it adds.
+        # The mask of a masked array, and what a subclass adds.
         more = self.content(getattr(array, "__dict__", None), name)
         return ("array", self.content(type(array), name), repr(array.dtype), array.shape, digest, more)
 
     def _named(self, installed: tuple[str, Path], module: str, name: str) -> Any:
-        """Return what is known of a thing of Python or of a package."""
+        """Return the name of something that belongs to Python or a package."""
         self.packages.add(installed)
         dotted = f"{module}.{name}"
         if HIDING.fullmatch(dotted):
@@ -273,12 +273,12 @@ class _Walk:
             code, space = function.__code__, function.__globals__
             module = sys.modules.get(space.get("__name__", ""))
             if module is not None and vars(module) is space and (installed := where_installed(module)) is not None:
-                # A package made it, of what it closes over.
+                # Made by a package: only its closure is followed.
                 made = self._named(installed, module.__name__, function.__qualname__)
                 return (*made, bound, self.content(closure_of(function), "what it closes over"))
             around = self._around(space)
             names, values = names_of(code), used_by(function)
-            # The texts that it is called with are read instead, where it is Python's by its own name.
+            # If this is Python's own getattr, the texts that it is called with are examined instead.
             if values.get("getattr") is getattr and "getattr" not in code.co_freevars:
                 del values["getattr"]
                 if names.computed:
@@ -296,9 +296,9 @@ class _Walk:
             self.where = before
 
     def _around(self, space: Mapping[str, Any]) -> list[Any]:
-        """Note the packages that a user's file and those that it imports use; return what is put into packages.
+        """Note the packages that a user's file and its imports use; return what they put into packages.
 
-        A notebook is no file: what is imported in another cell has nothing to do with the function.
+        Notebooks are skipped: what another cell imports has nothing to do with the function.
         """
         file = space.get("__file__")
         if not isinstance(file, str) or id(space) in self.met:
@@ -315,7 +315,7 @@ class _Walk:
         return given
 
     def _given(self, space: Mapping[str, Any], file: str) -> Iterator[Any]:
-        """Yield the content of what a user's file puts into packages: their own functions may use it."""
+        """Yield the content of what a user's file puts into packages, whose functions may use it."""
         try:
             text = Path(file).read_bytes() if file.endswith(".py") else b""
         except OSError:
@@ -329,7 +329,7 @@ class _Walk:
                 yield self.part(full, self._attribute(owner, attribute, vars(owner)[attribute], attribute))
 
     def _attributes(self, values: Mapping[str, Any], names: frozenset[str]) -> Iterator[Any]:
-        """Yield the content of what code takes from modules, and of what was put into classes of packages."""
+        """Yield the content of what code takes from modules, or what was put into classes of packages."""
         waiting = [(name, value) for name, value in sorted(values.items(), reverse=True) if _is_space(value)]
         seen = {id(value) for _, value in waiting}
         while waiting:
@@ -348,13 +348,13 @@ class _Walk:
         dotted = space.__name__ if isinstance(space, types.ModuleType) else f"{space.__module__}.{space.__qualname__}"
         if HIDING.fullmatch(f"{dotted}.{attribute}"):
             return self._named(installed, dotted, attribute)
-        # Objects that a package keeps (NumPy's random state, its registries) change without anybody's doing.
+        # Objects that a package keeps (NumPy's random state, registries) change all the time.
         by_value = callable(value) or isinstance(value, (*PLAIN, np.ndarray, np.generic))
         kept = not by_value and _home_of(type(value)) == installed
         return self._named(installed, dotted, attribute) if kept else self.content(value, full)
 
     def _code(self, code: types.CodeType) -> Any:
-        """Return what code does, without the lines where it stands."""
+        """Return what code does, without its line numbers."""
         parts = (
             self._code(part) if isinstance(part, types.CodeType) else self.content(part, "") for part in code.co_consts
         )
@@ -381,7 +381,7 @@ class _Walk:
     def _instance(self, thing: Any, name: str) -> Any:
         kind = type(thing)
         if (installed := _home_of(kind)) is not None:
-            # One of a kind, such as scipy.stats.norm: by its name, as it may hold what changes (a random state).
+            # Singletons such as scipy.stats.norm: by name, as they may hold a changing state (random numbers).
             for key, value in vars(sys.modules[kind.__module__]).items():
                 if value is thing:
                     return self._named(installed, kind.__module__, key)
@@ -390,11 +390,11 @@ class _Walk:
         try:
             reduce = copyreg.dispatch_table.get(kind)
             reduced = thing.__reduce_ex__(4) if reduce is None else reduce(thing)
-        except Exception:  # of any kind: objects say themselves how they are pickled
+        except Exception:  # of any kind: pickling runs methods of the objects
             of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
             return self.doubt(f"uses {name} ({of}{kind.__qualname__}), which has no content that could be compared")
         made = self.content(kind, name)
-        if kind.__name__ == "_CustomPickled":  # numba's: the bytes of a pickle, which differ from run to run
+        if kind.__name__ == "_CustomPickled":  # numba's: bytes of a pickle, which differ from run to run
             return self.doubt(f"uses {name}, which only numba can look into")
         if isinstance(reduced, str):
             return ("named", made, reduced)
@@ -403,7 +403,7 @@ class _Walk:
         return ("object", made, *(self.content(part, name) for part in (call, arguments, *more)))
 
     def _ufunc(self, thing: np.ufunc, name: str) -> Any:
-        """Return where a ufunc stands: it tells its name, and no module."""
+        """Return the name of a ufunc; its module has to be searched for, as it does not know it."""
         for module in sorted(sys.modules):
             found = sys.modules[module]
             if getattr(found, "__dict__", {}).get(thing.__name__) is thing:
@@ -415,12 +415,12 @@ class _Walk:
 
 
 def _put(source: bytes) -> Iterator[tuple[list[str], str]]:
-    """Yield where a file puts something into something else: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
+    """Yield where a file sets attributes of objects: ``numpy.foo = ...``, ``setattr(numpy, "foo", ...)``.
 
-    Of each the chain of names, and the attribute. Its own objects (``self.foo = ...``) are among them.
+    Yields the chain of names and the attribute, also for its own objects (``self.foo = ...``).
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Python says of a file it has said when that was imported
+        warnings.simplefilter("ignore")  # Python gave its warnings when the file was imported
         tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
@@ -443,7 +443,7 @@ def _digest(content: Any) -> str:
 
 
 def _place_of(thing: Any) -> tuple[str, str] | None:
-    """Return the module and the name under which a thing is found; None where it is not what is found there."""
+    """Return the module and name by which an object can be found; None if something else is found there."""
     module, name = _text(thing, "__module__"), _text(thing, "__qualname__") or _text(thing, "__name__")
     found: Any = sys.modules.get(module) if module and name else None
     for part in name.split("."):
@@ -452,27 +452,27 @@ def _place_of(thing: Any) -> tuple[str, str] | None:
 
 
 def _text(thing: Any, attribute: str) -> str:
-    """Return an attribute that is a text; "" where there is none."""
+    """Return an attribute that is a text; "" if there is none."""
     try:
         value = getattr(thing, attribute, "")
-    except Exception:  # objects may do anything when they are asked
+    except Exception:  # reading an attribute may run any code
         return ""
     return value if isinstance(value, str) else ""
 
 
 def _home_of(space: types.ModuleType | type) -> tuple[str, Path] | None:
-    """Return the package of a module or a class; None of a user's own."""
+    """Return the package of a module or a class; None if it is the user's own."""
     module = space if isinstance(space, types.ModuleType) else sys.modules.get(space.__module__)
     return None if module is None else where_installed(module)
 
 
 def _is_space(value: Any) -> bool:
-    """Whether single names are taken from something: a module, a package's class. Users' classes are followed whole."""
+    """Whether only the names in use are followed: for modules and classes of packages, unlike users' classes."""
     return isinstance(value, types.ModuleType) or (isinstance(value, type) and _home_of(value) is not None)
 
 
 def _parts(thing: Any) -> tuple[Any, ...] | None:
-    """Return what a wrapper of functions is made of; None of other things."""
+    """Return the parts of a function wrapper; None for other objects."""
     if isinstance(thing, functools.partial):
         return thing.func, thing.args, thing.keywords, vars(thing)
     if isinstance(thing, types.MethodType):
@@ -489,7 +489,7 @@ def _parts(thing: Any) -> tuple[Any, ...] | None:
         return thing.__self__, thing.__name__
     if type(thing).__module__ == "functools" and type(thing).__name__ == "_lru_cache_wrapper":
         return (thing.__wrapped__,)
-    if type(thing).__module__.startswith("numba."):  # of njit, vectorize, guvectorize
+    if type(thing).__module__.startswith("numba."):  # from njit, vectorize, guvectorize
         made = next((getattr(thing, name) for name in ("_dispatcher", "gufunc_builder") if hasattr(thing, name)), thing)
         if hasattr(made, "py_func"):
             return made.py_func, getattr(made, "targetoptions", None), _text(thing, "signature")

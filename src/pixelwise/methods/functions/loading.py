@@ -1,4 +1,4 @@
-"""Functions from users' files: ``file.py:function``."""
+"""Load functions from users' files: ``file.py:function``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["load_function"]
 def load_function(text: str) -> Callable[..., Any]:
     """Import ``file.py:function``.
 
-    The file's folder can be imported from while the file is imported, and not afterwards. The file and what
-    it imported from its folder travel to workers by value.
+    Modules in the folder of the file can be imported while the file is imported, but not afterwards. The file and what
+    it imported from its folder are sent to workers by value.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def load_function(text: str) -> Callable[..., Any]:
     path_text, separator, name = text.rpartition(":")
     if not separator or not name or not path_text:
         raise ParameterError(f"{text!r} is not file.py:function")
-    path = Path(os.path.expanduser(path_text))  # noqa: PTH111 - Path's own fails where there is no such user
+    path = Path(os.path.expanduser(path_text))  # noqa: PTH111 - Path.expanduser fails if there is no such user
     check_regular(path)
     module = _import_file(path.resolve())
     if not hasattr(module, name):
@@ -61,7 +61,7 @@ def load_function(text: str) -> Callable[..., Any]:
 
 
 def _import_file(path: Path) -> types.ModuleType:
-    # A name that hides no other module (users' files are called signal.py), the same for the same file.
+    # A name that shadows no other module (files may be called signal.py), and stays the same for the same file.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     stem = re.sub(r"\W", "_", path.stem)
     name = f"pixelwise_user_{stem}_{digest}"
@@ -72,7 +72,7 @@ def _import_file(path: Path) -> types.ModuleType:
     sys.modules[name] = module
     try:
         with _importable(path.parent):
-            # Compiled here, so that no __pycache__ is left beside the user's file, nor a stale one read.
+            # Compiled here, so that no __pycache__ is left beside the user's file, and no stale one is read.
             text = importlib.util.decode_source(source)
             exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102
     except (Exception, SystemExit) as error:
@@ -89,7 +89,7 @@ def _import_file(path: Path) -> types.ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Make a folder's modules importable, and forget afterwards those that only this made importable."""
+    """Make the modules of a folder importable, and afterwards forget those imported from it."""
     if str(folder) in sys.path:
         yield
         return
@@ -99,13 +99,13 @@ def _importable(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
-        # Modules that sys.modules does not know are pickled by value, as workers need it.
+        # cloudpickle pickles modules by value, as workers need, if they are not in sys.modules.
         for name in set(sys.modules) - before:
             if _lies_in(sys.modules.get(name.partition(".")[0]), folder):
                 sys.modules.pop(name)
 
 
 def _lies_in(module: types.ModuleType | None, folder: Path) -> bool:
-    """Whether a top-level module or package lies directly in a folder; its own packages may lie deeper."""
+    """Whether a top-level module or package is directly in a folder; its subpackages may be deeper."""
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
     return any(place is not None and Path(place).parent == folder for place in places)

@@ -1,4 +1,4 @@
-"""The decorators by which users say how their functions are called."""
+"""The decorators with which users say how their functions are called."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COUNT_BAND = Band("n", "valid observations", integer=True)
 
 @dataclass(frozen=True, slots=True)
 class PixelOptions:
-    """What `per_pixel` says about a function."""
+    """The options given to `per_pixel`."""
 
     function: Callable[..., Any]
     bands: tuple[str, ...] | None = None
@@ -47,7 +47,7 @@ class PixelOptions:
 
 @dataclass(frozen=True, slots=True)
 class BlockOptions:
-    """What `per_block` says about a function."""
+    """The options given to `per_block`."""
 
     function: Callable[..., Any]
     bands: tuple[str, ...] | None = None
@@ -83,28 +83,28 @@ def per_pixel(
 ) -> Callable[..., Any]:
     """Mark a function of one pixel's series; it stays a plain function.
 
-    The function is called as ``function(values, times)``: (time,) float64 without the missing ones, and their
-    decimal years. With one parameter it gets the values only. Names that say the other order (``x, y`` or
-    ``years, ndvi``), which SciPy's regressions have, are refused. Parameters named ``dates`` (datetime64[D]),
-    ``year`` or ``doy`` get these. Parameters with a default are set by ``-p name=value`` on the
-    command line, by `functools.partial` in Python.
-    It returns one number, or a tuple, list or 1-d array of numbers, one per band.
+    The function is called as ``function(values, times)``, with (time,) float64 values without the missing ones, and
+    their decimal years. With one parameter, it gets only the values. Names that suggest the opposite order (``x, y`` or
+    ``years, ndvi``), as in SciPy's regressions, are refused. Parameters named ``dates`` (datetime64[D]), ``year`` or
+    ``doy`` get those. Parameters with a default can be set by ``-p name=value`` on the command line, or by
+    `functools.partial` in Python. The function returns one number, or a tuple, list or 1-d array of numbers, one per
+    band.
 
-    Where numba can compile it, and gives the same numbers on a sample of pixels, it runs compiled. Whatever
-    raises, or is not finite, in compiled code is computed again in plain Python.
+    The function runs compiled if numba can compile it and the results on a sample of pixels are the same. Pixels for
+    which compiled code raises an exception or gives a result that is not finite are computed again in plain Python.
 
     Parameters
     ----------
     function
-        The function; left out in ``@per_pixel(bands=[...])``.
+        The function; omitted in ``@per_pixel(bands=[...])``.
     bands
-        Names of the values it returns. None: ``value``, or ``value_1, value_2, ...`` as learnt on one pixel.
+        Names of the values that it returns. None: ``value``, or ``value_1, value_2, ...``, depending on one pixel.
     min_obs
-        Pixels with fewer observations are not handed over (status 2).
+        Pixels with fewer observations are not passed to the function (status 2).
     gaps
-        Keep NaN where observations are missing, with the dates of all layers.
+        Pass NaN for missing observations, and the dates of all layers.
     jit
-        True: compiled or an error. False: never. None: compiled where that gives the same numbers.
+        True: compile, or raise an error. False: never compile. None: compile if the results are the same.
 
     Returns
     -------
@@ -118,8 +118,8 @@ def per_pixel(
 
     Notes
     -----
-    Floating-point warnings of NumPy are silenced during the calls. Warnings that a function raises itself
-    (``np.std`` with too few values: "Degrees of freedom <= 0") are not.
+    NumPy's floating-point warnings are silenced during the calls. Other warnings are not (``np.std`` with too few
+    values: "Degrees of freedom <= 0").
     """
     names = checked_names(bands)
     _check_min_obs(min_obs)
@@ -148,19 +148,19 @@ def per_block(
 ) -> Callable[..., Any]:
     """Mark a vectorised function of many pixels; it stays a plain function.
 
-    The function is called as ``function(values, times)``: (time, pixel) float64 with NaN where missing, and
-    (time,) decimal years; ``dates``, ``year``, ``doy`` and parameters with defaults as in `per_pixel`. It
-    returns (band, pixel), or (pixel,) for one band, and must treat every pixel on its own. Pixels with fewer
-    than `min_obs` observations are left out, so that ``nanmean`` and its like never see an empty series.
+    The function is called as ``function(values, times)``, with (time, pixel) float64 values, NaN where missing, and
+    (time,) decimal years; ``dates``, ``year``, ``doy`` and parameters with defaults work as in `per_pixel`. It returns
+    (band, pixel) values, or (pixel,) for one band, and must treat each pixel independently. Pixels with fewer than
+    `min_obs` observations are left out, so that ``nanmean`` and similar functions never get an empty series.
 
     Parameters
     ----------
     function
-        The function; left out in ``@per_block(bands=[...])``.
+        The function; omitted in ``@per_block(bands=[...])``.
     bands
-        Names of the rows it returns; learnt on a few pixels where None.
+        Names of the rows that it returns; if None, their number is found out on a few pixels.
     min_obs
-        Pixels with fewer observations are not handed over (status 2).
+        Pixels with fewer observations are not passed to the function (status 2).
 
     Returns
     -------
@@ -184,12 +184,12 @@ def per_block(
 
 def _marked(function: Callable[..., Any], options: PixelOptions | BlockOptions) -> Callable[..., Any]:
     if not callable(function):
-        raise ParameterError(f"a function is wanted, not {type(function).__name__}")
+        raise ParameterError(f"expected a function, not {type(function).__name__}")
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    # Attributes of a function are the user's; those of a partial or a numba dispatcher are its machinery.
+    # Attributes of a function belong to the user; those of a partial or a numba dispatcher are internal.
     updated = ("__dict__",) if isinstance(function, types.FunctionType) else ()
     functools.update_wrapper(wrapper, function, updated=updated)
     wrapper.__name__ = name_of(function)
@@ -198,7 +198,7 @@ def _marked(function: Callable[..., Any], options: PixelOptions | BlockOptions) 
 
 
 def options_of(thing: Any) -> PixelOptions | BlockOptions | None:
-    """Return what a decorator said of a function, or of the one that it wraps."""
+    """Return the options by which a decorator marked a function, or the one that it wraps."""
     options = getattr(thing, "__pixelwise__", None)
     if options is None and isinstance(thing, functools.partial):
         return options_of(thing.func)
@@ -206,7 +206,7 @@ def options_of(thing: Any) -> PixelOptions | BlockOptions | None:
 
 
 def unmarked(thing: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the user's function behind our wrapper; wrappers of others stay, though they copy our mark."""
+    """Return the user's function inside our wrapper; other wrappers stay, although they copy our mark."""
     if isinstance(thing, functools.partial):
         inner = unmarked(thing.func)
         return thing if inner is thing.func else functools.partial(inner, *thing.args, **thing.keywords)
@@ -216,20 +216,20 @@ def unmarked(thing: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def core_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function behind partials."""
+    """Return the function inside partials."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name by which a function is called in maps and messages."""
+    """Return the name of a function for maps and messages."""
     core = core_of(function)
     return str(getattr(core, "__name__", type(core).__name__))
 
 
 def checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the names of bands, which must be different and not empty; None where they are to be learnt."""
+    """Return the names of bands, which must be unique and not empty; None if they are not known yet."""
     if bands is None:
         return None
     names = (bands,) if isinstance(bands, str) else tuple(bands)

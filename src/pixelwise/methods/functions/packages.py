@@ -1,4 +1,4 @@
-"""Which modules are of an installed package or of Python itself, and of which version; others are the user's own."""
+"""Tell modules of Python and of installed packages, with their versions, from the user's own."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 
 __all__ = ["versions_of", "where_installed"]
 
-#: Python's own modules in Python: their version is Python's.
+#: Folder of the standard library, whose version is that of Python.
 STANDARD = Path(functools.__file__).parent
 
-#: Of metadata, up to its first empty line: what one package needs of another, and for which extra or system.
+#: Requirements in the metadata of a package: the other package, and the condition under which it is needed.
 REQUIRED = re.compile(r"^Requires-Dist: *([\w.-]+)([^\r\n]*)", re.MULTILINE)
 
-#: Lines of a list of installed files that an installer makes up, or that are of no use to who imports the package.
+#: Lines of a RECORD that are made by the installer, or do not matter for importing the package.
 MADE_ON_INSTALLING = re.compile(
     r'^"?(\.\./|/|[A-Za-z]:|[^/,]+\.(dist|egg)-info/|__editable__)|^[^/,]+\.pth,|(^|/)__pycache__/'
 )
 
 
 def where_installed(module: types.ModuleType) -> tuple[str, Path] | None:
-    """Return the package that a module is of, and the folder where it is installed; None of a user's own module.
+    """Return the package of a module, and the folder where it is installed; None for a user's own module.
 
-    A package is what its folder has metadata of, as every installer leaves it: a folder that was copied, or is
-    installed to be edited, is the user's own. Python's own modules, and this package, are ``""``.
+    A package counts as installed if its folder has metadata, as every installer leaves it: a copied folder, or an
+    editable installation, is the user's own. Python's own modules, and this package, are ``""``.
     """
     name = str(getattr(module, "__name__", ""))
     top = name.partition(".")[0]
@@ -37,7 +37,7 @@ def where_installed(module: types.ModuleType) -> tuple[str, Path] | None:
         return "", STANDARD
     if top in ("__main__", "__mp_main__") or sys.modules.get(name) is not module or top not in sys.modules:
         return None
-    # A user's random.py may stand before Python's, and his utils.py before that of a package.
+    # A user's random.py may shadow Python's, and a user's utils.py that of a package.
     places = list(_places(sys.modules[top]))
     if top in sys.stdlib_module_names and (not places or any(place.is_relative_to(STANDARD) for place in places)):
         return "", STANDARD
@@ -46,7 +46,7 @@ def where_installed(module: types.ModuleType) -> tuple[str, Path] | None:
 
 
 def _places(module: types.ModuleType) -> Iterator[Path]:
-    """Yield where a top-level module lies: its file, or its folder; of a namespace several."""
+    """Yield the location of a top-level module: its file, or its folder; several for a namespace package."""
     file = getattr(module, "__file__", None)
     if isinstance(file, str):
         yield Path(file).parent if Path(file).name.startswith("__init__.") else Path(file)
@@ -56,10 +56,10 @@ def _places(module: types.ModuleType) -> Iterator[Path]:
 
 @functools.lru_cache(maxsize=256)
 def _distribution_of(top: str, folder: str) -> str:
-    """Return the name under which a module was installed into a folder; nothing where there is no such metadata."""
+    """Return the name of the distribution that installed a module into a folder; empty if there is no metadata."""
     if any(_is_installed(found, folder) for found in distributions(name=top, path=[folder])):
         return top
-    # python-dateutil brings dateutil, scikit-learn sklearn.
+    # python-dateutil installs dateutil, scikit-learn installs sklearn.
     for found in distributions(path=[folder]):
         if not _is_installed(found, folder):
             continue
@@ -71,15 +71,15 @@ def _distribution_of(top: str, folder: str) -> str:
 
 
 def _is_installed(found: Distribution, folder: str) -> bool:
-    """Whether metadata is of something installed, not of a source tree that `pip install -e` was run on."""
+    """Whether metadata belongs to an installed package, not to a source tree after `pip install -e`."""
     return found.read_text("RECORD") is not None or Path(folder).name in ("site-packages", "dist-packages")
 
 
 def versions_of(packages: Iterable[tuple[str, Path]]) -> Mapping[str, str]:
-    """Return the versions of packages, and of all that they need, by name.
+    """Return the versions of packages, and of all their requirements, by name.
 
-    Where an installer has left its list of files and their checksums, a digest of them stands behind the version: a
-    package that a colleague installs again and again as 0.1 changes all the same.
+    If the installer left a list of files with checksums, a digest of them follows the version: a package that a
+    colleague keeps reinstalling as 0.1 changes all the same.
     """
     versions: dict[str, str] = {}
     waiting = sorted({(name, str(folder)) for name, folder in packages if name})
@@ -87,9 +87,9 @@ def versions_of(packages: Iterable[tuple[str, Path]]) -> Mapping[str, str]:
         name, folder = waiting.pop()
         found = next(iter(distributions(name=name, path=[folder, *sys.path])), None)
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if found is None or key in versions:  # what is needed on another system, or for an extra, is not there
+        if found is None or key in versions:  # requirements for other systems or extras are not installed
             continue
-        # By regular expressions: the parser of mail that stands behind `found.version` takes 2 ms for each.
+        # By regular expressions, because `found.version` parses the metadata as e-mail, which takes 2 ms each.
         head = (found.read_text("METADATA") or found.read_text("PKG-INFO") or "").partition("\n\n")[0]
         version = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
         versions[key] = (version[1] if version else "unknown") + _digest_of(found.read_text("RECORD") or "")
@@ -98,10 +98,10 @@ def versions_of(packages: Iterable[tuple[str, Path]]) -> Mapping[str, str]:
 
 
 def _digest_of(record: str) -> str:
-    """Return, in brackets, a digest of the files of a package: the same in every environment for the same ones.
+    """Return, in brackets, a digest of the files of a package that is the same in every environment.
 
-    Others differ from one environment and installer to the next: commands, which name their interpreter; metadata, such
-    as who installed it and where from; what leads to source trees; compiled files, which have no checksums.
+    It omits what depends on environment and installer: commands, which name their interpreter; metadata, such as the
+    installer and the origin; links to source trees; compiled files, which have no checksums.
     """
     lines = [line for line in record.splitlines() if "," in line and not MADE_ON_INSTALLING.search(line)]
     files = sorted(line for line in lines if line.rsplit(",", 2)[1])

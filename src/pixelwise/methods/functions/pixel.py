@@ -1,7 +1,7 @@
-"""Users' own functions as methods: of one pixel's series, or of a block of pixels.
+"""Methods that call a user's function for one pixel's series at a time.
 
-`per_pixel` and `per_block` mark a function and leave it a plain function; `as_method` makes a `Method` of it.
-A pixel at which the function raises has status 5, and its neighbours are not touched.
+`per_pixel` marks a function and leaves it a plain function; `as_method` turns it into a `Method`. Pixels at which the
+function raises get status 5; other pixels are not affected.
 """
 
 from __future__ import annotations
@@ -38,27 +38,15 @@ __all__ = ["SMALL_JOB", "BoundPixelFunction", "PixelFunction"]
 log = logging.getLogger(__name__)
 
 
-# Pixels on which a function is tried that is not compiled.
+# Number of pixels on which a function is tried if it is not compiled.
 FEW_PIXELS = 4
-# Jobs of no more values (pixels times dates) run in plain Python, on threads, unless told otherwise. Compiling takes 1
-# to 3 s with numba's import, and worker processes 1.4 s to start; a call in plain Python 10 to 60 us, with two loops
-# over 21 dates inside 250 us: for 6241 pixels of 21 dates that is 0.1 to 0.4 s, and 1.6 s. Time itself decides nothing:
-# the next run has to come to the same digits, and what cannot be sent to processes is refused always or never.
+# Jobs of up to this many values (pixels times dates) run in plain Python on threads by default. Compiling takes 1 to 3
+# s including numba's import, and worker processes take 1.4 s to start; a call in plain Python takes 10 to 60 us, or 250
+# us with two nested loops over 21 dates: 0.1 to 0.4 s, or 1.6 s, for 6241 pixels of 21 dates. The decision does not
+# depend on measured time, because the next run must give the same digits, and refuse the same functions.
 SMALL_JOB = 1 << 17
 # Compiled and plain results count as equal up to this relative difference.
 TOLERANCE = 1e-12
-
-
-# --- marking functions -------------------------------------------------------------------------------------
-
-
-# --- how a function is called ------------------------------------------------------------------------------
-
-
-# --- what a function returns -------------------------------------------------------------------------------
-
-
-# --- methods -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -68,11 +56,11 @@ class PixelFunction(UserFunction):
     Attributes
     ----------
     gaps
-        Whether it gets the missing values too.
+        Whether it also gets the missing values.
     jit
-        True: compiled or an error. False: never compiled. None: compiled where that gives the same numbers.
+        True: compile, or raise an error. False: never compile. None: compile if the results are the same.
     loop
-        The compiled loop, once `rehearse` found it to agree with plain Python.
+        The compiled loop, if `rehearse` found that it agrees with plain Python.
     """
 
     gaps: bool = False
@@ -85,15 +73,15 @@ class PixelFunction(UserFunction):
         return {**super().parameters, "gaps": self.gaps}
 
     def rehearse(self, axis: TimeAxis, sample: Callable[[], Floats], pixels: int | None = None) -> PixelFunction:
-        """Learn the bands on one pixel, and decide whether the function runs compiled.
+        """Learn the bands from one pixel, and decide whether the function runs compiled.
 
-        That depends on the function, the sample and the size of the whole job, never on time or blocks.
+        The decision depends on the function, the sample and the size of the whole job, never on time or blocks.
 
         Raises
         ------
         FunctionError
-            When the bands can be learnt on no pixel, when the function returns anything but one number per
-            band, or with ``jit=True`` when it cannot run compiled.
+            When the bands cannot be learnt from any pixel, the function returns anything but one number per band, or
+            ``jit=True`` and it cannot run compiled.
         """
         if self.decision:
             return self
@@ -109,14 +97,14 @@ class PixelFunction(UserFunction):
         return replace(plain, loop=loop, decision=decision)
 
     def _on_few(self, axis: TimeAxis, rows: Floats) -> PixelFunction:
-        """Learn what the values are like. A wrong number of values is said here."""
+        """Find out what kind of values it returns; a wrong number of values raises an error here."""
         if not len(rows):
             return self
         bound = replace(self, strict=False).bind(axis, None, {})
         try:
             table, _ = bound.compute(rows)
             again, _ = bound.compute(rows[:1])
-        except MemoryError:  # the job says what to do about it
+        except MemoryError:  # the job will report it
             return self
         varying = not np.array_equal(table[:, :1], again, equal_nan=True)
         return replace(self, whole=self._whole(table), varying=varying)
@@ -139,7 +127,7 @@ class PixelFunction(UserFunction):
         raise not_learnt(self.name, len(rows), failure)
 
     def _try(self, axis: TimeAxis, rows: Floats, pixels: int | None) -> tuple[CompiledLoop | None, str]:
-        """Return the compiled loop, or None and why."""
+        """Return the compiled loop, or None and the reason."""
         if self.jit is False:
             return None, "jit=False"
         if not len(rows):
@@ -167,7 +155,7 @@ class PixelFunction(UserFunction):
 
 
 def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_failed: Any) -> str:
-    """Say how compiled results differ from plain ones; empty if they do not."""
+    """Describe how compiled results differ from plain ones; empty if they do not."""
     if plain_failed.all():
         return "it failed on every pixel on which it was tried"
     if (plain_failed != compiled_failed).any():
@@ -182,7 +170,7 @@ def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_fai
 
 
 def _call_on(call: Call, arrays: Sequence[NDArray[Any]], row: Floats, valid: NDArray[np.bool_], gaps: bool) -> Any:
-    """Call a function on one pixel, with arrays that it may change."""
+    """Call a function on one pixel, with arrays that it may modify."""
     if gaps:
         return call(row.copy(), [array.copy() for array in arrays])
     return call(row[valid], [array[valid] for array in arrays])
@@ -197,13 +185,13 @@ class BoundPixelFunction:
     call
         The function, and how it is called.
     bands
-        The wanted bands.
+        The bands to compute.
     names
         Names of the values that the function returns.
     rows
-        Position of each wanted band among `names` and ``n``.
+        Index of each of them in `names` and ``n``.
     arrays
-        (time,) arrays that the function gets next to the values.
+        (time,) arrays that the function gets besides the values.
     min_obs, gaps, strict, loop
         As in `PixelFunction`.
     """
@@ -230,12 +218,12 @@ class BoundPixelFunction:
         """Compute one block; see `BoundMethod`."""
         block = inputs[0]
         pixels = block.shape[1]
-        # In float64 whatever the map's type: who rounds looks for whole numbers that are lost.
+        # In float64 whatever the type of the map: the caller checks for whole numbers lost by rounding.
         values = np.empty((len(self.rows), pixels))
         status = np.empty(pixels, dtype=np.uint8)
         for start in range(0, pixels, BLOCK_WIDTH):
             part = slice(start, start + BLOCK_WIDTH)
-            # A copy with each series in one piece: functions never see a view of the block.
+            # A copy with contiguous series: functions never get a view of the block.
             rows = np.array(block[:, part].T, dtype=np.float64, order="C")
             table, status[part] = self.compute(rows, self.loop)
             values[:, part] = table[list(self.rows)]
@@ -246,7 +234,7 @@ class BoundPixelFunction:
 
         Returns
         -------
-        table : (band, pixel), all that the function returns, then ``n``
+        table : (band, pixel), everything that the function returns, then ``n``
         status : (pixel,)
         """
         valid = ~np.isnan(rows)
@@ -257,13 +245,13 @@ class BoundPixelFunction:
         again = status == Status.OK
         if loop is not None:
             table[:-1], failed = self.run_compiled(loop, rows)
-            # Compiled code gives NaN or inf where Python's math raises: what is not finite is done again.
+            # Compiled code gives NaN or inf where Python's math raises, so these pixels are computed again.
             again &= failed | ~np.isfinite(table[:-1]).all(axis=0)
         with np.errstate(all="ignore"):
             for pixel in np.flatnonzero(again):
                 try:
                     result = _call_on(self.call, self.arrays, rows[pixel], valid[pixel], self.gaps)
-                except MemoryError:  # of the machine: on another the pixel has an answer
+                except MemoryError:  # depends on the machine, not on the pixel
                     raise
                 except FAILURES as error:
                     if self.strict:
@@ -293,7 +281,7 @@ class BoundPixelFunction:
         Returns
         -------
         str or None
-            None where the function does not fail, or is not called.
+            None if the function does not fail, or is not called.
         """
         row = np.array(series, dtype=np.float64)
         valid = ~np.isnan(row)
@@ -305,6 +293,3 @@ class BoundPixelFunction:
         except FAILURES as error:
             return user_traceback(error)
         return None
-
-
-# --- from anything to a method -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a user's function returned, checked, and put into words where it failed."""
+"""Check what a user's function returned, and describe its failures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 
-# A user's vectorised function always gets this many pixels (the last ones repeated), because NumPy adds up in
-# another order for other shapes, and no answer may depend on how the image was cut.
+# A user's vectorised function always gets this many pixels (padded by repeating some), because NumPy's order of
+# summation depends on the shape, and results must not depend on how the image is cut.
 BLOCK_WIDTH = 1024
 
 
-# A function that calls sys.exit() fails at that pixel: it does not end the job as if it had succeeded.
+# A function that calls sys.exit() fails at that pixel, and does not end the job as if it had succeeded.
 FAILURES = (Exception, SystemExit)
 
 
@@ -39,7 +39,7 @@ def _expected(name: str, bands: Sequence[str]) -> str:
 
 
 def _as_floats(result: Any) -> Floats | None:
-    """Return the array behind a function's result; None if it is not one of numbers."""
+    """Return the result of a function as an array; None if it does not consist of numbers."""
     try:
         if isinstance(result, np.ma.MaskedArray):
             return np.ma.filled(result.astype(np.float64), np.nan)
@@ -71,18 +71,18 @@ def row_of(result: Any, name: str, bands: Sequence[str] | None) -> Floats:
 
 
 def short(thing: Any) -> str:
-    """Return how Python writes a thing, in at most 80 characters."""
+    """Return the repr of an object, in at most 80 characters."""
     text = " ".join(repr(thing).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def numbered(count: int) -> tuple[str, ...]:
-    """Return the names of bands that nobody named."""
+    """Return default names for bands."""
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(1, count + 1))
 
 
 def user_traceback(error: BaseException) -> str:
-    """Format a traceback from the user's first line on."""
+    """Format a traceback, starting at the user's first line."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
@@ -99,7 +99,7 @@ def stop(name: str, error: BaseException, values: Floats) -> FunctionError:
 def not_learnt(name: str, tried: int, failure: str) -> FunctionError:
     """Return the error for a function that gave no result on any pixel of the sample."""
     if not tried:
-        return FunctionError(f"the bands of {name} cannot be learnt: no pixel of the sample has enough observations")
+        return FunctionError(f"the bands of {name} cannot be found out: no pixel of the sample has enough observations")
     pixels = "the one pixel" if tried == 1 else f"each of the {tried} pixels"
     return FunctionError(f"{name} failed on {pixels} on which it was tried\n{failure}")
 
@@ -110,7 +110,7 @@ def band_table(result: Any, name: str, bands: Sequence[str] | None) -> Floats:
     Raises
     ------
     FunctionError
-        When they are not numbers, or of another shape.
+        When they are not numbers, or have the wrong shape.
     """
     table = _as_floats(result)
     if table is not None and table.shape == (BLOCK_WIDTH,):

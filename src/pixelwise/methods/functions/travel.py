@@ -1,4 +1,4 @@
-"""Pickles for worker processes, which take a user's own files as this process imported them."""
+"""Pickle functions for worker processes, with the user's own files as this process imported them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pixelwise.methods.functions.packages import where_installed
 
 __all__ = ["dumps"]
 
-#: What `functools.lru_cache` and `cache` make.
+#: Type of functions decorated with `functools.lru_cache` and `cache`.
 Cached = functools._lru_cache_wrapper
 
-#: What cloudpickle takes by value is known to the whole process.
+#: cloudpickle's registry of modules to pickle by value is global.
 _LOCK = threading.Lock()
 
 
 def dumps(thing: Any) -> bytes:
-    """Pickle something with all that it uses of a user's own files.
+    """Pickle something together with everything that it uses from a user's own files.
 
-    A worker that imported these by name would read them from disk, where they may have changed since: while a job runs,
-    one map would be made of two versions. What cannot travel by value is imported there all the same: packages, files
-    that set their own variables while functions run, and those that hold an open file, say.
+    A worker that imported these files by name would read them from disk, where they may have changed: one map could
+    come from two versions. What cannot be pickled by value is still imported by workers: packages, files that set their
+    own variables while functions run, and files that hold an open file, for example.
 
     Raises
     ------
     Exception
-        Of any kind, where it cannot be pickled: objects say themselves how that is done.
+        Of any kind, if it cannot be pickled: pickling runs methods of the objects.
     """
     with _LOCK, io.BytesIO() as file:
         pickler = _Pickler(file)
@@ -50,12 +50,12 @@ def dumps(thing: Any) -> bytes:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Registers files as they are met.
+    """Registers files by value as they are met.
 
     Attributes
     ----------
     met
-        Names of modules, and whether they travel by value only here.
+        Names of modules, and whether they were registered here.
     """
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -76,7 +76,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
     def by_name(self) -> None:
-        """Let what was registered here be taken by its name again."""
+        """Undo the registrations made here."""
         for name in [name for name, registered in self.met.items() if registered and name in sys.modules]:
             cloudpickle.unregister_pickle_by_value(sys.modules[name])
         self.met = {}
@@ -87,13 +87,13 @@ def _is_by_value(name: str) -> bool:
 
 
 def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
-    """Make a function with a cache anew, empty: as it stands, Python pickles it by the name of its module."""
+    """Recreate a function with an empty cache; Python itself would pickle it by the name of its module."""
     made: Callable[..., Any] = functools.lru_cache(**parameters)(function)
     return made
 
 
 def _is_own_file(module: types.ModuleType) -> bool:
-    """Whether a module is one file of a user's, of which all that functions use is in their variables."""
+    """Whether a module is a single file of the user, without functions that set global variables."""
     file, name = getattr(module, "__file__", None), module.__name__
     if not isinstance(file, str) or not file.endswith(".py") or Path(file).name == "__init__.py" or "." in name:
         return False
@@ -102,7 +102,7 @@ def _is_own_file(module: types.ModuleType) -> bool:
     own = [value for value in vars(module).values() if getattr(value, "__module__", None) == name]
     members = [member for cls in own if isinstance(cls, type) for member in vars(cls).values()]
     functions = [value for value in (*own, *members) if isinstance(value, types.FunctionType)]
-    # By value, a module has variables apart from those of its functions.
+    # Pickled by value, functions get variables of their own, apart from those of the module.
     return not any(step.opname == "STORE_GLOBAL" for made in functions for step in _steps(made.__code__))
 
 
