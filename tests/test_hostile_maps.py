@@ -23,14 +23,7 @@ from click.testing import CliRunner, Result
 import pixelwise as pw
 from conftest import PROFILE, random_series
 from pixelwise.cli import main
-from pixelwise.maps.map import (
-    BYTES_PER_ITEM,
-    LARGEST_PROVENANCE,
-    TAG,
-    decode_provenance,
-    encode_provenance,
-    open_map,
-)
+from pixelwise.maps.map import BYTES_PER_ITEM, LARGEST_PROVENANCE, TAG, decode_provenance, encode_provenance, open_map
 from pixelwise.verify import compare as door
 from pixelwise.verify import pixels
 from pixelwise.verify.compare import verify

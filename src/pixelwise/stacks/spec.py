@@ -9,14 +9,7 @@ from pixelwise.choices import Every, OnReadError, Period, Resampling, SameDate
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Bounds
 from pixelwise.stacks.masks import MaskRule
-from pixelwise.stacks.parts import (
-    AreaOptions,
-    CompositeOptions,
-    DateOptions,
-    MaskOptions,
-    PlaceOptions,
-    ValueOptions,
-)
+from pixelwise.stacks.parts import AreaOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions
 from pixelwise.words import not_a_choice, unknown
 
 __all__ = ["InputSpec"]
