@@ -350,9 +350,9 @@ def test_names_that_cannot_be(stack: pw.RasterStack, out: Path) -> None:
 
     kept: list[str] = []
     refused("write=fitted without output", None, pw.ParameterError, fitted=out / "fit.tif")
-    refused("trend.tif: is named for two outputs", fitted=out / ".." / "out" / "trend.tif")
-    refused("fit.tif: is named for two outputs", fitted=out / "fit.tif", residuals=out / "fit.tif")
-    refused("trend_slope.tif: is named for two outputs", "trend_{band}.tif", fitted=out / "trend_slope.tif")
+    refused("trend.tif: is given for two outputs", fitted=out / ".." / "out" / "trend.tif")
+    refused("fit.tif: is given for two outputs", fitted=out / "fit.tif", residuals=out / "fit.tif")
+    refused("trend_slope.tif: is given for two outputs", "trend_{band}.tif", fitted=out / "trend_slope.tif")
     refused("fitted are a GeoTIFF", fitted=out / "fit.png")
     refused("fitted are one file", fitted=out / "fit_{band}.tif")
     refused("the folder .*/none does not exist", fitted=out / "none" / "fit.tif")

@@ -551,9 +551,9 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     ):
         assert "expected RASTER=1,2 or RASTER=10..20" in text(wrong, ParameterError)
     for value in ("300", "-1", "1.5", "1.2..1.8"):
-        assert f"it is uint8, which holds no {value}" in text(f"{path}={value}", ParameterError)
+        assert f"it is uint8, which cannot hold {value}" in text(f"{path}={value}", ParameterError)
     real = write_raster(tmp_path / "real.tif", cover.astype(np.float32))
-    assert "it is float32, which holds no 1" in text(f"{real}=1e40", ParameterError)
+    assert "it is float32, which cannot hold 1" in text(f"{real}=1e40", ParameterError)
 
 
 # ----------------------------------------------------------------------------------------------------- both

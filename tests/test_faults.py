@@ -311,7 +311,7 @@ def test_sidecars_of_the_old_map_come_back(stack: pw.RasterStack, out: Path, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(pw.OutputError, match=r"cannot be given its name \(open in another program\)"):
+        with pytest.raises(pw.OutputError, match=r"cannot be renamed to its final name \(open in another program\)"):
             job(stack, out / "trend.tif", overwrite=True)
     assert visible(out) == old
     job(stack, out / "trend.tif", overwrite=True)

@@ -668,10 +668,10 @@ def test_a_large_ascii_grid_is_no_sidecar_of_itself(folder: Path, monkeypatch: p
     assert read_header(folder / "a.tif").driver == "GTiff"
     # The header of R's rasters has the same suffix.
     header = raster(folder / "R" / "a.grd", "RRASTER")
-    assert refused(header) == f"{header}: has 0 MB; the limit for a header is 0 MB"
+    assert refused(header) == f"{header}: is 0 MB; the limit for a header is 0 MB"
     (folder / "a.hdr").write_text("ncols 4\n" + " " * 100)
     assert refused(folder / "a.tif") == (
-        f"{folder / 'a.tif'}: its sidecar {folder / 'a.hdr'} has 0 MB; the limit for a header is 0 MB"
+        f"{folder / 'a.tif'}: its sidecar {folder / 'a.hdr'} is 0 MB; the limit for a header is 0 MB"
     )
 
 

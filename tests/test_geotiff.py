@@ -230,7 +230,7 @@ def test_one_file_per_band_is_all_or_none(
     old = set_of(out)
     with monkeypatch.context() as patched:
         failing_replace(patched, count, OSError(5, "Input/output error"))
-        with pytest.raises(OutputError, match=r"cannot be given its name \(Input/output error\)"):
+        with pytest.raises(OutputError, match=r"cannot be renamed to its final name \(Input/output error\)"):
             pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
     assert set_of(out) == old
     calls: list[int] = []

@@ -219,7 +219,7 @@ def test_a_file_is_not_read_more_often_than_it_has_bands(trend: Path) -> None:
         provenance["input"]["files"].append({**provenance["input"]["files"][0], "path": "stack/../stack/ndvi_2000.tif"})
 
     retell(trend, edit)
-    assert "band 1 of 'stack/ndvi_2000.tif' is there 2 times" in refused(*DOORS[0])
+    assert "band 1 of 'stack/ndvi_2000.tif' occurs 2 times" in refused(*DOORS[0])
 
 
 def test_a_name_that_is_no_text(trend: Path) -> None:

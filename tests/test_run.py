@@ -427,7 +427,7 @@ def test_a_halo_finds_its_pixels_beyond_a_cropped_grid(folder: Path) -> None:
 
 
 def test_a_halo_method_does_not_take_bare_series() -> None:
-    with pytest.raises(pw.ParameterError, match="neighbours"):
+    with pytest.raises(pw.ParameterError, match="neighbouring pixels"):
         BoxMean()(np.zeros((3, 4)), [2000, 2001, 2002])
 
 

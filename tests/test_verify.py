@@ -561,7 +561,8 @@ def test_sidecars_are_held_to_the_same_rule(tmp_path: Path, make_stack: Any, end
     outside.write_bytes(b"")
     sidecar.symlink_to(outside)
     text = refuses("maps/trend.tif")
-    assert f"ndvi_2000.tif is {sidecar.name}, a link to a file outside the map's folder; if you mean it: " in text
+    assert f": {sidecar.name} beside its file " in text
+    assert "ndvi_2000.tif is a link to a file outside the map's folder; if you mean it: " in text
     sidecar.unlink()
     inside.write_text("<PAMDataset></PAMDataset>" if "xml" in end else "30\n0\n0\n-30\n500015\n3399985\n")
     if end in (".tif.aux.xml", ".tfw"):
@@ -745,7 +746,7 @@ def test_what_is_damaged_is_said(keys: Sequence[Any], value: Any, words: str, tr
 def test_a_band_that_a_file_has_not(trend: Path, tmp_path: Path) -> None:
     retell(trend, put(*LAYER, "pieces", 0, 1, value=5))
     file = tmp_path / "stack" / "ndvi_2000.tif"
-    assert refuses("trend.tif") == f"error: {file}: has 1 bands, but the map was made of band 5\n"
+    assert refuses("trend.tif") == f"error: {file}: has 1 bands, but the map was made from band 5\n"
 
 
 def test_pieces_that_overlap_are_refused(trend: Path) -> None:

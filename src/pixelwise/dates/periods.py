@@ -247,7 +247,9 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
     if every not in get_args(Every):
         raise not_a_choice("every", every, get_args(Every))
     if every == "season" and season is not None:
-        raise ParameterError(f"season={season!r} does not go with every='season', which has its own: leave one out")
+        raise ParameterError(
+            f"season={season!r} cannot be combined with every='season', which has its own: leave one out"
+        )
     window = Season.parse(season) if season is not None else None
     if window is not None and (window.first, window.last) == ((1, 1), (12, 31)):
         window = None  # the same years have the same dates, however they were requested

@@ -135,7 +135,7 @@ def check_different(paths: Sequence[Path]) -> None:
     seen = set()
     for path in paths:
         if identity_of(path) in seen:
-            raise OutputError(f"{path}: is named for two outputs of one job; choose another name")
+            raise OutputError(f"{path}: is given for two outputs of one job; choose another name")
         seen.add(identity_of(path))
 
 

@@ -280,7 +280,7 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
                     source.replace(target)
                     source.unlink(missing_ok=True)  # two links to one file: renaming does nothing
             if isinstance(error, OSError):
-                raise refusal(f"{file.final}: cannot be given its name", error) from None
+                raise refusal(f"{file.final}: cannot be renamed to its final name", error) from None
             raise
     try:
         for folder in {file.final.parent: None for file in files}:

@@ -196,7 +196,7 @@ def _read_geojson(path: Path) -> tuple[Any, CRS]:
     size = check_regular(path, "region").st_size
     if size > LONGEST_GEOJSON:
         raise InputError(
-            f"region {path}: has {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
+            f"region {path}: is {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
             f"it: {shlex.join(['ogr2ogr', f'{path.stem}.gpkg', str(path)])}"
         )
     try:

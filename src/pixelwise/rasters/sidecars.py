@@ -184,7 +184,7 @@ def _check_sidecar(path: Path, sidecar: Path, suffix: str) -> str:
             if size > LONGEST_SIDECAR and not _has_pixels(begin, suffix):
                 whose = f"{path}: " if sidecar == path else f"{path}: its sidecar {sidecar} "
                 raise InputError(
-                    f"{whose}has {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
+                    f"{whose}is {size / 1e6:.0f} MB; the limit for a header is {LONGEST_SIDECAR / 1e6:.0f} MB"
                 )
             content = begin + file.read(SEARCHED if _has_pixels(begin, suffix) else LONGEST_SIDECAR)
             if suffix == ".aux.xml":

@@ -143,7 +143,7 @@ def _rasters(file: BinaryIO, where: Collection[int] = ()) -> Iterator[_Raster]:
             continue
         height, width, tiled = one(HEIGHT, 0), one(WIDTH, 0), TILE_WIDTH in tags
         if tiled != (TILE_HEIGHT in tags):
-            raise ValueError("tiles of one edge")
+            raise ValueError("only one edge of the tiles is given")
         planar, samples = one(PLANAR, 1) == 2, one(SAMPLES, 1)
         yield _Raster(
             is_first=index == 0, is_mask=bool(kind & MASK), compression=one(COMPRESSION, 1), height=height, width=width,

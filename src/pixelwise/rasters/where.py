@@ -199,7 +199,7 @@ def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> No
     else:
         limits = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
     if max(first, limits[0]) > min(last, limits[1]):
-        raise ParameterError(f"where {path}: it is {dtype}, which holds no {_spelled(((low, high),))}")
+        raise ParameterError(f"where {path}: it is {dtype}, which cannot hold {_spelled(((low, high),))}")
 
 
 def _off_the_lattice(path: Path, other: Grid, grid: Grid) -> str:

@@ -149,7 +149,7 @@ def _check_making(making: Making) -> None:
     # So that a comparison reads no more data than exists, however long the list.
     for (name, band), times in Counter((os.path.normpath(name), band) for name, band in pieces).items():
         if times > 1:
-            raise ValueError(f"band {band} of {short(name)} is there {times} times")
+            raise ValueError(f"band {band} of {short(name)} occurs {times} times")
 
 
 def _take(holder: Any, name: str, kind: type[T]) -> T:

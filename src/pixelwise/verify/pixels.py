@@ -78,7 +78,7 @@ def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_In
                 raise InputError(f"{path}: its CRS is not that of the map")
             bands = tuple(band for band, _ in used)
             if max(bands) > dataset.count:
-                raise InputError(f"{path}: has {dataset.count} bands, but the map was made of band {max(bands)}")
+                raise InputError(f"{path}: has {dataset.count} bands, but the map was made from band {max(bands)}")
             _check_blocks(dataset, path)
             # Properties of all bands; each is read only once.
             declared, flags = dataset.nodatavals, [set(own) for own in dataset.mask_flag_enums]
@@ -115,7 +115,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
     behind = largest_behind(path)
     if behind > LARGEST_BLOCK:
         raise InputError(
-            f"{path}: cannot be verified: a block of its masks or sources has {behind / 1e9:.0f} GB, more than "
+            f"{path}: cannot be verified: a block of its masks or sources takes {behind / 1e9:.0f} GB, more than "
             f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
         )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
@@ -123,7 +123,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
         size = height * width * interleaved * getattr(np, dtype, np.complex128)().itemsize
         if size > LARGEST_BLOCK:
             raise InputError(
-                f"{path}: cannot be verified: its blocks of {height} x {width} pixels have {size / 1e9:.0f} GB each, "
+                f"{path}: cannot be verified: its blocks of {height} x {width} pixels take {size / 1e9:.0f} GB each, "
                 f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
             )
 

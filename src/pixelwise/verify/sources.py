@@ -91,7 +91,7 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed
         for name in listed[vrt.parent]:
             if _is_beside(name, vrt):
                 raise InputError(
-                    f"{path}: beside its file {vrt} is {name}, a link to a file outside the map's folder; "
+                    f"{path}: {name} beside its file {vrt} is a link to a file outside the map's folder; "
                     f"if you mean it: {shlex.join(['pixelwise', 'verify', str(path), str(file)])}"
                 )
         if not is_vrt(vrt):
