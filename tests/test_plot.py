@@ -26,6 +26,7 @@ from pixelwise.bands import Status
 from pixelwise.choices import ClassKind
 from pixelwise.cli import main
 from pixelwise.maps import classes as classes_module
+from pixelwise.maps import drawing
 from pixelwise.maps import picture as plotting
 from pixelwise.maps.classes import (
     MISSING,
@@ -542,7 +543,7 @@ def test_large_maps_are_thinned_but_counted_in_full() -> None:
     values[:, 2001:] = 1
     figure = plot_map(make_map({"slope": values}, transform=Affine(1, 0, 0, 0, -1, 0)))
     image = figure.axes[0].images[0]
-    assert image.get_array().shape == (5, plotting.LARGEST_IMAGE, 3)
+    assert image.get_array().shape == (5, drawing.LARGEST_IMAGE, 3)
     assert image.get_extent() == [0, 4001, -5, 0]
     assert entries(figure) == ["1 (50.0 %)", "0 (50.0 %)", "missing (< 0.1 % of all pixels)"]
 
@@ -552,7 +553,7 @@ def test_large_maps_are_thinned_but_counted_in_full() -> None:
     [(0, "0 %"), (1, "100 %"), (0.2, "20.0 %"), (0.0004, "< 0.1 %"), (0.9999, "> 99.9 %"), (0.0005, "0.1 %")],
 )
 def test_shares_are_never_rounded_to_nothing_or_all(share: float, text: str) -> None:
-    assert plotting._percent(share) == text
+    assert drawing.percent(share) == text
 
 
 # ------------------------------------------------------------------------------------------- titles
@@ -679,7 +680,7 @@ def test_a_png_has_the_size_of_its_figure(tmp_path: Path) -> None:
     save(figure, str(tmp_path / "trend.png"))
     with Image.open(tmp_path / "trend.png") as image:
         image.load()
-        assert image.size == tuple(int(inches * plotting.DPI) for inches in figure.get_size_inches())
+        assert image.size == tuple(int(inches * drawing.DPI) for inches in figure.get_size_inches())
         assert image.width > 1000
 
 
