@@ -553,7 +553,7 @@ def test_large_maps_are_thinned_but_counted_in_full() -> None:
     [(0, "0 %"), (1, "100 %"), (0.2, "20.0 %"), (0.0004, "< 0.1 %"), (0.9999, "> 99.9 %"), (0.0005, "0.1 %")],
 )
 def test_shares_are_never_rounded_to_nothing_or_all(share: float, text: str) -> None:
-    assert drawing.percent(share) == text
+    assert drawing._percent(share) == text
 
 
 # ------------------------------------------------------------------------------------------- titles

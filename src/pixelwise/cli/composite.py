@@ -23,7 +23,7 @@ __all__ = ["composite"]
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def composite(*, source: list[str], spec: InputSpec, output: Path, dtype: str, quiet: bool, **options: Any) -> None:
-    r"""Write one layer for each year, season, month or dekad of scenes.
+    r"""Combine scenes into one layer per period.
 
     A period is a year, season, month or dekad (--every). Bands are named by their dates, so all commands can read the
     file. `apply` with the same options does the same without an intermediate file. The default of --composite is max.

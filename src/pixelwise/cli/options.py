@@ -136,20 +136,20 @@ INPUT_OPTIONS = (
     click.option(
         "--period",
         type=click.Choice(get_args(Period)),
-        help="What months, weeks, pentads, dekads, quarters, year pairs and from-to names stand for.  [default: start]",
+        help="Date that stands for a month, week, pentad, dekad, quarter, year pair or date range.  [default: start]",
     ),
     click.option(
         "--same-date",
         "--duplicates",
         "same_date",
         type=click.Choice(get_args(SameDate)),
-        help="What to do with images of one date that lie upon each other: keep each as a layer; of each pixel the "
-        "first image by name, the first one with a value (mosaic), the mean or max. An error without it.",
+        help="What to do with overlapping images of the same date: keep each as a layer, or use, for each pixel, the "
+        "first image by name (first), the first one with a value (mosaic), their mean or max. Without it, an error.",
     ),
     click.option(
         "--extent",
         type=Place("|".join((*get_args(Extent), "L,B,R,T", "FILE"))),
-        help="What to cover where images lie on one lattice but not in one place: union, intersection, first, bounds, "
+        help="Area to cover if images have aligned pixels but different extents: union, intersection, first, bounds, "
         "or a raster. Nothing is resampled.",
     ),
     click.option(
@@ -160,7 +160,7 @@ INPUT_OPTIONS = (
     click.option(
         "--resampling",
         type=click.Choice(get_args(Resampling)),
-        help="How --align does it; masks and classes are always nearest.  [default: nearest]",
+        help="Resampling used by --align; masks and classes always use nearest.  [default: nearest]",
     ),
     click.option(
         "--product",
@@ -221,7 +221,7 @@ INPUT_OPTIONS = (
     click.option(
         "--every",
         type=click.Choice(get_args(Every)),
-        help="The periods of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
+        help="Period of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
     ),
     click.option(
         "--season",
@@ -242,7 +242,7 @@ INPUT_OPTIONS = (
     click.option(
         "--on-read-error",
         type=click.Choice(get_args(OnReadError)),
-        help="Where a block of a file cannot be read, also when tried again: stop, or count it as missing (status 8).  "
+        help="If a block of a file cannot be read, even after retries: stop, or treat it as missing (status 8).  "
         "[default: stop]",
     ),
 )
@@ -287,7 +287,7 @@ JOB_OPTIONS = (
     click.option(
         "--executor",
         type=click.Choice(get_args(ExecutorName)),
-        help="Where blocks are computed.  [default: threads; processes for plain Python functions in larger jobs]",
+        help="How to run workers.  [default: threads; processes for plain Python functions in larger jobs]",
     ),
 )
 
@@ -303,9 +303,13 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
             show_default=True,
             help="Data type of the output.",
         ),
-        click.option("--compress", type=click.Choice(get_args(Compression)), help="Of the GeoTIFF.  [default: zstd]"),
-        click.option("--overwrite", is_flag=True, help="Replace a map of pixelwise, when the new one is complete."),
-        click.option("--restart", is_flag=True, help="Drop what a stopped run left, instead of resuming from it."),
+        click.option(
+            "--compress",
+            type=click.Choice(get_args(Compression)),
+            help="Compression of the GeoTIFF.  [default: zstd]",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete."),
+        click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run."),
         click.option(
             "--trust-function",
             is_flag=True,

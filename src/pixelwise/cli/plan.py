@@ -71,7 +71,7 @@ def plan(
         if not as_json:
             raise
         found = Survey(spec, (), {}, None, error.problems)
-    with reading():  # several questions are asked of the same pixels: each file is opened once for all of them
+    with reading():  # the same pixels are sampled several times: open each file only once
         report = describe(found, further, chosen, needs, options)
     if as_json:
         emit(json.dumps(report, indent=2))
@@ -97,7 +97,7 @@ def describe(
     needs: Completeness,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return all that the command shows; `options` are those of `Execution`, not checked yet."""
+    """Return everything that the command shows; `options` are those of `Execution`, not checked yet."""
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of

@@ -22,8 +22,8 @@ __all__ = ["plot"]
 @click.option(
     "--classes",
     type=click.Choice(get_args(ClassKind)),
-    help="Directions with their significance, or five classes of equal size; the band status has words of its own.  "
-    "[default: trend, where the band has a p-value]",
+    help="Direction and significance (trend), or five classes of equal size (quintile); the band status has its own "
+    "classes.  [default: trend, if the band has a p-value]",
 )
 @click.option(
     "--significant",

@@ -28,7 +28,7 @@ PIECE = 1024
 
 
 def check_kinds(method: Method, kinds: Iterable[str]) -> None:
-    """Refuse stacks to write that mean nothing for a method.
+    """Refuse stacks to write that make no sense for a method.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _fits(factory: Any) -> bool:
 
 
 def check_per(bands: Sequence[Band], per: str) -> None:
-    """Refuse a unit of time that no band has any use for.
+    """Refuse a unit of time that no band uses.
 
     Raises
     ------
@@ -157,7 +157,7 @@ class PostProcessed:
     def of(
         cls, method: Method, axis: TimeAxis, inputs: Mapping[str, TimeAxis], output: OutputSpec, layered: LayerOutputs
     ) -> PostProcessed:
-        """Bind a method to the bands that are asked for, and to those that the layers need besides.
+        """Bind a method to the requested bands, and to those that the layers also need.
 
         Raises
         ------
@@ -178,12 +178,12 @@ class PostProcessed:
 
     @property
     def simplest(self) -> BoundMethod:
-        """What to call for the same: the method itself where its answer is written as it is."""
+        """What to call for the same result: the method itself if its results are written unchanged."""
         return self.bound if self.needs is None and self._numbers_stay else self
 
     @property
     def written(self) -> tuple[Band, ...]:
-        """The bands of the map, ``status`` not among them."""
+        """The bands of the map, without ``status``."""
         return rescale(self.bound.bands[: self.count], self.per)[0]
 
     @property
@@ -194,7 +194,7 @@ class PostProcessed:
 
     @property
     def _numbers_stay(self) -> bool:
-        """Whether the method's numbers are written as they are, where they are written."""
+        """Whether the numbers of the method are written unchanged."""
         return self.layered is None and self.per == "year"
 
     @property
@@ -210,7 +210,7 @@ class PostProcessed:
     def __call__(
         self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Compute one block; a pixel whose series lacks something has status 2 and whole numbers only."""
+        """Compute one block; a pixel whose series is not complete enough gets status 2 and keeps only integer bands."""
         found, status = self.bound(inputs, dtype if self._numbers_stay else "float64")
         own = self._own(inputs[0])
         integers = np.array([[band.integer] for band in self.bound.bands])

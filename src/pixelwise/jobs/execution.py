@@ -1,4 +1,4 @@
-"""How a job is executed: nothing of it changes a pixel."""
+"""How a job is executed: none of this changes a pixel."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pixelwise.words import shown
 
 __all__ = ["Execution", "Progress"]
 
-#: No machine has more cores; and each worker takes memory, also where it has nothing to do.
+#: No machine has more cores; and each worker takes memory even if it has nothing to do.
 MOST_JOBS = 4096
 
-#: Called with pixels done and pixels in all.
+#: Called with the number of finished pixels and of all pixels.
 Progress = Callable[[int, int], None]
 
 
@@ -28,19 +28,19 @@ class Execution:
     Attributes
     ----------
     executor
-        Its name, or one handed over; None for the one that suits the job.
+        Name of an executor, or an executor object; None for the one that suits the job.
     jobs
-        Workers; None for as many as there are cores, and memory for.
+        Number of workers; None for as many as there are cores, and memory for.
     memory
-        What all local processes may use together; None for no limit.
+        Memory limit for all local processes together; None for no limit.
     compress
-        Of the GeoTIFF; None for the default.
+        Compression of the GeoTIFF; None for the default.
     overwrite
         Whether a finished map may be replaced.
     restart
-        Whether what a stopped run left is dropped.
+        Whether the progress of an interrupted run is discarded.
     trust_function
-        Whether a user's function is taken for the same in each run where that cannot be told.
+        Whether to assume that a user's function is the same in each run if that cannot be determined.
     strict
         Whether a failing function stops the job.
     progress
@@ -66,12 +66,11 @@ class Execution:
         if self.executor is not None:
             check_executor(self.executor)
         if self.jobs is not None and (not isinstance(self.jobs, int) or not 1 <= self.jobs <= MOST_JOBS):
-            most = f"and at most {MOST_JOBS}"
-            raise ParameterError(f"jobs {shown(self.jobs)} is impossible: at least one worker is needed, {most}")
+            raise ParameterError(f"jobs {shown(self.jobs)} is impossible; expected a number from 1 to {MOST_JOBS}")
         if self.memory is not None:
             parse_size(self.memory)  # it refuses what is no amount
 
     @property
     def memory_bytes(self) -> int | None:
-        """What all local processes may use together, in bytes."""
+        """Memory limit for all local processes together, in bytes."""
         return None if self.memory is None else parse_size(self.memory)

@@ -1,4 +1,4 @@
-"""What is written of a method's answer, as options say it and as a map's provenance repeats it."""
+"""What is written of the results of a method, as set by options and recorded in the provenance of a map."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pixelwise.words import not_a_choice
 
 __all__ = ["USUAL", "OutputSpec"]
 
-#: What provenance says only where it is otherwise.
+#: Default values, which provenance does not mention.
 USUAL: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "per": "year", "write": {}}
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What is written of a method's answer; see `apply`.
+    """What is written of the results of a method; see `apply`.
 
     Attributes
     ----------
     bands
-        Names of the bands to write; None for the usual ones.
+        Names of the bands to write; None for the default ones.
     needs
-        What a pixel's series needs for an answer.
+        What the series of a pixel needs for its result to count.
     write
-        Files of the stacks that are written beside the map, by their kinds.
+        Files of the stacks that are written beside the map, by kind.
     per
-        Unit of time of bands that are a change per year.
+        Unit of time for bands that are a change per year.
     dtype
-        Type of the map.
+        Data type of the map.
 
     Raises
     ------
@@ -55,12 +55,12 @@ class OutputSpec:
         for kind in self.write:
             if kind not in get_args(Written):
                 raise not_a_choice("write", kind, get_args(Written))
-        # In the order in which they are written, whatever that in which they are named.
+        # In the order in which they are written, not in which they are named.
         ordered = {kind: self.write[kind] for kind in get_args(Written) if kind in self.write}
         object.__setattr__(self, "write", ordered)
 
     def describe(self, folder: Path | None) -> dict[str, Any]:
-        """Return what a map says of it, as JSON; paths are relative to `folder`, that of the map."""
+        """Return the record for the map, ready for JSON; paths are relative to `folder`, that of the map."""
         described = {
             "dtype": self.dtype,
             "min_valid": self.needs.min_valid,
@@ -72,12 +72,12 @@ class OutputSpec:
 
     @classmethod
     def from_provenance(cls, provenance: Mapping[str, Any]) -> Self:
-        """Return what a map says of it, checked, apart from files beside the map and the choice of bands.
+        """Return what a map records, checked; without files beside the map and the choice of bands.
 
         Raises
         ------
         ParameterError
-            When it says what no job writes.
+            When no job could have recorded this.
         """
         said = {**USUAL, **provenance}
         needs = Completeness(said["min_valid"], said["min_span"])

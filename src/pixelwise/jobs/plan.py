@@ -61,13 +61,13 @@ class OutputDemand:
     Attributes
     ----------
     bands
-        Its bands, ``status`` included.
+        Number of bands, ``status`` included.
     itemsize
         Bytes of a value.
     in_memory
-        Whether all of it is kept in memory.
+        Whether the whole output is kept in memory.
     tile
-        Rows and columns of its tiles, where part of it is written already.
+        Rows and columns of its tiles, if part of it is written already.
     """
 
     bands: int
@@ -78,18 +78,18 @@ class OutputDemand:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who computes a job.
+    """The workers that compute a job.
 
     Attributes
     ----------
     jobs
-        How many workers.
+        Number of workers.
     processes
-        The local processes that they live in, the parent among them.
+        Number of local processes that they run in, including the parent.
     memory
         Bytes that all local processes may use together; None for no limit.
     teamwork
-        Whether the workers can fill one block together: they share memory, and the stacks can be divided.
+        Whether the workers can work on one block together: they share memory, and the stacks can be divided.
     """
 
     jobs: int
@@ -158,21 +158,21 @@ class _Costs:
 
     @classmethod
     def of(cls, pixels: int, demands: Sequence[Demand], output: OutputDemand, workers: Workers, halo: int) -> _Costs:
-        """Return what a job of so many pixels needs."""
+        """Return the costs of a job with this number of pixels."""
         decoded = max(demand.layout.decoded for demand in demands)
         return cls(
             fixed=workers.processes * (PROCESS_BYTES + CACHE_BYTES)
-            # Each worker decodes one block at a time, in GDAL's cache or instead of it.
+            # Each worker decodes one block at a time, inside GDAL's cache or in its place.
             + max(workers.jobs * decoded - CACHE_BYTES, 0)
             + (pixels * output.bands * output.itemsize if output.in_memory else 0),
             jobs=workers.jobs,
             halo=halo,
             input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
             converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
-            # A method may return float64; then there is a copy in the output's type.
+            # A method may return float64, which is then copied into the output's type.
             output_per_pixel=output.bands * (8 + output.itemsize),
             kept_per_pixel=output.bands * output.itemsize,
-            # Bands put together, and the tiles that GDAL makes of them, twice.
+            # The assembled bands, and twice the tiles that GDAL makes from them.
             encoded_per_pixel=0 if output.in_memory else 3 * output.bands * output.itemsize,
             handle=max(demand.layout.resident for demand in demands),
         )
@@ -249,11 +249,11 @@ def make_plan(
     grid
         Grid of the response.
     demands
-        Of each input stack, the response first; its files' blocks decide.
+        Demands of the input stacks, the response first: the blocks of its files decide.
     output, workers
-        What is written, and who computes it within how much memory.
+        The output, and the workers with their memory.
     halo
-        Pixels that the method reads beyond a block.
+        Pixels that the method reads around a block.
 
     Raises
     ------

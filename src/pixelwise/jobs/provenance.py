@@ -53,15 +53,15 @@ def describe(
     Parameters
     ----------
     stack, inputs, method
-        What is applied to what.
+        The response, the covariate stacks, and the method applied to them.
     bands
-        All that are written, ``status`` among them.
+        All bands of the map, ``status`` included.
     output
-        What is written besides.
+        What else is written, and how.
     folder
-        That of the map, to which paths are relative; None for a map in memory.
+        Folder of the map, to which paths are relative; None for a map in memory.
     clear
-        Clear scenes of each period by the names of stacks, "" for the response, where they matter.
+        Clear scenes of each period by name of stack ("" for the response), where they matter.
     """
     described: dict[str, Any] = {
         "method": method.name,

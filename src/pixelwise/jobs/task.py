@@ -67,7 +67,7 @@ class Task:
     told: frozenset[str] = frozenset()
 
     def carry_out(self, execution: Execution, began: float) -> Map:
-        """Compute all blocks that are not done yet, and finish the output; the time is counted from `began` on."""
+        """Compute all remaining blocks and finish the output; `began` is when the clock started."""
         sink = self.sink
         doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
         refused = "" if execution.trust_function else doubts
@@ -316,11 +316,10 @@ def executor_for(
     stacks: Sequence[Stack],
     execution: Execution = Execution(),  # noqa: B008 - frozen
 ) -> str | Executor:
-    """Return the executor that was asked for, or the one that suits a job.
+    """Return the requested executor, or the one that suits a job: threads if they can run all of it in parallel.
 
-    That is threads where they run all of it in parallel, else processes.
-    Threads also where plain Python is likely to take no longer than processes take to start, which depends on the size
-    of the job alone: the next run of the same job has to find the same executor.
+    Threads also if plain Python is likely to finish before processes would have started. That depends on the size of
+    the job alone, because the next run of the same job has to choose the same executor.
     """
     if execution.executor is not None:
         return execution.executor
@@ -332,7 +331,7 @@ def executor_for(
 
 
 def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
-    """Refuse stacks of which not even one block fits, before anything is read; see `check_blocks`."""
+    """Refuse stacks of which not even one block fits into memory, before anything is read; see `check_blocks`."""
     check_blocks([layout_of(stack) for stack in stacks], memory)
 
 
@@ -354,7 +353,7 @@ def plan_job(
         jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
     demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
     executor = executor_for(bound, stacks, execution)
-    # A team's threads live beside the worker that they help, and divide files among them.
+    # The threads of a team share the memory of one process and divide the files among themselves.
     teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)
     return make_plan(
         stacks[0].grid,

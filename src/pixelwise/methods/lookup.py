@@ -110,12 +110,12 @@ def resolve_method(
         return build(methods.get(method), parameters or {}), bands
     thing = load_function(method) if isinstance(method, str) else method
     chosen = as_method(thing, bands, parameters, jit)
-    # Names given to a function that declares none are all its bands, not a choice among them: `n` stays.
+    # Names given to a function that declares none are all of its bands, not a selection: `n` stays.
     return chosen, bands if _has_names(thing) else None
 
 
 def _has_names(thing: Method | Callable[..., Any]) -> bool:
-    """Whether it is known what the bands of a method or a function are called."""
+    """Whether the names of the bands of a method or a function are known."""
     if isinstance(thing, Method):
         return not isinstance(thing, UserFunction) or thing.names is not None
     options = options_of(thing)

@@ -225,7 +225,7 @@ class BoundLine(BoundKernel):
     def _fit(
         self, values: NDArray[Any], rows: NDArray[np.int64], result: NDArray[Any], status: NDArray[np.uint8]
     ) -> None:
-        """Write the bands of the fit that `rows` are, and the status."""
+        """Write those bands of the fit that `rows` selects, and the status."""
         from pixelwise.kernels.ols import STRIDE, Dates, fit, make_scratch
         from pixelwise.kernels.output import Output
 

@@ -207,7 +207,7 @@ class BoundTheilSen(BoundKernel):
         self.fit(series_of("theil_sen", inputs, len(self.times)), np.empty(0), result, status)
 
     def fit(self, values: NDArray[Any], stretch: Floats, result: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        """Fit pixels whose values are contiguous; `stretch` multiplies the variance of their limits, if not empty."""
+        """Fit pixels whose values are contiguous; `stretch`, if not empty, multiplies the variance of the limits."""
         from pixelwise.kernels import theil_sen as short
         from pixelwise.kernels import theil_sen_long as long
         from pixelwise.kernels.output import Output

@@ -160,7 +160,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
 
 @dataclass(frozen=True)
 class Trend(StraightLine):
-    """The recommended answer; see `trend`."""
+    """The recommended method for trends; see `trend`."""
 
     confidence_level: float = 0.95
     min_obs: int = 5
