@@ -324,7 +324,7 @@ def test_gdal_is_given_no_strip_that_is_filled_up(tmp_path: Path) -> None:
     pw.open_stack(tmp_path / "vrt").read(block)
     replace_streams(path, {1: zlib.compress(bytes_of(path, 1) + bytes(100))})
     for source, spec in ((tmp_path / "in", {"align": like}), (tmp_path / "vrt", {})):
-        with pytest.raises(pw.InputError, match=r"a_2001\.tif: its last strip holds more than the raster"):
+        with pytest.raises(pw.InputError, match=r"a_2001\.tif: its last strip holds more data than the raster"):
             pw.open_stack(source, **spec).read(block)
     pw.write_layers(pw.open_stack(tmp_path / "in"), tmp_path / "again.tif")
     np.testing.assert_array_equal(pw.open_stack(tmp_path / "again.tif", align=like).read(block), warped)
@@ -534,7 +534,7 @@ def test_behind_vrts_and_warps_in_both_orders(tmp_path: Path, order: str) -> Non
         (tmp_path / f"a_{year}.vrt").write_text(VRT.format(path=tmp_path / "in" / f"a_{year}.tif"))
     like = write_raster(tmp_path / "like.tif", VALUES[0, :90], transform=rasterio.Affine(40, 0, 5e5, 0, -40, 34e5))
     for source, spec in ((tmp_path / "in", {"align": like}), (sorted(tmp_path.glob("a_*.vrt")), {})):
-        with pytest.raises(pw.InputError, match=r"a_2000\.tif: its last strip holds more than the raster"):
+        with pytest.raises(pw.InputError, match=r"a_2000\.tif: its last strip holds more data than the raster"):
             pw.open_stack(source, **spec).read(pw.Block(0, 0, 90, 90))
 
 

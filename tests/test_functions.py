@@ -213,7 +213,7 @@ def test_names_are_learnt_on_one_pixel():
     assert [b.name for b in rehearsed(plain(np.mean), SERIES).bands] == ["value", "n"]
     assert [b.name for b in rehearsed(plain(spread), SERIES).bands] == ["value_1", "value_2", "n"]
     assert [b.name for b in as_method(spread, bands=["a", "b"]).bands] == ["a", "b", "n"]
-    with pytest.raises(FunctionError, match="not known before"):
+    with pytest.raises(FunctionError, match="unknown until it has been tried"):
         as_method(spread).bands  # noqa: B018
 
 
