@@ -160,7 +160,7 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(task, "usable_cores", lambda: 5)
     bound = pw.methods.ols().bind(stack.axis, None, {})
     assert task.plan_job((stack,), bound).jobs == 2
-    with pytest.raises(pw.InputError, match=r"a_2000\.tif: a block of it has 18\.1 MiB"):
+    with pytest.raises(pw.InputError, match=r"a_2000\.tif: one block of it takes 18\.1 MiB"):
         task.check_memory((stack,), None)
     monkeypatch.setattr(plan_module, "free_memory", lambda: 4 << 30)
     task.check_memory((stack,), None)

@@ -241,7 +241,7 @@ def test_without_a_folder_there_is_nothing_to_compile_into(monkeypatch: pytest.M
     monkeypatch.setattr(precompile, "kernel_folder", lambda: None)
     result = CliRunner().invoke(main, ["compile"])
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: no folder can be written to keep machine code in: set NUMBA_CACHE_DIR")
+    assert result.stderr.startswith("error: no writable folder to keep machine code in: set NUMBA_CACHE_DIR")
 
 
 # ------------------------------------------------------------------------------ for all users of a machine

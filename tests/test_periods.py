@@ -427,7 +427,7 @@ def test_unknown_period():
 @pytest.mark.parametrize("options", [{"every": "season"}, {"every": "month"}, {"every": "dekad"}])
 def test_years_cannot_be_divided(options):
     message = refusal(axis_of(["2001-01-01", "2002-01-01"], "year"), **options)
-    assert message.startswith(f"every='{options['every']}' needs dates, but of the layers only the year is known")
+    assert message.startswith(f"every='{options['every']}' needs dates, but only the year of the layers is known")
     assert "season='05-01..09-30' needs dates" in refusal(
         axis_of(["2001-01-01", "2002-01-01"], "year"), season="05-01..09-30"
     )
