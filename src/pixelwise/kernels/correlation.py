@@ -137,10 +137,8 @@ def find_pvalues(u, v, ranked, min_obs, tails, scratch):
 
 
 @kernel(helper=True)
-def find_status(min_obs, scratch, p):
+def find_status(n, min_obs, spread_x, spread_y, sxx, syy):
     """Return the status of a pixel."""
-    n, sxx, syy = scratch.n[p], scratch.sxx[p], scratch.syy[p]
-    spread_x, spread_y = scratch.spread_x[p], scratch.spread_y[p]
     if n < min_obs:
         return NO_OBSERVATION if n == 0.0 else TOO_FEW
     if spread_x == np.inf or spread_y == np.inf:
@@ -172,6 +170,7 @@ def correlate(values, other, ranked, min_obs, tails, scratch, output):
     pixels = values.shape[1]
     n, mean, total, valid, result = scratch.n, scratch.mean, scratch.total, scratch.valid, scratch.result
     sxx, syy, spread_x, spread_y = scratch.sxx, scratch.syy, scratch.spread_x, scratch.spread_y
+    status = output.status
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
         gather_both(values, other, start, width, scratch)
@@ -195,10 +194,10 @@ def correlate(values, other, ranked, min_obs, tails, scratch, output):
         if tails.size > 0:
             find_pvalues(u, v, ranked, min_obs, tails, scratch)
         for p in range(width):
-            found = find_status(min_obs, scratch, p)
+            found = find_status(n[p], min_obs, spread_x[p], spread_y[p], sxx[p], syy[p])
             if found != OK:
                 result[RVALUE, p] = np.nan
                 result[PVALUE, p] = np.nan
-            output.status[start + p] = found
+            status[start + p] = found
             result[COUNT, p] = n[p]
         store(result, start, width, output)

@@ -176,15 +176,16 @@ def find_statuses(width, options, work, scratch, status):
     n, first, rss = work.sums[COUNT], work.sums[FIRST], work.sums[RSS]
     spread, pivot = work.sums[SPREAD], work.sums[PIVOTS]
     result, explained, curved, wanted = scratch.result, scratch.explained, scratch.curved, options.wanted
+    curved_p, model_p, min_obs = scratch.curved_p, scratch.model_p, options.min_obs
     terms = work.solution.shape[0]
     for p in range(width):
-        state = find_status(n[p], options.min_obs, spread[p], pivot[p], explained[p] + rss[p])
+        state = find_status(n[p], min_obs, spread[p], pivot[p], explained[p] + rss[p])
         if state == OK:
             df = n[p] - terms
             if wanted[PVALUE_CURVATURE]:
-                result[PVALUE_CURVATURE, p] = f_p(curved[p], rss[p], terms - 2, df, scratch.curved_p[p])
+                result[PVALUE_CURVATURE, p] = f_p(curved[p], rss[p], terms - 2, df, curved_p[p])
             if wanted[PVALUE_MODEL]:
-                result[PVALUE_MODEL, p] = f_p(explained[p], rss[p], terms - 1, df, scratch.model_p[p])
+                result[PVALUE_MODEL, p] = f_p(explained[p], rss[p], terms - 1, df, model_p[p])
         else:
             for band in range(result.shape[0]):
                 computed = band == SLOPE or band >= FIXED

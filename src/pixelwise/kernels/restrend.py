@@ -109,18 +109,17 @@ def make_scratch(layers: int) -> Scratch:
 
 
 @kernel(inline="always")
-def find_status(min_obs, scratch, p):
-    """Return the status of a pixel."""
-    n, y, x, t = scratch.n, scratch.y, scratch.x, scratch.t
+def find_status(n, min_obs, spreads, sxx, syy, p):
+    """Return the status of a pixel; `spreads` are those of response, covariate and time."""
     if n[p] < min_obs:
         return NO_OBSERVATION if n[p] == 0.0 else TOO_FEW
-    if y.spread[p] == np.inf or x.spread[p] == np.inf:
+    if spreads[0][p] == np.inf or spreads[1][p] == np.inf:
         return TEST_UNDEFINED
-    if y.spread[p] == 0.0:
+    if spreads[0][p] == 0.0:
         return CONSTANT
-    if x.spread[p] == 0.0 or t.spread[p] == 0.0:
+    if spreads[1][p] == 0.0 or spreads[2][p] == 0.0:
         return DEGENERATE
-    return OK if SMALL < x.squares[p] < LARGE and SMALL < y.squares[p] < LARGE else TEST_UNDEFINED
+    return OK if SMALL < sxx[p] < LARGE and SMALL < syy[p] < LARGE else TEST_UNDEFINED
 
 
 @kernel(helper=True)
@@ -208,14 +207,16 @@ def restrend(values, other, years, min_obs, tails, scratch, output):
         `Scratch`, to work with, and `Output`.
     """
     pixels = values.shape[1]
-    n, left, result, syy, mean_y = scratch.n, scratch.left, scratch.result, scratch.y.squares, scratch.y.mean
+    n, left, result, status = scratch.n, scratch.left, scratch.result, output.status
+    sxx, syy, mean_y = scratch.x.squares, scratch.y.squares, scratch.y.mean
+    spreads = (scratch.y.spread, scratch.x.spread, scratch.t.spread)
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
         prepare(values, other, years, start, width, scratch)
         regress_on_covariate(min_obs, tails, scratch)
         regress_on_time(min_obs, tails, scratch)
         for p in range(width):
-            found = find_status(min_obs, scratch, p)
+            found = find_status(n, min_obs, spreads, sxx, syy, p)
             if found == OK and left[p] <= NOISE * syy[p]:
                 found = TEST_UNDEFINED
                 for band in (SLOPE, INTERCEPT, PVALUE, STDERR):
@@ -227,6 +228,6 @@ def restrend(values, other, years, min_obs, tails, scratch, output):
                     for band in (SLOPE, INTERCEPT, COVARIATE_SLOPE):
                         result[band, p] = 0.0
                     result[COVARIATE_INTERCEPT, p] = mean_y[p]
-            output.status[start + p] = found
+            status[start + p] = found
             result[COUNT, p] = n[p]
         store(result, start, width, output)
