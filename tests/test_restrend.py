@@ -73,7 +73,7 @@ def test_one_date_has_no_trend():
 
 
 def test_impossible_parameters():
-    with pytest.raises(ParameterError, match="at least 4, as of 3"):
+    with pytest.raises(ParameterError, match="at least 4, as with 3"):
         methods.restrend(min_obs=3)
     with pytest.raises(ParameterError, match="restrend needs one stack besides the response, the covariate"):
         methods.restrend()(np.zeros(5), range(2000, 2005))
