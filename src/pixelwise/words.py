@@ -21,11 +21,12 @@ __all__ = [
     "shortened",
     "show",
     "shown",
-    "some",
     "unknown",
 ]
 
 
+#: Offending names in one line.
+SHOWN: Final = 5
 #: At most this many known names are listed: enough for all fields of a recipe.
 MOST_NAMES = 40
 
@@ -52,10 +53,10 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def first_of(texts: Sequence[str], most: int) -> str:
+def first_of(texts: Sequence[str], most: int = SHOWN, separator: str = ", ") -> str:
     """Return the first of some texts, and how many more there are."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return f"{', '.join(texts[:most])}{more}"
+    return f"{separator.join(texts[:most])}{more}"
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ParameterError:
@@ -83,18 +84,9 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
-SHOWN: Final = 5  # offending names in one problem line
-
-
 def show(text: str) -> str:
     """Escape characters that a terminal would act on."""
     return text if text.isprintable() else repr(text)[1:-1]
-
-
-def some(items: Sequence[str], separator: str = ", ") -> str:
-    """List the first few items and say how many more there are."""
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more
 
 
 def count(items: Sequence[object], what: str) -> str:

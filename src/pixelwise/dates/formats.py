@@ -10,7 +10,7 @@ from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import base, below_common_parent
 from pixelwise.dates.rules import DIRECTIVES, UNPADDED, Reading, fill_fields, moment_of
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.words import count, show, some
+from pixelwise.words import count, first_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,10 +89,10 @@ def read_format(
     if none:
         core = _without_text_around(format)
         shorter = f"; --times '{core}' is found in all" if core != format and by_format(names, core) else ""
-        problems.append(f"no date like {shown} in {count(none, where)}: {some(none)}{shorter}")
+        problems.append(f"no date like {shown} in {count(none, where)}: {first_of(none)}{shorter}")
     if twice:
         problems.append(
-            f"more than one date like {shown} in {count(twice, where)}: {some(twice, '; ')}; "
+            f"more than one date like {shown} in {count(twice, where)}: {first_of(twice, separator='; ')}; "
             "include the text beside the date in the format, or give a file of dates"
         )
     if problems:

@@ -33,7 +33,7 @@ from pixelwise.dates.rules import (
     moment_of,
 )
 from pixelwise.errors import InputError
-from pixelwise.words import SHOWN, count, show, some
+from pixelwise.words import SHOWN, count, first_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -367,13 +367,15 @@ def _problems(
         same = f" ({tokens} in all of them is not taken for a date)" if tokens else ""
         undated = [text for text, row in zip(texts, found, strict=True) if not row]
         hint = _hint(undated, texts)
-        problems.append(f"no date in the name of {count(none, what)}: {some(none)}{same}{hint}; {remedy}")
+        problems.append(f"no date in the name of {count(none, what)}: {first_of(none)}{same}{hint}; {remedy}")
     if several:
         # A suggested format must work when it is typed: it must read all names.
         formats = dict.fromkeys(reading.format for row in found if len(row) > 1 for reading in row)
         fitting = [f"--times '{one}'" for one in islice(formats, MOST_FORMATS) if by_format(texts, one, anywhere=True)]
         choice = f"use {' or '.join(fitting)}" if len(fitting) > 1 else remedy
-        problems.append(f"more than one date in the name of {count(several, what)}: {some(several, '; ')}; {choice}")
+        problems.append(
+            f"more than one date in the name of {count(several, what)}: {first_of(several, separator='; ')}; {choice}"
+        )
     kinds: dict[str, str] = {}
     for name, row in zip(names, found, strict=True):
         if len(row) == 1:
