@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from hypothesis import settings
 
 import pixelwise
 from pixelwise.jobs import plan, task
+from pixelwise.rasters import inflate, tiff
+from support.compiled import PLAIN
+from support.places import SHARED
+from support.rasters import MakeStack, random_series, write_raster
 
 # What is compiled in a test depends on the tests before it; test_jit.py listens.
 logging.getLogger("pixelwise.kernels.jit").setLevel("WARNING")
@@ -23,14 +23,6 @@ logging.getLogger("pixelwise.kernels.jit").setLevel("WARNING")
 # Machines differ: time is measured in benchmarks/, never asserted.
 settings.register_profile("pixelwise", deadline=None, derandomize=True)
 settings.load_profile("pixelwise")
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-PROFILE = {"driver": "GTiff", "crs": "EPSG:32617", "transform": Affine(30, 0, 500000, 0, -30, 3400000)}
-
-#: Kernels in plain Python, for their coverage: a thousandth of the speed.
-PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-compiled_only = pytest.mark.skipif(PLAIN, reason="compiled only: many or long series")
 
 #: Files that run twice, compiled and in plain Python (`make test`).
 KERNELS = (Path(__file__).parent / "kernels.txt").read_text().split()
@@ -91,8 +83,6 @@ LONGEST = (
     "test_docs_methods",
 )
 
-MakeStack = Callable[..., Path]
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, and leave out of coverage what adds nothing to it."""
@@ -112,30 +102,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-def write_raster(path: Path, bands: Any, **profile: Any) -> Path:
-    """Write (y, x) or (band, y, x) as GeoTIFF; ``descriptions`` and ``tags`` are taken from the profile."""
-    bands = np.asarray(bands)
-    bands = bands[None] if bands.ndim == 2 else bands
-    descriptions = profile.pop("descriptions", None)
-    scales, offsets = profile.pop("scales", None), profile.pop("offsets", None)
-    mask = profile.pop("mask", None)
-    count, height, width = bands.shape
-    merged = {**PROFILE, "count": count, "height": height, "width": width, "dtype": bands.dtype, **profile}
-    merged = {key: value for key, value in merged.items() if value is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **merged) as dataset:
-        dataset.write(bands)
-        if descriptions is not None:
-            dataset.descriptions = descriptions
-        if scales is not None:
-            dataset.scales = scales
-        if offsets is not None:
-            dataset.offsets = offsets
-        if mask is not None:
-            dataset.write_mask(mask)
-    return path
-
-
 @pytest.fixture
 def make_stack(tmp_path: Path) -> MakeStack:
     """Write (time, y, x) values as one GeoTIFF per time and return their folder."""
@@ -149,24 +115,11 @@ def make_stack(tmp_path: Path) -> MakeStack:
     return make
 
 
-def random_series(shape: tuple[int, ...], *, seed: int = 0, gaps: float = 0.2, dtype: str = "float32") -> Any:
-    """Return seeded values of (time, ...) with gaps (NaN) and ties."""
-    random = np.random.default_rng(seed)
-    values = random.normal(0.4, 0.2, shape).round(2)
-    values[random.random(shape) < gaps] = np.nan
-    return values.astype(dtype)
-
-
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Return an empty folder for maps."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
-
-
-def hidden(folder: Path) -> list[str]:
-    """Return the names of what jobs left in a folder."""
-    return sorted(path.name for path in folder.glob(".*"))
 
 
 @pytest.fixture
@@ -177,6 +130,13 @@ def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pixelwise.R
     return pixelwise.open_stack(
         make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32)
     )
+
+
+@pytest.fixture(params=["libdeflate", "zlib"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What inflates: libdeflate, and Python's zlib, which takes over where a stream is unusual."""
+    if request.param == "zlib":
+        monkeypatch.setattr(tiff, "inflater", lambda: inflate.inflate_slowly)
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fork_server import ForkServer
-from fuzz_bench import GOOD, Bench, Verdict, endpoints
-from fuzz_cases import KINDS, examine, numbered
+from support.fork_server import ForkServer
+from support.fuzz_bench import GOOD, Bench, Verdict, endpoints
+from support.fuzz_cases import KINDS, examine, numbered
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):

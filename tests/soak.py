@@ -29,10 +29,11 @@ from unittest import mock
 import numpy as np
 
 import pixelwise as pw
-from conftest import random_series, write_raster
 from pixelwise.jobs import job as job_module
 from pixelwise.jobs import plan as plan_module
 from pixelwise.jobs import task
+from support.rasters import random_series, write_raster
+from support.stopping import Stop, stopped_after
 
 #: Bytes per job. Checkpoints of a program that keeps nothing vary by 0.3 MB (one standard deviation), so that a line
 #: through 11 of them, 30 jobs apart, rises or falls by 1 kB per job; this is five times as much. A function that numba
@@ -43,10 +44,6 @@ JOBS = 300
 
 
 # ------------------------------------------------------------------------------------------------- the jobs
-
-
-class Stop(Exception):
-    """The user presses Ctrl+C, or a disk fails."""
 
 
 def spread(values: Any, times: Any) -> float:
@@ -84,18 +81,6 @@ class Scene:
 
     def open(self) -> pw.RasterStack:
         return pw.open_stack(self.stack)
-
-
-def stopped_after(count: int, error: type[BaseException] = Stop) -> Callable[[int, int], None]:
-    """Return a progress callback that raises after some blocks."""
-    calls: list[int] = []
-
-    def progress(done: int, total: int) -> None:
-        calls.append(done)
-        if len(calls) == count:
-            raise error
-
-    return progress
 
 
 @contextlib.contextmanager

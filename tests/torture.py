@@ -36,7 +36,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fork_server import ForkServer
+from support.fork_server import ForkServer
 
 #: A CRS that GeoTIFF has no code for: GDAL keeps it in a sidecar.
 POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84 +no_defs"
@@ -338,7 +338,7 @@ class Scene:
     @classmethod
     @contextlib.contextmanager
     def open(cls, root: Path) -> Iterator[Scene]:
-        from conftest import random_series, write_raster
+        from support.rasters import random_series, write_raster
 
         server = Server(root)
         try:

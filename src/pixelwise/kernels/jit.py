@@ -87,7 +87,7 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     Kernels must not call NumPy's ``sort``, ``argsort``, ``median`` and what else numba makes of its quicksort: sorting
     numbers and sorting places of numbers get the same symbol there but for a counter of the process that compiled
     them. Where two kernels that were kept by different processes meet in a third, the linker takes either for both:
-    seen as a crash, and as wrong ranks (numba 0.68.1). tests/test_jit.py looks for them.
+    seen as a crash, and as wrong ranks (numba 0.68.1). tests/kernels/test_jit.py looks for them.
     """
 
     def decorate(function: Function) -> Function:

@@ -23,14 +23,14 @@ from pixelwise.kernels.jit import readonly
 
 __all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "quantile_series", "tail_table", "tails_of"]
 
-# 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/test_pvalues.py).
+# 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/kernels/test_pvalues.py).
 FRACTION_TERMS = 40
 # Polynomials of degree 5 on 16 equal cells of a stretched |r|: 1e-11 for df <= 100, 3e-11 for df = 1000.
 CELLS = 16
 DEGREE = 5
 # The tail changes on the scale 1/sqrt(df), as Mills' ratio does: r = 3/sqrt(df) falls in the middle of the cells.
 STRETCH = 3.0
-# Terms of the series of a quantile: 1e-11 at levels from 0.5 to 0.9999, against scipy (tests/test_pvalues.py).
+# Terms of the series of a quantile: 1e-11 at levels from 0.5 to 0.9999, against scipy (tests/kernels/test_pvalues.py).
 QUANTILE_TERMS = 40
 
 

@@ -31,7 +31,7 @@ EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 
 # Largest standard error of a harmonic's coefficient, relative to that of dates spread evenly over the period. With one
 # date a year, leap days shift the date by 0.75 days, which is enough for a fit: R's lm finds amplitudes of 10 000 in
-# noise of 0.4 (Alaska's NDVI, tests/test_reference_data.py).
+# noise of 0.4 (Alaska's NDVI, tests/whole/test_reference_data.py).
 WORST = 100.0
 
 # Daily values resolve no more of them in a year, and each makes four bands.

@@ -36,7 +36,7 @@ BANDS = (
 )
 
 # The distribution of the score is tabulated for up to this many observations; beyond, its normal approximation is
-# within 0.0006 of it for p from 0.03 to 0.07 (tests/test_mann_kendall.py).
+# within 0.0006 of it for p from 0.03 to 0.07 (tests/methods/test_mann_kendall.py).
 EXACT = 50
 
 # Hamed & Rao keep only the correlations of ranks that are significant at 5 %.

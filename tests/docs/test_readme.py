@@ -1,0 +1,80 @@
+"""The README's code samples run as they stand, on a small stack."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pixelwise.cli import main
+from support.places import ROOT
+from support.rasters import random_series, write_raster
+
+README = ROOT / "README.md"
+
+#: These install, or take minutes; CI runs them by themselves.
+NOT_HERE = ("make", "pip", "pixelwise demo")
+
+
+def samples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("readme")
+    values = random_series((21, 400, 20), seed=1)
+    for year, layer in enumerate(values, 1995):
+        write_raster(root / "ndvi" / f"ndvi_{year}.tif", np.nan_to_num(layer, nan=-9999), nodata=-9999)
+    for year, layer in enumerate(random_series((21, 400, 20), seed=2, gaps=0), 1995):
+        write_raster(root / "chirps" / f"chirps_{year}.tif", layer)
+    months = np.arange("2010-01", "2014-01", dtype="datetime64[M]")
+    for month, layer in zip(months, random_series((48, 4, 5), seed=3), strict=True):
+        write_raster(root / "modis" / f"modis_{month}-15.tif", layer)
+    module, *_ = samples("python")
+    (root / "my_module.py").write_text(module)
+    return root
+
+
+def test_python_samples(folder: Path) -> None:
+    _, *scripts = samples("python")
+    script = "\n".join(scripts)
+    assert "pw.apply" in script
+    (folder / "samples.py").write_text(script)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "samples.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("21 layers, 1995..2015, 400 x 20, EPSG:32617, float32, nodata -9999")
+    assert (folder / "spread.tif").exists()
+
+
+def words_of(command: str, folder: Path) -> list[str]:
+    """Return the words that a shell makes of a command."""
+    text = subprocess.run(
+        ["sh", "-c", f"printf '%s\\0' {command}"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return text.stdout.split("\0")[:-1]
+
+
+def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: to start one takes longer than most commands."""
+    monkeypatch.chdir(folder)
+    lines = [line.removeprefix("$ ") for text in samples("console") for line in text.splitlines() if line]
+    commands = [line for line in lines if not line.startswith(NOT_HERE)]
+    assert len(commands) >= 14
+    for command in commands:
+        program, *words = words_of(command, folder)
+        assert program == "pixelwise"
+        result = CliRunner().invoke(main, words)
+        # The samples stand for runs on one day each; in one folder the second would find the first's map.
+        if "already exists" in result.output:
+            result = CliRunner().invoke(main, [*words, "--overwrite"])
+        assert result.exit_code == 0, (command, result.output)
+    assert (folder / "trend_pvalue.tif").exists()
+    assert (folder / "quintiles.png").stat().st_size > 1000

@@ -1,0 +1,183 @@
+"""Maps, in memory and in files."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+import pixelwise as pw
+from pixelwise.maps.map import Map, Timings, decode_provenance, encode_provenance
+from support.rasters import random_series, write_raster
+
+
+@pytest.fixture
+def trend(make_stack: Any) -> pw.Map:
+    return pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols")
+
+
+def test_bands_are_arrays(trend: pw.Map) -> None:
+    assert list(trend) == ["slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr", "n", "status"]
+    assert len(trend) == 8
+    assert "slope" in trend
+    assert trend["slope"].shape == (8, 9)
+    assert trend["slope"].dtype == np.float32
+    assert trend["n"].dtype == np.int32
+    assert trend.status.dtype == np.uint8
+    assert trend.paths == ()
+    with pytest.raises(pw.ParameterError, match="did you mean 'slope'"):
+        trend["sloppe"]
+
+
+def test_a_map_is_shown_in_one_line(trend: pw.Map) -> None:
+    assert repr(trend).startswith("<Map: slope, intercept,")
+    assert repr(trend).endswith("status; 8 x 9, EPSG:32617; in memory>")
+
+
+def test_a_map_without_its_band_is_refused(trend: pw.Map) -> None:
+    with pytest.raises(ValueError, match="slope has neither an array nor a file"):
+        Map(trend.grid, trend.bands)
+
+
+def test_open_map_gives_the_same(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((6, 8, 9))))
+    written = pw.apply(stack, "ols", tmp_path / "trend.tif")
+    opened = pw.open_map(tmp_path / "trend.tif")
+    assert opened.bands == written.bands
+    assert opened.grid == stack.grid
+    assert opened.provenance == written.provenance
+    for name in written:
+        assert opened[name].tobytes() == written[name].tobytes()
+    assert opened.band("slope").unit == "1/year"
+    assert opened.band("n").integer
+
+
+def test_units_of_the_input_reach_the_map(make_stack: Any, tmp_path: Path) -> None:
+    folder = make_stack(random_series((4, 3, 3)))
+    for path in folder.iterdir():
+        with rasterio.open(path, "r+") as dataset:
+            dataset.units = ("mm",)
+    pw.apply(pw.open_stack(folder), "ols", tmp_path / "trend.tif")
+    with rasterio.open(tmp_path / "trend.tif") as dataset:
+        assert dataset.units[:2] == ("mm/year", "mm")
+
+
+def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "other.tif", np.zeros((3, 3), np.float32))
+    with pytest.raises(pw.InputError, match="not a pixelwise map"):
+        pw.open_map(path)
+    with pytest.raises(pw.InputError, match=r"nowhere\.tif"):
+        pw.open_map(tmp_path / "nowhere.tif")
+    with pytest.raises(pw.InputError, match="no such file"):
+        pw.open_map(tmp_path / "nowhere_{band}.tif")
+
+
+def test_long_provenance_is_compressed() -> None:
+    short, long = {"a": "é"}, {"files": [{"path": f"scene_{i}.tif"} for i in range(1000)]}
+    assert json.loads(encode_provenance(short)) == short
+    assert encode_provenance(long).startswith("zlib:")
+    assert len(encode_provenance(long)) < len(json.dumps(long)) / 3
+    for provenance in (short, long):
+        assert decode_provenance(encode_provenance(provenance)) == provenance
+
+
+@pytest.mark.parametrize("tag", ["{bad", "zlib:xxxx", "zlib:eJwrSS0uAQAEXQHB", "[]", "3"])
+def test_a_damaged_tag_is_told_so(make_stack: Any, tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "trend.tif"
+    pw.apply(pw.open_stack(make_stack(random_series((4, 3, 3)))), "ols", path)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(PIXELWISE=tag)
+    with pytest.raises(pw.InputError, match=r"trend\.tif: the tag PIXELWISE is damaged"):
+        pw.open_map(path)
+
+
+@pytest.mark.parametrize(
+    "files", ["/etc/{band}.tif", "../{band}.tif", "/vsicurl/http://127.0.0.1:1/{band}.tif", "a\\{band}.tif", 3, ""]
+)
+def test_a_tag_leads_nowhere_but_to_its_own_folder(make_stack: Any, tmp_path: Path, files: Any) -> None:
+    path = tmp_path / "trend_slope.tif"
+    pw.apply(pw.open_stack(make_stack(random_series((4, 3, 3)))), "ols", tmp_path / "trend_{band}.tif")
+    provenance = {**dict(pw.open_map(path).provenance), "files": files}
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(PIXELWISE=encode_provenance(provenance))
+    with pytest.raises(pw.InputError, match="does not name files of this folder"):
+        pw.open_map(path)
+
+
+def test_provenance_is_strict_json(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((4, 3, 3))), nodata=float("nan"))
+    pw.apply(stack, "ols", tmp_path / "trend.tif")
+    assert pw.open_map(tmp_path / "trend.tif").provenance["input"]["spec"] == {"nodata": ["nan"]}
+    with pytest.raises(ValueError, match="Out of range float"):
+        encode_provenance({"x": float("nan")})
+
+
+def test_to_xarray(trend: pw.Map) -> None:
+    dataset = trend.to_xarray()
+    np.testing.assert_array_equal(dataset["slope"].values, trend["slope"])
+    assert dataset["slope"].dims == ("y", "x")
+    assert float(dataset["x"][0]) == 500015.0
+    assert float(dataset["y"][0]) == 3399985.0
+    assert "UTM" in dataset["spatial_ref"].attrs["crs_wkt"]
+    assert dataset["slope"].attrs["units"] == "1/year"
+    assert dataset["status"].dtype == np.uint8
+
+
+def test_timings(trend: pw.Map) -> None:
+    assert trend.timings.pixels == 72
+    assert trend.timings.bytes_read == 72 * 6 * 4
+    assert 0 < trend.timings.total < 60
+
+
+def test_a_written_map_keeps_its_timings(make_stack: Any, tmp_path: Path) -> None:
+    written = pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols", tmp_path / "trend.tif")
+    kept = pw.open_map(tmp_path / "trend.tif").timings
+    assert kept.pixels == 72
+    assert kept.read == round(written.timings.read, 3)
+    assert 0 < kept.total <= written.timings.total + 0.001
+
+
+@pytest.mark.parametrize("found", [None, 5, {"read": "fast", "pixels": None}, {"unknown": 1}])
+def test_a_tag_without_timings_has_none(found: Any) -> None:
+    assert Timings.from_provenance({"timings": found}) == Timings()
+    assert str(Timings(1, 2, 6, 3, 4, 5, 5_000_000, 2_000_000)) == (
+        "read 1.00 s, kernel 2.00 s, encode 6.00 s (all workers); write 3.00 s, wait 4.00 s; total 5.00 s, 2 MB, "
+        "1.00 Mpx/s"
+    )
+
+
+def test_an_error_while_the_map_is_brought_to_disk_is_told(
+    make_stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The system tells such an error once, to whoever syncs first: that is the thread beside the job.
+    calls = []
+
+    def fail_first(path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+
+    stack = pw.open_stack(make_stack(random_series((6, 64, 64)), tiled=True, blockxsize=16, blockysize=16))
+    monkeypatch.setattr("pixelwise.maps.disk.sync", fail_first)
+    monkeypatch.setattr("pixelwise.maps.geotiff.SYNC_BYTES", 1)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be flushed to disk \(Input/output error\)$"):
+        pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_error_names_the_map_once(tmp_path: Path) -> None:
+    write_raster(tmp_path / "map.tif", np.zeros((4, 5), "float32"))
+    (tmp_path / "map.tif.ovr").write_text("no raster")
+    with pytest.raises(pw.InputError) as raised:
+        pw.open_map(tmp_path / "map.tif")
+    sidecar = tmp_path / "map.tif.ovr"
+    assert (
+        str(raised.value)
+        == f"{tmp_path / 'map.tif'}: its sidecar {sidecar} is not a raster as GDAL writes it; remove it"
+    )
