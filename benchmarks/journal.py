@@ -15,10 +15,10 @@ from pathlib import Path
 
 import measure
 from pipeline import BANDS
-from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
-from pixelwise.jobs import task
+from pixelwise.jobs import limits
+from stacks import LAYOUTS, write_stack
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         output = Path(folder) / "map.tif"
 
         def job(short: float) -> None:
-            task.SHORT_SECONDS = short
+            limits.LIMITS = limits.Limits(journal_seconds=short)
             pw.apply(stack, "ols", output, bands=BANDS, jobs=2)
 
         tasks = {"without": lambda: job(float("inf")), "journal": lambda: job(0.0)}

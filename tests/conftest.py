@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 
 import pixelwise
-from pixelwise.jobs import plan, task
 from pixelwise.rasters import inflate, tiff
 from support.compiled import PLAIN
+from support.limits import set_limits
 from support.places import SHARED
 from support.rasters import MakeStack, random_series, write_raster
 
@@ -125,8 +125,7 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pixelwise.RasterStack:
     """Return a stack of 5 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan, "WINDOW_BYTES", 4096)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=4096)
     return pixelwise.open_stack(
         make_stack(random_series((5, 150, 130), seed=4), tiled=True, blockxsize=32, blockysize=32)
     )

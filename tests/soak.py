@@ -24,14 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 import pixelwise as pw
 from pixelwise.jobs import job as job_module
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
+from support.limits import limited
 from support.rasters import random_series, write_raster
 from support.stopping import Stop, stopped_after
 
@@ -95,12 +93,12 @@ def refused(error: type[BaseException]) -> Iterator[None]:
 
 def many_blocks() -> Any:
     """Cut even the smallest scene, so that there is something to stop in the middle of."""
-    return mock.patch.object(plan_module, "WINDOW_BYTES", 1)
+    return limited(window_bytes=1)
 
 
 def journalled() -> Any:
     """Let each job keep a journal, as a long one does."""
-    return mock.patch.object(task, "SHORT_SECONDS", 0.0)
+    return limited(journal_seconds=0.0)
 
 
 def in_memory(scene: Scene) -> None:
@@ -122,12 +120,12 @@ def per_band(scene: Scene) -> None:
 
 
 def team(scene: Scene) -> None:
-    with mock.patch.object(plan_module, "BLOCK_BYTES", 1):
+    with limited(block_bytes=1):
         pw.apply(scene.open(), "ols", jobs=3)
 
 
 def team_stopped(scene: Scene) -> None:
-    with mock.patch.object(plan_module, "BLOCK_BYTES", 1), refused(Stop):
+    with limited(block_bytes=1), refused(Stop):
         pw.apply(scene.open(), "ols", jobs=3, progress=stopped_after(1))
 
 
@@ -227,7 +225,7 @@ def vanished_file(scene: Scene) -> None:
             path.rename(away)
 
     try:
-        with mock.patch.object(task, "CHECK_SECONDS", 0.0), refused(pw.InputError):
+        with limited(check_seconds=0.0), refused(pw.InputError):
             pw.apply(stack, "ols", scene.output / "y.tif", jobs=3, progress=progress)
     finally:
         away.rename(path)

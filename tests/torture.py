@@ -151,7 +151,7 @@ def die() -> NoReturn:
 def work(request: dict[str, Any]) -> int:
     """Do one job as the command line does; return its exit status."""
     from pixelwise.cli import main
-    from pixelwise.jobs import plan, task
+    from pixelwise.jobs import limits
     from pixelwise.maps import geotiff, journal
 
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
@@ -162,9 +162,8 @@ def work(request: dict[str, Any]) -> int:
     def tell(word: str, *numbers: int) -> None:
         os.write(facts, f"{json.dumps([word, *numbers])}\n".encode())
 
-    task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, request["window"]
-    if request["team"]:
-        plan.BLOCK_BYTES = 1
+    team = {"block_bytes": 1} if request["team"] else {}
+    limits.LIMITS = limits.Limits(window_bytes=request["window"], journal_seconds=0.0, **team)
     if request["sync"]:
         journal.SYNC_SECONDS = geotiff.SYNC_SECONDS = -1.0
     if not request["links"]:

@@ -24,6 +24,7 @@ from pixelwise.cli import main
 from pixelwise.cli.report import printable
 from pixelwise.maps.map import TAG, decode_provenance
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import PROFILE, MakeStack, write_raster
 
 BANDS = ["slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr", "n", "status"]
@@ -221,7 +222,7 @@ def test_a_plan_for_people(home: Path):
 
 
 def test_a_plan_says_when_threads_fill_one_block_together(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
+    set_limits(monkeypatch, block_bytes=1)
     assert "one at a time by 3 threads together" in succeed("plan", "stack", "--jobs", "3").stdout
     assert "3 at once" in succeed("plan", "stack", "--jobs", "3", "--executor", "processes").stdout
 

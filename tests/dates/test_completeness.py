@@ -20,6 +20,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import Completeness
 from pixelwise.verify.compare import verify
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import hidden
 
@@ -83,10 +84,10 @@ def test_every_executor_and_block_gives_the_same_bytes(
 ) -> None:
     options: dict[str, Any] = {"min_valid": 0.4, "min_span": 0.6}
     expected = pw.apply(gappy, "ols", jobs=1, **options)
-    monkeypatch.setattr("pixelwise.jobs.plan.WINDOW_BYTES", 1024)
+    set_limits(monkeypatch, window_bytes=1024)
     found = pw.apply(gappy, "ols", executor=executor, jobs=jobs, memory=memory, **options)
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
-    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)  # a team
+    set_limits(monkeypatch, block_bytes=1)  # a team
     found = pw.apply(gappy, "ols", jobs=3, **options)
     assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
 

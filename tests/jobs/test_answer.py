@@ -19,6 +19,7 @@ from pixelwise.method import Method
 from pixelwise.methods import METHODS
 from pixelwise.verify.compare import verify
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import MakeStack, pixels_in, write_raster
 from support.stopping import hidden
 
@@ -145,17 +146,16 @@ def test_every_executor_and_block_gives_the_same_bytes(
 ) -> None:
     runs: list[tuple[dict[str, Any], dict[str, int]]] = [
         ({"executor": "inline"}, {}),
-        ({"executor": "threads", "jobs": 3}, {"WINDOW_BYTES": 256}),
-        ({"executor": "processes", "jobs": 2}, {"WINDOW_BYTES": 256}),
-        ({"jobs": 3}, {"BLOCK_BYTES": 1}),
+        ({"executor": "threads", "jobs": 3}, {"window_bytes": 256}),
+        ({"executor": "processes", "jobs": 2}, {"window_bytes": 256}),
+        ({"jobs": 3}, {"block_bytes": 1}),
     ]
     found = []
     for index, (options, sizes) in enumerate(runs):
         folder = out / str(index)
         folder.mkdir()
         with monkeypatch.context() as patch:
-            for key, value in sizes.items():
-                patch.setattr(f"pixelwise.jobs.plan.{key}", value)
+            set_limits(patch, **sizes)
             wanted = files(folder) if index % 2 else dict(reversed(files(folder).items()))
             pw.apply(months, name, folder / "map.tif", write=wanted, min_valid=0.3, **options)
         found.append(everything(folder))
@@ -234,9 +234,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pixelwise as pw
-from pixelwise.jobs import plan, task
+from pixelwise.jobs import limits
 from pixelwise.maps import publish
-task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+limits.LIMITS = limits.Limits(window_bytes=4096, journal_seconds=0.0)
 out, step, moment = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 left = {step: moment}
 def come(step):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Grid
+from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, make_plan, parse_size, redecode, size_text
 from pixelwise.stacks.raster import Layout
 
@@ -21,7 +22,7 @@ TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
 def cut(grid: Grid, demand: Demand, **options: Any) -> Plan:
     """Plan a job by its options, whichever part of it each describes."""
     output = {name: options.pop(name) for name in ("bands", "in_memory") if name in options}
-    return make_plan(grid, [demand], OutputDemand(**output), Workers(**options))
+    return make_plan(grid, [demand], OutputDemand(**output), Workers(**options), Limits())
 
 
 def plan(height: int, width: int, source: tuple[int, int], layers: int = 21, **options: Any) -> Plan:

@@ -18,10 +18,9 @@ import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.errors import OutputError
 from pixelwise.grid import Grid
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
+from support.limits import set_limits
 from support.stopping import Stop, hidden, stopped_after
 
 UTM = CRS.from_epsg(32617)
@@ -141,9 +140,9 @@ def test_a_head_that_is_damaged_or_half_written_does_not_matter(stack: pw.Raster
 def test_the_output_keeps_its_tiles(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan of smaller blocks than the tiles of what was begun takes larger ones, or says what it needs."""
     wanted = pw.apply(stack, "ols")
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4 * 150 * 130 // 2)
+    set_limits(monkeypatch, window_bytes=4 * 150 * 130 // 2)
     stop_after(stack, out / "trend.tif", 1)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 64)
+    set_limits(monkeypatch, window_bytes=64)
     assert_same(pw.apply(stack, "ols", out / "trend.tif"), wanted)
     with rasterio.open(out / "trend.tif") as found:
         assert found.block_shapes[0][0] > 16
@@ -276,7 +275,7 @@ def test_stopped_between_two_names_all_is_put_back(
     pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
     old = set_of(out)
     if short:
-        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
+        set_limits(monkeypatch, journal_seconds=1e9)
     with monkeypatch.context() as patched:
         failing_replace(patched, count, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):

@@ -25,13 +25,12 @@ from hypothesis import strategies as st
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.grid import Block, Grid
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe, identify
 from pixelwise.maps import journal as journal_module
 from pixelwise.maps.journal import Journal, journal_of
 from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import Stop, stopped_after
 
@@ -394,8 +393,7 @@ def test_a_journal_that_cannot_be_brought_to_disk_is_told(tmp_path: Path, monkey
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 6 dates; every job keeps a journal and has small blocks."""
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=4096)
     values = random_series((6, 150, 130), seed=4)
     return pw.open_stack(make_stack(values, tiled=True, blockxsize=32, blockysize=32))
 
@@ -436,7 +434,7 @@ def test_a_stopped_job_goes_on(
 
 
 def test_short_jobs_keep_nothing(stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
+    set_limits(monkeypatch, journal_seconds=1e9)
     with stopping(2) as progress:
         pw.apply(stack, "ols", tmp_path / "trend.tif", progress=progress)
     assert not list(tmp_path.glob(".*"))
@@ -470,7 +468,7 @@ def test_a_changed_input_stops_the_run(stack: pw.RasterStack, tmp_path: Path) ->
 def test_files_that_change_stop_the_job(
     stack: pw.RasterStack, tmp_path: Path, change: Any, words: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "CHECK_SECONDS", 0.0 if when == "during" else 1e9)
+    set_limits(monkeypatch, check_seconds=0.0 if when == "during" else 1e9)
     path, seen = stack.paths[3], []
     if when == "before":
         change(path)
@@ -686,8 +684,8 @@ def test_one_file_per_band_goes_on(stack: pw.RasterStack, tmp_path: Path) -> Non
 JOB = """
 import sys, time
 import pixelwise as pw
-from pixelwise.jobs import plan, task
-task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+from pixelwise.jobs import limits
+limits.LIMITS = limits.Limits(window_bytes=4096, journal_seconds=0.0)
 stack = pw.open_stack(sys.argv[1])
 pw.apply(stack, "ols", sys.argv[2], jobs=2, progress=lambda done, total: (print(done, flush=True), time.sleep(0.05)))
 """
@@ -830,7 +828,7 @@ def test_other_jobs_do_not_say_so(
     stack: pw.RasterStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, job: str
 ) -> None:
     if job == "short":
-        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
+        set_limits(monkeypatch, journal_seconds=1e9)
     function = load(tmp_path, PLAIN if job == "known" else DOUBTFUL)
     output = None if job == "in memory" else tmp_path / "out.tif"
     made = pw.apply(stack, function, output, bands=["x"], trust_function=job == "trusted")
@@ -896,8 +894,8 @@ def test_a_plan_says_whether_a_job_can_be_resumed(
 KILLED = """
 import sys, time
 import pixelwise as pw
-from pixelwise.jobs import plan, task
-task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+from pixelwise.jobs import limits
+limits.LIMITS = limits.Limits(window_bytes=4096, journal_seconds=0.0)
 def progress(done, total):
     print(done, flush=True)
     time.sleep(0.05)

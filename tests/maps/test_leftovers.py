@@ -18,6 +18,7 @@ from pixelwise.cli import main
 from pixelwise.jobs import task
 from pixelwise.maps.disk import open_locked
 from pixelwise.maps.leftovers import _locked, remove_leftovers
+from support.limits import set_limits
 from support.stopping import hidden
 from support.tampered import encode
 
@@ -195,7 +196,7 @@ def test_a_job_killed_before_it_was_planned(
         raise Stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(task, "SHORT_SECONDS", 5.0)
+        set_limits(patched, journal_seconds=5.0)
         patched.setattr(task, "plan_job", stop)
         leave(stack, out / "trend.tif", monkeypatch, restart=restart)
     assert hidden(out) == [".trend.tif.journal"]

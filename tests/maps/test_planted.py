@@ -17,9 +17,8 @@ import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.demo import write_scene
 from pixelwise.errors import OutputError
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.maps.picture import plot_map, save
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import Stop, hidden
 from torture import POLE
@@ -31,8 +30,7 @@ root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, 
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 4 dates in four blocks; every job keeps a journal."""
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=1)
     return pw.open_stack(make_stack(random_series((4, 32, 32), seed=4), tiled=True, blockxsize=16, blockysize=16))
 
 

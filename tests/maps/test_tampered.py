@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 import pixelwise as pw
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.maps.journal import Journal
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import Stop
 from support.tampered import decode, encode, mutate
@@ -72,8 +71,7 @@ class Begun:
 
 @pytest.fixture
 def begin(make_stack: MakeStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Begun]:
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=1)
     stack = pw.open_stack(make_stack(random_series((4, 48, 40), seed=4), tiled=True, blockxsize=16, blockysize=16))
 
     def made(name: str = "trend.tif", blocks: int = 5, **options: Any) -> Begun:

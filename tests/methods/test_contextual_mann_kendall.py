@@ -14,9 +14,9 @@ import scipy.stats
 import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.jobs import plan as plan_module
 from pixelwise.methods import contextual_mann_kendall, mann_kendall
 from support.compiled import compiled_only
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 
 YEARS = TimeAxis.from_times(np.arange(2000.0, 2018.0))
@@ -89,7 +89,7 @@ def test_the_same_bits_whatever_the_blocks(make_stack: MakeStack, monkeypatch: p
     folder = make_stack(values, range(2000, 2018), tiled=True, blockxsize=16, blockysize=16)
     method = contextual_mann_kendall(window=window)
     whole = pw.apply(pw.open_stack(folder), method)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 64)
+    set_limits(monkeypatch, window_bytes=64)
     for executor in ("threads", "processes"):
         found = pw.apply(pw.open_stack(folder), method, executor=executor, jobs=2)
         for name in found.names:

@@ -18,6 +18,7 @@ from pixelwise import InputError, ParameterError
 from pixelwise.opening.pairing import open_further, pair
 from pixelwise.stacks.spec import InputSpec
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import PROFILE, random_series, write_raster
 
 
@@ -353,7 +354,7 @@ def test_every_executor_gives_the_same(yearly: Any, executor: str) -> None:
 def test_a_team_fills_blocks_of_all_stacks(yearly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs: Any = {"rain": pw.open_stack("rain")}
     alone = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="inline", jobs=1)
-    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
+    set_limits(monkeypatch, block_bytes=1)
     together = pw.apply(pw.open_stack("ndvi"), "restrend", inputs=inputs, executor="threads", jobs=2)
     for name in alone.names:
         assert together[name].tobytes() == alone[name].tobytes()

@@ -18,6 +18,7 @@ from pixelwise import ParameterError
 from pixelwise.rasters import handles
 from pixelwise.stacks.masks import grow
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import PROFILE, read_all, refusal_of, write_raster
 
 Shared = Callable[[str], Path]
@@ -657,7 +658,6 @@ def test_what_is_lost_does_not_depend_on_the_block(
     tmp_path: Path, damaged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broken tile of an image, or of a mask of twice the pixel: missing, with status 8, whatever the blocks."""
-    from pixelwise.jobs import plan
     from pixelwise.rasters import windows
     from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 
@@ -683,7 +683,7 @@ def test_what_is_lost_does_not_depend_on_the_block(
     )
     maps = []
     for window_bytes in (256, 4096, 1 << 20):
-        monkeypatch.setattr(plan, "WINDOW_BYTES", window_bytes)
+        set_limits(monkeypatch, window_bytes=window_bytes)
         maps.append(pw.apply(stack, "ols", jobs=2))
     for other in maps[1:]:
         for name in other.names:

@@ -25,6 +25,7 @@ from pixelwise.rasters import tiff
 from pixelwise.rasters import windows as reading_module
 from pixelwise.rasters.tags import STRIP_COUNTS, STRIP_OFFSETS, TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 from pixelwise.verify.compare import verify
+from support.limits import set_limits
 from support.rasters import random_series, write_raster
 from support.tiffs import write_tiff
 
@@ -123,7 +124,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Yield options of `apply`, while blocks are cut as no memory would allow them to be larger."""
     for shape, options in PLANS:
         monkeypatch.setattr(plan_module, "block_shape", lambda *_, shape=shape, **__: shape)
-        monkeypatch.setattr(plan_module, "BLOCK_BYTES", 1 if options["jobs"] == 4 else 48 << 20)
+        set_limits(monkeypatch, block_bytes=1 if options["jobs"] == 4 else 48 << 20)
         yield options
 
 

@@ -16,6 +16,7 @@ import rasterio
 import pixelwise as pw
 from pixelwise.jobs import plan as plan_module
 from pixelwise.jobs import task
+from pixelwise.jobs.execution import Execution
 from pixelwise.rasters.handles import largest_behind
 from pixelwise.stacks.base import layout_of
 from pixelwise.verify.compare import verify
@@ -159,7 +160,7 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(module, "free_memory", lambda: 4 * rows * width)
     monkeypatch.setattr(task, "usable_cores", lambda: 5)
     bound = pw.methods.ols().bind(stack.axis, None, {})
-    assert task.plan_job((stack,), bound).jobs == 2
+    assert task.plan_job((stack,), bound, Execution()).jobs == 2
     with pytest.raises(pw.InputError, match=r"a_2000\.tif: one block of it takes 18\.1 MiB"):
         task.check_memory((stack,), None)
     monkeypatch.setattr(plan_module, "free_memory", lambda: 4 << 30)

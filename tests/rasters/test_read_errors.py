@@ -13,14 +13,13 @@ from rasterio.errors import RasterioIOError
 
 import pixelwise as pw
 from pixelwise.cli import main
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.maps.map import decode_provenance
 from pixelwise.rasters import handles
 from pixelwise.rasters import windows as reading_module
 from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags
 from pixelwise.verify.compare import verify
 from support.halo import BoxMean
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series, write_raster
 
 VALUES = random_series((6, 150, 130), seed=3)
@@ -86,13 +85,13 @@ def test_the_block_of_the_file_is_missing_whatever_the_plan(
 ) -> None:
     if executor == "processes" and window_bytes != 4096:
         pytest.skip("one plan is enough where processes must be started")
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
+    set_limits(monkeypatch, window_bytes=window_bytes)
     stack = pw.open_stack(folder, on_read_error="missing")
     assert_lost(pw.apply(stack, "ols", executor=executor, jobs=2), expected)
 
 
 def test_a_team_says_what_it_lost(folder: Path, expected: pw.Map, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "BLOCK_BYTES", 1)
+    set_limits(monkeypatch, block_bytes=1)
     stack = pw.open_stack(folder, on_read_error="missing")
     found = pw.apply(stack, "ols", jobs=2)
     assert_lost(found, expected)
@@ -114,8 +113,7 @@ def test_it_is_told_and_kept_in_the_tags(folder: Path, tmp_path: Path, caplog: p
 def test_a_job_that_goes_on_keeps_what_was_lost_before(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 4096)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=4096)
     stack = pw.open_stack(folder, on_read_error="missing")
 
     def stop_late(done: int, total: int) -> None:
@@ -171,7 +169,7 @@ def test_nobody_waits_twice_for_a_broken_file(folder: Path, monkeypatch: pytest.
     pauses: list[float] = []
     monkeypatch.setattr(reading_module, "RETRY_SECONDS", (0.2, 1.0))
     monkeypatch.setattr(reading_module.time, "sleep", pauses.append)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 64)
+    set_limits(monkeypatch, window_bytes=64)
     stack = pw.open_stack(folder, on_read_error="missing")
     found = pw.apply(stack, "ols", executor="inline")
     assert found.provenance["lost"]["pixels"] == 2 * 1024
@@ -324,7 +322,7 @@ def test_behind_a_vrt_the_loss_is_the_same_whatever_the_plan(
     stack = pw.open_stack(tmp_path / "vrt", on_read_error="missing")
     found = []
     for window_bytes in (64, 4096, 1 << 20):
-        monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
+        set_limits(monkeypatch, window_bytes=window_bytes)
         found.append(pw.apply(stack, "ols", tmp_path / f"{window_bytes}.tif", executor="inline"))
     # Also of a window that does not touch what is broken.
     whole = stack.read(stack.grid.block)
@@ -341,7 +339,7 @@ def test_behind_a_vrt_the_loss_is_the_same_whatever_the_plan(
 
 def test_a_halo_counts_what_is_lost_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for window_bytes in (64, 1 << 20):
-        monkeypatch.setattr(plan_module, "WINDOW_BYTES", window_bytes)
+        set_limits(monkeypatch, window_bytes=window_bytes)
         found = pw.apply(pw.open_stack(folder, on_read_error="missing"), BoxMean(), jobs=2)
         assert found.provenance["lost"]["pixels"] == 1024
 

@@ -17,6 +17,7 @@ from rasterio.warp import reproject
 import pixelwise as pw
 from pixelwise import ParameterError
 from pixelwise.cli import main
+from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import Demand, OutputDemand, Workers, make_plan
 from pixelwise.stacks.raster import layout_of
 from support.rasters import PROFILE, random_series, read_all, refusal_of, write_raster
@@ -213,7 +214,7 @@ def test_the_plan_of_shifted_scenes_cuts_few_blocks(scenes: Path) -> None:
     layout = layout_of(pw.open_stack(scenes, extent="union"))
     assert layout.shifted
     grid = pw.Grid(None, Affine.identity(), 4000, 4000)
-    shifted = make_plan(grid, [Demand(300, layout)], OutputDemand(3), Workers(2, teamwork=True))
+    shifted = make_plan(grid, [Demand(300, layout)], OutputDemand(3), Workers(2, teamwork=True), Limits())
     assert 1 < shifted.redecode < 2
     half = pw.open_stack([scenes / "ndvi_2001.tif", scenes / "ndvi_2004.tif"], extent="union")
     assert not layout_of(half).shifted  # that of 2001 begins where the grid does

@@ -14,6 +14,7 @@ from rasterio.features import geometry_mask
 import pixelwise as pw
 from pixelwise import InputError
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import random_series, read_all, write_raster
 
 SHAPE = (80, 90)
@@ -53,11 +54,10 @@ def test_pixels_outside_have_status_9(files: tuple[Path, Path, Any], options: di
 
 
 def test_only_touched_blocks_are_read(files: tuple[Path, Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from pixelwise.jobs import plan
     from pixelwise.rasters import windows
 
     folder, region, inside = files
-    monkeypatch.setattr(plan, "WINDOW_BYTES", 1024)
+    set_limits(monkeypatch, window_bytes=1024)
     seen = np.zeros(SHAPE, int)
     really = windows.read_window
 

@@ -143,16 +143,17 @@ def forked(work: Callable[[], int], log: Path) -> Ended:
 def command_line(command: Sequence[str], settings: dict[str, Any]) -> int:
     """Do what the command line does; return its exit status."""
     from pixelwise.cli import main
-    from pixelwise.jobs import plan, task
+    from pixelwise.jobs import limits
     from pixelwise.rasters import windows
 
     perturb(settings.get("perturb", 0x5A))
     windows.RETRY_SECONDS = (0.0,)
     # Of a job that is worth a journal one is left, however it ends.
-    task.SHORT_SECONDS = settings.get("short", 1e9)
-    plan.WINDOW_BYTES = settings.get("window", 1 << 20)
-    if settings.get("team"):
-        plan.BLOCK_BYTES = 1
+    limits.LIMITS = limits.Limits(
+        window_bytes=settings.get("window", 1 << 20),
+        journal_seconds=settings.get("short", 1e9),
+        **({"block_bytes": 1} if settings.get("team") else {}),
+    )
     HARMS[settings.get("harm", "")](settings)
     try:
         main(list(command))

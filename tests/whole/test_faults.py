@@ -18,10 +18,9 @@ import rasterio
 import pixelwise as pw
 from pixelwise.cli.report import _not_printed, _status_of
 from pixelwise.errors import RESOURCES
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
 from pixelwise.maps.disk import refusal
 from pixelwise.maps.journal import journal_of
+from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import hidden
 from torture import POLE
@@ -36,8 +35,7 @@ class Killed(BaseException):
 @pytest.fixture
 def stack(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> pw.RasterStack:
     """A stack of 5 dates in three strips, each a block; every job keeps a journal."""
-    monkeypatch.setattr(task, "SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(plan_module, "WINDOW_BYTES", 1)
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=1)
     return pw.open_stack(make_stack(random_series((5, 48, 40), seed=4), blockysize=16))
 
 
@@ -282,7 +280,7 @@ def test_a_folder_that_cannot_be_synced_loses_no_map(
     if before:
         job(stack, out / name, dtype="float64")
     if short:
-        monkeypatch.setattr(task, "SHORT_SECONDS", 1e9)
+        set_limits(monkeypatch, journal_seconds=1e9)
 
     def fail(path: Path, sync: Callable[[Path], None] = publish.sync) -> None:
         if path.is_dir():

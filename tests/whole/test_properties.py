@@ -16,8 +16,7 @@ from scipy import special
 
 import pixelwise as pw
 from pixelwise.bands import Status
-from pixelwise.jobs import plan as plan_module
-from pixelwise.jobs import task
+from support.limits import set_limits
 from support.rasters import random_series, write_raster
 from support.stopping import Stop
 
@@ -81,8 +80,7 @@ def run(paths: Sequence[Path], output: Path, dtype: str, attempt: Attempt) -> bo
 
     with pytest.MonkeyPatch.context() as patch:
         # Every job keeps a journal, and the least block is as small as wanted.
-        patch.setattr(task, "SHORT_SECONDS", 0.0)
-        patch.setattr(plan_module, "WINDOW_BYTES", attempt.window_bytes)
+        set_limits(patch, journal_seconds=0.0, window_bytes=attempt.window_bytes)
         stack = pw.open_stack([paths[index] for index in attempt.order])
         try:
             pw.apply(stack, "ols", output, dtype=dtype, executor=attempt.executor, jobs=attempt.jobs, progress=progress)

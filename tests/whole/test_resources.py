@@ -231,9 +231,9 @@ def test_an_output_that_cannot_be_opened(
 
 FULL = """
 import resource, signal, sys
-from pixelwise.jobs import plan, task
+from pixelwise.jobs import limits
 from pixelwise.cli import main
-task.SHORT_SECONDS, plan.WINDOW_BYTES = 0.0, 4096
+limits.LIMITS = limits.Limits(window_bytes=4096, journal_seconds=0.0)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 main(sys.argv[2:])
@@ -272,9 +272,9 @@ def slow(values, times):
 
 RUN = """
 import sys
-from pixelwise.jobs import plan, task
+from pixelwise.jobs import limits
 from pixelwise.cli import main
-plan.WINDOW_BYTES = 4096
+limits.LIMITS = limits.Limits(window_bytes=4096)
 main(sys.argv[1:])
 """
 

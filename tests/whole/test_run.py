@@ -37,6 +37,7 @@ from pixelwise.method import select_bands
 from pixelwise.methods.lookup import as_method
 from pixelwise.stacks.sampling import sample_pixels
 from support.halo import BoundBoxMean, BoxMean, box_mean
+from support.limits import set_limits
 from support.rasters import PROFILE, random_series, write_raster
 
 HEIGHT, WIDTH, TIMES = 70, 90, 9
@@ -164,7 +165,7 @@ def test_time_does_not_decide_whether_a_function_is_refused(
     method = as_method(function).rehearse(stack.axis, lambda: run.sample_pixels(stack), stack.grid.block.pixels)
     bound = method.bind(stack.axis, None, {})
     rehearsed.set()
-    assert run.executor_for(bound, (stack,)) == "threads"
+    assert run.executor_for(bound, (stack,), Execution()) == "threads"
     assert (pw.apply(stack, function).status != 5).all()
     monkeypatch.setattr(task_module, "SMALL_JOB", stack.grid.block.pixels * len(stack) - 1)
     with pytest.raises(pw.FunctionError, match="it uses lock "):
@@ -210,7 +211,7 @@ def test_a_team_gives_the_same_bytes(
     folder: Path, expected: pw.Map, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     # A source block of all dates that is larger than this is filled by all threads together.
-    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
+    set_limits(monkeypatch, block_bytes=1)
     stack = pw.open_stack(folder)
     bound = pw.methods.ols().bind(stack.axis, None, {})
     assert plan_job((stack,), bound, Execution(jobs=jobs)).team == jobs
@@ -246,7 +247,7 @@ def test_a_team_reads_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(stack) == 6
     alone = pw.apply(stack, "ols", jobs=1)
     assert (alone["n"] > 2).any()
-    monkeypatch.setattr("pixelwise.jobs.plan.BLOCK_BYTES", 1)
+    set_limits(monkeypatch, block_bytes=1)
     assert_same_bytes(pw.apply(stack, "ols", jobs=3), alone)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pixelwise.choices import Compression
 from pixelwise.errors import ParameterError
+from pixelwise.jobs import limits
 from pixelwise.jobs.executors import check_executor
+from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import parse_size
 from pixelwise.words import shown
 
@@ -45,6 +47,8 @@ class Execution:
         Whether a failing function stops the job.
     progress
         Called after each block.
+    limits
+        From which size on the job is cut, checked and written down.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Execution:
     trust_function: bool = False
     strict: bool = False
     progress: Progress | None = None
+    limits: Limits = field(default_factory=lambda: limits.LIMITS)
 
     def __post_init__(self) -> None:
         if self.executor is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.jobs.limits import Limits
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.handles import CACHE_BYTES
 from pixelwise.rasters.tags import TILE_UNIT
@@ -31,10 +32,6 @@ __all__ = [
     "smaller_blocks",
 ]
 
-#: Input and output of one block: larger blocks are no faster (measured between 8 and 64 MB).
-BLOCK_BYTES = 48 << 20
-#: Reading less than about 64 kB of a file at a time is dominated by the overhead of the call (69 us).
-WINDOW_BYTES = 64 << 10
 #: Interpreter with NumPy, numba and GDAL: measured 190-240 MB, the most just after compiling kernels.
 PROCESS_BYTES = 280 << 20
 #: Source blocks per block if those of the files are not aligned: a square of 4 x 4 decodes 1.6 times what it needs.
@@ -239,6 +236,7 @@ def make_plan(
     demands: Sequence[Demand],
     output: OutputDemand,
     workers: Workers,
+    limits: Limits,
     *,
     halo: int = 0,
 ) -> Plan:
@@ -250,8 +248,8 @@ def make_plan(
         Grid of the response.
     demands
         Demands of the input stacks, the response first: the blocks of its files decide.
-    output, workers
-        The output, and the workers with their memory.
+    output, workers, limits
+        The output, the workers with their memory, and the sizes to aim at.
     halo
         Pixels that the method reads around a block.
 
@@ -272,10 +270,10 @@ def make_plan(
     cell = tile or (TILE_UNIT, TILE_UNIT)
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
     # At least four blocks per worker, so that all finish at about the same time, but no source block is cut.
-    least = WINDOW_BYTES // source.itemsize
+    least = limits.window_bytes // source.itemsize
     wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
-    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), BLOCK_BYTES // costs.per_pixel), wished)
-    team = jobs if workers.teamwork and wished * costs.per_pixel > BLOCK_BYTES else 1
+    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), limits.block_bytes // costs.per_pixel), wished)
+    team = jobs if workers.teamwork and wished * costs.per_pixel > limits.block_bytes else 1
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
     handles = min(math.ceil(sources / team), most_handles)
     while True:

@@ -71,7 +71,7 @@ class Task:
         sink = self.sink
         doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
         refused = "" if execution.trust_function else doubts
-        with _journal(sink, self.provenance, self.method, self.stacks, refused, restart=execution.restart) as journal:
+        with _journal(sink, self.provenance, self.method, self.stacks, refused, execution) as journal:
             if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete already and only gets its final name")
                 return sink.end(self.named, self.stacks[0].grid, journal.committed)
@@ -107,7 +107,12 @@ class Task:
 
 @contextmanager
 def _journal(
-    sink: Sink, described: Mapping[str, Any], method: Method, stacks: Sequence[Stack], refused: str, *, restart: bool
+    sink: Sink,
+    described: Mapping[str, Any],
+    method: Method,
+    stacks: Sequence[Stack],
+    refused: str,
+    execution: Execution,
 ) -> Iterator[Journal | None]:
     """Yield the journal of a sink, None if it is in memory; close both at the end, and keep what is worth keeping."""
     if not isinstance(sink, GeoTiffSink):
@@ -118,7 +123,8 @@ def _journal(
         key = {**identify(described, method, stacks), "compress": sink.compress}
     except NotComparableError as error:
         refused = str(error)
-    journal = Journal(sink.path, key, stacks[0].grid, after=SHORT_SECONDS, refused=refused, restart=restart)
+    after, restart = execution.limits.journal_seconds, execution.restart
+    journal = Journal(sink.path, key, stacks[0].grid, after=after, refused=refused, restart=restart)
     finished = False
     try:
         yield journal
@@ -159,7 +165,7 @@ def _run(
         try:
             checked = time.monotonic()
             for result in map_unordered(pool, task, blocks, plan.limit, recovery(pool)):
-                if time.monotonic() - checked > CHECK_SECONDS:
+                if time.monotonic() - checked > execution.limits.check_seconds:
                     check_unchanged(job.stacks)
                     checked = time.monotonic()
                 before = time.perf_counter()
@@ -314,7 +320,7 @@ def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Execu
 def executor_for(
     bound: BoundMethod,
     stacks: Sequence[Stack],
-    execution: Execution = Execution(),  # noqa: B008 - frozen
+    execution: Execution,
 ) -> str | Executor:
     """Return the requested executor, or the one that suits a job: threads if they can run all of it in parallel.
 
@@ -338,7 +344,7 @@ def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
 def plan_job(
     stacks: Sequence[Stack],
     bound: BoundMethod,
-    execution: Execution = Execution(),  # noqa: B008 - frozen
+    execution: Execution,
     *,
     dtype: str = "float32",
     in_memory: bool = False,
@@ -360,17 +366,10 @@ def plan_job(
         demands,
         OutputDemand(len(bound.bands) + 1, np.dtype(dtype).itemsize, in_memory=in_memory, tile=tile),
         Workers(jobs, 1 + jobs if executor == "processes" else 1, memory, teamwork=teamwork),
+        execution.limits,
         halo=bound.halo,
     )
 
 
 #: Number of bands with rounded whole numbers that are named.
 MOST_BANDS = 5
-
-
-#: How often, in seconds, files are checked for changes.
-CHECK_SECONDS = 5.0
-
-
-#: Jobs that take fewer seconds keep no journal.
-SHORT_SECONDS = 5.0
