@@ -48,7 +48,7 @@ SEAMS = {
     "begin the map": ("pixelwise.maps.geotiff", "GeoTiffSink.begin"),
     "begin the journal": ("pixelwise.maps.journal", "Journal.begin"),
     "restore a block": ("pixelwise.maps.geotiff", "GeoTiffSink.restore"),
-    "read": ("pixelwise.stacks.shares", "Share.read_into"),
+    "read": ("pixelwise.stacks.file_reader", "FileReader.read_into"),
     "kernel": ("pixelwise.methods.ols", "BoundLine.__call__"),
     "encode": ("pixelwise.maps.tiles", "TileEncoder.__call__"),
     "append tiles": ("pixelwise.maps.geotiff", "append"),

@@ -30,7 +30,7 @@ from pixelwise.maps.sink import Sink
 from pixelwise.method import Method, rounded_whole_numbers, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.lookup import resolve_method
-from pixelwise.opening.checkup import warnings_of, warnings_of_all
+from pixelwise.opening.checks import warnings_of, warnings_of_all
 from pixelwise.opening.pairing import pair
 from pixelwise.opening.scene_counts import clear_counts, scenes_of
 from pixelwise.stacks.base import FileStack, Stack, layout_of

@@ -231,7 +231,7 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
         for command in (["plan", "s"], ["apply", "ols", "s", "-o", "o.tif"], ["composite", "s", "-o", "c.tif"]):
             with monkeypatch.context() as patch:
                 patch.setattr("pixelwise.stacks.sampling.read_windows", lambda *_, error=error, **__: raising(error))
-                patch.setattr("pixelwise.opening.checkup.masked_share", lambda *_, error=error, **__: raising(error))
+                patch.setattr("pixelwise.opening.checks.masked_share", lambda *_, error=error, **__: raising(error))
                 result = run(*command, "--composite", "max")
             assert result.exit_code == 75
             assert result.stderr.splitlines()[-1].startswith(f"error: memory ran out{words}")

@@ -92,8 +92,8 @@ GIB = 1 << 30
 def stored(edge: int, layers: int, size: int = 2048, **options: Any) -> Plan:
     """Plan for as many float32 files in square tiles, of which GDAL keeps half a tile each."""
     layout = Layout(
-        edge, edge, itemsize=4, sources=layers, decoded=edge * edge * 4,
-        resident=edge * edge * 2, converted=0,
+        edge, edge, itemsize=4, sources=layers, block_bytes=edge * edge * 4,
+        open_file_bytes=edge * edge * 2, scratch_bytes_per_pixel=0,
     )  # fmt: skip
     arguments = {"bands": 6, "jobs": 2, "teamwork": True, **options}
     return cut(Grid(None, TRANSFORM, size, size), Demand(layers, layout), **arguments)
@@ -184,7 +184,7 @@ def test_memory_shrinks_blocks_until_it_is_impossible() -> None:
 
 def test_memory_counts_what_gdal_decodes_at_once() -> None:
     # 5 x 5 pixels of 275 bands in pixel-interleaved tiles of 512 x 512: 288 MB for one window.
-    demand = Demand(275, Layout(5, 5, itemsize=4, sources=1, decoded=512 * 512 * 4 * 275))
+    demand = Demand(275, Layout(5, 5, itemsize=4, sources=1, block_bytes=512 * 512 * 4 * 275))
     made = cut(Grid(None, TRANSFORM, 5, 5), demand, bands=8, jobs=1)
     assert made.memory > 512 * 512 * 4 * 275 + (200 << 20)
 

@@ -431,7 +431,7 @@ def masked(tmp_path: Path) -> tuple[Path, Any, Any]:
 
 
 @pytest.mark.parametrize(
-    ("options", "useless"),
+    ("options", "rejected"),
     [
         ({"mask_keep": [0, 1]}, [2, 3]),
         ({"mask_drop": 1}, [1]),
@@ -441,11 +441,11 @@ def masked(tmp_path: Path) -> tuple[Path, Any, Any]:
         ({"mask_preset": "mod13"}, [2, 3]),
     ],
 )
-def test_masks_of_the_same_date(masked: tuple[Path, Any, Any], options: dict[str, Any], useless: list[int]) -> None:
+def test_masks_of_the_same_date(masked: tuple[Path, Any, Any], options: dict[str, Any], rejected: list[int]) -> None:
     folder, values, classes = masked
     stack = pw.open_stack(folder / "images", mask=f"{folder}/masks/*.tif", **options)
     assert stack.dtype == np.float32
-    np.testing.assert_array_equal(read_all(stack), np.where(np.isin(classes, useless), np.nan, values))
+    np.testing.assert_array_equal(read_all(stack), np.where(np.isin(classes, rejected), np.nan, values))
 
 
 def test_masks_in_a_band_of_the_file(tmp_path: Path) -> None:

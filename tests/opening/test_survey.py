@@ -965,7 +965,7 @@ def test_float32_only_where_nothing_is_lost(tmp_path: Path, dtype: str, options:
     stack = pw.open_stack(pair(tmp_path, np.array([1, 2], dtype=dtype)), **options)
     assert stack.dtype == stack.read(stack.grid.block).dtype == np.dtype(expected)
     assert stack.layout.itemsize == np.dtype(expected).itemsize
-    assert stack.layout.stored == len(stack) * np.dtype(dtype).itemsize
+    assert stack.layout.stored_bytes_per_pixel == len(stack) * np.dtype(dtype).itemsize
 
 
 def test_one_wide_layer_makes_the_stack_wide(make_stack: MakeStack):
@@ -1339,7 +1339,7 @@ def test_what_was_used_last_is_closed_first_because_it_is_needed_last(
     monkeypatch.setattr(
         handles, "_open", lambda piece, **how: opened.append(piece.path.name) or really_open(piece, **how)
     )
-    share = stack.shares(1, handles=4)[0]
+    share = stack.readers(1, handles=4)[0]
     out = np.empty((6, *IMAGE.shape), np.float32)
     for _ in range(5):
         share.read_into(stack.grid.block, (out,))
@@ -1360,7 +1360,7 @@ def test_files_of_a_mosaics_other_parts_are_closed_first(
             place = ORIGIN @ Affine.translation(0, shard * 2)
             write_raster(tmp_path / name, IMAGE[:2] + shard, transform=place)
     stack = pw.open_stack(tmp_path)
-    share = stack.shares(1, handles=4)[0]
+    share = stack.readers(1, handles=4)[0]
     out = np.empty((2, 2, 7), np.float32)
     for shard in range(6):
         for _ in range(2):

@@ -91,7 +91,7 @@ def test_python_refuses_it_too(tmp_path: Path, compression: int, monkeypatch: py
     with pytest.raises(pw.InputError, match=words):
         pw.write_layers(stack, tmp_path / "o.tif")
     pairs = pw.open_stack([write_raster(tmp_path / f"b_{y}.tif", np.ones((9, 9))) for y in (2000, 2001, 2002)])
-    assert layout_of(pairs).decoded < 1 << 20
+    assert layout_of(pairs).block_bytes < 1 << 20
 
 
 @pytest.mark.parametrize("kind", ["vrt", "mask", "mask beside"])
@@ -130,7 +130,7 @@ def test_blocks_that_bands_do_not_show(tmp_path: Path, kind: str, monkeypatch: p
     expected = {"vrt": 40_000 * 40_000, "mask": 40 * 40_000, "mask beside": 40 * 4000}[kind]
     assert largest_behind(path) == expected
     stack = pw.open_stack([tmp_path / f"a_{year}{path.suffix}" for year in (2000, 2001, 2002)])
-    assert layout_of(stack).decoded == expected
+    assert layout_of(stack).block_bytes == expected
     if kind == "vrt":
         with pytest.raises(pw.InputError, match=r"a_2000\.vrt: one block of it takes 1\.5 GiB when decoded"):
             pw.apply(stack, "ols", memory="1GiB")
@@ -142,7 +142,7 @@ def test_a_strip_that_is_shown_as_rows_counts(tmp_path: Path) -> None:
         for year in (2000, 2001):
             path = tmp_path / str(rows) / f"a_{year}.tif"
             write_raster(path, np.ones((rows, 50), "uint8"), compress="lzw", blockysize=rows)
-        assert layout_of(pw.open_stack(path.parent)).decoded == expected
+        assert layout_of(pw.open_stack(path.parent)).block_bytes == expected
         assert largest_behind(path) == (expected if rows > 2000 else 0)
     assert largest_behind(write_raster(tmp_path / "b.tif", np.ones((2001, 50), "uint8"), blockysize=2001)) == 0
 
@@ -154,7 +154,7 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         values = np.full((rows, width), year - 1999, "uint8")
         path = write_raster(tmp_path / "in" / f"a_{year}.tif", values, compress="deflate", blockysize=rows)
     stack = pw.open_stack(tmp_path / "in")
-    assert layout_of(stack).decoded == rows * width
+    assert layout_of(stack).block_bytes == rows * width
     assert largest_behind(path) == 0
     for module in (plan_module, task):
         monkeypatch.setattr(module, "free_memory", lambda: 4 * rows * width)

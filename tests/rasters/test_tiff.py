@@ -307,7 +307,7 @@ def test_a_file_that_gdal_must_read_is_not_tried_again(tmp_path: Path, monkeypat
         return tiff.open_tiff(path, *rest)
 
     monkeypatch.setattr("pixelwise.rasters.handles.open_tiff", open_tiff)
-    share = pw.open_stack(tmp_path).shares(1, handles=1)[0]
+    share = pw.open_stack(tmp_path).readers(1, handles=1)[0]
     assert share.handles is not None
     out = np.empty((2, 16, 32), np.float32)
     for row in (0, 16):

@@ -19,7 +19,7 @@ from pixelwise import InputError, ParameterError
 from pixelwise.dates.periods import make_periods
 from pixelwise.maps.map import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
-from pixelwise.opening.checkup import warnings_of
+from pixelwise.opening.checks import warnings_of
 from pixelwise.opening.scene_counts import clear_counts, trend_pvalue
 from support.command_line import run
 from support.halo import BoxMean, box_mean
@@ -206,7 +206,7 @@ def test_no_bit_depends_on_blocks_or_teams(scenes: tuple[Path, Any], name: str) 
     np.testing.assert_array_equal(parts, whole)
     np.testing.assert_array_equal(read_all(composite.crop(pw.Block(5, 7, 40, 31))), whole[:, 5:45, 7:38])
     halves = [np.full((len(composite), rows, 50), -9.0, composite.dtype) for rows in (30, 1, 39)]
-    shares = composite.shares(3, handles=4)
+    shares = composite.readers(3, handles=4)
     assert len(shares) == 3
     for share in shares:
         share.read_into(composite.grid.block, halves)

@@ -184,7 +184,7 @@ def test_images_of_one_date(tmp_path: Path, how: str) -> None:
         parts[(slice(None), *block.slices)] = stack.read(block)
     np.testing.assert_array_equal(parts[0], expected)
     # A team divides rows of pixels among arrays.
-    share = stack.shares(1, handles=4)[0]
+    share = stack.readers(1, handles=4)[0]
     halves = [np.empty((2, rows, 70), stack.dtype) for rows in (25, 35)]
     share.read_into(stack.grid.block, halves)
     share.close()

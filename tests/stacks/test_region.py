@@ -67,7 +67,7 @@ def test_only_touched_blocks_are_read(files: tuple[Path, Path, Any], monkeypatch
         return really(piece, bands, block, out, table)
 
     stack = pw.open_stack(folder, region=region)
-    monkeypatch.setattr("pixelwise.opening.checkup.warnings_of", lambda *_, **__: [])
+    monkeypatch.setattr("pixelwise.opening.checks.warnings_of", lambda *_, **__: [])
     monkeypatch.setattr("pixelwise.run.warnings_of", lambda *_, **__: [])
     monkeypatch.setattr(windows, "read_window", read_window)
     pw.apply(stack, "ols", executor="inline", jobs=2)

@@ -103,7 +103,7 @@ def describe(
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, check_travels, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
-    from pixelwise.opening.checkup import masked_share, warnings_of_all
+    from pixelwise.opening.checks import masked_share, warnings_of_all
     from pixelwise.opening.pairing import open_further, pair
     from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
@@ -274,7 +274,7 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     stack = stacks[0]
     files = sum(path.stat().st_size for one in stacks for path in one.paths)
-    decoded = stack.grid.block.pixels * sum(one.layout.stored for one in stacks)
+    decoded = stack.grid.block.pixels * sum(one.layout.stored_bytes_per_pixel for one in stacks)
     return {
         "blocks": len(job),
         "touched": sum(stack.area.touches(block) for block in job.blocks()) if stack.area else len(job),

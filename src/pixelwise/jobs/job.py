@@ -23,12 +23,12 @@ from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.methods.functions.travel import dumps
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
-from pixelwise.stacks.base import FileStack, Filler, Stack
+from pixelwise.stacks.base import BlockReader, FileStack, Stack
 
 __all__ = ["Job", "Result", "task_of"]
 
 #: Shares of the files, and parts of the pixels, per thread of a team: so that the threads finish together.
-SHARES_PER_THREAD = 4
+READERS_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ class Job:
             inside = self._inside(block)
         if inside is not None and not inside.any():
             return self._nothing_of(block, time.perf_counter() - began)
-        heights = _split(block.height, SHARES_PER_THREAD * self.team)
+        heights = _split(block.height, READERS_PER_THREAD * self.team)
 
-        def read(share: Filler, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
+        def read(reader: BlockReader, parts: list[NDArray[Any]]) -> tuple[float, tuple[Loss, ...]]:
             take_losses()
             began = time.perf_counter()
             with reading_in_worker(workspace.token, self.handles):
-                share.read_into(block, parts)
+                reader.read_into(block, parts)
             return time.perf_counter() - began, take_losses()
 
         def fit(inputs: tuple[NDArray[Any], ...]) -> tuple[_Answered, float]:
@@ -220,7 +220,9 @@ class Job:
             return self._apply(flat, flat[0].shape[1]), time.perf_counter() - began
 
         with workspace.arrays(block, heights) as arrays:
-            tasks = [(share, parts) for shares, parts in zip(workspace.shares, arrays, strict=True) for share in shares]
+            tasks = [
+                (reader, parts) for readers, parts in zip(workspace.readers, arrays, strict=True) for reader in readers
+            ]
             reads, losses = zip(*pool.map(read, *zip(*tasks, strict=True)), strict=True)
             answers, kernels = zip(*pool.map(fit, zip(*arrays, strict=True)), strict=True)
         together = _Answered(
@@ -269,12 +271,12 @@ class Workspace:
         self.token = token
         self._free: list[list[NDArray[Any]]] = []
         self.pool: ThreadPoolExecutor | None = None
-        self.shares: tuple[tuple[Filler, ...], ...] = ()
+        self.readers: tuple[tuple[BlockReader, ...], ...] = ()
         if job.team > 1:
             self.pool = ThreadPoolExecutor(job.team, thread_name_prefix="pixelwise-team")
-            count = SHARES_PER_THREAD * job.team
-            self.shares = tuple(
-                stack.shares(count, max(job.handles * job.team // count, 1))
+            count = READERS_PER_THREAD * job.team
+            self.readers = tuple(
+                stack.readers(count, max(job.handles * job.team // count, 1))
                 for stack in job.stacks
                 if isinstance(stack, FileStack)
             )
@@ -308,8 +310,8 @@ class Workspace:
         """End the team and close its datasets."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
-        for share in (share for shares in self.shares for share in shares):
-            share.close()
+        for reader in (reader for readers in self.readers for reader in readers):
+            reader.close()
 
 
 def _shaped(flat: NDArray[Any], layers: int, block: Block, heights: Sequence[int]) -> Any:

@@ -147,7 +147,7 @@ class _Costs:
     jobs: int
     halo: int
     input_per_pixel: int
-    converted_per_pixel: int
+    scratch_per_pixel: int
     output_per_pixel: int
     kept_per_pixel: int
     encoded_per_pixel: int
@@ -156,7 +156,7 @@ class _Costs:
     @classmethod
     def of(cls, pixels: int, demands: Sequence[Demand], output: OutputDemand, workers: Workers, halo: int) -> _Costs:
         """Return the costs of a job with this number of pixels."""
-        decoded = max(demand.layout.decoded for demand in demands)
+        decoded = max(demand.layout.block_bytes for demand in demands)
         return cls(
             fixed=workers.processes * (PROCESS_BYTES + CACHE_BYTES)
             # Each worker decodes one block at a time, inside GDAL's cache or in its place.
@@ -165,13 +165,13 @@ class _Costs:
             jobs=workers.jobs,
             halo=halo,
             input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
-            converted_per_pixel=max(demand.layout.converted for demand in demands) + 1,
+            scratch_per_pixel=max(demand.layout.scratch_bytes_per_pixel for demand in demands) + 1,
             # A method may return float64, which is then copied into the output's type.
             output_per_pixel=output.bands * (8 + output.itemsize),
             kept_per_pixel=output.bands * output.itemsize,
             # The assembled bands, and twice the tiles that GDAL makes from them.
             encoded_per_pixel=0 if output.in_memory else 3 * output.bands * output.itemsize,
-            handle=max(demand.layout.resident for demand in demands),
+            handle=max(demand.layout.open_file_bytes for demand in demands),
         )
 
     @property
@@ -188,7 +188,7 @@ class _Costs:
         return (
             self.fixed
             + at_once * (inputs + pixels * (self.output_per_pixel + self.encoded_per_pixel))
-            + pixels * (self.jobs * self.converted_per_pixel + waiting)
+            + pixels * (self.jobs * self.scratch_per_pixel + waiting)
             + self.jobs * handles * self.handle
         )
 
@@ -208,13 +208,13 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
     InputError
         Names the file.
     """
-    layout = max(layouts, key=lambda layout: layout.decoded)
-    needed = PROCESS_BYTES + max(layout.decoded, CACHE_BYTES)
+    layout = max(layouts, key=lambda layout: layout.block_bytes)
+    needed = PROCESS_BYTES + max(layout.block_bytes, CACHE_BYTES)
     room = free_memory() // 2 if memory is None else memory
-    if layout.largest and layout.decoded > CACHE_BYTES and needed > room:
+    if layout.largest and layout.block_bytes > CACHE_BYTES and needed > room:
         path = Path(layout.largest)
         raise InputError(
-            f"{path}: one block of it takes {size_text(layout.decoded)} when decoded, so a job needs at least "
+            f"{path}: one block of it takes {size_text(layout.block_bytes)} when decoded, so a job needs at least "
             f"{size_text(needed)} of memory, but only {size_text(room)} may be used{_why(memory)}; "
             f"rewrite the file in smaller blocks, on a machine with enough memory: {smaller_blocks(path)}"
         )

@@ -186,7 +186,7 @@ def _run(
             forget()
     check_unchanged(job.stacks)
     tally.tell()
-    decoded = pixels * sum(layout_of(s).stored for s in job.stacks)
+    decoded = pixels * sum(layout_of(s).stored_bytes_per_pixel for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
 
@@ -355,7 +355,7 @@ def plan_job(
     jobs, memory = execution.jobs, execution.memory_bytes
     if jobs is None:
         # Each worker decodes a block: use as many as fit, so that files with huge blocks can still be read.
-        room = free_memory() // 2 // max(1, *(layout.decoded for layout in layouts))
+        room = free_memory() // 2 // max(1, *(layout.block_bytes for layout in layouts))
         jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
     demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
     executor = executor_for(bound, stacks, execution)

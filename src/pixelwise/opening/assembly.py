@@ -20,9 +20,9 @@ from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece, Warp
+from pixelwise.stacks.file_reader import Image
 from pixelwise.stacks.parts import DateOptions, PlaceOptions
 from pixelwise.stacks.raster import Layer
-from pixelwise.stacks.shares import Image
 from pixelwise.words import NAMED, shortened
 
 __all__ = ["assemble"]

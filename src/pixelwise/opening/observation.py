@@ -12,7 +12,7 @@ from pixelwise.dates.rules import Reading
 from pixelwise.grid import Grid
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.rasters.pieces import Warp
-from pixelwise.stacks.shares import Derivation
+from pixelwise.stacks.file_reader import Derivation
 
 __all__ = ["EVERYTHING", "BandFile", "Entry", "Findings", "Observation"]
 

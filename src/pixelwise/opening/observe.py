@@ -12,16 +12,16 @@ from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import InputError, Problems
 from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of_files, is_pattern, table_of
-from pixelwise.opening.deliveries import of_product
 from pixelwise.opening.named_files import read_headers, without_own
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
+from pixelwise.opening.product_files import of_product
 from pixelwise.opening.products import load_product
 from pixelwise.opening.quality import own_quality, with_masks, with_own_masks
 from pixelwise.opening.sensors import band_named, band_of, sensors_by_number
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.parts import LARGEST_NUMBER, ValueOptions
-from pixelwise.stacks.shares import Derivation
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shortened
 

@@ -17,9 +17,9 @@ from pixelwise.opening.observation import EVERYTHING, BandFile, Observation
 from pixelwise.opening.sensors import band_of
 from pixelwise.opening.sources import resolve
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.stacks.file_reader import Quality
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.parts import MaskOptions
-from pixelwise.stacks.shares import Quality
 from pixelwise.words import NAMED, shortened
 
 __all__ = ["ZOOMS", "check_fit", "mask_file", "own_quality", "with_masks", "with_own_masks"]

@@ -22,9 +22,9 @@ from pixelwise.rasters.headers import Header, stamps_of
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.stacks.base import FileStack
+from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.parts import DateOptions, ValueOptions
 from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
-from pixelwise.stacks.shares import Derivation
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
 
@@ -90,10 +90,10 @@ class Survey:
             spec=self.spec,
             source_block=blocks.most_common(1)[0][0],
             derivation=self.derivation,
-            decoded=decoded[largest],
+            block_bytes=decoded[largest],
             largest=largest,
             pixel_size=max(header.pixel_size for header in opened),
-            resident=max(header.open_file_bytes for header in opened),
+            open_file_bytes=max(header.open_file_bytes for header in opened),
             stamps={**stamps_of(opened), **area.stamps},
             area=area,
             alpha_read=frozenset(h.path for h in used if h.alpha_is_data),

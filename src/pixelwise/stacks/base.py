@@ -23,10 +23,10 @@ from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp
-from pixelwise.stacks.shares import Share
+from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.spec import InputSpec
 
-__all__ = ["FileStack", "Filler", "LayerStack", "Layout", "Stack", "layout_of"]
+__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of"]
 
 
 @runtime_checkable
@@ -58,16 +58,16 @@ class Layout:
         The files' own blocks, by majority: windows that cut them decode them twice.
     itemsize
         Bytes of a pixel in the array that ``read`` returns.
-    stored
+    stored_bytes_per_pixel
         Bytes of a pixel in all files together, of all bands and masks.
     sources
         How many files are open at once while reading.
-    decoded
+    block_bytes
         Bytes that are decoded at once beyond the window that is read: one block of a file, of all its bands
         where it interleaves pixels.
-    resident
+    open_file_bytes
         Bytes that GDAL keeps of one open dataset.
-    converted
+    scratch_bytes_per_pixel
         Bytes per pixel of the largest read that does not go straight into the array, and of the file's bytes
         before they are decoded.
     unit
@@ -82,11 +82,11 @@ class Layout:
     block_height: int = 256
     block_width: int = 256
     itemsize: int = 8
-    stored: int = 0
+    stored_bytes_per_pixel: int = 0
     sources: int = 0
-    decoded: int = 0
-    resident: int = 1 << 20
-    converted: int = 8
+    block_bytes: int = 0
+    open_file_bytes: int = 1 << 20
+    scratch_bytes_per_pixel: int = 8
     unit: str = ""
     shifted: bool = False
     largest: str = ""
@@ -98,7 +98,7 @@ def layout_of(stack: Stack) -> Layout:
     return layout if isinstance(layout, Layout) else Layout()
 
 
-class Filler(Protocol):
+class BlockReader(Protocol):
     """Some files of a stack, to be read by one thread at a time, and the rows that come of them."""
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
@@ -169,12 +169,12 @@ class FileStack(ABC):
         """Return the stack of some of its layers, in order."""
 
     @abstractmethod
-    def shares(self, count: int, handles: int) -> tuple[Filler, ...]:
+    def readers(self, count: int, handles: int) -> tuple[BlockReader, ...]:
         """Divide the files into at most `count` shares with datasets of their own, of which each keeps `handles`."""
 
     @cached_property
     @abstractmethod
-    def whole(self) -> Filler:
+    def whole(self) -> BlockReader:
         """All files, with the datasets of whichever thread reads."""
 
     @abstractmethod
@@ -251,7 +251,9 @@ class LayerStack(FileStack):
         """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
 
     @abstractmethod
-    def share(self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None) -> Share:
+    def reader(
+        self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None
+    ) -> FileReader:
         """Prepare reading some layers."""
 
     @abstractmethod

@@ -25,8 +25,8 @@ from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, LayerStack, Layout
+from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.reductions import Composite, names_function
-from pixelwise.stacks.shares import Share
 
 __all__ = ["CompositeStack", "FunctionReducer", "composited"]
 
@@ -114,13 +114,13 @@ class _Batch:
 
     rows: tuple[int, ...]
     members: tuple[slice, ...]
-    share: Share
-    by: Share | None
+    reader: FileReader
+    by: FileReader | None
     size: int
 
 
 @dataclass(frozen=True, eq=False)
-class _CompositeShare:
+class _CompositeReader:
     """Some periods of a stack of composites."""
 
     stack: CompositeStack
@@ -136,7 +136,7 @@ class _CompositeShare:
             shape = (batch.size, block.height, block.width)
             scenes = self.stack.scenes
             values = HANDLES.scratch("scenes", shape, scenes.dtype)
-            batch.share.read_into(block, (values,), table)
+            batch.reader.read_into(block, (values,), table)
             by = None
             if batch.by is not None and self.stack.by is not None:
                 by = HANDLES.scratch("by", shape, self.stack.by.dtype)
@@ -243,15 +243,19 @@ class CompositeStack(FileStack):
         """How it is best read: the layers of a period are beside the result while they are reduced."""
         behind: Layout = self.scenes.layout
         most = max(batch.size for batch in self.whole.batches)
-        further = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.converted
-        largest = behind if self.by is None else max(behind, self.by.layout, key=lambda layout: layout.decoded)
+        further = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.scratch_bytes_per_pixel
+        largest = behind if self.by is None else max(behind, self.by.layout, key=lambda layout: layout.block_bytes)
         return replace(
             behind,
-            decoded=largest.decoded,
+            block_bytes=largest.block_bytes,
             largest=largest.largest,
             itemsize=self.dtype.itemsize,
-            converted=behind.converted + most * self.scenes.dtype.itemsize + further + self.dtype.itemsize,
-            stored=behind.stored + (0 if self.by is None else self.by.layout.stored),
+            scratch_bytes_per_pixel=behind.scratch_bytes_per_pixel
+            + most * self.scenes.dtype.itemsize
+            + further
+            + self.dtype.itemsize,
+            stored_bytes_per_pixel=behind.stored_bytes_per_pixel
+            + (0 if self.by is None else self.by.layout.stored_bytes_per_pixel),
             sources=len(self.paths),
             unit=behind.unit if getattr(self.reducer, "how", "") not in ("count", "date_of_max") else "",
         )
@@ -315,11 +319,11 @@ class CompositeStack(FileStack):
         return replace(self, periods=self.periods.subset(kept))
 
     @cached_property
-    def whole(self) -> _CompositeShare:
+    def whole(self) -> _CompositeReader:
         """All files, with the datasets of whichever thread reads."""
-        return self._share(self._groups, None)
+        return self._reader(self._groups, None)
 
-    def shares(self, count: int, handles: int) -> tuple[_CompositeShare, ...]:
+    def readers(self, count: int, handles: int) -> tuple[_CompositeReader, ...]:
         """Divide the periods into at most `count` shares with datasets of their own, about equal in layers."""
         divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self._groups)))]
         sizes = [0] * len(divided)
@@ -327,7 +331,7 @@ class CompositeStack(FileStack):
             smallest = sizes.index(min(sizes))
             divided[smallest].append(group)
             sizes[smallest] += sum(len(self.periods.members[row]) for row in group)
-        return tuple(self._share(groups, OpenFiles.of_at_most(handles)) for groups in divided)
+        return tuple(self._reader(groups, OpenFiles.of_at_most(handles)) for groups in divided)
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -349,7 +353,7 @@ class CompositeStack(FileStack):
             group_of.update(dict.fromkeys(files, group))
         return [sorted(group) for group in groups]
 
-    def _share(self, groups: Sequence[Sequence[int]], handles: OpenFiles | None) -> _CompositeShare:
+    def _reader(self, groups: Sequence[Sequence[int]], handles: OpenFiles | None) -> _CompositeReader:
         batches = []
         for rows in groups:
             sizes = [len(self.periods.members[row]) for row in rows]
@@ -359,12 +363,12 @@ class CompositeStack(FileStack):
                 _Batch(
                     rows=tuple(rows),
                     members=tuple(slice(end - size, end) for end, size in zip(ends, sizes, strict=True)),
-                    share=self.scenes.share(indices, first_row=0),
-                    by=None if self.by is None else self.by.share(indices, first_row=0),
+                    reader=self.scenes.reader(indices, first_row=0),
+                    by=None if self.by is None else self.by.reader(indices, first_row=0),
                     size=len(indices),
                 )
             )
-        return _CompositeShare(self, tuple(batches), handles)
+        return _CompositeReader(self, tuple(batches), handles)
 
     def warm_up(self) -> None:
         """Open one file and compile what reading needs, in this thread."""
@@ -454,7 +458,7 @@ def _function_reducer(
         centre = Block((scenes.grid.height - height) // 2, (scenes.grid.width - width) // 2, height, width)
         out = np.empty((len(periods.members[0]), height, width), dtype=scenes.dtype)
         with HANDLES.kept(after=False):
-            scenes.share(periods.members[0].tolist(), first_row=0).read_into(centre, (out,))
+            scenes.reader(periods.members[0].tolist(), first_row=0).read_into(centre, (out,))
         return out.reshape(len(out), -1).astype(np.float64)
 
     tried = method.rehearse(axes[0], sample, scenes.grid.block.pixels * len(axes))

@@ -31,8 +31,8 @@ from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, composited
+from pixelwise.stacks.file_reader import Derivation, FileReader, Image, LayerRead, reads_of
 from pixelwise.stacks.parts import DateOptions
-from pixelwise.stacks.shares import Derivation, Image, LayerRead, Share, reads_of
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
 
@@ -114,7 +114,7 @@ class RasterStack(LayerStack):
         Rows and columns of the files' own blocks, by majority.
     derivation
         How values are made of what the files hold.
-    decoded, pixel_size, resident
+    block_bytes, pixel_size, open_file_bytes
         Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
     largest
         The file of that block.
@@ -142,9 +142,9 @@ class RasterStack(LayerStack):
     spec: InputSpec
     source_block: tuple[int, int]
     derivation: Derivation = field(default_factory=Derivation)
-    decoded: int = 0
+    block_bytes: int = 0
     pixel_size: int = 8
-    resident: int = 1 << 20
+    open_file_bytes: int = 1 << 20
     stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
     unit: str = ""
     interleaved: frozenset[Path] = frozenset()
@@ -200,12 +200,12 @@ class RasterStack(LayerStack):
             block_height=min(self.source_block[0], self.grid.height),
             block_width=min(self.source_block[1], self.grid.width),
             itemsize=self.dtype.itemsize,
-            stored=len(self.layers) * stored,
+            stored_bytes_per_pixel=len(self.layers) * stored,
             sources=len(self.paths),
-            decoded=self.decoded,
+            block_bytes=self.block_bytes,
             largest="" if self.largest is None else str(self.largest),
-            resident=self.resident,
-            converted=self.whole.converted(self.dtype) + compressed,
+            open_file_bytes=self.open_file_bytes,
+            scratch_bytes_per_pixel=self.whole.converted(self.dtype) + compressed,
             unit=self.unit,
             shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
         )
@@ -296,7 +296,7 @@ class RasterStack(LayerStack):
         """Return the stack of some of its layers, in order."""
         return replace(self, layers=tuple(self.layers[index] for index in indices))
 
-    def shares(self, count: int, handles: int) -> tuple[Share, ...]:
+    def readers(self, count: int, handles: int) -> tuple[FileReader, ...]:
         """Divide the files into at most `count` shares with datasets of their own, about equal in layers.
 
         Layers of one file are in one share: a file that interleaves its bands' pixels is decoded for all at once.
@@ -308,7 +308,7 @@ class RasterStack(LayerStack):
         groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
         for members in layers_of.values():
             min(groups, key=len).extend(members)
-        return tuple(self.share(group, OpenFiles.of_at_most(handles)) for group in groups)
+        return tuple(self.reader(group, OpenFiles.of_at_most(handles)) for group in groups)
 
     def composite(
         self,
@@ -359,11 +359,13 @@ class RasterStack(LayerStack):
         return composited(self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed)
 
     @cached_property
-    def whole(self) -> Share:
+    def whole(self) -> FileReader:
         """All files, with the datasets of whichever thread reads."""
-        return self.share(range(len(self.layers)))
+        return self.reader(range(len(self.layers)))
 
-    def share(self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None) -> Share:
+    def reader(
+        self, indices: Sequence[int], handles: OpenFiles | None = None, *, first_row: int | None = None
+    ) -> FileReader:
         """Prepare reading some layers: which bands of which file go into which row.
 
         Parameters
@@ -378,14 +380,14 @@ class RasterStack(LayerStack):
         rows = indices if first_row is None else range(first_row, first_row + len(indices))
         chosen = [(row, self.layers[index]) for row, index in zip(rows, indices, strict=True)]
         worked = tuple(
-            LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_worked_out(layer)
+            LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_computed(layer)
         )
-        plain = [(index, layer) for index, layer in chosen if not self._is_worked_out(layer)]
+        plain = [(index, layer) for index, layer in chosen if not self._is_computed(layer)]
         sparse = tuple(index for index, layer in plain if not self._covers_all(layer))
         reads = reads_of((index, piece) for index, layer in plain for piece in layer.pieces)
-        return Share(reads, worked, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
+        return FileReader(reads, worked, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
 
-    def _is_worked_out(self, layer: Layer) -> bool:
+    def _is_computed(self, layer: Layer) -> bool:
         """Whether more than reading is needed."""
         return layer.reduce is not None or not self.derivation.plain
 

@@ -15,7 +15,7 @@ from pixelwise.bands import Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.grid import Block
 from pixelwise.method import Method
-from pixelwise.opening.fillers import find_fillers
+from pixelwise.opening.fill_values import find_fill_values
 from pixelwise.opening.pairing import Pairing
 from pixelwise.opening.scene_counts import (
     clear_counts,
@@ -81,13 +81,13 @@ def warnings_of(
     sampled = _sample_of(looked_at, lenient=quick)
     sample = sampled.values
     differing, told = _nodata_differs(scenes)
-    fillers, filled = _fillers(looked_at, sampled, told)
+    fill_values, filled = _fill_values(looked_at, sampled, told)
     found = [
         *_alpha(scenes),
         *_impossible_nodata(scenes),
         *differing,
         *_sensors(scenes),
-        *fillers,
+        *fill_values,
         *_scales(scenes),
         *_scaled_twice(scenes),
         *_levels(looked_at, sample),
@@ -231,10 +231,10 @@ def _sample_of(stack: RasterStack, *, lenient: bool) -> _Sample:
     return _Sample(whole, thinned(whole), packings.pop() if one else None, integer)
 
 
-def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
-    """Say which values look like fillers; return also where they are in the sample.
+def _fill_values(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Say which values look like fill values; return also where they are in the sample.
 
-    Of every pixel that was read those are counted that lie beyond the sample's values, or are known fillers.
+    Of every pixel that was read those are counted that lie beyond the sample's values, or are known fill values.
     """
     values = sample.values[~np.isnan(sample.values)]
     nowhere = np.zeros(sample.values.shape, dtype=bool)
@@ -244,7 +244,7 @@ def _fillers(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tu
         return [f"every sampled pixel is {values[0]:.10g}"], nowhere
     beyond = sample.whole[(sample.whole < values.min()) | (sample.whole > values.max())]
     rare, counts = np.unique(sample.stored(beyond), return_counts=True)
-    found = find_fillers(sample.stored(values), dict(zip(rare.tolist(), counts.tolist(), strict=True)))
+    found = find_fill_values(sample.stored(values), dict(zip(rare.tolist(), counts.tolist(), strict=True)))
     total = int(np.count_nonzero(~np.isnan(sample.whole)))
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
@@ -426,7 +426,7 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
         return
     # The bulk tells the power of ten; the largest value may be an outlier.
     bulk = float(np.nanquantile(np.abs(sample), 0.98))
-    remedy = "a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
+    remedy = "a sum, scaled, or a fill value? (--scale, --nodata, --valid-range)"
     for scale in NDVI_SCALES:
         if 0.3 <= bulk * scale <= NDVI_LIMIT:
             remedy = f"try --scale {scale:g}"

@@ -20,12 +20,12 @@ from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
 
-__all__ = ["Derivation", "Image", "LayerRead", "Quality", "Read", "Share", "reads_of"]
+__all__ = ["Derivation", "FileReader", "Image", "LayerRead", "Quality", "Read", "reads_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What makes pixels useless.
+    """What rejects pixels.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class Derivation:
     expression
         None where the one band's values are taken as they are.
     qualities
-        What makes pixels useless.
+        What rejects pixels.
     grow
-        Pixels around useless ones, in every direction, that are useless too.
+        How many pixels around a rejected one, in every direction, are rejected too.
     valid
         Smallest and largest result of the formula that is not missing.
     product
@@ -202,7 +202,7 @@ class LayerRead:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class FileReader:
     """Some files of a stack, to be read by one thread at a time.
 
     Attributes
@@ -255,7 +255,7 @@ class Share:
         for read in self.reads:
             self._fill(read, block, parts, table)
         for layer in self.layers:
-            values = self._worked_out(layer, block, parts[0].dtype, table)
+            values = self._compute_layer(layer, block, parts[0].dtype, table)
             start = 0
             for part in parts:
                 part[layer.row] = values[start : start + part.shape[1]]
@@ -268,17 +268,17 @@ class Share:
 
     def masked(self, block: Block) -> tuple[int, int]:
         """Count the pixels of images in a block, and those of them that masks reject."""
-        rejected = total = 0
+        count = total = 0
         for image in (image for layer in self.layers for image in layer.images):
-            useless = None
+            rejected = None
             for piece in image.pieces:
                 shared = piece.block.intersection(block)
                 if shared is not None:
-                    useless = self._useless(image, block, HANDLES.open_files) if useless is None else useless
+                    rejected = self._rejected(image, block, HANDLES.open_files) if rejected is None else rejected
                     total += shared.pixels
-                    if useless is not None:
-                        rejected += int(np.count_nonzero(useless[shared.shift(-block.row, -block.col).slices]))
-        return total, rejected
+                    if rejected is not None:
+                        count += int(np.count_nonzero(rejected[shared.shift(-block.row, -block.col).slices]))
+        return total, count
 
     def all_reads(self) -> Iterator[Read]:
         """Yield every call by which a file is read."""
@@ -314,7 +314,7 @@ class Share:
         """Return the type that bands are read as, where values are of `dtype`."""
         return dtype if self.derivation.expression is None else np.dtype(np.float64)
 
-    def _worked_out(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: OpenFiles) -> NDArray[Any]:
+    def _compute_layer(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: OpenFiles) -> NDArray[Any]:
         """Return (y, x) of a layer that is worked out."""
 
         def images() -> Iterator[tuple[Image, NDArray[Any]]]:
@@ -334,9 +334,9 @@ class Share:
         self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
     ) -> NDArray[Any] | None:
         """Return (y, x) of one image; None where no pixel is of use."""
-        useless = self._useless(image, block, table)
+        rejected = self._rejected(image, block, table)
         # What is lost must not depend on the block: then it is read though it is not needed here.
-        if useless is not None and useless.all() and not self.forgiving:
+        if rejected is not None and rejected.all() and not self.forgiving:
             return None
         kind = self._dtype_of_bands(dtype)
         bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
@@ -349,13 +349,13 @@ class Share:
             low, high = self.derivation.valid
             if (low, high) != (-np.inf, np.inf):
                 values[(values < low) | (values > high)] = np.nan
-        if useless is not None:
-            values[useless] = np.nan
+        if rejected is not None:
+            values[rejected] = np.nan
         return values
 
-    def _useless(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
+    def _rejected(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
         """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
-        useless = None
+        rejected = None
         grow = self.derivation.grow
         around = block.pad(grow)
         inner = block.shift(-around.row, -around.col).slices
@@ -369,8 +369,8 @@ class Share:
                 if shared is not None:
                     covered[shared.shift(-around.row, -around.col).slices] = True
             found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
-            useless = found if useless is None else useless | found
-        return useless
+            rejected = found if rejected is None else rejected | found
+        return rejected
 
     def _reject(
         self,

@@ -15,8 +15,8 @@ import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.methods.lookup import as_method
 from pixelwise.methods.ols import OrdinaryLeastSquares
-from pixelwise.opening.checkup import warnings_of
-from pixelwise.opening.fillers import find_fillers
+from pixelwise.opening.checks import warnings_of
+from pixelwise.opening.fill_values import find_fill_values
 from pixelwise.stacks.sampling import SAMPLE_PIXELS, read_sample
 from support.rasters import MakeStack, write_raster
 
@@ -133,7 +133,7 @@ PLAIN = [
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("kind", PLAIN)
 def test_what_is_frequent_or_extreme_among_its_like_is_no_filler(kind: str, seed: int):
-    assert find_fillers(values_like(kind, np.random.default_rng(seed), 5000)) == []
+    assert find_fill_values(values_like(kind, np.random.default_rng(seed), 5000)) == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 500])
@@ -156,18 +156,18 @@ def test_what_is_frequent_or_extreme_among_its_like_is_no_filler(kind: str, seed
 def test_a_known_filler_is_found_however_rare(kind: str, filler: float, count: int):
     values = values_like(kind, np.random.default_rng(0), 5000).astype(float)
     values[:count] = filler
-    assert find_fillers(values) == [filler]
+    assert find_fill_values(values) == [filler]
 
 
 def test_several_fillers_are_found_together():
     random = np.random.default_rng(0)
     values = random.normal(5000, 1000, 4000)
     values[:40], values[40:45], values[45] = 0, -9999, -32768
-    assert find_fillers(values) == [-32768, -9999, 0]
+    assert find_fill_values(values) == [-32768, -9999, 0]
 
 
 @pytest.mark.parametrize("share", [0.03, 0.2])
-def test_zeros_amid_or_at_the_thin_end_of_an_index_are_fillers(share: float):
+def test_zeros_amid_or_at_the_thin_end_of_an_index_are_fill_values(share: float):
     random = np.random.default_rng(0)
     for values in (
         random.normal(0.4, 0.25, 5000),
@@ -176,7 +176,7 @@ def test_zeros_amid_or_at_the_thin_end_of_an_index_are_fillers(share: float):
         np.clip(random.normal(120, 35, 5000), 2, 250).round() if share > 0.1 else random.normal(0.4, 0.2, 5000),
     ):
         values[: round(5000 * share)] = 0
-        assert find_fillers(values) == [0]
+        assert find_fill_values(values) == [0]
 
 
 def test_every_pixel_that_is_read_is_looked_at(make_stack: MakeStack):
@@ -441,7 +441,7 @@ def test_ndvi_beyond_one(make_stack: MakeStack, factor: float, scale: str):
 def test_ndvi_with_a_filler(make_stack: MakeStack):
     folder = make_stack(filled(clean(), 2.5, 0.001))
     assert check(folder) == [
-        "the names say NDVI, but values reach 2.5: a sum, scaled, or a filler? (--scale, --nodata, --valid-range)"
+        "the names say NDVI, but values reach 2.5: a sum, scaled, or a fill value? (--scale, --nodata, --valid-range)"
     ]
     assert check(folder, valid_range=(-1, 1)) == []
 

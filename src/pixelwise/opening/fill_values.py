@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pixelwise.rasters.nodata import is_among, nodata_bounds
 
-__all__ = ["KNOWN", "find_fillers"]
+__all__ = ["KNOWN", "find_fill_values"]
 
 #: What products and programs fill with, where it lies beyond the data: MODIS, Landsat, GDAL, NetCDF, ArcGIS, R.
 KNOWN = (
@@ -26,7 +26,7 @@ SMALL = 1000.0
 TAIL = 0.01
 #: A value has nothing beside it within so many steps of the bulk; percentages and classes have.
 APART = 10.0
-#: Where only so few other values occur, they are classes, or flags: no rule but that of known fillers applies.
+#: Where only so few other values occur, they are classes, or flags: no rule but that of known fill values applies.
 FEW, MANY = 8, 32
 #: A repeated value fills this share, and occurs so much more often than those beside it.
 SHARE, EXCESS = 0.01, 20.0
@@ -53,12 +53,12 @@ class _Rest:
         return (low, high) if low < high else (float(self.distinct[0]), float(self.distinct[-1]))
 
 
-def find_fillers(values: NDArray[Any], candidates: dict[float, int] | None = None) -> list[float]:
-    """Return values that look like fillers, outermost ones and zero.
+def find_fill_values(values: NDArray[Any], candidates: dict[float, int] | None = None) -> list[float]:
+    """Return values that look like fill values, outermost ones and zero.
 
-    A known filler is found where it lies beyond all data with nothing beside it, even once. Zero and the smallest and
-    largest value are found where they lie far away from all others, or are repeated often where else little is. Values
-    of classes, flags and percentages are neither: they have others beside them.
+    A known fill value is found wherever it lies beyond all data with nothing next to it, even if it occurs once. Zero
+    and the smallest and largest values are found where they lie far from all others, or occur often where few others
+    do. Values of classes, flags and percentages do neither: they have neighbours.
 
     Parameters
     ----------
@@ -86,7 +86,9 @@ def find_fillers(values: NDArray[Any], candidates: dict[float, int] | None = Non
             value
             for value in dict.fromkeys((*ends, 0.0))
             if value in distinct[left]
-            and _is_filler(value, int(counts[distinct == value][0]), total, _without(distinct, counts, ~left, value))
+            and _is_fill_value(
+                value, int(counts[distinct == value][0]), total, _without(distinct, counts, ~left, value)
+            )
         ]
         if not new:
             break
@@ -121,14 +123,14 @@ def _place(value: float, rest: _Rest) -> tuple[float, float, float, float, int]:
 
 
 def _is_known(value: float, rest: _Rest) -> bool:
-    """Whether a known filler lies beyond all else."""
+    """Whether a known fill value lies beyond all else."""
     if rest.distinct.size < 2:
         return False
     gap, step, _, tail, _ = _place(value, rest)
     return gap > 0 and gap >= max(APART * step, tail if abs(value) < SMALL else tail / 4)
 
 
-def _is_filler(value: float, count: int, total: int, rest: _Rest) -> bool:
+def _is_fill_value(value: float, count: int, total: int, rest: _Rest) -> bool:
     gap, step, width, tail, inner = _place(value, rest)
     apart = gap >= max(APART * step, tail) and gap > 0
     often = count >= REPEATS and count >= SHARE * total and inner >= MANY

@@ -20,10 +20,10 @@ from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings,
 from pixelwise.opening.products import BandRule, Product, SceneFile
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
 from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
+from pixelwise.stacks.file_reader import Derivation, Quality
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import load_preset
 from pixelwise.stacks.parts import MaskOptions, ValueOptions
-from pixelwise.stacks.shares import Derivation, Quality
 from pixelwise.words import shortened
 
 __all__ = ["of_product"]
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Delivered:
+class _ProductFile:
     """A file of a product."""
 
     path: Path
@@ -52,7 +52,7 @@ def of_product(
 ) -> Findings:
     """Find the scenes of a product in files, and put together the bands and masks of each."""
     matches = [
-        _Delivered(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
+        _ProductFile(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
     ]
     if not matches:
         names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
@@ -68,7 +68,7 @@ def of_product(
     expression, wanted = _wanted_of(values, product, first)
     own = own_quality(masks)
     qualities = _qualities_of(masks, product) if own is None else []
-    scenes: dict[tuple[str, tuple[int, int]], list[_Delivered]] = defaultdict(list)
+    scenes: dict[tuple[str, tuple[int, int]], list[_ProductFile]] = defaultdict(list)
     for one in matches:
         shard = shard_of(one.path.name)
         scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
@@ -148,7 +148,7 @@ def _qualities_of(masks: MaskOptions, product: Product) -> list[tuple[tuple[str,
 
 def _of_scene(
     scene: str,
-    files: Sequence[_Delivered],
+    files: Sequence[_ProductFile],
     product: Product,
     wanted: Sequence[str],
     qualities: Sequence[tuple[tuple[str, ...], Quality, bool]],
@@ -205,12 +205,12 @@ def _of_scene(
     return Observation(tuple(bands), tuple(masks), Reading(moment, product.name), scene, file.sensor)
 
 
-def _files_of(rule: BandRule, files: Sequence[_Delivered]) -> list[_Delivered]:
+def _files_of(rule: BandRule, files: Sequence[_ProductFile]) -> list[_ProductFile]:
     """Return the files that hold a band, or may hold it among others."""
     return [one for one in files if one.file.band is None or rule.has(one.file.band)]
 
 
-def _finest(candidates: Sequence[Sequence[_Delivered]], scene: str, names: Sequence[str]) -> list[_Delivered]:
+def _finest(candidates: Sequence[Sequence[_ProductFile]], scene: str, names: Sequence[str]) -> list[_ProductFile]:
     """Choose one file for each band: of the finest resolution that all of them have."""
     for files, name in zip(candidates, names, strict=True):
         if not files:
@@ -231,7 +231,7 @@ def _finest(candidates: Sequence[Sequence[_Delivered]], scene: str, names: Seque
     return chosen
 
 
-def _opened(one: _Delivered, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
+def _opened(one: _ProductFile, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
     """Read a file's header; return the band that a token stands for, where it has one."""
     if one.path not in headers:
         headers[one.path] = read_header(one.path)
