@@ -28,6 +28,7 @@ from pixelwise.kernels.columns import (
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
+from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 RVALUE, PVALUE, COUNT = range(3)
@@ -81,9 +82,9 @@ class Scratch(NamedTuple):
 
 def make_scratch(layers: int, *, ranked: bool) -> Scratch:
     """Return memory for a chunk of series of so many dates."""
-    rows, series = np.empty((11, CHUNK)), np.empty((3, layers, CHUNK))
-    ranks = np.empty((2, layers if ranked else 0, CHUNK))
-    return Scratch._make((*rows, np.empty((BANDS, CHUNK)), *series, *ranks))
+    rows, series = aligned(11, CHUNK), aligned(3, layers, CHUNK)
+    ranks = aligned(2, layers if ranked else 0, CHUNK)
+    return Scratch._make((*rows, aligned(BANDS, CHUNK), *series, *ranks))
 
 
 @kernel(helper=True)

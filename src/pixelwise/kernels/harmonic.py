@@ -35,6 +35,7 @@ from pixelwise.kernels.linear import (
 from pixelwise.kernels.memory import alikeness, find_memory, inflation, lag_one
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, student_p_of_many, table_p
+from pixelwise.kernels.scratch import aligned
 
 # Rows of the results; then four for each harmonic (methods/harmonic.py has the same order).
 SLOPE, INTERCEPT, PVALUE, PVALUE_OLS, STDERR, PVALUE_SEASON, RMSE, R1, N = range(9)
@@ -150,8 +151,8 @@ class Scratch(NamedTuple):
 
 def make_scratch(results: int, terms: int) -> Scratch:
     """Return memory for a chunk with so many results and terms."""
-    syy, lever, one, other, x, r, shifted, p, effective, share = np.empty((10, CHUNK))
-    tests = Tests._make((np.empty(CHUNK, np.int64), *np.empty((4, CHUNK)), np.empty((5, CHUNK))))
+    syy, lever, one, other, x, r, shifted, p, effective, share = aligned(10, CHUNK)
+    tests = Tests._make((np.empty(CHUNK, np.int64), *aligned(4, CHUNK), aligned(5, CHUNK)))
     return Scratch(
         result=np.full((results, CHUNK), np.nan),
         syy=syy,
@@ -165,9 +166,9 @@ def make_scratch(results: int, terms: int) -> Scratch:
         effective=effective,
         place=np.empty(CHUNK, np.int64),
         share=share,
-        running=np.empty((4, CHUNK)),
-        cosine=np.empty((terms, CHUNK)),
-        sine=np.empty((terms, CHUNK)),
+        running=aligned(4, CHUNK),
+        cosine=aligned(terms, CHUNK),
+        sine=aligned(terms, CHUNK),
         tests=tests,
     )
 

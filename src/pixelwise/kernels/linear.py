@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats, Status
 from pixelwise.kernels import designs
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.scratch import aligned
 
 CHUNK = 128
 STRIDE = designs.STRIDE
@@ -113,13 +114,15 @@ class Workspace(NamedTuple):
 def workspace(columns: Columns) -> Workspace:
     """Return memory for `load` and `solve_chunk`; padded dates must begin with the weight 0."""
     dates, terms = columns.basis.shape
+    series = aligned(3, dates, CHUNK)
+    series.fill(0.0)
     return Workspace(
-        np.zeros((3, dates, CHUNK)),
-        np.empty((terms * (terms + 1) // 2, CHUNK)),
-        np.empty((terms, CHUNK)),
-        np.empty((terms, CHUNK)),
-        np.empty((terms, CHUNK)),
-        np.empty((SUMS, CHUNK)),
+        series,
+        aligned(terms * (terms + 1) // 2, CHUNK),
+        aligned(terms, CHUNK),
+        aligned(terms, CHUNK),
+        aligned(terms, CHUNK),
+        aligned(SUMS, CHUNK),
     )
 
 

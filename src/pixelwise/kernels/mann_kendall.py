@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.series import CONSTANT, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW, gather, series_status
 
 SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, COUNT = range(7)
@@ -252,10 +253,9 @@ def test_trend(values, times, min_obs, equal_times, factors, exact, scratch, out
     exact
         `Exact`.
     scratch, output
-        `Scratch`, to work with, and `Output`, whose rows are negative where something else fills the table.
+        `Scratch`, to work with, and `Output`.
     """
     pixels = values.shape[1]
-    rows, table = output.rows, output.table
     n, score, pairs, ties, bands = scratch.n, scratch.score, scratch.pairs, scratch.ties, scratch.bands
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
@@ -288,11 +288,7 @@ def test_trend(values, times, min_obs, equal_times, factors, exact, scratch, out
                 status[p] = TEST_UNDEFINED
             if status[p] != OK:
                 settle(status[p], bands, p)
-        for k in range(rows.size):
-            if rows[k] >= 0:
-                row, band = table[k, start : start + width], bands[rows[k]]
-                for p in range(width):
-                    row[p] = band[p]
+        store(bands, start, width, output)
 
 
 @kernel(helper=True)

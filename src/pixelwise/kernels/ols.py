@@ -21,6 +21,7 @@ from pixelwise.bands import Floats, Status
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
+from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import gather
 
 # Accumulators of 128 pixels stay in the L1 cache: 41 Mpx/s at 128, 38 at 256, 35 at 1024 (performance notes, 2a).
@@ -120,7 +121,7 @@ class Scratch(NamedTuple):
 
 def make_scratch(times: Floats) -> Scratch:
     """Return memory for a chunk of series at `times`, filled up to a multiple of `STRIDE`."""
-    memory = np.empty((11 + BANDS + len(times), CHUNK))
+    memory = aligned(11 + BANDS + len(times), CHUNK)
     x, place, entry = memory[8:11]
     result, deviations = memory[11 : 11 + BANDS], memory[11 + BANDS :]
     return Scratch(Sums._make(memory[:8]), x, place, entry, result, deviations, times.copy())

@@ -33,6 +33,7 @@ from pixelwise.kernels.linear import (
 )
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, table_p
+from pixelwise.kernels.scratch import aligned
 
 # Rows of the results; then the coefficients (methods/polynomial.py has the same order).
 SLOPE, PVALUE, STDERR, PVALUE_CURVATURE, PVALUE_MODEL, R2, RMSE, TURNING_POINT, N = range(9)
@@ -114,7 +115,7 @@ class Scratch(NamedTuple):
 
 def make_scratch(results: int) -> Scratch:
     """Return memory for a chunk with so many results."""
-    return Scratch._make((np.empty((results, CHUNK)), *np.empty((10, CHUNK))))
+    return Scratch._make((aligned(results, CHUNK), *aligned(10, CHUNK)))
 
 
 @kernel(helper=True)

@@ -34,6 +34,7 @@ from pixelwise.kernels.columns import (
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, student_p, table_p
+from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 # Results of each covariate, then of the whole.
@@ -137,12 +138,12 @@ class Scratch(NamedTuple):
 def make_scratch(covariates: Covariates) -> Scratch:
     """Return memory for a chunk of the response and such covariates."""
     size, layers = covariates.shared.shape
-    means, lengths, spreads = np.empty((3, size + 1, CHUNK))
-    triangle, inverse = np.empty((2, size, size + 1, CHUNK))
-    n, total, least, rss, x, place, entry, shifted = np.empty((8, CHUNK))
+    means, lengths, spreads = aligned(3, size + 1, CHUNK)
+    triangle, inverse = aligned(2, size, size + 1, CHUNK)
+    n, total, least, rss, x, place, entry, shifted = aligned(8, CHUNK)
     return Scratch(
-        columns=np.empty((size + 1, layers, CHUNK)),
-        valid=np.empty((layers, CHUNK)),
+        columns=aligned(size + 1, layers, CHUNK),
+        valid=aligned(layers, CHUNK),
         means=means,
         lengths=lengths,
         spreads=spreads,
@@ -156,7 +157,7 @@ def make_scratch(covariates: Covariates) -> Scratch:
         place=place,
         entry=entry,
         shifted=shifted,
-        result=np.empty((EACH * size + WHOLE, CHUNK)),
+        result=aligned(EACH * size + WHOLE, CHUNK),
     )
 
 

@@ -27,6 +27,7 @@ from pixelwise.kernels.columns import (
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
+from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 (
@@ -103,9 +104,9 @@ class Scratch(NamedTuple):
 
 def make_scratch(layers: int) -> Scratch:
     """Return memory for a chunk of series of so many dates."""
-    columns = np.empty((4, layers, CHUNK))
-    y, x, t = (Column._make((column, *np.empty((3, CHUNK)))) for column in columns[:3])
-    return Scratch._make((y, x, t, columns[3], *np.empty((9, CHUNK)), np.empty((BANDS, CHUNK))))
+    columns = aligned(4, layers, CHUNK)
+    y, x, t = (Column._make((column, *aligned(3, CHUNK))) for column in columns[:3])
+    return Scratch._make((y, x, t, columns[3], *aligned(9, CHUNK), aligned(BANDS, CHUNK)))
 
 
 @kernel(inline="always")

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import student_p
 from pixelwise.kernels.series import CONSTANT, DEGENERATE, OK, TEST_UNDEFINED, gather, series_status
 
@@ -167,10 +168,11 @@ def fit(values, times, reference, bisquare, min_obs, output):
         `Output`.
     """
     layers, pixels = values.shape
-    rows, table, status = output.rows, output.table, output.status
+    status = output.status
     t, y, w, e = np.empty(layers), np.empty(layers), np.empty(layers), np.empty(layers)
     order = np.empty(layers, dtype=np.int64)
-    result = np.empty(BANDS)
+    column = np.empty((BANDS, 1))
+    result = column[:, 0]
     for p in range(pixels):
         n = gather(values, p, times, t, y)
         state = series_status(t, y, n, min_obs)
@@ -210,6 +212,5 @@ def fit(values, times, reference, bisquare, min_obs, output):
                     result[PVALUE] = student_p(df / (df + score * score), score / math.sqrt(df + score * score), df)
                 else:
                     state = TEST_UNDEFINED
-        for k in range(rows.size):
-            table[k, p] = result[rows[k]]
+        store(column, p, 1, output)
         status[p] = state

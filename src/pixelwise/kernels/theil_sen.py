@@ -22,6 +22,7 @@ import numpy as np
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
+from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
 from pixelwise.kernels.sorting import sort_columns
 
@@ -141,17 +142,17 @@ def make_scratch(layers: int, *, repeated: bool) -> Scratch:
     """Return memory for series of so many dates; `repeated` for Siegel's lines."""
     slopes = layers if repeated else max(layers * (layers - 1) // 2, 1)
     t, series = np.empty((2, max(layers, 1)))
-    equal, ties = np.empty((2, WIDTH))
+    equal, ties = aligned(2, WIDTH)
     return Scratch(
-        y=np.empty((layers, WIDTH)),
-        sorted_y=np.empty((layers, WIDTH)),
-        slopes=np.empty((slopes, WIDTH)),
-        medians=np.empty((layers if repeated else 0, WIDTH)),
+        y=aligned(layers, WIDTH),
+        sorted_y=aligned(layers, WIDTH),
+        slopes=aligned(slopes, WIDTH),
+        medians=aligned(layers if repeated else 0, WIDTH),
         t=t,
         series=series,
         equal=equal,
         ties=ties,
-        bands=np.empty((BANDS, WIDTH)),
+        bands=aligned(BANDS, WIDTH),
     )
 
 

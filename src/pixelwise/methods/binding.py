@@ -43,6 +43,8 @@ LARGEST_YEAR = 1e10
 #: Values (and whole chunks of pixels) computed at a time: they fit into the L2 cache together with their results.
 PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
 
+FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
 
 class StraightLine(Method):
     """A method that fits a straight line to the values, which its bands ``slope`` and ``intercept`` describe.
@@ -99,14 +101,18 @@ class BoundKernel(ABC):
         pixels = math.prod(inputs[0].shape[1:])
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
+        # Kernels are compiled for series of one type: up to 5 s for each combination.
+        mixed = {values.dtype for values in inputs} == FLOATS
         # Python runs the kernels if numba is disabled, and would warn where IEEE 754 defines a result.
         with np.errstate(all="ignore"):
-            if self.in_pieces:
+            if self.in_pieces or mixed:
                 size = max(PIECE_VALUES // max(len(inputs[0]), 1) // PIECE_PIXELS, 1) * PIECE_PIXELS
                 for start in range(0, pixels, size):
                     part = slice(start, start + size)
                     found = np.empty((len(self.bands), len(status[part])), dtype=dtype)
-                    self.fill(tuple(np.ascontiguousarray(values[..., part]) for values in inputs), found, status[part])
+                    series = (values[..., part] for values in inputs)
+                    wide = np.float64 if mixed else None
+                    self.fill(tuple(np.ascontiguousarray(one, dtype=wide) for one in series), found, status[part])
                     result[:, part] = found
             else:
                 self.fill(inputs, result, status)
@@ -114,7 +120,10 @@ class BoundKernel(ABC):
 
     @abstractmethod
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        """Write (band, pixel) values and (pixel,) status of some pixels, whose inputs are not checked yet."""
+        """Write (band, pixel) values and (pixel,) status of some pixels, whose inputs are not checked yet.
+
+        All inputs that are float32 or float64 have the same type.
+        """
 
     def places_in(self, known: Sequence[Band]) -> NDArray[np.int64]:
         """Return the index of each of `bands` among the bands that a kernel computes."""
@@ -199,8 +208,6 @@ def further_series(
 ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
     """Return the response of a block and `count` covariates, read-only and contiguous.
 
-    All covariates get the same type, as the compiled loop over them needs: float64 if they differ.
-
     Raises
     ------
     ParameterError
@@ -213,9 +220,7 @@ def further_series(
     for other in inputs[1:]:
         if series_of(method, (other,), layers).shape != values.shape:
             raise ParameterError(f"{method} got a covariate of shape {other.shape}; expected {values.shape}")
-    narrow = all(other.dtype == np.float32 for other in inputs[1:])
-    dtype = np.float32 if narrow else np.float64
-    return values, tuple(readonly(np.ascontiguousarray(other, dtype=dtype)) for other in inputs[1:])
+    return values, tuple(readonly(np.ascontiguousarray(other)) for other in inputs[1:])
 
 
 def one_further(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, what: str) -> str:

@@ -141,7 +141,7 @@ class BoundCorrelation(BoundKernel):
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Correlate the pixels of one block."""
         from pixelwise.kernels.correlation import correlate, make_scratch
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
 
         values, (other,) = further_series("correlation", inputs, self.layers, 1)
         correlate(
@@ -151,5 +151,5 @@ class BoundCorrelation(BoundKernel):
             self.min_obs,
             tails_of(self.table),
             make_scratch(self.layers, ranked=self.ranked),
-            Output(self.places_in(BANDS), result, status),
+            output_into(self.places_in(BANDS), result, status),
         )

@@ -332,7 +332,7 @@ class BoundHarmonic(BoundKernel):
         """Fit the pixels of one block."""
         from pixelwise.kernels.harmonic import Curve, Options, fit, make_scratch
         from pixelwise.kernels.linear import Columns, Observations, workspace
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
 
         values = series_of("harmonic", inputs, self.layers)
         harmonics = (self.design.terms - 1) // 2
@@ -347,7 +347,7 @@ class BoundHarmonic(BoundKernel):
             Options(self.min_obs, readonly(wanted), tails_of(self.table)),
             workspace(columns),
             make_scratch(len(wanted), self.design.terms),
-            Output(readonly(rows), result, status),
+            output_into(rows, result, status),
         )
 
 

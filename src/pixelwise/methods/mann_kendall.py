@@ -255,7 +255,7 @@ class BoundMannKendall(BoundKernel):
         `factors`, (pixel,), multiply the variances of scores in addition to the correction; empty for none.
         """
         from pixelwise.kernels import mann_kendall as kernels
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
 
         layers, pixels = values.shape
         correction, dates = self.method.correction, kernels.Dates(readonly(self.times), readonly(self.places))
@@ -291,7 +291,7 @@ class BoundMannKendall(BoundKernel):
             factors,
             kernels.Exact(self.exact, self.method.min_obs, min(EXACT, layers)),
             kernels.make_scratch(layers),
-            Output(readonly(np.array(rows, dtype=np.int64)), result, status),
+            output_into(np.array(rows, dtype=np.int64), result, status),
         )
         for row, band in zip(result, self.bands, strict=True):
             if band.name == "slope":

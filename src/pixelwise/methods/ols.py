@@ -227,7 +227,7 @@ class BoundLine(BoundKernel):
     ) -> None:
         """Write those bands of the fit that `rows` selects, and the status."""
         from pixelwise.kernels.ols import STRIDE, Dates, fit, make_scratch
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
 
         times = np.pad(self.times, (0, -len(self.times) % STRIDE))
         fit(
@@ -238,7 +238,7 @@ class BoundLine(BoundKernel):
             self.residuals,
             tails_of(self.table),
             make_scratch(times),
-            Output(rows, result, status),
+            output_into(rows, result, status),
         )
 
     def _describe(self, values: NDArray[Any], rows: list[int], result: Floats, status: NDArray[np.uint8]) -> None:

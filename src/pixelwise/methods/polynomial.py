@@ -248,7 +248,7 @@ class BoundPolynomial(BoundKernel):
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
         from pixelwise.kernels.linear import Columns, Observations, workspace
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.polynomial import Curve, Options, fit, make_scratch
 
         values = series_of("polynomial", inputs, self.layers)
@@ -262,7 +262,7 @@ class BoundPolynomial(BoundKernel):
             Options(self.min_obs, readonly(wanted), tails_of(self.table)),
             workspace(columns),
             make_scratch(len(wanted)),
-            Output(readonly(rows), result, status),
+            output_into(rows, result, status),
         )
 
 

@@ -283,7 +283,7 @@ class BoundRegression(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.regress import Covariates, Options, make_scratch
         from pixelwise.kernels.regress import regress as fit
 
@@ -294,5 +294,5 @@ class BoundRegression(BoundKernel):
             covariates,
             Options(self.intercept, self.min_obs, self.errors, self.overall, tails_of(self.table)),
             make_scratch(covariates),
-            Output(readonly(self.rows), result, status),
+            output_into(self.rows, result, status),
         )

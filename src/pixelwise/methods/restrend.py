@@ -148,7 +148,7 @@ class BoundResidualTrend(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.restrend import make_scratch
         from pixelwise.kernels.restrend import restrend as fit
 
@@ -160,5 +160,5 @@ class BoundResidualTrend(BoundKernel):
             self.min_obs,
             tails_of(self.table),
             make_scratch(len(self.years)),
-            Output(self.places_in(BANDS), result, status),
+            output_into(self.places_in(BANDS), result, status),
         )

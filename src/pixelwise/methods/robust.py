@@ -150,7 +150,7 @@ class BoundRobustLine(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.robust import fit
 
         values = series_of("robust", inputs, len(self.times))
@@ -160,5 +160,5 @@ class BoundRobustLine(BoundKernel):
             self.reference,
             self.kind == "bisquare",
             self.min_obs,
-            Output(self.places_in(BANDS), result, status),
+            output_into(self.places_in(BANDS), result, status),
         )

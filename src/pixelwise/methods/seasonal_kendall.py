@@ -193,7 +193,7 @@ class BoundSeasonalKendall(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Test the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.seasons import Dates, make_scratch, test_seasons
 
         values = series_of("seasonal_kendall", inputs, len(self.times))
@@ -203,5 +203,5 @@ class BoundSeasonalKendall(BoundKernel):
             dates,
             self.min_obs,
             make_scratch(dates),
-            Output(self.places_in(BANDS), result, status),
+            output_into(self.places_in(BANDS), result, status),
         )

@@ -110,7 +110,7 @@ class BoundSiegel(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
         from pixelwise.kernels.theil_sen import fit_repeated_medians, make_scratch
 
         layers = len(self.times)
@@ -121,5 +121,5 @@ class BoundSiegel(BoundKernel):
             readonly(self.times),
             self.min_obs,
             make_scratch(layers, repeated=True),
-            Output(rows, result, status),
+            output_into(rows, result, status),
         )

@@ -166,7 +166,8 @@ class BoundSummary(BoundKernel):
 
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Describe the pixels of one block."""
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
+        from pixelwise.kernels.scratch import aligned
         from pixelwise.kernels.summary import CHUNK, RESULTS, SUMS, summarise
 
         values = series_of("summary", inputs, len(self.times))
@@ -175,7 +176,7 @@ class BoundSummary(BoundKernel):
             readonly(self.times),
             self.min_obs,
             readonly(self.shares),
-            np.empty((SUMS + RESULTS + len(self.shares), CHUNK)),
+            aligned(SUMS + RESULTS + len(self.shares), CHUNK),
             np.empty((len(values) if len(self.shares) else 0, CHUNK), dtype=values.dtype),
-            Output(readonly(self.rows), result, status),
+            output_into(self.rows, result, status),
         )

@@ -210,10 +210,10 @@ class BoundTheilSen(BoundKernel):
         """Fit pixels whose values are contiguous; `stretch`, if not empty, multiplies the variance of the limits."""
         from pixelwise.kernels import theil_sen as short
         from pixelwise.kernels import theil_sen_long as long
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
 
         layers = len(self.times)
-        output = Output(self.places_in(BANDS), result, status)
+        output = output_into(self.places_in(BANDS), result, status)
         common = values, readonly(self.times), self.min_obs, self.joint, short.Limits(self.quantile, stretch)
         if layers <= SHORT:
             short.fit_short(*common, short.make_scratch(layers, repeated=False), output)

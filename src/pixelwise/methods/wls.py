@@ -188,7 +188,8 @@ class BoundWeightedLine(BoundKernel):
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
         from pixelwise.kernels.linear import CHUNK, Columns, Observations, workspace
-        from pixelwise.kernels.output import Output
+        from pixelwise.kernels.output import output_into
+        from pixelwise.kernels.scratch import aligned
         from pixelwise.kernels.wls import fit
 
         layers = len(self.weights)
@@ -204,6 +205,6 @@ class BoundWeightedLine(BoundKernel):
             self.min_obs,
             tails_of(self.table),
             workspace(columns),
-            np.empty((len(BANDS), CHUNK)),
-            Output(self.places_in(BANDS), result, status),
+            aligned(len(BANDS), CHUNK),
+            output_into(self.places_in(BANDS), result, status),
         )
