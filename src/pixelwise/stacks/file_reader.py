@@ -355,7 +355,7 @@ class FileReader:
 
     def _rejected(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
         """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
-        rejected = None
+        unusable = None
         grow = self.derivation.grow
         around = block.pad(grow)
         inner = block.shift(-around.row, -around.col).slices
@@ -369,8 +369,8 @@ class FileReader:
                 if shared is not None:
                     covered[shared.shift(-around.row, -around.col).slices] = True
             found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
-            rejected = found if rejected is None else rejected | found
-        return rejected
+            unusable = found if unusable is None else unusable | found
+        return unusable
 
     def _reject(
         self,
