@@ -591,7 +591,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "ndvi", "-o", "t.tif"], "ndvi: no such file or folder"),
         (["ols", "stack", "-o", "t.tif", "--start", "2010"], "0 dates in 5 files with start 2010: a series needs"),
         (["ols", "stack", "-o", "t.tif", "--start", "soon"], "start: cannot read 'soon' as a date (accepted: 2001,"),
-        (["ols", "stack", "-o", "t.tif", "--months", "6"], "months [6] cannot be chosen: stack/ndvi_2000.tif carries"),
+        (["ols", "stack", "-o", "t.tif", "--months", "6"], "months [6] cannot be selected: stack/ndvi_2000.tif has"),
         (["ols", "stack", "-o", "t.tif", "--bounds", "0,0,1,1"], "bounds (0.0, 0.0, 1.0, 1.0) lie outside the rasters"),
         (["ols", "stack", "-o", "t.tif", "--times", "dates.csv"], "--times dates.csv: neither an existing file nor a"),
         (["olss", "stack", "-o", "t.tif"], "unknown method 'olss'; did you mean 'ols'? (known: "),
