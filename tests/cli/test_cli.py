@@ -327,7 +327,7 @@ def test_a_plan_reads_too_little_memory(home: Path):
     result = run("plan", "stack", "--memory", "50MB")
     assert result.exit_code == 1
     assert re.search(
-        r"1 problem\n  memory 47.7 MiB is impossible: \d+ worker.* with 5 layers need at least", result.stdout
+        r"1 problem\n  memory 47.7 MiB is too little: \d+ worker.* with 5 layers need at least", result.stdout
     )
 
 
@@ -615,7 +615,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         ),
         (["functions.py:ends", "stack", "-o", "t.tif", "--bands", "a,b,c"], "ends: expected 3 values (a, b, c), got 2"),
         (["functions.py:ends", "stack", "-o", "t.tif", "--bands", "a,n"], "band name 'n' is reserved"),
-        (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is impossible: "),
+        (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is too little: "),
         (
             ["ols", "stack", "-o", "t.tif", "--memory", "much"],
             "memory='much' is not a size; expected 4GiB, 500MB or a number",
