@@ -38,7 +38,7 @@ RESOURCES = (
 
 
 class PixelwiseError(Exception):
-    """A mistake that the user can fix; its text is one clear sentence."""
+    """A mistake that the user can fix; its message is one clear sentence."""
 
 
 class InputError(PixelwiseError):

@@ -97,7 +97,7 @@ class Block:
         return Block(row, col, -(-(self.row + self.height) // times) - row, -(-(self.col + self.width) // times) - col)
 
     def intersection(self, other: Block) -> Block | None:
-        """Return what both blocks share, or None."""
+        """Return the overlap of both blocks, or None."""
         row, col = max(self.row, other.row), max(self.col, other.col)
         height = min(self.row + self.height, other.row + other.height) - row
         width = min(self.col + self.width, other.col + other.width) - col
@@ -356,7 +356,7 @@ def crs_name(crs: CRS | None) -> str:
 
 
 def crs_remedy(path: Path | str, like: Path | CRS) -> str:
-    """Say how a file without CRS gets that of another file, or a known one: with a command that comes with rasterio."""
+    """Say how to give a file without CRS that of another file, or a known one: by a command of rasterio's."""
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
     return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"

@@ -201,7 +201,7 @@ class Method(ABC):
         times
             (time,) decimal years, datetime64, or a `TimeAxis`.
         **inputs
-            Further arrays of the same shape, by name.
+            Covariate arrays of the same shape, by name.
 
         Returns
         -------
@@ -294,7 +294,7 @@ def say_rounded(band: str, value: float) -> str:
     """Say that the integers of a band would not be kept, and how to keep them."""
     return (
         f"{band}: float32 does not hold whole numbers such as {value:.0f}, which becomes {np.float32(value):.0f}; "
-        f'keep them by --dtype float64 (dtype="float64")'
+        f'keep them with --dtype float64 (dtype="float64")'
     )
 
 

@@ -31,7 +31,7 @@ from pixelwise.stacks.reductions import REDUCTIONS
 __all__ = ["folder_of_kernels", "steps"]
 
 #: Choices that annotations do not list. `wls` takes as many weights as there are layers.
-FURTHER_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
+UNLISTED_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
     "theil_sen": {"deseasonalise": ["month"]},
     "mann_kendall": {"deseasonalise": ["month"]},
     "seasonal_kendall": {"season": ["quarter"]},
@@ -100,8 +100,8 @@ def _apply(factory: Callable[..., Method]) -> None:
         _months(LAYERS),
     ]
     with compiling(factory.__name__):
-        further = (WEIGHTS if factory.__name__ == "wls" else "x",)
-        for method, axis, inputs in product(_choices(factory), axes, ((), further)):
+        covariate = (WEIGHTS if factory.__name__ == "wls" else "x",)
+        for method, axis, inputs in product(_choices(factory), axes, ((), covariate)):
             _apply_to(method, axis, inputs)
 
 
@@ -113,9 +113,9 @@ def _months(count: int) -> TimeAxis:
 def _choices(factory: Callable[..., Method]) -> list[Method]:
     """Return a method with its defaults, and with each other choice of each parameter."""
     chosen = [factory()]
-    further = FURTHER_CHOICES.get(factory.__name__, {})
+    unlisted = UNLISTED_CHOICES.get(factory.__name__, {})
     for name, parameter in parameters_of(factory).items():
-        for value in (*_listed(parameter.annotation), *further.get(name, ())):
+        for value in (*_listed(parameter.annotation), *unlisted.get(name, ())):
             if value != parameter.default:
                 # Some choices need others to go with them, and are just numbers to the same kernels.
                 with suppress(ParameterError):

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-#: Offending names in one line.
+#: At most this many offending names are listed in one line.
 SHOWN: Final = 5
 #: At most this many known names are listed: enough for all fields of a recipe.
 MOST_NAMES = 40
@@ -49,12 +49,12 @@ def shown(value: object, most: int = 200) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return an error's text in one line."""
+    """Return an error's message in one line."""
     return " ".join(str(error).split())
 
 
 def first_of(texts: Sequence[str], most: int = SHOWN, separator: str = ", ") -> str:
-    """Return the first of some texts, and how many more there are."""
+    """Return the first of some strings, and how many more there are."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return f"{separator.join(texts[:most])}{more}"
 

@@ -555,7 +555,7 @@ def test_numbers_of_jobs_in_python(place: Path) -> None:
     for name in ("jobs", "memory", "min_valid", "min_span"):
         for value in [value for value in NUMBERS if not isinstance(value, tuple)]:
             accepted_or_refused(lambda name=name, value=value: pw.apply(stack, "ols", **{name: value}))
-    with pytest.raises(pw.ParameterError, match=r"^jobs 1000000000 is impossible; expected a number from 1 to"):
+    with pytest.raises(pw.ParameterError, match=r"^jobs 1000000000 is invalid; expected a number from 1 to"):
         pw.apply(stack, "ols", jobs=10**9, executor="processes")
 
 

@@ -327,7 +327,7 @@ def test_a_plan_reads_too_little_memory(home: Path):
     result = run("plan", "stack", "--memory", "50MB")
     assert result.exit_code == 1
     assert re.search(
-        r"1 problem\n  memory 47.7 MiB is impossible: \d+ worker.* with 5 layers need at least", result.stdout
+        r"1 problem\n  memory 47.7 MiB is too little: \d+ worker.* with 5 layers need at least", result.stdout
     )
 
 
@@ -591,7 +591,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "ndvi", "-o", "t.tif"], "ndvi: no such file or folder"),
         (["ols", "stack", "-o", "t.tif", "--start", "2010"], "0 dates in 5 files with start 2010: a series needs"),
         (["ols", "stack", "-o", "t.tif", "--start", "soon"], "start: cannot read 'soon' as a date (accepted: 2001,"),
-        (["ols", "stack", "-o", "t.tif", "--months", "6"], "months [6] cannot be chosen: stack/ndvi_2000.tif carries"),
+        (["ols", "stack", "-o", "t.tif", "--months", "6"], "months [6] cannot be selected: stack/ndvi_2000.tif has"),
         (["ols", "stack", "-o", "t.tif", "--bounds", "0,0,1,1"], "bounds (0.0, 0.0, 1.0, 1.0) lie outside the rasters"),
         (["ols", "stack", "-o", "t.tif", "--times", "dates.csv"], "--times dates.csv: neither an existing file nor a"),
         (["olss", "stack", "-o", "t.tif"], "unknown method 'olss'; did you mean 'ols'? (known: "),
@@ -615,7 +615,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         ),
         (["functions.py:ends", "stack", "-o", "t.tif", "--bands", "a,b,c"], "ends: expected 3 values (a, b, c), got 2"),
         (["functions.py:ends", "stack", "-o", "t.tif", "--bands", "a,n"], "band name 'n' is reserved"),
-        (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is impossible: "),
+        (["ols", "stack", "-o", "t.tif", "--memory", "50MB"], "memory 47.7 MiB is too little: "),
         (
             ["ols", "stack", "-o", "t.tif", "--memory", "much"],
             "memory='much' is not a size; expected 4GiB, 500MB or a number",

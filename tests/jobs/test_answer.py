@@ -437,7 +437,7 @@ def test_a_stack_that_is_no_file(stack: pw.RasterStack, out: Path) -> None:
 
 
 def test_memory_is_planned_for_them(stack: pw.RasterStack, out: Path) -> None:
-    with pytest.raises(pw.ParameterError, match=r"memory .* is impossible"):
+    with pytest.raises(pw.ParameterError, match=r"memory .* is too little"):
         pw.apply(stack, "ols", out / "trend.tif", memory="296.2MiB", jobs=1, write=files(out))
 
 

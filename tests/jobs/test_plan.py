@@ -177,7 +177,7 @@ def test_memory_shrinks_blocks_until_it_is_impossible() -> None:
     tight = plan(3000, 3000, (256, 256), layers=100, memory=340 << 20)
     assert tight.block_height * tight.block_width < free.block_height * free.block_width
     assert tight.memory <= 340 << 20
-    message = r"memory 240 MiB is impossible: 2 worker\(s\) with 100 layers need at least"
+    message = r"memory 240 MiB is too little: 2 worker\(s\) with 100 layers need at least"
     with pytest.raises(ParameterError, match=message):
         plan(3000, 3000, (256, 256), layers=100, memory=240 << 20)
 

@@ -157,7 +157,7 @@ def test_another_compression_is_another_job(stack: pw.RasterStack, out: Path) ->
 def test_an_error_before_the_first_block_drops_nothing(stack: pw.RasterStack, out: Path) -> None:
     stop_after(stack, out / "trend.tif", 3)
     before = (out / ".trend.partial.tif").read_bytes()
-    with pytest.raises(pw.ParameterError, match=r"memory 977 KiB is impossible.*has tiles of \d+ x \d+; --restart"):
+    with pytest.raises(pw.ParameterError, match=r"memory 977 KiB is too little.*has tiles of \d+ x \d+; --restart"):
         pw.apply(stack, "ols", out / "trend.tif", memory="1MB")
     assert (out / ".trend.partial.tif").read_bytes() == before
     assert_same(pw.apply(stack, "ols", out / "trend.tif"), pw.apply(stack, "ols"))

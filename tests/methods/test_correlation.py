@@ -92,7 +92,7 @@ def test_needs_exactly_one_further_stack(names, message):
 
 
 def test_impossible_parameters():
-    with pytest.raises(ParameterError, match=r"unknown kind of correlation 'kendal'"):
+    with pytest.raises(ParameterError, match=r"kind='kendal' is not one of pearson, spearman"):
         methods.correlation(kind="kendal")
     with pytest.raises(ParameterError, match="at least 3"):
         methods.correlation(min_obs=2)

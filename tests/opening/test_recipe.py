@@ -100,7 +100,7 @@ def test_mistakes(home: Path) -> None:
     for text, words in (
         ("input = 3", "job.toml: input 3 is wrong; expected paths in brackets"),
         ("nodatta = 3", "job.toml: unknown field 'nodatta'; did you mean 'nodata'"),
-        ("grow = -1", "job.toml: grow -1 is impossible"),
+        ("grow = -1", "job.toml: grow -1 is out of range"),
         ("grow = [1]", "job.toml: grow [1] is wrong; expected one value, not several in brackets"),
         ("nodata = ", "job.toml: not a TOML file ("),
     ):

@@ -189,7 +189,7 @@ def test_what_is_wrong_with_products(landsat: Path, tmp_path: Path) -> None:
         pw.open_stack(source, product="landsat-c2-l2", value="__import__('os').system('true')")
     with pytest.raises(ParameterError, match=r"several bands: choose --band NAME or --value FORMULA \(.*red, nir"):
         pw.open_stack(source, product="landsat-c2-l2")
-    with pytest.raises(ParameterError, match="exclude each other: a formula names its bands"):
+    with pytest.raises(ParameterError, match="are mutually exclusive: a formula names its bands"):
         pw.open_stack(source, product="landsat-c2-l2", band="red", value="ndvi")
     other = write_raster(tmp_path / "other" / "ndvi_2001.tif", np.zeros((3, 3)))
     assert f"none of 1 files is named as files of landsat-c2-l2 are: {other}" in refusal_of(
@@ -567,13 +567,13 @@ def test_what_is_wrong_with_masks(masked: tuple[Path, Any, Any]) -> None:
             pw.open_stack(images, **options)
         return str(error.value)
 
-    assert "what do the values of the mask mean? say which are of use with --mask-keep" in refused(mask=masks)
+    assert "the meaning of the mask's values is not given: name the usable ones with --mask-keep" in refused(mask=masks)
     assert "a rule for masks, but no mask" in refused(mask_keep=1)
-    assert "mask and mask_band exclude each other" in refused(mask=masks, mask_band=2, mask_keep=1)
-    assert "mask_preset 'mod13' is a whole rule" in refused(mask=masks, mask_preset="mod13", mask_keep=1)
+    assert "mask and mask_band are mutually exclusive" in refused(mask=masks, mask_band=2, mask_keep=1)
+    assert "mask_preset 'mod13' is a complete rule" in refused(mask=masks, mask_preset="mod13", mask_keep=1)
     assert "is not one of landsat-c2, " in refused(mask=masks, mask_preset="mod14")
-    assert "grow -1 is impossible" in refused(mask=masks, mask_keep=1, grow=-1)
-    assert "bit 8 of the mask does not exist in uint8" in refusal_of(images, mask=masks, mask_bits=[8])
+    assert "grow -1 is out of range" in refused(mask=masks, mask_keep=1, grow=-1)
+    assert "bit 8 does not exist in a mask of uint8" in refusal_of(images, mask=masks, mask_bits=[8])
     assert "mask: no file matches" in refusal_of(images, mask=f"{folder}/none/*.tif", mask_keep=1)
     write_raster(folder / "masks" / "another_2002-03-05.tif", classes[0])
     assert f"{images / 'ndvi_20020305.tif'}: several masks have its date 2002-03-05: " in refusal_of(

@@ -448,7 +448,7 @@ def test_an_unknown_band_names_the_closest(make_stack: MakeStack):
     assert first == (f"{folder / 'ndvi_2000.tif'}: unknown band 'gren'; did you mean 'Green'? (known: Red, Green, NIR)")
     assert second.startswith(f"{folder / 'ndvi_2001.tif'}: ")
     assert "unknown band '4' (known: Red, Green, NIR)" in problems_of(folder, band=4)[0]
-    with pytest.raises(pw.ParameterError, match="band 0 is impossible: bands count from 1"):
+    with pytest.raises(pw.ParameterError, match="band 0 is out of range: bands are numbered from 1"):
         pw.open_stack(folder, band=0)
 
 
@@ -1029,7 +1029,7 @@ def test_a_range_of_dates(days: Path, choose: Choose, options: dict[str, Any], k
         ({"start": "June"}, "start: cannot read 'June' as a date"),
         ({"end": "200006"}, "end: cannot read '200006' as a date .*write 2001-03 for a month"),
         ({"months": [0, 13]}, r"months 0,13 are not all among 1 to 12"),
-        ({"bounds": (0, 1)}, r"bounds \(0, 1\) are not four numbers: left, bottom, right, top"),
+        ({"bounds": (0, 1)}, r"bounds \(0, 1\) are not four numbers: expected left, bottom, right, top"),
         ({"bounds": (0, 0, np.inf, 1)}, r"bounds \(0, 0, inf, 1\) are not finite"),
         ({"bounds": "here"}, "bounds 'here' is not a number"),
     ],
@@ -1048,7 +1048,7 @@ def test_a_choice_that_leaves_too_little(days: Path):
 
 @either_way
 def test_months_of_layers_that_know_their_year_only(three: Path, choose: Choose):
-    with pytest.raises(pw.InputError, match=r"months \[6\] cannot be chosen: .*ndvi_2000.tif carries only a year"):
+    with pytest.raises(pw.InputError, match=r"months \[6\] cannot be selected: .*ndvi_2000.tif has only a year"):
         choose(three, months=[6])
 
 
@@ -1105,7 +1105,7 @@ def test_bounds_outside(three: Path):
         ({"scale": 0}, "scale 0 makes every value the same"),
         ({"scale": np.nan}, "scale nan is not finite"),
         ({"offset": np.inf}, "offset inf is not finite"),
-        ({"valid_range": (1, 0)}, r"valid_range \(1, 0\) is empty: LOW,HIGH is wanted"),
+        ({"valid_range": (1, 0)}, r"valid_range \(1, 0\) is empty: expected LOW,HIGH"),
         ({"period": "centre"}, "period='centre' is not one of start, middle, end"),
         (
             {"same_date": "maximum"},

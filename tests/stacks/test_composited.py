@@ -329,9 +329,9 @@ def test_functions_of_a_period(scenes: tuple[Path, Any], tmp_path: Path) -> None
     trend = pw.apply(stack.composite(pw.per_pixel(spread, jit=False)), "ols", jobs=2)
     np.testing.assert_array_equal(trend["slope"], pw.apply(stack.composite(spread), "ols")["slope"])
     assert trend.provenance["input"]["composite"]["how"] == "spread"
-    with pytest.raises(ParameterError, match=r"gives several values \(a, b\), but a composite is one"):
+    with pytest.raises(ParameterError, match=r"returns several values \(a, b\), but a composite takes one"):
         stack.composite(pw.per_pixel(lambda y, t: (y[0], y[-1]), bands=["a", "b"]))
-    with pytest.raises(ParameterError, match="equal_count and by go with composites by name"):
+    with pytest.raises(ParameterError, match="equal_count and by work only with built-in composites"):
         stack.composite(spread, equal_count=3)
 
 
@@ -391,9 +391,9 @@ def test_the_value_at_the_maximum_of_another_stack(scenes: tuple[Path, Any], mak
     both = stack.crop(block).composite("max", by=pw.open_stack(cut))
     within = pw.apply(both, BoxMean(), dtype="float64")["mean"]
     np.testing.assert_array_equal(within, box_mean(read_all(both).astype(np.float64)))
-    with pytest.raises(InputError, match="the stack to choose by has other dates than the scenes: 39 instead of 40"):
+    with pytest.raises(InputError, match="the stack given as by has other dates than the scenes: 39 instead of 40"):
         stack.composite("max", by=other.select(end="2004-09"))
-    with pytest.raises(ParameterError, match="by goes with how='max' or 'min', not with 'mean'"):
+    with pytest.raises(ParameterError, match="by works only with how='max' or 'min', not with 'mean'"):
         stack.composite("mean", by=other)
 
 
@@ -718,7 +718,7 @@ def test_mistakes(scenes: tuple[Path, Any]) -> None:
         ParameterError, match=r"composite 'max' is no option of open_stack: open_stack\(\.\.\.\)\.composite"
     ):
         pw.open_stack(scenes[0], composite="max")
-    with pytest.raises(ParameterError, match="season without composite: --composite HOW is wanted"):
+    with pytest.raises(ParameterError, match="season without composite: give --composite HOW"):
         pw.open_stack(scenes[0], season="05-01..09-30")
     result = run("plan", scenes[0], "--composite", "max", "--season", "12-24..12-26")
     assert result.exit_code == 1

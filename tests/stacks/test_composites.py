@@ -384,8 +384,8 @@ def test_day_of_the_maximum_in_seasons_across_the_new_year(gimms):
         ({"min_count": True}, "min_count=True is not"),
         ({"equal_count": 0}, "equal_count=0 is not"),
         ({"seed": -1}, "seed=-1 is not a whole number of at least 0"),
-        ({"how": "count", "equal_count": 3}, "equal_count=3 does not go with composite='count'"),
-        ({"how": "count", "min_count": 3}, "min_count=3 does not go with composite='count'"),
+        ({"how": "count", "equal_count": 3}, "equal_count=3 cannot be combined with composite='count'"),
+        ({"how": "count", "min_count": 3}, "min_count=3 cannot be combined with composite='count'"),
         ({"min_count": 4, "equal_count": 3}, "min_count=4 is more than equal_count=3"),
     ],
 )
@@ -401,14 +401,14 @@ def test_arrays_that_do_not_fit():
         (Composite(), {"values": values[0]}, r"shape \(6,\)"),
         (Composite(), {"values": values[:0]}, r"shape \(0, 6\)"),
         (Composite(), {"values": np.ones((4, 6), np.int64)}, "int64"),
-        (Composite(), {"out": out[:5]}, r"shape \(5,\): contiguous float32 of shape \(6,\)"),
+        (Composite(), {"out": out[:5]}, r"shape \(5,\): expected contiguous float32 of shape \(6,\)"),
         (Composite("mean"), {}, "out is float32 .* float64"),
         (Composite(), {"out": np.empty(12, np.float32)[::2]}, "contiguous"),
         (Composite("date_of_max"), {"days": None}, "no days are given"),
         (Composite("date_of_max"), {"days": days[1:]}, "needs the day of each of 4 layers"),
         (Composite(equal_count=2), {}, "needs the cell"),
         (Composite(equal_count=2), {"cell": (0, 0, 0)}, "needs the cell"),
-        (Composite("median"), {"by": values, "out": np.empty(6)}, "by goes with"),
+        (Composite("median"), {"by": values, "out": np.empty(6)}, "by works only with"),
         (Composite("max"), {"by": values[:, 1:]}, r"by is float32 of shape \(4, 5\)"),
     ):
         with pytest.raises(ParameterError, match=words):

@@ -144,8 +144,8 @@ def test_it_is_its_text():
     [
         ("nir + red.__class__", r"column 7: an attribute"),
         ("nir[0]", r"column 1: an index"),
-        ("nir + 'red'", r"column 7: a text"),
-        ("nir + f'{red}'", r"column 7: a text"),
+        ("nir + 'red'", r"column 7: a string"),
+        ("nir + f'{red}'", r"column 7: a string"),
         ("lambda: nir", r"a lambda"),
         ("[nir for nir in red]", r"a comprehension"),
         ("abs(n := nir)", r"column 5: an assignment"),
@@ -161,17 +161,17 @@ def test_it_is_its_text():
         ("squrt(nir)", r"unknown function 'squrt'; did you mean 'sqrt'\?"),
         ("nir.mean()", r"this call"),
         ("abs(nir)(red)", r"this call"),
-        ("abs(nir, out=red)", r"an argument with a name"),
-        ("abs(*nir)", r"a star"),
-        ("abs(nir, red)", r"abs has 2 arguments; 1 are wanted"),
-        ("where(nir > 1, 2)", r"where has 2 arguments; 3 are wanted"),
+        ("abs(nir, out=red)", r"a keyword argument"),
+        ("abs(*nir)", r"unpacking"),
+        ("abs(nir, red)", r"abs has 2 arguments; expected 1"),
+        ("where(nir > 1, 2)", r"where has 2 arguments; expected 3"),
         ("abs + nir", r"abs is a function; write abs\(\.\.\.\)"),
         ("nir > 1", r"condition of where"),
         ("nir & red", r"condition of where"),
         ("where(nir > 1 & red > 1, 1, 2)", r"each comparison in its own parentheses"),
-        ("where(nir, 1, 2)", r"column 7: a comparison is wanted"),
+        ("where(nir, 1, 2)", r"column 7: expected a comparison"),
         ("where(nir in red, 1, 2)", r"in, is and not"),
-        ("nir ** 101", r"column 8: the power 101 is too high; at most 100"),
+        ("nir ** 101", r"column 8: the power 101 is too high; expected at most 100"),
         ("nir ** -1000", r"the power -1000 is too high"),
         ("nir * 1e999", r"column 7: the number is too large"),
         ("nir * 1" + 400 * "0", r"the number is too large"),
@@ -185,8 +185,8 @@ def test_it_is_its_text():
         ("1 + 1", r"names no band"),
         ("  ", r"is empty"),
         ("(" * 300 + "nir" + ")" * 300, r"nested"),
-        ("-" * 900 + "nir", r"more than 100 operations"),
-        ("nir" + "+nir" * 200, r"more than 100 operations"),
+        ("-" * 900 + "nir", r"more than 100 nested operations"),
+        ("nir" + "+nir" * 200, r"more than 100 nested operations"),
         ("a" * 1001, r"1001 characters; at most 1000"),
     ],
 )
@@ -197,7 +197,7 @@ def test_refused(text, message):
 
 
 def test_not_a_text():
-    with pytest.raises(ParameterError, match="3 is not a text"):
+    with pytest.raises(ParameterError, match="3 is not a string"):
         Expression(3)
 
 

@@ -359,7 +359,7 @@ def test_alignments_that_cannot_be(tmp_path: Path, scenes: Path) -> None:
     like = write_raster(tmp_path / "like.tif", np.zeros((40, 40), np.uint8))
     assert f"{plain}: cannot be aligned: it has no CRS" in refusal_of(tmp_path / "plain", align=like)
     assert f"align: {tmp_path / 'none.tif'}: No such file" in refusal_of(scenes, align=tmp_path / "none.tif")
-    with pytest.raises(ParameterError, match="resampling cubic is for files on other lattices: align=RASTER is wanted"):
+    with pytest.raises(ParameterError, match="resampling cubic is for files on other lattices: give align=RASTER"):
         pw.open_stack(scenes, resampling="cubic")
     with pytest.raises(ParameterError, match=r"resampling='bilinaer' is not one of .*; did you mean 'bilinear'"):
         pw.open_stack(scenes, align=like, resampling="bilinaer")

@@ -63,7 +63,7 @@ def test_fractions_and_infinities_in_floats():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"what do the values of the mask mean\? .*--mask-keep.*--mask-drop, --mask-bits or --mask-field"),
+        ({}, r"the meaning of the mask's values is not given: .*--mask-keep.*--mask-drop, --mask-bits or --mask-field"),
         ({"keep": [1], "drop": [2]}, "--mask-keep rejects all other values"),
         ({"keep": [1], "bits": [2]}, "--mask-keep rejects all other values"),
         ({"keep": [1], "fields": [(1, 2, [1])]}, "--mask-keep rejects all other values"),
@@ -72,9 +72,9 @@ def test_fractions_and_infinities_in_floats():
         ({"drop": [np.nan]}, "NaN is always rejected"),
         ({"keep": ["4"]}, "--mask-keep '4' is not a finite number"),
         ({"keep": [True]}, "--mask-keep True is not a finite number"),
-        ({"bits": [-1]}, "bit -1 of a mask is impossible"),
-        ({"bits": [64]}, "bit 64 of a mask is impossible: bits count from 0 to 63"),
-        ({"bits": [1.5]}, r"bit 1\.5 of a mask is impossible"),
+        ({"bits": [-1]}, "bit -1 of a mask is out of range"),
+        ({"bits": [64]}, "bit 64 of a mask is out of range: bits are numbered 0 to 63"),
+        ({"bits": [1.5]}, r"bit 1\.5 of a mask is out of range"),
         ({"fields": [(9, 8, [1])]}, "run backwards; write 8-9"),
         ({"fields": [(8, 9, [4])]}, "4 cannot be in bits 8-9"),
         ({"fields": [(8, 8, [-1])]}, "-1 cannot be in bit 8"),
@@ -89,16 +89,16 @@ def test_impossible_rules(given, message):
 @pytest.mark.parametrize(
     ("rule", "dtype", "message"),
     [
-        (MaskRule(bits=(12,)), "uint8", r"bit 12 of the mask does not exist in uint8 \(0 to 7 do\)"),
-        (MaskRule(bits=(8,)), "int8", "bit 8 of the mask does not exist in int8"),
-        (MaskRule(fields=((7, 8, (1,)),)), "uint8", "bit 8 of the mask does not exist in uint8"),
-        (MaskRule(bits=(24,)), "float32", r"bit 24 of the mask does not exist in float32 \(0 to 23 do\)"),
-        (MaskRule(bits=(53,)), "float64", "bit 53 of the mask does not exist in float64"),
+        (MaskRule(bits=(12,)), "uint8", r"bit 12 does not exist in a mask of uint8 \(0 to 7 do\)"),
+        (MaskRule(bits=(8,)), "int8", "bit 8 does not exist in a mask of int8"),
+        (MaskRule(fields=((7, 8, (1,)),)), "uint8", "bit 8 does not exist in a mask of uint8"),
+        (MaskRule(bits=(24,)), "float32", r"bit 24 does not exist in a mask of float32 \(0 to 23 do\)"),
+        (MaskRule(bits=(53,)), "float64", "bit 53 does not exist in a mask of float64"),
         (MaskRule(keep=(256,)), "uint8", "--mask-keep 256 cannot be in a mask of uint8"),
         (MaskRule(drop=(-1,)), "uint16", "--mask-drop -1 cannot be in a mask of uint16"),
         (MaskRule(drop=(0.5,)), "int16", r"--mask-drop 0\.5 cannot be in a mask of int16"),
         (MaskRule(drop=(1e39,)), "float32", r"--mask-drop 1e\+39 cannot be in a mask of float32"),
-        (MaskRule(drop=(1,)), "complex64", "a mask of complex64 is not read"),
+        (MaskRule(drop=(1,)), "complex64", "a mask of complex64 cannot be used"),
     ],
 )
 def test_rules_that_do_not_fit_the_dtype(rule, dtype, message):
@@ -192,5 +192,5 @@ def test_growing(shape, pixels):
 
 
 def test_growing_backwards():
-    with pytest.raises(ParameterError, match="-1 pixels; 0 or more"):
+    with pytest.raises(ParameterError, match="-1 pixels; expected 0 or more"):
         grow(np.zeros((2, 2), dtype=bool), -1)

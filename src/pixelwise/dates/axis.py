@@ -45,7 +45,7 @@ class Moment:
     start
         The first instant: 1 January for a year, the first day for a month.
     precision
-        ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, from-to), ``day`` or ``second``.
+        ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, date range), ``day`` or ``second``.
     end
         Last day of a month or period; 1 January of the second year of a pair (2001/02); equal to `start` otherwise.
     """

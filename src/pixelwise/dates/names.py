@@ -54,7 +54,7 @@ class Candidate(NamedTuple):  # thousands are created, and a dataclass takes thr
     match: re.Match[str]
 
 
-# The groups that must differ between the names of a list: the whole token, and both dates of a from-to.
+# The groups that must differ between the names of a list: the whole token, and both dates of a date range.
 _GENERIC_GROUPS: Final[list[tuple[Rule, tuple[int | str, ...]]]] = [
     (rule, (0, "from", "to") if "from" in rule.pattern.groupindex else (0,)) for rule in GENERICS
 ]
@@ -268,7 +268,7 @@ def _tokens_of_all(rows: Sequence[Sequence[Candidate]]) -> Counter[Token]:
 
 
 def _variable(row: Sequence[Candidate], constant: Counter[Token]) -> list[Candidate]:
-    """Leave out the tokens that all names share, and any from-to with a shared side."""
+    """Leave out the tokens that all names share, and any date range with a shared side."""
     left = constant.copy()
     result = []
     for candidate in row:
@@ -326,7 +326,7 @@ def _finest(moments: Sequence[Moment]) -> Moment | None:
 
 
 def _format_of(match: re.Match[str]) -> str:
-    """Return the ``--times`` format that finds a date where a rule found it; for a from-to, its beginning."""
+    """Return the ``--times`` format that finds a date where a rule found it; for a date range, its beginning."""
     spans = sorted((match.span(name), name) for name in match.re.groupindex if match[name])
     text, at = "", min(span[0] for span, name in spans if name in LETTERS or name == "month_name")
     for (first, last), name in spans:

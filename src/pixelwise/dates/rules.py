@@ -37,7 +37,7 @@ __all__ = [
     "moment_of",
 ]
 
-# Short names of the fields in the patterns of rules: `<Y><M><D>`. A trailing 2 is the end of a from-to.
+# Short names of the fields in the patterns of rules: `<Y><M><D>`. A trailing 2 is the end of a date range.
 FIELDS: Final = {
     "Y": ("year", r"(?:18|19|20|21)\d\d"),
     "M": ("month", r"0[1-9]|1[0-2]"),

@@ -48,12 +48,12 @@ class Execution:
     progress
         Called after each block.
     limits
-        From which size on the job is cut, checked and written down.
+        Sizes from which the job is cut, checked and journalled.
 
     Raises
     ------
     ParameterError
-        When the executor is unknown or forks, or the number of workers or the amount of memory is impossible.
+        When the executor is unknown or forks, or the number of workers or the amount of memory is invalid.
     """
 
     executor: str | Executor | None = None
@@ -71,9 +71,9 @@ class Execution:
         if self.executor is not None:
             check_executor(self.executor)
         if self.jobs is not None and (not isinstance(self.jobs, int) or not 1 <= self.jobs <= MOST_JOBS):
-            raise ParameterError(f"jobs {shown(self.jobs)} is impossible; expected a number from 1 to {MOST_JOBS}")
+            raise ParameterError(f"jobs {shown(self.jobs)} is invalid; expected a number from 1 to {MOST_JOBS}")
         if self.memory is not None:
-            parse_size(self.memory)  # it refuses what is no amount
+            parse_size(self.memory)  # refuses anything that is not an amount
 
     @property
     def memory_bytes(self) -> int | None:

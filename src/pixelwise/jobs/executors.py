@@ -56,7 +56,7 @@ def shares_memory(executor: Executor) -> bool:
 
 
 def check_executor(executor: str | Executor) -> None:
-    """Refuse an unknown name, what is no executor, and a forking pool.
+    """Refuse an unknown name, an object that is not an executor, and a forking pool.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
     Raises
     ------
     ParameterError
-        When the name is unknown, the object is no executor, or it is a forking pool.
+        When the name is unknown, the object is not an executor, or it is a forking pool.
     """
     check_executor(executor)
     if isinstance(executor, Executor):

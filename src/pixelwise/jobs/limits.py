@@ -1,4 +1,4 @@
-"""From which size on a job is cut, checked and written down: one value, which tests replace by smaller numbers."""
+"""Sizes from which a job is cut, checked and journalled: one value, which tests replace with smaller numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """From which size on a job is cut, checked and written down.
+    """Sizes from which a job is cut, checked and journalled.
 
     Attributes
     ----------
@@ -30,5 +30,5 @@ class Limits:
     check_seconds: float = 5.0
 
 
-#: What jobs use.
+#: The limits that jobs use.
 LIMITS = Limits()

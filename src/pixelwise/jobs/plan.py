@@ -194,7 +194,7 @@ class _Costs:
 
 
 def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
-    """Refuse files of which not even one block fits into memory, judging by their headers before anything is read.
+    """Refuse files when not even one block fits into memory, judging by their headers before anything is read.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def make_plan(
             break
         else:
             raise ParameterError(
-                f"memory {size_text(memory)} is impossible: {jobs} worker(s) with {demands[0].layers} layers need "
+                f"memory {size_text(memory)} is too little: {jobs} worker(s) with {demands[0].layers} layers need "
                 f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
                 + (f" (the unfinished map has tiles of {tile[0]} x {tile[1]}; --restart discards it)" if tile else "")
             )

@@ -35,7 +35,7 @@ MOST_LOSSES = 200
 
 
 class NotComparableError(Exception):
-    """A job cannot be compared with that of another run; the text says which part and why."""
+    """A job cannot be compared with that of another run; the message says which part and why."""
 
 
 def describe(
@@ -133,7 +133,7 @@ def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
     found = [str(function.fingerprint()) for function in functions if isinstance(function, UserFunction)]
     words = "; ".join(text for text in found if text)
     return words and (
-        f"{words}; whether that is the same in another run cannot be told "
+        f"{words}; whether that is the same in another run is unknown "
         "(--trust-function, trust_function=True, takes your word for it)"
     )
 

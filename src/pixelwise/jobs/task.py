@@ -52,7 +52,7 @@ class Task:
         The bands that are written.
     folder
         Folder of the output; None for memory.
-    told
+    warned
         Bands for which a warning about rounded whole numbers was given already.
     """
 
@@ -64,7 +64,7 @@ class Task:
     sink: Sink
     provenance: dict[str, Any]
     folder: Path | None
-    told: frozenset[str] = frozenset()
+    warned: frozenset[str] = frozenset()
 
     def carry_out(self, execution: Execution, began: float) -> Map:
         """Compute all remaining blocks and finish the output; `began` is when the clock started."""
@@ -94,7 +94,7 @@ class Task:
             if journal is not None:
                 journal.begin(layout)
             job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
-            timings, tally = _run(job, plan, sink, execution, journal, self.told, self.method.name)
+            timings, tally = _run(job, plan, sink, execution, journal, self.warned, self.method.name)
             timings = replace(timings, total=time.perf_counter() - began)
             described = {**self.provenance, "timings": timings.as_dict()}
             if tally.lost:
@@ -147,12 +147,12 @@ def _run(
     sink: Sink,
     execution: Execution,
     journal: Journal | None,
-    told: frozenset[str],
+    warned: frozenset[str],
     name: str,
 ) -> tuple[Timings, _Tally]:
     """Compute all remaining blocks and hand them to the sink."""
     pixels, began = plan.grid.block.pixels, time.perf_counter()
-    tally, blocks, done = _Tally(told=set(told)), plan.blocks(), 0
+    tally, blocks, done = _Tally(warned=set(warned)), plan.blocks(), 0
     if journal is not None:
         _restore(journal, sink, tally)
         blocks, done = journal.remaining(blocks), journal.pixels
@@ -185,7 +185,7 @@ def _run(
         finally:
             forget()
     check_unchanged(job.stacks)
-    tally.tell()
+    tally.warn_at_end()
     decoded = pixels * sum(layout_of(s).stored_bytes_per_pixel for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
@@ -209,7 +209,7 @@ class _Tally:
         What could not be read.
     failed
         Whether a user's function failed anywhere.
-    told
+    warned
         Bands for which a warning about rounded whole numbers was given.
     warnings
         Warnings given, for the map's tags.
@@ -222,11 +222,11 @@ class _Tally:
     answered: bool = False
     lost: Losses = field(default_factory=Counter)
     failed: bool = False
-    told: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, result: Result) -> Losses:
-        """Add one block and return its losses. Warn of what happens for the first time."""
+        """Add one block and return its losses; warn about what happens for the first time."""
         self.read += result.read
         self.kernel += result.kernel
         self.encode += result.encode
@@ -236,11 +236,11 @@ class _Tally:
             log.warning("the function failed at some pixels (status 5); the first:\n%s", result.failure)
         self.warn_of_rounding(result.rounded)
         losses: Losses = Counter()
-        told = {path for path, _ in self.lost}
+        warned = {path for path, _ in self.lost}
         for loss in result.lost:
             path = str(loss.path)
-            if path not in told:
-                told.add(path)
+            if path not in warned:
+                warned.add(path)
                 log.warning("%s; it counts as missing, as will all later losses in this file", loss.reason)
             losses[path, loss.band] += loss.block.pixels
         self.lost.update(losses)
@@ -248,8 +248,8 @@ class _Tally:
 
     def warn_of_rounding(self, rounded: Iterable[Sequence[Any]]) -> None:
         """Warn once for each band with whole numbers that the type of the map cannot hold."""
-        new = [(band, value) for band, value in rounded if band not in self.told]
-        self.told.update(band for band, _ in new)
+        new = [(band, value) for band, value in rounded if band not in self.warned]
+        self.warned.update(band for band, _ in new)
         # Not one line for each of a thousand layers.
         said = [say_rounded(band, value) for band, value in new[:MOST_BANDS]]
         if len(new) > MOST_BANDS:
@@ -258,8 +258,8 @@ class _Tally:
             log.warning(text)
         self.warnings += said
 
-    def tell(self) -> None:
-        """Warn of what concerns all blocks together."""
+    def warn_at_end(self) -> None:
+        """Warn about what concerns all blocks together."""
         if not self.answered:
             log.warning("no pixel has a result: the map holds nothing but status")
         if self.lost:
@@ -337,7 +337,7 @@ def executor_for(
 
 
 def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
-    """Refuse stacks of which not even one block fits into memory, before anything is read; see `check_blocks`."""
+    """Refuse stacks when not even one block fits into memory, before anything is read; see `check_blocks`."""
     check_blocks([layout_of(stack) for stack in stacks], memory)
 
 
@@ -371,5 +371,5 @@ def plan_job(
     )
 
 
-#: Number of bands with rounded whole numbers that are named.
+#: At most this many bands with rounded whole numbers are named.
 MOST_BANDS = 5

@@ -1,8 +1,8 @@
-"""Compiled steps that methods of several series share: the dates that all have, deviations, sums, ranks.
+"""Compiled steps shared by methods of several series: the dates that all have, deviations, sums, ranks.
 
 A column is (time, CHUNK): one series of each pixel of a chunk. Every step is a loop over dates around a loop over
-pixels, which the compiler turns into vector instructions; what is missing is 0 in it, which adds nothing to any sum, so
-that each pixel takes the same steps whatever its neighbours and its gaps.
+pixels, which the compiler turns into vector instructions; missing values are 0, which adds nothing to any sum, so that
+each pixel takes the same steps whatever its neighbours and its gaps.
 """
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
@@ -59,7 +59,7 @@ def load(values, start, width, valid, column):
 
 @kernel(helper=True)
 def load_shared(values, valid, column):
-    """Copy (time,) numbers that are the same for each pixel, NaN where it is not valid."""
+    """Copy (time,) numbers that are the same for each pixel, NaN where the pixel is not valid."""
     for i in range(values.size):
         line, out = valid[i], column[i]
         value = values[i]
@@ -71,8 +71,8 @@ def load_shared(values, valid, column):
 def anchor(column, mean, spread):
     """Turn values, NaN where missing, into deviations from each pixel's first one, which is put into `mean`.
 
-    That is exact for values of one size, and keeps all digits of what varies at offsets of 1e9. `spread`, the
-    largest deviation, is 0 only where all values are equal, and infinite where one is. Missing ones become 0.
+    This is exact for values of similar magnitude, and keeps all digits of the variation at offsets of 1e9. `spread`,
+    the largest deviation, is 0 only if all values are equal, and infinite if one is infinite. Missing ones become 0.
     """
     for p in range(CHUNK):
         mean[p] = np.nan
@@ -93,14 +93,14 @@ def deviate(column, mean, spread):
         for p in range(CHUNK):
             deviation = line[p] - mean[p] if line[p] == line[p] else 0.0
             line[p] = deviation
-            # An infinite value less itself is NaN.
+            # An infinite value minus itself is NaN.
             size = abs(deviation) if deviation == deviation else np.inf
             spread[p] = size if size > spread[p] else spread[p]
 
 
 @kernel(helper=True)
 def centre(column, valid, n, mean, total):
-    """Take their mean off deviations, and add it to `mean`; `total` is scratch."""
+    """Subtract from deviations their mean, and add it to `mean`; `total` is scratch."""
     for p in range(CHUNK):
         total[p] = 0.0
     for i in range(column.shape[0]):
@@ -129,7 +129,7 @@ def dot(a, b, total):
 
 @kernel(helper=True)
 def subtract(column, factor, other):
-    """Take so many times another column off."""
+    """Subtract `factor` times another column."""
     for i in range(column.shape[0]):
         line, x = column[i], other[i]
         for p in range(CHUNK):
@@ -149,10 +149,10 @@ def divide_by_root(column, squares, length):
 
 @kernel(helper=True)
 def rank(column, ranks):
-    """Turn values, NaN where missing, into twice their ranks less the mean rank, ties averaged; 0 where missing.
+    """Turn values, NaN where missing, into twice their ranks minus the mean rank, ties averaged; 0 where missing.
 
-    That is how many values lie below less how many above: a whole number. Comparing all pairs takes n**2 / 2 steps,
-    but of vector instructions.
+    That is the number of values below minus the number above: a whole number. Comparing all pairs takes n**2 / 2
+    steps, but as vector instructions.
     """
     for i in range(column.shape[0]):
         for p in range(CHUNK):

@@ -18,10 +18,10 @@ from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.sorting import sort_columns
 
 # Accumulators of 512 pixels stay in the L1 cache, and a layer is read 2 KiB at a time: maxima of 60 layers of
-# float32 take 3.9 Gvalue/s, and 1.8 at 128 pixels, where each piece is too short to be fetched ahead.
+# float32 take 3.9 Gvalue/s, and 1.8 at 128 pixels, where each piece is too short to be prefetched.
 CHUNK = 512
-# Sorting keeps all layers of its pixels at hand: medians of 16 layers take 0.34 Gvalue/s at 32 pixels, 0.42 at 64
-# and at 128, which of 300 layers would fill 150 KB.
+# Sorting holds all layers of its pixels: medians of 16 layers take 0.34 Gvalue/s at 32 pixels, 0.42 at 64 and at 128,
+# which would fill 150 KB for 300 layers.
 SORTED = 64
 
 # Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), SplitMix64.
@@ -51,7 +51,7 @@ def count_valid(values, counts, out):
 
 @kernel()
 def find_extreme(values, sign, min_count, counts, out):
-    """Find the largest value, or the smallest where `sign` is -1; the first of equals.
+    """Find the largest value, or the smallest if `sign` is -1; the first of equals.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def find_extreme(values, sign, min_count, counts, out):
 
 @kernel()
 def find_layer(keys, values, sign, min_count, counts, best, out):
-    """Find the layer in which the key is largest, or smallest where `sign` is -1, and the value is valid too.
+    """Find the layer in which the key is largest, or smallest if `sign` is -1, and the value is valid too.
 
     Parameters
     ----------
@@ -156,9 +156,9 @@ def find_quantile(values, quantile, median, medoid, min_count, table, counts, ou
     values
         (time, pixel).
     quantile
-        Between 0 and 1, both left out.
+        Between 0 and 1, exclusive.
     median
-        Find the mean of the middle two instead, rounded as numpy.median and pandas do, not as their quantiles.
+        Find the mean of the middle two instead, rounded as numpy.median and pandas round it, not as their quantiles.
     medoid
         Find the first value that is one of the middle two instead: both are equally near to their mean.
     min_count
@@ -219,7 +219,7 @@ class Place(NamedTuple):
     Attributes
     ----------
     first
-        The pixel of the values that is pixel 0 of what is drawn.
+        The pixel of the values that is pixel 0 of the draw.
     row, column
         Row and column of pixel 0 of the values, uint64.
     width
@@ -234,18 +234,18 @@ class Place(NamedTuple):
 
 @kernel()
 def draw(values, others, wanted, key, place, counts, states, out):
-    """Copy `wanted` random observations of each pixel, all else as NaN; none of pixels that have fewer.
+    """Copy `wanted` random observations of each pixel, everything else as NaN; none of pixels that have fewer.
 
     Knuth, The Art of Computer Programming 2, 3.4.2, Algorithm S: each observation in turn is taken with the
-    probability (how many are still wanted) / (how many are left). The random numbers are those of a counter
+    probability (how many are still needed) / (how many are left). The random numbers are those of a counter
     that begins at a hash of the seed, the period, and the pixel's row and column.
 
     Parameters
     ----------
     values, others
-        (time, pixel); an observation is valid where both are; may be the same array.
+        (time, pixel); an observation is valid if both are; may be the same array.
     wanted
-        How many.
+        How many observations.
     key
         Seed and period, uint64.
     place
@@ -277,7 +277,7 @@ def draw(values, others, wanted, key, place, counts, states, out):
             chosen = False
             if (y == y) & (z == z):
                 states[p] += GOLDEN
-                # Less than 1 times `left`, rounded, is less than `left`: as many are taken as are wanted.
+                # Less than 1 times `left`, rounded, is less than `left`: exactly `wanted` are taken.
                 chosen = left[p] * (np.float64(mix(states[p]) >> SHIFT_11) * UNIT) < missing[p]
                 left[p] -= 1
                 missing[p] -= 1 if chosen else 0

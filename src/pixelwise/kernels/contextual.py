@@ -20,14 +20,14 @@ BANDS = 5
 
 
 class Tests(NamedTuple):
-    """What the tests of single series found, (y + 2 radius, x + 2 radius) each.
+    """Results of the tests of single series, (y + 2 radius, x + 2 radius) each.
 
     Attributes
     ----------
     score, status
         float64 and uint8.
     mean, scale
-        Of `standardise`.
+        Results of `standardise`.
     """
 
     score: Floats
@@ -42,7 +42,7 @@ class Scratch(NamedTuple):
     Attributes
     ----------
     plane
-        (y + 2 radius, x + 2 radius) what is summed.
+        (y + 2 radius, x + 2 radius) the numbers to sum.
     rows
         (y + 2 radius, x) its sums along rows.
     sums, squares
@@ -56,7 +56,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(height: int, width: int, radius: int) -> Scratch:
-    """Return memory for so many windows of a radius."""
+    """Return memory for this many windows of a radius."""
     high = height + 2 * radius
     return Scratch(
         np.empty((high, width + 2 * radius)),
@@ -68,7 +68,7 @@ def make_scratch(height: int, width: int, radius: int) -> Scratch:
 
 @kernel()
 def standardise(values, status, variance, mean, scale):
-    """Find what makes each series one of mean 0 and of the length ``sqrt(variance)``; 0 for pixels without a test.
+    """Find what turns each series into one of mean 0 and length ``sqrt(variance)``; 0 for pixels without a test.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def standardise(values, status, variance, mean, scale):
 def sum_windows(plane, radius, rows, sums):
     """Sum the windows of a plane into a smaller one: first along rows, then along columns.
 
-    Each sum is made of the same numbers in the same order wherever a block begins, as no sum is carried on from one
+    Each sum adds the same numbers in the same order wherever a block begins, because no sum is carried over from one
     window to the next. `rows` is scratch, as high as `plane`.
     """
     height, width = sums.shape
@@ -155,7 +155,7 @@ def test_windows(values, radius, tests, scratch, bands, result_status):
     values
         (time, y + 2 radius, x + 2 radius), NaN where missing.
     radius
-        Of the window.
+        Radius of the window.
     tests, scratch
         `Tests`, and `Scratch` to work with.
     bands, result_status

@@ -48,7 +48,7 @@ class Scratch(NamedTuple):
         (CHUNK,) sums of squares and products of `other`, of the values, and of both; of ranks where these are
         correlated.
     spread_x, spread_y
-        (CHUNK,) 0 where all are equal, infinite where one is.
+        (CHUNK,) 0 if all values are equal, infinite if one is infinite.
     x, place, entry
         (CHUNK,) ``1 - r**2``, and for `table_p`.
     result
@@ -58,7 +58,7 @@ class Scratch(NamedTuple):
     first, second
         (time, CHUNK) the two series.
     ranks, other_ranks
-        (time, CHUNK) theirs, or (0, CHUNK) where they are not wanted.
+        (time, CHUNK) their ranks, or (0, CHUNK) if these are not needed.
     """
 
     n: Floats
@@ -81,7 +81,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int, *, ranked: bool) -> Scratch:
-    """Return memory for a chunk of series of so many dates."""
+    """Return memory for a chunk of series of this many dates."""
     rows, series = aligned(11, CHUNK), aligned(3, layers, CHUNK)
     ranks = aligned(2, layers if ranked else 0, CHUNK)
     return Scratch._make((*rows, aligned(BANDS, CHUNK), *series, *ranks))
@@ -114,7 +114,7 @@ def correlate_sums(scratch):
     """Turn sums into correlations."""
     r, sxx, syy, sxy = scratch.result[RVALUE], scratch.sxx, scratch.syy, scratch.sxy
     for p in range(CHUNK):
-        # One root gives exactly 1 where it should; the product of two sums may leave float64.
+        # One root gives exactly 1 where it should; the product of two sums may overflow float64.
         product = sxx[p] * syy[p]
         one = SMALL < product < LARGE
         size = sxy[p] / (math.sqrt(product) if one else math.sqrt(sxx[p]) * math.sqrt(syy[p]))
@@ -124,9 +124,9 @@ def correlate_sums(scratch):
 
 @kernel(helper=True)
 def find_pvalues(u, v, ranked, min_obs, tails, scratch):
-    """Find p-values; both series become something else."""
+    """Find p-values; both series are overwritten."""
     n, sxx, syy, sxy, x, result = scratch.n, scratch.sxx, scratch.syy, scratch.sxy, scratch.x, scratch.result
-    # 1 - r**2 loses its digits near 1; the squares of what is left do not.
+    # 1 - r**2 loses its digits near |r| = 1; the squares of the residuals do not.
     divide_by_root(u, syy, scratch.total)
     divide_by_root(v, sxx, scratch.total)
     subtract(u, result[RVALUE], v)
@@ -164,7 +164,7 @@ def correlate(values, other, ranked, min_obs, tails, scratch, output):
     min_obs
         Fewest dates on which both are valid.
     tails
-        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
+        Coefficients of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty if p-values are not needed.
     scratch, output
         `Scratch`, to work with, and `Output`.
     """
@@ -176,7 +176,7 @@ def correlate(values, other, ranked, min_obs, tails, scratch, output):
         width = pixels - start if pixels - start < CHUNK else CHUNK
         gather_both(values, other, start, width, scratch)
         if ranked:
-            # Ranks are whole numbers about 0, as are the sums of their products: exact for 200 000 dates.
+            # Ranks are whole numbers about 0, and so are the sums of their products: exact for 200 000 dates.
             u, v = scratch.ranks, scratch.other_ranks
             rank(scratch.first, u)
             rank(scratch.second, v)

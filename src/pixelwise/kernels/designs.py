@@ -1,8 +1,8 @@
 """Designs of linear models whose columns depend on dates only, made once per job.
 
-The columns are centred and orthonormalised over all dates, so that what is solved for each pixel is well conditioned
-where gaps do not spoil it: its Gram matrix is then ``n`` times the identity but for the gaps. Coefficients of the
-columns themselves come back through the inverse of the triangular factor.
+The columns are centred and orthonormalised over all dates, so that each pixel's system is well conditioned unless gaps
+spoil it: without gaps, its Gram matrix is ``n`` times the identity. The inverse of the triangular factor gives back the
+coefficients of the columns themselves.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pixelwise.bands import Floats
 
 __all__ = ["STRIDE", "Design", "make_design"]
 
-#: Dates that one step of a compiled loop over dates takes; designs are filled up with rows of zeros.
+#: Dates that one step of a compiled loop over dates takes; designs are padded with rows of zeros.
 STRIDE = 3
-#: A column is as good as a combination of those before it where less than this is left of its length.
+#: A column counts as a combination of those before it if less than this share of its length is left.
 RANK = 1e-6
 
 
@@ -28,15 +28,15 @@ class Design:
     Attributes
     ----------
     basis
-        (time, term) float64, filled up to a multiple of `STRIDE` dates: ones, then columns of mean 0 and mean
+        (time, term) float64, padded to a multiple of `STRIDE` dates: ones, then columns of mean 0 and mean
         square 1 which are orthogonal over all dates.
     products
         (time, term * (term + 1) / 2) float64: products of two columns, row by row of the lower triangle.
     transform
         (term, term) float64: ``transform @ c`` are the coefficients of a constant and of the columns that the
-        design was made of, where ``c`` are those of `basis`.
+        design was made from, where ``c`` are those of `basis`.
     full_rank
-        Whether the dates tell all columns apart; else the columns that they do not are 0 in `basis`.
+        Whether the dates separate all columns; else those that they do not separate are 0 in `basis`.
     """
 
     basis: Floats
@@ -46,12 +46,12 @@ class Design:
 
     @property
     def terms(self) -> int:
-        """How many coefficients there are, the constant among them."""
+        """Number of coefficients, including the constant."""
         return int(self.basis.shape[1])
 
 
 def make_design(columns: Floats) -> Design:
-    """Make the design of a constant and `columns`, (time, term - 1), each of a size near 1."""
+    """Make the design of a constant and `columns`, (time, term - 1), each of magnitude near 1."""
     dates, others = columns.shape
     basis = np.ones((dates, others + 1))
     triangle = np.eye(others)

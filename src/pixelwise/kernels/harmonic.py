@@ -45,16 +45,16 @@ EACH = 4
 
 
 class Curve(NamedTuple):
-    """What is fitted: a level, a slope where there is a `trend`, then cosine and sine of each harmonic.
+    """What is fitted: a level, a slope if there is a `trend`, then cosine and sine of each harmonic.
 
     Attributes
     ----------
     columns, transform
-        Of the `Design`.
+        Columns and transform of the `Design`.
     trend, reference
         Whether there is a slope; what was subtracted from the decimal years.
     period
-        In years.
+        Period in years.
     """
 
     columns: Columns
@@ -65,16 +65,16 @@ class Curve(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is asked for.
+    """What is requested.
 
     Attributes
     ----------
     min_obs
         Fewest values of a series.
     wanted
-        (result,) bool: which results are.
+        (result,) bool: which results are requested.
     tails
-        Of a `TailTable` from ``min_obs - terms`` degrees of freedom, flat; empty without trend.
+        Coefficients of a `TailTable` from ``min_obs - terms`` degrees of freedom, flat; empty without trend.
     """
 
     min_obs: int
@@ -83,7 +83,7 @@ class Options(NamedTuple):
 
 
 class Tests(NamedTuple):
-    """Slopes of a chunk that are tested together, as `student_p_of_many` does.
+    """Slopes of a chunk that are tested together by `student_p_of_many`.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Scratch(NamedTuple):
     lever
         (CHUNK,) variance of the coefficient at hand for a unit variance of residuals.
     one, other
-        (CHUNK,) the two coefficients at hand, or two numbers of a step.
+        (CHUNK,) the two coefficients at hand, or scratch of a step.
     x, r, shifted, p
         (CHUNK,) for `table_p`: ``1 - r**2``, the correlation with time, a number of values with as many degrees of
         freedom in a straight line, and the p-value of independent residuals.
@@ -124,11 +124,11 @@ class Scratch(NamedTuple):
     place, share
         (CHUNK,) int64 and float64: see `find_memory`.
     running
-        (4, CHUNK) sums that are carried from date to date.
+        (4, CHUNK) running sums over dates.
     cosine, sine
         (term, CHUNK) directions of two coefficients; see `find_lever`.
     tests
-        Of pixels with correlated residuals.
+        Tests of pixels with correlated residuals.
     """
 
     result: Floats
@@ -150,7 +150,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(results: int, terms: int) -> Scratch:
-    """Return memory for a chunk with so many results and terms."""
+    """Return memory for a chunk with this many results and terms."""
     syy, lever, one, other, x, r, shifted, p, effective, share = aligned(10, CHUNK)
     tests = Tests._make((np.empty(CHUNK, np.int64), *aligned(4, CHUNK), aligned(5, CHUNK)))
     return Scratch(
@@ -183,7 +183,7 @@ def discount_neighbours(steps, work, scratch):
     lag_one(steps, work, scratch.running, r1s)
     for p in range(CHUNK):
         r1 = r1s[p]
-        # Where there is no pair, not any number of values.
+        # If there is no pair, the number is unknown.
         effective[p] = n[p] * (1.0 - r1) / (1.0 + r1) if not r1 <= 0.0 else n[p]
 
 
@@ -244,7 +244,7 @@ def test_slope(curve, options, work, scratch):
 
 @kernel(helper=True)
 def settle(state, first, result, p):
-    """Put the bands of a pixel in order whose status is not 0."""
+    """Set the bands of a pixel whose status is not 0."""
     for band in range(FIXED):
         if band != N and (band > INTERCEPT or (state != TEST_UNDEFINED and state != CONSTANT)):
             result[band, p] = np.nan
@@ -257,8 +257,8 @@ def settle(state, first, result, p):
 def find_statuses(width, curve, correlated, options, work, scratch, status):
     """Write the status and the p-values of each pixel of a chunk.
 
-    `correlated` says whether the memory of residuals counts; tests of those that have one are only noted, and returned
-    is how many they are.
+    `correlated` says whether autocorrelation of residuals counts; tests of pixels that have it are only noted, and
+    their number is returned.
     """
     n, first, rss = work.sums[COUNT], work.sums[FIRST], work.sums[RSS]
     spread, pivot = work.sums[SPREAD], work.sums[PIVOTS]
@@ -306,7 +306,7 @@ def find_wave(k, width, curve, wanted, work, scratch):
     row = (2 if curve.trend else 1) + 2 * k
     combine(transform[row], work.solution, one)
     combine(transform[row + 1], work.solution, other)
-    # An angle as time; as days of the year where the period is one.
+    # An angle as time; as day of the year if the period is one year.
     cycle = period / (k + 1)
     unit = 365.25 if period == 1.0 else 1.0
     origin = 1.0 if period == 1.0 else 0.0
@@ -334,12 +334,12 @@ def find_wave(k, width, curve, wanted, work, scratch):
 
 @kernel(helper=True)
 def settle_wave(k, width, result, status):
-    """Put the bands of harmonic `k` in order where the status is not 0."""
+    """Set the bands of harmonic `k` where the status is not 0."""
     base = FIXED + EACH * k
     for p in range(width):
         state = status[p]
-        # Without a residual variance of its own there is no amplitude that could be judged; the pixels whose
-        # test alone is undefined have one.
+        # Without a residual variance of its own, a pixel has no amplitude that could be judged; pixels for which only
+        # the test is undefined have one.
         if state != OK and not result[RMSE, p] >= 0.0:
             for band in range(base, base + EACH):
                 if band != base + AMPLITUDE or state != TEST_UNDEFINED:
@@ -355,7 +355,7 @@ def fit(observations, curve, memory, options, work, scratch, output):
     Parameters
     ----------
     observations
-        `Observations`, all of which weigh the same.
+        `Observations`, all with the same weight.
     curve, memory, options
         `Curve`, `Memory` and `Options`.
     work, scratch

@@ -1,10 +1,10 @@
-"""Compiled least squares of many pixels with gaps and weights, on a design that all share.
+"""Compiled least squares of many pixels with gaps and weights, on a design shared by all.
 
 As in ``ols.py``, a chunk of 128 pixels at a time goes through a few passes, each a loop over dates around a
 loop over pixels, which the compiler turns into vector instructions; every pixel takes the same steps, whatever its
 neighbours. Normal equations square the condition number, which is harmless here: the design is orthonormal over all
-dates (``designs.py``), what gaps leave of it is refused below a pivot of 1e-7, and below 0.01 a step of refinement
-with the residuals gives back the digits that the factor has lost.
+dates (``designs.py``), a pixel whose gaps reduce a pivot below 1e-7 is refused, and below 0.01 a step of refinement
+with the residuals restores the digits that the factor has lost.
 """
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
@@ -26,8 +26,8 @@ from pixelwise.kernels.scratch import aligned
 CHUNK = 128
 STRIDE = designs.STRIDE
 
-# What is left of a column's square after those before it, least allowed. At 1e-7 its standard error is 3000 times
-# that of a column by itself, and standard errors have 9 digits (2.2e-16 * layers / 1e-7).
+# The smallest share of a column's square that may be left after those before it. At 1e-7, its standard error is 3000
+# times that of a column by itself, and standard errors have 9 digits (2.2e-16 * layers / 1e-7).
 PIVOT = 1e-7
 # Above this, one solution has all digits that matter (2.2e-16 * layers / 0.01), and is not refined: the others are one
 # pixel in thousands, and whether one is among the neighbours changes nothing.
@@ -58,7 +58,7 @@ class Observations(NamedTuple):
     values
         (time, pixel) float32 or float64, NaN where missing.
     date_weights, value_weights
-        (time,) float64, and (time, pixel), or (0, 0) where all values of a date weigh the same: the product of both is
+        (time,) float64, and (time, pixel), or (0, 0) if all values of a date weigh the same: the product of both is
         the weight.
     """
 
@@ -68,7 +68,7 @@ class Observations(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns of a `Design`, for dates filled up to a multiple of `STRIDE`.
+    """The columns of a `Design`, for dates padded to a multiple of `STRIDE`.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Workspace(NamedTuple):
     solution
         (term, CHUNK): the coefficients of the basis, of deviations from the first value.
     spare
-        (term, CHUNK) without a meaning of its own, for whoever needs it next.
+        (term, CHUNK) scratch, for whatever needs it next.
     sums
         (SUMS, CHUNK): `load` fills count, first value and sum of absolute deviations; `solve_chunk` the weighted sum
         of squared residuals and the least pivot.
@@ -130,10 +130,10 @@ def workspace(columns: Columns) -> Workspace:
 def load(observations, start, width, work):
     """Copy a chunk as deviations from each pixel's first value, and weights, both 0 where a value does not count.
 
-    It counts where it is there and its weight is above 0 and finite.
+    It counts if it is not missing and its weight is above 0 and finite.
 
-    Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets
-    of 1e9. Dates beyond `values` keep the weight 0 that they came with.
+    Subtracting the first value is exact for values of similar magnitude, and keeps all digits of the variation at
+    offsets of 1e9. Dates beyond `values` keep the weight 0 that they came with.
     """
     values, date_weights, value_weights = observations.values, observations.date_weights, observations.value_weights
     deviations, weights = work.series[0], work.series[1]
@@ -150,7 +150,7 @@ def load(observations, start, width, work):
             weight[p] = 0.0
         w = date_weights[i]
         if value_weights.shape[0] == 0 and w > 0.0:
-            # By itself, so that it becomes vector instructions: a quarter of the whole time less.
+            # On its own, so that it becomes vector instructions: a quarter less time in all.
             for p in range(width):
                 y = np.float64(row[p])
                 valid = y == y
@@ -167,7 +167,7 @@ def load(observations, start, width, work):
                 own *= np.float64(value_weights[i, start + p])
             deviation[p] = 0.0
             weight[p] = 0.0
-            # Of a comparison with NaN nothing is true.
+            # Comparisons with NaN are false.
             if y == y and own > 0.0 and own < np.inf:
                 first[p] = first[p] if first[p] == first[p] else y
                 deviation[p] = y - first[p]
@@ -205,9 +205,9 @@ def sum_products(columns, deviations, weights, gram, moments):
 
 @kernel(helper=True)
 def factorise(gram, terms, pivot, square):
-    """Replace the lower triangle by its Cholesky factor; find what is least left of a column's square.
+    """Replace the lower triangle with its Cholesky factor; find the smallest share left of a column's square.
 
-    NaN is left of a column of zeros, and of a pixel without values. `square` is scratch.
+    The share is NaN for a column of zeros, and for a pixel without values. `square` is scratch.
     """
     for p in range(CHUNK):
         pivot[p] = 1.0
@@ -239,7 +239,7 @@ def factorise(gram, terms, pivot, square):
 
 @kernel(helper=True)
 def solve_lower(factor, right):
-    """Replace `right`, (term, pixel), by the inverse of the factor times it."""
+    """Replace `right`, (term, pixel), with the inverse of the factor times it."""
     for j in range(right.shape[0]):
         start = j * (j + 1) // 2
         row = right[j]
@@ -254,7 +254,7 @@ def solve_lower(factor, right):
 
 @kernel(helper=True)
 def solve_upper(factor, right):
-    """Replace `right`, (term, pixel), by the inverse of the transposed factor times it."""
+    """Replace `right`, (term, pixel), with the inverse of the transposed factor times it."""
     for j in range(right.shape[0] - 1, -1, -1):
         row = right[j]
         for h in range(j + 1, right.shape[0]):
@@ -268,7 +268,7 @@ def solve_upper(factor, right):
 
 @kernel(helper=True)
 def find_residuals(basis, deviations, solution, residuals):
-    """Subtract the fit from the values; what stands where a value is missing means nothing."""
+    """Subtract the fit from the values; the result is meaningless where a value is missing."""
     for i in range(basis.shape[0]):
         y, row, c = deviations[i], residuals[i], solution[0]
         for p in range(CHUNK):
@@ -281,7 +281,7 @@ def find_residuals(basis, deviations, solution, residuals):
 
 @kernel(helper=True)
 def refine(basis, work):
-    """Solve for what the residuals still hold, and add it where the pivot is poor; see `solve_chunk`."""
+    """Solve again for the residuals, and add the result where the pivot is poor; see `solve_chunk`."""
     weights, residuals = work.series[1], work.series[2]
     factor, orthogonal, solution, correction = work.factor, work.orthogonal, work.solution, work.spare
     pivot = work.sums[PIVOTS]
@@ -311,7 +311,7 @@ def refine(basis, work):
 
 @kernel(helper=True)
 def solve_chunk(columns, work):
-    """Fit the pixels of a chunk that `load` has prepared; see `Workspace` for what is found."""
+    """Fit the pixels of a chunk that `load` has prepared; see `Workspace` for the results."""
     deviations, weights, residuals = work.series[0], work.series[1], work.series[2]
     factor, orthogonal, solution = work.factor, work.orthogonal, work.solution
     pivot, rss = work.sums[PIVOTS], work.sums[RSS]
@@ -371,7 +371,7 @@ def find_lever(row, factor, direction, lever):
 
 @kernel(helper=True)
 def sum_squares(orthogonal, begin, end, result):
-    """Write the sum of squares that the columns from `begin` to `end` add to those before them."""
+    """Write the sum of squares that the columns from `begin` to `end` explain beyond those before them."""
     for p in range(CHUNK):
         result[p] = 0.0
     for j in range(begin, end):

@@ -1,4 +1,4 @@
-"""Compiled scores of Mann and Kendall, their variance with ties, and what serial correlation makes of it."""
+"""Compiled Mann-Kendall scores, their variance with ties, and its correction for serial correlation."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -19,21 +19,21 @@ from pixelwise.kernels.series import CONSTANT, NO_OBSERVATION, OK, TEST_UNDEFINE
 SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, COUNT = range(7)
 BANDS = 7
 
-# Scores and ties of so many pixels stay in the L1 cache.
+# Scores and ties of this many pixels stay in the L1 cache.
 CHUNK = 256
 
 ROOT_HALF = math.sqrt(0.5)
 
 
 class Dates(NamedTuple):
-    """When values are from.
+    """The dates of the values.
 
     Attributes
     ----------
     times
         (time,) decimal years, ascending.
     places
-        (time,) float64 steps of a regular axis.
+        (time,) float64 step numbers of a regular axis.
     """
 
     times: Floats
@@ -46,8 +46,8 @@ class Exact(NamedTuple):
     Attributes
     ----------
     pvalues
-        Tables of two-sided p-values by ``|score|``, one after the other, for each number of observations from
-        `first` to `last`; empty where the normal distribution is wanted.
+        Tables of two-sided p-values by ``|score|``, one after another, for each number of observations from
+        `first` to `last`; empty to use the normal distribution.
     first, last
         Numbers of observations.
     """
@@ -63,12 +63,12 @@ class Correction(NamedTuple):
     Attributes
     ----------
     of_ranks
-        Hamed & Rao (1998): correlations of ranks, weighted by (n-k)(n-k-1)(n-k-2). Else Yue & Wang (2004):
-        correlations of values, weighted by 1 - k/n.
+        Whether as in Hamed & Rao (1998): correlations of ranks, weighted by (n-k)(n-k-1)(n-k-2). Else as in Yue & Wang
+        (2004): correlations of values, weighted by 1 - k/n.
     lags
         The largest lag.
     limit
-        Correlations up to ``limit / sqrt(n)`` count as none.
+        Correlations up to ``limit / sqrt(n)`` count as 0.
     floor
         The smallest factor.
     """
@@ -85,7 +85,7 @@ class Scratch(NamedTuple):
     Attributes
     ----------
     n, infinite, score, equal
-        (CHUNK,) int32: valid and infinite values, pairs that rise less those that fall, later equals of a value.
+        (CHUNK,) int32: valid and infinite values, rising minus falling pairs, later equals of a value.
     pairs, ties
         (CHUNK,) float64: see `compare_pairs`.
     t, y
@@ -106,7 +106,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int) -> Scratch:
-    """Return memory for a chunk of series of so many dates."""
+    """Return memory for a chunk of series of this many dates."""
     n, infinite, score, equal = np.empty((4, CHUNK), dtype=np.int32)
     pairs, ties = np.empty((2, CHUNK))
     t, y = np.empty((2, layers))
@@ -138,10 +138,10 @@ def compare_pairs(values, start, width, times, scratch):
     start, width
         The chunk.
     scratch
-        `score` is filled with how many pairs rise less how many fall; those of one time do neither. `pairs` and `ties`
-        are filled with ``sum(u (u - 1))`` and ``sum(u (u - 1) (2 u + 5))`` over groups of `u` equal values. Where a
-        value has ``e`` later equals, a group adds up ``2 e`` to the one, and ``6 e**2 + 12 e`` to the other, as e runs
-        from 0 to u - 1.
+        `score` is filled with the number of rising minus falling pairs; pairs of one time are neither. `pairs` and
+        `ties` are filled with ``sum(u (u - 1))`` and ``sum(u (u - 1) (2 u + 5))`` over groups of `u` equal values, as
+        the sums of ``2 e`` and ``6 e**2 + 12 e`` over values with ``e`` later equals, since e runs from 0 to u - 1 in a
+        group.
     """
     score, equal, pairs, ties = scratch.score, scratch.equal, scratch.pairs, scratch.ties
     layers = values.shape[0]
@@ -159,7 +159,7 @@ def compare_pairs(values, start, width, times, scratch):
             for p in range(width):
                 equal[p] += 1 if a[p] == b[p] else 0
             j += 1
-        # Two dates at a time load and store each score once.
+        # Two dates at a time need only one load and store of each score.
         while j + 1 < layers:
             b, c = values[j, start : start + width], values[j + 1, start : start + width]
             for p in range(width):
@@ -186,8 +186,8 @@ def compare_pairs(values, start, width, times, scratch):
 def tie_sums(values, n):
     """Return the sums of ``u (u-1)``, ``u (u-1) (u-2)``, ``u (u-1) (2u+5)`` over groups of `u` equal numbers.
 
-    Where a number has ``e`` later equals, a group adds up ``2 e``, ``3 e (e - 1)`` and ``6 e**2 + 12 e``, as e runs
-    from 0 to u - 1.
+    They are the sums of ``2 e``, ``3 e (e - 1)`` and ``6 e**2 + 12 e`` over numbers with ``e`` later equals, since e
+    runs from 0 to u - 1 in a group.
     """
     twos, threes, ties = 0.0, 0.0, 0.0
     for i in range(n):
@@ -203,7 +203,7 @@ def tie_sums(values, n):
 
 @kernel(helper=True)
 def variance_with_equal_times(t, y, n):
-    """Return the variance of the score where both times and values tie (Kendall 1975, eq. 5.3), and tied time pairs."""
+    """Return the variance of the score if both times and values tie (Kendall 1975, eq. 5.3), and tied time pairs."""
     t_twos, t_threes, t_ties = tie_sums(t, n)
     y_twos, y_threes, y_ties = tie_sums(y, n)
     m = n * (n - 1.0)
@@ -215,7 +215,7 @@ def variance_with_equal_times(t, y, n):
 
 @kernel(helper=True)
 def find_statuses(values, start, width, times, min_obs, equal_times, scratch, status):
-    """Write the status of each pixel of a chunk, and variance and tau of those with ties of times and values."""
+    """Write the status of each pixel of a chunk, and the variance and tau of those with ties of times and values."""
     n, infinite, pairs, t, y, bands = scratch.n, scratch.infinite, scratch.pairs, scratch.t, scratch.y, scratch.bands
     for p in range(width):
         found = OK
@@ -249,7 +249,7 @@ def test_trend(values, times, min_obs, equal_times, factors, exact, scratch, out
     equal_times
         Whether two of the times are equal.
     factors
-        (pixel,) by which variances are multiplied; empty for none. NaN where there is no factor.
+        (pixel,) factors on variances; empty for none. NaN where there is no factor.
     exact
         `Exact`.
     scratch, output
@@ -293,7 +293,7 @@ def test_trend(values, times, min_obs, equal_times, factors, exact, scratch, out
 
 @kernel(helper=True)
 def settle(status, bands, p):
-    """Put the bands of a pixel in order whose status is not 0."""
+    """Set the bands of a pixel whose status is not 0."""
     bands[Z, p] = np.nan
     bands[PVALUE, p] = np.nan
     bands[TAU, p] = np.nan
@@ -316,7 +316,7 @@ def exact_place(first, n):
 
 @kernel(helper=True)
 def rank(y, n, ranks):
-    """Fill in the ranks of `n` numbers from 1, equal ones sharing the mean of theirs."""
+    """Fill in the ranks of `n` numbers from 1, equal ones sharing their mean rank."""
     for i in range(n):
         smaller, equal = 0, 0
         for j in range(n):
@@ -327,10 +327,10 @@ def rank(y, n, ranks):
 
 @kernel(helper=True)
 def autocorrelation(y, place, n, lag):
-    """Return the correlation of numbers exactly `lag` steps apart; 0 where there are none.
+    """Return the correlation of numbers exactly `lag` steps apart; 0 if there are none.
 
     ``sum((y[i] - m) (y[j] - m)) / sum((y[i] - m)**2)`` over the pairs with ``place[j] - place[i] == lag``, and over
-    all: without gaps the usual one. With gaps, pairs that are missing count as the mean of those that are there.
+    all: without gaps, the usual estimate. With gaps, missing pairs count as the mean of the pairs present.
     """
     mean = 0.0
     for i in range(n):
@@ -353,14 +353,14 @@ def autocorrelation(y, place, n, lag):
 
 @kernel()
 def variance_factors(values, dates, slopes, correction, series, factors):
-    """Find by what the variance of each score is multiplied because of serial correlation.
+    """Find the factor by which serial correlation multiplies the variance of each score.
 
     Parameters
     ----------
     values, dates
         (time, pixel), NaN where missing, and `Dates`.
     slopes
-        (pixel,) Theil-Sen slopes, which are taken off.
+        (pixel,) Theil-Sen slopes, which are subtracted.
     correction
         `Correction`.
     series
@@ -399,7 +399,7 @@ def variance_factors(values, dates, slopes, correction, series, factors):
 
 @kernel()
 def prewhiten(values, dates, series, out):
-    """Take off each value what the one before, exactly one step earlier, makes probable: ``y[i] - r1 y[i-1]``.
+    """Subtract from each value what the one exactly one step earlier predicts: ``y[i] - r1 y[i-1]``.
 
     `out` is (time, pixel) float64, NaN where a value or the one before is missing; `series` (3, time) scratch.
     """

@@ -1,4 +1,4 @@
-"""Compiled estimates of the memory of residuals, and of what it makes of the variance of a slope.
+"""Compiled estimates of the autocorrelation of residuals, and of how it inflates the variance of a slope.
 
 Kernels of `harmonic` call them for each chunk, with their `Workspace` and scratch.
 """
@@ -19,14 +19,14 @@ from pixelwise.kernels.linear import CHUNK, COUNT, RSS
 
 
 class Memory(NamedTuple):
-    """What the memory of residuals is estimated from: neighbours on a regular axis, a `MemoryTable` on others.
+    """Inputs for estimating autocorrelation: neighbours on a regular axis, a `MemoryTable` on an irregular one.
 
     Attributes
     ----------
     steps
         (time - 1,) bool: whether a date and the next are exactly one step apart; empty on an irregular axis.
     memories, usual, near, fades, expected
-        Of the `MemoryTable`; empty on a regular axis.
+        Fields of the `MemoryTable`; empty on a regular axis.
     """
 
     steps: NDArray[np.bool_]
@@ -39,10 +39,10 @@ class Memory(NamedTuple):
 
 @kernel(helper=True)
 def lag_one(steps, work, running, r1):
-    """Write the lag-1 correlation of residuals from the pairs of dates exactly one step apart, less its bias.
+    """Write the lag-1 correlation of residuals from the pairs of dates exactly one step apart, minus its bias.
 
-    A mean product per pair over the mean square, with the ``n - 1`` of a series without gaps, for which it is the
-    usual estimate; the bias is Kendall's (1954), ``-(1 + 4 r1) / n``. NaN where there is no pair.
+    The mean product per pair over the mean square, times ``n - 1`` so that it is the usual estimate for a series
+    without gaps; the bias is Kendall's (1954), ``-(1 + 4 r1) / n``. NaN if there is no pair.
     """
     weights, residuals = work.series[1], work.series[2]
     n, rss = work.sums[COUNT], work.sums[RSS]
@@ -64,10 +64,10 @@ def lag_one(steps, work, running, r1):
 
 @kernel(helper=True)
 def alikeness(near, work, running, alike):
-    """Write how alike residuals are that lie near each other: their mean product over the mean square.
+    """Write how similar nearby residuals are: their mean product over the mean square.
 
-    Pairs count by a kernel that fades with their distance, by ``near`` from date to date; so each date needs only the
-    sums up to the one before.
+    Pairs are weighted by a kernel that decays with their distance, by ``near`` from date to date; so each date needs
+    only the sums up to the one before.
     """
     weights, residuals = work.series[1], work.series[2]
     n, rss = work.sums[COUNT], work.sums[RSS]
@@ -91,10 +91,10 @@ def alikeness(near, work, running, alike):
 
 @kernel(helper=True)
 def find_memory(alike, n, expected, place, share):
-    """Write between which two lengths of memory a pixel's lies, and which share of the way.
+    """Write between which two tabulated correlation times a pixel's lies, and at which fraction of the way.
 
-    It is the one whose expected `alike` is the pixel's; 0 where that is less than expected of none. Beyond the longest
-    the share is NaN.
+    It is the one whose expected `alike` is the pixel's; 0 if that is less than expected without autocorrelation. Beyond
+    the longest, the fraction is NaN.
     """
     last = expected.shape[1] - 1
     for p in range(CHUNK):
@@ -115,11 +115,11 @@ def find_memory(alike, n, expected, place, share):
 
 @kernel(helper=True)
 def inflation(basis, fades, work, scratch, result):
-    """Write by what factor the pixel's memory multiplies the variance that independent noise gives to the slope.
+    """Write the factor by which the pixel's autocorrelation inflates the variance of the slope.
 
-    The slope is ``sum(q y)`` with ``sum(q**2)`` the lever; its variance ``sum(q[i] q[j] correlation[i, j])``, for both
-    lengths of memory that the pixel's lies between. The spare rows of `work` are the inverse of the Gram matrix times
-    the slope's row of the transform.
+    The slope is ``sum(q y)`` with ``sum(q**2)`` the lever; its variance is ``sum(q[i] q[j] correlation[i, j])``, for
+    both correlation times that the pixel's lies between. The spare rows of `work` are the inverse of the Gram matrix
+    times the slope's row of the transform.
     """
     weights, direction = work.series[1], work.spare
     lever, place, share, running = scratch.lever, scratch.place, scratch.share, scratch.running

@@ -3,7 +3,7 @@
 A chunk of 128 pixels at a time goes through a few passes, each a loop over dates around a loop over pixels,
 which the compiler turns into vector instructions. Each pixel takes the same steps whatever its neighbours, and
 no option lets the compiler reorder or fuse operations: a pixel's result has the same bits wherever it lies.
-Slices are not assigned to, because numba's code for that takes a second to compile.
+Nothing is assigned to slices, because numba's code for that takes a second to compile.
 """
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
@@ -50,12 +50,12 @@ TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
 
 
 class Dates(NamedTuple):
-    """When values are from.
+    """The dates of the values.
 
     Attributes
     ----------
     times
-        (time,) decimal years less `reference`.
+        (time,) decimal years minus `reference`.
     reference
         Decimal year.
     """
@@ -72,7 +72,7 @@ class Sums(NamedTuple):
     n
         Valid values.
     first
-        The first of them, which is taken off all.
+        The first of them, which is subtracted from all.
     mean_y, mean_t
         Means of these deviations and of the times.
     sxx, sxy, syy
@@ -97,7 +97,7 @@ class Scratch(NamedTuple):
     Attributes
     ----------
     sums
-        See there.
+        See `Sums`.
     x
         (CHUNK,) ``1 - r**2``.
     place, entry
@@ -105,9 +105,9 @@ class Scratch(NamedTuple):
     result
         (BANDS, CHUNK).
     deviations
-        (time, CHUNK): values less the first one.
+        (time, CHUNK): values minus the first one.
     times
-        (time,) a copy of the times, whose end may change.
+        (time,) a copy of the times, whose padding may change.
     """
 
     sums: Sums
@@ -120,7 +120,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(times: Floats) -> Scratch:
-    """Return memory for a chunk of series at `times`, filled up to a multiple of `STRIDE`."""
+    """Return memory for a chunk of series at `times`, padded to a multiple of `STRIDE`."""
     memory = aligned(11 + BANDS + len(times), CHUNK)
     x, place, entry = memory[8:11]
     result, deviations = memory[11 : 11 + BANDS], memory[11 + BANDS :]
@@ -129,7 +129,7 @@ def make_scratch(times: Floats) -> Scratch:
 
 @kernel(inline="always")
 def find_first(values, start, width, first):
-    """Find each pixel's first value; NaN where there is none."""
+    """Find each pixel's first value; NaN if there is none."""
     for p in range(CHUNK):
         first[p] = np.nan
     for i in range(values.shape[0]):
@@ -148,8 +148,8 @@ def find_first(values, start, width, first):
 def load(values, start, width, times, deviations, n, first, mean_y, mean_t):
     """Copy a chunk as deviations from each pixel's first value; find counts, mean deviations and mean times.
 
-    Taking the first value off is exact for values of one size, and keeps all digits of what varies at offsets
-    of 1e9.
+    Subtracting the first value is exact for values of similar magnitude, and keeps all digits of the variation at
+    offsets of 1e9.
     """
     find_first(values, start, width, first)
     if width < CHUNK:
@@ -182,7 +182,7 @@ def load(values, start, width, times, deviations, n, first, mean_y, mean_t):
 
 @kernel(inline="always")
 def pad_complete(times, layers, deviations, mean_y, mean_t):
-    """Put dates that fill up the last stride at the means, where they add nothing to any sum."""
+    """Put the dates that pad the last stride at the means, where they add nothing to any sum."""
     for i in range(layers, times.size):
         times[i] = mean_t[0]
         for p in range(CHUNK):
@@ -190,9 +190,9 @@ def pad_complete(times, layers, deviations, mean_y, mean_t):
 
 
 def make_sums(gaps):
-    """Compile the sums over dates for chunks with gaps, or without: the same steps, less what a gap needs.
+    """Compile the sums over dates for chunks with gaps, or without: the same steps, minus what gaps need.
 
-    Three dates at a time load and store each sum once: 4.4 ns per pixel, not 6.5 (21 layers).
+    Three dates at a time need only one load and store of each sum: 4.4 ns per pixel, not 6.5 (21 layers).
     """
 
     @kernel(helper=True)
@@ -282,9 +282,9 @@ def derive_intercept_errors(n, mean_t, sxx, reference, stderr, intercept_stderr)
 
 @kernel(inline="always")
 def find_status(deviations, times, layers, min_obs, n, first, syy, p):
-    """Return the status of a pixel, from values and dates themselves, as sums of them are rounded.
+    """Return the status of a pixel, from values and dates themselves, because sums of them are rounded.
 
-    Only the first `layers` rows are dates: what fills up the last stride is none.
+    Only the first `layers` rows are dates: the rest is padding.
     """
     if n == 0.0:
         return NO_OBSERVATION
@@ -310,7 +310,7 @@ def find_status(deviations, times, layers, min_obs, n, first, syy, p):
 
 @kernel(inline="always")
 def settle(status, n, first, result, p):
-    """Put the bands of a pixel with that status in order."""
+    """Set the bands of a pixel with this status."""
     result[COUNT, p] = n
     if status == OK:
         return
@@ -333,15 +333,15 @@ def fit(values, dates, min_obs, one_date_possible, residuals, tails, scratch, ou
     values
         (time, pixel), NaN where missing.
     dates
-        `Dates`, at the end as many times of 0 as make their number a multiple of `STRIDE`.
+        `Dates`, padded with times of 0 to a multiple of `STRIDE`.
     min_obs
         Fewest valid values.
     one_date_possible
         Whether `min_obs` valid values may all have the same date.
     residuals
-        0 where no wanted band needs the residuals, 2 where the intercept's standard error is wanted, else 1.
+        0 if no requested band needs the residuals, 2 if the intercept's standard error is requested, else 1.
     tails
-        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
+        Coefficients of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty if p-values are not needed.
     scratch, output
         `Scratch`, to work with, and `Output`.
     """
@@ -394,7 +394,7 @@ def fit(values, dates, min_obs, one_date_possible, residuals, tails, scratch, ou
 
 
 class Lines(NamedTuple):
-    """What `fit` found, (pixel,) each.
+    """The results of `fit`, (pixel,) each.
 
     Attributes
     ----------
@@ -411,7 +411,7 @@ class Lines(NamedTuple):
 
 @kernel()
 def describe(values, dates, lines, min_obs, quantiles, series, derived):
-    """Derive from lines what is asked for less often.
+    """Derive the less common bands from lines.
 
     Parameters
     ----------
@@ -422,7 +422,7 @@ def describe(values, dates, lines, min_obs, quantiles, series, derived):
     min_obs
         Fewest valid values.
     quantiles
-        Of Student's t for `min_obs` observations, one more, ...; empty for none.
+        Quantiles of Student's t for `min_obs` observations, one more, ...; empty for none.
     series
         (2, time) float64 scratch.
     derived
@@ -455,7 +455,7 @@ def describe(values, dates, lines, min_obs, quantiles, series, derived):
         derived[START, p] = mean + slope * (t[0] - mean_t)
         derived[END, p] = mean + slope * (t[n - 1] - mean_t)
         derived[CHANGE, p] = change
-        # What is less is rounding, of which there is no percentage.
+        # Anything smaller is a rounding error, of which a percentage makes no sense.
         if abs(mean) > 1e-12 * largest:
             derived[PERCENT, p] = 100.0 * change / abs(mean)
         if status[p] != OK:

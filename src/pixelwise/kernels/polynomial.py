@@ -46,9 +46,9 @@ class Curve(NamedTuple):
     Attributes
     ----------
     columns
-        Of the `Design`.
+        Columns of the `Design`.
     transform
-        (term, term): what turns coefficients of the basis into those of powers of the time since the origin.
+        (term, term): turns coefficients of the basis into those of powers of the time since the origin.
     slopes
         (3, term): the same for the mean change per year, and for the slope at `middle` and half of its change per
         year there.
@@ -63,16 +63,16 @@ class Curve(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is asked for.
+    """What is requested.
 
     Attributes
     ----------
     min_obs
         Fewest values of a series.
     wanted
-        (result,) bool: which results are.
+        (result,) bool: which results are requested.
     tails
-        Of a `TailTable` from ``min_obs - terms`` degrees of freedom, flat.
+        Coefficients of a `TailTable` from ``min_obs - terms`` degrees of freedom, flat.
     """
 
     min_obs: int
@@ -90,14 +90,14 @@ class Scratch(NamedTuple):
     explained, curved
         (CHUNK,) sums of squares that all columns explain, and those beyond the straight line.
     curved_p, model_p
-        (CHUNK,) p-values with which those of both begin, where their numbers of columns are odd.
+        (CHUNK,) p-values to start those of both from, if their numbers of columns are odd.
     lever
         (CHUNK,) variance of the slope for a unit variance of residuals.
     x, r, shifted
         (CHUNK,) for `table_p`: ``1 - r**2``, the correlation, and a number of values with as many degrees of freedom
         in a straight line.
     place, entry
-        (CHUNK,) two numbers of a step.
+        (CHUNK,) scratch of a step.
     """
 
     result: Floats
@@ -114,13 +114,13 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(results: int) -> Scratch:
-    """Return memory for a chunk with so many results."""
+    """Return memory for a chunk with this many results."""
     return Scratch._make((aligned(results, CHUNK), *aligned(10, CHUNK)))
 
 
 @kernel(helper=True)
 def table_single(explained, rss, first, tails, scratch, p):
-    """Write p-values of F with one degree of freedom, with which those of any odd number begin."""
+    """Write p-values of F with one degree of freedom, from which those of any odd number start."""
     x, r = scratch.x, scratch.r
     for i in range(CHUNK):
         total = explained[i] + rss[i]
@@ -131,7 +131,7 @@ def table_single(explained, rss, first, tails, scratch, p):
 
 @kernel(helper=True)
 def derive(curve, work, scratch):
-    """Write what needs no p-values, and what `table_p` takes of the slope."""
+    """Write the results that need no p-values, and the input of `table_p` for the slope."""
     n, first, rss, solution = work.sums[COUNT], work.sums[FIRST], work.sums[RSS], work.solution
     result, explained, lever = scratch.result, scratch.explained, scratch.lever
     x, r, shifted = scratch.x, scratch.r, scratch.shifted
@@ -166,7 +166,7 @@ def find_turning_point(curve, solution, scratch):
     combine(curve.slopes[1], solution, place)
     combine(curve.slopes[2], solution, entry)
     for p in range(CHUNK):
-        # A straight line turns nowhere.
+        # A straight line has no turning point.
         turn = entry[p] if entry[p] != 0.0 else np.nan
         turning_point[p] = middle - place[p] / (2.0 * turn)
 
@@ -204,7 +204,7 @@ def fit(observations, curve, options, work, scratch, output):
     Parameters
     ----------
     observations
-        `Observations`, all of which weigh the same.
+        `Observations`, all with the same weight.
     curve, options
         `Curve` and `Options`.
     work, scratch

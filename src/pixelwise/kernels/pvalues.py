@@ -80,7 +80,7 @@ def chi_square_tail(x, df):
 def student_p_of_many(x, r, df, count, scratch, p):
     """Write what `student_p` returns for the first `count` pixels, in a third of the time.
 
-    The fraction is turned from its far end as numerator and denominator, with one division a term that does not wait
+    The fraction is evaluated from its far end as numerator and denominator, with one division a term that does not wait
     for the one before, so that the loop over pixels becomes vector instructions.
 
     Parameters
@@ -133,16 +133,16 @@ def table_p(x, r, n, min_obs, coefficients, place, entry, p):
     min_obs
         Fewest values of a series.
     coefficients
-        Of the table, flat.
+        Coefficients of the table, flat.
     place, entry
         (pixel,) float64, scratch.
     p
         (pixel,) float64, to be filled.
     """
     power_of_x(x, n, place, p)
-    # Two loops, because the first is vectorised and the second, which gathers, is not: 5 ns per pixel, not 8.
+    # Two loops, because the first is vectorised and the second, a gather, is not: 5 ns per pixel, not 8.
     for i in range(p.size):
-        # None of these numbers leads out of the table, even where a pixel has no observation.
+        # None of these numbers leads out of the table, even if a pixel has no observation.
         # (Conditions, because min() and max() take 20 ms each to compile.)
         row = int(n[i]) - min_obs
         row = row if row > 0 else 0
@@ -196,8 +196,8 @@ def f_p(explained, rss, df1, df2, student):
     """Return the upper tail of F from sums of squares: ``F = (explained / df1) / (rss / df2)``.
 
     It is ``I_x(df2/2, df1/2)`` with ``x = rss / (explained + rss)``, which grows with the second argument by
-    ``x**b * (1-x)**a * Gamma(a+b) / (Gamma(a+1) * Gamma(b))`` (Abramowitz & Stegun 26.5.16): positive terms, so that
-    no digit is lost however small it is.
+    ``x**b * (1-x)**a * Gamma(a+b) / (Gamma(a+1) * Gamma(b))`` (Abramowitz & Stegun 26.5.16): all terms are positive, so
+    no digits are lost however small the result.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def f_p(explained, rss, df1, df2, student):
     df2
         Degrees of freedom of `rss`, any number from 0.1.
     student
-        The p-value for one degree of freedom, where `df1` is odd: that of Student's t from the same sums.
+        The p-value for one degree of freedom, if `df1` is odd: that of Student's t from the same sums.
     """
     total = explained + rss
     if not (total > 0.0 and df2 > 0.0):

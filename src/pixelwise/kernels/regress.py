@@ -1,6 +1,6 @@
 """Compiled multiple regressions of many pixels, from columns (kernels/columns.py).
 
-Modified Gram-Schmidt on the design with the response as its last column is as stable as Householder's reflections
+Modified Gram-Schmidt on the design with the response as its last column is as stable as Householder reflections
 (Bjorck 1967, BIT 7, 1-21), and consists of sums over dates alone, which many pixels take together.
 """
 
@@ -43,8 +43,8 @@ EACH = 4
 INTERCEPT, INTERCEPT_STDERR, R2, RMSE, OVERALL, COUNT = range(6)
 WHOLE = 6
 
-# A column of which less than this share of its length is left after the others is one of their combinations, as for
-# lm of R, which allows as much.
+# A column with less than this share of its length left after the others counts as a combination of them; R's lm uses
+# the same limit.
 TOLERANCE = 1e-7
 
 
@@ -54,11 +54,11 @@ class Covariates(NamedTuple):
     Attributes
     ----------
     stacks
-        Tuple of (time, pixel) arrays, of one type; not empty.
+        Non-empty tuple of (time, pixel) arrays of one type.
     sources
-        (covariate,) int64: which of these each covariate is, or -1 where it is the same for each pixel.
+        (covariate,) int64: which of these each covariate is, or -1 if it is the same for each pixel.
     shared
-        (covariate, time) float64: those.
+        (covariate, time) float64: covariates that are the same for each pixel.
     """
 
     stacks: tuple[NDArray[Any], ...]
@@ -67,7 +67,7 @@ class Covariates(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is asked for.
+    """What is requested.
 
     Attributes
     ----------
@@ -76,9 +76,9 @@ class Options(NamedTuple):
     min_obs
         Fewest dates on which all are valid, more than there are unknowns.
     errors, overall
-        Whether standard errors, partial correlations or p-values of covariates are wanted, and the p-value of all.
+        Whether standard errors, partial correlations or p-values of covariates are needed, and the p-value of all.
     tails
-        Of a `TailTable` from 1 degree of freedom, flat; empty where p-values of covariates are not wanted.
+        Coefficients of a `TailTable` from 1 degree of freedom, flat; empty if p-values of covariates are not needed.
     """
 
     intercept: bool
@@ -98,18 +98,18 @@ class Scratch(NamedTuple):
     valid
         (time, CHUNK) 1 where all are valid, else 0.
     means, lengths, spreads
-        (column, CHUNK) of `anchor`, and roots of sums of squares.
+        (column, CHUNK) from `anchor`, and roots of sums of squares.
     triangle, inverse
-        (covariate, column, CHUNK): R of the scaled columns, the response's share of each in its last column; and the
-        inverse of its first columns.
+        (covariate, column, CHUNK): R of the scaled columns, with the response's share of each in the last column; and
+        the inverse of its first columns.
     n
         (CHUNK,) valid dates.
     total
         (CHUNK,) a sum.
     least
-        (CHUNK,) the least share of its length that is left of a column after those before it.
+        (CHUNK,) the smallest share of a column's length that is left after those before it.
     rss
-        (CHUNK,) what is left of the response's square, of a length of 1.
+        (CHUNK,) residual sum of squares of the response scaled to length 1.
     x, place, entry, shifted
         (CHUNK,) for `table_p`: ``1 - r**2``, two to work with, and a number of values with as many degrees of freedom
         in a straight line.
@@ -136,7 +136,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(covariates: Covariates) -> Scratch:
-    """Return memory for a chunk of the response and such covariates."""
+    """Return memory for a chunk of the response and these covariates."""
     size, layers = covariates.shared.shape
     means, lengths, spreads = aligned(3, size + 1, CHUNK)
     triangle, inverse = aligned(2, size, size + 1, CHUNK)
@@ -163,7 +163,7 @@ def make_scratch(covariates: Covariates) -> Scratch:
 
 @kernel(inline="always")
 def prepare(values, covariates, intercept, start, width, scratch):
-    """Load a chunk's response, as the last column, and covariates; take off means; find means, spreads, counts."""
+    """Load a chunk's response, as the last column, and covariates; subtract means; find means, spreads, counts."""
     stacks, sources, shared = covariates.stacks, covariates.sources, covariates.shared
     columns, valid, n = scratch.columns, scratch.valid, scratch.n
     size = sources.size
@@ -194,7 +194,7 @@ def prepare(values, covariates, intercept, start, width, scratch):
 
 @kernel(inline="always")
 def orthogonalise(size, scratch):
-    """Make all columns orthogonal and of length 1; what is left of the response stays in its column."""
+    """Make all columns orthogonal and of length 1; the residuals of the response stay in its column."""
     columns, triangle, least, total = scratch.columns, scratch.triangle, scratch.least, scratch.total
     for k in range(size + 1):
         dot(columns[k], columns[k], total)
@@ -230,7 +230,7 @@ def invert(triangle, size, inverse):
 
 @kernel(inline="always")
 def derive_coefficients(size, unknowns, scratch):
-    """Turn what Gram-Schmidt left into coefficients and what is said of the whole."""
+    """Turn the result of Gram-Schmidt into coefficients and the bands of the whole model."""
     triangle, inverse, n, rss, result = scratch.triangle, scratch.inverse, scratch.n, scratch.rss, scratch.result
     whole = EACH * size
     length_y, mean_y = scratch.lengths[size], scratch.means[size]
@@ -239,7 +239,7 @@ def derive_coefficients(size, unknowns, scratch):
         intercept[p] = mean_y[p]
         r2[p] = 0.0
     for k in range(size):
-        # In units of lengths of columns, as standard errors will be.
+        # In units of column lengths, as standard errors will be.
         scaled, length, mean = result[EACH * k], scratch.lengths[k], scratch.means[k]
         for p in range(CHUNK):
             scaled[p] = 0.0
@@ -251,7 +251,7 @@ def derive_coefficients(size, unknowns, scratch):
             intercept[p] -= scaled[p] * (length_y[p] / length[p]) * mean[p]
     for p in range(CHUNK):
         r2[p] = r2[p] if r2[p] < 1.0 else 1.0
-        # NaN where there are too few: math.sqrt of plain Python would raise.
+        # NaN if there are too few: plain Python's math.sqrt would raise.
         rmse[p] = length_y[p] * np.sqrt(rss[p] / (n[p] - unknowns))
 
 
@@ -278,7 +278,7 @@ def derive_errors(size, unknowns, tails, scratch):
             x[p] = noise / both if both > 0.0 else 1.0
             partial_r[p] = scaled[p] / math.sqrt(both) if both > 0.0 else 0.0
         if tails.size > 0:
-            # The table is one of straight lines, which have n - 2 degrees of freedom.
+            # The table is for straight lines, which have n - 2 degrees of freedom.
             for p in range(CHUNK):
                 shifted[p] = n[p] - unknowns + 2.0
             table_p(x, partial_r, shifted, 3, tails, scratch.place, scratch.entry, pvalue)
@@ -336,7 +336,7 @@ def regress(values, covariates, options, scratch, output):
     covariates, options
         `Covariates` and `Options`.
     scratch, output
-        `Scratch`, to work with, and `Output`, whose rows are EACH of each covariate, then WHOLE.
+        `Scratch`, to work with, and `Output`, whose rows are EACH for each covariate, then WHOLE.
     """
     pixels, size = values.shape[1], covariates.sources.size
     unknowns = size + (1 if options.intercept else 0)

@@ -42,7 +42,7 @@ from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, T
     COUNT,
 ) = range(9)
 BANDS = 9
-# Residuals of less than 1e-13 of the spread of the response are what rounding leaves.
+# Residuals of less than 1e-13 of the spread of the response are rounding errors.
 NOISE = 1e-26
 
 
@@ -54,7 +54,7 @@ class Column(NamedTuple):
     values
         (time, CHUNK) deviations from the mean, 0 where not valid.
     mean, spread
-        (CHUNK,) of `anchor`.
+        (CHUNK,) from `anchor`.
     squares
         (CHUNK,) sum of squared deviations.
     """
@@ -79,7 +79,7 @@ class Scratch(NamedTuple):
     sxy
         (CHUNK,) sum of products of covariate and response.
     left, rest
-        (CHUNK,) what the covariate leaves of the squares of the response, and what the trend leaves of these.
+        (CHUNK,) sums of squares of the response left by the covariate, and of these left by the trend.
     share, r, place, entry
         (CHUNK,) for `table_p`: ``1 - r**2``, the correlation, and two to work with.
     result
@@ -103,7 +103,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int) -> Scratch:
-    """Return memory for a chunk of series of so many dates."""
+    """Return memory for a chunk of series of this many dates."""
     columns = aligned(4, layers, CHUNK)
     y, x, t = (Column._make((column, *aligned(3, CHUNK))) for column in columns[:3])
     return Scratch._make((y, x, t, columns[3], *aligned(9, CHUNK), aligned(BANDS, CHUNK)))
@@ -151,7 +151,7 @@ def prepare(values, other, years, start, width, scratch):
 
 @kernel(helper=True)
 def regress_on_covariate(min_obs, tails, scratch):
-    """Take what the covariate explains off the response."""
+    """Subtract from the response what the covariate explains."""
     y, x, sxy, left, share, r = scratch.y, scratch.x, scratch.sxy, scratch.left, scratch.share, scratch.r
     result, sxx, syy, mean_x, mean_y = scratch.result, x.squares, y.squares, x.mean, y.mean
     on_covariate = result[COVARIATE_SLOPE]
@@ -159,7 +159,7 @@ def regress_on_covariate(min_obs, tails, scratch):
     for p in range(CHUNK):
         on_covariate[p] = sxy[p] / sxx[p]
         result[COVARIATE_INTERCEPT, p] = mean_y[p] - on_covariate[p] * mean_x[p]
-        # A covariate of rain in metres or millimetres: two roots, as the product may leave float64.
+        # A covariate of rain in metres or millimetres: two roots, because the product may overflow float64.
         r[p] = sxy[p] / (math.sqrt(sxx[p]) * math.sqrt(syy[p]))
         result[COVARIATE_R2, p] = r[p] * r[p] if r[p] * r[p] < 1.0 else 1.0
     subtract(y.values, on_covariate, x.values)
@@ -172,7 +172,7 @@ def regress_on_covariate(min_obs, tails, scratch):
 
 @kernel(helper=True)
 def regress_on_time(min_obs, tails, scratch):
-    """Find the trend of what is left of the response."""
+    """Find the trend of the residuals of the response."""
     y, t, n, left, rest = scratch.y, scratch.t, scratch.n, scratch.left, scratch.rest
     share, r, result, stt, mean_t = scratch.share, scratch.r, scratch.result, t.squares, t.mean
     slope, intercept, stderr = result[SLOPE], result[INTERCEPT], result[STDERR]
@@ -192,7 +192,7 @@ def regress_on_time(min_obs, tails, scratch):
 
 @kernel()
 def restrend(values, other, years, min_obs, tails, scratch, output):
-    """Find the trend of what a covariate leaves of every pixel's series.
+    """Find the trend of the residuals of every pixel's series after regression on a covariate.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def restrend(values, other, years, min_obs, tails, scratch, output):
     min_obs
         Fewest dates on which both are valid.
     tails
-        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty where p-values are not wanted.
+        Coefficients of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat; empty if p-values are not needed.
     scratch, output
         `Scratch`, to work with, and `Output`.
     """

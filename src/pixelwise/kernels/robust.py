@@ -1,4 +1,4 @@
-"""Compiled robust lines: one pixel at a time, as each takes another number of iterations."""
+"""Compiled robust lines: one pixel at a time, because each takes a different number of iterations."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -19,14 +19,14 @@ BANDS = 6
 
 HUBER_C = 1.345
 BISQUARE_C = 4.685
-# Of the normal distribution, the third quartile.
+# The third quartile of the normal distribution.
 NORMAL_MAD = 0.6744897501960817
 
-# Iterations end where the line and scale move by less than this of the scale ...
+# Iterations end when line and scale move by less than this share of the scale ...
 TOLERANCE = 1e-14
-# ... or of the largest value, below which residuals are rounding.
+# ... or of the largest value, below which residuals are rounding errors.
 ROUNDING = 4e-16
-# Of 2e5 series of 21 values of noise none took more than 1500; half take 19 (Huber) or 38 (bisquare).
+# Of 2e5 series of 21 values of noise, none took more than 1500; half take 19 (Huber) or 38 (bisquare).
 LONGEST = 2000
 # A scale below this part of the largest value is on its way to 0: more than half of the values lie on the line.
 NO_SCALE = 1e-12
@@ -37,7 +37,7 @@ LARGE = 1e145
 
 @kernel(helper=True)
 def median_size(e, order, n):
-    """Return the median of absolute values; `order` sorts them, and nearly did so for the residuals before."""
+    """Return the median of absolute values; `order` sorts them, and begins as the order of the previous residuals."""
     for i in range(1, n):
         k = order[i]
         size = abs(e[k])
@@ -68,7 +68,7 @@ def weigh(e, n, scale, bisquare, w):
 
 @kernel(helper=True)
 def fit_weighted(t, y, w, n, e):
-    """Return level, slope and mean time of the weighted line, and write its residuals; NaN where there is none."""
+    """Return level, slope and mean time of the weighted line, and write its residuals; NaN if there is no line."""
     total, mean_t, mean_y = 0.0, 0.0, 0.0
     for i in range(n):
         total += w[i]
@@ -82,7 +82,7 @@ def fit_weighted(t, y, w, n, e):
         sxx += w[i] * (dt * dt)
         sxy += w[i] * (dt * (y[i] - mean_y))
         size += w[i] * (t[i] * t[i])
-    # A mean of equal times is rounded: what is left of their squares then is no distance.
+    # A mean of equal times is rounded: the squares that remain are no distance.
     slope = sxy / sxx if sxx > 1e-28 * size else np.nan
     for i in range(n):
         e[i] = (y[i] - mean_y) - slope * (t[i] - mean_t)
@@ -91,9 +91,9 @@ def fit_weighted(t, y, w, n, e):
 
 @kernel(helper=True)
 def iterate(t, y, w, n, e, order, largest, bisquare, start):
-    """Reweight until the line stands still, from the residuals `e`.
+    """Reweight until the line converges, starting from the residuals `e`.
 
-    Return level, slope, mean time, scale, and whether it stands still. A scale of 0 ends it as well.
+    Return level, slope, mean time, scale, and whether it converged. A scale of 0 ends it as well.
     """
     level, slope, mean_t = start
     scale = median_size(e, order, n) / NORMAL_MAD
@@ -109,7 +109,7 @@ def iterate(t, y, w, n, e, order, largest, bisquare, start):
         measured = median_size(e, order, n) / NORMAL_MAD
         step = measured - scale
         moved = abs(step)
-        # Line and scale may chase each other round the solution without end: half a step of the scale ends that.
+        # Line and scale may oscillate about the solution forever: half a step of the scale ends that.
         scale += step if step * last_step >= 0.0 else 0.5 * step
         last_step = step
         for i in (0, n - 1):
@@ -159,9 +159,9 @@ def fit(values, times, reference, bisquare, min_obs, output):
     values
         (time, pixel), NaN where missing.
     times, reference
-        (time,) decimal years less `reference`, and this.
+        (time,) decimal years minus `reference`, and the reference itself.
     bisquare
-        Whether weights are Tukey's, from Huber's line on; else Huber's.
+        Whether weights are Tukey's, starting from Huber's line; else Huber's.
     min_obs
         Fewest values of a series.
     output
@@ -185,7 +185,7 @@ def fit(values, times, reference, bisquare, min_obs, output):
         elif state == OK:
             first, largest = y[0], 0.0
             for i in range(n):
-                # Exact for values of one size: an offset of 1e9 costs no digits.
+                # Exact for values of similar magnitude: an offset of 1e9 costs no digits.
                 y[i] -= first
                 largest = max(largest, abs(y[i]))
                 w[i] = 1.0

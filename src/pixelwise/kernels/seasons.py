@@ -23,8 +23,8 @@ SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, INDEPENDENT, HOMOGENEITY, VARIANCE_INDEP
 BANDS = 10
 
 
-# Deviations from the median of a season beyond so many median deviations count as that far, when its level is found:
-# five standard deviations of normal values, so that it is the mean of all but outliers.
+# Deviations from the median of a season are limited to this many median deviations when its level is found: five
+# standard deviations of normal values, so that the level is the mean except for outliers.
 FAR = 5.0 * 1.4826
 
 
@@ -62,20 +62,20 @@ class Calendar(NamedTuple):
 
 
 class SeasonScratch(NamedTuple):
-    """Memory for one series, whose values lie season by season; float64 but for `year`, `place` and `ends`.
+    """Memory for one series, with values arranged by season; float64 except `year`, `place` and `ends`.
 
     Attributes
     ----------
     t, rest
-        (time,) times, and values less the trend.
+        (time,) times, and values minus the trend.
     year, place
-        (time,) int64 years, and which date each value is of.
+        (time,) int64 years, and the date of each value.
     some, sizes
         (time,) numbers that a median reorders.
     slopes
-        (pairs within seasons,) of two values of one season and different years.
+        (pairs within seasons,) slopes between values of one season and different years.
     level
-        (season,) of each season.
+        (season,) level of each season.
     ends
         (season,) int64: where the values of each season end.
     """
@@ -92,7 +92,7 @@ class SeasonScratch(NamedTuple):
 
 
 def make_season_scratch(calendar: Calendar) -> SeasonScratch:
-    """Return memory for series at such dates."""
+    """Return memory for series at these dates."""
     layers, counts = len(calendar.times), np.diff(calendar.starts)
     t, rest, some, sizes = np.empty((4, layers))
     year, place = np.empty((2, layers), dtype=np.int64)
@@ -103,9 +103,9 @@ def make_season_scratch(calendar: Calendar) -> SeasonScratch:
 
 @kernel(helper=True)
 def gather_seasons(values, p, calendar, scratch):
-    """Copy a series season by season, without those seen in one year only, which become NaN: they tell of no trend.
+    """Copy a series season by season, except seasons seen in only one year, which become NaN: they show no trend.
 
-    Returns how many values there are, how many slopes between values of one season, and how many seasons.
+    Return the number of values, of slopes between values of one season, and of seasons.
     """
     times, years, order, starts = calendar.times, calendar.years, calendar.order, calendar.starts
     t, rest, year, place, slopes = scratch.t, scratch.rest, scratch.year, scratch.place, scratch.slopes
@@ -134,7 +134,7 @@ def gather_seasons(values, p, calendar, scratch):
 
 @kernel(helper=True)
 def find_levels(scratch):
-    """Find the median of each season, and return how far from it values count in full."""
+    """Find the median of each season, and return the deviation up to which values count in full."""
     rest, some, sizes, level, ends = scratch.rest, scratch.some, scratch.sizes, scratch.level, scratch.ends
     deviations, begin = 0, 0
     for g in range(ends.size):
@@ -153,7 +153,7 @@ def find_levels(scratch):
 
 @kernel(helper=True)
 def subtract_levels(values, p, middle, overall, far, scratch):
-    """Put the median `overall` in the place of each season's level; return squares of time across over within seasons.
+    """Replace each season's level with the median `overall`; return squares of time across over within seasons.
 
     `middle` is the mean time.
     """
@@ -175,19 +175,19 @@ def subtract_levels(values, p, middle, overall, far, scratch):
 
 @kernel()
 def take_off_seasons(values, calendar, scratch, factors):
-    """Take the level of its season off each value, estimated beside a trend, and put the median of all back, in place.
+    """Subtract from each value the level of its season, estimated along with a trend, and add the overall median.
 
-    A constant series stays one, and so does one of an infinite value.
+    Works in place. A constant series stays constant, and one with an infinite value is left alone.
 
     Parameters
     ----------
     values
-        (time, pixel) float64, NaN where missing. Values of seasons that are seen in one year only become NaN.
+        (time, pixel) float64, NaN where missing. Values of seasons that are seen in only one year become NaN.
     calendar, scratch
         `Calendar`, and `SeasonScratch` to work with.
     factors
-        (pixel,), to be filled: how many times the variance of as many values without seasons that of a slope is; NaN
-        where there is no slope.
+        (pixel,), to be filled: variance of a slope relative to that of as many values without seasons; NaN where there
+        is no slope.
     """
     t, rest, some, times = scratch.t, scratch.rest, scratch.some, calendar.times
     for p in range(values.shape[1]):
@@ -210,7 +210,7 @@ def take_off_seasons(values, calendar, scratch, factors):
             middle += t[k] / n
         overall = median_of(some, n)
         far = find_levels(scratch)
-        # Seasons of two values and more leave degrees of freedom to any three.
+        # Seasons of two values or more leave degrees of freedom for any three.
         factors[p] = subtract_levels(values, p, middle, overall, far, scratch) * (n - 1.0) / (n - groups - 1.0)
 
 
@@ -218,7 +218,7 @@ def take_off_seasons(values, calendar, scratch, factors):
 
 
 class Dates(NamedTuple):
-    """Dates, and their places in a table of years by seasons.
+    """Dates, and their positions in a table of years by seasons.
 
     Attributes
     ----------
@@ -234,20 +234,20 @@ class Dates(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory for one series; float64 but for `signs`.
+    """Memory for one series; float64 except `signs`.
 
     Attributes
     ----------
     t, y
         (time,) times and values.
     some_t, some_y
-        (time or year,) those of one season.
+        (time or year,) times and values of one season.
     matrix, ranks
         (season, year) values, and their ranks within the season.
     signs
         (season, pairs of years) int32: whether values rise or fall.
     slopes
-        (pairs within seasons,).
+        (pairs within seasons,) slopes.
     bands
         (BANDS, 1).
     """
@@ -264,7 +264,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(dates: Dates) -> Scratch:
-    """Return memory for series at such dates."""
+    """Return memory for series at these dates."""
     t, y, some_t, some_y = np.empty((4, max(len(dates.times), 1)))
     count, length = (int(places.max(initial=0)) + 1 for places in (dates.seasons, dates.years))
     sizes = np.bincount(dates.seasons, minlength=1)
@@ -291,7 +291,7 @@ def toward_0(s):
 
 @kernel(helper=True)
 def gather_season(values, pixel, dates, season, t, y):
-    """Copy the valid values of one season, which ascend in time as all do, and return how many there are."""
+    """Copy the valid values of one season, in time order, and return how many there are."""
     times, seasons = dates.times, dates.seasons
     n = 0
     for i in range(values.shape[0]):

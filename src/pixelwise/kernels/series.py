@@ -1,4 +1,4 @@
-"""Compiled steps that methods share which take one series at a time."""
+"""Compiled steps shared by methods that take one series at a time."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -34,7 +34,7 @@ def gather(values, p, times, t, y):
 
 @kernel(helper=True)
 def series_status(t, y, n, min_obs):
-    """Return the status of the first `n` values and times, in time order: 0 where a trend can be sought in them."""
+    """Return the status of the first `n` values and times, in time order: 0 if they can be tested for a trend."""
     if n == 0:
         return NO_OBSERVATION
     if n < min_obs:

@@ -13,7 +13,7 @@ def sort_columns(table, rows):
     """Sort each column of the first `rows` rows of a C-contiguous `table` by Batcher's merge exchange.
 
     Knuth, The Art of Computer Programming 3, 5.2.2, Algorithm M. Which rows are compared does not depend on values,
-    so whole rows are compared by vector instructions: up to `p` of them follow each other in memory, which is four
+    so whole rows are compared by vector instructions: up to `p` of them are adjacent in memory, which is four
     times as fast as one by one (210 rows of 64 columns: 0.55 us per column, not 2.2).
     """
     width = table.shape[1]
@@ -43,7 +43,7 @@ def sort_columns(table, rows):
 
 @kernel(helper=True)
 def select(values, size, k):
-    """Reorder the first `size` values so that number `k` is in its place and none before it is larger; return it.
+    """Reorder the first `size` values so that number `k` is in place and none before it is larger; return it.
 
     Hoare's selection with the median of three as pivot (Sedgewick & Wayne, Algorithms, 4th ed., 2.3 and 2.5).
     """

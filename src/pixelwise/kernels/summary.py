@@ -18,7 +18,7 @@ from pixelwise.kernels.output import store
 from pixelwise.kernels.series import NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 from pixelwise.kernels.sorting import sort_columns
 
-# Sorting keeps all layers of its pixels at hand, as for medians of composites.
+# Sorting holds all layers of its pixels, as for medians of composites.
 CHUNK = 64
 
 COUNT, MEAN, SD, MIN, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME = range(10)
@@ -33,7 +33,7 @@ LARGE = 1e290
 
 @kernel(inline="always")
 def find_ends(values, start, width, times, found):
-    """Find counts, extremes, first and last values, and when these were."""
+    """Find counts, extremes, first and last values, and their dates."""
     n, low, high, first, last = found[COUNT], found[MIN], found[MAX], found[FIRST], found[LAST]
     first_time, last_time = found[FIRST_TIME], found[LAST_TIME]
     for p in range(CHUNK):
@@ -64,8 +64,8 @@ def find_ends(values, start, width, times, found):
 def find_moments(values, start, width, found, squares):
     """Find means and sums of squares about them, from deviations from each pixel's first value.
 
-    Taking the first value off is exact for values of one size: all digits of what varies are kept at offsets of
-    1e9, and a constant series has the mean and spread that it should have.
+    Subtracting the first value is exact for values of similar magnitude: all digits of the variation are kept at
+    offsets of 1e9, and the mean and spread of a constant series are exact.
     """
     n, first, mean = found[COUNT], found[FIRST], found[MEAN]
     for p in range(CHUNK):
@@ -130,12 +130,12 @@ def summarise(values, times, min_obs, shares, scratch, sorting, output):
     min_obs
         Fewest valid values.
     shares
-        Of the wanted quantiles, between 0 and 1; -1 for the median.
+        Shares of the requested quantiles, between 0 and 1; -1 for the median.
     scratch, sorting
         (SUMS + RESULTS + quantiles, CHUNK) float64, and (time, CHUNK) of the type of `values` or, without quantiles,
         (0, CHUNK), to work with.
     output
-        `Output`; its rows are the numbers above, and from there on the quantiles.
+        `Output`; its rows are the numbers above, followed by the quantiles.
     """
     pixels, status = values.shape[1], output.status
     squares, found = scratch[0], scratch[SUMS:]

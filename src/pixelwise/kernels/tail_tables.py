@@ -2,8 +2,8 @@
 
 A correlation ``r`` of a straight line with ``df`` degrees of freedom has the two-sided p-value
 ``I_x(df/2, 1/2)``, the regularised incomplete beta function at ``x = 1 - r**2 = RSS / Syy``. It spans 300
-decades, but ``tail = p / x**(df/2)`` only two, so the tail is what is tabulated. Both ``x`` and ``|r|`` are handed
-over, because each has the digits that the other has lost: ``x`` near ``|r| = 1``, ``r`` near 0.
+decades, but ``tail = p / x**(df/2)`` only two, so the tail is tabulated. Both ``x`` and ``|r|`` are passed, because
+each has the digits that the other has lost: ``x`` near ``|r| = 1``, ``r`` near 0.
 
 ``scipy.special.stdtr`` takes 200 ns per value and 0.2 s to import, ``scipy.stats`` 0.75 s (performance notes, 2c
 and 2e); the table takes about 5 ns per value.
@@ -38,7 +38,7 @@ def beta_fraction(x: Any, a: Any, b: Any) -> Any:
     """Return the continued fraction of the incomplete beta function, for ``x < (a + 1) / (a + b + 2)``.
 
     ``I_x(a, b) = x**a * (1-x)**b / (a * B(a, b)) * fraction`` (Abramowitz & Stegun 26.5.8), evaluated from the
-    far end with a fixed number of terms: no test for convergence, so that it works on arrays as on numbers.
+    far end with a fixed number of terms: no test for convergence, so that it works on arrays as well as on numbers.
     """
     fraction = 1.0 + 0.0 * x
     for m in range(FRACTION_TERMS, 0, -1):
@@ -57,7 +57,7 @@ class TailTable:
     first_df
         Degrees of freedom of the first row.
     coefficients
-        (df, cell, power) of the polynomials in the place within a cell, 0 to 1. The cells divide
+        (df, cell, power) of the polynomials in the position within a cell, 0 to 1. The cells divide
         ``r * (root + 3) / (r * root + 3)`` with ``root = sqrt(df)``, which runs from 0 to 1 as `r` does.
     """
 
@@ -69,7 +69,7 @@ def tail_table(first_df: int, last_df: int) -> TailTable:
     """Tabulate the tail for each whole number of degrees of freedom from `first_df` to `last_df`."""
     df = np.arange(first_df, last_df + 1, dtype=np.float64)
     root = np.sqrt(df)[:, None]
-    # Chebyshev points of a cell: interpolation there is within a factor of 4 of the best polynomial.
+    # Chebyshev points of a cell: interpolating at them is within a factor of 4 of the best polynomial.
     nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     position = ((np.arange(CELLS)[:, None] + nodes) / CELLS).ravel()
     r = position * STRETCH / (root + STRETCH - position * root)
@@ -84,8 +84,8 @@ def student_tail(r: Floats, df: Floats) -> Floats:
     x = (1.0 - r) * (1.0 + r)
     # 1 / (a * B(a, 1/2))
     scale = np.array([math.exp(log_scale(value)) for value in a.ravel()]).reshape(a.shape)
-    # The fraction converges fast only below this x; above it, 1 - I_{1-x}(1/2, a) is used: the difference loses
-    # few digits, as p > 0.1 there.
+    # The fraction converges fast only below this x; above it, 1 - I_{1-x}(1/2, a) is used: the difference loses few
+    # digits, because p > 0.1 there.
     near = x > (a + 1.0) / (a + 2.5)
     far_tail = scale * r * beta_fraction(np.where(near, 0.0, x), a, 0.5)
     inner_r = np.where(near, r, 0.0)
@@ -97,7 +97,7 @@ def student_tail(r: Floats, df: Floats) -> Floats:
 
 @cache
 def quantile_series(confidence_level: float) -> Floats:
-    """Return what kernels need to find a quantile of Student's t for any degrees of freedom from 1 on.
+    """Return what kernels need to find a quantile of Student's t for any degrees of freedom from 1 up.
 
     Parameters
     ----------
@@ -133,5 +133,5 @@ def log_scale(a: float) -> float:
 
 
 def tails_of(table: TailTable | None) -> Floats:
-    """Return the coefficients of a table as kernels take them: flat, and nothing where no p-values are wanted."""
+    """Return the coefficients of a table as kernels take them: flat, and empty if no p-values are needed."""
     return readonly(np.empty(0) if table is None else table.coefficients.ravel())

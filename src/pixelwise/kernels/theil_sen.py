@@ -2,11 +2,11 @@
 
 Short series are done many at a time: the slopes of a pair of dates fill a row, one pixel beside the other, and a
 sorting network sorts all columns at once. That costs 0.5 us per pixel of 21 dates, and grows like
-``n**2 * log(n)**2``. Long series are done one by one without making all slopes: how many of them lie below a
-number ``x`` is how many pairs ``y - x * t`` puts into another order than time does, which a merge sort counts in
+``n**2 * log(n)**2``. Long series are done one by one without computing all slopes: the number of slopes below a
+number ``x`` is the number of pairs that ``y - x * t`` orders differently from time, which a merge sort counts in
 ``n * log(n)`` steps (Cole, Salowe, Steiger & Szemeredi 1989, SIAM J. Comput. 18:792; Dillencourt, Mount &
-Netanyahu 1992, Int. J. Comput. Geom. Appl. 2:1). Only the slopes between two such numbers close to the wanted one
-are computed, and selected from: the result is one of the slopes themselves, to the last bit.
+Netanyahu 1992, Int. J. Comput. Geom. Appl. 2:1). Only the slopes between two such numbers close to the target are
+computed, and selected from: the result is one of the slopes themselves, to the last bit.
 """
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
@@ -32,7 +32,7 @@ BANDS = 5
 # Pixels beside each other in a sorting network.
 WIDTH = 64
 
-# Merge sort begins with runs of so many, sorted by insertion.
+# Merge sort begins with runs of this length, sorted by insertion.
 RUN = 12
 
 
@@ -44,7 +44,7 @@ class Limits(NamedTuple):
     z
         Normal quantile.
     stretch
-        (pixel,) float64 by which the variance of Kendall's score is multiplied; empty where values are independent.
+        (pixel,) float64 factors on the variance of Kendall's score; empty if values are independent.
     """
 
     z: float
@@ -76,8 +76,8 @@ def count_time_ties(t, n):
 def limit_ranks(n, pairs, ties, z):
     """Return the places, from 0, of the lower and upper confidence limits among the sorted slopes.
 
-    Sen (1968), eq. 2.6, rounded as scipy.stats.theilslopes rounds. Both are -1 where there are none: where values and
-    dates are tied both, the ties may take off more than there is; and where there is no quantile.
+    Sen (1968), eq. 2.6, rounded as scipy.stats.theilslopes rounds. Both are -1 if there are none: if both values and
+    dates are tied, the ties may subtract more than the whole variance; or there may be no quantile.
     """
     variance = (1.0 / 18.0) * (n * (n - 1.0) * (2.0 * n + 5.0) - ties)
     if variance < 0.0 or z != z:
@@ -96,7 +96,7 @@ def stretched(limits, pixel):
 
 @kernel(helper=True)
 def settle(status, n, first, bands, p):
-    """Put the bands of a pixel in order whose status is not 0."""
+    """Set the bands of a pixel whose status is not 0."""
     for band in range(BANDS):
         bands[band, p] = np.nan
     bands[COUNT, p] = n
@@ -114,15 +114,15 @@ class Scratch(NamedTuple):
     Attributes
     ----------
     y, sorted_y
-        (time, WIDTH) values, and what of them is sorted for the intercept.
+        (time, WIDTH) values, and the numbers that are sorted for the intercept.
     slopes
-        (pairs, WIDTH) of all pairs; for Siegel's lines (time, WIDTH) of those of one date.
+        (pairs, WIDTH) slopes of all pairs; for Siegel's lines, (time, WIDTH) of the pairs with one date.
     medians
-        (time, WIDTH) of the slopes of each date, for Siegel's lines; else (0, WIDTH).
+        (time, WIDTH) medians of the slopes of each date, for Siegel's lines; else (0, WIDTH).
     t, series
         (time,) times and values of one pixel.
     equal, ties
-        (WIDTH,) sums over later values, and over all; `equal` counts the usable slopes of a date for Siegel's lines.
+        (WIDTH,) sums over later values, and over all; for Siegel's lines, `equal` counts the usable slopes of a date.
     bands
         (BANDS, WIDTH).
     """
@@ -139,7 +139,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int, *, repeated: bool) -> Scratch:
-    """Return memory for series of so many dates; `repeated` for Siegel's lines."""
+    """Return memory for series of this many dates; `repeated` for Siegel's lines."""
     slopes = layers if repeated else max(layers * (layers - 1) // 2, 1)
     t, series = np.empty((2, max(layers, 1)))
     equal, ties = aligned(2, WIDTH)
@@ -171,8 +171,8 @@ def load_chunk(values, start, width, y):
 def slopes_of_pairs(y, times, slopes, equal, ties):
     """Fill a row with the slopes of each pair of dates that differ, infinite where missing; return their number.
 
-    `ties` becomes Kendall's sum ``u (u - 1) (2 u + 5)`` over groups of `u` equal values: where a value has ``e``
-    later equals, groups add up ``6 e**2 + 12 e`` to that, as e runs from 0 to u - 1.
+    `ties` becomes Kendall's sum ``u (u - 1) (2 u + 5)`` over groups of `u` equal values, as the sum of
+    ``6 e**2 + 12 e`` over values with ``e`` later equals, since e runs from 0 to u - 1 in a group.
     """
     layers = y.shape[0]
     k = 0
@@ -232,7 +232,7 @@ def fit_short(values, times, min_obs, joint, limits, scratch, output):
     min_obs
         Fewest valid values.
     joint
-        Whether the intercept is the median of ``y - slope * t``, or goes through the medians of both.
+        Whether the intercept is the median of ``y - slope * t``; else the line goes through the medians of both.
     limits
         `Limits`.
     scratch, output

@@ -1,4 +1,4 @@
-"""Slopes of all pairs of long series, found without making them all."""
+"""Slopes of all pairs of long series, found without computing them all."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -33,7 +33,7 @@ from pixelwise.kernels.theil_sen import (
 __all__ = ["fit_long"]
 
 
-# Slopes that are drawn to find the first two numbers between which the wanted ones lie.
+# Slopes drawn at random to find the first two numbers that enclose the slopes sought.
 DRAWN = 512
 
 
@@ -45,11 +45,11 @@ class Series(NamedTuple):
     t, y
         (time,) float64 times and values.
     centred_t, centred_y
-        (time,) float64 the same, less a number near to them.
+        (time,) float64 the same, minus a number near them.
     keys, order
-        (time,) float64 and int64: what is sorted, and which observation each is of.
+        (time,) float64 and int64: the keys to sort, and the observation of each.
     other_keys, other_order
-        As these; scratch of the merge sort.
+        The same; scratch of the merge sort.
     found
         (2 * time + 256,) float64: slopes that are selected from.
     """
@@ -66,12 +66,12 @@ class Series(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """Two numbers between which slopes are sought.
+    """Two numbers between which slopes are searched for.
 
     Attributes
     ----------
     ends
-        (2,) float64: the first has at most as many slopes below it as there are below those, the second more.
+        (2,) float64: at most as many slopes lie below the first as below those sought; more lie below the second.
     below
         (2,) int64: how many slopes are below each.
     """
@@ -88,7 +88,7 @@ class Held(NamedTuple):
     ends
         (2,) float64.
     counts
-        (2,) int64: how many slopes are below the first, and how many between both.
+        (2,) int64: number of slopes below the first, and between both.
     """
 
     ends: Floats
@@ -96,7 +96,7 @@ class Held(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory for one series after the other.
+    """Memory for one series after another.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int) -> Scratch:
-    """Return memory for series of so many dates."""
+    """Return memory for series of this many dates."""
     t, y, centred_t, centred_y, keys, other_keys = np.empty((6, layers))
     order, other_order = np.empty((2, layers), dtype=np.int64)
     found = np.empty(2 * layers + 256)
@@ -127,7 +127,7 @@ def make_scratch(layers: int) -> Scratch:
 
 @kernel(helper=True)
 def order_by_value_within_times(t, y, n):
-    """Sort values of one time, so that no number ``x`` makes ``y - x * t`` put them into another order."""
+    """Sort values of equal times, so that ``y - x * t`` never reorders them, whatever ``x``."""
     for i in range(1, n):
         value = y[i]
         j = i - 1
@@ -146,7 +146,7 @@ def merge_sort(series, n, found):
     series, n
         Its `keys` and `order` are sorted in place.
     found
-        Filled with the slopes of pairs that change places, if they are no more than fit.
+        Filled with the slopes of pairs that change places, if they fit.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def count_below(x, series, n):
 
 @kernel(helper=True)
 def find_up_to(x, series, n):
-    """Count, and find, the slopes below `x` that are not below the number that `count_below` was called with."""
+    """Count and find the slopes below `x` that are not below the number that `count_below` was called with."""
     centred_t, centred_y, keys, order = series.centred_t, series.centred_y, series.keys, series.order
     for i in range(n):
         keys[i] = centred_y[order[i]] - x * centred_t[order[i]]
@@ -234,7 +234,7 @@ def find_up_to(x, series, n):
 
 @kernel(helper=True)
 def pass_over(x, t, y, n):
-    """Count the slopes up to `x`, and find the largest of them and the smallest beyond, by making all of them."""
+    """Count the slopes up to `x`, and find the largest of them and the smallest beyond, by computing them all."""
     count, below, beyond = 0, -np.inf, np.inf
     for i in range(n):
         for j in range(i + 1, n):
@@ -250,7 +250,7 @@ def pass_over(x, t, y, n):
 
 @kernel(helper=True)
 def find_by_passes(k, t, y, n):
-    """Return slope number `k` by halving the range that it lies in: for series of which most slopes are equal."""
+    """Return slope number `k` by halving the range that it lies in: for series whose slopes are mostly equal."""
     _, _, low = pass_over(-np.inf, t, y, n)
     _, high, _ = pass_over(np.inf, t, y, n)
     while low < high:
@@ -266,7 +266,7 @@ def find_by_passes(k, t, y, n):
 
 @kernel(helper=True)
 def rounding_of(x, series, n, least):
-    """Return how far from `x` rounding may put a slope onto its wrong side; `least` is the shortest time between."""
+    """Return how far from `x` rounding may put a slope on the wrong side; `least` is the shortest time step."""
     centred_t, centred_y = series.centred_t, series.centred_y
     largest = 0.0
     for i in range(n):
@@ -288,7 +288,7 @@ def select_found(k, last, held, least, series, n):
         following = np.inf
         for i in range(k - below + 1, count):
             following = found[i] if found[i] < following else following
-    # Only slopes nearer to an end than rounding can be on its wrong side.
+    # Only slopes closer to an end than rounding errors can be on its wrong side.
     if slope - ends[0] <= rounding_of(ends[0], series, n, least):
         return np.nan
     if ends[1] - following <= rounding_of(ends[1], series, n, least):
@@ -305,11 +305,11 @@ def find_slope(k, last, zeros, bracket, held, least, series, n):
     k, last
         Number of the slope, and the same or the next.
     zeros
-        How many slopes are below 0, and how many are exactly 0: what ties make many of.
+        How many slopes are below 0, and how many are exactly 0, which ties make common.
     bracket
         `Bracket` of slopes `k` and `last`.
     held
-        `Held`; it becomes what was searched last.
+        `Held`; becomes the range searched last.
     least
         The shortest time between two observations.
     series, n
@@ -372,7 +372,7 @@ def find_ends(first, last, pairs, series, n, bracket):
         low -= step
         step *= 2.0
     step = max(high - low, abs(high) * 1e-6, 1e-300)
-    # Beyond the last slope, where that is wanted: a slope is below a number, not equal to it.
+    # Beyond the last slope, if that is sought: a slope must be below the number, not equal to it.
     for _ in range(1100):
         counts[1] = count_below(high, series, n)
         if counts[1] > last:
@@ -391,7 +391,7 @@ def fit_long(values, times, min_obs, joint, limits, limits_wanted, scratch, outp
     values, times, min_obs, joint, limits, output
         See `fit_short`.
     limits_wanted
-        Whether the confidence limits are wanted: two thirds of the time.
+        Whether the confidence limits are needed, which takes two thirds of the time.
     scratch
         `Scratch`, to work with.
     """
@@ -414,7 +414,7 @@ def fit_long(values, times, min_obs, joint, limits, limits_wanted, scratch, outp
                 least = min(least, t[i] - t[i - 1])
         same_time, time_ties = count_time_ties(t, n)
         pairs = n * (n - 1) // 2 - same_time
-        # At 0 no number is rounded: how many slopes are below and exactly 0, and ties of values.
+        # At 0, no number is rounded: count the slopes below 0 and exactly 0, and ties of values.
         zeros_from = count_below(0.0, series, n)
         zeros, ties = count_time_ties(keys, n)
         for i in range(n):

@@ -1,7 +1,7 @@
 """Kernels that turn what a TIFF file stores into pixels: LZW strings, predictors, places in a window.
 
-Bytes are put together by shifts: the compiler makes one load or store of them, and plain Python can run the
-same lines. Indices are unsigned, since signed ones are tested for being negative.
+Bytes are combined by shifts: the compiler turns them into one load or store, and plain Python can run the same lines.
+Indices are unsigned, because signed ones are tested for being negative.
 """
 
 # Numba infers types from arguments; annotations of helpers would only repeat the docstrings.
@@ -18,9 +18,9 @@ from pixelwise.kernels.jit import kernel
 
 __all__ = ["LITERALS", "SLACK", "Buffers", "Layout", "Row", "lzw_strings", "place_lzw", "place_plain"]
 
-#: The decoded bytes follow one string of each literal, so that a string is a place and a length whatever it is.
+#: The decoded bytes follow one string of each literal, so that any string is a position and a length.
 LITERALS = 256
-#: Bytes behind the data, and behind the decoded ones, that may be touched but never matter.
+#: Bytes after the data, and after the decoded ones, that may be touched but never matter.
 SLACK = 8
 
 ONE, EIGHT = np.uint64(1), np.uint64(8)
@@ -40,7 +40,7 @@ class Layout(NamedTuple):
     samples
         Numbers per pixel.
     predictor
-        1 for none, 2 for differences of numbers, 3 for differences of bytes, highest ones first.
+        1 for none, 2 for differences of numbers, 3 for differences of bytes, highest bytes first.
     """
 
     width: int
@@ -84,7 +84,7 @@ class Buffers(NamedTuple):
 
 
 def lzw_strings() -> NDArray[np.uint64]:
-    """Return the table that `place_lzw` works with, its literals filled in."""
+    """Return the table that `place_lzw` works with, with its literals filled in."""
     strings = np.zeros(CODES, dtype=np.uint64)
     strings[:LITERALS] = (np.arange(LITERALS, dtype=np.uint64) << LENGTH_BITS) | ONE
     return strings
@@ -105,17 +105,17 @@ def place_lzw(
     Parameters
     ----------
     data
-        (byte,) with `SLACK` bytes behind the last that count.
+        (byte,) with `SLACK` bytes after the last that counts.
     blocks
         (block, 5): where a block's bytes begin in `data` and how many they are, the row and column of the window
         where its upper left pixel goes (negative outside), and how many rows it has.
     whole
-        (block,) which of them are known to be whole; the others become so. What a damaged block gives must not depend
-        on where a window cuts it.
+        (block,) which of them are known to be intact; the others become so. The result for a damaged block must not
+        depend on where a window cuts it.
     layout
         `Layout`.
     picked
-        (band,) which of the numbers of a pixel are wanted.
+        (band,) which of the numbers of a pixel to copy.
     buffers
         `Buffers`, to work with.
     out
@@ -124,13 +124,13 @@ def place_lzw(
     Returns
     -------
     int
-        How many blocks were decoded: less than there are where one is damaged or written in the old bit order.
+        How many blocks were decoded: fewer than there are if one is damaged or written in the old bit order.
     """
     strings, decoded, stored, row = buffers
     itemsize = decoded.size // stored.size
     for index in range(blocks.shape[0]):
         rows = blocks[index, 4]
-        if whole[index]:  # not below the window: half of a strip that is cut, on average
+        if whole[index]:  # skip what is below the window: half of a strip that is cut, on average
             rows = min(rows, out.shape[1] - blocks[index, 2])
         size = rows * layout.width * layout.samples * itemsize
         if expand_lzw(data, blocks[index, 0], blocks[index, 1], strings, decoded, size) != size:
@@ -144,8 +144,8 @@ def place_lzw(
 def expand_lzw(data, start, count, strings, decoded, size):
     """Decode one block of LZW codes (TIFF 6.0, section 13); return its size in bytes, at most `size`, or -1.
 
-    A string is not chained byte by byte: it lies in what was decoded before, so that it is copied by words. That
-    takes half the time of libtiff's decoder (51 instead of 103 ms for 38 MB of NDVI, 2 bytes a code).
+    A string is not chained byte by byte: it is found in the bytes decoded before, and copied by words. That takes half
+    the time of libtiff's decoder (51 instead of 103 ms for 38 MB of NDVI, 2 bytes a code).
     """
     bits, last_bit = np.uint64(start) * EIGHT, np.uint64(start + count) * EIGHT
     out, end = np.uint64(LITERALS), np.uint64(LITERALS + size)
@@ -171,7 +171,7 @@ def expand_lzw(data, start, count, strings, decoded, size):
             )
             code = (word >> (shift - (bits & np.uint64(7)))) & mask
             bits += code_bits
-            # The string before, and the first byte of this one, which follows it.
+            # The previous string, and the first byte of this one, which follows it.
             strings[next_code] = string
             next_code += ONE
             if code >= next_code or code >> ONE == np.uint64(CLEAR >> 1):
@@ -235,12 +235,12 @@ def place_plain(
     row: Row,
     out: NDArray[Any],
 ) -> None:
-    """Put the pixels of blocks that are decompressed into a window.
+    """Put the pixels of decompressed blocks into a window.
 
     Parameters
     ----------
     decoded, stored
-        The blocks as bytes, one behind the other, and the same memory as unsigned integers.
+        The blocks as bytes, one after another, and the same memory as unsigned integers.
     blocks, layout, picked, out
         As in `place_lzw`.
     row
@@ -265,7 +265,7 @@ def place(decoded, stored, first, block, layout, picked, memory, out):
         if predictor == 3:
             restore_floats(decoded, base, length, samples, octets, line)
         elif predictor == 2 and samples == 1:
-            # A number that stays in a register is three times as fast as one that was just written to memory.
+            # Keeping a number in a register is three times as fast as reading one just written to memory.
             total = np.uint64(0)
             for i in range(length):
                 total += np.uint64(stored[base + np.uint64(i)])
@@ -290,7 +290,7 @@ def place(decoded, stored, first, block, layout, picked, memory, out):
 def restore_floats(decoded, base, length, samples, octets, line):
     """Undo the predictor of floating point numbers in one row (TIFF technical note 3).
 
-    Their highest bytes come first, then their second highest; each is the difference to the one before.
+    Their highest bytes come first, then their second highest; each is the difference from the one before.
     """
     itemsize = octets.size // line.size
     base *= np.uint64(itemsize)

@@ -1,4 +1,4 @@
-"""Compiled straight lines with the autocorrelation of their noise, and what trend could be detected."""
+"""Compiled straight lines with the autocorrelation of their noise, and the smallest trend that could be detected."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -19,15 +19,15 @@ from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED, gather, serie
 OLS_SLOPE, PVALUE, PVALUE_OLS, R1, DETECTABLE, YEARS, LOW, HIGH, INTERCEPT, STRETCH, COUNT = range(11)
 BANDS = 11
 
-# Values at least on either side of a step; the table of benchmarks/autocorrelation.py is made with it.
+# Least number of values on either side of a step; the table of benchmarks/autocorrelation.py is made with it.
 SIDE = 3
-# Residuals below this share of the sum of squares are rounding, and tell nothing of noise.
+# Residuals below this share of the sum of squares are rounding errors, and say nothing about noise.
 ROUNDING = 1e-24
 # A t-test needs one degree of freedom.
 LEAST_EFFECTIVE = 3.0
 # With fewer, `detectable` grows beyond all bounds: 13 standard errors at 4, 140 at 3.
 LEAST_TO_DETECT = 4.0
-# Normal quantile of nine of ten.
+# The 0.9 quantile of the normal distribution.
 NINE_OF_TEN = 1.2815515655446004
 
 
@@ -43,10 +43,10 @@ def lag_1(e, n):
 
 @kernel(helper=True)
 def take_off_step(t, mean_t, sxx, e, n, left):
-    """Fill `left` with what the best step leaves of the residuals `e` of a line, slope and step fitted together.
+    """Fill `left` with the residuals of a line and its best step, fitted together, from the residuals `e` of the line.
 
-    The step after value ``k`` takes ``(sum of e up to k)**2 / d`` off the sum of squares, where ``d`` is what the line
-    leaves of that of the step itself. Returns False where there is no room for a step.
+    A step after value ``k`` reduces the sum of squares by ``(sum of e up to k)**2 / d``, where ``d`` is the step's own
+    sum of squares about a fitted line. Returns False if there is no room for a step.
     """
     sum_e, sum_t = 0.0, 0.0
     most, best, height, best_t = 0.0, 0, 0.0, 0.0
@@ -57,7 +57,7 @@ def take_off_step(t, mean_t, sxx, e, n, left):
             continue
         d = k * (n - k) / n - sum_t * sum_t / sxx
         gain = sum_e * sum_e / d if d > 1e-9 else -1.0
-        # The first of equal ones, whatever rounding says.
+        # The first of equal ones, regardless of rounding.
         if gain > most * (1.0 + 1e-9):
             most, best, height, best_t = gain, k, sum_e / d, sum_t
     if best == 0:
@@ -70,7 +70,7 @@ def take_off_step(t, mean_t, sxx, e, n, left):
 
 @kernel(helper=True)
 def phi_of(r, curve, phis):
-    """Return the phi at which residuals have the lag-1 correlation `r` in the median: `curve` at `phis`, ascending."""
+    """Return the phi at which residuals have the median lag-1 correlation `r`: `curve` at `phis`, ascending."""
     last = phis.size - 1
     if r <= curve[0]:
         return phis[0]
@@ -82,7 +82,7 @@ def phi_of(r, curve, phis):
 
 @kernel(helper=True)
 def effective_number(n, phi):
-    """Return how many independent values tell as much as `n` of AR(1) noise."""
+    """Return how many independent values carry as much information as `n` values of AR(1) noise."""
     phi = phi if phi > 0.0 else 0.0
     effective = n * (1.0 - phi) / (1.0 + phi)
     return effective if effective > LEAST_EFFECTIVE else LEAST_EFFECTIVE
@@ -91,7 +91,7 @@ def effective_number(n, phi):
 @kernel(helper=True)
 def t_quantile(df, coefficients):
     """Return a quantile of Student's t from a Chebyshev series of its logarithm in ``1 / df``, by Clenshaw's rule."""
-    u = 4.0 / df - 2.0  # twice the place between -1 and 1
+    u = 4.0 / df - 2.0  # twice the position between -1 and 1
     b, b_before = 0.0, 0.0
     for k in range(coefficients.size - 1, 0, -1):
         b, b_before = u * b - b_before + coefficients[k], b
@@ -102,9 +102,9 @@ def t_quantile(df, coefficients):
 def detectable(df, t):
     """Return the slope, in standard errors, that the test at the quantile `t` finds in nine of ten new series.
 
-    The solution of ``delta = t + z sqrt(1 + (delta**2 + t**2) / (2 df))``, z the normal quantile of 0.9: the slope
-    that is found, and both standard errors, of this series and of the new one, vary; of each the logarithm has the
-    variance ``1 / (2 df)``.
+    The solution of ``delta = t + z sqrt(1 + (delta**2 + t**2) / (2 df))``, z the 0.9 quantile of the normal
+    distribution: the estimated slope varies, and so do the standard errors of this series and of the new one, the
+    logarithm of each with the variance ``1 / (2 df)``.
     """
     z2 = NINE_OF_TEN * NINE_OF_TEN
     a = 1.0 - z2 / (2.0 * df)
@@ -112,15 +112,15 @@ def detectable(df, t):
 
 
 class Tables(NamedTuple):
-    """Numbers that are made before any pixel is read.
+    """Numbers computed before any pixel is read.
 
     Attributes
     ----------
     curves, phis
-        (time + 1, 2, phi) medians of the lag-1 correlation of residuals by the number of values, of lines, and of lines
-        and steps; and (phi,) the phi of each column.
+        (time + 1, 2, phi) medians of the lag-1 correlation of residuals by the number of values, for lines, and for
+        lines with steps; and (phi,) the phi of each column.
     of_five, of_limits
-        Coefficients of `t_quantile` of 5 %, and of the confidence limits.
+        Coefficients of `t_quantile` for 5 %, and for the confidence limits.
     """
 
     curves: Floats
@@ -137,8 +137,8 @@ class Scratch(NamedTuple):
     t, y, residuals, left
         (time,) times and values, residuals of the line, and those of line and step.
     which, x, r, df, df_left, p
-        (pixel,) of the slopes that are tested: which pixel's it is, ``1 - r**2``, the correlation with time, degrees
-        of freedom of independent values and of as many as there are in effect, and p-values.
+        (pixel,) for the slopes that are tested: the pixel, ``1 - r**2``, the correlation with time, degrees of freedom
+        for independent values and for the effective number of values, and p-values.
     fraction
         (5, pixel) for `student_p_of_many`.
     """
@@ -157,13 +157,13 @@ class Scratch(NamedTuple):
 
 
 def make_scratch(layers: int, pixels: int) -> Scratch:
-    """Return memory for so many dates and pixels."""
+    """Return memory for this many dates and pixels."""
     return Scratch._make((*np.empty((4, layers)), *np.empty((6, pixels)), np.empty((5, pixels))))
 
 
 @kernel(helper=True)
 def sum_up(t, y, n):
-    """Take the first value off each, and return means of times and of what is left, Sxx, Sxy and Syy."""
+    """Subtract the first value from each, and return the means of times and of the differences, Sxx, Sxy and Syy."""
     first = y[0]
     mean_t, mean_y = 0.0, 0.0
     for i in range(n):
@@ -183,9 +183,9 @@ def sum_up(t, y, n):
 
 @kernel(helper=True)
 def find_phis(n, mean_t, sxx, syy, tables, scratch):
-    """Return the least and the largest phi that residuals, with or without a step, speak for, and their squares' sum.
+    """Return the smaller and the larger phi implied by the residuals with and without a step, and a sum of squares.
 
-    The sum is that of the line without a step.
+    The sum is that of the residuals of the line without a step.
     """
     curves, phis = tables.curves, tables.phis
     r, rss = lag_1(scratch.residuals, n)
@@ -200,7 +200,7 @@ def find_phis(n, mean_t, sxx, syy, tables, scratch):
 
 @kernel(helper=True)
 def find_detectable(n, high, rss, sxx, of_five):
-    """Return the slope that would be found, where neighbours are correlated by `high`; infinite for too few values."""
+    """Return the slope that would be found if neighbours have the correlation `high`; infinite for too few values."""
     df = effective_number(n, high) - 2.0
     if df + 2.0 < LEAST_TO_DETECT:
         return np.inf
@@ -209,10 +209,10 @@ def find_detectable(n, high, rss, sxx, of_five):
 
 @kernel(helper=True)
 def find_years(n, high, rss, slope, per_year):
-    """Return how many years it takes until such a slope is found."""
+    """Return how many years it takes to find such a slope."""
     phi = high if high > 0.0 else 0.0
     inflation = math.sqrt((1.0 + phi) / (1.0 - phi))
-    # 3.3 = 1.96 + 1.28, rounded as by Weatherhead et al.: 90 % power at the level of 5 %.
+    # 3.3 = 1.96 + 1.28, rounded as in Weatherhead et al.: 90 % power at the 5 % level.
     strength = 3.3 * math.sqrt(rss / (n - 2.0)) * inflation * math.sqrt(12.0 / per_year) / np.float64(abs(slope))
     return strength ** (2.0 / 3.0)
 
@@ -226,7 +226,7 @@ def test_lines(values, times, per_year, min_obs, tables, scratch, bands, status)
     values, times
         (time, pixel), NaN where missing, and (time,) decimal years.
     per_year
-        Steps of a year.
+        Number of steps per year.
     min_obs
         Fewest valid values, at least 5.
     tables, scratch
@@ -271,7 +271,7 @@ def test_lines(values, times, per_year, min_obs, tables, scratch, bands, status)
         bands[HIGH, p] = slope + margin
         bands[DETECTABLE, p] = find_detectable(n, high, rss, sxx, tables.of_five)
         bands[YEARS, p] = find_years(n, high, rss, slope, per_year)
-    # Many at once, as the fraction of one waits for each of its divisions.
+    # Many at once, because the fraction of a single one waits for each of its divisions.
     student_p_of_many(x_of, r_of, df, count, scratch.fraction, p_of)
     for k in range(count):
         bands[PVALUE_OLS, int(which[k])] = p_of[k]

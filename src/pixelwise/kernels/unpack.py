@@ -11,7 +11,7 @@ from pixelwise.kernels.jit import kernel
 
 __all__ = ["unpack"]
 
-#: Values that are looked at together.
+#: Number of values checked together.
 CLEAN = 256
 
 
@@ -31,12 +31,12 @@ def unpack(
     raw
         (value,) stored numbers.
     nodata
-        (value, 2) smallest and largest stored number of each that is missing, of the dtype of `raw`: they are compared
+        (value, 2) smallest and largest stored number of each nodata value, of the dtype of `raw`: they are compared
         before scaling.
     scale, offset
         The value is ``stored * scale + offset``, computed in float64: int16 scaled in float32 is off by 8e-8.
     low, high
-        Values outside are missing, as infinite ones are.
+        Values outside are missing, and so are infinite ones.
     out
         (value,) float32 or float64; may be `raw` itself.
     """
@@ -49,9 +49,9 @@ def unpack(
             np.copyto(out, raw)
         return
     in_place = raw.dtype == out.dtype and np.may_share_memory(raw, out)
-    # Without nodata these are bounds between which nothing is.
+    # Without nodata, bounds that enclose no number.
     least, most = (nodata[0, 0], nodata[0, 1]) if len(nodata) else (raw.dtype.type(1), raw.dtype.type(0))
-    # Compiled code never warns; with NUMBA_DISABLE_JIT the difference of infinities would.
+    # Compiled code never warns; with NUMBA_DISABLE_JIT, the difference of infinities would.
     with np.errstate(invalid="ignore"):
         if len(nodata) > 1:
             _unpack_any(raw, nodata, scale, offset, low, high, out)
@@ -76,11 +76,11 @@ def _unpack_floats(raw: NDArray[Any], least: Any, most: Any, out: NDArray[Any]) 
 
 @kernel()
 def _clean_floats(values: NDArray[Any], least: Any, most: Any) -> None:
-    """Do what `_unpack_floats` does in place: what most files need.
+    """Do the same as `_unpack_floats`, but in place, which is what most files need.
 
-    Looking is twice as fast as writing: 5.7 instead of 2.7 Gvalue/s from memory, where blobs cover 5 %. Nodata usually
-    lies beyond all data, so that one comparison finds it: a second one cost 20 %. Where data lie beyond too, they are
-    written as they are.
+    Checking is twice as fast as writing: 5.7 instead of 2.7 Gvalue/s from memory, if blobs cover 5 %. Nodata usually
+    lies beyond all data, so one comparison finds it: a second one cost 20 %. Any data beyond it are written back
+    unchanged.
     """
     whole = values.size // CLEAN * CLEAN
     for start in range(0, whole, CLEAN):
@@ -126,7 +126,7 @@ def _unpack_scaled(
 def _scale_in_place(
     values: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float
 ) -> None:
-    # Of one array the compiler knows that no value is written before it is read: 3 times as fast.
+    # With a single array, the compiler knows that no value is written before it is read: 3 times as fast.
     for i in range(values.size):
         values[i] = _scaled(values[i], least, most, scale, offset, low, high)
 
@@ -134,7 +134,7 @@ def _scale_in_place(
 @kernel()
 def _scaled(stored: Any, least: Any, most: Any, scale: float, offset: float, low: float, high: float) -> float:
     value = stored * scale + offset
-    # An infinity less itself is NaN, which is not 0.
+    # An infinity minus itself is NaN, which is not 0.
     known: Any = (low <= value) & (value <= high) & (value - value == 0) & ((stored < least) | (most < stored))
     return value if known else np.nan
 

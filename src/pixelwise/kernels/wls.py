@@ -43,11 +43,11 @@ def fit(observations, columns, lines, min_obs, tails, work, result, output):
     observations, columns, work, output
         `Observations`, `Columns`, `Workspace` and `Output`.
     lines
-        (2, 2): what turns coefficients of the basis into slope and intercept at year 0.
+        (2, 2): turns coefficients of the basis into slope and intercept at year 0.
     min_obs
         Fewest values of a series.
     tails
-        Of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat.
+        Coefficients of a `TailTable` from ``min_obs - 2`` degrees of freedom, flat.
     result
         (BANDS, CHUNK) float64, to work with.
     """

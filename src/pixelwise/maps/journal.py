@@ -165,13 +165,13 @@ class Journal:
         if self._refused:
             raise OutputError(
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot resume it: "
-                f"{self._refused}; --restart drops it"
+                f"{self._refused}; --restart discards it"
             )
         differing = _differences(head.get("key"), self._key)
         if differing:
             raise OutputError(
                 f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
-                "--restart drops it"
+                "--restart discards it"
             )
         try:
             layout = Layout.from_json(head.get("layout"))

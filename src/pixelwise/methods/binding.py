@@ -27,9 +27,9 @@ __all__ = [
     "check_origin",
     "check_paired",
     "check_whole",
-    "further_series",
+    "covariate_series",
     "line_at",
-    "one_further",
+    "one_covariate",
     "only_the_response",
     "series_of",
 ]
@@ -203,7 +203,7 @@ def line_at(values: Mapping[str, NDArray[Any]], axis: TimeAxis, origin: float = 
     return line
 
 
-def further_series(
+def covariate_series(
     method: str, inputs: tuple[NDArray[Any], ...], layers: int, count: int
 ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
     """Return the response of a block and `count` covariates, read-only and contiguous.
@@ -223,7 +223,7 @@ def further_series(
     return values, tuple(readonly(np.ascontiguousarray(other)) for other in inputs[1:])
 
 
-def one_further(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, what: str) -> str:
+def one_covariate(method: str, inputs: Mapping[str, TimeAxis], axis: TimeAxis, what: str) -> str:
     """Return the name of the only covariate stack, which must have a layer for each one of the response.
 
     `what` describes the expected stack.

@@ -13,8 +13,8 @@ from pixelwise.bands import Band
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_whole, further_series, one_further
-from pixelwise.words import unknown
+from pixelwise.methods.binding import BoundKernel, check_whole, covariate_series, one_covariate
+from pixelwise.words import not_a_choice
 
 __all__ = ["Correlation", "correlation"]
 
@@ -99,7 +99,7 @@ class Correlation(Method):
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise unknown("kind of correlation", str(self.kind), get_args(Kind))
+            raise not_a_choice("kind", self.kind, get_args(Kind))
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 always lie on a line")
 
     @property
@@ -109,7 +109,7 @@ class Correlation(Method):
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundCorrelation:
         """Tabulate p-values for the degrees of freedom that can occur."""
-        one_further(self.name, inputs, axis, "the one to correlate with")
+        one_covariate(self.name, inputs, axis, "the one to correlate with")
         chosen = select_bands(self, bands)
         table = None
         if BANDS[1] in chosen and len(axis) >= self.min_obs:
@@ -143,7 +143,7 @@ class BoundCorrelation(BoundKernel):
         from pixelwise.kernels.correlation import correlate, make_scratch
         from pixelwise.kernels.output import output_into
 
-        values, (other,) = further_series("correlation", inputs, self.layers, 1)
+        values, (other,) = covariate_series("correlation", inputs, self.layers, 1)
         correlate(
             values,
             other,

@@ -43,7 +43,7 @@ def as_method(
         Names for the values of a function that has none yet. For a function with names, they are only checked: they
         select from its bands, which `Method.bind` does.
     parameters
-        Keyword parameters of the function; texts are parsed by the type of the parameter's default.
+        Keyword parameters of the function; strings are parsed by the type of the parameter's default.
     jit
         Overrides the choice made in `per_pixel`.
 
@@ -93,7 +93,7 @@ def resolve_method(
     bands
         Names to select; for a function that declares none, names for what it returns.
     parameters
-        Texts by name, as given on the command line.
+        Strings by name, as given on the command line.
     jit
         Whether a function of the user's own must or must not be compiled.
 

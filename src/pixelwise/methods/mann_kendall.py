@@ -18,7 +18,7 @@ from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
 from pixelwise.methods.seasons import Season, check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
-from pixelwise.words import shown, unknown
+from pixelwise.words import not_a_choice, shown
 
 __all__ = ["BoundMannKendall", "MannKendall", "mann_kendall"]
 
@@ -155,7 +155,7 @@ class MannKendall(Method):
     def __post_init__(self) -> None:
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 values always rise or fall")
         if self.correction not in get_args(Correction):
-            raise unknown("correction", self.correction, get_args(Correction))
+            raise not_a_choice("correction", self.correction, get_args(Correction))
         if self.deseasonalise is not None:
             check_season(self.name, self.deseasonalise)
         if self.lags is not None:

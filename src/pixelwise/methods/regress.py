@@ -18,7 +18,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_paired, check_whole, further_series
+from pixelwise.methods.binding import BoundKernel, check_paired, check_whole, covariate_series
 from pixelwise.methods.covariates import Covariate, Covariates, FurtherStack, Table, parse_covariates
 from pixelwise.regular_files import read_bytes
 from pixelwise.words import unknown
@@ -287,7 +287,7 @@ class BoundRegression(BoundKernel):
         from pixelwise.kernels.regress import Covariates, Options, make_scratch
         from pixelwise.kernels.regress import regress as fit
 
-        values, others = further_series("regress", inputs, self.columns.shape[1], self.stacks)
+        values, others = covariate_series("regress", inputs, self.columns.shape[1], self.stacks)
         covariates = Covariates(others or (values,), readonly(self.sources), readonly(self.columns))
         fit(
             values,

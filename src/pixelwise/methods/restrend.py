@@ -14,7 +14,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
 from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
 from pixelwise.method import Method, select_bands
-from pixelwise.methods.binding import BoundKernel, check_whole, further_series, one_further
+from pixelwise.methods.binding import BoundKernel, check_whole, covariate_series, one_covariate
 
 __all__ = ["ResidualTrend", "restrend"]
 
@@ -121,7 +121,7 @@ class ResidualTrend(Method):
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundResidualTrend:
         """Tabulate p-values for the degrees of freedom that can occur."""
-        one_further(self.name, inputs, axis, "the covariate")
+        one_covariate(self.name, inputs, axis, "the covariate")
         chosen = select_bands(self, bands)
         tested = any(band.name in PVALUES for band in chosen)
         table = tail_table(self.min_obs - 2, len(axis) - 2) if tested and len(axis) >= self.min_obs else None
@@ -152,7 +152,7 @@ class BoundResidualTrend(BoundKernel):
         from pixelwise.kernels.restrend import make_scratch
         from pixelwise.kernels.restrend import restrend as fit
 
-        values, (other,) = further_series("restrend", inputs, len(self.years), 1)
+        values, (other,) = covariate_series("restrend", inputs, len(self.years), 1)
         fit(
             values,
             other,

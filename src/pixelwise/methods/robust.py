@@ -14,7 +14,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, StraightLine, check_whole, only_the_response, series_of
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 __all__ = ["RobustLine", "robust"]
 
@@ -116,7 +116,7 @@ class RobustLine(StraightLine):
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise unknown("kind", str(self.kind), get_args(Kind))
+            raise not_a_choice("kind", self.kind, get_args(Kind))
         check_whole(self.name, "min_obs", self.min_obs, 4, "as a line through two of three values has a scale of 0")
 
     @property

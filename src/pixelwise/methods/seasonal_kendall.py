@@ -144,7 +144,7 @@ class SeasonalKendall(Method):
         years = f"{most} year{'s' if most > 1 else ''}"
         least = "is never below 0.08" if most < 4 else "is about 0.05 even where each season rises each year"
         text = (
-            f"{self.name} finds next to nothing below {FEWEST_YEARS} years: with {years} of a season its pvalue {least}"
+            f"{self.name} detects almost nothing below {FEWEST_YEARS} years: with {years} of a season, pvalue {least}"
             "; take a longer series, or pvalue_independent if you can assume that the seasons of a year are independent"
         )
         return (text,)

@@ -14,7 +14,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import BoundMethod
 from pixelwise.methods.binding import BoundKernel, series_of
-from pixelwise.words import shown, unknown
+from pixelwise.words import not_a_choice, shown
 
 __all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_seasons"]
 
@@ -35,10 +35,10 @@ class Adjusted(Protocol):
 
 
 def check_season(method: str, season: Season) -> None:
-    """Refuse what does not divide the year."""
+    """Refuse a season that does not divide the year."""
     if isinstance(season, str):
         if season not in NAMED:
-            raise unknown(f"season of {method}", season, (*NAMED, "a number of seasons per year"))
+            raise not_a_choice("season", season, (*NAMED, "a number of seasons per year"))
     elif isinstance(season, bool) or not 2 <= season <= 366:
         raise ParameterError(f"season={shown(season)}: {method} needs month, quarter, or 2 to 366 seasons per year")
 

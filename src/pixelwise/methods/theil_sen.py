@@ -23,7 +23,7 @@ from pixelwise.methods.binding import (
     series_of,
 )
 from pixelwise.methods.seasons import Season, check_season, without_seasons
-from pixelwise.words import unknown
+from pixelwise.words import not_a_choice
 
 __all__ = ["BANDS", "BoundTheilSen", "TheilSen", "theil_sen"]
 
@@ -145,7 +145,7 @@ class TheilSen(StraightLine):
         check_whole(self.name, "min_obs", self.min_obs, 3, "as 2 values have one slope")
         check_confidence_level(self.name, self.confidence_level)
         if self.intercept not in ("separate", "joint"):
-            raise unknown("intercept", self.intercept, ("separate", "joint"))
+            raise not_a_choice("intercept", self.intercept, ("separate", "joint"))
         if self.deseasonalise is not None:
             check_season(self.name, self.deseasonalise)
 

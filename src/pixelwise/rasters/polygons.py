@@ -341,7 +341,7 @@ def _kind(kind: str, sql: str) -> str:
 
 
 def _check_columns(path: Path, base: sqlite3.Connection, name: str) -> None:
-    """Refuse computed columns: the file does not tell how long computing them takes, or how large they become."""
+    """Refuse computed columns: the file does not say how long computing them takes, or how large they become."""
     # The statement, not the function of the same name, which a table in the file may hide.
     quoted = name.replace('"', '""')
     for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):

@@ -1,4 +1,4 @@
-"""Size and modification time of files, by which a later look tells whether they are still the same."""
+"""Size and modification time of files, to check later whether they are still the same."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def further_block(path: Path, *, behind: bool) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Streams:
-    """The DEFLATE streams that GDAL reads of a file: its pixels, masks in directories of their own, and a sidecar.
+    """The DEFLATE streams that GDAL reads from a file: its pixels, masks in directories of their own, and a sidecar.
 
     GDAL does not notice a stream that does not fit its block, so the streams are checked here first.
     """
@@ -296,7 +296,7 @@ class Streams:
 
 
 def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
-    """Find the DEFLATE streams that GDAL needs of a TIFF and its masks; none if it is not a TIFF.
+    """Find the DEFLATE streams that GDAL needs from a TIFF and its masks; none if it is not a TIFF.
 
     Parameters
     ----------

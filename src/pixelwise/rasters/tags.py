@@ -96,7 +96,7 @@ AS_STORED = (0, 1, 2, 3)
 MOST_TAGS = 1000
 
 
-#: Bits of the tag that tells the kind of a directory: an overview, a mask.
+#: Bits of the tag that gives the kind of a directory: an overview, a mask.
 OVERVIEW, MASK = 1, 4
 
 

@@ -284,7 +284,7 @@ class _Walk:
             self._check_unknown(tag, [text])
 
     def _take(self, name: str, *, relative: bool) -> None:
-        """Take the name of a source if every reader understands the same file by it."""
+        """Take the name of a source if every reader takes it for the same file."""
         # GDAL ends the text where it says, other readers at the last letter: "a.tif" and "a.tif " are two files.
         if name != name.strip() or not name.isprintable() or not name:
             self._refuse(f"its source {name!r} begins or ends with a blank, or has unprintable characters")

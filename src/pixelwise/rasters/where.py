@@ -184,7 +184,7 @@ def _value(part: str, text: str) -> tuple[float, float]:
 
 
 def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> None:
-    """Refuse ends between which no pixel can be.
+    """Refuse a range that no pixel can be in.
 
     Raises
     ------

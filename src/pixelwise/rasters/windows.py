@@ -39,7 +39,7 @@ def _with_retries(piece: Piece, open_files: OpenFiles, attempt: Callable[[], Res
         try:
             return attempt()
         except InputError:
-            # A file that failed every time is broken; there is no waiting for its further windows.
+            # A file that failed every time is broken; do not wait for its other windows.
             if pause is None or piece.key in open_files.broken:
                 open_files.broken.add(piece.key)
                 raise
@@ -144,7 +144,7 @@ def read_window(
     try:
         source = open_files.source(piece)
         if isinstance(source, TiffFile):
-            # Some bands of a file may have a mask, others none.
+            # Some bands of a file may have a mask, and others none.
             if not piece.masked and source.read(bands, block, out):
                 return None
             source = open_files.source(piece, gdal=True)

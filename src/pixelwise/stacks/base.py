@@ -1,7 +1,7 @@
-"""What the engine knows of a stack, and what stacks that are made of files have in common.
+"""What the engine knows about a stack, and what file-based stacks have in common.
 
-The engine knows a stack only by ``grid``, ``axis`` and ``read(block)``; what it may tell besides, to be read
-faster, is its `Layout`.
+The engine knows a stack only by ``grid``, ``axis`` and ``read(block)``; a stack may also describe its `Layout`, so
+that it can be read faster.
 """
 
 from __future__ import annotations
@@ -55,28 +55,28 @@ class Layout:
     Attributes
     ----------
     block_height, block_width
-        The files' own blocks, by majority: windows that cut them decode them twice.
+        Block size of most of the files; a block that straddles two windows is decoded twice.
     itemsize
-        Bytes of a pixel in the array that ``read`` returns.
+        Bytes per pixel and layer of the array that ``read`` returns.
     stored_bytes_per_pixel
-        Bytes of a pixel in all files together, of all bands and masks.
+        Bytes per pixel in all files together, including all bands and masks.
     sources
         How many files are open at once while reading.
     block_bytes
-        Bytes that are decoded at once beyond the window that is read: one block of a file, of all its bands
-        where it interleaves pixels.
+        Bytes decoded at once beyond the window being read: one block of a file, with all its bands if they are
+        pixel-interleaved.
     open_file_bytes
-        Bytes that GDAL keeps of one open dataset.
+        Bytes that GDAL keeps for one open dataset.
     scratch_bytes_per_pixel
-        Bytes per pixel of the largest read that does not go straight into the array, and of the file's bytes
-        before they are decoded.
+        Bytes per pixel of the largest read that does not go straight into the array, plus the file's bytes before
+        decoding.
     unit
-        Unit of the values, empty where unknown.
+        Unit of the values, empty if unknown.
     shifted
-        Whether the files' blocks do not begin where the grid does, each file's elsewhere, so that windows cut them
-        wherever they lie.
+        Whether the files' blocks are offset from the grid's origin, differently in each file, so that any window
+        cuts some of them.
     largest
-        The file whose block that is.
+        The file with the largest block.
     """
 
     block_height: int = 256
@@ -93,23 +93,23 @@ class Layout:
 
 
 def layout_of(stack: Stack) -> Layout:
-    """Return what a stack says about its layout, or the usual one where it says nothing."""
+    """Return a stack's own layout, or the default if it has none."""
     layout = getattr(stack, "layout", None)
     return layout if isinstance(layout, Layout) else Layout()
 
 
 class BlockReader(Protocol):
-    """Some files of a stack, to be read by one thread at a time, and the rows that come of them."""
+    """Some files of a stack and the layers they fill; used by one thread at a time."""
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
-        """Fill the rows of these files in arrays that hold a block's upper, next, ... and lowest rows of pixels."""
+        """Fill the layers of these files in `parts`, which hold successive strips of a block from top to bottom."""
 
     def close(self) -> None:
-        """Close the datasets of its own."""
+        """Close its own datasets."""
 
 
 class FileStack(ABC):
-    """A stack whose pixels come of files, directly or by way of another one.
+    """A stack whose pixels come from files, directly or through another stack.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class FileStack(ABC):
     stamps
         Size and modification time of each file when its header was read.
     area
-        The pixels that are asked for.
+        The requested pixels.
     """
 
     grid: Grid
@@ -133,22 +133,22 @@ class FileStack(ABC):
     @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
-        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        """The dates of the layers, in the form that `open_stack` reads back from band names."""
 
     @property
     @abstractmethod
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels that `read` returns."""
+        """Type of the pixels that `read` returns."""
 
     @property
     @abstractmethod
     def layout(self) -> Layout:
-        """How it is best read."""
+        """How best to read it."""
 
     @property
     @abstractmethod
     def extent(self) -> Block:
-        """What can be read: more than the grid after `crop`, so that a halo finds its pixels."""
+        """What can be read: after `crop`, more than the grid, so that a halo has its pixels."""
 
     @property
     @abstractmethod
@@ -157,7 +157,7 @@ class FileStack(ABC):
 
     @property
     def releases_gil(self) -> bool:
-        """Whether threads read it in parallel."""
+        """Whether threads can read it in parallel."""
         return True
 
     @abstractmethod
@@ -170,12 +170,12 @@ class FileStack(ABC):
 
     @abstractmethod
     def readers(self, count: int, handles: int) -> tuple[BlockReader, ...]:
-        """Divide the files into at most `count` shares with datasets of their own, of which each keeps `handles`."""
+        """Divide the files into at most `count` shares with their own datasets, at most `handles` open in each."""
 
     @cached_property
     @abstractmethod
     def whole(self) -> BlockReader:
-        """All files, with the datasets of whichever thread reads."""
+        """All files, read through the datasets of the calling thread."""
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -185,7 +185,7 @@ class FileStack(ABC):
         return len(self.axis)
 
     def __repr__(self) -> str:
-        # Layers and pieces of a thousand scenes would fill a notebook.
+        # The layers and pieces of a thousand scenes would flood a notebook.
         return f"<{type(self).__name__}: {self}>"
 
     def read(self, block: Block) -> NDArray[Any]:
@@ -205,8 +205,8 @@ class FileStack(ABC):
     def read_into(self, block: Block, out: NDArray[Any]) -> None:
         """Read a block as `read` does into an array of the same shape and type.
 
-        Memory that is used again spares the faults of fresh pages: 2 % of decoding at 22 MB a block, 15 % at
-        44 MB and more (21 tiled DEFLATE files of 3000 x 3000 pixels, two threads).
+        Reusing memory avoids page faults, which cost 2 % of the decoding time at 22 MB a block and 15 % at 44 MB
+        and more (21 tiled DEFLATE files of 3000 x 3000 pixels, two threads).
         """
         with HANDLES.kept(after=False):
             self.whole.read_into(block, (out,))
@@ -217,9 +217,9 @@ class FileStack(ABC):
         Raises
         ------
         InputError
-            When some changed or vanished, or got a mask beside them, naming them.
+            When any has changed, vanished or gained a mask file, naming them.
         """
-        # What other sidecars say, nodata and the grid, is read with the headers only; a mask with each window.
+        # Other sidecars (nodata, grid) are read with the headers only; a mask is read with each window.
         masks = (path for path in sidecars_of(self.stamps) if path.suffix.lower() == ".msk" and path not in self.stamps)
         problems = Problems()
         problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
@@ -240,7 +240,7 @@ class LayerStack(FileStack):
     Attributes
     ----------
     spec
-        How it was read.
+        The options it was opened with.
     """
 
     spec: InputSpec
@@ -248,7 +248,7 @@ class LayerStack(FileStack):
     @property
     @abstractmethod
     def corner(self) -> tuple[int, int]:
-        """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
+        """Row and column of the grid's origin, in pixels from the origin of the coordinates."""
 
     @abstractmethod
     def reader(
@@ -258,8 +258,8 @@ class LayerStack(FileStack):
 
     @abstractmethod
     def files_together(self, index: int) -> tuple[Path, ...]:
-        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+        """Return the files of a layer from which other layers' bands can be read along with it at no extra cost."""
 
     @abstractmethod
     def with_spec(self, spec: InputSpec) -> Self:
-        """Return the stack as if it had been read by other options."""
+        """Return the stack as if it had been opened with other options."""

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Reducer(Protocol):
-    """How the layers of one period become one."""
+    """How the layers of one period are reduced to one."""
 
     def dtype(self, stored: Any) -> np.dtype[Any]:
         """Return the type of the result for values of type `stored`."""
@@ -53,12 +53,12 @@ class Reducer(Protocol):
 
 @dataclass(frozen=True)
 class FunctionReducer:
-    """A function that gives one value of a period's series.
+    """A function that reduces a period's series to one value.
 
     Attributes
     ----------
     method
-        Of one band.
+        A method with one band.
     bound
         The method bound to the dates of each period, by its number.
     min_count
@@ -75,7 +75,7 @@ class FunctionReducer:
         return self.method.name
 
     def dtype(self, stored: Any) -> np.dtype[Any]:
-        """Return float64, in which functions compute."""
+        """Return float64, the type that functions compute in."""
         return np.dtype(np.float64)
 
     def reduce(
@@ -92,20 +92,20 @@ class FunctionReducer:
         counts = np.count_nonzero(~np.isnan(values), axis=0)
         failed = status == Status.FUNCTION_FAILED
         if failed.any():
-            self._tell(self.bound[ordinal], values[:, failed.argmax()])
+            self._log_failure(self.bound[ordinal], values[:, failed.argmax()])
         lacking = failed | (counts < self.min_count)
         np.copyto(out, np.where(lacking, np.nan, result[0]))
 
-    def _tell(self, bound: BoundMethod, series: NDArray[Any]) -> None:
-        """Log the first failure of a process with its traceback."""
-        if self.method.name not in _TOLD:
-            _TOLD.add(self.method.name)
+    def _log_failure(self, bound: BoundMethod, series: NDArray[Any]) -> None:
+        """Log the first failure in this process, with its traceback."""
+        if self.method.name not in _FAILED:
+            _FAILED.add(self.method.name)
             text = getattr(bound, "traceback_of", lambda _: None)(series) or ""
             log.warning("%s failed at some pixels, which count as missing; the first:\n%s", self.method.name, text)
 
 
-#: Functions whose failure was told.
-_TOLD: set[str] = set()
+#: Functions whose failure has been logged.
+_FAILED: set[str] = set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class _CompositeReader:
     handles: OpenFiles | None
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]]) -> None:
-        """Fill the rows of these periods in arrays that hold a block's upper, next, ... and lowest rows of pixels."""
+        """Fill the layers of these periods in `parts`, which hold successive strips of a block from top to bottom."""
         table = self.handles
         if table is not None:
             table.turn += 1
@@ -167,7 +167,7 @@ class _CompositeReader:
             start += size
 
     def close(self) -> None:
-        """Close the datasets of its own."""
+        """Close its own datasets."""
         if self.handles is not None:
             self.handles.close()
 
@@ -181,7 +181,7 @@ class CompositeStack(FileStack):
     scenes
         The stack whose layers are reduced.
     periods
-        Which of its layers make up each period.
+        Which of its layers belong to each period.
     reducer
         How they are reduced.
     by
@@ -200,7 +200,7 @@ class CompositeStack(FileStack):
 
     @property
     def area(self) -> Area:  # type: ignore[override]
-        """The pixels that are asked for."""
+        """The requested pixels."""
         return self.scenes.area
 
     def __str__(self) -> str:
@@ -209,55 +209,55 @@ class CompositeStack(FileStack):
 
     @property
     def axis(self) -> TimeAxis:
-        """When the periods are: years, or the middle of each."""
+        """When the periods are: their years, or the middle of each."""
         return self.periods.axis
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Incomplete periods that make no layer, and why, one line each."""
+        """Incomplete periods, for which there is no layer, and why; one line each."""
         return tuple(f"{one}: the {self.scenes.spec.every} is incomplete and left out" for one in self.periods.dropped)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        """The dates of the layers, in the form that `open_stack` reads back from band names."""
         return self.periods.band_names
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """float32 where that loses nothing, else float64."""
+        """float32 if that loses nothing, else float64."""
         return self.reducer.dtype(self.scenes.dtype)
 
     @property
     def releases_gil(self) -> bool:
-        """Whether threads read it in parallel: a function of plain Python keeps them waiting."""
+        """Whether threads can read it in parallel: a plain Python function makes them wait."""
         return all(bound.releases_gil for bound in getattr(self.reducer, "bound", {}).values())
 
     @property
     def equal_count(self) -> int | None:
-        """How many observations are drawn of each pixel and period; None where all count."""
+        """How many observations are drawn for each pixel and period; None if all count."""
         drawn: int | None = getattr(self.reducer, "equal_count", None)
         return drawn
 
     @cached_property
     def layout(self) -> Layout:
-        """How it is best read: the layers of a period are beside the result while they are reduced."""
-        behind: Layout = self.scenes.layout
+        """How best to read it: a period's layers are held beside the result while they are reduced."""
+        layout: Layout = self.scenes.layout
         most = max(batch.size for batch in self.whole.batches)
-        further = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.scratch_bytes_per_pixel
-        largest = behind if self.by is None else max(behind, self.by.layout, key=lambda layout: layout.block_bytes)
+        by_bytes = 0 if self.by is None else most * self.by.dtype.itemsize + self.by.layout.scratch_bytes_per_pixel
+        largest = layout if self.by is None else max(layout, self.by.layout, key=lambda one: one.block_bytes)
         return replace(
-            behind,
+            layout,
             block_bytes=largest.block_bytes,
             largest=largest.largest,
             itemsize=self.dtype.itemsize,
-            scratch_bytes_per_pixel=behind.scratch_bytes_per_pixel
+            scratch_bytes_per_pixel=layout.scratch_bytes_per_pixel
             + most * self.scenes.dtype.itemsize
-            + further
+            + by_bytes
             + self.dtype.itemsize,
-            stored_bytes_per_pixel=behind.stored_bytes_per_pixel
+            stored_bytes_per_pixel=layout.stored_bytes_per_pixel
             + (0 if self.by is None else self.by.layout.stored_bytes_per_pixel),
             sources=len(self.paths),
-            unit=behind.unit if getattr(self.reducer, "how", "") not in ("count", "date_of_max") else "",
+            unit=layout.unit if getattr(self.reducer, "how", "") not in ("count", "date_of_max") else "",
         )
 
     @property
@@ -274,8 +274,8 @@ class CompositeStack(FileStack):
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every file, once."""
-        further = () if self.by is None else self.by.paths
-        return tuple(dict.fromkeys((*self.scenes.paths, *further)))
+        by = () if self.by is None else self.by.paths
+        return tuple(dict.fromkeys((*self.scenes.paths, *by)))
 
     def crop(self, block: Block) -> CompositeStack:
         """Return the stack of one block of its grid."""
@@ -285,14 +285,14 @@ class CompositeStack(FileStack):
     def select(
         self, start: str | int | None = None, end: str | int | None = None, bounds: Bounds | None = None
     ) -> CompositeStack:
-        """Return some of the periods, or a part of the grid; nothing is read.
+        """Return some of the periods, or part of the grid; nothing is read.
 
         Parameters
         ----------
         start, end
-            First and last date, as far as written; what counts is the date of a period's layer.
+            First and last date, to the year, month or day, compared with the date of each period's layer.
         bounds
-            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+            Left, bottom, right, top in units of the CRS; pixels that they touch are kept.
 
         Raises
         ------
@@ -320,11 +320,11 @@ class CompositeStack(FileStack):
 
     @cached_property
     def whole(self) -> _CompositeReader:
-        """All files, with the datasets of whichever thread reads."""
+        """All files, read through the datasets of the calling thread."""
         return self._reader(self._groups, None)
 
     def readers(self, count: int, handles: int) -> tuple[_CompositeReader, ...]:
-        """Divide the periods into at most `count` shares with datasets of their own, about equal in layers."""
+        """Divide the periods into at most `count` shares with their own datasets, about equal in layers."""
         divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self._groups)))]
         sizes = [0] * len(divided)
         for group in self._groups:
@@ -335,7 +335,7 @@ class CompositeStack(FileStack):
 
     @cached_property
     def _groups(self) -> list[list[int]]:
-        """Periods that are read together: each alone, or those of one file whose bands are decoded together."""
+        """Periods to read together: each on its own, except those in one file whose bands are decoded together."""
         groups: list[list[int]] = []
         group_of: dict[Path, list[int]] = {}
         for row, members in enumerate(self.periods.members):
@@ -375,14 +375,14 @@ class CompositeStack(FileStack):
         self.scenes.warm_up()
         if self.by is not None:
             self.by.warm_up()
-        # Types decide what is compiled, not how many there are; a function's parts depend on the period.
+        # Types decide what is compiled, not the number of layers; a function's parts depend on the period.
         values = np.full((len(self.periods.members[0]), 1), np.nan, dtype=self.scenes.dtype)
         by = None if self.by is None else np.full(values.shape, np.nan, dtype=self.by.dtype)
         out = np.empty(1, dtype=self.dtype)
         self.reducer.reduce(values, out, self.periods.days[0], (0, 0, 1), int(self.periods.ordinals[0]), by)
 
     def describe(self) -> dict[str, Any]:
-        """Return what provenance says of the periods and of how they are reduced."""
+        """Return what provenance records about the periods and how they are reduced."""
         periods, reducer = self.periods, self.reducer
         found: dict[str, Any] = {"how": reducer.how, "periods": list(periods.labels), "min_count": reducer.min_count}
         if isinstance(reducer, FunctionReducer):
@@ -419,17 +419,17 @@ def composited(
     if isinstance(how, str) and not names_function(how):
         reducer = Composite(how, min_count, equal_count, seed)
         if by is not None and how not in ("max", "min"):
-            raise ParameterError(f"by goes with how='max' or 'min', not with {how!r}")
+            raise ParameterError(f"by works only with how='max' or 'min', not with {how!r}")
     else:
         if equal_count is not None or by is not None:
-            raise ParameterError("equal_count and by go with composites by name, not with a function")
+            raise ParameterError("equal_count and by work only with built-in composites, not with a function")
         reducer = _function_reducer(scenes, how, periods, min_count)
     if periods.empty:
         listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
         log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
-    named = how if isinstance(how, str) else reducer.how
-    _TOLD.discard(reducer.how)
-    stack = CompositeStack(scenes.with_spec(scenes.spec.replace(composite=named, **asked)), periods, reducer, by)
+    name = how if isinstance(how, str) else reducer.how
+    _FAILED.discard(reducer.how)
+    stack = CompositeStack(scenes.with_spec(scenes.spec.replace(composite=name, **asked)), periods, reducer, by)
     for text in stack.left_out:
         log.warning(text)
     return stack
@@ -438,10 +438,10 @@ def composited(
 def _check_by(scenes: LayerStack, by: LayerStack) -> None:
     words = scenes.grid.differences(by.grid)
     if words:
-        raise InputError(f"the stack to choose by is not on the grid of the scenes: {'; '.join(words)}")
+        raise InputError(f"the stack given as by is not on the grid of the scenes: {'; '.join(words)}")
     if not np.array_equal(scenes.axis.dates, by.axis.dates):
         raise InputError(
-            f"the stack to choose by has other dates than the scenes: {len(by.axis)} instead of {len(scenes.axis)}, "
+            f"the stack given as by has other dates than the scenes: {len(by.axis)} instead of {len(scenes.axis)}, "
             f"{by.axis.days[0]}..{by.axis.days[-1]} instead of {scenes.axis.days[0]}..{scenes.axis.days[-1]}"
         )
 
@@ -449,7 +449,7 @@ def _check_by(scenes: LayerStack, by: LayerStack) -> None:
 def _function_reducer(
     scenes: LayerStack, how: str | Method | Callable[..., Any], periods: Periods, min_count: int
 ) -> FunctionReducer:
-    """Bind a function to the dates of each period, having tried it on the first one."""
+    """Bind a function to the dates of each period, after a trial on the first one."""
     method = as_method(how)
     axes = [_part_of(scenes.axis, members) for members in periods.members]
 
@@ -464,7 +464,7 @@ def _function_reducer(
     tried = method.rehearse(axes[0], sample, scenes.grid.block.pixels * len(axes))
     if len(tried.bands) > 2 or any(band.name != "n" for band in tried.bands[1:]):
         names = ", ".join(band.name for band in tried.bands if band.name != "n")
-        raise ParameterError(f"{method.name} gives several values ({names}), but a composite is one")
+        raise ParameterError(f"{method.name} returns several values ({names}), but a composite takes one")
     bound = {
         int(ordinal): tried.bind(axis, [tried.bands[0].name], {})
         for ordinal, axis in zip(periods.ordinals, axes, strict=True)

@@ -44,24 +44,24 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """How values are made of what the files of an image hold.
+    """How values are derived from what the files of an image hold.
 
     Attributes
     ----------
     names
-        Of the bands, as the formula has them; nothing without one.
+        Band names, as in the formula; empty without one.
     expression
-        None where the one band's values are taken as they are.
+        The formula; None if the values of the one band are used as they are.
     qualities
         What rejects pixels.
     grow
-        How many pixels around a rejected one, in every direction, are rejected too.
+        How many pixels around rejected ones, in every direction, are rejected too.
     valid
-        Smallest and largest result of the formula that is not missing.
+        Smallest and largest result of the formula that counts as valid.
     product
-        Name, version and source of what the files are deliveries of; empty where that was not said.
+        Name, version and source of the product that the files belong to; empty if not given.
     families
-        Sensors of the product whose bands are the same.
+        Groups of the product's sensors that have the same bands.
     """
 
     names: tuple[str, ...] = ()
@@ -74,11 +74,11 @@ class Derivation:
 
     @property
     def plain(self) -> bool:
-        """Whether values are those of one band as they are."""
+        """Whether values are those of one band, unchanged."""
         return self.expression is None and not self.qualities
 
     def describe(self) -> dict[str, Any]:
-        """Return what provenance says of it."""
+        """Return what provenance records about it."""
         found: dict[str, Any] = {}
         if self.product:
             found["product"] = self.product
@@ -91,7 +91,7 @@ class Derivation:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was observed at once: pieces that do not overlap, and together cover the grid or a part of it.
+    """What was observed at once: pieces that do not overlap, and together cover all or part of the grid.
 
     Attributes
     ----------
@@ -100,9 +100,9 @@ class Image:
     masks
         The pieces of each quality band.
     clear
-        Where an image has no such band, and needs none.
+        Where the image has no such band, and needs none.
     sensor
-        As the product calls it.
+        The sensor's name in the product.
     """
 
     bands: tuple[tuple[Piece, ...], ...]
@@ -112,7 +112,7 @@ class Image:
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """Those of the first band, which say what the image covers."""
+        """Pieces of the first band, which say what the image covers."""
         return self.bands[0]
 
     def shift(self, rows: int, cols: int) -> Image:
@@ -135,7 +135,7 @@ class Read:
 
     @cached_property
     def rows_slice(self) -> slice | None:
-        """The rows where they follow each other."""
+        """The rows as a slice, if they are consecutive."""
         first, last = self.rows[0], self.rows[-1]
         return slice(first, last + 1) if self.rows == tuple(range(first, last + 1)) else None
 
@@ -154,7 +154,7 @@ class Read:
 
         low, high = self.piece.valid
         if self.piece.dtype == "float32" and not self.piece.scaled:
-            # As stored: -0.2 of a float32 file lies a little below that of a float64.
+            # As stored: -0.2 in a float32 file is a little below -0.2 in float64.
             low, high = float(np.float32(low)), float(np.float32(high))
         unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
 
@@ -162,8 +162,8 @@ class Read:
 def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
     """Return the calls that read pieces into rows of an array.
 
-    All bands of a file that are stored alike are read at once: a pixel-interleaved file of 21 bands is else decoded
-    21 times.
+    All bands of a file that are stored alike are read at once: otherwise a pixel-interleaved file of 21 bands is
+    decoded 21 times.
     """
     grouped: dict[Piece, list[tuple[int, Piece]]] = {}
     for row, piece in rows:
@@ -176,16 +176,16 @@ def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
 
 @dataclass(frozen=True, eq=False)
 class LayerRead:
-    """A layer that is worked out: from several images, by a formula, or with masks.
+    """A layer that is computed: from several images, by a formula, or with masks.
 
     Attributes
     ----------
     row
-        Of the layer.
+        Row of the layer.
     images
         In the order of their names.
     reduce
-        How several become one.
+        How several are combined into one.
     """
 
     row: int
@@ -194,7 +194,7 @@ class LayerRead:
 
     @cached_property
     def reads(self) -> tuple[tuple[Read, ...], ...]:
-        """What is read of each image, into one row for each band."""
+        """The reads of each image, into one row for each band."""
         return tuple(
             reads_of((row, piece) for row, pieces in enumerate(image.bands) for piece in pieces)
             for image in self.images
@@ -203,22 +203,22 @@ class LayerRead:
 
 @dataclass(frozen=True, eq=False)
 class FileReader:
-    """Some files of a stack, to be read by one thread at a time.
+    """Some files of a stack; used by one thread at a time.
 
     Attributes
     ----------
     reads
-        What goes into rows of layers as it is.
+        Reads that go into rows of layers unchanged.
     layers
-        Those that are worked out.
+        Layers that are computed.
     derivation
-        How.
+        How they are computed.
     sparse
-        Rows of layers whose pieces do not cover all that can be read.
+        Rows of layers whose pieces do not cover everything that can be read.
     forgiving
         Whether what cannot be read counts as missing.
     handles
-        Datasets of its own; None for those of the thread.
+        Its own datasets; None to use those of the calling thread.
     """
 
     reads: tuple[Read, ...]
@@ -229,14 +229,14 @@ class FileReader:
     handles: OpenFiles | None = None
 
     def read_into(self, block: Block, parts: Sequence[NDArray[Any]], table: OpenFiles | None = None) -> None:
-        """Fill the rows of these files in arrays that hold a block's upper, next, ... and lowest rows of pixels.
+        """Fill the layers of these files in `parts`, which hold successive strips of a block from top to bottom.
 
         Parameters
         ----------
         block
             Inside what can be read.
         parts
-            (layer, y, x) contiguous arrays; one of them, or several of which another thread takes each.
+            (layer, y, x) contiguous arrays: one, or several, each for another thread.
         table
             Datasets to use instead of its own.
 
@@ -262,12 +262,12 @@ class FileReader:
                 start += part.shape[1]
 
     def close(self) -> None:
-        """Close the datasets of its own."""
+        """Close its own datasets."""
         if self.handles is not None:
             self.handles.close()
 
     def masked(self, block: Block) -> tuple[int, int]:
-        """Count the pixels of images in a block, and those of them that masks reject."""
+        """Count the pixels of images in a block, and how many of them masks reject."""
         count = total = 0
         for image in (image for layer in self.layers for image in layer.images):
             rejected = None
@@ -281,7 +281,7 @@ class FileReader:
         return total, count
 
     def all_reads(self) -> Iterator[Read]:
-        """Yield every call by which a file is read."""
+        """Yield every call that reads a file."""
         yield from self.reads
         for layer in self.layers:
             for reads, image in zip(layer.reads, layer.images, strict=True):
@@ -289,13 +289,13 @@ class FileReader:
                 yield from (Read(piece, (piece.band,), (0,)) for pieces in image.masks for piece in pieces)
 
     def converted(self, dtype: np.dtype[Any]) -> int:
-        """Return bytes per pixel of the largest read that is converted to `dtype` on its way."""
+        """Return the bytes per pixel of the largest read that is converted to `dtype` on its way."""
         sizes = [
             len(read.rows) * np.dtype(read.piece.dtype).itemsize
             for read in self.reads
             if len(self.sparse) or not read.goes_straight(dtype)
         ]
-        # Beside the bands of an image: what is read of one, the result, what is rejected, a sum and a count.
+        # Besides an image's bands: the raw band being read, the result, the rejected pixels, a sum and a count.
         sizes += [
             max(
                 len(image.bands) * self._dtype_of_bands(dtype).itemsize
@@ -311,11 +311,11 @@ class FileReader:
         return max(sizes, default=0)
 
     def _dtype_of_bands(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type that bands are read as, where values are of `dtype`."""
+        """Return the type that bands are read as for values of `dtype`."""
         return dtype if self.derivation.expression is None else np.dtype(np.float64)
 
     def _compute_layer(self, layer: LayerRead, block: Block, dtype: np.dtype[Any], table: OpenFiles) -> NDArray[Any]:
-        """Return (y, x) of a layer that is worked out."""
+        """Return (y, x) of a layer that is computed."""
 
         def images() -> Iterator[tuple[Image, NDArray[Any]]]:
             for image, reads in zip(layer.images, layer.reads, strict=True):
@@ -333,9 +333,9 @@ class FileReader:
     def _values(
         self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
     ) -> NDArray[Any] | None:
-        """Return (y, x) of one image; None where no pixel is of use."""
+        """Return (y, x) of one image; None if masks reject every pixel."""
         rejected = self._rejected(image, block, table)
-        # What is lost must not depend on the block: then it is read though it is not needed here.
+        # If forgiving, read it though it is not needed: which pixels are lost must not depend on the block.
         if rejected is not None and rejected.all() and not self.forgiving:
             return None
         kind = self._dtype_of_bands(dtype)
@@ -354,8 +354,8 @@ class FileReader:
         return values
 
     def _rejected(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
-        """Return (y, x) of the pixels that masks reject, or do not cover; None without masks."""
-        rejected = None
+        """Return (y, x) of the pixels that masks reject or do not cover; None without masks."""
+        unusable = None
         grow = self.derivation.grow
         around = block.pad(grow)
         inner = block.shift(-around.row, -around.col).slices
@@ -369,8 +369,8 @@ class FileReader:
                 if shared is not None:
                     covered[shared.shift(-around.row, -around.col).slices] = True
             found = grow_rejected(rejected, grow)[inner] | ~covered[inner]
-            rejected = found if rejected is None else rejected | found
-        return rejected
+            unusable = found if unusable is None else unusable | found
+        return unusable
 
     def _reject(
         self,
@@ -381,17 +381,17 @@ class FileReader:
         covered: NDArray[np.bool_],
         table: OpenFiles,
     ) -> None:
-        """Mark what a piece of a mask covers of a block, and what it rejects there."""
+        """Mark what part of a block a piece of a mask covers, and what it rejects there."""
         shared = around.intersection(piece.block)
         if shared is None:
             return
-        # Whole pixels of the mask, of which the block may want a part.
+        # Whole pixels of the mask, of which the block may need only a part.
         wanted = shared.shift(-piece.block.row, -piece.block.col)
         window = wanted.coarsened(piece.zoom)
         stored = np.empty((1, window.height, window.width), dtype=piece.dtype)
         valid = self._read_window(Read(piece, (piece.band,), (0,)), window, stored, table)
         found = rule.rejected(stored[0]) | is_among(stored[0], piece.nodata_bounds)
-        # What has no value, or could not be read, is not of use either, but says nothing of its neighbours.
+        # Pixels without a value, or unreadable, are not usable either, but say nothing about their neighbours.
         known = np.ones(found.shape, dtype=bool) if valid is None else valid[0] != 0
         if piece.zoom > 1:
             part = wanted.shift(-window.row * piece.zoom, -window.col * piece.zoom).slices
@@ -438,14 +438,14 @@ class FileReader:
         if not self.forgiving:
             return read_with_retries(read.piece, read.bands, window, out, table)
         piece = read.piece
-        # The blocks of a mask may be other ones than those of the values that it belongs to.
+        # The blocks of a mask may differ from those of the values that it belongs to.
         simple = piece.driver == "GTiff" and piece.warp is None
         if simple and not (piece.masked and cuts_blocks(piece, read.bands, window, table)):
             try:
                 return read_with_retries(read.piece, read.bands, window, out, table)
             except WindowError:
                 pass
-        # Of a VRT a window may be whole though the block around it is not: always by blocks, whatever the window.
+        # In a VRT, a window may be intact though the block around it is not: always read whole blocks.
         return read_intact_blocks(read.piece, read.bands, window, out, table)
 
 
@@ -456,9 +456,9 @@ def _nothing(block: Block, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _combine(
     images: Iterator[tuple[Image, NDArray[Any]]], how: SameDate, block: Block, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Make one (y, x) of several images, NaN where all are missing.
+    """Combine several images into one (y, x), NaN where all are missing.
 
-    One after the other: NumPy's sum adds in another order for another shape, and no bit may depend on the block.
+    One after the other: the order of NumPy's sum depends on the shape, but no bit may depend on the block.
     """
     result = _nothing(block, dtype)
     if how == "mean":

@@ -1,4 +1,4 @@
-"""Band maths: a formula of band names, checked when it is written and computed without ever being run as code."""
+"""Band maths: formulas of band names, checked when they are parsed and evaluated without ever running as code."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pixelwise.words import unknown
 __all__ = ["INDICES", "Expression", "expression_of"]
 
 LONGEST: Final = 1000  # characters
-DEEPEST: Final = 100  # operations inside each other: a sum of a hundred bands
+DEEPEST: Final = 100  # nested operations: a sum of a hundred bands
 HIGHEST: Final = 100.0  # power
 
-#: Reflectances from 0 to 1 are wanted.
+#: They expect reflectances from 0 to 1.
 INDICES: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Rouse et al. 1974, Monitoring vegetation systems in the Great Plains with ERTS, NASA SP-351, 309-317.
@@ -40,7 +40,7 @@ INDICES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-# The answer to a condition, and where it is unknown because a side of a comparison is NaN.
+# The truth of a condition, and where it is undecided because a side of a comparison is NaN.
 Answer = tuple[Any, Any]
 
 ARITHMETIC: Final[dict[type[ast.operator], np.ufunc]] = {
@@ -71,7 +71,7 @@ FUNCTIONS: Final[dict[str, np.ufunc]] = {
 ARGUMENTS: Final = {**{name: function.nin for name, function in FUNCTIONS.items()}, "where": 3}
 ALLOWED: Final = f"allowed are numbers, band names, + - * / **, parentheses and {', '.join(ARGUMENTS)}"
 
-# What people try first, in their words.
+# What people try first, in their own words.
 FORBIDDEN: Final[dict[type[ast.AST], str]] = {
     ast.Attribute: "an attribute (a dot after a name)",
     ast.Subscript: "an index in brackets",
@@ -83,12 +83,12 @@ FORBIDDEN: Final[dict[type[ast.AST], str]] = {
     ast.SetComp: "a comprehension",
     ast.DictComp: "a comprehension",
     ast.GeneratorExp: "a comprehension",
-    ast.JoinedStr: "a text",
+    ast.JoinedStr: "a string",
     ast.List: "a list",
     ast.Tuple: "a tuple",
     ast.Set: "a set",
     ast.Dict: "a dictionary",
-    ast.Starred: "a star",
+    ast.Starred: "unpacking (*)",
     ast.Not: "not (write ~)",
     ast.FloorDiv: "//",
     ast.Mod: "%",
@@ -112,14 +112,14 @@ class Expression:
     Raises
     ------
     ParameterError
-        For anything else, naming it and its column; nothing of the text is ever run as code.
+        For anything else, naming it and its column; no part of the text is ever run as code.
     """
 
     text: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
-            raise ParameterError(f"value {self.text!r} is not a text")
+            raise ParameterError(f"value {self.text!r} is not a string")
         object.__setattr__(self, "text", " ".join(self.text.split()))
         if not self.text:
             raise ParameterError("value is empty; expected a formula such as (nir - red) / (nir + red)")
@@ -131,7 +131,7 @@ class Expression:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The bands that it needs, in the order of their first appearance."""
+        """The bands that it needs, in order of first appearance."""
         return self._parsed[1]
 
     def check(self, known: Collection[str]) -> None:
@@ -139,29 +139,29 @@ class Expression:
         for name in self.names:
             if name in known:
                 continue
-            if name == self.text:  # one word may be meant for an index
+            if name == self.text:  # a single word may be meant as an index
                 others = (index for index in INDICES if index not in known)
                 raise ParameterError(f"value: {unknown('band or index', name, [*known, *others])}")
             raise ParameterError(f"value {self._shown}: {unknown('band', name, known)}")
 
     def __call__(self, bands: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Compute it, in float64.
+        """Evaluate it, in float64.
 
         Parameters
         ----------
         bands
-            Arrays of one shape by name, with NaN where they are missing; they are not changed.
+            Arrays of one shape by band name, NaN where missing; they are not modified.
 
         Returns
         -------
         ndarray
-            A new float64 array of that shape. NaN where any of `names` is missing or infinite, whatever the
-            formula makes of it; where a comparison has NaN on one side; and where the result is not finite.
+            A new float64 array of that shape: NaN where any of `names` is missing or infinite, whatever the formula
+            evaluates to there; where a side of a comparison is NaN; and where the result is not finite.
 
         Raises
         ------
         ParameterError
-            A band is not there, or the shapes differ.
+            When a band is missing, or the shapes differ.
         """
         self.check(bands)
         values = {name: np.asarray(bands[name], dtype=np.float64) for name in self.names}
@@ -196,7 +196,7 @@ class Expression:
             raise ParameterError(f"value {self._shown} has {len(self.text)} characters; at most {LONGEST} are accepted")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of Python code that looks odd: it is no code here
+                warnings.simplefilter("ignore")  # about odd-looking Python code, which this is not
                 tree = ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             raise ParameterError(f"value {self._shown}: column {error.offset or 1}: {error.msg}") from None
@@ -208,7 +208,7 @@ class Expression:
 
     def _check_number(self, node: ast.expr, names: dict[str, None], depth: int) -> None:
         if depth > DEEPEST:
-            raise self._error(f"more than {DEEPEST} operations inside each other", node)
+            raise self._error(f"more than {DEEPEST} nested operations", node)
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 try:
@@ -228,17 +228,17 @@ class Expression:
                 self._check_number(right, names, depth + 1)
                 power = _constant(right)
                 if isinstance(op, ast.Pow) and power is not None and abs(power) > HIGHEST:
-                    raise self._error(f"the power {power:g} is too high; at most {HIGHEST:g} is wanted", right)
+                    raise self._error(f"the power {power:g} is too high; expected at most {HIGHEST:g}", right)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in ARGUMENTS:
                 if len(args) != ARGUMENTS[name]:
-                    raise self._error(f"{name} has {len(args)} arguments; {ARGUMENTS[name]} are wanted", node)
+                    raise self._error(f"{name} has {len(args)} arguments; expected {ARGUMENTS[name]}", node)
                 if name == "where":
                     self._check_condition(args[0], names, depth + 1)
                 for argument in args[1:] if name == "where" else args:
                     self._check_number(argument, names, depth + 1)
             case ast.Compare() | ast.BinOp(op=ast.BitAnd() | ast.BitOr()) | ast.UnaryOp(op=ast.Invert()):
                 raise self._error(
-                    "comparisons and & | ~ belong into the condition of where(condition, a, b), "
+                    "comparisons and & | ~ belong in the condition of where(condition, a, b), "
                     "each comparison in its own parentheses",
                     node,
                 )
@@ -247,7 +247,7 @@ class Expression:
 
     def _check_condition(self, node: ast.expr, names: dict[str, None], depth: int) -> None:
         if depth > DEEPEST:
-            raise self._error(f"more than {DEEPEST} operations inside each other", node)
+            raise self._error(f"more than {DEEPEST} nested operations", node)
         match node:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 if any(type(op) not in COMPARISONS for op in ops):
@@ -263,15 +263,15 @@ class Expression:
                 raise self._forbidden(node)
             case _:
                 raise self._error(
-                    "a comparison is wanted as the condition of where, such as (red > 0.1) & (nir < 0.5)", node
+                    "expected a comparison as the condition of where, such as (red > 0.1) & (nir < 0.5)", node
                 )
 
     def _forbidden(self, node: ast.expr) -> ParameterError:
         match node:
             case ast.Constant(value=value):
-                what = "a text" if isinstance(value, str | bytes) else f"{value!r}"
+                what = "a string" if isinstance(value, str | bytes) else f"{value!r}"
             case ast.Call(func=ast.Name(id=name)) if name in ARGUMENTS:
-                what = "an argument with a name"
+                what = "a keyword argument"
             case ast.Call(func=ast.Name(id=name)):
                 return self._error(str(unknown("function", name, ARGUMENTS)), node)
             case ast.Call():
@@ -284,26 +284,26 @@ class Expression:
 
 
 def expression_of(text: str, bands: Collection[str] = ()) -> Expression:
-    """Return the formula of an index by its name, or the text as a formula.
+    """Return the formula of the index of this name, or else the text as a formula.
 
     Parameters
     ----------
     text
         A name of `INDICES`, in lower or upper case, or a formula.
     bands
-        Bands that are there: one that is called as an index is that band, as the NDVI that MODIS delivers.
+        The bands present: one with the name of an index is that band, like the NDVI in MODIS products.
 
     Raises
     ------
     ParameterError
-        The text is no formula.
+        When the text is not a formula.
     """
     name = text.strip()
     return Expression(text if name in bands else INDICES.get(name.lower(), text))
 
 
 def _constant(node: ast.expr) -> float | None:
-    """Return the number that is written there, with its sign; None for anything else."""
+    """Return the number written there, with its sign; None for anything else."""
     match node:
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
             number = _constant(operand)
@@ -314,7 +314,7 @@ def _constant(node: ast.expr) -> float | None:
 
 
 def _value(node: ast.expr, bands: Mapping[str, NDArray[np.float64]]) -> tuple[Any, bool]:
-    """Compute a checked tree: the value, and whether it is a temporary array that may be overwritten."""
+    """Evaluate a checked tree: the value, and whether it is a temporary array that may be overwritten."""
     match node:
         case ast.Constant(value=int() | float() as value):
             return np.float64(value), False

@@ -1,4 +1,4 @@
-"""Which pixels a mask or a quality band rejects: by values, by bits, or by a rule that is known by name."""
+"""Which pixels a mask or a quality band rejects: by values, by bits, or by a named rule."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class MaskRule:
     Attributes
     ----------
     keep
-        Values of pixels that are of use; all others are rejected.
+        Values of usable pixels; all others are rejected.
     drop
-        Values of pixels that are rejected.
+        Values of rejected pixels.
     bits
-        Bits, 0 being the lowest; a pixel is rejected where any of them is set.
+        Bits, 0 being the lowest; a pixel is rejected if any of them is set.
     fields
-        First bit, last bit, and the numbers in them that are rejected: (8, 9, (2, 3)).
+        First bit, last bit, and the rejected numbers in them: (8, 9, (2, 3)).
 
     Raises
     ------
     ParameterError
-        Nothing is given, `keep` together with another one, or an impossible value.
+        When nothing is given, `keep` is combined with another one, or a value is impossible.
     """
 
     keep: tuple[float, ...] | None = None
@@ -79,8 +79,8 @@ class MaskRule:
     def _check_values(self) -> None:
         if self.keep is None and self.drop is None and not self.bits and not self.fields:
             raise ParameterError(
-                "what do the values of the mask mean? say which are of use with --mask-keep, "
-                "or which are rejected with --mask-drop, --mask-bits or --mask-field"
+                "the meaning of the mask's values is not given: name the usable ones with --mask-keep, "
+                "or the rejected ones with --mask-drop, --mask-bits or --mask-field"
             )
         if self.keep is not None and (self.drop is not None or self.bits or self.fields):
             raise ParameterError("--mask-keep rejects all other values; --mask-drop, bits and fields cannot be added")
@@ -96,12 +96,12 @@ class MaskRule:
         """Raise a `ParameterError` for values and bits that a mask of this dtype cannot have."""
         kind = np.dtype(dtype)
         if kind.kind not in "iuf":
-            raise ParameterError(f"a mask of {dtype} is not read; integers or floats are wanted")
-        # A float holds whole numbers exactly as far as its mantissa goes.
+            raise ParameterError(f"a mask of {dtype} cannot be used; expected integers or floats")
+        # A float holds whole numbers exactly up to the width of its mantissa.
         width = np.finfo(kind).nmant + 1 if kind.kind == "f" else 8 * kind.itemsize
         for bit in (*self.bits, *(last for _, last, _ in self.fields)):
             if bit >= width:
-                raise ParameterError(f"bit {bit} of the mask does not exist in {dtype} (0 to {width - 1} do)")
+                raise ParameterError(f"bit {bit} does not exist in a mask of {dtype} (0 to {width - 1} do)")
         for name in ("keep", "drop"):
             for value in getattr(self, name) or ():
                 if kind.kind == "f":
@@ -112,13 +112,13 @@ class MaskRule:
                     raise ParameterError(f"--mask-{name} {value:g} cannot be in a mask of {dtype}")
 
     def rejected(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which pixels are rejected.
+        """Return which pixels are rejected.
 
         Parameters
         ----------
         stored
-            Numbers as they are stored, integers or floats, of any shape. Bits of negative numbers are those of
-            the two's complement. NaN, and fractions where bits are asked for, are rejected.
+            Numbers as stored, integers or floats, of any shape. Negative numbers have the bits of their two's
+            complement. NaN is rejected, and so are fractions if the rule tests bits.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class MaskRule:
         Raises
         ------
         ParameterError
-            The rule does not fit the dtype.
+            When the rule does not fit the dtype.
         """
         self.check(stored.dtype.name)
         # Comparisons cost 0.1 to 0.35 ns a pixel of uint8 or uint16, a lookup table of all values 0.75.
@@ -147,7 +147,7 @@ class MaskRule:
         return _any(parts)
 
     def _set(self, stored: NDArray[Any]) -> list[NDArray[np.bool_]]:
-        """Tell where the bits and fields of unsigned numbers reject."""
+        """Return which unsigned numbers each of the bits and fields rejects."""
         kind = stored.dtype.type
         parts = []
         if self.bits:
@@ -158,7 +158,7 @@ class MaskRule:
         return parts
 
     def describe(self) -> str:
-        """Say it in words: ``keeps 4, 5`` or ``drops bits 1, 3, 4 and bits 8-9 of 2, 3``."""
+        """Describe it in words: ``keeps 4, 5`` or ``drops bits 1, 3, 4 and bits 8-9 of 2, 3``."""
         if self.keep is not None:
             return f"keeps {_list(self.keep)}"
         parts = [_list(self.drop)] if self.drop is not None else []
@@ -171,14 +171,14 @@ class MaskRule:
 
 @dataclass(frozen=True)
 class Preset:
-    """A rule that is known by name.
+    """A named rule.
 
     Attributes
     ----------
     name, version
         The version rises whenever the rule rejects other pixels.
     title, source
-        What it rejects, and the document that says what the values mean.
+        What it rejects, and the document that defines the values.
     rule
         The rule itself.
     """
@@ -201,19 +201,19 @@ def _presets() -> dict[str, Preset]:
 
 
 def presets() -> tuple[str, ...]:
-    """Return the names of all rules that are known."""
+    """Return the names of all presets."""
     return tuple(_presets())
 
 
 def load_preset(name: str) -> Preset:
-    """Return the rule of this name; a `ParameterError` lists those that are known."""
+    """Return the preset of this name; a `ParameterError` lists the known ones."""
     if name not in _presets():
         raise not_a_choice("mask_preset", name, _presets())
     return _presets()[name]
 
 
 def parse_field(text: str) -> Field:
-    """Read a field of bits as it is written for ``--mask-field``.
+    """Parse a field of bits as written for ``--mask-field``.
 
     Parameters
     ----------
@@ -228,26 +228,26 @@ def parse_field(text: str) -> Field:
     Raises
     ------
     ParameterError
-        Any other text, and values that the bits cannot hold.
+        For any other text, and for values that the bits cannot hold.
     """
     match = _FIELD.fullmatch(text)
-    # No mask has bits or values of more digits than 64 bits have; and Python reads no more than 4300.
+    # No mask has bits or values with more digits than 64 bits can hold; and Python parses at most 4300.
     if not match or any(len(digits) > 20 for digits in re.findall(r"\d+", text)):
         raise ParameterError(f"--mask-field {text!r} is not BIT=VALUES or FIRST-LAST=VALUES, such as 5=1 or 8-9=2,3")
     field = (int(match[1]), int(match[2] or match[1]), tuple(int(value) for value in match[3].split(",")))
-    MaskRule(fields=(field,))  # the checks are there
+    MaskRule(fields=(field,))  # checks it
     return field
 
 
 def grow(rejected: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Reject the neighbours of rejected pixels too.
+    """Also reject the neighbours of rejected pixels.
 
     Parameters
     ----------
     rejected
         (..., y, x).
     pixels
-        How far, in rows, columns and along both at once: a single pixel becomes a square of ``2 * pixels + 1``.
+        How far, along rows, columns and diagonals: a single pixel becomes a square of ``2 * pixels + 1``.
 
     Returns
     -------
@@ -257,17 +257,17 @@ def grow(rejected: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     Raises
     ------
     ParameterError
-        A negative number of pixels.
+        When `pixels` is negative.
     """
     if pixels < 0:
-        raise ParameterError(f"a mask cannot grow by {pixels} pixels; 0 or more are wanted")
+        raise ParameterError(f"a mask cannot grow by {pixels} pixels; expected 0 or more")
     grown = rejected
     for axis in (-2, -1):
         reach = min(pixels, rejected.shape[axis])
         margin = [(0, 0)] * rejected.ndim
         margin[axis] = (reach, reach)
         grown = np.moveaxis(np.pad(grown, margin), axis, 0)
-        # Each step doubles how many pixels one value stands for: 4 instead of 10 passes for 5 pixels.
+        # Each step doubles the pixels that one value covers: 4 passes instead of 10 for 5 pixels.
         covered, wanted = 1, 2 * reach + 1
         while covered < wanted:
             step = min(covered, wanted - covered)
@@ -279,7 +279,7 @@ def grow(rejected: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 
 def _check_bit(option: str, bit: Any) -> None:
     if isinstance(bit, bool) or not isinstance(bit, int) or not 0 <= bit <= HIGHEST_BIT:
-        raise ParameterError(f"{option}: bit {bit!r} of a mask is impossible: bits count from 0 to {HIGHEST_BIT}")
+        raise ParameterError(f"{option}: bit {bit!r} of a mask is out of range: bits are numbered 0 to {HIGHEST_BIT}")
 
 
 def _any(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:

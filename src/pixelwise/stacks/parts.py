@@ -52,26 +52,26 @@ class ValueOptions:
         _convert(self, _text, "value")
         if self.value is not None and self.band is not None:
             raise ParameterError(
-                f"band {self.band} and value {self.value!r} exclude each other: a formula names its bands"
+                f"band {self.band} and value {self.value!r} are mutually exclusive: a formula names its bands"
             )
         _check_band("band", self.band)
         if self.valid_range is not None and not (
             len(self.valid_range) == 2 and self.valid_range[0] < self.valid_range[1]
         ):
-            raise ParameterError(f"valid_range {self.valid_range} is empty: LOW,HIGH is wanted")
+            raise ParameterError(f"valid_range {self.valid_range} is empty: expected LOW,HIGH")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ParameterError(f"{name} {value} is not finite")
             if value is not None and abs(value) > LARGEST_NUMBER:
-                raise ParameterError(f"{name} {value} is beyond {LARGEST_NUMBER:g}, which no values are")
+                raise ParameterError(f"{name} {value} is too large: expected at most {LARGEST_NUMBER:g}")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
 
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """Where masks are, what their values mean, and how far what they reject grows."""
+    """Where the masks are, what their values mean, and how far rejection grows."""
 
     mask: str | None = None
     mask_band: int | str | None = None
@@ -91,15 +91,15 @@ class MaskOptions:
         _convert(self, _text, "mask")
         if self.mask is not None and self.mask_band is not None:
             raise ParameterError(
-                "mask and mask_band exclude each other: masks are files, or a band of each image's file"
+                "mask and mask_band are mutually exclusive: masks are files, or a band of each image's file"
             )
         _check_band("mask_band", self.mask_band)
         if not 0 <= self.grow <= MOST_GROWN:
-            raise ParameterError(f"grow {self.grow} is impossible: 0 to {MOST_GROWN} pixels are wanted")
+            raise ParameterError(f"grow {self.grow} is out of range: expected 0 to {MOST_GROWN} pixels")
         if self.given and self.rule is None:
-            MaskRule()  # says what is missing
+            MaskRule()  # raises, naming what is missing
         if self.mask == "none" and self.ruled:
-            raise ParameterError("mask none uses no mask, so that no rule for masks makes sense")
+            raise ParameterError("mask none uses no mask, so a rule for masks has no effect: leave it out")
 
     @property
     def given(self) -> bool:
@@ -108,22 +108,22 @@ class MaskOptions:
 
     @property
     def ruled(self) -> bool:
-        """Whether anything is said of how masks are used."""
+        """Whether any option says how masks are used."""
         return self.rule is not None or self.grow > 0
 
     @property
     def rule(self) -> MaskRule | None:
-        """What the values of masks mean, where that is said.
+        """What the values of masks mean, if given.
 
         Raises
         ------
         ParameterError
-            When it is said twice, or impossible.
+            When it is given twice, or impossible.
         """
         own = (self.mask_keep, self.mask_drop) != (None, None) or bool(self.mask_bits or self.mask_field)
         if self.mask_preset is not None:
             if own:
-                raise ParameterError(f"mask_preset {self.mask_preset!r} is a whole rule: no other can be added")
+                raise ParameterError(f"mask_preset {self.mask_preset!r} is a complete rule: no other can be added")
             return load_preset(self.mask_preset).rule
         if not own:
             return None
@@ -132,7 +132,7 @@ class MaskOptions:
 
     @property
     def words(self) -> str:
-        """Say what `rule` is: the preset with its version, or the rule itself."""
+        """Describe `rule`: the preset with its version, or the rule itself."""
         if self.mask_preset is not None:
             preset = load_preset(self.mask_preset)
             return f"{preset.name} version {preset.version} ({preset.source})"
@@ -142,7 +142,7 @@ class MaskOptions:
 
 @dataclass(frozen=True)
 class DateOptions:
-    """How files are dated, which dates are used, and what becomes of images of one date."""
+    """How files are dated, which dates are used, and how images of the same date are combined."""
 
     times: str | None = None
     period: Period = "start"
@@ -164,7 +164,7 @@ class DateOptions:
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """What the grid covers, on whose lattice, and how files get there."""
+    """What the grid covers, which lattice it is on, and how files are resampled to it."""
 
     extent: str | Bounds | None = None
     align: str | None = None
@@ -178,7 +178,7 @@ class PlaceOptions:
         if self.resampling not in get_args(Resampling):
             raise not_a_choice("resampling", self.resampling, get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
-            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: align=RASTER is wanted")
+            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: give align=RASTER")
         _check_bounds("extent", self.extent)
         _check_bounds("bounds", self.bounds)
 
@@ -190,7 +190,7 @@ class PlaceOptions:
 
 @dataclass(frozen=True)
 class AreaOptions:
-    """Which pixels are asked for."""
+    """Which pixels are requested."""
 
     region: str | Bounds | None = None
     where: str | None = None
@@ -218,17 +218,17 @@ class CompositeOptions:
             usual = {"every": "year", "season": None, "min_count": 1, "equal_count": None}
             given = [name for name, value in usual.items() if getattr(self, name) != value]
             if given:
-                raise ParameterError(f"{' and '.join(given)} without composite: --composite HOW is wanted")
+                raise ParameterError(f"{' and '.join(given)} without composite: give --composite HOW")
         if self.every not in get_args(Every):
             raise not_a_choice("every", self.every, get_args(Every))
 
 
 # ---------------------------------------------------------------------------------------------- conversions
-# What people write is accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
+# Natural spellings are accepted: nodata=-9999, start=1990, months=[6, 7, 8], times=Path("dates.csv").
 
 
 def _convert(part: object, how: Callable[[str, Any], Any], *names: str) -> None:
-    """Turn what users write for some options into what the options hold."""
+    """Convert some options from what users write to what the options hold."""
     for name in names:
         value = getattr(part, name)
         if value is not None:
@@ -258,7 +258,7 @@ def _place(name: str, value: Any) -> str | tuple[int | float, ...]:
 
 
 def _bounds_of(text: str) -> Any:
-    """Return the four numbers that a text holds, else the text."""
+    """Return the four numbers in a text, or else the text itself."""
     try:
         bounds = [float(number) for number in text.split(",")]
     except ValueError:
@@ -267,12 +267,12 @@ def _bounds_of(text: str) -> Any:
 
 
 def _number(name: str, value: Any) -> int | float:
-    """Return a number of Python's own, which JSON can write; NumPy's are accepted."""
+    """Return a plain Python number, which JSON can hold; NumPy's are accepted."""
     if isinstance(value, numbers.Integral):
         whole = int(value)
-        # One of more than 4300 digits cannot even be printed.
+        # One with more than 4300 digits cannot even be printed.
         if abs(whole) > LARGEST_NUMBER:
-            raise ParameterError(f"{name} is a whole number of {whole.bit_length()} bits: it is too large")
+            raise ParameterError(f"{name} is too large: a whole number of {whole.bit_length()} bits")
         return whole
     if isinstance(value, numbers.Real):
         try:
@@ -284,15 +284,15 @@ def _number(name: str, value: Any) -> int | float:
 
 def _check_band(name: str, band: int | str | None) -> None:
     if isinstance(band, int) and band < 1:
-        raise ParameterError(f"{name} {band} is impossible: bands count from 1")
+        raise ParameterError(f"{name} {band} is out of range: bands are numbered from 1")
 
 
 def _check_bounds(name: str, bounds: str | tuple[float, ...] | None) -> None:
     if not isinstance(bounds, tuple):
         return
     if len(bounds) != 4:
-        raise ParameterError(f"{name} {bounds} are not four numbers: left, bottom, right, top")
+        raise ParameterError(f"{name} {bounds} are not four numbers: expected left, bottom, right, top")
     if not all(map(math.isfinite, bounds)):
         raise ParameterError(f"{name} {bounds} are not finite")
     if max(map(abs, bounds)) > LARGEST_COORDINATE:
-        raise ParameterError(f"{name} {bounds} lie beyond all coordinates: up to {LARGEST_COORDINATE:g} are accepted")
+        raise ParameterError(f"{name} {bounds} lie beyond any coordinate: expected at most {LARGEST_COORDINATE:g}")

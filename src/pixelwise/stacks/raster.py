@@ -58,11 +58,11 @@ class Layer:
     Attributes
     ----------
     date, precision, rule
-        When, how exactly that is known, and by which rule it was read.
+        The date, how exactly it is known, and the rule by which it was read.
     images
-        Usually one; several where those of one date are reduced to one layer.
+        Usually one; several if those of one date are reduced to one layer.
     reduce
-        How.
+        How they are reduced.
     """
 
     date: datetime
@@ -83,7 +83,7 @@ class Layer:
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """The sensors of the images, where they are known."""
+        """The sensors of the images, if known."""
         return tuple(sorted({image.sensor for image in self.images if image.sensor}))
 
     @property
@@ -92,9 +92,9 @@ class Layer:
         return iso(self.date, self.precision)
 
 
-#: Noise grows by so much where it is compressed: 12 bits per byte.
+#: Noise grows by this factor when it is compressed: 12 bits per byte.
 LZW_GROWTH = 1.5
-#: Values of nodata that a stack is described by; 100 000 are possible.
+#: At most this many nodata values are listed to describe a stack; 100 000 are possible.
 MOST_LISTED = 20
 
 
@@ -107,34 +107,34 @@ class RasterStack(LayerStack):
     grid
         The first layer's georeferencing.
     layers
-        By ascending date.
+        In ascending order of date.
     spec
         The options that it was opened with.
     source_block
-        Rows and columns of the files' own blocks, by majority.
+        Rows and columns of the blocks in most of the files.
     derivation
-        How values are made of what the files hold.
+        How values are derived from what the files hold.
     block_bytes, pixel_size, open_file_bytes
-        Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps of one dataset.
+        Bytes of the largest block that is decoded at once, of a pixel in it, and of what GDAL keeps for a dataset.
     largest
-        The file of that block.
+        The file with that block.
     stamps
         Size and modification time of each file when its header was read, and of all others that GDAL reads for it:
-        sources of VRTs, data beside headers, sidecars.
+        sources of VRTs, data files of headers, sidecars.
     unit
-        Unit of the values where the files agree on one.
+        Unit of the values, if the files agree on one.
     interleaved
-        Files of which all bands are decoded together.
+        Files whose bands are all decoded together.
     alpha_read
-        Files whose alpha band is data like the others, and says of none of them what is missing.
+        Files whose alpha band is read as data and masks nothing.
     alpha_masks
-        Files whose alpha band says what is missing, with its number and how many bands there are.
+        Files whose alpha band says what is missing, with its number and the number of bands.
     written
         Files that pixelwise wrote.
     remarks
-        What a user should know of how files were read, or which were left out; one line each.
+        What a user should know about how files were read or which were left out; one line each.
     area
-        The pixels that are asked for; `read` reads all the same.
+        The requested pixels; `read` reads all pixels regardless.
     """
 
     grid: Grid
@@ -174,12 +174,12 @@ class RasterStack(LayerStack):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dates of the layers, as `open_stack` reads them back from the names of bands."""
+        """The dates of the layers, in the form that `open_stack` reads back from band names."""
         return tuple(str(layer.date.year) if layer.precision == "year" else layer.iso_date for layer in self.layers)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """float32 only where that loses nothing of any layer, else float64."""
+        """float32 only if that loses nothing in any layer, else float64."""
         narrow = self.derivation.expression is None and all(
             lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
             for layer in self.layers
@@ -189,7 +189,7 @@ class RasterStack(LayerStack):
 
     @cached_property
     def layout(self) -> Layout:
-        """How it is best read."""
+        """How best to read it."""
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         compressed = math.ceil(LZW_GROWTH * self.pixel_size)
         stored = Counter(np.dtype(piece.dtype).itemsize for piece in pieces).most_common(1)[0][0]
@@ -211,31 +211,31 @@ class RasterStack(LayerStack):
         )
 
     def _is_shifted(self, piece: Piece) -> bool:
-        """Whether no block of a file begins where a block begins that is counted from the grid's origin."""
+        """Whether the blocks of a file are offset from blocks that start at the grid's origin."""
         height, width = self.source_block
-        # A file of one column of blocks is read in full width anyway.
+        # A file with one column of blocks is read at full width anyway.
         across = piece.block.col % width and width < piece.block.width
         return bool(piece.warp is None and (piece.block.row % height or across))
 
     def with_spec(self, spec: InputSpec) -> RasterStack:
-        """Return the stack as if it had been read by other options."""
+        """Return the stack as if it had been opened with other options."""
         return replace(self, spec=spec)
 
     def files_together(self, index: int) -> tuple[Path, ...]:
-        """Return the files of a layer of which reading other layers' bands as well costs no more."""
+        """Return the files of a layer from which other layers' bands can be read along with it at no extra cost."""
         return tuple({piece.path for piece in self.layers[index].pieces} & self.interleaved)
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Row and column of the grid's origin on its lattice, counted from the origin of coordinates."""
+        """Row and column of the grid's origin, in pixels from the origin of the coordinates."""
         t = self.grid.transform
         col, row = ~Affine(t.a, t.b, 0, t.d, t.e, 0) @ (t.c, t.f)
-        # Usually whole or half numbers, which are far from where this rounds, whatever is cropped.
+        # Usually whole or half numbers, far from where this rounds, however the grid is cropped.
         return math.floor(row + 0.3), math.floor(col + 0.3)
 
     @cached_property
     def extent(self) -> Block:
-        """What can be read: more than the grid after `crop`, so that a halo finds its pixels."""
+        """What can be read: after `crop`, more than the grid, so that a halo has its pixels."""
         return around_all([self.grid.block, *(piece.block for layer in self.layers for piece in layer.pieces)])
 
     @property
@@ -250,21 +250,21 @@ class RasterStack(LayerStack):
         months: Sequence[int] | None = None,
         bounds: Bounds | None = None,
     ) -> RasterStack:
-        """Return a part of the stack; nothing is read.
+        """Return part of the stack; nothing is read.
 
         Parameters
         ----------
         start, end
-            First and last date, as far as written: ``"1990"``, ``"2020-06"``.
+            First and last date, to the year, month or day: ``"1990"``, ``"2020-06"``.
         months
             Months to keep, 1 to 12.
         bounds
-            Left, bottom, right, top in units of the CRS; pixels that it touches are kept.
+            Left, bottom, right, top in units of the CRS; pixels that they touch are kept.
 
         Raises
         ------
         InputError
-            When fewer than two layers are left, or months are asked of layers that know only their year.
+            When fewer than two layers are left, or months are selected but some layer has only a year.
         ParameterError
             When a date cannot be read, or the bounds lie outside.
         """
@@ -297,9 +297,9 @@ class RasterStack(LayerStack):
         return replace(self, layers=tuple(self.layers[index] for index in indices))
 
     def readers(self, count: int, handles: int) -> tuple[FileReader, ...]:
-        """Divide the files into at most `count` shares with datasets of their own, about equal in layers.
+        """Divide the files into at most `count` shares with their own datasets, about equal in layers.
 
-        Layers of one file are in one share: a file that interleaves its bands' pixels is decoded for all at once.
+        All layers of a file are in one share: a pixel-interleaved file is decoded for all of them at once.
         At most `handles` datasets are open in each.
         """
         layers_of: dict[Path, list[int]] = {}
@@ -326,41 +326,40 @@ class RasterStack(LayerStack):
         ----------
         how
             ``max``, ``min``, ``mean``, ``sum``, ``median``, ``p1`` to ``p99``, ``count``, ``date_of_max``,
-            ``medoid``; or a function as `apply` takes one, which gives one value of a period's series.
+            ``medoid``; or a function as for `apply`, which turns a period's series into one value.
         every
             ``year``, ``season`` (DJF, MAM, JJA, SON), ``month`` or ``dekad``.
         season
-            Days of each year that count: ``"05-01..09-30"``. One that crosses the new year belongs to the year in
-            which it ends.
+            Days of each year that count: ``"05-01..09-30"``. A season that crosses the new year belongs to the
+            year in which it ends.
         min_count
             A pixel with fewer observations in a period is missing there.
         by
-            Another stack of the same dates and grid: of each period the value of the layer in which that one is
-            largest (``how="max"``) or smallest (``"min"``).
+            Another stack with the same dates and grid: for each period, take the value of the layer in which that
+            stack is largest (``how="max"``) or smallest (``"min"``).
         equal_count
-            Use exactly that many observations of each pixel and period, drawn at random, and none where there are
-            fewer. A maximum over more observations is larger: where they become more, that looks like a trend.
+            Use exactly this many observations for each pixel and period, drawn at random; a pixel with fewer is
+            missing. A maximum of more observations is larger: a growing number of them looks like a trend.
         seed
-            Of the draw, which depends on it, on the pixel and on the period alone.
+            Seed of the draw, which depends only on it, on the pixel and on the period.
 
         Returns
         -------
         CompositeStack
-            With one layer for each period that has any; incomplete periods (see `make_periods`) are dropped, and
-            that is logged.
+            One layer for each period that has any; incomplete periods (see `make_periods`) are dropped and logged.
 
         Raises
         ------
         ParameterError
             When an option is unknown or impossible.
         InputError
-            When fewer than two periods are left, or the dates are not known well enough.
+            When fewer than two periods are left, or the dates are not known exactly enough.
         """
         return composited(self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed)
 
     @cached_property
     def whole(self) -> FileReader:
-        """All files, with the datasets of whichever thread reads."""
+        """All files, read through the datasets of the calling thread."""
         return self.reader(range(len(self.layers)))
 
     def reader(
@@ -371,33 +370,33 @@ class RasterStack(LayerStack):
         Parameters
         ----------
         indices
-            Of the layers.
+            Indices of the layers.
         handles
-            Datasets of its own; None for those of whichever thread reads.
+            Its own datasets; None to use those of the calling thread.
         first_row
-            Where the first layer goes, the others after it; None where each goes into the row of its index.
+            Row of the first layer, the others following it; None to put each into the row of its index.
         """
         rows = indices if first_row is None else range(first_row, first_row + len(indices))
         chosen = [(row, self.layers[index]) for row, index in zip(rows, indices, strict=True)]
-        worked = tuple(
+        computed = tuple(
             LayerRead(index, layer.images, layer.reduce) for index, layer in chosen if self._is_computed(layer)
         )
         plain = [(index, layer) for index, layer in chosen if not self._is_computed(layer)]
         sparse = tuple(index for index, layer in plain if not self._covers_all(layer))
         reads = reads_of((index, piece) for index, layer in plain for piece in layer.pieces)
-        return FileReader(reads, worked, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
+        return FileReader(reads, computed, self.derivation, sparse, self.spec.on_read_error == "missing", handles)
 
     def _is_computed(self, layer: Layer) -> bool:
         """Whether more than reading is needed."""
         return layer.reduce is not None or not self.derivation.plain
 
     def _covers_all(self, layer: Layer) -> bool:
-        """Whether a layer's pieces, which do not overlap, cover all that can be read."""
+        """Whether a layer's pieces, which do not overlap, cover everything that can be read."""
         shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
         return sum(block.pixels for block in shared if block) == self.extent.pixels
 
     def masked(self, block: Block) -> tuple[int, int]:
-        """Count the pixels of images in a block, and those of them that masks reject.
+        """Count the pixels of images in a block, and how many of them masks reject.
 
         Raises
         ------
@@ -425,19 +424,19 @@ class RasterStack(LayerStack):
 
 
 def chosen_layers(layers: Sequence[Layer], dates: DateOptions) -> tuple[Layer, ...]:
-    """Return the layers that ``start``, ``end`` and ``months`` leave.
+    """Return the layers that ``start``, ``end`` and ``months`` select.
 
     Raises
     ------
     InputError
-        When months are asked of layers that know only their year.
+        When months are selected but some layer has only a year.
     """
     kept = list(layers)
     if dates.months is not None:
         bare = [layer for layer in kept if layer.precision == "year"]
         if bare:
             raise InputError(
-                f"months {list(dates.months)} cannot be chosen: {bare[0].pieces[0].path} carries only a year"
+                f"months {list(dates.months)} cannot be selected: {bare[0].pieces[0].path} has only a year"
             )
         kept = [layer for layer in kept if layer.date.month in dates.months]
     if dates.start is not None:
@@ -457,7 +456,7 @@ def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
 
 
 def words_of_choice(dates: DateOptions) -> str:
-    """Say in words which dates are chosen, with a space before; nothing where it chooses all."""
+    """Describe which dates are selected, with a leading space; empty if all are."""
     words = [f"{name} {getattr(dates, name)}" for name in ("start", "end") if getattr(dates, name) is not None]
     if dates.months is not None:
         words.append(f"months {','.join(map(str, dates.months))}")

@@ -24,18 +24,18 @@ __all__ = ["REDUCTIONS", "Composite", "names_function"]
 REDUCTIONS: Final = get_args(Reduction)
 PERCENTILES: Final = "p1..p99"
 
-#: Kept as they are stored; all others are numbers of their own.
+#: Results that are stored values; all others are new numbers.
 SELECTING: Final = ("max", "min", "medoid")
 WHOLE: Final = ("count", "date_of_max")
 
-#: Pixels of which a random draw is copied at a time: 300 layers of float32 are 2.5 MB.
+#: Pixels copied at a time for a random draw: 300 layers of float32 are 2.5 MB.
 DRAWN: Final = 2048
 
 WORD: Final = (1 << 64) - 1
 
 
 def names_function(how: str) -> bool:
-    """Whether a composite is ``file.py:function``, which is run, rather than one of ours by its name."""
+    """Whether a composite is a ``file.py:function`` to run, rather than the name of a built-in one."""
     return ".py:" in how
 
 
@@ -50,10 +50,10 @@ class Composite:
     min_count
         A pixel with fewer valid observations in the period is missing.
     equal_count
-        Use exactly that many of a pixel's valid observations, drawn at random; a pixel that has fewer is missing.
-        Maxima of more observations are larger: equal counts keep a trend in their number out of the result.
+        Use exactly this many of a pixel's valid observations, drawn at random; a pixel with fewer is missing.
+        A maximum of more observations is larger: equal counts keep a trend in their number out of the result.
     seed
-        Of the draw. What is drawn depends on it, on the pixel's row and column and on the period, not on blocks.
+        Seed of the draw, which depends on it, on the pixel's row and column and on the period, but not on blocks.
     """
 
     how: str = "max"
@@ -65,8 +65,8 @@ class Composite:
         if self.how not in REDUCTIONS and self.percentile is None:
             if re.fullmatch(r"p-?\d+(\.\d+)?", str(self.how)):
                 raise ParameterError(
-                    f"composite={self.how!r} is not a percentile: they are whole numbers, {PERCENTILES} "
-                    "(min and max are what p0 and p100 would be)"
+                    f"composite={self.how!r} is not a percentile: expected a whole number, {PERCENTILES} "
+                    "(use min and max for p0 and p100)"
                 )
             raise not_a_choice("composite", self.how, [*REDUCTIONS, PERCENTILES])
         for name, least in (("min_count", 1), ("equal_count", 1), ("seed", 0)):
@@ -80,7 +80,7 @@ class Composite:
                 value = getattr(self, name)
                 if value != usual:
                     raise ParameterError(
-                        f"{name}={value} does not go with composite='count', which counts all: leave it out"
+                        f"{name}={value} cannot be combined with composite='count', which counts all: leave it out"
                     )
         if self.equal_count is not None and self.min_count > self.equal_count:
             raise ParameterError(
@@ -90,15 +90,15 @@ class Composite:
 
     @property
     def percentile(self) -> int | None:
-        """The number of ``p10``; None for all that is no percentile."""
+        """The number in ``p10``; None if it is not a percentile."""
         match = re.fullmatch(r"p([1-9]\d?)", str(self.how), re.ASCII)
         return int(match[1]) if match else None
 
     def dtype(self, stored: DTypeLike) -> np.dtype[Any]:
         """Return the type of the result for values of type `stored`.
 
-        Maxima, minima and medoids are as exact as what is stored: float32 where it holds that exactly. Counts
-        and days are whole numbers that float32 holds. All else is float64.
+        Maxima, minima and medoids are float32 if that holds the stored values exactly. Counts and days are whole
+        numbers that float32 holds exactly. Everything else is float64.
         """
         if self.how in WHOLE or (self.how in SELECTING and np.can_cast(stored, np.float32)):
             return np.dtype(np.float32)
@@ -124,8 +124,8 @@ class Composite:
         days
             (time,) day numbers as in `Periods.days`; for ``date_of_max`` only.
         cell
-            Row and column of the first pixel on the whole grid, and how many pixels make a row of the block;
-            for `equal_count` only.
+            Row and column of the first pixel on the whole grid, and the width of the block; for `equal_count`
+            only.
         ordinal
             The period's number, as in `Periods.ordinals`; for `equal_count` only.
         by
@@ -157,13 +157,13 @@ class Composite:
     ) -> None:
         if values.ndim != 2 or len(values) == 0 or values.dtype not in (np.float32, np.float64):
             raise ParameterError(
-                f"values are {values.dtype} of shape {values.shape}: (time, pixel) float32 or float64 is wanted"
+                f"values are {values.dtype} of shape {values.shape}: expected (time, pixel) float32 or float64"
             )
         layers, pixels = values.shape
         wanted = self.dtype(values.dtype)
         if out.shape != (pixels,) or out.dtype not in (wanted, np.float64) or not out.flags.c_contiguous:
             raise ParameterError(
-                f"out is {out.dtype} of shape {out.shape}: contiguous {wanted} of shape ({pixels},) is wanted"
+                f"out is {out.dtype} of shape {out.shape}: expected contiguous {wanted} of shape ({pixels},)"
             )
         if self.how == "date_of_max" and (days is None or days.shape != (layers,)):
             given = "no days are given" if days is None else f"days have shape {days.shape}"
@@ -171,10 +171,10 @@ class Composite:
         if self.equal_count is not None and (cell is None or cell[2] < 1):
             raise ParameterError(f"equal_count needs the cell of the first pixel (row, column, width), not {cell}")
         if by is not None and self.how not in ("max", "min"):
-            raise ParameterError(f"by goes with how='max' or 'min', not with {self.how!r}")
+            raise ParameterError(f"by works only with how='max' or 'min', not with {self.how!r}")
         if by is not None and (by.shape != values.shape or by.dtype not in (np.float32, np.float64)):
             raise ParameterError(
-                f"by is {by.dtype} of shape {by.shape}: float32 or float64 of shape {values.shape} is wanted"
+                f"by is {by.dtype} of shape {by.shape}: expected float32 or float64 of shape {values.shape}"
             )
 
     def _reduce(
@@ -222,7 +222,7 @@ class Composite:
         cell: tuple[int, int, int],
         ordinal: int,
     ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
-        """Yield pixels, and their values (and `by`) with all but the drawn observations missing."""
+        """Yield slices of pixels, and their values (and `by`) with all but the drawn observations missing."""
         from pixelwise.kernels import composites as kernels
 
         layers, pixels = values.shape
@@ -235,7 +235,7 @@ class Composite:
             drawn = []
             for array, other in [(values, values)] if by is None else [(values, by), (by, values)]:
                 copy = np.empty((layers, size), array.dtype)
-                # Compiled code never warns; with NUMBA_DISABLE_JIT the products of hashes would.
+                # Compiled code never warns; with NUMBA_DISABLE_JIT, the overflowing products of hashes would.
                 with np.errstate(over="ignore"):
                     kernels.draw(array, other, wanted, key, place, counts, states, copy)
                 drawn.append(readonly(copy))

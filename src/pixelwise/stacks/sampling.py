@@ -1,4 +1,4 @@
-"""Samples of pixels, by which a stack is known before a job."""
+"""Samples of pixels, by which a stack is assessed before a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "thinned",
 ]
 
-#: Of the check-up: edge of a window, pixels in all, windows, and layers of a quick look.
+#: For checks: edge of a window, pixels in total, number of windows, and layers of a quick look.
 SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 SAMPLE_WINDOWS = 3
@@ -34,7 +34,7 @@ REHEARSAL_WINDOWS, REHEARSAL_EDGE = 8, 16
 
 
 def sample_blocks(stack: FileStack, windows: int) -> list[Block]:
-    """Return a window at the centre and further seeded ones."""
+    """Return a window at the centre, then seeded random ones."""
     random = np.random.default_rng(0)
     places = [(0.5, 0.5), *((random.random(), random.random()) for _ in range(windows - 1))]
     blocks: list[Block] = []
@@ -46,14 +46,14 @@ def sample_blocks(stack: FileStack, windows: int) -> list[Block]:
 
 
 def read_sample(stack: FileStack, windows: int = SAMPLE_WINDOWS) -> Floats:
-    """Return (time, pixel) float64 from a window at the centre and further seeded ones."""
+    """Return (time, pixel) float64 from a window at the centre and seeded random ones."""
     return thinned(read_windows(stack, windows))
 
 
 def read_windows(stack: FileStack, windows: int, *, lenient: bool = False) -> Floats:
     """Return (time, pixel) of every pixel of some windows, in the stack's type.
 
-    Where `lenient`, only the first must be readable: a job that follows meets damage by itself, and says where.
+    If `lenient`, only the first must be readable: the job that follows finds any damage itself, and reports where.
     """
     parts: list[Floats] = []
     with reading((stack,)):
@@ -67,16 +67,16 @@ def read_windows(stack: FileStack, windows: int, *, lenient: bool = False) -> Fl
 
 
 def thinned(pixels: Floats) -> Floats:
-    """Return an even choice of pixels, in float64."""
+    """Return evenly spaced pixels, in float64."""
     step = max(1, pixels.shape[1] // SAMPLE_PIXELS)
     return pixels[:, ::step].astype(np.float64)
 
 
 def _window(stack: FileStack, down: float, right: float) -> Block:
-    """Return a window within one block of the files, at some share of the height and width."""
+    """Return a window within one block of the files, at a fraction of the height and width."""
     grid, layout = stack.grid, stack.layout
     if layout.block_width >= grid.width:
-        # Strips are decoded in full width, whatever is asked of them.
+        # Strips are decoded at full width, however little is requested.
         height, width = min(SAMPLE_PIXELS // grid.width + 1, grid.height), grid.width
     else:
         height, width = min(SAMPLE_EDGE, layout.block_height), min(SAMPLE_EDGE, layout.block_width)
@@ -111,7 +111,7 @@ def sample_pixels(stack: Stack, seed: int = 0) -> Floats:
 
 
 def _observed(stack: Stack, block: Block, without: Sequence[Block] = ()) -> Floats:
-    """Return (time, pixel) of those pixels of a block that have a value and lie in none of some other blocks."""
+    """Return (time, pixel) of the pixels of a block that have a value and lie in none of the blocks `without`."""
     new = np.ones((block.height, block.width), dtype=bool)
     for other in without:
         shared = other.intersection(block)

@@ -1,4 +1,4 @@
-"""How a stack is to be read: the options that every command shares, parsed once."""
+"""How to read a stack: the options that all commands share, parsed once."""
 
 from __future__ import annotations
 
@@ -19,80 +19,80 @@ Part = TypeVar("Part", AreaOptions, CompositeOptions, DateOptions, MaskOptions, 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How a stack is to be read.
+    """How to read a stack.
 
     Attributes
     ----------
     band
-        Number (from 1) or name of the band to read, where files have several that are not dates. A pattern
-        (``NDVI*``) reads every band whose description fits it, each dated by its description.
+        Number (from 1) or name of the band to read, if files have several bands that are not dates. A pattern
+        (``NDVI*``) reads every band whose description matches, each dated by its description.
     times
         A table of dates (one date per line for the bands of one file; ``path,date`` or ``path,band,date`` for several
-        files), or else a strptime format that finds the date in each name or band description; see docs/dates.md.
+        files), or a strptime format that finds the date in each name or band description; see docs/dates.md.
     period
-        What months, weeks, pentads, dekads, quarters, year pairs and from-to names stand for.
+        Which day of a month, week, pentad, dekad, quarter, year pair or date range its name stands for.
     same_date
-        What to do with images of one date that lie upon each other, which is an error otherwise: ``keep`` all,
-        of each pixel the ``first`` image by name that covers it, the first one that has a value there
-        (``mosaic``), or the ``mean`` or ``max``. ``duplicates`` is an older name of it.
+        What to do with overlapping images of the same date, otherwise an error: ``keep`` all, or take for each
+        pixel the ``first`` image by name that covers it, the first with a value there (``mosaic``), or the ``mean``
+        or ``max``. ``duplicates`` is an older name for it.
     extent
-        What the grid covers where images lie on one lattice but not in one place: the ``union`` or
-        ``intersection`` of all, the ``first`` one's by date, (left, bottom, right, top) in units of the CRS, or that
-        of a raster, by its path. Nothing is resampled for it.
+        What the grid covers if images share a lattice but not an extent: the ``union`` or ``intersection`` of all,
+        the extent of the ``first`` by date, (left, bottom, right, top) in units of the CRS, or the extent of a
+        raster, given by its path. Nothing is resampled for it.
     align
-        A raster on whose lattice all files are put that lie on others, by its path; its extent is taken where no
-        other is asked for.
+        Path of a raster; files on other lattices are resampled to its lattice. Its extent is used unless `extent`
+        gives another.
     resampling
-        How that is done: GDAL's name of a rule.
+        How `align` resamples: GDAL's name of a method.
     product
-        What the files are deliveries of: one of our products by name, or a TOML file that describes one.
+        The product that the files belong to: a built-in one by name, or a TOML file that describes one.
     value
-        What is computed of the bands of each image: the name of an index (``ndvi``), or a formula in band names.
+        What to compute from each image's bands: the name of an index (``ndvi``), or a formula in band names.
     mask
-        Files that say which pixels are of use, matched to the images by date: as ``source`` of `open_stack`, in one
-        text. ``none`` uses none of a product's.
+        Files that say which pixels are usable, matched to the images by date: given like ``source`` of
+        `open_stack`, in one string. ``none`` turns off a product's own masks.
     mask_band
-        Number or name of the band of each image's own file that says so, instead.
+        Number or name of a band of each image's own file to use as the mask instead.
     mask_keep, mask_drop
-        Values of a mask that are of use, or that are not.
+        Mask values of usable pixels, or of rejected ones.
     mask_bits
-        Bits of which none may be set.
+        Bits that reject a pixel if any of them is set.
     mask_field
-        Groups of bits and what may not be in them: ``8-9=2,3``.
+        Groups of bits and the values in them that reject a pixel: ``8-9=2,3``.
     mask_preset
-        A known rule instead of these four.
+        A named rule instead of these four.
     grow
-        Pixels around rejected ones, in every direction, that are rejected too.
+        How many pixels around rejected ones, in every direction, are rejected too.
     region
         Polygons of a vector file, or (left, bottom, right, top): pixels whose centre lies outside get status 9, and
-        what holds none of the others is not read.
+        blocks entirely outside are not read.
     where
-        A static raster and the values of pixels that are asked for: ``landcover.tif=1,2``.
+        A static raster and its values at the pixels to compute: ``landcover.tif=1,2``.
     nodata
         Stored values that count as missing instead of the files' own nodata.
     scale, offset
-        The value is ``stored * scale + offset``, instead of the files' own.
+        The value is ``stored * scale + offset``, instead of by the files' own scale and offset.
     valid_range
         Values (scaled) outside low..high count as missing.
     start, end
-        First and last date to use, as far as written: ``1990``, ``2020-06``, ``2020-06-15``.
+        First and last date to use, to the year, month or day: ``1990``, ``2020-06``, ``2020-06-15``.
     months
         Months to use, 1 to 12.
     bounds
-        Left, bottom, right, top in units of the CRS: only pixels that it touches are read.
+        Left, bottom, right, top in units of the CRS: only pixels that they touch are read.
     composite
-        What the layers of each calendar period are reduced to: ``max``, ``median``, ``p90``, ...; a function by its
-        name. See `RasterStack.composite`, also for the next four.
+        What the layers of each calendar period are reduced to: ``max``, ``median``, ``p90``, ..., or a function as
+        ``file.py:function``. See `RasterStack.composite`, also for the next four.
     every
         ``year``, ``season``, ``month`` or ``dekad``.
     season
         Days of each year that count: ``05-01..09-30``.
     min_count
-        Observations that a pixel needs in a period.
+        How many observations a pixel needs in a period.
     equal_count
-        Observations that are drawn of each pixel and period.
+        How many observations are drawn for each pixel and period.
     on_read_error
-        What to do where a block of a file cannot be read, again and again: ``stop``, or count it as ``missing``.
+        What to do if a block of a file stays unreadable after retries: ``stop``, or count it as ``missing``.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class InputSpec:
     on_read_error: OnReadError = "stop"
 
     def __post_init__(self) -> None:
-        # Each part converts and checks what it holds; the spec holds the same.
+        # Each part converts and checks its options; the spec takes over the converted values.
         for part in (self.dates, self.masks, self.composites, self.values, self.place, self.area):
             for field in fields(part):
                 object.__setattr__(self, field.name, getattr(part, field.name))
@@ -145,14 +145,15 @@ class InputSpec:
             raise not_a_choice("on_read_error", self.on_read_error, get_args(OnReadError))
         if self.product is not None and self.mask_band is not None:
             raise ParameterError(
-                "mask_band is for files without a product: one names its own quality bands, whose rule can be replaced"
+                "mask_band is for files without a product: a product names its own quality bands, whose rule can be "
+                "replaced"
             )
         if self.product is None and not self.masks.given and self.masks.ruled:
-            raise ParameterError("a rule for masks, but no mask: --mask FILES, --mask-band or --product is wanted")
+            raise ParameterError("a rule for masks, but no mask: give --mask FILES, --mask-band or --product")
 
     @property
     def values(self) -> ValueOptions:
-        """What values are made of."""
+        """How values are read."""
         return self._part(ValueOptions)
 
     @property
@@ -167,12 +168,12 @@ class InputSpec:
 
     @property
     def place(self) -> PlaceOptions:
-        """Where pixels are put."""
+        """Which grid the pixels are on."""
         return self._part(PlaceOptions)
 
     @property
     def area(self) -> AreaOptions:
-        """Which pixels are asked for."""
+        """Which pixels are requested."""
         return self._part(AreaOptions)
 
     @property
@@ -185,12 +186,12 @@ class InputSpec:
 
     @property
     def mask_rule(self) -> MaskRule | None:
-        """What the values of masks mean, where that is said."""
+        """What the values of masks mean, if given."""
         return self.masks.rule
 
     @property
     def mask_words(self) -> str:
-        """Say what `mask_rule` is: the preset with its version, or the rule itself."""
+        """Describe `mask_rule`: the preset with its version, or the rule itself."""
         return self.masks.words
 
     def replace(self, **options: Any) -> InputSpec:
@@ -204,6 +205,6 @@ class InputSpec:
         return replace(self, **options)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as JSON and TOML can write it."""
+        """Return what differs from the defaults, in types that JSON and TOML can hold."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

@@ -671,7 +671,7 @@ from pathlib import Path
 P = Path('x')
 def f(v):
     return v.max() * float(P.read_text())
-## lock: 'f uses L (_thread.lock), which has no content that could be compared'
+## lock: 'f uses L (_thread.lock), whose content cannot be compared'
 import threading
 L = threading.Lock()
 def f(v):
@@ -721,7 +721,7 @@ class C:
         return eval('2')
 def f(v):
     return v.max() * C().k()
-## frompyfunc: 'f uses g (numpy.ufunc), which does not tell of which function it was made'
+## frompyfunc: 'f uses g (numpy.ufunc), which does not reveal the function it was made from'
 import numpy as np
 g = np.frompyfunc(lambda x: x * 2, 1, 1)
 def f(v):

@@ -222,7 +222,7 @@ def test_learning_skips_pixels_that_fail_and_needs_one_that_does_not():
         return values[2], 1
 
     assert rehearsed(plain(picky), SERIES[:, ::-1]).names == ("value_1", "value_2")
-    with pytest.raises(FunctionError, match=r"(?s)failed on the one pixel on which.*values\[2\], 1.*IndexError"):
+    with pytest.raises(FunctionError, match=r"(?s)failed on the one pixel that.*values\[2\], 1.*IndexError"):
         rehearsed(plain(picky), SERIES[:, 2:])
     with pytest.raises(FunctionError, match="no pixel of the sample has enough"):
         rehearsed(plain(picky), SERIES[:, 3:])
@@ -633,7 +633,7 @@ def test_functions_that_compile_to_other_numbers_run_in_plain_python():
         return 1 / np.floor(values[0] * 2)
 
     sample = random_series()
-    assert "gives other numbers" in rehearsed(as_method(residue), sample).decision
+    assert "gives different numbers" in rehearsed(as_method(residue), sample).decision
     assert rehearsed(as_method(ratio), sample).decision == "plain Python: compiled, it fails on other pixels"
 
 

@@ -109,8 +109,8 @@ class UserFunction(Method):
     def identity(self) -> dict[str, Any]:
         """Parameters, versions of packages, and digests of all that the function uses, the most telling first."""
         found = self.fingerprint()
-        further = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
-        return {**dict(sorted(self.parameters.items())), **further}
+        others = {"packages": dict(found.packages), "what it uses": dict(found.parts)}
+        return {**dict(sorted(self.parameters.items())), **others}
 
     def fingerprint(self) -> Fingerprint:
         """Return the identity of the function with its parameters, and what of it cannot be compared."""
@@ -156,7 +156,7 @@ class UserFunction(Method):
             found = _find_unpicklable(self.call.function)
             if found is None:
                 why = f"it cannot be sent to worker processes ({' '.join(str(error).split())[:200]})"
-                advice = "define it by def in a file"
+                advice = "define it with def in a file"
             else:
                 kind = type(found[1])
                 of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
@@ -188,7 +188,7 @@ class UserFunction(Method):
 
 
 def _find_unpicklable(thing: Any, name: str = "", seen: frozenset[int] = frozenset()) -> tuple[str, Any] | None:
-    """Find something that a function uses and that cannot be sent to another process.
+    """Find something that a function uses but that cannot be sent to another process.
 
     Parameters
     ----------

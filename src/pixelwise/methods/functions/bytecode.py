@@ -32,7 +32,7 @@ LETTERS = {
     "LOAD_ATTR": "a",
     "CALL": "f",
 }
-#: Instructions after getattr if it is called with a constant text.
+#: Instructions after getattr if it is called with a constant string.
 ASKED = re.compile(r"[vc]a*(?P<text>c)(?P<default>[vc]a*)?f")
 #: Maximum number of such instructions.
 LONGEST_ASKED = 32
@@ -47,7 +47,7 @@ class Names:
     globals
         Names that it looks up in its module.
     attributes
-        Names that may be attributes of anything: all of its names, and constant texts in ``getattr(x, "name")``.
+        Names that may be attributes of anything: all of its names, and constant strings in ``getattr(x, "name")``.
     imports
         Its import statements: name, level, and the imported names.
     computed
@@ -83,10 +83,10 @@ def names_of(code: types.CodeType) -> Names:
 
 
 def _text_asked_for(steps: Sequence[dis.Instruction]) -> str | None:
-    """Return the constant text that getattr is called with, by the instructions after it; None if it is computed.
+    """Return the constant string that getattr is called with, by the instructions after it; None if it is computed.
 
     Only ``getattr(x.y, "name")`` and ``getattr(x.y, "name", default.z)`` are recognised. Other arguments may contain
-    texts that are not the name: ``getattr(MODULES["np"], how)``.
+    strings that are not the name: ``getattr(MODULES["np"], how)``.
     """
     shape = ASKED.match("".join(LETTERS.get(step.opname, " ") for step in steps[:LONGEST_ASKED]))
     if shape is None:

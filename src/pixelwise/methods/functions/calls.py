@@ -162,7 +162,7 @@ def _source_of(parameter: inspect.Parameter, second: bool) -> Source | None:
 
 
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
-    """Convert a text to the type of the parameter; values from Python are left alone."""
+    """Convert a string to the type of the parameter; values from Python are left alone."""
     if not isinstance(value, str):
         return value
     annotation = parameter.annotation
@@ -175,5 +175,5 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         return parse(parameter.name, value, type(parameter.default))
     raise ParameterError(
         f"parameter {parameter.name}={value!r} cannot be set as text: "
-        f"its default {parameter.default!r} is not a number, a text or true/false"
+        f"its default {parameter.default!r} is not a number, a string or true/false"
     )

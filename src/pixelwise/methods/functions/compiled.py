@@ -295,7 +295,7 @@ def _store(result: Any, n_bands: int) -> str:
             f"{indent}else:\n"
             f"{indent}    failed[pixel] = True\n"
         )
-    raise CannotCompile(f"compiled, it returns {result} where {n_bands} numbers are wanted")
+    raise CannotCompile(f"compiled, it returns {result} instead of {n_bands} numbers")
 
 
 def _positions_of_values(row: NDArray[np.float64], count: int, gaps: bool) -> NDArray[np.int64]:

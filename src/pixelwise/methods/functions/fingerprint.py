@@ -192,7 +192,7 @@ class _Walk:
         return ("doubt", words)
 
     def content(self, thing: Any, name: str) -> Any:
-        """Return nested tuples of texts that describe an object."""
+        """Return nested tuples of strings that describe an object."""
         kind = type(thing)
         if kind in PLAIN or isinstance(thing, (np.generic, np.dtype)):
             return (kind.__name__, repr(thing))
@@ -260,7 +260,7 @@ class _Walk:
         try:
             return ("file", hashlib.sha256(Path(str(file)).read_bytes()).hexdigest())
         except (OSError, ValueError):
-            return self.doubt(f"uses the module {name}, of which there is no file")
+            return self.doubt(f"uses the module {name}, which has no file")
 
     def _function(self, function: types.FunctionType) -> Any:
         before, self.where = self.where, function.__qualname__
@@ -278,7 +278,7 @@ class _Walk:
                 return (*made, bound, self.content(closure_of(function), "what it closes over"))
             around = self._around(space)
             names, values = names_of(code), used_by(function)
-            # If this is Python's own getattr, the texts that it is called with are examined instead.
+            # If this is Python's own getattr, the strings that it is called with are examined instead.
             if values.get("getattr") is getattr and "getattr" not in code.co_freevars:
                 del values["getattr"]
                 if names.computed:
@@ -392,10 +392,10 @@ class _Walk:
             reduced = thing.__reduce_ex__(4) if reduce is None else reduce(thing)
         except Exception:  # of any kind: pickling runs methods of the objects
             of = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-            return self.doubt(f"uses {name} ({of}{kind.__qualname__}), which has no content that could be compared")
+            return self.doubt(f"uses {name} ({of}{kind.__qualname__}), whose content cannot be compared")
         made = self.content(kind, name)
         if kind.__name__ == "_CustomPickled":  # numba's: bytes of a pickle, which differ from run to run
-            return self.doubt(f"uses {name}, which only numba can look into")
+            return self.doubt(f"uses {name}, which only numba can inspect")
         if isinstance(reduced, str):
             return ("named", made, reduced)
         call, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -411,7 +411,7 @@ class _Walk:
                 if installed is not None:
                     self.packages.add(installed)
                     return ("ufunc", thing.__name__)
-        return self.doubt(f"uses {name} (numpy.ufunc), which does not tell of which function it was made")
+        return self.doubt(f"uses {name} (numpy.ufunc), which does not reveal the function it was made from")
 
 
 def _put(source: bytes) -> Iterator[tuple[list[str], str]]:
@@ -452,7 +452,7 @@ def _place_of(thing: Any) -> tuple[str, str] | None:
 
 
 def _text(thing: Any, attribute: str) -> str:
-    """Return an attribute that is a text; "" if there is none."""
+    """Return an attribute that is a string; "" if there is none."""
     try:
         value = getattr(thing, attribute, "")
     except Exception:  # reading an attribute may run any code

@@ -239,7 +239,7 @@ def checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
         if not name.isprintable() or set(name) & set("/\\:{}"):
             raise ParameterError(f"band name {name!r} cannot be part of a file's name")
         if [other.lower() for other in names].count(name.lower()) > names.count(name):
-            raise ParameterError(f"band name {name!r} differs from another one in case only")
+            raise ParameterError(f"band name {name!r} differs from another one only in case")
         if name in (COUNT_BAND.name, STATUS_BAND.name):
             raise ParameterError(f"band name {name!r} is reserved: every map has n and status of its own")
         if names.count(name) > 1:

@@ -157,7 +157,7 @@ class PixelFunction(UserFunction):
 def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_failed: Any) -> str:
     """Describe how compiled results differ from plain ones; empty if they do not."""
     if plain_failed.all():
-        return "it failed on every pixel on which it was tried"
+        return "it failed on every pixel that it was tried on"
     if (plain_failed != compiled_failed).any():
         return "compiled, it fails on other pixels"
     a, b = plain[:, ~plain_failed], compiled[:, ~plain_failed]
@@ -166,7 +166,7 @@ def _difference(plain: Floats, plain_failed: Any, compiled: Floats, compiled_fai
     near |= (a == b) | (np.isnan(a) & np.isnan(b))
     if near.all():
         return ""
-    return f"compiled, it gives other numbers ({float(b[~near][0])!r}, not {float(a[~near][0])!r})"
+    return f"compiled, it gives different numbers ({float(b[~near][0])!r}, not {float(a[~near][0])!r})"
 
 
 def _call_on(call: Call, arrays: Sequence[NDArray[Any]], row: Floats, valid: NDArray[np.bool_], gaps: bool) -> Any:

@@ -99,9 +99,11 @@ def stop(name: str, error: BaseException, values: Floats) -> FunctionError:
 def not_learnt(name: str, tried: int, failure: str) -> FunctionError:
     """Return the error for a function that gave no result on any pixel of the sample."""
     if not tried:
-        return FunctionError(f"the bands of {name} cannot be found out: no pixel of the sample has enough observations")
+        return FunctionError(
+            f"the bands of {name} cannot be determined: no pixel of the sample has enough observations"
+        )
     pixels = "the one pixel" if tried == 1 else f"each of the {tried} pixels"
-    return FunctionError(f"{name} failed on {pixels} on which it was tried\n{failure}")
+    return FunctionError(f"{name} failed on {pixels} that it was tried on\n{failure}")
 
 
 def band_table(result: Any, name: str, bands: Sequence[str] | None) -> Floats:
