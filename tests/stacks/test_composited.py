@@ -469,7 +469,7 @@ def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert "composite max of 2 to 11 layers each" in result.output or "composite max of 1 to 12" in result.output
-    assert "clear     scenes per pixel of a sample: 20" in result.output
+    assert "clear     scenes per sampled pixel: 20" in result.output
     assert "which looks like a trend; use the same number with --equal-count, or the median" in result.output
     for other in (("--composite", "median"), ("--composite", "max", "--equal-count", 2)):
         assert "--equal-count, or take" not in run("plan", folder, *other).output

@@ -370,7 +370,7 @@ def show_making(report: dict[str, Any]) -> None:
     for band, source, rule in made.get("masks", []):
         emit(f"mask      {band} {rule}" + ("" if source == rule else f": {source}"), lines=False)
     if report.get("masked") is not None:
-        emit(f"dropped   {report['masked']:.0%} of the pixels of a sample by masks")
+        emit(f"dropped   {report['masked']:.0%} of sampled pixels by masks")
     composite = report.get("composite")
     if composite:
         least, most = min(composite["layers"]), max(composite["layers"])
@@ -381,15 +381,15 @@ def show_making(report: dict[str, Any]) -> None:
         if composite["empty"]:
             emit(f"          without a layer: {', '.join(composite['empty'])}")
     for name, part in report.get("area", {}).items():
-        said = (
+        words = (
             f"{part['polygons']} polygon(s) of {part['source']}"
             if name == "region"
             else (f"{part['raster']} is {part['values']}")
         )
-        emit(f"{name:9} {said}", lines=False)
+        emit(f"{name:9} {words}", lines=False)
     if report.get("clear"):
         clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
-        emit(f"clear     scenes per pixel of a sample: {clear}")
+        emit(f"clear     scenes per sampled pixel: {clear}")
 
 
 def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
@@ -428,5 +428,5 @@ def describe_step(time: dict[str, Any]) -> str:
     else:
         words = f"every {time['step']}, no gap"
     if time["duplicates"]:
-        words += f", {len(time['duplicates'])} dates more than once ({', '.join(time['duplicates'][:5])})"
+        words += f", {len(time['duplicates'])} dates occur more than once ({', '.join(time['duplicates'][:5])})"
     return words
