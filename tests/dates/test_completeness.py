@@ -186,7 +186,7 @@ def test_damaged_shares_of_a_map_end_in_one_line(gappy: pw.RasterStack, out: Pat
         with rasterio.open(out / "trend.tif", "r+") as dataset:
             provenance = decode_provenance(dataset.tags()[TAG])
             dataset.update_tags(**{TAG: encode_provenance({**provenance, "min_valid": value})})
-        with pytest.raises(pw.InputError, match="what it says about how it was made is damaged"):
+        with pytest.raises(pw.InputError, match="its record of how it was made is damaged"):
             verify(out / "trend.tif")
 
 

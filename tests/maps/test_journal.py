@@ -243,7 +243,7 @@ def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pyt
 def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words: str) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:2])
-    with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart drops it"):
+    with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart discards it"):
         make(output, key)
     journal = make(output, key, restart=True)
     assert blocks_of(journal) == []
@@ -843,7 +843,7 @@ def test_a_function_taken_on_trust_is_resumed(
     with stopping(2) as progress:
         pw.apply(stack, load(tmp_path, DOUBTFUL), output, progress=progress, trust_function=True, **options)
     words = r"left \.out\.tif\.journal, but this one cannot resume it: spread uses eval; whether.*--trust-function"
-    with pytest.raises(pw.OutputError, match=rf"{words}.*; --restart drops it$"):
+    with pytest.raises(pw.OutputError, match=rf"{words}.*; --restart discards it$"):
         pw.apply(stack, load(tmp_path, DOUBTFUL), output, **options)
     # What can be compared is compared all the same.
     changed = load(tmp_path, DOUBTFUL.replace("* 2", "* 3"))
@@ -945,7 +945,7 @@ def test_a_killed_job_is_resumed_only_with_the_same_function(
 
     (tmp_path / name).write_text(text.replace("- 0", "- 1").replace("1.0", "1.1"))
     [line] = again()
-    assert re.search(rf"^out\.tif: an unfinished job .*: {words}; --restart drops it$", line)
+    assert re.search(rf"^out\.tif: an unfinished job .*: {words}; --restart discards it$", line)
     (tmp_path / name).write_text(text)
     blocks = again()
     assert blocks[-1] == str(150 * 130)

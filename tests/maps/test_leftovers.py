@@ -419,7 +419,7 @@ def test_the_old_map_is_never_removed(
         if complete:  # the new one
             Path(path).unlink()
             continue
-        assert "which a stopped job was replacing: rename it to that" in line
+        assert "which an interrupted job was replacing: rename it to that" in line
         aside = Path(line.partition(": kept, since it is the old ")[0])
         aside.rename(out / line.partition("it is the old ")[2].partition(",")[0])
     assert hidden(out) == []

@@ -96,7 +96,7 @@ class Band(click.ParamType):  # type: ignore[type-arg]
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]
-    """Four numbers, or a text."""
+    """Four numbers, or a string."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -174,9 +174,9 @@ def _print_error(error: Exception) -> None:
     elif isinstance(error, OSError) and error.strerror is not None:
         lines = (_system_error(error),)
     elif not isinstance(error, PixelwiseError):
-        said = one_line(f"{type(error).__name__}: {error}")
+        text = one_line(f"{type(error).__name__}: {error}")
         request = "please report it with what the same command prints with --debug"
-        lines = (f"{clipped(said)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
+        lines = (f"{clipped(text)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
     for line in lines:
         emit(f"error: {clipped(line)}", error=True, lines=False)
 

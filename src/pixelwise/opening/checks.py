@@ -134,7 +134,7 @@ def warnings_of_all(
 
 @np.errstate(over="ignore", invalid="ignore")
 def masked_share(stack: RasterStack) -> float | None:
-    """Return the share of the pixels of a sample that masks reject; None if there are no masks.
+    """Return the share of sampled pixels that masks reject; None if there are no masks.
 
     Raises
     ------
@@ -251,17 +251,17 @@ def _fill_values(stack: RasterStack, sample: _Sample, named: Collection[float]) 
     declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
     texts = []
     for value in (value for value in found if value not in named):
-        where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
-        layers = np.flatnonzero(where)
+        occurrences = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
+        layers = np.flatnonzero(occurrences)
         # The few digits of float32 are enough if all files in which it occurs have that type.
         stored = {piece.dtype for layer in layers.tolist() for piece in stack.layers[layer].pieces}
         dtype = "float32" if stored == {"float32"} else "float64"
         listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
         remedy = f"give --nodata={listed}" if sample.packing is not None else "exclude it with --valid-range LOW,HIGH"
-        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(where) else ""
+        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(occurrences) else ""
         texts.append(
-            f"the value {spelled(value, dtype)} occurs {_times(sum(where))} among {total} sampled values "
-            f"({100 * sum(where) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
+            f"the value {spelled(value, dtype)} occurs {_times(sum(occurrences))} among {total} sampled values "
+            f"({100 * sum(occurrences) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
         )
     return texts, np.isin(sample.stored(sample.values), found)
 

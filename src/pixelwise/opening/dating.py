@@ -38,7 +38,7 @@ BROKEN = DateTable("", [], lambda path: None)
 
 def _is_table(times: str) -> bool:
     """Whether ``--times`` names something that exists; unless it is a regular file, reading it fails."""
-    # os.path takes any text; is_file refuses a folder that may not be entered.
+    # os.path accepts any string; is_file refuses a folder that may not be entered.
     return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
 
 
