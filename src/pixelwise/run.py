@@ -1,4 +1,4 @@
-"""`apply`: the only place where all parts meet."""
+"""`apply`, the only place where all parts meet."""
 
 from __future__ import annotations
 
@@ -72,51 +72,52 @@ def apply(
         The response: what `open_stack` returns, or any object with ``grid``, ``axis`` and ``read(block)``.
     method
         A method's name (``"ols"``), a method (``methods.ols(min_obs=5)``), ``"file.py:function"``, or a
-        function: decorated by `per_pixel` or `per_block`, or plain, which is taken per pixel.
+        function: decorated by `per_pixel` or `per_block`, or plain, which is called per pixel.
     output
         A GeoTIFF; ``trend_{band}.tif`` writes one file per band. None keeps the map in memory.
     inputs
-        Further stacks by name, for methods that take some. Their layers are paired with the response's by the calendar:
-        of the same year, month, ..., whichever its step counts in, or of the same day. What has no partner is left out
-        and warned of. They cover the response's pixels on the same lattice.
+        Covariates by name, for methods that take them. Their layers are paired with those of the response by calendar
+        year, month, ..., whichever unit its step has, or by day. Layers without a partner are left out, with a warning.
+        Covariates must cover the response's pixels, on the same lattice.
     bands
-        Names of the wanted bands (``status`` is always there); for a function without declared bands, the
-        names of what it returns.
+        Names of the bands to compute (``status`` is always included); for a function without declared bands, names for
+        the values that it returns.
     min_valid, min_span
-        A pixel with less than this share of the layers valid, or whose valid layers span less than this share of the
-        time from the first to the last layer, gets status 2 and no answer but ``n``, whatever the method; 0 to 1. It is
-        the response's own series that counts, after `select`, composites and pairing.
+        Shares from 0 to 1: a pixel with a smaller share of valid layers, or whose valid layers span a smaller share of
+        the time from the first to the last layer, gets status 2 and no result but ``n``, whatever the method. The
+        series of the response counts, after `select`, composites and pairing.
     write
         Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
         each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
-        dates of the layers, without gaps; ``residuals`` are values less the curve; ``anomalies`` are values less the
-        season, where the method fits one, and less the mean of what that leaves: a trend stays in them. All are missing
-        where a pixel has no answer. The files are complete together with the map, or none of them is.
+        dates of the layers, without gaps; ``residuals`` are values minus the curve; ``anomalies`` are values minus the
+        season, if the method fits one, and minus the mean of the rest: they still contain a trend. All are missing
+        where a pixel has no result. Either all files are completed, together with the map, or none is.
     per
         ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
-        ``float32`` or ``float64``: the type of the map; computing is in float64.
+        ``float32`` or ``float64``: the type of the map; computations use float64.
     executor
         ``threads``, ``processes``, ``inline``, or any `concurrent.futures.Executor`. By default threads
-        where the method releases the GIL, else processes.
+        if the method releases the GIL, else processes.
     jobs
-        Workers, or blocks in flight of an executor handed over; all usable cores by default.
+        Number of workers, or of blocks in flight if an executor is given; by default all usable cores.
     memory
-        What all local processes may use together: ``"4GiB"``. Not counted is what a function of your own
-        allocates.
+        Memory limit for all local processes together: ``"4GiB"``. What a function of your own allocates is not
+        counted.
     compress
-        Of the GeoTIFF: ``zstd`` (the default where GDAL has it), ``deflate``, ``lzw`` or ``none``.
+        Compression of the GeoTIFF: ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
     overwrite
         Whether a finished map may be replaced.
     restart
-        Whether what a stopped run of this output left is dropped; else the same job resumes where it stopped.
+        Whether to discard the progress of an interrupted run of this job; else it resumes.
     trust_function
-        Your word that a function of your own is the same in each run of the job, where that cannot be told: it reads
-        files, or finds names as it runs (``eval``, ``globals``). Else a stopped job of such a function starts anew.
+        Your word that a function of your own is the same in each run of the job, even if pixelwise cannot check it
+        because it reads files or looks up names at run time (``eval``, ``globals``). Without it, an interrupted job of
+        such a function starts from scratch.
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
-        Called with pixels done and pixels in all, after each block.
+        Called with the numbers of pixels done and in total, after each block.
 
     Returns
     -------
@@ -125,21 +126,21 @@ def apply(
     Raises
     ------
     InputError
-        When files cannot be read or change meanwhile, or further stacks do not fit in place or time.
+        When files cannot be read or change meanwhile, or covariates do not match in place or time.
     ParameterError
         When a method, band, parameter, executor or amount of memory is unknown or impossible.
     OutputError
-        When the output exists, is an input, cannot be written, is written by another run, or was begun by
+        When the output exists, is an input, cannot be written, is being written by another run, or was begun by
         another job.
     FunctionError
         When a function returns the wrong number of values, or fails and `strict` is set.
     ResourceError
-        When memory, disk, open files or workers run out; the same call again resumes.
+        When memory, disk, open files or workers run out; the same call resumes.
 
     Notes
     -----
-    A job that takes more than a few seconds keeps its finished blocks in a journal beside the output. Started
-    again after it was stopped, however that was, it resumes there and gives the same map.
+    A job that takes more than a few seconds records its finished blocks in a journal beside the output. However it was
+    interrupted, the same call resumes there and gives the same map.
     """
     chosen, wanted = resolve_method(method, bands)
     files = {kind: Path(path) for kind, path in (write or {}).items()}
@@ -163,10 +164,10 @@ def run_job(
     began = time.perf_counter()
     for given in (stack, *inputs.values()):
         if not isinstance(given, Stack):
-            raise ParameterError(f"a stack is wanted, not {type(given).__name__}: open files with open_stack(...)")
+            raise ParameterError(f"expected a stack, not {type(given).__name__}: open files with open_stack(...)")
     if spec.write and output is None:
         raise ParameterError(
-            f"write={', '.join(spec.write)} without output: the stacks are written together with the map"
+            f"write={', '.join(spec.write)} needs an output: the stacks are written together with the map"
         )
     pairing = pair(stack, inputs)
     stack, inputs, stacks = pairing.stack, pairing.inputs, pairing.stacks
@@ -192,13 +193,13 @@ def run_job(
         provenance["pairing"] = pairing.describe()
     if warnings := [*pairing.warnings, *found, *_said_before(stacks)]:
         provenance["warnings"] = warnings
-    told = {band for band, _ in method.whole} if isinstance(method, UserFunction) else set()
-    task = Task(stacks, method, answer.simplest, bands, spec.dtype, sink, provenance, folder, frozenset(told))
+    reported = {band for band, _ in method.whole} if isinstance(method, UserFunction) else set()
+    task = Task(stacks, method, answer.simplest, bands, spec.dtype, sink, provenance, folder, frozenset(reported))
     return task.carry_out(execution, began)
 
 
 def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
-    """Yield what was logged when the stacks were opened and made, and belongs in the tags of a map all the same."""
+    """Yield messages that were logged when the stacks were opened or made; they belong in the tags of a map as well."""
     for stack in stacks:
         if isinstance(stack, FileStack):
             yield from scenes_of(stack).remarks
@@ -213,7 +214,7 @@ def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
 
 
 def _layered(stack: Stack, method: Method, kinds: Iterable[str]) -> LayerOutputs:
-    """Return the stacks that are to be written beside a map."""
+    """Return the stacks to be written beside a map."""
     if isinstance(stack, FileStack):
         names = stack.names
     else:
@@ -235,12 +236,12 @@ def write_layers(
     trust_function: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write the layers of a stack as the bands of one GeoTIFF, which `open_stack` reads back by their names: dates.
+    """Write the layers of a stack as the bands of one GeoTIFF, named by date, so that `open_stack` reads them back.
 
     Parameters
     ----------
     stack
-        Such as `RasterStack.composite` returns.
+        What `RasterStack.composite` returns, for example.
     output
         A GeoTIFF.
     dtype, executor, jobs, memory, compress, overwrite, restart, trust_function, progress
@@ -249,7 +250,7 @@ def write_layers(
     Returns
     -------
     Path
-        That of the file.
+        The path of the file.
 
     Raises
     ------
@@ -286,7 +287,7 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
 
 
 def _rehearsed(method: Method, stack: Stack, *, strict: bool) -> Method:
-    """Return a method that fits the dates, a user's function tried on a few pixels."""
+    """Check that a method suits the dates, try a user's function on a few pixels, and return the method."""
     if isinstance(method, UserFunction):
         method = replace(method, strict=strict)
     method.check_axis(stack.axis)
@@ -294,14 +295,14 @@ def _rehearsed(method: Method, stack: Stack, *, strict: bool) -> Method:
 
 
 def warnings_of_function(method: Method, dtype: str = "float32") -> list[str]:
-    """Return what the rehearsal of a user's function showed that is worth a look; nothing of other methods."""
+    """Return warnings from the rehearsal of a user's function; none for other methods."""
     return method.warnings(dtype) if isinstance(method, UserFunction) else []
 
 
 def warnings_of_values(method: Method, stack: Stack) -> list[str]:
-    """Return whether values that a summary repeats are whole numbers that float32 does not hold, by a sample.
+    """Return a warning if a sample of a summary's values contains whole numbers that float32 cannot represent.
 
-    A plan says so by this; a job sees it in its blocks.
+    A plan uses this; a job notices it in its blocks.
     """
     if method.name != "summary" or layout_of(stack).itemsize == 4:
         return []
@@ -322,7 +323,7 @@ def _sink(
     sink = GeoTiffSink(
         output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, compress=execution.compress
     )
-    # Early; only a run that resumes may find the map there that it has to end with. A name may be too long to ask for.
+    # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()
     return sink

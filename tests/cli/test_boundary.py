@@ -235,12 +235,12 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
                 result = run(*command, "--composite", "max")
             assert result.exit_code == 75
             assert result.stderr.splitlines()[-1].startswith(f"error: memory ran out{words}")
-            assert result.stderr.splitlines()[-1].endswith("run the same command again with more of it to resume")
+            assert result.stderr.splitlines()[-1].endswith("run the same command again with more memory to resume")
     with monkeypatch.context() as patch:
         patch.setattr("pixelwise.maps.map.Map.__getitem__", lambda *_: raising(MemoryError()))
         result = run("plot", "map.tif", "-o", "memory.png")
     assert result.exit_code == 75
-    said = "error: memory ran out, while processing map.tif; run the same command again with more of it to resume\n"
+    said = "error: memory ran out, while processing map.tif; run the same command again with more memory to resume\n"
     assert result.stderr == said
 
 

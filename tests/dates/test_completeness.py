@@ -186,7 +186,7 @@ def test_damaged_shares_of_a_map_end_in_one_line(gappy: pw.RasterStack, out: Pat
         with rasterio.open(out / "trend.tif", "r+") as dataset:
             provenance = decode_provenance(dataset.tags()[TAG])
             dataset.update_tags(**{TAG: encode_provenance({**provenance, "min_valid": value})})
-        with pytest.raises(pw.InputError, match="what it says about how it was made is damaged"):
+        with pytest.raises(pw.InputError, match="its record of how it was made is damaged"):
             verify(out / "trend.tif")
 
 
@@ -208,7 +208,7 @@ def test_commands(gappy: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPa
     assert "50 % is 0.5" in done.output
     rain = run("plan", folder, "--with", f"rain={out / 'job.toml'}", "--method", "correlation")
     assert rain.exit_code == 1
-    assert "job.toml: min_valid says which pixels get an answer: that is for the response to say" in rain.output
+    assert "job.toml: min_valid decides which pixels get a result: give it for the response only" in rain.output
 
 
 def test_off_changes_nothing(gappy: pw.RasterStack, monkeypatch: pytest.MonkeyPatch) -> None:

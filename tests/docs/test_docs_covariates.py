@@ -41,7 +41,7 @@ def test_commands(home: Path) -> None:
         for sample in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = sample.splitlines()
             result = CliRunner().invoke(main, shlex.split(command)[1:])
-            refused = any("where the response comes by" in line for line in lines)
+            refused = any("but the response has one for each" in line for line in lines)
             assert result.exit_code == (1 if refused else 0), result.output
             for line in lines:
                 assert re.search(pattern(line), result.output), (line, result.output)

@@ -330,7 +330,7 @@ def test_a_folder_above_that_others_cannot_enter_is_said_with_a_remedy(
 ) -> None:
     result = compile_for_all(open_folder / "my kernels")  # made by the command, under the umask
     (said,) = [line for line in result.stderr.splitlines() if "cannot enter" in line]
-    assert said.startswith(f"other users cannot enter {open_folder / 'my kernels'}, and so cannot read the kernels: ")
+    assert said.startswith(f"other users cannot enter {open_folder / 'my kernels'}, so they cannot read the kernels: ")
     subprocess.run(said.rpartition(": ")[2], shell=True, check=True)
     assert jit.closed_to_others(open_folder / "my kernels" / "pixelwise") == []
 

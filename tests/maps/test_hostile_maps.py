@@ -102,7 +102,7 @@ def test_what_real_maps_need_is_far_below_the_limits() -> None:
         ('{"a":NaN}', "NaN is not a finite number"),
         ('{"a":-Infinity}', "-Infinity is not a finite number"),
         ("[1]", "it holds a list instead of a table"),
-        ('"\\ud800"', "it holds a text instead of a table"),
+        ('"\\ud800"', "it holds a string instead of a table"),
     ],
     ids=lambda text: text[:20] if not text.startswith("zlib") else f"packed{len(text)}",
 )
@@ -129,10 +129,10 @@ def test_a_map_that_could_not_be_opened_is_not_written() -> None:
         ("layers_used", 5, "input.layers_used holds a whole number instead of a list"),
         ("layers_used", {}, "input.layers_used holds a table instead of a list"),
         ("layers_used", [5], r"input.layers_used\[0\] holds a whole number instead of a table"),
-        ("layers_used", [{"precision": 1.5}], r"input.layers_used\[0\].precision holds a number instead of a text"),
+        ("layers_used", [{"precision": 1.5}], r"input.layers_used\[0\].precision holds a number instead of a string"),
         ("layers", {"a": []}, "input.layers holds a table instead of a whole number"),
         ("layers", True, "input.layers holds true or false instead of a whole number"),
-        ("first", None, "input.first holds nothing instead of a text"),
+        ("first", None, "input.first holds nothing instead of a string"),
         ("last", "9" * 100_000, "input.last is longer than 1000 characters"),
     ],
 )

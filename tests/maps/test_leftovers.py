@@ -116,13 +116,13 @@ def test_foreign_content_under_names_of_ours_stays(out: Path, name: str, content
     result = clean(out)
     assert result.exit_code == 0
     assert (out / name).read_bytes() == content
-    assert f"{out / name}: left, since it is not a pixelwise file" in result.stderr
+    assert f"{out / name}: kept, since it is not a pixelwise file" in result.stderr
     assert not result.stdout
 
 
 def test_a_raster_of_somebody_else_stays(stack: pw.RasterStack, out: Path) -> None:
     shutil.copy(stack.paths[0], out / ".a.partial.tif")
-    assert ".a.partial.tif: left, since it is not a pixelwise file" in clean(out).stderr
+    assert ".a.partial.tif: kept, since it is not a pixelwise file" in clean(out).stderr
     assert hidden(out) == [".a.partial.tif"]
 
 
@@ -172,7 +172,7 @@ def test_what_says_nothing_goes_only_beside_what_does(out: Path, name: str, cont
     result = clean(out)
     assert hidden(out) == [name]
     assert (out / name).read_bytes() == content
-    assert result.stderr == f"{out / name}: left, since nothing in it shows that pixelwise made it\n"
+    assert result.stderr == f"{out / name}: kept, since nothing in it shows that pixelwise made it\n"
     (out / beside).write_bytes(known)
     assert len(clean(out).stdout.splitlines()) == 2
     assert not hidden(out)
@@ -226,7 +226,7 @@ def test_what_is_no_file_stays(out: Path, tmp_path: Path, kind: str, name: str) 
     assert not result.stdout
     assert os.path.lexists(out / name)
     assert (tmp_path / "victim").exists()
-    assert f"{out / name}: left, since it is {kind}" in result.stderr
+    assert f"{out / name}: kept, since it is {kind}" in result.stderr
 
 
 @root_only
@@ -235,7 +235,7 @@ def test_files_of_other_users_stay(stack: pw.RasterStack, out: Path, monkeypatch
     for path in out.iterdir():
         os.chown(path, 12345, -1)
     result = clean(out)
-    assert result.stderr.count("left, since it belongs to another user (uid 12345)") == 2
+    assert result.stderr.count("kept, since it belongs to another user (uid 12345)") == 2
     assert len(hidden(out)) == 2
 
 
@@ -248,8 +248,8 @@ def test_a_complete_map_stays_whatever_its_name(stack: pw.RasterStack, out: Path
         (out / ".best.tif.journal").write_bytes(encode({"format": 3}) + b"\n")
     before = path.read_bytes()
     result = clean(out)
-    assert f"{path}: left, since it is a complete map: rename it, or remove it yourself" in result.stderr
-    assert f"{path}.aux.xml: left, since it belongs to a complete map" in result.stderr
+    assert f"{path}: kept, since it is a complete map: rename it, or remove it yourself" in result.stderr
+    assert f"{path}.aux.xml: kept, since it belongs to a complete map" in result.stderr
     assert hidden(out) == [".best.partial.tif", ".best.partial.tif.aux.xml"]
     assert path.read_bytes() == before
 
@@ -291,7 +291,7 @@ def test_a_running_job_loses_nothing(
         for folder in (out, beside):
             result = clean(folder)
             assert result.stdout == ""
-            assert result.stderr.count("left, since a running job uses it") == len(hidden(folder))
+            assert result.stderr.count("kept, since a running job uses it") == len(hidden(folder))
         assert [hidden(folder) for folder in (out, beside)] == before
         seen.extend(before)
 
@@ -415,12 +415,12 @@ def test_the_old_map_is_never_removed(
     # What is left tells where it belongs; the remedy gives all of the old map back.
     new = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for line in result.stderr.splitlines():
-        path, _, complete = line.partition(": left, since it is a complete map")
+        path, _, complete = line.partition(": kept, since it is a complete map")
         if complete:  # the new one
             Path(path).unlink()
             continue
-        assert "which a stopped job was replacing: rename it to that" in line
-        aside = Path(line.partition(": left, since it is the old ")[0])
+        assert "which an interrupted job was replacing: rename it to that" in line
+        aside = Path(line.partition(": kept, since it is the old ")[0])
         aside.rename(out / line.partition("it is the old ")[2].partition(",")[0])
     assert hidden(out) == []
     now = {path.name: path.read_bytes() for path in out.iterdir()}

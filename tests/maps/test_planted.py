@@ -338,10 +338,10 @@ def test_a_working_folder_that_is_not_utf8(stack: pw.RasterStack, out: Path, mon
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (".best.partial.tif", "is a name that half-written maps have; choose another one"),
-        (".best.partial.replaced.tif", "is a name that half-written maps have; choose another one"),
-        (".Best.Partial.TIFF", "is a name that half-written maps have; choose another one"),
-        (".best_{band}.partial.tif", "is a name that half-written maps have; choose another one"),
+        (".best.partial.tif", "is a name reserved for half-written maps; choose another one"),
+        (".best.partial.replaced.tif", "is a name reserved for half-written maps; choose another one"),
+        (".Best.Partial.TIFF", "is a name reserved for half-written maps; choose another one"),
+        (".best_{band}.partial.tif", "is a name reserved for half-written maps; choose another one"),
         (".best.tif.journal", "its name must end in .tif"),
     ],
 )

@@ -225,7 +225,7 @@ def test_a_filler_of_a_formula_is_no_stored_number(make_stack: MakeStack):
     folder = renamed(make_stack(bands, descriptions=["red", "nir"]))
     warnings = check(folder, value="nir + 0 * red")
     assert [line.rpartition("; ")[2] for line in warnings] == [
-        "if it means missing, leave it out with --valid-range LOW,HIGH"
+        "if it means missing, exclude it with --valid-range LOW,HIGH"
     ]
     assert check(folder, value="nir + 0 * red", valid_range=(0, 1)) == []
 
@@ -252,7 +252,7 @@ def test_one_file_that_does_not_declare_nodata(make_stack: MakeStack, out: Any, 
     folder = renamed(differing(make_stack, DECLARED, {1: -9999, 2: -9999}), "x")
     told = (
         f"{folder / 'x_2003.tif'} declares no nodata, but 4 other files declare -9999, which occurs 30 times among "
-        "1600 values looked at there; if it means missing in all files, give --nodata=-9999"
+        "1600 values checked there; if it means missing in all files, give --nodata=-9999"
     )
     stack = pw.open_stack(folder)
     assert warnings_of(stack) == warnings_of(stack, quick=True) == [told]
@@ -278,7 +278,7 @@ def test_a_header_that_differs_is_named_also_where_nothing_is_found(make_stack: 
     [warning] = check(folder)
     assert warning == (
         f"{folder / 'x_2003.tif'} declares no nodata, but 4 other files declare -9999, which does not occur in 1600 "
-        "values looked at there; if it means missing in all files, give --nodata=-9999"
+        "values checked there; if it means missing in all files, give --nodata=-9999"
     )
 
 
@@ -384,7 +384,7 @@ def test_one_value_everywhere(make_stack: MakeStack):
 def test_a_scale_above_one(make_stack: MakeStack):
     folder = make_stack(clean())
     warnings = check(folder, scale=1.5)
-    assert warnings == ["scale 1.5 is above 1; most products divide (0.0001): is it meant? (--scale overrides)"]
+    assert warnings == ["scale 1.5 is above 1; most products divide (0.0001): is it intended? (--scale overrides)"]
     assert check(folder, scale=1) == check(folder, scale=-1) == []
 
 
@@ -406,8 +406,8 @@ def test_a_layer_of_another_level(make_stack: MakeStack):
     folder = make_stack(values)
     [warning] = check(folder)
     assert warning.startswith(f"{folder / 'ndvi_2002.tif'}: its typical value 0.")
-    assert "differs more than 10-fold from that of the stack, 0.0" in warning
-    assert warning.endswith("another scale?")
+    assert "differs by more than a factor of 10 from that of the stack, 0.0" in warning
+    assert warning.endswith("is its scale different?")
     values[2] /= 10
     assert check(make_stack(values, folder="similar")) == []
 
@@ -417,7 +417,7 @@ def test_many_layers_of_another_level_are_counted(make_stack: MakeStack):
     values[:8] /= 1000
     warnings = check(make_stack(values))
     assert len([line for line in warnings if "its typical value" in line]) == 5
-    assert warnings[-1] == "... and 3 more layers with another level"
+    assert warnings[-1] == "... and 3 more layers with a different level"
 
 
 def test_an_empty_layer_has_no_level(make_stack: MakeStack):
@@ -441,7 +441,10 @@ def test_ndvi_beyond_one(make_stack: MakeStack, factor: float, scale: str):
 def test_ndvi_with_a_filler(make_stack: MakeStack):
     folder = make_stack(filled(clean(), 2.5, 0.001))
     assert check(folder) == [
-        "the names say NDVI, but values reach 2.5: a sum, scaled, or a fill value? (--scale, --nodata, --valid-range)"
+        (
+            "the names say NDVI, but values reach 2.5: is it a sum, scaled, or a fill value? "
+            "(--scale, --nodata, --valid-range)"
+        )
     ]
     assert check(folder, valid_range=(-1, 1)) == []
 

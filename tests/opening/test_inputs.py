@@ -149,7 +149,7 @@ def test_the_map_in_the_input_folder_is_left_out_and_said(make_stack: MakeStack)
         again = run("apply", "ols", *source, "-o", folder / "trend.tif", "--overwrite")
         assert again.exit_code == 0
         assert (
-            f"warning: {folder / 'trend.tif'} left out: pixelwise wrote it, as a map or as layers made of others"
+            f"warning: {folder / 'trend.tif'} left out: pixelwise wrote it, as a map or as derived layers"
             in again.stderr
         )
         with rasterio.open(folder / "trend.tif") as dataset:
@@ -272,7 +272,7 @@ def test_packed_files_are_said_with_a_remedy_that_works(make_stack: MakeStack, s
     packed = [pack(folder / f"ndvi_{year}.tif", suffix) for year in (2001, 2003, 2004)]
     # Three years would be missing without a word.
     problem = problem_of(folder)
-    assert problem.startswith(f"{folder}: 3 rasters are packed ({packed[0].name}), and only unpacked files are read")
+    assert problem.startswith(f"{folder}: 3 rasters are packed ({packed[0].name}); unpack with")
     assert len(problems_of(sorted(folder.iterdir()))) == 3
     of_one = problem_of(packed[0])
     assert of_one.startswith(f"{packed[0]}: is packed ({suffix})")

@@ -15,7 +15,7 @@ from affine import Affine
 
 import pixelwise as pw
 from pixelwise import InputError, ParameterError
-from pixelwise.opening.pairing import open_further, pair
+from pixelwise.opening.pairing import open_covariate, pair
 from pixelwise.stacks.spec import InputSpec
 from support.command_line import run
 from support.limits import set_limits
@@ -103,7 +103,7 @@ def test_units(first: Any, second: Any, unit: Any, layers: int, tmp_path: Path) 
         (
             ["2001", "2002"],
             ["2001-01-01", "2001-02-01", "2002-01-01"],
-            r"'x' has 2 layers of one year \(2001-01-01, 2001",
+            r"'x' has 2 layers in one year \(2001-01-01, 2001",
         ),
         (
             ["2001-01", "2001-02", "2001-03"],
@@ -142,7 +142,7 @@ def test_composites_of_months_to_years(tmp_path: Path, yearly: Any) -> None:
     assert found.unit == "year"
     assert found.left_out == {"rain": ("2000..2001",)}
     assert found.inputs["rain"].read(found.stack.grid.block).shape == (8, 6, 5)  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"'rain' has 12 layers of one year .*--with NAME=NAME.toml"):
+    with pytest.raises(InputError, match=r"'rain' has 12 layers in one year .*--with NAME=NAME.toml"):
         pair(pw.open_stack("ndvi"), {"rain": pw.open_stack("monthly")})
 
 
@@ -153,7 +153,7 @@ def test_the_advice_for_unlike_steps_works(tmp_path: Path) -> None:
         axis_of(list(map(str, days[::2])), tmp_path, "x"),
     )
     with pytest.raises(
-        InputError, match=r"of 'x' on the command line keep .*--composite HOW --every month --write-rec"
+        InputError, match=r"for 'x', on the command line, put .*--composite HOW --every month --write-rec"
     ):
         pair(response, {"x": other})
     found = pair(response.composite("mean", every="month"), {"x": other.composite("mean", every="month")})
@@ -165,7 +165,7 @@ def test_the_advice_for_unlike_steps_works(tmp_path: Path) -> None:
 
 
 def test_names_that_mean_something_else(yearly: Any) -> None:
-    with pytest.raises(ParameterError, match="a further stack cannot be called 'response'"):
+    with pytest.raises(ParameterError, match="a covariate cannot be called 'response'"):
         pair(pw.open_stack("ndvi"), {"response": pw.open_stack("rain")})
 
 
@@ -180,7 +180,7 @@ def test_other_stacks_must_have_the_same_dates(yearly: Any) -> None:
     ndvi = pw.open_stack("ndvi")
     same: Any = Plain(ndvi)
     assert pair(ndvi, {"x": same}).inputs["x"] is same
-    with pytest.raises(ParameterError, match="5 layers of 'rain' have no partner, and layers can be left out of"):
+    with pytest.raises(ParameterError, match="5 layers of 'rain' have no partner, but layers can be left out only of"):
         pair(ndvi, {"rain": Plain(pw.open_stack("rain"))})  # type: ignore[dict-item]
 
 
@@ -200,7 +200,7 @@ def test_a_larger_stack_of_the_lattice_is_cut(yearly: Any, tmp_path: Path) -> No
     [
         (
             Affine.translation(1, 0),
-            r"'x' is not on the grid.*covers only a part of it: choose what both cover \(--bounds\)",
+            r"'x' is not on the grid.*covers only part of it: choose an area that both cover \(--bounds\)",
         ),
         (
             Affine.translation(0.5, 0),
@@ -281,7 +281,7 @@ def test_a_further_stack_may_be_a_recipe(yearly: Any, tmp_path: Path) -> None:
 def test_what_is_asked_for_is_for_the_response_to_say(yearly: Any) -> None:
     Path("part.toml").write_text('input = ["rain"]\nregion = [500000.0, 3399900.0, 500100.0, 3400000.0]\n')
     result = run("apply", "correlation", "ndvi", "--with", "rain=part.toml", "-o", "out.tif")
-    assert "part.toml: region says which pixels are asked for" in result.stderr
+    assert "part.toml: region selects pixels" in result.stderr
 
 
 def test_lattices_and_dates_are_taken_over(yearly: Any, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_lattices_and_dates_are_taken_over(yearly: Any, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert pw.open_map("out.tif").provenance["further_inputs"]["x"]["first"] == "2003-01-01"
     spec = InputSpec(nodata=(0.25,), align="ndvi/v_2000.tif")
-    assert open_further("coarse", spec).spec.nodata is None  # type: ignore[attr-defined]
+    assert open_covariate("coarse", spec).spec.nodata is None  # type: ignore[attr-defined]
 
 
 # ------------------------------------------------------------------------------------- what a job is and was

@@ -123,7 +123,7 @@ def test_mistakes(home: Path) -> None:
     ("source", "further", "words"),
     [
         ([f"{'a' * 100}/{n:020}.tif" for n in range(20_000)], {}, r"name it as input: @files\.txt"),
-        (["a" * 10_001], {}, r"input: a text of 10001 characters"),
+        (["a" * 10_001], {}, r"input: a string of 10001 characters"),
         (["a.tif"], {"b" * 101: "b.tif"}, r"with: the name of a field has 101 characters"),
         (["a\udcff.tif"], {}, r"a path in it is not UTF-8"),
     ],

@@ -112,15 +112,20 @@ def test_a_band_by_its_name(landsat: Path) -> None:
 def test_the_trap_between_red_and_near_infrared(landsat: Path) -> None:
     """SR_B4 is near infrared in Landsat 5 and 7, and red in Landsat 8."""
     text = refusal_of(f"{landsat}/**/*_SR_B4.TIF")
-    assert "the files are of several sensors, and one band number is not one colour: red in LC08 (LC08_L2SP" in text
+    assert (
+        "the files are from several sensors, in which the same band is a different colour: red in LC08 (LC08_L2SP"
+        in text
+    )
     assert "; nir in LT05 (LT05_L2SP_014032_20040711" in text
     assert "--product landsat-c2-l2 --band NAME" in text
     text = refusal_of(f"{landsat}/**/LC08*.TIF")
-    assert "they are bands of one image: say so with --product landsat-c2-l2 --value FORMULA (or --band NAME)" in text
+    assert "they are bands of one image: use --product landsat-c2-l2 --value FORMULA (or --band NAME)" in text
     # Who takes red of both knows what he does.
     files = [*landsat.glob("L[TE]*/*_SR_B3.TIF"), *landsat.glob("LC*/*_SR_B4.TIF")]
     assert len(pw.open_stack(files)) == 4
-    with pytest.raises(ParameterError, match=r"band 4 of landsat-c2-l2 is not one colour in all sensors: name it \("):
+    with pytest.raises(
+        ParameterError, match=r"band 4 of landsat-c2-l2 is not the same colour in all sensors: give its name \("
+    ):
         pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", band=4)
 
 
@@ -128,17 +133,15 @@ def test_the_trap_in_bands_of_one_file(tmp_path: Path) -> None:
     for scene, sensor in (("LT05_014032_20040711", "LT05"), ("LC08_014032_20150710", "LC08")):
         tokens = sorted(BANDS[sensor].values())
         write_raster(tmp_path / f"{scene}.tif", np.stack([np.full((3, 4), 20000, np.uint16)] * 3), descriptions=tokens)
-    assert "one band number is not one colour: red in LC08 (LC08_014032_20150710.tif); nir in LT05" in refusal_of(
+    assert "the same band is a different colour: red in LC08 (LC08_014032_20150710.tif); nir in LT05" in refusal_of(
         tmp_path, band="SR_B4"
     )
-    assert "one band number is not one colour" in refusal_of(tmp_path, value="SR_B4 / SR_B7")
+    assert "the same band is a different colour" in refusal_of(tmp_path, value="SR_B4 / SR_B7")
     # By number, the first two bands are red and near infrared in both.
     np.testing.assert_array_equal(read_all(pw.open_stack(tmp_path, value="b2 / b1")), np.ones((2, 3, 4)))
     stack = pw.open_stack(tmp_path, product="landsat-c2-l2", value="nir / red", mask="none")
     np.testing.assert_array_equal(read_all(stack), np.ones((2, 3, 4)))
-    assert "QA_PIXEL, which says what is cloudy; deliver it too" in refusal_of(
-        tmp_path, product="landsat-c2-l2", value="nir / red"
-    )
+    assert "QA_PIXEL, which marks clouds; add it" in refusal_of(tmp_path, product="landsat-c2-l2", value="nir / red")
 
 
 def test_rules_of_masks_instead_of_the_products_own(landsat: Path) -> None:
@@ -192,16 +195,14 @@ def test_what_is_wrong_with_products(landsat: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="are mutually exclusive: a formula names its bands"):
         pw.open_stack(source, product="landsat-c2-l2", band="red", value="ndvi")
     other = write_raster(tmp_path / "other" / "ndvi_2001.tif", np.zeros((3, 3)))
-    assert f"none of 1 files is named as files of landsat-c2-l2 are: {other}" in refusal_of(
+    assert f"none of 1 files is named like a file of landsat-c2-l2: {other}" in refusal_of(
         other, product="landsat-c2-l2", value="ndvi"
     )
     scene = next(iter(SCENES))
     (landsat / scene / f"{scene}_SR_B3.TIF").unlink()
-    assert f"{scene}: has no file of red" in refusal_of(source, product="landsat-c2-l2", value="ndvi")
+    assert f"{scene}: has no file for red" in refusal_of(source, product="landsat-c2-l2", value="ndvi")
     (landsat / scene / f"{scene}_QA_PIXEL.TIF").unlink()
-    assert f"{scene}: has no QA_PIXEL, which says what is cloudy" in refusal_of(
-        source, product="landsat-c2-l2", band="nir"
-    )
+    assert f"{scene}: has no QA_PIXEL, which marks clouds" in refusal_of(source, product="landsat-c2-l2", band="nir")
 
 
 def test_rows_of_one_date(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_rows_of_one_date(tmp_path: Path) -> None:
                 write_raster(tmp_path / f"{scene}_{token}.TIF", band, transform=transform)
             cloudy[year - 2015, row - 31, :place] = cloudy[year - 2015, row - 31, place + 25 :] = True
     options = {"product": "landsat-c2-l2", "band": "red", "extent": "union"}
-    assert "overlap and have the same date (2015-07-10): settle it with --same-date" in refusal_of(tmp_path, **options)
+    assert "overlap and have the same date (2015-07-10): choose with --same-date" in refusal_of(tmp_path, **options)
     stack = pw.open_stack(tmp_path, same_date="mosaic", **options)
     assert len(stack) == 2
     np.testing.assert_array_equal(read_all(stack), np.where(cloudy.all(axis=1), np.nan, value_of(whole)))
@@ -257,7 +258,7 @@ def test_files_that_a_product_does_not_know_are_told(landsat: Path, caplog: pyte
     scene = next(iter(SCENES))
     odd = write_raster(landsat / scene / f"{scene}_SR_B3-clip.TIF", np.zeros(SIZE, np.uint16))
     pw.open_stack(f"{landsat}/**/*.TIF", product="landsat-c2-l2", band="red")
-    assert f"1 files are not named as files of landsat-c2-l2 are, and are left out: {odd}" in caplog.text
+    assert f"1 files are not named like files of landsat-c2-l2 and are left out: {odd}" in caplog.text
 
 
 def test_a_trend_of_scenes_has_its_making_in_the_tags(landsat: Path, tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ def test_a_baseline_that_no_path_tells(sentinels: tuple[Path, Any], tmp_path: Pa
         (tmp_path / "flat").mkdir(exist_ok=True)
         path.rename(tmp_path / "flat" / path.name)
     text = refusal_of(tmp_path / "flat", product="s2-l2a", value="ndvi")
-    assert "its path does not tell the processing baseline" in text
+    assert "its path does not contain the processing baseline" in text
     assert "give --offset (-0.1 from baseline 04.00 on, else 0)" in text
     stack = pw.open_stack(tmp_path / "flat", product="s2-l2a", value="ndvi", offset=0)
     np.testing.assert_allclose(read_all(stack)[0], expected[0], rtol=1e-12)
@@ -371,7 +372,8 @@ def test_baselines_are_not_stacked_blindly(sentinels: tuple[Path, Any]) -> None:
     source = f"{sentinels[0]}/**/*_B04_10m.tif"
     text = refusal_of(source)
     assert (
-        "several processing baselines, whose numbers do not mean the same (offset 0 from baseline 0213 on; -0.1" in text
+        "several processing baselines, whose numbers have different meanings (offset 0 from baseline 0213 on; -0.1"
+        in text
     )
     assert len(pw.open_stack(source, offset=0)) == 2
 
@@ -550,7 +552,7 @@ def test_masks_on_another_lattice(masked: tuple[Path, Any, Any]) -> None:
         write_raster(folder / "masks" / f"{year}-03-05_clouds.tif", mask, transform=half)
     options = {"mask": f"{folder}/masks", "mask_drop": 1}
     text = refusal_of(folder / "images", **options)
-    assert "2001-03-05_clouds.tif: the mask is on another lattice than its image (" in text
+    assert "2001-03-05_clouds.tif: the mask is on a different lattice from its image (" in text
     like = folder / "images" / "ndvi_20010305.tif"
     # The nearest pixel is the one at the same place, whatever is asked for the images.
     for resampling in ("nearest", "bilinear"):

@@ -207,7 +207,7 @@ def test_a_list_of_paths_relative_to_it(three: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("# nothing\n\n", "names no file"),
+        ("# nothing\n\n", "lists no files"),
         (b"\xff\xfe\x00", "not a text file in UTF-8 (byte 0xff at position 0)"),
         (None, "No such file or directory"),
     ],
@@ -238,7 +238,7 @@ def test_a_csv_with_paths_relative_to_it(three: Path, monkeypatch: pytest.Monkey
 def test_a_csv_of_dates_only_names_no_files(tmp_path: Path):
     table = tmp_path / "dates.csv"
     table.write_text("2001\n2002\n")
-    assert problem_of(table) == f"{table}: one column only; a CSV with path,date is wanted"
+    assert problem_of(table) == f"{table}: has only one column; expected a CSV with path,date"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_all_sources_that_are_wrong_are_named(three: Path, tmp_path: Path):
 
 
 def test_nothing_is_named():
-    assert problem_of([]) == "no file is named"
+    assert problem_of([]) == "no file is given"
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_dates_without_paths_for_several_files(three: Path):
     table = three / "dates.txt"
     table.write_text("1991\n1990\n1992\n")
     assert problem_of(three, times=table) == (
-        f"{table}: dates without paths serve the bands of one file; path,date is wanted for several files"
+        f"{table}: dates without paths are for the bands of one file; expected path,date for several files"
     )
 
 
@@ -463,7 +463,7 @@ def both(tmp_path: Path) -> Path:
 def test_two_variables_in_one_file_are_no_series(both: Path):
     problem = problem_of(both)
     assert problem == (
-        f"{both}: has 2 bands of the date 2001-01-01 (1 NDVI_2001, 2 EVI_2001): choose one variable with "
+        f"{both}: has 2 bands with the date 2001-01-01 (1 NDVI_2001, 2 EVI_2001): choose one variable with "
         "--band 'NDVI_*' or --band 'EVI_*'"
     )
     # What is said works when it is typed.
@@ -491,12 +491,12 @@ def test_variables_are_told_apart_by_what_is_beside_the_date(
 def test_bands_of_one_date_that_do_not_differ(tmp_path: Path):
     path = write_raster(tmp_path / "x.tif", YEARS, descriptions=["a_2001", "a_2002", "a_2002"])
     assert problem_of(path) == (
-        f"{path}: has 2 bands of the date 2002-01-01 (2 a_2002, 3 a_2002): give each its own date with --times FILE "
+        f"{path}: has 2 bands with the date 2002-01-01 (2 a_2002, 3 a_2002): give each its own date with --times FILE "
         "(one date per line, or path,band,date)"
     )
     table = tmp_path / "dates.txt"
     table.write_text("2001\n2001\n2002\n")
-    assert "has 2 bands of the date 2001-01-01 (1 a_2001, 2 a_2002)" in problem_of(path, times=table)
+    assert "has 2 bands with the date 2001-01-01 (1 a_2001, 2 a_2002)" in problem_of(path, times=table)
     table.write_text("2001\n2002\n2003\n")
     assert len(pw.open_stack(path, times=table)) == 3
 
@@ -600,15 +600,15 @@ def test_dates_without_paths_for_several_files_of_bands(annual: Path):
     table = annual.parent / "dates.txt"
     table.write_text("2001-01\n2001-02\n2001-03\n")
     assert problem_of(annual, times=table) == (
-        f"{table}: dates without paths serve the bands of one file, but {annual / 'ndvi_2001.tif'} and "
-        f"{annual / 'ndvi_2002.tif'} both have several bands; a table of path,band,date is expected"
+        f"{table}: dates without paths are for the bands of one file, but {annual / 'ndvi_2001.tif'} and "
+        f"{annual / 'ndvi_2002.tif'} both have several bands; expected a table of path,band,date"
     )
 
 
 def test_a_table_of_bands_names_no_files(annual: Path):
     table = months_table(annual)
     assert problem_of(table) == (
-        f"{table}: has a column of bands; name the files as input, and this table with --times"
+        f"{table}: has a column of bands; give the files as input, and this table with --times"
     )
 
 
@@ -675,7 +675,7 @@ def test_shards_whose_bands_are_dates(tmp_path: Path):
     np.testing.assert_array_equal(stack.read(pw.Block(3, 3, 2, 3)), YEARS[:, 3:5, 3:6])
 
 
-TAKE = "; --extent union takes what there is"
+TAKE = "; --extent union uses what there is"
 
 
 @pytest.mark.parametrize("place", [(0, 5), (4, 0), (4, 5)])
@@ -719,7 +719,7 @@ def test_pieces_that_overlap_are_refused(tmp_path: Path):
     problems = problems_of(tmp_path)
     assert problems[:2] == [
         f"{tmp_path / f'east_{year}.tif'} and {tmp_path / f'west_{year}.tif'} overlap and have the same date "
-        f"({year}-01-01): settle it with --same-date keep|first|mosaic|mean|max, or give each its own date"
+        f"({year}-01-01): choose with --same-date keep|first|mosaic|mean|max, or give each its own date"
         for year in (2001, 2002)
     ]
 
@@ -759,7 +759,7 @@ def test_years_and_days_in_one_stack(make_stack: MakeStack, three: Path):
     table = folder / "dates.csv"
     table.write_text("ndvi_2005-03-05.tif,2005\nndvi_2006-03-05.tif,2006-03-05\nndvi_2007-03-05.tif,2007-03-05\n")
     assert problem_of(table).startswith(
-        "1 name(s) carry only a year (ndvi_2005-03-05.tif), 2 a date (ndvi_2006-03-05.tif)"
+        "1 name(s) have only a year (ndvi_2005-03-05.tif), 2 a date (ndvi_2006-03-05.tif)"
     )
 
 
@@ -803,7 +803,7 @@ def twins(tmp_path: Path) -> Path:
 def test_equal_dates_are_refused(twins: Path):
     assert problem_of(twins) == (
         f"2 layers have the date 2001-03-05: {twins / 'a_20010305.tif'}, {twins / 'b_20010305.tif'}; "
-        "settle it with --same-date keep|first|mosaic|mean|max"
+        "choose with --same-date keep|first|mosaic|mean|max"
     )
 
 

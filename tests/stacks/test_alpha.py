@@ -141,12 +141,14 @@ def test_bands_that_are_no_dates_are_named_with_alpha(tmp_path: Path):
     result = run("plan", tmp_path)
     assert result.exit_code == 1
     assert "has 3 bands that are not dates (1, 2, 3)" in result.stdout
-    assert "; band 4 is taken for alpha unless it is named" in result.stdout
+    assert "; band 4 is treated as alpha unless it is named" in result.stdout
 
 
 def test_an_unknown_band_may_be_the_one_that_is_taken_for_alpha(tmp_path: Path):
     folder = scenes(tmp_path)
-    with pytest.raises(pw.InputError, match=r"unknown band 'nir' \(known: 1, 2, 3\); band 4 is taken for alpha unless"):
+    with pytest.raises(
+        pw.InputError, match=r"unknown band 'nir' \(known: 1, 2, 3\); band 4 is treated as alpha unless"
+    ):
         pw.open_stack(folder, band="nir")
     header = read_header(folder / "x_2001.tif")
     assert [band.index for band in header.bands] == [1, 2, 3]
@@ -159,7 +161,7 @@ def test_alpha_cannot_be_warped(tmp_path: Path, band: int, options: str):
     transform = rasterio.Affine(30, 0, 500015, 0, -30, 3400015)
     target = write_raster(tmp_path / "target.tif", image(0)[:1], transform=transform)
     with pytest.raises(
-        pw.InputError, match=f"takes band 4 for alpha; make a file without it first: gdal_translate {options} IN"
+        pw.InputError, match=f"treats band 4 as alpha; make a file without it first: gdal_translate {options} IN"
     ):
         pw.open_stack(folder, band=band, align=target)
 
@@ -183,11 +185,13 @@ def test_data_that_masks_as_alpha_is_warned_of_and_the_remedy_works(tmp_path: Pa
     folder = scenes(tmp_path, descriptions=["red", "green", "blue", "nir"])
     [warning] = masking(folder)
     first = folder / "x_2001.tif"
-    assert warning.startswith(f"{first} and 3 more files: band 4 is taken for alpha, so its zeros mask the other bands")
+    assert warning.startswith(
+        f"{first} and 3 more files: band 4 is treated as alpha, so its zeros mask the other bands"
+    )
     assert warning in run("plan", folder, "--band", 1).stdout
     assert f"warning: {warning}" in run("apply", "ols", folder, "--band", 1, "-o", tmp_path / "out.tif").stderr
     (tmp_path / "out.tif").unlink()
-    command = shlex.split(warning.partition("mark it so: ")[2])
+    command = shlex.split(warning.partition("mark it as such: ")[2])
     for path in folder.glob("*.tif"):
         subprocess.run([Path(sys.executable).parent / "rio", *command[1:-1], path], check=True, capture_output=True)
     assert masking(folder) == []

@@ -469,8 +469,8 @@ def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert "composite max of 2 to 11 layers each" in result.output or "composite max of 1 to 12" in result.output
-    assert "clear     scenes per pixel of a sample: 20" in result.output
-    assert "which looks like a trend; draw the same number with --equal-count, or take the median" in result.output
+    assert "clear     scenes per sampled pixel: 20" in result.output
+    assert "which looks like a trend; use the same number with --equal-count, or the median" in result.output
     for other in (("--composite", "median"), ("--composite", "max", "--equal-count", 2)):
         assert "--equal-count, or take" not in run("plan", folder, *other).output
     report = json.loads(run(*words, "--json").stdout)
@@ -481,7 +481,7 @@ def test_the_plan_tells_clear_scenes_and_their_trend(make_stack: Any) -> None:
     assert any("make one layer per year (--composite)" in text for text in raw["warnings"])
 
 
-MORE = "the {} over more scenes is a different one, which looks like a trend"
+MORE = "the {} of more scenes is different, which looks like a trend"
 
 
 @pytest.fixture(scope="module")
@@ -715,7 +715,7 @@ def test_mistakes(scenes: tuple[Path, Any]) -> None:
     with pytest.raises(InputError, match=r"no layer within the season 12-24\.\.12-26: the 40 layers are from"):
         stack.composite("max", season="12-24..12-26")
     with pytest.raises(
-        ParameterError, match=r"composite 'max' is no option of open_stack: open_stack\(\.\.\.\)\.composite"
+        ParameterError, match=r"composite 'max' is not an option of open_stack: use open_stack\(\.\.\.\)\.composite"
     ):
         pw.open_stack(scenes[0], composite="max")
     with pytest.raises(ParameterError, match="season without composite: give --composite HOW"):

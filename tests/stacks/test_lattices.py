@@ -75,7 +75,7 @@ def test_overlapping_scenes_of_one_date_give_the_mosaic_back(tmp_path: Path, mos
             write_raster(tmp_path / f"row{index}_{year}.tif", part, transform=at(row, col), nodata=np.nan)
     for how in ("first", "mosaic", "max"):
         np.testing.assert_array_equal(read_all(pw.open_stack(tmp_path, extent="union", same_date=how)), mosaic)
-    assert "overlap and have the same date (2001-01-01): settle it with --same-date keep|first|mosaic|mean|max" in (
+    assert "overlap and have the same date (2001-01-01): choose with --same-date keep|first|mosaic|mean|max" in (
         refusal_of(tmp_path, extent="union")
     )
 
@@ -128,7 +128,7 @@ def test_what_does_not_share_a_lattice_is_named(scenes: Path) -> None:
     assert f"{odd}: " in text
     assert "--align FILE --resampling" in text
     odd.unlink()
-    assert "they lie on one lattice: choose what to cover with --extent union|" in refusal_of(scenes)
+    assert "they are on one lattice: choose the area to cover with --extent union|" in refusal_of(scenes)
 
 
 def test_an_intersection_may_be_empty(scenes: Path) -> None:
@@ -303,7 +303,7 @@ def test_warped_images_of_one_date(tmp_path: Path) -> None:
     values = read_all(pw.open_stack(tmp_path / "s", **options))
     assert {1.0, 2.0} <= set(np.unique(values[~np.isnan(values)]))
     text = refusal_of(tmp_path / "s", align=like, same_date="first")
-    assert "which pixels it covers is not known" in text
+    assert "which pixels it covers is unknown" in text
     assert "use --same-date mosaic instead of first" in text
 
 

@@ -596,7 +596,7 @@ def test_code_that_a_map_names_is_not_run(make_stack: Any, tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists()
     for name in ("functions.py:spread", str(tmp_path / "functions.py:spread"), "os.system", "../functions"):
         retell(path, lambda p, name=name: (p.update(method=name), p.update(parameters={})))
-        assert "what it says about how it was made is damaged (unknown method" in refuses("trend.tif")
+        assert "its record of how it was made is damaged (unknown method" in refuses("trend.tif")
         assert not (tmp_path / "ran").exists()
 
 
@@ -731,7 +731,7 @@ def test_whatever_a_map_says_ends_in_one_line(keys: Sequence[Any], trend: Path) 
 def test_what_is_damaged_is_said(keys: Sequence[Any], value: Any, words: str, trend: Path) -> None:
     retell(trend, put(*keys, value=value))
     text = refuses("trend.tif")
-    assert text.startswith("error: trend.tif: what it says about how it was made is damaged (")
+    assert text.startswith("error: trend.tif: its record of how it was made is damaged (")
     assert words in text
 
 

@@ -631,7 +631,7 @@ def test_what_is_no_map_is_not_overwritten(folder: Path, tmp_path: Path) -> None
 
 
 def test_files_and_arrays_are_no_stacks(folder: Path) -> None:
-    with pytest.raises(pw.ParameterError, match=r"a stack is wanted, not str: open files with open_stack"):
+    with pytest.raises(pw.ParameterError, match=r"expected a stack, not str: open files with open_stack"):
         pw.apply(str(folder), "ols")  # type: ignore[arg-type]
 
 

@@ -60,7 +60,7 @@ def apply(
     method: str,
     source: list[str],
     spec: InputSpec,
-    further: dict[str, str],
+    covariates: dict[str, str],
     needs: Completeness,
     output: Path,
     parameters: tuple[tuple[str, str], ...],
@@ -88,7 +88,7 @@ def apply(
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.methods.lookup import resolve_method
-    from pixelwise.opening.pairing import open_further
+    from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import run_job
 
@@ -97,7 +97,7 @@ def apply(
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
-    inputs = {name: open_further(text, spec) for name, text in further.items()}
+    inputs = {name: open_covariate(text, spec) for name, text in covariates.items()}
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:

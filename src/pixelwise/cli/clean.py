@@ -30,7 +30,7 @@ def clean(folder: Path) -> None:
         if leftover.failed:
             failed.append(leftover)
         elif leftover.kept:
-            emit(f"{leftover.path}: left, since {leftover.kept}", error=True, lines=False)
+            emit(f"{leftover.path}: kept, since {leftover.kept}", error=True, lines=False)
         else:
             emit(f"{leftover.path} ({leftover.size / 1e6:.1f} MB)", lines=False)
     if failed:

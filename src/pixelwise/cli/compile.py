@@ -52,7 +52,7 @@ def compile_kernels(method: tuple[str, ...]) -> None:
         share(folder)
         for place in map(str, closed_to_others(folder)):
             emit(
-                f"other users cannot enter {place}, and so cannot read the kernels: chmod o+x {shlex.quote(place)}",
+                f"other users cannot enter {place}, so they cannot read the kernels: chmod o+x {shlex.quote(place)}",
                 error=True,
             )
     elif os.environ.get("NUMBA_CACHE_DIR"):
@@ -61,7 +61,7 @@ def compile_kernels(method: tuple[str, ...]) -> None:
             error=True,
         )
     emit(
-        f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} were compiled already",
+        f"{len(kept - before)} kernels compiled in {seconds:.0f} s, {len(kept & before)} already were",
         error=True,
     )
     emit(str(folder), lines=False)

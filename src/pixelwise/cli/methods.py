@@ -66,7 +66,7 @@ def show(method: dict[str, Any]) -> None:
     for title in ("Method", "Returns", "Notes", "References"):
         if sections.get(title):
             text = re.sub(r"\AMethod\n", "", sections[title]) if title == "Returns" else sections[title]
-            emit(f"\n{ {'Returns': 'What the bands hold', 'Method': 'What is computed'}.get(title, title) }")
+            emit(f"\n{ {'Returns': 'What the bands contain', 'Method': 'What is computed'}.get(title, title) }")
             emit(indented(inspect.cleandoc(text), 4))
 
 

@@ -96,7 +96,7 @@ class Band(click.ParamType):  # type: ignore[type-arg]
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]
-    """Four numbers, or a text."""
+    """Four numbers, or a string."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -262,9 +262,9 @@ NEEDS_OPTIONS = (
     ),
 )
 
-FURTHER_OPTION = click.option(
+COVARIATE_OPTION = click.option(
     "--with",
-    "further",
+    "covariates",
     type=Parameter(),
     metavar="NAME=INPUT",
     multiple=True,
@@ -332,12 +332,12 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def input_options(
-    command: Callable[..., Any], composite: str | None = None, *, further: bool = False
+    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
-    `composite` is the default of ``--composite``. With `further` there are also ``--with``, ``--min-valid`` and
-    ``--min-span``, and the command gets ``further``, texts by name, and ``needs``.
+    `composite` is the default of ``--composite``. With `covariates` there are also ``--with``, ``--min-valid`` and
+    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``.
     """
 
     @functools.wraps(command)
@@ -362,13 +362,13 @@ def input_options(
         given = {name: options.pop(name) for name in list(options) if name in names}
         given["composite"] = given["composite"] or spec.composite or composite
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, ())})
-        if further:
-            options["further"] = {**stacks, **_by_name(options["further"])}
+        if covariates:
+            options["covariates"] = {**stacks, **_by_name(options["covariates"])}
             shares = {name: options.pop(name) for name in Completeness.__dataclass_fields__}
             options["needs"] = replace(needs, **{name: share for name, share in shares.items() if share is not None})
         return command(source=list(source), spec=spec, **options)
 
-    return _decorate(with_spec, (*INPUT_OPTIONS, FURTHER_OPTION, *NEEDS_OPTIONS) if further else INPUT_OPTIONS)
+    return _decorate(with_spec, (*INPUT_OPTIONS, COVARIATE_OPTION, *NEEDS_OPTIONS) if covariates else INPUT_OPTIONS)
 
 
 def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -383,7 +383,7 @@ def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add INPUT..., the input options, ``--with`` for covariates, and what a pixel needs for a result."""
-    return input_options(command, further=True)
+    return input_options(command, covariates=True)
 
 
 def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -45,7 +45,7 @@ def plan(
     *,
     source: list[str],
     spec: InputSpec,
-    further: dict[str, str],
+    covariates: dict[str, str],
     needs: Completeness,
     method: str,
     parameters: tuple[tuple[str, str], ...],
@@ -72,7 +72,7 @@ def plan(
             raise
         found = Survey(spec, (), {}, None, error.problems)
     with reading():  # the same pixels are sampled several times: open each file only once
-        report = describe(found, further, chosen, needs, options)
+        report = describe(found, covariates, chosen, needs, options)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -82,7 +82,7 @@ def plan(
         from pixelwise.opening.recipe import write_recipe as write
         from pixelwise.stacks.reductions import names_function
 
-        write(write_recipe, source, spec, further, needs)
+        write(write_recipe, source, spec, covariates, needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
         if spec.composite is not None and names_function(spec.composite):
             emit(f"          use it with {to_run(spec.composite)}: code that a recipe names is not run", error=True)
@@ -92,7 +92,7 @@ def plan(
 
 def describe(
     found: Survey,
-    further: Mapping[str, str],
+    covariates: Mapping[str, str],
     method: Method,
     needs: Completeness,
     options: Mapping[str, Any],
@@ -104,7 +104,7 @@ def describe(
     from pixelwise.jobs.task import check_memory, check_travels, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
     from pixelwise.opening.checks import masked_share, warnings_of_all
-    from pixelwise.opening.pairing import open_further, pair
+    from pixelwise.opening.pairing import open_covariate, pair
     from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
     from pixelwise.run import warnings_of_function, warnings_of_values
@@ -124,8 +124,8 @@ def describe(
         scenes = found.stack()
         report["grid"] = describe_grid(scenes.grid)
         stack = composite_of(scenes)
-        inputs = {name: open_further(text, found.spec) for name, text in further.items()}
-        report["with"] = {name: describe_further(other) for name, other in inputs.items()}
+        inputs = {name: open_covariate(text, found.spec) for name, text in covariates.items()}
+        report["with"] = {name: describe_covariate(other) for name, other in inputs.items()}
         pairing = pair(stack, inputs)
         stack = pairing.stack
         report["pairing"] = pairing.describe() if inputs else None
@@ -157,7 +157,7 @@ def describe(
     return report
 
 
-def describe_further(stack: FileStack) -> dict[str, Any]:
+def describe_covariate(stack: FileStack) -> dict[str, Any]:
     """Return a covariate stack for JSON, before it is paired."""
     from pixelwise.opening.scene_counts import scenes_of
 
@@ -370,7 +370,7 @@ def show_making(report: dict[str, Any]) -> None:
     for band, source, rule in made.get("masks", []):
         emit(f"mask      {band} {rule}" + ("" if source == rule else f": {source}"), lines=False)
     if report.get("masked") is not None:
-        emit(f"dropped   {report['masked']:.0%} of the pixels of a sample by masks")
+        emit(f"dropped   {report['masked']:.0%} of sampled pixels by masks")
     composite = report.get("composite")
     if composite:
         least, most = min(composite["layers"]), max(composite["layers"])
@@ -381,15 +381,15 @@ def show_making(report: dict[str, Any]) -> None:
         if composite["empty"]:
             emit(f"          without a layer: {', '.join(composite['empty'])}")
     for name, part in report.get("area", {}).items():
-        said = (
+        words = (
             f"{part['polygons']} polygon(s) of {part['source']}"
             if name == "region"
             else (f"{part['raster']} is {part['values']}")
         )
-        emit(f"{name:9} {said}", lines=False)
+        emit(f"{name:9} {words}", lines=False)
     if report.get("clear"):
         clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
-        emit(f"clear     scenes per pixel of a sample: {clear}")
+        emit(f"clear     scenes per sampled pixel: {clear}")
 
 
 def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
@@ -428,5 +428,5 @@ def describe_step(time: dict[str, Any]) -> str:
     else:
         words = f"every {time['step']}, no gap"
     if time["duplicates"]:
-        words += f", {len(time['duplicates'])} dates more than once ({', '.join(time['duplicates'][:5])})"
+        words += f", {len(time['duplicates'])} dates occur more than once ({', '.join(time['duplicates'][:5])})"
     return words

@@ -24,11 +24,11 @@ from pixelwise.words import one_line
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
 #: A problem with data, output, options or a function.
-MISTAKEN = 1
-#: Some resource ran out; the same command resumes. EX_TEMPFAIL of sysexits.h, which tells batch systems to try again.
+FAILED = 1
+#: A resource ran out; the same command resumes. EX_TEMPFAIL in sysexits.h, which tells batch systems to try again.
 RAN_OUT = 75
-#: A bug in pixelwise: EX_SOFTWARE of sysexits.h.
-FAULTY = 70
+#: A bug in pixelwise: EX_SOFTWARE in sysexits.h.
+BUG = 70
 #: As in shells: 128 plus the number of the signal. The second is SIGPIPE: the reader of the output has closed it.
 INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
 
@@ -158,11 +158,11 @@ class Commands(click.Group):
             if ctx.meta.get("pixelwise.debug"):
                 emit("".join(traceback.format_exception(error)).rstrip(), error=True)
             else:
-                _say(error)
+                _print_error(error)
             _leave(_status_of(error))
 
 
-def _say(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     """Print an error on one line, or on one for each problem of the input."""
     if isinstance(error, FunctionError):  # may contain the traceback of a user's function
         emit(f"error: {error}", error=True)
@@ -170,13 +170,13 @@ def _say(error: Exception) -> None:
     lines = error.problems if isinstance(error, InputError) else (str(error),)
     if isinstance(error, MemoryError):
         reason = f" ({error})" if str(error) else ""
-        lines = (f"memory ran out{reason}{_worked_on(error)}; run the same command again with more of it to resume",)
+        lines = (f"memory ran out{reason}{_worked_on(error)}; run the same command again with more memory to resume",)
     elif isinstance(error, OSError) and error.strerror is not None:
-        lines = (_said_by_the_system(error),)
+        lines = (_system_error(error),)
     elif not isinstance(error, PixelwiseError):
-        said = one_line(f"{type(error).__name__}: {error}")
+        text = one_line(f"{type(error).__name__}: {error}")
         request = "please report it with what the same command prints with --debug"
-        lines = (f"{clipped(said)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
+        lines = (f"{clipped(text)}{_worked_on(error)}; this is a bug in pixelwise: {request}",)
     for line in lines:
         emit(f"error: {clipped(line)}", error=True, lines=False)
 
@@ -186,11 +186,11 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, (ResourceError, MemoryError)):
         return RAN_OUT
     if isinstance(error, OSError) and error.strerror is not None:
-        return RAN_OUT if error.errno in RESOURCES else MISTAKEN
-    return MISTAKEN if isinstance(error, PixelwiseError) else FAULTY
+        return RAN_OUT if error.errno in RESOURCES else FAILED
+    return FAILED if isinstance(error, PixelwiseError) else BUG
 
 
-def _said_by_the_system(error: OSError) -> str:
+def _system_error(error: OSError) -> str:
     """Return in one line what the operating system refused, which is not a bug."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"

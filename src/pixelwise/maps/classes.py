@@ -93,9 +93,9 @@ class Classes:
         One per class, from low to high, that is from the bottom to the top of a legend; a class that is not on that
         scale comes first.
     shares
-        Share of each class among the valid pixels; 0 where no pixel is valid.
+        Share of each class among the valid pixels; 0 if no pixel is valid.
     limits
-        Lowest and highest value of each class, equal where a single value fills a class; empty where classes are not
+        Lowest and highest value of each class, equal if a single value fills a class; empty if classes are not
         ranges of values. A limit shared by two classes belongs to the higher one.
     """
 
@@ -190,7 +190,7 @@ def _drop_empty(codes: NDArray[np.uint8], ranges: list[tuple[float, float]]) -> 
 
 
 def _sign(low: float, high: float) -> int:
-    """Return the sign shared by all values of a range; 0 where it holds both signs or only zero."""
+    """Return the sign shared by all values of a range; 0 if it holds both signs or only zero."""
     if low >= 0:
         return 1 if high > 0 else 0
     return -1 if high <= 0 else 0
@@ -226,7 +226,7 @@ def classify_trend(
     Parameters
     ----------
     slope
-        (y, x) headline value of a test, whose sign is the direction; missing where it is not finite.
+        (y, x) headline value of a test, whose sign is the direction; missing if it is not finite.
     pvalue
         (y, x) two-sided p-values; NaN where there was no test.
     significant

@@ -68,7 +68,7 @@ def check_folder(path: Path) -> None:
     Raises
     ------
     OutputError
-        When it is so.
+        When either is the case.
     """
     folder = path.parent
     try:
@@ -165,7 +165,7 @@ def open_ours(path: Path, *, linked: bool = False) -> BinaryIO:
 
 
 def _open_or_make(path: Path, output: Path) -> BinaryIO:
-    """Open a file made by this user's job, or create it; FileNotFoundError where it vanishes in between."""
+    """Open a file made by this user's job, or create it; FileNotFoundError if it vanishes in between."""
     with contextlib.suppress(FileExistsError):
         return create(path)
     try:
@@ -321,7 +321,7 @@ def has_name(file: BinaryIO, path: Path) -> bool:
 def is_blank(file: BinaryIO) -> bool:
     """Whether a file is empty or begins with zeros, as after a power failure, so that its origin is unknown.
 
-    Moves the file position. OSError where it cannot be read.
+    Moves the file position. OSError if it cannot be read.
     """
     file.seek(0)
     return not file.read(BLANK_BYTES).strip(b"\0")

@@ -63,7 +63,7 @@ class GeoTiffSink:
     overwrite
         Whether a finished map may be replaced; it stays until the new one is complete.
     compress
-        ``zstd`` (the default where GDAL has it), ``deflate``, ``lzw`` or ``none``.
+        ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
 
     Raises
     ------
@@ -251,7 +251,7 @@ class GeoTiffSink:
         return tuple(files)
 
     def restore(self, done: DoneBlock) -> bool:
-        """Accept the tiles of a block that an earlier run appended; False where they are damaged.
+        """Accept the tiles of a block that an earlier run appended; False if they are damaged.
 
         Raises
         ------

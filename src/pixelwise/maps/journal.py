@@ -1,7 +1,7 @@
-"""Which part of a map is done, so that the same job, started again, resumes where it was stopped.
+"""Record which parts of a map are done, so that the same job resumes where it was interrupted.
 
 A journal is one hidden file beside the output, appended to and never changed. Its first line describes the job and
-the layout of its half-written map; each further line is one finished block, and the place of its tiles in that map.
+the layout of its half-written map; each of the others is one finished block, and the place of its tiles in that map.
 Every line is JSON after its checksum; a damaged line is ignored.
 """
 
@@ -62,7 +62,7 @@ class Journal:
     Parameters
     ----------
     output
-        The map's name; the journal lies beside it.
+        The map's name; the journal is beside it.
     key
         What the job is, by topic, ready for JSON: a journal is resumed only if all of it is the same.
     grid
@@ -70,14 +70,14 @@ class Journal:
     after
         Seconds that a job runs before a journal is worth writing.
     refused
-        Why this job cannot be resumed, if so: then nothing is kept but the lock.
+        Why this job cannot be resumed; empty if it can. If set, only the lock is kept.
     restart
-        Whether to drop what an earlier run left.
+        Whether to discard the progress of an earlier run.
 
     Attributes
     ----------
     layout
-        How the run being resumed laid out its half-written map; None where this run starts anew.
+        How the run being resumed laid out its half-written map; None if this run starts anew.
     committed
         The seals of that map's files, if it was complete except for their names; else None.
 
@@ -103,7 +103,7 @@ class Journal:
         self._output = output
         self._key = json.loads(json.dumps(key))
         self._refused = refused
-        self._told = False
+        self._warned = False
         self._grid = grid
         #: Bytes of complete lines: whatever follows them was half-written, or belongs to another job.
         self._end = 0
@@ -125,7 +125,7 @@ class Journal:
             else:
                 self._open()
             if is_blank(self._file):
-                self._say_whose()
+                self._identify()
         except BaseException as error:
             close(self._file)
             if isinstance(error, OSError):
@@ -223,7 +223,7 @@ class Journal:
             self._job = _job(head)
             self._append(head)
 
-    def _say_whose(self) -> None:
+    def _identify(self) -> None:
         """Write a line that merely identifies the file, so that even a run killed early leaves a known journal.
 
         The first line replaces it once the job is planned.
@@ -283,8 +283,8 @@ class Journal:
             When the disk is full or fails; earlier lines stay intact.
         """
         if self._refused:
-            if not self._told and time.monotonic() - self._begun >= self._after:
-                self._told = True
+            if not self._warned and time.monotonic() - self._begun >= self._after:
+                self._warned = True
                 log.warning("%s: if this job is stopped, it cannot be resumed: %s", self._output, self._refused)
             return
         self._waiting.append(done)
@@ -330,7 +330,7 @@ class Journal:
 def is_journal(file: BinaryIO) -> bool:
     """Whether a file is a journal, of any version and however damaged: a line is intact, or the first begins like one.
 
-    Moves the file position. OSError where it cannot be read.
+    Moves the file position. OSError if it cannot be read.
     """
     file.seek(0)
     first = True
@@ -372,7 +372,7 @@ def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
 
 
 def _differences(found: Any, wanted: Any, where: str = "") -> str:
-    """Describe the first difference between two keys; empty where they are equal."""
+    """Describe the first difference between two keys; empty if they are equal."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         # In the order in which this job names them: the most telling comes first.
         for name in dict.fromkeys([*wanted, *sorted(found)]):

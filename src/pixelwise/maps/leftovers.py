@@ -1,4 +1,4 @@
-"""What stopped jobs left in a folder: found by name, identified by content, and removed only if no job holds it."""
+"""Remove what stopped jobs left in a folder: found by name, identified by content, and not in use by any job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Leftover:
     path, size
         The file, and its size in bytes.
     kept
-        Why it was not removed; empty where it was.
+        Why it was not removed; empty if it was.
     failed
         Whether the system refused to remove it.
     """
@@ -108,7 +108,7 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
 def _remove(
     path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
 ) -> Iterator[Leftover]:
-    """Remove one file, already locked or not, unless there is a reason against it; yield nothing where it vanished."""
+    """Remove one file, already locked or not, unless there is a reason against it; yield nothing if it vanished."""
     size = 0
     try:
         size = path.lstat().st_size
@@ -158,7 +158,7 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
         old = final.with_name(final.name + (found["sidecar"] or ""))
         waiting = not found["sidecar"] or os.path.lexists(partial)
         if waiting and not os.path.lexists(old):
-            raise _KeptError(f"it is the old {old.name}, which a stopped job was replacing: rename it to that")
+            raise _KeptError(f"it is the old {old.name}, which an interrupted job was replacing: rename it to that")
         if found["sidecar"] and not _is_map(final):
             raise _KeptError(FOREIGN)
 
@@ -205,7 +205,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Open and lock a file; _KeptError where a job holds it."""
+    """Open and lock a file; _KeptError if a job holds it."""
     with _opened(path) as file:
         try:
             lock(file)

@@ -40,8 +40,8 @@ __all__ = [
 
 #: Longer texts are compressed: GDAL reads all tags with every header.
 LONGEST_PLAIN_TAG = 4000
-#: For 5000 dates of 3 files it takes 2.5 MB with 125 000 of ``[``, ``{`` and ``,`` (8.3 per file); one with more than
-#: 200 000 files would need is an attack.
+#: For 5000 dates of 3 files it takes 2.5 MB with 125 000 of ``[``, ``{`` and ``,`` (8.3 per file); more than 200 000
+#: files would need is an attack.
 LARGEST_PROVENANCE = 64 << 20
 #: Reading it unasked must take less than a second: json reads about 100 MB in that time.
 LARGEST_UNASKED = 32 << 20
@@ -66,7 +66,7 @@ FIELDS: Mapping[str, Any] = {
     },
 }
 WORDS: Mapping[Any, str] = {
-    str: "a text",
+    str: "a string",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -284,7 +284,7 @@ def is_map(path: Path) -> bool:
 
 
 def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-    """Return the provenance of any file that has one, and the names of its bands; None where it is damaged."""
+    """Return the provenance of any file that has one, and the names of its bands; None if it is damaged."""
     try:
         with open_quietly(path) as dataset:
             text = dataset.get_tag_item(TAG)
@@ -326,7 +326,7 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
 
 
 def _misfit(value: Any, kind: Any, name: str = "") -> str:
-    """Describe the first field of the wrong type, and what it holds; empty where all are right."""
+    """Describe the first field of the wrong type, and what it holds; empty if all are right."""
     wanted: type[Any] = kind if isinstance(kind, type) else type(kind)
     if not isinstance(value, wanted) or isinstance(value, bool):
         return f"{name} holds {WORDS[type(value)]} instead of {WORDS[wanted]}"
@@ -397,7 +397,7 @@ def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str,
 
 
 def _too_large(text: str, largest: int) -> str:
-    """Say why a text is longer than any provenance, or would become too many objects; empty where neither."""
+    """Say why a text is longer than any provenance, or would become too many objects; empty if neither."""
     if len(text) > largest:
         return f"{len(text) / 1e6:.0f} MB, more than {largest >> 20}"
     items, most = sum(map(text.count, "[{,")), largest // BYTES_PER_ITEM

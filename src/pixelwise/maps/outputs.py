@@ -116,11 +116,11 @@ def check_name(path: Path, what: str) -> None:
         raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
     # Ignoring case: some file systems do too.
     if HALF_WRITTEN.fullmatch(path.name.lower()):
-        raise OutputError(f"{path}: is a name that half-written maps have; choose another one")
+        raise OutputError(f"{path}: is a name reserved for half-written maps; choose another one")
 
 
 def relative(path: Path, folder: Path | None) -> str:
-    """Return a path as the map names it: relative to the map's folder, where there is one."""
+    """Return a path as the map names it: relative to the map's folder, if there is one."""
     if folder is None:
         return path.as_posix()
     try:

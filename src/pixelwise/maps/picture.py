@@ -64,7 +64,7 @@ def plot_map(
         Name of the band; the first by default.
     classes
         ``trend``: (significant) decrease and increase, and untested pixels, for a band that has a p-value;
-        ``quintile``: five classes of equally many pixels. The default is ``trend`` where possible. The band ``status``
+        ``quintile``: five classes of equally many pixels. The default is ``trend`` if possible. The band ``status``
         always has one class per code.
     significant
         A p-value below this is significant; for ``trend`` only.
@@ -120,7 +120,7 @@ def _is_change(band: Band) -> bool:
 
 
 def _obstacle_to_trend(map_: Map, band: str) -> str:
-    """Say why a band has no trend classes and what to do; empty where it has."""
+    """Say why a band has no trend classes and what to do; empty if it has."""
     advice = "choose the classes quintile"
     pvalue = _pvalue_of(map_, band)
     if pvalue in map_ and pvalue != "pvalue":

@@ -215,7 +215,7 @@ def mark(map_: Path, path: Path) -> bytes:
 
 
 def marked(file: BinaryIO) -> str | None:
-    """Return the map that a half-written file belongs to, relative to its folder; None where the file does not say."""
+    """Return the map that a half-written file belongs to, relative to its folder; None if the file does not say."""
     file.seek(0)
     found = file.read(len(MARK) + LONGEST_PATH + 1)
     if not found.startswith(MARK):
@@ -311,7 +311,7 @@ def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -
 
 
 def _set_aside(path: Path, aside: Path, *, link: bool) -> None:
-    """Give a file another name; with `link`, where links are possible, in addition to its own."""
+    """Give a file another name; with `link`, if links are possible, in addition to its own."""
     aside.unlink(missing_ok=True)
     if link:
         with contextlib.suppress(OSError):  # a file system without links

@@ -149,8 +149,8 @@ class DoneBlock:
         if len(numbers) != 4 or not all(_whole(number) and 0 <= number < 1 << 31 for number in numbers):
             raise ValueError(f"block {numbers}")
         entries = [_list(entry, 3) for entry in _list(found["files"])]
-        told = [[begin, counts] for begin, _, counts in entries]
-        mask = _mask({**found, "files": told}, job)
+        places = [[begin, counts] for begin, _, counts in entries]
+        mask = _mask({**found, "files": places}, job)
         files = []
         for begin, checksum, counts in entries:
             if not _whole(checksum):
@@ -176,10 +176,10 @@ class DoneBlock:
             "lost": [list(one) for one in self.lost],
             "rounded": [list(one) for one in self.rounded],
         }
-        told = [[tiles.begin, tiles.counts.tolist()] for tiles in self.files]
-        mask = _mask({**found, "files": told}, job)
+        places = [[tiles.begin, tiles.counts.tolist()] for tiles in self.files]
+        mask = _mask({**found, "files": places}, job)
         files = [
-            [begin, tiles.checksum ^ mask, counts] for (begin, counts), tiles in zip(told, self.files, strict=True)
+            [begin, tiles.checksum ^ mask, counts] for (begin, counts), tiles in zip(places, self.files, strict=True)
         ]
         return {**found, "files": files}
 
@@ -218,8 +218,8 @@ class Seal:
         return [self.size, self.checksum ^ _mask({"size": self.size}, job)]
 
 
-def _mask(said: Mapping[str, Any], job: int) -> int:
-    return zlib.crc32(canonical(said), job)
+def _mask(content: Mapping[str, Any], job: int) -> int:
+    return zlib.crc32(canonical(content), job)
 
 
 def _whole(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Where finished blocks go."""
+"""The interface of objects that accept finished blocks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Sink(Protocol):
         """Accept a block; return what ``restore`` needs to find it again."""
 
     def restore(self, done: DoneBlock) -> bool:
-        """Accept a block that an earlier run wrote; False where it is damaged."""
+        """Accept a block that an earlier run wrote; False if it is damaged."""
 
     def finish(self, provenance: Mapping[str, Any], timings: Timings, commit: Callable[[Sequence[Seal]], None]) -> Map:
         """Complete the map, pass `commit` the seals of its files when only names are missing, and return the map."""

@@ -147,7 +147,7 @@ class TiledFile:
     grid, bands, dtype
         The raster, and how its values are stored.
     nodata
-        None where no value is missing.
+        None if no value is missing.
     tile, compress
         As in `TileEncoder`.
     """

@@ -1,1 +1,1 @@
-"""From what a user names to a stack: find files, date them, fit them together, check them."""
+"""Turn what a user names into a stack: find files, date them, fit them together, check them."""

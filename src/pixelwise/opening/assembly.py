@@ -1,4 +1,4 @@
-"""From observations to layers: pieces to images, images to layers, layers to one grid."""
+"""Assemble observations into layers: pieces into images, images into layers, all on one grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import get_args
 from pixelwise.choices import SameDate
 from pixelwise.errors import InputError, Problems
 from pixelwise.grid import Block, Grid, crs_remedy
-from pixelwise.opening.mosaic import Member, common_grid, how_onto_one_lattice, members_of
+from pixelwise.opening.mosaic import Member, common_grid, lattice_remedy, members_of
 from pixelwise.opening.observation import BandFile, Observation
 from pixelwise.opening.quality import ZOOMS
 from pixelwise.opening.sensors import product_of_bands
@@ -33,10 +33,7 @@ log = logging.getLogger(__name__)
 def assemble(
     found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems
 ) -> tuple[tuple[Layer, ...], Grid | None]:
-    """Fit observations together: pieces to members, members to layers, layers to one grid.
-
-    Problems are collected.
-    """
+    """Assemble pieces into members and members into layers, all on one grid; collect problems."""
     dated: dict[datetime, list[Observation]] = defaultdict(list)
     with problems.caught("align: ") as failure:
         target = None if place.align is None else read_header(Path(place.align)).grid
@@ -46,7 +43,7 @@ def assemble(
     with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
     if target is not None and target.crs is None and with_crs is not None:
         remedy = crs_remedy(Path(str(place.align)), with_crs.header.path)
-        problems.add(f"align: {place.align}: has no CRS, the files have {with_crs.header.grid.crs_name}; {remedy}")
+        problems.add(f"align: {place.align}: has no CRS, but the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
     found = _on_one_lattice(found, target, place, problems)
     for observation in found:
@@ -76,7 +73,7 @@ def assemble(
 def _on_one_lattice(
     found: Sequence[Observation], target: Grid | None, place: PlaceOptions, problems: Problems
 ) -> list[Observation]:
-    """Put bands and masks that lie on another lattice on that of a grid, where there is one, else name them."""
+    """Align bands and masks with the target, if there is one; else report those that are on another lattice."""
     nearest = replace(place, resampling="nearest")
     placed: list[Observation] = []
     refused = Problems()
@@ -102,26 +99,26 @@ def _check_lattice(band: BandFile, observation: Observation) -> None:
         raise InputError(
             f"{band.header.path}: is not on the lattice of {observation.header.path} "
             f"({'; '.join(observation.grid.differences(band.grid))}); "
-            f"{how_onto_one_lattice(observation.header, band.header)}"
+            f"{lattice_remedy(observation.header, band.header)}"
         )
 
 
 def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, place: PlaceOptions) -> BandFile:
-    """Put a mask on a lattice: as it is, each of its pixels over several, or the nearest of its pixels.
+    """Place a mask on a lattice: as it is if each of its pixels covers whole pixels, else by the nearest pixels.
 
     Parameters
     ----------
     mask
-        As its file has it.
+        The mask as in its file.
     target
-        That on whose lattice files are put; None where nothing may be warped.
+        The grid with which files are aligned; None if nothing may be warped.
     image
-        Its image, as its file has it.
+        Its image as in its file.
 
     Raises
     ------
     InputError
-        When it lies on another lattice and nothing may be warped.
+        When it is on another lattice and nothing may be warped.
     """
     lattice = image.grid if target is None else target
     for zoom in ZOOMS:
@@ -131,18 +128,18 @@ def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, place: Pl
     if target is not None:
         return _aligned(mask, target, place)
     raise InputError(
-        f"{mask.header.path}: the mask is on another lattice than its image "
-        f"({'; '.join(lattice.differences(mask.header.grid))}); {how_onto_one_lattice(image.header, mask.header)}"
+        f"{mask.header.path}: the mask is on a different lattice from its image "
+        f"({'; '.join(lattice.differences(mask.header.grid))}); {lattice_remedy(image.header, mask.header)}"
     )
 
 
 def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
-    """Put a band on a grid's lattice.
+    """Align a band with a grid.
 
     Raises
     ------
     InputError
-        When it cannot be placed.
+        When it cannot be aligned.
     """
     header = band.header
     if target.shares_lattice(header.grid):
@@ -160,16 +157,16 @@ def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
             else f"-b {band.band.index} -mask {alpha.index}"
         )
         raise InputError(
-            f"{header.path}: cannot be aligned, as GDAL takes band {alpha} for alpha; "
+            f"{header.path}: cannot be aligned, as GDAL treats band {alpha} as alpha; "
             f"make a file without it first: gdal_translate {options} IN OUT"
         )
     if place.resampling != "nearest" and len(band.nodata) > 1:
         listed = ", ".join(spelled(value) for value in band.nodata)
         raise InputError(
-            f"{header.path}: has several nodata values ({listed}), but GDAL leaves one out of a mean; "
+            f"{header.path}: has several nodata values ({listed}), but GDAL excludes only one from a mean; "
             "use --resampling nearest"
         )
-    # What is warped begins where a tile begins that is counted from the target's origin.
+    # A warped area starts where a tile starts, with tiles counted from the target's origin.
     height, width = WARP_TILE
     top, left = footprint.row // height * height, footprint.col // width * width
     whole = target.crop(
@@ -193,8 +190,8 @@ def _mixed_precision(found: Sequence[Observation]) -> str:
     years = [o.header.path.name for o in found if o.reading.moment.precision == "year"]
     others = [o.header.path.name for o in found if o.reading.moment.precision != "year"]
     return (
-        f"{len(years)} name(s) carry only a year ({years[0]}), {len(others)} a date ({others[0]}): "
-        "one scale of time is wanted; give dates for all with --times FILE (path,date)"
+        f"{len(years)} name(s) have only a year ({years[0]}), {len(others)} a date ({others[0]}): "
+        "expected the same precision for all; give dates for all with --times FILE (path,date)"
     )
 
 
@@ -223,22 +220,22 @@ def _layers_of_date(
     if same_date == "first" and any(piece.warp for image in images for piece in image.pieces):
         problems.add(
             f"{len(members)} images have the date {layers[0].iso_date}, and {members[0].path} or another is warped: "
-            "which pixels it covers is not known, only which have a value; use --same-date mosaic instead of first"
+            "which pixels it covers is unknown, only which have a value; use --same-date mosaic instead of first"
         )
         return layers
     if same_date is None:
         names = ", ".join(str(member.path) for member in members[:NAMED])
         kinds = sorted({piece.dtype for image in images for piece in image.pieces})
         product = product_of_bands([member.path for member in members])
-        # A mean of NDVI and cloud masks is nobody's wish.
+        # Nobody wants the mean of NDVI and cloud masks.
         if product is not None:
-            remedy = f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
+            remedy = f"they are bands of one image: use --product {product} --value FORMULA (or --band NAME)"
         elif len(kinds) > 1:
             remedy = (
                 f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
             )
         else:
-            remedy = f"settle it with --same-date {'|'.join(get_args(SameDate))}"
+            remedy = f"choose with --same-date {'|'.join(get_args(SameDate))}"
         problems.add(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"
@@ -255,7 +252,7 @@ def _covers(image: Image, block: Block) -> bool:
 
 
 def _image(member: Member, grid: Grid | None, *, partial: bool) -> Image:
-    """Return an image on the grid, without pieces that lie outside where that may be."""
+    """Return an image on the grid; with `partial`, without the pieces outside it."""
     lattice = grid or member.grid
     partial = partial and grid is not None
 
@@ -268,7 +265,7 @@ def _image(member: Member, grid: Grid | None, *, partial: bool) -> Image:
     masks, clear = [], []
     for index in range(len(member.observations[0].masks)):
         files = [(observation.masks[index], observation.grid) for observation in member.observations]
-        # All of them, also outside: what lies there grows, and an image without any would pass for one without masks.
+        # Also those outside: they may grow into the grid, and an image without any would seem to have no masks.
         masks.append(pieces([file for file, _ in files if file is not None], partial=False))
         clear.append(tuple(lattice.place_of(own) for file, own in files if file is None))
     return Image(

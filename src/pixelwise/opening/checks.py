@@ -1,4 +1,4 @@
-"""What looks wrong in a stack though it can be computed: found on a small sample of pixels."""
+"""Warn of what looks wrong in a stack although it can be computed, judging by a small sample of pixels."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ __all__ = ["masked_share", "warnings_of", "warnings_of_all"]
 
 #: Layers whose level or scale differs by this factor do not belong together.
 FACTOR = 10.0
-#: No NDVI lies beyond; noise of a little more than 1 does occur.
+#: No NDVI is larger; noise a little above 1 does occur.
 NDVI_LIMIT = 1.5
-#: How NDVI is packed: MODIS and most exports, some, and 8-bit products.
+#: Usual scales of NDVI: MODIS and most exports, some others, and 8-bit products.
 NDVI_SCALES = (0.0001, 0.001, 0.01)
 
 
-#: Values whose bulk comes to less than this once they are scaled were no packed numbers: NDVI of 0.9 to 0.00009.
+#: If the bulk of scaled values is below this, the numbers were not packed: NDVI of 0.9 became 0.00009.
 SCALED_AWAY = 0.015
 
-#: So many values are looked at where files declare another nodata than others: 0.2 s, and all of a few small files.
-LOOK, LOOK_FILES = 4 << 20, 64
+#: How many values, and of how many files, are checked if files declare different nodata: this takes 0.2 s, and covers
+#: all values of a few small files.
+MOST_CHECKED, MOST_CHECKED_FILES = 4 << 20, 64
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -62,11 +63,11 @@ def warnings_of(
     stack
         Opened without problems; a few windows are read.
     method
-        What is to be applied to it.
+        The method to be applied to it.
     quick
-        Look at a few layers only, as a job does before it begins.
+        Check only a few layers, as a job does before it begins.
     clear
-        What `clear_counts` gave, where it was asked before.
+        The result of `clear_counts`, if it is known already.
 
     Raises
     ------
@@ -80,8 +81,8 @@ def warnings_of(
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
     sampled = _sample_of(looked_at, lenient=quick)
     sample = sampled.values
-    differing, told = _nodata_differs(scenes)
-    fill_values, filled = _fill_values(looked_at, sampled, told)
+    differing, named = _nodata_differs(scenes)
+    fill_values, filled = _fill_values(looked_at, sampled, named)
     found = [
         *_alpha(scenes),
         *_impossible_nodata(scenes),
@@ -99,21 +100,21 @@ def warnings_of(
         found += [*short_periods(stack), *more_scenes(stack, clear)]
     found += made_before(stack, scenes)
     if method is not None:
-        found += _of_method(stack.axis, method)
+        found += _warnings_of_dates(stack.axis, method)
     return found
 
 
 def warnings_of_all(
     pairing: Pairing[Any], method: Method, *, quick: bool = False, clear: Mapping[str, Sequence[float]] | None = None
 ) -> list[str]:
-    """Return what `warnings_of` says of a response and of each further stack, these with their names before.
+    """Return the warnings for a response and for each covariate, the latter preceded by its name.
 
     Parameters
     ----------
     pairing, method, quick
         As in `warnings_of`.
     clear
-        What `clear_counts` gave of each stack, by name, "" for the response.
+        The result of `clear_counts` for each stack, by name, "" for the response.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def warnings_of_all(
     if isinstance(pairing.stack, FileStack):
         found = warnings_of(pairing.stack, method, quick=quick, clear=clear.get("") if clear else None)
     else:
-        found = _of_method(pairing.stack.axis, method)
+        found = _warnings_of_dates(pairing.stack.axis, method)
     for name, other in pairing.inputs.items():
         if isinstance(other, FileStack):
             of_other = warnings_of(other, quick=quick, clear=clear.get(name) if clear else None)
@@ -133,7 +134,7 @@ def warnings_of_all(
 
 @np.errstate(over="ignore", invalid="ignore")
 def masked_share(stack: RasterStack) -> float | None:
-    """Return the share of the pixels of a sample that masks reject; None where there are no masks.
+    """Return the share of sampled pixels that masks reject; None if there are no masks.
 
     Raises
     ------
@@ -160,7 +161,7 @@ def _impossible_nodata(stack: RasterStack) -> Iterator[str]:
 
 
 def _alpha(stack: RasterStack) -> Iterator[str]:
-    """Say where a band that masks the others is hardly opacity: it holds more than its two ends."""
+    """Warn of a band that masks the others but can hardly be opacity, as it holds more than two values."""
     pieces = {piece.path: piece for layer in stack.layers for piece in layer.pieces}
     masking = [path for path in stack.alpha_masks if path in pieces]
     if not masking:
@@ -173,38 +174,38 @@ def _alpha(stack: RasterStack) -> Iterator[str]:
     if stored.size > 2 or not np.isin(stored, (0, 1, 255, 65535)).all():
         colours = ",".join("undefined" if number == band else "gray" for number in range(1, count + 1))
         yield (
-            f"{_named(masking)}: band {band} is taken for alpha, so its zeros mask the other bands, but it holds more "
-            f"than two values; if it is data, mark it so: rio edit-info --colorinterp {colours} {path}"
+            f"{_named(masking)}: band {band} is treated as alpha, so its zeros mask the other bands, but it holds more "
+            f"than two values; if it is data, mark it as such: rio edit-info --colorinterp {colours} {path}"
         )
 
 
 def _sensors(stack: RasterStack) -> Iterator[str]:
-    """Say where sensors whose bands differ follow each other."""
+    """Warn if the images are from sensors with different bands."""
     found = Counter(sensor for layer in stack.layers for sensor in layer.sensors)
     families = [[code for code in family if code in found] for family in stack.derivation.families]
     present = [family for family in families if family]
     if len(present) > 1:
         listed = ", ".join(f"{'/'.join(family)} {sum(found[code] for code in family)}" for family in present)
         yield (
-            f"the images are of several sensors ({listed}) whose bands are not the same: where one follows the other, "
-            "a step may look like a trend"
+            f"the images are from several sensors ({listed}) whose bands differ: a step from one to the next may look "
+            "like a trend"
         )
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """What was read of a stack: every pixel of some windows, and an even choice of these.
+    """A sample of a stack: every pixel of some windows, and a regular selection of them.
 
     Attributes
     ----------
     whole
         (time, pixel) values of every pixel.
     values
-        (time, pixel) float64 values of the chosen ones.
+        (time, pixel) float64 values of the selected ones.
     packing
-        Scale and offset from stored numbers to values, where all layers are of one band and have the same, else None.
+        Scale and offset from stored numbers to values, if all layers have the same and no formula is used; else None.
     integer
-        Whether stored numbers are whole.
+        Whether stored numbers are integers.
     """
 
     whole: Floats
@@ -213,7 +214,7 @@ class _Sample:
     integer: bool
 
     def stored(self, values: Floats) -> Floats:
-        """Return float64 stored numbers of values; the values themselves where these are not of one kind."""
+        """Return float64 stored numbers of values; the values themselves if they have no common packing."""
         numbers: Floats = np.asarray(values, dtype=np.float64)
         if self.packing not in (None, (1.0, 0.0)):
             scale, offset = self.packing
@@ -231,10 +232,10 @@ def _sample_of(stack: RasterStack, *, lenient: bool) -> _Sample:
     return _Sample(whole, thinned(whole), packings.pop() if one else None, integer)
 
 
-def _fill_values(stack: RasterStack, sample: _Sample, told: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
-    """Say which values look like fill values; return also where they are in the sample.
+def _fill_values(stack: RasterStack, sample: _Sample, named: Collection[float]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Warn of values that look like fill values; also return where they are in the sample.
 
-    Of every pixel that was read those are counted that lie beyond the sample's values, or are known fill values.
+    Values beyond the range of the selected pixels are counted in all pixels that were read.
     """
     values = sample.values[~np.isnan(sample.values)]
     nowhere = np.zeros(sample.values.shape, dtype=bool)
@@ -249,29 +250,29 @@ def _fill_values(stack: RasterStack, sample: _Sample, told: Collection[float]) -
     pieces = [piece for layer in stack.layers for piece in layer.pieces]
     declared = dict.fromkeys(value for piece in pieces for value in piece.nodata if not np.isnan(value))
     texts = []
-    for value in (value for value in found if value not in told):
-        where = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
-        layers = np.flatnonzero(where)
-        # The few digits of float32 are enough where all files in which it occurs are of that type.
+    for value in (value for value in found if value not in named):
+        occurrences = [int(np.count_nonzero(sample.stored(row) == value)) for row in sample.whole]
+        layers = np.flatnonzero(occurrences)
+        # The few digits of float32 are enough if all files in which it occurs have that type.
         stored = {piece.dtype for layer in layers.tolist() for piece in stack.layers[layer].pieces}
         dtype = "float32" if stored == {"float32"} else "float64"
         listed = ",".join([spelled(one) for one in declared] + [spelled(value, dtype)])
-        remedy = f"give --nodata={listed}" if sample.packing is not None else "leave it out with --valid-range LOW,HIGH"
-        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(where) else ""
+        remedy = f"give --nodata={listed}" if sample.packing is not None else "exclude it with --valid-range LOW,HIGH"
+        only = f", only in {stack.layers[layers[0]].pieces[0].path}" if len(layers) == 1 < len(occurrences) else ""
         texts.append(
-            f"the value {spelled(value, dtype)} occurs {_times(sum(where))} among {total} sampled values "
-            f"({100 * sum(where) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
+            f"the value {spelled(value, dtype)} occurs {_times(sum(occurrences))} among {total} sampled values "
+            f"({100 * sum(occurrences) / total:.2g} %){only}, and is not nodata; if it means missing, {remedy}"
         )
     return texts, np.isin(sample.stored(sample.values), found)
 
 
 def _nodata_differs(stack: RasterStack) -> tuple[list[str], set[float]]:
-    """Say which files declare another nodata than others, or none, and how often that of the others occurs in them.
+    """Warn of files that declare different nodata from others, or none, and count how often that of the others occurs.
 
     Returns
     -------
     tuple
-        A line for each way in which files differ, and the values that the lines name.
+        A line for each way in which files differ, and the values named in the lines.
     """
     texts: list[str] = []
     named: set[float] = set()
@@ -289,9 +290,9 @@ def _nodata_differs(stack: RasterStack) -> tuple[list[str], set[float]]:
             odd = [piece for piece in pieces if len(nodata_bounds(foreign, piece.dtype))]
             if not odd:
                 continue
-            # Masks may reject what is there: then only headers can be compared.
-            found, looked = (0, 0) if stack.derivation.qualities else _look_for(foreign, stack, odd)
-            # Of most files, nothing is said but what occurs in them: the odd ones are named.
+            # Masks may reject such values: then only headers can be compared.
+            found, looked = (0, 0) if stack.derivation.qualities else _count_stored(foreign, stack, odd)
+            # The majority is reported only if the value occurs in it; otherwise the odd files are.
             if nodata == usual and nodata and not found:
                 continue
             named.update(foreign)
@@ -300,8 +301,8 @@ def _nodata_differs(stack: RasterStack) -> tuple[list[str], set[float]]:
                 f"{_named([piece.path for piece in odd])} declare{'s' * (len({p.path for p in odd}) == 1)} "
                 f"{f'nodata {_listed(nodata)}' if nodata else 'no nodata'}, but {_count_of(others)} "
                 f"declare{'s' * (len(others) == 1)} {_listed(foreign)}"
-                + (f", which occurs {_times(found)} among {looked} values looked at there" if found else "")
-                + (f", which does not occur in {looked} values looked at there" if looked and not found else "")
+                + (f", which occurs {_times(found)} among {looked} values checked there" if found else "")
+                + (f", which does not occur in {looked} values checked there" if looked and not found else "")
                 + f"; if it means missing in all files, give --nodata={_listed(union)}"
             )
     return texts, named
@@ -324,26 +325,28 @@ def _named(paths: Iterable[Path]) -> str:
     return f"{first}{f' and {len(others)} more files' if len(others) > 1 else ' and 1 more file' if others else ''}"
 
 
-def _look_for(values: Sequence[float], stack: RasterStack, pieces: Sequence[Piece]) -> tuple[int, int]:
-    """Count stored values in some files, and how many numbers were looked at: all, or blocks of `LOOK` in all."""
+def _count_stored(values: Sequence[float], stack: RasterStack, pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Count stored values in some files, and the numbers checked: all, or about `MOST_CHECKED` of them in blocks."""
     found = looked = 0
-    chosen = [pieces[i] for i in np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), LOOK_FILES)).astype(int))]
+    chosen = [
+        pieces[i] for i in np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), MOST_CHECKED_FILES)).astype(int))
+    ]
     with reading():
         for piece in chosen:
             bounds = nodata_bounds(values, piece.dtype)
-            for stored in _stored_blocks(stack, piece, LOOK // len(chosen)):
+            for stored in _stored_blocks(stack, piece, MOST_CHECKED // len(chosen)):
                 found += int(np.count_nonzero(is_among(stored, bounds)))
                 looked += stored.size
     return found, looked
 
 
 def _stored_blocks(stack: RasterStack, piece: Piece, most: int) -> Iterator[NDArray[Any]]:
-    """Yield stored numbers that are not missing, of blocks evenly across a piece, of about `most` pixels in all."""
+    """Yield valid stored numbers of blocks spread evenly across a piece, about `most` pixels in total."""
     inside = piece.block.intersection(stack.grid.block)
     if inside is None:
         return
     height, width = min(stack.layout.block_height, inside.height), min(stack.layout.block_width, inside.width)
-    # Strips of one row are many: several at once.
+    # Strips of one row are read several at once.
     height = min(height * -(-SAMPLE_PIXELS // (height * width)), inside.height)
     down, across = -(-inside.height // height), -(-inside.width // width)
     for number in np.unique(np.linspace(0, down * across - 1, max(most // (height * width), 1)).astype(int)).tolist():
@@ -362,7 +365,7 @@ def _stored_blocks(stack: RasterStack, piece: Piece, most: int) -> Iterator[NDAr
 
 
 def _scaled_twice(stack: RasterStack) -> Iterator[str]:
-    """Say where numbers that are values already are multiplied by a scale that was meant for whole ones."""
+    """Warn of numbers that are values already, but are multiplied by a scale meant for integers."""
     if stack.spec.scale is not None:
         return
     scaled = [
@@ -383,7 +386,7 @@ def _scaled_twice(stack: RasterStack) -> Iterator[str]:
             if bulk * abs(piece.scale) < SCALED_AWAY:
                 yield (
                     f"{_named([piece.path, *(other.path for other in scaled)])}: {piece.dtype} numbers up to "
-                    f"{bulk:.3g} are multiplied by {piece.scale:.10g}, to {bulk * abs(piece.scale):.2g}: "
+                    f"{bulk:.3g} are multiplied by {piece.scale:.10g}, giving {bulk * abs(piece.scale):.2g}: "
                     f"if they are scaled already, give --scale 1{' --offset 0' * (piece.offset != 0)}"
                 )
                 return
@@ -393,7 +396,7 @@ def _scales(stack: RasterStack) -> Iterator[str]:
     scales = {piece.scale for layer in stack.layers for piece in layer.pieces}
     for scale in sorted(scales):
         if abs(scale) > 1:
-            yield f"scale {scale:.10g} is above 1; most products divide (0.0001): is it meant? (--scale overrides)"
+            yield f"scale {scale:.10g} is above 1; most products divide (0.0001): is it intended? (--scale overrides)"
     if min(abs(s) for s in scales) * FACTOR <= max(abs(s) for s in scales):
         listed = ", ".join(f"{scale:.10g}" for scale in sorted(scales))
         yield f"layers have different scales: {listed}"
@@ -404,17 +407,17 @@ def _levels(stack: RasterStack, sample: Floats) -> Iterator[str]:
     usual = np.nanmedian(levels) if np.isfinite(levels).any() else np.nan
     if not usual > 0:
         return
-    # No scale makes a 0 of anything.
+    # No scale turns a value into 0.
     odd = np.flatnonzero((levels > usual * FACTOR) | ((levels < usual / FACTOR) & (levels > 0)))
-    # Layers near zero are rare but real (snow, night); an error of scale concerns whole layers by 10 or more.
+    # Layers near zero are rare but real (snow, night); a wrong scale changes whole layers by a factor of 10 or more.
     for index in odd[:5]:
         layer = stack.layers[index]
         yield (
-            f"{layer.pieces[0].path}: its typical value {levels[index]:.4g} differs more than "
-            f"{FACTOR:.0f}-fold from that of the stack, {usual:.4g}: another scale?"
+            f"{layer.pieces[0].path}: its typical value {levels[index]:.4g} differs by more "
+            f"than a factor of {FACTOR:.0f} from that of the stack, {usual:.4g}: is its scale different?"
         )
     if len(odd) > 5:
-        yield f"... and {len(odd) - 5} more layers with another level"
+        yield f"... and {len(odd) - 5} more layers with a different level"
 
 
 def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
@@ -424,17 +427,17 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
     largest = float(np.nanmax(np.abs(sample)))
     if largest <= NDVI_LIMIT:
         return
-    # The bulk tells the power of ten; the largest value may be an outlier.
+    # The bulk gives the power of ten; the largest value may be an outlier.
     bulk = float(np.nanquantile(np.abs(sample), 0.98))
-    remedy = "a sum, scaled, or a fill value? (--scale, --nodata, --valid-range)"
+    remedy = "is it a sum, scaled, or a fill value? (--scale, --nodata, --valid-range)"
     for scale in NDVI_SCALES:
         if 0.3 <= bulk * scale <= NDVI_LIMIT:
             remedy = f"try --scale {scale:g}"
     yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
 
 
-def _of_method(axis: TimeAxis, method: Method) -> list[str]:
-    """Return what the dates alone say against a method; no file is read."""
+def _warnings_of_dates(axis: TimeAxis, method: Method) -> list[str]:
+    """Return warnings about a method that follow from the dates alone; no file is read."""
     return [*_seasons(axis, method), *method.cautions(axis)]
 
 

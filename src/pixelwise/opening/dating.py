@@ -1,4 +1,4 @@
-"""When files and bands were observed: by tables, by a format, or by their names."""
+"""Date files and bands: by tables, by a format, or by their names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "is_patter
 
 @dataclass(frozen=True)
 class DateTable:
-    """A table of ``--times``, and what finds a file in it: its path as it is written there."""
+    """A table given as ``--times``, and a function that returns a file's path as written in it."""
 
     source: str
     dates: Table
@@ -37,13 +37,13 @@ BROKEN = DateTable("", [], lambda path: None)
 
 
 def _is_table(times: str) -> bool:
-    """Whether ``--times`` names something that is there; what is no file is refused when it is read."""
-    # os.path takes any text; is_file refuses a folder that may not be entered.
+    """Whether ``--times`` names something that exists; unless it is a regular file, reading it fails."""
+    # os.path accepts any string; is_file refuses a folder that may not be entered.
     return is_file(Path(times)) or (os.path.exists(times) and not os.path.isdir(times))  # noqa: PTH110, PTH112
 
 
 def table_of(times: str | None, problems: Problems) -> DateTable | None:
-    """Read ``--times FILE``; None where it is a format or absent, `BROKEN` where it cannot be read."""
+    """Read ``--times FILE``; None if it is a format or absent, `BROKEN` if it cannot be read."""
     if times is None or not _is_table(times):
         return None
     with problems.caught() as failure:
@@ -58,14 +58,14 @@ def table_of(times: str | None, problems: Problems) -> DateTable | None:
 
 def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
     by_path = {os.path.realpath(folder / name): name for name in names}
-    # A table may lie elsewhere than its files, but a name that it has twice settles nothing.
+    # A table may be in another folder than its files; a name that occurs in it twice is ambiguous.
     often = Counter(Path(name).name for name in names)
     by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
     return lambda path: by_path.get(os.path.realpath(path), by_name.get(path.name))
 
 
 def is_pattern(wanted: int | str | None) -> bool:
-    """Whether a band is asked for by a pattern of names."""
+    """Whether bands are selected by a pattern of names."""
     return isinstance(wanted, str) and any(character in wanted for character in "*?[")
 
 
@@ -108,27 +108,27 @@ def dates_of_bands(
 
 
 def _check_dates(header: Header, bands: Sequence[BandHeader], readings: Sequence[Reading]) -> None:
-    """Refuse bands of one file and date: two variables are no series, and which of two equal ones counts is open."""
+    """Refuse bands of one file with the same date: they are two variables, or it is unclear which one counts."""
     moment, times = Counter(reading.moment for reading in readings).most_common(1)[0]
     if times == 1:
         return
     same = [str(band) for band, reading in zip(bands, readings, strict=True) if reading.moment == moment]
-    told = f"{header.path}: has {times} bands of the date {moment} ({', '.join(same[:NAMED])})"
+    problem = f"{header.path}: has {times} bands with the date {moment} ({', '.join(same[:NAMED])})"
     patterns: dict[str, list[Moment]] = {}
     for band, reading in zip(bands, readings, strict=True):
         if reading.text:
-            # What glob would take for a pattern of its own is a character of the name.
+            # Characters that have a meaning in patterns are part of the name here.
             first, _, last = band.description.partition(reading.text)
             patterns.setdefault(f"{glob.escape(first)}*{glob.escape(last)}", []).append(reading.moment)
     if len(patterns) > 1 and all(len(set(moments)) == len(moments) for moments in patterns.values()):
         shown = " or ".join(f"--band '{pattern}'" for pattern in list(patterns)[:NAMED])
         more = f" (and {len(patterns) - NAMED} more)" if len(patterns) > NAMED else ""
-        raise InputError(f"{told}: choose one variable with {shown}{more}")
-    raise InputError(f"{told}: give each its own date with --times FILE (one date per line, or path,band,date)")
+        raise InputError(f"{problem}: choose one variable with {shown}{more}")
+    raise InputError(f"{problem}: give each its own date with --times FILE (one date per line, or path,band,date)")
 
 
 def _by_path_and_band(files: Sequence[tuple[Header, BandHeader]], table: DateTable) -> list[Moment]:
-    # A band is there by its number or by its description.
+    # The table has a band's number or its description.
     assert isinstance(table.dates, BandDates)  # noqa: S101 - the caller looked
     by_band = table.dates.by_band
     given: list[Moment] = []
@@ -157,11 +157,11 @@ def dates_of_files(
     Parameters
     ----------
     single
-        File, band, and the date that its source gives it.
+        File, band, and the date given for it in the input.
     times, table
         The option, and its table if it names one.
     described
-        Whether bands' own descriptions date them, where they can.
+        Whether to date bands by their descriptions, if possible.
     """
     if not single:
         return []
@@ -180,7 +180,7 @@ def dates_of_files(
         return [Reading(table.dates[name], "--times") for name in written if name is not None]
     if table is not None:
         raise InputError(
-            f"{times}: dates without paths serve the bands of one file; path,date is wanted for several files"
+            f"{times}: dates without paths are for the bands of one file; expected path,date for several files"
         )
     if described and all(moment is None for _, _, moment in single):
         descriptions = [band.description for _, band, _ in single]
@@ -194,7 +194,7 @@ def dates_of_files(
 
 
 def _read(names: Sequence[str], times: str | None, what: Literal["file", "band"]) -> list[Reading]:
-    # By the format that is given, else by what names look like: a table does not date all that is read.
+    # By the given format, else by recognizing dates: a table does not date everything that is read.
     if times is None or _is_table(times):
         return read_names(names, what=what)
     return read_format(names, times, what=what)

@@ -1,4 +1,4 @@
-"""Values that fill in for missing ones though nobody declared them: found by where they lie, not only by how many."""
+"""Find undeclared fill values by where they are among the data, not only by how often they occur."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pixelwise.rasters.nodata import is_among, nodata_bounds
 
 __all__ = ["KNOWN", "find_fill_values"]
 
-#: What products and programs fill with, where it lies beyond the data: MODIS, Landsat, GDAL, NetCDF, ArcGIS, R.
+#: Fill values of products and programs, if they are beyond the data: MODIS, Landsat, GDAL, NetCDF, ArcGIS, R.
 KNOWN = (
     -99.0, -128.0, -999.0, -3000.0, -9999.0, -28672.0, -32767.0, -32768.0, -99999.0, -999999.0, -2147483648.0, -1e30,
     -3.4028234663852886e38, -1.7976931348623157e308, 255.0, 32767.0, 65535.0, 999999.0, 2147483647.0, 4294967295.0,
     1e20, 1e30, 9.969209968386869e36, 3.4028234663852886e38, 1.7976931348623157e308,
 )  # fmt: skip
-#: Smaller ones of these are also numbers like others, where the data thin out gradually; larger ones need less of a
-#: gap: -3000 of MODIS lies less far below the smallest NDVI than that below the usual ones.
+#: Smaller ones may also be ordinary values in a thinning tail; larger ones need less of a gap: MODIS's -3000 is closer
+#: to the smallest NDVI than that is to the usual ones.
 SMALL = 1000.0
 
 #: The bulk of values lies between this quantile and its counterpart.
 TAIL = 0.01
-#: A value has nothing beside it within so many steps of the bulk; percentages and classes have.
+#: A fill value has no neighbour within this many steps of the bulk; percentages and classes do.
 APART = 10.0
-#: Where only so few other values occur, they are classes, or flags: no rule but that of known fill values applies.
+#: If only so few other values occur, they are classes or flags: only the rule for known fill values applies.
 FEW, MANY = 8, 32
-#: A repeated value fills this share, and occurs so much more often than those beside it.
+#: The share of a repeated value, and how many times more often than its neighbours it occurs.
 SHARE, EXCESS = 0.01, 20.0
-#: So many values stand for what is beside one, and so much thinner are they there than in the bulk.
+#: How many neighbours are considered, and how much thinner values are there than in the bulk.
 BESIDE, THIN = 10, 0.25
-#: Fewer repetitions prove nothing; far away from all others a few do.
+#: Fewer repetitions prove nothing; far away from all others, a few are enough.
 REPEATS, FAR_REPEATS = 10, 3
 
 
 @dataclass(frozen=True)
 class _Rest:
-    """The other values around which one is judged: distinct ones ascending, with how often each occurs."""
+    """The other values with which one is compared: distinct, ascending, with how often each occurs."""
 
     distinct: NDArray[np.float64]
     counts: NDArray[np.int64]
@@ -49,16 +49,16 @@ class _Rest:
         cumulated = np.cumsum(self.counts)
         places = np.searchsorted(cumulated, np.array([TAIL, 1 - TAIL]) * cumulated[-1])
         low, high = self.distinct[np.minimum(places, self.distinct.size - 1)].tolist()
-        # Most of what is zero-inflated is one value.
+        # Most of a zero-inflated sample is one value.
         return (low, high) if low < high else (float(self.distinct[0]), float(self.distinct[-1]))
 
 
 def find_fill_values(values: NDArray[Any], candidates: dict[float, int] | None = None) -> list[float]:
-    """Return values that look like fill values, outermost ones and zero.
+    """Return values that look like fill values: known ones, the outermost ones, and zero.
 
-    A known fill value is found wherever it lies beyond all data with nothing next to it, even if it occurs once. Zero
-    and the smallest and largest values are found where they lie far from all others, or occur often where few others
-    do. Values of classes, flags and percentages do neither: they have neighbours.
+    A known fill value is found if it is beyond all data with nothing next to it, even if it occurs once. Zero and the
+    smallest and largest values are found if they are far from all others, or frequent where few others are. Classes,
+    flags and percentages are neither: they have neighbours.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def find_fill_values(values: NDArray[Any], candidates: dict[float, int] | None =
     distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
     more = {value: count for value, count in (candidates or {}).items() if count}
     if more:
-        # What is rare in the sample may be frequent elsewhere; the other way round it is what it is.
+        # Values that are rare in the sample may be frequent elsewhere; its own counts are kept.
         own = dict(zip(distinct.tolist(), counts.tolist(), strict=True))
         distinct = np.array(sorted(own.keys() | more))
         counts = np.array([own.get(value, 1) for value in distinct.tolist()])
@@ -107,7 +107,7 @@ def _without(
 def _place(value: float, rest: _Rest) -> tuple[float, float, float, float, int]:
     """Return gap, step, width of the bulk, length of its tail towards a value, and how many values are in the bulk.
 
-    The gap is 0 where the value is not beyond the bulk.
+    The gap is 0 if the value is not beyond the bulk.
     """
     low, high = rest.ends
     inner = int(((rest.distinct >= low) & (rest.distinct <= high)).sum())
@@ -123,7 +123,7 @@ def _place(value: float, rest: _Rest) -> tuple[float, float, float, float, int]:
 
 
 def _is_known(value: float, rest: _Rest) -> bool:
-    """Whether a known fill value lies beyond all else."""
+    """Whether a known fill value is beyond all other values."""
     if rest.distinct.size < 2:
         return False
     gap, step, _, tail, _ = _place(value, rest)
@@ -141,7 +141,7 @@ def _is_fill_value(value: float, count: int, total: int, rest: _Rest) -> bool:
 
 
 def _stands_out(value: float, count: int, rest: _Rest) -> bool:
-    """Whether a value is much more frequent than those beside it: amid the data, or at an end where they thin out."""
+    """Whether a value is much more frequent than its neighbours: amid the data, or at an end where they thin out."""
     below = rest.distinct < value
     sides = [np.flatnonzero(below)[-BESIDE:], np.flatnonzero(~below)[:BESIDE]]
     beside = rest.counts[np.concatenate(sides)]
@@ -149,7 +149,7 @@ def _stands_out(value: float, count: int, rest: _Rest) -> bool:
         return False
     if min(len(side) for side in sides) >= BESIDE // 2:
         return True
-    # Rain, percentages and counts are densest beside their zero, an index of vegetation is not.
+    # Rain, percentages and counts are densest next to zero; vegetation indices are not.
     [side] = [side for side in sides if len(side) >= BESIDE // 2][:1] or [np.array([], dtype=int)]
     if not len(side):
         return False

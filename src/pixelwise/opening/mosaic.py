@@ -1,4 +1,4 @@
-"""Pieces put together: those of one image, and images on one grid."""
+"""Put together the pieces of one image, and images on one grid."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
 from pixelwise.words import shortened
 
-__all__ = ["Member", "common_grid", "how_onto_one_lattice", "members_of"]
+__all__ = ["Member", "common_grid", "lattice_remedy", "members_of"]
 
 
-def how_onto_one_lattice(first: Header, other: Header) -> str:
-    """Say how two files get on one lattice."""
+def lattice_remedy(first: Header, other: Header) -> str:
+    """Say how to put two files on one lattice."""
     without = [header for header in (first, other) if header.grid.crs is None]
     if len(without) == 1:
         # Without a CRS nothing can be warped.
         return crs_remedy(without[0].path, (other if without[0] is first else first).path)
-    return "put both on one with --align FILE"
+    return "put both on one lattice with --align FILE"
 
 
 @dataclass(frozen=True)
 class Member:
-    """Files that together are one image of one date: a single file, or pieces on one lattice.
+    """Files that together form one image of one date: a single file, or pieces on one lattice.
 
-    Not `whole` is one whose pieces do not fit, which was said already; a `part` is a piece of one image whose frame
-    reaches into its neighbours.
+    If the pieces do not fit together, which has been reported, it is not `whole`. A `part` is one piece of an image
+    whose frame overlaps those of its neighbours.
     """
 
     observations: tuple[Observation, ...]
@@ -50,13 +50,13 @@ class Member:
         return self.observations[0].header.path
 
     def placed_on(self, grid: Grid) -> list[Block]:
-        """Return where its pieces lie on a grid of its lattice."""
+        """Return the places of its pieces on a grid with the same lattice."""
         place = grid.place_of(self.grid)
         return [block.shift(place.row, place.col) for block in self.blocks]
 
 
 def members_of(observations: Sequence[Observation], same_date: SameDate | None, problems: Problems) -> list[Member]:
-    """Group what has one date: shards by their stem, then pieces on one lattice that do not overlap."""
+    """Group observations of one date: shards by their stem, then pieces on one lattice that do not overlap."""
     stems: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
         stems[observation.stem].append(observation)
@@ -108,9 +108,9 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
         j, i = both
         product = product_of_bands([group[j].header.path, group[i].header.path])
         remedy = (
-            f"settle it with --same-date {'|'.join(get_args(SameDate))}, or give each its own date"
+            f"choose with --same-date {'|'.join(get_args(SameDate))}, or give each its own date"
             if product is None
-            else f"they are bands of one image: say so with --product {product} --value FORMULA (or --band NAME)"
+            else f"they are bands of one image: use --product {product} --value FORMULA (or --band NAME)"
         )
         problems.add(
             f"{group[j].header.path} and {group[i].header.path} overlap and have the same date "
@@ -124,20 +124,20 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
 def common_grid(
     members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
 ) -> Grid | None:
-    """Return the grid of all members: the first one's, the union of all where images come in pieces, or what is asked.
+    """Return the grid of all members: that of the first, the union if images come in pieces, or the requested one.
 
     Parameters
     ----------
     members
-        By ascending date.
+        Members by ascending date.
     target
-        That on whose lattice files are put.
+        The grid with which files are aligned.
     """
     reference = members[0].grid
     on_lattice = all(reference.shares_lattice(member.grid) for member in members)
     if extent is not None or target is not None:
         if on_lattice:
-            return _grid_asked_for(members, extent, target, problems)
+            return _requested_grid(members, extent, target, problems)
         return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
@@ -147,11 +147,11 @@ def common_grid(
     return _not_on_one_grid(members, problems, lattice=False)
 
 
-def _grid_asked_for(
+def _requested_grid(
     members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
 ) -> Grid | None:
-    """Return the grid that `extent` says, on the members' common lattice."""
-    # Georeferencing is that of the target, where there is one, to the last digit.
+    """Return the grid that `extent` requests, on the members' common lattice."""
+    # If there is a target, its georeferencing is used, to the last digit.
     lattice = target or members[0].grid
     places = [lattice.place_of(member.grid) for member in members]
     if extent is None:
@@ -165,7 +165,7 @@ def _grid_asked_for(
         for member, place in zip(members, places, strict=True):
             shared = shared.intersection(place) if shared else None
             if shared is None:
-                problems.add(f"extent intersection is empty: {member.path} shares no pixel with all images before it")
+                problems.add(f"extent intersection is empty: {member.path} shares no pixel with the images before it")
                 return None
         assert shared is not None  # noqa: S101 - for mypy
         return lattice.crop(shared)
@@ -178,7 +178,7 @@ def _grid_asked_for(
     if not lattice.shares_lattice(header.grid):
         remedy = f"align the files to it (--align {extent})"
         if (header.grid.crs is None) != (lattice.crs is None):
-            remedy = how_onto_one_lattice(members[0].observations[0].header, header)
+            remedy = lattice_remedy(members[0].observations[0].header, header)
         problems.add(
             f"extent: {extent} is not on the lattice of {members[0].path} "
             f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
@@ -188,12 +188,12 @@ def _grid_asked_for(
 
 
 def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: bool) -> Grid | None:
-    """Return the grid that all members are on; else name those that are on another grid, or even lattice."""
+    """Return the grid of all members; else report those on another grid or, with `lattice`, another lattice."""
 
     def differs(grid: Grid, other: Grid) -> bool:
         return not grid.shares_lattice(other) if lattice else bool(grid.differences(other))
 
-    # Where they differ, the odd ones are named, not all those that differ from an odd first one.
+    # Report the odd ones, not all those that differ from an odd first one.
     kinds = [(m.grid.crs_name, m.grid.height, m.grid.width, tuple(m.grid.transform)) for m in members]
     usual = members[kinds.index(Counter(kinds).most_common(1)[0][0])]
     different = [
@@ -215,18 +215,18 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
         problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
         return None
     problems.add(
-        f"they lie on one lattice: choose what to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
+        f"they are on one lattice: choose the area to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
         else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
-        "or stack those that fit together"
+        "or stack only those that match"
     )
     return None
 
 
 def _missing_pieces(members: Sequence[Member], grid: Grid) -> Iterable[str]:
-    """Say which images do not cover the whole grid, and which piece that others have is missing."""
+    """Describe images that do not cover the whole grid, and the pieces that they lack but others have."""
     placed = [set(member.placed_on(grid)) for member in members]
-    # Pieces stand in rows and columns: where two of these cross, there is a piece.
+    # Pieces form rows and columns: there is one wherever these cross.
     known = set().union(*placed)
     rows, cols = {(b.row, b.height) for b in known}, {(b.col, b.width) for b in known}
     places = [Block(row, col, height, width) for row, height in sorted(rows) for col, width in sorted(cols)]
@@ -250,4 +250,4 @@ def _missing_pieces(members: Sequence[Member], grid: Grid) -> Iterable[str]:
         found.setdefault(text, []).append(member.observations[0].reading.moment)
     for text, moments in found.items():
         more = f" and {len(moments) - 1} more dates" if len(moments) > 1 else ""
-        yield f"{text} ({moments[0]}{more}); --extent union takes what there is"
+        yield f"{text} ({moments[0]}{more}); --extent union uses what there is"

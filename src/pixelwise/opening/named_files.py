@@ -1,4 +1,4 @@
-"""Headers of the files that a user names, without those that pixelwise wrote beside its input."""
+"""Read the headers of the files that a user names, without those that pixelwise wrote beside its input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @local_only()
 def read_headers(paths: Iterable[Path], problems: Problems) -> dict[Path, Header]:
-    """Read the headers of files; what cannot be read becomes a problem."""
+    """Read the headers of files; those that cannot be read become problems."""
     headers: dict[Path, Header] = {}
     refused: list[tuple[Path, str]] = []
     for path in dict.fromkeys(paths):
@@ -33,10 +33,10 @@ def read_headers(paths: Iterable[Path], problems: Problems) -> dict[Path, Header
 
 
 def without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks: list[str]) -> list[Entry]:
-    """Leave out what pixelwise wrote beside its input (maps, composites, residuals), also of `headers`, and say so.
+    """Leave out files that pixelwise wrote beside its input (maps, composites, residuals), also from `headers`.
 
-    A folder, or a glob that the shell resolved, names it by accident; such files alone, maps alone, and those with a
-    date of their own in a table, are named on purpose.
+    A folder or a glob includes them by accident, which is reported. They are named on purpose if all files are such
+    files, if all are maps, or if a table gives them dates.
     """
     known = [(path, date) for path, date in entries if path in headers]
     for own in ("written", "is_map"):
@@ -49,8 +49,8 @@ def without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks: 
         headers.pop(path, None)
     shown = ", ".join(map(str, chosen[:3])) + (", ..." if len(chosen) > 3 else "")
     remarks.append(
-        f"{shown} left out: pixelwise wrote {'it' if len(chosen) == 1 else 'them'}, as a map or as layers made of "
-        "others (to read such a file as a layer, give its date in a CSV of path,date)"
+        f"{shown} left out: pixelwise wrote {'it' if len(chosen) == 1 else 'them'}, as a map or as derived "
+        "layers (to read such a file as a layer, give its date in a CSV of path,date)"
     )
     log.warning(remarks[-1])
     return [entry for entry in entries if entry[0] in headers]

@@ -25,18 +25,18 @@ EVERYTHING = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class BandFile:
-    """One band of one file, what its numbers mean, and where they are put.
+    """One band of one file, the meaning of its numbers, and their place.
 
     Attributes
     ----------
     header, band
-        As the file has them.
+        Both as in the file.
     scale, offset, nodata, valid
         The value is ``stored * scale + offset``; `nodata` are stored numbers, `valid` a range of values.
     grid, warp
-        Where its pixels come to lie, and how where that is elsewhere.
+        The grid of its pixels, and how they are warped to it, if they are.
     zoom
-        Rows and columns of the grid that one pixel of the file covers.
+        How many rows and columns of the grid one pixel of the file covers.
     """
 
     header: Header
@@ -57,15 +57,15 @@ class Observation:
     Attributes
     ----------
     bands
-        In the order of the names of the derivation.
+        Its bands, in the order of the derivation's names.
     masks
-        In the order of its rules; None where an image has none and needs none.
+        Its masks, in the order of the derivation's rules; None if the image has none and needs none.
     reading
-        The date.
+        Its date, and how that was found.
     stem
-        What the pieces of one image have in common.
+        The part of the name that the pieces of one image share.
     sensor
-        As the product calls it; empty where there is none.
+        Its code in the product; empty if there is none.
     """
 
     bands: tuple[BandFile, ...]
@@ -76,12 +76,12 @@ class Observation:
 
     @property
     def header(self) -> Header:
-        """That of the first band's file."""
+        """The header of the first band's file."""
         return self.bands[0].header
 
     @property
     def grid(self) -> Grid:
-        """Where its first band comes to lie."""
+        """The grid of its first band."""
         return self.bands[0].grid
 
 
@@ -92,11 +92,11 @@ class Findings:
     Attributes
     ----------
     observations
-        As far as there are any.
+        Those that could be read.
     derivation
-        How values are made of what they hold.
+        How values are computed from stored numbers.
     headers
-        Of every file that was opened, by path.
+        Headers of all files that were opened, by path.
     remarks
         What was left out, one line each.
     """

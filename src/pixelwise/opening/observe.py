@@ -1,4 +1,4 @@
-"""From files to observations: which band of which file was observed when, with which mask."""
+"""Turn files into observations: find out which band of which file was observed when, with which mask."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Findings:
-    """Read headers, find bands, dates and masks; problems are collected.
+    """Read headers, find bands, dates and masks, and collect problems.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
     headers = read_headers([path for path, _ in entries], problems)
     entries = without_own(entries, headers, remarks)
     expression = _expression_of(headers, values.value)
-    # Problems of the table are told where dates are looked for.
+    # Problems with the table are reported when dates are looked up.
     table = table_of(times, Problems()) if any(header.alpha for header in headers.values()) else None
     for path, date in entries:
         if path in headers and _alpha_is_data(
@@ -75,15 +75,15 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
 
 
 def _band_file(header: Header, band: BandHeader, values: ValueOptions, *, derived: bool) -> BandFile:
-    """Return a band whose numbers mean what the file and the options say."""
+    """Return a band with the meaning of its numbers, according to the file and the options."""
     scale = band.scale if values.scale is None else values.scale
     offset = band.offset if values.offset is None else values.offset
     for name, number in (("scale", scale), ("offset", offset)):
         # Comparisons with NaN are false.
         if not abs(number) <= LARGEST_NUMBER or (name == "scale" and number == 0):
             raise InputError(
-                f"{header.path}: band {band} declares {name} {number:g}, which makes no numbers of what is stored; "
-                f"say what is right with --{name}"
+                f"{header.path}: band {band} declares {name} {number:g}, which yields no usable numbers; "
+                f"give the right one with --{name}"
             )
     return BandFile(
         header,
@@ -108,7 +108,7 @@ def _expression_of(headers: Mapping[Path, Header], value: str | None) -> Express
     if value is None:
         return None
     first = next(iter(headers.values()), None)
-    # Alpha is a band of a formula where that names it.
+    # An alpha band is data if the formula names it.
     bands = () if first is None else first.with_alpha_as_data().bands
     return expression_of(value, [band.description for band in bands])
 
@@ -123,7 +123,7 @@ def _alpha_is_data(
     *,
     dated: bool,
 ) -> bool:
-    """Whether what GDAL takes for alpha is named as a band, or dated like the others."""
+    """Whether a band that GDAL treats as alpha is named as data, or dated like the other bands."""
     if not header.alpha:
         return False
     whole, numbers = header.with_alpha_as_data(), {band.index for band in header.alpha}
@@ -134,7 +134,7 @@ def _alpha_is_data(
         try:
             if find(whole, name).index in numbers:
                 return True
-        except InputError:  # is told where bands are looked for
+        except InputError:  # reported when bands are looked up
             pass
     bands = () if expression is not None or dated or table is BROKEN else _bands_of(whole, wanted)
     if len(bands) < 2 or not numbers.intersection(band.index for band in bands):
@@ -166,8 +166,8 @@ def _observations(
     if table is not None and isinstance(table.dates, list) and len({_stem(path) for path in several}) > 1:
         first, *_, last = several
         problems.add(
-            f"{times}: dates without paths serve the bands of one file, but {first} and {last} both "
-            "have several bands; a table of path,band,date is expected"
+            f"{times}: dates without paths are for the bands of one file, but {first} and {last} both "
+            "have several bands; expected a table of path,band,date"
         )
         return []
     for path, date in entries:
@@ -177,7 +177,7 @@ def _observations(
                 if len(header.bands) < 2 and len(expression.names) > 1:
                     raise InputError(
                         f"{path}: has one band, but the formula names {', '.join(expression.names)}; "
-                        "--product says which files of a delivery are which bands"
+                        "--product finds the bands of a product in its files"
                     )
                 single.append((header, tuple(band_named(header, name) for name in expression.names), date))
             elif path in several:
@@ -190,10 +190,10 @@ def _observations(
             else:
                 single.append((header, chosen[path] or (band_of(header, values.band),), date))
     problems.add(*shortened(undated.lines))
-    return found + _of_single_bands(single, values, times, table, problems, derived=expression is not None)
+    return found + _of_single_images(single, values, times, table, problems, derived=expression is not None)
 
 
-def _of_single_bands(
+def _of_single_images(
     single: Sequence[tuple[Header, tuple[BandHeader, ...], Moment | None]],
     values: ValueOptions,
     times: str | None,
@@ -202,7 +202,7 @@ def _of_single_bands(
     *,
     derived: bool,
 ) -> list[Observation]:
-    """Date files that hold one image each, by what all of them have in common."""
+    """Date files that hold one image each, all by the same rule."""
     with problems.caught() as failure:
         readings = dates_of_files(
             [(header, bands[0], date) for header, bands, date in single],
@@ -223,7 +223,7 @@ def _of_single_bands(
 
 
 def _bands_of(header: Header, wanted: int | str | None) -> tuple[BandHeader, ...]:
-    """Return the bands that are read: all, those whose names fit a pattern, or the one that is named."""
+    """Return all bands, or those whose descriptions match a pattern; none if a single band is selected."""
     if wanted is None:
         return header.bands
     if not is_pattern(wanted):

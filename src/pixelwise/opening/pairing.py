@@ -1,7 +1,7 @@
-"""Layers of several stacks brought together: of the same period of the calendar, on the same grid.
+"""Pair the layers of several stacks: those of the same calendar period, on the same grid.
 
-A response and its covariates rarely have the very same dates: a month stands for its first day in one archive and for
-its middle in another, and one series begins before the other.
+A response and its covariates rarely have exactly the same dates: one archive dates a month by its first day, another by
+its middle, and one series begins before the other.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from pixelwise.stacks.spec import InputSpec
 
 S = TypeVar("S", bound=Stack)
 
-__all__ = ["Pairing", "open_further", "pair"]
+__all__ = ["Pairing", "open_covariate", "pair"]
 
-#: What a further stack that is named by its files takes over from the response: where pixels are put, and which dates
-#: are used. What stored numbers mean is another matter in each archive.
+#: Options that a covariate given as files inherits from the response: the place of pixels, and the dates to use. The
+#: meaning of stored numbers differs from archive to archive.
 PLACE = ("extent", "align", "resampling")
 DATES = ("period", "start", "end", "months", "on_read_error")
 
-#: How a further stack is made of composites where it is named on the command line.
+#: How to give composites as a covariate on the command line.
 IN_A_RECIPE = (
-    "on the command line keep the composites in a recipe (pixelwise plan FILES --composite {how} --write-recipe "
+    "on the command line, put the composites in a recipe (pixelwise plan FILES --composite {how} --write-recipe "
     "NAME.toml) and give --with NAME=NAME.toml"
 )
 
-#: How many layers an error names.
+#: Number of layers that an error lists.
 NAMED = 5
 
-#: What provenance and plan call the stack that the others are paired with.
+#: Name of the response in provenance and plan.
 RESPONSE = "response"
 
 
 @dataclass(frozen=True)
 class Pairing(Generic[S]):
-    """Stacks with as many layers as each other, of the same periods.
+    """Stacks with the same number of layers, of the same periods.
 
     Attributes
     ----------
     stack
         The response.
     inputs
-        The further stacks by name.
+        The covariates by name.
     unit
-        Of the calendar, by which layers were paired; None where all dates were the same anyway.
+        The unit of the calendar by which layers were paired; None if all dates were the same anyway.
     left_out
-        Layers without a partner by the name of the stack, ``response`` for the response: their dates, runs of them as
+        Dates of layers without a partner, by name of the stack, ``response`` for the response; runs of dates as
         ``first..last``.
     counts
-        How many these are, of how many.
+        Number of such layers and of all layers, by name of the stack.
     """
 
     stack: S
@@ -77,7 +77,7 @@ class Pairing(Generic[S]):
 
     @property
     def warnings(self) -> list[str]:
-        """What was left out, one line for each stack."""
+        """The layers left out, one line for each stack."""
         return [
             f"{self.counts[name][0]} of {self.counts[name][1]} layers of {'the ' * (name == RESPONSE)}{name} have no "
             f"partner of the same {self.unit} and are left out: {', '.join(runs)}"
@@ -85,7 +85,7 @@ class Pairing(Generic[S]):
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Return what a map says of it."""
+        """Return what a map records about it."""
         return {
             "by": self.unit or "date",
             "layers": len(self.stack.axis),
@@ -93,16 +93,16 @@ class Pairing(Generic[S]):
         }
 
 
-def open_further(text: str, spec: InputSpec) -> FileStack:
-    """Open a further stack as the command line names it.
+def open_covariate(text: str, spec: InputSpec) -> FileStack:
+    """Open a covariate as given on the command line.
 
     Parameters
     ----------
     text
-        Files as INPUT names them, or a recipe: ``rain.toml``.
+        Files as for INPUT, or a recipe: ``rain.toml``.
     spec
-        The response's options. Files take over where pixels are put and which dates are used; a recipe says all itself,
-        but what lattice pixels are put on where it is silent of that.
+        The response's options. Files inherit the place of pixels and the dates to use; a recipe inherits only the
+        place, and only if it does not have ``align``.
 
     Raises
     ------
@@ -114,22 +114,22 @@ def open_further(text: str, spec: InputSpec) -> FileStack:
     source, own, _, needs = read_recipe(text)
     if own.composite is not None:
         words = ("pixelwise", "composite", "--recipe", text, "--composite", own.composite, "-o", "FILE.tif")
-        check_no_code(text, own, f"{shlex.join(words)} makes a file of them, to be given instead of the recipe")
+        check_no_code(text, own, f"{shlex.join(words)} writes them to a file; give that instead of the recipe")
     for name in needs.as_dict():
-        raise ParameterError(f"{text}: {name} says which pixels get an answer: that is for the response to say")
+        raise ParameterError(f"{text}: {name} decides which pixels get a result: give it for the response only")
     for name in ("region", "where"):
         if getattr(own, name) is not None:
-            raise ParameterError(f"{text}: {name} says which pixels are asked for: that is for the response to say")
+            raise ParameterError(f"{text}: {name} selects pixels: give it for the response only")
     if own.align is None:
         own = own.replace(**{name: getattr(spec, name) for name in PLACE if name != "extent" or own.extent is None})
     return open_layers(source, own)
 
 
 def pair(stack: S, inputs: Mapping[str, S]) -> Pairing[S]:
-    """Bring further stacks onto the response's grid, by whole pixels, and keep the layers that all have.
+    """Crop covariates to the response's grid, and keep the layers that all stacks have.
 
-    Layers belong together that are of the same year, month, dekad, ... of the calendar, whichever the response's
-    regular step counts in; of the same day where its dates are irregular.
+    Layers belong together if they are of the same calendar year, month, dekad, ..., whichever unit the response's
+    regular step has, or of the same day if its dates are irregular.
 
     Raises
     ------
@@ -137,10 +137,10 @@ def pair(stack: S, inputs: Mapping[str, S]) -> Pairing[S]:
         When a stack is on another grid, has several layers for one of the response's, or fewer than two belong
         together.
     ParameterError
-        When layers have to be left out of a stack that is not made of files.
+        When layers would have to be left out of a stack that does not consist of files.
     """
     if RESPONSE in inputs:
-        raise ParameterError(f"a further stack cannot be called {RESPONSE!r}: that is the stack that it is paired with")
+        raise ParameterError(f"a covariate cannot be called {RESPONSE!r}: that is the stack that it is paired with")
     fitted = {name: _on_grid(name, other, stack.grid) for name, other in inputs.items()}
     if all(np.array_equal(other.axis.dates, stack.axis.dates) for other in fitted.values()):
         return Pairing(stack, fitted)
@@ -173,17 +173,17 @@ def _on_grid(name: str, other: S, grid: Grid) -> S:
     words = grid.differences(other.grid)
     if not words:
         return other
-    told = f"input {name!r} is not on the grid of the response: {'; '.join(words)}"
+    problem = f"input {name!r} is not on the grid of the response: {'; '.join(words)}"
     if not grid.shares_lattice(other.grid):
         known = grid.crs or other.grid.crs
         if known is not None and (grid.crs is None or other.grid.crs is None):
-            raise InputError(f"{told}; for each file without CRS: {crs_remedy('FILE', known)}")
-        raise InputError(f"{told}; --align RASTER (align=) puts both on the lattice of one raster")
+            raise InputError(f"{problem}; for each file without CRS: {crs_remedy('FILE', known)}")
+        raise InputError(f"{problem}; --align RASTER (align=) puts both on the grid of one raster")
     place = other.grid.place_of(grid)
     if other.grid.block.intersection(place) != place:
-        raise InputError(f"{told}; it covers only a part of it: choose what both cover (--bounds)")
+        raise InputError(f"{problem}; it covers only part of it: choose an area that both cover (--bounds)")
     if not isinstance(other, FileStack):
-        raise InputError(told)
+        raise InputError(problem)
     return other.crop(place)
 
 
@@ -198,14 +198,14 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
     numbers = axis.numbers(unit)
     days, theirs = set(axis.days.tolist()), set(response.days.tolist())
     longer = UNITS.index(axis.finest) < UNITS.index(unit)
-    # A few of irregular dates may lie on a longer step by chance.
+    # A few irregular dates may have a longer step by chance.
     irregular = response.step is None or response.step.unit != response.finest
     by_chance = irregular and axis.precision not in ("year", "month") and days <= theirs
     if longer and not by_chance:
         remedy = f"make one for each {axis.finest} of the response too (--composite HOW --every {axis.finest})"
         if axis.finest not in get_args(Every):  # there are no composites of 16 days
             how = "HOW --every month"
-            remedy = f"make one for each month of both (--composite {how}); of {name!r} {IN_A_RECIPE.format(how=how)}"
+            remedy = f"make one for each month of both (--composite {how}); for {name!r}, {IN_A_RECIPE.format(how=how)}"
         raise InputError(
             f"{name!r} has one layer for each {axis.finest}, but the response has one for each {unit}: {remedy}"
         )
@@ -214,7 +214,7 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
         same = axis.days[numbers == found[counts > 1][0]]
         listed = ", ".join(map(str, same[:NAMED])) + (", ..." if len(same) > NAMED else "")
         raise InputError(
-            f"{name!r} has {len(same)} layers of one {unit} ({listed}), where the response comes by the {unit}: make "
+            f"{name!r} has {len(same)} layers in one {unit} ({listed}), but the response has one for each {unit}: make "
             f"one of them with open_stack(...).composite(HOW); {IN_A_RECIPE.format(how='HOW')}"
         )
     return numbers
@@ -225,14 +225,14 @@ def _take(name: str, stack: S, rows: NDArray[np.int64]) -> S:
         return stack
     if not isinstance(stack, FileStack):
         raise ParameterError(
-            f"{len(stack.axis) - len(rows)} layers of {name!r} have no partner, and layers can be left out of stacks "
-            "of files only: give it the dates that all have"
+            f"{len(stack.axis) - len(rows)} layers of {name!r} have no partner, but layers can be left out only of "
+            "stacks of files: give it only dates that all stacks have"
         )
     return stack.take(rows.tolist())
 
 
 def _labels(axis: TimeAxis) -> list[str]:
-    """Write dates as far as they are known."""
+    """Write dates as precisely as they are known."""
     length = {"year": 4, "month": 7}.get(axis.precision, 10)
     return [str(day)[:length] for day in axis.days]
 
@@ -243,7 +243,7 @@ def _span(axis: TimeAxis) -> str:
 
 
 def _runs(axis: TimeAxis, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Write some of the layers, neighbours as ``first..last``."""
+    """Write the dates of some layers, runs of neighbours as ``first..last``."""
     labels = _labels(axis)
     rows = np.flatnonzero(chosen)
     runs: Sequence[NDArray[np.int64]] = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)

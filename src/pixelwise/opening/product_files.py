@@ -1,4 +1,4 @@
-"""Files of products as archives deliver them: scenes of several bands and quality bands."""
+"""Find scenes in files of satellite products, each with several bands and quality bands."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ def of_product(
     problems: Problems,
     remarks: list[str],
 ) -> Findings:
-    """Find the scenes of a product in files, and put together the bands and masks of each."""
+    """Find the scenes of a product in files, and assemble the bands and masks of each."""
     matches = [
         _ProductFile(path, file, date) for path, date in entries if (file := product.match(path.absolute())) is not None
     ]
     if not matches:
         names = ", ".join(str(path) for path, _ in entries[:3]) + (", ..." if len(entries) > 3 else "")
-        problems.add(f"none of {len(entries)} files is named as files of {product.name} are: {names}")
+        problems.add(f"none of {len(entries)} files is named like a file of {product.name}: {names}")
         return Findings((), Derivation(), {})
     unmatched = sorted({path for path, _ in entries} - {one.path for one in matches})
     rasters = [str(path) for path in unmatched if path.suffix.lower() in RASTER_SUFFIXES]
     if rasters:
         shown = ", ".join(rasters[:3]) + (", ..." if len(rasters) > 3 else "")
-        remarks.append(f"{len(rasters)} files are not named as files of {product.name} are, and are left out: {shown}")
+        remarks.append(f"{len(rasters)} files are not named like files of {product.name} and are left out: {shown}")
         log.warning(remarks[-1])
     first = matches[0].file.sensor
-    expression, wanted = _wanted_of(values, product, first)
+    expression, wanted = _bands_to_read(values, product, first)
     own = own_quality(masks)
     qualities = _qualities_of(masks, product) if own is None else []
     scenes: dict[tuple[str, tuple[int, int]], list[_ProductFile]] = defaultdict(list)
@@ -83,7 +83,7 @@ def of_product(
         described = is_pattern(values.band)
         found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)
     else:
-        # What no image was delivered with is not said to be used.
+        # A quality band that no image has is not reported as used.
         present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
         qualities = [quality for quality, there in zip(qualities, present, strict=True) if there]
         found = [replace(one, masks=tuple(compress(one.masks, present))) for one in found]
@@ -111,8 +111,8 @@ def _families(product: Product) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, groups))
 
 
-def _wanted_of(values: ValueOptions, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
-    """Return the formula, and the names of the bands that are wanted."""
+def _bands_to_read(values: ValueOptions, product: Product, sensor: str) -> tuple[Expression | None, tuple[str, ...]]:
+    """Return the formula, and the names of the bands to read."""
     known = product.names(sensor)
     if values.value is None and values.band is None:
         raise ParameterError(
@@ -121,7 +121,8 @@ def _wanted_of(values: ValueOptions, product: Product, sensor: str) -> tuple[Exp
     if values.value is None:
         if isinstance(values.band, int):
             raise ParameterError(
-                f"band {values.band} of {product.name} is not one colour in all sensors: name it ({', '.join(known)})"
+                f"band {values.band} of {product.name} is not the same colour in all sensors: give its name "
+                f"({', '.join(known)})"
             )
         return None, (str(values.band),)
     expression = expression_of(values.value, known)
@@ -131,7 +132,7 @@ def _wanted_of(values: ValueOptions, product: Product, sensor: str) -> tuple[Exp
 
 
 def _qualities_of(masks: MaskOptions, product: Product) -> list[tuple[tuple[str, ...], Quality, bool]]:
-    """Return tokens, rule and necessity of each quality band that is used."""
+    """Return the tokens and the rule of each quality band that is used, and whether it is required."""
     if masks.mask == "none":
         return []
     own = masks.rule
@@ -161,7 +162,7 @@ def _of_scene(
     Raises
     ------
     InputError
-        When one is missing or there twice, or its baseline is unknown.
+        When one is missing or occurs twice, or its baseline is unknown.
     """
     file = files[0].file
     rules = {name: product.band(file.sensor, name) for name in wanted}
@@ -174,7 +175,7 @@ def _of_scene(
         offset = rule.offset_of(one.file.baseline) if values.offset is None else values.offset
         if offset is None:
             raise InputError(
-                f"{one.path}: its path does not tell the processing baseline, on which the offset of {product.name} "
+                f"{one.path}: its path does not contain the processing baseline, on which the offset of {product.name} "
                 "depends; keep files in their folders, or give --offset (-0.1 from baseline 04.00 on, else 0)"
             )
         bands.append(_band_by_rule(header, band, rule, offset, values, derived=expression is not None))
@@ -182,7 +183,7 @@ def _of_scene(
     for tokens, quality, required in qualities:
         rule = BandRule(tokens)
         size = chosen[0].file.resolution or 0
-        # Of the bands' own resolution, else the next coarser one: a mask can cover several pixels, not parts of one.
+        # Of the bands' resolution, else the next coarser one: a mask's pixel can cover several pixels, but not a part.
         candidates = sorted(
             _files_of(rule, files),
             key=lambda one: ((one.file.resolution or 0) < size, one.file.resolution or 0, str(one.path)),
@@ -194,12 +195,11 @@ def _of_scene(
             masks.append(mask_file(header, band, quality.rule))
         elif required:
             raise InputError(
-                f"{scene}: has no {' or '.join(tokens)}, which says what is cloudy; deliver it too, or take all pixels "
-                "with --mask none"
+                f"{scene}: has no {' or '.join(tokens)}, which marks clouds; add it, or use all pixels with --mask none"
             )
         else:
             masks.append(None)
-    # All that was acquired in one pass of a day is of one date, whatever the second.
+    # Everything acquired in one pass has the same date, whatever the second.
     day = file.moment.start.replace(hour=0, minute=0, second=0)
     moment = files[0].date or Moment(day, "day", day)
     return Observation(tuple(bands), tuple(masks), Reading(moment, product.name), scene, file.sensor)
@@ -214,7 +214,7 @@ def _finest(candidates: Sequence[Sequence[_ProductFile]], scene: str, names: Seq
     """Choose one file for each band: of the finest resolution that all of them have."""
     for files, name in zip(candidates, names, strict=True):
         if not files:
-            raise InputError(f"{scene}: has no file of {name}")
+            raise InputError(f"{scene}: has no file for {name}")
     shared = set.intersection(*({one.file.resolution or 0 for one in files} for files in candidates))
     if not shared:
         listed = "; ".join(
@@ -232,7 +232,7 @@ def _finest(candidates: Sequence[Sequence[_ProductFile]], scene: str, names: Seq
 
 
 def _opened(one: _ProductFile, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
-    """Read a file's header; return the band that a token stands for, where it has one."""
+    """Read a file's header; return the band that a token stands for, if it has one."""
     if one.path not in headers:
         headers[one.path] = read_header(one.path)
     header = headers[one.path]
@@ -245,11 +245,11 @@ def _opened(one: _ProductFile, tokens: Sequence[str], headers: dict[Path, Header
 def _band_by_rule(
     header: Header, band: BandHeader, rule: BandRule, offset: float, values: ValueOptions, *, derived: bool
 ) -> BandFile:
-    """Return a band whose numbers mean what the product and the options say."""
+    """Return a band with the meaning of its numbers, according to the product and the options."""
     scale = rule.scale if values.scale is None else values.scale
     low, high = EVERYTHING
     if rule.valid is not None:
-        # Half a step of whole numbers beyond, so that no rounding decides about the limits themselves.
+        # Half a step beyond for integers, so that rounding does not decide about the limits themselves.
         slack = 0.5 if np.dtype(band.dtype).kind in "iu" else 0.0
         ends = [value * scale + offset for value in (rule.valid[0] - slack, rule.valid[1] + slack)]
         low, high = min(ends), max(ends)

@@ -1,6 +1,6 @@
-"""Products of the satellites' archives: how their files are named, and what their bands mean.
+"""Products of satellite archives: how their files are named, and what their bands mean.
 
-They are data, one TOML file each; ``landsat-c2-l2.toml`` explains the fields, and a user's own file has the same.
+Each is described by a TOML file; ``landsat-c2-l2.toml`` explains the fields, which are the same in a user's own file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GROUPS: Final = ("scene", "sensor", "tile", "band", "resolution", "baseline")
 
 @dataclass(frozen=True)
 class SceneFile:
-    """What the path of a file says.
+    """The content of a file's path.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class SceneFile:
     moment
         When it was acquired.
     sensor, tile
-        A code that the product knows; and the place, empty where the name has none.
+        A code that the product knows; and the place, empty if the name has none.
     band
-        The token in the name; None where the file has several bands, which are told by their descriptions.
+        The token in the name; None if the file has several bands, which are identified by their descriptions.
     resolution
-        Metres of a pixel, where the name tells.
+        Size of a pixel in metres, if the name has it.
     baseline
-        The processing baseline, where the path tells.
+        The processing baseline, if the path has it.
     """
 
     scene: str
@@ -60,20 +60,20 @@ class SceneFile:
 
 @dataclass(frozen=True)
 class BandRule:
-    """What the numbers of a band mean.
+    """The meaning of a band's numbers.
 
     Attributes
     ----------
     tokens
-        What stands for it in a file's name or a band's description; one of them is there.
+        Its names in file names and band descriptions, at least one.
     scale, offset
         The value is ``stored * scale + offset``; but see `offset_of`.
     nodata
         Stored numbers that are missing.
     valid
-        Lowest and highest stored number that is valid; None where the product does not say.
+        Lowest and highest stored number that is valid; None if the product does not define it.
     later
-        A processing baseline, and the offset from that one on; None where one offset holds for all.
+        A processing baseline, and the offset from that one on; None if one offset applies to all.
     """
 
     tokens: tuple[str, ...]
@@ -84,7 +84,7 @@ class BandRule:
     later: tuple[int, float] | None = None
 
     def offset_of(self, baseline: str | None) -> float | None:
-        """Return the offset for a processing baseline; None where it depends on one that is not known."""
+        """Return the offset for a processing baseline; None if it depends on one that is unknown."""
         if self.later is None:
             return self.offset
         if baseline is None:
@@ -93,13 +93,13 @@ class BandRule:
         return offset if int(baseline) >= first else self.offset
 
     def has(self, token: str) -> bool:
-        """Tell whether a token is one of its own, in upper or lower case."""
+        """Whether a token is one of its own, in upper or lower case."""
         return token.lower() in (own.lower() for own in self.tokens)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A band that tells which pixels are of use: its tokens, the name of the mask, and whether images must have it."""
+    """A band that says which pixels are usable: its tokens, the name of the mask, and whether images must have it."""
 
     tokens: tuple[str, ...]
     preset: str
@@ -113,7 +113,7 @@ class Product:
     Attributes
     ----------
     name, title, version, source
-        The version rises whenever other values would be computed; the source is the document it follows.
+        The version rises whenever computed values would change; the source is the document that it follows.
     patterns
         Regular expressions of paths, tried in this order.
     bands
@@ -121,7 +121,7 @@ class Product:
     quality
         Its quality bands.
     sensor
-        The sensor of files whose names do not tell; None where all do.
+        The sensor of files whose names do not contain it; None if all do.
     """
 
     name: str
@@ -187,14 +187,14 @@ def products() -> tuple[str, ...]:
 
 
 def load_product(name_or_path: str | os.PathLike[str]) -> Product:
-    """Load a product of ours by its name, or anybody's by the path of its TOML file.
+    """Load one of our products by its name, or any other by the path of its TOML file.
 
     Raises
     ------
     ParameterError
         There is no such product.
     InputError
-        The file cannot be read, or one of its fields is wrong: the file, the field, its value and what is wanted.
+        The file cannot be read, or a field is wrong: the message has file, field, value and what is expected.
     """
     text = os.fspath(name_or_path)
     if text.lower().endswith(".toml"):
@@ -221,34 +221,34 @@ def _shared(match: re.Match[str]) -> str:
 
 
 def _product(fields: Fields) -> Product:
-    name = fields.take("name", str, "a short name is wanted")
-    title = fields.take("title", str, "the product in words is wanted")
-    version = fields.take("version", int, "a whole number is wanted")
-    source = fields.take("source", str, "the document that describes the product is wanted")
-    sensor = fields.take("sensor", str, "a code of a sensor is wanted", "").upper() or None
-    texts = fields.texts("patterns", "regular expressions in brackets are wanted")
+    name = fields.take("name", str, "expected a short name")
+    title = fields.take("title", str, "expected the full name of the product")
+    version = fields.take("version", int, "expected a whole number")
+    source = fields.take("source", str, "expected the document that describes the product")
+    sensor = fields.take("sensor", str, "expected the code of a sensor", "").upper() or None
+    texts = fields.texts("patterns", "expected regular expressions in brackets")
     patterns = tuple(_pattern(fields, text, sensor) for text in texts)
     later = None
     if "baseline" in fields.left:
         baseline = fields.table("baseline")
-        later = (baseline.take("from", int, "a whole number is wanted, such as 400"), baseline.number("offset"))
+        later = (baseline.take("from", int, "expected a whole number such as 400"), baseline.number("offset"))
         baseline.done("from offset")
     defaults = _rule(fields, BandRule((), later=later))
     bands: dict[str, dict[str, BandRule]] = {}
     for group in fields.tables("sensors"):
-        wanted = "codes of sensors are wanted, each of them once"
-        codes = group.texts("codes", wanted)
-        table = group.take("bands", dict, 'names of bands and their tokens are wanted, such as red = "B04"')
+        remedy = "expected codes of sensors, each of them once"
+        codes = group.texts("codes", remedy)
+        table = group.take("bands", dict, 'expected names of bands and their tokens, such as red = "B04"')
         rules = {band: _band(group, band, value, defaults) for band, value in table.items()}
         group.done("codes bands")
         for code in codes:
             if code.upper() in bands:
-                raise group.wrong("codes", list(codes), wanted)
+                raise group.wrong("codes", list(codes), remedy)
             bands[code.upper()] = rules
     if not bands:
-        raise fields.error("sensors is missing; tables [[sensors]] are wanted")
+        raise fields.error("sensors is missing; expected tables [[sensors]]")
     if sensor and sensor not in bands:
-        raise fields.wrong("sensor", sensor, f"one of {', '.join(bands)} is wanted")
+        raise fields.wrong("sensor", sensor, f"expected one of {', '.join(bands)}")
     quality = tuple(_quality(table) for table in fields.tables("quality"))
     fields.done("name title version source sensor patterns scale offset nodata valid baseline sensors quality")
     return Product(name, title, version, source, patterns, bands, quality, sensor)
@@ -256,49 +256,49 @@ def _product(fields: Fields) -> Product:
 
 def _pattern(fields: Fields, text: str, sensor: str | None) -> re.Pattern[str]:
     if len(text) > LONGEST_PATTERN:
-        raise fields.error(f"patterns: one has {len(text)} characters; at most {LONGEST_PATTERN} are read")
+        raise fields.error(f"patterns: one has {len(text)} characters; at most {LONGEST_PATTERN} are allowed")
     try:
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{fill_fields(text)})$", re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
-        raise fields.wrong("patterns", text, f"a regular expression is wanted ({error})") from None
+        raise fields.wrong("patterns", text, f"expected a regular expression ({error})") from None
     groups = {group.removeprefix("to_") for group in pattern.groupindex}
     if "year" not in groups or not groups & {"month", "doy", "quarter"}:
-        raise fields.wrong("patterns", text, "a date is wanted in it, such as <Y><M><D> or <Y><j>")
+        raise fields.wrong("patterns", text, "expected a date in it, such as <Y><M><D> or <Y><j>")
     if "sensor" not in groups and not sensor:
-        raise fields.wrong("patterns", text, 'a group (?P<sensor>...) is wanted, or a field sensor = "CODE"')
+        raise fields.wrong("patterns", text, 'expected a group (?P<sensor>...), or a field sensor = "CODE"')
     for group in sorted(groups - set(_GROUPS) - {name for name, _ in FIELDS.values()}):
         raise fields.wrong("patterns", text, str(unknown("group", group, _GROUPS)))
     return pattern
 
 
 def _rule(fields: Fields, defaults: BandRule) -> BandRule:
-    """Read what the numbers mean; what is not there is as in `defaults`."""
+    """Read the meaning of numbers; missing fields are as in `defaults`."""
     later = defaults.later if not defaults.tokens or "offset" not in fields.left else None
     scale, offset = fields.number("scale", defaults.scale), fields.number("offset", defaults.offset)
     if scale == 0:
-        raise fields.wrong("scale", scale, "another number than 0 is wanted")
+        raise fields.wrong("scale", scale, "expected a number other than 0")
     nodata, valid = fields.numbers("nodata", defaults.nodata), fields.numbers("valid", defaults.valid or ())
     if valid and not (len(valid) == 2 and valid[0] < valid[1]):
-        raise fields.wrong("valid", list(valid), "the lowest and the highest stored number are wanted: [LOW, HIGH]")
+        raise fields.wrong("valid", list(valid), "expected the lowest and the highest stored number: [LOW, HIGH]")
     return BandRule(defaults.tokens, scale, offset, nodata, (valid[0], valid[1]) if valid else None, later)
 
 
 def _band(group: Fields, name: str, value: Any, defaults: BandRule) -> BandRule:
     if not name.isidentifier():
-        raise group.wrong("bands", name, "letters, digits and _ are wanted, as formulas have them")
+        raise group.wrong("bands", name, "expected letters, digits and _, as in formulas")
     table = value if isinstance(value, dict) else {"token": value}
     fields = Fields(group.file, f"{group.where}: bands.{name}", table)
-    tokens = fields.texts("token", 'a text is wanted, such as "B04", or several in brackets')
+    tokens = fields.texts("token", 'expected a string such as "B04", or several in brackets')
     rule = _rule(fields, replace(defaults, tokens=tokens))
     fields.done("token scale offset nodata valid")
     return rule
 
 
 def _quality(fields: Fields) -> Quality:
-    tokens = fields.texts("token", 'a text is wanted, such as "QA_PIXEL", or several in brackets')
-    preset = fields.take("preset", str, "the name of a mask is wanted")
+    tokens = fields.texts("token", 'expected a string such as "QA_PIXEL", or several in brackets')
+    preset = fields.take("preset", str, "expected the name of a mask")
     if preset not in presets():
         raise fields.error(f"preset: {unknown('mask', preset, presets())}")
-    required = fields.take("required", bool, "true or false is wanted")
+    required = fields.take("required", bool, "expected true or false")
     fields.done("token preset required")
     return Quality(tokens, preset, required)

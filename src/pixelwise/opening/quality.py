@@ -1,4 +1,4 @@
-"""Which mask belongs to which observation."""
+"""Find the mask that belongs to each observation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ZOOMS = (1, 2, 3, 6)
 
 
 def own_quality(masks: MaskOptions) -> Quality | None:
-    """Return what masks of the user's own mean; None where there are none."""
+    """Return the meaning of the user's own masks; None if there are none."""
     rule = masks.rule
     if rule is None or (masks.mask is None and masks.mask_band is None):
         return None
@@ -41,8 +41,8 @@ def own_quality(masks: MaskOptions) -> Quality | None:
 def mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
     """Return a band of classes or bits, as they are stored.
 
-    Where a rule says which values to drop, nodata is a value of which nothing is known, and is dropped too: a file of
-    0 for clear and nodata 0 rejects everything, which is seen. Bits and values to keep say it all themselves.
+    If a rule lists values to drop, nodata means "unknown" and is dropped too: a file with 0 for clear and nodata 0 then
+    rejects everything, which does not go unnoticed. Rules of bits and of values to keep need no nodata.
     """
     nodata = () if band.nodata is None or rule.drop is None else (band.nodata,)
     return BandFile(header, band, 1.0, 0.0, nodata, EVERYTHING, header.grid)
@@ -51,7 +51,7 @@ def mask_file(header: Header, band: BandHeader, rule: MaskRule) -> BandFile:
 def with_own_masks(
     found: Sequence[Observation], wanted: int | str, rule: MaskRule, problems: Problems
 ) -> list[Observation]:
-    """Give each observation the mask that its own file has in a band."""
+    """Give each observation the mask in a band of its own file."""
     refused = Problems()
     masked = []
     for observation in found:
@@ -65,7 +65,7 @@ def with_own_masks(
 
 
 def check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
-    """Refuse a mask rule that the type of a band cannot have values for."""
+    """Refuse a mask rule whose values the type of a band cannot hold."""
     try:
         rule.check(band.dtype)
     except ParameterError as error:
@@ -73,7 +73,7 @@ def check_fit(rule: MaskRule, header: Header, band: BandHeader) -> None:
 
 
 def _keys_of(moment: Moment) -> tuple[Any, Any]:
-    """Return what the mask of a moment is looked up by: the moment, or its day where only one knows the time."""
+    """Return the keys that find the mask of a moment: the moment, or its day if only one of the two has a time."""
     day = moment.start.date()
     if moment.precision == "second":
         return ("second", moment.start), ("whole day", day)
@@ -83,7 +83,7 @@ def _keys_of(moment: Moment) -> tuple[Any, Any]:
 
 
 def _covers(mask: Grid, image: Grid) -> bool:
-    """Whether a mask lies upon all of an image, each of its pixels perhaps over several."""
+    """Whether a mask covers all of an image; each of its pixels may cover several of the image."""
     for zoom in ZOOMS:
         finer = mask.refined(zoom)
         if image.shares_lattice(finer):
@@ -109,9 +109,9 @@ def with_masks(
     source, times, rule
         Files of masks, how they are dated, and what their values mean.
     headers
-        Those of masks that are used are added.
+        Headers by path; those of the masks that are used are added.
     described
-        As `dates_of_files` takes it.
+        As in `dates_of_files`.
     """
     with problems.caught("mask: ") as failure:
         entries = resolve(source)
@@ -124,7 +124,7 @@ def with_masks(
     with problems.caught("mask: ") as failure:
         for header, _, _ in single:
             if len(header.bands) > 1:
-                raise InputError(f"{header.path}: has {len(header.bands)} bands; a mask of one band is wanted")
+                raise InputError(f"{header.path}: has {len(header.bands)} bands; expected a mask of one band")
             check_fit(rule, header, header.bands[0])
         table = None if table is None or isinstance(table.dates, list) else table
         readings = dates_of_files(single, times, table, described=described)
@@ -153,7 +153,7 @@ def with_masks(
         else:
             refused.add(
                 f"{observation.header.path}: none of {len(single)} masks has its date {moment}; "
-                "leave the image out, or give its mask"
+                "leave the image out, or add its mask"
             )
     problems.add(*shortened(refused.lines))
     return masked

@@ -1,9 +1,9 @@
-"""Recipes: how a stack is read, as a TOML file that every command takes.
+"""Recipes: TOML files that tell every command how to read a stack.
 
 Paths in a recipe are relative to its folder, so that it can be kept beside its data and moved with them.
 
-A recipe may come from anywhere, so it is data, never an order: it names rasters, tables and polygons, which are read;
-a function that it names is run only where the user names it again.
+A recipe may come from anywhere, so it is data, never an instruction: it names rasters, tables and polygons, which are
+read; a function that it names is run only if the user names it again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
 
 
 def _kinds(hint: Any) -> frozenset[type]:
-    """Return which types of Python's own a field of `InputSpec` may hold, None left out."""
+    """Return the built-in types that a field of `InputSpec` may hold, without None."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return frozenset(map(type, inner))
@@ -41,38 +41,38 @@ def _kinds(hint: Any) -> frozenset[type]:
 
 
 _KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(InputSpec).items()}
-#: Fields of `InputSpec` that are texts, one value, and whole numbers. A year may be the number that it is.
+#: Fields of `InputSpec` that hold strings, single values, and integers. A year may be given as a number.
 WORDS = frozenset(name for name, kinds in _KINDS.items() if kinds == {str}) - {"start", "end"}
 SINGLE = frozenset(name for name, kinds in _KINDS.items() if tuple not in kinds)
 COUNTS = frozenset(name for name, kinds in _KINDS.items() if kinds == {int})
 
-#: What every recipe begins with: a file is what it says it is.
+#: The beginning of every recipe, which says what the file is.
 HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
 
 
 class Recipe(NamedTuple):
-    """What a recipe says.
+    """The content of a recipe.
 
     Attributes
     ----------
     source
-        The input, as commands name it.
+        The input, as given to commands.
     spec
-        How it is read.
-    further
-        Further stacks, as ``--with`` names them.
+        How to read it.
+    covariates
+        Covariates, as given to ``--with``.
     needs
-        What a pixel's series needs for an answer.
+        What the series of a pixel needs for a result.
     """
 
     source: tuple[str, ...]
     spec: InputSpec
-    further: dict[str, str]
+    covariates: dict[str, str]
     needs: Completeness
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Return what a recipe says.
+    """Read a recipe.
 
     Raises
     ------
@@ -87,17 +87,17 @@ def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
         raise InputError(f"{path}: input {shown(source)} is wrong; expected paths in brackets")
-    further = table.pop("with", {})
-    if not isinstance(further, dict) or not all(isinstance(text, str) for text in further.values()):
-        raise InputError(f'{path}: with {shown(further)} is wrong; expected a table of name = "files"')
+    covariates = table.pop("with", {})
+    if not isinstance(covariates, dict) or not all(isinstance(text, str) for text in covariates.values()):
+        raise InputError(f'{path}: with {shown(covariates)} is wrong; expected a table of name = "files"')
     needed = [field.name for field in fields(Completeness)]
     known = [*(field.name for field in fields(InputSpec)), *needed]
     for name in table:
         if name not in known:
             raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
     for name, value in table.items():
-        if wanted := _wanted(name, value):
-            raise InputError(f"{path}: {name} {shown(value)} is wrong; expected {wanted}")
+        if expected := _expected(name, value):
+            raise InputError(f"{path}: {name} {shown(value)} is wrong; expected {expected}")
     try:
         needs = Completeness(**{name: table.pop(name) for name in needed if name in table})
         spec = InputSpec(**table)
@@ -105,25 +105,25 @@ def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
         raise InputError(f"{path}: {error}") from None
     folder = path.parent
     move = _mover(lambda text: str(folder / text))
-    # A format of dates looks like a path; what is there decides.
+    # A date format looks like a path; it is one if there is such a file.
     moved = _moved(spec, move, lambda text: is_file(folder / text))
-    return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in further.items()}, needs)
+    return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in covariates.items()}, needs)
 
 
-def _wanted(name: str, value: Any) -> str:
-    """Say what a field should hold, where it holds something else altogether."""
+def _expected(name: str, value: Any) -> str:
+    """Say what a field should hold if its value has the wrong type; else return an empty text."""
     several = isinstance(value, list)
     items = value if several else [value]
     if any(isinstance(item, (bool, dict, list)) for item in items):
-        return "a text, a number, or several of these in brackets"
+        return "a string, a number, or several of these in brackets"
     if name in WORDS and not isinstance(value, str):
-        return "a text"
+        return "a string"
     if name in SINGLE and several:
         return "one value, not several in brackets"
     if name in COUNTS and not isinstance(value, int):
         return "a whole number"
     if name == "mask_field" and not all(isinstance(item, str) for item in items):
-        return 'a text such as "8-9=2,3", or several in brackets'
+        return 'a string such as "8-9=2,3", or several in brackets'
     return ""
 
 
@@ -138,16 +138,16 @@ def check_no_code(recipe: str | Path, spec: InputSpec, remedy: str) -> None:
     Parameters
     ----------
     recipe
-        Where it was read.
+        Its path.
     spec
-        What `read_recipe` found.
+        The input options in it.
     remedy
         The command to suggest.
 
     Raises
     ------
     ParameterError
-        When it names one.
+        When it names a function.
     """
     if spec.composite is not None and names_function(spec.composite):
         raise ParameterError(
@@ -160,7 +160,7 @@ def write_recipe(
     path: str | Path,
     source: Sequence[str],
     spec: InputSpec,
-    further: Mapping[str, str] | None = None,
+    covariates: Mapping[str, str] | None = None,
     needs: Completeness = Completeness(),  # noqa: B008 - frozen
 ) -> None:
     """Write a recipe; see `Recipe`.
@@ -174,8 +174,8 @@ def write_recipe(
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
     moved = _moved(spec, move, lambda text: is_file(Path(text)))
     table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
-    if further:
-        table["with"] = {name: move(one) for name, one in further.items()}
+    if covariates:
+        table["with"] = {name: move(one) for name, one in covariates.items()}
     text = HEAD + tomli_w.dumps(table)
     try:
         content = text.encode()
@@ -183,7 +183,7 @@ def write_recipe(
         raise OutputError(f"{path}: not written, as a path in it is not UTF-8; rename that file") from None
     if len(content) > LONGEST_FILE:
         raise OutputError(
-            f"{path}: not written, as it would have {len(content) / 1e6:.1f} MB; the limit for a recipe is "
+            f"{path}: not written, as it would be {len(content) / 1e6:.1f} MB long; the limit for a recipe is "
             f"{LONGEST_FILE / 1e6:.1f} MB; list the files in a text file, and name it as input: @files.txt"
         )
     try:
@@ -201,12 +201,12 @@ def write_recipe(
 
 
 def _mover(move: Callable[[str], str]) -> Callable[[str], str]:
-    """Return what moves a path as users write it: one of a list begins with @, absolute ones stay."""
+    """Return a function that moves a path as users write it: that of a list begins with @, absolute ones stay."""
 
     def moved(text: str) -> str:
         if text.startswith("@"):
             return "@" + moved(text[1:])
-        return text if os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are no paths
+        return text if os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are not paths
 
     return moved
 

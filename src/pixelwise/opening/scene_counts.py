@@ -1,4 +1,4 @@
-"""How many scenes the values of composites were made of, which moves what is largest or smallest."""
+"""Count the scenes behind the values of composites: with more scenes, maxima grow and minima shrink."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 
-#: A trend in the number of scenes that is worth a warning.
+#: P-value below which a trend in the number of scenes is worth a warning.
 SIGNIFICANT = 0.05
 
 
-#: Periods that a warning names one by one.
+#: Number of periods that a warning lists.
 MOST_NAMED = 8
 
 
@@ -49,7 +49,7 @@ def scenes_of(stack: FileStack) -> RasterStack:
 
 @np.errstate(over="ignore", invalid="ignore")
 def clear_scenes(stack: FileStack) -> dict[str, float] | None:
-    """Return how many observations a pixel of a sample has on average, by period or year; None for one a year.
+    """Return the mean number of observations per sampled pixel, by period or year; None if there is one layer a year.
 
     Raises
     ------
@@ -72,9 +72,9 @@ def _per_period(stack: CompositeStack, valid: Floats) -> Floats:
 
 @np.errstate(over="ignore", invalid="ignore")
 def clear_counts(stack: Stack) -> list[float] | None:
-    """Return how many observations a pixel of one window has on average, by period; None where they do not matter.
+    """Return the mean number of observations per pixel of one window, by period; None if it does not matter.
 
-    They do where more scenes make another composite: of maxima, say, but not of medians.
+    It matters if more scenes change the composite: for maxima, say, but not for medians.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def clear_counts(stack: Stack) -> list[float] | None:
 
 
 def counts_that_matter(stack: CompositeStack, sample: Floats) -> list[float] | None:
-    """Return how many observations a pixel has in each period, where that moves the composite's values."""
+    """Return the mean number of observations per pixel in each period; None if it does not affect the composite."""
     if not _grows(stack.reducer.how, stack.equal_count):
         return None
     return [round(count, 3) for count in _per_period(stack, (~np.isnan(sample)).mean(axis=1)).tolist()]
@@ -100,17 +100,17 @@ def _grows(how: str, equal_count: int | None) -> bool:
 
 
 def more_scenes(stack: CompositeStack, clear: Sequence[float] | None) -> Iterator[str]:
-    """Say where a period's scenes become more or fewer, which moves what is largest or smallest of them."""
+    """Warn if scenes per period become more or fewer, which changes their maximum or minimum."""
     trend = _trend_of_counts(clear or ())
     if trend:
         yield (
-            f"clear scenes per period {trend}: the {stack.reducer.how} over more scenes is a different one, which "
-            "looks like a trend; draw the same number with --equal-count, or take the median"
+            f"clear scenes per period {trend}: the {stack.reducer.how} of more scenes is different, which "
+            "looks like a trend; use the same number with --equal-count, or the median"
         )
 
 
 def _trend_of_counts(counts: Sequence[float]) -> str:
-    """Say how counts change over time; nothing where they may as well stay the same."""
+    """Say how counts change over time; empty if they may as well stay the same."""
     numbers = np.array(counts, dtype=np.float64)
     p = trend_pvalue(numbers)
     if not p < SIGNIFICANT:
@@ -120,7 +120,7 @@ def _trend_of_counts(counts: Sequence[float]) -> str:
 
 
 def short_periods(stack: CompositeStack) -> Iterator[str]:
-    """Say which periods stay though their layers cover less of them than is usual."""
+    """Warn of periods that are kept although their layers cover less of them than usual."""
     how, short = stack.reducer.how, stack.periods.short
     if short and how != "count":
         more = f"; and {len(short) - MOST_NAMED} more" if len(short) > MOST_NAMED else ""
@@ -134,16 +134,16 @@ def _may_differ(how: str) -> str:
 
 @dataclass(frozen=True)
 class _Made:
-    """What the tag of a file of composites says of their making.
+    """How composites were made, according to the tag of their file.
 
     Attributes
     ----------
     how
-        One of the composites by name, or "" of a function.
+        Name of the composite, or "" for a function.
     counts
-        Scenes of each band, None where they do not matter.
+        Number of scenes of each band; None if it does not matter.
     short
-        Indices of the bands whose layers cover less of their period than is usual.
+        Indices of the bands whose layers cover less of their period than usual.
     """
 
     how: str
@@ -152,32 +152,32 @@ class _Made:
 
 
 def made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
-    """Say of files of composites what was said when they were made."""
+    """Repeat for files of composites the warnings given when they were made."""
     places: dict[Path, dict[int, int]] = {}
     for index, layer in enumerate(scenes.layers):
         for piece in layer.pieces:
             places.setdefault(piece.path, {}).setdefault(index, piece.band)
-    told: set[str] = set()
+    reported: set[str] = set()
     # A file of one or two layers has no trend.
     for path, bands in places.items():
         made = _read_made(path) if path in scenes.written and len(bands) >= 3 else None
         if made is None:
             continue
-        if made.counts is not None and "counts" not in told:
+        if made.counts is not None and "counts" not in reported:
             counts = np.full(len(scenes), np.nan)
             counts[list(bands)] = made.counts[[band - 1 for band in bands.values()]]
             if isinstance(stack, CompositeStack):
                 counts = _per_period(stack, counts)
             trend = _trend_of_counts(counts[~np.isnan(counts)])
             if trend:
-                told.add("counts")
+                reported.add("counts")
                 yield (
-                    f"{path}: scenes per composite {trend}: the {made.how} over more scenes is a different one, which "
-                    "looks like a trend; make the composites with --equal-count, or of the median"
+                    f"{path}: scenes per composite {trend}: the {made.how} of more scenes is different, which "
+                    "looks like a trend; make the composites with --equal-count, or use the median"
                 )
         short = [scenes.layers[index] for index, band in bands.items() if band - 1 in made.short]
-        if short and "short" not in told:
-            told.add("short")
+        if short and "short" not in reported:
+            reported.add("short")
             names = [layer.iso_date[: 4 if layer.precision == "year" else None] for layer in short]
             listed = first_of(names, MOST_NAMED)
             yield (
@@ -187,9 +187,9 @@ def made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
 
 
 def _read_made(path: Path) -> _Made | None:
-    """Return what a file's tag says of composites; None of other files, and of tags that anybody may have changed.
+    """Return what a file's tag says about composites; None for other files, and for tags that do not fit the file.
 
-    Only numbers are taken from it, and names that are known.
+    Anyone may have changed a tag, so only numbers and known names are used.
     """
     found = tag_of(path)
     if found is None:
@@ -208,7 +208,7 @@ def _read_made(path: Path) -> _Made | None:
         return None
     counts = None
     if how and _grows(how, composite.get("equal_count")):
-        # Of a map by an earlier version only the scenes are known, not how many of them are clear.
+        # Earlier versions recorded only the number of scenes, not how many of them are clear.
         counts = _numbers(made.get("clear", composite.get("layers")), size)
     periods, short = composite.get("periods"), composite.get("short")
     indices: frozenset[int] = frozenset()
@@ -219,7 +219,7 @@ def _read_made(path: Path) -> _Made | None:
 
 
 def _numbers(values: Any, size: int) -> Floats | None:
-    """Return what a tag holds as numbers; None where it holds anything but so many plausible counts."""
+    """Return the numbers in a tag; None unless they are `size` plausible counts."""
     if not isinstance(values, list) or len(values) != size:
         return None
     if not all(

@@ -1,4 +1,4 @@
-"""Which band is which colour, and what its numbers mean, in each sensor."""
+"""Find bands by name or number, and the colours that they have in different sensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def band_named(header: Header, name: str) -> BandHeader:
 
 
 def band_of(header: Header, wanted: int | str | None) -> BandHeader:
-    """Return the band that is asked for by number or name: the first one by default."""
+    """Return the band with a number or name; the first one by default."""
     if wanted is None:
         return header.bands[0]
     for band in header.bands:
@@ -41,15 +41,15 @@ def band_of(header: Header, wanted: int | str | None) -> BandHeader:
 
 
 def alpha_note(header: Header) -> str:
-    """Name bands that are not offered because GDAL takes them for alpha."""
+    """List the bands that are not offered because GDAL treats them as alpha."""
     alpha = [str(band) for band in header.alpha if not header.alpha_is_data]
-    return f"; band {', '.join(alpha)} is taken for alpha unless it is named" if alpha else ""
+    return f"; band {', '.join(alpha)} is treated as alpha unless it is named" if alpha else ""
 
 
 def sensors_by_number(
     paths: Sequence[Path], headers: Mapping[Path, Header], values: ValueOptions, expression: Expression | None
 ) -> str | None:
-    """Say where one number or token of a band is another colour in another sensor.
+    """Report a band number or token that means different colours in different sensors; None if there is none.
 
     Landsat 5 has red in SR_B3 and Landsat 8 in SR_B4: a stack of all SR_B4 is near infrared at first, then red.
     """
@@ -60,15 +60,15 @@ def sensors_by_number(
         if len(offsets) > 1 and values.offset is None:
             listed = "; ".join(f"{offset:g} from baseline {baseline} on" for offset, baseline in offsets.items())
             return (
-                f"the files are of several processing baselines, whose numbers do not mean the same (offset {listed}); "
-                f"say what they are, with --product {name} --band NAME"
+                f"the files are from several processing baselines, whose numbers have different meanings (offset "
+                f"{listed}); use --product {name} --band NAME"
             )
         for wanted in expression.names if expression is not None else (values.band,):
             listed = _colours(product, matches, headers, wanted, by_name=expression is not None)
             if listed:
                 return (
-                    f"the files are of several sensors, and one band number is not one colour: {listed}; "
-                    f"name the band, with --product {name} --band NAME (or --value FORMULA)"
+                    f"the files are from several sensors, in which the same band is a different colour: {listed}; "
+                    f"name the band with --product {name} --band NAME (or --value FORMULA)"
                 )
     return None
 
@@ -87,7 +87,7 @@ def _offsets(product: Product, files: Sequence[SceneFile]) -> dict[float, str]:
 
 
 def product_of_bands(paths: Sequence[Path]) -> str | None:
-    """Return the product of which files are several bands of one image, where they are."""
+    """Return the product of files that are several bands of one image; None if they are not."""
     for name in products():
         product = load_product(name)
         files = [product.match(path.absolute()) for path in paths]
@@ -104,7 +104,7 @@ def _colours(
     *,
     by_name: bool,
 ) -> str:
-    """Say what a band is in each sensor, where that is not the same; nothing where it is."""
+    """Say which colour a band is in each sensor, if it differs; else return an empty text."""
     colours: dict[str, set[str]] = {}
     example: dict[str, Path] = {}
     for path, file in matches:
@@ -126,5 +126,5 @@ def _description_of(header: Header, wanted: int | str | None, *, by_name: bool) 
             return ""
         band = band_named(header, str(wanted)) if by_name else band_of(header, wanted)
         return band.description
-    except InputError:  # is told where bands are looked for
+    except InputError:  # reported when bands are looked up
         return ""

@@ -1,4 +1,4 @@
-"""Which files a user names: paths, folders, globs, lists, tables, mappings."""
+"""Find the files that a user names: by paths, folders, globs, lists, tables or mappings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pixelwise.words import shortened
 
 __all__ = ["Source", "resolve", "shortened_by_kind"]
 
-#: What names rasters: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
+#: How rasters are named: a file, folder, glob, ``@list.txt`` or CSV; several of these; or paths with their dates.
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[Any, Any]
 
 #: Commands that unpack what a server packed, by the suffix. `{files}` stands for a file, or a pattern that the shell
-#: expands; `{pattern}` for the same as one word: unzip takes further words for members of the first archive. It unpacks
-#: into the current folder unless told otherwise, and without -n asks about each file that is there already.
+#: expands; `{pattern}` for the same as one word: unzip takes other words for members of the first archive. By
+#: default, it unpacks into the current folder; without -n, it asks about each file that exists already.
 UNPACK = {
     ".gz": "gunzip {files}",
     ".bz2": "bunzip2 {files}",
@@ -34,23 +34,23 @@ UNPACK = {
     ".zst": "unzstd {files}",
     ".zip": "unzip -n {pattern} -d {folder}",
 }
-#: Suffixes, if any, under which ENVI's rasters stand beside their header, NAME.hdr or NAME.dat.hdr.
+#: Suffixes that ENVI's rasters may have beside their header, NAME.hdr or NAME.dat.hdr.
 ENVI_SUFFIXES = ("", ".dat", ".raw", ".bin", ".envi")
 
-#: Between the folders of a path.
+#: Separators of the folders in a path.
 SEPARATORS = os.sep + (os.altsep or "")
 
-#: Of a glob, of which each ``*`` multiplies what links in circles make; no archive has so many files of one kind.
+#: Largest number of matches of a glob: links in circles multiply them with each ``*``; no archive has so many files.
 MOST_MATCHES = 1_000_000
 
 
 def shortened_by_kind(problems: Iterable[tuple[object, str]]) -> list[str]:
-    """Return the first problems of each kind, and how many more there are: what is damaged is seen among the missing.
+    """Return the first problems of each kind, and the number of others: damaged files are not lost among missing ones.
 
     Parameters
     ----------
     problems
-        What each names, and its text: those that differ only in that, or in numbers, are of one kind.
+        The name in each, and its text: texts that differ only in the name, or in numbers, are of one kind.
     """
     kinds: defaultdict[str, list[str]] = defaultdict(list)
     for name, text in problems:
@@ -88,7 +88,7 @@ def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
     problems.add(*shortened_by_kind(refused))
     problems.add(*shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
     if not found and not problems:
-        problems.add("no file is named")
+        problems.add("no file is given")
     problems.raise_if_any()
     return found
 
@@ -117,15 +117,15 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
 def _matching(pattern: str) -> list[Path]:
     """Return the files that a glob matches, sorted.
 
-    They are those of ``glob.glob(pattern, recursive=True)``, but ``**`` enters each folder once: there it is entered by
-    every way that links lead to it, and three links to the folder that they are in make 3**40 of them.
+    The same as ``glob.glob(pattern, recursive=True)``, but ``**`` enters each folder once: glob enters it by every path
+    that leads to it through links, of which three links to their own folder make 3**40.
 
     Raises
     ------
     InputError
         When it matches too many.
     """
-    if pattern.endswith(tuple(SEPARATORS)):  # names folders alone
+    if pattern.endswith(tuple(SEPARATORS)):  # matches only folders
         return []
     first, rest = os.path.splitdrive(pattern)
     parts = re.findall("[^{0}]+[{0}]*|[{0}]+".format(re.escape(SEPARATORS)), rest)
@@ -139,24 +139,24 @@ def _matching(pattern: str) -> list[Path]:
         names = (os.path.join(folder, name) for folder in found for name in glob.iglob(part, root_dir=folder))  # noqa: PTH118, PTH207
         found = list(islice(names, MOST_MATCHES + 1))
         if len(found) > MOST_MATCHES:
-            raise InputError(f"{pattern!r} matches more than {MOST_MATCHES} files or folders; name fewer of them")
+            raise InputError(f"{pattern!r} matches more than {MOST_MATCHES} files or folders; use a narrower pattern")
     return sorted({path for path in map(Path, found) if not path.is_dir()})
 
 
 def _folders_below(starts: Iterable[str]) -> list[str]:
-    """Return folders, and all that are in them and not hidden, each once: under its own name rather than a link's."""
+    """Return folders and all visible folders below them, each once: under its own name rather than a link's."""
     found: list[str] = []
     entered: set[tuple[int, int]] = set()
     folders, links = deque(sorted(starts)), deque[str]()
     while folders or links:
         folder = folders.popleft() if folders else links.popleft()
         try:
-            status = os.stat(folder or os.curdir)  # noqa: PTH116 - Path would drop what tells "" from "."
+            status = os.stat(folder or os.curdir)  # noqa: PTH116 - Path does not distinguish "" from "."
             if (status.st_dev, status.st_ino) in entered:
                 continue
             with os.scandir(folder or os.curdir) as entries:
                 below = sorted((entry.name, entry.is_symlink()) for entry in entries if _is_visible_folder(entry))
-        except OSError:  # may not be listed; is no folder, or gone
+        except OSError:  # may not be listed, is not a folder, or is gone
             continue
         entered.add((status.st_dev, status.st_ino))
         found.append(folder)
@@ -173,16 +173,16 @@ def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _packed(path: Path) -> str | None:
-    """Say how a raster is unpacked; None where it is not packed."""
+    """Say how to unpack a raster; None if it is not packed."""
     if path.suffix.lower() not in UNPACK or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
         return None
     file = shlex.quote(str(path))
     command = UNPACK[path.suffix.lower()].format(files=file, pattern=file, folder=shlex.quote(str(path.parent)))
-    return f"{path}: is packed ({path.suffix}), and only unpacked files are read: {command}"
+    return f"{path}: is packed ({path.suffix}); unpack it first: {command}"
 
 
 def _is_envi(path: Path) -> bool:
-    """Whether a file whose name does not say so is a raster of ENVI: its header does."""
+    """Whether a file is an ENVI raster according to its header, as its name does not show it."""
     if path.suffix.lower() not in ENVI_SUFFIXES:
         return False
     for header in (path.with_name(f"{path.name}.hdr"), path.with_suffix(".hdr")):
@@ -198,7 +198,7 @@ def _rasters_in(folder: Path) -> list[Path]:
     # Hidden files are leftovers of programs (._name.tif of macOS, unfinished outputs).
     present = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     files = [p for p in present if (p.suffix.lower() in RASTER_SUFFIXES or _is_envi(p)) and not p.is_dir()]
-    # Dates that are there only packed would be missing without a word.
+    # Dates that exist only in packed files would be silently missing.
     packed = [p for p in present if _packed(p) is not None and p.with_suffix("") not in files]
     if packed:
         kind, place = "".join(packed[0].suffixes[-2:]), shlex.quote(str(folder))
@@ -207,7 +207,7 @@ def _rasters_in(folder: Path) -> list[Path]:
         )
         count = "1 raster is" if len(packed) == 1 else f"{len(packed)} rasters are"
         raise InputError(
-            f"{folder}: {count} packed ({packed[0].name}), and only unpacked files are read: unpack with {command}, "
+            f"{folder}: {count} packed ({packed[0].name}); unpack with {command}, "
             f"or list the files to read with a quoted glob"
         )
     if files:
@@ -223,16 +223,16 @@ def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
     lines = read_text(path).splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not names:
-        raise InputError(f"{path}: names no file")
+        raise InputError(f"{path}: lists no files")
     return [(path.parent / name, None) for name in names]
 
 
 def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
     table = read_table(path)
     if isinstance(table, BandDates):
-        raise InputError(f"{path}: has a column of bands; name the files as input, and this table with --times")
+        raise InputError(f"{path}: has a column of bands; give the files as input, and this table with --times")
     if not isinstance(table, dict):
-        raise InputError(f"{path}: one column only; a CSV with path,date is wanted")
+        raise InputError(f"{path}: has only one column; expected a CSV with path,date")
     return [(path.parent / name, moment) for name, moment in table.items()]
 
 

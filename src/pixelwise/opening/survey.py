@@ -1,4 +1,4 @@
-"""From what a user names to a stack: find the files, read their headers, date them, fit them together.
+"""Turn what a user names into a stack: find the files, read their headers, date them, fit them together.
 
 Every problem is collected, so that one run shows all of them.
 """
@@ -33,22 +33,22 @@ __all__ = ["Survey", "composite_of", "open_layers", "open_stack", "survey"]
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found: layers as far as they could be read, and every problem.
+    """What was found: the layers that could be read, and every problem.
 
     Attributes
     ----------
     layers
-        By ascending date.
+        Layers by ascending date.
     headers
-        Of every file that could be opened, by path.
+        Headers of all files that could be opened, by path.
     grid
-        None where there is none for all layers.
+        The grid of all layers; None if they have none in common.
     problems
-        One line each; a stack can be opened only where there are none.
+        One line each; a stack can be opened only if there are none.
     undated
         Files that could be opened but belong to no layer.
     derivation
-        How values are made of what files hold.
+        How values are computed from stored numbers.
     remarks
         What was left out, one line each.
     """
@@ -68,7 +68,7 @@ class Survey:
         Raises
         ------
         InputError
-            With all problems, where there are any.
+            With all problems, if there are any.
         """
         if self.problems or self.grid is None:
             raise InputError(*self.problems)
@@ -111,17 +111,17 @@ class Survey:
             return stack
         stack = stack.crop(self.grid.block_of_bounds(self.spec.bounds))
         if stack.area.region is not None and stack.area.region.block is None:
-            raise InputError(f"region {self.spec.region} lies outside the bounds {self.spec.bounds}: nothing is left")
+            raise InputError(f"region {self.spec.region} is outside the bounds {self.spec.bounds}: no pixels are left")
         return stack
 
 
 def _decoded(header: Header, piece: Piece) -> int:
-    """Return bytes that are held while a block of a file is decoded, or a tile of it is warped."""
+    """Return the bytes held while a block of a file is decoded, or a tile of it is warped."""
     decoded = max(header.block_bytes, largest_behind(header.path))
     if piece.warp is None:
         return decoded
     across, down = piece.warp.scale
-    # GDAL reads the pixels behind a tile, with two for the kernel on each side, and what is valid of them.
+    # GDAL reads the source pixels of a tile, two more on each side for the kernel, and their validity.
     behind = (WARP_TILE[1] * across + 4) * (WARP_TILE[0] * down + 4)
     return decoded + int(behind * (header.pixel_size + 5))
 
@@ -157,13 +157,13 @@ def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) ->
     chosen = (spec or InputSpec()).replace(**options)
     if chosen.composite is not None:
         raise ParameterError(
-            f"composite {chosen.composite!r} is no option of open_stack: open_stack(...).composite(...) does it"
+            f"composite {chosen.composite!r} is not an option of open_stack: use open_stack(...).composite(...)"
         )
     return survey(source, chosen).stack()
 
 
 def open_layers(source: Source, spec: InputSpec) -> FileStack:
-    """Open raster files as `open_stack` does, and make composites of them where that is asked for.
+    """Open raster files as `open_stack` does, and make composites of them if the options ask for it.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def open_layers(source: Source, spec: InputSpec) -> FileStack:
 
 
 def composite_of(stack: RasterStack) -> FileStack:
-    """Return the composites that a stack's own options ask for, itself where they ask for none.
+    """Return the composites that a stack's own options ask for, or the stack itself if they ask for none.
 
     Raises
     ------
@@ -188,12 +188,12 @@ def composite_of(stack: RasterStack) -> FileStack:
 
 
 def survey(source: Source, spec: InputSpec) -> Survey:
-    """Find out all about a source without raising for its problems.
+    """Examine a source, and collect its problems instead of raising them.
 
     Raises
     ------
     InputError
-        Only when no file can be named at all.
+        Only when no file is found at all.
     ParameterError
         When a product, a band of it or a formula is unknown.
     """

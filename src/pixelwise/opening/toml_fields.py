@@ -1,6 +1,6 @@
-"""Reading a TOML file that people write: every field by name, and one line for the first that is wrong.
+"""Read TOML files that people write: every field by name, and one line about the first that is wrong.
 
-Such a file may be somebody else's: its size, numbers and nesting are bounded before anything is made of them.
+Such a file may come from anyone: its size, numbers and nesting are limited before anything is done with them.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_FILE", "Fields", "parse_toml", "read_toml"]
 
-#: Bytes of a file: 10 000 paths; more of them belong into @list.txt.
+#: Bytes of a file, enough for 10 000 paths; more of them belong in @list.txt.
 LONGEST_FILE = 2 << 20
 #: Dots in one line: tomllib takes a second for a key of 10 000 parts, and ten minutes for one of 200 000.
 MOST_DOTS = 5000
-#: Fields in one file; characters of a name and of a text; tables and lists within each other.
+#: Fields in one file; characters of a name and of a string; levels of nested tables and lists.
 MOST_FIELDS, LONGEST_NAME, LONGEST_VALUE, DEEPEST = 1000, 100, 10_000, 8
-#: Kernels have whole numbers of 64 bits.
+#: Kernels use 64-bit integers.
 LARGEST_WHOLE = 2**63
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file that somebody named.
+    """Read a TOML file.
 
     Returns
     -------
     dict
-        Of texts, dates, finite or infinite numbers, lists and tables.
+        Strings, dates, finite or infinite numbers, lists and tables.
 
     Raises
     ------
     InputError
-        When it cannot be read, is not TOML, or larger than what people write.
+        When it cannot be read, is not TOML, or is larger than what people write.
     """
     return parse_toml(str(path), read_text(path, most=LONGEST_FILE))
 
@@ -52,9 +52,9 @@ def parse_toml(file: str, text: str) -> dict[str, Any]:
     Parameters
     ----------
     file
-        What errors call it.
+        Its name in errors.
     text
-        What it holds, or shall hold.
+        Its content.
 
     Returns
     -------
@@ -64,17 +64,17 @@ def parse_toml(file: str, text: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When it is not TOML, or larger than what people write.
+        When it is not TOML, or is larger than what people write.
     """
     if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
         raise InputError(f"{file}: a line has more than {MOST_DOTS} dots; write long lists with one item per line")
     try:
         table = tomllib.loads(text)
     except RecursionError:
-        raise InputError(f"{file}: not a TOML file that can be read (brackets within brackets)") from None
+        raise InputError(f"{file}: not a TOML file that can be read (its brackets are nested too deeply)") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file}: not a TOML file ({error})") from None
-    except ValueError:  # of Python: int() of more than 4300 digits
+    except ValueError:  # Python's int() refuses more than 4300 digits
         raise InputError(f"{file}: not a TOML file that can be read (a number has too many digits)") from None
     if wrong := _excess(table, DEEPEST):
         raise InputError(f"{file}: {wrong}")
@@ -82,26 +82,26 @@ def parse_toml(file: str, text: str) -> dict[str, Any]:
 
 
 def _excess(value: Any, deepest: int) -> str:
-    """Say what is too large in a value, and in which field; nothing where all is fine."""
+    """Say what is too large in a value, and in which field; empty if nothing is."""
     if isinstance(value, (dict, list)) and not deepest:
-        return f"more than {DEEPEST} brackets within each other"
+        return f"more than {DEEPEST} nested brackets"
     if isinstance(value, list):
         return next(filter(None, (_excess(item, deepest - 1) for item in value)), "")
     if isinstance(value, dict):
         if len(value) > MOST_FIELDS:
-            return f"{len(value)} fields; at most {MOST_FIELDS} are read"
+            return f"{len(value)} fields; at most {MOST_FIELDS} are allowed"
         for name, item in value.items():
             if len(name) > LONGEST_NAME:
-                return f"the name of a field has {len(name)} characters; at most {LONGEST_NAME} are read"
+                return f"the name of a field has {len(name)} characters; at most {LONGEST_NAME} are allowed"
             if wrong := _excess(item, deepest - 1):
                 return f"{name}: {wrong}"
         return ""
     if isinstance(value, str) and len(value) > LONGEST_VALUE:
-        return f"a text of {len(value)} characters; at most {LONGEST_VALUE} are read"
+        return f"a string of {len(value)} characters; at most {LONGEST_VALUE} are allowed"
     if isinstance(value, str) and "\0" in value:
-        return "a text with a NUL character"
+        return "a string with a NUL character"
     if isinstance(value, int) and not -LARGEST_WHOLE <= value < LARGEST_WHOLE:
-        return f"a whole number of {len(str(abs(value)))} digits is too large; write it with an exponent, as 1e30"
+        return f"a whole number of {len(str(abs(value)))} digits is too large; write it with an exponent, like 1e30"
     return ""
 
 
@@ -111,9 +111,9 @@ class Fields:
     Attributes
     ----------
     file, where
-        What messages call the file, and the table in it (empty for the file itself).
+        Names in messages of the file, and of the table in it (empty for the file itself).
     left
-        The fields that nothing has asked for yet.
+        The fields that have not been read yet.
     """
 
     def __init__(self, file: str, where: str, table: Any) -> None:
@@ -127,62 +127,62 @@ class Fields:
         """Read a file; an `InputError` names it if it cannot be read."""
         if isinstance(content, Path):
             return cls(os.fspath(name), "", read_toml(content))
-        # One of ours, which may lie in an archive.
+        # One of ours, which may be in an archive.
         return cls(os.fspath(name), "", tomllib.loads(content.read_text(encoding="utf-8")))
 
     def error(self, text: str) -> InputError:
         """Return an error that names file and table."""
         return InputError(f"{self.file}: {self.where + ': ' if self.where else ''}{text}")
 
-    def wrong(self, field: str, value: Any, wanted: str) -> InputError:
-        """Return the error for a value that is not what is wanted."""
-        return self.error(f"{field} {shown(value)} is wrong; {wanted}")
+    def wrong(self, field: str, value: Any, remedy: str) -> InputError:
+        """Return the error for a wrong value."""
+        return self.error(f"{field} {shown(value)} is wrong; {remedy}")
 
-    def take(self, field: str, kind: type | tuple[type, ...], wanted: str, default: Any = None) -> Any:
-        """Return the value of a field, which is there and not empty unless it has a default."""
+    def take(self, field: str, kind: type | tuple[type, ...], remedy: str, default: Any = None) -> Any:
+        """Return the value of a field, which must not be empty, and must exist unless it has a default."""
         if field not in self.left:
             if default is not None:
                 return default
-            raise self.error(f"{field} is missing; {wanted}")
+            raise self.error(f"{field} is missing; {remedy}")
         value = self.left.pop(field)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value in ("", [], {}):
-            raise self.wrong(field, value, wanted)
+            raise self.wrong(field, value, remedy)
         return value
 
     def number(self, field: str, default: float | None = None) -> float:
         """Return a finite number."""
-        value = float(self.take(field, (int, float), "a number is wanted", default))
+        value = float(self.take(field, (int, float), "expected a number", default))
         if not math.isfinite(value):
-            raise self.wrong(field, value, "a finite number is wanted")
+            raise self.wrong(field, value, "expected a finite number")
         return value
 
     def numbers(self, field: str, default: tuple[float, ...]) -> tuple[float, ...]:
         """Return a list of numbers, which may be empty."""
         value = self.left.pop(field, list(default))
         if not isinstance(value, list) or any(isinstance(n, bool) or not isinstance(n, int | float) for n in value):
-            raise self.wrong(field, value, "numbers in brackets are wanted, such as [0]")
+            raise self.wrong(field, value, "expected numbers in brackets, such as [0]")
         return tuple(float(number) for number in value)
 
-    def texts(self, field: str, wanted: str) -> tuple[str, ...]:
-        """Return one text or several."""
-        value = self.take(field, (str, list), wanted)
+    def texts(self, field: str, remedy: str) -> tuple[str, ...]:
+        """Return one string or several."""
+        value = self.take(field, (str, list), remedy)
         texts = [value] if isinstance(value, str) else value
         if not all(isinstance(text, str) and text for text in texts):
-            raise self.wrong(field, value, wanted)
+            raise self.wrong(field, value, remedy)
         return tuple(texts)
 
     def table(self, field: str) -> Fields:
-        """Return the fields of a table inside."""
+        """Return the fields of a nested table."""
         return Fields(self.file, f"{self.where + '.' if self.where else ''}{field}", self.left.pop(field))
 
     def tables(self, field: str) -> list[Fields]:
         """Return the fields of each of the tables ``[[field]]``."""
         value = self.left.pop(field, [])
         if not isinstance(value, list):
-            raise self.wrong(field, value, f"tables [[{field}]] are wanted")
+            raise self.wrong(field, value, f"expected tables [[{field}]]")
         return [Fields(self.file, f"{field} {number}", table) for number, table in enumerate(value, 1)]
 
     def done(self, known: str) -> None:
-        """Refuse fields that nothing has asked for: they are misspelt."""
+        """Refuse fields that were not read: they are misspelt."""
         for field in self.left:
             raise self.error(str(unknown("field", field, known.split())))

@@ -1,4 +1,4 @@
-"""Does a map hold what its inputs give? Pixels are recomputed, slowly, in a different way from `apply`.
+"""Recompute pixels of a map from its inputs, slowly and in a different way from `apply`, and compare them.
 
 A map may come from anywhere, so what it says about how it was made is data, never an instruction: files outside its
 folder and functions are opened and run only if the user names them again.
@@ -80,13 +80,13 @@ class Verification:
     by
         What recomputed the pixels.
     tolerance
-        Largest relative difference accepted; 0 where numbers must be identical.
+        Largest relative difference accepted; 0 if numbers must be identical.
     differing
         Number of numbers that differ.
     differences
         The first thousand differences, row by row.
     made_by
-        The version of pixelwise named in the map; empty where it names none.
+        The version of pixelwise named in the map; empty if it names none.
     """
 
     pixels: int

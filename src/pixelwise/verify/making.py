@@ -1,4 +1,4 @@
-"""What a map says about how it was made, checked: none of it is trusted."""
+"""Read and check what a map says about how it was made: none of it is trusted."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def making_of(map_: Map, path: Path) -> Making:
 
 
 def version_of(map_: Map) -> str:
-    """Return the version of pixelwise that a map names; empty where it is not a valid one."""
+    """Return the version of pixelwise that a map names; empty if it is not a valid one."""
     versions = map_.provenance.get("versions")
     version = versions.get("pixelwise") if isinstance(versions, dict) else None
     return version if isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII) else ""
@@ -133,7 +133,7 @@ def damaged(path: Path, why: object) -> InputError:
     """Return the error for a map whose tag is not as pixelwise writes it."""
     text = str(why)
     shown = text if len(text) <= 300 else f"{text[:297]}..."
-    return InputError(f"{path}: what it says about how it was made is damaged ({shown})")
+    return InputError(f"{path}: its record of how it was made is damaged ({shown})")
 
 
 def _check_making(making: Making) -> None:

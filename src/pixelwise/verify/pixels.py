@@ -324,7 +324,7 @@ def _layers(making: Making, values: Floats, covered: NDArray[np.bool_]) -> Float
             table[index, count > 0] = total[count > 0] / count[count > 0]
         elif making.spec.same_date in ("first", "mosaic"):
             usable = covered[own] if making.spec.same_date == "first" else ~np.isnan(values[own])
-            # argmax finds the first valid piece; where there is none, any piece is missing.
+            # argmax finds the first valid piece; if there is none, any piece is missing.
             table[index] = np.take_along_axis(values[own], usable.argmax(axis=0)[None], axis=0)[0]
         elif (covered[own].sum(axis=0) > 1).any():
             raise InputError(f"pieces of {layer.date.date()} overlap: {', '.join(n for n, _ in layer.pieces[:NAMED])}")

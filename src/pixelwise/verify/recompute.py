@@ -1,4 +1,4 @@
-"""What recomputes the pixels of a map: another implementation, or the method itself, one pixel at a time."""
+"""Recompute the pixels of a map: by another implementation, or by the method itself, one pixel at a time."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _registered(making: Making, path: Path) -> Method:
             f"name it again: --method {shlex.quote(f'{file}:{name}')}, with the path of your file"
         )
     if making.made_by_function:
-        raise ParameterError(f"{path}: was made by the function {name}, which is in no file: give it as method=")
+        raise ParameterError(f"{path}: was made by the function {name}, which is not in a file: give it as method=")
     try:
         factory = methods.get(name)
         known = parameters_of(factory)
@@ -183,11 +183,11 @@ def _again(making: Making, given: str | Method | Callable[..., Any], bands: Sequ
     if differing:
         raise ParameterError(f"{path}: was made by another {method.name}: its {', '.join(differing)} differs")
     if isinstance(method, UserFunction):
-        _tell_changes(method, making, path)
+        _log_changes(method, making, path)
     return method
 
 
-def _tell_changes(method: UserFunction, making: Making, path: Path) -> None:
+def _log_changes(method: UserFunction, making: Making, path: Path) -> None:
     """Log what a function uses that has changed since it made a map: a possible reason for differences."""
     recorded = making.beneath if isinstance(making.beneath, dict) else {}
     packages = recorded.get("packages")

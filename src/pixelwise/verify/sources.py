@@ -1,4 +1,4 @@
-"""Which files a map was made from, where they are now, and whether they may be opened."""
+"""Find the files that a map was made from, and decide whether they may be opened."""
 
 from __future__ import annotations
 

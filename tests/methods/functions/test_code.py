@@ -131,7 +131,7 @@ def test_a_recipe_of_a_further_stack_runs_none_at_all(home: Path, make_stack: An
         result = run(*words)
         assert result.exit_code == 1
         assert "jobs/job.toml: its composites are made by the function jobs/my own.py:top" in result.output
-        assert "composite --recipe jobs/job.toml --composite 'jobs/my own.py:top' -o FILE.tif makes" in result.output
+        assert "composite --recipe jobs/job.toml --composite 'jobs/my own.py:top' -o FILE.tif writes" in result.output
         assert not (home / "jobs" / "ran").exists()
     # The remedy works when typed.
     assert run(*command[1:], "-o", "rain.tif", "--quiet").exit_code == 0
@@ -176,26 +176,26 @@ def test_other_fields_of_a_recipe_name_no_code(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("nodata = " + "[" * 100_000, "not a TOML file that can be read (brackets within brackets)"),
-        ("with = " + "{a = " * 100_000, "brackets within brackets"),
-        ("nodata = " + "[" * 12 + "]" * 12, "nodata: more than 8 brackets within each other"),
+        ("nodata = " + "[" * 100_000, "not a TOML file that can be read (its brackets are nested too deeply)"),
+        ("with = " + "{a = " * 100_000, "brackets are nested too deeply"),
+        ("nodata = " + "[" * 12 + "]" * 12, "nodata: more than 8 nested brackets"),
         ("grow = " + "9" * 4400, "a number has too many digits"),
         (".".join("a" * 200_000) + " = 1", "a line has more than 5000 dots"),
-        (f"scale = {10**30}", "scale: a whole number of 31 digits is too large; write it with an exponent, as 1e30"),
+        (f"scale = {10**30}", "scale: a whole number of 31 digits is too large; write it with an exponent, like 1e30"),
         (f"nodata = [{-(10**400)}]", "nodata: a whole number of 401 digits is too large"),
         (f"min_valid = {10**400}", "min_valid: a whole number of 401 digits is too large"),
         ("min_count = 1e30", "min_count 1e+30 is wrong; expected a whole number"),
         ("grow = 1e30", "grow 1e+30 is wrong; expected a whole number"),
-        ("band = true", "band True is wrong; expected a text, a number"),
-        ("composite = 5", "composite 5 is wrong; expected a text"),
-        ('every = ["year"]', "every ['year'] is wrong; expected a text"),
-        ("mask_field = 5", 'mask_field 5 is wrong; expected a text such as "8-9=2,3"'),
+        ("band = true", "band True is wrong; expected a string, a number"),
+        ("composite = 5", "composite 5 is wrong; expected a string"),
+        ('every = ["year"]', "every ['year'] is wrong; expected a string"),
+        ("mask_field = 5", 'mask_field 5 is wrong; expected a string such as "8-9=2,3"'),
         ("[times]\na = 1", "times {'a': 1} is wrong"),
         ("band = [1]", "band [1] is wrong; expected one value"),
-        (f'value = "{"a" * 20_000}"', "value: a text of 20000 characters; at most 10000 are read"),
+        (f'value = "{"a" * 20_000}"', "value: a string of 20000 characters; at most 10000 are allowed"),
         (f"{'n' * 1_000_000} = 1", "the name of a field has 1000000 characters"),
-        ("\n".join(f"a{i} = 1" for i in range(2000)), "2000 fields; at most 1000 are read"),
-        (r'times = "a\u0000b"', "times: a text with a NUL character"),
+        ("\n".join(f"a{i} = 1" for i in range(2000)), "2000 fields; at most 1000 are allowed"),
+        (r'times = "a\u0000b"', "times: a string with a NUL character"),
         ("#" + "x" * (3 << 20), "is too long; the limit for such a file is 2 MB"),
         (f'input = [["{"a" * 9000}"]]', "is wrong; expected paths in brackets"),
     ],
