@@ -36,6 +36,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/sizes.py
 
 # The generated parts of docs/methods.md, from the docstrings.
 docs: $(VENV)/installed-dev

@@ -23,7 +23,6 @@ __all__ = [
     "with_units",
 ]
 
-
 Floats = NDArray[np.float64]
 
 
@@ -91,13 +90,10 @@ STATUS_WORDS = {
     Status.OUTSIDE: "outside the area",
 }
 
-
 STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
-
 
 #: The periods to which changes may refer, in years.
 YEARS: Mapping[str, int] = {"year": 1, "decade": 10}
-
 
 #: Units of change, with the power of time: ``{value}/year``, ``{value}/year^2``.
 PER_YEAR = re.compile(r"/year(?:\^(\d+))?$")

@@ -36,7 +36,6 @@ __all__ = [
     "select_bands",
 ]
 
-
 #: All integers up to these are exact.
 FLOAT32_EXACT, FLOAT64_EXACT = 2.0**24, 2.0**53
 

@@ -24,7 +24,6 @@ __all__ = [
     "unknown",
 ]
 
-
 #: At most this many offending names are listed in one line.
 SHOWN: Final = 5
 #: At most this many known names are listed: enough for all fields of a recipe.

@@ -25,7 +25,6 @@ from pixelwise.method import Method
 from support.places import ROOT
 from support.rasters import random_series, write_raster
 
-ROOT = ROOT
 PAGE = ROOT / "docs" / "methods.md"
 
 

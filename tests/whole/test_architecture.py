@@ -13,8 +13,6 @@ import pytest
 
 from support.places import ROOT
 
-ROOT = ROOT
-
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:

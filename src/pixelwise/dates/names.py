@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_names"]
 
-
 # A group of a pattern and its text. 20010116 may end one file's composite and begin the next file's.
 Token = tuple[int | str, str]
 

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["base", "below_common_parent", "shard_of", "without_suffixes"]
 
-
 # .tif, .nc4, .tar.gz; not .y2001, and not .Q1, .D1, .dk1, .P1, .Jan of 2001.Jan.tif
 _EXTENSIONS: Final = re.compile(
     rf"(?:\.(?!(?:Q|D|dk|dek|P|pt|pen)\d\b)(?!{MONTH.replace('?P<month_name>', '?:')}\b)[A-Za-z]{{1,8}}\d?)+$",
     re.IGNORECASE,
 )
-
 
 _SHARD: Final = re.compile(r"^(.*)-(\d{10})-(\d{10})$", re.DOTALL)
 

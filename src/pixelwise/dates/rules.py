@@ -211,7 +211,6 @@ GENERICS: Final = (
     _generic("year", r"(?P<year>(?:19|20)\d\d)"),
 )
 
-
 _OFFSET: Final = r" ?(?P<zone>Z|[-+](?:0\d|1[0-4])(?::?[0-5]\d)?)?"
 DATE_RULES: Final = tuple(
     Rule(name, re.compile(fill_fields(template).replace(FIELDS["Y"][1], r"\d{4}")))

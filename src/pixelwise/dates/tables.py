@@ -21,18 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BandDates", "Table", "parse_date", "read_range", "read_table"]
 
-
 ACCEPTED: Final = (
     "2001, 2001-03, 2001-Q1, 2001-03-D1 for a dekad, 2001-W05 for an ISO week, 2001-03-05, 20010305, 2001-064 or "
     "2001-03-05T10:00:08"
 )
 
-
 FILE_COLUMNS: Final = ("path", "file", "filename", "name")
 
-
 BAND_COLUMNS: Final = ("band", "bands")
-
 
 DATE_COLUMNS: Final = ("date", "dates", "time", "datetime")
 

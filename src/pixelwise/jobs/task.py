@@ -38,7 +38,6 @@ from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 
 __all__ = ["Task", "check_memory", "check_travels", "check_unchanged", "executor_for", "plan_job"]
 
-
 log = logging.getLogger(__name__)
 
 

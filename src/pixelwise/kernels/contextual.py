@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
-from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 SCORE, VARIANCE, Z, PVALUE, MEMBERS = range(5)
 BANDS = 5

@@ -29,7 +29,7 @@ from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 from pixelwise.kernels.scratch import aligned
-from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 RVALUE, PVALUE, COUNT = range(3)
 BANDS = 3

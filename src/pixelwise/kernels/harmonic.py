@@ -15,14 +15,11 @@ from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.linear import (
     CHUNK,
-    CONSTANT,
     COUNT,
     FIRST,
-    OK,
     PIVOTS,
     RSS,
     SPREAD,
-    TEST_UNDEFINED,
     Columns,
     combine,
     find_lever,
@@ -36,6 +33,7 @@ from pixelwise.kernels.memory import alikeness, find_memory, inflation, lag_one
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, student_p_of_many, table_p
 from pixelwise.kernels.scratch import aligned
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 # Rows of the results; then four for each harmonic (methods/harmonic.py has the same order).
 SLOPE, INTERCEPT, PVALUE, PVALUE_OLS, STDERR, PVALUE_SEASON, RMSE, R1, N = range(9)

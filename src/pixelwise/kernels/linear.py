@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import Floats, Status
+from pixelwise.bands import Floats
 from pixelwise.kernels import designs
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.scratch import aligned
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 CHUNK = 128
 STRIDE = designs.STRIDE
@@ -36,14 +37,6 @@ GOOD = 0.01
 # Within these no square that matters is rounded to a subnormal number, and no product overflows.
 SMALL = 1e-290
 LARGE = 1e290
-
-# Numba takes numbers from a module, not members of an enumeration.
-OK = int(Status.OK)
-NO_OBSERVATION = int(Status.NO_OBSERVATION)
-TOO_FEW = int(Status.TOO_FEW)
-CONSTANT = int(Status.CONSTANT)
-DEGENERATE = int(Status.DEGENERATE)
-TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
 
 # Rows of `sums` (see `solve_chunk`).
 COUNT, FIRST, SPREAD, RSS, PIVOTS = range(5)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
-from pixelwise.kernels.series import CONSTANT, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW, gather, series_status
+from pixelwise.kernels.series import gather, series_status
+from pixelwise.kernels.status import CONSTANT, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, COUNT = range(7)
 BANDS = 7

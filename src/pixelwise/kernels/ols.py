@@ -17,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import Floats, Status
+from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
 from pixelwise.kernels.scratch import aligned
 from pixelwise.kernels.series import gather
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 # Accumulators of 128 pixels stay in the L1 cache: 41 Mpx/s at 128, 38 at 256, 35 at 1024 (performance notes, 2a).
 CHUNK = 128
@@ -39,14 +40,6 @@ DERIVED = 10
 # Within these no square that matters is rounded to a subnormal number, and no product with Sxx overflows.
 SMALL = 1e-290
 LARGE = 1e290
-
-# Numba takes numbers from a module, not members of an enumeration.
-OK = int(Status.OK)
-NO_OBSERVATION = int(Status.NO_OBSERVATION)
-TOO_FEW = int(Status.TOO_FEW)
-CONSTANT = int(Status.CONSTANT)
-DEGENERATE = int(Status.DEGENERATE)
-TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
 
 
 class Dates(NamedTuple):

@@ -15,14 +15,11 @@ from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.linear import (
     CHUNK,
-    CONSTANT,
     COUNT,
     FIRST,
-    OK,
     PIVOTS,
     RSS,
     SPREAD,
-    TEST_UNDEFINED,
     Columns,
     combine,
     find_lever,
@@ -34,6 +31,7 @@ from pixelwise.kernels.linear import (
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, table_p
 from pixelwise.kernels.scratch import aligned
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 # Rows of the results; then the coefficients (methods/polynomial.py has the same order).
 SLOPE, PVALUE, STDERR, PVALUE_CURVATURE, PVALUE_MODEL, R2, RMSE, TURNING_POINT, N = range(9)

@@ -35,7 +35,7 @@ from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import f_p, student_p, table_p
 from pixelwise.kernels.scratch import aligned
-from pixelwise.kernels.series import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 # Results of each covariate, then of the whole.
 COEFFICIENT, STDERR, PVALUE, PARTIAL_R = range(4)

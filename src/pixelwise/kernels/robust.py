@@ -12,7 +12,8 @@ import numpy as np
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import student_p
-from pixelwise.kernels.series import CONSTANT, DEGENERATE, OK, TEST_UNDEFINED, gather, series_status
+from pixelwise.kernels.series import gather, series_status
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, OK, TEST_UNDEFINED
 
 SLOPE, INTERCEPT, PVALUE, STDERR, SCALE, N = range(6)
 BANDS = 6

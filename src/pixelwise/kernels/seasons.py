@@ -16,12 +16,12 @@ from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.mann_kendall import rank, tie_sums
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import chi_square_tail
-from pixelwise.kernels.series import CONSTANT, DEGENERATE, OK, TEST_UNDEFINED, gather, series_status
+from pixelwise.kernels.series import gather, series_status
 from pixelwise.kernels.sorting import select
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, OK, TEST_UNDEFINED
 
 SLOPE, TAU, SCORE, VARIANCE, Z, PVALUE, INDEPENDENT, HOMOGENEITY, VARIANCE_INDEPENDENT, COUNT = range(10)
 BANDS = 10
-
 
 # Deviations from the median of a season are limited to this many median deviations when its level is found: five
 # standard deviations of normal values, so that the level is the mean except for outliers.

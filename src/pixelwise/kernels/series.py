@@ -7,16 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.bands import Status
 from pixelwise.kernels.jit import kernel
-
-# Numba takes numbers from a module, not members of an enumeration.
-OK = int(Status.OK)
-NO_OBSERVATION = int(Status.NO_OBSERVATION)
-TOO_FEW = int(Status.TOO_FEW)
-CONSTANT = int(Status.CONSTANT)
-DEGENERATE = int(Status.DEGENERATE)
-TEST_UNDEFINED = int(Status.TEST_UNDEFINED)
+from pixelwise.kernels.status import CONSTANT, DEGENERATE, NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 
 @kernel(helper=True)

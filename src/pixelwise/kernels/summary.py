@@ -15,8 +15,8 @@ import numpy as np
 
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
-from pixelwise.kernels.series import NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 from pixelwise.kernels.sorting import sort_columns
+from pixelwise.kernels.status import NO_OBSERVATION, OK, TEST_UNDEFINED, TOO_FEW
 
 # Sorting holds all layers of its pixels, as for medians of composites.
 CHUNK = 64

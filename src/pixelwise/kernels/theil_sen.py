@@ -23,8 +23,9 @@ from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
 from pixelwise.kernels.scratch import aligned
-from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
+from pixelwise.kernels.series import gather, series_status
 from pixelwise.kernels.sorting import sort_columns
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 SLOPE, INTERCEPT, LOW_SLOPE, HIGH_SLOPE, COUNT = range(5)
 BANDS = 5

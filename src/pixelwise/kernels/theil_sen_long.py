@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.output import store
-from pixelwise.kernels.series import OK, TEST_UNDEFINED, gather, series_status
+from pixelwise.kernels.series import gather, series_status
 from pixelwise.kernels.sorting import select
+from pixelwise.kernels.status import OK, TEST_UNDEFINED
 from pixelwise.kernels.theil_sen import (
     BANDS,
     COUNT,
@@ -31,7 +32,6 @@ from pixelwise.kernels.theil_sen import (
 )
 
 __all__ = ["fit_long"]
-
 
 # Slopes drawn at random to find the first two numbers that enclose the slopes sought.
 DRAWN = 512

@@ -14,7 +14,8 @@ from pixelwise.bands import Floats
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.ols import LARGE, SMALL
 from pixelwise.kernels.pvalues import student_p_of_many
-from pixelwise.kernels.series import CONSTANT, OK, TEST_UNDEFINED, gather, series_status
+from pixelwise.kernels.series import gather, series_status
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 OLS_SLOPE, PVALUE, PVALUE_OLS, R1, DETECTABLE, YEARS, LOW, HIGH, INTERCEPT, STRETCH, COUNT = range(11)
 BANDS = 11

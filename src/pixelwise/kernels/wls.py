@@ -12,14 +12,11 @@ import numpy as np
 from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.linear import (
     CHUNK,
-    CONSTANT,
     COUNT,
     FIRST,
-    OK,
     PIVOTS,
     RSS,
     SPREAD,
-    TEST_UNDEFINED,
     combine,
     find_lever,
     find_status,
@@ -29,6 +26,7 @@ from pixelwise.kernels.linear import (
 )
 from pixelwise.kernels.output import store
 from pixelwise.kernels.pvalues import table_p
+from pixelwise.kernels.status import CONSTANT, OK, TEST_UNDEFINED
 
 SLOPE, INTERCEPT, RVALUE, PVALUE, STDERR, INTERCEPT_STDERR, N = range(7)
 BANDS = 7

@@ -24,10 +24,8 @@ __all__ = [
     "with_minus",
 ]
 
-
 #: The code of missing pixels.
 MISSING = 255
-
 
 # ColorBrewer's BrBG. Brown and teal differ along the blue-yellow axis and in lightness, so the two signs stay distinct
 # for every common colour blindness and the steps survive a grey print; and brown for less, teal for more is what
@@ -41,7 +39,6 @@ NEGATIVE_SHADES: dict[int, tuple[str, ...]] = {
     5: ("#f1dca7", "#dfc27d", "#bf812d", "#8c510a", "#543005"),
 }
 
-
 POSITIVE_SHADES: dict[int, tuple[str, ...]] = {
     1: ("#35978f",),
     2: ("#80cdc1", "#018571"),
@@ -50,18 +47,14 @@ POSITIVE_SHADES: dict[int, tuple[str, ...]] = {
     5: ("#b9e3dd", "#80cdc1", "#35978f", "#01665e", "#003c30"),
 }
 
-
 # Not BrBG's near-white: next to the grey of missing pixels only a tint distinguishes "zero" from "not known".
 NEUTRAL_COLOR = "#fffbe0"
 
-
 MISSING_COLOR = "#d2d2d2"
-
 
 # A colour without a direction, neither brown nor teal: its CIELAB distance from every other colour here is at least 24
 # under common colour blindness (Machado et al. 2009) and 10 in grey, where the two signs come as close as 2.
 NOT_TESTED_COLOR = "#9e86b8"
-
 
 # Paul Tol's light scheme, distinct for every common colour blindness; a code has the same colour in every map.
 STATUS_COLORS = {
@@ -76,7 +69,6 @@ STATUS_COLORS = {
     Status.DATES_LOST: "#ffaabb",
     Status.OUTSIDE: "#ffffff",
 }
-
 
 UNKNOWN_COLOR = "#000000"
 

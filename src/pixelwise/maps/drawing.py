@@ -26,28 +26,21 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "escaped", "escaped_lines"]
 
-
 #: More pixels than this per side are not visible on a page.
 LARGEST_IMAGE = 2000
-
 
 # Inches, and points for text.
 LONG_EDGE, PAD, GAP = 5.0, 0.12, 0.14
 
-
 TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 10.0, 8.0, 7.5
 
-
 DPI = 200
-
 
 #: A strip longer than this, relative to its width, would be a hairline: it is stretched.
 LARGEST_ASPECT = 8.0
 
-
 #: Below this width (inches) there is room for one coordinate only.
 NARROW = 1.4
-
 
 #: From this ratio of width to height on, the legend is below the map.
 WIDE = 1.5

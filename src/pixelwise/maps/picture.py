@@ -38,7 +38,6 @@ __all__ = ["check_output", "import_matplotlib", "plot_map", "save"]
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
-
 #: Units of a change over time; users' functions have no units, so their bands' names decide.
 CHANGE_UNIT = re.compile(rf"/({'|'.join(YEARS)})$")
 CHANGE_NAMES = ("slope", "trend", "change")

@@ -39,7 +39,6 @@ LARGEST_WHOLE = 2**31 - 1
 #: Allows geological ages; farther away, an intercept has no significant digits left.
 LARGEST_YEAR = 1e10
 
-
 #: Values (and whole chunks of pixels) computed at a time: they fit into the L2 cache together with their results.
 PIECE_VALUES, PIECE_PIXELS = 1 << 16, 256
 

@@ -43,7 +43,6 @@ NDVI_LIMIT = 1.5
 #: Usual scales of NDVI: MODIS and most exports, some others, and 8-bit products.
 NDVI_SCALES = (0.0001, 0.001, 0.01)
 
-
 #: If the bulk of scaled values is below this, the numbers were not packed: NDVI of 0.9 became 0.00009.
 SCALED_AWAY = 0.015
 

@@ -14,7 +14,6 @@ from pixelwise.rasters.headers import Header, read_header
 
 __all__ = ["read_headers", "without_own"]
 
-
 log = logging.getLogger(__name__)
 
 

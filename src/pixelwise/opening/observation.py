@@ -16,9 +16,7 @@ from pixelwise.stacks.file_reader import Derivation
 
 __all__ = ["EVERYTHING", "BandFile", "Entry", "Findings", "Observation"]
 
-
 Entry = tuple[Path, Moment | None]
-
 
 EVERYTHING = (-math.inf, math.inf)
 

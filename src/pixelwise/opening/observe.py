@@ -27,7 +27,6 @@ from pixelwise.words import shortened
 
 __all__ = ["observe"]
 
-
 log = logging.getLogger(__name__)
 
 

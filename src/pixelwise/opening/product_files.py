@@ -28,7 +28,6 @@ from pixelwise.words import shortened
 
 __all__ = ["of_product"]
 
-
 log = logging.getLogger(__name__)
 
 

@@ -24,7 +24,6 @@ from pixelwise.words import NAMED, shortened
 
 __all__ = ["ZOOMS", "check_fit", "mask_file", "own_quality", "with_masks", "with_own_masks"]
 
-
 #: Rows and columns of the grid that one pixel of a mask may cover: Sentinel-2 has bands of 10 m, masks of 20 and 60.
 ZOOMS = (1, 2, 3, 6)
 

@@ -31,10 +31,8 @@ __all__ = [
     "trend_pvalue",
 ]
 
-
 #: P-value below which a trend in the number of scenes is worth a warning.
 SIGNIFICANT = 0.05
-
 
 #: Number of periods that a warning lists.
 MOST_NAMED = 8

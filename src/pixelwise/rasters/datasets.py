@@ -59,7 +59,6 @@ DRIVERS = (
 #: without a public name.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
-
 #: A name that matches no file.
 NOWHERE = "/vsicurl/none:"
 

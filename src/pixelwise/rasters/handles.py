@@ -307,16 +307,12 @@ class _Handles(threading.local):
 #: The collections in use, in all threads: together they must stay within the limit of the process.
 ALL_OPEN_FILES: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
-
 HANDLES = _Handles()
-
 
 _WARNINGS = threading.Lock()
 
-
 #: Largest error of a transformed coordinate, in pixels of the file. rasterio 1.4 opens no warped file with 0.
 WARP_TOLERANCE = 1e-9
-
 
 #: GDAL's block cache while reading. Each block is read once, so 16 MiB is enough and fastest: the default of
 #: 5 % of RAM is 2-3x slower in a first run and 1 GB fatter (measured on 21 files of 3000 x 3000 pixels).

@@ -20,22 +20,17 @@ __all__ = [
     "inflater",
 ]
 
-
 #: Takes a stream, the size of its block and the size of a full block; returns the bytes of the block.
 Inflate = Callable[[NDArray[np.uint8], int, int], bytes | bytearray]
-
 
 #: A stream is inflated to its end, where its checksum is, but to at most this many blocks: its size comes from a file.
 MOST_INFLATED = 2
 
-
 #: A byte of a DEFLATE stream expands to at most this many (zlib's technical details), whatever its block should hold.
 MOST_EXPANSION = 1032
 
-
 #: Bytes to inflate at once: zlib joins longer results from pieces, which takes twice their memory.
 AT_ONCE = 4 << 20
-
 
 #: Bytes to inflate and drop at once.
 DROPPED = 64 << 10

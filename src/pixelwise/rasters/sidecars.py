@@ -17,28 +17,21 @@ from pixelwise.regular_files import open_regular
 
 __all__ = ["NAMERS", "SEARCHED", "TIFF", "WORDS", "is_own", "rasters_beside", "sidecars_of"]
 
-
 #: Nanoseconds after which another change to a folder gets another time: FAT counts two seconds, ext4 milliseconds.
 TICK = 2 * 10**9
-
 
 #: Sidecars that are datasets of their own, which GDAL opens with any driver, and how they begin.
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-
 DATASETS = {".msk": TIFF, ".ovr": (*TIFF, b"EHFA_HEADER_TAG"), ".rrd": (b"EHFA_HEADER_TAG",)}
-
 
 #: Text sidecars, which GDAL reads whole; one with a table of 65 536 classes takes 20 MB.
 TEXTS = (".aux.xml", ".prj", ".hdr", ".rdc", ".sgrd", ".grd", ".mpr", ".csy", ".grf", ".qpj", ".tab", ".ref")
 
-
 LONGEST_SIDECAR = 64 << 20
-
 
 #: How GDAL recognizes an ASCII grid, whose pixels are text. A .grd is such a grid, or a short header written by R.
 ASCII_GRID = re.compile(rb"(?:ncols|nrows|xllcorner|yllcorner|xllcenter|yllcenter|dx|dy|cellsize)\b", re.IGNORECASE)
-
 
 #: Texts that name further files, which must be beside them: names with a folder are refused.
 NAMING = {
@@ -47,10 +40,8 @@ NAMING = {
     ".rdc": re.compile(r"(?m)^ref\. system\s*:([^\r\n]*(?:/|\\)[^\r\n]*)"),
 }
 
-
 #: Suffixes of sidecars; a world file takes letters of the raster's own suffix before its w.
 SIDECARS = (*DATASETS, ".aux", *TEXTS, ".wld", "w")
-
 
 #: How files of other GDAL drivers begin, which open whatever such files name: XML and JSON, labels of planetary data,
 #: scenes, charts and raw rasters, and containers. Most drivers look for such words up to the first zero byte. The words
@@ -65,14 +56,11 @@ WORDS = re.compile(
     re.IGNORECASE,
 )
 
-
 #: Rasters whose texts name files in their folder, under any name.
 NAMERS = (".mpr", ".rst")
 
-
 #: Metadata of satellite scenes: one file serves many rasters beside it.
 OF_SCENES = (".txt", ".xml", ".imd", ".rpb", ".rpc", ".att", ".eph", ".geo", ".til", ".pvl", ".met", ".dim")
-
 
 #: Texts that hold pixels are searched for names of grids only up to here: their headers are shorter.
 SEARCHED = 4 << 20

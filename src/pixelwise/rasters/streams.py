@@ -45,10 +45,8 @@ from pixelwise.rasters.tags import (
 
 __all__ = ["MOST_BLOCK", "SPLIT_ROWS", "Streams", "find_streams", "further_block", "has_filled_strip"]
 
-
 #: Kernels count a block's bytes in 24 bits.
 MOST_BLOCK = 1 << 24
-
 
 #: A file that is a single strip of more rows than this is read by GDAL row by row.
 SPLIT_ROWS = 2000

@@ -50,51 +50,38 @@ __all__ = [
     "read_tags",
 ]
 
-
 #: Tags of TIFF 6.0 that are read: first those that describe the raster, then those that locate its blocks.
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 
-
 SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 277, 278, 284, 317, 322, 323, 339
-
 
 SUBFILE = 254
 
-
 STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS = 273, 279, 324, 325
-
 
 STRUCTURE = (
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, STRIP_HEIGHT, PLANAR, PREDICTOR, TILE_WIDTH,
     TILE_HEIGHT, SAMPLE_FORMAT,
 )  # fmt: skip
 
-
 #: The edges of tiles are multiples of this.
 TILE_UNIT = 16
-
 
 #: Field types that writers use for these tags; libtiff accepts more, and files with those are left to it.
 FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
 
-
 #: Further types that libtiff accepts.
 ODD_TYPES = {1: "u1", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 17: "i8", 18: "u8"}
 
-
 KINDS = {1: "uint", 2: "int", 3: "float"}
 
-
 LZW, DEFLATE = 5, (8, 32946)
-
 
 #: Min-is-white, min-is-black, RGB, palette: for these GDAL returns numbers as stored.
 AS_STORED = (0, 1, 2, 3)
 
-
 #: No raster program writes a file with more directory entries, or more directories, than this.
 MOST_TAGS = 1000
-
 
 #: Bits of the tag that gives the kind of a directory: an overview, a mask.
 OVERVIEW, MASK = 1, 4

@@ -54,7 +54,6 @@ from pixelwise.rasters.tags import (
 
 __all__ = ["TiffFile", "open_tiff", "release_buffers"]
 
-
 #: Small blocks are numerous, so they are put into place together once this many bytes have been inflated.
 BATCH = 128 << 10
 #: No block is this large: GDAL refuses it too.

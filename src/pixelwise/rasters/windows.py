@@ -22,7 +22,6 @@ from pixelwise.words import one_line
 
 __all__ = ["RETRY_SECONDS", "cuts_blocks", "read_intact_blocks", "read_window", "read_with_retries"]
 
-
 Result = TypeVar("Result")
 
 

@@ -29,13 +29,11 @@ from pixelwise.verify.sources import check_unchanged, places_of
 
 __all__ = ["Difference", "Verification", "verify"]
 
-
 #: Values held at once: 32 MB.
 AT_ONCE = 4 << 20
 
 #: Largest sample of pixels: drawing it takes up to 400 MB. Larger comparisons use all pixels, which are not drawn.
 LARGEST_SAMPLE = 10_000_000
-
 
 log = logging.getLogger(__name__)
 

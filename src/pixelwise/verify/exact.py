@@ -10,15 +10,12 @@ from pixelwise.method import Method
 
 __all__ = ["Oracle", "exact_line"]
 
-
 #: Sums of up to a thousand deviations in float64 are accurate to 2e-13 of the size of the deviations. So the error of a
 #: slope is not relative to the slope, which may be 0, but to the slope if all variance were trend.
 DIGITS = 1e-12
 
-
 #: Squares of deviations are out of float64's range beyond these, where `ols` gives status 6.
 SMALLEST_SQUARES, LARGEST_SQUARES = 1e-290, 1e290
-
 
 #: Takes the method, decimal years, and the series of one pixel with NaN where missing; returns value and slack by band.
 Oracle = Callable[[Method, Sequence[float], Sequence[float]], dict[str, tuple[float, float]]]

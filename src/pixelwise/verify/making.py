@@ -23,24 +23,18 @@ from pixelwise.words import shown
 
 __all__ = ["DAMAGES", "EPOCH", "LONGEST", "Making", "damaged", "length", "making_of", "short", "version_of"]
 
-
 #: No name, path or set of input options is longer.
 LONGEST = 10_000
-
 
 #: What reading untrusted JSON may raise.
 DAMAGES = (PixelwiseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
-
 #: Input options without a second implementation here.
 NOT_RECOMPUTED = ("align", "product", "value", "mask", "mask_band", "region", "where")
 
-
 PRECISIONS: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
 
-
 EPOCH = datetime(1970, 1, 1)
-
 
 T = TypeVar("T")
 

@@ -33,14 +33,11 @@ from pixelwise.words import one_line
 
 __all__ = ["MOST_KEPT", "inputs_of", "lacking_layers", "read_map", "series_of"]
 
-
 #: Bytes of a decoded block of a file, which is read for every pixel in it.
 LARGEST_BLOCK = 2 << 30
 
-
 #: Number of differences that are kept; all are counted.
 MOST_KEPT = 1000
-
 
 #: How far apart, in pixels, the pixel centres of a map and its inputs may be: `open_stack` allows 0.01.
 OFF_CENTRE = 0.02

@@ -30,7 +30,6 @@ from pixelwise.verify.sources import NAMED
 
 __all__ = ["recomputation"]
 
-
 log = logging.getLogger(__name__)
 
 #: Numbers of an `ols` map are within this of exact ones: p-values come from tables accurate to 1e-9; everything else

@@ -18,7 +18,6 @@ from pixelwise.verify.making import Making
 
 __all__ = ["NAMED", "check_unchanged", "places_of"]
 
-
 log = logging.getLogger(__name__)
 
 #: Number of paths named in one error.

@@ -27,10 +27,8 @@ from pixelwise.methods.functions.travel import dumps
 
 __all__ = ["UserFunction", "mixed_pixels", "status_of"]
 
-
 #: Most pixels on which a function is tried before the job.
 REHEARSAL_PIXELS = 256
-
 
 # Fingerprints taken before the jobs of this process, by the parts of those taken after them: calls may fill a cache,
 # such as a dictionary of the function's module, which does not make it a different function.

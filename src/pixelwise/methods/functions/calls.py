@@ -22,28 +22,20 @@ from pixelwise.words import unknown
 
 __all__ = ["SIMPLE_TYPES", "Call", "inspect_call", "signature_of"]
 
-
 Source = Literal["times", "dates", "year", "doy"]
-
 
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
 
-
 SIMPLE_TYPES = (bool, int, float, str)
-
 
 #: A second parameter with one of these names gets the times even if its default is None.
 ABSCISSAE = ("x", "t", "time")
 
-
 POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
-
 
 VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 
-
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
-
 
 VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 

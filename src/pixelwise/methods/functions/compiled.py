@@ -38,7 +38,6 @@ SOURCE_TYPES = {
     "doy": types.int64[::1],
 }
 
-
 #: Compiled loops, kept for the next job with the same function: compiling takes half a second, and numba never frees
 #: the 4 MB that it needs for each.
 _LOOPS: OrderedDict[Any, Callable[..., None]] = OrderedDict()

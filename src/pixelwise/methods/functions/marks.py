@@ -24,12 +24,9 @@ __all__ = [
     "unmarked",
 ]
 
-
 P = ParamSpec("P")
 
-
 R = TypeVar("R")
-
 
 COUNT_BAND = Band("n", "valid observations", integer=True)
 

@@ -37,7 +37,6 @@ __all__ = ["SMALL_JOB", "BoundPixelFunction", "PixelFunction"]
 
 log = logging.getLogger(__name__)
 
-
 # Number of pixels on which a function is tried if it is not compiled.
 FEW_PIXELS = 4
 # Jobs of up to this many values (pixels times dates) run in plain Python on threads by default. Compiling takes 1 to 3

@@ -24,11 +24,9 @@ __all__ = [
     "user_traceback",
 ]
 
-
 # A user's vectorised function always gets this many pixels (padded by repeating some), because NumPy's order of
 # summation depends on the shape, and results must not depend on how the image is cut.
 BLOCK_WIDTH = 1024
-
 
 # A function that calls sys.exit() fails at that pixel, and does not end the job as if it had succeeded.
 FAILURES = (Exception, SystemExit)
