@@ -47,7 +47,7 @@ bounds: $(VENV)/installed-dev
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/bounds GLIBC_TUNABLES=glibc.malloc.perturb=165 \
 	    $(BIN)/python -m pytest -q $(PARALLEL)
 
-# Three hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. A minute.
+# Six hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. Two minutes.
 soak: $(VENV)/installed-dev
 	$(BIN)/python tests/soak.py
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import soak
@@ -66,3 +67,15 @@ def test_growth_is_told() -> None:
     assert more.more_than(scene_less) == ["handles: 10 instead of 9", "workspaces: 1 instead of 0"]
     assert replace(scene_less, memory=900).more_than(scene_less) == []
     assert soak.growth([(30, scene_less), (60, replace(scene_less, memory=400))]) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("per_job", "growing"), [(10_000, True), (0, False)])
+def test_what_each_job_keeps_is_growth_and_noise_is_not(per_job: int, growing: bool) -> None:
+    less = Left(memory=0, threads=1, system_threads=3, handles=9, children=0, hidden=0, workspaces=0)
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(150e6, 0.3e6, 11)
+        checkpoints = [
+            (jobs, replace(less, memory=int(level) + per_job * jobs))
+            for jobs, level in zip(range(30, 360, 30), noise, strict=True)
+        ]
+        assert (soak.growth(checkpoints) > soak.MOST_GROWTH) == growing, seed
