@@ -340,7 +340,7 @@ def test_names_that_cannot_be(stack: pw.RasterStack, out: Path) -> None:
         assert [path.name for path in out.iterdir()] == kept
 
     kept: list[str] = []
-    refused("write=fitted without output", None, pw.ParameterError, fitted=out / "fit.tif")
+    refused("write=fitted needs an output", None, pw.ParameterError, fitted=out / "fit.tif")
     refused("trend.tif: is given for two outputs", fitted=out / ".." / "out" / "trend.tif")
     refused("fit.tif: is given for two outputs", fitted=out / "fit.tif", residuals=out / "fit.tif")
     refused("trend_slope.tif: is given for two outputs", "trend_{band}.tif", fitted=out / "trend_slope.tif")

@@ -48,13 +48,17 @@ WHOLE = 6
 TOLERANCE = 1e-7
 
 
+# Tuples of other lengths are other types, and each is compiled: 5 s.
+STACKS = 4
+
+
 class Covariates(NamedTuple):
     """What the response is regressed on.
 
     Attributes
     ----------
     stacks
-        Non-empty tuple of (time, pixel) arrays of one type.
+        (time, pixel) arrays of one type, a multiple of `STACKS` of them.
     sources
         (covariate,) int64: which of these each covariate is, or -1 if it is the same for each pixel.
     shared

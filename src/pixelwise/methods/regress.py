@@ -284,11 +284,13 @@ class BoundRegression(BoundKernel):
     def fill(self, inputs: tuple[NDArray[Any], ...], result: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Fit the pixels of one block."""
         from pixelwise.kernels.output import output_into
-        from pixelwise.kernels.regress import Covariates, Options, make_scratch
+        from pixelwise.kernels.regress import STACKS, Covariates, Options, make_scratch
         from pixelwise.kernels.regress import regress as fit
 
         values, others = covariate_series("regress", inputs, self.columns.shape[1], self.stacks)
-        covariates = Covariates(others or (values,), readonly(self.sources), readonly(self.columns))
+        stacks = others or (values,)
+        padded = (*stacks, *stacks[:1] * (-len(stacks) % STACKS))
+        covariates = Covariates(padded, readonly(self.sources), readonly(self.columns))
         fit(
             values,
             covariates,

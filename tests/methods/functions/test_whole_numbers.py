@@ -102,7 +102,7 @@ def test_one_pixel_that_no_rehearsal_saw_is_enough(
     assert found["day"][129, 139] == 20240604
     assert found.provenance["warnings"][-1] == (
         "day: float32 does not hold whole numbers such as 20240603, which becomes 20240604; "
-        'keep them by --dtype float64 (dtype="float64")'
+        'keep them with --dtype float64 (dtype="float64")'
     )
     assert caplog.text.count(LOST) == 1
 
