@@ -5,19 +5,23 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. Files come in the order of tests/conftest.py.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test coverage test-all check docs bounds soak torture fuzz bench clean
+.PHONY: demo test test-long coverage test-all check docs bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
 
-# The whole suite.
+# The suite without what is marked `long`.
 test: demo $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The whole suite traced, then the kernels once more in plain Python: so that coverage sees their lines. 20 minutes.
+# What is marked `long`: tests of more than 3 s that have a shorter sibling.
+test-long: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m long $(PARALLEL)
+
+# All tests traced, then the kernels once more in plain Python: so that coverage sees their lines. 20 minutes.
 coverage: $(VENV)/installed-dev
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
+	$(BIN)/python -m pytest -m "" $(PARALLEL) --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(PARALLEL) --cov --cov-append --cov-report= \
 	    @tests/kernels.txt
 	$(BIN)/python -m coverage report --skip-covered --fail-under=95
@@ -28,7 +32,7 @@ test-all:
 	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	    echo "== Python $$version"; \
 	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=$$python .venv-$$version/installed-dev || exit 1; \
-	    .venv-$$version/bin/python -m pytest -q $(PARALLEL) || exit 1; \
+	    .venv-$$version/bin/python -m pytest -q -m "" $(PARALLEL) || exit 1; \
 	done
 
 check: $(VENV)/installed-dev
@@ -45,7 +49,7 @@ docs: $(VENV)/installed-dev
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
 bounds: $(VENV)/installed-dev
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/bounds GLIBC_TUNABLES=glibc.malloc.perturb=165 \
-	    $(BIN)/python -m pytest -q $(PARALLEL)
+	    $(BIN)/python -m pytest -q -m "" $(PARALLEL)
 
 # Six hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. Two minutes.
 soak: $(VENV)/installed-dev

@@ -253,6 +253,7 @@ pw.apply(pw.open_stack(sys.argv[1]), "ols", out / "trend.tif", executor="inline"
 """
 
 
+@pytest.mark.long
 def test_killed_at_any_step_it_ends_the_same(stack: pw.RasterStack, out: Path) -> None:
     pw.apply(stack, "ols", out / "trend.tif", **options_of(out))
     expected = everything(out)

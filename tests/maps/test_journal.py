@@ -858,6 +858,7 @@ def test_a_function_taken_on_trust_is_resumed(
     assert warning in caplog.text
 
 
+@pytest.mark.long
 def test_the_command_takes_a_function_on_trust(
     stack: pw.RasterStack, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -924,6 +925,7 @@ BENEATH = {
 
 
 @pytest.mark.parametrize(("executor", "files", "name", "text", "words"), BENEATH.values(), ids=BENEATH)
+@pytest.mark.long
 def test_a_killed_job_is_resumed_only_with_the_same_function(
     stack: pw.RasterStack, tmp_path: Path, executor: str, files: dict[str, str], name: str, text: str, words: str
 ) -> None:

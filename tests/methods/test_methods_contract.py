@@ -308,7 +308,8 @@ def test_agrees_with_the_oracle_on_landsat(case):
     everything = [band.name for band in case.method.bands]
     table, status = bind(case, everything, axis)(inputs)
     assert (status == Status.OK).sum() > 300
-    for pixel in np.flatnonzero(status == Status.OK):
+    # Oracles take up to 25 ms per pixel.
+    for pixel in np.flatnonzero(status == Status.OK)[::3]:
         expected = case.oracle(axis.years, *(array[:, pixel] for array in inputs))
         assert set(everything) - set(expected) == BY_SIMULATION.get(case.method.name, set())
         for name, found in zip(everything, table[:, pixel], strict=True):

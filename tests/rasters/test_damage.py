@@ -154,7 +154,8 @@ CODECS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize(
     ("codec", "layout"),
-    [(codec, layout) for codec in CODECS[:6] for layout in LAYOUTS] + [(codec, "strips") for codec in CODECS[6:]],
+    [(codec, layout) for codec in (CODECS[0], CODECS[3], CODECS[5]) for layout in LAYOUTS]
+    + [(codec, "strips") for codec in (*CODECS[1:3], CODECS[4], *CODECS[6:])],
     ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part.values())) or "plain",
 )
 def test_the_same_blocks_are_lost_under_every_plan(

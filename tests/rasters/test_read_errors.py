@@ -78,13 +78,17 @@ def test_stops_and_names_file_band_and_window(folder: Path, tmp_path: Path) -> N
 
 
 @EVERY
-@pytest.mark.parametrize("executor", ["threads", "inline", "processes"])
-@pytest.mark.parametrize("window_bytes", [64, 4096, 1 << 20])
+@pytest.mark.parametrize(
+    ("executor", "window_bytes"),
+    [
+        *((executor, size) for executor in ("threads", "inline") for size in (64, 4096, 1 << 20)),
+        # One plan is enough where processes must be started.
+        pytest.param("processes", 4096, marks=pytest.mark.long),
+    ],
+)
 def test_the_block_of_the_file_is_missing_whatever_the_plan(
-    folder: Path, expected: pw.Map, tmp_path: Path, executor: str, window_bytes: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path, expected: pw.Map, executor: str, window_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if executor == "processes" and window_bytes != 4096:
-        pytest.skip("one plan is enough where processes must be started")
     set_limits(monkeypatch, window_bytes=window_bytes)
     stack = pw.open_stack(folder, on_read_error="missing")
     assert_lost(pw.apply(stack, "ols", executor=executor, jobs=2), expected)

@@ -511,7 +511,7 @@ def test_more_scenes_matter_to_some_composites(more_scenes: Path, how: str) -> N
     assert any(MORE.format(how) in text for text in warnings_of(composite)) is matter
 
 
-@pytest.mark.parametrize("how", ["max", "p10", "median"])
+@pytest.mark.parametrize("how", ["max", *(pytest.param(how, marks=pytest.mark.long) for how in ("p10", "median"))])
 def test_every_command_warns_of_more_scenes(
     more_scenes: Path, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_command(small: None, tmp_path: Path) -> None:
     assert difference < 1e-6
 
 
+@pytest.mark.long
 def test_the_loop_agrees_with_the_map(small: None, tmp_path: Path) -> None:
     demo.write_scene(tmp_path / "ndvi")
     result = demo.compare(tmp_path / "ndvi", tmp_path / "trend.tif", rows=5, runs=1)

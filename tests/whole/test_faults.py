@@ -185,9 +185,9 @@ def faults(monkeypatch: pytest.MonkeyPatch, stack: pw.RasterStack, out: Path) ->
     ("name", "before", "begun", "for_ever"),
     [
         ("trend.tif", False, False, False),
-        ("trend.tif", False, True, True),
-        ("trend.tif", True, True, False),
-        ("trend_{band}.tif", True, False, False),
+        pytest.param("trend.tif", False, True, True, marks=pytest.mark.long),
+        pytest.param("trend.tif", True, True, False, marks=pytest.mark.long),
+        pytest.param("trend_{band}.tif", True, False, False, marks=pytest.mark.long),
         ("trend_{band}.tif", True, True, True),
     ],
 )

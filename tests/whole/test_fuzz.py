@@ -30,7 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.close()
 
 
-@pytest.mark.parametrize("first", range(0, CASES, AT_ONCE))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(AT_ONCE, CASES, AT_ONCE))]
+)
 def test_hostile_files_end_in_an_error_or_the_right_map(server: Server, first: int) -> None:
     verdicts = [server.examine(kind, seed) for kind, seed in fuzz_cases.numbered(first, AT_ONCE)]
     bad = [f"python tests/fuzz.py --kind {v.kind} --seed {v.seed}\n  {v}" for v in verdicts if v.bad]
@@ -69,6 +71,7 @@ def test_what_must_not_be_is_found(server: Server, harm: str, kind: str, outcome
 
 
 @pytest.mark.parametrize(("kind", "name"), [("tiff", "x_2003.tif"), ("vrt", "x_2003.vrt")])
+@pytest.mark.long
 def test_a_seed_is_a_case(server: Server, tmp_path: Path, kind: str, name: str) -> None:
     for seed in (3, 4, 5):
         one, two = (server.examine(kind, seed, keep=str(tmp_path / f"{folder}{seed}")) for folder in ("one", "two"))

@@ -78,6 +78,7 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
     assert not hidden(out)
 
 
+@pytest.mark.long
 def test_workers_that_end_again_and_again_stop_the_job(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:
     (tmp_path / "deaths").mkdir()
     deadly = mortal(tmp_path / "deaths", 10**6)
@@ -306,8 +307,8 @@ def started(stack: pw.RasterStack, tmp_path: Path, out: Path, executor: str, sec
         # A block takes a second with threads; processes are not waited for.
         ([signal.SIGINT], "threads", 0.001, 130, "interrupted"),
         ([signal.SIGINT], "processes", 0.5, 130, "interrupted"),
-        ([signal.SIGINT, signal.SIGINT], "threads", 0.5, 130, "interrupted"),
-        ([signal.SIGTERM], "processes", 0.5, 143, "terminated"),
+        pytest.param([signal.SIGINT, signal.SIGINT], "threads", 0.5, 130, "interrupted", marks=pytest.mark.long),
+        pytest.param([signal.SIGTERM], "processes", 0.5, 143, "terminated", marks=pytest.mark.long),
         ([signal.SIGTERM, signal.SIGTERM], "threads", 0.5, 143, "terminated"),
     ],
 )

@@ -251,6 +251,7 @@ def test_a_team_reads_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert_same_bytes(pw.apply(stack, "ols", jobs=3), alone)
 
 
+@pytest.mark.long
 def test_a_thousand_files_on_a_limit_of_512(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     values = random_series((20, 8, 9), gaps=0.1)

@@ -49,6 +49,7 @@ def test_nothing_is_left_of_a_job(scene: Scene, kind: soak.Kind) -> None:
         path.unlink()
 
 
+@pytest.mark.long
 def test_processes_are_stopped_without_a_word_and_to_the_last(
     scene: Scene, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
