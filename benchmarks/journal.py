@@ -15,10 +15,10 @@ from pathlib import Path
 
 import measure
 from pipeline import BANDS
+from stacks import LAYOUTS, write_stack
 
 import pixelwise as pw
 from pixelwise.jobs import limits
-from stacks import LAYOUTS, write_stack
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from torture import POLE
 
 import pixelwise as pw
 from pixelwise.cli import main
@@ -21,7 +22,6 @@ from pixelwise.maps.picture import plot_map, save
 from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import Stop, hidden
-from torture import POLE
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="FIFOs, links and owners of Unix")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import rasterio
+from torture import POLE
 
 import pixelwise as pw
 from pixelwise.cli.report import _not_printed, _status_of
@@ -23,7 +24,6 @@ from pixelwise.maps.journal import journal_of
 from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import hidden
-from torture import POLE
 
 BANDS = ["slope"]
 

@@ -13,6 +13,7 @@ import rasterio
 pytest.importorskip("resource", reason="limits of memory and time")
 
 from fuzz import Server
+
 from support import fuzz_cases, fuzz_reference
 from support.fuzz_changes import Tiff
 from support.rasters import write_raster

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 import torture
 from torture import Difference, Ended, Kind, Scene, Trial
 
