@@ -24,13 +24,12 @@ logging.getLogger("pixelwise.kernels.jit").setLevel("WARNING")
 settings.register_profile("pixelwise", deadline=None, derandomize=True)
 settings.load_profile("pixelwise")
 
-#: Files that run twice, compiled and in plain Python (`make test`).
-KERNELS = (Path(__file__).parent / "kernels.txt").read_text().split()
+#: Folders whose tests run twice under coverage: compiled and untraced, then traced in plain Python (`make coverage`).
+#: Tracing makes Python, and numba's compiler, half as fast.
+RUN_IN_PLAIN_PYTHON = ("kernels", "methods")
 
-#: Files that coverage needs not see run, as others run the same lines: kernels are seen in plain Python. Tracing makes
-#: Python, and numba's compiler, half as fast.
+#: Other files that coverage need not trace, because others run the same lines.
 UNTRACED = {
-    *(Path(name).stem for name in KERNELS),
     "test_code",
     "test_damage",
     "test_docs_covariates",
@@ -39,7 +38,6 @@ UNTRACED = {
     "test_docs_scenes",
     "test_fuzz",
     "test_hostile_maps",
-    "test_methods_contract",
     "test_properties",
     "test_readme",
     "test_reference_data",
@@ -89,7 +87,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
     for item in items:
-        if item.path.stem in UNTRACED and not PLAIN:
+        in_plain_python = item.path.parent.name in RUN_IN_PLAIN_PYTHON and item.path.stem != "test_jit"
+        if not PLAIN and (in_plain_python or item.path.stem in UNTRACED):
             item.add_marker("no_cover")
 
 

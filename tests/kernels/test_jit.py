@@ -25,7 +25,10 @@ from pixelwise.cli import main
 from pixelwise.kernels import jit
 from pixelwise.method import parameters_of
 from pixelwise.methods import METHODS
+from support.compiled import compiled_only
 from support.rasters import MakeStack, random_series
+
+pytestmark = compiled_only
 
 #: What numba makes of its quicksort; see `kernel`.
 SORTING = {"sort", "argsort", "sorted", "median", "nanmedian", "percentile", "quantile", "partition", "unique"}

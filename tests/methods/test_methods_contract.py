@@ -16,8 +16,11 @@ from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import BoundMethod
 from pixelwise.methods import METHODS, get
+from support.compiled import compiled_only
 from support.oracles import BY_SIMULATION, CASES, ONE_PER_MONTH, ORACLES
 from support.places import SHARED
+
+pytestmark = compiled_only
 
 TURA = SHARED / "tura_landsat" / "geotiff"
 AXIS = TimeAxis.from_times(np.arange("1995-05-17", "2016-05-17", np.timedelta64(365, "D"), dtype="datetime64[D]"))
