@@ -87,7 +87,7 @@ def make_scratch(layers: int, *, ranked: bool) -> Scratch:
     return Scratch._make((*rows, aligned(BANDS, CHUNK), *series, *ranks))
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def gather_both(values, other, start, width, scratch):
     """Load a chunk of both series, missing where one of them is, and count what is valid."""
     valid = scratch.valid
@@ -101,7 +101,7 @@ def gather_both(values, other, start, width, scratch):
     load(other, start, width, valid, scratch.second)
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def sum_products(u, v, scratch):
     """Sum squares and products of the two series, or of their ranks."""
     dot(u, u, scratch.syy)
@@ -109,7 +109,7 @@ def sum_products(u, v, scratch):
     dot(u, v, scratch.sxy)
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def correlate_sums(scratch):
     """Turn sums into correlations."""
     r, sxx, syy, sxy = scratch.result[RVALUE], scratch.sxx, scratch.syy, scratch.sxy
@@ -122,7 +122,7 @@ def correlate_sums(scratch):
         r[p] = -1.0 if size < -1.0 else size
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def find_pvalues(u, v, ranked, min_obs, tails, scratch):
     """Find p-values; both series are overwritten."""
     n, sxx, syy, sxy, x, result = scratch.n, scratch.sxx, scratch.syy, scratch.sxy, scratch.x, scratch.result

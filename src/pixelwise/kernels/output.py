@@ -16,44 +16,46 @@ from pixelwise.kernels.jit import kernel, readonly
 class Output(NamedTuple):
     """What a kernel fills.
 
-    Bytes instead of numbers, so that a kernel is compiled once for both types of maps: that takes up to 5 seconds.
+    A table of each type, one of which is empty, so that a kernel is compiled once for both types of maps: that takes up
+    to 5 seconds.
 
     Attributes
     ----------
     rows
-        (band,) int64: the result that each row of `table` is; negative if something else fills the row.
-    table
-        (band, bytes) uint8: the bytes of (band, pixel) numbers.
-    wide
-        Whether the numbers are float64, else float32.
+        (band,) int64: the result that each row of the table is; negative if something else fills the row.
+    singles, doubles
+        (band, pixel) float32 and float64.
     status
         (pixel,) uint8.
     """
 
     rows: NDArray[np.int64]
-    table: NDArray[np.uint8]
-    wide: bool
+    singles: NDArray[np.float32]
+    doubles: NDArray[np.float64]
     status: NDArray[np.uint8]
 
 
 def output_into(rows: NDArray[np.int64], table: NDArray[Any], status: NDArray[np.uint8]) -> Output:
     """Return the `Output` that fills a contiguous (band, pixel) float32 or float64 table, and a status per pixel."""
-    return Output(readonly(rows), table.view(np.uint8), table.dtype == np.float64, status)
+    wide = table.dtype == np.float64
+    singles = np.empty((0, 0), dtype=np.float32) if wide else table
+    doubles = table if wide else np.empty((0, 0))
+    return Output(readonly(rows), singles, doubles, status)
 
 
 @kernel(helper=True)
 def store(result, start, width, output):
     """Copy the wanted rows of a chunk's results, (result, CHUNK), into the table from pixel `start` on."""
-    rows, table = output.rows, output.table
+    rows, singles, doubles = output.rows, output.singles, output.doubles
     for k in range(rows.size):
         if rows[k] < 0:
             continue
         band = result[rows[k]]
-        if output.wide:
-            doubles = table[k].view(np.float64)[start : start + width]
+        if doubles.size > 0:
+            double = doubles[k, start : start + width]
             for p in range(width):
-                doubles[p] = band[p]
+                double[p] = band[p]
         else:
-            singles = table[k].view(np.float32)[start : start + width]
+            single = singles[k, start : start + width]
             for p in range(width):
-                singles[p] = band[p]
+                single[p] = band[p]

@@ -309,9 +309,8 @@ def derive_intercept_error(size, scratch):
 
 
 @kernel(inline="always")
-def find_status(size, min_obs, scratch, p):
+def find_status(size, min_obs, n, lengths, spreads, least, p):
     """Return the status of a pixel."""
-    n, lengths, spreads = scratch.n, scratch.lengths, scratch.spreads
     if n[p] < min_obs:
         return NO_OBSERVATION if n[p] == 0.0 else TOO_FEW
     for k in range(size + 1):
@@ -326,7 +325,7 @@ def find_status(size, min_obs, scratch, p):
         squares = lengths[k, p] * lengths[k, p]
         if not SMALL < squares < LARGE:
             return TEST_UNDEFINED
-    return OK if scratch.least[p] > TOLERANCE else DEGENERATE
+    return OK if least[p] > TOLERANCE else DEGENERATE
 
 
 @kernel()
@@ -345,6 +344,8 @@ def regress(values, covariates, options, scratch, output):
     pixels, size = values.shape[1], covariates.sources.size
     unknowns = size + (1 if options.intercept else 0)
     n, rss, result, status = scratch.n, scratch.rss, scratch.result, output.status
+    means, lengths, spreads, least = scratch.means, scratch.lengths, scratch.spreads, scratch.least
+    min_obs, overall = options.min_obs, options.overall
     whole = EACH * size
     for start in range(0, pixels, CHUNK):
         width = pixels - start if pixels - start < CHUNK else CHUNK
@@ -356,13 +357,13 @@ def regress(values, covariates, options, scratch, output):
         if options.errors:
             derive_errors(size, unknowns, options.tails, scratch)
             derive_intercept_error(size, scratch)
-        length_y = scratch.lengths[size]
+        length_y = lengths[size]
         for k in range(size):
-            coefficient, length = result[EACH * k], scratch.lengths[k]
+            coefficient, length = result[EACH * k], lengths[k]
             for p in range(CHUNK):
                 coefficient[p] *= length_y[p] / length[p]
         for p in range(width):
-            found = find_status(size, options.min_obs, scratch, p)
+            found = find_status(size, min_obs, n, lengths, spreads, least, p)
             status[start + p] = found
             if found != OK:
                 for k in range(whole + COUNT):
@@ -370,8 +371,8 @@ def regress(values, covariates, options, scratch, output):
                 if found == CONSTANT:
                     for k in range(size):
                         result[EACH * k, p] = 0.0
-                    result[whole + INTERCEPT, p] = scratch.means[size, p]
-            elif options.overall:
+                    result[whole + INTERCEPT, p] = means[size, p]
+            elif overall:
                 df = n[p] - unknowns
                 explained = result[whole + R2, p]
                 one_term = student_p(rss[p] / (explained + rss[p]), math.sqrt(explained / (explained + rss[p])), df)

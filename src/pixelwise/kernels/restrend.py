@@ -123,7 +123,7 @@ def find_status(n, min_obs, spreads, sxx, syy, p):
     return OK if SMALL < sxx[p] < LARGE and SMALL < syy[p] < LARGE else TEST_UNDEFINED
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def centre_column(column, scratch):
     """Turn values into deviations from their mean, and sum their squares."""
     anchor(column.values, column.mean, column.spread)
@@ -131,7 +131,7 @@ def centre_column(column, scratch):
     dot(column.values, column.values, column.squares)
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def prepare(values, other, years, start, width, scratch):
     """Load a chunk of response, covariate and time, and centre them."""
     valid = scratch.valid
@@ -149,7 +149,7 @@ def prepare(values, other, years, start, width, scratch):
     centre_column(scratch.t, scratch)
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def regress_on_covariate(min_obs, tails, scratch):
     """Subtract from the response what the covariate explains."""
     y, x, sxy, left, share, r = scratch.y, scratch.x, scratch.sxy, scratch.left, scratch.share, scratch.r
@@ -170,7 +170,7 @@ def regress_on_covariate(min_obs, tails, scratch):
         table_p(share, r, scratch.n, min_obs, tails, scratch.place, scratch.entry, result[COVARIATE_PVALUE])
 
 
-@kernel(helper=True)
+@kernel(inline="always")
 def regress_on_time(min_obs, tails, scratch):
     """Find the trend of the residuals of the response."""
     y, t, n, left, rest = scratch.y, scratch.t, scratch.n, scratch.left, scratch.rest
