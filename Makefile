@@ -52,7 +52,7 @@ bounds: $(VENV)/installed-dev
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/bounds GLIBC_TUNABLES=glibc.malloc.perturb=165 \
 	    $(BIN)/python -m pytest -q -m "" $(PARALLEL)
 
-# Six hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. Two minutes.
+# Six hundred jobs in one process, failing ones among them: what is left of each, and how memory grows. Four minutes.
 soak: $(VENV)/installed-dev
 	$(BIN)/python tests/soak.py
 

@@ -137,6 +137,28 @@ def test_a_head_that_is_damaged_or_half_written_does_not_matter(stack: pw.Raster
     assert_same(pw.apply(stack, "ols", out / "trend.tif"), pw.apply(stack, "ols"))
 
 
+@pytest.mark.parametrize("length", [1, 24, 40, 47, 48, 49])
+def test_a_kill_within_the_first_bytes_leaves_nothing_in_the_way(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Of the second file, whose mark is 49 bytes; seen by ``make torture``."""
+    wanted = pw.apply(stack, "ols", bands=["slope", "pvalue"])
+    monkeypatch.chdir(out)
+    mark = b'half-written by pixelwise for "trend_{band}.tif"\n'
+    assert len(mark) == 49
+    (out / ".trend_pvalue.partial.tif").write_bytes(mark[:length])
+    assert_same(pw.apply(stack, "ols", "trend_{band}.tif", bands=["slope", "pvalue"]), wanted)
+    assert not hidden(out)
+
+
+def test_what_only_resembles_our_mark_stays(stack: pw.RasterStack, out: Path) -> None:
+    for content in (b"half-written by pixel art", b'half-written by pixelwise for "' + b"x" * 30_000):
+        (out / ".trend.partial.tif").write_bytes(content)
+        with pytest.raises(OutputError, match=r"\.trend\.partial\.tif beside it is not a half-written pixelwise map"):
+            pw.apply(stack, "ols", out / "trend.tif")
+        assert (out / ".trend.partial.tif").read_bytes() == content
+
+
 def test_the_output_keeps_its_tiles(stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan of smaller blocks than the tiles of what was begun takes larger ones, or says what it needs."""
     wanted = pw.apply(stack, "ols")

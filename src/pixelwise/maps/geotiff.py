@@ -26,7 +26,6 @@ from pixelwise.maps.disk import (
     create,
     drop,
     has_name,
-    is_blank,
     open_locked,
     refusal,
     remove,
@@ -35,7 +34,7 @@ from pixelwise.maps.disk import (
 )
 from pixelwise.maps.map import Map, Timings, encode_provenance, is_map, open_map, open_quietly
 from pixelwise.maps.outputs import LayerFile, Output, check_different, check_name, identity_of
-from pixelwise.maps.publish import HEAD_SLACK, PendingFile, is_ours, is_own_sidecar, mark, pam, publish
+from pixelwise.maps.publish import HEAD_SLACK, PendingFile, is_hardly_begun, is_ours, is_own_sidecar, mark, pam, publish
 from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 from pixelwise.maps.tiles import EncodedTiles, TiledFile, TileEncoder, checksum, default_compression
 from pixelwise.rasters.datasets import files_behind
@@ -173,7 +172,7 @@ class GeoTiffSink:
                 raise OutputError(f"{self.path}: its journal is damaged; --restart computes everything again")
             file = open_locked(names.temporary, names.final)
             try:
-                if layout is None and not is_ours(file) and not is_blank(file):
+                if layout is None and not is_ours(file) and not is_hardly_begun(file):
                     raise OutputError(
                         f"{names.final}: {names.temporary.name} beside it is not a half-written pixelwise map; "
                         "remove it, or choose another output"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from pixelwise.errors import OutputError
 from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
-from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, SUFFIXES, is_ours, is_own_sidecar, marked
+from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, SUFFIXES, is_hardly_begun, is_ours, is_own_sidecar, marked
 
 __all__ = ["Leftover", "remove_leftovers"]
 
@@ -141,7 +141,7 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
         return
     partial, final = _names(path, found)
     if not found["sidecar"] and not is_ours(file):
-        _check_blank(not found["replaced"] and is_blank(file), known)
+        _check_blank(not found["replaced"] and is_hardly_begun(file), known)
     if not found["replaced"] and _is_complete(partial):
         raise _KeptError(
             f"it {'belongs to' if found['sidecar'] else 'is'} a complete map: rename it, or remove it yourself"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import InputError, OutputError
-from pixelwise.maps.disk import refusal, remove, sync, why_not_ours
+from pixelwise.maps.disk import is_blank, refusal, remove, sync, why_not_ours
 from pixelwise.maps.records import Seal
 from pixelwise.rasters.headers import TAG
 from pixelwise.rasters.tags import find_tags
@@ -29,6 +29,7 @@ __all__ = [
     "SIDECARS",
     "SUFFIXES",
     "PendingFile",
+    "is_hardly_begun",
     "is_ours",
     "is_own_sidecar",
     "mark",
@@ -225,6 +226,19 @@ def marked(file: BinaryIO) -> str | None:
     except (ValueError, RecursionError):
         return None
     return map_ if isinstance(map_, str) and "\0" not in map_ else None
+
+
+def is_hardly_begun(file: BinaryIO) -> bool:
+    """Whether a file is blank, or holds only the beginning of our mark, as after a kill while that was written.
+
+    Moves the file position. OSError if it cannot be read.
+    """
+    if is_blank(file):
+        return True
+    file.seek(0)
+    found = file.read(len(MARK) + LONGEST_PATH + 1)
+    cut = found.startswith(MARK + b'"') and b"\n" not in found and len(found) <= len(MARK) + LONGEST_PATH
+    return cut or MARK.startswith(found)
 
 
 def is_ours(file: BinaryIO) -> bool:
