@@ -41,7 +41,8 @@ CELL = TILE_UNIT
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
 
-#: How a first line begins, even one cut short: it may take megabytes, and the run may be killed while writing it.
+#: How a first line begins, even one cut short, or written over part of another: it may take megabytes, and the run
+#: may be killed while writing it.
 BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9].*', re.DOTALL)
 
 #: No line of a journal is longer: the first names all files of a job, with a hundred bytes each.
@@ -307,9 +308,8 @@ class Journal:
             self._syncing.wait()
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        text = canonical(line)
         try:
-            self._end = append(self._file, b"%08x %s\n" % (zlib.crc32(text), text), self._end)
+            self._end = append(self._file, _encode(line), self._end)
         except OSError as error:
             raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
@@ -333,15 +333,24 @@ def is_journal(file: BinaryIO) -> bool:
     Moves the file position. OSError if it cannot be read.
     """
     file.seek(0)
-    first = True
-    while line := file.readline(LONGEST_LINE):
-        if not line.endswith(b"\n"):
-            return first and BEGINNING.fullmatch(line) is not None
+    line = file.readline(LONGEST_LINE)
+    if BEGINNING.match(line) or (line and IDENTIFICATION.startswith(line)):
+        return True
+    while line.endswith(b"\n"):
         checksum, _, text = line[:-1].partition(b" ")
         if text.startswith(b"{") and checksum == b"%08x" % zlib.crc32(text):
             return True
-        first = False
+        line = file.readline(LONGEST_LINE)
     return False
+
+
+def _encode(line: Mapping[str, Any]) -> bytes:
+    text = canonical(line)
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+#: The first line of a journal before its job is planned; a run may be killed while writing it.
+IDENTIFICATION = _encode({"format": FORMAT})
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:
