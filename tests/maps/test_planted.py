@@ -286,6 +286,35 @@ def test_the_sidecar_that_we_write_is_a_new_file(make_stack: MakeStack, out: Pat
     assert not (out / "trend.tif").exists()
 
 
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_kill_between_the_names_of_a_map_and_its_sidecar(
+    make_stack: MakeStack, out: Path, monkeypatch: pytest.MonkeyPatch, again: bool, foreign: bool
+) -> None:
+    """Seen by ``make torture``: our own sidecar, which gets its name first, was in the way of its map."""
+    set_limits(monkeypatch, journal_seconds=0.0)
+    rotated = pw.open_stack(make_stack(random_series((4, 20, 20)), folder="rotated", crs=POLE))
+    expected = pw.apply(rotated, "ols")
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelwise.maps.geotiff.publish", lambda *_, **__: (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            pw.apply(rotated, "ols", out / "trend.tif", executor="inline")
+    half, sidecar = out / ".trend.partial.tif.aux.xml", out / "trend.tif.aux.xml"
+    content = half.read_bytes()
+    sidecar.write_bytes(FOREIGN_PAM.encode() if foreign else content)
+    if not again:  # the next run, killed early, may have written another one
+        half.unlink()
+    if foreign:
+        with pytest.raises(OutputError, match=r"trend\.tif\.aux\.xml: now exists; --overwrite replaces it"):
+            pw.apply(rotated, "ols", out / "trend.tif", executor="inline")
+        assert sidecar.read_text() == FOREIGN_PAM
+        return
+    found = pw.apply(rotated, "ols", out / "trend.tif", executor="inline")
+    np.testing.assert_array_equal(found["slope"], expected["slope"])
+    assert {path.name: path.read_bytes() for path in out.glob("*.xml")} == {sidecar.name: content}
+    assert not hidden(out)
+
+
 # --- names ---------------------------------------------------------------------------------------------------
 
 

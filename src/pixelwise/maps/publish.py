@@ -283,10 +283,9 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
             if kind := irregular(file.final):
                 raise OutputError(f"{file.final}: is now {kind}; remove it, and run the same command again to resume")
             for suffix in () if overwrite else ("", *SIDECARS):
-                if os.path.lexists(f"{file.final}{suffix}"):
-                    raise OutputError(
-                        f"{file.final}{suffix}: now exists; --overwrite replaces it with the map, which is complete"
-                    )
+                path = file.final.with_name(file.final.name + suffix)
+                if os.path.lexists(path) and not _is_ahead(path, file):
+                    raise OutputError(f"{path}: now exists; --overwrite replaces it with the map, which is complete")
             _replace(file, back, alone=len(files) == 1)
         except BaseException as error:
             for source, target in reversed(back):
@@ -305,6 +304,11 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
     finally:
         for path in (path for file in files for path in file.aside.values()):
             remove(path)
+
+
+def _is_ahead(path: Path, file: PendingFile) -> bool:
+    """Whether a path is our own sidecar without its map, as after a kill between their renames."""
+    return path == pam(file.final) and not os.path.lexists(file.final) and is_own_sidecar(path, whole=True)
 
 
 def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -> None:
