@@ -356,7 +356,7 @@ def crs_name(crs: CRS | None) -> str:
 
 
 def crs_remedy(path: Path | str, like: Path | CRS) -> str:
-    """Say how to give a file without CRS that of another file, or a known one: by a command of rasterio's."""
+    """Say how to give a file without CRS that of another file, or a known one, with a rasterio command."""
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
     return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"

@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pixelwise import ParameterError
 from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import BoundMethod
-from pixelwise.methods import METHODS, get
+from pixelwise.methods import METHODS, binding, get
 from support.compiled import compiled_only
 from support.oracles import BY_SIMULATION, CASES, ONE_PER_MONTH, ORACLES
 from support.places import SHARED
@@ -237,6 +238,34 @@ def kernel_types() -> int:
     modules = [module for name, module in sys.modules.items() if name.startswith("pixelwise.kernels.")]
     kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
     return sum(len(kernel.signatures) for kernel in kernels)
+
+
+@every_case
+def test_other_types_of_inputs_and_maps_compile_nothing_more(case):
+    """All inputs float32, and all float64: up to 5 s each for every kernel."""
+    bound, inputs = bind(case), with_inputs(case, mixed_series())
+    singles, doubles = ([values.astype(dtype) for values in inputs] for dtype in ("float32", "float64"))
+    bound(tuple(singles), "float32")
+    bound(tuple(doubles), "float32")
+    before = kernel_types()
+    for chosen in product(*zip(singles, doubles, strict=True)):
+        for dtype in ("float32", "float64"):
+            bound(chosen, dtype)
+    assert kernel_types() == before
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.inputs], ids=str)
+def test_inputs_of_two_types_are_float64_in_pieces(case, monkeypatch):
+    monkeypatch.setattr(binding, "PIECE_VALUES", 1)
+    inputs = [values.astype("float32") for values in with_inputs(case, random_series(700))]
+    expected = bind(case)(tuple(values.astype("float64") for values in inputs))
+    for wide in range(len(inputs)):
+        mixed = (values.astype("float64") if index == wide else values for index, values in enumerate(inputs))
+        assert same_bits(bind(case)(tuple(mixed)), expected)
+    # More pixels than the response has, which pieces of it would not show.
+    longer = np.concatenate([inputs[1].astype("float64")] * 2, axis=1)
+    with pytest.raises(ParameterError, match=r"shape \(22, 1400\)"):
+        bind(case)((inputs[0][:, :512], longer, *inputs[2:]))
 
 
 @every_case

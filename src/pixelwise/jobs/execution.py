@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pixelwise.choices import Compression
 from pixelwise.errors import ParameterError
-from pixelwise.jobs import limits
+from pixelwise.jobs import limits as job_limits
 from pixelwise.jobs.executors import check_executor
 from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import parse_size
@@ -65,7 +65,7 @@ class Execution:
     trust_function: bool = False
     strict: bool = False
     progress: Progress | None = None
-    limits: Limits = field(default_factory=lambda: limits.LIMITS)
+    limits: Limits = field(default_factory=lambda: job_limits.LIMITS)
 
     def __post_init__(self) -> None:
         if self.executor is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Limits"]
+__all__ = ["LIMITS", "Limits"]
 
 
 @dataclass(frozen=True)

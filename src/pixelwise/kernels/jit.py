@@ -1,7 +1,7 @@
 """Numba for this package: how kernels are compiled and where the machine code is kept.
 
 Numba is imported when the first kernel is decorated, which no module of this package does on import except
-the kernel modules themselves (``_*_kernels.py``); those are imported when a block is computed.
+the kernel modules themselves (``kernels/``); those are imported when a block is computed.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     loop uses is taken out of it before the loop: within, each look at a field counts references to all of its arrays,
     which took half of the time of `restrend`.
 
-    Kernels must not call NumPy's ``sort``, ``argsort``, ``median`` and what else numba makes of its quicksort: sorting
-    numbers and sorting places of numbers get the same symbol there but for a counter of the process that compiled
-    them. Where two kernels that were kept by different processes meet in a third, the linker takes either for both:
-    seen as a crash, and as wrong ranks (numba 0.68.1). tests/kernels/test_jit.py looks for them.
+    Kernels must not call NumPy's ``sort``, ``argsort``, ``median`` or anything else that numba builds on its
+    quicksort: sorting numbers and sorting places of numbers get the same symbol there but for a counter of the
+    process that compiled them. If two kernels that were kept by different processes meet in a third, the linker takes
+    either for both: seen as a crash, and as wrong ranks (numba 0.68.1). tests/kernels/test_jit.py looks for them.
     """
 
     def decorate(function: Function) -> Function:
@@ -146,7 +146,7 @@ def compiling(name: str, *, begins: bool = True) -> Iterator[None]:
 
 @cache
 def _listen() -> None:
-    """Hear of numba when it compiles; what is loaded from a cache is no such event."""
+    """Have numba report when it compiles; loading from a cache is not reported."""
     from numba.core import event
 
     class Listener(event.Listener):  # type: ignore[misc]
@@ -160,7 +160,7 @@ def _listen() -> None:
 
 
 def _say(module: str | None) -> None:
-    """Say what the kernels of a module are for, when the first one of them is compiled."""
+    """Log what the kernels of a module are for when the first of them is compiled."""
     name = (module or "").removeprefix("pixelwise.")
     if name in _READING:
         label = "the reading of files"
@@ -175,7 +175,7 @@ def _say(module: str | None) -> None:
 
 
 def kernel_folder() -> Path | None:
-    """Return the folder that compiled kernels are kept in, None where there is none."""
+    """Return the folder that compiled kernels are kept in; None if there is none."""
     return cache_folder(_preferred(os.environ.get("NUMBA_CACHE_DIR", "")))
 
 
@@ -252,7 +252,7 @@ def _take_over(prepared: Path, folder: Path) -> None:
 
 
 def _copy_trusted(source: Path, target: Path) -> None:
-    """Copy a folder; what is looked at is what is read, whatever happens to names meanwhile.
+    """Copy a folder; what was checked is what is read, even if names change meanwhile.
 
     Raises
     ------

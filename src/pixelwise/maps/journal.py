@@ -41,9 +41,8 @@ CELL = TILE_UNIT
 #: Longer values are not shown where they differ.
 LONGEST_VALUES = 100
 
-#: How a first line begins, even one cut short, or written over part of another: it may take megabytes, and the run
-#: may be killed while writing it.
-BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9].*', re.DOTALL)
+#: How a first line begins, even one cut short: it may take megabytes, and the run may be killed while writing it.
+BEGINNING = re.compile(rb'[0-9a-f]{8} \{"format":[0-9]')
 
 #: No line of a journal is longer: the first names all files of a job, with a hundred bytes each.
 LONGEST_LINE = 256 << 20
@@ -230,6 +229,7 @@ class Journal:
         The first line replaces it once the job is planned.
         """
         try:
+            self._cut()  # zeros, after a power failure
             self._append({"format": FORMAT})
         except BaseException:
             drop(self._file, self.path)

@@ -307,8 +307,13 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
 
 
 def _is_ahead(path: Path, file: PendingFile) -> bool:
-    """Whether a path is our own sidecar without its map, as after a kill between their renames."""
-    return path == pam(file.final) and not os.path.lexists(file.final) and is_own_sidecar(path, whole=True)
+    """Whether a path is the sidecar of a map that still lacks its name, as after a kill between their renames."""
+    sidecar = pam(file.temporary)
+    if path != pam(file.final) or os.path.lexists(file.final) or not is_own_sidecar(path, whole=True):
+        return False
+    with contextlib.suppress(OSError, InputError), open_regular(path) as one, open_regular(sidecar) as other:
+        return one.read() == other.read()
+    return False
 
 
 def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -> None:
@@ -316,7 +321,7 @@ def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -
     for suffix, aside in file.aside.items():
         before = file.final.with_name(file.final.name + suffix)
         # A single file is replaced in one step; old sidecars would be taken for the new map's.
-        if (suffix or not alone) and os.path.lexists(before):
+        if (suffix or not alone) and os.path.lexists(before) and not _is_ahead(before, file):
             if suffix:
                 log.info("%s, which belongs to the old map, is removed", before)
             _set_aside(before, aside, link=not suffix)

@@ -101,7 +101,7 @@ class BoundKernel(ABC):
         result = np.empty((len(self.bands), pixels), dtype=dtype)
         status = np.empty(pixels, dtype=np.uint8)
         # Kernels are compiled for series of one type: up to 5 s for each combination.
-        mixed = {values.dtype for values in inputs} == FLOATS
+        mixed = {values.dtype for values in inputs} == FLOATS and len({values.shape for values in inputs}) == 1
         # Python runs the kernels if numba is disabled, and would warn where IEEE 754 defines a result.
         with np.errstate(all="ignore"):
             if self.in_pieces or mixed:
