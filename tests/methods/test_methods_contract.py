@@ -240,7 +240,7 @@ def kernel_types() -> int:
     return sum(len(kernel.signatures) for kernel in kernels)
 
 
-@every_case
+@pytest.mark.parametrize("case", [case for case in CASES if not case.method.halo], ids=str)
 def test_other_types_of_inputs_and_maps_compile_nothing_more(case):
     """All inputs float32, and all float64: up to 5 s each for every kernel."""
     bound, inputs = bind(case), with_inputs(case, mixed_series())

@@ -788,6 +788,8 @@ def test_modules_beside_a_function_count(
 
 @pytest.mark.parametrize(("words", "text"), cases(DOUBTFUL))
 def test_what_cannot_be_followed_is_named(tmp_path: Path, words: str, text: str) -> None:
+    # Python 3.13 has its paths in pathlib._local.
+    words = words.replace("pathlib.", f"{type(tmp_path).__module__}.")
     assert fingerprint(load(tmp_path, text)).doubts == (words,)
 
 
