@@ -13,6 +13,7 @@ from hypothesis import settings
 import pixelwise
 from pixelwise.rasters import inflate, tiff
 from support.compiled import PLAIN
+from support.images import YEARS
 from support.limits import set_limits
 from support.places import SHARED
 from support.rasters import MakeStack, random_series, write_raster
@@ -112,6 +113,12 @@ def make_stack(tmp_path: Path) -> MakeStack:
         return tmp_path / folder
 
     return make
+
+
+@pytest.fixture
+def three(make_stack: MakeStack) -> Path:
+    """Three years: ndvi_2000.tif to ndvi_2002.tif."""
+    return make_stack(YEARS)
 
 
 @pytest.fixture

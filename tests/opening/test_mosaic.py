@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,44 +13,8 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 
 import pixelwise as pw
-from support.rasters import PROFILE, MakeStack, problem_of, problems_of, write_raster
-
-ORIGIN: Affine = PROFILE["transform"]
-
-
-IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
-
-
-YEARS = np.stack([IMAGE, IMAGE + 100, IMAGE + 200])
-
-
-#: Rows and columns at which Earth Engine would cut.
-SHARDS = {(0, 0): (4, 5), (0, 5): (4, 2), (4, 0): (2, 5), (4, 5): (2, 2)}
-
-
-def at(row: float, col: float) -> Affine:
-    return ORIGIN @ Affine.translation(col, row)
-
-
-def write_shards(
-    folder: Path, name: str, image: Any, *, without: tuple[int, int] | None = None, **profile: Any
-) -> None:
-    for (row, col), (height, width) in SHARDS.items():
-        if (row, col) != without:
-            part = image[..., row : row + height, col : col + width]
-            write_raster(folder / f"{name}-{row:010d}-{col:010d}.tif", part, transform=at(row, col), **profile)
-
-
-def values_of(source: Any, **options: Any) -> Any:
-    stack = pw.open_stack(source, **options)
-    return stack.read(stack.grid.block)
-
-
-@pytest.fixture
-def three(make_stack: MakeStack) -> Path:
-    """Three years: ndvi_2000.tif to ndvi_2002.tif."""
-    return make_stack(YEARS)
-
+from support.images import IMAGE, ORIGIN, YEARS, at, values_of, write_shards
+from support.rasters import MakeStack, problem_of, problems_of, write_raster
 
 # --------------------------------------------------------------------------------------- pieces of images
 

@@ -8,57 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from affine import Affine
 
 import pixelwise as pw
 from pixelwise.opening.recipe import read_recipe, write_recipe
 from pixelwise.verify.compare import verify
-from support.rasters import PROFILE, MakeStack, problem_of, problems_of, write_raster
-
-ORIGIN: Affine = PROFILE["transform"]
-
-
-IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
-
-
-YEARS = np.stack([IMAGE, IMAGE + 100, IMAGE + 200])
-
-
-#: Rows and columns at which Earth Engine would cut.
-SHARDS = {(0, 0): (4, 5), (0, 5): (4, 2), (4, 0): (2, 5), (4, 5): (2, 2)}
-
-
-def at(row: float, col: float) -> Affine:
-    return ORIGIN @ Affine.translation(col, row)
-
-
-def write_shards(
-    folder: Path, name: str, image: Any, *, without: tuple[int, int] | None = None, **profile: Any
-) -> None:
-    for (row, col), (height, width) in SHARDS.items():
-        if (row, col) != without:
-            part = image[..., row : row + height, col : col + width]
-            write_raster(folder / f"{name}-{row:010d}-{col:010d}.tif", part, transform=at(row, col), **profile)
-
-
-def values_of(source: Any, **options: Any) -> Any:
-    stack = pw.open_stack(source, **options)
-    return stack.read(stack.grid.block)
-
-
-def dates_of(stack: pw.RasterStack) -> list[str]:
-    return [layer.iso_date for layer in stack.layers]
-
-
-def names_of(stack: pw.RasterStack) -> list[str]:
-    return [path.name for path in stack.paths]
-
-
-@pytest.fixture
-def three(make_stack: MakeStack) -> Path:
-    """Three years: ndvi_2000.tif to ndvi_2002.tif."""
-    return make_stack(YEARS)
-
+from support.images import IMAGE, YEARS, at, dates_of, names_of, values_of, write_shards
+from support.rasters import MakeStack, problem_of, problems_of, write_raster
 
 # -------------------------------------------------------------------------------------------------- bands
 

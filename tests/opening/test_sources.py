@@ -12,39 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from affine import Affine
 
 import pixelwise as pw
 from pixelwise.opening import sources
 from pixelwise.opening.sources import _matching
-from support.rasters import PROFILE, MakeStack, problem_of, problems_of, write_raster
-
-ORIGIN: Affine = PROFILE["transform"]
-
-
-IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
-
-
-YEARS = np.stack([IMAGE, IMAGE + 100, IMAGE + 200])
-
-
-def at(row: float, col: float) -> Affine:
-    return ORIGIN @ Affine.translation(col, row)
-
-
-def dates_of(stack: pw.RasterStack) -> list[str]:
-    return [layer.iso_date for layer in stack.layers]
-
-
-def names_of(stack: pw.RasterStack) -> list[str]:
-    return [path.name for path in stack.paths]
-
-
-@pytest.fixture
-def three(make_stack: MakeStack) -> Path:
-    """Three years: ndvi_2000.tif to ndvi_2002.tif."""
-    return make_stack(YEARS)
-
+from support.images import IMAGE, YEARS, dates_of, names_of
+from support.rasters import problem_of, problems_of, write_raster
 
 # -------------------------------------------------------------------------------------------- what is named
 

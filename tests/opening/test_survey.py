@@ -18,35 +18,8 @@ from pixelwise.rasters import handles
 from pixelwise.rasters.handles import ALL_OPEN_FILES, HANDLES, reading
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.raster import Layout, layout_of
-from support.rasters import PROFILE, MakeStack, problem_of, write_raster
-
-ORIGIN: Affine = PROFILE["transform"]
-
-
-IMAGE = np.arange(42, dtype=np.float32).reshape(6, 7)
-
-
-YEARS = np.stack([IMAGE, IMAGE + 100, IMAGE + 200])
-
-
-def at(row: float, col: float) -> Affine:
-    return ORIGIN @ Affine.translation(col, row)
-
-
-def values_of(source: Any, **options: Any) -> Any:
-    stack = pw.open_stack(source, **options)
-    return stack.read(stack.grid.block)
-
-
-def dates_of(stack: pw.RasterStack) -> list[str]:
-    return [layer.iso_date for layer in stack.layers]
-
-
-@pytest.fixture
-def three(make_stack: MakeStack) -> Path:
-    """Three years: ndvi_2000.tif to ndvi_2002.tif."""
-    return make_stack(YEARS)
-
+from support.images import IMAGE, ORIGIN, YEARS, at, dates_of, values_of
+from support.rasters import MakeStack, problem_of, write_raster
 
 # -------------------------------------------------------------------------------------------- how it is shown
 
