@@ -7,13 +7,8 @@ from datetime import datetime
 import pytest
 
 from pixelwise.dates.formats import read_format
-from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError, ParameterError
-
-
-def starts(readings: list[Reading]) -> list[str]:
-    return [str(reading.moment) for reading in readings]
-
+from support.dates import starts
 
 # ------------------------------------------------------------------------------------- --times FORMAT
 

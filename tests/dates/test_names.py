@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pixelwise.dates.formats import read_format
 from pixelwise.dates.names import read_names
-from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError
+from support.dates import starts
 from support.places import SHARED
 
 FILENAMES = SHARED / "filename_conventions" / "filenames.csv"
@@ -30,10 +30,6 @@ needs_filenames = pytest.mark.skipif(not FILENAMES.exists(), reason=f"{FILENAMES
 
 
 each_real_name = pytest.mark.parametrize("row", real_names(), ids=lambda row: row["filename"])
-
-
-def starts(readings: list[Reading]) -> list[str]:
-    return [str(reading.moment) for reading in readings]
 
 
 def refusal(names: list[str], what: str = "file") -> str:

@@ -22,6 +22,7 @@ from pixelwise.bands import Status
 from pixelwise.cli import main
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
+from support.pages import samples
 from support.places import ROOT
 from support.rasters import random_series, write_raster
 
@@ -36,10 +37,6 @@ def generator() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def samples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 # ---------------------------------------------------------------------------------------------------- text
@@ -103,13 +100,13 @@ def test_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.chdir(tmp_path)
     for year, layer in enumerate(random_series((21, 12, 10), seed=1), 1995):
         write_raster(Path("ndvi") / f"ndvi_{year}.tif", np.nan_to_num(layer, nan=-9999), nodata=-9999)
-    for command in "".join(samples("console")).splitlines():
+    for command in "".join(samples(PAGE, "console")).splitlines():
         program, *words = shlex.split(command.removeprefix("$ "))
         assert program == "pixelwise"
         result = CliRunner().invoke(main, words)
         assert result.exit_code == 0, result.output
     assert Path("trend.png").stat().st_size > 1000
-    (script,) = samples("python")
+    (script,) = samples(PAGE, "python")
     exec(compile(script, "methods.md", "exec"), {})
     assert re.fullmatch(r"\d+ pixels tested, \d+ below 0.05, \d+ kept\n", capsys.readouterr().out)
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.stacks.reductions import Composite
+from support.pages import samples
 from support.places import ROOT
 from support.rasters import write_raster
 
@@ -124,7 +125,7 @@ def deliver_others(folder: Path) -> None:
             for band, mean in (("red", 600), ("nir", 3500)):
                 stored = random.normal(mean, 50, (9, 8)).round().astype(np.uint16)
                 write_raster(folder / "drone" / f"plot7_{year}{day}_{band}.tif", stored, crs="EPSG:32633")
-    toml, *_ = samples("toml")
+    toml, *_ = samples(PAGE, "toml")
     (folder / "drone.toml").write_text(toml)
     west, south, east, north = 15.8165, 48.2010, 15.8245, 48.2050
     ring = [[west, north], [east, north], [east, south], [west, south], [west, north]]
@@ -134,13 +135,9 @@ def deliver_others(folder: Path) -> None:
     write_raster(folder / "landcover.tif", classes, **LANDSAT)
 
 
-def samples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-
-
 def sessions() -> Iterator[tuple[str, list[str]]]:
     """Yield each command of the page with the lines that it is shown to print."""
-    for text in samples("console"):
+    for text in samples(PAGE, "console"):
         for part in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
             command, *shown = part.splitlines()
             yield command, shown
@@ -182,7 +179,7 @@ def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_python_sample(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs, and the trend that was written comes out of clouds, frames, rows and sensors."""
     monkeypatch.chdir(folder)
-    (script,) = samples("python")
+    (script,) = samples(PAGE, "python")
     names: dict[str, Any] = {}
     exec(compile(script, "scenes.md", "exec"), names)
     assert capsys.readouterr().out.startswith("('2011', '2012', ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pixelwise.cli import main
+from support.pages import samples
 from support.places import ROOT
 from support.rasters import random_series, write_raster
 
@@ -19,10 +19,6 @@ README = ROOT / "README.md"
 
 #: These install, or take minutes; CI runs them by themselves.
 NOT_HERE = ("make", "pip", "pixelwise demo")
-
-
-def samples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +32,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     months = np.arange("2010-01", "2014-01", dtype="datetime64[M]")
     for month, layer in zip(months, random_series((48, 4, 5), seed=3), strict=True):
         write_raster(root / "modis" / f"modis_{month}-15.tif", layer)
-    module, *_ = samples("python")
+    module, *_ = samples(README, "python")
     (root / "my_module.py").write_text(module)
     return root
 
 
 def test_python_samples(folder: Path) -> None:
-    _, *scripts = samples("python")
+    _, *scripts = samples(README, "python")
     script = "\n".join(scripts)
     assert "pw.apply" in script
     (folder / "samples.py").write_text(script)
@@ -65,7 +61,7 @@ def words_of(command: str, folder: Path) -> list[str]:
 def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process: to start one takes longer than most commands."""
     monkeypatch.chdir(folder)
-    lines = [line.removeprefix("$ ") for text in samples("console") for line in text.splitlines() if line]
+    lines = [line.removeprefix("$ ") for text in samples(README, "console") for line in text.splitlines() if line]
     commands = [line for line in lines if not line.startswith(NOT_HERE)]
     assert len(commands) >= 14
     for command in commands:

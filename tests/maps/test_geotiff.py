@@ -21,7 +21,7 @@ from pixelwise.grid import Grid
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
 from support.limits import set_limits
-from support.stopping import Stop, hidden, stopped_after
+from support.stopping import Stop, hidden, stopped_after, visible
 
 UTM = CRS.from_epsg(32617)
 
@@ -205,10 +205,6 @@ def test_two_outputs_that_share_a_file(stack: pw.RasterStack, out: Path) -> None
 SELECTED = ["slope", "pvalue", "n"]
 
 
-def set_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
-
-
 def failing_replace(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
     """Let the rename number `count` of half-written files fail; what a killed process does not do fails after it."""
     calls: list[Path] = []
@@ -237,12 +233,12 @@ def test_one_file_per_band_is_all_or_none(
         pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
     if not links:
         monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(95, "Not supported")))
-    old = set_of(out)
+    old = visible(out)
     with monkeypatch.context() as patched:
         failing_replace(patched, count, OSError(5, "Input/output error"))
         with pytest.raises(OutputError, match=r"cannot be renamed to its final name \(Input/output error\)"):
             pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
-    assert set_of(out) == old
+    assert visible(out) == old
     calls: list[int] = []
     done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before, progress=lambda *x: calls.append(1))
     assert not calls, "nothing was left to compute"
@@ -295,14 +291,14 @@ def test_stopped_between_two_names_all_is_put_back(
 ) -> None:
     output = out / "trend_{band}.tif"
     pw.apply(stack, "ols", output, bands=SELECTED, dtype="float64")
-    old = set_of(out)
+    old = visible(out)
     if short:
         set_limits(monkeypatch, journal_seconds=1e9)
     with monkeypatch.context() as patched:
         failing_replace(patched, count, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             pw.apply(stack, "ols", output, bands=SELECTED, overwrite=True)
-    assert set_of(out) == old
+    assert visible(out) == old
     calls: list[int] = []
     done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=True, progress=lambda *_: calls.append(1))
     assert not calls, "nothing was left to compute"

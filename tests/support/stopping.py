@@ -23,3 +23,8 @@ def stopped_after(blocks: int, error: type[BaseException] = Stop) -> Callable[[i
 def hidden(folder: Path) -> list[str]:
     """Return the names of what jobs left in a folder."""
     return sorted(path.name for path in folder.glob(".*"))
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder that are not hidden."""
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}

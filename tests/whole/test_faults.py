@@ -23,7 +23,7 @@ from pixelwise.maps.disk import refusal
 from pixelwise.maps.journal import journal_of
 from support.limits import set_limits
 from support.rasters import MakeStack, random_series
-from support.stopping import hidden
+from support.stopping import hidden, visible
 
 BANDS = ["slope"]
 
@@ -45,10 +45,6 @@ def job(stack: pw.RasterStack, output: Path, **options: Any) -> pw.Map:
 
 def values(map_: pw.Map) -> list[bytes]:
     return [map_[band].tobytes() for band in map_]
-
-
-def visible(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
 
 
 def pixels(folder: Path) -> dict[str, Any]:
