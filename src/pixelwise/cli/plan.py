@@ -167,8 +167,6 @@ def describe_covariate(stack: FileStack) -> dict[str, Any]:
 
 def describe_layer(layer: Layer) -> dict[str, Any]:
     """Return one layer for JSON."""
-    from pixelwise.dates.axis import decimal_year
-
     first = layer.pieces[0]
     more: dict[str, Any] = {}
     if layer.masks:
@@ -180,7 +178,7 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
         "band": first.band,
         "date": layer.iso_date,
         "precision": layer.precision,
-        "time": decimal_year(layer.date, layer.precision),
+        "time": layer.year,
         "rule": layer.rule,
         "dtype": first.dtype,
         "nodata": [value if value == value else "nan" for value in first.nodata],

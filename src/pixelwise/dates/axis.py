@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from pixelwise.choices import Period
+from pixelwise.dates.calendars import Calendar, decimal_years
 from pixelwise.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -48,11 +49,17 @@ class Moment:
         ``year``, ``month``, ``period`` (week, pentad, dekad, quarter, date range), ``day`` or ``second``.
     end
         Last day of a month or period; 1 January of the second year of a pair (2001/02); equal to `start` otherwise.
+    calendar
+        The calendar in which its years, months and days are meant.
+    excess
+        Days after `start` that only that calendar has: 2 for 30 February, which is kept as the 28th.
     """
 
     start: datetime
     precision: Precision
     end: datetime
+    calendar: Calendar = "standard"
+    excess: int = 0
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -78,11 +85,16 @@ def iso(date: datetime, precision: Precision) -> str:
     return date.isoformat(timespec="seconds") if precision == "second" else date.date().isoformat()
 
 
-def decimal_year(date: datetime, precision: Precision) -> float:
-    """Return the decimal year used in fits: the integer for a year, else 1970 + days since 1970 / 365.25."""
+def decimal_year(date: datetime, precision: Precision, calendar: Calendar = "standard", excess: int = 0) -> float:
+    """Return the decimal year used in fits: the integer for a year, else 1970 + days since 1970 / 365.25.
+
+    In another calendar, days and the length of a year are its own; see `decimal_years`.
+    """
     if precision == "year":
         return float(date.year)
-    return 1970.0 + (date - EPOCH).total_seconds() / 86400.0 / DAYS_PER_YEAR
+    if calendar == "standard":
+        return 1970.0 + (date - EPOCH).total_seconds() / 86400.0 / DAYS_PER_YEAR
+    return float(decimal_years(np.array([date], dtype="datetime64[s]"), calendar, np.array([excess]))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +120,15 @@ class TimeAxis:
         (time,) float64 decimal years; whole numbers where names carry only a year.
     precision
         The coarsest precision among the layers.
+    calendar
+        The calendar in which the dates are meant; days that ours lacks stand one or two days earlier in `dates`, but
+        not in `years`.
     """
 
     dates: NDArray[np.datetime64]
     years: NDArray[np.float64]
     precision: Precision
+    calendar: Calendar = "standard"
 
     def __post_init__(self) -> None:
         dates = np.array(self.dates, dtype="datetime64[s]")
@@ -133,12 +149,29 @@ class TimeAxis:
         return len(self.years)
 
     @classmethod
-    def from_dates(cls, dates: Sequence[datetime], precisions: Sequence[Precision]) -> TimeAxis:
-        """Build the axis of layers from their ascending dates and the precision of each."""
+    def from_dates(
+        cls,
+        dates: Sequence[datetime],
+        precisions: Sequence[Precision],
+        calendar: Calendar = "standard",
+        excess: Sequence[int] = (),
+    ) -> TimeAxis:
+        """Build the axis of layers from their ascending dates and the precision of each.
+
+        Parameters
+        ----------
+        dates, precisions
+            One of each per layer.
+        calendar
+            The calendar in which the dates are meant.
+        excess
+            Days that each date is later in that calendar, as in `Moment`; none by default.
+        """
         order: tuple[Precision, ...] = ("year", "month", "period", "day", "second")
         coarsest = min(precisions, key=order.index)
-        years = [decimal_year(date, precision) for date, precision in zip(dates, precisions, strict=True)]
-        return cls(np.array(dates, dtype="datetime64[s]"), np.array(years), coarsest)
+        later = excess or [0] * len(dates)
+        years = [decimal_year(date, p, calendar, days) for date, p, days in zip(dates, precisions, later, strict=True)]
+        return cls(np.array(dates, dtype="datetime64[s]"), np.array(years), coarsest, calendar)
 
     @classmethod
     def from_times(cls, times: NDArray[Any] | Sequence[float]) -> TimeAxis:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pixelwise.choices import Every
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.calendars import Calendar
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.words import not_a_choice
 
@@ -181,7 +182,7 @@ class Periods:
     def subset(self, kept: NDArray[np.bool_]) -> Periods:
         """Return the periods where `kept` is true."""
         rows = np.flatnonzero(kept).tolist()
-        axis = TimeAxis(self.axis.dates[kept], self.axis.years[kept], self.axis.precision)
+        axis = TimeAxis(self.axis.dates[kept], self.axis.years[kept], self.axis.precision, self.axis.calendar)
         used = sum(len(self.members[row]) for row in rows)
         labels = tuple(self.labels[row] for row in rows)
         return replace(
@@ -279,7 +280,7 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
     gaps = gaps[(gaps > ordinals[0]) & (gaps < ordinals[-1])]
     new_years = starts.astype("datetime64[Y]").astype("datetime64[D]")
     return Periods(
-        axis=calendar.axis(ordinals),
+        axis=calendar.axis(ordinals, axis.calendar),
         labels=tuple(calendar.label(int(ordinal)) for ordinal in ordinals),
         ordinals=ordinals,
         members=tuple(np.array(one) for one in members),
@@ -361,10 +362,11 @@ class _Calendar:
             return datetime(ordinal + years, month, day)
         return datetime(ordinal, 1, 1)
 
-    def axis(self, ordinals: NDArray[np.int64]) -> TimeAxis:
-        """Return the dates of periods."""
+    def axis(self, ordinals: NDArray[np.int64], calendar: Calendar) -> TimeAxis:
+        """Return the dates of periods, in the calendar of the layers."""
         precision: Literal["year", "day"] = "year" if self.every == "year" and self.season is None else "day"
-        return TimeAxis.from_dates([self.middle(int(ordinal)) for ordinal in ordinals], [precision] * len(ordinals))
+        middles = [self.middle(int(ordinal)) for ordinal in ordinals]
+        return TimeAxis.from_dates(middles, [precision] * len(ordinals), calendar)
 
 
 def _check_precision(axis: TimeAxis, every: Every, season: Season | None) -> None:

@@ -34,7 +34,8 @@ def assemble(
     found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Assemble pieces into members and members into layers, all on one grid; collect problems."""
-    dated: dict[datetime, list[Observation]] = defaultdict(list)
+    # Two days that only another calendar distinguishes are two layers.
+    dated: dict[tuple[datetime, int], list[Observation]] = defaultdict(list)
     with problems.caught("align: ") as failure:
         target = None if place.align is None else read_header(Path(place.align)).grid
     if failure:
@@ -47,20 +48,23 @@ def assemble(
         return (), None
     found = _on_one_lattice(found, target, place, problems)
     for observation in found:
-        dated[observation.reading.moment.date(dates.period)].append(observation)
+        moment = observation.reading.moment
+        dated[moment.date(dates.period), moment.excess].append(observation)
     if not dated:
         return (), None
     precisions = {observation.reading.moment.precision for observation in found}
     if "year" in precisions and len(precisions) > 1:
         problems.add(_mixed_precision(found))
+    if len({observation.reading.moment.calendar for observation in found}) > 1:
+        problems.add(_mixed_calendars(found))
     unfit = Problems()
-    members = {date: members_of(dated[date], dates.same_date, unfit) for date in sorted(dated)}
+    members = {key: members_of(dated[key], dates.same_date, unfit) for key in sorted(dated)}
     problems.add(*shortened(unfit.lines, "dates"))
     grid = common_grid([member for group in members.values() for member in group], place.extent, target, problems)
     layers: list[Layer] = []
     repeated = Problems()
     outside = 0
-    for date, group in members.items():
+    for (date, _), group in members.items():
         made = _layers_of_date(date, group, grid, dates.same_date, repeated, partial=place.partial)
         outside += not made
         layers += made
@@ -195,6 +199,13 @@ def _mixed_precision(found: Sequence[Observation]) -> str:
     )
 
 
+def _mixed_calendars(found: Sequence[Observation]) -> str:
+    first = found[0]
+    other = next(o for o in found if o.reading.moment.calendar != first.reading.moment.calendar)
+    named = (f"{o.header.path} has the calendar {o.reading.moment.calendar}" for o in (first, other))
+    return f"{', '.join(named)}: expected one calendar for all, as their decimal years differ; stack those of one only"
+
+
 def _layers_of_date(
     date: datetime,
     members: Sequence[Member],
@@ -207,7 +218,9 @@ def _layers_of_date(
     images = [_image(member, grid, partial=partial) for member in members]
     readings = [member.observations[0].reading for member in members]
     layers = [
-        Layer(date, reading.moment.precision, reading.rule, (image,))
+        Layer(
+            date, reading.moment.precision, reading.rule, (image,), None, reading.moment.calendar, reading.moment.excess
+        )
         for reading, image in zip(readings, images, strict=True)
     ]
     if partial:

@@ -473,4 +473,4 @@ def _function_reducer(
 
 
 def _part_of(axis: TimeAxis, members: NDArray[np.int64]) -> TimeAxis:
-    return TimeAxis(axis.dates[members], axis.years[members], axis.precision)
+    return TimeAxis(axis.dates[members], axis.years[members], axis.precision, axis.calendar)

@@ -16,7 +16,8 @@ import numpy as np
 from affine import Affine
 
 from pixelwise.choices import Every, SameDate
-from pixelwise.dates.axis import Precision, TimeAxis, iso
+from pixelwise.dates.axis import Precision, TimeAxis, decimal_year, iso
+from pixelwise.dates.calendars import Calendar
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Bounds, Grid, around_all
@@ -63,6 +64,8 @@ class Layer:
         Usually one; several if those of one date are reduced to one layer.
     reduce
         How they are reduced.
+    calendar, excess
+        The calendar in which the date is meant, and the days that it is later there, as in `Moment`.
     """
 
     date: datetime
@@ -70,6 +73,8 @@ class Layer:
     rule: str
     images: tuple[Image, ...]
     reduce: SameDate | None = None
+    calendar: Calendar = "standard"
+    excess: int = 0
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -88,8 +93,14 @@ class Layer:
 
     @property
     def iso_date(self) -> str:
-        """The date in ISO 8601."""
-        return iso(self.date, self.precision)
+        """The date in ISO 8601; of a day that only its calendar has, such as 30 February, with that day."""
+        text = iso(self.date, self.precision)
+        return f"{text[:8]}{self.date.day + self.excess:02d}{text[10:]}" if self.excess else text
+
+    @property
+    def year(self) -> float:
+        """The decimal year used in fits."""
+        return decimal_year(self.date, self.precision, self.calendar, self.excess)
 
 
 #: Noise grows by this factor when it is compressed: 12 bits per byte.
@@ -170,7 +181,8 @@ class RasterStack(LayerStack):
     @cached_property
     def axis(self) -> TimeAxis:
         """When the layers were observed."""
-        return TimeAxis.from_dates([layer.date for layer in self.layers], [layer.precision for layer in self.layers])
+        dates, precisions, excess = zip(*((one.date, one.precision, one.excess) for one in self.layers), strict=True)
+        return TimeAxis.from_dates(dates, precisions, self.layers[0].calendar, excess)
 
     @property
     def names(self) -> tuple[str, ...]:
