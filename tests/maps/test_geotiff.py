@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.errors import OutputError
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.maps.geotiff import GeoTiffSink
 from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
 from support.limits import set_limits
@@ -33,7 +33,7 @@ def grid_of(height: int, width: int) -> Grid:
 def write_file(path: Path, tiled: TiledFile, values: Any, tags: dict[str, str], first: int | None = None) -> None:
     """Write (band, y, x) values as one block, its tiles from byte `first` on."""
     encode = TileEncoder(tiled.tile, tiled.compress, ((tiled.dtype, len(tiled.bands)),))
-    (tiles,) = encode(values[:-1], values[-1])
+    (tiles,) = encode(Block(0, 0, *values.shape[1:]), values[:-1], values[-1])
     nothing = np.zeros(tiled.tiles, np.int64)
     begin = len(tiled.head(tags, nothing, nothing)) if first is None else first
     ends = begin + np.cumsum(tiles.counts).reshape(tiles.counts.shape)
@@ -68,7 +68,8 @@ def test_tiles_behind_four_gibibytes(tmp_path: Path) -> None:
     """A raster of 90 GB uncompressed is BigTIFF; of its tiles, two are written, far away in a file with a hole."""
     tiled = TiledFile(grid_of(60000, 60000), (Band("a"), Band("status")), "float32", np.nan, (256, 256), "zstd")
     values = np.random.default_rng(0).normal(size=(2, 256, 256)).astype(np.float32)
-    (tiles,) = TileEncoder((256, 256), "zstd", (("float32", 2),))(values[:1], values[1])
+    encode = TileEncoder((256, 256), "zstd", (("float32", 2),))
+    (tiles,) = encode(Block(25600, 51200, 256, 256), values[:1], values[1])
     offsets, counts = np.zeros((2, *tiled.tiles), np.int64)
     where = np.s_[:, 100:101, 200:201]
     counts[where] = tiles.counts

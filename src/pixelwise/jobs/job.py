@@ -91,7 +91,7 @@ class Job:
     dtype
         Data type of the map.
     encode
-        Turns (band, y, x) values of that type and (y, x) status into what the sink writes.
+        Turns a block, its (band, y, x) values of that type and (y, x) status into what the sink accepts.
     team
         How many threads work on one block together; 1 if each block has its own worker.
     handles
@@ -101,7 +101,7 @@ class Job:
     stacks: tuple[Stack, ...]
     bound: BoundMethod
     dtype: str
-    encode: Callable[[NDArray[Any], NDArray[np.uint8]], Any]
+    encode: Callable[[Block, NDArray[Any], NDArray[np.uint8]], Any]
     team: int = 1
     handles: int = 65536
 
@@ -154,7 +154,7 @@ class Job:
             # Losses in the halo are counted by the neighbouring block.
             inside = [(loss, loss.block.intersection(block)) for loss in lost]
             lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
-        encoded = self.encode(answer.values.reshape(-1, *shape), status)
+        encoded = self.encode(block, answer.values.reshape(-1, *shape), status)
         answered = any((status == code).any() for code in ANSWERED)
         seconds = time.perf_counter() - began
         return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded)

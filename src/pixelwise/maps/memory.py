@@ -16,7 +16,7 @@ from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 __all__ = ["MemorySink"]
 
 
-def as_they_are(values: NDArray[Any], status: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def as_they_are(block: Block, values: NDArray[Any], status: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a block's values and status unchanged."""
     return values, status
 

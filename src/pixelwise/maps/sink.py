@@ -14,9 +14,9 @@ from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
 
 __all__ = ["Encode", "Sink"]
 
-#: Called by the worker that computed a block, with its (band, y, x) values and (y, x) status; returns what the sink
-#: writes for the block. Picklable.
-Encode = Callable[[NDArray[Any], NDArray[Any]], Any]
+#: Called by the worker that computed a block, with the block, its (band, y, x) values and (y, x) status; returns what
+#: the sink's `write` accepts. It knows the block, so that it may write it there and then. Picklable.
+Encode = Callable[[Block, NDArray[Any], NDArray[Any]], Any]
 
 
 class Sink(Protocol):

@@ -22,7 +22,7 @@ from rasterio.io import MemoryFile
 
 from pixelwise.bands import Band
 from pixelwise.choices import Compression
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, find_tags, read_tags
 
 __all__ = ["TILE", "EncodedTiles", "TileEncoder", "TiledFile", "checksum", "default_compression"]
@@ -104,7 +104,7 @@ class TileEncoder:
     compress: Compression
     files: tuple[tuple[str, int], ...]
 
-    def __call__(self, values: NDArray[Any], status: NDArray[Any]) -> tuple[EncodedTiles, ...]:
+    def __call__(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> tuple[EncodedTiles, ...]:
         """Encode (band, y, x) values and (y, x) status, for each file."""
         encoded, first = [], 0
         for dtype, count in self.files:
