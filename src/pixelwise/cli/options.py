@@ -125,6 +125,14 @@ INPUT_OPTIONS = (
         help="Band to read, if files have several that are not dates. A pattern such as 'NDVI*' reads all bands whose "
         "description matches, each dated by its description.",
     ),
+    click.option("--variable", metavar="NAME", help="Variable of NetCDF, HDF5 or Zarr files, if they have several."),
+    click.option("--group", metavar="NAME", help="Group of NetCDF, HDF5 or Zarr files that holds the variable."),
+    click.option(
+        "--select",
+        multiple=True,
+        metavar="DIMENSION=VALUE",
+        help="Value of another dimension than time, rows and columns: depth=0; may be repeated.",
+    ),
     click.option(
         "--times",
         metavar="FORMAT|FILE",
@@ -172,7 +180,7 @@ INPUT_OPTIONS = (
         "--value", metavar="INDEX|FORMULA", help="Value to compute from the bands: ndvi, 'nir / red', b4 - b3."
     ),
     click.option("--mask", metavar="FILES", help="Mask files, matched by date; none ignores the masks of a product."),
-    click.option("--mask-band", type=Band(), help="Band of each image that is its mask."),
+    click.option("--mask-band", type=Band(), help="Band of each image, or variable of arrays, that is its mask."),
     click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Mask values to keep."),
     click.option("--mask-drop", type=Numbers(), metavar="V[,V]", help="Mask values to reject."),
     click.option("--mask-bits", type=Numbers(int), metavar="B[,B]", help="Mask bits that reject a pixel if set."),

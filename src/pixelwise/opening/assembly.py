@@ -304,4 +304,5 @@ def _piece(file: BandFile, place: Block) -> Piece:
         valid=file.valid,
         warp=file.warp,
         zoom=file.zoom,
+        array=file.header.array,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import InputError, Problems
+from pixelwise.opening.array_files import are_arrays, of_arrays
 from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of_files, is_pattern, table_of
 from pixelwise.opening.named_files import read_headers, without_own
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
@@ -40,6 +41,12 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
     """
     remarks: list[str] = []
     values, masks, times = spec.values, spec.masks, spec.times
+    with problems.caught() as failure:
+        arrays = are_arrays(entries, spec)
+    if failure:
+        return Findings((), Derivation(), {})
+    if arrays:
+        return of_arrays(entries, spec, problems)
     if spec.product is not None:
         return of_product(entries, load_product(spec.product), values, masks, times, problems, remarks)
     headers = read_headers([path for path, _ in entries], problems)

@@ -15,6 +15,7 @@ from typing import Any
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.tables import BandDates, parse_date, read_table
 from pixelwise.errors import InputError, ParameterError, Problems
+from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
 from pixelwise.words import shortened
@@ -100,7 +101,7 @@ def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
     if text.startswith("@"):
         return _read_list(Path(text[1:]))
     if path.is_dir():
-        return [(file, None) for file in _rasters_in(path)]
+        return [(path, None)] if array_driver(path) else [(file, None) for file in _rasters_in(path)]
     if path.suffix.lower() == ".csv" and is_file(path):
         return _read_csv(path)
     if is_file(path):
@@ -140,7 +141,7 @@ def _matching(pattern: str) -> list[Path]:
         found = list(islice(names, MOST_MATCHES + 1))
         if len(found) > MOST_MATCHES:
             raise InputError(f"{pattern!r} matches more than {MOST_MATCHES} files or folders; use a narrower pattern")
-    return sorted({path for path in map(Path, found) if not path.is_dir()})
+    return sorted({path for path in map(Path, found) if not path.is_dir() or array_driver(path)})
 
 
 def _folders_below(starts: Iterable[str]) -> list[str]:

@@ -117,6 +117,8 @@ class Survey:
 
 def _decoded(header: Header, piece: Piece) -> int:
     """Return the bytes held while a block of a file is decoded, or a tile of it is warped."""
+    if header.array is not None:
+        return header.block_bytes
     decoded = max(header.block_bytes, largest_behind(header.path))
     if piece.warp is None:
         return decoded

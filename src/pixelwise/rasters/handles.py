@@ -24,10 +24,11 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
+from pixelwise.rasters.arrays import open_window_source
 from pixelwise.rasters.checked import CheckedTiff, MaskedTiff, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, TextGrid, files_behind, local_only, open_again
 from pixelwise.rasters.inflate import DamagedBlockError
-from pixelwise.rasters.pieces import Loss, Piece, Warp
+from pixelwise.rasters.pieces import ArrayPlace, Loss, Piece, Warp
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.streams import Streams, further_block, has_filled_strip
 from pixelwise.rasters.tiff import TiffFile, open_tiff, release_buffers
@@ -53,7 +54,11 @@ def take_losses() -> tuple[Loss, ...]:
     return losses
 
 
-class OpenFiles(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
+#: What is opened: a file, warped or not, or an array of a file.
+Key = tuple[Path, Warp | ArrayPlace | None]
+
+
+class OpenFiles(OrderedDict[Key, tuple[Any, int]]):
     """Open files and when each was last used, for one thread at a time: GDAL allows no two per dataset."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -65,11 +70,11 @@ class OpenFiles(OrderedDict[tuple[Path, Warp | None], tuple[Any, int]]):
     def __init__(self) -> None:
         super().__init__()
         #: Files that only GDAL can read, even when they are reopened.
-        self.by_gdal: set[tuple[Path, Warp | None]] = set()
+        self.by_gdal: set[Key] = set()
         #: Files of DEFLATE blocks whose masks GDAL reads.
-        self.with_masks: set[tuple[Path, Warp | None]] = set()
+        self.with_masks: set[Key] = set()
         #: Files with a window that could not be read even when retried.
-        self.broken: set[tuple[Path, Warp | None]] = set()
+        self.broken: set[Key] = set()
 
     @classmethod
     def of_at_most(cls, most: int) -> OpenFiles:
@@ -155,7 +160,9 @@ def _handles_ran_out(path: Path) -> bool:
 
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
-    """Open a file, to decode its blocks here where possible, else with GDAL."""
+    """Open a file, to decode its blocks here where possible, else with GDAL or, if it is an array, through xarray."""
+    if piece.array is not None:
+        return open_window_source(piece.path, piece.driver, piece.array, piece.size.height, piece.size.width)
     tiff = None
     if piece.driver == "GTiff" and piece.warp is None and not gdal:
         tiff = open_tiff(piece.path, piece.size.height, piece.size.width, piece.dtype)

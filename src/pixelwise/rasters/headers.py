@@ -21,6 +21,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page
+from pixelwise.rasters.pieces import ArrayPlace
 from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import check_encodable, check_regular
@@ -64,6 +65,9 @@ RASTER_SUFFIXES = frozenset(
 TAG = "PIXELWISE"
 
 log = logging.getLogger(__name__)
+
+#: Bytes kept for an open array: the NetCDF library caches chunks.
+ARRAY_BYTES = {"NetCDF": 20 << 20, "Zarr": 1 << 20}
 
 GDAL_VERSION: str = rasterio.__gdal_version__
 
@@ -123,6 +127,8 @@ class Header:
         What a user should know about how it was read; empty where there is nothing.
     further
         Files besides its sidecars that hold its pixels: the data of a header, the sources of a VRT.
+    array
+        Which array of the file it describes, whose time steps are the bands; None for a raster.
     """
 
     path: Path
@@ -141,6 +147,7 @@ class Header:
     alpha: tuple[BandHeader, ...] = ()
     alpha_is_data: bool = False
     further: tuple[Path, ...] = ()
+    array: ArrayPlace | None = None
 
     def with_alpha_as_data(self) -> Header:
         """Return the header with alpha as a band like the others, which masks none of them."""
@@ -152,8 +159,10 @@ class Header:
 
     @property
     def pixel_size(self) -> int:
-        """Bytes per pixel of a block, for all bands where pixels are interleaved."""
+        """Bytes per pixel of a block, for all bands that are decoded together."""
         itemsize = max(np.dtype(band.dtype).itemsize for band in self.bands)
+        if self.array is not None:
+            return itemsize * min(self.array.time_chunk, len(self.bands))
         return itemsize * (len(self.bands) if self.pixel_interleaved else 1)
 
     @property
@@ -169,6 +178,8 @@ class Header:
         1000: 0.3 to 0.5 MB for 256 x 256 LZW, 1.6 to 2.2 MB for 512 x 512 ZSTD, 3.6 to 5.0 MB for 256 x 256 of
         21 interleaved bands.
         """
+        if self.array is not None:
+            return ARRAY_BYTES[self.driver]
         blocks = math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
         if not self.pixel_interleaved:
             blocks *= len(self.bands)

@@ -14,7 +14,7 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.rasters.nodata import nodata_bounds
 
-__all__ = ["WARP_TILE", "Loss", "Piece", "Warp", "WindowError"]
+__all__ = ["WARP_TILE", "ArrayPlace", "Loss", "Piece", "Warp", "WindowError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,38 @@ class Warp:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayPlace:
+    """Which array of a NetCDF, HDF5 or Zarr file holds pixels, and what its dimensions are; a band is a time step.
+
+    Attributes
+    ----------
+    group, variable
+        Its name, and the group that it is in; empty for the outermost.
+    time, y, x
+        Its dimensions; no `time` if the array is one image.
+    fixed
+        Other dimensions, each with the index that is read.
+    flipped
+        Whether rows begin in the south, and columns in the east.
+    chunk, time_chunk
+        Rows and columns, and time steps, that are decoded together.
+    unsigned
+        Whether integers that are stored with a sign are meant without.
+    """
+
+    group: str
+    variable: str
+    time: str
+    y: str
+    x: str
+    fixed: tuple[tuple[str, int], ...] = ()
+    flipped: tuple[bool, bool] = (False, False)
+    chunk: tuple[int, int] = (1, 1)
+    time_chunk: int = 1
+    unsigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One band of one file, placed on the stack's grid.
 
@@ -62,6 +94,8 @@ class Piece:
         None for a file on the stack's lattice.
     zoom
         Rows and columns of the grid covered by one pixel of the file.
+    array
+        Which array holds it; None for a raster.
     """
 
     path: Path
@@ -77,6 +111,7 @@ class Piece:
     valid: tuple[float, float] = (-np.inf, np.inf)
     warp: Warp | None = None
     zoom: int = 1
+    array: ArrayPlace | None = None
 
     def __post_init__(self) -> None:
         # Pieces are compared to find those that are stored alike, and a NaN is equal only to the same object.
@@ -89,9 +124,16 @@ class Piece:
         return Block(0, 0, self.block.height // self.zoom, self.block.width // self.zoom)
 
     @property
-    def key(self) -> tuple[Path, Warp | None]:
-        """The file and warp to open for it."""
-        return self.path, self.warp
+    def key(self) -> tuple[Path, Warp | ArrayPlace | None]:
+        """The file, and its warp or array, to open for it."""
+        return self.path, self.array or self.warp
+
+    @property
+    def chunk(self) -> Path | tuple[Path, str, int]:
+        """What one reader best reads as a whole: a file, or the time steps of an array that are decoded together."""
+        if self.array is None:
+            return self.path
+        return self.path, self.array.variable, (self.band - 1) // self.array.time_chunk
 
     @property
     def warped_with_alpha(self) -> bool:

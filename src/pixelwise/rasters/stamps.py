@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,14 +29,27 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Return the stamp of a file as it is now, links followed.
+        """Return the stamp of a file as it is now, links followed; of a folder, that of all files in it together.
 
         Raises
         ------
         OSError
             When it cannot be looked at.
         """
-        return cls.from_status(path.stat())
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return cls.from_status(status)
+        size, latest, below = 0, 0, [os.fspath(path)]
+        while below:
+            with os.scandir(below.pop()) as entries:
+                for entry in entries:
+                    # A link to a folder may lead back here.
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
+                        continue
+                    status = entry.stat()
+                    size, latest = size + status.st_size, max(latest, status.st_mtime_ns)
+        return cls(size, latest)
 
     @classmethod
     def from_status(cls, status: os.stat_result) -> Self:

@@ -12,13 +12,14 @@ from rasterio.windows import Window
 
 from pixelwise.errors import InputError
 from pixelwise.grid import Block
+from pixelwise.rasters.arrays import ArrayFile
 from pixelwise.rasters.checked import CheckedTiff, MaskedTiff
 from pixelwise.rasters.datasets import GDAL_ERRORS
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
 from pixelwise.rasters.tiff import TiffFile
-from pixelwise.words import one_line
+from pixelwise.words import first_of, one_line
 
 __all__ = ["RETRY_SECONDS", "cuts_blocks", "read_intact_blocks", "read_window", "read_with_retries"]
 
@@ -142,6 +143,9 @@ def read_window(
     """Read a window of several bands into `out` (band, y, x); return masks if the file has any."""
     try:
         source = open_files.source(piece)
+        if isinstance(source, ArrayFile):
+            source.read(bands, block, out)
+            return None
         if isinstance(source, TiffFile):
             # Some bands of a file may have a mask, and others none.
             if not piece.masked and source.read(bands, block, out):
@@ -162,7 +166,10 @@ def read_window(
         where = f"rows {block.row}..{block.row + block.height - 1}, columns {block.col}..{block.col + block.width - 1}"
         # The chained CPLE error is GDAL's; rasterio's own text is "see context".
         reason = one_line(error.__cause__ or error)
-        which = f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(map(str, bands))}"
+        which = f"band {bands[0]}" if len(bands) == 1 else f"bands {first_of([*map(str, bands)], 20)}"
+        if piece.array is not None:
+            steps = f"time step {bands[0]}" if len(bands) == 1 else f"time steps {bands[0]} to {bands[-1]}"
+            which = f"{piece.array.variable}, {steps}," if piece.array.time else piece.array.variable
         raise WindowError(
             f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
         ) from None

@@ -7,7 +7,7 @@ that it can be read faster.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -257,8 +257,8 @@ class LayerStack(FileStack):
         """Prepare reading some layers."""
 
     @abstractmethod
-    def files_together(self, index: int) -> tuple[Path, ...]:
-        """Return the files of a layer from which other layers' bands can be read along with it at no extra cost."""
+    def decoded_together(self, index: int) -> tuple[Hashable, ...]:
+        """Return what of a layer's files is decoded for other layers too, and so is best read for all at once."""
 
     @abstractmethod
     def with_spec(self, spec: InputSpec) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -335,12 +335,12 @@ class CompositeStack(FileStack):
 
     @cached_property
     def _groups(self) -> list[list[int]]:
-        """Periods to read together: each on its own, except those in one file whose bands are decoded together."""
+        """Periods to read together: each on its own, except those whose layers are decoded together."""
         groups: list[list[int]] = []
-        group_of: dict[Path, list[int]] = {}
+        group_of: dict[Hashable, list[int]] = {}
         for row, members in enumerate(self.periods.members):
-            files = {path for index in members for path in self.scenes.files_together(int(index))}
-            known = [group_of[path] for path in files if path in group_of]
+            units = {unit for index in members for unit in self.scenes.decoded_together(int(index))}
+            known = [group_of[unit] for unit in units if unit in group_of]
             group = known[0] if known else []
             if not known:
                 groups.append(group)
@@ -348,9 +348,9 @@ class CompositeStack(FileStack):
                 if other is not group:
                     group.extend(other)
                     groups.remove(other)
-                    group_of.update({path: group for path, old in group_of.items() if old is other})
+                    group_of.update({unit: group for unit, old in group_of.items() if old is other})
             group.append(row)
-            group_of.update(dict.fromkeys(files, group))
+            group_of.update(dict.fromkeys(units, group))
         return [sorted(group) for group in groups]
 
     def _reader(self, groups: Sequence[Sequence[int]], handles: OpenFiles | None) -> _CompositeReader:

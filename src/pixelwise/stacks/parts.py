@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -21,6 +21,7 @@ from pixelwise.words import not_a_choice, shown
 __all__ = [
     "LARGEST_NUMBER",
     "AreaOptions",
+    "ArrayOptions",
     "CompositeOptions",
     "DateOptions",
     "MaskOptions",
@@ -67,6 +68,31 @@ class ValueOptions:
                 raise ParameterError(f"{name} {value} is too large: expected at most {LARGEST_NUMBER:g}")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """Which array of NetCDF, HDF5 or Zarr files is read."""
+
+    variable: str | None = None
+    group: str | None = None
+    select: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _convert(self, _text, "variable", "group")
+        _convert(self, _selection, "select")
+        if len(self.selected) < len(self.select):
+            raise ParameterError(f"select {', '.join(self.select)} names a dimension twice")
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """The chosen value of each dimension."""
+        return {name: value for name, _, value in (one.partition("=") for one in self.select)}
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of the options that are set."""
+        return tuple(name for name in ("variable", "group", "select") if getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -237,6 +263,18 @@ def _convert(part: object, how: Callable[[str, Any], Any], *names: str) -> None:
 
 def _text(name: str, value: Any) -> str:
     return str(value)
+
+
+def _selection(name: str, value: Any) -> tuple[str, ...]:
+    """Return ``dimension=value`` texts of a mapping, one text or several."""
+    if isinstance(value, Mapping):
+        value = [f"{dimension}={one}" for dimension, one in value.items()]
+    texts = (value,) if isinstance(value, str) else tuple(map(str, value))
+    for text in texts:
+        dimension, sign, one = text.partition("=")
+        if not (dimension and sign and one):
+            raise ParameterError(f"{name} {text!r} does not choose a value: expected DIMENSION=VALUE")
+    return texts
 
 
 def _several(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -233,9 +233,11 @@ class RasterStack(LayerStack):
         """Return the stack as if it had been opened with other options."""
         return replace(self, spec=spec)
 
-    def files_together(self, index: int) -> tuple[Path, ...]:
-        """Return the files of a layer from which other layers' bands can be read along with it at no extra cost."""
-        return tuple({piece.path for piece in self.layers[index].pieces} & self.interleaved)
+    def decoded_together(self, index: int) -> tuple[Hashable, ...]:
+        """Return what of a layer's files is decoded for other layers too, and so is best read for all at once."""
+        pieces = self.layers[index].pieces
+        chunks = (piece.chunk for piece in pieces if piece.array is not None and piece.array.time_chunk > 1)
+        return tuple(dict.fromkeys((*({piece.path for piece in pieces} & self.interleaved), *chunks)))
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -311,12 +313,12 @@ class RasterStack(LayerStack):
     def readers(self, count: int, handles: int) -> tuple[FileReader, ...]:
         """Divide the files into at most `count` shares with their own datasets, about equal in layers.
 
-        All layers of a file are in one share: a pixel-interleaved file is decoded for all of them at once.
-        At most `handles` datasets are open in each.
+        All layers of a file are in one share: a pixel-interleaved file is decoded for all of them at once. So are all
+        time steps of a chunk. At most `handles` datasets are open in each.
         """
-        layers_of: dict[Path, list[int]] = {}
+        layers_of: dict[Hashable, list[int]] = {}
         for index, layer in enumerate(self.layers):
-            layers_of.setdefault(layer.pieces[0].path, []).append(index)
+            layers_of.setdefault(layer.pieces[0].chunk, []).append(index)
         groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
         for members in layers_of.values():
             min(groups, key=len).extend(members)

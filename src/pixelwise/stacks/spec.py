@@ -9,12 +9,22 @@ from pixelwise.choices import Every, OnReadError, Period, Resampling, SameDate
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Bounds
 from pixelwise.stacks.masks import MaskRule
-from pixelwise.stacks.parts import AreaOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions
+from pixelwise.stacks.parts import (
+    AreaOptions,
+    ArrayOptions,
+    CompositeOptions,
+    DateOptions,
+    MaskOptions,
+    PlaceOptions,
+    ValueOptions,
+)
 from pixelwise.words import not_a_choice, unknown
 
 __all__ = ["InputSpec"]
 
-Part = TypeVar("Part", AreaOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions)
+Part = TypeVar(
+    "Part", AreaOptions, ArrayOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,10 @@ class InputSpec:
     band
         Number (from 1) or name of the band to read, if files have several bands that are not dates. A pattern
         (``NDVI*``) reads every band whose description matches, each dated by its description.
+    variable, group
+        The variable of NetCDF, HDF5 or Zarr files to read, if they have several, and the group that it is in.
+    select
+        Values of their dimensions besides time, rows and columns: ``depth=0``, or a mapping.
     times
         A table of dates (one date per line for the bands of one file; ``path,date`` or ``path,band,date`` for several
         files), or a strptime format that finds the date in each name or band description; see docs/dates.md.
@@ -52,7 +66,7 @@ class InputSpec:
         Files that say which pixels are usable, matched to the images by date: given like ``source`` of
         `open_stack`, in one string. ``none`` turns off a product's own masks.
     mask_band
-        Number or name of a band of each image's own file to use as the mask instead.
+        Number or name of a band of each image's own file to use as the mask instead; of arrays, a variable.
     mask_keep, mask_drop
         Mask values of usable pixels, or of rejected ones.
     mask_bits
@@ -101,6 +115,9 @@ class InputSpec:
     """
 
     band: int | str | None = None
+    variable: str | None = None
+    group: str | None = None
+    select: tuple[str, ...] = ()
     times: str | None = None
     period: Period = "start"
     same_date: SameDate | None = None
@@ -136,7 +153,7 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         # Each part converts and checks its options; the spec takes over the converted values.
-        for part in (self.dates, self.masks, self.composites, self.values, self.place, self.area):
+        for part in (self.dates, self.masks, self.composites, self.values, self.arrays, self.place, self.area):
             for field in fields(part):
                 object.__setattr__(self, field.name, getattr(part, field.name))
         if self.product is not None:
@@ -155,6 +172,11 @@ class InputSpec:
     def values(self) -> ValueOptions:
         """How values are read."""
         return self._part(ValueOptions)
+
+    @property
+    def arrays(self) -> ArrayOptions:
+        """Which array of a file is read."""
+        return self._part(ArrayOptions)
 
     @property
     def masks(self) -> MaskOptions:
