@@ -101,7 +101,7 @@ def describe(
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
-    from pixelwise.jobs.task import check_memory, check_travels, executor_for, plan_job
+    from pixelwise.jobs.task import check_memory, check_travels, decoded_again, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
     from pixelwise.opening.checks import masked_share, warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
@@ -140,6 +140,7 @@ def describe(
         check_travels(method, pairing.stacks, executor_for(bound, pairing.stacks, execution))
         job = plan_job(pairing.stacks, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
+        report["warnings"] += decoded_again(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)
@@ -148,7 +149,7 @@ def describe(
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
-        report["warnings"] = [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
+        report["warnings"] += [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
         report["warnings"] += warnings_of_values(method, stack)
         if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
             report["warnings"].append(f"if the job is interrupted, it cannot be resumed: {doubts}")
@@ -271,7 +272,7 @@ def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
 def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     stack = stacks[0]
-    files = sum(path.stat().st_size for one in stacks for path in one.paths)
+    files = sum(one.stamps[path].size for one in stacks for path in one.paths)
     decoded = stack.grid.block.pixels * sum(one.layout.stored_bytes_per_pixel for one in stacks)
     return {
         "blocks": len(job),

@@ -150,9 +150,9 @@ def _periods(
     starts: Sequence[tuple[datetime, int]], ends: Sequence[tuple[datetime, int]], calendar: Calendar
 ) -> tuple[Moment, ...]:
     """Return the moments of periods that begin and end at certain instants, the ends not included."""
+    if any(end < start for start, end in zip(starts, ends, strict=True)):
+        starts, ends = ([choose(pair) for pair in zip(starts, ends, strict=True)] for choose in (min, max))
     pairs = [(start, end) for (start, _), (end, _) in zip(starts, ends, strict=True)]
-    if any(end < start for start, end in pairs):
-        pairs = [(min(pair), max(pair)) for pair in pairs]
     precision: Precision
     if all(_is_new_year(start) and _is_new_year(end) and end.year == start.year + 1 for start, end in pairs):
         return tuple(Moment(start, "year", start, calendar) for start, _ in pairs)

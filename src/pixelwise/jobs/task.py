@@ -36,7 +36,15 @@ from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 
-__all__ = ["Task", "check_memory", "check_travels", "check_unchanged", "executor_for", "plan_job"]
+__all__ = [
+    "Task",
+    "check_memory",
+    "check_travels",
+    "check_unchanged",
+    "decoded_again",
+    "executor_for",
+    "plan_job",
+]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +94,9 @@ class Task:
             layout = sink.begin(
                 plan.grid, (plan.tile_height, plan.tile_width), self.named, self.dtype, self.provenance, begun
             )
-            warnings = list(self.provenance.get("warnings", ()))
+            warnings = [*self.provenance.get("warnings", ()), *(again := decoded_again(plan, self.stacks))]
+            for text in again:
+                log.warning(text)
             if begun is not None and doubts:
                 warnings.append(f"resumed on trust: {doubts}")
                 log.warning(warnings[-1])
@@ -323,16 +333,19 @@ def executor_for(
 ) -> str | Executor:
     """Return the requested executor, or the one that suits a job: threads if they can run all of it in parallel.
 
-    Threads also if plain Python is likely to finish before processes would have started. That depends on the size of
-    the job alone, because the next run of the same job has to choose the same executor.
+    Threads also if plain Python, or a library that decodes in one thread at a time, is likely to finish before
+    processes would have started. That depends on the size of the job alone, because the next run of the same job has
+    to choose the same executor.
     """
     if execution.executor is not None:
         return execution.executor
-    values = stacks[0].grid.block.pixels * len(stacks[0].axis)
+    pixels = stacks[0].grid.block.pixels
     method = bound.bound if isinstance(bound, PostProcessed) else bound
-    small = isinstance(method, BoundPixelFunction) and values <= SMALL_JOB
-    parallel = (bound.releases_gil or small) and all(s.releases_gil for s in stacks if isinstance(s, FileStack))
-    return "threads" if parallel else "processes"
+    small = isinstance(method, BoundPixelFunction) and pixels * len(stacks[0].axis) <= SMALL_JOB
+    files = [stack for stack in stacks if isinstance(stack, FileStack)]
+    serial = sum(pixels * stack.layout.stored_bytes_per_pixel for stack in files if stack.layout.serial)
+    parallel = (bound.releases_gil or small) and all(stack.releases_gil for stack in files)
+    return "threads" if parallel and serial <= MOST_SERIAL_BYTES else "processes"
 
 
 def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
@@ -370,5 +383,22 @@ def plan_job(
     )
 
 
+def decoded_again(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
+    """Warn of chunks that are decoded several times because all dates of one do not fit into a block."""
+    layout = layout_of(stacks[0])
+    if plan.redecode < WORTH_REWRITING or not layout.rewrite:
+        return []
+    text = (
+        f"each chunk is decoded {plan.redecode:.1f} times, as {len(stacks[0].axis)} dates of a whole chunk need more "
+        f"memory than a block may take: allow more (--memory), or rewrite it once in smaller chunks: {layout.rewrite}"
+    )
+    return [text]
+
+
+#: More bytes are decoded in processes if threads could only take turns: libhdf5 decodes 2 GiB in 8 s, and two processes
+#: cost 5 s of CPU to start.
+MOST_SERIAL_BYTES = 4 << 30
+#: How often chunks are decoded before rewriting them in other sizes pays, which decodes and encodes each once.
+WORTH_REWRITING = 2.0
 #: At most this many bands with rounded whole numbers are named.
 MOST_BANDS = 5

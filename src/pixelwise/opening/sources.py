@@ -211,6 +211,8 @@ def _rasters_in(folder: Path) -> list[Path]:
             f"{folder}: {count} packed ({packed[0].name}); unpack with {command}, "
             f"or list the files to read with a quoted glob"
         )
+    # As other files, those of arrays are ignored beside rasters.
+    files = files or [p for p in present if array_driver(p)]
     if files:
         return files
     pattern = f"{glob.escape(str(folder))}/**/*"

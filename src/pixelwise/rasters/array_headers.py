@@ -263,7 +263,7 @@ class ArrayGroup:
                 )
             if dim in (time, *(plane or ())):
                 raise InputError(
-                    f"dimension {dim!r} is time, rows or columns: choose dates and pixels by other options"
+                    f"{dim!r} is time, rows or columns: choose dates by --start, --end; pixels by --bounds"
                 )
             fixed.append((dim, _index_of(dim, coordinates[dim], variable.sizes[dim], wanted)))
         left = [dim for dim in variable.dims if dim not in (time, *select, *(plane or ()))]

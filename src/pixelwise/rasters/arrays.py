@@ -6,6 +6,7 @@ for any other file. Its own decoding may scale 16-bit integers in float32.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import ArrayPlace
+from pixelwise.regular_files import open_regular
 from pixelwise.words import first_of, one_line
 
 __all__ = ["ARRAY_SUFFIXES", "ArrayFile", "array_driver", "is_zarr", "open_dataset", "open_window_source"]
@@ -76,9 +78,7 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
         raise ParameterError(f'{path}: reading it needs {package}: pip install "pixelwise[{extra}]"') from None
     options: dict[str, Any] = {}
     if driver == "Zarr":
-        # xarray warns where it looks for consolidated metadata in vain.
-        found = [name for name in (".zmetadata", ".zgroup", ".zarray") if (path / name).exists()]
-        options["consolidated"] = ".zmetadata" in found if found else None
+        options["consolidated"] = _is_consolidated(path)
     try:
         return xarray.open_dataset(
             path, engine=engine, group=group or None, chunks=None, cache=False, mask_and_scale=False,
@@ -87,6 +87,17 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
     # Backends raise whatever their libraries do.
     except Exception as error:
         raise _explained(path, driver, group, error) from None
+
+
+def _is_consolidated(path: Path) -> bool:
+    """Whether a store has the metadata of all its arrays in one file; xarray warns where it looks for it in vain."""
+    if (path / ".zmetadata").exists():
+        return True
+    try:
+        with open_regular(path / "zarr.json") as file:
+            return bool(json.load(file).get("consolidated_metadata"))
+    except (InputError, OSError, ValueError, AttributeError):
+        return False
 
 
 def _explained(path: Path, driver: str, group: str, error: Exception) -> InputError:
@@ -252,7 +263,8 @@ def _calls(steps: NDArray[np.int64], chunk: int, most: int) -> Iterator[tuple[ND
         if end < len(order):
             last, following = int(ascending[end - 1]), int(ascending[end])
             joined = following // chunk == last // chunk
-            if joined or (following == last + 1 and following - ascending[begin] < most):
+            fits = (following // chunk + 1) * chunk - ascending[begin] <= most
+            if joined or (following == last + 1 and fits):
                 continue
         yield order[begin:end], int(ascending[begin]), int(ascending[end - 1]) + 1
         begin = end

@@ -43,12 +43,11 @@ class FileStamp:
         while below:
             with os.scandir(below.pop()) as entries:
                 for entry in entries:
-                    # A link to a folder may lead back here.
                     if entry.is_dir(follow_symlinks=False):
                         below.append(entry.path)
-                        continue
-                    status = entry.stat()
-                    size, latest = size + status.st_size, max(latest, status.st_mtime_ns)
+                    elif not entry.is_dir():  # a link to a folder may lead back here
+                        status = entry.stat()
+                        size, latest = size + status.st_size, max(latest, status.st_mtime_ns)
         return cls(size, latest)
 
     @classmethod

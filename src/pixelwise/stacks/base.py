@@ -77,6 +77,10 @@ class Layout:
         cuts some of them.
     largest
         The file with the largest block.
+    serial
+        Whether threads take turns at decoding, as libhdf5 makes them.
+    rewrite
+        The line that writes files with smaller blocks, where blocks of all layers may be too large for memory.
     """
 
     block_height: int = 256
@@ -90,6 +94,8 @@ class Layout:
     unit: str = ""
     shifted: bool = False
     largest: str = ""
+    serial: bool = False
+    rewrite: str = ""
 
 
 def layout_of(stack: Stack) -> Layout:

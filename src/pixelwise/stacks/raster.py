@@ -103,6 +103,8 @@ class Layer:
         return decimal_year(self.date, self.precision, self.calendar, self.excess)
 
 
+#: xarray's names of what reads arrays.
+ENGINES = {"NetCDF": "netcdf4", "Zarr": "zarr"}
 #: Noise grows by this factor when it is compressed: 12 bits per byte.
 LZW_GROWTH = 1.5
 #: At most this many nodata values are listed to describe a stack; 100 000 are possible.
@@ -220,11 +222,29 @@ class RasterStack(LayerStack):
             scratch_bytes_per_pixel=self.whole.converted(self.dtype) + compressed,
             unit=self.unit,
             shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
+            serial=any(piece.driver == "NetCDF" for piece in pieces),
+            rewrite=self._rewrite,
         )
+
+    @property
+    def _rewrite(self) -> str:
+        """The line that writes an array in chunks of many dates and few pixels; empty for rasters."""
+        first = self.layers[0].pieces[0]
+        if first.array is None or not first.array.time:
+            return ""
+        place = first.array
+        sizes = {place.time: min(len(self.layers), 1000), place.y: 64, place.x: 64}
+        opened = f"xarray.open_dataset({str(first.path)!r}, chunks={{}}, engine={ENGINES[first.driver]!r})"
+        return f"{opened}.chunk({sizes}).to_zarr({f'{first.path.stem}_chunked.zarr'!r})"
 
     def _is_shifted(self, piece: Piece) -> bool:
         """Whether the blocks of a file are offset from blocks that start at the grid's origin."""
         height, width = self.source_block
+        if piece.array is not None and piece.warp is None:
+            # Turned round, an array begins with what may be a part of a chunk.
+            south, east = piece.array.flipped
+            if (south and piece.block.height % height) or (east and piece.block.width % width):
+                return True
         # A file with one column of blocks is read at full width anyway.
         across = piece.block.col % width and width < piece.block.width
         return bool(piece.warp is None and (piece.block.row % height or across))

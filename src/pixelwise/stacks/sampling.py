@@ -81,6 +81,9 @@ def _window(stack: FileStack, down: float, right: float) -> Block:
     else:
         height, width = min(SAMPLE_EDGE, layout.block_height), min(SAMPLE_EDGE, layout.block_width)
     row = int(down * grid.height) // layout.block_height * layout.block_height
+    if layout.block_height >= grid.height:
+        # All windows are in one block, which is best decoded once, and the first rows of a globe are polar night.
+        row = (grid.height - height) // 2
     col = int(right * grid.width) // layout.block_width * layout.block_width
     inside = Block(row, col, height, width).intersection(grid.block)
     return inside or Block(0, 0, height, width)

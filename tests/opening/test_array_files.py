@@ -1,0 +1,421 @@
+"""NetCDF and Zarr as input: which array, which dates, which pixels; and what is refused, in which words."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import pixelwise as pw
+from support.arrays import centres, cube, month_starts, write_netcdf, write_zarr
+from support.command_line import run
+from support.places import SHARED
+from support.rasters import problem_of, problems_of, random_series, read_all, write_raster
+
+YEARS = range(2001, 2007)
+
+
+@pytest.fixture(scope="module")
+def values() -> Any:
+    return random_series((12, 10, 14), seed=5)
+
+
+def annual(values: Any, **options: Any) -> xr.Dataset:
+    return cube(values, numbers=2001 + np.arange(len(values)), units="year", **options)
+
+
+# ------------------------------------------------------------------------------------------- what is read
+
+
+def test_one_variable_needs_no_name(values: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(values, attrs={"units": "K"})))
+    assert stack.layout.unit == "K"
+    assert str(stack).startswith("12 layers, 2001-01-01..2001-12-01, 10 x 14, EPSG:32617, float32")
+    assert str(stack.axis.step) == "1 month"
+    assert stack.layers[3].rule == "time (days since 2001-01-01)"
+
+
+def test_several_variables_are_listed(values: Any, tmp_path: Path) -> None:
+    data = cube(values, attrs={"units": "K", "long_name": "air\ntemperature"}).assign(pr=(["time", "y", "x"], values))
+    path = write_netcdf(tmp_path / "a.nc", data)
+    assert problem_of(path) == (
+        f"{path}: holds 2 variables: choose one with --variable NAME: v (K, air temperature); pr"
+    )
+    assert problem_of(path, variable="prr") == f"{path}: unknown variable 'prr'; did you mean 'pr'? (known: v, pr)"
+    np.testing.assert_array_equal(read_all(pw.open_stack(path, variable="pr")), values)
+    done = run("plan", path)
+    assert done.exit_code == 1
+    assert "choose one with --variable NAME: v (K, air temperature); pr" in done.stdout
+
+
+def test_groups(values: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    cube(values).to_netcdf(path, group="day/high", engine="netcdf4")
+    assert problem_of(path).endswith(
+        "holds no array of numbers with rows and columns; choose a group with --group day|day/high"
+    )
+    np.testing.assert_array_equal(read_all(pw.open_stack(path, group="day/high")), values)
+    assert problem_of(path, group="night") == f"{path}: has no group 'night'; its groups are day, day/high"
+    store = tmp_path / "a.zarr"
+    cube(values).to_zarr(store, group="day/high", consolidated=False)
+    np.testing.assert_array_equal(read_all(pw.open_stack(store, group="day/high")), values)
+    assert problem_of(store, group="night") == f"{store}: has no group 'night'; its groups are day, day/high"
+
+
+def test_levels(tmp_path: Path) -> None:
+    values = random_series((4, 3, 6, 5), seed=1)
+    data = cube(values[:, 0])
+    data["v"] = (("time", "depth", "y", "x"), values)
+    data["depth"] = ("depth", np.array([0.0, 5.0, 10.5]), {"units": "m"})
+    path = write_netcdf(tmp_path / "a.nc", data)
+    assert problem_of(path) == (
+        f"{path}: v: has the dimensions time, depth, y, x: choose one of the 3 values of depth with --select "
+        "depth=VALUE (0, 5, 10.5)"
+    )
+    np.testing.assert_array_equal(read_all(pw.open_stack(path, select="depth=10.5")), values[:, 2])
+    np.testing.assert_array_equal(read_all(pw.open_stack(path, select={"depth": 5})), values[:, 1])
+    assert problem_of(path, select="depth=7").endswith("v: has no depth 7; expected one of 0, 5, 10.5")
+    assert problem_of(path, select="level=0").endswith(
+        "v: has no dimension 'level' to select from; its dimensions are time, depth, y, x"
+    )
+    assert problem_of(path, select=["depth=0", "x=1"]).endswith(
+        "'x' is time, rows or columns: choose dates by --start, --end; pixels by --bounds"
+    )
+    with pytest.raises(pw.ParameterError, match="select 'depth' does not choose a value: expected DIMENSION=VALUE"):
+        pw.open_stack(path, select="depth")
+    done = run("apply", "ols", path, "--select", "depth=5", "-o", tmp_path / "t.tif")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_dimension_of_one_is_no_choice(tmp_path: Path) -> None:
+    values = random_series((4, 1, 6, 5), seed=1)
+    data = cube(values[:, 0])
+    data["v"] = (("time", "member", "y", "x"), values)
+    np.testing.assert_array_equal(read_all(pw.open_stack(write_netcdf(tmp_path / "a.nc", data))), values[:, 0])
+
+
+def test_several_files_along_time(values: Any, tmp_path: Path) -> None:
+    whole = cube(values)
+    for part in range(3):
+        write_netcdf(tmp_path / f"tas_{part}.nc", whole.isel(time=slice(4 * part, 4 * part + 4)))
+    stack = pw.open_stack(str(tmp_path / "tas_*.nc"))
+    np.testing.assert_array_equal(read_all(stack), values)
+    shutil.copy(tmp_path / "tas_1.nc", tmp_path / "tas_9.nc")
+    first = problems_of(str(tmp_path / "tas_*.nc"))[0]
+    assert "tas_1.nc" in first
+    assert "2001-05-01" in first
+
+
+def test_stores_are_found_by_folders_and_patterns(values: Any, tmp_path: Path) -> None:
+    whole = cube(values)
+    for part in range(2):
+        write_zarr(tmp_path / f"part{part}.zarr", whole.isel(time=slice(6 * part, 6 * part + 6)))
+    np.testing.assert_array_equal(read_all(pw.open_stack(str(tmp_path / "*.zarr"))), values)
+    np.testing.assert_array_equal(read_all(pw.open_stack(tmp_path)), values)
+
+
+def test_single_images_are_dated_by_their_time_or_name(values: Any, tmp_path: Path) -> None:
+    for step in range(3):
+        image = cube(values).isel(time=step)
+        write_netcdf(tmp_path / f"x{step}.nc", image)
+        write_netcdf(tmp_path / f"v_{2001 + step}.nc", image.drop_vars("time"))
+    by_time = pw.open_stack(str(tmp_path / "x?.nc"))
+    assert by_time.names == ("2001-01-01", "2001-02-01", "2001-03-01")
+    by_name = pw.open_stack(str(tmp_path / "v_*.nc"))
+    assert by_name.names == ("2001", "2002", "2003")
+    np.testing.assert_array_equal(read_all(by_name), values[:3])
+
+
+def test_a_table_of_dates(values: Any, tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", cube(values[:3]).drop_vars("time"))
+    assert problem_of(path) == (
+        f"{path}: v has 3 time steps, but no coordinate says when: give a table with one date per line (--times FILE)"
+    )
+    table = tmp_path / "dates.txt"
+    table.write_text("1999\n2003\n2001\n")
+    stack = pw.open_stack(path, times=table)
+    assert stack.names == ("1999", "2001", "2003")
+    np.testing.assert_array_equal(read_all(stack), values[[0, 2, 1]])
+
+
+def test_months_and_years_by_bounds(values: Any, tmp_path: Path) -> None:
+    data = cube(values)
+    starts = month_starts(13)
+    data["time"].attrs["bounds"] = "edges"
+    data["edges"] = (("time", "side"), np.column_stack([starts[:-1], starts[1:]]))
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data), period="end")
+    assert stack.axis.precision == "month"
+    assert stack.names[1] == "2001-02-28"
+    yearly = cube(values[:2], numbers=[180, 545])
+    yearly["time"].attrs["bounds"] = "edges"
+    yearly["edges"] = (("time", "side"), np.array([[0, 365], [365, 730]]))
+    assert pw.open_stack(write_netcdf(tmp_path / "b.nc", yearly)).axis.years.tolist() == [2001.0, 2002.0]
+
+
+def test_missing_numbers(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    attrs = {"_FillValue": np.int16(3), "missing_value": np.array([4, 5], "i2"), "valid_range": np.array([1, 20], "i2")}
+    found = read_all(pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(stored, attrs=attrs))))
+    expected = stored.astype("f4")
+    expected[np.isin(stored, [0, 3, 4, 5, 21, 22, 23])] = np.nan
+    np.testing.assert_array_equal(found, expected)
+    packed = cube(stored, attrs={"scale_factor": 0.1, "valid_min": np.int16(2), "valid_max": np.int16(20)})
+    found = read_all(pw.open_stack(write_netcdf(tmp_path / "b.nc", packed)))
+    np.testing.assert_array_equal(np.isnan(found), (stored < 2) | (stored > 20))
+    own = read_all(pw.open_stack(tmp_path / "a.nc", nodata=7, valid_range=(6, 30)))
+    np.testing.assert_array_equal(np.isnan(own), (stored < 6) | (stored > 20) | (stored == 7))
+
+
+def test_what_the_library_leaves_where_nothing_was_written(tmp_path: Path) -> None:
+    values = np.ones((2, 3, 4), "f4")
+    values[0, 1] = np.float32(9.969209968386869e36)
+    found = read_all(pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(values))))
+    assert np.isnan(found[0, 1]).all()
+    assert np.count_nonzero(np.isnan(found)) == 4
+
+
+# ---------------------------------------------------------------------- everything else works on it as well
+
+
+def test_formula_and_mask_from_variables(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    red, nir = random.integers(1, 100, (2, 4, 6, 5)).astype("u2")
+    classes = random.integers(0, 8, (4, 6, 5)).astype("u1")
+    dims = ("time", "y", "x")
+    data = cube(red, name="red").assign(nir=(dims, nir), scl=(dims, classes))
+    options: dict[str, Any] = {"value": "ndvi", "mask_band": "scl", "mask_keep": (4, 5)}
+    found = read_all(pw.open_stack(write_netcdf(tmp_path / "a.nc", data), **options))
+    wide = nir.astype(float), red.astype(float)
+    expected = np.where(np.isin(classes, (4, 5)), (wide[0] - wide[1]) / (wide[0] + wide[1]), np.nan)
+    np.testing.assert_array_equal(found, expected)
+    stored = write_zarr(tmp_path / "a.zarr", data, chunks=(2, 4, 4))
+    np.testing.assert_array_equal(read_all(pw.open_stack(stored, **options)), expected)
+
+
+def test_masks_in_rasters_and_covariates_of_another_kind(values: Any, tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", annual(values[:6]))
+    for year in YEARS:
+        write_raster(tmp_path / "mask" / f"m_{year}.tif", np.full((10, 14), year % 2, "u1"))
+        write_raster(tmp_path / "rain" / f"rain_{year}.tif", values[year - 2001 + 6] + 1)
+    stack = pw.open_stack(path, mask=f"{tmp_path}/mask", mask_keep=1)
+    assert np.isnan(read_all(stack)[1]).all()
+    np.testing.assert_array_equal(read_all(stack)[::2], values[:6:2])
+    rain = pw.open_stack(tmp_path / "rain")
+    both = pw.apply(pw.open_stack(path), "correlation", inputs={"rain": rain})
+    assert both["n"].max() == 6
+
+
+def test_composites_regions_and_recipes(values: Any, tmp_path: Path) -> None:
+    months = random_series((48, 10, 14), seed=2)
+    path = write_zarr(tmp_path / "a.zarr", cube(months), chunks=(7, 5, 5))
+    for step, layer in enumerate(months):
+        write_raster(tmp_path / "tif" / f"v_{2001 + step // 12}{step % 12 + 1:02d}01.tif", layer, nodata=np.nan)
+    files, arrays = pw.open_stack(tmp_path / "tif"), pw.open_stack(path)
+    for how in ("max", "median"):
+        one, other = (stack.composite(how, "year", min_count=4) for stack in (files, arrays))
+        np.testing.assert_array_equal(one.read(one.grid.block), other.read(other.grid.block))
+    bounds = (500060, 3399800, 500300, 3399950)
+    region = {"region": bounds}
+    np.testing.assert_array_equal(
+        pw.apply(pw.open_stack(path, **region), "ols").status,
+        pw.apply(pw.open_stack(tmp_path / "tif", **region), "ols").status,
+    )
+    recipe = tmp_path / "r.toml"
+    done = run("plan", path, "--composite", "max", "--write-recipe", recipe)
+    assert done.exit_code == 0, done.output
+    done = run("apply", "ols", "--recipe", recipe, "-o", tmp_path / "t.tif")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("write", [write_netcdf, write_zarr])
+def test_same_bits_as_from_rasters_whatever_the_executor(write: Any, values: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / ("a.nc" if write is write_netcdf else "a.zarr"), annual(values))
+    for step, layer in enumerate(values):
+        write_raster(tmp_path / "tif" / f"v_{2001 + step}.tif", layer, nodata=np.nan)
+    expected = pw.apply(pw.open_stack(tmp_path / "tif"), "ols")
+    for executor in ("inline", "threads", "processes"):
+        found = pw.apply(pw.open_stack(path), "ols", executor=executor, jobs=2)
+        for name in expected.names:
+            assert found[name].tobytes() == expected[name].tobytes(), name
+
+
+# ------------------------------------------------------------------------------------------ bad input
+
+
+def test_rasters_and_arrays_in_one_stack(values: Any, tmp_path: Path) -> None:
+    write_netcdf(tmp_path / "a.nc", cube(values))
+    write_raster(tmp_path / "b_2001.tif", values[0])
+    assert "holds arrays and" in problem_of([tmp_path / "a.nc", tmp_path / "b_2001.tif"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"band": 1}, "band 1 is for rasters, but .*a.nc holds arrays: name one with --variable"),
+        ({"product": "s2-l2a", "value": "ndvi"}, "product s2-l2a is for rasters, but"),
+        ({"variable": "v", "value": "v + 1"}, "mutually exclusive: a formula names its variables"),
+    ],
+)
+def test_options_of_rasters(options: dict[str, Any], said: str, values: Any, tmp_path: Path) -> None:
+    with pytest.raises(pw.ParameterError, match=said):
+        pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(values)), **options)
+
+
+def test_options_of_arrays(values: Any, tmp_path: Path) -> None:
+    paths = [write_raster(tmp_path / f"b_{year}.tif", values[0]) for year in (2001, 2002)]
+    with pytest.raises(
+        pw.ParameterError, match=r"variable is for NetCDF, HDF5 and Zarr, but .*b_2001\.tif is a raster"
+    ):
+        pw.open_stack(paths, variable="v")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([0, 31, 59, 31], "v: .*"),
+        ([0, 59, 31, 90], "time goes from 2001-03-01 to 2001-02-01 at step 3: expected dates that only ascend"),
+        ([0, 31, 31, 90], "time has the date 2001-02-01 2 times (steps 2, 3): expected each once"),
+        ([0.0, 31.0, np.nan, 90.0], "time: 1 of its 4 values are missing; give the dates with --times FILE"),
+    ],
+)
+def test_times_that_are_no_axis(numbers: list[float], said: str, values: Any, tmp_path: Path) -> None:
+    problem = problem_of(write_netcdf(tmp_path / "a.nc", cube(values[:4], numbers=numbers)))
+    if said != "v: .*":
+        assert said in problem
+
+
+def test_mixed_calendars(values: Any, tmp_path: Path) -> None:
+    write_netcdf(tmp_path / "a.nc", cube(values[:6]))
+    write_netcdf(tmp_path / "b.nc", cube(values[6:], numbers=1000 + np.arange(6), calendar="noleap"))
+    assert "b.nc has the calendar noleap: expected one calendar for all" in problem_of(str(tmp_path / "*.nc"))
+
+
+def test_stores_that_are_none(values: Any, tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", cube(values))
+    (path / "zarr.json").unlink()
+    assert problem_of(path) == (
+        f"{path}: is a folder without Zarr metadata (expected zarr.json or .zgroup): copy it again, hidden files too"
+    )
+    (tmp_path / "b.nc").write_bytes(b"no NetCDF")
+    assert problem_of(tmp_path / "b.nc").startswith(f"{tmp_path / 'b.nc'}: cannot be opened as NetCDF (")
+    (tmp_path / "c.nc").touch()
+    assert problem_of(tmp_path / "c.nc").endswith("c.nc: is empty (0 bytes); copy or export it again")
+    assert problem_of(tmp_path / "d.zarr").endswith("d.zarr: no such file or folder")
+
+
+def test_dimensions_that_cannot_be_told(tmp_path: Path) -> None:
+    data = xr.Dataset({"v": (("time", "a", "b", "c"), np.zeros((2, 3, 4, 5)))})
+    assert problem_of(write_netcdf(tmp_path / "a.nc", data)) == (
+        f"{tmp_path / 'a.nc'}: v: has the dimensions time, a, b, c; which of them are rows and columns is unknown: "
+        "expected y and x, lat and lon, or coordinates with units such as degrees_north"
+    )
+
+
+def test_rows_and_columns_without_coordinates(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = xr.Dataset(
+        {"v": (("time", "i", "j"), np.zeros((2, 3, 4)))}, {"time": ("time", [2001, 2002], {"units": "year"})}
+    )
+    with caplog.at_level(logging.WARNING):
+        stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
+    assert (stack.grid.height, stack.grid.width, stack.grid.crs) == (3, 4, None)
+    assert "its dimensions i and j are taken for rows and columns" in caplog.text
+
+
+def test_text_and_climatologies(tmp_path: Path) -> None:
+    data = cube(np.zeros((12, 3, 4)))
+    data["time"].attrs["climatology"] = "edges"
+    data["edges"] = (("time", "side"), np.zeros((12, 2)))
+    assert "its times are climatological (edges)" in problem_of(write_netcdf(tmp_path / "a.nc", data))
+    lines = xr.Dataset({"v": (("time",), np.zeros(3))})
+    assert problem_of(write_netcdf(tmp_path / "b.nc", lines)).endswith(
+        "b.nc: holds no array of numbers with rows and columns"
+    )
+
+
+def test_scale_of_zero(tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", cube(np.ones((2, 3, 4), "i2"), attrs={"scale_factor": 0.0}))
+    assert "scale_factor 0 and add_offset 0 yield no usable numbers" in problem_of(path)
+    assert read_all(pw.open_stack(path, scale=2.0)).max() == 2.0
+
+
+def test_grid_mapping_that_is_not_there(values: Any, tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", cube(values, attrs={"grid_mapping": "utm"}))
+    assert problem_of(path).endswith("v: names the grid mapping 'utm', which the file does not have")
+
+
+def test_longitudes_from_0_to_360_stay(values: Any, tmp_path: Path) -> None:
+    data = cube(values, projected=False)
+    data["x"] = ("x", centres(14, 180.0, 2.0), {"units": "degrees_east"})
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
+    assert stack.grid.crs is not None
+    assert stack.grid.crs.to_epsg() == 4326
+    assert stack.grid.bounds == (180.0, 40.0, 208.0, 50.0)
+
+
+# -------------------------------------------------------------------------------------------- real files
+
+
+@pytest.mark.skipif(not (SHARED / "netcdf_edge_cases").is_dir(), reason="shared data netcdf_edge_cases is absent")
+def test_odd_real_files() -> None:
+    folder = SHARED / "netcdf_edge_cases"
+    assert "1 date (1999-12-31) in 1 file" in problem_of(folder / "3B42_Daily.19991231.7.test.nc")
+    assert "choose one with --variable NAME: pr (mm/m, monthly_sum_pr); tas" in problem_of(folder / "bcsd_obs_1999.nc")
+    rain = pw.open_stack(folder / "bcsd_obs_1999.nc", variable="pr")
+    assert str(rain.axis.step) == "1 month"
+    assert "1 date" in problem_of(folder / "reduced.nc", variable="ice")
+    tos = pw.open_stack(folder / "tos_O1_2001-2002.nc")
+    assert (tos.axis.calendar, tos.axis.precision, str(tos.axis.step)) == ("360_day", "month", "1 month")
+    with xr.open_dataset(folder / "tos_O1_2001-2002.nc", decode_times=False) as data:
+        np.testing.assert_array_equal(read_all(tos), data["tos"].values[:, ::-1])
+
+
+@pytest.mark.skipif(not (SHARED / "ersst_v5_2010_2020").is_dir(), reason="shared data ersst_v5_2010_2020 is absent")
+def test_sea_surface_temperature_against_polyfit() -> None:
+    path = SHARED / "ersst_v5_2010_2020" / "sst.mnmean.nc"
+    found = pw.apply(pw.open_stack(path), "ols", dtype="float64")
+    with xr.open_dataset(path) as data:
+        days = data["time"].values.astype("datetime64[D]").astype(float)
+        sst = data["sst"].astype("f8").assign_coords(time=1970 + days / 365.25)
+        expected = sst.polyfit("time", 1)["polyfit_coefficients"].sel(degree=1).values
+    whole = found["n"] == 128
+    np.testing.assert_allclose(found["slope"][whole], expected[whole], atol=1e-10)
+    assert found.bands[0].unit == "degC/year"
+
+
+@pytest.mark.skipif(
+    not (SHARED / "iris_north_america_annual").is_dir(), reason="shared data iris_north_america_annual is absent"
+)
+def test_a_model_year_of_360_days_against_numpy() -> None:
+    path = SHARED / "iris_north_america_annual" / "E1_north_america.nc"
+    stack = pw.open_stack(path)
+    assert stack.axis.calendar == "360_day"
+    with xr.open_dataset(path, decode_times=False) as data:
+        years = data["time"].values / 24 / 360
+        air = data["air_temperature"].values.astype(float).reshape(240, -1)
+    expected = np.polyfit(years - years.mean(), air, 1)[0].reshape(37, 49)[::-1]
+    found = pw.apply(stack, "ols", dtype="float64")
+    np.testing.assert_allclose(found["slope"], expected, atol=1e-13)
+
+
+@pytest.mark.skipif(not (SHARED / "nrt_s2_romania").is_dir(), reason="shared data nrt_s2_romania is absent")
+def test_scenes_of_sentinel_2_from_one_file() -> None:
+    path = SHARED / "nrt_s2_romania" / "sentinel2_cube_subset_romania_20m.nc"
+    scenes = pw.open_stack(path, value="(B8A - B4) / (B8A + B4)", mask_band="SCL", mask_keep=(4, 5, 7))
+    with xr.open_dataset(path, mask_and_scale=False) as data:
+        red, nir = (data[name].values.astype(float) for name in ("B4", "B8A"))
+        with np.errstate(all="ignore"):
+            expected = (nir - red) / (nir + red)
+        expected[~np.isin(data["SCL"].values, (4, 5, 7)) | (red == 0) | (nir == 0)] = np.nan
+    np.testing.assert_array_equal(read_all(scenes), expected)
+    medians = scenes.composite("median", "year")
+    assert medians.names == ("2016", "2017", "2018", "2019", "2020")
+    year = scenes.axis.calendar_years == 2018
+    found = medians.read(medians.grid.block)[2]
+    np.testing.assert_allclose(found, np.nanmedian(expected[year], axis=0), rtol=0, atol=1e-12)
+    trend = pw.apply(medians, "trend")
+    assert (trend.status == 0).all()
