@@ -123,9 +123,37 @@ def test_to_xarray(trend: pw.Map) -> None:
     assert dataset["slope"].dims == ("y", "x")
     assert float(dataset["x"][0]) == 500015.0
     assert float(dataset["y"][0]) == 3399985.0
-    assert "UTM" in dataset["spatial_ref"].attrs["crs_wkt"]
-    assert dataset["slope"].attrs["units"] == "1/year"
-    assert dataset["status"].dtype == np.uint8
+    assert dataset["x"].attrs["standard_name"] == "projection_x_coordinate"
+    assert dataset["slope"].attrs["units"] == "year-1"
+    assert dataset["slope"].attrs["long_name"]
+    assert "units" not in dataset["intercept"].attrs
+    assert dataset["n"].dtype == np.int32
+    assert dataset["n"].attrs["units"] == "1"
+    status = dataset["status"]
+    assert status.dtype == np.uint8
+    assert status.attrs["flag_values"].dtype == np.uint8
+    meanings = dict(zip(status.attrs["flag_values"].tolist(), status.attrs["flag_meanings"].split(), strict=True))
+    assert meanings[3] == "constant_series"
+    assert decode_provenance(dataset.attrs["PIXELWISE"]) == trend.provenance
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+def test_rioxarray_knows_where_a_map_is(trend: pw.Map, tmp_path: Path) -> None:
+    import rioxarray  # noqa: F401 - registers .rio
+
+    for dataset in (trend.to_xarray(), _through_netcdf(trend.to_xarray(), tmp_path / "map.nc")):
+        assert dataset.rio.crs == trend.grid.crs
+        assert dataset["slope"].rio.grid_mapping == "spatial_ref"
+        assert tuple(dataset.rio.transform()) == tuple(trend.grid.transform)
+        assert dataset["status"].dtype == np.uint8
+        assert dataset["n"].dtype == np.int32
+
+
+def _through_netcdf(dataset: Any, path: Path) -> Any:
+    import xarray
+
+    dataset.to_netcdf(path)
+    return xarray.open_dataset(path, decode_coords="all")
 
 
 def test_timings(trend: pw.Map) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from pixelwise.errors import ParameterError
-from pixelwise.maps.map import Map
+from pixelwise.maps.map import Map, attributes_of
+from pixelwise.rasters.conventions import SPATIAL_REF, band_attributes, coordinates_of, mapping_of
 
 try:
     import xarray
@@ -16,25 +17,16 @@ __all__ = ["dataset_of"]
 
 
 def dataset_of(map_: Map) -> xarray.Dataset:
-    """Return a map as a dataset: (y, x) variables with coordinates of pixel centres, CRS as WKT.
+    """Return a map as a dataset with the attributes of the CF conventions.
 
-    A rotated grid gets no coordinates, as it has no one-dimensional ones.
+    It has a (y, x) variable for each band, coordinates of pixel centres, the variable ``spatial_ref`` with CRS and
+    transform, and the provenance of the map in its attributes. A rotated grid gets no coordinates ``y`` and ``x``, as
+    it has no one-dimensional ones.
     """
-    grid = map_.grid
-    transform = grid.transform
-    coordinates = {}
-    if transform.b == 0 and transform.d == 0:
-        coordinates["x"] = transform.c + transform.a * (np.arange(grid.width) + 0.5)
-        coordinates["y"] = transform.f + transform.e * (np.arange(grid.height) + 0.5)
+    coordinates: dict[str, Any] = {name: (name, *found) for name, found in coordinates_of(map_.grid).items()}
+    coordinates[SPATIAL_REF] = ((), 0, mapping_of(map_.grid))
     variables = {
-        band.name: (("y", "x"), map_[band.name], {"long_name": band.description, "units": band.unit})
+        band.name: (("y", "x"), map_[band.name], {**band_attributes(band), "grid_mapping": SPATIAL_REF})
         for band in map_.bands
     }
-    dataset = xarray.Dataset(variables, coordinates, {"transform": list(transform)[:6]})
-    if grid.crs is not None:
-        # CF's grid mapping, as rioxarray reads and writes it.
-        dataset = dataset.assign_coords(spatial_ref=0)
-        dataset["spatial_ref"].attrs["crs_wkt"] = grid.crs.to_wkt()
-        for name in map_.names:
-            dataset[name].attrs["grid_mapping"] = "spatial_ref"
-    return dataset
+    return xarray.Dataset(variables, coordinates, attributes_of(map_.provenance))

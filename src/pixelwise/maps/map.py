@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Map",
     "Timings",
+    "attributes_of",
     "decode_provenance",
     "encode_provenance",
     "is_map",
@@ -208,7 +209,11 @@ class Map:
 
     # Both need optional packages, which are imported only on use.
     def to_xarray(self) -> xarray.Dataset:
-        """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``."""
+        """Return an `xarray.Dataset` with one (y, x) variable per band; needs the extra ``xarray``.
+
+        Attributes, coordinates and the variable ``spatial_ref`` follow the CF conventions; rioxarray and GDAL find the
+        CRS. ``n`` and ``status`` are integers. The attribute ``PIXELWISE`` holds the provenance as in a GeoTIFF's tag.
+        """
         from pixelwise.maps.dataset import dataset_of
 
         return dataset_of(self)
@@ -356,6 +361,13 @@ def encode_provenance(provenance: Mapping[str, Any]) -> str:
     if len(text) <= LONGEST_PLAIN_TAG:
         return text
     return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def attributes_of(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return the attributes of a dataset that is a map: its convention, what made it, and its provenance."""
+    versions = provenance.get("versions", {})
+    source = f"pixelwise {versions.get('pixelwise', '')}: {provenance.get('method', '')}"
+    return {"Conventions": "CF-1.11", "source": source, TAG: encode_provenance(provenance)}
 
 
 def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the pixels of an array are, as CF, GDAL and GeoZarr write it down: read, and written.
+"""Where the pixels of an array are and what they mean, as CF, GDAL and GeoZarr write it down: read, and written.
 
 Nothing here knows NetCDF, Zarr or xarray: whoever has an array hands over names, numbers and attributes. pyproj is
 needed for what CF says in words and numbers (``grid_mapping_name``), not for WKT.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from pixelwise.bands import Floats
+from pixelwise.bands import STATUS_BAND, STATUS_WORDS, Band, Floats
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import CORNER_TOLERANCE, Grid, crs_name, same_crs
 from pixelwise.words import one_line, shown
@@ -27,6 +27,7 @@ from pixelwise.words import one_line, shown
 __all__ = [
     "SPATIAL_REF",
     "Coordinate",
+    "band_attributes",
     "coordinates_of",
     "crs_of",
     "geozarr_of",
@@ -446,6 +447,18 @@ def geozarr_of(grid: Grid, dimensions: Sequence[str] = ("y", "x")) -> dict[str, 
     found["spatial:shape"] = [grid.height, grid.width]
     found["spatial:bbox"] = [float(number) for number in grid.bounds]
     return found
+
+
+def band_attributes(band: Band) -> dict[str, Any]:
+    """Return the attributes of a map's band as in CF: ``long_name`` and ``units``; for ``status``, what codes mean."""
+    found: dict[str, Any] = {"long_name": band.description} if band.description else {}
+    if band.name == STATUS_BAND.name:
+        codes = np.array(list(STATUS_WORDS), dtype=band.dtype())
+        # Words are separated by blanks, so that those of one meaning are not.
+        meanings = " ".join(words.replace(" ", "_") for words in STATUS_WORDS.values())
+        return {**found, "flag_values": codes, "flag_meanings": meanings}
+    units = unit_of(band.unit) or ("1" if band.integer else "")
+    return {**found, "units": units} if units else found
 
 
 def unit_of(unit: str) -> str:
