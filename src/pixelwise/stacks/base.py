@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.spec import InputSpec
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of"]
 
@@ -216,6 +219,18 @@ class FileStack(ABC):
         """
         with HANDLES.kept(after=False):
             self.whole.read_into(block, (out,))
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Return the layers as a lazy `xarray.DataArray` (time, y, x); needs the extras ``xarray`` and ``dask``.
+
+        Nothing is read before it is computed, chunk by chunk: a chunk is whole blocks of the files with all layers.
+        Missing values, and pixels outside ``region`` or ``where``, are NaN. The time coordinate is datetime64, or dates
+        of cftime in another calendar; ``spatial_ref`` holds CRS and transform, as rioxarray and GDAL expect.
+        """
+        # Both packages are optional, and imported only on use.
+        from pixelwise.stacks.lazy import array_of
+
+        return array_of(self)
 
     def check_unchanged(self) -> None:
         """Compare size and modification time of every file with those when its header was read.
