@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.bands import STATUS_BAND, with_units
+from pixelwise.bands import STATUS_BAND, Band, Floats, with_units
 from pixelwise.choices import Compression
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
@@ -31,13 +31,23 @@ from pixelwise.method import Method, rounded_whole_numbers, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.lookup import resolve_method
 from pixelwise.opening.checks import warnings_of, warnings_of_all
-from pixelwise.opening.pairing import pair
+from pixelwise.opening.pairing import Pairing, pair
 from pixelwise.opening.scene_counts import clear_counts, scenes_of
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.sampling import sample_pixels
 
-__all__ = ["apply", "run_job", "run_layers", "warnings_of_function", "warnings_of_values", "write_layers"]
+__all__ = [
+    "BoundJob",
+    "apply",
+    "bind_job",
+    "check_written",
+    "run_job",
+    "run_layers",
+    "warnings_of_function",
+    "warnings_of_values",
+    "write_layers",
+]
 
 log = logging.getLogger(__name__)
 
@@ -165,37 +175,107 @@ def run_job(
     for given in (stack, *inputs.values()):
         if not isinstance(given, Stack):
             raise ParameterError(f"expected a stack, not {type(given).__name__}: open files with open_stack(...)")
+    check_written(spec, output)
+    pairing = pair(stack, inputs)
+    stacks = pairing.stacks
+    check_unchanged(stacks)
+    check_memory(stacks, execution.memory_bytes)
+    check_kinds(method, spec.write)
+    layered, unit = _layered(pairing.stack, method, spec.write), layout_of(pairing.stack).unit
+    beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
+    sink = _sink(output, stacks, execution, method.files, beside)
+    folder = None if output is None else Path(output).parent
+    bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
+    return bound.task(sink, spec, folder).carry_out(execution, began)
+
+
+def check_written(spec: OutputSpec, output: str | Path | None) -> None:
+    """Refuse stacks that would be written beside a map in memory.
+
+    Raises
+    ------
+    ParameterError
+    """
     if spec.write and output is None:
         raise ParameterError(
             f"write={', '.join(spec.write)} needs an output: the stacks are written together with the map"
         )
-    pairing = pair(stack, inputs)
+
+
+@dataclass(frozen=True)
+class BoundJob:
+    """A method that is checked against the dates of its stacks and bound to them.
+
+    Attributes
+    ----------
+    stacks
+        The response, then the covariates, paired.
+    method
+        As rehearsed.
+    answer
+        The bound method, with what is done to its results.
+    bands
+        All bands of the map, ``status`` last, with their units.
+    provenance
+        What the map says about its making, warnings included.
+    """
+
+    stacks: tuple[Any, ...]
+    method: Method
+    answer: PostProcessed
+    bands: tuple[Band, ...]
+    provenance: dict[str, Any]
+
+    def task(self, sink: Sink, spec: OutputSpec, folder: Path | None) -> Task:
+        """Return the job that hands its blocks to a sink."""
+        method = self.method
+        reported = frozenset(band for band, _ in method.whole) if isinstance(method, UserFunction) else frozenset()
+        return Task(
+            self.stacks, method, self.answer.simplest, self.bands, spec.dtype, sink, self.provenance, folder, reported
+        )
+
+
+def bind_job(
+    pairing: Pairing[Any],
+    method: Method,
+    spec: OutputSpec,
+    execution: Execution,
+    layered: LayerOutputs,
+    sample: Callable[[], Floats],
+    folder: Path | None,
+) -> BoundJob:
+    """Check a method against the dates, try a user's function, bind it, and warn of what a user should know.
+
+    Parameters
+    ----------
+    pairing
+        The response and its covariates.
+    method, spec, execution
+        As in `run_job`.
+    layered
+        Stacks that are written beside the map.
+    sample
+        Returns (time, pixel) on which a user's function is tried.
+    folder
+        Folder of the map; None for memory.
+    """
     stack, inputs, stacks = pairing.stack, pairing.inputs, pairing.stacks
     for text in pairing.warnings:
         log.warning(text)
-    check_unchanged(stacks)
-    check_memory(stacks, execution.memory_bytes)
-    check_kinds(method, spec.write)
-    layered, unit = _layered(stack, method, spec.write), layout_of(stack).unit
-    beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
-    sink = _sink(output, stacks, execution, method.files, beside)
-    method = _rehearsed(method, stack, strict=execution.strict)
+    method = _rehearsed(method, stack, sample, strict=execution.strict)
     answer = PostProcessed.of(method, stack.axis, {name: other.axis for name, other in inputs.items()}, spec, layered)
     check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
     for text in found:
         log.warning(text)
-    folder = None if output is None else Path(output).parent
-    bands = with_units((*answer.written, STATUS_BAND), unit)
+    bands = with_units((*answer.written, STATUS_BAND), layout_of(stack).unit)
     provenance = describe(stack, inputs, method, bands, spec, folder=folder, clear=clear)
     if inputs:
         provenance["pairing"] = pairing.describe()
     if warnings := [*pairing.warnings, *found, *_said_before(stacks)]:
         provenance["warnings"] = warnings
-    reported = {band for band, _ in method.whole} if isinstance(method, UserFunction) else set()
-    task = Task(stacks, method, answer.simplest, bands, spec.dtype, sink, provenance, folder, frozenset(reported))
-    return task.carry_out(execution, began)
+    return BoundJob(stacks, method, answer, bands, provenance)
 
 
 def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
@@ -286,12 +366,12 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     return task.carry_out(execution, began).paths[0]
 
 
-def _rehearsed(method: Method, stack: Stack, *, strict: bool) -> Method:
+def _rehearsed(method: Method, stack: Stack, sample: Callable[[], Floats], *, strict: bool) -> Method:
     """Check that a method suits the dates, try a user's function on a few pixels, and return the method."""
     if isinstance(method, UserFunction):
         method = replace(method, strict=strict)
     method.check_axis(stack.axis)
-    return method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
+    return method.rehearse(stack.axis, sample, stack.grid.block.pixels)
 
 
 def warnings_of_function(method: Method, dtype: str = "float32") -> list[str]:

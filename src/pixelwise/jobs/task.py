@@ -41,6 +41,7 @@ __all__ = [
     "check_memory",
     "check_travels",
     "check_unchanged",
+    "compile_kernels",
     "decoded_again",
     "executor_for",
     "plan_job",
@@ -169,7 +170,7 @@ def _run(
         log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
     executor = executor_for(job.bound, job.stacks, execution)
     with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
-        _compile(job, name)
+        compile_kernels(job, name)
         task, forget = task_of(job, in_process=shares_memory(pool))
         try:
             checked = time.monotonic()
@@ -302,7 +303,7 @@ def check_unchanged(stacks: Sequence[Stack]) -> None:
             stack.check_unchanged()
 
 
-def _compile(job: Job, name: str) -> None:
+def compile_kernels(job: Job, name: str) -> None:
     """Compile the kernels of a method in this thread, so that the workers do not all compile them at once."""
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]

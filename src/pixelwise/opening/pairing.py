@@ -7,7 +7,7 @@ its middle, and one series begins before the other.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
@@ -223,12 +223,14 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
 def _take(name: str, stack: S, rows: NDArray[np.int64]) -> S:
     if len(rows) == len(stack.axis):
         return stack
-    if not isinstance(stack, FileStack):
+    # Stacks of files and of arrays have it; one with `read` alone does not.
+    take: Callable[[Sequence[int]], S] | None = getattr(stack, "take", None)
+    if take is None:
         raise ParameterError(
             f"{len(stack.axis) - len(rows)} layers of {name!r} have no partner, but layers can be left out only of "
-            "stacks of files: give it only dates that all stacks have"
+            "stacks of files or arrays: give it only dates that all stacks have"
         )
-    return stack.take(rows.tolist())
+    return take(rows.tolist())
 
 
 def _labels(axis: TimeAxis) -> list[str]:

@@ -1,0 +1,147 @@
+"""Methods on dask arrays: a lazy table of bands, chunk by chunk, by the same bound method as in any job."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Band
+from pixelwise.errors import ParameterError
+from pixelwise.jobs.job import Job
+from pixelwise.jobs.task import compile_kernels
+from pixelwise.labelled.stack import ArrayStack, Decoding, grid_without_place
+from pixelwise.maps.memory import as_they_are
+from pixelwise.method import BoundMethod, say_rounded
+from pixelwise.run import BoundJob
+
+try:
+    import dask.array
+except ImportError as error:  # pragma: no cover - the tests' environment has it
+    raise ParameterError('lazy arrays need dask: pip install "pixelwise[dask]"') from error
+
+__all__ = ["bands_of_chunks", "check_chunks"]
+
+log = logging.getLogger(__name__)
+
+#: What this process has said about lazy results: their tokens, and topics.
+_SAID: set[tuple[str, str]] = set()
+
+
+def check_chunks(values: Any, name: str, dim: str) -> None:
+    """Refuse a lazy array whose series are cut.
+
+    Raises
+    ------
+    ParameterError
+        Names the line that puts them together.
+    """
+    chunks = getattr(values, "chunks", None)
+    if chunks is not None and not isinstance(values, dask.array.Array):
+        raise ParameterError(f"{name} is a lazy array of {type(values).__module__}; expected NumPy or dask")
+    if chunks is not None and len(chunks[0]) > 1:
+        raise ParameterError(
+            f"{name}: its dimension {dim!r} is cut into {len(chunks[0])} chunks, but a pixel needs its whole series: "
+            f'array.chunk({{"{dim}": -1}}) puts them together, which moves all data once'
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """What is done to each chunk: a bound method, applied to the pixels of the chunk as to those of any block.
+
+    Attributes
+    ----------
+    stacks
+        The response, then the covariates, without their values.
+    bound, dtype
+        As in `Job`.
+    token
+        Different for different results.
+    """
+
+    stacks: tuple[ArrayStack, ...]
+    bound: BoundMethod
+    dtype: str
+    token: str
+
+    def __call__(self, *chunks: NDArray[Any]) -> NDArray[Any]:
+        """Return (band, ..., y, x) of (time, ..., y, x): the bands, then ``status``."""
+        grid = grid_without_place(chunks[0])
+        stacks = tuple(replace(one, values=c, grid=grid) for one, c in zip(self.stacks, chunks, strict=True))
+        result = Job(stacks, self.bound, self.dtype, as_they_are).compute(grid.block)
+        values, status = result.encoded
+        if result.failure is not None:
+            self._say_once("", f"the function failed at some pixels (status 5); the first:\n{result.failure}")
+        for band, number in result.rounded:
+            self._say_once(band, say_rounded(band, number))
+        table = np.concatenate([values, status[None].astype(self.dtype)]).reshape(-1, *chunks[0].shape[1:])
+        halo = self.bound.halo
+        inner = slice(halo, -halo or None)
+        return table[..., inner, inner]
+
+    def _say_once(self, topic: str, text: str) -> None:
+        """Log what concerns many chunks once in this process."""
+        if (self.token, topic) not in _SAID:
+            _SAID.add((self.token, topic))
+            log.warning(text)
+
+
+def bands_of_chunks(job: BoundJob, dtype: str, ndim: int) -> dict[str, Any]:
+    """Return a lazy array for each band of a job; nothing is computed.
+
+    Parameters
+    ----------
+    job
+        Its response and covariates have the same shape, and at least one of them is on dask: the first one's chunks are
+        those of the results.
+    dtype
+        Type of the map.
+    ndim
+        Dimensions that the results have: 2 and more are those of the stacks, fewer lack rows, or rows and columns.
+    """
+    stacks, bound, bands = [*job.stacks], job.answer.simplest, job.bands
+    # In this thread, before those of dask, or its processes, all do.
+    compile_kernels(Job(job.stacks, bound, dtype, as_they_are), job.method.name)
+    halo, ndims = bound.halo, stacks[0].values.ndim
+    lazy = next(stack.values for stack in stacks if isinstance(stack.values, dask.array.Array))
+    chunks = (len(stacks[0].axis), *lazy.chunks[1:])
+    arrays = [dask.array.asarray(stack.values, chunks=chunks).rechunk(chunks) for stack in stacks]
+    if halo:
+        arrays = [_with_halo(values, stack.decoding, halo) for values, stack in zip(arrays, stacks, strict=True)]
+        stacks = [replace(stack, decoding=Decoding(stack.decoding.name)) for stack in stacks]
+    inner = [tuple(size - 2 * halo for size in sizes) for sizes in arrays[0].chunks[-2:]]
+    chunks = ((len(bands),), *arrays[0].chunks[1:-2], *inner)
+    empty = tuple(replace(stack, values=None) for stack in stacks)
+    token = dask.base.tokenize(bound, dtype, [stack.decoding for stack in stacks], *arrays)
+    table = dask.array.map_blocks(
+        _Chunks(empty, bound, dtype, token), *arrays, dtype=dtype, chunks=chunks, meta=np.empty((0,) * ndims, dtype),
+        name=f"pixelwise-{token}",
+    )  # fmt: skip
+    return {band.name: _band_of(table, number, band, dtype, ndim) for number, band in enumerate(bands)}
+
+
+def _with_halo(values: Any, decoding: Decoding, halo: int) -> Any:
+    """Return values whose chunks share pixels with their neighbours, NaN beyond the edge."""
+    dtype = decoding.dtype(values.dtype)
+    decoded = dask.array.map_blocks(decoding, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
+    depth = {axis: halo if axis >= values.ndim - 2 else 0 for axis in range(values.ndim)}
+    return dask.array.overlap.overlap(decoded, depth=depth, boundary=np.nan)
+
+
+def _band_of(table: Any, number: int, band: Band, dtype: str, ndim: int) -> Any:
+    lacking = table.ndim - 1 - ndim
+    kind = band.dtype(dtype)
+    return dask.array.map_blocks(
+        _pick, table, number, lacking, kind, dtype=kind, drop_axis=list(range(1 + lacking)),
+        meta=np.empty((0,) * ndim, kind), name=f"{band.name}-{dask.base.tokenize(table.name, number, kind)}",
+    )  # fmt: skip
+
+
+def _pick(table: NDArray[Any], number: int, lacking: int, dtype: str) -> NDArray[Any]:
+    """Return one band of a chunk, without dimensions that the array does not have."""
+    band: NDArray[Any] = table[(number, *(0,) * lacking)].astype(dtype)
+    return band
