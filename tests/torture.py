@@ -45,9 +45,9 @@ POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum
 SEAMS = {
     "plan": ("pixelwise.jobs.task", "make_plan"),
     "open": ("pixelwise.maps.disk", "lock"),
-    "begin the map": ("pixelwise.maps.geotiff", "GeoTiffSink.begin"),
+    "begin the map": ("pixelwise.maps.files", "FileSink.begin"),
     "begin the journal": ("pixelwise.maps.journal", "Journal.begin"),
-    "restore a block": ("pixelwise.maps.geotiff", "GeoTiffSink.restore"),
+    "restore a block": ("pixelwise.maps.files", "FileSink.restore"),
     "read": ("pixelwise.stacks.file_reader", "FileReader.read_into"),
     "kernel": ("pixelwise.methods.ols", "BoundLine.__call__"),
     "encode": ("pixelwise.maps.tiles", "TileEncoder.__call__"),
@@ -55,20 +55,20 @@ SEAMS = {
     "append to the journal": ("pixelwise.maps.journal", "append"),
     "journal a block": ("pixelwise.maps.journal", "Journal.add"),
     "sync beside": ("pixelwise.maps.disk", "sync"),
-    "complete": ("pixelwise.maps.geotiff", "GeoTiffSink._complete"),
+    "complete": ("pixelwise.maps.geotiff", "GeoTiffOutput.complete"),
     "make the head": ("pixelwise.maps.tiles", "TiledFile.head"),
     "write the head": ("pixelwise.maps.geotiff", "write"),
     "sync the map": ("pixelwise.maps.geotiff", "sync"),
-    "check": ("pixelwise.maps.geotiff", "GeoTiffSink._check_written"),
+    "check": ("pixelwise.maps.geotiff", "GeoTiffOutput.check_written"),
     "commit": ("pixelwise.maps.journal", "Journal.commit"),
-    "publish": ("pixelwise.maps.geotiff", "publish"),
-    "publish again": ("pixelwise.maps.geotiff", "GeoTiffSink.end"),
+    "publish": ("pixelwise.maps.files", "publish"),
+    "publish again": ("pixelwise.maps.files", "FileSink.end"),
     "sync the folder": ("pixelwise.maps.publish", "sync"),
     "link": ("os", "link"),
     "rename": ("pathlib", "Path.replace"),
     "remove": ("pathlib", "Path.unlink"),
-    "open the map": ("pixelwise.maps.geotiff", "open_map"),
-    "end the map": ("pixelwise.maps.geotiff", "GeoTiffSink.abort"),
+    "open the map": ("pixelwise.maps.files", "open_map"),
+    "end the map": ("pixelwise.maps.files", "FileSink.abort"),
     "end the journal": ("pixelwise.maps.journal", "Journal.close"),
 }
 #: Of these a part of the bytes may have been written; the first argument is the file.
@@ -152,7 +152,7 @@ def work(request: dict[str, Any]) -> int:
     """Do one job as the command line does; return its exit status."""
     from pixelwise.cli import main
     from pixelwise.jobs import limits
-    from pixelwise.maps import geotiff, journal
+    from pixelwise.maps import files, journal
 
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(log, 1)
@@ -165,7 +165,7 @@ def work(request: dict[str, Any]) -> int:
     team = {"block_bytes": 1} if request["team"] else {}
     limits.LIMITS = limits.Limits(window_bytes=request["window"], journal_seconds=0.0, **team)
     if request["sync"]:
-        journal.SYNC_SECONDS = geotiff.SYNC_SECONDS = -1.0
+        journal.SYNC_SECONDS = files.SYNC_SECONDS = -1.0
     if not request["links"]:
 
         def refuse(*_: Any) -> NoReturn:
@@ -173,7 +173,7 @@ def work(request: dict[str, Any]) -> int:
 
         os.link = refuse  # type: ignore[assignment]
     moment = Moment(**request["moment"]) if request["moment"] else None
-    write = geotiff.GeoTiffSink.write
+    write = files.FileSink.write
     add = journal.Journal.add
 
     def told_write(self: Any, block: Any, encoded: Any) -> Any:
@@ -184,7 +184,7 @@ def work(request: dict[str, Any]) -> int:
         add(self, done)
         tell("journalled", done.block.row, done.block.col, done.block.height, done.block.width)
 
-    geotiff.GeoTiffSink.write = told_write  # type: ignore[method-assign]
+    files.FileSink.write = told_write  # type: ignore[method-assign]
     journal.Journal.add = told_add  # type: ignore[method-assign]
     seams = Seams(moment)
     try:

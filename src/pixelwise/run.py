@@ -21,7 +21,7 @@ from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
-from pixelwise.maps.geotiff import GeoTiffSink
+from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
@@ -400,7 +400,7 @@ def _sink(
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    sink = GeoTiffSink(
+    sink = FileSink(
         output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, compress=execution.compress
     )
     # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.

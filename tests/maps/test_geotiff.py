@@ -18,7 +18,7 @@ import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
-from pixelwise.maps.geotiff import GeoTiffSink
+from pixelwise.maps.files import FileSink
 from pixelwise.maps.tiles import TiledFile, TileEncoder, checksum
 from support.limits import set_limits
 from support.stopping import Stop, hidden, stopped_after, visible
@@ -32,8 +32,8 @@ def grid_of(height: int, width: int) -> Grid:
 
 def write_file(path: Path, tiled: TiledFile, values: Any, tags: dict[str, str], first: int | None = None) -> None:
     """Write (band, y, x) values as one block, its tiles from byte `first` on."""
-    encode = TileEncoder(tiled.tile, tiled.compress, ((tiled.dtype, len(tiled.bands)),))
-    (tiles,) = encode(Block(0, 0, *values.shape[1:]), values[:-1], values[-1])
+    encode = TileEncoder(tiled.tile, tiled.compress, tiled.dtype)
+    tiles = encode(Block(0, 0, *values.shape[1:]), values[:-1], values[-1])
     nothing = np.zeros(tiled.tiles, np.int64)
     begin = len(tiled.head(tags, nothing, nothing)) if first is None else first
     ends = begin + np.cumsum(tiles.counts).reshape(tiles.counts.shape)
@@ -68,8 +68,8 @@ def test_tiles_behind_four_gibibytes(tmp_path: Path) -> None:
     """A raster of 90 GB uncompressed is BigTIFF; of its tiles, two are written, far away in a file with a hole."""
     tiled = TiledFile(grid_of(60000, 60000), (Band("a"), Band("status")), "float32", np.nan, (256, 256), "zstd")
     values = np.random.default_rng(0).normal(size=(2, 256, 256)).astype(np.float32)
-    encode = TileEncoder((256, 256), "zstd", (("float32", 2),))
-    (tiles,) = encode(Block(25600, 51200, 256, 256), values[:1], values[1])
+    encode = TileEncoder((256, 256), "zstd", "float32")
+    tiles = encode(Block(25600, 51200, 256, 256), values[:1], values[1])
     offsets, counts = np.zeros((2, *tiled.tiles), np.int64)
     where = np.s_[:, 100:101, 200:201]
     counts[where] = tiles.counts
@@ -326,7 +326,7 @@ def test_another_map_under_the_name_is_not_taken_for_this_one(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.maps.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        patched.setattr("pixelwise.maps.files.open_map", lambda path: (_ for _ in ()).throw(Stop()))
         with pytest.raises(Stop):
             pw.apply(stack, "ols", out / "trend.tif")
     pw.apply(stack.select(end=2003), "ols", out / "other.tif")
@@ -367,7 +367,7 @@ def test_a_run_killed_after_the_name_was_given_ends_there(
     stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.maps.geotiff.open_map", lambda path: (_ for _ in ()).throw(Stop()))
+        patched.setattr("pixelwise.maps.files.open_map", lambda path: (_ for _ in ()).throw(Stop()))
         with pytest.raises(Stop):
             pw.apply(stack, "ols", out / "trend.tif")
     written = (out / "trend.tif").read_bytes()
@@ -390,7 +390,7 @@ def test_files_that_are_complete_but_gone(stack: pw.RasterStack, out: Path, monk
 
 def test_a_sink_alone_refuses_what_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"its name must end in \.tif"):
-        GeoTiffSink(tmp_path / "trend.png")
+        FileSink(tmp_path / "trend.png")
 
 
 def test_checksums_are_the_same_whatever_computes_them() -> None:

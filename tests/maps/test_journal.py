@@ -663,7 +663,7 @@ def test_a_restart_drops_a_journal_at_once(
         left.update({path: path.read_bytes() for path in tmp_path.glob(".*")})
         raise Stop
 
-    for function, options in (("maps.geotiff.publish", {}), ("maps.journal.Journal.begin", {"restart": True})):
+    for function, options in (("maps.files.publish", {}), ("maps.journal.Journal.begin", {"restart": True})):
         with monkeypatch.context() as patched:
             patched.setattr(f"pixelwise.{function}", stop)
             with pytest.raises(Stop):

@@ -44,9 +44,7 @@ def leave(stack: pw.RasterStack, output: Path, monkeypatch: pytest.MonkeyPatch, 
             raise Stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "pixelwise.run.GeoTiffSink.abort", lambda self, *, keep: [o.file.close() for o in self._outputs]
-        )
+        patched.setattr("pixelwise.run.FileSink.abort", lambda self, *, keep: [o.file.close() for o in self._outputs])
         patched.setattr("pixelwise.jobs.task.Journal.close", lambda self, *, finished: self._file.close())
         with pytest.raises(Stop):
             pw.apply(stack, "ols", output, **{"progress": stop, "executor": "inline", **options})
@@ -299,10 +297,10 @@ def test_a_running_job_loses_nothing(
         plan_job = task.plan_job
         monkeypatch.setattr(task, "plan_job", lambda *a, **o: (look(), plan_job(*a, **o))[1])
     elif moment == "publishing":
-        from pixelwise.maps import geotiff
+        from pixelwise.maps import files
 
-        publish = geotiff.publish
-        monkeypatch.setattr(geotiff, "publish", lambda *a, **o: (look(), publish(*a, **o))[1])
+        publish = files.publish
+        monkeypatch.setattr(files, "publish", lambda *a, **o: (look(), publish(*a, **o))[1])
     calls: list[int] = []
 
     def progress(done: int, total: int) -> None:

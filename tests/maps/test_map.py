@@ -192,7 +192,7 @@ def test_an_error_while_the_map_is_brought_to_disk_is_told(
 
     stack = pw.open_stack(make_stack(random_series((6, 64, 64)), tiled=True, blockxsize=16, blockysize=16))
     monkeypatch.setattr("pixelwise.maps.disk.sync", fail_first)
-    monkeypatch.setattr("pixelwise.maps.geotiff.SYNC_BYTES", 1)
+    monkeypatch.setattr("pixelwise.maps.files.SYNC_BYTES", 1)
     (tmp_path / "out").mkdir()
     with pytest.raises(pw.OutputError, match=r"trend\.tif: cannot be flushed to disk \(Input/output error\)$"):
         pw.apply(stack, "ols", tmp_path / "out" / "trend.tif")

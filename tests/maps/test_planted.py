@@ -296,7 +296,7 @@ def test_a_kill_between_the_names_of_a_map_and_its_sidecar(
     rotated = pw.open_stack(make_stack(random_series((4, 20, 20)), folder="rotated", crs=POLE))
     expected = pw.apply(rotated, "ols")
     with monkeypatch.context() as patch:
-        patch.setattr("pixelwise.maps.geotiff.publish", lambda *_, **__: (_ for _ in ()).throw(Stop()))
+        patch.setattr("pixelwise.maps.files.publish", lambda *_, **__: (_ for _ in ()).throw(Stop()))
         with pytest.raises(Stop):
             pw.apply(rotated, "ols", out / "trend.tif", executor="inline")
     half, sidecar = out / ".trend.partial.tif.aux.xml", out / "trend.tif.aux.xml"

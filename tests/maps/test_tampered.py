@@ -38,7 +38,7 @@ class Begun:
 
         with pytest.MonkeyPatch.context() as patched:
             if complete:
-                patched.setattr("pixelwise.maps.geotiff.publish", fail)
+                patched.setattr("pixelwise.maps.files.publish", fail)
             with pytest.raises(Stop):
                 pw.apply(stack, "ols", self.output, bands=BANDS, executor="inline", progress=progress)
         self.left = {path.name: path.read_bytes() for path in out.iterdir()}

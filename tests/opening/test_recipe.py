@@ -20,7 +20,8 @@ from support.rasters import random_series, write_raster
 
 #: One value of each option that is not its default; paths are relative.
 EVERYTHING: dict[str, Any] = {
-    "band": "red", "variable": "v", "group": "day", "select": ("depth=0", "level=1"), "times": "dates.csv", "period": "middle", "same_date": "mosaic", "extent": (1.0, 2.0, 3.5, 4.0),
+    "band": "red", "variable": "v", "group": "day", "select": ("depth=0", "level=1"),
+    "times": "dates.csv", "period": "middle", "same_date": "mosaic", "extent": (1.0, 2.0, 3.5, 4.0),
     "align": "like.tif", "resampling": "bilinear", "product": "own.toml", "value": None, "mask": "masks/*.tif",
     "mask_band": None, "mask_keep": None, "mask_drop": (1.0,), "mask_bits": (2, 3), "mask_field": ("8-9=2,3",),
     "mask_preset": None, "grow": 2, "region": "area.gpkg", "where": "cover.tif=1,2", "nodata": (-9999.0, 0.0),

@@ -347,7 +347,7 @@ def test_what_was_complete_is_looked_at_before_it_gets_its_name(
 ) -> None:
     """Another output may share a file: it writes over what a killed run left complete."""
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.maps.geotiff.publish", kill_now)
+        patched.setattr("pixelwise.maps.files.publish", kill_now)
         with pytest.raises(Killed):
             job(stack, out / "trend_{band}.tif")
     with pytest.raises(Killed):

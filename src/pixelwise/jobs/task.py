@@ -24,10 +24,10 @@ from pixelwise.jobs.job import Job, Result, task_of
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
 from pixelwise.kernels.jit import compiling
-from pixelwise.maps.geotiff import GeoTiffSink
+from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import Journal
 from pixelwise.maps.map import Map, Timings
-from pixelwise.maps.records import DoneBlock
+from pixelwise.maps.records import DoneBlock, Layout
 from pixelwise.maps.sink import Sink
 from pixelwise.method import BoundMethod, Method, say_rounded
 from pixelwise.methods.functions.base import UserFunction
@@ -80,9 +80,9 @@ class Task:
         doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
         refused = "" if execution.trust_function else doubts
         with _journal(sink, self.provenance, self.method, self.stacks, refused, execution) as journal:
-            if isinstance(sink, GeoTiffSink) and journal is not None and journal.committed is not None:
+            if isinstance(sink, FileSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete already and only gets its final name")
-                return sink.end(self.named, self.stacks[0].grid, journal.committed)
+                return sink.end(self.named, self.stacks[0].grid, self.dtype, journal.committed)
             begun = journal.layout if journal else None
             plan = plan_job(
                 self.stacks,
@@ -92,9 +92,8 @@ class Task:
                 in_memory=self.folder is None,
                 tile=begun.tile if begun else None,
             )
-            layout = sink.begin(
-                plan.grid, (plan.tile_height, plan.tile_width), self.named, self.dtype, self.provenance, begun
-            )
+            wished = begun or Layout((plan.tile_height, plan.tile_width))
+            layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
             warnings = [*self.provenance.get("warnings", ()), *(again := decoded_again(plan, self.stacks))]
             for text in again:
                 log.warning(text)
@@ -125,12 +124,12 @@ def _journal(
     execution: Execution,
 ) -> Iterator[Journal | None]:
     """Yield the journal of a sink, None if it is in memory; close both at the end, and keep what is worth keeping."""
-    if not isinstance(sink, GeoTiffSink):
+    if not isinstance(sink, FileSink):
         yield None
         return
     key = {}
     try:
-        key = {**identify(described, method, stacks), "compress": sink.compress}
+        key = {**identify(described, method, stacks), **sink.identity}
     except NotComparableError as error:
         refused = str(error)
     after, restart = execution.limits.journal_seconds, execution.restart

@@ -34,18 +34,19 @@ class MemorySink:
     def begin(
         self,
         grid: Grid,
-        tile: tuple[int, int],
+        layout: Layout,
         bands: tuple[Band, ...],
         dtype: str,
         provenance: Mapping[str, Any],
-        layout: Layout | None,
+        *,
+        resumed: bool,
     ) -> Layout:
         """Allocate the arrays."""
         self._grid, self._bands = grid, bands
         shape = (grid.height, grid.width)
         for band in bands:
             self._arrays[band.name] = np.empty(shape, dtype=band.dtype(dtype))
-        return Layout(tile)
+        return layout
 
     def write(self, block: Block, encoded: tuple[NDArray[Any], NDArray[Any]]) -> tuple[PlacedTiles, ...]:
         """Copy a block into place."""

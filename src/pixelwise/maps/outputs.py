@@ -1,25 +1,23 @@
-"""Files that are being written beside a map, and its final name."""
+"""What the files of a job hold, what is done with each while it is written, and how they may be called."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Band
 from pixelwise.errors import OutputError
-from pixelwise.grid import Block
-from pixelwise.maps.publish import HALF_WRITTEN, SUFFIXES, PendingFile
-from pixelwise.maps.records import PlacedTiles
-from pixelwise.maps.tiles import TiledFile
+from pixelwise.grid import Block, Grid
+from pixelwise.maps.publish import HALF_WRITTEN, SUFFIXES, Pending
+from pixelwise.maps.records import Layout, PlacedTiles
 from pixelwise.regular_files import check_encodable
 
-__all__ = ["LayerFile", "Output", "check_different", "check_name", "identity_of", "relative"]
+__all__ = ["Content", "LayerFile", "Output", "check_different", "check_name", "identity_of", "relative"]
 
 
 @dataclass(frozen=True)
@@ -51,62 +49,87 @@ class LayerFile:
             raise OutputError(f"{self.path}: {self.kind} are one file with a band per date, not one per band")
 
 
-@dataclass(eq=False)
-class Output:
-    """One file that is being written.
+@dataclass(frozen=True)
+class Content:
+    """What one file of a job is to hold.
 
     Attributes
     ----------
-    names
-        Its final name, and its name until it is complete.
-    tiled
-        The raster that it holds.
+    path
+        Its name.
+    map_
+        The map that the job makes; with ``{band}`` in its name, one file per band.
+    grid, bands
+        The raster.
+    dtype
+        Data type of the numbers of the map.
     tags
         What its provenance contains in addition to the map's.
-    reserve
-        Bytes before the first tile, for the head, which is written last: until then this is not a TIFF.
-    file
-        Open and locked.
-    offsets, counts
-        The place of each tile; counts are 0 for missing tiles.
-    end
-        Where the last tile ends.
+    alone
+        Whether its band has a file of its own.
+    layers
+        The stack that it holds, if it is not the map.
     """
 
-    names: PendingFile
-    tiled: TiledFile
+    path: Path
+    map_: Path
+    grid: Grid
+    bands: tuple[Band, ...]
+    dtype: str
     tags: Mapping[str, Any]
-    reserve: int
-    file: BinaryIO
-    offsets: NDArray[np.int64] = field(init=False)
-    counts: NDArray[np.int64] = field(init=False)
-    end: int = field(init=False)
+    alone: bool = False
+    layers: LayerFile | None = None
 
-    def __post_init__(self) -> None:
-        self.offsets = np.zeros(self.tiled.tiles, dtype=np.int64)
-        self.counts = np.zeros(self.tiled.tiles, dtype=np.int64)
-        self.end = self.reserve
+
+class Output(Protocol):
+    """One file while it is written; hidden until it is complete, and the whole job with it.
+
+    ``begin`` is called first, then, for each block, ``write``, or ``holds`` and ``place`` if an earlier run wrote it;
+    ``complete`` makes it what it is to be, under its temporary name; ``close`` may follow any other call.
+    """
+
+    @property
+    def content(self) -> Content:
+        """What it is to hold."""
+
+    @property
+    def names(self) -> Pending:
+        """Its final name, and its name until it is complete."""
+
+    def begin(self, layout: Layout, provenance: Mapping[str, Any], reserve: int | None) -> int:
+        """Create and lock it; return the bytes reserved before its first tile, which are given if a run is resumed."""
+
+    @property
+    def encoder(self) -> Callable[[Block, NDArray[Any], NDArray[Any] | None], Any]:
+        """What workers apply to its (band, y, x) layers of a block, and to the (y, x) status if that is its last band.
+
+        Available after ``begin``; picklable.
+        """
+
+    def write(self, block: Block, encoded: Any) -> PlacedTiles:
+        """Accept what the encoder returned; return what ``holds`` and ``place`` need to find it again."""
 
     def holds(self, block: Block, tiles: PlacedTiles) -> bool:
-        """Whether there are as many tiles as a block has, none of them within the space of the head."""
-        bands, grid = len(self.tiled.bands), self.tiled.grid
-        rows, cols = block.row + block.height, block.col + block.width
-        (height, width), whole = self.tiled.tile, (grid.height, grid.width)
-        return (
-            tiles.begin >= self.reserve
-            and block.row % height == block.col % width == 0
-            and (rows % height == 0 or rows == whole[0])
-            and (cols % width == 0 or cols == whole[1])
-            and tiles.counts.shape == (bands, -(-block.height // height), -(-block.width // width))
-        )
+        """Whether the tiles of a block that an earlier run wrote are intact."""
 
-    def place(self, block: Block, begin: int, counts: NDArray[np.int64]) -> None:
-        """Note where the tiles of a block are: one after another from `begin`."""
-        row, col = block.row // self.tiled.tile[0], block.col // self.tiled.tile[1]
-        where = np.s_[:, row : row + counts.shape[1], col : col + counts.shape[2]]
-        ends = begin + np.cumsum(counts).reshape(counts.shape)
-        self.offsets[where], self.counts[where] = ends - counts, counts
-        self.end = max(self.end, int(ends.max()))
+    def place(self, block: Block, tiles: PlacedTiles) -> None:
+        """Take over the tiles of a block that an earlier run wrote."""
+
+    def unsynced(self) -> Iterable[Path]:
+        """Return what is to be flushed to disk now."""
+
+    def complete(self, provenance: Mapping[str, Any]) -> None:
+        """Complete it under its temporary name, flush it to disk, and check it."""
+
+    def check_again(self) -> None:
+        """Check what an earlier run completed; it was not begun in this one."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its temporary name still is that of what was written."""
+
+    def close(self, *, keep: bool) -> None:
+        """Close it, and remove it unless another run is to resume from it."""
 
 
 def check_name(path: Path, what: str) -> None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pixelwise.errors import InputError, OutputError
 from pixelwise.maps.disk import is_blank, refusal, remove, sync, why_not_ours
@@ -28,6 +28,7 @@ __all__ = [
     "REPLACED",
     "SIDECARS",
     "SUFFIXES",
+    "Pending",
     "PendingFile",
     "is_hardly_begun",
     "is_ours",
@@ -191,6 +192,51 @@ class PendingFile:
             except OSError as error:
                 raise refusal(f"{self.final}: {path.name} beside it cannot be removed", error) from None
 
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a final name that has been taken since the job began.
+
+        Raises
+        ------
+        OutputError
+            When it has been.
+        """
+        if kind := irregular(self.final):
+            raise OutputError(f"{self.final}: is now {kind}; remove it, and run the same command again to resume")
+        for suffix in () if overwrite else ("", *SIDECARS):
+            path = self.final.with_name(self.final.name + suffix)
+            if os.path.lexists(path) and not self._is_ahead(path):
+                raise OutputError(f"{path}: now exists; --overwrite replaces it with the map, which is complete")
+
+    def _is_ahead(self, path: Path) -> bool:
+        """Whether a path is the sidecar of this file, which still lacks its name, as after a kill between renames."""
+        sidecar = pam(self.temporary)
+        if path != pam(self.final) or os.path.lexists(self.final) or not is_own_sidecar(path, whole=True):
+            return False
+        with contextlib.suppress(OSError, InputError), open_regular(path) as one, open_regular(sidecar) as other:
+            return one.read() == other.read()
+        return False
+
+    def replace(self, back: list[tuple[Path, Path]], *, alone: bool) -> None:
+        """Give the file its name, and record at each step how to undo it."""
+        for suffix, aside in self.aside.items():
+            before = self.final.with_name(self.final.name + suffix)
+            # A single file is replaced in one step; old sidecars would be taken for the new map's.
+            if (suffix or not alone) and os.path.lexists(before) and not self._is_ahead(before):
+                if suffix:
+                    log.info("%s, which belongs to the old map, is removed", before)
+                _set_aside(before, aside, link=not suffix)
+                back.append((aside, before))
+        if is_own_sidecar(sidecar := pam(self.temporary)):
+            sidecar.replace(pam(self.final))
+            back.append((pam(self.final), sidecar))
+        self.temporary.replace(self.final)
+        back.append((self.final, self.temporary))
+
+    def tidy(self) -> None:
+        """Remove what was replaced."""
+        for path in self.aside.values():
+            remove(path)
+
 
 def is_own_sidecar(path: Path, *, whole: bool = False) -> bool:
     """Whether a file beside a half-written one is the sidecar that we write, which holds only a CRS.
@@ -259,7 +305,37 @@ def _seal(path: Path) -> Seal:
         return Seal(os.fstat(file.fileno()).st_size, zlib.crc32(file.read(SEALED)))
 
 
-def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, overwrite: bool) -> None:
+class Pending(Protocol):
+    """What is given its name once it is complete: a file, or a folder of files."""
+
+    @property
+    def final(self) -> Path:
+        """Its name."""
+
+    @property
+    def temporary(self) -> Path:
+        """Its name until it is complete."""
+
+    def seal(self) -> Seal:
+        """Return what distinguishes it, complete, from others."""
+
+    def is_waiting(self, seal: Seal) -> bool:
+        """Whether what an earlier run sealed still lacks its final name; OutputError if it has neither name."""
+
+    def check_beside(self, *, overwrite: bool) -> None:
+        """Refuse anything of others beside it that would be taken for a part of it."""
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a final name that has been taken since the job began."""
+
+    def replace(self, back: list[tuple[Path, Path]], *, alone: bool) -> None:
+        """Give it its final name, and record at each step how to undo it, as (from, to)."""
+
+    def tidy(self) -> None:
+        """Remove what was replaced and is not needed any more."""
+
+
+def publish(files: Sequence[Pending], waiting: Sequence[Pending], *, overwrite: bool) -> None:
     """Give complete files their names; if one cannot be renamed, or the job is stopped, all keep their old ones.
 
     Parameters
@@ -280,13 +356,8 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
     back: list[tuple[Path, Path]] = []
     for file in waiting:
         try:
-            if kind := irregular(file.final):
-                raise OutputError(f"{file.final}: is now {kind}; remove it, and run the same command again to resume")
-            for suffix in () if overwrite else ("", *SIDECARS):
-                path = file.final.with_name(file.final.name + suffix)
-                if os.path.lexists(path) and not _is_ahead(path, file):
-                    raise OutputError(f"{path}: now exists; --overwrite replaces it with the map, which is complete")
-            _replace(file, back, alone=len(files) == 1)
+            file.check_free(overwrite=overwrite)
+            file.replace(back, alone=len(files) == 1)
         except BaseException as error:
             for source, target in reversed(back):
                 with contextlib.suppress(OSError):
@@ -302,35 +373,8 @@ def publish(files: Sequence[PendingFile], waiting: Sequence[PendingFile], *, ove
         # Not undone: if a folder cannot be synced, the old names are no safer than the new ones.
         raise refusal(f"{files[0].final}: is complete, but its folder cannot be flushed to disk", error) from None
     finally:
-        for path in (path for file in files for path in file.aside.values()):
-            remove(path)
-
-
-def _is_ahead(path: Path, file: PendingFile) -> bool:
-    """Whether a path is the sidecar of a map that still lacks its name, as after a kill between their renames."""
-    sidecar = pam(file.temporary)
-    if path != pam(file.final) or os.path.lexists(file.final) or not is_own_sidecar(path, whole=True):
-        return False
-    with contextlib.suppress(OSError, InputError), open_regular(path) as one, open_regular(sidecar) as other:
-        return one.read() == other.read()
-    return False
-
-
-def _replace(file: PendingFile, back: list[tuple[Path, Path]], *, alone: bool) -> None:
-    """Give one file its name, and record at each step how to undo it."""
-    for suffix, aside in file.aside.items():
-        before = file.final.with_name(file.final.name + suffix)
-        # A single file is replaced in one step; old sidecars would be taken for the new map's.
-        if (suffix or not alone) and os.path.lexists(before) and not _is_ahead(before, file):
-            if suffix:
-                log.info("%s, which belongs to the old map, is removed", before)
-            _set_aside(before, aside, link=not suffix)
-            back.append((aside, before))
-    if is_own_sidecar(sidecar := pam(file.temporary)):
-        sidecar.replace(pam(file.final))
-        back.append((pam(file.final), sidecar))
-    file.temporary.replace(file.final)
-    back.append((file.final, file.temporary))
+        for file in files:
+            file.tidy()
 
 
 def _set_aside(path: Path, aside: Path, *, link: bool) -> None:

@@ -29,15 +29,16 @@ class Sink(Protocol):
     def begin(
         self,
         grid: Grid,
-        tile: tuple[int, int],
+        layout: Layout,
         bands: tuple[Band, ...],
         dtype: str,
         provenance: Mapping[str, Any],
-        layout: Layout | None,
+        *,
+        resumed: bool,
     ) -> Layout:
-        """Prepare for the bands of a map, ``status`` last, in tiles of (rows, columns); return the layout of the files.
+        """Prepare for the bands of a map, ``status`` last; return the layout of the files.
 
-        With the `layout` of an earlier run, that run is resumed.
+        If an earlier run is to be `resumed`, `layout` is what this returned there; else it is what the plan suggests.
         """
 
     @property

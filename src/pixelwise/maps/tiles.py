@@ -96,24 +96,19 @@ class TileEncoder:
         Rows and columns of a tile.
     compress
         The compression of tiles.
-    files
-        Type and number of bands of each file; together they hold the bands of the values, then the status.
+    dtype
+        Data type of the file.
     """
 
     tile: tuple[int, int]
     compress: Compression
-    files: tuple[tuple[str, int], ...]
+    dtype: str
 
-    def __call__(self, block: Block, values: NDArray[Any], status: NDArray[Any]) -> tuple[EncodedTiles, ...]:
-        """Encode (band, y, x) values and (y, x) status, for each file."""
-        encoded, first = [], 0
-        for dtype, count in self.files:
-            layers = values[first : first + count].astype(dtype, copy=False)
-            # The status is the last band of the last file.
-            last = status.astype(dtype, copy=False) if first + count > len(values) else None
-            encoded.append(_encode(layers, last, self.tile, self.compress))
-            first += count
-        return tuple(encoded)
+    def __call__(self, block: Block, layers: NDArray[Any], last: NDArray[Any] | None) -> EncodedTiles:
+        """Encode (band, y, x) layers and, if given, one more (y, x)."""
+        own = layers.astype(self.dtype, copy=False)
+        status = None if last is None else last.astype(self.dtype, copy=False)
+        return _encode(own, status, self.tile, self.compress)
 
 
 def _encode(
