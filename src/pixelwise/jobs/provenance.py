@@ -18,6 +18,7 @@ import numpy as np
 
 from pixelwise._version import __version__
 from pixelwise.bands import Band
+from pixelwise.dates.axis import iso
 from pixelwise.jobs.output_spec import USUAL, OutputSpec
 from pixelwise.maps.outputs import relative
 from pixelwise.method import Method
@@ -117,7 +118,7 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
                 "headers": _header_digest(stack),
-                **{name: one[name] for name in ("composite", "area") if name in one},
+                **{name: one[name] for name in ("calendar", "composite", "area") if name in one},
                 **_function_of(stack),
             }
             for (name, one), stack in zip(
@@ -191,7 +192,7 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         return {**summary, "kind": type(stack).__name__}
     layers: list[dict[str, Any]] = [
         {
-            "date": layer.iso_date,
+            "date": iso(layer.date, layer.precision),
             "precision": layer.precision,
             "pieces": [[relative(piece.path, folder), piece.band] for piece in layer.pieces],
         }
@@ -202,12 +203,16 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
             entry["masks"] = [[relative(piece.path, folder), piece.band] for piece in layer.masks]
         if layer.sensors:
             entry["sensors"] = list(layer.sensors)
+        if layer.excess:
+            entry["excess"] = layer.excess
     own = stack.paths
     files, behind = (
         [{"path": relative(path, folder), **asdict(stack.stamps[path])} for path in p]
         for p in (own, stack.stamps.keys() - {*own, *stack.area.stamps})
     )
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
+    if stack.axis.calendar != "standard":
+        described["calendar"] = stack.axis.calendar
     if stack.alpha_read:
         described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
     if not stack.derivation.plain or stack.derivation.product:

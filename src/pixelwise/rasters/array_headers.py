@@ -385,7 +385,8 @@ def _valid(variable: Any, dtype: np.dtype[Any], scale: float, offset: float) -> 
     low = both[0] if len(both) == 2 else _number(variable, "valid_min", -math.inf)
     high = both[1] if len(both) == 2 else _number(variable, "valid_max", math.inf)
     packed = (scale, offset) != (1.0, 0.0)
-    given = np.asarray(variable.attrs.get("valid_range", variable.attrs.get("valid_min", 0)))
+    stated = [variable.attrs[key] for key in ("valid_range", "valid_min", "valid_max") if key in variable.attrs]
+    given = np.asarray(stated[0] if stated else 0)
     if packed and dtype.kind in "iu" and given.dtype.kind == "f":
         return low, high  # values after all, as many files have it
     # Half a step beyond for integers, so that rounding does not decide about the limits themselves.

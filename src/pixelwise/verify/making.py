@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pixelwise.bands import STATUS_BAND
 from pixelwise.dates.axis import Precision
+from pixelwise.dates.calendars import YEAR_DAYS, Calendar, calendar_named
 from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.maps.map import Map
@@ -44,13 +45,28 @@ class _Layer:
     date: datetime
     precision: Precision
     pieces: tuple[tuple[str, int], ...]
+    calendar: Calendar = "standard"
+    excess: int = 0
 
     @property
     def year(self) -> float:
         """The decimal year as in DESIGN: for a plain year, the year itself."""
         if self.precision == "year":
             return float(self.date.year)
+        if self.calendar != "standard":
+            return self._year_of_calendar
         return 1970.0 + (self.date - EPOCH).total_seconds() / 86400.0 / 365.25
+
+    @property
+    def _year_of_calendar(self) -> float:
+        """The decimal year in another calendar, counted by cftime."""
+        import cftime
+
+        one = self.date
+        date = cftime.datetime(one.year, one.month, one.day + self.excess, calendar=self.calendar)
+        days = float(cftime.date2num(date, "days since 1970-01-01", calendar=self.calendar))
+        seconds = (one - one.replace(hour=0, minute=0, second=0)).total_seconds()
+        return 1970.0 + (days + seconds / 86400.0) / YEAR_DAYS[self.calendar]
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ def making_of(map_: Map, path: Path) -> Making:
             parameters=_take(provenance, "parameters", dict),
             spec=_spec_of(_take(_take(provenance, "input", dict), "spec", dict)),
             output=OutputSpec.from_provenance(provenance),
-            layers=tuple(map(_layer_of, _take(provenance["input"], "layers_used", list))),
+            layers=_layers_of(provenance["input"]),
             files=dict(map(_file_of, _take(provenance["input"], "files", list))),
             behind=dict(map(_file_of, provenance["input"].get("behind", []))),
             alpha_read=frozenset(map(str, provenance["input"].get("alpha_read", []))),
@@ -183,7 +199,12 @@ def _spec_of(described: dict[str, Any]) -> InputSpec:
     return InputSpec().replace(**values)
 
 
-def _layer_of(described: Any) -> _Layer:
+def _layers_of(described: dict[str, Any]) -> tuple[_Layer, ...]:
+    calendar = calendar_named(_take(described, "calendar", str)) if "calendar" in described else "standard"
+    return tuple(_layer_of(one, calendar) for one in _take(described, "layers_used", list))
+
+
+def _layer_of(described: Any, calendar: Calendar) -> _Layer:
     date, precision = datetime.fromisoformat(_take(described, "date", str)), _take(described, "precision", str)
     if precision not in PRECISIONS or date.tzinfo is not None:
         raise ValueError(f"{short(described['date'])} has the precision {short(precision)}")
@@ -195,7 +216,10 @@ def _layer_of(described: Any) -> _Layer:
         pieces.append((name, band))
     if not pieces:
         raise ValueError(f"{date.date()} has no pieces")
-    return _Layer(date, precision, tuple(pieces))
+    excess = described.get("excess", 0)
+    if excess not in (0, 1, 2, 3) or (excess and calendar == "standard"):
+        raise ValueError(f"{short(described['date'])} is {short(excess)} days later in its calendar")
+    return _Layer(date, precision, tuple(pieces), calendar, excess)
 
 
 def _file_of(described: Any) -> tuple[str, FileStamp]:

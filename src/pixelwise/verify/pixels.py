@@ -20,6 +20,7 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Block, same_crs
 from pixelwise.jobs.plan import smaller_blocks
 from pixelwise.maps.map import Map, open_quietly
+from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.checked import alpha_of, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, open_local
 from pixelwise.rasters.handles import largest_behind
@@ -27,6 +28,7 @@ from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.streams import Streams
 from pixelwise.rasters.zlib_blocks import PlainBlocks, open_plainly
 from pixelwise.stacks.spec import InputSpec
+from pixelwise.verify.arrays import ArrayInput, array_input
 from pixelwise.verify.making import EPOCH, Making
 from pixelwise.verify.sources import NAMED
 from pixelwise.words import one_line
@@ -60,16 +62,19 @@ class _Input:
     masked: tuple[bool, ...]
 
 
-def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_Input]:
+def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_Input | ArrayInput]:
     """Read what each file says about itself; options of the job take precedence."""
     spec = making.spec
     uses: dict[str, list[tuple[int, int]]] = {}
     pieces = [piece for layer in making.layers for piece in layer.pieces]
     for target, (name, band) in enumerate(pieces):
         uses.setdefault(name, []).append((band, target))
-    inputs = []
+    inputs: list[_Input | ArrayInput] = []
     for name, used in uses.items():
         path = places[name]
+        if array_driver(path):
+            inputs.append(array_input(path, used))
+            continue
         with open_local(path) as dataset:
             if not same_crs(map_.grid.crs, dataset.crs):
                 raise InputError(f"{path}: its CRS is not that of the map")
@@ -132,7 +137,11 @@ def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
 
 
 def series_of(
-    making: Making, inputs: Sequence[_Input], transform: Affine, rows: NDArray[np.int64], cols: NDArray[np.int64]
+    making: Making,
+    inputs: Sequence[_Input | ArrayInput],
+    transform: Affine,
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return (time, pixel) values of some pixels of the map, NaN where missing, and which of them were unreadable."""
     x, y = _apply(transform, cols + 0.5, rows + 0.5)
@@ -140,6 +149,11 @@ def series_of(
     covered = np.zeros(values.shape, dtype=bool)
     lost = np.zeros(len(rows), dtype=bool)
     for file in inputs:
+        if isinstance(file, ArrayInput):
+            found, there = file.values_at(making.spec, x, y)
+            targets = np.array(file.targets)
+            values[np.ix_(targets, there)], covered[np.ix_(targets, there)] = found[:, there], True
+            continue
         file_cols, file_rows = _apply(file.inverse, x, y)
         inside = (file_cols >= 0) & (file_cols < file.width) & (file_rows >= 0) & (file_rows < file.height)
         pixels = np.flatnonzero(inside)

@@ -68,8 +68,9 @@ class _ByItself:
 
     def __init__(self, method: Method, making: Making, names: Sequence[str]) -> None:
         self._method, self._names = method, tuple(names)
-        dates, precisions = [layer.date for layer in making.layers], [layer.precision for layer in making.layers]
-        self._axis = TimeAxis.from_dates(dates, precisions)
+        layers = making.layers
+        dates, precisions, excess = zip(*((one.date, one.precision, one.excess) for one in layers), strict=True)
+        self._axis = TimeAxis.from_dates(dates, precisions, layers[0].calendar, excess)
         self._bound = self._bind()
 
     def _bind(self) -> BoundMethod:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from pixelwise.errors import InputError
 from pixelwise.opening.sources import Source, resolve
+from pixelwise.rasters.arrays import is_zarr
 from pixelwise.rasters.sidecars import NAMERS
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.vrt import is_vrt, sources_of
 from pixelwise.regular_files import check_regular, is_file
+from pixelwise.verify.arrays import check_store
 from pixelwise.verify.making import Making
 
 __all__ = ["NAMED", "check_unchanged", "places_of"]
@@ -56,7 +58,9 @@ def places_of(making: Making, folder: Path, source: Source | None, path: Path) -
         raise InputError(*_outside(path, outside))
     listed: dict[Path, list[str]] = {}
     for place in places.values():
-        if is_file(place) and not _in(named, place):
+        if place.is_dir() and not _in(named, place):
+            check_store(place, path)
+        elif is_file(place) and not _in(named, place):
             _check_sources(place, opens, path, listed)
     return places
 
@@ -140,7 +144,7 @@ def check_unchanged(files: Mapping[str, FileStamp], places: Mapping[str, Path]) 
     for name, place in places.items():
         then = files[name]
         try:
-            now = FileStamp.from_status(check_regular(place))
+            now = FileStamp.of(place) if is_zarr(place) else FileStamp.from_status(check_regular(place))
         except InputError as error:
             problems.append(str(error))
             continue

@@ -1,0 +1,192 @@
+"""Pixels of NetCDF, HDF5 and Zarr, found by their coordinates instead of by windows of rows and columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Floats
+from pixelwise.errors import InputError
+from pixelwise.rasters.arrays import array_driver, open_dataset
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import one_line
+
+__all__ = ["ArrayInput", "array_input", "check_store"]
+
+#: Bytes of a decoded chunk, which is read for every pixel in it.
+LARGEST_CHUNK = 2 << 30
+#: How far from the centre of a pixel of the file that of the map may be, in pixels.
+OFF_CENTRE = 0.02
+
+
+@dataclass(frozen=True)
+class ArrayInput:
+    """One file, and the rows of the pieces' table that its time steps fill.
+
+    Attributes
+    ----------
+    steps
+        (time,) numbers of the time steps, from 1.
+    targets
+        (time,) rows of the table.
+    """
+
+    path: Path
+    steps: tuple[int, ...]
+    targets: tuple[int, ...]
+
+    def values_at(self, spec: InputSpec, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return (time, pixel) values at some points, NaN where missing, and (pixel,) which lie in the file.
+
+        Raises
+        ------
+        InputError
+            When the file is not what the map says, or cannot be read.
+        """
+        with open_dataset(self.path, array_driver(self.path), spec.group or "") as dataset:
+            variable = self._variable(dataset, spec)
+            plane = [dim for dim in variable.dims if dim != self._time(variable, dataset)][-2:]
+            rows, columns = _rows_and_columns(dataset, plane)
+            places = [_nearest(dataset, dim, points) for dim, points in ((rows, y), (columns, x))]
+            inside = (places[0] >= 0) & (places[1] >= 0)
+            table = np.full((len(self.steps), len(x)), np.nan)
+            for pixel in np.flatnonzero(inside).tolist():
+                chosen = {rows: int(places[0][pixel]), columns: int(places[1][pixel])}
+                try:
+                    stored = np.atleast_1d(variable.isel(chosen).values)
+                except Exception as error:  # decoders raise whatever they like
+                    raise InputError(f"{self.path}: cannot be read ({one_line(error)}); is it damaged?") from None
+                if max(self.steps) > len(stored):
+                    raise InputError(
+                        f"{self.path}: has {len(stored)} time steps, but the map was made from step {max(self.steps)}"
+                    )
+                table[:, pixel] = _unpacked(stored[np.array(self.steps) - 1], variable, spec)
+        return table, inside
+
+    def _variable(self, dataset: Any, spec: InputSpec) -> Any:
+        """Return the array at the chosen values of its other dimensions."""
+        coordinates = {dim for dim in dataset.dims if dim in dataset.variables}
+        found = [name for name, one in dataset.data_vars.items() if one.ndim >= 2 and not set(one.dims) <= {"bnds"}]
+        if spec.variable is not None:
+            found = [spec.variable]
+        most = max((dataset[name].ndim for name in found if name in dataset), default=0)
+        found = [name for name in found if name in dataset and dataset[name].ndim == most]
+        if len(found) != 1:
+            raise InputError(f"{self.path}: has no variable {spec.variable or 'of which it is clear that it was read'}")
+        variable = dataset[found[0]].variable
+        sizes = [size for key in ("chunks", "chunksizes") for size in variable.encoding.get(key) or ()]
+        if sizes and np.prod(np.array(sizes, dtype=float)) * variable.dtype.itemsize > LARGEST_CHUNK:
+            raise InputError(f"{self.path}: cannot be verified: a chunk takes more than {LARGEST_CHUNK / 1e9:.1f} GB")
+        for dim, value in spec.arrays.selected.items():
+            values = dataset[dim].values if dim in coordinates else np.arange(variable.sizes.get(dim, 0))
+            if dim not in variable.dims or not len(values):
+                raise InputError(f"{self.path}: has no dimension {dim!r}")
+            variable = variable.isel({dim: int(np.abs(values.astype(float) - float(value)).argmin())})
+        return variable
+
+    def _time(self, variable: Any, dataset: Any) -> str | None:
+        """Return the dimension of time: the one whose unit says so, or that is called so."""
+        for dim in variable.dims:
+            attributes = dataset[dim].attrs if dim in dataset.variables else {}
+            if " since " in str(attributes.get("units", "")) or " as %Y" in str(attributes.get("units", "")):
+                return str(dim)
+        named = [str(dim) for dim in variable.dims if str(dim).lower() in ("time", "t", "year", "date")]
+        return named[0] if named else None
+
+
+def array_input(path: Path, used: Sequence[tuple[int, int]]) -> ArrayInput:
+    """Return a file of arrays, with the time steps that are used and their rows in the table of pieces."""
+    steps, targets = zip(*used, strict=True)
+    return ArrayInput(path, tuple(steps), tuple(targets))
+
+
+def check_store(store: Path, map_: Path) -> None:
+    """Refuse a store that the user did not name if anything in it is a link, which may lead anywhere.
+
+    Raises
+    ------
+    InputError
+    """
+    for folder, below, files in os.walk(store):
+        for name in (*below, *files):
+            place = Path(folder) / name
+            if place.is_symlink():
+                raise InputError(f"{map_}: its file {store} contains a link, {place}; name the store if you mean it")
+
+
+def _rows_and_columns(dataset: Any, plane: Sequence[str]) -> tuple[str, str]:
+    """Return which of two dimensions are rows and columns, by their units or the first letters of their names."""
+    first = plane[0]
+    words = dataset[first].attrs if first in dataset.variables else {}
+    east = "east" in str(words.get("units", "")).lower() or words.get("axis") == "X" or first.lower()[:2] in ("x", "lo")
+    return (plane[1], first) if east else (first, plane[1])
+
+
+def _nearest(dataset: Any, dim: str, points: Floats) -> NDArray[np.int64]:
+    """Return the index of the pixel at each point; -1 outside.
+
+    Raises
+    ------
+    InputError
+        When points are not centres of pixels.
+    """
+    if dim not in dataset.variables:
+        raise InputError(f"its dimension {dim} has no coordinates")
+    centres = dataset[dim].values.astype(np.float64)
+    if dataset[dim].values.dtype == np.float32:
+        centres = np.array([float(str(value)) for value in dataset[dim].values])
+    if str(dataset[dim].attrs.get("units", "")).lower() in ("km", "kilometre", "kilometers", "kilometer"):
+        centres = centres * 1000.0
+    order = np.argsort(centres)
+    step = np.ptp(centres) / max(len(centres) - 1, 1)
+    found = order[np.abs(centres[order][None] - points[:, None]).argmin(axis=1)]
+    apart = np.abs(centres[found] - points) / (step or 1.0)
+    inside = apart <= 0.5
+    if (apart[inside] > OFF_CENTRE).any():
+        raise InputError(f"its {dim} are not those of the map: off by {apart[inside].max():.2g} pixels")
+    return np.where(inside, found, -1)
+
+
+def _unpacked(stored: NDArray[Any], variable: Any, spec: InputSpec) -> Floats:
+    """Return (time,) values of stored numbers, NaN where they are missing."""
+    attributes: Mapping[str, Any] = variable.attrs
+    if stored.dtype.kind == "i" and str(attributes.get("_Unsigned", "")).lower() == "true":
+        stored = stored.view(stored.dtype.str.replace("i", "u"))
+    kind = stored.dtype
+    declared = [value for key in ("_FillValue", "missing_value") for value in np.ravel(attributes.get(key, []))]
+    meant = np.array([float(value) for value in (declared if spec.nodata is None else spec.nodata)])
+    if kind.kind == "u":
+        meant = np.where(meant < 0, meant + 2.0 ** (8 * kind.itemsize), meant)
+    if spec.nodata is None and kind.kind == "f" and "_FillValue" not in attributes:
+        # The NetCDF library's own, in stores of Zarr an ordinary number that no measurement is.
+        meant = np.append(meant, 9.969209968386869e36)
+    missing = np.isin(stored, meant.astype(kind) if kind.kind == "f" else meant) | (stored != stored)
+    values = stored.astype(np.float64)
+    scale = float(attributes.get("scale_factor", 1.0)) if spec.scale is None else spec.scale
+    offset = float(attributes.get("add_offset", 0.0)) if spec.offset is None else spec.offset
+    if spec.scale is None and spec.offset is None:
+        keys = [key for key in ("valid_range", "valid_min", "valid_max") if key in attributes]
+        unpacked = any(np.asarray(attributes[key]).dtype.kind == "f" for key in keys[:1]) and kind.kind in "iu"
+        compared = values * scale + offset if unpacked and (scale, offset) != (1.0, 0.0) else values
+        ends = attributes.get("valid_range")
+        if ends is None:
+            ends = attributes.get("valid_min", -np.inf), attributes.get("valid_max", np.inf)
+        low, high = (float(end) for end in ends)
+        low = -np.inf if kind.kind == "u" and low < 0 and compared is values else low
+        if kind == np.float32:
+            low, high = float(np.float32(low)), float(np.float32(high))
+        missing |= (compared < low) | (compared > high)
+    if (scale, offset) != (1.0, 0.0):
+        values = values * scale + offset
+    low, high = spec.valid_range or (-np.inf, np.inf)
+    if kind == np.float32 and (scale, offset) == (1.0, 0.0):
+        low, high = float(np.float32(low)), float(np.float32(high))
+    missing |= ~np.isfinite(values) | (values < low) | (values > high)
+    values[missing] = np.nan
+    return values
