@@ -6,12 +6,13 @@ import functools
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
@@ -24,6 +25,7 @@ __all__ = [
     "Block",
     "Bounds",
     "Grid",
+    "Places",
     "around_all",
     "crs_name",
     "crs_remedy",
@@ -104,6 +106,39 @@ class Block:
         return Block(row, col, height, width) if height > 0 and width > 0 else None
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where pixels are if no transform says so: latitudes of a Gaussian grid, or coordinates of each pixel.
+
+    Attributes
+    ----------
+    y, x
+        (height,) and (width,) centres of rows and columns, or both (height, width).
+    y_attributes, x_attributes
+        What the file says about them.
+    reason
+        Why there is no transform.
+    """
+
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y_attributes: Mapping[str, Any]
+    x_attributes: Mapping[str, Any]
+    reason: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places) and np.array_equal(self.y, other.y) and np.array_equal(self.x, other.x)
+
+    def __hash__(self) -> int:
+        return hash((self.y.shape, self.x.shape))
+
+    def crop(self, block: Block) -> Places:
+        """Return the places of one block."""
+        rows, columns = block.slices
+        y, x = (self.y[rows], self.x[columns]) if self.y.ndim == 1 else (self.y[block.slices], self.x[block.slices])
+        return replace(self, y=y, x=x)
+
+
 @dataclass(frozen=True)
 class Grid:
     """A raster's place on Earth: coordinate reference system, affine transform and size.
@@ -116,12 +151,15 @@ class Grid:
         From (column, row) of a pixel's upper left corner to coordinates.
     height, width
         Rows and columns.
+    places
+        Where pixels are if they are not evenly spaced; the transform then counts rows and columns. None if it says all.
     """
 
     crs: CRS | None
     transform: Affine
     height: int
     width: int
+    places: Places | None = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -161,7 +199,8 @@ class Grid:
     def crop(self, block: Block) -> Grid:
         """Return the grid of one block."""
         transform = self.transform @ Affine.translation(block.col, block.row)
-        return Grid(self.crs, transform, block.height, block.width)
+        places = None if self.places is None else self.places.crop(block)
+        return Grid(self.crs, transform, block.height, block.width, places)
 
     def refined(self, times: int) -> Grid:
         """Return the grid with pixels that are `times` times smaller in each direction."""
@@ -174,8 +213,14 @@ class Grid:
 
     def shares_lattice(self, other: Grid) -> bool:
         """Whether the pixels of `other` continue those of this grid: same CRS and pixel size, whole pixels apart."""
-        if not same_crs(self.crs, other.crs):
+        if not same_crs(self.crs, other.crs) or (self.places is None) != (other.places is None):
             return False
+        if self.places is not None and other.places is not None:
+            shared = self.place_of(other).intersection(self.block)
+            if shared is None:
+                return False
+            place = other.place_of(self.crop(shared))
+            return self.places.crop(shared) == other.places.crop(place)
         a, b = self.transform, other.transform
         size = max(abs(a.a), abs(a.b), abs(a.d), abs(a.e))
         # Over the whole image a difference of pixel sizes adds up.
@@ -232,6 +277,11 @@ class Grid:
             When the bounds are empty.
         """
         left, bottom, right, top = bounds
+        if self.places is not None:
+            raise ParameterError(
+                f"bounds {bounds} cannot be found: the pixels form no regular grid, as {self.places.reason}; "
+                "cut the area out of the file before, with cdo sellonlatbox say"
+            )
         if not (left < right and bottom < top):
             raise ParameterError(f"bounds {bounds} are empty: expected left, bottom, right, top")
         corners = [~self.transform @ xy for xy in ((left, top), (right, top), (left, bottom), (right, bottom))]
@@ -275,7 +325,11 @@ class Grid:
             sizes = f"size {other.height} x {other.width} instead of {self.height} x {self.width}"
             found.append(f"{sizes} (rows x columns)")
         mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
-        if mine != theirs:
+        if (self.places is None) != (other.places is None):
+            found.append("pixels are evenly spaced in one and not in the other")
+        elif self.places != other.places and not found:
+            found.append("pixels have other coordinates")
+        elif mine != theirs:
             inverse = ~self.transform
             shifts = [
                 max(abs(a - b) for a, b in zip(inverse @ xy, corner, strict=True))
@@ -295,7 +349,7 @@ class Grid:
     def __reduce__(self) -> tuple[Any, ...]:
         # A CRS is pickled as WKT: two PROJ contexts never share an object.
         wkt = None if self.crs is None else self.crs.to_wkt()
-        return _grid_from_wkt, (wkt, tuple(self.transform)[:6], self.height, self.width)
+        return _grid_from_wkt, (wkt, tuple(self.transform)[:6], self.height, self.width, self.places)
 
 
 def around_all(blocks: Sequence[Block]) -> Block:
@@ -313,8 +367,10 @@ def _snapped(ratio: float) -> float:
     return ratio
 
 
-def _grid_from_wkt(wkt: str | None, transform: tuple[float, ...], height: int, width: int) -> Grid:
-    return Grid(None if wkt is None else CRS.from_wkt(wkt), Affine(*transform), height, width)
+def _grid_from_wkt(
+    wkt: str | None, transform: tuple[float, ...], height: int, width: int, places: Places | None
+) -> Grid:
+    return Grid(None if wkt is None else CRS.from_wkt(wkt), Affine(*transform), height, width, places)
 
 
 def _count(pixels: int) -> str:

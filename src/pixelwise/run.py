@@ -14,7 +14,7 @@ from typing import Any
 from pixelwise.bands import STATUS_BAND, Band, Floats, with_units
 from pixelwise.choices import Compression
 from pixelwise.dates.completeness import Completeness
-from pixelwise.errors import ParameterError
+from pixelwise.errors import OutputError, ParameterError
 from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
 from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution, Progress
@@ -26,6 +26,7 @@ from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
 from pixelwise.maps.outputs import LayerFile
+from pixelwise.maps.publish import SUFFIXES
 from pixelwise.maps.sink import Sink
 from pixelwise.method import Method, rounded_whole_numbers, say_rounded
 from pixelwise.methods.functions.base import UserFunction
@@ -183,6 +184,7 @@ def run_job(
     check_kinds(method, spec.write)
     layered, unit = _layered(pairing.stack, method, spec.write), layout_of(pairing.stack).unit
     beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
+    _check_places(stack, [path for path in (output, *spec.write.values()) if path is not None])
     sink = _sink(output, stacks, execution, method.files, beside)
     folder = None if output is None else Path(output).parent
     bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
@@ -349,6 +351,7 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     began = time.perf_counter()
     stack.check_unchanged()
     check_memory((stack,), execution.memory_bytes)
+    _check_places(stack, [output])
     sink = _sink(output, (stack,), execution)
     method = Copy(stack.names)
     bound = method.bind(stack.axis, None, {})
@@ -388,6 +391,17 @@ def warnings_of_values(method: Method, stack: Stack) -> list[str]:
         return []
     found = rounded_whole_numbers(sample_pixels(stack), "float32")
     return [say_rounded(method.name, value) for _, value in found[:1]]
+
+
+def _check_places(stack: Stack, outputs: Sequence[str | Path]) -> None:
+    """Refuse GeoTIFFs of pixels that no transform places."""
+    places = stack.grid.places
+    for path in map(Path, outputs) if places is not None else ():
+        if places is not None and path.suffix.lower() in SUFFIXES:
+            raise OutputError(
+                f"{path}: a GeoTIFF has evenly spaced pixels, but {places.reason}; write {path.stem}.zarr or "
+                f"{path.stem}.nc, which keep the coordinates"
+            )
 
 
 def _sink(

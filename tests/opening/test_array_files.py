@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import pixelwise as pw
+from pixelwise.rasters.conventions import Coordinate, UnevenError, grid_of
 from support.arrays import centres, cube, month_starts, write_netcdf, write_zarr
 from support.command_line import run
 from support.places import SHARED
@@ -419,3 +420,81 @@ def test_scenes_of_sentinel_2_from_one_file() -> None:
     np.testing.assert_allclose(found, np.nanmedian(expected[year], axis=0), rtol=0, atol=1e-12)
     trend = pw.apply(medians, "trend")
     assert (trend.status == 0).all()
+
+
+# ------------------------------------------------------------------------- pixels that no transform places
+
+
+def uneven(values: Any) -> xr.Dataset:
+    """Return latitudes of rows of equal area, south first."""
+    data = annual(values, projected=False)
+    data["y"] = ("y", np.degrees(np.arcsin(np.linspace(-0.9, 0.9, 10))), {"units": "degrees_north"})
+    return data
+
+
+def test_an_uneven_grid_is_computed_but_is_no_geotiff(values: Any, tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", uneven(values))
+    stack = pw.open_stack(path)
+    places = stack.grid.places
+    assert places is not None
+    assert (np.diff(places.y) < 0).all()
+    np.testing.assert_array_equal(read_all(stack), values[:, ::-1])
+    with pytest.raises(
+        pw.OutputError,
+        match=r"t\.tif: a GeoTIFF has evenly spaced pixels, but its latitudes 'y' are not evenly spaced \(a Gaussian "
+        r"grid\?\): steps from 11\.\d+ to 19\.\d+; write t\.zarr or t\.nc, which keep the coordinates",
+    ):
+        pw.apply(stack, "ols", tmp_path / "t.tif")
+    found = pw.apply(stack, "ols").to_xarray()
+    np.testing.assert_array_equal(found["y"], places.y)
+    assert found["y"].attrs["units"] == "degrees_north"
+    done = run("plan", path)
+    assert done.exit_code == 0
+    for executor in ("threads", "processes"):  # places travel
+        assert pw.apply(stack, "ols", executor=executor, jobs=2)["n"].max() == 12
+
+
+def test_gaussian_latitudes_of_a_coarse_model_are_even_enough() -> None:
+    """They are off by less than a hundredth of a pixel, the tolerance for all grids; those of finer models are not."""
+    for count, even in ((32, True), (64, False)):
+        latitudes = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(count)[0]))
+        y = Coordinate("y", count, latitudes, {"units": "degrees_north"})
+        x = Coordinate("x", 2, np.array([0.0, 1.0]), {"units": "degrees_east"})
+        if even:
+            grid_of(y, x)
+        else:
+            with pytest.raises(UnevenError):
+                grid_of(y, x)
+
+
+def test_areas_of_an_uneven_grid_are_refused(values: Any, tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", uneven(values))
+    assert "cannot be found: the pixels form no regular grid, as its latitudes" in problem_of(path, bounds=(0, 0, 5, 5))
+    assert problem_of(path, region=(0, 0, 5, 5)).startswith("region: the pixels form no regular grid")
+
+
+def test_several_files_of_an_uneven_grid(values: Any, tmp_path: Path) -> None:
+    whole = uneven(values)
+    for part in range(2):
+        write_netcdf(tmp_path / f"a{part}.nc", whole.isel(time=slice(6 * part, 6 * part + 6)))
+    stack = pw.open_stack(str(tmp_path / "a?.nc"))
+    np.testing.assert_array_equal(read_all(stack), values[:, ::-1])
+    other = whole.isel(time=slice(6, 12))
+    other["y"] = ("y", other["y"].values + 0.1, other["y"].attrs)
+    (tmp_path / "a1.nc").unlink()
+    write_netcdf(tmp_path / "a1.nc", other)
+    assert "pixels have other coordinates" in "\n".join(problems_of(str(tmp_path / "a?.nc")))
+
+
+def test_longitudes_and_latitudes_of_each_pixel(values: Any, tmp_path: Path) -> None:
+    data = annual(values, projected=False).drop_vars(["x", "y"])
+    north, east = np.mgrid[0:10, 0:14] * 1.0
+    data["lat"] = (("y", "x"), north + 0.1 * east, {"units": "degrees_north"})
+    data["lon"] = (("y", "x"), east - 0.1 * north, {"units": "degrees_east"})
+    data["v"].attrs["coordinates"] = "lat lon"
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
+    np.testing.assert_array_equal(read_all(stack), values)
+    found = pw.apply(stack, "ols").to_xarray()
+    np.testing.assert_array_equal(found["lon"], east - 0.1 * north)
+    with pytest.raises(pw.OutputError, match="each pixel has a longitude and a latitude of its own"):
+        pw.apply(stack, "ols", tmp_path / "t.tif")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pixelwise.errors import ParameterError
 from pixelwise.maps.map import Map, attributes_of
-from pixelwise.rasters.conventions import SPATIAL_REF, band_attributes, coordinates_of, mapping_of
+from pixelwise.rasters.conventions import SPATIAL_REF, band_attributes, coordinates_of, dimensions_of, mapping_of
 
 try:
     import xarray
@@ -23,7 +23,9 @@ def dataset_of(map_: Map) -> xarray.Dataset:
     transform, and the provenance of the map in its attributes. A rotated grid gets no coordinates ``y`` and ``x``, as
     it has no one-dimensional ones.
     """
-    coordinates: dict[str, Any] = {name: (name, *found) for name, found in coordinates_of(map_.grid).items()}
+    coordinates: dict[str, Any] = {
+        name: (dimensions_of(name, found[0]), *found) for name, found in coordinates_of(map_.grid).items()
+    }
     coordinates[SPATIAL_REF] = ((), 0, mapping_of(map_.grid))
     variables = {
         band.name: (("y", "x"), map_[band.name], {**band_attributes(band), "grid_mapping": SPATIAL_REF})

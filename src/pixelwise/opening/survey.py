@@ -72,6 +72,12 @@ class Survey:
         """
         if self.problems or self.grid is None:
             raise InputError(*self.problems)
+        if self.grid.places is not None and (self.spec.region is not None or self.spec.where is not None):
+            option = "region" if self.spec.region is not None else "where"
+            raise InputError(
+                f"{option}: the pixels form no regular grid, as {self.grid.places.reason}: "
+                "cut the area out of the file before, with cdo sellonlatbox say"
+            )
         area = load_area(self.spec.region, self.spec.where, self.grid)
         pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
         masks = {piece.path: piece for layer in self.layers for piece in layer.masks}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +14,20 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Grid
+from pixelwise.grid import Grid, Places
 from pixelwise.rasters.arrays import array_driver, groups_of, open_dataset
-from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate, grid_of, plane_of
+from pixelwise.rasters.conventions import (
+    SPATIAL_REF,
+    Coordinate,
+    UnevenError,
+    crs_of,
+    grid_of,
+    is_latitude,
+    is_longitude,
+    plane_of,
+)
 from pixelwise.rasters.headers import TAG, BandHeader, Header
+from pixelwise.rasters.packing import missing_numbers, packing_of, valid_range
 from pixelwise.rasters.pieces import ArrayPlace
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import check_encodable, check_regular
@@ -26,8 +35,6 @@ from pixelwise.words import first_of, one_line, unknown
 
 __all__ = ["ArrayGroup", "ArrayHeader", "TimeValues"]
 
-#: What the NetCDF library writes where nothing was written: the default fill values of floating-point numbers.
-DEFAULT_FILLS = {"f": 9.969209968386869e36}
 #: Rows and columns at once of an array that is not stored in chunks.
 ROWS = 256
 #: Names of dimensions that are taken for time if no unit says so.
@@ -220,14 +227,16 @@ class ArrayGroup:
         y, x, remarks = _plane(variable, coordinates, time, fixed)
         chunks = _chunks(variable, time)
         grid, flipped = self._grid(variable, coordinates, y, x)
+        if grid.places is not None:
+            remarks.append(f"{grid.places.reason}: maps can be written as Zarr or NetCDF, not as GeoTIFF")
         unsigned = variable.dtype.kind == "i" and str(variable.attrs.get("_Unsigned", "")).lower() == "true"
         place = ArrayPlace(
             self.group, name, time, y, x, fixed, flipped, (chunks[y], chunks[x]), chunks.get(time, 1), unsigned
         )
         kind = variable.dtype.newbyteorder("=")
         dtype = "uint8" if kind.kind == "b" else f"uint{8 * kind.itemsize}" if unsigned else kind.name
-        scale, offset = (_number(variable, key, usual) for key, usual in (("scale_factor", 1.0), ("add_offset", 0.0)))
-        nodata = self._nodata(variable, np.dtype(dtype))
+        scale, offset = packing = packing_of(variable.attrs)
+        nodata = missing_numbers(variable.attrs, np.dtype(dtype), netcdf=self.driver == "NetCDF")
         unit = str(variable.attrs.get("units", "")).strip()
         bands = tuple(
             BandHeader(index, dtype, nodata[0] if nodata else None, scale, offset, "", unit, masked=False)
@@ -239,7 +248,7 @@ class ArrayGroup:
             pixel_interleaved=False, compression="", stamp=self.stamp, written=TAG in self._dataset.attrs, array=place,
         )  # fmt: skip
         times = self._times(variable, coordinates, time)
-        return ArrayHeader(header, nodata, _valid(variable, np.dtype(dtype), scale, offset), times, tuple(remarks))
+        return ArrayHeader(header, nodata, valid_range(variable.attrs, np.dtype(dtype), packing), times, tuple(remarks))
 
     def _coordinate(self, dim: str, variable: Any) -> Any | None:
         """Return the one-dimensional coordinate variable of a dimension; None if it has none."""
@@ -284,25 +293,47 @@ class ArrayGroup:
         mapping = self._mapping(variable)
         attributes = {**self._dataset.attrs, **variable.attrs}
         axes = [self._axis(dim, variable.sizes[dim], coordinates[dim]) for dim in (y, x)]
+        height, width = axes[0].size, axes[1].size
         if all(axis.values is None for axis in axes):
-            for name in str(_attribute(variable, "coordinates")).split():
-                other = self._dataset.variables.get(name)
-                if other is not None and set(other.dims) == {y, x}:
-                    raise InputError(
-                        f"has longitudes and latitudes of each pixel ({name}: {', '.join(other.dims)}), so its pixels "
-                        "form no grid of rows and columns on a map; bring it to one first, with cdo remapbil say"
-                    )
-            named = {"GeoTransform", "spatial:transform", "transform"} & {*mapping, *attributes}
-            if not named:
-                return Grid(None, Affine.identity(), axes[0].size, axes[1].size), (False, False)
-        grid = grid_of(axes[0], axes[1], mapping, attributes)
+            if (each := self._of_each_pixel(variable, y, x)) is not None:
+                return Grid(None, Affine.identity(), height, width, each), (False, False)
+            if not {"GeoTransform", "spatial:transform", "transform"} & {*mapping, *attributes}:
+                return Grid(None, Affine.identity(), height, width), (False, False)
+        try:
+            grid = grid_of(axes[0], axes[1], mapping, attributes)
+        except UnevenError as error:
+            return self._uneven(axes, crs_of(mapping, attributes, axes[0].attributes, axes[1].attributes), str(error))
         t = grid.transform
         south, east = t.e > 0 and not (t.b or t.d), t.a < 0 and not (t.b or t.d)
         if south:
-            t = Affine(t.a, t.b, t.c, t.d, -t.e, t.f + t.e * grid.height)
+            t = Affine(t.a, t.b, t.c, t.d, -t.e, t.f + t.e * height)
         if east:
-            t = Affine(-t.a, t.b, t.c + t.a * grid.width, t.d, t.e, t.f)
-        return Grid(grid.crs, t, grid.height, grid.width), (south, east)
+            t = Affine(-t.a, t.b, t.c + t.a * width, t.d, t.e, t.f)
+        return Grid(grid.crs, t, height, width), (south, east)
+
+    @staticmethod
+    def _uneven(axes: Sequence[Coordinate], crs: Any, reason: str) -> tuple[Grid, tuple[bool, bool]]:
+        """Return a grid of unevenly spaced rows or columns, north and west first."""
+        y, x = (np.asarray(axis.values, dtype=np.float64) for axis in axes)
+        south, east = bool(y[0] < y[-1]), bool(x[0] > x[-1])
+        places = Places(
+            y[::-1] if south else y, x[::-1] if east else x, axes[0].attributes, axes[1].attributes, reason
+        )  # fmt: skip
+        return Grid(crs, Affine.identity(), axes[0].size, axes[1].size, places), (south, east)
+
+    def _of_each_pixel(self, variable: Any, y: str, x: str) -> Places | None:
+        """Return longitudes and latitudes of each pixel; None if there are none."""
+        found: dict[str, Any] = {}
+        for name in str(_attribute(variable, "coordinates")).split():
+            other = self._dataset.variables.get(name)
+            if other is not None and set(other.dims) == {y, x} and other.dtype.kind == "f":
+                kind = "y" if is_latitude(other.attrs) else "x" if is_longitude(other.attrs) else ""
+                found.setdefault(kind, other)
+        if not {"y", "x"} <= found.keys():
+            return None
+        north, east = (np.asarray(found[kind].transpose(y, x).values, dtype=np.float64) for kind in ("y", "x"))
+        reason = "each pixel has a longitude and a latitude of its own"
+        return Places(north, east, found["y"].attrs, found["x"].attrs, reason)
 
     def _axis(self, dim: str, size: int, coordinate: Any | None) -> Coordinate:
         if coordinate is None or coordinate.dtype.kind == "M":
@@ -322,18 +353,6 @@ class ArrayGroup:
         if named:
             raise InputError(f"names the grid mapping {named[0]!r}, which the file does not have")
         return {}
-
-    def _nodata(self, variable: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
-        """Return the stored numbers that are missing, NaN left out."""
-        found: list[float] = []
-        for key in ("_FillValue", "missing_value"):
-            values = _numbers(variable, key)
-            if dtype.kind == "u":
-                values = [value % 2 ** (8 * dtype.itemsize) if value < 0 else value for value in values]
-            found += values
-        if self.driver == "NetCDF" and dtype.kind in DEFAULT_FILLS and "_FillValue" not in variable.attrs:
-            found.append(DEFAULT_FILLS[dtype.kind])
-        return tuple(dict.fromkeys(value for value in found if not math.isnan(value)))
 
     def _times(self, variable: Any, coordinates: Mapping[str, Any], time: str) -> TimeValues | None:
         """Return when the time steps are, or the only one."""
@@ -362,39 +381,6 @@ class ArrayGroup:
 def _attribute(variable: Any, name: str) -> Any:
     """Return an attribute, wherever xarray keeps it; empty if there is none."""
     return variable.attrs.get(name, variable.encoding.get(name)) or ""
-
-
-def _numbers(variable: Any, name: str) -> list[float]:
-    """Return the numbers of an attribute."""
-    given = variable.attrs.get(name)
-    if given is None:
-        return []
-    try:
-        return [float(value) for value in np.ravel(np.asarray(given, dtype=np.float64))]
-    except (TypeError, ValueError):
-        raise InputError(f"its attribute {name} is {given!r}; expected numbers") from None
-
-
-def _number(variable: Any, name: str, usual: float) -> float:
-    return next(iter(_numbers(variable, name)), usual)
-
-
-def _valid(variable: Any, dtype: np.dtype[Any], scale: float, offset: float) -> tuple[float, float]:
-    """Return the smallest and largest valid value; the attributes are stored numbers (CF, section 2.5.1)."""
-    both = _numbers(variable, "valid_range")
-    low = both[0] if len(both) == 2 else _number(variable, "valid_min", -math.inf)
-    high = both[1] if len(both) == 2 else _number(variable, "valid_max", math.inf)
-    packed = (scale, offset) != (1.0, 0.0)
-    stated = [variable.attrs[key] for key in ("valid_range", "valid_min", "valid_max") if key in variable.attrs]
-    given = np.asarray(stated[0] if stated else 0)
-    if packed and dtype.kind in "iu" and given.dtype.kind == "f":
-        return low, high  # values after all, as many files have it
-    # Half a step beyond for integers, so that rounding does not decide about the limits themselves.
-    slack = 0.5 if packed and dtype.kind in "iu" else 0.0
-    if dtype.kind == "u" and low < 0:
-        low = -math.inf
-    ends = [(low - slack) * scale + offset, (high + slack) * scale + offset]
-    return min(ends), max(ends)
 
 
 def _is_time(variable: Any) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "band_attributes",
     "coordinates_of",
     "crs_of",
+    "dimensions_of",
     "geozarr_of",
     "grid_of",
     "is_latitude",
@@ -72,6 +73,10 @@ ZARR_CONVENTIONS = [
         "description": "Spatial coordinate information",
     },
 ]
+
+
+class UnevenError(InputError):
+    """Rows or columns that only ascend or only descend, but not in equal steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +207,7 @@ def _edge_and_step(axis: Coordinate, given: float | None) -> tuple[float, float]
             )
         sizes = np.abs(steps)
         gaussian = " (a Gaussian grid?)" if is_latitude(axis.attributes) else ""
-        raise InputError(
+        raise UnevenError(
             f"its {axis.kind} are not evenly spaced{gaussian}: steps from {sizes.min():.6g} to {sizes.max():.6g}"
         )
     return first - step / 2, step
@@ -373,14 +378,26 @@ def _is_axis(attributes: Mapping[str, Any], axis: str, standard_name: str) -> bo
 def coordinates_of(grid: Grid) -> dict[str, tuple[Floats, dict[str, str]]]:
     """Return the coordinates ``y`` and ``x`` of a grid: centres of pixels, and attributes as in CF.
 
-    Empty for a rotated grid, which has no coordinates of single rows and columns.
+    Empty for a rotated grid, which has no coordinates of single rows and columns. If each pixel has its own, they are
+    (y, x) and called ``lat`` and ``lon``: CF expects that no coordinate of two dimensions has the name of one.
     """
+    if grid.places is not None:
+        places, names = grid.places, ("y", "x") if grid.places.y.ndim == 1 else ("lat", "lon")
+        return {
+            names[0]: (places.y, {str(key): str(value) for key, value in places.y_attributes.items()}),
+            names[1]: (places.x, {str(key): str(value) for key, value in places.x_attributes.items()}),
+        }
     transform = grid.transform
     if transform.b or transform.d:
         return {}
     rows, columns = np.arange(grid.height) + 0.5, np.arange(grid.width) + 0.5
     values = {"y": transform.f + transform.e * rows, "x": transform.c + transform.a * columns}
     return {name: (values[name], {"axis": name.upper(), **_attributes_of(grid.crs, name)}) for name in values}
+
+
+def dimensions_of(name: str, values: Floats) -> tuple[str, ...]:
+    """Return the dimensions of one of `coordinates_of`."""
+    return (name,) if values.ndim == 1 else ("y", "x")
 
 
 def _attributes_of(crs: CRS | None, name: str) -> dict[str, str]:
@@ -407,7 +424,8 @@ def mapping_of(grid: Grid) -> dict[str, Any]:
         # CF expects WKT 2; GDAL and rioxarray write WKT 1 where it says all.
         wkt = grid.crs.to_wkt(version="WKT2_2019")
         found |= {**_cf_parameters(wkt), "crs_wkt": wkt, SPATIAL_REF: grid.crs.to_wkt()}
-    found["GeoTransform"] = " ".join(map(repr, map(float, grid.transform.to_gdal())))
+    if grid.places is None:
+        found["GeoTransform"] = " ".join(map(repr, map(float, grid.transform.to_gdal())))
     return found
 
 
@@ -443,9 +461,10 @@ def geozarr_of(grid: Grid, dimensions: Sequence[str] = ("y", "x")) -> dict[str, 
             found["proj:code"] = f"EPSG:{code}"
         found["proj:wkt2"] = grid.crs.to_wkt(version="WKT2_2019")
     found["spatial:dimensions"] = list(dimensions)
-    found["spatial:transform"] = [float(number) for number in tuple(grid.transform)[:6]]
     found["spatial:shape"] = [grid.height, grid.width]
-    found["spatial:bbox"] = [float(number) for number in grid.bounds]
+    if grid.places is None:
+        found["spatial:transform"] = [float(number) for number in tuple(grid.transform)[:6]]
+        found["spatial:bbox"] = [float(number) for number in grid.bounds]
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pixelwise.dates.labels import labels_of
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
-from pixelwise.rasters.conventions import SPATIAL_REF, coordinates_of, mapping_of
+from pixelwise.rasters.conventions import SPATIAL_REF, coordinates_of, dimensions_of, mapping_of
 from pixelwise.rasters.handles import reading, take_losses
 from pixelwise.stacks.base import FileStack, LayerStack
 
@@ -39,7 +39,7 @@ def array_of(stack: FileStack) -> xarray.DataArray:
     """
     dates, about = labels_of(stack.axis)
     coordinates: dict[str, Any] = {"time": ("time", dates, about)}
-    coordinates |= {name: (name, *found) for name, found in coordinates_of(stack.grid).items()}
+    coordinates |= {name: (dimensions_of(name, found[0]), *found) for name, found in coordinates_of(stack.grid).items()}
     coordinates[SPATIAL_REF] = ((), 0, mapping_of(stack.grid))
     attributes = {"units": stack.layout.unit} if stack.layout.unit else {}
     attributes["grid_mapping"] = SPATIAL_REF
