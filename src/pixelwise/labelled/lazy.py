@@ -68,20 +68,20 @@ class _Chunks:
     dtype: str
     token: str
 
-    def __call__(self, *chunks: NDArray[Any]) -> NDArray[Any]:
-        """Return (band, ..., y, x) of (time, ..., y, x): the bands, then ``status``."""
+    def __call__(self, *series: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return (band, ..., y, x) values and (..., y, x) status of (time, ..., y, x), the only chunk of its series."""
+        chunks = [chunk for [chunk] in series]
         grid = grid_without_place(chunks[0])
         stacks = tuple(replace(one, values=c, grid=grid) for one, c in zip(self.stacks, chunks, strict=True))
         result = Job(stacks, self.bound, self.dtype, as_they_are).compute(grid.block)
-        values, status = result.encoded
         if result.failure is not None:
             self._say_once("", f"the function failed at some pixels (status 5); the first:\n{result.failure}")
         for band, number in result.rounded:
             self._say_once(band, say_rounded(band, number))
-        table = np.concatenate([values, status[None].astype(self.dtype)]).reshape(-1, *chunks[0].shape[1:])
-        halo = self.bound.halo
-        inner = slice(halo, -halo or None)
-        return table[..., inner, inner]
+        values, status = result.encoded
+        shape, halo = chunks[0].shape[1:], self.bound.halo
+        inner = (..., slice(halo, -halo or None), slice(halo, -halo or None))
+        return values.reshape(-1, *shape)[inner], status.reshape(shape)[inner]
 
     def _say_once(self, topic: str, text: str) -> None:
         """Log what concerns many chunks once in this process."""
@@ -113,13 +113,15 @@ def bands_of_chunks(job: BoundJob, dtype: str, ndim: int) -> dict[str, Any]:
     if halo:
         arrays = [_with_halo(values, stack.decoding, halo) for values, stack in zip(arrays, stacks, strict=True)]
         stacks = [replace(stack, decoding=Decoding(stack.decoding.name)) for stack in stacks]
-    inner = [tuple(size - 2 * halo for size in sizes) for sizes in arrays[0].chunks[-2:]]
-    chunks = ((len(bands),), *arrays[0].chunks[1:-2], *inner)
     empty = tuple(replace(stack, values=None) for stack in stacks)
     token = dask.base.tokenize(bound, dtype, [stack.decoding for stack in stacks], *arrays)
-    table = dask.array.map_blocks(
-        _Chunks(empty, bound, dtype, token), *arrays, dtype=dtype, chunks=chunks, meta=np.empty((0,) * ndims, dtype),
-        name=f"pixelwise-{token}",
+    # Its chunks are pairs of arrays, which only `_pick` sees. Without `concatenate`, dask copies nothing: series come
+    # as lists of their chunks, of which there is one.
+    axes = tuple(range(1, ndims))
+    table = dask.array.blockwise(
+        _Chunks(empty, bound, dtype, token), axes, *(part for array in arrays for part in (array, (0, *axes))),
+        adjust_chunks={axis: tuple(size - 2 * halo for size in arrays[0].chunks[axis]) for axis in axes[-2:]},
+        concatenate=False, dtype=dtype, meta=np.empty((0,) * len(axes), dtype), name=f"pixelwise-{token}",
     )  # fmt: skip
     return {band.name: _band_of(table, number, band, dtype, ndim) for number, band in enumerate(bands)}
 
@@ -133,15 +135,19 @@ def _with_halo(values: Any, decoding: Decoding, halo: int) -> Any:
 
 
 def _band_of(table: Any, number: int, band: Band, dtype: str, ndim: int) -> Any:
-    lacking = table.ndim - 1 - ndim
-    kind = band.dtype(dtype)
-    return dask.array.map_blocks(
-        _pick, table, number, lacking, kind, dtype=kind, drop_axis=list(range(1 + lacking)),
-        meta=np.empty((0,) * ndim, kind), name=f"{band.name}-{dask.base.tokenize(table.name, number, kind)}",
+    kind, axes = band.dtype(dtype), tuple(range(table.ndim))
+    return dask.array.blockwise(
+        _pick, axes[table.ndim - ndim :], table, axes, number=number, lacking=table.ndim - ndim, kind=kind,
+        concatenate=False, dtype=kind, meta=np.empty((0,) * ndim, kind),
+        name=f"{band.name}-{dask.base.tokenize(table.name, number, kind)}",
     )  # fmt: skip
 
 
-def _pick(table: NDArray[Any], number: int, lacking: int, dtype: str) -> NDArray[Any]:
-    """Return one band of a chunk, without dimensions that the array does not have."""
-    band: NDArray[Any] = table[(number, *(0,) * lacking)].astype(dtype)
-    return band
+def _pick(results: Any, number: int, lacking: int, kind: str) -> NDArray[Any]:
+    """Return one band of a chunk, without dimensions that the array does not have: lists of one."""
+    for _ in range(lacking):
+        [results] = results
+    values, status = results
+    band: NDArray[Any] = (values[number] if number < len(values) else status)[(0,) * lacking]
+    # A copy: a view would keep all bands in memory.
+    return band.astype(kind)
