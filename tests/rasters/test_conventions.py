@@ -144,6 +144,13 @@ def test_coordinates_decide_against_a_transform_that_is_left_from_before():
     assert single.bounds[1::2] == (row - 15, row + 15)
 
 
+def test_coordinates_of_corners_are_told_by_the_transform():
+    y, x = 3400000 - 30.0 * np.arange(5), 500000 + 30.0 * np.arange(7)
+    attributes = {"transform": UTM.transform, "crs": "epsg:32617"}
+    assert grid_of(axis("y", y), axis("x", x), {}, attributes) == UTM
+    assert grid_of(axis("y", y[1:]), axis("x", x[2:]), {}, attributes).bounds == (500060, 3399850, 500210, 3399970)
+
+
 def test_the_size_of_one_pixel_comes_from_its_bounds():
     x = axis("x", [1.0, 2.0])
     y = Coordinate("y", 1, np.array([50.0]), bounds=np.array([[55.0, 45.0]]))

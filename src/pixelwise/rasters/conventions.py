@@ -152,7 +152,8 @@ def grid_of(
     Notes
     -----
     Coordinates decide: a transform survives the selection of pixels unchanged, and is then wrong. Where it agrees with
-    them, its numbers are taken, which are not rounded.
+    them, its numbers are taken, which are not rounded. Where both are half a pixel apart, coordinates are those of
+    upper left corners, as stackstac gives them.
     """
     mapping, attributes = mapping or {}, attributes or {}
     crs = crs_of(mapping, attributes, y.attributes, x.attributes)
@@ -178,9 +179,12 @@ def grid_of(
     left, right = _edge_and_step(x, None if given is None else given.a / scale)
     found = Affine(right * scale, 0.0, left * scale, 0.0, down * scale, top * scale)
     grid = Grid(crs, found, y.size, x.size)
-    if given is None or grid.differences(Grid(crs, given, y.size, x.size)):
+    if given is None:
         return grid
-    return Grid(crs, given, y.size, x.size)
+    written = Grid(crs, given, y.size, x.size)
+    if all(abs(offset % 1 - 0.5) < CORNER_TOLERANCE for offset in written.offset(grid)):
+        grid = Grid(crs, found @ Affine.translation(0.5, 0.5), y.size, x.size)
+    return grid if grid.differences(written) else written
 
 
 def _edge_and_step(axis: Coordinate, given: float | None) -> tuple[float, float]:
