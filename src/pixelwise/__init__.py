@@ -14,6 +14,7 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
+    from pixelwise.api import apply, write_layers
     from pixelwise.bands import Band, Status
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError, ResourceError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pixelwise.method import BoundMethod, Method
     from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
-    from pixelwise.run import apply, write_layers
     from pixelwise.stacks.composite import CompositeStack
     from pixelwise.stacks.raster import RasterStack, Stack
     from pixelwise.stacks.spec import InputSpec
@@ -59,6 +59,7 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
+    "api": ("apply", "write_layers"),
     "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
@@ -67,7 +68,6 @@ _HOMES = {
     "method": ("BoundMethod", "Method"),
     "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
-    "run": ("apply", "write_layers"),
     "stacks.composite": ("CompositeStack",),
     "stacks.raster": ("RasterStack", "Stack"),
     "stacks.spec": ("InputSpec",),

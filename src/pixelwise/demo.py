@@ -17,11 +17,14 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
+from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import usable_cores
+from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.maps.map import Map
+from pixelwise.methods import ols
 from pixelwise.opening.survey import open_stack
 from pixelwise.regular_files import check_encodable
-from pixelwise.run import apply
+from pixelwise.run import run_job
 from pixelwise.stacks.raster import RasterStack
 from pixelwise.surroundings import safe_children
 
@@ -137,7 +140,7 @@ def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 
     seconds = []
     for _ in range(runs + 1):
         began = time.perf_counter()
-        map_ = apply(open_stack(folder), "ols", output, overwrite=True)
+        map_ = run_job(open_stack(folder), ols(), output, {}, OutputSpec(), Execution(overwrite=True))
         seconds.append(time.perf_counter() - began)
     series, columns = sample_series(stack, rows)
     processes = usable_cores()

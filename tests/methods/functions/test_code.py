@@ -37,7 +37,7 @@ PICKLES = {"pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib"}
 #: Where methods are made of texts, and where composites are made by what their options say.
 RESOLVERS = {
     "as_method": {"methods/lookup.py", "stacks/composite.py", "verify/recompute.py"},
-    "resolve_method": {"methods/lookup.py", "run.py", "cli/apply.py", "cli/plan.py", "precompile.py", "xarray.py"},
+    "resolve_method": {"methods/lookup.py", "api.py", "cli/apply.py", "cli/plan.py", "precompile.py", "xarray.py"},
     "composite_of": {"opening/survey.py", "cli/plan.py"},
 }
 

@@ -1,0 +1,240 @@
+"""`apply` and `write_layers`: options as keywords, for stacks of files and for arrays of xarray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+from pixelwise.choices import Compression
+from pixelwise.dates.completeness import Completeness
+from pixelwise.jobs.execution import Execution, Progress
+from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.labelled.door import apply_to_array, is_labelled
+from pixelwise.maps.map import Map
+from pixelwise.method import Method
+from pixelwise.methods.lookup import resolve_method
+from pixelwise.run import run_job, run_layers
+from pixelwise.stacks.base import FileStack, Stack
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["apply", "write_layers"]
+
+
+class Options(TypedDict, total=False):
+    """The options that `apply` takes for stacks and arrays alike, for type checkers."""
+
+    bands: Sequence[str] | None
+    min_valid: float
+    min_span: float
+    write: Mapping[str, str | Path] | None
+    per: str
+    dtype: str
+    executor: str | Executor | None
+    jobs: int | None
+    memory: int | str | None
+    compress: Compression | None
+    overwrite: bool
+    restart: bool
+    trust_function: bool
+    strict: bool
+    progress: Progress | None
+
+
+@overload
+def apply(
+    stack: Stack,
+    method: str | Method | Callable[..., Any],
+    output: str | Path | None = None,
+    *,
+    inputs: Mapping[str, Stack] | None = None,
+    **options: Unpack[Options],
+) -> Map: ...
+
+
+@overload
+def apply(
+    stack: xarray.DataArray,
+    method: str | Method | Callable[..., Any],
+    output: None = None,
+    *,
+    dim: str = "time",
+    inputs: Mapping[str, xarray.DataArray] | None = None,
+    **options: Unpack[Options],
+) -> xarray.Dataset: ...
+
+
+@overload
+def apply(
+    stack: xarray.DataArray,
+    method: str | Method | Callable[..., Any],
+    output: str | Path,
+    *,
+    dim: str = "time",
+    inputs: Mapping[str, xarray.DataArray] | None = None,
+    **options: Unpack[Options],
+) -> Map: ...
+
+
+def apply(
+    stack: Stack | xarray.DataArray,
+    method: str | Method | Callable[..., Any],
+    output: str | Path | None = None,
+    *,
+    dim: str = "time",
+    inputs: Mapping[str, Stack | xarray.DataArray] | None = None,
+    bands: Sequence[str] | None = None,
+    min_valid: float = 0.0,
+    min_span: float = 0.0,
+    write: Mapping[str, str | Path] | None = None,
+    per: str = "year",
+    dtype: str = "float32",
+    executor: str | Executor | None = None,
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    compress: Compression | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    trust_function: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Map | xarray.Dataset:
+    """Apply a method to every pixel's series.
+
+    Parameters
+    ----------
+    stack
+        The response: what `open_stack` returns, or any object with ``grid``, ``axis`` and ``read(block)``; or an array
+        of xarray.
+    method
+        A method's name (``"ols"``), a method (``methods.ols(min_obs=5)``), ``"file.py:function"``, or a
+        function: decorated by `per_pixel` or `per_block`, or plain, which is called per pixel.
+    output
+        A GeoTIFF; ``trend_{band}.tif`` writes one file per band. None keeps the map in memory.
+    dim
+        The dimension of time of an array; stacks have none to choose.
+    inputs
+        Covariates by name, for methods that take them. Their layers are paired with those of the response by calendar
+        year, month, ..., whichever unit its step has, or by day. Layers without a partner are left out, with a warning.
+        Covariates must cover the response's pixels, on the same lattice.
+    bands
+        Names of the bands to compute (``status`` is always included); for a function without declared bands, names for
+        the values that it returns.
+    min_valid, min_span
+        Shares from 0 to 1: a pixel with a smaller share of valid layers, or whose valid layers span a smaller share of
+        the time from the first to the last layer, gets status 2 and no result but ``n``, whatever the method. The
+        series of the response counts, after `select`, composites and pairing.
+    write
+        Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
+        each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
+        dates of the layers, without gaps; ``residuals`` are values minus the curve; ``anomalies`` are values minus the
+        season, if the method fits one, and minus the mean of the rest: they still contain a trend. All are missing
+        where a pixel has no result. Either all files are completed, together with the map, or none is.
+    per
+        ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
+    dtype
+        ``float32`` or ``float64``: the type of the map; computations use float64.
+    executor
+        ``threads``, ``processes``, ``inline``, or any `concurrent.futures.Executor`. By default threads
+        if the method releases the GIL, else processes.
+    jobs
+        Number of workers, or of blocks in flight if an executor is given; by default all usable cores.
+    memory
+        Memory limit for all local processes together: ``"4GiB"``. What a function of your own allocates is not
+        counted.
+    compress
+        Compression of the GeoTIFF: ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
+    overwrite
+        Whether a finished map may be replaced.
+    restart
+        Whether to discard the progress of an interrupted run of this job; else it resumes.
+    trust_function
+        Your word that a function of your own is the same in each run of the job, even if pixelwise cannot check it
+        because it reads files or looks up names at run time (``eval``, ``globals``). Without it, an interrupted job of
+        such a function starts from scratch.
+    strict
+        Whether a failing function stops the job; else its pixels get status 5.
+    progress
+        Called with the numbers of pixels done and in total, after each block.
+
+    Returns
+    -------
+    Map or xarray.Dataset
+        For an array without `output`, what its accessor gives (`pixelwise.xarray`): a dataset, lazy if the array is.
+        Everything else is a map. A lazy array that is written is computed block by block by the engine, whatever its
+        chunks; its rows and columns need coordinates.
+
+    Raises
+    ------
+    InputError
+        When files cannot be read or change meanwhile, or covariates do not match in place or time.
+    ParameterError
+        When a method, band, parameter, executor or amount of memory is unknown or impossible.
+    OutputError
+        When the output exists, is an input, cannot be written, is being written by another run, or was begun by
+        another job.
+    FunctionError
+        When a function returns the wrong number of values, or fails and `strict` is set.
+    ResourceError
+        When memory, disk, open files or workers run out; the same call resumes.
+
+    Notes
+    -----
+    A job that takes more than a few seconds records its finished blocks in a journal beside the output. However it was
+    interrupted, the same call resumes there and gives the same map.
+    """
+    chosen, wanted = resolve_method(method, bands)
+    files = {kind: Path(path) for kind, path in (write or {}).items()}
+    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
+    execution = Execution(
+        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        strict=strict, progress=progress,
+    )  # fmt: skip
+    if is_labelled(stack):
+        return apply_to_array(stack, chosen, output, inputs or {}, spec, execution, dim)
+    return run_job(stack, chosen, output, inputs or {}, spec, execution)
+
+
+def write_layers(
+    stack: FileStack,
+    output: str | Path,
+    *,
+    dtype: str = "float32",
+    executor: str | Executor | None = None,
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    compress: Compression | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    trust_function: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the layers of a stack as the bands of one GeoTIFF, named by date, so that `open_stack` reads them back.
+
+    Parameters
+    ----------
+    stack
+        What `RasterStack.composite` returns, for example.
+    output
+        A GeoTIFF.
+    dtype, executor, jobs, memory, compress, overwrite, restart, trust_function, progress
+        As in `apply`.
+
+    Returns
+    -------
+    Path
+        The path of the file.
+
+    Raises
+    ------
+    InputError, ParameterError, OutputError, ResourceError
+        As `apply` does.
+    """
+    execution = Execution(
+        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        progress=progress,
+    )  # fmt: skip
+    return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
