@@ -52,10 +52,21 @@ SEAMS = {
     "kernel": ("pixelwise.methods.ols", "BoundLine.__call__"),
     "encode": ("pixelwise.maps.tiles", "TileEncoder.__call__"),
     "append tiles": ("pixelwise.maps.geotiff", "append"),
+    "open the folder": ("pixelwise.maps.stores", "HiddenFolder.open"),
+    "encode a shard": ("pixelwise.maps.shards", "ShardEncoder.__call__"),
+    "write a shard": ("pixelwise.maps.shards", "write"),
+    "accept shards": ("pixelwise.maps.zarr_store", "ZarrOutput.write"),
     "append to the journal": ("pixelwise.maps.journal", "append"),
     "journal a block": ("pixelwise.maps.journal", "Journal.add"),
     "sync beside": ("pixelwise.maps.disk", "sync"),
     "complete": ("pixelwise.maps.geotiff", "GeoTiffOutput.complete"),
+    "complete the store": ("pixelwise.maps.zarr_store", "ZarrOutput.complete"),
+    "make the metadata": ("pixelwise.maps.zarr_store", "ZarrOutput.metadata"),
+    "write the metadata": ("pixelwise.maps.zarr_store", "write_file"),
+    "sync the store": ("pixelwise.maps.zarr_store", "sync"),
+    "check the store": ("pixelwise.maps.zarr_store", "ZarrOutput.check_again"),
+    "rename the store": ("pixelwise.maps.stores", "PendingStore.replace"),
+    "remove a folder": ("pixelwise.maps.stores", "remove_tree"),
     "make the head": ("pixelwise.maps.tiles", "TiledFile.head"),
     "write the head": ("pixelwise.maps.geotiff", "write"),
     "sync the map": ("pixelwise.maps.geotiff", "sync"),
@@ -72,9 +83,13 @@ SEAMS = {
     "end the journal": ("pixelwise.maps.journal", "Journal.close"),
 }
 #: Of these a part of the bytes may have been written; the first argument is the file.
-WRITERS = ("append tiles", "append to the journal", "write the head")
+WRITERS = ("append tiles", "append to the journal", "write the head", "write a shard")
 #: Workers do this, where no patch of ours is.
-IN_WORKERS = ("read", "kernel", "encode")
+IN_WORKERS = ("read", "kernel", "encode", "encode a shard", "write a shard")
+#: Only jobs that write Zarr come by these.
+OF_STORES = frozenset(
+    name for name, (module, _) in SEAMS.items() if module.endswith(("stores", "shards", "zarr_store"))
+)
 AT_ANY_TIME = "any time"
 
 
@@ -236,6 +251,9 @@ def warm_up() -> None:
     from pixelwise.cli import apply  # noqa: F401
     from pixelwise.grid import Block, Grid
     from pixelwise.maps import journal  # noqa: F401
+    from pixelwise.maps.store_reader import import_zarr
+
+    import_zarr()
 
     class Numbers:
         grid = Grid(None, Affine(1, 0, 0, 0, -1, 0), 20, 20)
@@ -303,6 +321,8 @@ class Kind:
         Whether the file system has links.
     rotated
         Whether the CRS is one that needs a sidecar.
+    store
+        Whether it is a Zarr store.
     """
 
     dtype: str
@@ -310,14 +330,17 @@ class Kind:
     old: bool
     links: bool = True
     rotated: bool = False
+    store: bool = False
 
     @property
     def made(self) -> tuple[Any, ...]:
         """What undisturbed runs differ by."""
-        return self.dtype, self.per_band, self.rotated
+        return self.dtype, self.per_band, self.rotated, self.store
 
     @property
     def pattern(self) -> str:
+        if self.store:
+            return "trend.zarr"
         return "trend_{band}.tif" if self.per_band else "trend.tif"
 
 
@@ -328,7 +351,7 @@ class Scene:
     root: Path
     server: Server
     wanted: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    older: dict[tuple[Any, ...], dict[str, bytes]] = field(default_factory=dict)
+    older: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     calls: dict[tuple[Any, ...], Ended] = field(default_factory=dict)
 
     def stack(self, kind: Kind) -> Path:
@@ -356,7 +379,7 @@ class Scene:
         return [*command, "--bands", "slope,pvalue,n", "--quiet", *(["--overwrite"] if kind.old else [])]
 
     def undisturbed(
-        self, kind: Kind, extra: Sequence[str] = (), look: Callable[[Path], Any] = Path.read_bytes
+        self, kind: Kind, extra: Sequence[str] = (), look: Callable[[Path], Any] | None = None
     ) -> tuple[dict[str, Any], Ended]:
         """Return what is in the files that nobody disturbed the making of, and how it went."""
         with tempfile.TemporaryDirectory(dir=self.root) as folder:
@@ -365,7 +388,7 @@ class Scene:
             ended = self.server.run({**QUIET, "command": command})
             if ended.status:
                 raise Difference(f"an undisturbed run failed: {ended.output}")
-            return {path.name: look(path) for path in output.glob("*.tif*")}, ended
+            return {path.name: (look or bytes_of)(path) for path in output.iterdir()}, ended
 
     def prepare(self, kind: Kind) -> None:
         """Make what a kind of job needs."""
@@ -379,15 +402,42 @@ class Scene:
 QUIET: dict[str, Any] = {"window": 4096, "team": False, "sync": False, "links": True, "moment": None, "seconds": None}
 
 
+def bytes_of(path: Path) -> Any:
+    """Return the content of a file, or of all files of a store by name."""
+    if not path.is_dir():
+        return path.read_bytes()
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def put(path: Path, content: Any) -> None:
+    """Write what `bytes_of` returned."""
+    if not isinstance(content, dict):
+        path.write_bytes(content)
+        return
+    for name, data in content.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+
+
 def pixels_of(path: Path) -> Any:
-    """Return all that a reader sees of a map: plain rasterio's, not ours."""
+    """Return all that a reader sees of a map: plain rasterio's or zarr-python's, not ours."""
     import rasterio
 
+    if path.is_dir():
+        import zarr
+
+        found = zarr.open_group(path, mode="r", use_consolidated=True)
+        arrays = {name: (str(a.dtype), a[...].tobytes(), dict(a.attrs)) for name, a in found.arrays()}
+        return arrays, {name: value for name, value in found.attrs.items() if name != "PIXELWISE"}
     if path.suffix == ".xml":
         return path.read_text()
     with rasterio.open(path) as dataset:
         bands = [(dataset.read(i).tobytes(), dataset.tags(i)) for i in dataset.indexes]
         return bands, dataset.dtypes, dataset.descriptions, dataset.units, dataset.crs, dataset.transform
+
+
+#: How the names of maps end.
+MAPS = (".tif", ".zarr")
 
 
 def journal_lines(output: Path) -> list[dict[str, Any]]:
@@ -414,7 +464,7 @@ class Trial:
         return self.scene.wanted[self.kind.made]
 
     @property
-    def old(self) -> dict[str, bytes]:
+    def old(self) -> dict[str, Any]:
         return self.scene.older[self.kind.made[1:]] if self.kind.old else {}
 
     def run(self, moment: Moment | None, drawn: random.Random, processes: bool = False) -> Ended:
@@ -448,15 +498,16 @@ class Trial:
         names = {path.name for path in self.output.iterdir() if not path.name.endswith(".tif.aux.xml")}
         hidden = {name for name in names if name.startswith(".")}
         new = {name for name in names - hidden if self.is_new(name, names)}
-        complete = new == {name for name in self.wanted if name.endswith(".tif")}
+        complete = new == {name for name in self.wanted if name.endswith(MAPS)}
         if new and not complete and not committed:
             raise Difference(f"only {sorted(new)} of {sorted(self.wanted)} are new, and no journal knows")
-        gone = {name for name in self.old if name.endswith(".tif")} - names
-        if gone and (self.kind.links or not committed):
+        gone = {name for name in self.old if name.endswith(MAPS)} - names
+        # Without links, and for a folder, it takes two renames to replace what is there.
+        if gone and not (committed and (self.kind.store or not self.kind.links)):
             raise Difference(f"{sorted(gone)} of the old map are gone")
         for name in gone:
-            aside = self.output / f".{name.removesuffix('.tif')}.partial.replaced.tif"
-            if aside.read_bytes() != self.old[name]:
+            aside = self.output / f".{Path(name).stem}.partial.replaced{Path(name).suffix}"
+            if bytes_of(aside) != self.old[name]:
                 raise Difference(f"{name} of the old map is gone, and {aside.name} is another")
         if again := self.recorded & set(ended.computed):
             raise Difference(f"{len(again)} blocks were computed again: {sorted(again)[:3]}")
@@ -482,14 +533,13 @@ class Trial:
         """Whether a file is of the new map; it may be one of the old map, but nothing else."""
         from rasterio.errors import RasterioError
 
-        data = (self.output / name).read_bytes()
-        if data == self.old.get(name):
+        if bytes_of(self.output / name) == self.old.get(name):
             return False
         if name not in self.wanted:
             raise Difference(f"{name} is neither of the old nor of the new map; there are {sorted(names)}")
         try:
             same = pixels_of(self.output / name) == self.wanted[name]
-        except RasterioError as error:
+        except (RasterioError, OSError, ValueError, KeyError) as error:
             raise Difference(f"{name} cannot be read ({error})") from None
         if not same:
             raise Difference(f"{name} is neither the old nor the new map")
@@ -528,6 +578,9 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
         kind = Kind(kind.dtype, per_band=True, old=True, links=False)
     # The sidecar of such a map is renamed before the map.
     kind = replace(kind, rotated=dice.random() < (0.7 if first.seam == "rename" else 0.25))
+    if first.seam in OF_STORES or dice.random() < 0.15:
+        replaced = first.seam in ("rename the store", "remove a folder")
+        kind = Kind(kind.dtype, per_band=False, old=kind.old or replaced, store=True)
     scene.prepare(kind)
     moments = [first, *dice.choices(MOMENTS, k=dice.randint(0, 3))]
     if first.seam == "restore a block":
@@ -535,7 +588,7 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
     with tempfile.TemporaryDirectory(dir=scene.root) as folder:
         trial = Trial(scene, kind, Path(folder))
         for name, data in trial.old.items():
-            (trial.output / name).write_bytes(data)
+            put(trial.output / name, data)
         calls = scene.calls[kind.made].calls
         for moment in moments:
             # Often the first time, which is the only one of many; else any.

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from pixelwise.choices import Compression
+from pixelwise.choices import Compression, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.output_spec import OutputSpec
@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
     jobs: int | None
     memory: int | str | None
     compress: Compression | None
+    zarr_format: ZarrFormat
     overwrite: bool
     restart: bool
     trust_function: bool
@@ -96,6 +97,7 @@ def apply(
     jobs: int | None = None,
     memory: int | str | None = None,
     compress: Compression | None = None,
+    zarr_format: ZarrFormat = 3,
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
@@ -113,7 +115,8 @@ def apply(
         A method's name (``"ols"``), a method (``methods.ols(min_obs=5)``), ``"file.py:function"``, or a
         function: decorated by `per_pixel` or `per_block`, or plain, which is called per pixel.
     output
-        A GeoTIFF; ``trend_{band}.tif`` writes one file per band. None keeps the map in memory.
+        A GeoTIFF, or a Zarr store if its name ends in ``.zarr``; ``trend_{band}.tif`` writes one file per band. None
+        keeps the map in memory.
     dim
         The dimension of time of an array; stacks have none to choose.
     inputs
@@ -146,7 +149,10 @@ def apply(
         Memory limit for all local processes together: ``"4GiB"``. What a function of your own allocates is not
         counted.
     compress
-        Compression of the GeoTIFF: ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
+        Compression of the output: ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` (not in Zarr) or
+        ``none``.
+    zarr_format
+        Version of the format of Zarr stores: 3 has few files (shards), 2 one for each chunk, which GDAL 3.10 reads too.
     overwrite
         Whether a finished map may be replaced.
     restart
@@ -190,7 +196,8 @@ def apply(
     files = {kind: Path(path) for kind, path in (write or {}).items()}
     spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
     execution = Execution(
-        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
+        trust_function=trust_function,
         strict=strict, progress=progress,
     )  # fmt: skip
     if is_labelled(stack):
@@ -207,20 +214,21 @@ def write_layers(
     jobs: int | None = None,
     memory: int | str | None = None,
     compress: Compression | None = None,
+    zarr_format: ZarrFormat = 3,
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write the layers of a stack as the bands of one GeoTIFF, named by date, so that `open_stack` reads them back.
+    """Write the layers of a stack to one file, by date, so that `open_stack` reads them back.
 
     Parameters
     ----------
     stack
         What `RasterStack.composite` returns, for example.
     output
-        A GeoTIFF.
-    dtype, executor, jobs, memory, compress, overwrite, restart, trust_function, progress
+        A GeoTIFF, or a Zarr store if its name ends in ``.zarr``: then an array of (time, y, x).
+    dtype, executor, jobs, memory, compress, zarr_format, overwrite, restart, trust_function, progress
         As in `apply`.
 
     Returns
@@ -234,7 +242,8 @@ def write_layers(
         As `apply` does.
     """
     execution = Execution(
-        executor, jobs, memory, compress, overwrite=overwrite, restart=restart, trust_function=trust_function,
+        executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
+        trust_function=trust_function,
         progress=progress,
     )  # fmt: skip
     return run_layers(stack, output, OutputSpec(dtype=dtype), execution)

@@ -18,6 +18,7 @@ __all__ = [
     "Resampling",
     "SameDate",
     "Written",
+    "ZarrFormat",
 ]
 
 #: What months, weeks, dekads and other spans stand for.
@@ -39,6 +40,8 @@ ExecutorName = Literal["threads", "processes", "inline"]
 #: The type of a map's values.
 MapType = Literal["float32", "float64"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
+#: Version 3 puts many chunks into one file (shards); of version 2, which GDAL 3.10 reads too, each chunk is a file.
+ZarrFormat = Literal[2, 3]
 #: Stacks that are written beside a map, with a value for each layer of the input.
 Written = Literal["fitted", "residuals", "anomalies"]
 #: Units of time of changes.

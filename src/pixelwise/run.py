@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.bands import STATUS_BAND, Band, Floats, with_units
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
 from pixelwise.jobs.copying import Copy
@@ -22,7 +23,7 @@ from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
-from pixelwise.maps.outputs import LayerFile
+from pixelwise.maps.outputs import FileFormat, LayerFile
 from pixelwise.maps.publish import SUFFIXES
 from pixelwise.maps.sink import Sink
 from pixelwise.method import Method, rounded_whole_numbers, say_rounded
@@ -67,7 +68,8 @@ def run_job(
     check_memory(stacks, execution.memory_bytes)
     check_kinds(method, spec.write)
     layered, unit = _layered(pairing.stack, method, spec.write), layout_of(pairing.stack).unit
-    beside = [LayerFile(kind, path, with_units(layered.bands, unit)) for kind, path in spec.write.items()]
+    own = with_units(layered.bands, unit)
+    beside = [LayerFile(kind, path, own, pairing.stack.axis) for kind, path in spec.write.items()]
     _check_places(stack, [path for path in (output, *spec.write.values()) if path is not None])
     sink = _sink(output, stacks, execution, method.files, beside)
     folder = None if output is None else Path(output).parent
@@ -194,7 +196,7 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     stack.check_unchanged()
     check_memory((stack,), execution.memory_bytes)
     _check_places(stack, [output])
-    sink = _sink(output, (stack,), execution)
+    sink = _sink(output, (stack,), execution, axis=stack.axis)
     method = Copy(stack.names)
     bound = method.bind(stack.axis, None, {})
     folder = Path(output).parent
@@ -252,13 +254,13 @@ def _sink(
     execution: Execution,
     tables: Sequence[Path] = (),
     beside: Sequence[LayerFile] = (),
+    axis: TimeAxis | None = None,
 ) -> Sink:
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    sink = FileSink(
-        output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, compress=execution.compress
-    )
+    form = FileFormat(execution.compress, execution.zarr_format)
+    sink = FileSink(output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, form=form, axis=axis)
     # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()

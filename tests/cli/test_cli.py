@@ -621,7 +621,10 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
             "memory='much' is not a size; expected 4GiB, 500MB or a number",
         ),
         (["ols", "stack", "-o", "no/t.tif"], "no/t.tif: the folder no does not exist"),
-        (["ols", "stack", "-o", "t.png"], "t.png: a map is a GeoTIFF: its name must end in .tif"),
+        (
+            ["ols", "stack", "-o", "t.png"],
+            "t.png: a map is a GeoTIFF or a Zarr store: its name must end in .tif or",
+        ),
         (["ols", "stack", "-o", "folder.tif"], "folder.tif: is a folder"),
         (["ols", "stack", "-o", "x" * 300 + ".tif"], "x" * 300 + ".tif: its name has 304 bytes; here it may have"),
         (["ols", "stack", "-o", "old.tif"], "old.tif: already exists; --overwrite replaces it when the new map is"),

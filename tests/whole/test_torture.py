@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torture
-from torture import Difference, Ended, Kind, Scene, Trial
+from torture import Difference, Ended, Kind, Scene, Trial, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked from one that is warm")
 
@@ -45,7 +45,7 @@ def test_what_must_not_be_is_found(scene: Scene, tmp_path: Path, harm: Callable[
     trial = Trial(scene, kind, tmp_path)
     made, ended = scene.undisturbed(kind)
     for name, data in made.items():
-        (tmp_path / name).write_bytes(data)
+        put(tmp_path / name, data)
     assert trial.check(ended)
     harm(tmp_path / "trend_n.tif")
     with pytest.raises(Difference, match=words):

@@ -21,7 +21,7 @@ __all__ = ["apply"]
 @click.command()
 @click.argument("method")
 @all_input_options
-@output_options("GeoTIFF to write; 'trend_{band}.tif' writes one file per band.")
+@output_options("GeoTIFF (.tif) or Zarr store (.zarr) to write; 'trend_{band}.tif' writes one file per band.")
 @PARAMETER_OPTION
 @click.option(
     "--bands",
@@ -81,6 +81,7 @@ def apply(
     \b
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
+      pixelwise apply ols ndvi/*.tif -o trend.zarr
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9

@@ -22,6 +22,7 @@ from pixelwise.choices import (
     Reduction,
     Resampling,
     SameDate,
+    ZarrFormat,
 )
 
 __all__ = [
@@ -301,7 +302,7 @@ JOB_OPTIONS = (
 
 
 def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--output``, ``--dtype``, ``--compress``, ``--overwrite``, ``--restart``, ``--trust-function``."""
+    """Add ``--output``, its type, compression and format, ``--overwrite``, ``--restart``, ``--trust-function``."""
     options = (
         click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=help_),
         click.option(
@@ -314,7 +315,14 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
         click.option(
             "--compress",
             type=click.Choice(get_args(Compression)),
-            help="Compression of the GeoTIFF.  [default: zstd]",
+            help="Compression of the output; Zarr has no lzw.  [default: zstd]",
+        ),
+        click.option(
+            "--zarr-format",
+            type=click.IntRange(*get_args(ZarrFormat)),
+            default=3,
+            show_default=True,
+            help="Version of the format of Zarr outputs; GDAL 3.10 (QGIS) reads only 2, which has many more files.",
         ),
         click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete."),
         click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run."),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import get_args
 
-from pixelwise.choices import Compression
+from pixelwise.choices import Compression, ZarrFormat
 from pixelwise.errors import ParameterError
 from pixelwise.jobs import limits as job_limits
 from pixelwise.jobs.executors import check_executor
 from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import parse_size
-from pixelwise.words import shown
+from pixelwise.words import not_a_choice, shown
 
 __all__ = ["Execution", "Progress"]
 
@@ -36,7 +37,9 @@ class Execution:
     memory
         Memory limit for all local processes together; None for no limit.
     compress
-        Compression of the GeoTIFF; None for the default.
+        Compression of the output; None for the default.
+    zarr_format
+        Version of the format of Zarr stores.
     overwrite
         Whether a finished map may be replaced.
     restart
@@ -60,6 +63,7 @@ class Execution:
     jobs: int | None = None
     memory: int | str | None = None
     compress: Compression | None = None
+    zarr_format: int = 3
     overwrite: bool = False
     restart: bool = False
     trust_function: bool = False
@@ -68,6 +72,8 @@ class Execution:
     limits: Limits = field(default_factory=lambda: job_limits.LIMITS)
 
     def __post_init__(self) -> None:
+        if self.zarr_format not in get_args(ZarrFormat):
+            raise not_a_choice("zarr_format", str(self.zarr_format), list(map(str, get_args(ZarrFormat))))
         if self.executor is not None:
             check_executor(self.executor)
         if self.jobs is not None and (not isinstance(self.jobs, int) or not 1 <= self.jobs <= MOST_JOBS):

@@ -90,9 +90,9 @@ class Task:
                 execution,
                 dtype=self.dtype,
                 in_memory=self.folder is None,
-                tile=begun.tile if begun else None,
+                tile=begun.cell if begun else None,
             )
-            wished = begun or Layout((plan.tile_height, plan.tile_width))
+            wished = begun or Layout((plan.tile_height, plan.tile_width), shard=(plan.block_height, plan.block_width))
             layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
             warnings = [*self.provenance.get("warnings", ()), *(again := decoded_again(plan, self.stacks))]
             for text in again:

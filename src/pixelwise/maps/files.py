@@ -13,15 +13,26 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band
 from pixelwise.choices import Compression
-from pixelwise.errors import InputError, OutputError
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.disk import BackgroundSync, check_folder, check_target
 from pixelwise.maps.geotiff import GeoTiffOutput
 from pixelwise.maps.map import Map, Timings, is_map, open_map
-from pixelwise.maps.outputs import Content, LayerFile, Output, check_different, check_name, identity_of
+from pixelwise.maps.outputs import (
+    Content,
+    FileFormat,
+    LayerFile,
+    Output,
+    check_different,
+    check_name,
+    identity_of,
+)
 from pixelwise.maps.publish import Pending, PendingFile, publish
 from pixelwise.maps.records import DoneBlock, Layout, PlacedTiles, Seal
+from pixelwise.maps.stores import STORE, PendingStore, check_store_target
 from pixelwise.maps.tiles import default_compression
+from pixelwise.maps.zarr_store import ZarrOutput
 from pixelwise.rasters.datasets import files_behind
 
 __all__ = ["Encoder", "FileSink"]
@@ -69,13 +80,17 @@ class FileSink:
         Files of the input: none of them may be the output.
     overwrite
         Whether a finished map may be replaced; it stays until the new one is complete.
-    compress
-        ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
+    form
+        How the files are written.
+    axis
+        The dates of all bands, if the output is a stack of layers rather than a map.
 
     Raises
     ------
     OutputError
         When the output cannot be written there.
+    ParameterError
+        When its format has no such compression.
     """
 
     def __init__(
@@ -85,11 +100,14 @@ class FileSink:
         *,
         inputs: Collection[Path] = (),
         overwrite: bool = False,
-        compress: Compression | None = None,
+        form: FileFormat | None = None,
+        axis: TimeAxis | None = None,
     ) -> None:
         self.path = Path(path)
         self._beside = tuple(beside)
-        self._compress: Compression = compress or default_compression()
+        self._form = form or FileFormat()
+        self._compress: Compression = self._form.compress or default_compression()
+        self._axis = axis
         self._overwrite = overwrite
         self._inputs = tuple(inputs)
         self._outputs: list[Output] = []
@@ -99,12 +117,15 @@ class FileSink:
         paths = [self.path, *(file.path for file in self._beside)]
         for place in paths:
             check_folder(place)
+            if _is_store(place) and self._compress == "lzw":
+                raise ParameterError(f"{place}: compress lzw: Zarr has no LZW; expected zstd, deflate or none")
         check_different(paths)
 
     @property
     def identity(self) -> dict[str, Any]:
         """How the files are written, as far as another run that resumes this one must do the same."""
-        return {"compress": self._compress}
+        stores = any(_is_store(path) for path in (self.path, *(file.path for file in self._beside)))
+        return {"compress": self._compress, **({"zarr_format": self._form.zarr_format} if stores else {})}
 
     @property
     def per_band(self) -> bool:
@@ -120,18 +141,29 @@ class FileSink:
             When it exists or is an input.
         """
         for path in (*(file.path for file in self._beside), *([] if self.per_band else [self.path])):
-            self._check_target(PendingFile(path))
+            self._check_target(PendingStore(path) if _is_store(path) else PendingFile(path))
 
     def _check_target(self, names: Pending) -> None:
         target = names.final
-        if self._is_input(target):
-            raise OutputError(f"{target}: is one of the inputs; choose another output")
-        exists = check_target(target)
+        self._check_apart(target)
+        exists = check_store_target(target) if _is_store(target) else check_target(target)
         if exists and not self._overwrite:
             raise OutputError(f"{target}: already exists; --overwrite replaces it when the new map is complete")
         if exists and not is_map(target):
             raise OutputError(f"{target}: is not a pixelwise map, and only maps are replaced; choose another name")
         names.check_beside(overwrite=self._overwrite)
+
+    def _check_apart(self, target: Path) -> None:
+        """Refuse an output that is an input, lies in one, or holds one."""
+        if self._is_input(target):
+            raise OutputError(f"{target}: is one of the inputs; choose another output")
+        output, store = identity_of(target), _is_store(target)
+        for input_ in self._inputs:
+            own = identity_of(input_)
+            if own in output.parents and own.is_dir():
+                raise OutputError(f"{target}: is inside {input_}, which is one of the inputs; choose another output")
+            if store and output in own.parents:
+                raise OutputError(f"{target}: contains {input_}, which is one of the inputs; choose another output")
 
     def _is_input(self, target: Path) -> bool:
         """Whether a file is read, directly or through a VRT; links and hard links count."""
@@ -146,7 +178,9 @@ class FileSink:
             except OSError:
                 return False
 
-        return any(same(file) for input_ in self._inputs for file in files_behind(input_))
+        # A store is a folder, and has nothing behind it.
+        behind = (file for one in self._inputs for file in ((one,) if one.is_dir() else files_behind(one)))
+        return any(map(same, behind))
 
     def begin(
         self,
@@ -173,7 +207,8 @@ class FileSink:
         for output, reserve in zip(self._outputs, reserves, strict=True):
             self._check_target(output.names)
             begun.append(output.begin(layout, provenance, reserve))
-        return replace(layout, reserve=tuple(begun))
+        stores = any(_is_store(output.names.final) for output in self._outputs)
+        return replace(layout, reserve=tuple(begun), shard=layout.shard if stores else None)
 
     def _make(self, grid: Grid, bands: tuple[Band, ...], dtype: str) -> list[Output]:
         """Return all files: those of layers first.
@@ -182,15 +217,24 @@ class FileSink:
         """
         groups = [(band,) for band in bands] if self.per_band else [bands]
         contents = [
-            *(Content(f.path, self.path, grid, f.bands, dtype, self._tags(f), layers=f) for f in self._beside),
+            *(
+                Content(f.path, self.path, grid, f.bands, dtype, self._tags(f), axis=f.axis, name=f.kind)
+                for f in self._beside
+            ),
             *(
                 Content(Path(str(self.path).replace("{band}", own[0].name)), self.path, grid, own, dtype,
-                        self._tags(None), alone=self.per_band)
+                        self._tags(None), alone=self.per_band, axis=self._axis)
                 for own in groups
             ),
         ]  # fmt: skip
         check_different([content.path for content in contents])
-        return [GeoTiffOutput(content, self._compress) for content in contents]
+        return list(map(self._output_of, contents))
+
+    def _output_of(self, content: Content) -> Output:
+        """Return what writes a file, by the end of its name."""
+        if _is_store(content.path):
+            return ZarrOutput(content, self._compress, self._form.zarr_format)
+        return GeoTiffOutput(content, self._compress)
 
     def _map_of(self, files: Sequence[Pending]) -> Path:
         return files[len(self._beside)].final
@@ -300,3 +344,7 @@ class FileSink:
         for output in self._outputs:
             output.close(keep=keep)
         self._outputs = []
+
+
+def _is_store(path: Path) -> bool:
+    return path.suffix.lower() == STORE

@@ -14,25 +14,35 @@ from typing import BinaryIO
 from pixelwise.errors import OutputError
 from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
-from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, SUFFIXES, is_hardly_begun, is_ours, is_own_sidecar, marked
+from pixelwise.maps.outputs import FORMATS
+from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, is_hardly_begun, is_ours, is_own_sidecar, marked
+from pixelwise.maps.stores import (
+    HALF_WRITTEN_FOLDER,
+    MARK_FILE,
+    files_in,
+    irregular_folder,
+    is_our_store,
+    remove_tree,
+    why_not_our_folder,
+)
 
 __all__ = ["Leftover", "remove_leftovers"]
 
-_TIFF = "|".join(map(re.escape, SUFFIXES))
+_OUTPUT = "|".join(map(re.escape, FORMATS))
 #: `.trend.tif.journal`
-JOURNAL = re.compile(rf"\..+(?i:{_TIFF}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
+JOURNAL = re.compile(rf"\..+(?i:{_OUTPUT}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
 FOREIGN = "it is not a pixelwise file"
 BLANK = "nothing in it shows that pixelwise made it"
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file with a name of the kind that jobs give to theirs.
+    """A file, or a folder, with a name of the kind that jobs give to theirs.
 
     Attributes
     ----------
     path, size
-        The file, and its size in bytes.
+        The file or folder, and its size in bytes.
     kept
         Why it was not removed; empty if it was.
     failed
@@ -78,11 +88,15 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
         raise OutputError(f"{folder}: cannot be listed ({error.strerror})") from None
     journals = [folder / name for name in names if JOURNAL.fullmatch(name)]
     others = [(folder / name, found) for name in names if (found := HALF_WRITTEN.fullmatch(name))]
+    stores = [(folder / name, found) for name in names if (found := HALF_WRITTEN_FOLDER.fullmatch(name))]
     # A job whose half-written file does not name its map may be any job that runs here.
     running = any(_is_running(journal) for journal in journals)
     groups: dict[Path | None, list[tuple[Path, re.Match[str]]]] = {journal: [] for journal in journals}
     for path, found in others:
-        groups.setdefault(_journal_of(path, found), []).append((path, found))
+        groups.setdefault(_journal_of(path, *_names(path, found)), []).append((path, found))
+    for path, found in stores:
+        partial, final = _names(path, found)
+        groups.setdefault(_journal_of(path, partial / MARK_FILE, final), []).append((path, found))
     for journal, files in groups.items():
         with contextlib.ExitStack() as held:
             kept, file = "", None
@@ -99,8 +113,9 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
                 kept = f"its journal {journal} cannot be opened ({error.strerror})"
             known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
             # Files set aside come first: half-written files tell whether they are needed.
-            for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not one[1]["sidecar"])):
-                yield from _remove(path, found, kept, known)
+            for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not _is_sidecar(one[1]))):
+                remove = _remove_folder if found.re is HALF_WRITTEN_FOLDER else _remove
+                yield from remove(path, found, kept, known)
             if journal in journals:
                 yield from _remove(journal, None, "", known, file)
 
@@ -128,6 +143,47 @@ def _remove(
         return
     except OSError as error:
         yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
+
+
+def _is_sidecar(found: re.Match[str]) -> bool:
+    return bool(found.groupdict().get("sidecar"))
+
+
+def _remove_folder(path: Path, found: re.Match[str], kept: str, known: bool) -> Iterator[Leftover]:
+    """Remove a folder with the name of a half-written or replaced store, unless there is a reason against it."""
+    size = 0
+    try:
+        size = sum(file.lstat().st_size for file in files_in(path)) if not irregular_folder(path) else 0
+        try:
+            if kept:
+                raise _KeptError(kept)
+            with contextlib.ExitStack() as held:
+                if os.path.lexists(path / MARK_FILE):
+                    held.enter_context(_locked(path / MARK_FILE))
+                _check_folder(path, found, known)
+                remove_tree(path)
+        except _KeptError as reason:
+            yield Leftover(path, size, str(reason))
+        else:
+            yield Leftover(path, size)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
+
+
+def _check_folder(path: Path, found: re.Match[str], known: bool) -> None:
+    """Raise _KeptError unless a folder, whose mark is locked, is a leftover that nobody needs."""
+    if why_not_our_folder(path):
+        raise _KeptError(FOREIGN)
+    _, final = _names(path, found)
+    if found["replaced"]:
+        if not os.path.lexists(final):
+            raise _KeptError(f"it is the old {final.name}, which an interrupted job was replacing: rename it to that")
+    elif is_our_store(path):
+        raise _KeptError("it is a complete map: rename it, or remove it yourself")
+    if not any(path.iterdir()):
+        _check_blank(blank=True, known=known)
 
 
 def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool) -> None:
@@ -176,12 +232,11 @@ def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
     return path.with_name(f".{found['stem']}{PARTIAL}{found['suffix']}"), final
 
 
-def _journal_of(path: Path, found: re.Match[str]) -> Path | None:
-    """Return the journal that a file belongs to: named in its half-written file, or like it, or None."""
-    partial, final = _names(path, found)
-    with contextlib.suppress(_KeptError, OSError), _opened(partial) as file:
+def _journal_of(path: Path, begun: Path, final: Path) -> Path | None:
+    """Return the journal that a file belongs to: named in what was `begun`, or like it, or None."""
+    with contextlib.suppress(_KeptError, OSError), _opened(begun) as file:
         map_ = marked(file)
-        if map_ is not None and Path(map_).suffix.lower() in SUFFIXES:
+        if map_ is not None and Path(map_).suffix.lower() in FORMATS:
             journal = journal_of(path.parent / map_)
             # The same spelling for everything that belongs together, and for what the folder lists.
             same = os.path.realpath(journal.parent) == os.path.realpath(path.parent)
@@ -235,6 +290,8 @@ def _is_journal(file: BinaryIO | None) -> bool:
 
 
 def _is_partial(path: Path, found: re.Match[str]) -> bool:
+    if found.re is HALF_WRITTEN_FOLDER:
+        return not irregular_folder(path) and os.path.lexists(path / MARK_FILE)
     return not found["sidecar"] and not found["replaced"] and _is_map(path)
 
 

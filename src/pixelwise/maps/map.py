@@ -1,4 +1,4 @@
-"""The result of a job: named bands on a grid, in memory or in GeoTIFF files."""
+"""The result of a job: named bands on a grid, in memory or in files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from pixelwise.bands import Band
 from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Grid
+from pixelwise.maps.stores import STORE, is_our_store
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
 from pixelwise.regular_files import check_encodable
@@ -186,6 +187,10 @@ class Map:
         if name in self.arrays:
             return self.arrays[name]
         path, number = self.files[name]
+        if path.suffix.lower() == STORE:
+            from pixelwise.maps.store_reader import read_array
+
+            return read_array(path, name)
         with open_quietly(path) as dataset:
             values = dataset.read(number)
         return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
@@ -241,7 +246,7 @@ def open_map(path: str | Path) -> Map:
     Parameters
     ----------
     path
-        A GeoTIFF; for one file per band, a name with ``{band}`` or any of the files.
+        A GeoTIFF or a Zarr store; for one file per band, a name with ``{band}`` or any of the files.
 
     Raises
     ------
@@ -280,7 +285,9 @@ def _names_siblings(pattern: Any, bands: Any) -> bool:
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file was written by pixelwise, whatever is beside it."""
+    """Whether a file or store was written by pixelwise, whatever is beside it."""
+    if path.suffix.lower() == STORE:
+        return is_our_store(path)
     try:
         with local_only(), open_alone(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
@@ -300,7 +307,28 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
 
 
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
+    """Return the grid, the provenance and the bands of one file or store, checked."""
     check_encodable(path)
+    if path.suffix.lower() == STORE:
+        from pixelwise.maps.store_reader import read_store
+
+        grid, text, bands = read_store(path)
+    else:
+        grid, text, bands = _read_geotiff(path)
+    if text is None:
+        raise InputError(f"{path}: not a pixelwise map (its tag {TAG} is missing)")
+    if any(len(words) > LONGEST_TEXT for band in bands for words in (band.name, band.description, band.unit)):
+        raise InputError(f"{path}: the name, description or unit of a band is longer than {LONGEST_TEXT} characters")
+    try:
+        provenance = decode_provenance(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if misfit := _misfit(provenance, FIELDS):
+        raise InputError(f"{path}: the tag {TAG} is damaged ({misfit})")
+    return grid, provenance, bands
+
+
+def _read_geotiff(path: Path) -> tuple[Grid, str | None, list[Band]]:
     try:
         with open_quietly(path) as dataset:
             text = dataset.get_tag_item(TAG)
@@ -313,21 +341,11 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
         raise InputError(
             f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote them"
         ) from None
-    if text is None:
-        raise InputError(f"{path}: not a pixelwise map (its tag {TAG} is missing)")
     bands = [
         Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
         for (index, name, unit), tag in zip(columns, tags, strict=True)
     ]
-    if any(len(words) > LONGEST_TEXT for band in bands for words in (band.name, band.description, band.unit)):
-        raise InputError(f"{path}: the name, description or unit of a band is longer than {LONGEST_TEXT} characters")
-    try:
-        provenance = decode_provenance(text)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    if misfit := _misfit(provenance, FIELDS):
-        raise InputError(f"{path}: the tag {TAG} is damaged ({misfit})")
-    return grid, provenance, bands
+    return grid, text, bands
 
 
 def _misfit(value: Any, kind: Any, name: str = "") -> str:

@@ -11,13 +11,46 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from pixelwise.bands import Band
+from pixelwise.choices import Compression
+from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.publish import HALF_WRITTEN, SUFFIXES, Pending
 from pixelwise.maps.records import Layout, PlacedTiles
+from pixelwise.maps.stores import HALF_WRITTEN_FOLDER, STORE
 from pixelwise.regular_files import check_encodable
 
-__all__ = ["Content", "LayerFile", "Output", "check_different", "check_name", "identity_of", "relative"]
+__all__ = [
+    "FORMATS",
+    "Content",
+    "FileFormat",
+    "LayerFile",
+    "Output",
+    "check_different",
+    "check_name",
+    "identity_of",
+    "relative",
+]
+
+
+#: What a job can write, by the end of the name, in lower case.
+FORMATS = {**dict.fromkeys(SUFFIXES, "GeoTIFF"), STORE: "Zarr"}
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How files are written.
+
+    Attributes
+    ----------
+    compress
+        ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
+    zarr_format
+        3 (sharded) or 2 (a file for each chunk).
+    """
+
+    compress: Compression | None = None
+    zarr_format: int = 3
 
 
 @dataclass(frozen=True)
@@ -29,19 +62,22 @@ class LayerFile:
     kind
         What its layers are: ``fitted``, ...
     path
-        A GeoTIFF.
+        A GeoTIFF or a Zarr store.
     bands
         One per layer.
+    axis
+        The dates of the layers.
 
     Raises
     ------
     OutputError
-        When its name is not that of a GeoTIFF.
+        When its name is not that of a file that can be written.
     """
 
     kind: str
     path: Path
     bands: tuple[Band, ...]
+    axis: TimeAxis
 
     def __post_init__(self) -> None:
         check_name(self.path, f"{self.kind} are")
@@ -67,8 +103,10 @@ class Content:
         What its provenance contains in addition to the map's.
     alone
         Whether its band has a file of its own.
-    layers
-        The stack that it holds, if it is not the map.
+    axis
+        The dates of its first bands, if these are the layers of a stack.
+    name
+        What these layers are.
     """
 
     path: Path
@@ -78,7 +116,8 @@ class Content:
     dtype: str
     tags: Mapping[str, Any]
     alone: bool = False
-    layers: LayerFile | None = None
+    axis: TimeAxis | None = None
+    name: str = "value"
 
 
 class Output(Protocol):
@@ -133,12 +172,15 @@ class Output(Protocol):
 
 
 def check_name(path: Path, what: str) -> None:
-    """Refuse an output whose name cannot be that of a GeoTIFF."""
+    """Refuse an output whose name is not that of a file that can be written."""
     check_encodable(path, output=True)
-    if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: {what} a GeoTIFF: its name must end in .tif")
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{path}: {what} a GeoTIFF or a Zarr store: its name must end in .tif or .zarr")
+    if kind != "GeoTIFF" and "{band}" in path.name:
+        raise OutputError(f"{path}: one {kind} output holds all bands: choose a name without {{band}}")
     # Ignoring case: some file systems do too.
-    if HALF_WRITTEN.fullmatch(path.name.lower()):
+    if HALF_WRITTEN.fullmatch(path.name.lower()) or HALF_WRITTEN_FOLDER.fullmatch(path.name.lower()):
         raise OutputError(f"{path}: is a name reserved for half-written maps; choose another one")
 
 

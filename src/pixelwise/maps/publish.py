@@ -30,6 +30,7 @@ __all__ = [
     "SUFFIXES",
     "Pending",
     "PendingFile",
+    "check_length",
     "is_hardly_begun",
     "is_ours",
     "is_own_sidecar",
@@ -94,22 +95,9 @@ class PendingFile:
     final: Path
 
     def __post_init__(self) -> None:
-        longest = max((self.temporary, *self.aside.values()), key=lambda path: len(os.fsencode(path.name)))
-        size, beside = len(os.fsencode(self.final.name)), len(os.fsencode(longest.name))
-        try:
-            most = os.pathconf(self.final.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-        except OSError as error:
-            raise OutputError(f"{self.final}: cannot be written ({error.strerror})") from None
-        if beside > most > 0:
-            raise OutputError(
-                f"{self.final}: its name has {size} bytes; here it may have at most {most - beside + size}, so that "
-                f"hidden files beside it can have longer names; choose a shorter one"
-            )
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                longest.lstat()
-        except OSError as error:  # the whole path is too long
-            raise OutputError(f"{self.final}: cannot be written: {longest.name} beside it ({error.strerror})") from None
+        check_length(
+            self.final, max((self.temporary, *self.aside.values()), key=lambda path: len(os.fsencode(path.name)))
+        )
 
     @property
     def temporary(self) -> Path:
@@ -303,6 +291,31 @@ def is_ours(file: BinaryIO) -> bool:
 def _seal(path: Path) -> Seal:
     with open_regular(path) as file:
         return Seal(os.fstat(file.fileno()).st_size, zlib.crc32(file.read(SEALED)))
+
+
+def check_length(final: Path, longest: Path) -> None:
+    """Refuse an output if the longest name needed beside it is too long.
+
+    Raises
+    ------
+    OutputError
+        When it is.
+    """
+    size, beside = len(os.fsencode(final.name)), len(os.fsencode(longest.name))
+    try:
+        most = os.pathconf(final.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    except OSError as error:
+        raise OutputError(f"{final}: cannot be written ({error.strerror})") from None
+    if beside > most > 0:
+        raise OutputError(
+            f"{final}: its name has {size} bytes; here it may have at most {most - beside + size}, so that "
+            f"hidden files beside it can have longer names; choose a shorter one"
+        )
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            longest.lstat()
+    except OSError as error:  # the whole path is too long
+        raise OutputError(f"{final}: cannot be written: {longest.name} beside it ({error.strerror})") from None
 
 
 class Pending(Protocol):

@@ -33,9 +33,11 @@ class Layout:
     Attributes
     ----------
     tile
-        Rows and columns of their tiles.
+        Rows and columns of tiles within a file.
+    shard
+        Rows and columns that are in files of their own; None if there are no such files.
     reserve
-        Bytes before the first tile, for each file.
+        Bytes before the first tile, for each output; 0 where tiles are files.
 
     Raises
     ------
@@ -45,27 +47,39 @@ class Layout:
 
     tile: tuple[int, int]
     reserve: tuple[int, ...] = ()
+    shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.tile) != 2 or not all(_whole(edge) and edge > 0 and edge % TILE_UNIT == 0 for edge in self.tile):
             raise ValueError(f"tiles of {self.tile}")
-        if not all(_whole(size) and 0 < size < MOST_BYTES for size in self.reserve):
+        if not all(_whole(size) and 0 <= size < MOST_BYTES for size in self.reserve):
             raise ValueError(f"reserve of {self.reserve}")
+        if self.shard is not None and not (len(self.shard) == 2 and all(_whole(e) and e > 0 for e in self.shard)):
+            raise ValueError(f"shards of {self.shard}")
 
     @classmethod
     def from_json(cls, found: Any) -> Layout:
         """Return what `as_json` made."""
-        _expect(found, {"tile", "reserve"})
-        return cls(tuple(_list(found["tile"])), tuple(_list(found["reserve"])))
+        names = {"tile", "reserve"}
+        sharded = isinstance(found, dict) and "shard" in found
+        _expect(found, names | {"shard"} if sharded else names)
+        shard = tuple(_list(found["shard"], 2)) if sharded else None
+        return cls(tuple(_list(found["tile"])), tuple(_list(found["reserve"])), shard)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `from_json` reads it."""
-        return {"tile": list(self.tile), "reserve": list(self.reserve)}
+        found = {"tile": list(self.tile), "reserve": list(self.reserve)}
+        return found if self.shard is None else {**found, "shard": list(self.shard)}
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Rows and columns of which every block of the job consists, if another plan goes on with it."""
+        return self.shard or self.tile
 
 
 @dataclass(frozen=True, eq=False)
 class PlacedTiles:
-    """The tiles of one block in one file, one after another.
+    """The tiles of one block in one output: in a file, one after another, or each in a file of its own.
 
     Attributes
     ----------
