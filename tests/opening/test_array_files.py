@@ -120,6 +120,33 @@ def test_stores_are_found_by_folders_and_patterns(values: Any, tmp_path: Path) -
     np.testing.assert_array_equal(read_all(pw.open_stack(tmp_path)), values)
 
 
+def test_what_pixelwise_wrote_beside_its_input_is_left_out(
+    values: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in range(2):
+        write_zarr(tmp_path / f"part{part}.zarr", cube(values).isel(time=slice(6 * part, 6 * part + 6)))
+    stack = pw.open_stack(tmp_path)
+    pw.apply(stack, "ols", tmp_path / "trend.zarr")
+    pw.write_layers(stack.composite("max", "season"), tmp_path / "seasons.zarr")
+    caplog.clear()
+    again = pw.open_stack(tmp_path)
+    np.testing.assert_array_equal(read_all(again), values)
+    assert f"{tmp_path / 'seasons.zarr'}, {tmp_path / 'trend.zarr'} left out: pixelwise wrote them" in caplog.text
+
+
+def test_layers_that_pixelwise_wrote_are_read_back(values: Any, tmp_path: Path) -> None:
+    for name, composite in (
+        ("years", pw.open_stack(write_netcdf(tmp_path / "y.nc", annual(values))).composite("max", "year")),
+        ("seasons", pw.open_stack(write_netcdf(tmp_path / "s.nc", cube(values))).composite("mean", "season")),
+    ):
+        pw.write_layers(composite, tmp_path / f"{name}.zarr", dtype="float64")
+        back = pw.open_stack(tmp_path / f"{name}.zarr")
+        assert back.names == composite.names
+        assert back.axis.precision == composite.axis.precision
+        np.testing.assert_array_equal(back.axis.years, composite.axis.years)
+        np.testing.assert_array_equal(read_all(back), composite.read(composite.grid.block))
+
+
 def test_single_images_are_dated_by_their_time_or_name(values: Any, tmp_path: Path) -> None:
     for step in range(3):
         image = cube(values).isel(time=step)

@@ -101,7 +101,7 @@ def describe(
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
-    from pixelwise.jobs.task import check_memory, check_travels, decoded_again, executor_for, plan_job
+    from pixelwise.jobs.task import check_memory, check_travels, costs_of_chunks, executor_for, plan_job
     from pixelwise.methods.functions.pixel import SMALL_JOB
     from pixelwise.opening.checks import masked_share, warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
@@ -140,7 +140,7 @@ def describe(
         check_travels(method, pairing.stacks, executor_for(bound, pairing.stacks, execution))
         job = plan_job(pairing.stacks, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
-        report["warnings"] += decoded_again(job, pairing.stacks)
+        report["warnings"] += costs_of_chunks(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)

@@ -21,7 +21,7 @@ from pixelwise.jobs.engine import map_unordered
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import open_executor, recovery, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, task_of
-from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan
+from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
 from pixelwise.kernels.jit import compiling
 from pixelwise.maps.files import FileSink
@@ -42,7 +42,7 @@ __all__ = [
     "check_travels",
     "check_unchanged",
     "compile_kernels",
-    "decoded_again",
+    "costs_of_chunks",
     "executor_for",
     "plan_job",
 ]
@@ -94,7 +94,7 @@ class Task:
             )
             wished = begun or Layout((plan.tile_height, plan.tile_width), shard=(plan.block_height, plan.block_width))
             layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
-            warnings = [*self.provenance.get("warnings", ()), *(again := decoded_again(plan, self.stacks))]
+            warnings = [*self.provenance.get("warnings", ()), *(again := costs_of_chunks(plan, self.stacks))]
             for text in again:
                 log.warning(text)
             if begun is not None and doubts:
@@ -383,21 +383,31 @@ def plan_job(
     )
 
 
-def decoded_again(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
-    """Warn of chunks that are decoded several times because all dates of one do not fit into a block."""
+def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
+    """Warn of arrays in chunks that cost more time than decoding each once: one line at most."""
     layout = layout_of(stacks[0])
-    if plan.redecode < WORTH_REWRITING or not layout.rewrite:
-        return []
-    text = (
-        f"each chunk is decoded {plan.redecode:.1f} times, as {len(stacks[0].axis)} dates of a whole chunk need more "
-        f"memory than a block may take: allow more (--memory), or rewrite it once in smaller chunks: {layout.rewrite}"
-    )
-    return [text]
+    if plan.redecode >= WORTH_REWRITING and layout.rewrite:
+        text = (
+            f"each chunk is decoded {plan.redecode:.1f} times, as {len(stacks[0].axis)} dates of a whole chunk need "
+            "more memory than a block may take: allow more (--memory), or rewrite it once in smaller chunks: "
+            f"{layout.rewrite}"
+        )
+        return [text]
+    if layout.small_chunks >= MANY_CHUNKS:
+        minutes = layout.small_chunks * SECONDS_PER_CHUNK / 60
+        text = (
+            f"{layout.small_chunks} chunks of {size_text(layout.block_bytes)} take longer to find than to decode, some "
+            f"{minutes:.0f} minutes: rewrite them once in larger chunks: {layout.rewrite}"
+        )
+        return [text]
+    return []
 
 
 #: More bytes are decoded in processes if threads could only take turns: libhdf5 decodes 2 GiB in 8 s, and two processes
 #: cost 5 s of CPU to start.
 MOST_SERIAL_BYTES = 4 << 30
+#: Chunks that are worth a warning, and how long finding one takes in zarr-python 3.
+MANY_CHUNKS, SECONDS_PER_CHUNK = 100_000, 5e-4
 #: How often chunks are decoded before rewriting them in other sizes pays, which decodes and encodes each once.
 WORTH_REWRITING = 2.0
 #: At most this many bands with rounded whole numbers are named.

@@ -13,6 +13,7 @@ from pixelwise.dates.cf_times import moments_of
 from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of_files, table_of
+from pixelwise.opening.named_files import without_own
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
 from pixelwise.rasters.array_headers import ArrayGroup, ArrayHeader
@@ -44,6 +45,16 @@ class _Found:
     date: Moment | None
     values: tuple[ArrayHeader, ...]
     mask: ArrayHeader | None
+
+
+@dataclass
+class _Opened:
+    """What opening a file gave: its arrays, or problems; a map lies among the input by accident, and has neither."""
+
+    written: bool
+    is_map: bool
+    problems: Problems
+    found: _Found | None = None
 
 
 def are_arrays(entries: Sequence[Entry], spec: InputSpec) -> bool:
@@ -83,16 +94,20 @@ def are_arrays(entries: Sequence[Entry], spec: InputSpec) -> bool:
 def of_arrays(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Findings:
     """Find arrays and the dates of their time steps, and collect problems."""
     values, masks, times, remarks = spec.values, spec.masks, spec.times, list[str]()
-    refused = Problems()
     own = own_quality(masks)
-    found: list[_Found] = []
+    opened: dict[Path, _Opened] = {}
     expression: Expression | None = None
     for path, date in entries:
-        with refused.caught(), ArrayGroup(path, spec.arrays.group or "") as group:
+        lines = Problems()
+        with lines.caught(), ArrayGroup(path, spec.arrays.group or "") as group:
+            opened[path] = _Opened(group.written, group.is_map, lines)
             if values.value is not None and expression is None:
                 expression = expression_of(values.value, group.names)
-            found.append(_arrays_of(group, date, spec, expression))
-    problems.add(*shortened(refused.lines))
+            opened[path].found = _arrays_of(group, date, spec, expression)
+        opened.setdefault(path, _Opened(written=False, is_map=False, problems=lines))
+    kept = [opened[path] for path, _ in without_own(entries, opened, remarks)]
+    found = [one.found for one in kept if one.found is not None]
+    problems.add(*shortened([line for one in kept for line in one.problems.lines]))
     for text in dict.fromkeys(remark for one in found for header in one.values for remark in header.remarks):
         remarks.append(f"{found[0].path}: {text}")
         log.warning(remarks[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from pixelwise.errors import InputError, Problems
 from pixelwise.opening.observation import Entry
@@ -31,7 +32,22 @@ def read_headers(paths: Iterable[Path], problems: Problems) -> dict[Path, Header
     return headers
 
 
-def without_own(entries: Sequence[Entry], headers: dict[Path, Header], remarks: list[str]) -> list[Entry]:
+class Written(Protocol):
+    """What is known of a file that pixelwise may have written."""
+
+    @property
+    def written(self) -> bool:
+        """Whether pixelwise wrote it."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is a map."""
+
+
+W = TypeVar("W", bound=Written)
+
+
+def without_own(entries: Sequence[Entry], headers: dict[Path, W], remarks: list[str]) -> list[Entry]:
     """Leave out files that pixelwise wrote beside its input (maps, composites, residuals), also from `headers`.
 
     A folder or a glob includes them by accident, which is reported. They are named on purpose if all files are such

@@ -151,6 +151,16 @@ class ArrayGroup:
         most = max((len(variables[name].dims) for name in found), default=0)
         return tuple(name for name in found if len(variables[name].dims) >= min(most, 3))
 
+    @property
+    def written(self) -> bool:
+        """Whether pixelwise wrote it: a map, or dated layers."""
+        return TAG in self._dataset.attrs
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is a map, whose bands have no dates."""
+        return self.written and not any(dim.lower() in TIMES for dim in self._dataset.dims)
+
     @cached_property
     def _auxiliary(self) -> frozenset[str]:
         """Names of variables that describe others: coordinates, bounds, grid mappings."""
@@ -245,7 +255,7 @@ class ArrayGroup:
         header = Header(
             self.path, self.driver, grid, grid.crs is not None or grid.transform != Affine.identity(), bands,
             min(chunks[y], grid.height), min(chunks[x], grid.width),
-            pixel_interleaved=False, compression="", stamp=self.stamp, written=TAG in self._dataset.attrs, array=place,
+            pixel_interleaved=False, compression="", stamp=self.stamp, written=self.written, array=place,
         )  # fmt: skip
         times = self._times(variable, coordinates, time)
         return ArrayHeader(header, nodata, valid_range(variable.attrs, np.dtype(dtype), packing), times, tuple(remarks))

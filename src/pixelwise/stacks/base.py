@@ -82,8 +82,10 @@ class Layout:
         The file with the largest block.
     serial
         Whether threads take turns at decoding, as libhdf5 makes them.
+    small_chunks
+        Number of chunks of all layers, if they are so small that finding each takes longer than decoding it.
     rewrite
-        The line that writes files with smaller blocks, where blocks of all layers may be too large for memory.
+        The line that writes arrays in other chunks.
     """
 
     block_height: int = 256
@@ -98,6 +100,7 @@ class Layout:
     shifted: bool = False
     largest: str = ""
     serial: bool = False
+    small_chunks: int = 0
     rewrite: str = ""
 
 

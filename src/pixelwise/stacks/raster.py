@@ -31,6 +31,7 @@ from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
+from pixelwise.stacks.chunks import line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
 from pixelwise.stacks.file_reader import Derivation, FileReader, Image, LayerRead, reads_of
 from pixelwise.stacks.parts import DateOptions
@@ -103,8 +104,6 @@ class Layer:
         return decimal_year(self.date, self.precision, self.calendar, self.excess)
 
 
-#: xarray's names of what reads arrays.
-ENGINES = {"NetCDF": "netcdf4", "Zarr": "zarr"}
 #: Noise grows by this factor when it is compressed: 12 bits per byte.
 LZW_GROWTH = 1.5
 #: At most this many nodata values are listed to describe a stack; 100 000 are possible.
@@ -223,19 +222,9 @@ class RasterStack(LayerStack):
             unit=self.unit,
             shifted=2 * sum(map(self._is_shifted, pieces)) > len(pieces),
             serial=any(piece.driver == "NetCDF" for piece in pieces),
-            rewrite=self._rewrite,
+            small_chunks=small_chunks(pieces[0], len(self.layers), self.block_bytes),
+            rewrite=line_that_rewrites(pieces[0], len(self.layers)),
         )
-
-    @property
-    def _rewrite(self) -> str:
-        """The line that writes an array in chunks of many dates and few pixels; empty for rasters."""
-        first = self.layers[0].pieces[0]
-        if first.array is None or not first.array.time:
-            return ""
-        place = first.array
-        sizes = {place.time: min(len(self.layers), 1000), place.y: 64, place.x: 64}
-        opened = f"xarray.open_dataset({str(first.path)!r}, chunks={{}}, engine={ENGINES[first.driver]!r})"
-        return f"{opened}.chunk({sizes}).to_zarr({f'{first.path.stem}_chunked.zarr'!r})"
 
     def _is_shifted(self, piece: Piece) -> bool:
         """Whether the blocks of a file are offset from blocks that start at the grid's origin."""
@@ -341,8 +330,12 @@ class RasterStack(LayerStack):
             layers_of.setdefault(layer.pieces[0].chunk, []).append(index)
         groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
         for members in layers_of.values():
-            min(groups, key=len).extend(members)
-        return tuple(self.reader(group, OpenFiles.of_at_most(handles)) for group in groups)
+            if self.layers[members[0]].pieces[0].array is not None:
+                # Consecutive time steps are read by few calls, each of which costs a millisecond in zarr.
+                groups[members[0] * len(groups) // len(self.layers)].extend(members)
+            else:
+                min(groups, key=len).extend(members)
+        return tuple(self.reader(group, OpenFiles.of_at_most(handles)) for group in groups if group)
 
     def composite(
         self,
