@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from click.testing import CliRunner
 
 import pixelwise as pw
-from pixelwise.cli import main
 from pixelwise.stacks.reductions import Composite
-from support.pages import samples
+from support.pages import run_sessions, samples
 from support.places import ROOT
 from support.rasters import write_raster
 
@@ -135,20 +131,6 @@ def deliver_others(folder: Path) -> None:
     write_raster(folder / "landcover.tif", classes, **LANDSAT)
 
 
-def sessions() -> Iterator[tuple[str, list[str]]]:
-    """Yield each command of the page with the lines that it is shown to print."""
-    for text in samples(PAGE, "console"):
-        for part in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
-            command, *shown = part.splitlines()
-            yield command, shown
-
-
-def is_shown(line: str, printed: list[str]) -> bool:
-    """Say whether a line of the page was printed, ``...`` standing for anything."""
-    pattern = re.compile(".*".join(map(re.escape, line.split("..."))))
-    return any(pattern.fullmatch(one) for one in printed)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
@@ -160,18 +142,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    commands = list(sessions())
-    assert len(commands) >= 12
-    for command, shown in commands:
-        program, *words = shlex.split(command)
-        assert program == "pixelwise"
-        result = CliRunner().invoke(main, words)
-        # A page about what can go wrong shows that too.
-        refused = any(re.match(r"(?:\d+|\.\.\.) problems?$|error: ", line) for line in shown)
-        assert result.exit_code == int(refused), (command, result.output)
-        printed = result.output.splitlines()
-        for line in shown:
-            assert is_shown(line, printed), (command, line, result.output[-3000:])
+    assert run_sessions(PAGE) >= 12
     for name in ("trend.png", "s2_trend.png"):
         assert (folder / name).stat().st_size > 1000
 

@@ -477,6 +477,10 @@ def test_an_uneven_grid_is_computed_but_is_no_geotiff(values: Any, tmp_path: Pat
     assert found["y"].attrs["units"] == "degrees_north"
     done = run("plan", path)
     assert done.exit_code == 0
+    pw.apply(stack, "ols", tmp_path / "t.zarr")
+    again = pw.open_map(tmp_path / "t.zarr")
+    assert again.grid == stack.grid
+    np.testing.assert_array_equal(again.to_xarray()["y"], places.y)
     for executor in ("threads", "processes"):  # places travel
         assert pw.apply(stack, "ols", executor=executor, jobs=2)["n"].max() == 12
 
@@ -523,5 +527,9 @@ def test_longitudes_and_latitudes_of_each_pixel(values: Any, tmp_path: Path) -> 
     np.testing.assert_array_equal(read_all(stack), values)
     found = pw.apply(stack, "ols").to_xarray()
     np.testing.assert_array_equal(found["lon"], east - 0.1 * north)
+    pw.apply(stack, "ols", tmp_path / "t.zarr")
+    assert pw.open_map(tmp_path / "t.zarr").grid == stack.grid
+    with xr.open_zarr(tmp_path / "t.zarr") as written:
+        np.testing.assert_array_equal(written["lat"], north + 0.1 * east)
     with pytest.raises(pw.OutputError, match="each pixel has a longitude and a latitude of its own"):
         pw.apply(stack, "ols", tmp_path / "t.tif")

@@ -15,6 +15,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.labelled.stack import ArrayStack, Decoding, grid_without_place
 from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate, grid_of, plane_of
+from pixelwise.rasters.placing import placed
 from pixelwise.words import shown, unknown
 
 try:
@@ -144,7 +145,9 @@ class Labelled:
         mapping = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", SPATIAL_REF))
         about = array.coords[mapping].attrs if mapping in array.coords else {}
         try:
-            grid = grid_of(y, x, about, _place_attributes(array))
+            # Rows and columns without coordinates have a place only if a transform is given.
+            bare = y.values is None and x.values is None
+            grid = (grid_of if bare else placed)(y, x, about, _place_attributes(array))
         except InputError as error:
             raise InputError(*(f"{self.name}: {problem}" for problem in error.problems)) from None
         return Labelled(array, self.axis, self.name, self.decoding, self.order), grid

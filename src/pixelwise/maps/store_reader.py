@@ -15,8 +15,9 @@ from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.maps.stores import attributes_in
-from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate, grid_of
+from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate
 from pixelwise.rasters.headers import TAG
+from pixelwise.rasters.placing import EachPixel, placed
 from pixelwise.words import one_line
 
 __all__ = ["LAYERS", "PLACE", "UNIT", "import_zarr", "read_array", "read_points", "read_store"]
@@ -82,11 +83,20 @@ def read_store(path: Path) -> tuple[Grid, str | None, list[Band]]:
             coordinates[name] = Coordinate(name, size, values, {} if found is None else dict(found.attrs))
         mapping = dict(group[SPATIAL_REF].attrs) if SPATIAL_REF in group else {}
         try:
-            grid = grid_of(coordinates["y"], coordinates["x"], mapping, dict(group.attrs))
+            grid = placed(coordinates["y"], coordinates["x"], mapping, dict(group.attrs), _each_pixel(group))
         except InputError as error:
             raise InputError(*(f"{path}: {line}" for line in error.problems)) from None
         bands = [band for name, array in arrays.items() for band in _bands_of(name, array)]
     return grid, text if isinstance(text, str) else None, bands
+
+
+def _each_pixel(group: Any) -> EachPixel | None:
+    """Return latitudes and longitudes of each pixel; None if there are none."""
+    arrays = [group.get(name) for name in ("lat", "lon")]
+    if any(array is None or array.ndim != 2 for array in arrays):
+        return None
+    lat, lon = ((array[:], dict(array.attrs)) for array in arrays)
+    return lat, lon
 
 
 def _with_bands(group: Any) -> Iterator[tuple[str, Any]]:

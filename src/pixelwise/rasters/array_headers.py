@@ -14,21 +14,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Grid, Places
+from pixelwise.grid import Grid
 from pixelwise.rasters.arrays import array_driver, groups_of, open_dataset
-from pixelwise.rasters.conventions import (
-    SPATIAL_REF,
-    Coordinate,
-    UnevenError,
-    crs_of,
-    grid_of,
-    is_latitude,
-    is_longitude,
-    plane_of,
-)
+from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate, is_latitude, is_longitude, plane_of
 from pixelwise.rasters.headers import TAG, BandHeader, Header
 from pixelwise.rasters.packing import missing_numbers, packing_of, valid_range
 from pixelwise.rasters.pieces import ArrayPlace
+from pixelwise.rasters.placing import EachPixel, north_up, placed
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import check_encodable, check_regular
 from pixelwise.words import first_of, one_line, unknown
@@ -303,36 +295,10 @@ class ArrayGroup:
         mapping = self._mapping(variable)
         attributes = {**self._dataset.attrs, **variable.attrs}
         axes = [self._axis(dim, variable.sizes[dim], coordinates[dim]) for dim in (y, x)]
-        height, width = axes[0].size, axes[1].size
-        if all(axis.values is None for axis in axes):
-            if (each := self._of_each_pixel(variable, y, x)) is not None:
-                return Grid(None, Affine.identity(), height, width, each), (False, False)
-            if not {"GeoTransform", "spatial:transform", "transform"} & {*mapping, *attributes}:
-                return Grid(None, Affine.identity(), height, width), (False, False)
-        try:
-            grid = grid_of(axes[0], axes[1], mapping, attributes)
-        except UnevenError as error:
-            return self._uneven(axes, crs_of(mapping, attributes, axes[0].attributes, axes[1].attributes), str(error))
-        t = grid.transform
-        south, east = t.e > 0 and not (t.b or t.d), t.a < 0 and not (t.b or t.d)
-        if south:
-            t = Affine(t.a, t.b, t.c, t.d, -t.e, t.f + t.e * height)
-        if east:
-            t = Affine(-t.a, t.b, t.c + t.a * width, t.d, t.e, t.f)
-        return Grid(grid.crs, t, height, width), (south, east)
+        return north_up(placed(axes[0], axes[1], mapping, attributes, self._of_each_pixel(variable, y, x)))
 
-    @staticmethod
-    def _uneven(axes: Sequence[Coordinate], crs: Any, reason: str) -> tuple[Grid, tuple[bool, bool]]:
-        """Return a grid of unevenly spaced rows or columns, north and west first."""
-        y, x = (np.asarray(axis.values, dtype=np.float64) for axis in axes)
-        south, east = bool(y[0] < y[-1]), bool(x[0] > x[-1])
-        places = Places(
-            y[::-1] if south else y, x[::-1] if east else x, axes[0].attributes, axes[1].attributes, reason
-        )  # fmt: skip
-        return Grid(crs, Affine.identity(), axes[0].size, axes[1].size, places), (south, east)
-
-    def _of_each_pixel(self, variable: Any, y: str, x: str) -> Places | None:
-        """Return longitudes and latitudes of each pixel; None if there are none."""
+    def _of_each_pixel(self, variable: Any, y: str, x: str) -> EachPixel | None:
+        """Return latitudes and longitudes of each pixel; None if there are none."""
         found: dict[str, Any] = {}
         for name in str(_attribute(variable, "coordinates")).split():
             other = self._dataset.variables.get(name)
@@ -341,9 +307,8 @@ class ArrayGroup:
                 found.setdefault(kind, other)
         if not {"y", "x"} <= found.keys():
             return None
-        north, east = (np.asarray(found[kind].transpose(y, x).values, dtype=np.float64) for kind in ("y", "x"))
-        reason = "each pixel has a longitude and a latitude of its own"
-        return Places(north, east, found["y"].attrs, found["x"].attrs, reason)
+        north, east = (found[kind].transpose(y, x) for kind in ("y", "x"))
+        return (north.values, north.attrs), (east.values, east.attrs)
 
     def _axis(self, dim: str, size: int, coordinate: Any | None) -> Coordinate:
         if coordinate is None or coordinate.dtype.kind == "M":
