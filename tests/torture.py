@@ -67,10 +67,12 @@ SEAMS = {
     "check the store": ("pixelwise.maps.zarr_store", "ZarrOutput.check_again"),
     "rename the store": ("pixelwise.maps.stores", "PendingStore.replace"),
     "remove a folder": ("pixelwise.maps.stores", "remove_tree"),
+    "make the NetCDF": ("pixelwise.maps.netcdf", "NetCdf.make"),
+    "make the COG": ("pixelwise.maps.cog", "CloudOptimized.make"),
     "make the head": ("pixelwise.maps.tiles", "TiledFile.head"),
     "write the head": ("pixelwise.maps.geotiff", "write"),
     "sync the map": ("pixelwise.maps.geotiff", "sync"),
-    "check": ("pixelwise.maps.geotiff", "GeoTiffOutput.check_written"),
+    "check": ("pixelwise.maps.geotiff", "check_geotiff"),
     "commit": ("pixelwise.maps.journal", "Journal.commit"),
     "publish": ("pixelwise.maps.files", "publish"),
     "publish again": ("pixelwise.maps.files", "FileSink.end"),
@@ -90,6 +92,8 @@ IN_WORKERS = ("read", "kernel", "encode", "encode a shard", "write a shard")
 OF_STORES = frozenset(
     name for name, (module, _) in SEAMS.items() if module.endswith(("stores", "shards", "zarr_store"))
 )
+#: What is made by these at the end.
+OF_CONVERSIONS = {"make the NetCDF": "nc", "make the COG": "cog"}
 AT_ANY_TIME = "any time"
 
 
@@ -251,9 +255,11 @@ def warm_up() -> None:
     from pixelwise.cli import apply  # noqa: F401
     from pixelwise.grid import Block, Grid
     from pixelwise.maps import journal  # noqa: F401
+    from pixelwise.maps.netcdf_reader import import_netcdf
     from pixelwise.maps.store_reader import import_zarr
 
     import_zarr()
+    import_netcdf()
 
     class Numbers:
         grid = Grid(None, Affine(1, 0, 0, 0, -1, 0), 20, 20)
@@ -321,8 +327,8 @@ class Kind:
         Whether the file system has links.
     rotated
         Whether the CRS is one that needs a sidecar.
-    store
-        Whether it is a Zarr store.
+    form
+        ``tif``, ``zarr``, ``nc`` or ``cog``.
     """
 
     dtype: str
@@ -330,17 +336,17 @@ class Kind:
     old: bool
     links: bool = True
     rotated: bool = False
-    store: bool = False
+    form: str = "tif"
 
     @property
     def made(self) -> tuple[Any, ...]:
         """What undisturbed runs differ by."""
-        return self.dtype, self.per_band, self.rotated, self.store
+        return self.dtype, self.per_band, self.rotated, self.form
 
     @property
     def pattern(self) -> str:
-        if self.store:
-            return "trend.zarr"
+        if self.form in ("zarr", "nc"):
+            return f"trend.{self.form}"
         return "trend_{band}.tif" if self.per_band else "trend.tif"
 
 
@@ -376,7 +382,8 @@ class Scene:
 
     def command(self, kind: Kind, output: Path) -> list[str]:
         command = ["apply", "ols", str(self.stack(kind)), "-o", str(output / kind.pattern), "--dtype", kind.dtype]
-        return [*command, "--bands", "slope,pvalue,n", "--quiet", *(["--overwrite"] if kind.old else [])]
+        options = [*(["--overwrite"] if kind.old else []), *(["--driver", "COG"] if kind.form == "cog" else [])]
+        return [*command, "--bands", "slope,pvalue,n", "--quiet", *options]
 
     def undisturbed(
         self, kind: Kind, extra: Sequence[str] = (), look: Callable[[Path], Any] | None = None
@@ -429,6 +436,12 @@ def pixels_of(path: Path) -> Any:
         found = zarr.open_group(path, mode="r", use_consolidated=True)
         arrays = {name: (str(a.dtype), a[...].tobytes(), dict(a.attrs)) for name, a in found.arrays()}
         return arrays, {name: value for name, value in found.attrs.items() if name != "PIXELWISE"}
+    if path.suffix == ".nc":
+        import netCDF4
+
+        with netCDF4.Dataset(path) as opened:
+            opened.set_auto_maskandscale(False)
+            return {name: (str(v.dtype), v[...].tobytes(), v.ncattrs()) for name, v in opened.variables.items()}
     if path.suffix == ".xml":
         return path.read_text()
     with rasterio.open(path) as dataset:
@@ -437,7 +450,7 @@ def pixels_of(path: Path) -> Any:
 
 
 #: How the names of maps end.
-MAPS = (".tif", ".zarr")
+MAPS = (".tif", ".zarr", ".nc")
 
 
 def journal_lines(output: Path) -> list[dict[str, Any]]:
@@ -503,7 +516,7 @@ class Trial:
             raise Difference(f"only {sorted(new)} of {sorted(self.wanted)} are new, and no journal knows")
         gone = {name for name in self.old if name.endswith(MAPS)} - names
         # Without links, and for a folder, it takes two renames to replace what is there.
-        if gone and not (committed and (self.kind.store or not self.kind.links)):
+        if gone and not (committed and (self.kind.form == "zarr" or not self.kind.links)):
             raise Difference(f"{sorted(gone)} of the old map are gone")
         for name in gone:
             aside = self.output / f".{Path(name).stem}.partial.replaced{Path(name).suffix}"
@@ -578,9 +591,12 @@ def torture(scene: Scene, number: int, seed: int, survived: Counter[str], missed
         kind = Kind(kind.dtype, per_band=True, old=True, links=False)
     # The sidecar of such a map is renamed before the map.
     kind = replace(kind, rotated=dice.random() < (0.7 if first.seam == "rename" else 0.25))
-    if first.seam in OF_STORES or dice.random() < 0.15:
+    if first.seam in OF_STORES or dice.random() < 0.1:
         replaced = first.seam in ("rename the store", "remove a folder")
-        kind = Kind(kind.dtype, per_band=False, old=kind.old or replaced, store=True)
+        kind = Kind(kind.dtype, per_band=False, old=kind.old or replaced, form="zarr")
+    elif first.seam in OF_CONVERSIONS or dice.random() < 0.1:
+        kind = replace(kind, per_band=False, rotated=False, form=dice.choice(["nc", "cog"]))
+        kind = replace(kind, form=OF_CONVERSIONS.get(first.seam, kind.form))
     scene.prepare(kind)
     moments = [first, *dice.choices(MOMENTS, k=dice.randint(0, 3))]
     if first.seam == "restore a block":

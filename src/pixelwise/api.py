@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from pixelwise.choices import Compression, ZarrFormat
+from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.output_spec import OutputSpec
@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     memory: int | str | None
     compress: Compression | None
     zarr_format: ZarrFormat
+    driver: TiffDriver
     overwrite: bool
     restart: bool
     trust_function: bool
@@ -98,6 +99,7 @@ def apply(
     memory: int | str | None = None,
     compress: Compression | None = None,
     zarr_format: ZarrFormat = 3,
+    driver: TiffDriver = "GTiff",
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
@@ -115,8 +117,8 @@ def apply(
         A method's name (``"ols"``), a method (``methods.ols(min_obs=5)``), ``"file.py:function"``, or a
         function: decorated by `per_pixel` or `per_block`, or plain, which is called per pixel.
     output
-        A GeoTIFF, or a Zarr store if its name ends in ``.zarr``; ``trend_{band}.tif`` writes one file per band. None
-        keeps the map in memory.
+        A GeoTIFF; a Zarr store or a NetCDF file if its name ends in ``.zarr`` or ``.nc``. ``trend_{band}.tif`` writes
+        one file per band. None keeps the map in memory.
     dim
         The dimension of time of an array; stacks have none to choose.
     inputs
@@ -149,10 +151,12 @@ def apply(
         Memory limit for all local processes together: ``"4GiB"``. What a function of your own allocates is not
         counted.
     compress
-        Compression of the output: ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` (not in Zarr) or
-        ``none``.
+        Compression of the output: ``zstd`` (the default if GDAL has it), ``deflate`` (the default of NetCDF), ``lzw``
+        (GeoTIFF only) or ``none``.
     zarr_format
         Version of the format of Zarr stores: 3 has few files (shards), 2 one for each chunk, which GDAL 3.10 reads too.
+    driver
+        ``COG`` makes a cloud-optimized GeoTIFF, with overviews: means of numbers, and nearest whole numbers.
     overwrite
         Whether a finished map may be replaced.
     restart
@@ -196,9 +200,8 @@ def apply(
     files = {kind: Path(path) for kind, path in (write or {}).items()}
     spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
     execution = Execution(
-        executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
-        trust_function=trust_function,
-        strict=strict, progress=progress,
+        executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
+        trust_function=trust_function, strict=strict, progress=progress,
     )  # fmt: skip
     if is_labelled(stack):
         return apply_to_array(stack, chosen, output, inputs or {}, spec, execution, dim)
@@ -227,7 +230,8 @@ def write_layers(
     stack
         What `RasterStack.composite` returns, for example.
     output
-        A GeoTIFF, or a Zarr store if its name ends in ``.zarr``: then an array of (time, y, x).
+        A GeoTIFF; or a Zarr store or a NetCDF file, with an array of (time, y, x), if its name ends in ``.zarr`` or
+        ``.nc``.
     dtype, executor, jobs, memory, compress, zarr_format, overwrite, restart, trust_function, progress
         As in `apply`.
 
@@ -243,7 +247,6 @@ def write_layers(
     """
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
-        trust_function=trust_function,
-        progress=progress,
+        trust_function=trust_function, progress=progress,
     )  # fmt: skip
     return run_layers(stack, output, OutputSpec(dtype=dtype), execution)

@@ -17,6 +17,7 @@ __all__ = [
     "Reduction",
     "Resampling",
     "SameDate",
+    "TiffDriver",
     "Written",
     "ZarrFormat",
 ]
@@ -42,6 +43,8 @@ MapType = Literal["float32", "float64"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 #: Version 3 puts many chunks into one file (shards); of version 2, which GDAL 3.10 reads too, each chunk is a file.
 ZarrFormat = Literal[2, 3]
+#: What makes a map whose name ends in .tif, as GDAL calls it: a plain GeoTIFF, or a cloud-optimized one.
+TiffDriver = Literal["GTiff", "COG"]
 #: Stacks that are written beside a map, with a value for each layer of the input.
 Written = Literal["fitted", "residuals", "anomalies"]
 #: Units of time of changes.

@@ -132,6 +132,11 @@ class Places:
     def __hash__(self) -> int:
         return hash((self.y.shape, self.x.shape))
 
+    @property
+    def attributes(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Those of `y` and of `x`."""
+        return self.y_attributes, self.x_attributes
+
     def crop(self, block: Block) -> Places:
         """Return the places of one block."""
         rows, columns = block.slices

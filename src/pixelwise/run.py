@@ -259,7 +259,7 @@ def _sink(
     if output is None:
         return MemorySink()
     files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
-    form = FileFormat(execution.compress, execution.zarr_format)
+    form = FileFormat(execution.compress, execution.zarr_format, execution.driver)
     sink = FileSink(output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, form=form, axis=axis)
     # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110

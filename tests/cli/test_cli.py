@@ -623,7 +623,7 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "stack", "-o", "no/t.tif"], "no/t.tif: the folder no does not exist"),
         (
             ["ols", "stack", "-o", "t.png"],
-            "t.png: a map is a GeoTIFF or a Zarr store: its name must end in .tif or",
+            "t.png: a map is GeoTIFF, Zarr or NetCDF: its name must end in .tif, .zarr or .nc",
         ),
         (["ols", "stack", "-o", "folder.tif"], "folder.tif: is a folder"),
         (["ols", "stack", "-o", "x" * 300 + ".tif"], "x" * 300 + ".tif: its name has 304 bytes; here it may have"),

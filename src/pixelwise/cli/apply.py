@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pixelwise.choices import Per, Written
+from pixelwise.choices import Per, TiffDriver, Written
 from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options, job_options, output_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -21,7 +21,14 @@ __all__ = ["apply"]
 @click.command()
 @click.argument("method")
 @all_input_options
-@output_options("GeoTIFF (.tif) or Zarr store (.zarr) to write; 'trend_{band}.tif' writes one file per band.")
+@output_options("GeoTIFF (.tif), Zarr (.zarr) or NetCDF (.nc) to write; 'trend_{band}.tif' writes one file per band.")
+@click.option(
+    "--driver",
+    type=click.Choice(get_args(TiffDriver), case_sensitive=False),
+    default="GTiff",
+    show_default=True,
+    help="COG makes a cloud-optimized GeoTIFF, with overviews.",
+)
 @PARAMETER_OPTION
 @click.option(
     "--bands",

@@ -18,7 +18,7 @@ __all__ = ["composite"]
 
 @click.command()
 @scene_options
-@output_options("GeoTIFF (.tif) to write, with a band for each period, or Zarr store (.zarr) of (time, y, x).")
+@output_options("GeoTIFF (.tif) to write, with a band for each period, or Zarr (.zarr) or NetCDF (.nc).")
 @job_options
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option

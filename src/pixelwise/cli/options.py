@@ -315,7 +315,7 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
         click.option(
             "--compress",
             type=click.Choice(get_args(Compression)),
-            help="Compression of the output; Zarr has no lzw.  [default: zstd]",
+            help="Compression of the output; Zarr has no lzw, NetCDF only deflate.  [default: zstd; NetCDF: deflate]",
         ),
         click.option(
             "--zarr-format",

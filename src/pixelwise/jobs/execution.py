@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import get_args
 
-from pixelwise.choices import Compression, ZarrFormat
+from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.errors import ParameterError
 from pixelwise.jobs import limits as job_limits
 from pixelwise.jobs.executors import check_executor
@@ -40,6 +40,8 @@ class Execution:
         Compression of the output; None for the default.
     zarr_format
         Version of the format of Zarr stores.
+    driver
+        What makes a map whose name ends in .tif.
     overwrite
         Whether a finished map may be replaced.
     restart
@@ -64,6 +66,7 @@ class Execution:
     memory: int | str | None = None
     compress: Compression | None = None
     zarr_format: int = 3
+    driver: str = "GTiff"
     overwrite: bool = False
     restart: bool = False
     trust_function: bool = False
@@ -74,6 +77,8 @@ class Execution:
     def __post_init__(self) -> None:
         if self.zarr_format not in get_args(ZarrFormat):
             raise not_a_choice("zarr_format", str(self.zarr_format), list(map(str, get_args(ZarrFormat))))
+        if self.driver not in get_args(TiffDriver):
+            raise not_a_choice("driver", self.driver, get_args(TiffDriver))
         if self.executor is not None:
             check_executor(self.executor)
         if self.jobs is not None and (not isinstance(self.jobs, int) or not 1 <= self.jobs <= MOST_JOBS):

@@ -16,10 +16,14 @@ from pixelwise.choices import Compression
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.maps.cog import CloudOptimized
+from pixelwise.maps.converted import ConvertedOutput
 from pixelwise.maps.disk import BackgroundSync, check_folder, check_target
 from pixelwise.maps.geotiff import GeoTiffOutput
 from pixelwise.maps.map import Map, Timings, is_map, open_map
+from pixelwise.maps.netcdf import NetCdf, compression
 from pixelwise.maps.outputs import (
+    FORMATS,
     Content,
     FileFormat,
     LayerFile,
@@ -117,15 +121,28 @@ class FileSink:
         paths = [self.path, *(file.path for file in self._beside)]
         for place in paths:
             check_folder(place)
-            if _is_store(place) and self._compress == "lzw":
-                raise ParameterError(f"{place}: compress lzw: Zarr has no LZW; expected zstd, deflate or none")
+            self._check_form(place)
         check_different(paths)
+
+    def _check_form(self, path: Path) -> None:
+        """Refuse what the format of an output does not have."""
+        kind = FORMATS[path.suffix.lower()]
+        if kind == "Zarr" and self._form.compress == "lzw":
+            raise ParameterError(f"{path}: compress lzw: Zarr has no LZW; expected zstd, deflate or none")
+        if kind == "NetCDF":
+            compression(self._form.compress, path)
+        if self._form.driver == "COG" and path == self.path and kind != "GeoTIFF":
+            raise ParameterError(f"{path}: driver COG makes GeoTIFFs: expected a name that ends in .tif, or no driver")
 
     @property
     def identity(self) -> dict[str, Any]:
         """How the files are written, as far as another run that resumes this one must do the same."""
-        stores = any(_is_store(path) for path in (self.path, *(file.path for file in self._beside)))
-        return {"compress": self._compress, **({"zarr_format": self._form.zarr_format} if stores else {})}
+        found: dict[str, Any] = {"compress": self._compress}
+        if any(_is_store(path) for path in (self.path, *(file.path for file in self._beside))):
+            found["zarr_format"] = self._form.zarr_format
+        if self._form.driver != "GTiff":
+            found["driver"] = self._form.driver
+        return found
 
     @property
     def per_band(self) -> bool:
@@ -232,8 +249,13 @@ class FileSink:
 
     def _output_of(self, content: Content) -> Output:
         """Return what writes a file, by the end of its name."""
-        if _is_store(content.path):
+        kind = FORMATS[content.path.suffix.lower()]
+        if kind == "Zarr":
             return ZarrOutput(content, self._compress, self._form.zarr_format)
+        if kind == "NetCDF":
+            return ConvertedOutput(content, self._compress, NetCdf(compression(self._form.compress, content.path)))
+        if self._form.driver == "COG" and content.axis is None:
+            return ConvertedOutput(content, self._compress, CloudOptimized(self._compress))
         return GeoTiffOutput(content, self._compress)
 
     def _map_of(self, files: Sequence[Pending]) -> Path:

@@ -23,7 +23,7 @@ from pixelwise.maps.records import Layout, PlacedTiles
 from pixelwise.maps.tiles import EncodedTiles, TiledFile, TileEncoder, checksum
 from pixelwise.rasters.headers import TAG
 
-__all__ = ["GeoTiffOutput"]
+__all__ = ["GeoTiffOutput", "check_geotiff"]
 
 
 class GeoTiffOutput:
@@ -200,7 +200,7 @@ class GeoTiffOutput:
             self.file.seek(0)
             write(self.file, head[:marked])
             sync(names.temporary)
-            self.check_written()
+            check_geotiff(names, self.content)
         except RasterioError as error:
             raise OutputError(f"{names.final}: cannot be completed ({' '.join(str(error).split())})") from None
         except OSError as error:
@@ -215,35 +215,10 @@ class GeoTiffOutput:
             When it cannot be read any more.
         """
         try:
-            self.check_written()
+            check_geotiff(self.names, self.content)
         except (RasterioError, OSError) as error:
             reason = " ".join(str(error).split())
             raise OutputError(f"{self.names.final}: cannot be read any more ({reason})") from None
-
-    def check_written(self) -> None:
-        """Open a finished file as any reader would, and read its last block."""
-        path, grid = self.names.temporary, self.content.grid
-        self.names.drop_sidecar()
-        with open_quietly(path) as dataset:
-            if strange := [file for file in dataset.files if Path(file) != path]:
-                raise OutputError(f"{strange[0]}: would be read as part of the new map; remove it")
-            height, width = dataset.block_shapes[-1]
-            window = Window(
-                (dataset.width - 1) // width * width, (dataset.height - 1) // height * height, width, height
-            ).intersection(Window(0, 0, dataset.width, dataset.height))
-            dataset.read(dataset.count, window=window)
-            if TAG not in dataset.tags():
-                raise OutputError(f"{path}: lost its tags while it was written")
-            lost = not same_crs(dataset.crs, grid.crs)
-        if lost and grid.crs is not None:
-            # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
-            sidecar = pam(path)
-            with create(sidecar) as file:
-                write(file, f"<PAMDataset><SRS>{escape(grid.crs.to_wkt())}</SRS></PAMDataset>\n".encode())
-            sync(sidecar)
-            with open_quietly(path) as dataset:
-                if not same_crs(dataset.crs, grid.crs):
-                    raise OutputError(f"{self.names.final}: a GeoTIFF cannot hold the CRS {grid.crs_name}")
 
     @property
     def in_place(self) -> bool:
@@ -261,6 +236,32 @@ class GeoTiffOutput:
                 remove(sidecar)
             drop(self._file, self.names.temporary)
         self._file = None
+
+
+def check_geotiff(names: PendingFile, content: Content) -> None:
+    """Open a finished file as any reader would, and read its last block."""
+    path, grid = names.temporary, content.grid
+    names.drop_sidecar()
+    with open_quietly(path) as dataset:
+        if strange := [file for file in dataset.files if Path(file) != path]:
+            raise OutputError(f"{strange[0]}: would be read as part of the new map; remove it")
+        height, width = dataset.block_shapes[-1]
+        window = Window(
+            (dataset.width - 1) // width * width, (dataset.height - 1) // height * height, width, height
+        ).intersection(Window(0, 0, dataset.width, dataset.height))
+        dataset.read(dataset.count, window=window)
+        if TAG not in dataset.tags():
+            raise OutputError(f"{path}: lost its tags while it was written")
+        lost = not same_crs(dataset.crs, grid.crs)
+    if lost and grid.crs is not None:
+        # GeoTIFF has no code for some systems (rotated poles); GDAL reads them from a sidecar.
+        sidecar = pam(path)
+        with create(sidecar) as file:
+            write(file, f"<PAMDataset><SRS>{escape(grid.crs.to_wkt())}</SRS></PAMDataset>\n".encode())
+        sync(sidecar)
+        with open_quietly(path) as dataset:
+            if not same_crs(dataset.crs, grid.crs):
+                raise OutputError(f"{names.final}: a GeoTIFF cannot hold the CRS {grid.crs_name}")
 
 
 def _encoded(provenance: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import OutputError
+from pixelwise.maps.converted import BLOCKS
 from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
 from pixelwise.maps.outputs import FORMATS
@@ -19,6 +20,7 @@ from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, is_hardly_begun, is_ou
 from pixelwise.maps.stores import (
     HALF_WRITTEN_FOLDER,
     MARK_FILE,
+    WORKSHOP,
     files_in,
     irregular_folder,
     is_our_store,
@@ -88,13 +90,14 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
         raise OutputError(f"{folder}: cannot be listed ({error.strerror})") from None
     journals = [folder / name for name in names if JOURNAL.fullmatch(name)]
     others = [(folder / name, found) for name in names if (found := HALF_WRITTEN.fullmatch(name))]
-    stores = [(folder / name, found) for name in names if (found := HALF_WRITTEN_FOLDER.fullmatch(name))]
+    patterns = (HALF_WRITTEN_FOLDER, WORKSHOP)
+    folders = [(folder / name, found) for name in names for own in patterns if (found := own.fullmatch(name))]
     # A job whose half-written file does not name its map may be any job that runs here.
     running = any(_is_running(journal) for journal in journals)
     groups: dict[Path | None, list[tuple[Path, re.Match[str]]]] = {journal: [] for journal in journals}
     for path, found in others:
         groups.setdefault(_journal_of(path, *_names(path, found)), []).append((path, found))
-    for path, found in stores:
+    for path, found in folders:
         partial, final = _names(path, found)
         groups.setdefault(_journal_of(path, partial / MARK_FILE, final), []).append((path, found))
     for journal, files in groups.items():
@@ -114,7 +117,7 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
             known = journal is not None and (_is_journal(file) or any(_is_partial(*one) for one in files))
             # Files set aside come first: half-written files tell whether they are needed.
             for path, found in sorted(files, key=lambda one: (not one[1]["replaced"], not _is_sidecar(one[1]))):
-                remove = _remove_folder if found.re is HALF_WRITTEN_FOLDER else _remove
+                remove = _remove if found.re is HALF_WRITTEN else _remove_folder
                 yield from remove(path, found, kept, known)
             if journal in journals:
                 yield from _remove(journal, None, "", known, file)
@@ -182,6 +185,8 @@ def _check_folder(path: Path, found: re.Match[str], known: bool) -> None:
             raise _KeptError(f"it is the old {final.name}, which an interrupted job was replacing: rename it to that")
     elif is_our_store(path):
         raise _KeptError("it is a complete map: rename it, or remove it yourself")
+    elif _is_complete(path / BLOCKS):
+        raise _KeptError("it holds a complete map: run the job again, or remove it yourself")
     if not any(path.iterdir()):
         _check_blank(blank=True, known=known)
 
@@ -229,6 +234,8 @@ def _check_blank(blank: bool, known: bool) -> None:
 def _names(path: Path, found: re.Match[str]) -> tuple[Path, Path]:
     """Return the half-written file that a name belongs to, and the file that it was to become."""
     final = path.with_name(found["stem"] + found["suffix"])
+    if found.re is WORKSHOP:
+        return path, final
     return path.with_name(f".{found['stem']}{PARTIAL}{found['suffix']}"), final
 
 
@@ -290,7 +297,7 @@ def _is_journal(file: BinaryIO | None) -> bool:
 
 
 def _is_partial(path: Path, found: re.Match[str]) -> bool:
-    if found.re is HALF_WRITTEN_FOLDER:
+    if found.re is not HALF_WRITTEN:
         return not irregular_folder(path) and os.path.lexists(path / MARK_FILE)
     return not found["sidecar"] and not found["replaced"] and _is_map(path)
 

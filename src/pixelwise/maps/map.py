@@ -19,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from pixelwise.bands import Band
 from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Grid
-from pixelwise.maps.stores import STORE, is_our_store
+from pixelwise.maps.stores import NETCDF, STORE, is_our_store
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
 from pixelwise.regular_files import check_encodable
@@ -187,10 +187,10 @@ class Map:
         if name in self.arrays:
             return self.arrays[name]
         path, number = self.files[name]
-        if path.suffix.lower() == STORE:
-            from pixelwise.maps.store_reader import read_array
+        if path.suffix.lower() in (STORE, NETCDF):
+            from pixelwise.maps import reading
 
-            return read_array(path, name)
+            return reading.read_array(path, name)
         with open_quietly(path) as dataset:
             values = dataset.read(number)
         return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
@@ -246,7 +246,7 @@ def open_map(path: str | Path) -> Map:
     Parameters
     ----------
     path
-        A GeoTIFF or a Zarr store; for one file per band, a name with ``{band}`` or any of the files.
+        A GeoTIFF, a Zarr store or a NetCDF file; for one file per band, a name with ``{band}`` or any of the files.
 
     Raises
     ------
@@ -288,6 +288,10 @@ def is_map(path: Path) -> bool:
     """Whether a file or store was written by pixelwise, whatever is beside it."""
     if path.suffix.lower() == STORE:
         return is_our_store(path)
+    if path.suffix.lower() == NETCDF:
+        from pixelwise.maps import reading
+
+        return reading.is_netcdf_map(path)
     try:
         with local_only(), open_alone(path) as dataset:
             return dataset.get_tag_item(TAG) is not None
@@ -309,10 +313,10 @@ def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
 def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
     """Return the grid, the provenance and the bands of one file or store, checked."""
     check_encodable(path)
-    if path.suffix.lower() == STORE:
-        from pixelwise.maps.store_reader import read_store
+    if path.suffix.lower() in (STORE, NETCDF):
+        from pixelwise.maps import reading
 
-        grid, text, bands = read_store(path)
+        grid, text, bands = reading.read_head(path)
     else:
         grid, text, bands = _read_geotiff(path)
     if text is None:

@@ -17,7 +17,7 @@ from pixelwise.errors import OutputError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.publish import HALF_WRITTEN, SUFFIXES, Pending
 from pixelwise.maps.records import Layout, PlacedTiles
-from pixelwise.maps.stores import HALF_WRITTEN_FOLDER, STORE
+from pixelwise.maps.stores import HALF_WRITTEN_FOLDER, NETCDF, STORE, WORKSHOP
 from pixelwise.regular_files import check_encodable
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 
 
 #: What a job can write, by the end of the name, in lower case.
-FORMATS = {**dict.fromkeys(SUFFIXES, "GeoTIFF"), STORE: "Zarr"}
+FORMATS = {**dict.fromkeys(SUFFIXES, "GeoTIFF"), STORE: "Zarr", NETCDF: "NetCDF"}
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,13 @@ class FileFormat:
         ``zstd`` (the default if GDAL has it), ``deflate``, ``lzw`` or ``none``.
     zarr_format
         3 (sharded) or 2 (a file for each chunk).
+    driver
+        ``GTiff``, or ``COG`` for cloud-optimized maps; stacks of layers are plain GeoTIFF always.
     """
 
     compress: Compression | None = None
     zarr_format: int = 3
+    driver: str = "GTiff"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class LayerFile:
     kind
         What its layers are: ``fitted``, ...
     path
-        A GeoTIFF or a Zarr store.
+        A GeoTIFF, a Zarr store or a NetCDF file.
     bands
         One per layer.
     axis
@@ -176,11 +179,11 @@ def check_name(path: Path, what: str) -> None:
     check_encodable(path, output=True)
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise OutputError(f"{path}: {what} a GeoTIFF or a Zarr store: its name must end in .tif or .zarr")
+        raise OutputError(f"{path}: {what} GeoTIFF, Zarr or NetCDF: its name must end in .tif, .zarr or .nc")
     if kind != "GeoTIFF" and "{band}" in path.name:
         raise OutputError(f"{path}: one {kind} output holds all bands: choose a name without {{band}}")
     # Ignoring case: some file systems do too.
-    if HALF_WRITTEN.fullmatch(path.name.lower()) or HALF_WRITTEN_FOLDER.fullmatch(path.name.lower()):
+    if any(pattern.fullmatch(path.name.lower()) for pattern in (HALF_WRITTEN, HALF_WRITTEN_FOLDER, WORKSHOP)):
         raise OutputError(f"{path}: is a name reserved for half-written maps; choose another one")
 
 

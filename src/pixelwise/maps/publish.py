@@ -86,6 +86,13 @@ def pam(path: Path) -> Path:
 class PendingFile:
     """A file under its temporary name: in the final folder, but hidden, so that no glob takes it for a layer.
 
+    Attributes
+    ----------
+    final
+        Its name.
+    hidden
+        Its temporary name, if that does not follow from its name.
+
     Raises
     ------
     OutputError
@@ -93,6 +100,7 @@ class PendingFile:
     """
 
     final: Path
+    hidden: Path | None = None
 
     def __post_init__(self) -> None:
         check_length(
@@ -102,7 +110,7 @@ class PendingFile:
     @property
     def temporary(self) -> Path:
         """Its name until it is complete."""
-        return self.final.with_name(f".{self.final.stem}{PARTIAL}{self.final.suffix}")
+        return self.hidden or self.final.with_name(f".{self.final.stem}{PARTIAL}{self.final.suffix}")
 
     @property
     def aside(self) -> dict[str, Path]:

@@ -14,17 +14,12 @@ from numpy.typing import NDArray
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
+from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, bands_of, grid_in
 from pixelwise.maps.stores import attributes_in
-from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate
 from pixelwise.rasters.headers import TAG
-from pixelwise.rasters.placing import EachPixel, placed
 from pixelwise.words import one_line
 
-__all__ = ["LAYERS", "PLACE", "UNIT", "import_zarr", "read_array", "read_points", "read_store"]
-
-#: Attributes of an array: the unit of its band as a GeoTIFF has it, where CF writes it in another way; how many bands
-#: come before it; and the names of its layers, if it has several.
-UNIT, PLACE, LAYERS = "pixelwise_unit", "pixelwise_place", "pixelwise_layers"
+__all__ = ["import_zarr", "read_array", "read_points", "read_store"]
 
 
 def import_zarr() -> Any:
@@ -76,27 +71,17 @@ def read_store(path: Path) -> tuple[Grid, str | None, list[Band]]:
         if len(shapes) > 1:
             raise InputError(f"{path}: its arrays have different sizes: {sorted(shapes)[0]} and {sorted(shapes)[1]}")
         height, width = shapes.pop()
-        coordinates = {}
-        for name, size in (("y", height), ("x", width)):
-            found = group.get(name)
-            values = None if found is None or found.ndim != 1 else found[:]
-            coordinates[name] = Coordinate(name, size, values, {} if found is None else dict(found.attrs))
-        mapping = dict(group[SPATIAL_REF].attrs) if SPATIAL_REF in group else {}
+        found = {name: (group[name][...], dict(group[name].attrs)) for name in COORDINATES if name in group}
         try:
-            grid = placed(coordinates["y"], coordinates["x"], mapping, dict(group.attrs), _each_pixel(group))
+            grid = grid_in((height, width), found, dict(group.attrs))
         except InputError as error:
             raise InputError(*(f"{path}: {line}" for line in error.problems)) from None
-        bands = [band for name, array in arrays.items() for band in _bands_of(name, array)]
+        bands = [
+            band
+            for name, array in arrays.items()
+            for band in bands_of(name, dict(array.attrs), integer=array.dtype.kind in "iu")
+        ]
     return grid, text if isinstance(text, str) else None, bands
-
-
-def _each_pixel(group: Any) -> EachPixel | None:
-    """Return latitudes and longitudes of each pixel; None if there are none."""
-    arrays = [group.get(name) for name in ("lat", "lon")]
-    if any(array is None or array.ndim != 2 for array in arrays):
-        return None
-    lat, lon = ((array[:], dict(array.attrs)) for array in arrays)
-    return lat, lon
 
 
 def _with_bands(group: Any) -> Iterator[tuple[str, Any]]:
@@ -104,16 +89,6 @@ def _with_bands(group: Any) -> Iterator[tuple[str, Any]]:
     for name, array in group.arrays():
         if array.ndim in (2, 3) and isinstance(array.attrs.get(PLACE), int):
             yield name, array
-
-
-def _bands_of(name: str, array: Any) -> Iterator[Band]:
-    attributes = dict(array.attrs)
-    unit = str(attributes.get(UNIT, attributes.get("units", "")))
-    integer = array.dtype.kind in "iu"
-    if array.ndim == 2:
-        yield Band(name, str(attributes.get("long_name", "")), unit, integer)
-        return
-    yield from (Band(str(layer), "", unit, integer) for layer in attributes.get(LAYERS, ()))
 
 
 def _found(group: Any, name: str) -> tuple[Any, tuple[int, ...]]:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from pixelwise.errors import InputError, OutputError
 from pixelwise.maps.disk import close, open_locked, refusal, why_not_ours, write
-from pixelwise.maps.publish import PARTIAL, REPLACED, check_length, is_hardly_begun, mark, marked
+from pixelwise.maps.publish import PARTIAL, REPLACED, PendingFile, check_length, is_hardly_begun, mark, marked
 from pixelwise.maps.records import Seal
 from pixelwise.rasters.headers import TAG
 from pixelwise.regular_files import kind_of, open_regular, read_bytes
@@ -23,8 +23,11 @@ from pixelwise.regular_files import kind_of, open_regular, read_bytes
 __all__ = [
     "HALF_WRITTEN_FOLDER",
     "MARK_FILE",
+    "NETCDF",
     "STORE",
+    "WORKSHOP",
     "HiddenFolder",
+    "PendingInFolder",
     "PendingStore",
     "attributes_in",
     "check_store_target",
@@ -37,8 +40,8 @@ __all__ = [
     "why_not_our_folder",
 ]
 
-#: The end of the name of a Zarr store.
-STORE = ".zarr"
+#: The end of the name of a Zarr store, and of a NetCDF file.
+STORE, NETCDF = ".zarr", ".nc"
 #: The file in a hidden folder that says what it is: locked while a job runs, removed when the folder is complete.
 MARK_FILE = ".pixelwise"
 #: `.trend.partial.zarr`, `.trend.partial.replaced.zarr`
@@ -46,6 +49,8 @@ HALF_WRITTEN_FOLDER = re.compile(
     rf"\.(?P<stem>.+){re.escape(PARTIAL)}(?P<replaced>{re.escape(REPLACED)})?(?P<suffix>(?i:{re.escape(STORE)}))",
     re.DOTALL,
 )
+#: `.trend.nc.partial`, in which a file is made of another one.
+WORKSHOP = re.compile(rf"\.(?P<stem>.+)(?P<suffix>(?i:\.nc|\.tiff?)){re.escape(PARTIAL)}(?P<replaced>(?!))?", re.DOTALL)
 #: What describes a whole store, in Zarr 3 and 2; written last.
 ROOTS = ("zarr.json", ".zmetadata")
 #: A description names every array, and every file of the input.
@@ -247,6 +252,28 @@ class HiddenFolder:
 
 
 @dataclass(frozen=True)
+class PendingInFolder(PendingFile):
+    """A file that is made in a hidden folder beside its final name, together with what it is made of."""
+
+    @classmethod
+    def of(cls, final: Path) -> PendingInFolder:
+        """Return the names of a file."""
+        folder = final.with_name(f".{final.name}{PARTIAL}")
+        check_length(final, folder)
+        return cls(final, folder / final.name)
+
+    @property
+    def folder(self) -> Path:
+        """The hidden folder."""
+        return self.temporary.parent
+
+    def tidy(self) -> None:
+        """Remove what was replaced, and the hidden folder."""
+        super().tidy()
+        _remove_if_ours(self.folder)
+
+
+@dataclass(frozen=True)
 class PendingStore:
     """A store under its temporary name: in the final folder, but hidden; see `Pending`.
 
@@ -334,9 +361,14 @@ class PendingStore:
 
     def tidy(self) -> None:
         """Remove the store that was replaced."""
-        with contextlib.suppress(OSError):
-            if os.path.lexists(self.aside) and not why_not_our_folder(self.aside):
-                remove_tree(self.aside)
+        _remove_if_ours(self.aside)
+
+
+def _remove_if_ours(folder: Path) -> None:
+    """Remove a folder that is not needed any more; a failure must not hide that everything is complete."""
+    with contextlib.suppress(OSError):
+        if os.path.lexists(folder) and not why_not_our_folder(folder):
+            remove_tree(folder)
 
 
 def _seal(store: Path) -> Seal:

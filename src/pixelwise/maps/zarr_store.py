@@ -10,27 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.bands import STATUS_BAND, Band
-from pixelwise.dates.axis import TimeAxis
-from pixelwise.dates.cf_axis import bounds_of, time_of
+from pixelwise.bands import STATUS_BAND
 from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Block
+from pixelwise.maps.cf import variables_of
 from pixelwise.maps.disk import refusal, sync
 from pixelwise.maps.map import attributes_of
 from pixelwise.maps.outputs import Content
 from pixelwise.maps.records import Layout, PlacedTiles
 from pixelwise.maps.shards import Chunking, ShardEncoder, StoredArray, WrittenPieces, write_file
-from pixelwise.maps.store_reader import LAYERS, PLACE, UNIT, import_zarr, read_points, read_store
+from pixelwise.maps.store_reader import import_zarr, read_points, read_store
 from pixelwise.maps.stores import MARK_FILE, HiddenFolder, PendingStore, files_in
 from pixelwise.maps.tiles import checksum
-from pixelwise.rasters.conventions import (
-    SPATIAL_REF,
-    band_attributes,
-    coordinates_of,
-    dimensions_of,
-    geozarr_of,
-    mapping_of,
-)
+from pixelwise.rasters.conventions import geozarr_of
 from pixelwise.regular_files import irregular
 
 __all__ = ["ZarrOutput"]
@@ -194,20 +186,10 @@ class ZarrOutput:
             zarr_format=self._format,
             attributes=_plain({**attributes_of({**provenance, **content.tags}), **geozarr_of(content.grid)}),
         )
-        plane = ("y", "x")
-        for name, (values, attributes) in coordinates_of(content.grid).items():
-            self._add(group, name, dimensions_of(name, values), attributes, values)
-        self._add(group, SPATIAL_REF, (), mapping_of(content.grid), np.int32(0))
-        if content.axis is not None:
-            self._add_time(group, content.axis)
-        place = 0
-        for array in self._arrays:
-            own = content.bands[place : place + array.bands]
-            described: dict[str, Any] = {**_described(own, array), PLACE: place, "grid_mapping": SPATIAL_REF}
-            place += array.bands
-            # Without this, xarray makes a variable of the grid mapping, and rioxarray loses the CRS.
-            described["coordinates"] = SPATIAL_REF
-            self._add(group, array.name, plane if array.layers is None else ("time", *plane), described, array)
+        arrays = {array.name: array for array in self._arrays}
+        for variable in variables_of(content):
+            what = arrays[variable.name] if variable.values is None else variable.values
+            self._add(group, variable.name, variable.dimensions, variable.attributes, what)
         with warnings.catch_warnings():
             # zarr-python warns that consolidated metadata is no part of the specification yet; xarray expects it.
             warnings.simplefilter("ignore")
@@ -215,14 +197,6 @@ class ZarrOutput:
         written = {name: files[name].to_bytes() for name in files}
         root = "zarr.json" if self._format == 3 else ".zmetadata"
         return {**{name: data for name, data in written.items() if name != root}, root: written[root]}
-
-    def _add_time(self, group: Any, axis: TimeAxis) -> None:
-        numbers, attributes = time_of(axis)
-        bounds = bounds_of(axis)
-        if bounds is not None:
-            self._add(group, "time_bnds", ("time", "bnds"), {}, bounds)
-            attributes["bounds"] = "time_bnds"
-        self._add(group, "time", ("time",), attributes, numbers)
 
     def _add(self, group: Any, name: str, dimensions: Sequence[str], attributes: Mapping[str, Any], what: Any) -> None:
         """Add an array to a group: with its values, or as a `StoredArray` whose files workers write."""
@@ -279,16 +253,6 @@ class ZarrOutput:
     def close(self, *, keep: bool) -> None:
         """Unlock the hidden folder, and remove it unless another run is to resume from it."""
         self._folder.close(keep=keep)
-
-
-def _described(bands: Sequence[Band], array: StoredArray) -> dict[str, Any]:
-    """Return what an array says about its band, or about all of its layers."""
-    attributes = band_attributes(bands[0])
-    if bands[0].unit != attributes.get("units", ""):
-        attributes[UNIT] = bands[0].unit
-    if array.layers is not None:
-        attributes[LAYERS] = [band.name for band in bands]
-    return attributes
 
 
 def _compressor(compress: str, zarr_format: int) -> Any:

@@ -79,6 +79,10 @@ class UnevenError(InputError):
     """Rows or columns that only ascend or only descend, but not in equal steps."""
 
 
+#: Attributes of coordinates that say what they mean. Others say how they were stored: fill values, bounds.
+MEANING = ("standard_name", "long_name", "units", "axis")
+
+
 @dataclass(frozen=True, eq=False)
 class Coordinate:
     """What an array says about the places of its rows, or of its columns.
@@ -387,10 +391,8 @@ def coordinates_of(grid: Grid) -> dict[str, tuple[Floats, dict[str, str]]]:
     """
     if grid.places is not None:
         places, names = grid.places, ("y", "x") if grid.places.y.ndim == 1 else ("lat", "lon")
-        return {
-            names[0]: (places.y, {str(key): str(value) for key, value in places.y_attributes.items()}),
-            names[1]: (places.x, {str(key): str(value) for key, value in places.x_attributes.items()}),
-        }
+        said = [{name: str(own[name]) for name in MEANING if name in own} for own in places.attributes]
+        return {names[0]: (places.y, said[0]), names[1]: (places.x, said[1])}
     transform = grid.transform
     if transform.b or transform.d:
         return {}

@@ -20,8 +20,8 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Block, same_crs
 from pixelwise.jobs.plan import smaller_blocks
 from pixelwise.maps.map import Map, open_quietly
-from pixelwise.maps.store_reader import read_points
-from pixelwise.maps.stores import STORE
+from pixelwise.maps.reading import read_points
+from pixelwise.maps.stores import NETCDF, STORE
 from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.checked import alpha_of, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, open_local
@@ -365,7 +365,7 @@ def read_map(map_: Map, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Flo
     """Return (band, pixel) of some pixels of a map."""
     found = np.empty((len(map_.names), len(rows)))
     for path in map_.paths:
-        if path.suffix.lower() == STORE:
+        if path.suffix.lower() in (STORE, NETCDF):
             return read_points(path, map_.names, rows, cols)
         own = [(index, map_.files[name][1]) for index, name in enumerate(map_.names) if map_.files[name][0] == path]
         with _explained(path), open_quietly(path) as dataset:

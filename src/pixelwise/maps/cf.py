@@ -1,0 +1,131 @@
+"""The variables of a map or a stack of layers by the CF conventions, for every format that has variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Band
+from pixelwise.dates.cf_axis import bounds_of, time_of
+from pixelwise.errors import InputError
+from pixelwise.grid import Grid
+from pixelwise.maps.outputs import Content
+from pixelwise.rasters.conventions import (
+    SPATIAL_REF,
+    Coordinate,
+    band_attributes,
+    coordinates_of,
+    dimensions_of,
+    mapping_of,
+)
+from pixelwise.rasters.placing import placed
+
+__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "bands_of", "grid_in", "variables_of"]
+
+#: Values of a variable, None if it has none, and its attributes.
+Found = tuple[Any, Mapping[str, Any]]
+
+#: Attributes of a variable: the unit of its band as a GeoTIFF has it, where CF writes it in another way; how many bands
+#: come before it; and the names of its layers, if it has several.
+UNIT, PLACE, LAYERS = "pixelwise_unit", "pixelwise_place", "pixelwise_layers"
+
+
+#: The variables that place the pixels.
+COORDINATES = ("y", "x", "lat", "lon", SPATIAL_REF)
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """One variable.
+
+    Attributes
+    ----------
+    name, dimensions, attributes
+        As the conventions have them.
+    values
+        Its values; None if these are bands of blocks.
+    bands
+        Its bands: one, or all layers of a stack.
+    place
+        How many bands come before these.
+    """
+
+    name: str
+    dimensions: tuple[str, ...]
+    attributes: dict[str, Any]
+    values: NDArray[Any] | None = None
+    bands: tuple[Band, ...] = ()
+    place: int = 0
+
+
+def variables_of(content: Content) -> Iterator[Variable]:
+    """Yield the variables of a file: coordinates, grid mapping and time, then bands in their order."""
+    for name, (values, attributes) in coordinates_of(content.grid).items():
+        yield Variable(name, dimensions_of(name, values), dict(attributes), values)
+    yield Variable(SPATIAL_REF, (), mapping_of(content.grid), np.array(0, dtype=np.int32))
+    # Without `coordinates`, xarray makes a variable of the grid mapping, and rioxarray loses the CRS.
+    flat = [name for name, (values, _) in coordinates_of(content.grid).items() if values.ndim > 1]
+    beside = " ".join([*flat, SPATIAL_REF])
+    layers = 0
+    if content.axis is not None:
+        layers = len(content.axis)
+        numbers, attributes = time_of(content.axis)
+        bounds = bounds_of(content.axis)
+        if bounds is not None:
+            yield Variable("time_bnds", ("time", "bnds"), {}, bounds)
+            attributes["bounds"] = "time_bnds"
+        yield Variable("time", ("time",), dict(attributes), numbers)
+        yield _variable(content.name, ("time", "y", "x"), content.bands[:layers], 0, beside)
+    for place in range(layers, len(content.bands)):
+        yield _variable(content.bands[place].name, ("y", "x"), content.bands[place : place + 1], place, beside)
+
+
+def _variable(name: str, dimensions: tuple[str, ...], bands: tuple[Band, ...], place: int, beside: str) -> Variable:
+    attributes = {**band_attributes(bands[0]), "grid_mapping": SPATIAL_REF, "coordinates": beside, PLACE: place}
+    if bands[0].unit != attributes.get("units", ""):
+        attributes[UNIT] = bands[0].unit
+    if len(dimensions) > 2:
+        attributes[LAYERS] = [band.name for band in bands]
+    return Variable(name, dimensions, attributes, None, bands, place)
+
+
+def grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapping[str, Any]) -> Grid:
+    """Return the grid of variables that were made by `variables_of`.
+
+    Parameters
+    ----------
+    size
+        Rows and columns.
+    found
+        Values and attributes of those of ``y``, ``x``, ``lat``, ``lon`` and ``spatial_ref`` that a file has.
+    attributes
+        Attributes of the file.
+
+    Raises
+    ------
+    InputError
+        When they are no grid.
+    """
+    mapping = dict(found[SPATIAL_REF][1]) if SPATIAL_REF in found else {}
+    each = (found["lat"], found["lon"]) if "lat" in found and "lon" in found else None
+    for name, (values, _) in zip(("lat", "lon"), each or (), strict=False):
+        if values.shape != size:
+            raise InputError(f"its {name} has the size {values.shape}; expected {size}")
+    nothing: Found = (None, {})
+    y, x = (Coordinate(name, length, *found.get(name, nothing)) for name, length in zip("yx", size, strict=True))
+    return placed(y, x, mapping, attributes, each)
+
+
+def bands_of(name: str, attributes: dict[str, Any], *, integer: bool) -> Iterator[Band]:
+    """Yield the bands of a variable that was described by `variables_of`."""
+    unit = str(attributes.get(UNIT, attributes.get("units", "")))
+    layers = attributes.get(LAYERS)
+    if layers is None:
+        yield Band(name, str(attributes.get("long_name", "")), unit, integer)
+        return
+    # NetCDF has no lists of one text.
+    yield from (Band(str(layer), "", unit, integer) for layer in ([layers] if isinstance(layers, str) else layers))
