@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -413,6 +414,24 @@ def test_sea_surface_temperature_against_polyfit() -> None:
     whole = found["n"] == 128
     np.testing.assert_allclose(found["slope"][whole], expected[whole], atol=1e-10)
     assert found.bands[0].unit == "degC/year"
+
+
+@pytest.mark.skipif(shutil.which("cdo") is None, reason="cdo is not installed")
+@pytest.mark.skipif(not (SHARED / "ersst_v5_2010_2020").is_dir(), reason="shared data ersst_v5_2010_2020 is absent")
+def test_levels_against_cdo(tmp_path: Path) -> None:
+    with xr.open_dataset(SHARED / "ersst_v5_2010_2020" / "sst.mnmean.nc") as data:
+        levels = xr.concat([data["sst"], 2 * data["sst"] + 1], xr.IndexVariable("lev", [0.0, 10.0]))
+        levels.transpose("time", "lev", "lat", "lon").to_dataset().to_netcdf(tmp_path / "levels.nc", engine="netcdf4")
+    # Unless told otherwise, cdo takes months for equally long.
+    command = ["cdo", "-s", "trend,equal=false", "levels.nc", "intercept.nc", "slope.nc"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    with xr.open_dataset(tmp_path / "slope.nc") as slopes:
+        for level, expected in zip((0, 10), slopes["sst"].values[0], strict=True):
+            found = pw.apply(pw.open_stack(tmp_path / "levels.nc", select={"lev": level}), "ols")
+            whole = found["n"] == 128
+            assert whole.sum() > 10_000
+            # Its unit of time is the first step, January of 31 days.
+            np.testing.assert_allclose(found["slope"][whole], expected[whole] * 365.25 / 31, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.skipif(
