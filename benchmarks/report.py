@@ -264,6 +264,21 @@ def speed(millions: float) -> str:
     return f"{number(millions)} million" if millions >= 0.1 else f"{number(1000 * millions)} thousand"
 
 
+def accessor(results: dict[str, Any]) -> str:
+    """Return what the accessor on dask takes, beside the engine on the same store."""
+    rows = [
+        (
+            case,
+            f"{found['seconds']:.2f}",
+            f"{found['ratio']:.2f} ({found['ratio_min']:.2f}..{found['ratio_max']:.2f})",
+            f"{found['processor_ratio']:.2f}",
+        )
+        for case, found in results.get("accessor", {}).items()
+    ]
+    header = ("`ols` on 3000 x 3000 x 21 from Zarr, kept in memory", "seconds", "/ engine", "processor time / engine")
+    return markdown(header, rows)
+
+
 def others(results: dict[str, Any]) -> str:
     """Return kernel, start-up, threads and user functions."""
     rows = [(f"kernel: {name}", f"{entry['Mpx_per_s']:.1f} Mpx/s") for name, entry in results.get("kernel", {}).items()]
@@ -332,6 +347,7 @@ def main() -> None:
     results = json.loads(measure.RESULTS.read_text())
     parts = (machine, goals, pipeline, bands, peers, memory, methods, others)
     measure.write_parts(DOCUMENT, {part.__name__: part(results) for part in parts})
+    measure.write_parts(DOCUMENT.with_name("xarray.md"), {"accessor": accessor(results)})
     IMAGES.mkdir(exist_ok=True)
     draw_pipeline(results)
     if results.get("peers"):

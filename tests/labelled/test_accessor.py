@@ -121,6 +121,19 @@ def test_series_without_rows_and_columns(values, lazy):
     assert float(found["slope"]) == expected["slope"].values.ravel()[17]
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_coordinates_of_several_levels_and_two_dimensions_are_kept(array, lazy):
+    expected = array.pixelwise.apply("ols")
+    both = array.assign_coords(
+        lon=(("y", "x"), np.ones((20, 30))), month=("time", np.arange(16)), at=(("time", "y"), np.ones((16, 20)))
+    )
+    found = (both.chunk() if lazy else both).pixelwise.apply("ols")
+    assert set(found.coords) == {"y", "x", "lon"}
+    points = array.stack(point=("y", "x"))
+    found = (points.chunk({"point": 100}) if lazy else points).pixelwise.apply("ols")
+    same(found.compute().unstack("point"), expected)
+
+
 def test_dates_of_all_kinds_are_times(values):
     days = np.array([f"{year}-07-01" for year in YEARS], "datetime64[ns]")
     expected = pw.methods.ols()(values.reshape(16, -1), days)

@@ -49,7 +49,9 @@ def dataset_of_bands(
         When a band has the name of a coordinate.
     """
     array = labelled.array
-    coordinates = {name: one for name, one in array.coords.items() if labelled.dim not in one.dims}
+    of_time = [name for name, one in array.coords.items() if labelled.dim in one.dims]
+    # With their indexes, which may be of several levels.
+    coordinates = array.drop_vars(of_time).isel({labelled.dim: 0}, drop=True).coords
     taken = [band.name for band in bands if band.name in {*coordinates, *labelled.pixel_dims}]
     if taken:
         raise ParameterError(

@@ -50,9 +50,9 @@ def array_of(stack: FileStack) -> xarray.DataArray:
 
 
 def _name_of(stack: FileStack) -> str | None:
-    """Return the name of the band or the index that a stack holds, if one was asked for."""
+    """Return the name of the index, the variable or the band that a stack holds, if one was asked for."""
     layers = getattr(stack, "scenes", stack)
-    asked = (layers.spec.value, layers.spec.band) if isinstance(layers, LayerStack) else ()
+    asked = (layers.spec.value, layers.spec.variable, layers.spec.band) if isinstance(layers, LayerStack) else ()
     return next((name for name in asked if isinstance(name, str) and name.isidentifier()), None)
 
 
