@@ -239,6 +239,44 @@ def test_masks_in_rasters_and_covariates_of_another_kind(values: Any, tmp_path: 
     assert both["n"].max() == 6
 
 
+def test_masks_in_a_file_of_their_own(values: Any, tmp_path: Path) -> None:
+    clouds = (np.random.default_rng(1).random((12, 10, 14)) < 0.3).astype("u1")
+    path = write_netcdf(tmp_path / "a.nc", cube(values))
+    # Of the same days, in another order and with a time of day.
+    mask = cube(clouds, name="cloud", numbers=month_starts(12) + 0.5).isel(time=slice(None, None, -1))
+    masked = pw.open_stack(path, mask=write_zarr(tmp_path / "m.zarr", mask), mask_drop=1)
+    np.testing.assert_array_equal(read_all(masked), np.where(clouds == 1, np.nan, values))
+    few = write_netcdf(tmp_path / "few.nc", mask.isel(time=slice(1, None)))
+    assert problem_of(path, mask=few, mask_drop=1).endswith(
+        "a.nc: none of 11 masks has its date 2001-12-01; leave the image out, or add its mask"
+    )
+    both = write_netcdf(tmp_path / "both.nc", mask.assign(other=mask["cloud"]))
+    assert problem_of(path, mask=both, mask_drop=1).startswith(f"mask: {both}: holds 2 variables")
+    write_raster(tmp_path / "mask_20010101.tif", clouds[0])
+    (tmp_path / "list.txt").write_text("m.zarr\nmask_20010101.tif\n")
+    assert "expected one kind of files" in problem_of(path, mask=f"@{tmp_path}/list.txt", mask_drop=1)
+
+
+def test_variables_of_different_times(values: Any, tmp_path: Path) -> None:
+    data = cube(values, name="red").assign(nir=(("later", "y", "x"), values))
+    data["later"] = ("later", month_starts(12) + 3, {"units": "days since 2001-01-01"})
+    path = write_netcdf(tmp_path / "a.nc", data)
+    assert problem_of(path, value="nir - red") == (
+        f"{path}: nir has the time dimension 'later' and red 'time': expected the same"
+    )
+
+
+def test_plan_says_which_array_is_read(tmp_path: Path) -> None:
+    values = random_series((4, 3, 6, 5), seed=1)
+    data = cube(values[:, 0], calendar="360_day")
+    data["v"] = (("time", "depth", "y", "x"), values)
+    data["depth"] = ("depth", np.array([0.0, 5.0, 10.5]), {"units": "m"})
+    data.to_netcdf(tmp_path / "a.nc", group="sea", engine="netcdf4")
+    done = run("plan", tmp_path / "a.nc", "--group", "sea", "--select", "depth=5")
+    assert "\nvariable  v; depth 5; group sea; calendar 360_day\n" in done.stdout
+    assert "(360_day)" in str(pw.open_stack(tmp_path / "a.nc", group="sea", select="depth=5"))
+
+
 def test_composites_regions_and_recipes(values: Any, tmp_path: Path) -> None:
     months = random_series((48, 10, 14), seed=2)
     path = write_zarr(tmp_path / "a.zarr", cube(months), chunks=(7, 5, 5))

@@ -142,6 +142,7 @@ def describe(
         report["plan"] = describe_plan(job, pairing.stacks)
         report["warnings"] += costs_of_chunks(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
+        report["arrays"] = describe_arrays(scenes)
         report["sensors"] = describe_sensors(scenes)
         report["aligned"] = describe_alignment(scenes)
         report["alpha"] = describe_alpha(found, scenes)
@@ -269,6 +270,18 @@ def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
     ]
 
 
+def describe_arrays(stack: RasterStack) -> dict[str, Any] | None:
+    """Return which arrays are read for JSON; None for rasters."""
+    if not stack.arrays:
+        return None
+    return {
+        "variables": [place.variable for place in stack.arrays],
+        "group": stack.spec.group or "",
+        "select": stack.spec.arrays.selected,
+        "calendar": stack.axis.calendar,
+    }
+
+
 def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     stack = stacks[0]
@@ -356,6 +369,11 @@ def show_making(report: dict[str, Any]) -> None:
         )
     for text in words_of_alpha(report.get("alpha", [])):
         emit(f"alpha     {text}", lines=False)
+    if arrays := report.get("arrays"):
+        read = [", ".join(arrays["variables"]), *(f"{dim} {value}" for dim, value in arrays["select"].items())]
+        read += [f"group {arrays['group']}"] * bool(arrays["group"])
+        read += [f"calendar {arrays['calendar']}"] * (arrays["calendar"] != "standard")
+        emit(f"variable  {'; '.join(read)}", lines=False)
     if "product" in made:
         emit(f"product   {made['product']}", lines=False)
     if report.get("sensors"):

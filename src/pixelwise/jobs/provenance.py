@@ -213,6 +213,8 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
     described = {**summary, "spec": plain(stack.spec.as_dict()), "layers_used": layers, "files": files}
     if stack.axis.calendar != "standard":
         described["calendar"] = stack.axis.calendar
+    if stack.arrays:
+        described["variables"] = [place.variable for place in stack.arrays]
     if stack.alpha_read:
         described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
     if not stack.derivation.plain or stack.derivation.product:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixelwise.dates.axis import Moment
-from pixelwise.dates.cf_times import moments_of
 from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError, ParameterError, Problems
+from pixelwise.opening.array_steps import readings_of
 from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of_files, table_of
 from pixelwise.opening.named_files import without_own
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
@@ -166,6 +165,12 @@ def _named(group: ArrayGroup, name: str) -> str:
 
 def _check_alike(first: ArrayHeader, other: ArrayHeader) -> None:
     """Refuse arrays of one file that do not have the same time steps."""
+    places = first.header.array, other.header.array
+    if places[0] is not None and places[1] is not None and places[0].time != places[1].time:
+        raise InputError(
+            f"{first.header.path}: {places[0].variable} has the time dimension {places[0].time or 'none'!r} and "
+            f"{places[1].variable} {places[1].time or 'none'!r}: expected the same"
+        )
     steps = (len(first.header.bands), len(other.header.bands))
     if steps[0] != steps[1]:
         names = [one.header.array.variable for one in (first, other) if one.header.array is not None]
@@ -194,7 +199,7 @@ def _dated(
         several = len(header.bands) > 1
         if one.date is None and stored is not None and times is None:
             with problems.caught() as failure:
-                readings = _readings(one)
+                readings = readings_of(one.path, stored)
             if not failure:
                 yield one, readings
         elif several and (times is not None or one.date is not None):
@@ -220,41 +225,6 @@ def _dated(
 def _variable(found: _Found) -> str:
     array = found.values[0].header.array
     return "" if array is None else array.variable
-
-
-def _readings(found: _Found) -> list[Reading]:
-    """Return the dates of the time steps of a file, as its time coordinate says.
-
-    Raises
-    ------
-    InputError
-        When they cannot be read, or do not ascend.
-    """
-    times = found.values[0].times
-    assert times is not None  # noqa: S101 - the caller looked
-    try:
-        moments = moments_of(times.numbers, times.unit, times.calendar, times.bounds)
-    except InputError as error:
-        raise InputError(f"{found.path}: {times.name}: {error}; give the dates with --times FILE") from None
-    keys = [(moment.start, moment.excess) for moment in moments]
-    if keys != sorted(keys) and keys != sorted(keys, reverse=True):
-        at = next(i for i in range(1, len(keys)) if keys[i] < keys[i - 1])
-        if keys[0] > keys[-1]:
-            at = next(i for i in range(1, len(keys)) if keys[i] > keys[i - 1])
-        raise InputError(
-            f"{found.path}: {times.name} goes from {moments[at - 1]} to {moments[at]} at step {at + 1}: expected dates "
-            "that only ascend or only descend; if they are wrong, give them with --times FILE"
-        )
-    key, most = Counter(keys).most_common(1)[0]
-    if most > 1:
-        steps = [index + 1 for index, one in enumerate(keys) if one == key]
-        raise InputError(
-            f"{found.path}: {times.name} has the date {moments[steps[0] - 1]} {most} times (steps "
-            f"{', '.join(map(str, steps[:5]))}): expected each once; if it is wrong, give the dates with --times FILE"
-        )
-    words = f"{times.name} ({times.unit})" if times.unit else times.name
-    rule = f"bounds of {words}" if times.bounds is not None and moments[0].precision != "second" else words
-    return [Reading(moment, rule) for moment in moments]
 
 
 def _observations(

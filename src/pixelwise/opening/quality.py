@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
+from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
+from pixelwise.opening.array_steps import mask_steps
 from pixelwise.opening.dating import dates_of_files, table_of
 from pixelwise.opening.named_files import read_headers, without_own
-from pixelwise.opening.observation import EVERYTHING, BandFile, Observation
+from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Observation
 from pixelwise.opening.sensors import band_of
 from pixelwise.opening.sources import resolve
+from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.stacks.file_reader import Quality
 from pixelwise.stacks.masks import MaskRule
@@ -116,43 +119,71 @@ def with_masks(
         entries = resolve(source)
     if failure:
         return list(found)
-    own = read_headers([path for path, _ in entries], problems)
-    entries = without_own(entries, own, remarks)
-    single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
-    table = table_of(times, Problems())
+    arrays = [path for path, _ in entries if array_driver(path)]
     with problems.caught("mask: ") as failure:
-        for header, _, _ in single:
-            if len(header.bands) > 1:
-                raise InputError(f"{header.path}: has {len(header.bands)} bands; expected a mask of one band")
-            check_fit(rule, header, header.bands[0])
-        table = None if table is None or isinstance(table.dates, list) else table
-        readings = dates_of_files(single, times, table, described=described)
+        if arrays and len(arrays) < len(entries):
+            raise InputError(f"{arrays[0]} holds arrays, and others are rasters: expected one kind of files")
+        if arrays:
+            steps = [step for path in arrays for step in mask_steps(path)]
+            for header, band, _ in steps[:1]:
+                check_fit(rule, header, band)
+        else:
+            steps = _mask_files(entries, times, rule, problems, remarks, described=described)
     if failure:
         return list(found)
-    dated: dict[Any, list[Header]] = defaultdict(list)
-    for (header, _, _), reading in zip(single, readings, strict=True):
+    dated: dict[Any, list[tuple[Header, BandHeader]]] = defaultdict(list)
+    for header, band, reading in steps:
         moment = reading.moment
-        dated[_keys_of(moment)[0]].append(header)
+        dated[_keys_of(moment)[0]].append((header, band))
         if moment.precision == "second":
-            dated["day of a second", moment.start.date()].append(header)
+            dated["day of a second", moment.start.date()].append((header, band))
     masked, refused = [], Problems()
     for observation in found:
         moment = observation.reading.moment
         exact, other = _keys_of(moment)
         candidates = dated.get(exact) or dated.get(other, [])
         if len(candidates) > 1:
-            candidates = [mask for mask in candidates if _covers(mask.grid, observation.grid)] or candidates
+            candidates = [one for one in candidates if _covers(one[0].grid, observation.grid)] or candidates
         if len(candidates) == 1:
-            header = candidates[0]
+            header, band = candidates[0]
             headers[header.path] = header
-            masked.append(replace(observation, masks=(mask_file(header, header.bands[0], rule),)))
+            masked.append(replace(observation, masks=(mask_file(header, band, rule),)))
         elif candidates:
-            names = ", ".join(str(mask.path) for mask in candidates[:NAMED])
+            names = ", ".join(str(header.path) for header, _ in candidates[:NAMED])
             refused.add(f"{observation.header.path}: several masks have its date {moment}: {names}")
         else:
             refused.add(
-                f"{observation.header.path}: none of {len(single)} masks has its date {moment}; "
+                f"{observation.header.path}: none of {len(steps)} masks has its date {moment}; "
                 "leave the image out, or add its mask"
             )
     problems.add(*shortened(refused.lines))
     return masked
+
+
+def _mask_files(
+    entries: Sequence[Entry],
+    times: str | None,
+    rule: MaskRule,
+    problems: Problems,
+    remarks: list[str],
+    *,
+    described: bool,
+) -> list[tuple[Header, BandHeader, Reading]]:
+    """Return masks in files of one band each, with their dates.
+
+    Raises
+    ------
+    InputError
+        When a file has several bands, or they cannot be dated.
+    """
+    own = read_headers([path for path, _ in entries], problems)
+    entries = without_own(entries, own, remarks)
+    single = [(own[path], own[path].bands[0], date) for path, date in entries if path in own]
+    table = table_of(times, Problems())
+    for header, _, _ in single:
+        if len(header.bands) > 1:
+            raise InputError(f"{header.path}: has {len(header.bands)} bands; expected a mask of one band")
+        check_fit(rule, header, header.bands[0])
+    table = None if table is None or isinstance(table.dates, list) else table
+    readings = dates_of_files(single, times, table, described=described)
+    return [(header, band, reading) for (header, band, _), reading in zip(single, readings, strict=True)]

@@ -15,7 +15,7 @@ from typing import Any
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.tables import BandDates, parse_date, read_table
 from pixelwise.errors import InputError, ParameterError, Problems
-from pixelwise.rasters.arrays import array_driver
+from pixelwise.rasters.arrays import ARRAY_SUFFIXES, array_driver
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
 from pixelwise.words import shortened
@@ -175,7 +175,9 @@ def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
 
 def _packed(path: Path) -> str | None:
     """Say how to unpack a raster; None if it is not packed."""
-    if path.suffix.lower() not in UNPACK or path.with_suffix("").suffix.lower() not in RASTER_SUFFIXES:
+    inner = path.with_suffix("").suffix.lower()
+    # A packed Zarr store has its files at the top.
+    if path.suffix.lower() not in UNPACK or inner not in (RASTER_SUFFIXES | ARRAY_SUFFIXES) - {".zarr"}:
         return None
     file = shlex.quote(str(path))
     command = UNPACK[path.suffix.lower()].format(files=file, pattern=file, folder=shlex.quote(str(path.parent)))

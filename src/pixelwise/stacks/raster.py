@@ -27,7 +27,7 @@ from pixelwise.rasters.checked import MaskedTiff
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
-from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.pieces import ArrayPlace, Piece
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
@@ -173,6 +173,8 @@ class RasterStack(LayerStack):
             span = f"{first.date.year}..{last.date.year}"
         else:
             span = f"{first.iso_date}..{last.iso_date}"
+        if self.axis.calendar != "standard":
+            span += f" ({self.axis.calendar})"
         pieces = [piece for layer in self.layers for piece in layer.pieces]
         dtypes = "/".join(sorted({piece.dtype for piece in pieces}))
         nodata = sorted({spelled(value).replace("nan", "NaN") for piece in pieces for value in piece.nodata})
@@ -247,6 +249,13 @@ class RasterStack(LayerStack):
         pieces = self.layers[index].pieces
         chunks = (piece.chunk for piece in pieces if piece.array is not None and piece.array.time_chunk > 1)
         return tuple(dict.fromkeys((*({piece.path for piece in pieces} & self.interleaved), *chunks)))
+
+    @property
+    def arrays(self) -> tuple[ArrayPlace, ...]:
+        """The arrays that are read, one for each variable; none for rasters."""
+        pieces = (piece for layer in self.layers for piece in (*layer.pieces, *layer.masks) if piece.array is not None)
+        found = {piece.array.variable: piece.array for piece in pieces if piece.array is not None}
+        return tuple(found.values())
 
     @property
     def corner(self) -> tuple[int, int]:
