@@ -207,6 +207,14 @@ def test_neighbours_need_rows_and_columns(array):
     assert cube.pixelwise.apply("contextual_mann_kendall")["slope"].dims == ("p", "u", "v")
 
 
+@pytest.mark.parametrize("shape", [(1, 9), (2, 1), (5, 6)])
+def test_windows_larger_than_the_array_or_its_chunks(values, shape):
+    array = array_of(values[:, : shape[0], : shape[1]])
+    method = pw.methods.contextual_mann_kendall(window=7)
+    for chunks in ({"y": 1}, {"x": 4}):
+        same(array.chunk(chunks).pixelwise.apply(method).compute(), array.pixelwise.apply(method))
+
+
 def test_dask_computes_lazy_arrays_alone(array):
     with pytest.raises(pw.ParameterError, match="jobs: a lazy array is computed by dask"):
         array.chunk().pixelwise.apply("ols", jobs=2)

@@ -149,7 +149,8 @@ class Labelled:
             bare = y.values is None and x.values is None
             grid = (grid_of if bare else placed)(y, x, about, _place_attributes(array))
         except InputError as error:
-            raise InputError(*(f"{self.name}: {problem}" for problem in error.problems)) from None
+            way_out = "; without an output, a dataset keeps its coordinates (.to_netcdf, .to_zarr)"
+            raise InputError(*(f"{self.name}: {problem}{way_out}" for problem in error.problems)) from None
         return Labelled(array, self.axis, self.name, self.decoding, self.order), grid
 
 

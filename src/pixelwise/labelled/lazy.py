@@ -130,7 +130,14 @@ def _with_halo(values: Any, decoding: Decoding, halo: int) -> Any:
     """Return values whose chunks share pixels with their neighbours, NaN beyond the edge."""
     dtype = decoding.dtype(values.dtype)
     decoded = dask.array.map_blocks(decoding, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
-    depth = {axis: halo if axis >= values.ndim - 2 else 0 for axis in range(values.ndim)}
+    depth = dict.fromkeys(range(values.ndim), 0)
+    for axis in (values.ndim - 2, values.ndim - 1):
+        if values.shape[axis] >= halo:
+            depth[axis] = halo
+            continue
+        # dask's overlap refuses arrays that are smaller: one chunk needs no neighbours.
+        width = [(halo, halo) if one == axis else (0, 0) for one in range(values.ndim)]
+        decoded = dask.array.pad(decoded, width, constant_values=np.nan).rechunk({axis: -1})
     return dask.array.overlap.overlap(decoded, depth=depth, boundary=np.nan)
 
 
