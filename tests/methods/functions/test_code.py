@@ -29,6 +29,8 @@ RUNS = {
     ("methods/functions/compiled.py", "exec"),
     # Modules that the import statements of a function name, which somebody chose to run: for its fingerprint.
     ("methods/functions/bytecode.py", "import_module"),
+    # netCDF4 or zarr: a name out of a table, to say which extra is lacking.
+    ("rasters/arrays.py", "__import__"),
     # Bytes that this process's parent pickled.
     ("jobs/job.py", "loads"),
 }  # fmt: skip
