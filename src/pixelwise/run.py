@@ -171,6 +171,8 @@ def _said_before(stacks: Sequence[Stack]) -> Iterator[str]:
     for stack in stacks:
         if isinstance(stack, FileStack):
             yield from scenes_of(stack).remarks
+        else:
+            yield from getattr(stack, "remarks", ())
         if isinstance(stack, CompositeStack):
             yield from stack.left_out
 

@@ -296,6 +296,16 @@ def test_a_function_that_fails_is_said_once(values, caplog):
         array.pixelwise.apply(fails_below, bands=["mean"], strict=True).compute(scheduler="sync")
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_positions_are_no_years(values, lazy, caplog):
+    array = array_of(values, np.arange(16))
+    found = (array.chunk() if lazy else array).pixelwise.apply("ols")
+    text = "array 'ndvi': its times 'time' are the numbers 0 to 15, which count as years: slopes are per step of one"
+    assert text in caplog.text
+    assert found.attrs["warnings"] == text
+    same(found[["slope"]].compute(), array_of(values).pixelwise.apply("ols")[["slope"]])
+
+
 def test_what_a_method_says_about_the_dates_is_kept(caplog):
     days = np.arange("2000-01", "2004-01", dtype="datetime64[M]").astype("datetime64[ns]")
     monthly = array_of(random_series((48, 3, 4)), days)

@@ -64,6 +64,31 @@ def test_pixels_outside_the_region_are_missing(stack):
     assert np.isnan(found[..., 10:]).all()
 
 
+def test_chunks_outside_the_region_are_not_read(stack, monkeypatch):
+    monkeypatch.setattr("pixelwise.stacks.lazy.CHUNK_BYTES", 1)
+    left, bottom, _, top = stack.grid.bounds
+    inner = pw.open_stack([*stack.paths], region=(left, bottom, left + 300, top))
+    array = inner.to_xarray()
+    for path in stack.paths:
+        path.unlink()
+    monkeypatch.setattr("pixelwise.stacks.base.FileStack.check_unchanged", lambda self: None)
+    assert np.isnan(array[..., 16:].values).all()
+
+
+def test_what_cannot_be_read_is_missing_and_said(make_stack, caplog):
+    folder = make_stack(random_series((6, 40, 70)), compress="deflate", tiled=True, blockxsize=16, blockysize=16)
+    whole = read_all(pw.open_stack(folder))
+    damaged = folder / "ndvi_2003.tif"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    found = pw.open_stack(folder, on_read_error="missing").to_xarray().compute(scheduler="sync").values
+    lost = np.isnan(found) & ~np.isnan(whole)
+    assert lost[3].any()
+    assert not lost[[0, 1, 2, 4, 5]].any()
+    np.testing.assert_array_equal(found[~lost], whole[~lost])
+    assert "ndvi_2003.tif" in caplog.text
+    assert "it counts as missing" in caplog.text
+
+
 def test_composites_are_lazy_too(make_stack):
     dates = [f"{year}-{month:02d}-01" for year in (2001, 2002, 2003) for month in range(1, 13)]
     annual = pw.open_stack(make_stack(random_series((36, 8, 9)), dates)).composite("max")

@@ -31,6 +31,10 @@ MISSING = ("_FillValue", "missing_value", "nodata")
 PACKED = {"scale_factor": 1.0, "add_offset": 0.0}
 
 
+#: Numbers below are rather positions than years of our era.
+FIRST_LIKELY_YEAR = 1000
+
+
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """An array with a time axis.
@@ -119,7 +123,17 @@ class Labelled:
         """Return its pixels as a stack; `values` instead of its own, if given."""
         found = planes_of(self.array.data if values is None else values)
         place = grid or grid_without_place(found, gap)
-        return ArrayStack(found, self.axis, place, self.decoding, str(self.array.attrs.get("units", "")), gap)
+        unit = str(self.array.attrs.get("units", ""))
+        return ArrayStack(found, self.axis, place, self.decoding, unit, self.remarks, gap)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know about its times; one line each."""
+        first, last = self.axis.years[0], self.axis.years[-1]
+        if self.array[self.dim].dtype.kind == "M" or not 0 <= first <= last < FIRST_LIKELY_YEAR:
+            return ()
+        numbers = f"the numbers {first:g} to {last:g}, which count as years: slopes are per step of one"
+        return (f"{self.name}: its times {self.dim!r} are {numbers}",)
 
     def georeferenced(self) -> tuple[Labelled, Grid]:
         """Return the array with its first row in the north and its first column in the west, and its grid.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import xarray
 
 __all__ = ["apply_to_array", "is_labelled"]
+
+log = logging.getLogger(__name__)
 
 #: Series on which a function of the user's own is tried where data must not be computed.
 SAMPLE_SERIES = 256
@@ -76,6 +79,8 @@ def apply_to_array(
         labelled, grid = labelled.georeferenced()
         inputs = {name: _as_ordered(other, labelled.array) for name, other in inputs.items()}
     others = aligned(inputs, labelled)
+    for text in labelled.remarks:
+        log.warning(text)
     lazy = labelled.chunked or any(one.chunked for one, _ in others.values())
     gap = 0 if lazy else method.halo
     stack = labelled.stack(gap=gap, grid=grid)

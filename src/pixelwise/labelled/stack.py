@@ -104,6 +104,8 @@ class ArrayStack:
         What its numbers mean.
     unit
         Unit of the values, empty if unknown.
+    remarks
+        What a user should know about it; one line each.
     gap
         Rows of missing values below each plane, so that no pixel has neighbours in another plane.
     """
@@ -113,6 +115,7 @@ class ArrayStack:
     grid: Grid
     decoding: Decoding
     unit: str = ""
+    remarks: tuple[str, ...] = ()
     gap: int = 0
 
     @property
