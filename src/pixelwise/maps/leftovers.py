@@ -156,7 +156,7 @@ def _remove_folder(path: Path, found: re.Match[str], kept: str, known: bool) -> 
     """Remove a folder with the name of a half-written or replaced store, unless there is a reason against it."""
     size = 0
     try:
-        size = sum(file.lstat().st_size for file in files_in(path)) if not irregular_folder(path) else 0
+        size = sum(file.lstat().st_size for file in files_in(path)[0]) if not irregular_folder(path) else 0
         try:
             if kept:
                 raise _KeptError(kept)

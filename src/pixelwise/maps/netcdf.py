@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from pixelwise.maps.map import attributes_of, open_quietly
 from pixelwise.maps.netcdf_reader import import_netcdf, read_netcdf
 from pixelwise.maps.outputs import Content
 from pixelwise.maps.tiles import TILE
+from pixelwise.rasters.datasets import local_only
+from pixelwise.rasters.handles import CACHE_BYTES
 
 __all__ = ["NetCdf"]
 
@@ -42,7 +45,12 @@ class NetCdf(Conversion):
         """Write the file, some tiles of a band at a time."""
         grid = content.grid
         target.unlink(missing_ok=True)
-        with open_quietly(source) as dataset, import_netcdf().Dataset(target, "x", format="NETCDF4") as made:
+        with (
+            # The environment may allow the cache 5 % of the machine's memory.
+            local_only(GDAL_CACHEMAX=CACHE_BYTES),
+            open_quietly(source) as dataset,
+            import_netcdf().Dataset(target, "x", format="NETCDF4") as made,
+        ):
             made.setncatts(attributes_of({**provenance, **content.tags}))
             made.createDimension("y", grid.height)
             made.createDimension("x", grid.width)
@@ -81,6 +89,8 @@ class NetCdf(Conversion):
             variable.name, dtype, variable.dimensions, chunksizes=chunk, fill_value=fill, endian="little", **squeezed
         )
         created.set_auto_maskandscale(False)
+        # Chunks are written whole. By default each variable may keep 16 MB of them until the file is closed.
+        created.set_var_chunk_cache(size=2 * math.prod(chunk) * np.dtype(dtype).itemsize)
         created.setncatts(variable.attributes)
         return created
 

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -380,8 +379,11 @@ def _seal(store: Path) -> Seal:
     return Seal(len(content), zlib.crc32(content))
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """Yield all files in a folder, then the folder itself and those in it: what is to be flushed to disk."""
-    for path, _, files in os.walk(folder, topdown=False):
-        yield from (Path(path, name) for name in files)
-        yield Path(path)
+def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return all files in a folder, and all folders, the innermost first and the folder itself last."""
+    files: list[Path] = []
+    folders: list[Path] = []
+    for path, _, names in os.walk(folder, topdown=False):
+        files += [Path(path, name) for name in names]
+        folders.append(Path(path))
+    return files, folders

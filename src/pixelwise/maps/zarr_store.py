@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from pixelwise.rasters.conventions import geozarr_of
 from pixelwise.regular_files import irregular
 
 __all__ = ["ZarrOutput"]
+
+#: Files that are flushed to disk at a time.
+SYNC_THREADS = 8
 
 #: What a reader sees where a file of an array is lost: no count, and no status that exists.
 LOST_COUNT, LOST_STATUS = -1, 255
@@ -171,7 +175,11 @@ class ZarrOutput:
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_file(path, data)
-            for path in files_in(folder):
+            files, folders = files_in(folder)
+            # One at a time, the disk is waited for each time: half a second for a hundred files, together a fifth.
+            with ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="pixelwise-sync") as pool:
+                list(pool.map(sync, files))
+            for path in folders:
                 sync(path)
         except OSError as error:
             raise refusal(f"{self.content.path}: cannot be completed", error) from None
