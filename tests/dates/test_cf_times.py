@@ -61,6 +61,12 @@ def test_numbers_that_are_dates_themselves() -> None:
     assert moments_of(np.array([20010115.5]), "day as %Y%m%d.%f", "")[0].start == datetime(2001, 1, 15, 12)
     month = moments_of(np.array([200112.0]), "month as %Y%m.%f", "")[0]
     assert (month.precision, month.start, month.end) == ("month", datetime(2001, 12, 1), datetime(2001, 12, 31))
+    days = moments_of(np.array([20010304, 20010305]), "", "")
+    assert [(m.start, m.precision) for m in days] == [(datetime(2001, 3, 4), "day"), (datetime(2001, 3, 5), "day")]
+    texts = moments_of(np.array(["2001-03-04", b"2001-03-05T06:00"], dtype=object), "", "")
+    assert [m.start for m in texts] == [datetime(2001, 3, 4), datetime(2001, 3, 5, 6)]
+    with pytest.raises(InputError, match="first of May"):
+        moments_of(np.array(["first of May"]), "", "")
     days = moments_of(np.array(["2001-03-04", "2001-03-05"], dtype="datetime64[ns]"), "", "")
     assert [m.start for m in days] == [datetime(2001, 3, 4), datetime(2001, 3, 5)]
 
@@ -75,6 +81,7 @@ def test_numbers_that_are_dates_themselves() -> None:
         ([0.0, 1.0], "", "", "its unit '' is not one of time"),
         ([0.0, 1.0], "days since 1500-01-01", "", "1500-01-01 is a date of the Julian calendar"),
         ([20011301.0], "day as %Y%m%d.%f", "", "20011301.0 is not a date"),
+        ([20011301.0, 20010101.0], "", "", "its unit '' is not one of time"),
         ([3e6], "days since 2001-01-01", "proleptic_gregorian", "out of range"),
     ],
 )

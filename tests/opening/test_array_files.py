@@ -101,6 +101,22 @@ def test_a_dimension_of_one_is_no_choice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(pw.open_stack(write_netcdf(tmp_path / "a.nc", data))), values[:, 0])
 
 
+def test_what_programs_lose(values: Any, tmp_path: Path) -> None:
+    """Units of latitudes and longitudes, and dates that became text or plain numbers."""
+    data = annual(values).drop_vars("spatial_ref").rename(y="lat", x="lon")
+    data["v"].attrs.clear()
+    data["lat"], data["lon"] = ("lat", centres(10, 40.0, -1.0)), ("lon", centres(14, 350.0, 0.5))
+    days = [f"2001-{month:02d}-01" for month in range(1, 13)]
+    for name, times in (("text", np.array(days)), ("numbers", [int(day.replace("-", "")) for day in days])):
+        data["time"] = ("time", times)
+        stack = pw.open_stack(write_netcdf(tmp_path / f"{name}.nc", data))
+        assert stack.names == tuple(days)
+        assert stack.grid.crs is not None
+        assert stack.grid.crs.to_epsg() == 4326
+    data["lat"] = ("lat", centres(10, 400.0, -1.0))
+    assert pw.open_stack(write_netcdf(tmp_path / "metres.nc", data)).grid.crs is None
+
+
 def test_several_files_along_time(values: Any, tmp_path: Path) -> None:
     whole = cube(values)
     for part in range(3):

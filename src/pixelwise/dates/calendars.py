@@ -23,9 +23,10 @@ YEAR_DAYS: Final[dict[Calendar, float]] = {
     "standard": 365.25, "noleap": 365.0, "all_leap": 366.0, "360_day": 360.0, "julian": 365.25,
 }  # fmt: skip
 
-#: Other names in the CF conventions, section 4.4.1.
+#: Other names, most of them of the CF conventions, section 4.4.1.
 SAME: Final[dict[str, Calendar]] = {
     "gregorian": "standard", "proleptic_gregorian": "standard", "365_day": "noleap", "366_day": "all_leap",
+    "360": "360_day",  # not of CF, but of the IRI Data Library
 }  # fmt: skip
 
 MONTH_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.dates.axis import Moment, Precision
 from pixelwise.dates.calendars import Calendar, calendar_named, nearest_date
+from pixelwise.dates.tables import parse_date
 from pixelwise.errors import InputError, ParameterError
 
 __all__ = ["is_time_unit", "moments_of", "moments_of_dates"]
@@ -44,7 +45,7 @@ def moments_of(
     Parameters
     ----------
     numbers
-        (time,) numbers, or datetime64.
+        (time,) numbers, datetime64, or dates as text.
     unit, calendar
         The attributes; the calendar is empty if there is none.
     bounds
@@ -55,6 +56,8 @@ def moments_of(
     InputError
         When a number is missing, or unit or calendar are unknown.
     """
+    if numbers.dtype.kind in "OSUT":
+        return tuple(map(_written, numbers.tolist()))
     missing = np.isnat(numbers) if numbers.dtype.kind == "M" else ~np.isfinite(numbers)
     if missing.any():
         raise InputError(f"{np.count_nonzero(missing)} of its {len(numbers)} values are missing")
@@ -82,11 +85,22 @@ def moments_of_dates(dates: Sequence[tuple[datetime, int]], calendar: Calendar) 
     return tuple(Moment(date, precision, date, calendar, excess) for date, excess in dates)
 
 
+def _written(date: str | bytes) -> Moment:
+    """Return the moment that a text stands for."""
+    text = date.decode("utf-8", "replace") if isinstance(date, bytes) else str(date)
+    try:
+        return parse_date(text.strip())
+    except ParameterError as error:
+        raise InputError(str(error)) from None
+
+
 def _absolute(numbers: NDArray[Any], unit: str) -> tuple[Moment, ...]:
     """Return moments of numbers that are written like dates: years, or what CDO writes."""
     found = ABSOLUTE.match(unit)
     if found is None:
         words = unit.strip().lower()
+        if not words and (days := _as_days(numbers)):
+            return moments_of_dates(days, "standard")
         plain = words in ("", "1", "year", "years", "yr", "calendar_year", "common_year")
         if not plain or not _are_years(numbers):
             raise InputError(
@@ -114,6 +128,16 @@ def _absolute(numbers: NDArray[Any], unit: str) -> tuple[Moment, ...]:
     return tuple(Moment(date, "month", _next_month(date) - DAY) for date, _ in moments)
 
 
+def _as_days(numbers: NDArray[Any]) -> list[tuple[datetime, int]]:
+    """Return the days that whole numbers such as 20010131 are; none if some are no days."""
+    if not ((numbers == np.floor(numbers)) & (numbers >= 10_000_101) & (numbers < 100_000_000)).all():
+        return []
+    try:
+        return [(datetime.strptime(f"{number:.0f}", "%Y%m%d"), 0) for number in numbers.tolist()]
+    except ValueError:
+        return []
+
+
 def _are_years(numbers: NDArray[Any]) -> bool:
     return bool(((numbers == np.floor(numbers)) & (numbers >= FIRST_YEAR) & (numbers <= LAST_YEAR)).all())
 
@@ -128,7 +152,9 @@ def _decoded(numbers: NDArray[Any], unit: str, calendar: str, named: Calendar) -
     except ImportError:  # pragma: no cover - the tests' environment has it
         raise ParameterError('this needs cftime: pip install "pixelwise[xarray]"') from None
     try:
-        found = cftime.num2date(numbers, unit, calendar or "standard", only_use_cftime_datetimes=True)
+        # Which of the names of our calendar it is matters for dates before 1582 only.
+        meant = "proleptic_gregorian" if calendar.strip().lower() == "proleptic_gregorian" else named
+        found = cftime.num2date(numbers, unit, meant, only_use_cftime_datetimes=True)
     except (ValueError, OverflowError) as error:
         raise InputError(f"its unit {unit!r} cannot be read ({error})") from None
     placed = []

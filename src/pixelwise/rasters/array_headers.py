@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -256,9 +256,13 @@ class ArrayGroup:
         """Return the one-dimensional coordinate variable of a dimension; None if it has none."""
         variables = self._dataset.variables
         named = str(_attribute(variable, "coordinates")).split()
+        # Text may be dates; in Zarr, objects are decoded by running what the store says.
+        kinds = "iufMUST" + "O" * (self.driver == "NetCDF")
         for name in (dim, *named):
-            if name in variables and variables[name].dims == (dim,) and variables[name].dtype.kind in "iufM":
-                return variables[name]
+            if name in variables and variables[name].dims == (dim,) and variables[name].dtype.kind in kinds:
+                found = variables[name]
+                if found.dtype.kind in "iufM" or dim.lower() in TIMES:
+                    return found
         return None
 
     def _fixed(
@@ -294,7 +298,7 @@ class ArrayGroup:
         """Return where pixels are, north and west first, and whether rows and columns are stored the other way."""
         mapping = self._mapping(variable)
         attributes = {**self._dataset.attrs, **variable.attrs}
-        axes = [self._axis(dim, variable.sizes[dim], coordinates[dim]) for dim in (y, x)]
+        axes = _in_degrees([self._axis(dim, variable.sizes[dim], coordinates[dim]) for dim in (y, x)], mapping)
         return north_up(placed(axes[0], axes[1], mapping, attributes, self._of_each_pixel(variable, y, x)))
 
     def _of_each_pixel(self, variable: Any, y: str, x: str) -> EachPixel | None:
@@ -311,7 +315,7 @@ class ArrayGroup:
         return (north.values, north.attrs), (east.values, east.attrs)
 
     def _axis(self, dim: str, size: int, coordinate: Any | None) -> Coordinate:
-        if coordinate is None or coordinate.dtype.kind == "M":
+        if coordinate is None or coordinate.dtype.kind not in "iuf":
             return Coordinate(dim, size)
         bounds = self._dataset.variables.get(str(_attribute(coordinate, "bounds")))
         edges = bounds.values if bounds is not None and bounds.shape == (size, 2) and size == 1 else None
@@ -351,6 +355,22 @@ class ArrayGroup:
         bounds = variables.get(str(_attribute(coordinate, "bounds")))
         whole = bounds is not None and bounds.shape == (coordinate.size, 2)
         return TimeValues(time, coordinate.values, *_time_words(coordinate), bounds.values if whole else None)
+
+
+def _in_degrees(axes: Sequence[Coordinate], mapping: Mapping[str, Any]) -> Sequence[Coordinate]:
+    """Return latitudes and longitudes with the units that many programs lose, if names and values leave no doubt."""
+    found = []
+    for axis, names, (low, high), unit in zip(
+        axes, (("lat", "latitude"), ("lon", "longitude")), ((-90, 90), (-180, 360)),
+        ("degrees_north", "degrees_east"), strict=True,
+    ):  # fmt: skip
+        named = axis.name.lower() in names and axis.values is not None
+        if mapping or not named or axis.attributes.get("units") or axis.values is None:
+            return axes
+        if not ((axis.values >= low) & (axis.values <= high)).all():
+            return axes
+        found.append(replace(axis, attributes={**axis.attributes, "units": unit}))
+    return found
 
 
 def _attribute(variable: Any, name: str) -> Any:
