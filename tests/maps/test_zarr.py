@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 from pathlib import Path
@@ -23,9 +25,12 @@ import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.maps import shards
 from pixelwise.maps.shards import Chunking, ShardEncoder, StoredArray, crc32c
+from pixelwise.opening.scene_counts import _read_made
 from pixelwise.verify import verify
 from support.stopping import Stop, hidden, stopped_after
+from support.tampered import encode
 
 UTM = CRS.from_epsg(32617)
 
@@ -472,3 +477,59 @@ def test_a_rotated_grid_and_no_crs(tmp_path: Path, out: Path) -> None:
         made = pw.apply(Numbers(grid), "ols", out / f"{number}.zarr")
         assert made.grid == grid
         np.testing.assert_array_equal(made["slope"], pw.apply(Numbers(grid), "ols")["slope"])
+
+
+@pytest.mark.parametrize("code", [28, 5])
+def test_a_full_disk_keeps_what_is_whole(
+    stack: pw.RasterStack,
+    whole: pw.Map,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+) -> None:
+    calls, write = [], shards.write
+
+    def full(file: Any, data: bytes) -> None:
+        calls.append(file)
+        if len(calls) > 60:
+            file.write(data[: len(data) // 2])
+            raise OSError(code, os.strerror(code))
+        write(file, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "write", full)
+        with pytest.raises(pw.ResourceError if code == 28 else OutputError, match=r"trend\.zarr: cannot be written"):
+            pw.apply(stack, "ols", out / "trend.zarr", executor="inline", jobs=1)
+    assert hidden(out) == [".trend.partial.zarr", ".trend.zarr.journal"]
+    with caplog.at_level(logging.INFO):
+        same(pw.apply(stack, "ols", out / "trend.zarr"), whole)
+    assert "resuming:" in caplog.text
+
+
+def test_a_journal_may_say_anything_of_shards(stack: pw.RasterStack, whole: pw.Map, out: Path) -> None:
+    """Even with a checksum that fits."""
+    with pytest.raises(Stop):
+        pw.apply(stack, "ols", out / "trend.zarr", executor="inline", progress=stopped_after(3))
+    journal = out / ".trend.zarr.journal"
+    head, *lines = journal.read_bytes().split(b"\n")
+    said = json.loads(head.partition(b" ")[2])
+    for shard in ([17, 32], [32], None):
+        layout = {**said["layout"], "shard": shard}
+        if shard is None:
+            del layout["shard"]
+        journal.write_bytes(b"\n".join([encode({**said, "layout": layout}), *lines]))
+        with contextlib.suppress(OutputError):
+            same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True), whole)
+    same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True, restart=True), whole)
+
+
+def test_composites_say_the_same_from_every_format(make_stack: Any, out: Path) -> None:
+    """How many scenes a maximum is of decides about a trend; a file of composites knows."""
+    values = np.random.default_rng(0).normal(size=(30, 20, 20)).astype("f4")
+    values[:10, 5:] = np.nan
+    times = [f"{2000 + n // 5}-{1 + n % 5:02}-11" for n in range(30)]
+    made = pw.open_stack(make_stack(values, times, "scenes")).composite("max")
+    known = [_read_made(pw.write_layers(made, out / name)) for name in ("c.tif", "c.zarr", "c.nc")]
+    assert known[0] is not None
+    assert repr(known[0]) == repr(known[1]) == repr(known[2])

@@ -15,11 +15,13 @@ from pixelwise.errors import OutputError
 from pixelwise.maps.converted import BLOCKS
 from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
+from pixelwise.maps.map import is_map
 from pixelwise.maps.outputs import FORMATS
 from pixelwise.maps.publish import HALF_WRITTEN, PARTIAL, is_hardly_begun, is_ours, is_own_sidecar, marked
 from pixelwise.maps.stores import (
     HALF_WRITTEN_FOLDER,
     MARK_FILE,
+    NETCDF,
     WORKSHOP,
     files_in,
     irregular_folder,
@@ -201,7 +203,8 @@ def _check(path: Path, found: re.Match[str] | None, file: BinaryIO, known: bool)
             _check_blank(is_blank(file), known)
         return
     partial, final = _names(path, found)
-    if not found["sidecar"] and not is_ours(file):
+    netcdf = found["suffix"].lower() == NETCDF and is_map(path)
+    if not found["sidecar"] and not netcdf and not is_ours(file):
         _check_blank(not found["replaced"] and is_hardly_begun(file), known)
     if not found["replaced"] and _is_complete(partial):
         raise _KeptError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from pixelwise.bands import Band
-from pixelwise.errors import InputError, OutputError
+from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.maps.stores import NETCDF, STORE, is_our_store
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
@@ -301,6 +301,14 @@ def is_map(path: Path) -> bool:
 
 def tag_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     """Return the provenance of any file that has one, and the names of its bands; None if it is damaged."""
+    if path.suffix.lower() in (STORE, NETCDF):
+        from pixelwise.maps import reading
+
+        try:
+            _, text, bands = reading.read_head(path)
+            return None if text is None else (decode_provenance(text, LARGEST_UNASKED), tuple(b.name for b in bands))
+        except (InputError, ParameterError):
+            return None
     try:
         with open_quietly(path) as dataset:
             text = dataset.get_tag_item(TAG)

@@ -56,10 +56,11 @@ PAM_BEGINNING = b"<PAMDataset><SRS>"
 #: Files that other programs put beside a GeoTIFF: statistics, overviews, a mask.
 SIDECARS = (PAM, ".ovr", ".msk")
 
-#: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, ...
+#: `.trend.partial.tif`, `.trend.partial.tif.aux.xml`, `.trend.partial.replaced.tif`, `.trend.partial.replaced.nc`, ...
 HALF_WRITTEN = re.compile(
     rf"\.(?P<stem>.+){re.escape(PARTIAL)}(?P<replaced>{re.escape(REPLACED)})?"
-    rf"(?P<suffix>(?i:{'|'.join(map(re.escape, SUFFIXES))}))(?P<sidecar>{'|'.join(map(re.escape, SIDECARS))})?",
+    rf"(?P<suffix>(?i:{'|'.join(map(re.escape, (*SUFFIXES, '.nc')))}))"
+    rf"(?P<sidecar>{'|'.join(map(re.escape, SIDECARS))})?",
     re.DOTALL,
 )
 

@@ -24,6 +24,7 @@ from pixelwise.maps.store_reader import import_zarr, read_points, read_store
 from pixelwise.maps.stores import MARK_FILE, HiddenFolder, PendingStore, files_in
 from pixelwise.maps.tiles import checksum
 from pixelwise.rasters.conventions import geozarr_of
+from pixelwise.rasters.tags import TILE_UNIT
 from pixelwise.regular_files import irregular
 
 __all__ = ["ZarrOutput"]
@@ -62,9 +63,12 @@ class ZarrOutput:
 
     def begin(self, layout: Layout, provenance: Mapping[str, Any], reserve: int | None) -> int:
         """Open and lock the hidden folder; nothing is reserved, as metadata has files of its own."""
-        if reserve or layout.shard is None:
+        grid, shard = self.content.grid, layout.shard or (1, 1)
+        # A journal may say anything; a shard is whole chunks, or all of the raster.
+        edges = zip(shard, (grid.height, grid.width), strict=True)
+        if layout.shard is None or reserve or any(edge % TILE_UNIT and edge < size for edge, size in edges):
             raise OutputError(f"{self.content.map_}: its journal is damaged; --restart computes everything again")
-        self._arrays = self._cut(layout.shard)
+        self._arrays = self._cut(shard)
         self._folder.open(self.content.map_, resumed=reserve is not None)
         self._counts = np.zeros((len(self._arrays), *self._arrays[0].pieces), dtype=np.int64)
         return 0
