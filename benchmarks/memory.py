@@ -35,6 +35,8 @@ class Case:
     memory: str | None = None
     executor: str = "threads"
     in_memory: bool = False
+    output: str = "map.tif"
+    driver: str = "GTiff"
 
     @property
     def name(self) -> str:
@@ -43,6 +45,10 @@ class Case:
         words += [f"--memory {self.memory}"] if self.memory else []
         words += [f"{self.jobs} {self.executor}"] if (self.jobs, self.executor) != (2, "threads") else []
         words += ["kept in memory"] if self.in_memory else []
+        form = (
+            self.driver if self.driver != "GTiff" else {".zarr": "Zarr", ".nc": "NetCDF"}.get(Path(self.output).suffix)
+        )
+        words += [f"as {form}"] if form else []
         return ", ".join(words)
 
 
@@ -64,15 +70,19 @@ CASES = (
     Case("tile512-zstd", 1024, 1000, memory="1GiB"),
     Case("tile256-deflate-p2", 3000, 21, jobs=8, memory="1GiB"),
     Case("tile256-deflate-p2", 3000, 21, executor="processes", memory="1GiB"),
+    Case("tile256-deflate-p2", 12000, 21, memory="1GiB", output="map.zarr"),
+    Case("tile256-deflate-p2", 12000, 21, memory="1GiB", output="map.nc"),
+    Case("tile256-deflate-p2", 12000, 21, memory="1GiB", driver="COG"),
 )
 
 JOB = """
 import sys
 import pixelwise as pw
-source, output, jobs, executor, memory = sys.argv[1:]
+source, output, jobs, executor, memory, driver = sys.argv[1:]
 stack = pw.open_stack(source)
 pw.apply(
-    stack, "ols", output or None, bands={bands!r}, jobs=int(jobs), executor=executor, memory=memory or None
+    stack, "ols", output or None, bands={bands!r}, jobs=int(jobs), executor=executor, memory=memory or None,
+    driver=driver,
 )
 """
 
@@ -85,9 +95,9 @@ def run(case: Case, folder: Path) -> dict[str, object]:
     execution = Execution(case.executor, case.jobs, case.memory)
     plan = plan_job((stack,), bound, execution, in_memory=case.in_memory)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        output = "" if case.in_memory else str(Path(name) / "map.tif")
+        output = "" if case.in_memory else str(Path(name) / case.output)
         job = JOB.format(bands=BANDS)
-        arguments = [str(paths[0].parent), output, str(case.jobs), case.executor, case.memory or ""]
+        arguments = [str(paths[0].parent), output, str(case.jobs), case.executor, case.memory or "", case.driver]
         spent, peak = measure.peak_memory(["-c", job, *arguments])
     limit = None if case.memory is None else parse_size(case.memory) / 1e6
     return {
