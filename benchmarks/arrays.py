@@ -13,6 +13,7 @@ import argparse
 import logging
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -170,7 +171,9 @@ def measure_cdo(zarr_path: Path, netcdf: Path, rounds: int) -> dict[str, Any]:
                 ["cdo", "-s", "-O", "trend", netcdf, f"{folder}/a.nc", f"{folder}/b.nc"], check=True
             ),
             "pixelwise": lambda: subprocess.run(
-                ["pixelwise", "apply", "ols", zarr_path, "-o", output, "--overwrite"], check=True, capture_output=True
+                [sys.executable, "-m", "pixelwise", "apply", "ols", zarr_path, "-o", output, "--overwrite"],
+                check=True,
+                capture_output=True,
             ),
         }
         return measure.compare(measure.alternate(tasks, rounds), "pixelwise")

@@ -105,10 +105,10 @@ def pss(pid: int) -> int:
 
 
 def save(benchmark: str, cases: Mapping[str, Any]) -> None:
-    """Add results to those kept: cases of the same name are replaced."""
+    """Add results to those kept, with the machine: cases of the same name are replaced."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept.setdefault(benchmark, {}).update(cases)
-    kept["machine"] = machine()
+    kept.setdefault("machines", {})[benchmark] = machine()
     RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 

@@ -298,9 +298,31 @@ def others(results: dict[str, Any]) -> str:
     return markdown(("", ""), rows)
 
 
-def machine(results: dict[str, Any]) -> str:
-    """Say what it was measured on."""
-    facts = results["machine"]
+def arrays(results: dict[str, Any]) -> str:
+    """Return what Zarr and NetCDF take beside GeoTIFF, and beside their own libraries."""
+    rows, notes = [], [f"Measured on {machine(results, 'arrays')}"] if "arrays" in results else []
+    for case, formats in results.get("arrays", {}).items():
+        if case.endswith("cdo"):
+            found = formats["cdo"]
+            notes.append(
+                f"`cdo trend` from the compressed NetCDF ({case.removesuffix(', cdo')}) takes {number(found['ratio'])} "
+                f"times as long as the whole job from Zarr ({number(found['ratio_min'])}..{number(found['ratio_max'])})."
+            )
+            continue
+        for name, clocks in formats.items():
+            spreads = [
+                f"{found['ratio']:.2f} ({found['ratio_min']:.2f}..{found['ratio_max']:.2f})"
+                for kind in ("own", "reading", "job")
+                for found in (clocks["CPU"][kind],)
+            ]
+            rows.append((name, *spreads, f"{clocks['wall']['job']['ratio']:.2f}"))
+    header = ("", "its library / rasterio", "reading / its library", "whole job / GeoTIFF", "the same, wall")
+    return "\n\n".join([markdown(header, rows), *notes])
+
+
+def machine(results: dict[str, Any], benchmark: str = "pipeline") -> str:
+    """Say what a benchmark was measured on."""
+    facts = results["machines"][benchmark]
     return (
         f"{facts['cores']} cores of {facts['cpu']}, {facts['memory_GiB']} GiB; Python {facts['python']}, NumPy "
         f"{facts['numpy']}, numba {facts['numba']}, rasterio {facts['rasterio']} with GDAL {facts['gdal']}."
@@ -345,7 +367,7 @@ def draw_peers(results: dict[str, Any]) -> None:
 def main() -> None:
     """Replace the generated parts."""
     results = json.loads(measure.RESULTS.read_text())
-    parts = (machine, goals, pipeline, bands, peers, memory, methods, others)
+    parts = (machine, goals, pipeline, arrays, bands, peers, memory, methods, others)
     measure.write_parts(DOCUMENT, {part.__name__: part(results) for part in parts})
     measure.write_parts(DOCUMENT.with_name("xarray.md"), {"accessor": accessor(results)})
     IMAGES.mkdir(exist_ok=True)
