@@ -300,13 +300,15 @@ def others(results: dict[str, Any]) -> str:
 
 def arrays(results: dict[str, Any]) -> str:
     """Return what Zarr and NetCDF take beside GeoTIFF, and beside their own libraries."""
-    rows, notes = [], [f"Measured on {machine(results, 'arrays')}"] if "arrays" in results else []
+    rows: list[Sequence[object]] = []
+    notes = [f"Measured on {machine(results, 'arrays')}"] if "arrays" in results else []
     for case, formats in results.get("arrays", {}).items():
         if case.endswith("cdo"):
             found = formats["cdo"]
             notes.append(
                 f"`cdo trend` from the compressed NetCDF ({case.removesuffix(', cdo')}) takes {number(found['ratio'])} "
-                f"times as long as the whole job from Zarr ({number(found['ratio_min'])}..{number(found['ratio_max'])})."
+                "times as long as the whole job from Zarr "
+                f"({number(found['ratio_min'])}..{number(found['ratio_max'])})."
             )
             continue
         for name, clocks in formats.items():
