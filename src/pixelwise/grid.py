@@ -218,6 +218,8 @@ class Grid:
 
     def shares_lattice(self, other: Grid) -> bool:
         """Whether the pixels of `other` continue those of this grid: same CRS and pixel size, whole pixels apart."""
+        if other is self:
+            return True
         if not same_crs(self.crs, other.crs) or (self.places is None) != (other.places is None):
             return False
         if self.places is not None and other.places is not None:
@@ -322,6 +324,8 @@ class Grid:
 
     def differences(self, other: Grid) -> list[str]:
         """Describe how `other` differs from this grid; empty where both are the same."""
+        if other is self:  # as for all time steps of an array
+            return []
         found = []
         if not same_crs(self.crs, other.crs):
             theirs_named = "no CRS" if other.crs is None else f"CRS {other.crs_name}"
@@ -425,8 +429,10 @@ def crs_remedy(path: Path | str, like: Path | CRS) -> str:
 
 def same_crs(a: CRS | None, b: CRS | None) -> bool:
     """Whether two coordinate reference systems are the same after normalisation."""
+    if a is b:
+        return True
     if a is None or b is None:
-        return a is b
+        return False
     if a == b:
         return True
     code = a.to_epsg()

@@ -345,7 +345,7 @@ def test_names_that_cannot_be(stack: pw.RasterStack, out: Path) -> None:
     refused("trend.tif: is given for two outputs", fitted=out / ".." / "out" / "trend.tif")
     refused("fit.tif: is given for two outputs", fitted=out / "fit.tif", residuals=out / "fit.tif")
     refused("trend_slope.tif: is given for two outputs", "trend_{band}.tif", fitted=out / "trend_slope.tif")
-    refused("fitted are a GeoTIFF", fitted=out / "fit.png")
+    refused("fitted are GeoTIFF, Zarr or NetCDF", fitted=out / "fit.png")
     refused("fitted are one file", fitted=out / "fit_{band}.tif")
     refused("the folder .*/none does not exist", fitted=out / "none" / "fit.tif")
     refused("ndvi_2001.tif: is one of the inputs", fitted=folder_of(stack) / "ndvi_2001.tif")
