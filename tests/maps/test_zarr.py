@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -533,3 +534,55 @@ def test_composites_say_the_same_from_every_format(make_stack: Any, out: Path) -
     known = [_read_made(pw.write_layers(made, out / name)) for name in ("c.tif", "c.zarr", "c.nc")]
     assert known[0] is not None
     assert repr(known[0]) == repr(known[1]) == repr(known[2])
+
+
+CALLS = (
+    ("pixelwise.maps.shards", "write_file"),
+    ("pixelwise.maps.zarr_store", "write_file"),
+    ("pixelwise.maps.zarr_store", "sync"),
+    ("pixelwise.maps.stores", "write"),
+    ("pixelwise.maps.stores", "remove_tree"),
+    ("pixelwise.maps.publish", "sync"),
+    ("pixelwise.maps.journal", "append"),
+    ("pathlib", "Path.replace"),
+    ("pathlib", "Path.unlink"),
+    ("pathlib", "Path.mkdir"),
+)
+
+
+@pytest.mark.parametrize(
+    "call", [pytest.param(call, marks=[] if index == 1 else pytest.mark.long) for index, call in enumerate(CALLS)]
+)
+def test_any_call_may_fail(
+    stack: pw.RasterStack, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[str, str]
+) -> None:
+    """Then the store is the old one or the whole new one, the error is one of ours, and the same call ends the job."""
+    wanted = pw.apply(stack, "ols")
+    old = pw.apply(stack, "ols", tmp_path / "old.zarr", min_valid=1.0)
+    before = content(tmp_path / "old.zarr")
+    owner: Any = importlib.import_module(call[0])
+    *outer, name = call[1].split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    function, calls = getattr(owner, name), [0]
+    for at in (10**9, 1, "middle", "last"):
+        number = {"middle": calls[0] // 2, "last": calls[0]}.get(str(at), at)
+        shutil.copytree(tmp_path / "old.zarr", out / "trend.zarr")
+        met = [0]
+
+        def failing(*args: Any, number: Any = number, met: list[int] = met, **options: Any) -> Any:
+            met[0] += 1
+            if met[0] == number:
+                raise OSError(28, os.strerror(28))
+            return function(*args, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, failing)
+            with contextlib.suppress(pw.PixelwiseError) if number < 10**9 else contextlib.nullcontext():
+                pw.apply(stack, "ols", out / "trend.zarr", overwrite=True, executor="inline")
+        if at == 10**9:
+            calls[0] = met[0]
+        assert content(out / "trend.zarr") == before or pw.open_map(out / "trend.zarr").names == old.names
+        same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True), wanted)
+        assert hidden(out) == []
+        shutil.rmtree(out / "trend.zarr")
