@@ -461,6 +461,25 @@ def test_a_damaged_store_is_told(stack: pw.RasterStack, out: Path) -> None:
         pw.open_map(out / "other.zarr")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs of Unix")
+def test_a_store_of_a_stranger_keeps_nobody_waiting(stack: pw.RasterStack, out: Path) -> None:
+    """And its description leads nowhere else."""
+    made = pw.apply(stack, "ols", out / "trend.zarr", bands=["slope"])
+    shard = next((out / "trend.zarr/slope").rglob("c/*/*"))
+    shard.unlink()
+    os.mkfifo(shard)
+    with pytest.raises(InputError, match=r"cannot be read \(slope/c/.* is a FIFO; expected a file\)"):
+        made["slope"]
+    root = out / "trend.zarr/zarr.json"
+    said = json.loads(root.read_text())
+    arrays = said["consolidated_metadata"]["metadata"]
+    arrays["../other.zarr/slope"] = arrays.pop("slope")
+    root.write_text(json.dumps(said))
+    pw.apply(stack, "ols", out / "other.zarr", bands=["slope"])
+    with pytest.raises(InputError, match="cannot be read"):
+        pw.open_map(out / "trend.zarr")
+
+
 def test_a_rotated_grid_and_no_crs(tmp_path: Path, out: Path) -> None:
     for number, grid in enumerate(
         (Grid(None, Affine(1, 0, 0, 0, -1, 0), 20, 30), Grid(UTM, Affine(1, 0.5, 0, 0.5, -1, 0), 20, 30))

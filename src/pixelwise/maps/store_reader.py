@@ -46,9 +46,9 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # A path, not a URL: nothing of the network is opened.
-            store = zarr.storage.LocalStore(path, read_only=True)
-            yield zarr.open_group(store, mode="r", use_consolidated=True)
+            from pixelwise.rasters.zarr_files import RegularFiles
+
+            yield zarr.open_group(RegularFiles(path), mode="r", use_consolidated=True)
     # What zarr-python and its codecs raise for damaged stores is anything.
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)}); is a chunk damaged?") from None
