@@ -83,12 +83,14 @@ def apply(
     r"""Apply METHOD to the series of every pixel and write a map.
 
     METHOD is a name (see `pixelwise methods`) or file.py:function. INPUT is a folder, files, a quoted glob,
-    @list.txt (a path per line), or a CSV with path,date.
+    @list.txt (a path per line), or a CSV with path,date. Files are rasters of one date each or with a band per date,
+    NetCDF, HDF5, or Zarr stores.
 
     \b
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
       pixelwise apply ols ndvi/*.tif -o trend.zarr
+    pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
