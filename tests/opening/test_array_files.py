@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -607,3 +608,15 @@ def test_longitudes_and_latitudes_of_each_pixel(values: Any, tmp_path: Path) -> 
         np.testing.assert_array_equal(written["lat"], north + 0.1 * east)
     with pytest.raises(pw.OutputError, match="each pixel has a longitude and a latitude of its own"):
         pw.apply(stack, "ols", tmp_path / "t.tif")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs of Unix")
+def test_a_fifo_in_a_store_keeps_nobody_waiting(values: Any, tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", annual(values), chunks=(12, 5, 7))
+    data = pw.open_stack(path).layers[0].pieces[0]
+    assert data.array is not None
+    chunk = next(file for file in (path / data.array.variable).rglob("c/*/*/*") if file.is_file())
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.raises(pw.InputError, match="is a FIFO; expected a file"):
+        read_all(pw.open_stack(path))

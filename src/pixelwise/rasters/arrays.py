@@ -77,11 +77,15 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
     except ImportError:
         raise ParameterError(f'{path}: reading it needs {package}: pip install "pixelwise[{extra}]"') from None
     options: dict[str, Any] = {}
+    source: Any = path
     if driver == "Zarr":
+        from pixelwise.rasters.zarr_files import RegularFiles
+
+        source = RegularFiles(path)
         options["consolidated"] = _is_consolidated(path)
     try:
         return xarray.open_dataset(
-            path, engine=engine, group=group or None, chunks=None, cache=False, mask_and_scale=False,
+            source, engine=engine, group=group or None, chunks=None, cache=False, mask_and_scale=False,
             decode_times=False, decode_coords=False, concat_characters=False, create_default_indexes=False, **options,
         )  # fmt: skip
     # Backends raise whatever their libraries do.
