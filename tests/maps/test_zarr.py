@@ -605,3 +605,9 @@ def test_any_call_may_fail(
         same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True), wanted)
         assert hidden(out) == []
         shutil.rmtree(out / "trend.zarr")
+
+
+def test_a_format_of_stores_is_for_stores(stack: pw.RasterStack, out: Path) -> None:
+    with pytest.raises(pw.ParameterError, match=r"zarr_format 2: .*trend\.tif is no Zarr store: leave it out"):
+        pw.apply(stack, "ols", out / "trend.tif", zarr_format=2)
+    assert list(out.iterdir()) == []
