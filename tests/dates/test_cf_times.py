@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import cftime
 import numpy as np
 import pytest
 
-from pixelwise.dates.axis import Moment
+from pixelwise.dates.axis import Moment, decimal_year
+from pixelwise.dates.calendars import YEAR_DAYS
 from pixelwise.dates.cf_times import is_time_unit, moments_of
 from pixelwise.errors import InputError
 
@@ -37,7 +39,7 @@ def test_a_time_of_day_is_kept() -> None:
     ("edges", "calendar", "precision", "first", "last"),
     [
         ([0, 31, 59, 90], "", "month", datetime(2001, 1, 1), datetime(2001, 1, 31)),
-        ([0, 30, 60, 90], "360_day", "month", datetime(2001, 1, 1), datetime(2001, 1, 31)),
+        ([0, 30, 60, 90], "360_day", "month", datetime(2001, 1, 1), datetime(2001, 1, 30)),
         ([0, 365, 730, 1095], "noleap", "year", datetime(2001, 1, 1), datetime(2001, 1, 1)),
         ([0, 16, 32, 48], "", "period", datetime(2001, 1, 1), datetime(2001, 1, 16)),
         ([0, 1, 2, 3], "", "day", datetime(2001, 1, 1), datetime(2001, 1, 1)),
@@ -53,6 +55,25 @@ def test_bounds_say_what_a_number_stands_for(
     assert {moment.precision for moment in moments} == {precision}
     assert (moments[0].start, moments[0].end) == (first, last)
     assert moments_of(middles, "days since 2001-01-01", calendar, bounds[:, ::-1]) == moments
+
+
+@pytest.mark.parametrize(("calendar", "lasts"), [("360_day", [29, 59, 89]), ("noleap", [30, 58, 89])])
+def test_the_end_of_a_month_is_that_of_its_calendar(calendar: Any, lasts: list[int]) -> None:
+    lengths = {"360_day": [0, 30, 60, 90], "noleap": [0, 31, 59, 90]}[calendar]
+    bounds = np.column_stack([lengths[:-1], lengths[1:]])
+    # Of a leap year, whose 29 February noleap lacks.
+    for moment, last in zip(moments_of(bounds[:, 0], "days since 2004-01-01", calendar, bounds), lasts, strict=True):
+        year = decimal_year(moment.date("end"), "day", calendar, moment.excess_of("end"))
+        first = decimal_year(datetime(2004, 1, 1), "day", calendar)
+        assert round((year - first) * YEAR_DAYS[calendar], 6) == last
+
+
+def test_bounds_have_their_own_unit() -> None:
+    bounds = np.array([[3652, 4018], [4018, 4383]])
+    found = moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("days since 1990-01-01", ""))
+    assert [moment.start.year for moment in found] == [2000, 2001]
+    with pytest.raises(InputError, match="its bounds have the calendar 'noleap', and it has 'standard'"):
+        moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("", "noleap"))
 
 
 def test_numbers_that_are_dates_themselves() -> None:

@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
 import pixelwise as pw
 from pixelwise.rasters.conventions import Coordinate, UnevenError, grid_of
+from pixelwise.verify import verify
 from support.arrays import centres, cube, month_starts, write_netcdf, write_zarr
 from support.command_line import run
 from support.places import SHARED
@@ -522,6 +524,159 @@ def test_scenes_of_sentinel_2_from_one_file() -> None:
     np.testing.assert_allclose(found, np.nanmedian(expected[year], axis=0), rtol=0, atol=1e-12)
     trend = pw.apply(medians, "trend")
     assert (trend.status == 0).all()
+
+
+# ------------------------------------------------------------------------- traits that a review found
+
+
+def test_packed_coordinates(values: Any, tmp_path: Path) -> None:
+    data = annual(values, projected=False)
+    packed = {"scale_factor": 0.5, "add_offset": 40.0, "units": "degrees_north"}
+    data["y"] = ("y", np.arange(20, 0, -2).astype("i2"), packed)
+    data["time"] = ("time", np.arange(12, dtype="i2"), {"units": "days since 2000-01-01", "scale_factor": 365.25})
+    path = write_netcdf(tmp_path / "a.nc", data)
+    stack = pw.open_stack(path)
+    assert stack.grid.bounds[1::2] == (40.5, 50.5)
+    assert stack.names[:2] == ("2000-01-01T00:00:00", "2000-12-31T06:00:00")
+    pw.apply(stack, "ols", tmp_path / "t.tif")
+    assert not verify(tmp_path / "t.tif").differences
+
+
+def test_scanning_angles_of_a_satellite(values: Any, tmp_path: Path) -> None:
+    data = annual(values).drop_vars("spatial_ref")
+    data["v"].attrs["grid_mapping"] = "goes"
+    data["goes"] = ((), 0, {
+        "grid_mapping_name": "geostationary", "perspective_point_height": 35786023.0, "semi_major_axis": 6378137.0,
+        "semi_minor_axis": 6356752.31414, "longitude_of_projection_origin": -75.0, "sweep_angle_axis": "x",
+    })  # fmt: skip
+    step = {"scale_factor": 5.6e-05, "units": "rad"}
+    data["y"] = ("y", np.arange(10, 0, -1).astype("i2"), {**step, "standard_name": "projection_y_coordinate"})
+    data["x"] = ("x", np.arange(14).astype("i2"), {**step, "standard_name": "projection_x_coordinate"})
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
+    assert stack.grid.transform.a == pytest.approx(5.6e-05 * 35786023)
+    pw.apply(stack, "ols", tmp_path / "t.tif")
+    assert not verify(tmp_path / "t.tif").differences
+
+
+@pytest.mark.parametrize("kind", ["i2", "u2", "i4", "u4"])
+def test_integers_that_nobody_wrote(kind: str, tmp_path: Path) -> None:
+    data = cube(np.ones((2, 3, 4), kind))
+    path = write_netcdf(tmp_path / "a.nc", data)
+    with netCDF4.Dataset(path, "a") as file:
+        file["v"].set_auto_mask(False)
+        file["v"][0, 1] = netCDF4.default_fillvals[kind]
+    found = read_all(pw.open_stack(path))
+    assert np.isnan(found[0, 1]).all()
+    assert np.count_nonzero(np.isnan(found)) == 4
+
+
+def test_limits_of_unsigned_bytes(tmp_path: Path) -> None:
+    """As the NetCDF users' guide writes them: valid_range = 0b, -2b."""
+    meant = np.array([0, 1, 127, 128, 254, 255], dtype="u1").reshape(3, 1, 2)
+    attrs = {"_Unsigned": "true", "valid_range": np.array([0, -2], "i1")}
+    data = cube(np.broadcast_to(meant, (3, 2, 2)).copy().view("i1"), attrs=attrs)
+    path = write_netcdf(tmp_path / "a.nc", data)
+    np.testing.assert_array_equal(np.isnan(read_all(pw.open_stack(path))[:, :1]), meant == 255)
+    pw.apply(pw.open_stack(path), "ols", tmp_path / "t.tif")
+    assert not verify(tmp_path / "t.tif").differences
+
+
+@pytest.mark.parametrize("named", [{}, {"y": "j", "x": "i"}])
+def test_numbers_of_rows_beside_latitudes_of_each_pixel(values: Any, named: dict[str, str], tmp_path: Path) -> None:
+    """As in files of ocean models."""
+    data = annual(values, projected=False)
+    data["y"], data["x"] = ("y", np.arange(10)), ("x", np.arange(14))
+    north, east = np.mgrid[0:10, 0:14] * 1.0
+    data["lat"] = (("y", "x"), north + 0.1 * east, {"units": "degrees_north"})
+    data["lon"] = (("y", "x"), east, {"units": "degrees_east"})
+    data["v"].attrs["coordinates"] = "lat lon"
+    stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data.rename(named)))
+    assert stack.grid.places is not None
+    np.testing.assert_array_equal(stack.grid.places.y, north + 0.1 * east)
+    np.testing.assert_array_equal(read_all(stack), values)
+
+
+def test_latitudes_are_preferred_to_numbers_of_rows(values: Any, tmp_path: Path) -> None:
+    data = annual(values, projected=False).rename(y="j", x="i")
+    data["row"] = ("j", np.arange(10) * 7.0)
+    data["latitude"] = ("j", centres(10, 50.0, -1.0), {"units": "degrees_north"})
+    data["longitude"] = ("i", centres(14, 0.0, 1.0), {"units": "degrees_east"})
+    data = data.drop_vars(["j", "i"])
+    data["v"].attrs["coordinates"] = "row latitude longitude"
+    assert pw.open_stack(write_netcdf(tmp_path / "a.nc", data)).grid.bounds == (0.0, 40.0, 14.0, 50.0)
+
+
+def test_a_single_time_with_bounds(values: Any, tmp_path: Path) -> None:
+    data = cube(values[:3], numbers=[15.5, 45.0, 74.5])
+    data["time"].attrs["bounds"] = "edges"
+    data["edges"] = (("time", "side"), np.array([[0, 31], [31, 59], [59, 90]]))
+    for step in range(3):
+        write_netcdf(tmp_path / f"x{step}.nc", data.isel(time=step))
+    stack = pw.open_stack(str(tmp_path / "x?.nc"))
+    assert (stack.axis.precision, stack.names) == ("month", ("2001-01-01", "2001-02-01", "2001-03-01"))
+
+
+def test_different_units_are_said(values: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_netcdf(tmp_path / "a.nc", cube(values[:6], attrs={"units": "K"}))
+    write_netcdf(tmp_path / "b.nc", cube(values[6:], numbers=1000 + np.arange(6), attrs={"units": "degC"}))
+    stack = pw.open_stack(str(tmp_path / "?.nc"))
+    said = f"values have different units, which are not converted: K ({tmp_path}/a.nc), degC ({tmp_path}/b.nc)"
+    assert said in caplog.text
+    assert said in pw.apply(stack, "ols").provenance["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "wanted", "said"),
+    [
+        ([np.nan, 10.0, 20.0], "30", "has no depth 30; expected one of nan, 10, 20"),
+        ([np.nan, 10.0, 20.0], "nan", "has no depth nan"),
+        ([0.0, 10.0, 20.0], "inf", "has no depth inf"),
+        ([5.0, 5.0, 20.0], "5", "has 2 values of depth that are 5: expected one"),
+        (["B4", "B8", "SCL"], "B2", "has no depth B2; expected one of B4, B8, SCL"),
+    ],
+)
+def test_values_that_cannot_be_selected(levels: Any, wanted: str, said: str, tmp_path: Path) -> None:
+    values = random_series((4, 3, 6, 5), seed=1)
+    data = cube(values[:, 0])
+    data["v"] = (("time", "depth", "y", "x"), values)
+    data["depth"] = ("depth", np.array(levels))
+    path = write_netcdf(tmp_path / "a.nc", data)
+    assert said in problem_of(path, select={"depth": wanted})
+    last = "SCL" if "SCL" in levels else 20
+    np.testing.assert_array_equal(read_all(pw.open_stack(path, select={"depth": last})), values[:, 2])
+
+
+def test_coordinates_of_the_group_around(values: Any, tmp_path: Path) -> None:
+    data = cube(values)
+    for path, options in ((tmp_path / "a.nc", {"engine": "netcdf4"}), (tmp_path / "a.zarr", {"consolidated": False})):
+        write = data.drop_vars("v").to_netcdf if path.suffix == ".nc" else data.drop_vars("v").to_zarr
+        write(path, **options)
+        inner = data[["v"]].drop_vars(["time", "y", "x"])
+        (inner.to_netcdf if path.suffix == ".nc" else inner.to_zarr)(path, group="data", mode="a", **options)
+        stack = pw.open_stack(path, group="data")
+        assert stack.grid.crs is not None
+        np.testing.assert_array_equal(read_all(stack), values)
+
+
+def test_half_precision(values: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(write_zarr(tmp_path / "a.zarr", cube(values.astype("f2"))))
+    np.testing.assert_array_equal(read_all(stack), values.astype("f2").astype("f4"))
+
+
+def test_chunks_that_are_larger_than_the_array_count_as_a_whole(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", cube(np.ones((3, 6, 6), "f4")), chunks=(1, 2000, 2000))
+    stack = pw.open_stack(path)
+    assert stack.layout.block_bytes == 16_000_000
+    with pytest.raises((pw.ParameterError, pw.InputError), match="memory"):
+        pw.apply(stack, "ols", memory="20MB")
+
+
+def test_a_store_that_would_run_code(values: Any, tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", cube(values), zarr_format=2)
+    for name in ("time/.zarray", ".zmetadata"):
+        text = (path / name).read_text()
+        (path / name).write_text(text.replace('"filters": null', '"filters": [{"id": "pickle", "protocol": 5}]', 1))
+    assert "names the codec pickle, which would run code of the store" in problem_of(path)
 
 
 # ------------------------------------------------------------------------- pixels that no transform places

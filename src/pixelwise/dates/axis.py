@@ -51,8 +51,8 @@ class Moment:
         Last day of a month or period; 1 January of the second year of a pair (2001/02); equal to `start` otherwise.
     calendar
         The calendar in which its years, months and days are meant.
-    excess
-        Days after `start` that only that calendar has: 2 for 30 February, which is kept as the 28th.
+    excess, end_excess
+        Days after `start` and `end` that only that calendar has: 2 for 30 February, which is kept as the 28th.
     """
 
     start: datetime
@@ -60,6 +60,7 @@ class Moment:
     end: datetime
     calendar: Calendar = "standard"
     excess: int = 0
+    end_excess: int = 0
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -74,7 +75,13 @@ class Moment:
         if period == "end":
             return self.end
         # Middle of the days from start to end, both included, in whole days.
-        return self.start + timedelta(days=((self.end - self.start).days + 1) // 2)
+        return self.start + timedelta(days=((self.end - self.start).days + self.end_excess + 1) // 2)
+
+    def excess_of(self, period: Period = "start") -> int:
+        """Return the days that the date which represents it is later in its own calendar."""
+        if self.date(period) == self.start:
+            return self.excess
+        return self.end_excess if period == "end" else 0
 
     def __str__(self) -> str:
         return iso(self.start, self.precision)

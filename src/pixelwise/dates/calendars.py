@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import InputError
 
-__all__ = ["YEAR_DAYS", "Calendar", "calendar_named", "days_since_1970", "decimal_years", "nearest_date"]
+__all__ = [
+    "YEAR_DAYS",
+    "Calendar",
+    "calendar_named",
+    "day_before",
+    "days_since_1970",
+    "decimal_years",
+    "nearest_date",
+]
 
 Calendar = Literal["standard", "noleap", "all_leap", "360_day", "julian"]
 
@@ -76,6 +84,18 @@ def nearest_date(year: int, month: int, day: int, time: timedelta = timedelta(0)
         except ValueError:
             continue
     raise InputError(f"there is no date {year}-{month:02d}-{day:02d} in any calendar")
+
+
+def day_before(date: datetime, excess: int, calendar: Calendar) -> tuple[datetime, int]:
+    """Return the day before a date of a calendar, as `nearest_date` does."""
+    if calendar == "standard":
+        return date - timedelta(days=1), 0
+    if date.day + excess > 1:
+        return nearest_date(date.year, date.month, date.day + excess - 1)
+    year, month = (date.year, date.month - 1) if date.month > 1 else (date.year - 1, 12)
+    leap = calendar == "all_leap" or (calendar == "julian" and year % 4 == 0)
+    last = 30 if calendar == "360_day" else MONTH_DAYS[month - 1] + (leap and month == 2)
+    return nearest_date(year, month, last)
 
 
 def days_since_1970(

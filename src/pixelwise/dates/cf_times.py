@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import Moment, Precision
-from pixelwise.dates.calendars import Calendar, calendar_named, nearest_date
+from pixelwise.dates.calendars import Calendar, calendar_named, day_before, nearest_date
 from pixelwise.dates.tables import parse_date
 from pixelwise.errors import InputError, ParameterError
 
@@ -35,7 +35,11 @@ def is_time_unit(unit: str) -> bool:
 
 
 def moments_of(
-    numbers: NDArray[Any], unit: str, calendar: str, bounds: NDArray[Any] | None = None
+    numbers: NDArray[Any],
+    unit: str,
+    calendar: str,
+    bounds: NDArray[Any] | None = None,
+    bounds_words: tuple[str, str] = ("", ""),
 ) -> tuple[Moment, ...]:
     """Return the moments that a time coordinate stands for.
 
@@ -50,6 +54,8 @@ def moments_of(
         The attributes; the calendar is empty if there is none.
     bounds
         (time, 2) beginning and end of each period, if the file has them.
+    bounds_words
+        Their own unit and calendar; empty where they have those of the numbers.
 
     Raises
     ------
@@ -65,7 +71,10 @@ def moments_of(
         return _absolute(numbers, unit)
     named = calendar_named(calendar or "standard")
     if bounds is not None and bounds.shape == (len(numbers), 2):
-        both = _decoded(bounds.reshape(-1), unit, calendar, named)
+        own_unit, own_calendar = bounds_words[0] or unit, bounds_words[1] or calendar
+        if calendar_named(own_calendar or "standard") != named:
+            raise InputError(f"its bounds have the calendar {own_calendar!r}, and it has {calendar or 'standard'!r}")
+        both = _decoded(bounds.reshape(-1), own_unit, own_calendar, named)
         return _periods(both[::2], both[1::2], named)
     return moments_of_dates(_decoded(numbers, unit, calendar, named), named)
 
@@ -189,9 +198,10 @@ def _periods(
     else:
         # Days and parts of days stand for their beginning.
         return moments_of_dates(starts, calendar)
+    lasts = (day_before(end, excess, calendar) for end, excess in ends)
     return tuple(
-        Moment(start, precision, end - DAY, calendar, excess)
-        for (start, end), (_, excess) in zip(pairs, starts, strict=True)
+        Moment(start, precision, last, calendar, excess, last_excess)
+        for (start, excess), (last, last_excess) in zip(starts, lasts, strict=True)
     )
 
 

@@ -394,10 +394,11 @@ def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
         )
         return [text]
     if layout.small_chunks >= MANY_CHUNKS:
-        minutes = layout.small_chunks * SECONDS_PER_CHUNK / 60
+        seconds = layout.small_chunks * SECONDS_PER_CHUNK
+        time_ = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
         text = (
             f"{layout.small_chunks} chunks of {size_text(layout.block_bytes)} take longer to find than to decode, some "
-            f"{minutes:.0f} minutes: rewrite them once in larger chunks: {layout.rewrite}"
+            f"{time_}: rewrite them once in larger chunks: {layout.rewrite}"
         )
         return [text]
     return []
@@ -407,7 +408,7 @@ def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
 #: cost 5 s of CPU to start.
 MOST_SERIAL_BYTES = 4 << 30
 #: Chunks that are worth a warning, and how long finding one takes in zarr-python 3.
-MANY_CHUNKS, SECONDS_PER_CHUNK = 100_000, 5e-4
+MANY_CHUNKS, SECONDS_PER_CHUNK = 10_000, 5e-4
 #: How often chunks are decoded before rewriting them in other sizes pays, which decodes and encodes each once.
 WORTH_REWRITING = 2.0
 #: At most this many bands with rounded whole numbers are named.

@@ -15,7 +15,8 @@ from pixelwise.opening.dating import BROKEN, DateTable, dates_of_bands, dates_of
 from pixelwise.opening.named_files import without_own
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
-from pixelwise.rasters.array_headers import ArrayGroup, ArrayHeader
+from pixelwise.rasters.array_groups import ArrayGroup
+from pixelwise.rasters.array_headers import ArrayHeader, header_of
 from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import Header
 from pixelwise.stacks.file_reader import Derivation
@@ -147,12 +148,12 @@ def _arrays_of(group: ArrayGroup, date: Moment | None, spec: InputSpec, expressi
         names = tuple(_named(group, name) for name in expression.names)
     else:
         names = (group.only_name() if arrays.variable is None else arrays.variable,)
-    headers = tuple(group.header(name, select) for name in names)
+    headers = tuple(header_of(group, name, select) for name in names)
     for other in headers[1:]:
         _check_alike(headers[0], other)
     mask = None
     if spec.mask_band is not None:
-        mask = group.header(str(spec.mask_band), select)
+        mask = header_of(group, str(spec.mask_band), select)
         _check_alike(headers[0], mask)
     return _Found(group.path, date, headers, mask)
 

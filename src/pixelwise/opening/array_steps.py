@@ -8,7 +8,8 @@ from pathlib import Path
 from pixelwise.dates.cf_times import moments_of
 from pixelwise.dates.rules import Reading
 from pixelwise.errors import InputError
-from pixelwise.rasters.array_headers import ArrayGroup, TimeValues
+from pixelwise.rasters.array_groups import ArrayGroup
+from pixelwise.rasters.array_headers import TimeValues, header_of
 from pixelwise.rasters.headers import BandHeader, Header
 
 __all__ = ["mask_steps", "readings_of"]
@@ -23,7 +24,7 @@ def readings_of(path: Path, times: TimeValues) -> list[Reading]:
         When they cannot be read, or do not ascend.
     """
     try:
-        moments = moments_of(times.numbers, times.unit, times.calendar, times.bounds)
+        moments = moments_of(times.numbers, times.unit, times.calendar, times.bounds, times.bounds_words)
     except InputError as error:
         raise InputError(f"{path}: {times.name}: {error}; give the dates with --times FILE") from None
     keys = [(moment.start, moment.excess) for moment in moments]
@@ -56,7 +57,7 @@ def mask_steps(path: Path) -> list[tuple[Header, BandHeader, Reading]]:
         When it holds several, or does not say when they are.
     """
     with ArrayGroup(path) as group:
-        found = group.header(group.only_name(), {})
+        found = header_of(group, group.only_name(), {})
     if found.times is None:
         raise InputError(f"{path}: has no time coordinate that dates its masks")
     readings = readings_of(path, found.times)

@@ -49,7 +49,7 @@ def assemble(
     found = _on_one_lattice(found, target, place, problems)
     for observation in found:
         moment = observation.reading.moment
-        dated[moment.date(dates.period), moment.excess].append(observation)
+        dated[moment.date(dates.period), moment.excess_of(dates.period)].append(observation)
     if not dated:
         return (), None
     precisions = {observation.reading.moment.precision for observation in found}
@@ -64,8 +64,8 @@ def assemble(
     layers: list[Layer] = []
     repeated = Problems()
     outside = 0
-    for (date, _), group in members.items():
-        made = _layers_of_date(date, group, grid, dates.same_date, repeated, partial=place.partial)
+    for (date, excess), group in members.items():
+        made = _layers_of_date((date, excess), group, grid, dates.same_date, repeated, partial=place.partial)
         outside += not made
         layers += made
     problems.add(*shortened(repeated.lines, "dates"))
@@ -207,7 +207,7 @@ def _mixed_calendars(found: Sequence[Observation]) -> str:
 
 
 def _layers_of_date(
-    date: datetime,
+    when: tuple[datetime, int],
     members: Sequence[Member],
     grid: Grid | None,
     same_date: SameDate | None,
@@ -218,9 +218,7 @@ def _layers_of_date(
     images = [_image(member, grid, partial=partial) for member in members]
     readings = [member.observations[0].reading for member in members]
     layers = [
-        Layer(
-            date, reading.moment.precision, reading.rule, (image,), None, reading.moment.calendar, reading.moment.excess
-        )
+        Layer(when[0], reading.moment.precision, reading.rule, (image,), None, reading.moment.calendar, when[1])
         for reading, image in zip(readings, images, strict=True)
     ]
     if partial:

@@ -14,6 +14,7 @@ from typing import Any
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
+from pixelwise.opening.observation import Findings
 from pixelwise.opening.observe import observe
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.area import load_area
@@ -26,7 +27,7 @@ from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.parts import DateOptions, ValueOptions
 from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
 from pixelwise.stacks.spec import InputSpec
-from pixelwise.words import first_of
+from pixelwise.words import NAMED, first_of
 
 __all__ = ["Survey", "composite_of", "open_layers", "open_stack", "survey"]
 
@@ -221,6 +222,10 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         problems.add(_too_few(layers, entries, spec.dates))
     for text in _overrides(spec.values):
         log.info(text)
+    remarks = list(found.remarks)
+    if different := _different_units(found):
+        remarks.append(different)
+        log.warning(different)
     dated = {
         file.header.path
         for observation in found.observations
@@ -228,7 +233,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
-    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, found.remarks)
+    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, tuple(remarks))
 
 
 def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions) -> str:
@@ -236,6 +241,15 @@ def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions
     found = f"{len(layers)} date{'' if len(layers) == 1 else 's'}" + (f" ({found_dates})" if found_dates else "")
     files = f"{len(entries)} file{'' if len(entries) == 1 else 's'}"
     return f"{found} in {files}{words_of_choice(dates)}: a series needs at least two"
+
+
+def _different_units(found: Findings) -> str:
+    """Say that values have several units, which nobody converts; empty if they have one."""
+    units = {one.bands[0].band.unit: one.header.path for one in found.observations if one.bands[0].band.unit}
+    if len(units) < 2 or found.derivation.expression is not None:
+        return ""
+    listed = ", ".join(f"{unit} ({path})" for unit, path in list(units.items())[:NAMED])
+    return f"values have different units, which are not converted: {listed}"
 
 
 def _overrides(values: ValueOptions) -> Iterable[str]:

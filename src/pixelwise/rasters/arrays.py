@@ -6,6 +6,7 @@ for any other file. Its own decoding may scale 16-bit integers in float32.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block
 from pixelwise.rasters.inflate import DamagedBlockError
+from pixelwise.rasters.packing import without_sign
 from pixelwise.rasters.pieces import ArrayPlace
 from pixelwise.regular_files import open_regular
 from pixelwise.words import first_of, one_line
@@ -83,13 +85,19 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
 
         source = RegularFiles(path)
         options["consolidated"] = _is_consolidated(path)
+    common: dict[str, Any] = {
+        "engine": engine, "group": group or None, "chunks": None, "cache": False, "mask_and_scale": False,
+        "decode_times": False, "decode_coords": False, "concat_characters": False, "create_default_indexes": False,
+        **options,
+    }  # fmt: skip
     try:
-        return xarray.open_dataset(
-            source, engine=engine, group=group or None, chunks=None, cache=False, mask_and_scale=False,
-            decode_times=False, decode_coords=False, concat_characters=False, create_default_indexes=False, **options,
-        )  # fmt: skip
+        return xarray.open_dataset(source, **common)
     # Backends raise whatever their libraries do.
     except Exception as error:
+        if group and options.get("consolidated"):
+            # A group that was added later is not in the consolidated metadata.
+            with contextlib.suppress(Exception):
+                return xarray.open_dataset(source, **{**common, "consolidated": False})
         raise _explained(path, driver, group, error) from None
 
 
@@ -215,7 +223,7 @@ class ArrayFile:
         if not place.time:
             values = values[None]
         if place.unsigned:
-            values = values.view(values.dtype.str.replace("i", "u"))
+            values = without_sign(values)
         return values[:, :: -1 if place.flipped[0] else 1, :: -1 if place.flipped[1] else 1]
 
     def close(self) -> None:

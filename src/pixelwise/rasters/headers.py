@@ -168,6 +168,8 @@ class Header:
     @property
     def block_bytes(self) -> int:
         """Bytes of a decoded block."""
+        if self.array is not None:
+            return self.array.chunk_bytes
         return self.block_height * self.block_width * self.pixel_size
 
     @property

@@ -58,6 +58,8 @@ class ArrayPlace:
         Whether rows begin in the south, and columns in the east.
     chunk, time_chunk
         Rows and columns, and time steps, that are decoded together.
+    chunk_bytes
+        Bytes of a decoded chunk, of which the array may be only a part.
     unsigned
         Whether integers that are stored with a sign are meant without.
     """
@@ -71,6 +73,7 @@ class ArrayPlace:
     flipped: tuple[bool, bool] = (False, False)
     chunk: tuple[int, int] = (1, 1)
     time_chunk: int = 1
+    chunk_bytes: int = 0
     unsigned: bool = False
 
 

@@ -49,11 +49,18 @@ class ArrayInput:
         InputError
             When the file is not what the map says, or cannot be read.
         """
-        with open_dataset(self.path, array_driver(self.path), spec.group or "") as dataset:
+        driver = array_driver(self.path)
+        with open_dataset(self.path, driver, spec.group or "") as dataset:
             variable = self._variable(dataset, spec)
             plane = [dim for dim in variable.dims if dim != self._time(variable, dataset)][-2:]
+            # By xarray's own decoding, which also unpacks coordinates.
+            import xarray
+
+            decoded = xarray.decode_cf(dataset, decode_times=False, decode_coords=False)
             rows, columns = _rows_and_columns(dataset, plane)
-            places = [_nearest(dataset, dim, points) for dim, points in ((rows, y), (columns, x))]
+            mapping = dataset.variables.get(str(variable.attrs.get("grid_mapping", "")))
+            height = 1.0 if mapping is None else float(mapping.attrs.get("perspective_point_height", 1.0))
+            places = [_nearest(decoded, dim, points, height) for dim, points in ((rows, y), (columns, x))]
             inside = (places[0] >= 0) & (places[1] >= 0)
             table = np.full((len(self.steps), len(x)), np.nan)
             for pixel in np.flatnonzero(inside).tolist():
@@ -66,7 +73,7 @@ class ArrayInput:
                     raise InputError(
                         f"{self.path}: has {len(stored)} time steps, but the map was made from step {max(self.steps)}"
                     )
-                table[:, pixel] = _unpacked(stored[np.array(self.steps) - 1], variable, spec)
+                table[:, pixel] = _unpacked(stored[np.array(self.steps) - 1], variable, spec, netcdf=driver == "NetCDF")
         return table, inside
 
     def _variable(self, dataset: Any, spec: InputSpec) -> Any:
@@ -128,8 +135,10 @@ def _rows_and_columns(dataset: Any, plane: Sequence[str]) -> tuple[str, str]:
     return (plane[1], first) if east else (first, plane[1])
 
 
-def _nearest(dataset: Any, dim: str, points: Floats) -> NDArray[np.int64]:
+def _nearest(dataset: Any, dim: str, points: Floats, height: float) -> NDArray[np.int64]:
     """Return the index of the pixel at each point; -1 outside.
+
+    Coordinates may be in metres, kilometres, or angles seen from a height: points tell which.
 
     Raises
     ------
@@ -138,54 +147,59 @@ def _nearest(dataset: Any, dim: str, points: Floats) -> NDArray[np.int64]:
     """
     if dim not in dataset.variables:
         raise InputError(f"its dimension {dim} has no coordinates")
-    centres = dataset[dim].values.astype(np.float64)
-    if dataset[dim].values.dtype == np.float32:
-        centres = np.array([float(str(value)) for value in dataset[dim].values])
-    if str(dataset[dim].attrs.get("units", "")).lower() in ("km", "kilometre", "kilometers", "kilometer"):
-        centres = centres * 1000.0
+    values = dataset[dim].values
+    centres = values.astype(np.float64)
+    if values.dtype == np.float32:
+        centres = np.array([float(str(value)) for value in values])
     order = np.argsort(centres)
-    step = np.ptp(centres) / max(len(centres) - 1, 1)
-    found = order[np.abs(centres[order][None] - points[:, None]).argmin(axis=1)]
-    apart = np.abs(centres[found] - points) / (step or 1.0)
-    inside = apart <= 0.5
-    if (apart[inside] > OFF_CENTRE).any():
-        raise InputError(f"its {dim} are not those of the map: off by {apart[inside].max():.2g} pixels")
-    return np.where(inside, found, -1)
+    best, off = np.full(len(points), -1), 0.0
+    for factor in (1.0, 1000.0, 0.001, height):
+        scaled = centres[order] * factor
+        step = np.ptp(scaled) / max(len(scaled) - 1, 1) or 1.0
+        place = np.abs(scaled[None] - points[:, None]).argmin(axis=1)
+        apart = np.abs(scaled[place] - points) / step
+        inside = apart <= 0.5
+        if np.count_nonzero(inside) > np.count_nonzero(best >= 0):
+            best, off = np.where(inside, order[place], -1), float(apart[inside].max())
+    if off > OFF_CENTRE:
+        raise InputError(f"its {dim} are not those of the map: off by {off:.2g} pixels")
+    return best
 
 
-def _unpacked(stored: NDArray[Any], variable: Any, spec: InputSpec) -> Floats:
+def _unpacked(stored: NDArray[Any], variable: Any, spec: InputSpec, *, netcdf: bool) -> Floats:
     """Return (time,) values of stored numbers, NaN where they are missing."""
     attributes: Mapping[str, Any] = variable.attrs
     if stored.dtype.kind == "i" and str(attributes.get("_Unsigned", "")).lower() == "true":
         stored = stored.view(stored.dtype.str.replace("i", "u"))
     kind = stored.dtype
+
+    def meant(value: Any) -> Any:
+        """Return a number of an attribute as the type of the pixels means it."""
+        number = float(value)
+        return number + 2.0 ** (8 * kind.itemsize) if kind.kind == "u" and number < 0 else number
+
     declared = [value for key in ("_FillValue", "missing_value") for value in np.ravel(attributes.get(key, []))]
-    meant = np.array([float(value) for value in (declared if spec.nodata is None else spec.nodata)])
-    if kind.kind == "u":
-        meant = np.where(meant < 0, meant + 2.0 ** (8 * kind.itemsize), meant)
-    if spec.nodata is None and kind.kind == "f" and "_FillValue" not in attributes:
-        # The NetCDF library's own, in stores of Zarr an ordinary number that no measurement is.
-        meant = np.append(meant, 9.969209968386869e36)
-    missing = np.isin(stored, meant.astype(kind) if kind.kind == "f" else meant) | (stored != stored)
+    if netcdf and "_FillValue" not in attributes and kind.itemsize > 1:
+        import netCDF4
+
+        declared += [netCDF4.default_fillvals[f"{kind.kind}{kind.itemsize}"]]
+    numbers = np.array([meant(value) for value in (declared if spec.nodata is None else spec.nodata)])
+    missing = np.isin(stored, numbers.astype(kind) if kind.kind == "f" else numbers) | (stored != stored)
     values = stored.astype(np.float64)
     scale = float(attributes.get("scale_factor", 1.0)) if spec.scale is None else spec.scale
     offset = float(attributes.get("add_offset", 0.0)) if spec.offset is None else spec.offset
-    if spec.scale is None and spec.offset is None:
-        keys = [key for key in ("valid_range", "valid_min", "valid_max") if key in attributes]
-        unpacked = any(np.asarray(attributes[key]).dtype.kind == "f" for key in keys[:1]) and kind.kind in "iu"
-        compared = values * scale + offset if unpacked and (scale, offset) != (1.0, 0.0) else values
-        ends = attributes.get("valid_range")
-        if ends is None:
-            ends = attributes.get("valid_min", -np.inf), attributes.get("valid_max", np.inf)
-        low, high = (float(end) for end in ends)
-        low = -np.inf if kind.kind == "u" and low < 0 and compared is values else low
-        if kind == np.float32:
-            low, high = float(np.float32(low)), float(np.float32(high))
-        missing |= (compared < low) | (compared > high)
-    if (scale, offset) != (1.0, 0.0):
+    packed = (scale, offset) != (1.0, 0.0)
+    ends = np.ravel(attributes.get("valid_range", []))
+    limits = [("valid_min", np.greater_equal, ends[:1]), ("valid_max", np.less_equal, ends[1:2])]
+    for name, holds, own in limits if spec.scale is None and spec.offset is None else ():
+        for end in own if len(ends) == 2 else np.ravel(attributes.get(name, [])):
+            unpacked = packed and kind.kind in "iu" and np.asarray(end).dtype.kind == "f"
+            with np.errstate(invalid="ignore"):
+                missing |= ~holds(values * scale + offset, end) if unpacked else ~holds(stored, kind.type(meant(end)))
+    if packed:
         values = values * scale + offset
     low, high = spec.valid_range or (-np.inf, np.inf)
-    if kind == np.float32 and (scale, offset) == (1.0, 0.0):
+    if kind == np.float32 and not packed:
         low, high = float(np.float32(low)), float(np.float32(high))
     missing |= ~np.isfinite(values) | (values < low) | (values > high)
     values[missing] = np.nan
