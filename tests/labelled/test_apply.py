@@ -69,6 +69,19 @@ def test_covariates_are_turned_as_the_response_is(stack, array, make_stack, out)
         np.testing.assert_array_equal(again[name], expected[name])
 
 
+@pytest.mark.parametrize("order", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_covariates_without_coordinates_have_the_pixels_of_the_response_as_given(array, order, out):
+    turned = array[:, :: order[0], :: order[1]].fillna(0.0)
+    bare = (2 * turned + 1).drop_vars(["y", "x"])
+    # One pixel keeps the coordinates of its place.
+    single = array[:, 3, 4].fillna(0.0) ** 2
+    found = pw.apply(turned, pw.methods.regress(covariates="c,one"), out / "a.tif", inputs={"c": bare, "one": single})
+    np.testing.assert_allclose(found["c"], 0.5, rtol=1e-5)
+    labelled = bare.assign_coords(x=turned["x"])
+    found = pw.apply(turned, pw.methods.regress(covariates="c"), out / "b.tif", inputs={"c": labelled})
+    np.testing.assert_allclose(found["c"], 0.5, rtol=1e-5)
+
+
 def test_degrees_without_a_crs_are_those_of_wgs_84(array, out):
     degrees = array.drop_vars("spatial_ref").assign_coords(y=np.arange(20.0), x=np.arange(340.0, 370.0))
     degrees["y"].attrs, degrees["x"].attrs = {"units": "degrees_north"}, {"units": "degrees_east"}

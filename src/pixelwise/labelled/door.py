@@ -76,8 +76,9 @@ def apply_to_array(
     labelled = Labelled.of(array, dim, halo=method.halo)
     grid = None
     if output is not None:
+        given = labelled.array
         labelled, grid = labelled.georeferenced()
-        inputs = {name: _as_ordered(other, labelled.array) for name, other in inputs.items()}
+        inputs = {name: _as_ordered(other, given, labelled.array) for name, other in inputs.items()}
     others = aligned(inputs, labelled)
     for text in labelled.remarks:
         log.warning(text)
@@ -124,15 +125,29 @@ def _broadcast(values: Any, shape: tuple[int, ...]) -> Any:
     return dask.array.broadcast_to(values, shape)
 
 
-def _as_ordered(other: Any, response: xarray.DataArray) -> Any:
-    """Return a covariate with rows and columns in the order of the response, which may have been reversed."""
-    for dim in response.dims[1:]:
-        known = is_labelled(other) and dim in other.coords and dim in response.coords and other.sizes[dim] > 1
-        if known and (other[dim].values[0] > other[dim].values[-1]) != bool(
-            response[dim].values[0] > response[dim].values[-1]
-        ):
+def _as_ordered(other: Any, given: xarray.DataArray, response: xarray.DataArray) -> Any:
+    """Return a covariate with rows and columns in the order of the response.
+
+    Parameters
+    ----------
+    other
+        The covariate. Along dimensions without coordinates, its pixels are those of the response as it was given.
+    given, response
+        The response as it was given, and from north to south and west to east.
+    """
+    for dim in response.dims[1:] if is_labelled(other) else ():
+        if dim not in other.dims or dim not in response.coords:
+            continue
+        before = other if dim in other.coords else given
+        if _descends(before, dim) != _descends(response, dim):
             other = other.isel({dim: slice(None, None, -1)})
     return other
+
+
+def _descends(array: Any, dim: Any) -> bool:
+    """Whether the coordinate of a dimension ends lower than it begins."""
+    values = array[dim].values
+    return len(values) > 1 and bool(values[0] > values[-1])
 
 
 def _in_this_process(execution: Execution) -> Execution:
