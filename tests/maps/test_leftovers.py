@@ -376,6 +376,26 @@ def test_a_job_killed_while_it_wrote_the_head(
     assert not list(out.iterdir())
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_another_job_gives_an_old_map_its_name_back(
+    stack: pw.RasterStack, out: Path, monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    """A job was killed while it replaced it, where links are impossible; the next one may not replace anything."""
+    output = out / "trend_{band}.tif"
+    pw.apply(stack, "ols", output, bands=["slope"], dtype="float64")
+    before = (out / "trend_slope.tif").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.maps.files.publish", lambda *_, **__: (_ for _ in ()).throw(Stop()))
+        leave(stack, output, monkeypatch, bands=["slope"], overwrite=True, progress=None)
+    (out / "trend_slope.tif").rename(out / ".trend_slope.partial.replaced.tif")
+    if not restart:
+        (out / ".trend_{band}.tif.journal").unlink()
+    with pytest.raises(pw.OutputError, match=r"trend_slope\.tif: already exists; --overwrite replaces it"):
+        pw.apply(stack, "ols", output, bands=["slope"], min_valid=1.0, restart=restart)
+    assert (out / "trend_slope.tif").read_bytes() == before
+    assert (out / ".trend_{band}.tif.journal").exists() == restart
+
+
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_old_map_is_never_removed(

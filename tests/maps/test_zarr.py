@@ -294,6 +294,39 @@ def test_a_job_killed_before_its_names_is_ended(
     assert hidden(out) == []
 
 
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_restart_keeps_the_old_store_of_a_killed_swap(
+    journal: bool,
+    stack: pw.RasterStack,
+    whole: pw.Map,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A kill between the two renames leaves the old map under its hidden name alone."""
+    pw.apply(stack, "ols", out / "trend.zarr", min_valid=1.0)
+    before = content(out / "trend.zarr")
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.maps.files.publish", lambda *_, **__: (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            pw.apply(stack, "ols", out / "trend.zarr", overwrite=True)
+    (out / "trend.zarr").rename(out / ".trend.partial.replaced.zarr")
+    kept = (out / ".trend.zarr.journal").read_bytes()
+    if not journal:
+        (out / ".trend.zarr.journal").unlink()
+    with pytest.raises(OutputError, match=r"trend\.zarr: already exists; --overwrite replaces it"):
+        pw.apply(stack, "ols", out / "trend.zarr", min_valid=0.5, restart=True)
+    assert "trend.zarr has its name back: a job that was replacing it was killed" in caplog.text
+    assert content(out / "trend.zarr") == before
+    if not journal:
+        assert not (out / ".trend.zarr.journal").exists()
+        return
+    # The refusal discarded nothing: the job that was killed can still be ended.
+    assert (out / ".trend.zarr.journal").read_bytes() == kept
+    same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True), whole)
+    assert hidden(out) == []
+
+
 def test_a_failed_rename_puts_the_old_store_back(
     stack: pw.RasterStack, whole: pw.Map, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Task:
         sink = self.sink
         doubts = "" if self.folder is None else doubts_of(self.method, self.stacks)
         refused = "" if execution.trust_function else doubts
-        with _journal(sink, self.provenance, self.method, self.stacks, refused, execution) as journal:
+        with self._journal(refused, execution) as journal:
             if isinstance(sink, FileSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete already and only gets its final name")
                 return sink.end(self.named, self.stacks[0].grid, self.dtype, journal.committed)
@@ -113,41 +114,45 @@ class Task:
             finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
             return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
+    @contextmanager
+    def _journal(self, refused: str, execution: Execution) -> Iterator[Journal | None]:
+        """Yield the journal of the output, None if it is in memory.
 
-@contextmanager
-def _journal(
-    sink: Sink,
-    described: Mapping[str, Any],
-    method: Method,
-    stacks: Sequence[Stack],
-    refused: str,
-    execution: Execution,
-) -> Iterator[Journal | None]:
-    """Yield the journal of a sink, None if it is in memory; close both at the end, and keep what is worth keeping."""
-    if not isinstance(sink, FileSink):
-        yield None
-        return
-    key = {}
-    try:
-        key = {**identify(described, method, stacks), **sink.identity}
-    except NotComparableError as error:
-        refused = str(error)
-    after, restart = execution.limits.journal_seconds, execution.restart
-    journal = Journal(sink.path, key, stacks[0].grid, after=after, refused=refused, restart=restart)
-    finished = False
-    try:
-        yield journal
-        finished = True
-    finally:
-        kept = journal.worth_keeping and not finished
-        if kept and isinstance(method, UserFunction):
-            method.leave()
-        if kept:
-            log.warning("%s keeps what is done; run the same job again to resume", journal.path)
+        Both are closed at the end, and what is worth keeping is kept.
+        """
+        sink, method, grid = self.sink, self.method, self.stacks[0].grid
+        if not isinstance(sink, FileSink):
+            yield None
+            return
+        key = {}
         try:
-            sink.abort(keep=kept)
+            key = {**identify(self.provenance, method, self.stacks), **sink.identity}
+        except NotComparableError as error:
+            refused = str(error)
+        journal = Journal(
+            sink.path,
+            key,
+            grid,
+            after=execution.limits.journal_seconds,
+            refused=refused,
+            restart=execution.restart,
+            # A refusal must not lose what an earlier run did.
+            before_restart=partial(sink.check_anew, grid, self.named, self.dtype),
+        )
+        finished = False
+        try:
+            yield journal
+            finished = True
         finally:
-            journal.close(finished=finished)
+            kept = journal.worth_keeping and not finished
+            if kept and isinstance(method, UserFunction):
+                method.leave()
+            if kept:
+                log.warning("%s keeps what is done; run the same job again to resume", journal.path)
+            try:
+                sink.abort(keep=kept)
+            finally:
+                journal.close(finished=finished)
 
 
 def _run(

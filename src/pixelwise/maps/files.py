@@ -162,6 +162,25 @@ class FileSink:
         for path in (*(file.path for file in self._beside), *([] if self.per_band else [self.path])):
             self._check_target(PendingStore(path) if _is_store(path) else PendingFile(path))
 
+    def check_anew(self, grid: Grid, bands: tuple[Band, ...], dtype: str) -> None:
+        """Check that all files may be written by a job that does not resume what an earlier run left.
+
+        Parameters
+        ----------
+        grid, bands, dtype
+            As in `begin`.
+
+        Raises
+        ------
+        OutputError
+            When one exists or is an input. What a killed job was replacing has its name back by then.
+        """
+        outputs = self._make(grid, bands, dtype)
+        for output in outputs:
+            output.names.recover()
+        for output in outputs:
+            self._check_target(output.names)
+
     def _check_target(self, names: Pending) -> None:
         target = names.final
         self._check_apart(target)
@@ -222,6 +241,8 @@ class FileSink:
         reserves = layout.reserve if resumed else (None,) * len(self._outputs)
         if len(reserves) != len(self._outputs):
             raise OutputError(f"{self.path}: its journal is damaged; --restart computes everything again")
+        for output in self._outputs:
+            output.names.recover()
         begun = []
         for output, reserve in zip(self._outputs, reserves, strict=True):
             self._check_target(output.names)

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,6 +73,8 @@ class Journal:
         Why this job cannot be resumed; empty if it can. If set, only the lock is kept.
     restart
         Whether to discard the progress of an earlier run.
+    before_restart
+        Called, with the journal locked, before anything is discarded: if it raises, nothing is.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class Journal:
         after: float = 0.0,
         refused: str = "",
         restart: bool = False,
+        before_restart: Callable[[], object] = lambda: None,
     ) -> None:
         self.path = journal_of(output)
         self.layout: Layout | None = None
@@ -120,6 +123,12 @@ class Journal:
         try:
             self._refuse_another_file()
             if restart:
+                try:
+                    before_restart()
+                except BaseException:
+                    if is_blank(self._file):
+                        drop(self._file, self.path)
+                    raise
                 # At once: a run killed now must not leave it beside another job's half-written map.
                 self._cut()
             else:

@@ -38,6 +38,7 @@ __all__ = [
     "marked",
     "pam",
     "publish",
+    "restore",
 ]
 
 log = logging.getLogger(__name__)
@@ -167,6 +168,21 @@ class PendingFile:
             # While the old file is being replaced, it has both names.
             if reason := why_not_ours(status, folder, linked=True):
                 raise OutputError(f"{self.final}: {path.name} beside it {reason}; remove it, or choose another output")
+
+    def recover(self) -> None:
+        """Give a file back its name if a job was killed while it replaced it; only where links are impossible.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be renamed.
+        """
+        if os.path.lexists(self.final) or not os.path.lexists(self.aside[""]):
+            return
+        self.check_beside(overwrite=True)  # only what is ours
+        for suffix, aside in self.aside.items():
+            if os.path.lexists(aside):
+                restore(aside, self.final.with_name(self.final.name + suffix))
 
     def drop_sidecar(self) -> None:
         """Remove the sidecar that an earlier run wrote for the half-written file; it would be read with this one.
@@ -347,6 +363,12 @@ class Pending(Protocol):
     def check_beside(self, *, overwrite: bool) -> None:
         """Refuse anything of others beside it that would be taken for a part of it."""
 
+    def recover(self) -> None:
+        """Give what was set aside its name back, if a job was killed before it gave its own that name.
+
+        Only for whoever does not end that job: what was set aside is the only copy of the old map.
+        """
+
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a final name that has been taken since the job began."""
 
@@ -397,6 +419,21 @@ def publish(files: Sequence[Pending], waiting: Sequence[Pending], *, overwrite: 
     finally:
         for file in files:
             file.tidy()
+
+
+def restore(aside: Path, final: Path) -> None:
+    """Give what was set aside its name back.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be renamed.
+    """
+    try:
+        aside.replace(final)
+    except OSError as error:
+        raise refusal(f"{final}: was set aside as {aside.name}, and cannot get its name back", error) from None
+    log.warning("%s has its name back: a job that was replacing it was killed", final)
 
 
 def _set_aside(path: Path, aside: Path, *, link: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pixelwise.errors import InputError, OutputError
 from pixelwise.maps.disk import close, open_locked, refusal, why_not_ours, write
-from pixelwise.maps.publish import PARTIAL, REPLACED, PendingFile, check_length, is_hardly_begun, mark, marked
+from pixelwise.maps.publish import PARTIAL, REPLACED, PendingFile, check_length, is_hardly_begun, mark, marked, restore
 from pixelwise.maps.records import Seal
 from pixelwise.rasters.headers import TAG
 from pixelwise.regular_files import kind_of, open_regular, read_bytes
@@ -329,6 +329,18 @@ class PendingStore:
             raise OutputError(
                 f"{self.final}: {self.aside.name} beside it {reason}; remove it, or choose another output"
             )
+
+    def recover(self) -> None:
+        """Give a store its name back if a job was killed between the two renames that replace it.
+
+        Raises
+        ------
+        OutputError
+            When what was set aside is not ours, or cannot be renamed.
+        """
+        if os.path.lexists(self.aside) and not os.path.lexists(self.final):
+            self.check_beside(overwrite=True)
+            restore(self.aside, self.final)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a final name that has been taken since the job began.
