@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,39 @@ def test_many_layers_a_long_record_and_a_rotated_grid(out: Path) -> None:
     years = np.arange(1900.0, 1940.0)[:, None, None]
     fitted = np.stack([found[name] for name in found.names])
     np.testing.assert_allclose(fitted, wanted["intercept"] + wanted["slope"] * years, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "words"),
+    [
+        ("x", "trend.zarr", r"band 'x' is the name of its coordinate; rename it, or write a GeoTIFF"),
+        ("Spatial_ref", "trend.nc", r"band 'Spatial_ref' is the name of its coordinate"),
+        ("lat", "trend.nc", r"band 'lat' is the name of its coordinate"),
+        ("zarr.json", "trend.zarr", r"band 'zarr\.json' has a name that Zarr reserves"),
+        ("..", "trend.zarr", r"band '\.\.' has a name that Zarr reserves"),
+        ("a ", "trend.nc", r"band 'a ' has a name that NetCDF forbids"),
+        ("e\N{COMBINING ACUTE ACCENT}", "trend.nc", r"has a name that NetCDF would spell with other characters"),
+        ("a" * 256, "trend.zarr", r"has a name of more than 255 bytes"),
+    ],
+)
+def test_names_that_a_file_cannot_hold_are_refused_before_anything_is_computed(
+    name: str, output: str, words: str, stack: pw.RasterStack, out: Path
+) -> None:
+    def means(values: Any) -> Any:
+        return values.mean(), values.min()
+
+    def nothing(done: int, total: int) -> None:
+        pytest.fail("a block was computed")
+
+    with pytest.raises(ParameterError, match=rf"{re.escape(output)}: .*{words}"):
+        pw.apply(stack, pw.per_pixel(means, bands=("mean", name)), out / output, progress=nothing)
+    assert not any(out.iterdir())
+
+
+def test_names_of_what_a_file_does_not_have_are_free(stack: pw.RasterStack, out: Path) -> None:
+    def both(values: Any) -> Any:
+        return values.mean(), values.min()
+
+    for output in ("trend.zarr", "trend.nc"):
+        found = pw.apply(stack, pw.per_pixel(both, bands=("time", "c")), out / output)
+        assert found.names == ("time", "c", "n", "status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band
 from pixelwise.dates.cf_axis import bounds_of, time_of
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.maps.outputs import Content
 from pixelwise.rasters.conventions import (
@@ -24,7 +25,7 @@ from pixelwise.rasters.conventions import (
 )
 from pixelwise.rasters.placing import placed
 
-__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "bands_of", "grid_in", "variables_of"]
+__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "bands_of", "check_names", "grid_in", "variables_of"]
 
 #: Values of a variable, None if it has none, and its attributes.
 Found = tuple[Any, Mapping[str, Any]]
@@ -33,6 +34,9 @@ Found = tuple[Any, Mapping[str, Any]]
 #: come before it; and the names of its layers, if it has several.
 UNIT, PLACE, LAYERS = "pixelwise_unit", "pixelwise_place", "pixelwise_layers"
 
+
+#: Bytes of a name: those of a folder (255), of a variable of NetCDF (256).
+LONGEST_NAME = 255
 
 #: The variables that place the pixels.
 COORDINATES = ("y", "x", "lat", "lon", SPATIAL_REF)
@@ -91,6 +95,50 @@ def _variable(name: str, dimensions: tuple[str, ...], bands: tuple[Band, ...], p
     if len(dimensions) > 2:
         attributes[LAYERS] = [band.name for band in bands]
     return Variable(name, dimensions, attributes, None, bands, place)
+
+
+def check_names(content: Content, kind: str) -> None:
+    """Refuse bands whose names a file of variables cannot hold, before anything is computed.
+
+    Parameters
+    ----------
+    content
+        What the file is to hold.
+    kind
+        ``Zarr`` or ``NetCDF``.
+
+    Raises
+    ------
+    ParameterError
+        When one is that of a coordinate, or no name in this format.
+    """
+    found = list(variables_of(content))
+    bands = [variable.name for variable in found if variable.bands]
+    # A rotated grid has no `y`, but readers would take a band of that name for it.
+    taken = {*COORDINATES, *(name for one in found if not one.bands for name in (one.name, *one.dimensions))}
+    for name in bands:
+        reason = _why_not(name, kind)
+        # Ignoring case: some file systems do too.
+        if name.lower() in taken:
+            reason = "is the name of its coordinate"
+        if reason:
+            raise ParameterError(
+                f"{content.path}: band {name!r} {reason}; rename it, or write a GeoTIFF, where any name is possible"
+            )
+
+
+def _why_not(name: str, kind: str) -> str:
+    """Return why a name is none of a variable; "" if it can be."""
+    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        return f"has a name of more than {LONGEST_NAME} bytes, the longest possible"
+    if kind == "Zarr":
+        # A folder of the store: beside its own files, and the hidden ones of a job.
+        reserved = name.startswith((".", "__")) or name.lower() == "zarr.json"
+        return "has a name that Zarr reserves" if reserved else ""
+    if not (name[0].isalnum() or name[0] == "_" or ord(name[0]) > 127) or name.endswith(" "):
+        return "has a name that NetCDF forbids: expected a letter, a number or _ at first and no blank at last"
+    changed = unicodedata.normalize("NFC", name) != name
+    return "has a name that NetCDF would spell with other characters (Unicode NFC)" if changed else ""
 
 
 def grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapping[str, Any]) -> Grid:

@@ -16,6 +16,7 @@ from pixelwise.choices import Compression
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.maps.cf import check_names
 from pixelwise.maps.cog import CloudOptimized
 from pixelwise.maps.converted import ConvertedOutput
 from pixelwise.maps.disk import BackgroundSync, check_folder, check_target
@@ -273,6 +274,8 @@ class FileSink:
     def _output_of(self, content: Content) -> Output:
         """Return what writes a file, by the end of its name."""
         kind = FORMATS[content.path.suffix.lower()]
+        if kind != "GeoTIFF":
+            check_names(content, kind)
         if kind == "Zarr":
             return ZarrOutput(content, self._compress, self._form.zarr_format)
         if kind == "NetCDF":
