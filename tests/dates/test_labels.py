@@ -11,6 +11,7 @@ import xarray
 
 import pixelwise as pw
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.cf_times import moments_of
 from pixelwise.dates.labels import axis_of, labels_of
 
 CALENDARS = ["360_day", "noleap", "all_leap", "julian", "365_day"]
@@ -18,6 +19,11 @@ CALENDARS = ["360_day", "noleap", "all_leap", "julian", "365_day"]
 
 def labels(*dates):
     return np.array(dates, dtype="datetime64[ns]")
+
+
+def axis_of_moments(moments):
+    dates, precisions = [one.start for one in moments], [one.precision for one in moments]
+    return TimeAxis.from_dates(dates, precisions, moments[0].calendar, [one.excess for one in moments])
 
 
 def test_dates_are_days_unless_they_have_a_time():
@@ -32,6 +38,28 @@ def test_numbers_are_years():
     assert axis.precision == "year"
     assert axis.years.tolist() == [1999, 2001]
     assert axis_of(np.array([1999.5, 2001.0]), "year").years.tolist() == [1999.5, 2001]
+
+
+@pytest.mark.parametrize("calendar", ["standard", *CALENDARS])
+def test_a_new_year_less_a_rounding_error_is_the_new_year(calendar):
+    days = [cftime.datetime(year, 1, 1, calendar=calendar) for year in (2000, 2001, 2002)]
+    exact = axis_of(np.array(days), "time")
+    for error in (timedelta(microseconds=-1), timedelta(milliseconds=300)):
+        near = np.array([day + error for day in days])
+        numbers = cftime.date2num(near, "microseconds since 1990-01-01", calendar)
+        from_file = moments_of(numbers, "microseconds since 1990-01-01", calendar)
+        for axis in (axis_of(near, "time"), axis_of_moments(from_file)):
+            assert axis.years.tolist() == exact.years.tolist()
+            assert axis.dates.tolist() == exact.dates.tolist()
+            assert axis.precision == "day"
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "ms"])
+def test_datetime64_is_rounded_to_seconds(unit):
+    days = labels("1960-01-01", "2000-01-01").astype(f"datetime64[{unit}]") - np.timedelta64(1, unit)
+    for axis in (axis_of(days, "time"), axis_of_moments(moments_of(days, "", ""))):
+        assert list(map(str, axis.dates)) == ["1960-01-01T00:00:00", "2000-01-01T00:00:00"]
+        assert axis.precision == "day"
 
 
 @pytest.mark.parametrize("calendar", CALENDARS)

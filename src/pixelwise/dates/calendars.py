@@ -7,7 +7,7 @@ A date of such a calendar is kept as the nearest earlier date of ours, and the n
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "days_since_1970",
     "decimal_years",
     "nearest_date",
+    "to_the_second",
 ]
 
 Calendar = Literal["standard", "noleap", "all_leap", "360_day", "julian"]
@@ -59,6 +60,23 @@ def calendar_named(name: str) -> Calendar:
     if word in SAME:
         return SAME[word]
     raise InputError(f"calendar {name!r} is unknown; expected one of {', '.join((*known, *SAME))}")
+
+
+def to_the_second(date: Any) -> Any:
+    """Return the whole second nearest to a date of `datetime` or cftime.
+
+    6 hours as 0.25 of a day in float32 are off by milliseconds, and a new year less a rounding error is in the old one.
+
+    Raises
+    ------
+    InputError
+        When there is none before the year 10000.
+    """
+    rest = timedelta(microseconds=date.microsecond)
+    try:
+        return date - rest + timedelta(seconds=round(rest.total_seconds()))
+    except OverflowError:
+        raise InputError("year 10000 is out of range: expected 1 to 9999") from None
 
 
 def nearest_date(year: int, month: int, day: int, time: timedelta = timedelta(0)) -> tuple[datetime, int]:

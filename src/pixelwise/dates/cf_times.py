@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import Moment, Precision
-from pixelwise.dates.calendars import Calendar, calendar_named, day_before, nearest_date
+from pixelwise.dates.calendars import Calendar, calendar_named, day_before, nearest_date, to_the_second
 from pixelwise.dates.tables import parse_date
 from pixelwise.errors import InputError, ParameterError
 
@@ -154,8 +154,7 @@ def _are_years(numbers: NDArray[Any]) -> bool:
 def _decoded(numbers: NDArray[Any], unit: str, calendar: str, named: Calendar) -> list[tuple[datetime, int]]:
     """Return of each number the nearest date of our calendar, and the days that it is later."""
     if numbers.dtype.kind == "M":
-        dates: list[datetime] = numbers.astype("datetime64[s]").tolist()
-        return [(date, 0) for date in dates]
+        return [(to_the_second(date), 0) for date in numbers.astype("datetime64[us]").tolist()]
     try:
         import cftime
     except ImportError:  # pragma: no cover - the tests' environment has it
@@ -167,9 +166,8 @@ def _decoded(numbers: NDArray[Any], unit: str, calendar: str, named: Calendar) -
     except (ValueError, OverflowError) as error:
         raise InputError(f"its unit {unit!r} cannot be read ({error})") from None
     placed = []
-    for date in found:
-        # To the second: 6 hours as 0.1 of a day in float32 are off by milliseconds.
-        time = timedelta(hours=date.hour, minutes=date.minute, seconds=date.second + round(date.microsecond / 1e6))
+    for date in map(to_the_second, found):
+        time = timedelta(hours=date.hour, minutes=date.minute, seconds=date.second)
         placed.append(nearest_date(date.year, date.month, date.day, time))
     mixed = calendar.strip().lower() in ("", "standard", "gregorian")
     if mixed and any(date < GREGORIAN for date, _ in placed):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import Precision, TimeAxis
-from pixelwise.dates.calendars import YEAR_DAYS, calendar_named, nearest_date
+from pixelwise.dates.calendars import YEAR_DAYS, calendar_named, nearest_date, to_the_second
 from pixelwise.errors import InputError, ParameterError
 
 __all__ = ["axis_of", "labels_of"]
@@ -61,13 +61,16 @@ def _of_datetimes(labels: NDArray[Any], name: str, attributes: Mapping[str, Any]
     missing = np.flatnonzero(np.isnat(labels))
     if missing.size:
         raise InputError(f"its time number {missing[0] + 1} of {len(labels)} in {name!r} is missing (NaT)")
-    _check_order(labels.astype("datetime64[s]"), name)
     years = labels.astype("datetime64[Y]").astype(np.int64) + 1970
-    if years[0] < FIRST_YEAR or years[-1] > LAST_YEAR:
-        raise InputError(f"its times {name!r} go from year {years[0]} to {years[-1]}; expected {FIRST_YEAR} to 9999")
-    timed = (labels != labels.astype("datetime64[D]")).any()
+    if years.min() < FIRST_YEAR or years.max() > LAST_YEAR:
+        first, last = years.min(), years.max()
+        raise InputError(f"its times {name!r} go from year {first} to {last}; expected {FIRST_YEAR} to {LAST_YEAR}")
+    dates = list(map(to_the_second, labels.astype("datetime64[us]").tolist()))
+    rounded = np.array(dates, dtype="datetime64[s]")
+    _check_order(rounded, name)
+    timed = (rounded != rounded.astype("datetime64[D]")).any()
     precision = _precision(attributes, "second" if timed else "day")
-    return TimeAxis.from_dates(labels.astype("datetime64[s]").tolist(), [precision] * len(labels))
+    return TimeAxis.from_dates(dates, [precision] * len(dates))
 
 
 def _of_objects(labels: NDArray[Any], name: str, attributes: Mapping[str, Any]) -> TimeAxis:
@@ -79,9 +82,10 @@ def _of_objects(labels: NDArray[Any], name: str, attributes: Mapping[str, Any]) 
     if len(calendars) > 1:
         raise InputError(f"its times {name!r} mix the calendars {', '.join(sorted(map(str, calendars)))}")
     calendar = calendar_named(str(calendars.pop()))
-    _check_order(labels, name)
-    times = [timedelta(hours=t.hour, minutes=t.minute, seconds=t.second) for t in labels.tolist()]
-    found = [nearest_date(t.year, t.month, t.day, time) for t, time in zip(labels.tolist(), times, strict=True)]
+    rounded = list(map(to_the_second, labels.tolist()))
+    _check_order(np.array(rounded, dtype=object), name)
+    times = [timedelta(hours=t.hour, minutes=t.minute, seconds=t.second) for t in rounded]
+    found = [nearest_date(t.year, t.month, t.day, time) for t, time in zip(rounded, times, strict=True)]
     precision = _precision(attributes, "second" if any(times) else "day")
     dates, excess = zip(*found, strict=True)
     return TimeAxis.from_dates(dates, [precision] * len(dates), calendar, excess)
