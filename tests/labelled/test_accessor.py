@@ -177,6 +177,67 @@ def test_a_number_that_may_mean_missing_is_refused_among_floats(values, lazy):
         apply(values, nodata=-9999)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("number", "attributes", "words"),
+    [
+        (
+            9.969209968386869e36,
+            {},
+            r"9.96921e\+36, which the NetCDF library leaves where nothing was written, occurs 1",
+        ),
+        (101, {"valid_range": [-100, 100]}, r"1 of \d+ values, such as 101, are outside what its valid_range calls"),
+        (-101, {"valid_min": -100}, r"such as -101, .* its valid_min .*: array.where\(\(array >= -100\)\) makes them"),
+        (101, {"valid_min": -9, "valid_max": 100}, r"\(array >= -9\) & \(array <= 100\)\).*'valid_min'\], array.attrs"),
+    ],
+)
+def test_numbers_that_a_file_would_call_missing_are_refused(values, lazy, number, attributes, words):
+    def apply(values):
+        array = array_of(values, **attributes)
+        return (array.chunk({"y": 2}) if lazy else array).pixelwise.apply("ols").compute(scheduler="sync")
+
+    values = np.clip(values, -9, 9)
+    same(apply(values), array_of(values).pixelwise.apply("ols"))
+    values[3, 2, 1] = number
+    with pytest.raises(pw.InputError, match=words):
+        apply(values)
+    # Missing and infinite values are missing whatever an attribute says.
+    values[3, 2, 1] = np.inf
+    apply(values)
+
+
+def test_valid_numbers_of_a_packed_file_are_those_stored(tmp_path):
+    numbers = np.random.default_rng(0).integers(1, 100, (16, 5, 6)).astype("int16")
+    packed = array_of(numbers, valid_range=np.array([1, 100], "int16"), scale_factor=0.01)
+    packed.to_netcdf(tmp_path / "packed.nc")
+    with xarray.open_dataarray(tmp_path / "packed.nc") as array:
+        found = array.load()
+    assert found.attrs["valid_range"].tolist() == [1, 100]
+    found.pixelwise.apply("ols")
+    found[3, 2, 1] = 1.5
+    with pytest.raises(pw.InputError, match=r"such as 1.5, are outside"):
+        found.pixelwise.apply("ols")
+    whole = array_of(np.where(numbers == 7, 999, numbers), valid_max=100)
+    with pytest.raises(pw.InputError, match=r"such as 999, are outside"):
+        whole.pixelwise.apply("ols")
+    whole.attrs["_FillValue"] = 999
+    whole.pixelwise.apply("ols")
+
+
+@pytest.mark.parametrize("place", ["attrs", "encoding"])
+def test_bounds_of_times_are_not_read_without_a_word(values, caplog, place):
+    array = array_of(values)
+    getattr(array["time"], place)["bounds"] = "time_bnds"
+    found = array.pixelwise.apply("ols")
+    said = "its times 'time' count as they are, although they have bounds (time_bnds), by which open_stack dates"
+    assert said in found.attrs["warnings"]
+    assert said in caplog.text
+    caplog.clear()
+    response = array_of(values)
+    response.pixelwise.apply("correlation", inputs={"c": array})
+    assert f"input 'c': {said}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -15,6 +15,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.labelled.stack import ArrayStack, Decoding, grid_without_place
 from pixelwise.rasters.conventions import SPATIAL_REF, Coordinate, grid_of, plane_of
+from pixelwise.rasters.packing import DEFAULT_FILLS, is_unsigned, packing_of, valid_range
 from pixelwise.rasters.placing import placed
 from pixelwise.words import shown, unknown
 
@@ -27,6 +28,8 @@ __all__ = ["Labelled", "aligned"]
 
 #: Attributes that say which number means missing: CF's, and odc-stac's.
 MISSING = ("_FillValue", "missing_value", "nodata")
+#: Attributes that say which values are valid.
+LIMITS = ("valid_range", "valid_min", "valid_max")
 #: Attributes of packed numbers, and what they are where nothing is packed.
 PACKED = {"scale_factor": 1.0, "add_offset": 0.0}
 
@@ -130,10 +133,18 @@ class Labelled:
     def remarks(self) -> tuple[str, ...]:
         """What a user should know about its times; one line each."""
         first, last = self.axis.years[0], self.axis.years[-1]
-        if self.array[self.dim].dtype.kind == "M" or not 0 <= first <= last < FIRST_LIKELY_YEAR:
-            return ()
-        numbers = f"the numbers {first:g} to {last:g}, which count as years: slopes are per step of one"
-        return (f"{self.name}: its times {self.dim!r} are {numbers}",)
+        times = self.array[self.dim]
+        found = []
+        bounds = times.attrs.get("bounds", times.encoding.get("bounds"))
+        if bounds:
+            found.append(
+                f"{self.name}: its times {self.dim!r} count as they are, although they have bounds ({bounds}), by "
+                "which open_stack dates the layers of a file"
+            )
+        if times.dtype.kind != "M" and 0 <= first <= last < FIRST_LIKELY_YEAR:
+            numbers = f"the numbers {first:g} to {last:g}, which count as years: slopes are per step of one"
+            found.append(f"{self.name}: its times {self.dim!r} are {numbers}")
+        return tuple(found)
 
     def georeferenced(self) -> tuple[Labelled, Grid]:
         """Return the array with its first row in the north and its first column in the west, and its grid.
@@ -222,10 +233,22 @@ def _decoding_of(array: xarray.DataArray, name: str) -> Decoding:
                 f"attribute (del array.attrs[{attribute!r}])"
             )
     present = [attribute for attribute in MISSING if array.attrs.get(attribute) is not None]
-    numbers = tuple(dict.fromkeys(number for one in present for number in _numbers(array.attrs[one], one)))
-    known = tuple(number for number in numbers if not np.isnan(number))
-    said = present[0] if present else ""
-    return Decoding(name, (), known, said) if dtype.kind == "f" else Decoding(name, known, (), said)
+    said: dict[float, str] = {}
+    for attribute in present:
+        for number in _numbers(array.attrs[attribute], attribute):
+            said.setdefault(number, attribute)
+    known = {number: attribute for number, attribute in said.items() if not np.isnan(number)}
+    limits = tuple(attribute for attribute in LIMITS if array.attrs.get(attribute) is not None)
+    # Attributes keep the stored numbers, which xarray decoded.
+    stored = np.dtype(array.encoding.get("dtype", dtype) or dtype)
+    if is_unsigned(array.encoding, stored):
+        stored = np.dtype(f"u{stored.itemsize}")
+    valid = valid_range(array.attrs, stored, packing_of(array.encoding))
+    if dtype.kind != "f":
+        return Decoding(name, tuple(known), (), valid, limits)
+    if dtype.itemsize > 2:
+        known.setdefault(DEFAULT_FILLS["f8"], "")
+    return Decoding(name, (), tuple(known.items()), valid, limits)
 
 
 def _numbers(value: Any, attribute: str) -> list[float]:

@@ -80,7 +80,7 @@ def apply_to_array(
         labelled, grid = labelled.georeferenced()
         inputs = {name: _as_ordered(other, given, labelled.array) for name, other in inputs.items()}
     others = aligned(inputs, labelled)
-    for text in labelled.remarks:
+    for text in (text for one in (labelled, *(one for one, _ in others.values())) for text in one.remarks):
         log.warning(text)
     lazy = labelled.chunked or any(one.chunked for one, _ in others.values())
     gap = 0 if lazy else method.halo

@@ -37,16 +37,19 @@ class Decoding:
     missing
         Integers that mean missing.
     doubtful
-        Numbers among floats that an attribute calls missing although decoded arrays have NaN there: they may not
-        occur.
-    attribute
-        The attribute that says either.
+        Numbers among floats that may mean missing although decoded arrays have NaN there, each with the attribute that
+        says so; "" for what the NetCDF library leaves where nothing was written. They may not occur.
+    valid
+        The smallest and the largest valid value: no value may be outside.
+    limits
+        The attributes that say so.
     """
 
     name: str
     missing: tuple[float, ...] = ()
-    doubtful: tuple[float, ...] = ()
-    attribute: str = ""
+    doubtful: tuple[tuple[float, str], ...] = ()
+    valid: tuple[float, float] = (-math.inf, math.inf)
+    limits: tuple[str, ...] = ()
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Return the type of the values: float32 if that loses nothing, else float64."""
@@ -61,15 +64,7 @@ class Decoding:
         InputError
             When a number occurs of which nobody knows whether it is a value.
         """
-        for number in self.doubtful:
-            found = np.count_nonzero(stored == stored.dtype.type(number))
-            if found:
-                text = spelled(number, stored.dtype)
-                raise InputError(
-                    f"{self.name}: {text}, which its attribute {self.attribute} calls missing, occurs {found} times in "
-                    f"{stored.size} values: array.where(array != {text}) makes it missing; if it is a value, delete "
-                    f"the attribute (del array.attrs[{self.attribute!r}])"
-                )
+        self._refuse_doubtful(stored)
         dtype = self.dtype(stored.dtype)
         usable = stored.dtype == dtype and stored.dtype.isnative and stored.flags.c_contiguous
         # A look is faster than a copy: most arrays hold nothing infinite.
@@ -86,6 +81,37 @@ class Decoding:
         bounds = nodata_bounds(self.missing, plain.dtype)
         unpack(plain.reshape(-1), bounds, 1.0, 0.0, -math.inf, math.inf, values.reshape(-1))
         return values
+
+    def _refuse_doubtful(self, stored: NDArray[Any]) -> None:
+        for number, attribute in self.doubtful:
+            found = np.count_nonzero(stored == stored.dtype.type(number))
+            if not found:
+                continue
+            text = spelled(number, stored.dtype)
+            who, value = "the NetCDF library leaves where nothing was written", ""
+            if attribute:
+                who = f"its attribute {attribute} calls missing"
+                value = f"; if it is a value, delete the attribute (del array.attrs[{attribute!r}])"
+            raise InputError(
+                f"{self.name}: {text}, which {who}, occurs {found} times in {stored.size} values: "
+                f"array.where(array != {text}) makes it missing{value}"
+            )
+        if not self.limits:
+            return
+        low, high = self.valid
+        with np.errstate(over="ignore"):  # float16 has no large limits
+            odd = ((stored < low) | (stored > high)) & ~np.isinf(stored)
+        if self.missing:
+            odd &= ~np.isin(stored, self.missing)
+        if odd.any():
+            bounds = {">=": low, "<=": high}
+            tests = [f"(array {sign} {spelled(limit)})" for sign, limit in bounds.items() if math.isfinite(limit)]
+            delete = ", ".join(f"array.attrs[{name!r}]" for name in self.limits)
+            raise InputError(
+                f"{self.name}: {np.count_nonzero(odd)} of {stored.size} values, such as "
+                f"{spelled(stored[odd][0], stored.dtype)}, are outside what its {' and '.join(self.limits)} calls "
+                f"valid: array.where({' & '.join(tests)}) makes them missing; if they are values, del {delete}"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import InputError
 
-__all__ = ["is_unsigned", "missing_numbers", "packing_of", "unpacked", "valid_range", "without_sign"]
+__all__ = ["DEFAULT_FILLS", "is_unsigned", "missing_numbers", "packing_of", "unpacked", "valid_range", "without_sign"]
 
 #: What the NetCDF library writes where nothing was written (netcdf.h, NC_FILL_*). Bytes are all used by data, and
 #: float64 does not hold those of 8 bytes.
