@@ -224,6 +224,22 @@ def test_valid_numbers_of_a_packed_file_are_those_stored(tmp_path):
     whole.pixelwise.apply("ols")
 
 
+def test_layers_that_cannot_be_paired_get_the_remedy_of_arrays(values):
+    def dated(start, freq):
+        return array_of(values, xarray.date_range(start, periods=16, freq=freq))
+
+    yearly, monthly, often = dated("2000-01-01", "YS"), dated("2005-01-01", "MS"), dated("2005-01-01", "8D")
+    for response, other, words in (
+        (yearly, monthly, r"make one of them, such as c\.resample\(time=\"YS\"\)\.median\(\)$"),
+        (monthly, yearly, r"for each year of the response too, such as response\.resample\(time=\"YS\"\)\.median\(\)$"),
+        (often, dated("2005-01-01", "16D"), r"each month of both, such as response\.resample\(time=\"MS\"\)\.median"),
+    ):
+        with pytest.raises(pw.InputError, match=words):
+            response.pixelwise.apply("correlation", inputs={"c": other})
+    annual = monthly.resample(time="YS").median()
+    yearly.pixelwise.apply("correlation", inputs={"c": annual})
+
+
 @pytest.mark.parametrize("place", ["attrs", "encoding"])
 def test_bounds_of_times_are_not_read_without_a_word(values, caplog, place):
     array = array_of(values)

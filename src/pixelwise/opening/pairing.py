@@ -38,6 +38,9 @@ IN_A_RECIPE = (
     "NAME.toml) and give --with NAME=NAME.toml"
 )
 
+#: Periods of xarray's `resample`, by unit: how arrays get one layer for each.
+RESAMPLE = {"year": "YS", "month": "MS", "day": "D"}
+
 #: Number of layers that an error lists.
 NAMED = 5
 
@@ -146,7 +149,7 @@ def pair(stack: S, inputs: Mapping[str, S]) -> Pairing[S]:
         return Pairing(stack, fitted)
     unit = stack.axis.finest
     stacks = {RESPONSE: stack, **fitted}
-    numbers = {name: _numbers(name, one.axis, stack.axis, unit) for name, one in stacks.items()}
+    numbers = {name: _numbers(name, one, stack, unit) for name, one in stacks.items()}
     common = numbers[RESPONSE]
     for name, own in numbers.items():
         common = np.intersect1d(common, own)
@@ -187,14 +190,26 @@ def _on_grid(name: str, other: S, grid: Grid) -> S:
     return other.crop(place)
 
 
-def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArray[np.int64]:
-    """Return the period of each layer.
+def _numbers(name: str, stack: Stack, other: Stack, unit: Unit) -> NDArray[np.int64]:
+    """Return the period of each layer of a stack.
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    stack
+        The stack, which may be the response itself.
+    other
+        The response.
+    unit
+        The response's.
 
     Raises
     ------
     InputError
         When two layers are of one period of the response, or its own are longer.
     """
+    axis, response = stack.axis, other.axis
     numbers = axis.numbers(unit)
     days, theirs = set(axis.days.tolist()), set(response.days.tolist())
     longer = UNITS.index(axis.finest) < UNITS.index(unit)
@@ -206,6 +221,9 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
         if axis.finest not in get_args(Every):  # there are no composites of 16 days
             how = "HOW --every month"
             remedy = f"make one for each month of both (--composite {how}); for {name!r}, {IN_A_RECIPE.format(how=how)}"
+        if not isinstance(other, FileStack):
+            every, whose = (axis.finest, "the response too") if axis.finest in RESAMPLE else ("month", "both")
+            remedy = f"make one for each {every} of {whose}, such as {_resampled(RESPONSE, every)}"
         raise InputError(
             f"{name!r} has one layer for each {axis.finest}, but the response has one for each {unit}: {remedy}"
         )
@@ -213,11 +231,21 @@ def _numbers(name: str, axis: TimeAxis, response: TimeAxis, unit: Unit) -> NDArr
     if (counts > 1).any():
         same = axis.days[numbers == found[counts > 1][0]]
         listed = ", ".join(map(str, same[:NAMED])) + (", ..." if len(same) > NAMED else "")
+        remedy = f"make one of them with open_stack(...).composite(HOW); {IN_A_RECIPE.format(how='HOW')}"
+        if not isinstance(stack, FileStack):
+            remedy = f"make one of them, such as {_resampled(name, unit)}"
+            if unit not in RESAMPLE:
+                remedy = f"make one for each month of both, such as {_resampled(name, 'month')}"
         raise InputError(
-            f"{name!r} has {len(same)} layers in one {unit} ({listed}), but the response has one for each {unit}: make "
-            f"one of them with open_stack(...).composite(HOW); {IN_A_RECIPE.format(how='HOW')}"
+            f"{name!r} has {len(same)} layers in one {unit} ({listed}), but the response has one for each {unit}: "
+            f"{remedy}"
         )
     return numbers
+
+
+def _resampled(name: str, every: str) -> str:
+    """Return the code that makes one layer of an array for each period."""
+    return f'{name}.resample(time="{RESAMPLE[every]}").median()'
 
 
 def _take(name: str, stack: S, rows: NDArray[np.int64]) -> S:
