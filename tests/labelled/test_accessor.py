@@ -340,6 +340,14 @@ def test_covariates_that_do_not_match_are_refused(array, other, words):
         array.pixelwise.apply(pw.methods.regress(covariates="rain,time"), inputs={"rain": other(array)})
 
 
+def test_a_band_with_the_name_of_a_coordinate_is_refused_before_anything_is_computed(array, monkeypatch):
+    monkeypatch.setattr("pixelwise.labelled.door.run_job", lambda *_: pytest.fail("something was computed"))
+    means = pw.per_pixel(lambda values: (values.mean(), values.min()), bands=("mean", "x"))
+    for method, coordinate in (("ols", "slope"), ("ols", "status"), (means, "other")):
+        with pytest.raises(pw.ParameterError, match="which is also the name of a band"):
+            array.assign_coords({coordinate: 1}).pixelwise.apply(method)
+
+
 def spread(values, times):
     return values.max() - values.min(), times[-1]
 

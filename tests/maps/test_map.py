@@ -137,6 +137,13 @@ def test_to_xarray(trend: pw.Map) -> None:
     assert decode_provenance(dataset.attrs["PIXELWISE"]) == trend.provenance
 
 
+def test_a_band_with_the_name_of_a_coordinate_is_no_variable(make_stack: Any) -> None:
+    stack = pw.open_stack(make_stack(random_series((4, 3, 3))))
+    found = pw.apply(stack, pw.per_pixel(lambda values: (values.mean(), values.min()), bands=("mean", "x")))
+    with pytest.raises(pw.ParameterError, match=r"band 'x' has the name of a coordinate of the dataset: read it as"):
+        found.to_xarray()
+
+
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 def test_rioxarray_knows_where_a_map_is(trend: pw.Map, tmp_path: Path) -> None:
     import rioxarray  # noqa: F401 - registers .rio

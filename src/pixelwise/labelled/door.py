@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from pixelwise.bands import Floats
+from pixelwise.bands import STATUS_BAND, Floats
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.errors import ParameterError
+from pixelwise.errors import FunctionError, ParameterError
 from pixelwise.jobs.answer import LayerOutputs
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import shares_memory
@@ -71,7 +71,7 @@ def apply_to_array(
         As `apply` does, and when arrays have no such dimension, no dates, or no grid where one is needed.
     """
     from pixelwise.labelled.arrays import Labelled, aligned
-    from pixelwise.labelled.results import dataset_of_bands
+    from pixelwise.labelled.results import check_names, dataset_of_bands
 
     labelled = Labelled.of(array, dim, halo=method.halo)
     grid = None
@@ -79,6 +79,8 @@ def apply_to_array(
         given = labelled.array
         labelled, grid = labelled.georeferenced()
         inputs = {name: _as_ordered(other, given, labelled.array) for name, other in inputs.items()}
+    else:
+        check_names(labelled, _bands_of(method, spec))
     others = aligned(inputs, labelled)
     for text in (text for one in (labelled, *(one for one, _ in others.values())) for text in one.remarks):
         log.warning(text)
@@ -112,6 +114,16 @@ def apply_to_array(
     bound = bind_job(pairing, method, spec, replace(execution, executor="threads"), nothing, lambda: sample, None)
     found = bands_of_chunks(bound, spec.dtype, len(shape))
     return dataset_of_bands(labelled, bound.bands, found, bound.provenance)
+
+
+def _bands_of(method: Method, spec: OutputSpec) -> tuple[str, ...]:
+    """Return the bands that a method gives, as far as that is known before it has been tried."""
+    if spec.bands is not None:
+        return (*spec.bands, STATUS_BAND.name)
+    try:
+        return (*(band.name for band in method.bands if not band.optional), STATUS_BAND.name)
+    except FunctionError:
+        return (STATUS_BAND.name,)
 
 
 def _broadcast(values: Any, shape: tuple[int, ...]) -> Any:

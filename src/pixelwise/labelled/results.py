@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pixelwise.labelled.arrays import Labelled
 from pixelwise.maps.map import attributes_of
 from pixelwise.rasters.conventions import band_attributes
 
-__all__ = ["dataset_of_bands"]
+__all__ = ["check_names", "dataset_of_bands"]
 
 #: Attributes that say where pixels are: each variable keeps those of the array (rioxarray, stackstac, GeoZarr).
 PLACE = ("grid_mapping", "crs", "transform", "res", "resolution")
@@ -49,15 +49,8 @@ def dataset_of_bands(
         When a band has the name of a coordinate.
     """
     array = labelled.array
-    of_time = [name for name, one in array.coords.items() if labelled.dim in one.dims]
-    # With their indexes, which may be of several levels.
-    coordinates = array.drop_vars(of_time).isel({labelled.dim: 0}, drop=True).coords
-    taken = [band.name for band in bands if band.name in {*coordinates, *labelled.pixel_dims}]
-    if taken:
-        raise ParameterError(
-            f"{labelled.name} has a coordinate {taken[0]!r}, which is also the name of a band: rename it "
-            f"(array.rename({{{taken[0]!r}: ...}})), or select other bands"
-        )
+    coordinates = _coordinates(labelled)
+    check_names(labelled, (band.name for band in bands))
     said = {name: value for name, value in array.attrs.items() if _is_plain(value)}
     place = {name: value for name, value in said.items() if name in PLACE or str(name).startswith(PLACE_PREFIXES)}
     variables = {}
@@ -72,6 +65,29 @@ def dataset_of_bands(
     if provenance.get("warnings"):
         attributes["warnings"] = "\n".join(provenance["warnings"])
     return xarray.Dataset(variables, coordinates, attributes)
+
+
+def check_names(labelled: Labelled, bands: Iterable[str]) -> None:
+    """Refuse bands that have the name of a coordinate or dimension of the array.
+
+    Raises
+    ------
+    ParameterError
+    """
+    kept = {*_coordinates(labelled), *labelled.pixel_dims}
+    taken = [name for name in bands if name in kept]
+    if taken:
+        raise ParameterError(
+            f"{labelled.name} has a coordinate {taken[0]!r}, which is also the name of a band: rename it "
+            f"(array.rename({{{taken[0]!r}: ...}})), or select other bands"
+        )
+
+
+def _coordinates(labelled: Labelled) -> Any:
+    """Return the coordinates that do not depend on time, with their indexes, which may be of several levels."""
+    array = labelled.array
+    of_time = [name for name, one in array.coords.items() if labelled.dim in one.dims]
+    return array.drop_vars(of_time).isel({labelled.dim: 0}, drop=True).coords
 
 
 def _is_plain(value: Any) -> bool:

@@ -22,11 +22,22 @@ def dataset_of(map_: Map) -> xarray.Dataset:
     It has a (y, x) variable for each band, coordinates of pixel centres, the variable ``spatial_ref`` with CRS and
     transform, and the provenance of the map in its attributes. A rotated grid gets no coordinates ``y`` and ``x``, as
     it has no one-dimensional ones.
+
+    Raises
+    ------
+    ParameterError
+        When a band has the name of a coordinate.
     """
     coordinates: dict[str, Any] = {
         name: (dimensions_of(name, found[0]), *found) for name, found in coordinates_of(map_.grid).items()
     }
     coordinates[SPATIAL_REF] = ((), 0, mapping_of(map_.grid))
+    taken = [name for name in map_.names if name in {*coordinates, "y", "x"}]
+    if taken:
+        raise ParameterError(
+            f"band {taken[0]!r} has the name of a coordinate of the dataset: read it as an array (map[{taken[0]!r}]), "
+            "or rename it where the map is made"
+        )
     variables = {
         band.name: (("y", "x"), map_[band.name], {**band_attributes(band), "grid_mapping": SPATIAL_REF})
         for band in map_.bands
