@@ -217,6 +217,10 @@ def test_valid_numbers_of_a_packed_file_are_those_stored(tmp_path):
     found[3, 2, 1] = 1.5
     with pytest.raises(pw.InputError, match=r"such as 1.5, are outside"):
         found.pixelwise.apply("ols")
+    # Bytes that are meant without a sign, as xarray decodes them: valid are 0 to 200.
+    unsigned = array_of(numbers / 100, valid_range=np.array([0, -56], "int8"))
+    unsigned.encoding = {"dtype": np.dtype("int8"), "_Unsigned": "true", "scale_factor": 0.01}
+    unsigned.pixelwise.apply("ols")
     whole = array_of(np.where(numbers == 7, 999, numbers), valid_max=100)
     with pytest.raises(pw.InputError, match=r"such as 999, are outside"):
         whole.pixelwise.apply("ols")
