@@ -81,6 +81,9 @@ class ArrayOptions:
     def __post_init__(self) -> None:
         _convert(self, _text, "variable", "group")
         _convert(self, _selection, "select")
+        for name in ("variable", "group"):
+            if getattr(self, name) == "":
+                raise ParameterError(f"{name} is empty: expected a name")
         if len(self.selected) < len(self.select):
             raise ParameterError(f"select {', '.join(self.select)} names a dimension twice")
 
