@@ -176,6 +176,9 @@ def test_no_value_of_an_option_is_more_than_one_line(place: Path, command: str, 
         else:
             args = [*before, f"{parameter.opts[-1]}={value}", *BESIDE.get(name, [])]
         assert_one_line(run(*args), args)
+        # A value that is right, such as a format's number, gives an output: later tests begin without it.
+        for left in ("o.tif", "c.tif"):
+            (place / left).unlink(missing_ok=True)
 
 
 def test_every_command_is_tried() -> None:
