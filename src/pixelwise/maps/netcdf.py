@@ -19,6 +19,7 @@ from pixelwise.maps.outputs import Content
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.datasets import local_only
 from pixelwise.rasters.handles import CACHE_BYTES
+from pixelwise.rasters.netcdf_lock import NETCDF
 
 __all__ = ["NetCdf"]
 
@@ -46,6 +47,7 @@ class NetCdf(Conversion):
         grid = content.grid
         target.unlink(missing_ok=True)
         with (
+            NETCDF,
             # The environment may allow the cache 5 % of the machine's memory.
             local_only(GDAL_CACHEMAX=CACHE_BYTES),
             open_quietly(source) as dataset,

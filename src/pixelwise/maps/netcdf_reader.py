@@ -15,6 +15,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, bands_of, grid_in
 from pixelwise.rasters.headers import TAG
+from pixelwise.rasters.netcdf_lock import NETCDF
 from pixelwise.regular_files import check_regular
 from pixelwise.words import one_line
 
@@ -45,7 +46,7 @@ def _opened(path: Path) -> Iterator[Any]:
     check_regular(path)
     try:
         # An absolute path: names such as http://... would be opened over the network.
-        with netcdf.Dataset(path.absolute()) as dataset:
+        with NETCDF, netcdf.Dataset(path.absolute()) as dataset:
             dataset.set_auto_maskandscale(False)
             yield dataset
     except (OSError, RuntimeError, ValueError, IndexError, KeyError, AttributeError) as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError
 from pixelwise.rasters.arrays import array_driver, groups_of, open_dataset
 from pixelwise.rasters.headers import TAG
+from pixelwise.rasters.netcdf_lock import lock_of
 from pixelwise.rasters.packing import unpacked
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.regular_files import check_encodable, check_regular
@@ -91,8 +92,9 @@ class ArrayGroup:
         self._close()
 
     def _close(self) -> None:
-        for dataset in self._datasets:
-            dataset.close()
+        with lock_of(self.driver):
+            for dataset in self._datasets:
+                dataset.close()
 
     def values_of(self, variable: Any) -> NDArray[Any]:
         """Return all values of a small variable, decoded; NaN where missing.
@@ -108,7 +110,8 @@ class ArrayGroup:
             raise InputError(f"a coordinate of {variable.size} values in chunks of {chunk} is too large")
         if variable.dtype.kind == "O" and self.driver != "NetCDF":
             raise InputError("a coordinate holds objects, which are not read")
-        return unpacked(variable.values, variable.attrs)
+        with lock_of(self.driver):
+            return unpacked(variable.values, variable.attrs)
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block
 from pixelwise.rasters.inflate import DamagedBlockError
+from pixelwise.rasters.netcdf_lock import NETCDF, lock_of
 from pixelwise.rasters.packing import without_sign
 from pixelwise.rasters.pieces import ArrayPlace
 from pixelwise.regular_files import open_regular
@@ -91,7 +93,8 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
         **options,
     }  # fmt: skip
     try:
-        return xarray.open_dataset(source, **common)
+        with lock_of(driver):
+            return xarray.open_dataset(source, **common)
     # Backends raise whatever their libraries do.
     except Exception as error:
         if group and options.get("consolidated"):
@@ -142,7 +145,7 @@ def groups_of(path: Path, driver: str) -> Iterator[str]:
             return
         import netCDF4
 
-        with netCDF4.Dataset(path) as dataset:
+        with NETCDF, netCDF4.Dataset(path) as dataset:
             below = [dataset]
             while below:
                 for inner in below.pop(0).groups.values():
@@ -164,6 +167,8 @@ class ArrayFile:
         Which dimensions are time, rows and columns.
     height, width
         Rows and columns.
+    lock
+        Held while it is read or closed.
     """
 
     dataset: Any
@@ -171,6 +176,7 @@ class ArrayFile:
     place: ArrayPlace
     height: int
     width: int
+    lock: AbstractContextManager[object] = field(default_factory=nullcontext)
     #: Bytes of one time step and pixel.
     itemsize: int = field(init=False)
 
@@ -211,8 +217,9 @@ class ArrayFile:
             **dict(place.fixed),
         }
         try:
-            stored = self.variable[tuple(window[name] for name in self.variable.dims)]
-            values: NDArray[Any] = stored.values
+            with self.lock:
+                stored = self.variable[tuple(window[name] for name in self.variable.dims)]
+                values: NDArray[Any] = stored.values
         except MemoryError:
             raise
         # Decoders raise whatever they like: zlib.error, RuntimeError, ValueError, OSError, KeyError, ...
@@ -228,7 +235,13 @@ class ArrayFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.dataset.close()
+        with self.lock:
+            self.dataset.close()
+
+    def __del__(self) -> None:
+        # A thread that ends drops its files, and another may be reading.
+        with contextlib.suppress(Exception):
+            self.close()
 
 
 def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, width: int) -> ArrayFile:
@@ -246,9 +259,10 @@ def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, 
         if (sizes[place.y], sizes[place.x]) != (height, width):
             raise KeyError
     except KeyError:
-        dataset.close()
+        with lock_of(driver):
+            dataset.close()
         raise InputError(f"{path}: {place.variable} has changed since its header was read") from None
-    return ArrayFile(dataset, variable, place, height, width)
+    return ArrayFile(dataset, variable, place, height, width, lock_of(driver))
 
 
 def _calls(steps: NDArray[np.int64], chunk: int, most: int) -> Iterator[tuple[NDArray[np.int64], int, int]]:

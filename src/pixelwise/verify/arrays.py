@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.errors import InputError
 from pixelwise.rasters.arrays import array_driver, open_dataset
+from pixelwise.rasters.netcdf_lock import lock_of
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import one_line
 
@@ -50,7 +51,7 @@ class ArrayInput:
             When the file is not what the map says, or cannot be read.
         """
         driver = array_driver(self.path)
-        with open_dataset(self.path, driver, spec.group or "") as dataset:
+        with lock_of(driver), open_dataset(self.path, driver, spec.group or "") as dataset:
             variable = self._variable(dataset, spec)
             plane = [dim for dim in variable.dims if dim != self._time(variable, dataset)][-2:]
             # By xarray's own decoding, which also unpacks coordinates.
