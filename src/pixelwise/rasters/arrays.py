@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,27 +162,31 @@ class ArrayFile:
 
     Attributes
     ----------
-    dataset, variable
+    variable
         xarray's, lazily indexed.
     place
         Which dimensions are time, rows and columns.
     height, width
         Rows and columns.
-    lock
-        Held while it is read or closed.
+    driver
+        What reads it.
+    release
+        Called once, when it is closed or dropped: a thread that ends drops its files.
     """
 
-    dataset: Any
     variable: Any
     place: ArrayPlace
     height: int
     width: int
-    lock: AbstractContextManager[object] = field(default_factory=nullcontext)
+    driver: str
+    release: Callable[[], None]
     #: Bytes of one time step and pixel.
     itemsize: int = field(init=False)
+    _closing: weakref.finalize[Any, ArrayFile] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "itemsize", self.variable.dtype.itemsize)
+        object.__setattr__(self, "_closing", weakref.finalize(self, self.release))
 
     @property
     def block_shapes(self) -> Sequence[tuple[int, int]]:
@@ -217,7 +222,7 @@ class ArrayFile:
             **dict(place.fixed),
         }
         try:
-            with self.lock:
+            with lock_of(self.driver):
                 stored = self.variable[tuple(window[name] for name in self.variable.dims)]
                 values: NDArray[Any] = stored.values
         except MemoryError:
@@ -235,13 +240,12 @@ class ArrayFile:
 
     def close(self) -> None:
         """Close the file."""
-        with self.lock:
-            self.dataset.close()
+        self._closing()
 
-    def __del__(self) -> None:
-        # A thread that ends drops its files, and another may be reading.
-        with contextlib.suppress(Exception):
-            self.close()
+
+#: NetCDF files that are open in this process, by path and group, and how many use each. Threads take turns anyway, and
+#: two threads that open and close a file that a third part of the program holds open crash it (netCDF4 1.7.5).
+_OPEN: dict[tuple[Path, str], tuple[Any, int]] = {}
 
 
 def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, width: int) -> ArrayFile:
@@ -252,17 +256,31 @@ def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, 
     InputError
         When it cannot be opened, or is no longer the array whose header was read.
     """
-    dataset = open_dataset(path, driver, place.group)
-    try:
-        variable = dataset.variables[place.variable]
-        sizes = variable.sizes
-        if (sizes[place.y], sizes[place.x]) != (height, width):
-            raise KeyError
-    except KeyError:
-        with lock_of(driver):
+    with lock_of(driver):
+        if driver == "NetCDF":
+            key = path, place.group
+            dataset, users = _OPEN.get(key) or (open_dataset(path, driver, place.group), 0)
+            _OPEN[key] = dataset, users + 1
+            release: Callable[[], None] = partial(_release, key)
+        else:
+            dataset = open_dataset(path, driver, place.group)
+            release = dataset.close
+        variable = dataset.variables.get(place.variable)
+        sizes = {} if variable is None else variable.sizes
+        if (sizes.get(place.y), sizes.get(place.x)) != (height, width):
+            release()
+            raise InputError(f"{path}: {place.variable} has changed since its header was read")
+        return ArrayFile(variable, place, height, width, driver, release)
+
+
+def _release(key: tuple[Path, str]) -> None:
+    """Close a file if nobody uses it any more."""
+    with NETCDF:
+        dataset, users = _OPEN.pop(key)
+        if users > 1:
+            _OPEN[key] = dataset, users - 1
+        else:
             dataset.close()
-        raise InputError(f"{path}: {place.variable} has changed since its header was read") from None
-    return ArrayFile(dataset, variable, place, height, width, lock_of(driver))
 
 
 def _calls(steps: NDArray[np.int64], chunk: int, most: int) -> Iterator[tuple[NDArray[np.int64], int, int]]:
