@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelwise as pw
+from pixelwise.rasters import arrays
 from pixelwise.rasters.arrays import _calls, array_driver, open_dataset
 from pixelwise.rasters.stamps import FileStamp
 from support.arrays import cube, reordered, write_netcdf, write_zarr
@@ -206,3 +209,37 @@ def test_the_stamp_of_a_store_is_that_of_all_its_files(values: Any, tmp_path: Pa
     chunk.write_bytes(chunk.read_bytes() + b" ")
     with pytest.raises(pw.InputError, match=r"a\.zarr: changed since its header was read: \d+ bytes then, now"):
         stack.check_unchanged()
+
+
+HELD_OPEN = """
+import sys, threading, xarray
+import pixelwise as pw
+held = xarray.open_dataset(sys.argv[1])
+for _ in range(3):
+    pw.apply(pw.open_stack(sys.argv[1], variable="v"), "ols", executor="threads", jobs=2)
+print("fine")
+"""
+
+
+def test_a_file_that_a_notebook_holds_open(tmp_path: Path) -> None:
+    """libhdf5 crashed the process, so another one is asked."""
+    data = cube(random_series((60, 19, 36), seed=1), projected=False)
+    data["expver"] = ("time", np.array(["0001"] * 60))
+    path = write_netcdf(tmp_path / "a.nc", data, zlib=True, chunksizes=(10, 10, 12))
+    done = subprocess.run([sys.executable, "-c", HELD_OPEN, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr[-2000:]
+
+
+def test_a_file_is_open_once_and_closed_at_the_end(tmp_path: Path) -> None:
+    path = write_netcdf(tmp_path / "a.nc", cube(random_series((6, 8, 9), seed=1)))
+    pw.apply(pw.open_stack(path), "ols", executor="threads", jobs=2)
+    assert arrays._OPEN == {}
+    one, other = (
+        arrays.open_window_source(path, "NetCDF", pw.open_stack(path).layers[0].pieces[0].array, 8, 9) for _ in range(2)
+    )
+    assert [users for _, users in arrays._OPEN.values()] == [2]
+    one.close()
+    one.close()
+    assert [users for _, users in arrays._OPEN.values()] == [1]
+    del other
+    assert arrays._OPEN == {}
