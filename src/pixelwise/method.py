@@ -240,10 +240,14 @@ def select_bands(method: Method, names: Sequence[str] | None) -> tuple[Band, ...
     Raises
     ------
     ParameterError
-        When a name is unknown or given twice, or nothing but ``status`` is left.
+        When ``names`` is one string, a name is unknown or given twice, or nothing but ``status`` is left.
     """
     if names is None:
         return tuple(band for band in method.bands if not band.optional)
+    if isinstance(names, str):  # would be read letter by letter
+        raise ParameterError(
+            f"bands={names!r} is one string: expected a list of names, as in bands={names.split(',')!r}"
+        )
     known = {band.name: band for band in method.bands}
     chosen = []
     for name in names:

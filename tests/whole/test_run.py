@@ -683,6 +683,7 @@ def test_gdal_settings_are_restored(folder: Path) -> None:
         ({"memory": "10MB"}, "memory 9.5 MiB is too little"),
         ({"memory": "much"}, "is not a size"),
         ({"bands": ["slop"]}, "did you mean 'slope'"),
+        ({"bands": "slope,n"}, r"expected a list of names, as in bands=\['slope', 'n'\]"),
         ({"bands": ["slope", "slope"]}, "twice"),
     ],
 )

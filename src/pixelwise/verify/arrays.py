@@ -61,7 +61,7 @@ class ArrayInput:
             rows, columns = _rows_and_columns(dataset, plane)
             mapping = dataset.variables.get(str(variable.attrs.get("grid_mapping", "")))
             height = 1.0 if mapping is None else float(mapping.attrs.get("perspective_point_height", 1.0))
-            places = [_nearest(decoded, dim, points, height) for dim, points in ((rows, y), (columns, x))]
+            places = [_nearest(self.path, decoded, dim, points, height) for dim, points in ((rows, y), (columns, x))]
             inside = (places[0] >= 0) & (places[1] >= 0)
             table = np.full((len(self.steps), len(x)), np.nan)
             for pixel in np.flatnonzero(inside).tolist():
@@ -136,7 +136,7 @@ def _rows_and_columns(dataset: Any, plane: Sequence[str]) -> tuple[str, str]:
     return (plane[1], first) if east else (first, plane[1])
 
 
-def _nearest(dataset: Any, dim: str, points: Floats, height: float) -> NDArray[np.int64]:
+def _nearest(path: Path, dataset: Any, dim: str, points: Floats, height: float) -> NDArray[np.int64]:
     """Return the index of the pixel at each point; -1 outside.
 
     Coordinates may be in metres, kilometres, or angles seen from a height: points tell which.
@@ -147,7 +147,7 @@ def _nearest(dataset: Any, dim: str, points: Floats, height: float) -> NDArray[n
         When points are not centres of pixels.
     """
     if dim not in dataset.variables:
-        raise InputError(f"its dimension {dim} has no coordinates")
+        raise InputError(f"{path}: its dimension {dim} has no coordinates")
     values = dataset[dim].values
     centres = values.astype(np.float64)
     if values.dtype == np.float32:
@@ -163,7 +163,7 @@ def _nearest(dataset: Any, dim: str, points: Floats, height: float) -> NDArray[n
         if np.count_nonzero(inside) > np.count_nonzero(best >= 0):
             best, off = np.where(inside, order[place], -1), float(apart[inside].max())
     if off > OFF_CENTRE:
-        raise InputError(f"its {dim} are not those of the map: off by {off:.2g} pixels")
+        raise InputError(f"{path}: its {dim} are not those of the map: off by {off:.2g} pixels")
     return best
 
 
