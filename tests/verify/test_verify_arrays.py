@@ -73,3 +73,16 @@ def test_a_store_that_has_changed(tmp_path: Path) -> None:
     (source / "v" / "more").write_bytes(b"x")
     with pytest.raises(pw.InputError, match=r"a\.zarr: changed since the map was made"):
         verify(tmp_path / "t.tif")
+
+
+def test_curvilinear_maps_are_refused_with_the_reason(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:4, :5]
+    places = {
+        "lat": (("y", "x"), 40.0 + rows, {"units": "degrees_north"}),
+        "lon": (("y", "x"), columns + 0.1 * rows, {"units": "degrees_east"}),
+    }
+    data = cube(random_series((5, 4, 5), seed=4)).drop_vars(["y", "x"]).assign_coords(places)
+    source = write_netcdf(tmp_path / "a.nc", data)
+    pw.apply(pw.open_stack(source), "ols", tmp_path / "t.nc")
+    with pytest.raises(pw.InputError, match=r"a\.nc: cannot be compared, .*which dimension y does not have"):
+        verify(tmp_path / "t.nc")

@@ -147,7 +147,10 @@ def _nearest(path: Path, dataset: Any, dim: str, points: Floats, height: float) 
         When points are not centres of pixels.
     """
     if dim not in dataset.variables:
-        raise InputError(f"{path}: its dimension {dim} has no coordinates")
+        raise InputError(
+            f"{path}: cannot be compared, as verify finds pixels by coordinates, which dimension {dim} does not have "
+            "(a curvilinear grid?)"
+        )
     values = dataset[dim].values
     centres = values.astype(np.float64)
     if values.dtype == np.float32:
