@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ from pixelwise.rasters.conventions import (
     dimensions_of,
     mapping_of,
 )
+from pixelwise.rasters.headers import TAG
 from pixelwise.rasters.placing import placed
 
-__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "bands_of", "check_names", "grid_in", "variables_of"]
+__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "check_names", "described", "variables_of"]
 
 #: Values of a variable, None if it has none, and its attributes.
 Found = tuple[Any, Mapping[str, Any]]
@@ -141,23 +143,44 @@ def _why_not(name: str, kind: str) -> str:
     return "has a name that NetCDF would spell with other characters (Unicode NFC)" if changed else ""
 
 
-def grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapping[str, Any]) -> Grid:
-    """Return the grid of variables that were made by `variables_of`.
+def described(
+    path: Path,
+    size: tuple[int, int],
+    coordinates: Mapping[str, Found],
+    attributes: Mapping[str, Any],
+    variables: Iterable[tuple[str, Mapping[str, Any], np.dtype[Any]]],
+) -> tuple[Grid, str | None, list[Band]]:
+    """Return the grid, the provenance as text (None if there is none), and the bands of what `variables_of` described.
 
     Parameters
     ----------
+    path
+        The file, for errors.
     size
         Rows and columns.
-    found
-        Values and attributes of those of ``y``, ``x``, ``lat``, ``lon`` and ``spatial_ref`` that a file has.
+    coordinates
+        Values and attributes of those of ``COORDINATES`` that the file has.
     attributes
         Attributes of the file.
+    variables
+        Name, attributes and type of each variable that holds bands, in their order.
 
     Raises
     ------
     InputError
-        When they are no grid.
+        When the coordinates are no grid.
     """
+    try:
+        grid = _grid_in(size, coordinates, attributes)
+    except InputError as error:
+        raise InputError(*(f"{path}: {line}" for line in error.problems)) from None
+    text = attributes.get(TAG)
+    bands = [band for name, own, dtype in variables for band in _bands_of(name, own, integer=dtype.kind in "iu")]
+    return grid, text if isinstance(text, str) else None, bands
+
+
+def _grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapping[str, Any]) -> Grid:
+    """Return the grid of variables that were made by `variables_of`."""
     mapping = dict(found[SPATIAL_REF][1]) if SPATIAL_REF in found else {}
     each = (found["lat"], found["lon"]) if "lat" in found and "lon" in found else None
     for name, (values, _) in zip(("lat", "lon"), each or (), strict=False):
@@ -168,7 +191,7 @@ def grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mappi
     return placed(y, x, mapping, attributes, each)
 
 
-def bands_of(name: str, attributes: dict[str, Any], *, integer: bool) -> Iterator[Band]:
+def _bands_of(name: str, attributes: Mapping[str, Any], *, integer: bool) -> Iterator[Band]:
     """Yield the bands of a variable that was described by `variables_of`."""
     unit = str(attributes.get(UNIT, attributes.get("units", "")))
     layers = attributes.get(LAYERS)

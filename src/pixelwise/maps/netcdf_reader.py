@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
-from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, bands_of, grid_in
-from pixelwise.rasters.headers import TAG
+from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, described
 from pixelwise.rasters.netcdf_lock import NETCDF
 from pixelwise.regular_files import check_regular
 from pixelwise.words import one_line
@@ -85,17 +84,8 @@ def read_netcdf(path: Path) -> tuple[Grid, str | None, list[Band]]:
         found = {
             name: (np.asarray(known[name][...]), _attributes(known[name])) for name in COORDINATES if name in known
         }
-        try:
-            grid = grid_in((height, width), found, _attributes(dataset))
-        except InputError as error:
-            raise InputError(*(f"{path}: {line}" for line in error.problems)) from None
-        text = _attributes(dataset).get(TAG)
-        bands = [
-            band
-            for name, variable in variables
-            for band in bands_of(name, _attributes(variable), integer=variable.dtype.kind in "iu")
-        ]
-    return grid, text if isinstance(text, str) else None, bands
+        parts = ((name, _attributes(variable), variable.dtype) for name, variable in variables)
+        return described(path, (height, width), found, _attributes(dataset), parts)
 
 
 def _found(dataset: Any, name: str) -> tuple[Any, tuple[int, ...]]:

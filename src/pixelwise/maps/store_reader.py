@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
-from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, bands_of, grid_in
+from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, described
 from pixelwise.maps.stores import attributes_in
-from pixelwise.rasters.headers import TAG
 from pixelwise.words import one_line
 
 __all__ = ["import_zarr", "read_array", "read_points", "read_store"]
@@ -63,25 +62,15 @@ def read_store(path: Path) -> tuple[Grid, str | None, list[Band]]:
         When it cannot be read, or is not laid out like a map.
     """
     with _opened(path) as group:
-        text = group.attrs.get(TAG)
         arrays = dict(sorted(_with_bands(group), key=lambda item: int(item[1].attrs[PLACE])))
         if not arrays:
             raise InputError(f"{path}: has no bands as pixelwise writes them")
         shapes = {array.shape[-2:] for array in arrays.values()}
         if len(shapes) > 1:
             raise InputError(f"{path}: its arrays have different sizes: {sorted(shapes)[0]} and {sorted(shapes)[1]}")
-        height, width = shapes.pop()
         found = {name: (group[name][...], dict(group[name].attrs)) for name in COORDINATES if name in group}
-        try:
-            grid = grid_in((height, width), found, dict(group.attrs))
-        except InputError as error:
-            raise InputError(*(f"{path}: {line}" for line in error.problems)) from None
-        bands = [
-            band
-            for name, array in arrays.items()
-            for band in bands_of(name, dict(array.attrs), integer=array.dtype.kind in "iu")
-        ]
-    return grid, text if isinstance(text, str) else None, bands
+        parts = ((name, dict(array.attrs), array.dtype) for name, array in arrays.items())
+        return described(path, shapes.pop(), found, dict(group.attrs), parts)
 
 
 def _with_bands(group: Any) -> Iterator[tuple[str, Any]]:
