@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -129,25 +129,15 @@ def _remove(
     path: Path, found: re.Match[str] | None, kept: str, known: bool, file: BinaryIO | None = None
 ) -> Iterator[Leftover]:
     """Remove one file, already locked or not, unless there is a reason against it; yield nothing if it vanished."""
-    size = 0
-    try:
-        size = path.lstat().st_size
-        try:
-            if kept:
-                raise _KeptError(kept)
-            with contextlib.nullcontext(file) if file is not None else _locked(path) as held:
-                _check(path, found, held, known)
-                if os.name == "nt":  # open files cannot be removed there
-                    close(held)
-                path.unlink()
-        except _KeptError as reason:
-            yield Leftover(path, size, str(reason))
-        else:
-            yield Leftover(path, size)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        yield Leftover(path, size, f"it cannot be removed ({error.strerror})", failed=True)
+
+    def remove() -> None:
+        with contextlib.nullcontext(file) if file is not None else _locked(path) as held:
+            _check(path, found, held, known)
+            if os.name == "nt":  # open files cannot be removed there
+                close(held)
+            path.unlink()
+
+    yield from _attempt(path, kept, lambda: path.lstat().st_size, remove)
 
 
 def _is_sidecar(found: re.Match[str]) -> bool:
@@ -156,17 +146,29 @@ def _is_sidecar(found: re.Match[str]) -> bool:
 
 def _remove_folder(path: Path, found: re.Match[str], kept: str, known: bool) -> Iterator[Leftover]:
     """Remove a folder with the name of a half-written or replaced store, unless there is a reason against it."""
+
+    def size() -> int:
+        return sum(file.lstat().st_size for file in files_in(path)[0]) if not irregular_folder(path) else 0
+
+    def remove() -> None:
+        with contextlib.ExitStack() as held:
+            if os.path.lexists(path / MARK_FILE):
+                held.enter_context(_locked(path / MARK_FILE))
+            _check_folder(path, found, known)
+            remove_tree(path)
+
+    yield from _attempt(path, kept, size, remove)
+
+
+def _attempt(path: Path, kept: str, measure: Callable[[], int], remove: Callable[[], None]) -> Iterator[Leftover]:
+    """Remove a leftover that is not to be kept, and yield what became of it; nothing if it vanished meanwhile."""
     size = 0
     try:
-        size = sum(file.lstat().st_size for file in files_in(path)[0]) if not irregular_folder(path) else 0
+        size = measure()
         try:
             if kept:
                 raise _KeptError(kept)
-            with contextlib.ExitStack() as held:
-                if os.path.lexists(path / MARK_FILE):
-                    held.enter_context(_locked(path / MARK_FILE))
-                _check_folder(path, found, known)
-                remove_tree(path)
+            remove()
         except _KeptError as reason:
             yield Leftover(path, size, str(reason))
         else:

@@ -9,7 +9,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -39,6 +39,7 @@ __all__ = [
     "pam",
     "publish",
     "restore",
+    "still_hidden",
 ]
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,21 @@ GDAL_METADATA = 42112
 def pam(path: Path) -> Path:
     """Return where GDAL looks for a file's sidecar."""
     return path.with_name(path.name + PAM)
+
+
+def still_hidden(temporary: Path, final: Path, is_sealed: Callable[[Path], bool]) -> bool:
+    """Whether an output that an earlier run completed has its temporary name still, not its final one.
+
+    Raises
+    ------
+    OutputError
+        When what has these names is not what was sealed.
+    """
+    for path in (temporary, final):
+        with contextlib.suppress(OSError, InputError):
+            if is_sealed(path):
+                return path == temporary
+    raise OutputError(f"{final}: was complete, but is gone or changed; --restart computes it again")
 
 
 @dataclass(frozen=True)
@@ -132,11 +148,7 @@ class PendingFile:
         OutputError
             When it has neither name.
         """
-        for path in (self.temporary, self.final):
-            with contextlib.suppress(OSError, InputError):
-                if not irregular(path) and _seal(path) == seal:
-                    return path == self.temporary
-        raise OutputError(f"{self.final}: was complete, but is gone or changed; --restart computes it again")
+        return still_hidden(self.temporary, self.final, lambda path: not irregular(path) and _seal(path) == seal)
 
     def check_beside(self, *, overwrite: bool) -> None:
         """Look for files that would be read as part of the new file, and for files of others under our hidden names.

@@ -14,7 +14,17 @@ from typing import Any, BinaryIO
 
 from pixelwise.errors import InputError, OutputError
 from pixelwise.maps.disk import close, open_locked, refusal, why_not_ours, write
-from pixelwise.maps.publish import PARTIAL, REPLACED, PendingFile, check_length, is_hardly_begun, mark, marked, restore
+from pixelwise.maps.publish import (
+    PARTIAL,
+    REPLACED,
+    PendingFile,
+    check_length,
+    is_hardly_begun,
+    mark,
+    marked,
+    restore,
+    still_hidden,
+)
 from pixelwise.maps.records import Seal
 from pixelwise.rasters.headers import TAG
 from pixelwise.regular_files import kind_of, open_regular, read_bytes
@@ -309,11 +319,7 @@ class PendingStore:
         OutputError
             When it has neither name.
         """
-        for path in (self.temporary, self.final):
-            with contextlib.suppress(OSError, InputError):
-                if not irregular_folder(path) and _seal(path) == seal:
-                    return path == self.temporary
-        raise OutputError(f"{self.final}: was complete, but is gone or changed; --restart computes it again")
+        return still_hidden(self.temporary, self.final, lambda path: not irregular_folder(path) and _seal(path) == seal)
 
     def check_beside(self, *, overwrite: bool) -> None:
         """Refuse anything of others under our hidden name.
