@@ -17,6 +17,7 @@ __all__ = [
     "Reduction",
     "Resampling",
     "SameDate",
+    "Scheme",
     "TiffDriver",
     "Written",
     "ZarrFormat",
@@ -25,6 +26,8 @@ __all__ = [
 #: What months, weeks, dekads and other spans stand for.
 Period = Literal["start", "middle", "end"]
 SameDate = Literal["keep", "first", "mosaic", "mean", "max"]
+#: How names of files on servers begin.
+Scheme = Literal["https", "http", "s3", "gs", "az"]
 #: Extents that follow from the files; others are bounds or a raster.
 Extent = Literal["union", "intersection", "first"]
 #: As GDAL calls them.

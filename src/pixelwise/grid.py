@@ -7,7 +7,6 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -420,7 +419,7 @@ def crs_name(crs: CRS | None) -> str:
     return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
 
 
-def crs_remedy(path: Path | str, like: Path | CRS) -> str:
+def crs_remedy(path: object, like: object) -> str:
     """Say how to give a file without CRS that of another file, or a known one, with a rasterio command."""
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"

@@ -260,7 +260,8 @@ def _sink(
 ) -> Sink:
     if output is None:
         return MemorySink()
-    files = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
+    used = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
+    files = [path for path in used if isinstance(path, Path)]
     form = FileFormat(execution.compress, execution.zarr_format, execution.driver)
     sink = FileSink(output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, form=form, axis=axis)
     # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.

@@ -337,7 +337,7 @@ def test_blocks_in_any_order_with_holes_between(tmp_path: Path, seed: int) -> No
         struct.pack_into("<HII", moved, entry_of(data, tag) + 2, 4, len(table), len(moved))
         moved += table.astype("<u4").tobytes()
     path.write_bytes(moved)
-    tiff.release_buffers()
+    buffers.release_buffers()
     for window in (Block(0, 0, SIZE, SIZE), Block(10, 20, 15, 18)):
         mine, expected = both(path, (1,), window)
         assert mine == expected

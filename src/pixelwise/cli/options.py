@@ -22,6 +22,7 @@ from pixelwise.choices import (
     Reduction,
     Resampling,
     SameDate,
+    Scheme,
     ZarrFormat,
 )
 
@@ -254,6 +255,14 @@ INPUT_OPTIONS = (
         help="If a block of a file cannot be read, even after retries: stop, or treat it as missing (status 8).  "
         "[default: stop]",
     ),
+    click.option("--asset", metavar="NAME", help="Asset of STAC items to read, if they have several rasters."),
+    click.option(
+        "--allow-scheme",
+        type=BandNames(),
+        metavar="S[,S]",
+        help=f"Read files from servers if their names begin so: {', '.join(get_args(Scheme))}. Credentials come from "
+        "the environment. Names inside VRTs and in the records of maps are never read from servers.",
+    ),
 )
 
 NEEDS_OPTIONS = (
@@ -377,7 +386,7 @@ def input_options(
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         given["composite"] = given["composite"] or spec.composite or composite
-        spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, ())})
+        spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, (), [])})
         if covariates:
             options["covariates"] = {**stacks, **_by_name(options["covariates"])}
             shares = {name: options.pop(name) for name in Completeness.__dataclass_fields__}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from pixelwise._version import __version__
+from pixelwise.choices import Scheme
+from pixelwise.cli.options import BandNames
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -28,10 +30,23 @@ SHOWN = 20
     "--pixels", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of pixels to compare."
 )
 @click.option("--all", "everything", is_flag=True, help="Compare all pixels; this may take long.")
+@click.option(
+    "--allow-scheme",
+    type=BandNames(),
+    metavar="S[,S]",
+    help=f"Read INPUT from servers if its name begins so: {', '.join(get_args(Scheme))}.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random sample.")
 @debug_option
 def verify(
-    *, map_path: Path, source: tuple[str, ...], method: str | None, pixels: int, everything: bool, seed: int
+    *,
+    map_path: Path,
+    source: tuple[str, ...],
+    method: str | None,
+    pixels: int,
+    everything: bool,
+    allow_scheme: list[str] | None,
+    seed: int,
 ) -> None:
     r"""Recompute pixels of MAP from its inputs and compare them.
 
@@ -50,6 +65,7 @@ def verify(
         result = compare(
             map_path,
             list(source) or None,
+            allow_scheme=allow_scheme or (),
             method=method,
             pixels=pixels,
             everything=everything,

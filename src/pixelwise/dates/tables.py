@@ -103,11 +103,13 @@ class BandDates:
 Table = list[Moment] | dict[str, Moment] | BandDates
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
+def read_table(path: str | os.PathLike[str], content: str | None = None) -> Table:
     """Read the dates of layers from a text file.
 
     Parameters
     ----------
+    content
+        The text, if it was read already.
     path
         One date per line, or a CSV of ``path,date``. With a header that names them, the columns may be in any order and
         among others, and ``band`` may be one of them: ``path,band,date``. Blank lines and lines that begin with # are
@@ -123,7 +125,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     InputError
         When the file or some of its lines cannot be read; each line is reported.
     """
-    rows = _table_rows(path)
+    rows = _table_rows(path, read_text(Path(path)) if content is None else content)
     if not rows:
         raise InputError(f"{show(str(path))}: no dates in it")
     number, first = rows[0]
@@ -144,9 +146,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     return _dates_of_rows(path, rows, (file_column, band_column, date_column), len(header))
 
 
-def _table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+def _table_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, list[str]]]:
     """Return (line number, cells) of the lines that are neither blank nor comments."""
-    lines = read_text(Path(path)).splitlines()
+    lines = text.splitlines()
     content = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -191,7 +193,9 @@ def _dates_of_rows(
         if file_column is None:
             continue
         path, band = cells[file_column], cells[band_column] if band_column is not None else ""
-        words = f"{show(path)}, band {show(band)}," if band_column is not None else show(path)
+        # The query of a URL may be a credential.
+        name = show(path.partition("?")[0] if "://" in path else path)
+        words = f"{name}, band {show(band)}," if band_column is not None else name
         if not path or (band_column is not None and not band):
             problems.append(f"{where}: no {'path' if not path else 'band'}")
         elif path in by_path if band_column is None else (path, band) in by_band:

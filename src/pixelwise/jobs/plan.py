@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
@@ -212,7 +212,7 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
     needed = PROCESS_BYTES + max(layout.block_bytes, CACHE_BYTES)
     room = free_memory() // 2 if memory is None else memory
     if layout.largest and layout.block_bytes > CACHE_BYTES and needed > room:
-        path = Path(layout.largest)
+        path = layout.largest
         raise InputError(
             f"{path}: one block of it takes {size_text(layout.block_bytes)} when decoded, so a job needs at least "
             f"{size_text(needed)} of memory, but only {size_text(room)} may be used{_why(memory)}; "
@@ -220,11 +220,11 @@ def check_blocks(layouts: Sequence[Layout], memory: int | None) -> None:
         )
 
 
-def smaller_blocks(path: Path) -> str:
+def smaller_blocks(path: Path | str) -> str:
     """Return the command that rewrites a file in small blocks."""
     # `tiled=yes` alone would keep the tile size of a file that is tiled already.
     tiles = ["--co", "tiled=yes", "--co", "blockxsize=256", "--co", "blockysize=256"]
-    return shlex.join(["rio", "convert", str(path), f"{path.stem}_tiled.tif", *tiles])
+    return shlex.join(["rio", "convert", str(path), f"{PurePosixPath(path).stem}_tiled.tif", *tiles])
 
 
 def _why(memory: int | None) -> str:

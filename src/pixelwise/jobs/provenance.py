@@ -24,6 +24,7 @@ from pixelwise.maps.outputs import relative
 from pixelwise.method import Method
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.rasters.headers import GDAL_VERSION
+from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import read_bytes
 from pixelwise.stacks.base import FileStack, Stack
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
@@ -164,7 +165,7 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
         Folder of the map.
     """
     worst = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:MOST_LOSSES]
-    files = [[relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
+    files = [[path if is_url(path) else relative(Path(path), folder), band, pixels] for (path, band), pixels in worst]
     return {"pixels": sum(lost.values()), "files": len({path for path, _ in lost}), "worst": files}
 
 

@@ -18,6 +18,7 @@ from pixelwise.grid import Block, Grid
 from pixelwise.maps.publish import HALF_WRITTEN, SUFFIXES, Pending
 from pixelwise.maps.records import Layout, PlacedTiles
 from pixelwise.maps.stores import HALF_WRITTEN_FOLDER, NETCDF, STORE, WORKSHOP
+from pixelwise.rasters.urls import Location, Url
 from pixelwise.regular_files import check_encodable
 
 __all__ = [
@@ -187,8 +188,10 @@ def check_name(path: Path, what: str) -> None:
         raise OutputError(f"{path}: is a name reserved for half-written maps; choose another one")
 
 
-def relative(path: Path, folder: Path | None) -> str:
-    """Return a path as the map names it: relative to the map's folder, if there is one."""
+def relative(path: Location, folder: Path | None) -> str:
+    """Return a path as the map names it: relative to the map's folder, if there is one; a URL as it is."""
+    if isinstance(path, Url):
+        return str(path)
     if folder is None:
         return path.as_posix()
     try:

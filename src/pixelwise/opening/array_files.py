@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.rules import Reading
@@ -19,6 +18,7 @@ from pixelwise.rasters.array_groups import ArrayGroup
 from pixelwise.rasters.array_headers import ArrayHeader, header_of
 from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import Header
+from pixelwise.rasters.urls import Location, local_path
 from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import MaskRule
@@ -41,7 +41,7 @@ class _Found:
         The date given for the file.
     """
 
-    path: Path
+    path: Location
     date: Moment | None
     values: tuple[ArrayHeader, ...]
     mask: ArrayHeader | None
@@ -95,11 +95,11 @@ def of_arrays(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> 
     """Find arrays and the dates of their time steps, and collect problems."""
     values, masks, times, remarks = spec.values, spec.masks, spec.times, list[str]()
     own = own_quality(masks)
-    opened: dict[Path, _Opened] = {}
+    opened: dict[Location, _Opened] = {}
     expression: Expression | None = None
     for path, date in entries:
         lines = Problems()
-        with lines.caught(), ArrayGroup(path, spec.arrays.group or "") as group:
+        with lines.caught(), ArrayGroup(local_path(path, "an array"), spec.arrays.group or "") as group:
             opened[path] = _Opened(group.written, group.is_map, lines)
             if values.value is not None and expression is None:
                 expression = expression_of(values.value, group.names)
@@ -122,9 +122,7 @@ def of_arrays(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> 
     problems.add(*shortened(undated.lines))
     headers = {one.path: _largest(one) for one in found}
     if own is not None and masks.mask_band is None:
-        observations = with_masks(
-            observations, str(masks.mask), times, own.rule, headers, problems, remarks, described=False
-        )
+        observations = with_masks(observations, masks, times, own.rule, headers, problems, remarks, described=False)
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,

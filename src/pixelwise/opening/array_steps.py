@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from pixelwise.dates.cf_times import moments_of
 from pixelwise.dates.rules import Reading
@@ -11,11 +10,12 @@ from pixelwise.errors import InputError
 from pixelwise.rasters.array_groups import ArrayGroup
 from pixelwise.rasters.array_headers import TimeValues, header_of
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.rasters.urls import Location, local_path
 
 __all__ = ["mask_steps", "readings_of"]
 
 
-def readings_of(path: Path, times: TimeValues) -> list[Reading]:
+def readings_of(path: Location, times: TimeValues) -> list[Reading]:
     """Return the dates of the time steps of an array, as its time coordinate says.
 
     Raises
@@ -48,7 +48,7 @@ def readings_of(path: Path, times: TimeValues) -> list[Reading]:
     return [Reading(moment, rule) for moment in moments]
 
 
-def mask_steps(path: Path) -> list[tuple[Header, BandHeader, Reading]]:
+def mask_steps(path: Location) -> list[tuple[Header, BandHeader, Reading]]:
     """Return the time steps of a file that holds masks in its only variable.
 
     Raises
@@ -56,7 +56,7 @@ def mask_steps(path: Path) -> list[tuple[Header, BandHeader, Reading]]:
     InputError
         When it holds several, or does not say when they are.
     """
-    with ArrayGroup(path) as group:
+    with ArrayGroup(local_path(path, "an array")) as group:
         found = header_of(group, group.only_name(), {})
     if found.times is None:
         raise InputError(f"{path}: has no time coordinate that dates its masks")

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import get_args
 
 from pixelwise.choices import SameDate
@@ -20,6 +19,7 @@ from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece, Warp
+from pixelwise.rasters.urls import location_of
 from pixelwise.stacks.file_reader import Image
 from pixelwise.stacks.parts import DateOptions, PlaceOptions
 from pixelwise.stacks.raster import Layer
@@ -37,13 +37,13 @@ def assemble(
     # Two days that only another calendar distinguishes are two layers.
     dated: dict[tuple[datetime, int], list[Observation]] = defaultdict(list)
     with problems.caught("align: ") as failure:
-        target = None if place.align is None else read_header(Path(place.align)).grid
+        target = None if place.align is None else read_header(location_of(place.align, place.allow_scheme)).grid
     if failure:
         return (), None
     placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
     with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
     if target is not None and target.crs is None and with_crs is not None:
-        remedy = crs_remedy(Path(str(place.align)), with_crs.header.path)
+        remedy = crs_remedy(place.align, with_crs.header.path)
         problems.add(f"align: {place.align}: has no CRS, but the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
     found = _on_one_lattice(found, target, place, problems)
@@ -60,7 +60,7 @@ def assemble(
     unfit = Problems()
     members = {key: members_of(dated[key], dates.same_date, unfit) for key in sorted(dated)}
     problems.add(*shortened(unfit.lines, "dates"))
-    grid = common_grid([member for group in members.values() for member in group], place.extent, target, problems)
+    grid = common_grid([member for group in members.values() for member in group], place, target, problems)
     layers: list[Layer] = []
     repeated = Problems()
     outside = 0
@@ -151,7 +151,7 @@ def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
     try:
         footprint, scale = target.footprint(header.grid)
     except InputError as error:
-        remedy = f"; {crs_remedy(header.path, Path(str(place.align)))}" if header.grid.crs is None else ""
+        remedy = f"; {crs_remedy(header.path, place.align)}" if header.grid.crs is None else ""
         raise InputError(f"{header.path}: cannot be aligned: {error}{remedy}") from None
     if header.alpha and (header.alpha_is_data or not band.nodata):
         alpha = header.alpha[0]
@@ -303,4 +303,5 @@ def _piece(file: BandFile, place: Block) -> Piece:
         warp=file.warp,
         zoom=file.zoom,
         array=file.header.array,
+        stamp=file.header.remote_stamp,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from pixelwise.opening.scene_counts import (
 from pixelwise.rasters.handles import HANDLES, reading
 from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
 from pixelwise.rasters.pieces import Piece, WindowError
+from pixelwise.rasters.urls import Location
 from pixelwise.rasters.windows import read_with_retries
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
@@ -315,11 +315,11 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _count_of(paths: Collection[Path]) -> str:
+def _count_of(paths: Collection[Location]) -> str:
     return f"{len(paths)} other file{'s' * (len(paths) > 1)}"
 
 
-def _named(paths: Iterable[Path]) -> str:
+def _named(paths: Iterable[Location]) -> str:
     first, *others = dict.fromkeys(paths)
     return f"{first}{f' and {len(others)} more files' if len(others) > 1 else ' and 1 more file' if others else ''}"
 

@@ -18,6 +18,7 @@ from pixelwise.dates.tables import BandDates, Table, read_table
 from pixelwise.errors import InputError, Problems
 from pixelwise.opening.sensors import alpha_note
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.regular_files import is_file
 from pixelwise.words import NAMED, shortened
 
@@ -30,7 +31,7 @@ class DateTable:
 
     source: str
     dates: Table
-    name_of: Callable[[Path], str | None]
+    name_of: Callable[[Location], str | None]
 
 
 BROKEN = DateTable("", [], lambda path: None)
@@ -56,12 +57,17 @@ def table_of(times: str | None, problems: Problems) -> DateTable | None:
     return DateTable(times, dates, _finder(paths, Path(times).parent))
 
 
-def _finder(names: Sequence[str], folder: Path) -> Callable[[Path], str | None]:
-    by_path = {os.path.realpath(folder / name): name for name in names}
+def _finder(names: Sequence[str], folder: Path) -> Callable[[Location], str | None]:
+    by_path = {name.partition("?")[0] if is_url(name) else os.path.realpath(folder / name): name for name in names}
     # A table may be in another folder than its files; a name that occurs in it twice is ambiguous.
     often = Counter(Path(name).name for name in names)
     by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
-    return lambda path: by_path.get(os.path.realpath(path), by_name.get(path.name))
+
+    def find(path: Location) -> str | None:
+        place = str(path) if isinstance(path, Url) else os.path.realpath(path)
+        return by_path.get(place, by_name.get(path.name))
+
+    return find
 
 
 def is_pattern(wanted: int | str | None) -> bool:

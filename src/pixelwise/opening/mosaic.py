@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 from pixelwise.choices import Extent, SameDate
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import Problems
-from pixelwise.grid import Block, Bounds, Grid, around_all, crs_remedy
+from pixelwise.grid import Block, Grid, around_all, crs_remedy
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
+from pixelwise.rasters.urls import Location, location_of
+from pixelwise.stacks.parts import PlaceOptions
 from pixelwise.words import shortened
 
 __all__ = ["Member", "common_grid", "lattice_remedy", "members_of"]
@@ -45,7 +46,7 @@ class Member:
     part: bool = False
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The first file."""
         return self.observations[0].header.path
 
@@ -121,23 +122,23 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
     return Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
 
 
-def common_grid(
-    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
-) -> Grid | None:
+def common_grid(members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems) -> Grid | None:
     """Return the grid of all members: that of the first, the union if images come in pieces, or the requested one.
 
     Parameters
     ----------
     members
         Members by ascending date.
+    place
+        Which extent is requested.
     target
         The grid with which files are aligned.
     """
     reference = members[0].grid
     on_lattice = all(reference.shares_lattice(member.grid) for member in members)
-    if extent is not None or target is not None:
+    if place.extent is not None or target is not None:
         if on_lattice:
-            return _requested_grid(members, extent, target, problems)
+            return _requested_grid(members, place, target, problems)
         return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
@@ -148,11 +149,11 @@ def common_grid(
 
 
 def _requested_grid(
-    members: Sequence[Member], extent: str | Bounds | None, target: Grid | None, problems: Problems
+    members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems
 ) -> Grid | None:
     """Return the grid that `extent` requests, on the members' common lattice."""
     # If there is a target, its georeferencing is used, to the last digit.
-    lattice = target or members[0].grid
+    lattice, extent = target or members[0].grid, place.extent
     places = [lattice.place_of(member.grid) for member in members]
     if extent is None:
         return lattice
@@ -162,8 +163,8 @@ def _requested_grid(
         return lattice.crop(places[0])
     if extent == "intersection":
         shared: Block | None = places[0]
-        for member, place in zip(members, places, strict=True):
-            shared = shared.intersection(place) if shared else None
+        for member, own in zip(members, places, strict=True):
+            shared = shared.intersection(own) if shared else None
             if shared is None:
                 problems.add(f"extent intersection is empty: {member.path} shares no pixel with the images before it")
                 return None
@@ -172,7 +173,7 @@ def _requested_grid(
     with problems.caught("extent: ", parameters=True) as failure:
         if isinstance(extent, tuple):
             return lattice.crop(lattice.block_around(extent))
-        header = read_header(Path(extent))
+        header = read_header(location_of(extent, place.allow_scheme))
     if failure:
         return None
     if not lattice.shares_lattice(header.grid):

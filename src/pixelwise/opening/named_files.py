@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pixelwise.errors import InputError, Problems
 from pixelwise.opening.observation import Entry
 from pixelwise.opening.sources import shortened_by_kind
 from pixelwise.rasters.datasets import local_only
-from pixelwise.rasters.headers import Header, read_header
+from pixelwise.rasters.headers import Header, fetch_heads, read_header
+from pixelwise.rasters.urls import Location, Url
 
 __all__ = ["read_headers", "without_own"]
 
@@ -19,13 +19,16 @@ log = logging.getLogger(__name__)
 
 
 @local_only()
-def read_headers(paths: Iterable[Path], problems: Problems) -> dict[Path, Header]:
+def read_headers(paths: Iterable[Location], problems: Problems) -> dict[Location, Header]:
     """Read the headers of files; those that cannot be read become problems."""
-    headers: dict[Path, Header] = {}
-    refused: list[tuple[Path, str]] = []
-    for path in dict.fromkeys(paths):
+    headers: dict[Location, Header] = {}
+    refused: list[tuple[Location, str]] = []
+    named = list(dict.fromkeys(paths))
+    # Servers are asked for many heads at once, and GDAL then reads them one after the other.
+    heads = fetch_heads([path for path in named if isinstance(path, Url)])
+    for path in named:
         try:
-            headers[path] = read_header(path)
+            headers[path] = read_header(path, heads[path].result() if isinstance(path, Url) else None)
         except InputError as error:
             refused.extend((path, text) for text in error.problems)
     problems.add(*shortened_by_kind(refused))
@@ -47,7 +50,7 @@ class Written(Protocol):
 W = TypeVar("W", bound=Written)
 
 
-def without_own(entries: Sequence[Entry], headers: dict[Path, W], remarks: list[str]) -> list[Entry]:
+def without_own(entries: Sequence[Entry], headers: dict[Location, W], remarks: list[str]) -> list[Entry]:
     """Leave out files that pixelwise wrote beside its input (maps, composites, residuals), also from `headers`.
 
     A folder or a glob includes them by accident, which is reported. They are named on purpose if all files are such

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.rules import Reading
 from pixelwise.grid import Grid
 from pixelwise.rasters.headers import BandHeader, Header
 from pixelwise.rasters.pieces import Warp
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import Derivation
 
 __all__ = ["EVERYTHING", "BandFile", "Entry", "Findings", "Observation"]
 
-Entry = tuple[Path, Moment | None]
+Entry = tuple[Location, Moment | None]
 
 EVERYTHING = (-math.inf, math.inf)
 
@@ -101,5 +101,5 @@ class Findings:
 
     observations: tuple[Observation, ...]
     derivation: Derivation
-    headers: Mapping[Path, Header] = field(repr=False)
+    headers: Mapping[Location, Header] = field(repr=False)
     remarks: tuple[str, ...] = ()

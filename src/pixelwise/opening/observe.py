@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
@@ -20,6 +19,7 @@ from pixelwise.opening.products import load_product
 from pixelwise.opening.quality import own_quality, with_masks, with_own_masks
 from pixelwise.opening.sensors import band_named, band_of, sensors_by_number
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.parts import LARGEST_NUMBER, ValueOptions
@@ -69,7 +69,7 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
         found = with_own_masks(found, masks.mask_band, own.rule, problems)
     elif own is not None:
         described = is_pattern(values.band)
-        found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)
+        found = with_masks(found, masks, times, own.rule, headers, problems, remarks, described=described)
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,
@@ -102,7 +102,7 @@ def _band_file(header: Header, band: BandHeader, values: ValueOptions, *, derive
     )
 
 
-def _stem(path: Path) -> str:
+def _stem(path: Location) -> str:
     shard = shard_of(path.name)
     return str(path if shard is None else path.parent / shard[0])
 
@@ -110,7 +110,7 @@ def _stem(path: Path) -> str:
 # ------------------------------------------------------------------------------------- bands and dates
 
 
-def _expression_of(headers: Mapping[Path, Header], value: str | None) -> Expression | None:
+def _expression_of(headers: Mapping[Location, Header], value: str | None) -> Expression | None:
     if value is None:
         return None
     first = next(iter(headers.values()), None)
@@ -153,7 +153,7 @@ def _alpha_is_data(
 
 def _observations(
     entries: Sequence[Entry],
-    headers: Mapping[Path, Header],
+    headers: Mapping[Location, Header],
     values: ValueOptions,
     times: str | None,
     expression: Expression | None,
@@ -165,7 +165,7 @@ def _observations(
     table = table_of(times, problems)
     if table is BROKEN:
         return []
-    several: dict[Path, tuple[BandHeader, ...]] = {}
+    several: dict[Location, tuple[BandHeader, ...]] = {}
     if expression is None:
         chosen = {path: _bands_of(headers[path], values.band) for path, _ in entries}
         several = {path: bands for path, bands in chosen.items() if len(bands) > 1}

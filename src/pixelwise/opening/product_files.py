@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings,
 from pixelwise.opening.products import BandRule, Product, SceneFile
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
 from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import Derivation, Quality
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import load_preset
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class _ProductFile:
     """A file of a product."""
 
-    path: Path
+    path: Location
     file: SceneFile
     date: Moment | None
 
@@ -71,7 +71,7 @@ def of_product(
     for one in matches:
         shard = shard_of(one.path.name)
         scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
-    headers: dict[Path, Header] = {}
+    headers: dict[Location, Header] = {}
     found: list[Observation] = []
     refused = Problems()
     for (scene, _), files in sorted(scenes.items()):
@@ -80,7 +80,7 @@ def of_product(
     problems.add(*shortened(refused.lines, "images"))
     if own is not None:
         described = is_pattern(values.band)
-        found = with_masks(found, str(masks.mask), times, own.rule, headers, problems, remarks, described=described)
+        found = with_masks(found, masks, times, own.rule, headers, problems, remarks, described=described)
     else:
         # A quality band that no image has is not reported as used.
         present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]
@@ -154,7 +154,7 @@ def _of_scene(
     qualities: Sequence[tuple[tuple[str, ...], Quality, bool]],
     expression: Expression | None,
     values: ValueOptions,
-    headers: dict[Path, Header],
+    headers: dict[Location, Header],
 ) -> Observation:
     """Find the bands and the quality bands of one image.
 
@@ -230,7 +230,9 @@ def _finest(candidates: Sequence[Sequence[_ProductFile]], scene: str, names: Seq
     return chosen
 
 
-def _opened(one: _ProductFile, tokens: Sequence[str], headers: dict[Path, Header]) -> tuple[Header, BandHeader | None]:
+def _opened(
+    one: _ProductFile, tokens: Sequence[str], headers: dict[Location, Header]
+) -> tuple[Header, BandHeader | None]:
     """Read a file's header; return the band that a token stands for, if it has one."""
     if one.path not in headers:
         headers[one.path] = read_header(one.path)

@@ -17,6 +17,7 @@ from pixelwise.dates.axis import Moment
 from pixelwise.dates.rules import FIELDS, fill_fields, moment_of
 from pixelwise.errors import ParameterError
 from pixelwise.opening.toml_fields import Fields
+from pixelwise.rasters.urls import Url
 from pixelwise.stacks.masks import presets
 from pixelwise.words import unknown
 
@@ -138,9 +139,9 @@ class Product:
         """The codes of its sensors."""
         return tuple(self.bands)
 
-    def match(self, path: PurePath | str) -> SceneFile | None:
+    def match(self, path: PurePath | Url | str) -> SceneFile | None:
         """Read the path of a file, folders included; None for a file that is not of this product."""
-        text = _ENDING.sub("", path.as_posix() if isinstance(path, PurePath) else path, count=1)
+        text = _ENDING.sub("", path if isinstance(path, str) else path.as_posix(), count=1)
         for pattern in self.patterns:
             match = pattern.search(text)
             if match:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
@@ -20,6 +19,7 @@ from pixelwise.opening.sensors import band_of
 from pixelwise.opening.sources import resolve
 from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import Quality
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.parts import MaskOptions
@@ -95,10 +95,10 @@ def _covers(mask: Grid, image: Grid) -> bool:
 
 def with_masks(
     found: Sequence[Observation],
-    source: str,
+    masks: MaskOptions,
     times: str | None,
     rule: MaskRule,
-    headers: dict[Path, Header],
+    headers: dict[Location, Header],
     problems: Problems,
     remarks: list[str],
     *,
@@ -108,7 +108,7 @@ def with_masks(
 
     Parameters
     ----------
-    source, times, rule
+    masks, times, rule
         Files of masks, how they are dated, and what their values mean.
     headers
         Headers by path; those of the masks that are used are added.
@@ -116,7 +116,7 @@ def with_masks(
         As in `dates_of_files`.
     """
     with problems.caught("mask: ") as failure:
-        entries = resolve(source)
+        entries = resolve(str(masks.mask), masks.allow_scheme)
     if failure:
         return list(found)
     arrays = [path for path, _ in entries if array_driver(path)]

@@ -22,6 +22,7 @@ from pixelwise.choices import Extent
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
+from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import is_file
 from pixelwise.stacks.reductions import names_function
 from pixelwise.stacks.spec import InputSpec
@@ -92,6 +93,11 @@ def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
         raise InputError(f'{path}: with {shown(covariates)} is wrong; expected a table of name = "files"')
     needed = [field.name for field in fields(Completeness)]
     known = [*(field.name for field in fields(InputSpec)), *needed]
+    if "allow_scheme" in table:
+        raise InputError(
+            f"{path}: a recipe cannot allow files of servers to be read; leave allow_scheme out, and give "
+            "--allow-scheme with the command"
+        )
     for name in table:
         if name not in known:
             raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
@@ -206,7 +212,7 @@ def _mover(move: Callable[[str], str]) -> Callable[[str], str]:
     def moved(text: str) -> str:
         if text.startswith("@"):
             return "@" + moved(text[1:])
-        return text if os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are not paths
+        return text if is_url(text) or os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are not paths
 
     return moved
 

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pixelwise.bands import Floats
 from pixelwise.maps.map import tag_of
+from pixelwise.rasters.urls import Location, Url
 from pixelwise.stacks.base import FileStack, Stack
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.raster import RasterStack
@@ -151,7 +151,7 @@ class _Made:
 
 def made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
     """Repeat for files of composites the warnings given when they were made."""
-    places: dict[Path, dict[int, int]] = {}
+    places: dict[Location, dict[int, int]] = {}
     for index, layer in enumerate(scenes.layers):
         for piece in layer.pieces:
             places.setdefault(piece.path, {}).setdefault(index, piece.band)
@@ -184,12 +184,12 @@ def made_before(stack: FileStack, scenes: RasterStack) -> Iterator[str]:
             )
 
 
-def _read_made(path: Path) -> _Made | None:
+def _read_made(path: Location) -> _Made | None:
     """Return what a file's tag says about composites; None for other files, and for tags that do not fit the file.
 
     Anyone may have changed a tag, so only numbers and known names are used.
     """
-    found = tag_of(path)
+    found = None if isinstance(path, Url) else tag_of(path)
     if found is None:
         return None
     provenance, descriptions = found

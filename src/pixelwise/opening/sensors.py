@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pixelwise.errors import InputError
 from pixelwise.opening.products import Product, SceneFile, load_product, products
 from pixelwise.rasters.headers import BandHeader, Header
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.parts import ValueOptions
 from pixelwise.words import unknown
@@ -47,7 +47,7 @@ def alpha_note(header: Header) -> str:
 
 
 def sensors_by_number(
-    paths: Sequence[Path], headers: Mapping[Path, Header], values: ValueOptions, expression: Expression | None
+    paths: Sequence[Location], headers: Mapping[Location, Header], values: ValueOptions, expression: Expression | None
 ) -> str | None:
     """Report a band number or token that means different colours in different sensors; None if there is none.
 
@@ -86,7 +86,7 @@ def _offsets(product: Product, files: Sequence[SceneFile]) -> dict[float, str]:
     return found
 
 
-def product_of_bands(paths: Sequence[Path]) -> str | None:
+def product_of_bands(paths: Sequence[Location]) -> str | None:
     """Return the product of files that are several bands of one image; None if they are not."""
     for name in products():
         product = load_product(name)
@@ -98,15 +98,15 @@ def product_of_bands(paths: Sequence[Path]) -> str | None:
 
 def _colours(
     product: Product,
-    matches: Sequence[tuple[Path, SceneFile]],
-    headers: Mapping[Path, Header],
+    matches: Sequence[tuple[Location, SceneFile]],
+    headers: Mapping[Location, Header],
     wanted: int | str | None,
     *,
     by_name: bool,
 ) -> str:
     """Say which colour a band is in each sensor, if it differs; else return an empty text."""
     colours: dict[str, set[str]] = {}
-    example: dict[str, Path] = {}
+    example: dict[str, Location] = {}
     for path, file in matches:
         token = file.band or _description_of(headers[path], wanted, by_name=by_name)
         meant = {n for n in product.names(file.sensor) if token and product.band(file.sensor, n).has(token)}

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.tables import BandDates, parse_date, read_table
 from pixelwise.errors import InputError, ParameterError, Problems
+from pixelwise.opening.stac import STAC_SUFFIXES, Found, named_in, read_remote_text, stac_files
 from pixelwise.rasters.arrays import ARRAY_SUFFIXES, array_driver
 from pixelwise.rasters.headers import RASTER_SUFFIXES
+from pixelwise.rasters.urls import Location, Url, is_url, location_of, permitted, without_secrets
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
 from pixelwise.words import shortened
 
@@ -59,51 +61,82 @@ def shortened_by_kind(problems: Iterable[tuple[object, str]]) -> list[str]:
     return [line for alike in kinds.values() for line in shortened(alike)]
 
 
-def resolve(source: Source) -> list[tuple[Path, Moment | None]]:
+def resolve(source: Source, allowed: Sequence[str] = (), asset: str | None = None) -> list[Found]:
     """Return the files that a source names, with the dates that it gives them.
+
+    Parameters
+    ----------
+    source
+        The source.
+    allowed
+        Schemes of servers from which files, lists and tables may be read.
+    asset
+        Which asset of STAC items is meant.
 
     Raises
     ------
     InputError
         When nothing matches, naming what was looked for.
     """
-    found: list[tuple[Path, Moment | None]] = []
+    found: list[Found] = []
     refused: list[tuple[object, str]] = []
     if isinstance(source, Mapping):
         for path, date in source.items():
             try:
-                found.append((Path(path), _moment(date)))
+                found.append((location_of(os.fspath(path), allowed), _moment(date)))
             except ParameterError as error:
-                refused.append((path, f"{path}: {error}"))
+                refused.append((path, f"{without_secrets(str(path))}: {error}"))
+            except InputError as error:
+                refused.extend((path, text) for text in error.problems)
         items = []
     else:
         items = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     for item in items:
         try:
-            found.extend(_resolve_one(os.fspath(item)))
+            found.extend(_resolve_one(os.fspath(item), allowed, asset))
         except InputError as error:
             refused.extend((item, text) for text in error.problems)
         except OSError as error:  # a name that is too long, a folder that may not be listed
             refused.append((item, f"{item}: {error.strerror}"))
     problems = Problems()
     problems.add(*shortened_by_kind(refused))
-    problems.add(*shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found)))]))
+    problems.add(
+        *shortened([*dict.fromkeys(filter(None, (_packed(path) for path, _ in found if isinstance(path, Path))))])
+    )
     if not found and not problems:
         problems.add("no file is given")
+    problems.add(*_queries_apart(path for path, _ in found))
     problems.raise_if_any()
     return found
 
 
-def _resolve_one(text: str) -> list[tuple[Path, Moment | None]]:
-    path = Path(text)
-    if "://" in text or text.startswith("/vsi"):
-        raise InputError(f"{text}: only local files are read; download it first")
+def _queries_apart(paths: Iterable[Location]) -> Iterator[str]:
+    """Say which URLs differ only in their query, as it is no part of a file's name."""
+    queries: dict[Url, str] = {}
+    for path in paths:
+        if isinstance(path, Url) and queries.setdefault(path, path.query) != path.query:
+            yield f"{path}: is named twice with different queries, which are no part of a file's name; name it once"
+
+
+def _resolve_one(text: str, allowed: Sequence[str], asset: str | None) -> list[Found]:
+    if text.startswith("/vsi"):
+        raise InputError(
+            f"{text}: a name of GDAL's own; name the file by its path, or by https://, s3://, gs:// or az://"
+        )
     if text.startswith("@"):
-        return _read_list(Path(text[1:]))
+        return _read_list(location_of(text[1:], allowed), allowed)
+    if is_url(text):
+        url = permitted(text, allowed)
+        if url.suffix.lower() in STAC_SUFFIXES:
+            return stac_files(url, read_remote_text(url), allowed, asset)
+        return _read_csv(url, allowed) if url.suffix.lower() == ".csv" else [(url, None)]
+    path = Path(text)
     if path.is_dir():
         return [(path, None)] if array_driver(path) else [(file, None) for file in _rasters_in(path)]
     if path.suffix.lower() == ".csv" and is_file(path):
-        return _read_csv(path)
+        return _read_csv(path, allowed)
+    if path.suffix.lower() in STAC_SUFFIXES and is_file(path):
+        return stac_files(path, read_text(path), allowed, asset)
     if is_file(path):
         return [(path, None)]
     if any(character in text for character in "*?["):
@@ -224,21 +257,21 @@ def _rasters_in(folder: Path) -> list[Path]:
     raise InputError(f"{folder}: no raster in this folder (looked for {' '.join(sorted(RASTER_SUFFIXES))})")
 
 
-def _read_list(path: Path) -> list[tuple[Path, Moment | None]]:
-    lines = read_text(path).splitlines()
+def _read_list(path: Location, allowed: Sequence[str]) -> list[Found]:
+    lines = (read_remote_text(path) if isinstance(path, Url) else read_text(path)).splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not names:
         raise InputError(f"{path}: lists no files")
-    return [(path.parent / name, None) for name in names]
+    return [(named_in(path, name, allowed), None) for name in names]
 
 
-def _read_csv(path: Path) -> list[tuple[Path, Moment | None]]:
-    table = read_table(path)
+def _read_csv(path: Location, allowed: Sequence[str]) -> list[Found]:
+    table = read_table(str(path), read_remote_text(path)) if isinstance(path, Url) else read_table(path)
     if isinstance(table, BandDates):
         raise InputError(f"{path}: has a column of bands; give the files as input, and this table with --times")
     if not isinstance(table, dict):
         raise InputError(f"{path}: has only one column; expected a CSV with path,date")
-    return [(path.parent / name, moment) for name, moment in table.items()]
+    return [(named_in(path, name, allowed), moment) for name, moment in table.items()]
 
 
 def _moment(date: Any) -> Moment:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import InputError, ParameterError, Problems
@@ -22,6 +21,7 @@ from pixelwise.rasters.handles import largest_behind
 from pixelwise.rasters.headers import Header, stamps_of
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.parts import DateOptions, ValueOptions
@@ -56,10 +56,10 @@ class Survey:
 
     spec: InputSpec
     layers: tuple[Layer, ...]
-    headers: Mapping[Path, Header] = field(repr=False)
+    headers: Mapping[Location, Header] = field(repr=False)
     grid: Grid | None
     problems: tuple[str, ...]
-    undated: tuple[Path, ...] = ()
+    undated: tuple[Location, ...] = ()
     derivation: Derivation = field(default_factory=Derivation)
     remarks: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class Survey:
                 f"{option}: the pixels form no regular grid, as {self.grid.places.reason}: "
                 "cut the area out of the file before, with cdo sellonlatbox say"
             )
-        area = load_area(self.spec.region, self.spec.where, self.grid)
+        area = load_area(self.spec.region, self.spec.where, self.grid, self.spec.allow_scheme)
         pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
         masks = {piece.path: piece for layer in self.layers for piece in layer.masks}
         used = [self.headers[path] for path in pieces]
@@ -126,7 +126,7 @@ def _decoded(header: Header, piece: Piece) -> int:
     """Return the bytes held while a block of a file is decoded, or a tile of it is warped."""
     if header.array is not None:
         return header.block_bytes
-    decoded = max(header.block_bytes, largest_behind(header.path))
+    decoded = max(header.block_bytes, largest_behind(header.path, header.stamp))
     if piece.warp is None:
         return decoded
     across, down = piece.warp.scale
@@ -208,7 +208,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         When a product, a band of it or a formula is unknown.
     """
     # A file that is named twice (a folder, and a glob of it) is still one file.
-    entries = list(dict.fromkeys(resolve(source)))
+    entries = list(dict.fromkeys(resolve(source, spec.allow_scheme, spec.asset)))
     problems = Problems()
     found = observe(entries, spec, problems)
     layers, grid = assemble(found.observations, spec.place, spec.dates, problems)

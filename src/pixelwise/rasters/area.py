@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.region import Region, load_region
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import Stamp
+from pixelwise.rasters.urls import Location
 from pixelwise.rasters.where import RasterWhere, load_where
 
 __all__ = ["Area", "load_area"]
@@ -35,14 +36,14 @@ class Area:
         return self.region is not None or self.where is not None
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Location, ...]:
         """The files that the user named."""
         region = None if self.region is None else self.region.path
         where = None if self.where is None else self.where.piece.path
         return tuple(path for path in (region, where) if path is not None)
 
     @property
-    def stamps(self) -> Mapping[Path, FileStamp]:
+    def stamps(self) -> Mapping[Location, Stamp]:
         """Size and modification time of the files that are read block by block."""
         return {} if self.where is None else self.where.stamps
 
@@ -94,8 +95,10 @@ class Area:
         return Area(*(None if part is None else move(part) for part in (self.region, self.where)))
 
 
-def load_area(region: str | Path | Sequence[float] | None, where: str | None, grid: Grid) -> Area:
-    """Load the region and the raster, whichever is not None.
+def load_area(
+    region: str | Path | Sequence[float] | None, where: str | None, grid: Grid, allowed: Sequence[str] = ()
+) -> Area:
+    """Load the region and the raster, whichever is not None; the raster may be on a server of an allowed scheme.
 
     Raises
     ------
@@ -104,5 +107,5 @@ def load_area(region: str | Path | Sequence[float] | None, where: str | None, gr
     """
     return Area(
         None if region is None else load_region(region, grid),
-        None if where is None else load_where(where, grid),
+        None if where is None else load_where(where, grid, allowed),
     )

@@ -25,6 +25,7 @@ from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.netcdf_lock import NETCDF, lock_of
 from pixelwise.rasters.packing import without_sign
 from pixelwise.rasters.pieces import ArrayPlace
+from pixelwise.rasters.urls import Location
 from pixelwise.regular_files import open_regular
 from pixelwise.words import first_of, one_line
 
@@ -49,12 +50,12 @@ def is_zarr(path: Path) -> bool:
     return any(os.path.isfile(path / name) for name in ZARR_METADATA)  # noqa: PTH113 - a name may be too long
 
 
-def array_driver(path: Path) -> str:
+def array_driver(path: Location) -> str:
     """Return what reads a file or store, ``NetCDF`` or ``Zarr``; empty for a raster that GDAL reads."""
     suffix = path.suffix.lower()
     if suffix in NETCDF_SUFFIXES:
         return "NetCDF"
-    return "Zarr" if suffix == ZARR_SUFFIX or is_zarr(path) else ""
+    return "Zarr" if suffix == ZARR_SUFFIX or (isinstance(path, Path) and is_zarr(path)) else ""
 
 
 def open_dataset(path: Path, driver: str, group: str = "") -> Any:

@@ -13,7 +13,8 @@ from rasterio.windows import Window
 
 from pixelwise.grid import Block
 from pixelwise.rasters.inflate import DamagedBlockError
-from pixelwise.rasters.streams import SPLIT_ROWS, Streams, find_streams
+from pixelwise.rasters.remote_datasets import RemoteDataset
+from pixelwise.rasters.streams import SPLIT_ROWS, Opener, Streams, find_streams, opener_of
 from pixelwise.rasters.tiff import TiffFile
 
 __all__ = ["CheckedTiff", "MaskedTiff", "alpha_of", "streams_of"]
@@ -103,11 +104,15 @@ def streams_of(dataset: Any) -> Streams:
     DamagedBlockError
         When the file is too unusual to find them.
     """
-    path = Path(dataset.name)
-    sidecars = [Path(name) for name in dataset.files if name != dataset.name and name.lower().endswith(".msk")]
+    opener: Opener
+    if isinstance(dataset, RemoteDataset):
+        name, opener = dataset.file.url.name, dataset.opened
+    else:
+        name, opener = Path(dataset.name).name, opener_of(Path(dataset.name))
+    sidecars = [Path(one) for one in dataset.files if one != dataset.name and one.lower().endswith(".msk")]
     try:
         tall = dataset.block_shapes[0][0] == 1 and dataset.height > SPLIT_ROWS
-        return find_streams(path, sidecars, split=tall)
+        return find_streams(name, opener, sidecars, split=tall)
     except DamagedBlockError:
         masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
         if masked or "DEFLATE" in dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", ""):

@@ -28,6 +28,7 @@ from rasterio.windows import Window
 
 from pixelwise.errors import InputError
 from pixelwise.rasters.sidecars import SEARCHED, TIFF, WORDS, is_own, rasters_beside
+from pixelwise.rasters.urls import Location
 from pixelwise.rasters.vrt import grids_elsewhere, is_vrt, sources_behind
 from pixelwise.regular_files import check_regular, open_regular
 from pixelwise.words import one_line, shown
@@ -35,9 +36,11 @@ from pixelwise.words import one_line, shown
 __all__ = [
     "GDAL_ERRORS",
     "OPTIONS",
+    "WARNINGS",
     "TextGrid",
     "allowed_drivers",
     "check_sidecars",
+    "check_texts",
     "files_behind",
     "files_named",
     "local_only",
@@ -58,6 +61,9 @@ DRIVERS = (
 #: GDAL's errors as rasterio raises them. Properties that read a directory late, such as `colorinterp`, raise classes
 #: without a public name.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+#: `catch_warnings` is not thread-safe, so files that may warn are opened one at a time.
+WARNINGS = threading.Lock()
 
 #: A name that matches no file.
 NOWHERE = "/vsicurl/none:"
@@ -397,6 +403,20 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     overviews = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if overviews is not None and not is_own(path, str(path.parent / overviews.removeprefix(":::BASE:::"))):
         raise InputError(f"{path}: names {overviews!r} as the file of its overviews, which is not one of its sidecars")
+    check_texts(dataset, path)
+    # A GeoTIFF refers to nothing else, and its sidecars were checked by name.
+    for name in dataset.files if dataset.driver != "GTiff" else ():
+        if not (name == str(path) or is_own(path, name) or os.path.realpath(name) in behind):
+            raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
+
+
+def check_texts(dataset: DatasetReader, path: Location) -> None:
+    """Refuse a dataset whose texts name files that GDAL would open later.
+
+    Raises
+    ------
+    InputError
+    """
     # Whatever text it comes from, this is the coordinate system that GDAL would use for transformations.
     elsewhere = _grids_of(dataset.crs) or (_grids_of(dataset.gcps[1]) if dataset.crs is None else "")
     if elsewhere:
@@ -406,10 +426,6 @@ def _check_opened(dataset: DatasetReader, path: Path, behind: Collection[str]) -
     place = next((value for key, value in places.items() if key.upper() in LOCATIONS), None)
     if place is not None:
         raise InputError(f"{path}: names {place!r} as the raster of its coordinates, which is not opened")
-    # A GeoTIFF refers to nothing else, and its sidecars were checked by name.
-    for name in dataset.files if dataset.driver != "GTiff" else ():
-        if not (name == str(path) or is_own(path, name) or os.path.realpath(name) in behind):
-            raise InputError(f"{path}: names {name!r}, which is not one of its sidecars")
 
 
 #: Files of a series share one system, and searching it takes a tenth of the time of opening a file.

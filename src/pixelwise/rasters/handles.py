@@ -9,11 +9,11 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from affine import Affine
@@ -25,13 +25,17 @@ from rasterio.windows import Window
 
 from pixelwise.errors import InputError, ResourceError
 from pixelwise.rasters.arrays import open_window_source
+from pixelwise.rasters.buffers import release_buffers
 from pixelwise.rasters.checked import CheckedTiff, MaskedTiff, streams_of
-from pixelwise.rasters.datasets import GDAL_ERRORS, TextGrid, files_behind, local_only, open_again
+from pixelwise.rasters.datasets import GDAL_ERRORS, WARNINGS, TextGrid, files_behind, local_only, open_again
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import ArrayPlace, Loss, Piece, Warp
-from pixelwise.rasters.stamps import FileStamp
-from pixelwise.rasters.streams import Streams, further_block, has_filled_strip
-from pixelwise.rasters.tiff import TiffFile, open_tiff, release_buffers
+from pixelwise.rasters.remote import RemoteFile
+from pixelwise.rasters.remote_datasets import open_remote
+from pixelwise.rasters.stamps import FileStamp, RemoteStamp, Stamp
+from pixelwise.rasters.streams import Streams, further_block, has_filled_strip, opener_of
+from pixelwise.rasters.tiff import TiffFile, open_remote_tiff, open_tiff
+from pixelwise.rasters.urls import Location, Url, local_path
 from pixelwise.words import one_line
 
 __all__ = [
@@ -39,7 +43,9 @@ __all__ = [
     "CACHE_BYTES",
     "HANDLES",
     "OpenFiles",
+    "fetch_directory",
     "file_limit",
+    "is_head_known",
     "largest_behind",
     "reading",
     "reading_in_worker",
@@ -55,7 +61,7 @@ def take_losses() -> tuple[Loss, ...]:
 
 
 #: What is opened: a file, warped or not, or an array of a file.
-Key = tuple[Path, Warp | ArrayPlace | None]
+Key = tuple[Location, Warp | ArrayPlace | None]
 
 
 class OpenFiles(OrderedDict[Key, tuple[Any, int]]):
@@ -150,8 +156,10 @@ class OpenFiles(OrderedDict[Key, tuple[Any, int]]):
         ALL_OPEN_FILES.discard(self)
 
 
-def _handles_ran_out(path: Path) -> bool:
+def _handles_ran_out(path: Location) -> bool:
     """Whether no file at all can be opened now; GDAL does not say why an attempt failed."""
+    if isinstance(path, Url):
+        return False
     try:
         path.open("rb").close()
     except OSError as error:
@@ -161,6 +169,8 @@ def _handles_ran_out(path: Path) -> bool:
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
     """Open a file, to decode its blocks here where possible, else with GDAL or, if it is an array, through xarray."""
+    if isinstance(piece.path, Url):
+        return _open_remote(piece, gdal=gdal)
     if piece.array is not None:
         return open_window_source(piece.path, piece.driver, piece.array, piece.size.height, piece.size.width)
     tiff = None
@@ -177,7 +187,7 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
                 dataset = _open_with_gdal(piece)
                 return MaskedTiff(tiff, dataset, _streams_of(dataset, piece))
     if piece.driver == "VRT" or piece.warp is not None:
-        _check_strips(piece)
+        _check_strips(piece.path)
     with local_only():
         dataset = _open_with_gdal(piece)
         if piece.warp is not None:
@@ -186,6 +196,58 @@ def _open(piece: Piece, *, gdal: bool = False) -> Any:
             return dataset
         streams = _streams_of(dataset, piece)
         return CheckedTiff(dataset, streams) if streams.parts else dataset
+
+
+def _open_remote(piece: Piece, *, gdal: bool) -> Any:
+    """Open a file on a server; see `_open`."""
+    url, stamp = _remote(piece)
+    size = piece.size
+    tiff = None
+    if piece.driver == "GTiff" and piece.warp is None and not gdal:
+        try:
+            tiff = open_remote_tiff(RemoteFile(url, stamp), size.height, size.width, piece.dtype)
+        except OSError as error:
+            raise InputError(f"{url}: cannot be opened ({one_line(error)}); try again later") from None
+    if tiff is not None and not (piece.masked and tiff.inflate is None):
+        _learn_fills(tiff, piece)
+        if not piece.masked:
+            return tiff
+        dataset = open_remote(url, stamp, [piece.driver])
+        return MaskedTiff(tiff, dataset, _streams_of(dataset, piece))
+    if piece.warp is not None and has_filled_strip(partial(_lent, RemoteFile(url, stamp))):
+        raise InputError(f"{url}: its last strip holds more data than the raster, which GDAL reads wrongly; rewrite it")
+    dataset = open_remote(url, stamp, [piece.driver])
+    if piece.warp is not None:
+        return _warped(dataset, piece, piece.warp)
+    streams = _streams_of(dataset, piece)
+    return CheckedTiff(dataset, streams) if streams.parts else dataset
+
+
+def is_head_known(piece: Piece) -> bool:
+    """Whether the head of a file on a server is kept in this process."""
+    return RemoteFile(*_remote(piece)).known
+
+
+def fetch_directory(piece: Piece) -> None:
+    """Read where the blocks of a GeoTIFF on a server are, so that it is known when the file is opened.
+
+    Raises
+    ------
+    InputError, OSError
+        When it cannot be read; opening it tells as well.
+    """
+    open_remote_tiff(RemoteFile(*_remote(piece)), piece.size.height, piece.size.width, piece.dtype)
+
+
+def _remote(piece: Piece) -> tuple[Url, RemoteStamp]:
+    """Return the URL of a piece, and what the server said of the file."""
+    assert isinstance(piece.path, Url)  # noqa: S101 - the caller looked
+    assert piece.stamp is not None  # noqa: S101 - each piece is made of a header
+    return piece.path, piece.stamp
+
+
+def _lent(file: RemoteFile) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(cast(BinaryIO, file))
 
 
 def _streams_of(dataset: Any, piece: Piece) -> Streams:
@@ -198,14 +260,14 @@ def _streams_of(dataset: Any, piece: Piece) -> Streams:
         ) from None
 
 
-def _check_strips(piece: Piece) -> None:
+def _check_strips(name: Path) -> None:
     """Refuse files that GDAL would read wrongly through a VRT or when warping.
 
     Raises
     ------
     InputError
     """
-    behind = (path for named in files_behind(piece.path) for path in (named, named.with_name(f"{named.name}.msk")))
+    behind = (path for named in files_behind(name) for path in (named, named.with_name(f"{named.name}.msk")))
     for path in behind:
         try:
             stamp = FileStamp.of(path)
@@ -222,20 +284,30 @@ def _check_strips(piece: Piece) -> None:
 @lru_cache(maxsize=65536)
 def _is_filled(path: Path, stamp: FileStamp) -> bool:
     """Whether a file has such a strip; its stamp distinguishes versions of the file."""
-    return has_filled_strip(path)
+    return has_filled_strip(opener_of(path))
 
 
-def largest_behind(path: Path) -> int:
-    """Return the bytes of the largest block decoded for a file, apart from the blocks that its bands report."""
+def largest_behind(path: Location, stamp: Stamp | None = None) -> int:
+    """Return the bytes of the largest block decoded for a file, apart from the blocks that its bands report.
+
+    Parameters
+    ----------
+    path, stamp
+        The file; if it is on a server, what that said of it.
+    """
+    if isinstance(path, Url):
+        assert isinstance(stamp, RemoteStamp)  # noqa: S101 - each header of such a file has one
+        return further_block(partial(_lent, RemoteFile(path, stamp)), behind=False)
     files = [file for name in files_behind(path) for file in (name, name.with_name(f"{name.name}.msk"))]
-    return max(further_block(file, behind=file != path) for file in files)
+    return max(further_block(opener_of(file), behind=file != path) for file in files)
 
 
 def _learn_fills(tiff: TiffFile, piece: Piece) -> None:
     """Ask GDAL for the value of absent blocks in a DEFLATE file, whose other blocks must not be left to GDAL."""
     if tiff.inflate is None or tiff.counts.all():
         return
-    with local_only(), _open_with_gdal(piece) as dataset:
+    remote = isinstance(piece.path, Url)
+    with local_only(), open_remote(*_remote(piece)) if remote else _open_with_gdal(piece) as dataset:
         for band in dataset.indexes:
             place = tiff.find_absent(band)
             if place is not None:
@@ -265,11 +337,15 @@ def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
 
 def _open_with_gdal(piece: Piece) -> Any:
     if piece.georeferenced:
-        return open_again(piece.path, piece.driver)
+        return _again(piece)
     # catch_warnings is not thread-safe, so files that would warn are opened one at a time; other files skip this.
-    with _WARNINGS, warnings.catch_warnings():
+    with WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return open_again(piece.path, piece.driver)
+        return _again(piece)
+
+
+def _again(piece: Piece) -> Any:
+    return open_again(local_path(piece.path, "a raster"), piece.driver)
 
 
 class _Handles(threading.local):
@@ -315,8 +391,6 @@ class _Handles(threading.local):
 ALL_OPEN_FILES: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
 HANDLES = _Handles()
-
-_WARNINGS = threading.Lock()
 
 #: Largest error of a transformed coordinate, in pixels of the file. rasterio 1.4 opens no warped file with 0.
 WARP_TOLERANCE = 1e-9

@@ -6,10 +6,14 @@ import codecs
 import logging
 import math
 import shlex
+import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import rasterio
@@ -22,8 +26,12 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page
 from pixelwise.rasters.pieces import ArrayPlace
+from pixelwise.rasters.remote import RemoteFile, in_parallel, stamp_of
+from pixelwise.rasters.remote_datasets import open_remote
 from pixelwise.rasters.sidecars import sidecars_of
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import FileStamp, RemoteStamp, Stamp
+from pixelwise.rasters.tags import directories
+from pixelwise.rasters.urls import Location, Url
 from pixelwise.regular_files import check_encodable, check_regular
 from pixelwise.words import one_line
 
@@ -33,6 +41,7 @@ __all__ = [
     "TAG",
     "BandHeader",
     "Header",
+    "fetch_heads",
     "grid_of",
     "lossless_in_float32",
     "read_header",
@@ -131,7 +140,7 @@ class Header:
         Which array of the file it describes, whose time steps are the bands; None for a raster.
     """
 
-    path: Path
+    path: Location
     driver: str
     grid: Grid
     georeferenced: bool
@@ -140,7 +149,7 @@ class Header:
     block_width: int
     pixel_interleaved: bool
     compression: str
-    stamp: FileStamp
+    stamp: Stamp
     written: bool = False
     is_map: bool = False
     remark: str = ""
@@ -148,6 +157,11 @@ class Header:
     alpha_is_data: bool = False
     further: tuple[Path, ...] = ()
     array: ArrayPlace | None = None
+
+    @property
+    def remote_stamp(self) -> RemoteStamp | None:
+        """What the server said of the file; None for a local one."""
+        return self.stamp if isinstance(self.stamp, RemoteStamp) else None
 
     def with_alpha_as_data(self) -> Header:
         """Return the header with alpha as a band like the others, which masks none of them."""
@@ -196,8 +210,29 @@ class Header:
         return (64 << 10) + buffer + interleaved + decoder
 
 
-def read_header(path: Path) -> Header:
+def fetch_heads(urls: Sequence[Url]) -> dict[Url, Future[RemoteStamp]]:
+    """Ask servers for what `read_header` needs of files, many at once; the results are what they say of each."""
+    return dict(zip(urls, in_parallel(_fetch_head, urls), strict=True))
+
+
+def _fetch_head(url: Url) -> RemoteStamp:
+    """Fetch the directories of a TIFF, wherever they are in the file."""
+    stamp = stamp_of(url)
+    with RemoteFile(url, stamp) as file, suppress(ValueError, struct.error, OSError):
+        for _ in directories(cast(BinaryIO, file), (), {}):
+            pass
+    return stamp
+
+
+def read_header(path: Location, stamp: RemoteStamp | None = None) -> Header:
     """Read a file's header.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stamp
+        If it is on a server, what that said when it was asked for its head by `fetch_heads`.
 
     Raises
     ------
@@ -205,19 +240,34 @@ def read_header(path: Path) -> Header:
         When it is missing, empty or not a raster, has only control points, or holds complex numbers; for a VRT, also
         when a source is missing, remote, not a raster, or the VRT itself.
     """
+    if isinstance(path, Url):
+        return _remote_header(path, stamp or stamp_of(path))
     check_encodable(path)
-    stamp = FileStamp.from_status(check_regular(path))
-    if stamp.size == 0:
+    status = FileStamp.from_status(check_regular(path))
+    if status.size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
     with local_only(), open_local(path) as dataset:
         try:
-            return _header_of(dataset, path, stamp)
+            return _header_of(dataset, path, status)
         except GDAL_ERRORS as error:
             reason = one_line(error.__cause__ or error)
             raise InputError(f"{path}: its header cannot be read ({reason}); copy or export it again") from None
 
 
-def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
+def _remote_header(url: Url, stamp: RemoteStamp) -> Header:
+    """Read the header of a file on a server; see `read_header`."""
+    if stamp.size == 0:
+        raise InputError(f"{url}: the file is empty (0 bytes); upload it again")
+    with open_remote(url, stamp) as dataset:
+        try:
+            return _header_of(dataset, url, stamp)
+        except GDAL_ERRORS as error:
+            dataset.file.raise_failure()
+            reason = one_line(error.__cause__ or error)
+            raise InputError(f"{url}: its header cannot be read ({reason}); upload it again") from None
+
+
+def _header_of(dataset: DatasetReader, path: Location, stamp: Stamp) -> Header:
     """Return the header of an open file."""
     if dataset.count == 0:
         raise InputError(f"{path}: has no raster band of its own (a container of sub-datasets?)")
@@ -273,11 +323,11 @@ def _header_of(dataset: DatasetReader, path: Path, stamp: FileStamp) -> Header:
         # Layers are named after their dates.
         is_map=written and not (descriptions[0] or "")[:4].isdigit(),
         remark=remark,
-        further=files_named(dataset, path),
+        further=() if isinstance(path, Url) else files_named(dataset, path),
     )
 
 
-def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
+def stamps_of(headers: Collection[Header]) -> dict[Location, Stamp]:
     """Return the stamps of files and of everything that GDAL reads for them, sidecars included.
 
     Raises
@@ -287,7 +337,8 @@ def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
     """
     stamps = {header.path: header.stamp for header in headers}
     further = [path for header in headers for path in header.further]
-    for path in (*further, *sidecars_of(dict.fromkeys((*stamps, *further)))):
+    local = [path for path in stamps if not isinstance(path, Url)]
+    for path in (*further, *sidecars_of(dict.fromkeys((*local, *further)))):
         if path not in stamps:
             try:
                 stamps[path] = FileStamp.of(path)
@@ -298,7 +349,7 @@ def stamps_of(headers: Collection[Header]) -> dict[Path, FileStamp]:
     return stamps
 
 
-def grid_of(dataset: DatasetReader, path: Path) -> Grid:
+def grid_of(dataset: DatasetReader, path: Location) -> Grid:
     """Return the grid of an open file.
 
     Raises
@@ -312,7 +363,7 @@ def grid_of(dataset: DatasetReader, path: Path) -> Grid:
         raise InputError(f"{path}: {error}") from None
 
 
-def _check_pages(dataset: DatasetReader, path: Path) -> None:
+def _check_pages(dataset: DatasetReader, path: Location) -> None:
     """Refuse a TIFF whose further pages could be layers too, as GDAL reads only the first.
 
     Pages of another size, such as a thumbnail, cannot be layers on the grid of the first.
@@ -331,7 +382,7 @@ def _check_pages(dataset: DatasetReader, path: Path) -> None:
         )
 
 
-def _texts(dataset: DatasetReader, path: Path) -> tuple[Sequence[str | None], Sequence[str | None], str]:
+def _texts(dataset: DatasetReader, path: Location) -> tuple[Sequence[str | None], Sequence[str | None], str]:
     """Return descriptions and units of all bands, and a remark where an old program did not write UTF-8."""
     try:
         return dataset.descriptions, dataset.units, ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.rasters.nodata import nodata_bounds
+from pixelwise.rasters.stamps import RemoteStamp
+from pixelwise.rasters.urls import Location
 
 __all__ = ["WARP_TILE", "ArrayPlace", "Loss", "Piece", "Warp", "WindowError"]
 
@@ -99,9 +100,11 @@ class Piece:
         Rows and columns of the grid covered by one pixel of the file.
     array
         Which array holds it; None for a raster.
+    stamp
+        What the server said of a file that is not local when its header was read.
     """
 
-    path: Path
+    path: Location
     driver: str
     band: int
     block: Block
@@ -115,6 +118,7 @@ class Piece:
     warp: Warp | None = None
     zoom: int = 1
     array: ArrayPlace | None = None
+    stamp: RemoteStamp | None = None
 
     def __post_init__(self) -> None:
         # Pieces are compared to find those that are stored alike, and a NaN is equal only to the same object.
@@ -127,12 +131,12 @@ class Piece:
         return Block(0, 0, self.block.height // self.zoom, self.block.width // self.zoom)
 
     @property
-    def key(self) -> tuple[Path, Warp | ArrayPlace | None]:
+    def key(self) -> tuple[Location, Warp | ArrayPlace | None]:
         """The file, and its warp or array, to open for it."""
         return self.path, self.array or self.warp
 
     @property
-    def chunk(self) -> Path | tuple[Path, str, int]:
+    def chunk(self) -> Location | tuple[Location, str, int]:
         """What one reader best reads as a whole: a file, or the time steps of an array that are decoded together."""
         if self.array is None:
             return self.path
@@ -172,7 +176,7 @@ class Loss:
         What the library reported.
     """
 
-    path: Path
+    path: Location
     band: int
     block: Block
     reason: str

@@ -26,6 +26,7 @@ from rasterio.errors import CRSError
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.rasters.datasets import OPTIONS, check_sidecars, local_only
+from pixelwise.rasters.urls import without_secrets
 from pixelwise.rasters.vrt import SYSTEM, grids_elsewhere
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
 from pixelwise.words import one_line, shown
@@ -144,7 +145,7 @@ def local_file(text: str | Path, what: str) -> Path:
         When it is not on this machine, or not a file; `what` is the option that names it.
     """
     if "://" in str(text) or str(text).startswith("/vsi"):
-        raise InputError(f"{what} {text}: only local files are read; download it first")
+        raise InputError(f"{what} {without_secrets(str(text))}: only local files are read; download it first")
     path = Path(text)
     check_regular(path, what)
     return path

@@ -1,4 +1,4 @@
-"""Size and modification time of files, to check later whether they are still the same."""
+"""Size and modification time of files, to check later whether they are still the same; of files on servers, ETags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-__all__ = ["FileStamp"]
+__all__ = ["FileStamp", "RemoteStamp", "Stamp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +63,34 @@ class FileStamp:
             was, is_ = (datetime.fromtimestamp(stamp.mtime_ns / 1e9, UTC) for stamp in (self, now))
             return f"modified {was:%Y-%m-%d %H:%M:%S}, now {is_:%Y-%m-%d %H:%M:%S} UTC"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStamp:
+    """What a server said of a file when its header was read.
+
+    Attributes
+    ----------
+    size
+        Bytes.
+    etag
+        What names this version of the file; empty where the server has no such names.
+    modified
+        When it was modified, in ISO 8601.
+    """
+
+    size: int
+    etag: str
+    modified: str
+
+    def difference(self, now: RemoteStamp) -> str:
+        """Say how a file that had this stamp has changed; an empty text where it has not."""
+        if now.size != self.size:
+            return f"{self.size} bytes then, now {now.size}"
+        if self.etag or now.etag:
+            return "" if now.etag == self.etag else f"ETag {self.etag or 'none'} then, now {now.etag or 'none'}"
+        return "" if now.modified == self.modified else f"modified {self.modified}, now {now.modified}"
+
+
+#: What distinguishes versions of a file.
+Stamp = FileStamp | RemoteStamp

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,19 @@ from pixelwise.rasters.tags import (
     read_numbers,
 )
 
-__all__ = ["MOST_BLOCK", "SPLIT_ROWS", "Streams", "find_streams", "further_block", "has_filled_strip"]
+__all__ = [
+    "MOST_BLOCK",
+    "SPLIT_ROWS",
+    "Opener",
+    "Streams",
+    "find_streams",
+    "further_block",
+    "has_filled_strip",
+    "opener_of",
+]
+
+#: Opens a file.
+Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 #: Kernels count a block's bytes in 24 bits.
 MOST_BLOCK = 1 << 24
@@ -52,13 +65,18 @@ MOST_BLOCK = 1 << 24
 SPLIT_ROWS = 2000
 
 
-def has_filled_strip(path: Path) -> bool:
+def opener_of(path: Path) -> Opener:
+    """Return what opens a local file."""
+    return lambda: path.open("rb")
+
+
+def has_filled_strip(opener: Opener) -> bool:
     """Whether the DEFLATE stream of a last strip, which is lower than the others, extends beyond the strip.
 
     Some writers do that; GDAL 3.10 then leaves part or all of the strip as it was in memory. Masks count too.
     """
     try:
-        with path.open("rb") as file:
+        with opener() as file:
             for part in _deflated(file):
                 raster = part.raster
                 if raster.tiled or raster.height % raster.block_height == 0:
@@ -195,7 +213,7 @@ def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
         yield _Deflated(raster, mask or raster.is_mask, offsets, counts)
 
 
-def further_block(path: Path, *, behind: bool) -> int:
+def further_block(opener: Opener, *, behind: bool) -> int:
     """Return the decoded bytes of the largest block of a TIFF that GDAL does not report among its bands' blocks.
 
     That is: masks in directories of their own; a single compressed strip of more than `SPLIT_ROWS` rows, which GDAL
@@ -203,14 +221,14 @@ def further_block(path: Path, *, behind: bool) -> int:
 
     Parameters
     ----------
-    path
-        The file; the result is 0 where it is not a TIFF.
+    opener
+        Opens the file; the result is 0 where it is not a TIFF.
     behind
         Whether the file's own blocks count as well.
     """
     largest = 0
     try:
-        with path.open("rb") as file:
+        with opener() as file:
             if not is_tiff(file.read(4)):
                 return 0
             for raster in _rasters(file):
@@ -236,7 +254,7 @@ class Streams:
     GDAL does not notice a stream that does not fit its block, so the streams are checked here first.
     """
 
-    parts: tuple[tuple[Path, _Deflated, NDArray[np.bool_]], ...]
+    parts: tuple[tuple[Opener, _Deflated, NDArray[np.bool_]], ...]
 
     def check(self, bands: Sequence[int], window: Block, *, pixels: bool, masks: bool) -> None:
         """Check the streams of the blocks that a window needs, unless they were checked before.
@@ -255,7 +273,7 @@ class Streams:
         DamagedBlockError
             When a stream is broken, or holds more or fewer bytes than its block.
         """
-        for path, part, fine in self.parts:
+        for opener, part, fine in self.parts:
             if not (masks if part.is_mask else pixels):
                 continue
             raster = part.raster
@@ -266,17 +284,17 @@ class Streams:
             numbers = [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
             for number in numbers:
                 if number < fine.size and not fine[number]:
-                    self._look(path, part, number)
+                    self._look(opener, part, number)
                     fine[number] = True
 
     @staticmethod
-    def _look(path: Path, part: _Deflated, number: int) -> None:
+    def _look(opener: Opener, part: _Deflated, number: int) -> None:
         begin, count = int(part.offsets[number]), int(part.counts[number])
         if count == 0:
             return
         size = part.size_of(number)
         of_mask = " of its mask" if part.is_mask else ""
-        with path.open("rb") as file:
+        with opener() as file:
             if begin <= 0 or count < 0 or begin + count > file_size(file):
                 raise DamagedBlockError(f"a block{of_mask} is outside the file")
             file.seek(begin)
@@ -293,13 +311,15 @@ class Streams:
             raise DamagedBlockError(f"damaged DEFLATE stream{of_mask}: it has {held} bytes, its block {size}")
 
 
-def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
+def find_streams(name: str, opener: Opener, sidecars: Sequence[Path] = (), *, split: bool = False) -> Streams:
     """Find the DEFLATE streams that GDAL needs from a TIFF and its masks; none if it is not a TIFF.
 
     Parameters
     ----------
-    path
-        The file.
+    name
+        The name of the file, for messages.
+    opener
+        Opens it.
     sidecars
         Mask files beside it.
     split
@@ -311,15 +331,16 @@ def find_streams(path: Path, sidecars: Sequence[Path] = (), *, split: bool = Fal
         When a directory is so unusual that its streams cannot be found.
     """
     parts = []
-    for name in (path, *sidecars):
+    masks = ((mask.name, opener_of(mask)) for mask in sidecars)
+    for index, (this, opens) in enumerate(((name, opener), *masks)):
         try:
-            with name.open("rb") as file:
+            with opens() as file:
                 if not is_tiff(file.read(4)):
                     continue
-                found = [part for part in _deflated(file, mask=name != path) if part.is_mask or not split]
-                parts += [(name, part, np.zeros(part.counts.size, dtype=bool)) for part in found]
+                found = [part for part in _deflated(file, mask=index > 0) if part.is_mask or not split]
+                parts += [(opens, part, np.zeros(part.counts.size, dtype=bool)) for part in found]
         except OSError:  # GDAL reports it
             continue
         except (ValueError, KeyError, IndexError, struct.error) as error:
-            raise DamagedBlockError(f"{name.name}: a directory of the TIFF cannot be understood: {error}") from None
+            raise DamagedBlockError(f"{this}: a directory of the TIFF cannot be understood: {error}") from None
     return Streams(tuple(parts))

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import struct
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Block
+from pixelwise.rasters.buffers import buffers
+from pixelwise.rasters.byte_sources import ByteSource, LocalBytes
 from pixelwise.rasters.inflate import DROPPED, MOST_EXPANSION, MOST_INFLATED, DamagedBlockError, Inflate, inflater
+from pixelwise.rasters.remote import RemoteFile
 from pixelwise.rasters.streams import MOST_BLOCK, SPLIT_ROWS
 from pixelwise.rasters.tags import (
     AS_STORED,
@@ -52,7 +54,7 @@ from pixelwise.rasters.tags import (
     read_tags,
 )
 
-__all__ = ["TiffFile", "open_tiff", "release_buffers"]
+__all__ = ["TiffFile", "open_remote_tiff", "open_tiff"]
 
 #: Small blocks are numerous, so they are put into place together once this many bytes have been inflated.
 BATCH = 128 << 10
@@ -66,8 +68,8 @@ class TiffFile:
 
     Attributes
     ----------
-    file
-        The file, open and unbuffered.
+    source
+        The bytes of the file.
     height, width, samples
         Size of the raster.
     block_height, block_width
@@ -94,7 +96,7 @@ class TiffFile:
         For a DEFLATE file, the value of absent blocks of each band; set by whoever opens the file.
     """
 
-    file: BinaryIO
+    source: ByteSource
     height: int
     width: int
     samples: int
@@ -119,11 +121,11 @@ class TiffFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.file.close()
+        self.source.close()
 
     def __del__(self) -> None:
         # A thread that ends drops its open files, rasterio's included; Python would warn about this one.
-        self.file.close()
+        self.source.close()
 
     def warm_up(self) -> None:
         """Compile what `read` needs."""
@@ -148,17 +150,10 @@ class TiffFile:
         DamagedBlockError
             When a DEFLATE block cannot be read in full.
         """
-        if not (
-            1 <= min(bands) <= max(bands) <= self.samples
-            and 0 <= window.row <= self.height - window.height
-            and 0 <= window.col <= self.width - window.width
-        ):
+        if not self._holds(bands, window):
             return False
         target = out.view(f"u{self.itemsize}")
-        rows = np.arange(window.row // self.block_height, -(-(window.row + window.height) // self.block_height))
-        columns = np.arange(window.col // self.block_width, -(-(window.col + window.width) // self.block_width))
-        across = -(-self.width // self.block_width)
-        numbers = (rows[:, None] * across + columns).ravel()
+        rows, columns, numbers = self._blocks_of(window)
         blocks = np.empty((numbers.size, 5), dtype=np.int64)
         blocks[:, 2] = np.repeat(rows * self.block_height - window.row, columns.size)
         blocks[:, 3] = np.tile(columns * self.block_width - window.col, rows.size)
@@ -169,14 +164,48 @@ class TiffFile:
             return self._decode(
                 numbers, blocks, np.array(bands, dtype=np.int64) - 1, self.fills[np.array(bands) - 1], target
             )
-        plane = across * -(-self.height // self.block_height)
         first = np.zeros(1, dtype=np.int64)
         return all(
             self._decode(
-                numbers + (band - 1) * plane, blocks, first, self.fills[band - 1 : band], target[index : index + 1]
+                numbers + (band - 1) * self._plane, blocks, first, self.fills[band - 1 : band], target[i : i + 1]
             )
-            for index, band in enumerate(bands)
+            for i, band in enumerate(bands)
         )
+
+    def _holds(self, bands: tuple[int, ...], window: Block) -> bool:
+        return (
+            1 <= min(bands) <= max(bands) <= self.samples
+            and 0 <= window.row <= self.height - window.height
+            and 0 <= window.col <= self.width - window.width
+        )
+
+    def ranges(self, bands: tuple[int, ...], window: Block) -> list[tuple[int, int]]:
+        """Return what `read` will read of the file for a window: begin and end of each range."""
+        if not self._holds(bands, window):
+            return []
+        numbers = self._blocks_of(window)[2]
+        planes = [band - 1 for band in bands] if self.planar else [0]
+        return [one for plane in planes for one in self._ranges_of(numbers + plane * self._plane)]
+
+    def _blocks_of(self, window: Block) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows and columns of blocks that a window needs, and the numbers of these blocks in a plane."""
+        rows = np.arange(window.row // self.block_height, -(-(window.row + window.height) // self.block_height))
+        columns = np.arange(window.col // self.block_width, -(-(window.col + window.width) // self.block_width))
+        return rows, columns, (rows[:, None] * -(-self.width // self.block_width) + columns).ravel()
+
+    @property
+    def _plane(self) -> int:
+        """Number of blocks of a band, if each band has its own."""
+        return -(-self.width // self.block_width) * -(-self.height // self.block_height)
+
+    def _ranges_of(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+        offsets, counts = self.offsets[numbers], self.counts[numbers]
+        if self.inflate is not None:
+            there = counts > 0
+            offsets, counts = offsets[there], self._needed(counts[there])
+        if not offsets.size or min(offsets.min(), counts.min()) <= 0:
+            return []
+        return self._runs(offsets, counts)[0]
 
     def find_absent(self, band: int) -> tuple[int, int] | None:
         """Return row and column of a pixel whose block is absent; None if the band has no such block."""
@@ -231,12 +260,12 @@ class TiffFile:
         """Decode LZW blocks and put their pixels into a window."""
         from pixelwise.kernels.tiff import Buffers, Layout, Row, place_lzw
 
-        memory = _buffers()
+        memory = buffers()
         layout = Layout(self.block_width, 1 if self.planar else self.samples, self.predictor)
         line, octets = memory.rows(self._row_size)
         decoded = memory.decoded(self.block_height * self._row_size)
-        buffers = Buffers(memory.strings, decoded, decoded.view(out.dtype), Row(line.view(out.dtype), octets))
-        done = place_lzw(data, blocks, whole, layout, picked, buffers, out)
+        lent = Buffers(memory.strings, decoded, decoded.view(out.dtype), Row(line.view(out.dtype), octets))
+        done = place_lzw(data, blocks, whole, layout, picked, lent, out)
         return done == len(blocks)
 
     def _inflate(
@@ -260,8 +289,7 @@ class TiffFile:
             if not len(blocks):
                 return
         full = self.block_height * self._row_size
-        # A longer stream cannot belong to this block, and must not take up memory.
-        counts = np.minimum(counts, MOST_INFLATED * full + DROPPED)
+        counts = self._needed(counts)
         if offsets.min() <= 0 or counts.min() < 0 or (offsets > self.size - counts).any():
             raise DamagedBlockError("a block is outside the file")
         try:
@@ -282,6 +310,10 @@ class TiffFile:
                 self._place_plain(parts, blocks[first : index + 1], picked, out)
                 parts, first, held = [], index + 1, 0
 
+    def _needed(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many bytes of each stream are read: a longer one cannot belong to its block."""
+        return np.minimum(counts, MOST_INFLATED * self.block_height * self._row_size + DROPPED)
+
     def _place_plain(
         self, parts: list[bytes | bytearray], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
@@ -290,7 +322,7 @@ class TiffFile:
         from pixelwise.kernels.tiff import Layout, Row, place_plain
 
         layout = Layout(self.block_width, 1 if self.planar else self.samples, self.predictor)
-        line, octets = _buffers().rows(self._row_size)
+        line, octets = buffers().rows(self._row_size)
         joined = parts[0] if len(parts) == 1 else b"".join(parts)
         decoded = np.frombuffer(joined, dtype=np.uint8)
         if self.swapped:
@@ -305,72 +337,29 @@ class TiffFile:
         """Read the bytes of some blocks in few reads; None where the file ends within them."""
         from pixelwise.kernels.tiff import SLACK
 
-        order = np.argsort(offsets, kind="stable")
-        ends = np.maximum.accumulate((offsets + counts)[order])
-        # Read across the gap between two blocks where it is no larger than the block before: at most twice the bytes
-        # needed are read.
-        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > counts[order][:-1]))
-        begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
+        ranges, run = self._runs(offsets, counts)
+        begins, stops = np.array(ranges).T
         places = np.append(0, np.cumsum(stops - begins))
-        data = _buffers().data(int(places[-1]) + SLACK)
-        for begin, start, stop in zip(begins.tolist(), places[:-1].tolist(), places[1:].tolist(), strict=True):
-            self.file.seek(begin)
-            if self.file.readinto(data[start:stop].data) != stop - start:  # type: ignore[attr-defined]
-                return None
-        run = np.searchsorted(begins, offsets, side="right") - 1
+        data = buffers().data(int(places[-1]) + SLACK)
+        if not self.source.read_ranges(ranges, data):
+            return None
         blocks[:, 0] = offsets - begins[run] + places[run]
         blocks[:, 1] = counts
         return data
 
-
-class _Buffers:
-    """Memory that a thread reuses for each window."""
-
-    def __init__(self) -> None:
-        from pixelwise.kernels.tiff import lzw_strings
-
-        self.strings = lzw_strings()
-        self._data = np.empty(0, dtype=np.uint8)
-        self._decoded = np.empty(0, dtype=np.uint8)
-        self._rows = np.empty((2, 0), dtype=np.uint8)
-
-    def data(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for at least this many bytes of a file."""
-        if self._data.size < size:
-            self._data = np.empty(size, dtype=np.uint8)
-        return self._data
-
-    def decoded(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for a decoded block of this many bytes, behind the literals."""
-        from pixelwise.kernels.tiff import LITERALS, SLACK
-
-        if self._decoded.size < LITERALS + size + SLACK:
-            self._decoded = np.empty(-(-(LITERALS + size + SLACK) // 8) * 8, dtype=np.uint8)
-            self._decoded[:LITERALS] = np.arange(LITERALS)
-        return self._decoded
-
-    def rows(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for two rows of exactly this many bytes."""
-        if self._rows.shape[1] != size:
-            self._rows = np.empty((2, size), dtype=np.uint8)
-        return self._rows
-
-
-_THREAD = threading.local()
-
-
-def _buffers() -> _Buffers:
-    """Return the buffers of this thread."""
-    try:
-        buffers: _Buffers = _THREAD.buffers
-    except AttributeError:
-        buffers = _THREAD.buffers = _Buffers()
-    return buffers
-
-
-def release_buffers() -> None:
-    """Release this thread's buffers."""
-    _THREAD.__dict__.clear()
+    def _runs(
+        self, offsets: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+        """Return the ranges that hold some blocks, and in which of them each block is."""
+        order = np.argsort(offsets, kind="stable")
+        ends = np.maximum.accumulate((offsets + counts)[order])
+        # Read across the gap between two blocks where it is no larger than the block before: at most twice the bytes
+        # needed are read.
+        most = np.maximum(counts[order][:-1], self.source.gap)
+        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > most))
+        begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
+        ranges = list(zip(begins.tolist(), stops.tolist(), strict=True))
+        return ranges, np.searchsorted(begins, offsets, side="right") - 1
 
 
 def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | None:
@@ -392,7 +381,7 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
         return None
     tiff = None
     try:
-        tiff = _from_tags(file, height, width, dtype)
+        tiff = _from_tags(file, LocalBytes(file), height, width, dtype)
     except (OSError, ValueError, KeyError, struct.error):
         pass
     finally:
@@ -401,7 +390,23 @@ def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | Non
     return tiff
 
 
-def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile | None:
+def open_remote_tiff(file: RemoteFile, height: int, width: int, dtype: str) -> TiffFile | None:
+    """Return a GeoTIFF on a server to decode its blocks here; None where GDAL must read it; see `open_tiff`.
+
+    Raises
+    ------
+    RemoteError, OSError
+        When its directory cannot be read.
+    """
+    if sys.byteorder != "little":
+        return None
+    try:
+        return _from_tags(cast(BinaryIO, file), file, height, width, dtype)
+    except (ValueError, KeyError, struct.error):
+        return None
+
+
+def _from_tags(file: BinaryIO, source: ByteSource, height: int, width: int, dtype: str) -> TiffFile | None:
     """Return the file if its blocks can be decoded here, else None."""
     tags = read_tags(file, STRUCTURE)
 
@@ -447,7 +452,7 @@ def _from_tags(file: BinaryIO, height: int, width: int, dtype: str) -> TiffFile 
     if compression == LZW and max(offsets.max(), counts.max()) > size:
         return None
     return TiffFile(
-        file=file, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
+        source=source, height=height, width=width, samples=samples, block_height=block_height, block_width=block_width,
         itemsize=bits // 8, planar=planar, inflate=None if compression == LZW else inflater(), predictor=predictor,
         offsets=offsets, counts=counts, tiled=tiled,
         swapped=swapped and predictor != 3 and bits > 8, size=size, whole=np.zeros(blocks, dtype=bool),

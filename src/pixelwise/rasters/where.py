@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
 from pixelwise.rasters.region import words
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import Stamp
 from pixelwise.rasters.tiff import TiffFile
+from pixelwise.rasters.urls import Location, is_url, permitted
 from pixelwise.rasters.windows import read_with_retries
 
 __all__ = ["RasterWhere", "load_where"]
@@ -42,7 +42,7 @@ class RasterWhere:
 
     piece: Piece
     values: tuple[tuple[float, float], ...]
-    stamps: Mapping[Path, FileStamp] = field(default_factory=dict, repr=False)
+    stamps: Mapping[Location, Stamp] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values or any(not low <= high for low, high in self.values):
@@ -116,7 +116,7 @@ class RasterWhere:
         return found
 
 
-def load_where(text: str, grid: Grid) -> RasterWhere:
+def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWhere:
     """Place a static raster on a grid.
 
     Parameters
@@ -124,6 +124,10 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     text
         ``RASTER=1,2``, or with ranges: ``RASTER=10..20`` (ends included), ``..5``, ``100..``; values as stored, before
         scale and offset.
+    grid
+        The grid.
+    allowed
+        Schemes of servers from which the raster may be read.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
     if not equals or not name or not listed.strip():
         raise ParameterError(f"where {text!r}: expected RASTER=1,2 or RASTER=10..20")
     values = tuple(_value(part, text) for part in listed.split(","))
-    header = read_header(local_file(name, "where"))
+    header = read_header(permitted(name, allowed) if is_url(name) else local_file(name, "where"))
     path, count = header.path, len(header.bands)
     if count != 1:
         raise InputError(
@@ -162,6 +166,7 @@ def load_where(text: str, grid: Grid) -> RasterWhere:
         offset=0.0,
         masked=band.masked,
         georeferenced=header.georeferenced,
+        stamp=header.remote_stamp,
     )
     for low, high in values:
         _check_held(low, high, path, np.dtype(band.dtype))
@@ -183,7 +188,7 @@ def _value(part: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> None:
+def _check_held(low: float, high: float, path: Location, dtype: np.dtype[Any]) -> None:
     """Refuse a range that no pixel can be in.
 
     Raises
@@ -202,7 +207,7 @@ def _check_held(low: float, high: float, path: Path, dtype: np.dtype[Any]) -> No
         raise ParameterError(f"where {path}: it is {dtype}, which cannot hold {_spelled(((low, high),))}")
 
 
-def _off_the_lattice(path: Path, other: Grid, grid: Grid) -> str:
+def _off_the_lattice(path: Location, other: Grid, grid: Grid) -> str:
     """Describe how a raster's lattice differs from that of a grid, and how to fix it."""
     transforms = " and ".join(f"{words(tuple(g.transform)[:6])} {g.crs_name}" for g in (other, grid))
     remedy = f"align the rasters to it: --align {path}"

@@ -15,15 +15,29 @@ from pixelwise.grid import Block
 from pixelwise.rasters.arrays import ArrayFile
 from pixelwise.rasters.checked import CheckedTiff, MaskedTiff
 from pixelwise.rasters.datasets import GDAL_ERRORS
-from pixelwise.rasters.handles import HANDLES, OpenFiles
+from pixelwise.rasters.handles import HANDLES, OpenFiles, fetch_directory, is_head_known
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
+from pixelwise.rasters.remote import RemoteFile, in_parallel
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.words import first_of, one_line
 
-__all__ = ["RETRY_SECONDS", "cuts_blocks", "read_intact_blocks", "read_window", "read_with_retries"]
+__all__ = [
+    "AHEAD_BYTES",
+    "RETRY_SECONDS",
+    "Ahead",
+    "Wanted",
+    "cuts_blocks",
+    "read_intact_blocks",
+    "read_window",
+    "read_with_retries",
+]
 
 Result = TypeVar("Result")
+#: A window of some bands of a piece.
+Wanted = tuple[Piece, tuple[int, ...], Block]
+#: Bytes of files on servers that one thread asks for before they are read.
+AHEAD_BYTES = 32 << 20
 
 
 def read_with_retries(
@@ -201,3 +215,50 @@ def _read_warped(
 
 #: Seconds to wait before a window is read again.
 RETRY_SECONDS = (0.2, 1.0)
+
+
+class Ahead:
+    """Asks servers for the bytes of windows before they are read: for those of many files at once.
+
+    Parameters
+    ----------
+    steps
+        What is read, in its order: in each step one or several windows, each of some bands of a piece.
+    open_files
+        The files through which they are read.
+    """
+
+    def __init__(self, steps: Sequence[Sequence[Wanted]], open_files: OpenFiles) -> None:
+        self._steps, self._open_files = steps, open_files
+        self._sizes: list[int] = []
+        self._asked: dict[int, RemoteFile] = {}
+        pieces = {piece.key: piece for step in steps for piece, _, _ in step}
+        unknown = [piece for piece in pieces.values() if not is_head_known(piece)]
+        # Each worker process reads the directories again, of all files at once.
+        for future in in_parallel(fetch_directory, unknown):
+            future.exception()
+
+    def before(self, step: int) -> None:
+        """Ask for the windows of a step that is read now, and of those behind it that fit into `AHEAD_BYTES`."""
+        while len(self._sizes) < len(self._steps):
+            number = len(self._sizes)
+            if number > step and sum(self._sizes[step:]) > AHEAD_BYTES:
+                return
+            self._sizes.append(sum(self._ask(wanted) for wanted in self._steps[number]))
+
+    def close(self) -> None:
+        """Forget what was not read: of a layer that masks reject everywhere, say."""
+        for file in self._asked.values():
+            file.forget()
+
+    def _ask(self, wanted: Wanted) -> int:
+        """Ask for one window; return its bytes."""
+        piece, bands, window = wanted
+        source = _with_retries(piece, self._open_files, lambda: self._open_files.source(piece))
+        tiff = source.tiff if isinstance(source, MaskedTiff) else source
+        if not isinstance(tiff, TiffFile) or not isinstance(tiff.source, RemoteFile):
+            return 0
+        ranges = tiff.ranges(bands, window)
+        tiff.source.fetch_ahead(ranges)
+        self._asked[id(tiff.source)] = tiff.source
+        return sum(end - begin for begin, end in ranges)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.rasters.inflate import DROPPED, MOST_INFLATED, DamagedBlockError, inflate_slowly
-from pixelwise.rasters.tiff import TiffFile, open_tiff
+from pixelwise.rasters.remote import RemoteFile
+from pixelwise.rasters.tiff import TiffFile, open_remote_tiff, open_tiff
 
 __all__ = ["PlainBlocks", "open_plainly"]
 
@@ -71,8 +72,9 @@ class PlainBlocks:
         begin, count = int(file.offsets[number]), min(int(file.counts[number]), MOST_INFLATED * full + DROPPED)
         if begin <= 0 or count < 0 or begin + count > file.size:
             raise DamagedBlockError("a block is outside the file")
-        file.file.seek(begin)
-        data = np.frombuffer(file.file.read(count), np.uint8)
+        data = np.empty(count, np.uint8)
+        if not file.source.read_ranges([(begin, begin + count)], data):
+            raise DamagedBlockError("the file ends within a block")
         held = np.frombuffer(inflate_slowly(data, size, full), np.uint8)
         if file.predictor == 3:
             # Differences between bytes; a row starts with the highest bytes.
@@ -88,9 +90,12 @@ class PlainBlocks:
         return values
 
 
-def open_plainly(path: Path, height: int, width: int, dtype: str) -> PlainBlocks | None:
+def open_plainly(path: Path | RemoteFile, height: int, width: int, dtype: str) -> PlainBlocks | None:
     """Open a GeoTIFF of DEFLATE blocks; None where the file is not one whose blocks are decoded here."""
-    tiff = open_tiff(path, height, width, dtype)
+    if isinstance(path, RemoteFile):
+        tiff = open_remote_tiff(RemoteFile(path.url, path.stamp), height, width, dtype)
+    else:
+        tiff = open_tiff(path, height, width, dtype)
     if tiff is None:
         return None
     if tiff.inflate is None:

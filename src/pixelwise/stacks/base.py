@@ -22,7 +22,8 @@ from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.sidecars import sidecars_of
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import FileStamp, Stamp
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.spec import InputSpec
 
@@ -135,7 +136,7 @@ class FileStack(ABC):
 
     grid: Grid
     area: Area
-    stamps: Mapping[Path, FileStamp]
+    stamps: Mapping[Location, Stamp]
 
     @property
     @abstractmethod
@@ -164,7 +165,7 @@ class FileStack(ABC):
 
     @property
     @abstractmethod
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Location, ...]:
         """Every file, once, in the order of the layers."""
 
     @property
@@ -244,16 +245,18 @@ class FileStack(ABC):
             When any has changed, vanished or gained a mask file, naming them.
         """
         # Other sidecars (nodata, grid) are read with the headers only; a mask is read with each window.
-        masks = (path for path in sidecars_of(self.stamps) if path.suffix.lower() == ".msk" and path not in self.stamps)
+        # Of a file on a server, each answer says whether it is still the same.
+        local = {path: self.stamps[path] for path in self.stamps if isinstance(path, Path)}
+        masks = (path for path in sidecars_of(local) if path.suffix.lower() == ".msk" and path not in self.stamps)
         problems = Problems()
         problems.add(*(f"{path}: appeared since the header of its file was read" for path in masks))
-        for path, then in self.stamps.items():
+        for path, then in local.items():
             try:
                 now = FileStamp.of(path)
             except OSError as error:
                 problems.add(f"{path}: vanished since its header was read ({error.strerror})")
                 continue
-            if now != then:
+            if isinstance(then, FileStamp) and now != then:
                 problems.add(f"{path}: changed since its header was read: {then.difference(now)}")
         problems.raise_if_any()
 

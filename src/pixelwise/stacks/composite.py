@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +22,8 @@ from pixelwise.method import BoundMethod, Method
 from pixelwise.methods.lookup import as_method
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import Stamp
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import FileStack, LayerStack, Layout
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.reductions import Composite, names_function
@@ -267,12 +267,12 @@ class CompositeStack(FileStack):
         return extent if self.by is None else extent.intersection(self.by.extent) or extent
 
     @property
-    def stamps(self) -> Mapping[Path, FileStamp]:  # type: ignore[override]
+    def stamps(self) -> Mapping[Location, Stamp]:  # type: ignore[override]
         """Size and modification time of each file when its header was read."""
         return {**self.scenes.stamps, **({} if self.by is None else self.by.stamps)}
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Location, ...]:
         """Every file, once."""
         by = () if self.by is None else self.by.paths
         return tuple(dict.fromkeys((*self.scenes.paths, *by)))

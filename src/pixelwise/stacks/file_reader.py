@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,8 @@ from pixelwise.grid import Block
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece, WindowError
-from pixelwise.rasters.windows import cuts_blocks, read_intact_blocks, read_with_retries
+from pixelwise.rasters.urls import Url
+from pixelwise.rasters.windows import Ahead, Wanted, cuts_blocks, read_intact_blocks, read_with_retries
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
@@ -252,14 +253,53 @@ class FileReader:
         for part in parts:
             for row in self.sparse:
                 part[row] = np.nan
-        for read in self.reads:
+        if not self._is_remote:
+            self._read_all(block, parts, table, lambda number: None)
+            return
+        ahead = Ahead(self._steps(block), table)
+        try:
+            self._read_all(block, parts, table, ahead.before)
+        finally:
+            ahead.close()
+
+    def _read_all(
+        self, block: Block, parts: Sequence[NDArray[Any]], table: OpenFiles, before: Callable[[int], None]
+    ) -> None:
+        """Read one file, and compute one layer, after the other; each is announced by its number."""
+        for number, read in enumerate(self.reads):
+            before(number)
             self._fill(read, block, parts, table)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, len(self.reads)):
+            before(number)
             values = self._compute_layer(layer, block, parts[0].dtype, table)
             start = 0
             for part in parts:
                 part[layer.row] = values[start : start + part.shape[1]]
                 start += part.shape[1]
+
+    @cached_property
+    def _is_remote(self) -> bool:
+        """Whether any file is on a server."""
+        return any(isinstance(read.piece.path, Url) for read in self.all_reads())
+
+    def _steps(self, block: Block) -> list[list[Wanted]]:
+        """Return the windows of files on servers that reading a block needs, for each read and each layer."""
+        grow = block.pad(self.derivation.grow)
+        steps = [[*self._wanted(read, block)] for read in self.reads]
+        for layer in self.layers:
+            masks = (Read(piece, (piece.band,), (0,)) for i in layer.images for group in i.masks for piece in group)
+            step = [one for read in masks for one in self._wanted(read, grow)]
+            steps.append(
+                [*step, *(one for reads in layer.reads for read in reads for one in self._wanted(read, block))]
+            )
+        return steps
+
+    @staticmethod
+    def _wanted(read: Read, block: Block) -> Iterator[Wanted]:
+        piece = read.piece
+        shared = block.intersection(piece.block)
+        if shared is not None and isinstance(piece.path, Url) and piece.warp is None and piece.array is None:
+            yield piece, read.bands, shared.shift(-piece.block.row, -piece.block.col).coarsened(piece.zoom)
 
     def close(self) -> None:
         """Close its own datasets."""

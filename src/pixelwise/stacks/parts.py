@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pixelwise.choices import Every, Period, Resampling, SameDate
+from pixelwise.choices import Every, Period, Resampling, SameDate, Scheme
 from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
@@ -110,6 +110,7 @@ class MaskOptions:
     mask_field: tuple[str, ...] = ()
     mask_preset: str | None = None
     grow: int = 0
+    allow_scheme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _convert(self, _numbers, "mask_keep", "mask_drop", "mask_bits")
@@ -199,8 +200,10 @@ class PlaceOptions:
     align: str | None = None
     resampling: Resampling = "nearest"
     bounds: Bounds | None = None
+    allow_scheme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _convert(self, _schemes, "allow_scheme")
         _convert(self, _numbers, "bounds")
         _convert(self, _place, "extent")
         _convert(self, _text, "align")
@@ -266,6 +269,16 @@ def _convert(part: object, how: Callable[[str, Any], Any], *names: str) -> None:
 
 def _text(name: str, value: Any) -> str:
     return str(value)
+
+
+def _schemes(name: str, value: Any) -> tuple[str, ...]:
+    """Return schemes of URLs, of one text with commas or several."""
+    given = value.split(",") if isinstance(value, str) else value
+    schemes = tuple(dict.fromkeys(str(one).strip().removesuffix("://") for one in given))
+    for one in schemes:
+        if one not in get_args(Scheme):
+            raise not_a_choice(name, one, get_args(Scheme))
+    return schemes
 
 
 def _selection(name: str, value: Any) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.headers import lossless_in_float32
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import ArrayPlace, Piece
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import Stamp
 from pixelwise.rasters.tiff import TiffFile
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.chunks import line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
@@ -157,15 +157,15 @@ class RasterStack(LayerStack):
     block_bytes: int = 0
     pixel_size: int = 8
     open_file_bytes: int = 1 << 20
-    stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
+    stamps: Mapping[Location, Stamp] = field(default_factory=dict)
     unit: str = ""
-    interleaved: frozenset[Path] = frozenset()
-    alpha_read: frozenset[Path] = frozenset()
-    alpha_masks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
-    written: frozenset[Path] = frozenset()
+    interleaved: frozenset[Location] = frozenset()
+    alpha_read: frozenset[Location] = frozenset()
+    alpha_masks: Mapping[Location, tuple[int, int]] = field(default_factory=dict)
+    written: frozenset[Location] = frozenset()
     remarks: tuple[str, ...] = ()
     area: Area = field(default_factory=Area)
-    largest: Path | None = None
+    largest: Location | None = None
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]
@@ -271,7 +271,7 @@ class RasterStack(LayerStack):
         return around_all([self.grid.block, *(piece.block for layer in self.layers for piece in layer.pieces)])
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Location, ...]:
         """Every file, once, in the order of the layers."""
         return tuple(dict.fromkeys(piece.path for layer in self.layers for piece in (*layer.pieces, *layer.masks)))
 

@@ -107,6 +107,11 @@ class InputSpec:
         How many observations are drawn for each pixel and period.
     on_read_error
         What to do if a block of a file stays unreadable after retries: ``stop``, or count it as ``missing``.
+    asset
+        Which asset of STAC items is read, if they have several rasters.
+    allow_scheme
+        Schemes of servers that may be asked for files: ``https``, ``http``, ``s3``, ``gs``, ``az``; none by default.
+        Neither a recipe nor a map can allow them.
 
     Raises
     ------
@@ -150,6 +155,8 @@ class InputSpec:
     min_count: int = 1
     equal_count: int | None = None
     on_read_error: OnReadError = "stop"
+    asset: str | None = None
+    allow_scheme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # Each part converts and checks its options; the spec takes over the converted values.
@@ -227,6 +234,7 @@ class InputSpec:
         return replace(self, **options)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what differs from the defaults, in types that JSON and TOML can hold."""
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        """Return what differs from the defaults, in types that JSON and TOML can hold; what is allowed is not in it."""
+        named = [f for f in fields(self) if f.name != "allow_scheme"]
+        changed = {f.name: getattr(self, f.name) for f in named if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pixelwise.maps.map import open_map
 from pixelwise.method import Method
 from pixelwise.opening.sources import Source
 from pixelwise.rasters.datasets import local_only
+from pixelwise.stacks.parts import PlaceOptions
 from pixelwise.verify.making import making_of, version_of
 from pixelwise.verify.pixels import MOST_KEPT, inputs_of, lacking_layers, read_map, series_of
 from pixelwise.verify.recompute import recomputation
@@ -102,6 +103,7 @@ def verify(
     map_path: str | Path,
     source: Source | None = None,
     *,
+    allow_scheme: Sequence[str] = (),
     method: str | Method | Callable[..., Any] | None = None,
     pixels: int = 1000,
     everything: bool = False,
@@ -120,6 +122,8 @@ def verify(
         As for `open_map`.
     source
         Input files outside the map's folder, as for `open_stack`: no other files outside it are opened.
+    allow_scheme
+        Schemes of servers from which files that `source` names may be read.
     method
         The function that made the map: ``file.py:function`` or the function itself. It is run only if given here.
     pixels
@@ -152,7 +156,8 @@ def verify(
     map_ = open_map(path)
     making = making_of(map_, path)
     compute = recomputation(making, method, map_, path)
-    places = places_of(making, map_.paths[0].parent, source, path)
+    allowed = PlaceOptions(allow_scheme=tuple(allow_scheme)).allow_scheme
+    places = places_of(making, map_.paths[0].parent, source, path, allowed)
     behind = {name: Path(os.path.normpath(map_.paths[0].parent.resolve() / name)) for name in making.behind}
     check_unchanged(making.files | making.behind, places | behind)
     inputs = inputs_of(making, places, map_)

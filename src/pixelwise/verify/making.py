@@ -17,7 +17,7 @@ from pixelwise.dates.calendars import YEAR_DAYS, Calendar, calendar_named
 from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.maps.map import Map
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import FileStamp, RemoteStamp, Stamp
 from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
@@ -78,8 +78,8 @@ class Making:
     spec: InputSpec
     output: OutputSpec
     layers: tuple[_Layer, ...]
-    files: dict[str, FileStamp]
-    behind: dict[str, FileStamp]
+    files: dict[str, Stamp]
+    behind: dict[str, Stamp]
     alpha_read: frozenset[str]
     #: For a function, what identifies it besides its source, and its Python; empty in older maps.
     beneath: Any = None
@@ -189,6 +189,9 @@ def _spec_of(described: dict[str, Any]) -> InputSpec:
     # An error looks for the most similar name, which takes minutes for a long one.
     if len(json.dumps(described)) > LONGEST:
         raise ValueError("spec is too long")
+    # What may be read is for the user to say.
+    if "allow_scheme" in described:
+        raise ValueError("spec has allow_scheme")
     # JSON has no NaN: `plain` writes it as text.
     values = dict(described)
     for name in ("nodata", "valid_range"):
@@ -222,8 +225,12 @@ def _layer_of(described: Any, calendar: Calendar) -> _Layer:
     return _Layer(date, precision, tuple(pieces), calendar, excess)
 
 
-def _file_of(described: Any) -> tuple[str, FileStamp]:
+def _file_of(described: Any) -> tuple[str, Stamp]:
     name = _take(described, "path", str)
     if not 0 < len(name) <= LONGEST or "\0" in name or not is_utf8(name):
         raise ValueError(f"a file is {short(name)}")
+    if isinstance(described, dict) and "etag" in described:
+        return name, RemoteStamp(
+            _take(described, "size", int), _take(described, "etag", str), _take(described, "modified", str)
+        )
     return name, FileStamp(_take(described, "size", int), _take(described, "mtime_ns", int))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,10 @@ from pixelwise.rasters.checked import alpha_of, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, open_local
 from pixelwise.rasters.handles import largest_behind
 from pixelwise.rasters.inflate import DamagedBlockError
+from pixelwise.rasters.remote import stamp_of
+from pixelwise.rasters.remote_datasets import open_remote
 from pixelwise.rasters.streams import Streams
+from pixelwise.rasters.urls import Location, Url, local_path
 from pixelwise.rasters.zlib_blocks import PlainBlocks, open_plainly
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.verify.arrays import ArrayInput, array_input
@@ -51,7 +53,7 @@ OFF_CENTRE = 0.02
 class _Input:
     """One file, what its bands declare missing, and the rows of the pieces' table that they fill."""
 
-    path: Path
+    path: Location
     height: int
     width: int
     inverse: Affine
@@ -64,7 +66,7 @@ class _Input:
     masked: tuple[bool, ...]
 
 
-def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_Input | ArrayInput]:
+def inputs_of(making: Making, places: Mapping[str, Location], map_: Map) -> list[_Input | ArrayInput]:
     """Read what each file says about itself; options of the job take precedence."""
     spec = making.spec
     uses: dict[str, list[tuple[int, int]]] = {}
@@ -75,9 +77,9 @@ def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_In
     for name, used in uses.items():
         path = places[name]
         if array_driver(path):
-            inputs.append(array_input(path, used))
+            inputs.append(array_input(local_path(path, "an array"), used))
             continue
-        with open_local(path) as dataset:
+        with _dataset_of(path) as dataset:
             if not same_crs(map_.grid.crs, dataset.crs):
                 raise InputError(f"{path}: its CRS is not that of the map")
             bands = tuple(band for band, _ in used)
@@ -114,13 +116,18 @@ def inputs_of(making: Making, places: Mapping[str, Path], map_: Map) -> list[_In
     return inputs
 
 
-def _check_blocks(dataset: Any, path: Path) -> None:
+def _dataset_of(path: Location) -> Any:
+    """Open a file with GDAL."""
+    return open_remote(path, stamp_of(path)) if isinstance(path, Url) else open_local(path)
+
+
+def _check_blocks(dataset: Any, path: Location) -> None:
     """Refuse blocks that need too much memory: a file's head may claim any size, and compress to almost nothing."""
-    behind = largest_behind(path)
+    behind = largest_behind(path, dataset.file.stamp if isinstance(path, Url) else None)
     if behind > LARGEST_BLOCK:
         raise InputError(
             f"{path}: cannot be verified: a block of its masks or sources takes {behind / 1e9:.0f} GB, more than "
-            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
+            f"{LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(str(path))}"
         )
     interleaved = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
@@ -128,7 +135,7 @@ def _check_blocks(dataset: Any, path: Path) -> None:
         if size > LARGEST_BLOCK:
             raise InputError(
                 f"{path}: cannot be verified: its blocks of {height} x {width} pixels take {size / 1e9:.0f} GB each, "
-                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(path)}"
+                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(str(path))}"
             )
 
 
@@ -166,7 +173,7 @@ def series_of(
             raise InputError(f"{file.path}: is not on the grid of the map: off by {off:.2g} pixels")
         covered[np.ix_(np.array(file.targets), pixels)] = True
         at = file_rows[pixels].astype(np.int64), file_cols[pixels].astype(np.int64)
-        with _explained(file.path), open_local(file.path) as dataset, _opened(dataset, file) as reader:
+        with _explained(file.path), _dataset_of(file.path) as dataset, _opened(dataset, file) as reader:
             kinds = list(zip(file.dtypes, file.masked, strict=True))
             for dtype, masked in dict.fromkeys(kinds):
                 members = [index for index, kind in enumerate(kinds) if kind == (dtype, masked)]
@@ -244,7 +251,8 @@ class _Reader:
 def _opened(dataset: Any, file: _Input) -> Iterator[_Reader]:
     """Open what else is needed of a file."""
     alike = dataset.driver == "GTiff" and len(set(file.dtypes)) == 1
-    blocks = open_plainly(file.path, file.height, file.width, file.dtypes[0]) if alike else None
+    source = dataset.file if isinstance(file.path, Url) else file.path
+    blocks = open_plainly(source, file.height, file.width, file.dtypes[0]) if alike else None
     with nullcontext() if blocks is None else blocks:
         streams = Streams(()) if dataset.driver == "VRT" else streams_of(dataset)
         yield _Reader(dataset, blocks, streams)
@@ -375,7 +383,7 @@ def read_map(map_: Map, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Flo
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Location) -> Iterator[None]:
     """Name the file where GDAL fails."""
     try:
         yield

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pixelwise.errors import InputError
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.arrays import is_zarr
+from pixelwise.rasters.remote import stamp_of
 from pixelwise.rasters.sidecars import NAMERS
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import FileStamp, Stamp
+from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.rasters.vrt import is_vrt, sources_of
 from pixelwise.regular_files import check_regular, is_file
 from pixelwise.verify.arrays import check_store
@@ -26,7 +28,9 @@ log = logging.getLogger(__name__)
 NAMED = 5
 
 
-def places_of(making: Making, folder: Path, source: Source | None, path: Path) -> dict[str, Path]:
+def places_of(
+    making: Making, folder: Path, source: Source | None, path: Path, allowed: Sequence[str] = ()
+) -> dict[str, Location]:
     """Return where the files of a map are, by the names used in the map.
 
     Raises
@@ -34,30 +38,36 @@ def places_of(making: Making, folder: Path, source: Source | None, path: Path) -
     InputError
         When some are outside its folder and the user did not name them.
     """
-    named = set() if source is None else {file.resolve() for file, _ in resolve(source)}
+    files = [] if source is None else [file for file, _ in resolve(source, allowed, making.spec.asset)]
+    named = {file.resolve() for file in files if isinstance(file, Path)}
+    urls = {str(file): file for file in files if isinstance(file, Url)}
     tree = folder.resolve()
 
     def opens(place: Path) -> bool:
         # Links are followed: what counts is which file is opened.
         return not place.as_posix().startswith("/vsi") and (place.resolve().is_relative_to(tree) or _in(named, place))
 
-    places: dict[str, Path] = {}
-    outside: dict[str, Path] = {}
+    places: dict[str, Location] = {}
+    outside: dict[str, Location] = {}
     for name in making.files:
+        if is_url(name):
+            # A map may name any server: it is asked only for files that the user named and allowed.
+            (places if name in urls else outside)[name] = urls.get(name) or Url.parse(name)
+            continue
         # As when it was written: relative to the real path of the folder, and lexically from there on.
         place = Path(os.path.normpath(tree / name))
-        remote = "://" in name or name.startswith("/vsi")
+        remote = name.startswith("/vsi")
         try:
-            allowed = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
+            opened = not remote and opens(place) and (not Path(name).is_absolute() or _in(named, place))
         except (OSError, RuntimeError) as error:  # a name that is too long, or a loop of links
             raise InputError(f"{path}: its file {name} cannot be looked up ({error})") from None
         if remote:
             raise InputError(f"{path}: its file {name} is not local and is not opened; download it first")
-        (places if allowed else outside)[name] = place
+        (places if opened else outside)[name] = place
     if outside:
         raise InputError(*_outside(path, outside))
     listed: dict[Path, list[str]] = {}
-    for place in places.values():
+    for place in [place for place in places.values() if isinstance(place, Path)]:
         if place.is_dir() and not _in(named, place):
             check_store(place, path)
         elif is_file(place) and not _in(named, place):
@@ -69,11 +79,18 @@ def _in(named: set[Path], place: Path) -> bool:
     return place.resolve() in named
 
 
-def _outside(path: Path, outside: Mapping[str, Path]) -> Iterator[str]:
+def _outside(path: Path, outside: Mapping[str, Location]) -> Iterator[str]:
     for name in list(outside)[:NAMED]:
         yield f"{path}: its file {name} is outside its folder and is opened only if you name it"
     if len(outside) > NAMED:
         yield f"... and {len(outside) - NAMED} more files like these"
+    schemes = sorted({place.scheme for place in outside.values() if isinstance(place, Url)})
+    if schemes:
+        many = len(outside) > NAMED
+        given = ["@list.txt"] if many else [str(place) for place in outside.values()]
+        command = shlex.join(["pixelwise", "verify", str(path), *given, "--allow-scheme", ",".join(schemes)])
+        yield f"if these are the files that you mean{', list them' if many else ''}: {command}"
+        return
     folders = list(dict.fromkeys(str(place.parent) for place in outside.values()))
     named = [str(place) for place in outside.values()] if len(outside) <= NAMED else folders[:NAMED]
     yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
@@ -135,21 +152,26 @@ def _is_beside(name: str, file: Path) -> bool:
     return name != file.name and name.lower().startswith(begins)
 
 
-def check_unchanged(files: Mapping[str, FileStamp], places: Mapping[str, Path]) -> None:
+def check_unchanged(files: Mapping[str, Stamp], places: Mapping[str, Location]) -> None:
     """Compare sizes with those recorded by the job, also of files behind VRTs and headers, and of sidecars.
 
     A copy has another time, and a viewer may write statistics into metadata: both are reported, and the numbers decide.
     """
-    problems, later = [], []
+    problems: list[str] = []
+    later: list[Location] = []
     for name, place in places.items():
         then = files[name]
+        now: Stamp
         try:
-            now = FileStamp.of(place) if is_zarr(place) else FileStamp.from_status(check_regular(place))
+            if isinstance(place, Url):
+                now = stamp_of(place)
+            else:
+                now = FileStamp.of(place) if is_zarr(place) else FileStamp.from_status(check_regular(place))
         except InputError as error:
             problems.append(str(error))
             continue
         if now.size != then.size and not place.name.lower().endswith(".aux.xml"):
-            problems.append(f"{place}: changed since the map was made: {then.difference(now)}")
+            problems.append(f"{place}: changed since the map was made: {then.size} bytes then, now {now.size}")
         elif now != then:
             later.append(place)
     if problems:
