@@ -27,7 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "mask_preset": None, "grow": 2, "region": "area.gpkg", "where": "cover.tif=1,2", "nodata": (-9999.0, 0.0),
     "scale": 0.5, "offset": -1.0, "valid_range": (-1.0, 1.0), "start": "1990", "end": "2020-06", "months": (6, 7),
     "bounds": (1.0, 2.0, 3.0, 4.0), "composite": "p90", "every": "month", "season": "05-01..09-30", "min_count": 3,
-    "equal_count": 4, "on_read_error": "missing",
+    "equal_count": 4, "on_read_error": "missing", "asset": "red",
 }  # fmt: skip
 
 
@@ -38,7 +38,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_option_comes_back(home: Path) -> None:
-    assert set(EVERYTHING) == {field.name for field in fields(InputSpec)}, "a new option needs a row here"
+    # A recipe allows nothing.
+    known = {field.name for field in fields(InputSpec)} - {"allow_scheme"}
+    assert set(EVERYTHING) == known, "a new option needs a row here"
     (home / "dates.csv").touch()
     spec = InputSpec(**EVERYTHING)
     write_recipe("job.toml", ["ndvi/*.tif", "@more.txt"], spec)
@@ -54,6 +56,18 @@ def test_every_option_comes_back(home: Path) -> None:
         write_recipe("third.toml", [], spec)
         assert read_recipe("third.toml")[1] == spec
         Path("third.toml").unlink()
+
+
+def test_a_recipe_names_urls_but_cannot_allow_them(home: Path) -> None:
+    spec = InputSpec(mask="https://a.org/m.csv", mask_keep=1, align="s3://b/like.tif", allow_scheme="https,s3")
+    write_recipe("job.toml", ["https://a.org/x.tif", "@https://a.org/list.txt"], spec)
+    assert "allow" not in (home / "job.toml").read_text()
+    source, read, *_ = read_recipe("job.toml")
+    assert source == ("https://a.org/x.tif", "@https://a.org/list.txt")
+    assert (read.mask, read.align, read.allow_scheme) == ("https://a.org/m.csv", "s3://b/like.tif", ())
+    (home / "job.toml").write_text('input = ["https://a.org/x.tif"]\nallow_scheme = ["https"]\n')
+    with pytest.raises(InputError, match=r"job\.toml: a recipe cannot allow files of servers.*give --allow-scheme"):
+        read_recipe("job.toml")
 
 
 def test_paths_are_relative_to_the_recipe(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -536,7 +536,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     two = write_raster(tmp_path / "two.tif", np.stack([cover, cover]))
     assert "has 2 bands, but RASTER=1,2 uses only one" in text(f"{two}=1")
     assert "No such file or directory" in text(f"{tmp_path / 'none.tif'}=1")
-    assert "only local files" in text("https://a.org/a.tif=1")
+    assert "add --allow-scheme https" in text("https://a.org/a.tif=1")
     path = write_raster(tmp_path / "cover.tif", cover)
     for wrong in (
         "",

@@ -329,15 +329,15 @@ def test_gdal_is_given_no_strip_that_is_filled_up(tmp_path: Path) -> None:
 def test_a_strip_that_is_filled_up_is_found(tmp_path: Path, interleave: str) -> None:
     path = write_raster(tmp_path / "a.tif", VALUES, compress="deflate", interleave=interleave, **LAYOUTS["strips"])
     last = 1 if interleave == "pixel" else 5
-    assert not streams_module.has_filled_strip(path)
+    assert not streams_module.has_filled_strip(streams_module.opener_of(path))
     replace_streams(path, {last: zlib.compress(bytes_of(path, last)[:-1])})
-    assert not streams_module.has_filled_strip(path)
+    assert not streams_module.has_filled_strip(streams_module.opener_of(path))
     replace_streams(path, {last: zlib.compress(bytes_of(path, last) + b"xy")})
-    assert streams_module.has_filled_strip(path)
+    assert streams_module.has_filled_strip(streams_module.opener_of(path))
     for other in ({"blockysize": 50}, LAYOUTS["tiles"], {"compress": "lzw", **LAYOUTS["strips"]}):
         write_raster(path, VALUES, **{"compress": "deflate", "interleave": interleave, **other})
-        assert not streams_module.has_filled_strip(path)
-    assert not streams_module.has_filled_strip(tmp_path / "absent.tif")
+        assert not streams_module.has_filled_strip(streams_module.opener_of(path))
+    assert not streams_module.has_filled_strip(streams_module.opener_of(tmp_path / "absent.tif"))
 
 
 @pytest.mark.parametrize("compression", [5, 8])

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 import pixelwise as pw
 from pixelwise.grid import Block
 from pixelwise.kernels import tiff as kernels
-from pixelwise.rasters import tiff
+from pixelwise.rasters import buffers, tiff
 from pixelwise.rasters.handles import OpenFiles
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.windows import read_window
@@ -342,7 +342,7 @@ def test_blocks_in_any_order_with_holes_between(tmp_path: Path, seed: int) -> No
         mine, expected = both(path, (1,), window)
         assert mine == expected
     # Holes are not read.
-    assert tiff._buffers().data(0).size <= 2 * counts.sum() + kernels.SLACK
+    assert buffers.buffers().data(0).size <= 2 * counts.sum() + kernels.SLACK
 
 
 def test_absent_tiles_are_read_by_gdal(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_damaged_block_is_named(tmp_path: Path, compress: str) -> None:
 def test_an_error_of_the_disk_is_told_by_gdal(tmp_path: Path) -> None:
     found = opened(write_raster(tmp_path / "a.tif", image("int16"), compress="lzw", **TILES))
     assert found is not None
-    found.file.close()
+    found.source.close()
     assert not found.read((1,), Block(0, 0, 16, 16), np.empty((1, 16, 16), np.int16))
 
 

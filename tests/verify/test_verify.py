@@ -490,15 +490,30 @@ def test_links_are_followed_out_of_the_folder(apart: Path, tmp_path: Path) -> No
     passes("maps/trend.tif", "stack")
 
 
-@pytest.mark.parametrize(
-    "name", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "s3://bucket/a.tif", "/vsimem/a.tif"]
-)
+@pytest.mark.parametrize("name", ["/vsicurl/http://127.0.0.1:9/a.tif", "/vsimem/a.tif"])
 def test_schemes_are_refused_even_when_named(name: str, trend: Path) -> None:
     rename(trend, name)
     assert "is not local and is not opened" in refuses("trend.tif")
     run_again = run("verify", "trend.tif", name)
     assert run_again.exit_code == 1
     assert "only local files are read" in run_again.stderr
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/a.tif", "s3://bucket/a.tif", "file:///etc/passwd"])
+def test_a_server_is_asked_only_if_it_is_named_and_allowed(name: str, trend: Path) -> None:
+    rename(trend, name)
+    refused = refuses("trend.tif")
+    if name.startswith("file"):
+        assert "only https, http, s3, gs, az are read from servers" in refused
+        return
+    assert f"its file {name} is outside its folder and is opened only if you name it" in refused
+    scheme = name.partition(":")[0]
+    assert f"pixelwise verify trend.tif {name} --allow-scheme {scheme}" in refused
+    # Allowed, but not named; and named, but not allowed.
+    run_again = run("verify", "trend.tif", "--allow-scheme", scheme)
+    assert "is opened only if you name it" in run_again.stderr
+    run_again = run("verify", "trend.tif", name)
+    assert f"to read it, add --allow-scheme {scheme}" in run_again.stderr
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,7 @@ def _queries_apart(paths: Iterable[Location]) -> Iterator[str]:
 
 def _resolve_one(text: str, allowed: Sequence[str], asset: str | None) -> list[Found]:
     if text.startswith("/vsi"):
-        raise InputError(
-            f"{text}: a name of GDAL's own; name the file by its path, or by https://, s3://, gs:// or az://"
-        )
+        raise InputError(f"{text}: only local files are read; download it first")
     if text.startswith("@"):
         return _read_list(location_of(text[1:], allowed), allowed)
     if is_url(text):

@@ -10,6 +10,7 @@ import io
 import warnings
 import weakref
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from rasterio._filepath import FilePathBase
@@ -20,6 +21,7 @@ from pixelwise.errors import InputError
 from pixelwise.rasters.datasets import GDAL_ERRORS, WARNINGS, allowed_drivers, check_texts, local_only
 from pixelwise.rasters.remote import RemoteFile
 from pixelwise.rasters.stamps import RemoteStamp
+from pixelwise.rasters.streams import BlockTable
 from pixelwise.rasters.urls import Url
 from pixelwise.words import one_line
 
@@ -90,6 +92,11 @@ class RemoteDataset(DatasetReader):  # type: ignore[misc]
         # A thread that ends drops its datasets, and rasterio keeps what it opened by name.
         self._forget = weakref.finalize(self, name.close)
         super().__init__(name.name, driver=drivers, sharing=False)
+
+    @cached_property
+    def blocks(self) -> BlockTable:
+        """Where its blocks are, to fetch them before GDAL reads them one after the other."""
+        return BlockTable.of(cast(BinaryIO, self.file))
 
     def opened(self) -> AbstractContextManager[BinaryIO]:
         """Lend the bytes of the file: what was fetched of them is not fetched again."""

@@ -47,6 +47,7 @@ from pixelwise.rasters.tags import (
 __all__ = [
     "MOST_BLOCK",
     "SPLIT_ROWS",
+    "BlockTable",
     "Opener",
     "Streams",
     "find_streams",
@@ -188,6 +189,15 @@ class _Deflated:
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
 
+    def numbers(self, bands: Sequence[int], window: Block) -> list[int]:
+        """Return the numbers of the blocks that hold a window of some bands."""
+        raster = self.raster
+        across, down = -(-raster.width // raster.block_width), -(-raster.height // raster.block_height)
+        rows = range(window.row // raster.block_height, -(-(window.row + window.height) // raster.block_height))
+        columns = range(window.col // raster.block_width, -(-(window.col + window.width) // raster.block_width))
+        planes = [band - 1 for band in bands] if raster.planes > 1 and not self.is_mask else range(raster.planes)
+        return [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
+
     def size_of(self, number: int) -> int:
         """Return the bytes of a block."""
         raster = self.raster
@@ -198,10 +208,10 @@ class _Deflated:
         return rows * -(-raster.block_width * raster.bits * raster.interleaved // 8)
 
 
-def _deflated(file: BinaryIO, *, mask: bool = False) -> Iterator[_Deflated]:
-    """Yield the directories of DEFLATE blocks among those of `_rasters`; the first may be that of a `mask` file."""
+def _deflated(file: BinaryIO, *, mask: bool = False, others: bool = False) -> Iterator[_Deflated]:
+    """Yield directories of `_rasters`: those of DEFLATE blocks, or `others` too; the first may be that of a `mask`."""
     for raster in _rasters(file, (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)):
-        if raster.compression not in DEFLATE:
+        if raster.compression not in DEFLATE and not others:
             continue
         if min(raster.block_height, raster.block_width, raster.interleaved, raster.planes) < 1:
             raise ValueError("no blocks")
@@ -248,6 +258,39 @@ def further_block(opener: Opener, *, behind: bool) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class BlockTable:
+    """Where GDAL finds the blocks of a TIFF and its masks, whatever their compression; empty for other files."""
+
+    parts: tuple[_Deflated, ...] = ()
+
+    @classmethod
+    def of(cls, file: BinaryIO) -> BlockTable:
+        """Return the table of an open file."""
+        try:
+            file.seek(0)
+            return cls(tuple(_deflated(file, others=True)) if is_tiff(file.read(4)) else ())
+        except (ValueError, KeyError, IndexError, struct.error):
+            return cls()
+
+    def ranges(
+        self, bands: Sequence[int], window: Block, gap: int, *, only_masks: bool = False
+    ) -> list[tuple[int, int]]:
+        """Return begin and end of the bytes that GDAL reads for a window, across gaps of some bytes."""
+        found: list[tuple[int, int]] = []
+        for part in self.parts:
+            if only_masks and not part.is_mask:
+                continue
+            numbers = [number for number in part.numbers(bands, window) if number < part.counts.size]
+            places = [(int(part.offsets[number]), int(part.counts[number])) for number in numbers]
+            for begin, count in sorted(place for place in places if place[1] > 0):
+                if found and found[-1][0] <= begin <= found[-1][1] + gap:
+                    found[-1] = found[-1][0], max(found[-1][1], begin + count)
+                else:
+                    found.append((begin, begin + count))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class Streams:
     """The DEFLATE streams that GDAL reads from a file: its pixels, masks in directories of their own, and a sidecar.
 
@@ -276,13 +319,7 @@ class Streams:
         for opener, part, fine in self.parts:
             if not (masks if part.is_mask else pixels):
                 continue
-            raster = part.raster
-            across, down = -(-raster.width // raster.block_width), -(-raster.height // raster.block_height)
-            rows = range(window.row // raster.block_height, -(-(window.row + window.height) // raster.block_height))
-            columns = range(window.col // raster.block_width, -(-(window.col + window.width) // raster.block_width))
-            planes = [band - 1 for band in bands] if raster.planes > 1 and not part.is_mask else range(raster.planes)
-            numbers = [(plane * down + row) * across + column for plane in planes for row in rows for column in columns]
-            for number in numbers:
+            for number in part.numbers(bands, window):
                 if number < fine.size and not fine[number]:
                     self._look(opener, part, number)
                     fine[number] = True

@@ -118,7 +118,7 @@ class Url:
 
     def __truediv__(self, name: str) -> Url:
         """Return a file below this folder."""
-        return replace(self, path=posixpath.join(self.path, name), query="")
+        return replace(self, path=posixpath.normpath(posixpath.join(self.path, name)), query="")
 
     def absolute(self) -> Url:
         """Return the URL itself."""
@@ -144,11 +144,14 @@ def is_url(text: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return a URL without user, password, query and fragment, to show it."""
+    """Return a URL without user, password, query and fragment, to show it; any other text as it is."""
+    if not is_url(text):
+        return text
     head = re.split(r"[?#]", text, maxsplit=1)[0]
     begin, sign, rest = head.partition("://")
     host, slash, path = rest.partition("/")
-    return shown(f"{begin}{sign}{host.rpartition('@')[2]}{slash}{path}", 300)
+    plain = f"{begin}{sign}{host.rpartition('@')[2]}{slash}{path}"
+    return plain if plain.isprintable() else shown(plain)
 
 
 def permitted(text: str, allowed: Collection[str]) -> Url:

@@ -19,6 +19,7 @@ from pixelwise.rasters.handles import HANDLES, OpenFiles, fetch_directory, is_he
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
 from pixelwise.rasters.remote import RemoteFile, in_parallel
+from pixelwise.rasters.remote_datasets import RemoteDataset
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.words import first_of, one_line
 
@@ -231,7 +232,7 @@ class Ahead:
     def __init__(self, steps: Sequence[Sequence[Wanted]], open_files: OpenFiles) -> None:
         self._steps, self._open_files = steps, open_files
         self._sizes: list[int] = []
-        self._asked: dict[int, RemoteFile] = {}
+        self._asked: list[list[RemoteFile]] = []
         pieces = {piece.key: piece for step in steps for piece, _, _ in step}
         unknown = [piece for piece in pieces.values() if not is_head_known(piece)]
         # Each worker process reads the directories again, of all files at once.
@@ -240,25 +241,34 @@ class Ahead:
 
     def before(self, step: int) -> None:
         """Ask for the windows of a step that is read now, and of those behind it that fit into `AHEAD_BYTES`."""
+        for file in self._asked[step - 1] if 0 < step <= len(self._asked) else ():
+            file.forget()
         while len(self._sizes) < len(self._steps):
             number = len(self._sizes)
             if number > step and sum(self._sizes[step:]) > AHEAD_BYTES:
                 return
+            self._asked.append([])
             self._sizes.append(sum(self._ask(wanted) for wanted in self._steps[number]))
 
     def close(self) -> None:
         """Forget what was not read: of a layer that masks reject everywhere, say."""
-        for file in self._asked.values():
+        for file in (file for files in self._asked for file in files):
             file.forget()
 
     def _ask(self, wanted: Wanted) -> int:
         """Ask for one window; return its bytes."""
         piece, bands, window = wanted
         source = _with_retries(piece, self._open_files, lambda: self._open_files.source(piece))
+        asked: list[tuple[RemoteFile, list[tuple[int, int]]]] = []
         tiff = source.tiff if isinstance(source, MaskedTiff) else source
-        if not isinstance(tiff, TiffFile) or not isinstance(tiff.source, RemoteFile):
-            return 0
-        ranges = tiff.ranges(bands, window)
-        tiff.source.fetch_ahead(ranges)
-        self._asked[id(tiff.source)] = tiff.source
-        return sum(end - begin for begin, end in ranges)
+        if isinstance(tiff, TiffFile) and isinstance(tiff.source, RemoteFile):
+            asked.append((tiff.source, tiff.ranges(bands, window)))
+        dataset = source.dataset if isinstance(source, MaskedTiff | CheckedTiff) else source
+        if isinstance(dataset, RemoteDataset):
+            only = dataset is not source and isinstance(source, MaskedTiff)
+            ranges = dataset.blocks.ranges(bands, window, dataset.file.gap, only_masks=only)
+            asked.append((dataset.file, ranges))
+        for file, ranges in asked:
+            file.fetch_ahead(ranges)
+            self._asked[-1].append(file)
+        return sum(end - begin for _, ranges in asked for begin, end in ranges)
