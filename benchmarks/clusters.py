@@ -135,29 +135,32 @@ def measure_tasks(tasks: int, *, task_seconds: float) -> dict[str, float]:
     import distributed
 
     limits.LIMITS = replace(limits.LIMITS, block_bytes=1, window_bytes=1, task_seconds=task_seconds)
-    with tempfile.TemporaryDirectory() as name, cluster(Path(name)) as (address, pids):
-        with distributed.Client(scheduler_file=address) as client:
-            pw.apply(Ballast(100), "ols", executor=client)
-            before = resident(os.getpid()), resident(pids[0]), processor_seconds(os.getpid()), time.perf_counter()
-            most = 0
+    with (
+        tempfile.TemporaryDirectory() as name,
+        cluster(Path(name)) as (address, pids),
+        distributed.Client(scheduler_file=address) as client,
+    ):
+        pw.apply(Ballast(100), "ols", executor=client)
+        before = resident(os.getpid()), resident(pids[0]), processor_seconds(os.getpid()), time.perf_counter()
+        most = 0
 
-            def look(done: int, total: int) -> None:
-                nonlocal most
-                if done % 256_000 == 0:
-                    most = max(most, resident(os.getpid()))
+        def look(done: int, total: int) -> None:
+            nonlocal most
+            if done % 256_000 == 0:
+                most = max(most, resident(os.getpid()))
 
-            found = pw.apply(Ballast(tasks), "ols", executor=client, bands=["slope"], progress=look)
-            if not (found["slope"] == 1).all():
-                raise SystemExit("wrong slopes")
-            kept = sum(array.nbytes for array in found.arrays.values())
-            after = max(most, resident(os.getpid())), resident(pids[0]), processor_seconds(os.getpid())
-            return {
-                "blocks": tasks,
-                "seconds": time.perf_counter() - before[3],
-                "parent_mb": (after[0] - before[0] - kept) / 1e6,
-                "scheduler_mb": (after[1] - before[1]) / 1e6,
-                "parent_ms": 1e3 * (after[2] - before[2]) / tasks,
-            }
+        found = pw.apply(Ballast(tasks), "ols", executor=client, bands=["slope"], progress=look)
+        if not (found["slope"] == 1).all():
+            raise SystemExit("wrong slopes")
+        kept = sum(array.nbytes for array in found.arrays.values())
+        after = max(most, resident(os.getpid())), resident(pids[0]), processor_seconds(os.getpid())
+        return {
+            "blocks": tasks,
+            "seconds": time.perf_counter() - before[3],
+            "parent_mb": (after[0] - before[0] - kept) / 1e6,
+            "scheduler_mb": (after[1] - before[1]) / 1e6,
+            "parent_ms": 1e3 * (after[2] - before[2]) / tasks,
+        }
 
 
 def main() -> None:

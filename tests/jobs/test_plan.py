@@ -215,9 +215,7 @@ def test_a_continent_is_decoded_once(count: int) -> None:
 
 
 def test_a_worker_with_too_little_memory_is_named() -> None:
-    with pytest.raises(
-        ParameterError, match=r"^a worker may use 200 MiB, which is too little: 2 thread\(s\) "
-    ):
+    with pytest.raises(ParameterError, match=r"^a worker may use 200 MiB, which is too little: 2 thread\(s\) "):
         stored(512, 100, count=7, local=False, memory=200 << 20)
 
 

@@ -7,12 +7,15 @@ import importlib.resources
 import itertools
 import logging
 import math
+import operator
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import astuple
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +110,11 @@ class Cluster(Engine):
             raise ParameterError(f"address {address}: expected that of a Dask scheduler, tcp://HOST:PORT, or its file")
         target = {"address": given} if given is not None else _target(address)
         try:
-            client = distributed.Client(**target, timeout=CONNECT_SECONDS, set_as_default=False, name="pixelwise")
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            with warnings.catch_warnings():
+                # Of other versions, in a table; `check` refuses those that matter.
+                warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+                client = distributed.Client(**target, timeout=CONNECT_SECONDS, set_as_default=False, name="pixelwise")
+        except Exception as error:  # whatever a file or an address makes of it
             raise ParameterError(
                 f"address {self._named}: no Dask scheduler answers there ({one_line(error)}); start one with "
                 "`dask scheduler`, or mend the address"
@@ -178,13 +184,15 @@ class Cluster(Engine):
         plain = pickle.dumps((job.token, job.name, job.payload, dict(job.versions)))
         self._pool = self._client.get_executor(pure=False)
         self._token = job.token
-        self._job = self._client.submit(_sent("same"), plain, key=f"pixelwise-job-{job.token}", pure=False)
+        task = partial(_sent("run"), plain)
+        self._job = self._client.submit(_sent("same"), task, key=f"pixelwise-job-{job.token}", pure=False)
 
     def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
         """Have a worker compute some blocks of the job that was started."""
-        key = f"pixelwise-{self._token}-{next(self._numbers)}"
+        # Of such keys the first part names a group, of which the scheduler keeps one account.
+        key = f"pixelwise-{self._token}", next(self._numbers)
         numbers = np.array([astuple(block) for block in blocks], dtype=np.int64).tobytes()
-        future: Future[Outcome] = self._pool.submit(_sent("run"), self._job, numbers, key=key)
+        future: Future[Outcome] = self._pool.submit(operator.call, self._job, numbers, key=key)
         return future
 
     def width(self, planned: int) -> int:
@@ -222,14 +230,24 @@ def _check_seen(where: str, files: Mapping[Path, FileStamp], seen: Mapping[str, 
         found = seen[str(path.absolute())]
         if isinstance(found, str):
             wrong.append(f"{path}: {found}")
-        elif not path.is_dir() and (found[0] != stamp.size or abs(found[1] - stamp.mtime_ns) > CLOCK_SECONDS * 1e9):
-            wrong.append(f"{path}: {stamp.difference(FileStamp(*found)).replace('then, now', 'here,')} there")
+        elif not path.is_dir() and (differing := _difference(stamp, FileStamp(*found))):
+            wrong.append(f"{path}: {differing}")
     if wrong:
         more = f" ({len(wrong)} files in all)" if len(wrong) > 1 else ""
         raise InputError(
             f"{where} does not see {wrong[0]}{more}; put the files on a disk that all workers share, or on each at the "
             "same path with its time (cp -p)"
         )
+
+
+def _difference(here: FileStamp, there: FileStamp) -> str:
+    """Say how a file differs at a worker; nothing if it is the same."""
+    if here.size != there.size:
+        return f"{here.size} bytes here, {there.size} there"
+    if abs(here.mtime_ns - there.mtime_ns) <= CLOCK_SECONDS * 1e9:
+        return ""
+    own, other = (datetime.fromtimestamp(stamp.mtime_ns / 1e9, UTC) for stamp in (here, there))
+    return f"modified {own:%Y-%m-%d %H:%M:%S} here, {other:%Y-%m-%d %H:%M:%S} there (UTC)"
 
 
 def _target(address: str) -> dict[str, str]:
@@ -245,13 +263,16 @@ def _close(client: Any) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep distributed from logging what is said here in one line."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    # Each has a level of its own, by Dask's configuration.
+    own = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {logger: logger.level for logger in map(logging.getLogger, own)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -32,9 +32,9 @@ def look(names: list[str], paths: list[str]) -> dict[str, object]:
     return {"host": socket.gethostname(), "versions": installed(names), "files": seen}
 
 
-def same(job: bytes) -> bytes:
-    """Return a job as it came: a task that gives it to others, and that can be done again."""
-    return job
+def same(task: object) -> object:
+    """Return what came: a task that gives it to others, and that can be done again."""
+    return task
 
 
 def run(job: bytes, blocks: bytes) -> object:
