@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import pixelwise as pw
-from pixelwise.jobs import job as job_module
+from pixelwise.jobs import worker as worker_module
 from support.limits import limited
 from support.rasters import random_series, write_raster
 from support.stopping import Stop, stopped_after
@@ -314,7 +314,7 @@ class Left:
             handles=count_in("/dev/fd"),
             children=len(children()),
             hidden=sum(path.name.startswith(".") for path in scene.output.iterdir()),
-            workspaces=len(job_module._OWN) + len(job_module._ARRIVED),
+            workspaces=len(worker_module._OWN) + len(worker_module._ARRIVED),
         )
 
     @classmethod

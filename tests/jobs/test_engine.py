@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -13,7 +14,17 @@ import pytest
 
 from pixelwise.errors import ParameterError
 from pixelwise.jobs.engine import map_unordered
-from pixelwise.jobs.executors import InlineExecutor, open_executor, shares_memory, usable_cores
+from pixelwise.jobs.executors import (
+    Foreign,
+    InlineExecutor,
+    InProcess,
+    engine_of,
+    open_engine,
+    shares_memory,
+    usable_cores,
+)
+from pixelwise.jobs.plan import Workers
+from pixelwise.jobs.worker import SharedJob
 
 
 class CountingExecutor(Executor):
@@ -33,7 +44,7 @@ class CountingExecutor(Executor):
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_no_more_than_the_limit_is_in_flight(limit: int) -> None:
     executor = CountingExecutor()
-    for _ in map_unordered(executor, lambda x: x, range(50), limit):
+    for _ in map_unordered(partial(executor.submit, lambda x: x), range(50), limit):
         executor.taken += 1
     assert executor.submitted == 50
     # One more than the limit: the result that is about to be yielded.
@@ -51,16 +62,19 @@ def test_results_do_not_outlive_their_turn() -> None:
         return big
 
     most = 0
-    for result in map_unordered(InlineExecutor(), task, range(40), 5):
+    for result in map_unordered(partial(InlineExecutor().submit, task), range(40), 5):
         most = max(most, len(alive))
         del result
     assert most <= 6
 
 
-@pytest.mark.parametrize("name", ["inline", "threads", "processes"])
-def test_all_results_arrive(name: str) -> None:
-    with open_executor(name, 2) as executor:
-        assert sorted(map_unordered(executor, abs, range(-20, 0), 4)) == list(range(1, 21))
+def test_the_limit_follows_the_workers() -> None:
+    executor, limits = CountingExecutor(), iter([2, 2, 7, *[7] * 60])
+    for _ in map_unordered(partial(executor.submit, abs), range(50), lambda: next(limits)):
+        executor.taken += 1
+    assert max(executor.outstanding[:2]) == 2
+    assert max(executor.outstanding) in (7, 8)
+    assert executor.submitted == 50
 
 
 def test_items_are_taken_lazily() -> None:
@@ -71,7 +85,7 @@ def test_items_are_taken_lazily() -> None:
             taken.append(i)
             yield i
 
-    results = map_unordered(InlineExecutor(), abs, items(), 3)
+    results = map_unordered(partial(InlineExecutor().submit, abs), items(), 3)
     next(results)
     assert len(taken) <= 4
     results.close()  # type: ignore[attr-defined]
@@ -89,39 +103,49 @@ def test_an_error_cancels_what_has_not_begun() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(RuntimeError, match="task 0"):
-            list(map_unordered(pool, task, range(50), 10))
+            list(map_unordered(partial(pool.submit, task), range(50), 10))
         release.set()
     assert len(begun) <= 3
 
 
 def test_unknown_executors_are_refused() -> None:
-    with pytest.raises(ParameterError, match="did you mean 'processes'"), open_executor("process", 2):
-        pass
+    with pytest.raises(ParameterError, match="did you mean 'processes'"):
+        engine_of("process", 2)
 
 
 def test_a_forking_pool_is_refused_a_forkserver_is_not() -> None:
     with (
         ProcessPoolExecutor(1, mp_context=get_context("fork")) as forking,
         pytest.raises(ParameterError, match="forks its workers"),
-        open_executor(forking, 1),
     ):
-        pass
-    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool, open_executor(pool, 1) as opened:
-        assert opened is pool
+        engine_of(forking, 1)
+    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+        assert isinstance(engine_of(pool, 1), Foreign)
 
 
 def test_an_executor_handed_over_stays_open() -> None:
     with ThreadPoolExecutor(1) as pool:
-        with open_executor(pool, 1):
-            pass
+        with open_engine(engine_of(pool, 1)) as engine:
+            engine.start(SharedJob("token", "ols"), 1)
         assert pool.submit(abs, -1).result() == 1
 
 
 def test_who_shares_memory() -> None:
-    with ThreadPoolExecutor(1) as threads, open_executor("processes", 1) as processes:
-        assert shares_memory(threads)
-        assert shares_memory(InlineExecutor())
+    with ThreadPoolExecutor(1) as threads, ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as processes:
+        for executor in (threads, InlineExecutor(), "threads", "inline"):
+            assert shares_memory(executor)
+            assert isinstance(engine_of(executor, 1), InProcess)
         assert not shares_memory(processes)
+        assert not shares_memory("processes")
+
+
+def test_whose_memory_is_planned() -> None:
+    """Of all processes of this machine together; of one worker elsewhere, whatever their number."""
+    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+        found = {engine_of(executor, 4).workers for executor in ("threads", "processes", pool, CountingExecutor())}
+    assert found == {
+        Workers(1, 4), Workers(4, 1, beside=True), Workers(4, 1, beside=True), Workers(4, 1, local=False),
+    }  # fmt: skip
 
 
 def test_usable_cores() -> None:

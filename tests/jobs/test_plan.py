@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ TRANSFORM = Affine(30, 0, 0, 0, -30, 0)
 def cut(grid: Grid, demand: Demand, **options: Any) -> Plan:
     """Plan a job by its options, whichever part of it each describes."""
     output = {name: options.pop(name) for name in ("bands", "in_memory") if name in options}
+    options["threads"] = options.pop("jobs", 1)
     return make_plan(grid, [demand], OutputDemand(**output), Workers(**options), Limits())
 
 
@@ -189,9 +191,37 @@ def test_memory_counts_what_gdal_decodes_at_once() -> None:
     assert made.memory > 512 * 512 * 4 * 275 + (200 << 20)
 
 
+@given(count=st.integers(1, 3000), threads=st.integers(1, 8), size=st.integers(1, 30000), layers=st.integers(2, 1000))
+def test_blocks_of_a_cluster_do_not_depend_on_the_number_of_workers(
+    count: int, threads: int, size: int, layers: int
+) -> None:
+    one = stored(512, layers, size=size, jobs=threads, local=False, teamwork=False)
+    many = stored(512, layers, size=size, jobs=threads, count=count, local=False, teamwork=False)
+    assert replace(many, jobs=one.jobs, limit=one.limit) == one
+    assert many.jobs == count * threads
+
+
+@pytest.mark.parametrize("count", [32, 100, 500])
+def test_a_continent_is_decoded_once(count: int) -> None:
+    """20 000 x 20 000 x 100 in tiles of 512, and a continent of 1 000 dates, with up to 1 000 blocks in flight.
+
+    Planned as if all blocks were in the memory of this machine, tiles were decoded up to 127 times.
+    """
+    for size, layers in ((20_000, 100), (100_000, 1_000)):
+        made = stored(512, layers, size=size, jobs=1, count=count, local=False, memory=4 * GIB, teamwork=False)
+        assert made.redecode == 1
+        assert made.limit == 2 * count
+        assert made.memory < 4 * GIB
+
+
+def test_a_worker_with_too_little_memory_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"^a worker may use 200 MiB, which is too little: 2 thread\(s\) "):
+        stored(512, 100, count=7, local=False, memory=200 << 20)
+
+
 def test_memory_counts_processes_and_a_map_in_memory() -> None:
     base = plan(1000, 1000, (256, 256)).memory
-    assert plan(1000, 1000, (256, 256), processes=3).memory - base == 2 * (296 << 20)
+    assert plan(1000, 1000, (256, 256), jobs=1, count=2, beside=True).memory - base == 2 * (296 << 20)
     kept, blocks = plan(1000, 1000, (256, 256), in_memory=True), 2 * 256 * 256
     # Nothing is encoded, of which three copies live at once.
     assert kept.memory - base == 1000 * 1000 * 8 * 4 - blocks * 3 * 8 * 4

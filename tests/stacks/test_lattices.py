@@ -214,7 +214,7 @@ def test_the_plan_of_shifted_scenes_cuts_few_blocks(scenes: Path) -> None:
     layout = layout_of(pw.open_stack(scenes, extent="union"))
     assert layout.shifted
     grid = pw.Grid(None, Affine.identity(), 4000, 4000)
-    shifted = make_plan(grid, [Demand(300, layout)], OutputDemand(3), Workers(2, teamwork=True), Limits())
+    shifted = make_plan(grid, [Demand(300, layout)], OutputDemand(3), Workers(1, 2, teamwork=True), Limits())
     assert 1 < shifted.redecode < 2
     half = pw.open_stack([scenes / "ndvi_2001.tif", scenes / "ndvi_2004.tif"], extent="union")
     assert not layout_of(half).shifted  # that of 2001 begins where the grid does

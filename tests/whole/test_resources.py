@@ -9,19 +9,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from datetime import datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 from click.testing import CliRunner
 
 import pixelwise as pw
 from pixelwise.cli import main
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.grid import Block, Grid
 from pixelwise.jobs.engine import map_unordered
-from pixelwise.jobs.executors import InlineExecutor, open_executor
+from pixelwise.jobs.executors import InlineExecutor
 from pixelwise.rasters.handles import HANDLES
+from support.limits import set_limits
 from support.stopping import hidden
 
 resource = pytest.importorskip("resource")
@@ -88,29 +94,30 @@ def test_workers_that_end_again_and_again_stop_the_job(stack: pw.RasterStack, tm
     assert hidden(out) in ([], KEPT)
 
 
-def test_a_task_that_is_done_forgives_the_deaths_before() -> None:
-    """Machines that kill a worker now and then end no job: only deaths in a row count."""
-    items = 10
+class Dying:
+    """A stack whose reader is killed at every other block, once."""
 
-    def die_once(item: tuple[Path, int]) -> int:
-        """Die at every other item, once; it travels by value, so that workers import nothing."""
-        folder, number = item
-        marker = folder / f"death-{number}"
-        if number % 2 and not marker.exists():
+    def __init__(self, markers: Path) -> None:
+        self.markers = markers
+        self.grid = Grid(None, Affine(30, 0, 0, 0, -30, 0), 16, 20 * 256)
+        self.axis = TimeAxis.from_dates([datetime(year, 1, 1) for year in (2001, 2002, 2003)], ["year"] * 3)
+
+    def read(self, block: Block) -> Any:
+        marker = self.markers / str(block.col)
+        if block.col // 256 % 2 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return number
+        return np.arange(3.0)[:, None, None] + np.full((3, block.height, block.width), block.col, dtype=float)
 
-    with open_executor("processes", 1) as pool:
-        broken = [0]
 
-        def recover(error: BrokenExecutor) -> None:
-            broken[0] += 1
-            pool.recover(error)  # type: ignore[attr-defined]
-
-        results = map_unordered(pool, die_once, [(Path(os.environ["DEATHS"]), i) for i in range(items)], 2, recover)
-        assert sorted(results) == list(range(items))
-    assert broken[0] > 4
+def test_a_task_that_is_done_forgives_the_deaths_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines that kill a worker now and then end no job: only deaths in a row count."""
+    set_limits(monkeypatch, block_bytes=1, window_bytes=1, task_seconds=0)
+    found = pw.apply(Dying(tmp_path), "ols", executor="processes", jobs=1)
+    assert caplog.text.count("a worker process died") > 4
+    assert (found["slope"] == 1).all()
 
 
 @pytest.fixture(autouse=True)
@@ -140,12 +147,15 @@ class Breaking(InlineExecutor):
 @pytest.mark.parametrize("way", ["refuse", "fail"])
 def test_no_item_is_lost_or_done_twice(limit: int, number: int, way: str) -> None:
     executor = Breaking(**{"refuse": set(), "fail": set(), way: {number}})  # type: ignore[arg-type]
-    mended: list[BrokenExecutor] = []
-    assert sorted(map_unordered(executor, abs, range(10), limit, mended.append)) == list(range(10))
+    mended: list[Exception] = []
+    assert sorted(
+        map_unordered(partial(executor.submit, abs), range(10), limit, (BrokenExecutor,), mended.append)
+    ) == list(range(10))
     # The last items may all be submitted before that number is reached.
     assert len(mended) == (number <= 10)
+    breaking = Breaking(**{"refuse": set(), "fail": set(), way: {5}})  # type: ignore[arg-type]
     with pytest.raises(BrokenExecutor, match=way):
-        list(map_unordered(Breaking(**{"refuse": set(), "fail": set(), way: {5}}), abs, range(10), limit))  # type: ignore[arg-type]
+        list(map_unordered(partial(breaking.submit, abs), range(10), limit))
 
 
 def test_a_broken_pool_handed_over_stops_the_job(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:

@@ -26,11 +26,12 @@ from hypothesis import strategies as st
 
 import pixelwise as pw
 from pixelwise import run
-from pixelwise.jobs import job as job_module
 from pixelwise.jobs import task as task_module
+from pixelwise.jobs import worker as worker_module
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.job import Job, Workspace, task_of
+from pixelwise.jobs.job import Job, Workspace
 from pixelwise.jobs.task import plan_job
+from pixelwise.jobs.worker import compute_here, keep, shared
 from pixelwise.maps.map import decode_provenance
 from pixelwise.maps.memory import as_they_are
 from pixelwise.method import select_bands
@@ -73,16 +74,6 @@ def assert_same_bytes(result: pw.Map, expected: pw.Map) -> None:
 
 
 @contextmanager
-def dask_executor() -> Iterator[Executor]:
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
-@contextmanager
 def forkserver_executor() -> Iterator[Executor]:
     with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
         yield pool
@@ -101,7 +92,7 @@ def test_every_executor_gives_the_same_bytes(folder: Path, expected: pw.Map, exe
     assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", executor=executor, jobs=jobs), expected)
 
 
-@pytest.mark.parametrize("open_pool", [forkserver_executor, thread_executor, dask_executor])
+@pytest.mark.parametrize("open_pool", [forkserver_executor, thread_executor])
 def test_an_executor_handed_over_gives_the_same_bytes(folder: Path, expected: pw.Map, open_pool: Any) -> None:
     with open_pool() as pool:
         assert_same_bytes(pw.apply(pw.open_stack(folder), "ols", executor=pool), expected)
@@ -729,7 +720,7 @@ def test_a_job_that_cannot_be_pickled_leaves_nothing(folder: Path) -> None:
     for _ in range(2):
         with pytest.raises(pw.FunctionError, match=r"^held: it uses lock \(_thread.lock\), which cannot be sent"):
             pw.apply(stack, pw.per_pixel(held, jit=False), executor="processes")
-    assert not job_module._OWN
+    assert not worker_module._OWN
     # A composite of such a function is read in processes too.
     with pytest.raises(pw.FunctionError, match="held: it uses lock"):
         pw.apply(stack.composite(pw.per_pixel(held, jit=False), every="year"), "ols", executor="processes")
@@ -780,12 +771,12 @@ def test_what_does_not_travel_is_named(tmp_path: Path) -> None:
 def test_a_late_task_of_one_job_does_not_disturb_another(folder: Path) -> None:
     stack = pw.open_stack(folder)
     job = Job((stack,), pw.methods.ols().bind(stack.axis, None, {}), "float32", as_they_are)
-    tasks = [task_of(job, in_process=True) for _ in range(3)]
-    late, forget = tasks[0]
-    forget()
+    known = [shared(job, "ols", in_process=True) for _ in range(3)]
+    with keep(job, known[0].token):
+        pass
     with pytest.raises(RuntimeError, match="a task was started after its job was over"):
-        late(stack.grid.block)
-    for task, end in tasks[1:]:
-        assert task(stack.grid.block).answered
-        end()
-    assert not job_module._OWN
+        compute_here(known[0].token, (stack.grid.block,))
+    for one in known[1:]:
+        with keep(job, one.token):
+            assert compute_here(one.token, (stack.grid.block,)).results[0].answered
+    assert not worker_module._OWN

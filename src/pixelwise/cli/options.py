@@ -301,11 +301,21 @@ PARAMETER_OPTION = click.option(
 
 JOB_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Number of workers.  [default: usable cores]"),
-    click.option("--memory", metavar="SIZE", help="Memory limit for all processes together, such as 4GiB."),
+    click.option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory limit, such as 4GiB: of all processes together, or of each worker with --executor dask.",
+    ),
     click.option(
         "--executor",
         type=click.Choice(get_args(ExecutorName)),
         help="How to run workers.  [default: threads; processes for plain Python functions in larger jobs]",
+    ),
+    click.option(
+        "--address",
+        metavar="tcp://HOST:PORT|FILE",
+        default="",
+        help="Dask scheduler whose workers compute, or the file that it wrote.  [default: workers on this machine]",
     ),
 )
 
@@ -352,7 +362,7 @@ def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--jobs``, ``--memory``, ``--executor``."""
+    """Add ``--jobs``, ``--memory``, ``--executor``, ``--address``."""
     return _decorate(command, JOB_OPTIONS)
 
 

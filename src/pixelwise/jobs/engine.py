@@ -1,34 +1,112 @@
-"""Run a task over many items on any executor, with a bounded number in flight. Independent of rasters."""
+"""Where tasks are computed, whichever engine does it, and how a bounded number of them is kept in flight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from itertools import chain, islice
+from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["map_unordered"]
+from pixelwise.grid import Block
+from pixelwise.jobs.plan import Workers
+from pixelwise.jobs.worker import Outcome, SharedJob
+from pixelwise.rasters.stamps import FileStamp
+
+__all__ = ["Engine", "map_unordered"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Engine(ABC):
+    """Computes the blocks of one job: in this process, in others, or on a cluster.
+
+    Attributes
+    ----------
+    in_process
+        Whether tasks run in this process, so that nothing is pickled, and their errors are raised as they are.
+    of_threads
+        Whether threads of our own compute, which can work on one block together.
+    workers
+        Who computes; for a cluster, who does now.
+    breaks
+        Errors of a future which say that workers failed rather than their task.
+    """
+
+    in_process = False
+    of_threads = False
+    workers: Workers
+    breaks: tuple[type[Exception], ...] = (BrokenExecutor,)
+
+    def check(self, files: Mapping[Path, FileStamp]) -> None:
+        """Refuse workers that cannot compute a job of these files; by default, all can.
+
+        Raises
+        ------
+        ParameterError, InputError
+            Which worker, and why.
+        """
+        del files  # processes of this machine see them
+
+    @abstractmethod
+    def start(self, job: SharedJob, at_once: int) -> None:
+        """Hand a job to the workers, once; of our own, there will be `at_once`.
+
+        Raises
+        ------
+        ResourceError
+            When they cannot be reached.
+        """
+
+    @abstractmethod
+    def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
+        """Have a worker compute some blocks of the job that was started."""
+
+    def width(self, planned: int) -> int:
+        """Return how many tasks to keep in flight, now; `planned` is what the plan says."""
+        return planned
+
+    @abstractmethod
+    def recover(self, error: Exception) -> None:
+        """Replace workers that failed, so that their tasks can be submitted again.
+
+        Raises
+        ------
+        ResourceError
+            When that is impossible; what is done is kept.
+        """
+
+    @abstractmethod
+    def close(self, *, failed: bool) -> None:
+        """Release whatever was started here; at once if the job `failed`."""
+
+
 def map_unordered(
-    executor: Executor,
-    task: Callable[[Item], Result],
+    submit: Callable[[Item], Future[Result]],
     items: Iterable[Item],
-    limit: int,
-    recover: Callable[[BrokenExecutor], None] | None = None,
+    limit: int | Callable[[], int],
+    breaks: tuple[type[Exception], ...] = (),
+    recover: Callable[[Exception], None] = lambda error: None,
 ) -> Iterator[Result]:
-    """Yield ``task(item)`` as each is done, with at most `limit` submitted and not yet yielded.
+    """Yield the result of each item as it is done, with at most `limit` submitted and not yet yielded.
 
     `Executor.map` submits everything at once, so all results may pile up in memory. Here an error, or closing the
     generator, cancels the tasks that have not started.
 
     Parameters
     ----------
+    submit
+        Starts the task of an item.
+    items
+        Taken one by one, as tasks end.
+    limit
+        A number, or a function that returns it, asked before each task: workers come and go.
+    breaks
+        Errors which say that workers failed rather than their task.
     recover
-        Called when the executor broke; its unfinished items are then submitted again. May raise instead.
+        Called with such an error; the unfinished items are then submitted again. May raise instead.
 
     Raises
     ------
@@ -36,14 +114,13 @@ def map_unordered(
         The first exception that a task raised.
     """
     todo = iter(items)
+    now: Callable[[], int] = limit if callable(limit) else lambda: limit
     while True:
         pending: dict[Future[Result], Item] = {}
         try:
-            yield from _window(executor, task, todo, limit, pending)
+            yield from _window(submit, todo, now, pending)
             return
-        except BrokenExecutor as error:
-            if recover is None:
-                raise
+        except breaks as error:
             recover(error)
             todo = chain([*pending.values()], todo)
         finally:
@@ -52,25 +129,24 @@ def map_unordered(
 
 
 def _window(
-    executor: Executor,
-    task: Callable[[Item], Result],
+    submit: Callable[[Item], Future[Result]],
     todo: Iterator[Item],
-    limit: int,
+    limit: Callable[[], int],
     pending: dict[Future[Result], Item],
 ) -> Iterator[Result]:
     """Do the work of `map_unordered`, leaving in `pending` the items that were taken but not finished."""
 
-    def submit(count: int) -> None:
-        for item in islice(todo, count):
+    def fill(free: int) -> None:
+        for item in islice(todo, max(free, 0)):
             # A broken executor raises here: the item must not get lost.
             untaken: Future[Result] = Future()
             pending[untaken] = item
-            future = executor.submit(task, item)
+            future = submit(item)
             del pending[untaken]
             pending[future] = item
 
     try:
-        submit(limit)
+        fill(limit())
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             while done:
@@ -78,7 +154,7 @@ def _window(
                 future = done.pop()
                 result = future.result()
                 # Refill first: the worker keeps busy while the caller uses the result.
-                submit(1)
+                fill(limit() + 1 - len(pending))
                 del pending[future], future
                 yield result
                 del result

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.errors import ParameterError
@@ -31,11 +30,11 @@ class Execution:
     Attributes
     ----------
     executor
-        Name of an executor, or an executor object; None for the one that suits the job.
+        Name of an executor, an executor object, or a client or cluster of Dask; None for what suits the job.
     jobs
         Number of workers; None for as many as there are cores, and memory for.
     memory
-        Memory limit for all local processes together; None for no limit.
+        Memory limit for all local processes together, or for each worker of a cluster; None for no limit.
     compress
         Compression of the output; None for the default.
     zarr_format
@@ -52,6 +51,8 @@ class Execution:
         Whether a failing function stops the job.
     progress
         Called after each block.
+    address
+        Address of Dask's scheduler, or its file; empty for workers on this machine.
     limits
         Sizes from which the job is cut, checked and journalled.
 
@@ -61,7 +62,7 @@ class Execution:
         When the executor is unknown or forks, or the number of workers or the amount of memory is invalid.
     """
 
-    executor: str | Executor | None = None
+    executor: Any = None
     jobs: int | None = None
     memory: int | str | None = None
     compress: Compression | None = None
@@ -72,6 +73,7 @@ class Execution:
     trust_function: bool = False
     strict: bool = False
     progress: Progress | None = None
+    address: str = ""
     limits: Limits = field(default_factory=lambda: job_limits.LIMITS)
 
     def __post_init__(self) -> None:
@@ -88,5 +90,5 @@ class Execution:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Memory limit for all local processes together, in bytes."""
+        """The memory limit, in bytes."""
         return None if self.memory is None else parse_size(self.memory)

@@ -1,4 +1,4 @@
-"""Where blocks are computed: in this thread, in threads, in processes, or in an executor that the caller passes."""
+"""Where blocks are computed: in this thread, in threads, in processes of our own, or by an executor of the caller."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 from pixelwise.choices import ExecutorName
 from pixelwise.errors import ParameterError, ResourceError
+from pixelwise.grid import Block
+from pixelwise.jobs.cluster import Cluster, is_of_dask
+from pixelwise.jobs.engine import Engine
+from pixelwise.jobs.plan import Workers
+from pixelwise.jobs.worker import Outcome, SharedJob, compute_elsewhere, compute_here
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 from pixelwise.words import not_a_choice, one_line
 
-__all__ = ["InlineExecutor", "check_executor", "open_executor", "recovery", "shares_memory", "usable_cores"]
+__all__ = ["InlineExecutor", "check_executor", "engine_of", "open_engine", "shares_memory", "usable_cores"]
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +56,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def shares_memory(executor: Executor) -> bool:
+def shares_memory(executor: object) -> bool:
     """Whether tasks are known to run in this process, so that nothing needs to be pickled."""
-    return isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
+    return executor in ("inline", "threads") or isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
 
 
-def check_executor(executor: str | Executor) -> None:
+def check_executor(executor: object) -> None:
     """Refuse an unknown name, an object that is not an executor, and a forking pool.
 
     Raises
@@ -64,63 +70,114 @@ def check_executor(executor: str | Executor) -> None:
     """
     if isinstance(executor, Executor):
         _refuse_forking(executor)
-    elif executor not in get_args(ExecutorName):
+        if is_of_dask(executor):
+            raise ParameterError("executor=client.get_executor() hides the client: pass the client itself")
+    elif not is_of_dask(executor) and executor not in get_args(ExecutorName):
         raise not_a_choice("executor", executor, get_args(ExecutorName))
 
 
-@contextmanager
-def open_executor(executor: str | Executor, jobs: int) -> Iterator[Executor]:
-    """Yield the executor of a name, shut down at the end; or the given one, left open.
+def engine_of(executor: Any, jobs: int, *, memory: int | None = None, address: str = "") -> Engine:
+    """Return the engine of a name or an executor; nothing is started yet, but a cluster is connected to.
 
     Parameters
     ----------
     executor
-        ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, or any
-        `concurrent.futures.Executor` whose workers were not forked.
+        ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, ``dask``, any
+        `concurrent.futures.Executor` whose workers were not forked, or a client or cluster of Dask.
     jobs
-        Number of workers of a pool that is created here.
+        Number of workers of a pool that is created here, or of blocks that an executor computes at a time.
+    memory
+        Bytes that all local processes, or each worker of a cluster, may use; None if nobody set a limit.
+    address
+        Address of Dask's scheduler, or its file.
 
     Raises
     ------
     ParameterError
-        When the name is unknown, the object is not an executor, or it is a forking pool.
+        When the name is unknown, the object is not an executor, it is a forking pool, or a cluster does not answer.
     """
     check_executor(executor)
-    if isinstance(executor, Executor):
-        yield executor
-        return
-    pool = _own_pool(executor, jobs)
+    if address and executor != "dask":
+        raise ParameterError(f"address {address} is that of a Dask scheduler: expected executor dask, not {executor}")
+    if executor == "dask" or is_of_dask(executor):
+        return Cluster(None if executor == "dask" else executor, address, jobs, memory)
+    if executor == "processes":
+        return Processes(jobs, memory)
+    if shares_memory(executor):
+        return InProcess(executor, jobs, memory)
+    return Foreign(executor, jobs, memory)
+
+
+@contextmanager
+def open_engine(engine: Engine) -> Iterator[Engine]:
+    """Yield an engine, and close what it started at the end."""
     try:
-        yield pool
+        yield engine
     except BaseException:
-        # Processes can be killed at once: nobody waits for their results. Threads finish their block.
-        if isinstance(pool, _LokyPool):
-            pool.kill()
+        engine.close(failed=True)
         raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    engine.close(failed=False)
 
 
-def _own_pool(name: str, jobs: int) -> Executor:
-    if name == "inline":
-        return InlineExecutor()
-    if name == "threads":
-        return ThreadPoolExecutor(jobs, thread_name_prefix="pixelwise")
-    return _LokyPool(jobs)
+class InProcess(Engine):
+    """Computes in the calling thread, or in threads of this process."""
+
+    in_process = True
+    breaks = ()
+
+    def __init__(self, executor: str | Executor, jobs: int, memory: int | None) -> None:
+        self.workers = Workers(1, jobs, memory)
+        self.of_threads = executor == "threads"
+        self._executor = executor
+        self._pool: Executor | None = None
+        self._token = ""
+
+    def start(self, job: SharedJob, at_once: int) -> None:
+        self._token = job.token
+        if isinstance(self._executor, Executor):
+            self._pool = self._executor
+        elif self._executor == "inline":
+            self._pool = InlineExecutor()
+        else:
+            self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="pixelwise")
+
+    def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
+        assert self._pool is not None  # noqa: S101 - `start` comes first
+        return self._pool.submit(compute_here, self._token, blocks)
+
+    def recover(self, error: Exception) -> None:
+        raise error
+
+    def close(self, *, failed: bool) -> None:
+        # Threads finish their block.
+        if self._pool is not None and self._pool is not self._executor:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def recovery(executor: Executor) -> Callable[[BrokenExecutor], None]:
-    """Return the function that `map_unordered` calls when the workers of the executor died.
+class Foreign(Engine):
+    """An executor that the caller passed, whose workers are other processes, on whatever machine."""
 
-    Our own processes are started again, until they die three times in a row: then it raises a `ResourceError`. An
-    executor that the caller passed is not ours to restart, so it raises at once.
-    """
-    return executor.recover if isinstance(executor, _LokyPool) else _give_up
+    def __init__(self, executor: Executor, jobs: int, memory: int | None) -> None:
+        # Of these alone is it known that they share this machine, and so its memory.
+        local = isinstance(executor, ProcessPoolExecutor)
+        self.workers = Workers(jobs, 1, memory, local=local, beside=local)
+        self._executor = executor
+        self._task: Callable[[tuple[Block, ...]], Outcome] | None = None
 
+    def start(self, job: SharedJob, at_once: int) -> None:
+        # There is no other way to its workers than its tasks.
+        self._task = partial(compute_elsewhere, job)
 
-def _give_up(error: BrokenExecutor) -> None:
-    reason = one_line(error) or type(error).__name__
-    raise ResourceError(f"the executor broke ({reason}); start the job again with another one to resume") from error
+    def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
+        assert self._task is not None  # noqa: S101 - `start` comes first
+        return self._executor.submit(self._task, blocks)
+
+    def recover(self, error: Exception) -> None:
+        reason = one_line(error) or type(error).__name__
+        raise ResourceError(f"the executor broke ({reason}); start the job again with another one to resume") from error
+
+    def close(self, *, failed: bool) -> None:
+        """Leave the executor to its owner."""
 
 
 def _begin(parent: int, safe: str | None) -> None:
@@ -152,15 +209,38 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, name="pixelwise-parent", daemon=True).start()
 
 
-class _LokyPool(Executor):
-    """loky's pool with the signature of `Executor.shutdown`, that starts new processes if some were killed."""
+#: The job of a worker process, which came with its start.
+_JOB: list[SharedJob] = []
 
-    def __init__(self, jobs: int) -> None:
+
+def _begin_with(parent: int, safe: str | None, job: SharedJob) -> None:
+    """Prepare a worker process, and keep the job for its tasks."""
+    _begin(parent, safe)
+    _JOB[:] = [job]
+
+
+def _compute_mine(blocks: tuple[Block, ...]) -> Outcome:
+    return compute_elsewhere(_JOB[0], blocks)
+
+
+class Processes(Engine):
+    """Processes of our own: loky's, which need no main guard. If some are killed, new ones are started.
+
+    The job travels with the start of a process, not with each task.
+    """
+
+    def __init__(self, jobs: int, memory: int | None) -> None:
+        self.workers = Workers(jobs, 1, memory, beside=True)
         self._jobs = jobs
         self._recoveries = 0
-        self._pool = self._start()
+        self._job: SharedJob | None = None
+        self._pool: Any = None
 
-    def _start(self) -> Any:
+    def start(self, job: SharedJob, at_once: int) -> None:
+        self._job, self._jobs = job, at_once
+        self._start()
+
+    def _start(self) -> None:
         import loky.backend.resource_tracker
 
         context = loky.backend.get_context("loky")
@@ -170,12 +250,13 @@ class _LokyPool(Executor):
             loky.backend.resource_tracker.ensure_running()
             if os.name != "nt":
                 multiprocessing.resource_tracker.ensure_running()
-            return loky.ProcessPoolExecutor(
-                self._jobs, context=context, initializer=_begin, initargs=(os.getpid(), before), env=SAFE_PATH
-            )
+            self._pool = loky.ProcessPoolExecutor(
+                self._jobs, context=context, initializer=_begin_with, initargs=(os.getpid(), before, self._job),
+                env=SAFE_PATH,
+            )  # fmt: skip
 
-    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        future: Future[Result] = self._pool.submit(fn, *args, **kwargs)
+    def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
+        future: Future[Outcome] = self._pool.submit(_compute_mine, blocks)
         # Tasks are abandoned only when their processes are killed, and loky then sets an error on every future. On a
         # cancelled one its thread fails with a long traceback ("Exception in executor manager thread").
         future.cancel = lambda: False  # type: ignore[method-assign]
@@ -186,9 +267,9 @@ class _LokyPool(Executor):
         if future.exception() is None:
             self._recoveries = 0
 
-    def recover(self, error: BrokenExecutor) -> None:
+    def recover(self, error: Exception) -> None:
         """Start new processes, unless they died too many times in a row."""
-        self.kill()
+        self._kill()
         if self._recoveries == MOST_RECOVERIES:
             raise ResourceError(
                 f"worker processes keep dying ({type(error).__name__}): killed, or out of memory? "
@@ -196,14 +277,19 @@ class _LokyPool(Executor):
             ) from error
         self._recoveries += 1
         log.warning("a worker process died (killed, or out of memory?); its blocks are computed again")
-        self._pool = self._start()
+        self._start()
 
-    def kill(self) -> None:
+    def _kill(self) -> None:
         """Kill the processes, whatever they are doing."""
         self._pool.shutdown(wait=True, kill_workers=True)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._pool.shutdown(wait=wait)
+    def close(self, *, failed: bool) -> None:
+        if self._pool is None:
+            return
+        # Processes can be killed at once: nobody waits for their results.
+        if failed:
+            self._kill()
+        self._pool.shutdown(wait=True)
 
 
 def _refuse_forking(executor: Executor) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +16,11 @@ from pixelwise.bands import ANSWERED, Status
 from pixelwise.errors import PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, rounded_whole_numbers
-from pixelwise.methods.functions.travel import dumps
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
 from pixelwise.stacks.base import BlockReader, FileStack, Stack
 
-__all__ = ["Job", "Result", "task_of"]
+__all__ = ["Job", "Result", "Workspace"]
 
 #: Shares of the files, and parts of the pixels, per thread of a team: so that the threads finish together.
 READERS_PER_THREAD = 4
@@ -293,7 +288,10 @@ class Workspace:
             For each stack a (layer, y, x) array, or None if the stack allocates its own; with `heights`, a list of
             arrays with those numbers of rows.
         """
-        flat = self._free.pop() if self._free else [np.empty(0) for _ in self.job.stacks]
+        try:
+            flat = self._free.pop()
+        except IndexError:  # asking first would not do: another thread may take the last one in between
+            flat = [np.empty(0) for _ in self.job.stacks]
         for index, stack in enumerate(self.job.stacks):
             size = len(stack.axis) * block.pixels
             if isinstance(stack, FileStack) and flat[index].size < size:
@@ -323,40 +321,3 @@ def _shaped(flat: NDArray[Any], layers: int, block: Block, heights: Sequence[int
         parts.append(flat[start : start + size].reshape(layers, height, block.width))
         start += size
     return parts
-
-
-#: Workspaces of the jobs that this process runs, by token.
-_OWN: dict[str, Workspace] = {}
-#: Workspaces of jobs that arrived pickled, by token: the last few.
-_ARRIVED: OrderedDict[str, Workspace] = OrderedDict()
-_KEPT = 2
-
-
-def task_of(job: Job, *, in_process: bool) -> tuple[Callable[[Block], Result], Callable[[], None]]:
-    """Return the task that an executor maps over blocks, and a function to call when the job is over.
-
-    The job is pickled once, to bytes, and each worker unpickles it once; if tasks run in this process, nothing is
-    pickled. Open files and pixels are never sent.
-    """
-    token = uuid.uuid4().hex
-    payload = b"" if in_process else dumps(job)
-    _OWN[token] = Workspace(job, token)
-    return partial(_compute, token, payload), lambda: _forget(_OWN, token)
-
-
-def _forget(workspaces: dict[str, Workspace], token: str) -> None:
-    workspace = workspaces.pop(token, None)
-    if workspace is not None:
-        workspace.close()
-
-
-def _compute(token: str, payload: bytes, block: Block) -> Result:
-    workspace = _OWN.get(token) or _ARRIVED.get(token)
-    if workspace is None:
-        if not payload:
-            raise RuntimeError("a task was started after its job was over")
-        while len(_ARRIVED) >= _KEPT:
-            _forget(_ARRIVED, next(iter(_ARRIVED)))
-        workspace = _ARRIVED[token] = Workspace(cloudpickle.loads(payload), token)
-    with reading_in_worker(token, workspace.job.handles):
-        return workspace.job.compute(block, workspace)

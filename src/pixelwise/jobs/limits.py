@@ -22,12 +22,15 @@ class Limits:
         Jobs that take fewer seconds keep no journal.
     check_seconds
         How often files are checked for changes.
+    task_seconds
+        How long a task in another process should last: Dask needs some 5 ms for each.
     """
 
     block_bytes: int = 48 << 20
     window_bytes: int = 64 << 10
     journal_seconds: float = 5.0
     check_seconds: float = 5.0
+    task_seconds: float = 2.0
 
 
 #: The limits that jobs use.

@@ -28,6 +28,7 @@ __all__ = [
     "free_memory",
     "make_plan",
     "parse_size",
+    "physical_memory",
     "size_text",
     "smaller_blocks",
 ]
@@ -79,20 +80,42 @@ class Workers:
 
     Attributes
     ----------
-    jobs
-        Number of workers.
-    processes
-        Number of local processes that they run in, including the parent.
+    count
+        Number of processes that compute blocks; on a cluster, those that are there now.
+    threads
+        Blocks that each of them computes at a time.
     memory
-        Bytes that all local processes may use together; None for no limit.
+        Bytes that all processes may use together if they are `local`, else bytes of one worker, of which there may be
+        any number; None if nobody set a limit.
+    local
+        Whether all of them run on this machine, beside this process or in it.
+    beside
+        Whether local ones are processes of their own, so that this one takes memory too.
     teamwork
-        Whether the workers can work on one block together: they share memory, and the stacks can be divided.
+        Whether the threads can work on one block together: they share memory, and the stacks can be divided.
     """
 
-    jobs: int
-    processes: int = 1
+    count: int = 1
+    threads: int = 1
     memory: int | None = None
+    local: bool = True
+    beside: bool = False
     teamwork: bool = False
+
+    @property
+    def jobs(self) -> int:
+        """Blocks that are computed at a time."""
+        return self.count * self.threads
+
+    @property
+    def together(self) -> int:
+        """Blocks that are computed at a time in the memory that is planned: of this machine, or of one worker."""
+        return self.jobs if self.local else self.threads
+
+    @property
+    def processes(self) -> int:
+        """Processes in that memory."""
+        return self.count + self.beside if self.local else 1
 
 
 @dataclass(frozen=True)
@@ -108,13 +131,15 @@ class Plan:
     tile_height, tile_width
         Size of the output's tiles; a block consists of whole tiles, so that each tile is written once.
     jobs, team
-        Number of workers, and how many of them work on one block together: 1, or all.
+        Number of blocks computed at a time, and how many threads work on one block together: 1, or all.
     limit
         Maximum number of blocks in flight.
     handles
-        Number of datasets that one worker keeps open.
+        Number of datasets that one thread keeps open.
     memory
-        Estimated bytes that all local processes need together.
+        Estimated bytes that all local processes need together; on a cluster, those that one worker needs.
+    result_bytes
+        Bytes of a finished block, before compression.
     redecode
         Ratio of decoded to needed pixels: 1 if no source block crosses the edge of a block.
     """
@@ -129,6 +154,7 @@ class Plan:
     limit: int
     handles: int
     memory: int
+    result_bytes: int
     redecode: float
 
     def __len__(self) -> int:
@@ -157,12 +183,14 @@ class _Costs:
     def of(cls, pixels: int, demands: Sequence[Demand], output: OutputDemand, workers: Workers, halo: int) -> _Costs:
         """Return the costs of a job with this number of pixels."""
         decoded = max(demand.layout.block_bytes for demand in demands)
+        # A map in memory grows in this process, not in workers elsewhere.
+        kept = pixels * output.bands * output.itemsize if output.in_memory and workers.local else 0
         return cls(
             fixed=workers.processes * (PROCESS_BYTES + CACHE_BYTES)
             # Each worker decodes one block at a time, inside GDAL's cache or in its place.
-            + max(workers.jobs * decoded - CACHE_BYTES, 0)
-            + (pixels * output.bands * output.itemsize if output.in_memory else 0),
-            jobs=workers.jobs,
+            + max(workers.together * decoded - CACHE_BYTES, 0)
+            + kept,
+            jobs=workers.together,
             halo=halo,
             input_per_pixel=sum(demand.layers * demand.layout.itemsize for demand in demands),
             scratch_per_pixel=max(demand.layout.scratch_bytes_per_pixel for demand in demands) + 1,
@@ -179,7 +207,7 @@ class _Costs:
         return self.input_per_pixel + self.output_per_pixel
 
     def memory(self, height: int, width: int, team: int, handles: int) -> int:
-        """Return what all local processes need for blocks of that size."""
+        """Return what all local processes, or one worker elsewhere, need for blocks of that size."""
         at_once = self.jobs // team
         inputs = (height + 2 * self.halo) * (width + 2 * self.halo) * self.input_per_pixel
         pixels = height * width
@@ -263,16 +291,18 @@ def make_plan(
     If memory is short, the cheapest remedy comes first: fewer source blocks per block; one block at a time, on which
     all workers work together; datasets reopened for each block; source blocks cut, and so decoded repeatedly.
     """
-    source, jobs, memory, tile = demands[0].layout, workers.jobs, workers.memory, output.tile
+    source, jobs, memory, tile = demands[0].layout, workers.together, workers.memory, output.tile
     sources = max(sum(demand.layout.sources for demand in demands), 1)
     costs = _Costs.of(grid.block.pixels, demands, output, workers, halo)
     budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
     cell = tile or (TILE_UNIT, TILE_UNIT)
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
-    # At least four blocks per worker, so that all finish at about the same time, but no source block is cut.
-    least = limits.window_bytes // source.itemsize
+    # At least four blocks per worker, so that all finish at about the same time, but no source block is cut. On a
+    # cluster, workers come and go: blocks do not depend on their number.
+    least, share = limits.window_bytes // source.itemsize, grid.height * grid.width // (4 * workers.jobs)
     wished = min(unit * SHIFTED_UNITS, grid.height * grid.width) if source.shifted else unit
-    pixels = max(min(max(grid.height * grid.width // (4 * jobs), least), limits.block_bytes // costs.per_pixel), wished)
+    largest = limits.block_bytes // costs.per_pixel
+    pixels = max(min(max(share, least), largest) if workers.local else max(largest, least), wished)
     team = jobs if workers.teamwork and wished * costs.per_pixel > limits.block_bytes else 1
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
     handles = min(math.ceil(sources / team), most_handles)
@@ -294,8 +324,7 @@ def make_plan(
             break
         else:
             raise ParameterError(
-                f"memory {size_text(memory)} is too little: {jobs} worker(s) with {demands[0].layers} layers need "
-                f"at least {math.ceil(needed / (1 << 20))} MiB; allow more or use fewer --jobs"
+                _too_little(workers, demands[0].layers, needed)
                 + (f" (the unfinished map has tiles of {tile[0]} x {tile[1]}; --restart discards it)" if tile else "")
             )
     return Plan(
@@ -304,13 +333,28 @@ def make_plan(
         block_width=width,
         tile_height=tile[0] if tile else _tile(height, grid.height),
         tile_width=tile[1] if tile else _tile(width, grid.width),
-        jobs=jobs,
+        jobs=workers.jobs,
         team=team,
-        limit=2 * jobs // team,
+        limit=2 * workers.jobs // team,
         handles=handles,
         memory=needed,
+        result_bytes=height * width * costs.kept_per_pixel,
         redecode=redecode(grid.height, height, source.block_height, shifted=source.shifted)
         * redecode(grid.width, width, source.block_width, shifted=source.shifted),
+    )
+
+
+def _too_little(workers: Workers, layers: int, needed: int) -> str:
+    """Say that workers have too little memory for even the smallest block."""
+    memory, least = size_text(workers.memory or 0), math.ceil(needed / (1 << 20))
+    if workers.local:
+        return (
+            f"memory {memory} is too little: {workers.jobs} worker(s) with {layers} layers need at least {least} MiB; "
+            "allow more or use fewer --jobs"
+        )
+    return (
+        f"a worker may use {memory}, which is too little: {workers.threads} thread(s) with {layers} layers need at "
+        f"least {least} MiB; start workers with more memory or fewer threads"
     )
 
 

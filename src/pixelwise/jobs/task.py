@@ -6,8 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,17 @@ from typing import Any
 import numpy as np
 
 from pixelwise.bands import Band
-from pixelwise.errors import ResourceError
+from pixelwise.errors import ParameterError, ResourceError
+from pixelwise.grid import Block
 from pixelwise.jobs.answer import PostProcessed
-from pixelwise.jobs.engine import map_unordered
+from pixelwise.jobs.engine import Engine, map_unordered
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.executors import open_executor, recovery, shares_memory, usable_cores
-from pixelwise.jobs.job import Job, Result, task_of
-from pixelwise.jobs.plan import Demand, OutputDemand, Plan, Workers, check_blocks, free_memory, make_plan, size_text
+from pixelwise.jobs.executors import engine_of, open_engine, shares_memory, usable_cores
+from pixelwise.jobs.job import Job, Result
+from pixelwise.jobs.pace import Pace
+from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
-from pixelwise.kernels.jit import compiling
+from pixelwise.jobs.worker import compile_kernels, keep, shared
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import Journal
 from pixelwise.maps.map import Map, Timings
@@ -34,6 +35,7 @@ from pixelwise.method import BoundMethod, Method, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.functions.pixel import SMALL_JOB, BoundPixelFunction
 from pixelwise.rasters.handles import reading
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 
@@ -42,8 +44,8 @@ __all__ = [
     "check_memory",
     "check_travels",
     "check_unchanged",
-    "compile_kernels",
     "costs_of_chunks",
+    "engine_for",
     "executor_for",
     "plan_job",
 ]
@@ -84,35 +86,42 @@ class Task:
             if isinstance(sink, FileSink) and journal is not None and journal.committed is not None:
                 log.info("the map was complete already and only gets its final name")
                 return sink.end(self.named, self.stacks[0].grid, self.dtype, journal.committed)
-            begun = journal.layout if journal else None
-            plan = plan_job(
-                self.stacks,
-                self.bound,
-                execution,
-                dtype=self.dtype,
-                in_memory=self.folder is None,
-                tile=begun.cell if begun else None,
-            )
-            wished = begun or Layout((plan.tile_height, plan.tile_width), shard=(plan.block_height, plan.block_width))
-            layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
-            warnings = [*self.provenance.get("warnings", ()), *(again := costs_of_chunks(plan, self.stacks))]
-            for text in again:
-                log.warning(text)
-            if begun is not None and doubts:
-                warnings.append(f"resumed on trust: {doubts}")
-                log.warning(warnings[-1])
-            if journal is not None:
-                journal.begin(layout)
-            job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
-            timings, tally = _run(job, plan, sink, execution, journal, self.warned, self.method.name)
-            timings = replace(timings, total=time.perf_counter() - began)
-            described = {**self.provenance, "timings": timings.as_dict()}
-            if tally.lost:
-                described["lost"] = describe_losses(tally.lost, self.folder)
-            if warnings := [*warnings, *tally.warnings]:
-                described["warnings"] = warnings
-            finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
-            return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
+            with open_engine(engine_for(self.bound, self.stacks, execution)) as engine:
+                return self._compute(engine, execution, journal, doubts, began)
+
+    def _compute(self, engine: Engine, execution: Execution, journal: Journal | None, doubts: str, began: float) -> Map:
+        """Do the work of `carry_out` with an engine that is open."""
+        sink, begun = self.sink, journal.layout if journal else None
+        plan = plan_job(
+            self.stacks,
+            self.bound,
+            execution,
+            engine,
+            dtype=self.dtype,
+            in_memory=self.folder is None,
+            tile=begun.cell if begun else None,
+        )
+        engine.check(files_of(self.stacks))
+        wished = begun or Layout((plan.tile_height, plan.tile_width), shard=(plan.block_height, plan.block_width))
+        layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
+        warnings = [*self.provenance.get("warnings", ()), *(again := costs_of_chunks(plan, self.stacks))]
+        for text in again:
+            log.warning(text)
+        if begun is not None and doubts:
+            warnings.append(f"resumed on trust: {doubts}")
+            log.warning(warnings[-1])
+        if journal is not None:
+            journal.begin(layout)
+        job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
+        timings, tally = _run(job, plan, engine, sink, execution, journal, self.warned, self.method.name)
+        timings = replace(timings, total=time.perf_counter() - began)
+        described = {**self.provenance, "timings": timings.as_dict()}
+        if tally.lost:
+            described["lost"] = describe_losses(tally.lost, self.folder)
+        if warnings := [*warnings, *tally.warnings]:
+            described["warnings"] = warnings
+        finished = sink.finish(described, timings, journal.commit if journal else lambda seals: None)
+        return replace(finished, timings=replace(timings, total=time.perf_counter() - began))
 
     @contextmanager
     def _journal(self, refused: str, execution: Execution) -> Iterator[Journal | None]:
@@ -158,6 +167,7 @@ class Task:
 def _run(
     job: Job,
     plan: Plan,
+    engine: Engine,
     sink: Sink,
     execution: Execution,
     journal: Journal | None,
@@ -172,37 +182,60 @@ def _run(
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
-    executor = executor_for(job.bound, job.stacks, execution)
-    with reading(job.stacks), open_executor(executor, plan.jobs // plan.team) as pool:
-        compile_kernels(job, name)
-        task, forget = task_of(job, in_process=shares_memory(pool))
-        try:
-            checked = time.monotonic()
-            for result in map_unordered(pool, task, blocks, plan.limit, recovery(pool)):
-                if time.monotonic() - checked > execution.limits.check_seconds:
-                    check_unchanged(job.stacks)
-                    checked = time.monotonic()
-                before = time.perf_counter()
-                losses = tally.add(result)
-                placed = sink.write(result.block, result.encoded)
-                if journal is not None:
-                    lost = tuple((path, band, count) for (path, band), count in losses.items())
-                    journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
-                tally.write += time.perf_counter() - before
-                done += result.block.pixels
-                if execution.progress is not None:
-                    execution.progress(done, pixels)
-        except MemoryError as error:
-            raise ResourceError(
-                "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"
-            ) from error
-        finally:
-            forget()
+    try:
+        checked = time.monotonic()
+        for result in _results(job, plan, blocks, engine, name, execution.limits.task_seconds):
+            if time.monotonic() - checked > execution.limits.check_seconds:
+                check_unchanged(job.stacks)
+                checked = time.monotonic()
+            before = time.perf_counter()
+            losses = tally.add(result)
+            placed = sink.write(result.block, result.encoded)
+            if journal is not None:
+                lost = tuple((path, band, count) for (path, band), count in losses.items())
+                journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
+            tally.write += time.perf_counter() - before
+            done += result.block.pixels
+            if execution.progress is not None:
+                execution.progress(done, pixels)
+    except MemoryError as error:
+        raise ResourceError(
+            "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"
+        ) from error
     check_unchanged(job.stacks)
     tally.warn_at_end()
     decoded = pixels * sum(layout_of(s).stored_bytes_per_pixel for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
+
+
+def _results(
+    job: Job, plan: Plan, blocks: Iterable[Block], engine: Engine, name: str, task_seconds: float
+) -> Iterator[Result]:
+    """Yield the finished blocks of a job, in any order; raise what a task failed with."""
+    known = shared(job, name, in_process=engine.in_process)
+    pace = Pace(0 if engine.in_process else task_seconds, plan.result_bytes)
+    most = max(MOST_WAITING_BYTES // max(plan.result_bytes, 1), plan.jobs)
+
+    def width() -> int:
+        return min(engine.width(plan.limit), most)
+
+    with reading(), keep(job, known.token) if engine.in_process else nullcontext():
+        if engine.in_process:
+            compile_kernels(job, name)
+        engine.start(known, plan.jobs // plan.team)
+        runs = pace.runs(blocks, len(plan), width)
+        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover):
+            if isinstance(outcome, str):  # of a worker that lacks pixelwise
+                raise ParameterError(outcome)
+            for text in outcome.compiled:
+                log.info("compiled %s, which is kept there", text)
+            pace.note(len(outcome.results), sum(one.read + one.kernel + one.encode for one in outcome.results))
+            failure = outcome.failure
+            yield from outcome.results
+            if failure is not None:
+                raise failure.error()
+            del outcome  # a block may be large
 
 
 #: Pixels that could not be read, by path and band.
@@ -307,23 +340,14 @@ def check_unchanged(stacks: Sequence[Stack]) -> None:
             stack.check_unchanged()
 
 
-def compile_kernels(job: Job, name: str) -> None:
-    """Compile the kernels of a method in this thread, so that the workers do not all compile them at once."""
-    size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
-    itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
-    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
-    with compiling(name, begins=False):
-        job.bound(inputs, job.dtype)
-
-
-def check_travels(method: Method, stacks: Sequence[Stack], executor: str | Executor) -> None:
+def check_travels(method: Method, stacks: Sequence[Stack], executor: object) -> None:
     """Refuse users' functions that an executor cannot send to its workers.
 
     Raises
     ------
     FunctionError
     """
-    if executor in ("threads", "inline") or (isinstance(executor, Executor) and shares_memory(executor)):
+    if shares_memory(executor):
         return
     reducers = [stack.reducer for stack in stacks if isinstance(stack, CompositeStack)]
     for function in (method, *(reducer.method for reducer in reducers if isinstance(reducer, FunctionReducer))):
@@ -335,7 +359,7 @@ def executor_for(
     bound: BoundMethod,
     stacks: Sequence[Stack],
     execution: Execution,
-) -> str | Executor:
+) -> Any:
     """Return the requested executor, or the one that suits a job: threads if they can run all of it in parallel.
 
     Threads also if plain Python, or a library that decodes in one thread at a time, is likely to finish before
@@ -358,34 +382,50 @@ def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
     check_blocks([layout_of(stack) for stack in stacks], memory)
 
 
+def engine_for(bound: BoundMethod, stacks: Sequence[Stack], execution: Execution) -> Engine:
+    """Return the engine that computes a job; nothing is started yet.
+
+    Raises
+    ------
+    ParameterError, ResourceError
+        When a cluster does not answer, or has no workers.
+    """
+    jobs = execution.jobs
+    if jobs is None:
+        # Each worker decodes a block: use as many as fit, so that files with huge blocks can still be read.
+        room = free_memory() // 2 // max(1, *(layout_of(stack).block_bytes for stack in stacks))
+        jobs = usable_cores() if execution.memory is not None else min(usable_cores(), max(room, 1))
+    executor = executor_for(bound, stacks, execution)
+    return engine_of(executor, jobs, memory=execution.memory_bytes, address=execution.address)
+
+
 def plan_job(
     stacks: Sequence[Stack],
     bound: BoundMethod,
     execution: Execution,
+    engine: Engine | None = None,
     *,
     dtype: str = "float32",
     in_memory: bool = False,
     tile: tuple[int, int] | None = None,
 ) -> Plan:
-    """Cut a job into blocks; see `make_plan`."""
-    layouts = list(map(layout_of, stacks))
-    jobs, memory = execution.jobs, execution.memory_bytes
-    if jobs is None:
-        # Each worker decodes a block: use as many as fit, so that files with huge blocks can still be read.
-        room = free_memory() // 2 // max(1, *(layout.block_bytes for layout in layouts))
-        jobs = min(usable_cores(), max(room, 1)) if memory is None else usable_cores()
-    demands = [Demand(len(stack.axis), layout) for stack, layout in zip(stacks, layouts, strict=True)]
-    executor = executor_for(bound, stacks, execution)
+    """Cut a job into blocks for the workers of an engine; see `make_plan`."""
+    engine = engine or engine_for(bound, stacks, execution)
     # The threads of a team share the memory of one process and divide the files among themselves.
-    teamwork = executor == "threads" and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)
+    team = engine.of_threads and not bound.halo and all(isinstance(stack, FileStack) for stack in stacks)
     return make_plan(
         stacks[0].grid,
-        demands,
+        [Demand(len(stack.axis), layout_of(stack)) for stack in stacks],
         OutputDemand(len(bound.bands) + 1, np.dtype(dtype).itemsize, in_memory=in_memory, tile=tile),
-        Workers(jobs, 1 + jobs if executor == "processes" else 1, memory, teamwork=teamwork),
+        replace(engine.workers, teamwork=team),
         execution.limits,
         halo=bound.halo,
     )
+
+
+def files_of(stacks: Sequence[Stack]) -> dict[Path, FileStamp]:
+    """Return the files of all stacks, and what they were like when their headers were read."""
+    return {path: stamp for stack in stacks if isinstance(stack, FileStack) for path, stamp in stack.stamps.items()}
 
 
 def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
@@ -416,5 +456,7 @@ MOST_SERIAL_BYTES = 4 << 30
 MANY_CHUNKS, SECONDS_PER_CHUNK = 10_000, 5e-4
 #: How often chunks are decoded before rewriting them in other sizes pays, which decodes and encodes each once.
 WORTH_REWRITING = 2.0
+#: Bytes of finished blocks, before compression, that may wait for the parent.
+MOST_WAITING_BYTES = 1 << 30
 #: At most this many bands with rounded whole numbers are named.
 MOST_BANDS = 5

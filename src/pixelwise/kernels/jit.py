@@ -13,20 +13,28 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.regular_files import NO_FOLLOW, SAFELY
 from pixelwise.surroundings import without_numba_file
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "closed_to_others",
     "compiling",
+    "compiling_turn",
     "import_numba",
     "is_shared",
     "kernel",
@@ -119,6 +127,9 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
 # Saying that kernels are compiled, which takes seconds
 # --------------------------------------------------------------------------------------------------------
 
+#: A process waits so many seconds for another one that compiles.
+COMPILING_SECONDS = 120.0
+
 #: Names of the methods that are being computed, the innermost last.
 _named: list[str] = []
 #: What was said since the last job began.
@@ -130,18 +141,58 @@ _HELPERS = ("kernels.sorting",)
 
 
 @contextmanager
-def compiling(name: str, *, begins: bool = True) -> Iterator[None]:
+def compiling(name: str, *, begins: bool = True) -> Iterator[list[str]]:
     """Log it, once, where kernels of the method called `name` are compiled within; nothing where a cache has them.
 
-    Unless it `begins` a job, what was said stays said.
+    Unless it `begins` a job, what was said stays said. Yields a list of what was said, filled at the end.
     """
     if begins:
         _said.clear()
+    before, new = set(_said), list[str]()
     _named.append(name)
     try:
-        yield
+        yield new
     finally:
         _named.remove(name)
+        new += sorted(_said - before)
+
+
+@contextmanager
+def compiling_turn() -> Iterator[None]:
+    """Let one process of this machine compile first: the others find on disk what it kept, and wait for it only."""
+    lock = _open_lock()
+    if lock is None:
+        yield
+        return
+    with lock:
+        if not _locked(lock):
+            until = time.monotonic() + COMPILING_SECONDS
+            while not _locked(lock) and time.monotonic() < until:
+                time.sleep(0.05)
+            lock.close()
+        yield
+
+
+def _open_lock() -> BinaryIO | None:
+    """Open the file by which processes wait for each other; None where there are no locks, or nothing is kept."""
+    folder = kernel_folder()
+    if folder is None or fcntl is None:
+        return None
+    try:
+        return os.fdopen(os.open(folder / "compiling.lock", os.O_RDWR | os.O_CREAT | SAFELY | NO_FOLLOW, 0o644), "r+b")
+    except OSError:
+        return None
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock a file unless another process has it; true as well on a network disk without locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 @cache

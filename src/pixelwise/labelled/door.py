@@ -173,7 +173,7 @@ def _in_this_process(execution: Execution) -> Execution:
     executor = execution.executor
     if executor is None:
         return replace(execution, executor="threads")
-    if executor in ("threads", "inline") or (not isinstance(executor, str) and shares_memory(executor)):
+    if shares_memory(executor):
         return execution
     raise ParameterError(
         "an array in memory is computed by threads: write it to Zarr or GeoTIFF, and open that with open_stack, for "

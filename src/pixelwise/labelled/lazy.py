@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Band
 from pixelwise.errors import ParameterError
 from pixelwise.jobs.job import Job
-from pixelwise.jobs.task import compile_kernels
+from pixelwise.jobs.worker import compile_kernels
 from pixelwise.labelled.stack import ArrayStack, Decoding, grid_without_place
 from pixelwise.maps.memory import as_they_are
 from pixelwise.method import BoundMethod, say_rounded

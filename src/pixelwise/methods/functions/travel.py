@@ -63,6 +63,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.met: dict[str, bool] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Path) and not obj.is_absolute():
+            # A worker may be in another folder.
+            return type(obj), (obj.absolute(),)
         if isinstance(obj, (types.FunctionType, types.ModuleType, type, Cached)):
             name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
             module = sys.modules.get(name) if isinstance(name, str) else None

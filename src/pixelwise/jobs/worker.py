@@ -1,0 +1,228 @@
+"""What happens in a worker: a job arrives once, under a name, and its blocks are computed; failures are values."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+import traceback
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import cloudpickle
+import numpy as np
+
+from pixelwise.errors import ParameterError
+from pixelwise.grid import Block
+from pixelwise.jobs.job import Job, Result, Workspace
+from pixelwise.jobs.provenance import versions
+from pixelwise.kernels.jit import compiling, compiling_turn
+from pixelwise.methods.functions.travel import dumps
+from pixelwise.rasters.handles import reading_in_worker
+from pixelwise.stacks.base import layout_of
+
+__all__ = [
+    "Failure",
+    "Outcome",
+    "SharedJob",
+    "compile_kernels",
+    "compute_bytes",
+    "compute_elsewhere",
+    "compute_here",
+    "different_versions",
+    "keep",
+    "shared",
+]
+
+
+@dataclass(frozen=True)
+class SharedJob:
+    """A job that workers know by a name.
+
+    Attributes
+    ----------
+    token
+        Its name; each run of a job has its own.
+    name
+        The method's name, for messages.
+    payload
+        The pickled job; nothing if tasks run in this process.
+    versions
+        The versions that made it, and without which bits may differ.
+    """
+
+    token: str
+    name: str
+    payload: bytes = b""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as a value: some cannot be pickled, others lose their type or cause on the way.
+
+    Attributes
+    ----------
+    kind, text
+        The class of the error, and its message.
+    host
+        The machine on which it happened.
+    pickled
+        The error itself, if it survives the way.
+    traceback
+        Where it happened.
+    """
+
+    kind: str
+    text: str
+    host: str
+    pickled: bytes
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Return an error as a value."""
+        lines = "".join(traceback.format_exception(error))
+        return cls(type(error).__name__, str(error), socket.gethostname(), _pickled(error), lines)
+
+    def error(self) -> Exception:
+        """Return the error to raise."""
+        found = pickle.loads(self.pickled) if self.pickled else None  # noqa: S301 - of a worker, which runs our code
+        if not isinstance(found, Exception):
+            found = RuntimeError(f"{self.kind}: {self.text}")
+        found.add_note(f"on {self.host}:\n{self.traceback}")
+        return found
+
+
+def _pickled(error: BaseException) -> bytes:
+    """Return a pickled error; nothing if it does not come back as it was."""
+    try:
+        data = pickle.dumps(error)
+        same = str(pickle.loads(data)) == str(error)  # noqa: S301 - pickled on the line above
+    except Exception:  # of any kind: pickling runs methods of the error
+        return b""
+    return data if same else b""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task gives: its finished blocks, and why it stopped if it did.
+
+    Attributes
+    ----------
+    compiled
+        What was compiled for it, and on which machine.
+    """
+
+    results: tuple[Result, ...]
+    failure: Failure | None = None
+    compiled: tuple[str, ...] = ()
+
+
+#: Workspaces of the jobs that this process runs itself, by token.
+_OWN: dict[str, Workspace] = {}
+#: Workspaces of jobs that arrived pickled, by token: the last few.
+_ARRIVED: OrderedDict[str, Workspace] = OrderedDict()
+_KEPT = 2
+_ARRIVING = threading.Lock()
+
+
+def shared(job: Job, name: str, *, in_process: bool) -> SharedJob:
+    """Give a job a name under which workers know it.
+
+    It is pickled once, to bytes, and each worker unpickles it once; if tasks run in this process, nothing is pickled.
+    Open files and pixels are never sent.
+    """
+    return SharedJob(uuid.uuid4().hex, name, b"" if in_process else dumps(job), versions())
+
+
+@contextmanager
+def keep(job: Job, token: str) -> Iterator[None]:
+    """Keep a job for tasks that run in this process."""
+    _OWN[token] = Workspace(job, token)
+    try:
+        yield
+    finally:
+        _OWN.pop(token).close()
+
+
+def compute_here(token: str, blocks: tuple[Block, ...]) -> Outcome:
+    """Compute blocks of a job that this process keeps; errors are raised."""
+    workspace = _OWN.get(token)
+    if workspace is None:
+        raise RuntimeError("a task was started after its job was over")
+    return Outcome(tuple(_compute(workspace, block) for block in blocks))
+
+
+def compute_elsewhere(job: SharedJob, blocks: tuple[Block, ...]) -> Outcome:
+    """Compute blocks of a job that was pickled; errors are values. Without blocks, only prepare for it."""
+    results: list[Result] = []
+    compiled: tuple[str, ...] = ()
+    try:
+        workspace, compiled = _arrived(job)
+        for block in blocks:
+            results.append(_compute(workspace, block))  # noqa: PERF401 - those before an error are kept
+    except Exception as error:
+        return Outcome(tuple(results), Failure.of(error), compiled)
+    return Outcome(tuple(results), None, compiled)
+
+
+def compute_bytes(job: bytes, blocks: bytes) -> Outcome:
+    """Compute blocks of a job, both as the plain bytes that a worker can hold before it is known to have pixelwise."""
+    numbers = np.frombuffer(blocks, dtype=np.int64).reshape(-1, 4).tolist()
+    return compute_elsewhere(SharedJob(*pickle.loads(job)), tuple(Block(*four) for four in numbers))  # noqa: S301 - ours
+
+
+def _compute(workspace: Workspace, block: Block) -> Result:
+    with reading_in_worker(workspace.token, workspace.job.handles):
+        return workspace.job.compute(block, workspace)
+
+
+def _arrived(job: SharedJob) -> tuple[Workspace, tuple[str, ...]]:
+    """Return the workspace of a job, unpickled if it is new here, and what was compiled for it."""
+    with _ARRIVING:
+        if job.token in _ARRIVED:
+            return _ARRIVED[job.token], ()
+        if differing := different_versions(job.versions, versions()):
+            raise ParameterError(f"the worker on {socket.gethostname()} has {differing}; install the same there")
+        while len(_ARRIVED) >= _KEPT:
+            _ARRIVED.popitem(last=False)[1].close()
+        workspace = Workspace(cloudpickle.loads(job.payload), job.token)
+        with reading_in_worker(job.token, workspace.job.handles):
+            compiled = compile_kernels(workspace.job, job.name)
+        _ARRIVED[job.token] = workspace
+    return workspace, tuple(f"{label} on {socket.gethostname()}" for label in compiled)
+
+
+def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """Say in which versions two installations differ; nothing if bits are the same."""
+    return ", ".join(
+        f"{name} {theirs.get(name) or 'missing'} (here {version})"
+        for name, version in ours.items()
+        if theirs.get(name) != version
+    )
+
+
+def compile_kernels(job: Job, name: str) -> tuple[str, ...]:
+    """Warm up the stacks and compile the kernels of a method in this thread, while others on this machine wait.
+
+    Using GDAL's drivers or a kernel for the first time from several threads at once is what causes deadlocks and races.
+
+    Returns
+    -------
+    tuple
+        What had to be compiled.
+    """
+    size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
+    itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
+    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
+    with compiling_turn(), compiling(name, begins=False) as compiled:
+        for stack in job.stacks:
+            warm_up = getattr(stack, "warm_up", None)
+            if warm_up is not None:
+                warm_up()
+        job.bound(inputs, job.dtype)
+    return tuple(compiled)
