@@ -105,7 +105,7 @@ def test_bands_masks_and_alpha(web: tuple[Path, str]) -> None:
         "alpha.tif": (alpha, {"photometric": "RGB", "alpha": "YES", "compress": "deflate", **TILES}),
     }
     for name, (bands, profile) in kinds.items():
-        write_raster(root / name, bands, **profile, descriptions=tuple("2000 2001 2002 alpha".split())[: len(bands)])
+        write_raster(root / name, bands, **profile, descriptions=("2000", "2001", "2002", "alpha")[: len(bands)])
         far, near = opened(base, name, band="20*"), pw.open_stack(root / name, band="20*")
         np.testing.assert_array_equal(read_all(far), read_all(near), err_msg=name)
         np.testing.assert_array_equal(far.read(Block(3, 60, 70, 70)), near.read(Block(3, 60, 70, 70)), err_msg=name)
@@ -118,8 +118,9 @@ def test_a_directory_at_the_end_and_jpeg_2000(web: tuple[Path, str]) -> None:
         # A longer tag moves the directory to the end of the file.
         with rasterio.open(root / "updated" / f"ndvi_{year}.tif", "r+") as dataset:
             dataset.update_tags(text="x" * 500)
+        one = np.nan_to_num(series()[year - 2000] * 100).clip(0, 250).astype("uint8")
         gdal_copy(
-            write_raster(root / "jp2" / "one.tif", np.nan_to_num(series()[year - 2000] * 100).clip(0, 250).astype("uint8")),
+            write_raster(root / "jp2" / "one.tif", one),
             root / "jp2" / f"b_{year}.jp2", driver="JP2OpenJPEG", quality=100, reversible=True,
         )  # fmt: skip
     np.testing.assert_array_equal(read_all(opened(f"{base}/updated")), series())
@@ -169,7 +170,7 @@ def test_a_job_asks_for_each_byte_once(odd: Odd, tmp_path: Path) -> None:
     pw.apply(pw.open_stack(odd.root), "ols", tmp_path / "near.tif")
     for name in found.names:
         np.testing.assert_array_equal(found[name], pw.open_map(tmp_path / "near.tif")[name])
-    asked = [one for one in odd.seen[heads:]]
+    asked = list(odd.seen[heads:])
     assert len(asked) == len(set(asked))
     # A row of tiles of a file is one request.
     assert len(asked) <= 3 * len(YEARS) * 2

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import ANSWERED, Status
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
 from pixelwise.stacks.base import BlockReader, FileStack, Stack
 
-__all__ = ["Job", "Result", "Workspace"]
+__all__ = ["Job", "Result", "Workspace", "announced"]
 
 #: Shares of the files, and parts of the pixels, per thread of a team: so that the threads finish together.
 READERS_PER_THREAD = 4
@@ -230,6 +230,19 @@ class Job:
             together = self._without_outside(together, inside.reshape(-1))
         lost = tuple(loss for some in losses for loss in some)
         return self._result(block, together, sum(reads), sum(kernels), lost)
+
+
+def announced(job: Job, blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield blocks, which workers of this process compute soon: servers are asked for their bytes meanwhile."""
+    for block in blocks:
+        for stack in job.stacks:
+            if not isinstance(stack, FileStack) or not stack.area.touches(block):
+                continue
+            inside = block.pad(job.bound.halo).intersection(stack.extent)
+            # The worker tells what cannot be read.
+            with suppress(InputError):
+                stack.fetch_ahead(block if inside is None else inside)
+        yield block
 
 
 def _split(height: int, count: int) -> list[int]:

@@ -21,7 +21,7 @@ from pixelwise.jobs.answer import PostProcessed
 from pixelwise.jobs.engine import Engine, map_unordered
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, open_engine, shares_memory, usable_cores
-from pixelwise.jobs.job import Job, Result
+from pixelwise.jobs.job import Job, Result, announced
 from pixelwise.jobs.pace import Pace
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
@@ -224,7 +224,7 @@ def _results(
         if engine.in_process:
             compile_kernels(job, name)
         engine.start(known, plan.jobs // plan.team)
-        runs = pace.runs(blocks, len(plan), width)
+        runs = pace.runs(announced(job, blocks) if engine.in_process else blocks, len(plan), width)
         for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover):
             if isinstance(outcome, str):  # of a worker that lacks pixelwise
                 raise ParameterError(outcome)
@@ -424,8 +424,9 @@ def plan_job(
 
 
 def files_of(stacks: Sequence[Stack]) -> dict[Path, FileStamp]:
-    """Return the files of all stacks, and what they were like when their headers were read."""
-    return {path: stamp for stack in stacks if isinstance(stack, FileStack) for path, stamp in stack.stamps.items()}
+    """Return the local files of all stacks, and what they were like when their headers were read."""
+    stamps = [one for stack in stacks if isinstance(stack, FileStack) for one in stack.stamps.items()]
+    return {path: stamp for path, stamp in stamps if isinstance(path, Path) and isinstance(stamp, FileStamp)}
 
 
 def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:

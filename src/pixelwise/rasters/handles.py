@@ -30,7 +30,7 @@ from pixelwise.rasters.checked import CheckedTiff, MaskedTiff, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, WARNINGS, TextGrid, files_behind, local_only, open_again
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import ArrayPlace, Loss, Piece, Warp
-from pixelwise.rasters.remote import RemoteFile
+from pixelwise.rasters.remote import FETCHED, RemoteFile
 from pixelwise.rasters.remote_datasets import open_remote
 from pixelwise.rasters.stamps import FileStamp, RemoteStamp, Stamp
 from pixelwise.rasters.streams import Streams, further_block, has_filled_strip, opener_of
@@ -426,6 +426,8 @@ def _raised_limit() -> int:
 def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
     """Read files in this context: with a small GDAL cache, closing this thread's datasets at the end.
 
+    What was asked of servers and not read is forgotten then.
+
     `stacks` are warmed up in this thread, before workers start: using GDAL's drivers or a kernel for the first time
     from several threads at once is what causes deadlocks and races.
     """
@@ -434,7 +436,10 @@ def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
             warm_up = getattr(stack, "warm_up", None)
             if warm_up is not None:
                 warm_up()
-        yield
+        try:
+            yield
+        finally:
+            FETCHED.clear()
 
 
 @contextmanager

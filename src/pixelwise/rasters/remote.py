@@ -13,7 +13,7 @@ import socket
 import threading
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -27,7 +27,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.stamps import RemoteStamp
 from pixelwise.rasters.urls import Url
 
-__all__ = ["RemoteError", "RemoteFile", "in_parallel", "object_store", "read_whole", "stamp_of"]
+__all__ = ["FETCHED", "RemoteError", "RemoteFile", "in_parallel", "object_store", "read_whole", "stamp_of"]
 
 #: Requests in flight: as many as hide 50 ms at 10 ms a block, and as one server accepts from one client.
 REQUESTS = 64
@@ -261,6 +261,64 @@ class _Chunks:
 _CHUNKS = _Chunks()
 
 
+class Fetched:
+    """Ranges of files that were asked for before they are read, by any thread of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ranges: dict[tuple[Url, RemoteStamp], dict[tuple[int, int], Future[Any]]] = {}
+        #: Bytes asked for and not yet read.
+        self.size = 0
+
+    def ask(self, url: Url, stamp: RemoteStamp, ranges: Iterable[tuple[int, int]]) -> None:
+        """Ask for ranges, without waiting for them, unless that was done before."""
+        with self._lock:
+            known = self._ranges.setdefault((url, stamp), {})
+            for begin, end in ranges:
+                if 0 <= begin < end <= stamp.size and (begin, end) not in known:
+                    known[begin, end] = _pool().submit(_fetch, url, stamp, begin, end)
+                    self.size += end - begin
+
+    def take(self, url: Url, stamp: RemoteStamp, wanted: tuple[int, int]) -> Future[Any] | None:
+        """Return a range that was asked for, and forget it."""
+        with self._lock:
+            known = self._ranges.get((url, stamp), {})
+            future = known.pop(wanted, None)
+            if future is not None:
+                self.size -= wanted[1] - wanted[0]
+            return future
+
+    def around(self, url: Url, stamp: RemoteStamp, begin: int, end: int) -> tuple[int, Future[Any]] | None:
+        """Return where a range begins that was asked for and holds another one, and the range."""
+        with self._lock:
+            for (first, last), future in self._ranges.get((url, stamp), {}).items():
+                if first <= begin and end <= last:
+                    return first, future
+        return None
+
+    def drop(self, url: Url, stamp: RemoteStamp, ranges: Iterable[tuple[int, int]]) -> None:
+        """Forget ranges that were not read."""
+        for one in ranges:
+            if (future := self.take(url, stamp, one)) is not None:
+                future.cancel()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            for future in (future for known in self._ranges.values() for future in known.values()):
+                future.cancel()
+            self._ranges.clear()
+            self.size = 0
+
+
+#: What this process has asked for.
+FETCHED = Fetched()
+
+
+def _fetch(url: Url, stamp: RemoteStamp, begin: int, end: int) -> Any:
+    return _get(url, begin, end, stamp)[0]
+
+
 def stamp_of(url: Url) -> RemoteStamp:
     """Ask a server for a file's head, keep it, and return what the server says of the file.
 
@@ -318,7 +376,6 @@ class RemoteFile(io.RawIOBase):
         #: Errors of reads that GDAL asked for, which can only tell that one failed.
         self.failures: list[Exception] = []
         self._position = 0
-        self._ahead: dict[tuple[int, int], Future[Any]] = {}
 
     def readable(self) -> bool:
         """Whether it can be read."""
@@ -355,9 +412,9 @@ class RemoteFile(io.RawIOBase):
             raise error
 
     def _between(self, begin: int, end: int) -> bytes:
-        for (first, last), future in self._ahead.items():
-            if first <= begin and end <= last:
-                return bytes(memoryview(future.result())[begin - first : end - first])
+        if (found := FETCHED.around(self.url, self.stamp, begin, end)) is not None:
+            first, future = found
+            return bytes(memoryview(future.result())[begin - first : end - first])
         if end - begin > CHUNK:
             return bytes(_get(self.url, begin, end, self.stamp)[0])
         chunks = range(begin // CHUNK, (end - 1) // CHUNK + 1)
@@ -377,21 +434,14 @@ class RemoteFile(io.RawIOBase):
         """Whether its head is kept here."""
         return _CHUNKS.get(self.url, self.stamp, 0) is not None
 
-    def fetch_ahead(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Ask for ranges that will be read soon, without waiting for them."""
-        for begin, end in ranges:
-            if 0 <= begin < end <= self.stamp.size and (begin, end) not in self._ahead:
-                self._ahead[begin, end] = _pool().submit(self._fetch, begin, end)
-
-    def _fetch(self, begin: int, end: int) -> Any:
-        return _get(self.url, begin, end, self.stamp)[0]
-
     def read_ranges(self, ranges: Sequence[tuple[int, int]], out: NDArray[np.uint8]) -> bool:
         """Read ranges into memory, one after the other; return whether the file has all of them."""
         if any(not 0 <= begin <= end <= self.stamp.size for begin, end in ranges):
             return False
-        known = self._ahead
-        futures = [known.pop(one) if one in known else _pool().submit(self._fetch, *one) for one in ranges]
+        futures = [
+            FETCHED.take(self.url, self.stamp, one) or _pool().submit(_fetch, self.url, self.stamp, *one)
+            for one in ranges
+        ]
         place = 0
         for (begin, end), future in zip(ranges, futures, strict=True):
             content = np.frombuffer(future.result(), dtype=np.uint8)
@@ -400,14 +450,3 @@ class RemoteFile(io.RawIOBase):
             out[place : place + content.size] = content
             place += content.size
         return True
-
-    def forget(self) -> None:
-        """Forget what was fetched ahead and not read."""
-        for future in self._ahead.values():
-            future.cancel()
-        self._ahead.clear()
-
-    def close(self) -> None:
-        """Forget what was fetched ahead."""
-        self.forget()
-        super().close()

@@ -18,13 +18,14 @@ from pixelwise.rasters.datasets import GDAL_ERRORS
 from pixelwise.rasters.handles import HANDLES, OpenFiles, fetch_directory, is_head_known
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
-from pixelwise.rasters.remote import RemoteFile, in_parallel
+from pixelwise.rasters.remote import FETCHED, RemoteFile, in_parallel
 from pixelwise.rasters.remote_datasets import RemoteDataset
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.words import first_of, one_line
 
 __all__ = [
     "AHEAD_BYTES",
+    "BLOCKS_AHEAD_BYTES",
     "RETRY_SECONDS",
     "Ahead",
     "Wanted",
@@ -39,6 +40,8 @@ Result = TypeVar("Result")
 Wanted = tuple[Piece, tuple[int, ...], Block]
 #: Bytes of files on servers that one thread asks for before they are read.
 AHEAD_BYTES = 32 << 20
+#: And that a process asks for before a worker begins with a block.
+BLOCKS_AHEAD_BYTES = 64 << 20
 
 
 def read_with_retries(
@@ -231,8 +234,8 @@ class Ahead:
 
     def __init__(self, steps: Sequence[Sequence[Wanted]], open_files: OpenFiles) -> None:
         self._steps, self._open_files = steps, open_files
+        self._asked: list[list[tuple[RemoteFile, list[tuple[int, int]]]]] = []
         self._sizes: list[int] = []
-        self._asked: list[list[RemoteFile]] = []
         pieces = {piece.key: piece for step in steps for piece, _, _ in step}
         unknown = [piece for piece in pieces.values() if not is_head_known(piece)]
         # Each worker process reads the directories again, of all files at once.
@@ -241,34 +244,47 @@ class Ahead:
 
     def before(self, step: int) -> None:
         """Ask for the windows of a step that is read now, and of those behind it that fit into `AHEAD_BYTES`."""
-        for file in self._asked[step - 1] if 0 < step <= len(self._asked) else ():
-            file.forget()
-        while len(self._sizes) < len(self._steps):
-            number = len(self._sizes)
-            if number > step and sum(self._sizes[step:]) > AHEAD_BYTES:
+        if step:
+            self._drop(step - 1)
+        while len(self._asked) < len(self._steps):
+            if len(self._asked) > step and sum(self._sizes[step:]) > AHEAD_BYTES:
                 return
-            self._asked.append([])
-            self._sizes.append(sum(self._ask(wanted) for wanted in self._steps[number]))
+            self._ask_next()
+
+    def all(self) -> bool:
+        """Ask for everything, unless this process has asked for much already; return whether it has not."""
+        while len(self._asked) < len(self._steps):
+            if FETCHED.size > BLOCKS_AHEAD_BYTES:
+                return False
+            self._ask_next()
+        return True
 
     def close(self) -> None:
         """Forget what was not read: of a layer that masks reject everywhere, say."""
-        for file in (file for files in self._asked for file in files):
-            file.forget()
+        for step in range(len(self._asked)):
+            self._drop(step)
 
-    def _ask(self, wanted: Wanted) -> int:
-        """Ask for one window; return its bytes."""
+    def _drop(self, step: int) -> None:
+        for file, ranges in self._asked[step]:
+            FETCHED.drop(file.url, file.stamp, ranges)
+        self._asked[step] = []
+
+    def _ask_next(self) -> None:
+        """Ask for the next step."""
+        asked = [one for wanted in self._steps[len(self._asked)] for one in self._ranges(wanted)]
+        for file, ranges in asked:
+            FETCHED.ask(file.url, file.stamp, ranges)
+        self._asked.append(asked)
+        self._sizes.append(sum(end - begin for _, ranges in asked for begin, end in ranges))
+
+    def _ranges(self, wanted: Wanted) -> Iterator[tuple[RemoteFile, list[tuple[int, int]]]]:
+        """Yield what is read of a file for one window."""
         piece, bands, window = wanted
         source = _with_retries(piece, self._open_files, lambda: self._open_files.source(piece))
-        asked: list[tuple[RemoteFile, list[tuple[int, int]]]] = []
         tiff = source.tiff if isinstance(source, MaskedTiff) else source
         if isinstance(tiff, TiffFile) and isinstance(tiff.source, RemoteFile):
-            asked.append((tiff.source, tiff.ranges(bands, window)))
+            yield tiff.source, tiff.ranges(bands, window)
         dataset = source.dataset if isinstance(source, MaskedTiff | CheckedTiff) else source
         if isinstance(dataset, RemoteDataset):
-            only = dataset is not source and isinstance(source, MaskedTiff)
-            ranges = dataset.blocks.ranges(bands, window, dataset.file.gap, only_masks=only)
-            asked.append((dataset.file, ranges))
-        for file, ranges in asked:
-            file.fetch_ahead(ranges)
-            self._asked[-1].append(file)
-        return sum(end - begin for _, ranges in asked for begin, end in ranges)
+            only_masks = isinstance(source, MaskedTiff)
+            yield dataset.file, dataset.blocks.ranges(bands, window, dataset.file.gap, only_masks=only_masks)

@@ -224,6 +224,10 @@ class FileStack(ABC):
         with HANDLES.kept(after=False):
             self.whole.read_into(block, (out,))
 
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for a block that a worker of this process will read soon; of local files, nothing is read."""
+        return
+
     def to_xarray(self) -> xarray.DataArray:
         """Return the layers as a lazy `xarray.DataArray` (time, y, x); needs the extras ``xarray`` and ``dask``.
 

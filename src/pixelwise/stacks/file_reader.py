@@ -277,6 +277,11 @@ class FileReader:
                 part[layer.row] = values[start : start + part.shape[1]]
                 start += part.shape[1]
 
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for a block that a worker will read soon, if any file is on one."""
+        if self._is_remote:
+            Ahead(self._steps(block), HANDLES.open_files).all()
+
     @cached_property
     def _is_remote(self) -> bool:
         """Whether any file is on a server."""

@@ -431,6 +431,10 @@ class RasterStack(LayerStack):
         shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
         return sum(block.pixels for block in shared if block) == self.extent.pixels
 
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for a block that a worker of this process will read soon; of local files, nothing is read."""
+        self.whole.fetch_ahead(block)
+
     def masked(self, block: Block) -> tuple[int, int]:
         """Count the pixels of images in a block, and how many of them masks reject.
 
