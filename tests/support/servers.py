@@ -88,13 +88,14 @@ def delayed(port: int, milliseconds: float) -> Iterator[int]:
 
 
 @contextmanager
-def moto() -> Iterator[int]:
-    """Run moto's server, which is S3 that checks signatures; yields its port."""
+def moto(unchecked: int) -> Iterator[int]:
+    """Run moto's server, which is S3 that checks signatures after some first requests; yields its port."""
     command = shutil.which("moto_server")
     if command is None:
         pytest.skip("moto's server is not installed (pip install 'moto[server]')")
     port = free_port()
-    with _running([command, "-H", "127.0.0.1", "-p", str(port)], port):
+    first = {"INITIAL_NO_AUTH_ACTION_COUNT": str(unchecked)}
+    with _running([command, "-H", "127.0.0.1", "-p", str(port)], port, **first):
         yield port
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -133,6 +134,7 @@ def _moment(item: dict[str, Any], named: str) -> Moment:
     properties = properties if isinstance(properties, dict) else {}
     date = properties.get("datetime") or properties.get("start_datetime")
     try:
-        return parse_date(str(date))
+        # Fractions of seconds, which STAC allows, distinguish no layers.
+        return parse_date(re.sub(r"(:\d\d)\.\d+", r"\1", str(date)))
     except ParameterError as error:
         raise InputError(f"{named} has the datetime {shown(date, 80)}: {error}") from None

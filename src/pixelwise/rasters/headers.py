@@ -256,8 +256,6 @@ def read_header(path: Location, stamp: RemoteStamp | None = None) -> Header:
 
 def _remote_header(url: Url, stamp: RemoteStamp) -> Header:
     """Read the header of a file on a server; see `read_header`."""
-    if stamp.size == 0:
-        raise InputError(f"{url}: the file is empty (0 bytes); upload it again")
     with open_remote(url, stamp) as dataset:
         try:
             return _header_of(dataset, url, stamp)

@@ -186,13 +186,13 @@ def _get(url: Url, begin: int, end: int, stamp: RemoteStamp | None) -> tuple[Any
         now = RemoteStamp(int(meta["size"]), meta["e_tag"] or "", modified)
         content = result.bytes()
     except Exception as error:  # obstore's errors, which quote the URL with its query
-        raise _explained(url, error) from None
+        raise _explained(url, error, is_first=stamp is None) from None
     if stamp is not None and (change := stamp.difference(now)):
         raise RemoteError(f"{url}: changed on the server since its header was read: {change}; run the command again")
     return content, now
 
 
-def _explained(url: Url, error: Exception) -> Exception:
+def _explained(url: Url, error: Exception, *, is_first: bool) -> Exception:
     """Return the error to raise for one of obstore's, whose text holds queries and answers of the server."""
     kind, text = type(error).__name__, str(error)
     found = re.search(r"status code: (\d{3})|status: (\d{3})", text)
@@ -201,6 +201,8 @@ def _explained(url: Url, error: Exception) -> Exception:
         if found
         else {"NotFoundError": 404, "PermissionDeniedError": 403, "UnauthenticatedError": 401}.get(kind, 0)
     )
+    if status == 416 and is_first:
+        return RemoteError(f"{url}: the file is empty (HTTP 416); upload it again")
     if status in REMEDIES:
         return RemoteError(f"{url}: {REMEDIES[status]} (HTTP {status})")
     if kind == "NotSupportedError":
@@ -223,7 +225,8 @@ def _explained(url: Url, error: Exception) -> Exception:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Return the threads that wait for servers: they hold neither the GIL nor a core."""
-    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="pixelwise-fetch")
+    # Not "pixelwise-...": those compute blocks, and the command line does not wait for them when it is stopped.
+    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="fetch")
 
 
 def in_parallel(function: Any, items: Sequence[Any]) -> list[Future[Any]]:

@@ -226,7 +226,9 @@ class FileStack(ABC):
 
     def fetch_ahead(self, block: Block) -> None:
         """Ask servers for a block that a worker of this process will read soon; of local files, nothing is read."""
-        return
+        reader = self.whole
+        if isinstance(reader, FileReader):
+            reader.fetch_ahead(block)
 
     def to_xarray(self) -> xarray.DataArray:
         """Return the layers as a lazy `xarray.DataArray` (time, y, x); needs the extras ``xarray`` and ``dask``.

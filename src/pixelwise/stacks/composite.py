@@ -318,6 +318,12 @@ class CompositeStack(FileStack):
         kept[list(indices)] = True
         return replace(self, periods=self.periods.subset(kept))
 
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for a block that a worker of this process will read soon; of local files, nothing is read."""
+        for stack in (self.scenes, self.by):
+            if stack is not None:
+                stack.fetch_ahead(block)
+
     @cached_property
     def whole(self) -> _CompositeReader:
         """All files, read through the datasets of the calling thread."""

@@ -17,6 +17,7 @@ from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece, WindowError
 from pixelwise.rasters.urls import Url
 from pixelwise.rasters.windows import Ahead, Wanted, cuts_blocks, read_intact_blocks, read_with_retries
+from pixelwise.stacks.combining import combined, nothing
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
@@ -253,7 +254,7 @@ class FileReader:
         for part in parts:
             for row in self.sparse:
                 part[row] = np.nan
-        if not self._is_remote:
+        if not self.is_remote:
             self._read_all(block, parts, table, lambda number: None)
             return
         ahead = Ahead(self._steps(block), table)
@@ -279,11 +280,11 @@ class FileReader:
 
     def fetch_ahead(self, block: Block) -> None:
         """Ask servers for a block that a worker will read soon, if any file is on one."""
-        if self._is_remote:
+        if self.is_remote:
             Ahead(self._steps(block), HANDLES.open_files).all()
 
     @cached_property
-    def _is_remote(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether any file is on a server."""
         return any(isinstance(read.piece.path, Url) for read in self.all_reads())
 
@@ -367,13 +368,13 @@ class FileReader:
                 if any(piece.block.intersection(block) for piece in image.pieces):
                     values = self._values(image, reads, block, dtype, table)
                     if values is not None or layer.reduce == "first":
-                        yield image, _nothing(block, dtype) if values is None else values
+                        yield image, nothing(block, dtype) if values is None else values
 
         if layer.reduce is not None:
-            return _combine(images(), layer.reduce, block, dtype)
+            return combined(images(), layer.reduce, block, dtype)
         for _, values in images():
             return values
-        return _nothing(block, dtype)
+        return nothing(block, dtype)
 
     def _values(
         self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
@@ -492,39 +493,3 @@ class FileReader:
                 pass
         # In a VRT, a window may be intact though the block around it is not: always read whole blocks.
         return read_intact_blocks(read.piece, read.bands, window, out, table)
-
-
-def _nothing(block: Block, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.full((block.height, block.width), np.nan, dtype=dtype)
-
-
-def _combine(
-    images: Iterator[tuple[Image, NDArray[Any]]], how: SameDate, block: Block, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Combine several images into one (y, x), NaN where all are missing.
-
-    One after the other: the order of NumPy's sum depends on the shape, but no bit may depend on the block.
-    """
-    result = _nothing(block, dtype)
-    if how == "mean":
-        total, count = np.zeros(result.shape), np.zeros(result.shape)
-        for _, values in images:
-            valid = ~np.isnan(values)
-            total += np.where(valid, values, 0)
-            count += valid
-        np.divide(total, count, out=result, where=count > 0, casting="same_kind")
-        return result
-    open_ = np.ones(result.shape, dtype=bool)
-    for image, values in images:
-        if how == "max":
-            np.fmax(result, values, out=result)
-        elif how == "mosaic":
-            np.copyto(result, values, where=np.isnan(result))
-        else:
-            for piece in image.pieces:
-                shared = piece.block.intersection(block)
-                if shared is not None:
-                    inside = shared.shift(-block.row, -block.col).slices
-                    np.copyto(result[inside], values[inside], where=open_[inside])
-                    open_[inside] = False
-    return result

@@ -30,6 +30,7 @@ from pixelwise.rasters.pieces import ArrayPlace, Piece
 from pixelwise.rasters.stamps import Stamp
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.urls import Location
+from pixelwise.rasters.windows import AHEAD_BYTES
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.chunks import line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
@@ -217,7 +218,7 @@ class RasterStack(LayerStack):
             itemsize=self.dtype.itemsize,
             stored_bytes_per_pixel=len(self.layers) * stored,
             sources=len(self.paths),
-            block_bytes=self.block_bytes,
+            block_bytes=self.block_bytes + (AHEAD_BYTES if self.whole.is_remote else 0),
             largest="" if self.largest is None else str(self.largest),
             open_file_bytes=self.open_file_bytes,
             scratch_bytes_per_pixel=self.whole.converted(self.dtype) + compressed,
@@ -430,10 +431,6 @@ class RasterStack(LayerStack):
         """Whether a layer's pieces, which do not overlap, cover everything that can be read."""
         shared = [piece.block.intersection(self.extent) for piece in layer.pieces]
         return sum(block.pixels for block in shared if block) == self.extent.pixels
-
-    def fetch_ahead(self, block: Block) -> None:
-        """Ask servers for a block that a worker of this process will read soon; of local files, nothing is read."""
-        self.whole.fetch_ahead(block)
 
     def masked(self, block: Block) -> tuple[int, int]:
         """Count the pixels of images in a block, and how many of them masks reject.
