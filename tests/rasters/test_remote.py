@@ -354,3 +354,34 @@ def test_the_type() -> None:
     assert not is_url("a/b.tif")
     with pytest.raises(pw.ParameterError, match="ftp"):
         pw.open_stack([], allow_scheme=("https", "ftp"))
+
+
+# ------------------------------------------------------------------------------------------------------- Zarr
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_stores(version: int, odd: Odd, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    values = series()[:, :60, :70]
+    for year, image in zip(YEARS, values, strict=True):
+        write_raster(tmp_path / "tif" / f"ndvi_{year}.tif", image, nodata=np.nan)
+    store = odd.root / "ndvi.zarr"
+    pw.open_stack(tmp_path / "tif").to_xarray().rename("ndvi").to_dataset().to_zarr(
+        store, consolidated=True, zarr_format=version
+    )
+    near, far = pw.open_stack(store), opened(odd.url, "ndvi.zarr")
+    np.testing.assert_array_equal(read_all(far), read_all(near))
+    assert [str(day) for day in far.axis.days] == [str(day) for day in near.axis.days]
+    found = pw.apply(far, "ols", tmp_path / "out.tif")
+    assert found.provenance["input"]["files"][0]["path"] == f"{odd.url}/ndvi.zarr"
+    odd.rule = lambda number, path: "403" if "/ndvi/" in path and path[-1].isdigit() else ""
+    assert "access is denied" in problem(odd.url, "ndvi.zarr")
+    odd.rule = lambda number, path: "404"
+    assert "no Zarr store is there" in problem(odd.url, "ndvi.zarr")
+
+
+def test_other_arrays_are_refused(odd: Odd) -> None:
+    assert "of arrays on servers, only Zarr stores without a query are read" in problem(odd.url, "a.nc")
+    assert "only Zarr stores without a query" in problem(odd.url, "a.zarr?sig=secret")
+    assert odd.seen == []

@@ -18,7 +18,7 @@ from pixelwise.rasters.array_groups import ArrayGroup
 from pixelwise.rasters.array_headers import ArrayHeader, header_of
 from pixelwise.rasters.arrays import array_driver
 from pixelwise.rasters.headers import Header
-from pixelwise.rasters.urls import Location, local_path
+from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import Derivation
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import MaskRule
@@ -99,7 +99,7 @@ def of_arrays(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> 
     expression: Expression | None = None
     for path, date in entries:
         lines = Problems()
-        with lines.caught(), ArrayGroup(local_path(path, "an array"), spec.arrays.group or "") as group:
+        with lines.caught(), ArrayGroup(path, spec.arrays.group or "") as group:
             opened[path] = _Opened(group.written, group.is_map, lines)
             if values.value is not None and expression is None:
                 expression = expression_of(values.value, group.names)

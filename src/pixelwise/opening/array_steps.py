@@ -10,7 +10,7 @@ from pixelwise.errors import InputError
 from pixelwise.rasters.array_groups import ArrayGroup
 from pixelwise.rasters.array_headers import TimeValues, header_of
 from pixelwise.rasters.headers import BandHeader, Header
-from pixelwise.rasters.urls import Location, local_path
+from pixelwise.rasters.urls import Location
 
 __all__ = ["mask_steps", "readings_of"]
 
@@ -56,7 +56,7 @@ def mask_steps(path: Location) -> list[tuple[Header, BandHeader, Reading]]:
     InputError
         When it holds several, or does not say when they are.
     """
-    with ArrayGroup(local_path(path, "an array")) as group:
+    with ArrayGroup(path) as group:
         found = header_of(group, group.only_name(), {})
     if found.times is None:
         raise InputError(f"{path}: has no time coordinate that dates its masks")

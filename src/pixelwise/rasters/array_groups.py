@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from pixelwise.errors import InputError
-from pixelwise.rasters.arrays import array_driver, groups_of, open_dataset
+from pixelwise.rasters.arrays import array_driver, groups_of, open_dataset, remote_metadata
 from pixelwise.rasters.headers import TAG
 from pixelwise.rasters.netcdf_lock import lock_of
 from pixelwise.rasters.packing import unpacked
-from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rasters.stamps import FileStamp, Stamp
+from pixelwise.rasters.urls import Location, Url
 from pixelwise.regular_files import check_encodable, check_regular
 from pixelwise.words import first_of, one_line
 
@@ -54,19 +54,16 @@ class ArrayGroup:
         When the package that reads it is not installed.
     """
 
-    path: Path
+    path: Location
     group: str = ""
     driver: str = field(init=False)
-    stamp: FileStamp = field(init=False)
+    stamp: Stamp = field(init=False)
     _datasets: list[Any] = field(init=False, repr=False)
     variables: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_encodable(self.path)
         self.driver = array_driver(self.path)
-        if not self.path.is_dir():
-            check_regular(self.path)
-        self.stamp = FileStamp.of(self.path)
+        self.stamp = self._looked_at()
         if self.stamp.size == 0:
             raise InputError(f"{self.path}: is empty (0 bytes); copy or export it again")
         # Coordinates may be in a group around it (CF, section 2.7).
@@ -82,6 +79,17 @@ class ArrayGroup:
         self.variables = {}
         for dataset in self._datasets:
             self.variables = {**dataset.variables, **self.variables}
+
+    def _looked_at(self) -> Stamp:
+        """Return what the file or store is like now; of one on a server, what that says of its metadata."""
+        if isinstance(self.path, Url):
+            if self.path.query or self.driver != "Zarr":
+                raise InputError(f"{self.path}: of arrays on servers, only Zarr stores without a query are read")
+            return remote_metadata(self.path)[1]
+        check_encodable(self.path)
+        if not self.path.is_dir():
+            check_regular(self.path)
+        return FileStamp.of(self.path)
 
     def __enter__(self) -> Self:
         return self

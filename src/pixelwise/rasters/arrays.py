@@ -25,11 +25,21 @@ from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.netcdf_lock import NETCDF, lock_of
 from pixelwise.rasters.packing import without_sign
 from pixelwise.rasters.pieces import ArrayPlace
-from pixelwise.rasters.urls import Location
+from pixelwise.rasters.remote import RemoteError, read_whole, stamp_of
+from pixelwise.rasters.stamps import RemoteStamp
+from pixelwise.rasters.urls import Location, Url, local_path
 from pixelwise.regular_files import open_regular
 from pixelwise.words import first_of, one_line
 
-__all__ = ["ARRAY_SUFFIXES", "ArrayFile", "array_driver", "is_zarr", "open_dataset", "open_window_source"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "ArrayFile",
+    "array_driver",
+    "is_zarr",
+    "open_dataset",
+    "open_window_source",
+    "remote_metadata",
+]
 
 #: Suffixes of files that the NetCDF library reads.
 NETCDF_SUFFIXES = frozenset([".nc", ".nc4", ".nc3", ".cdf", ".netcdf", ".h5", ".hdf5", ".he5"])
@@ -58,7 +68,7 @@ def array_driver(path: Location) -> str:
     return "Zarr" if suffix == ZARR_SUFFIX or (isinstance(path, Path) and is_zarr(path)) else ""
 
 
-def open_dataset(path: Path, driver: str, group: str = "") -> Any:
+def open_dataset(path: Location, driver: str, group: str = "") -> Any:
     """Open the variables of a group, none of which is read.
 
     Coordinates are not read either: those of a stranger's Zarr store may be objects, and reading these runs code.
@@ -71,7 +81,11 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
         When the package that reads it is not installed.
     """
     engine, package, extra = ENGINES[driver]
-    if driver == "Zarr" and path.is_dir() and not is_zarr(path):
+    if isinstance(path, Url) and driver != "Zarr":
+        raise InputError(
+            f"{path}: {driver} is read from local files only; download it first, or write it as Zarr there"
+        )
+    if driver == "Zarr" and isinstance(path, Path) and path.is_dir() and not is_zarr(path):
         raise InputError(
             f"{path}: is a folder without Zarr metadata (expected {' or '.join(ZARR_METADATA[:2])}): copy it again, "
             "hidden files too"
@@ -85,9 +99,9 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
     options: dict[str, Any] = {}
     source: Any = path
     if driver == "Zarr":
-        from pixelwise.rasters.zarr_files import RegularFiles
+        from pixelwise.rasters.zarr_files import RegularFiles, RemoteStore
 
-        source = RegularFiles(path)
+        source = RemoteStore(path) if isinstance(path, Url) else RegularFiles(path)
         options["consolidated"] = _is_consolidated(path)
     common: dict[str, Any] = {
         "engine": engine, "group": group or None, "chunks": None, "cache": False, "mask_and_scale": False,
@@ -106,8 +120,10 @@ def open_dataset(path: Path, driver: str, group: str = "") -> Any:
         raise _explained(path, driver, group, error) from None
 
 
-def _is_consolidated(path: Path) -> bool:
+def _is_consolidated(path: Location) -> bool:
     """Whether a store has the metadata of all its arrays in one file; xarray warns where it looks for it in vain."""
+    if isinstance(path, Url):
+        return remote_metadata(path)[2]
     if (path / ".zmetadata").exists():
         return True
     try:
@@ -117,7 +133,28 @@ def _is_consolidated(path: Path) -> bool:
         return False
 
 
-def _explained(path: Path, driver: str, group: str, error: Exception) -> InputError:
+def remote_metadata(url: Url) -> tuple[Url, RemoteStamp, bool]:
+    """Return the file with the metadata of a store on a server, its stamp, and whether it has those of all arrays.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    for name in (".zmetadata", *ZARR_METADATA):
+        try:
+            stamp = stamp_of(url / name)
+        except RemoteError:  # it is not there
+            continue
+        whole = name == ".zmetadata"
+        if name == "zarr.json":
+            with contextlib.suppress(ValueError, AttributeError):
+                whole = bool(json.loads(read_whole(url / name)).get("consolidated_metadata"))
+        return url / name, stamp, whole
+    raise InputError(f"{url}: no Zarr store is there (looked for {', '.join(ZARR_METADATA)}), or access is denied")
+
+
+def _explained(path: Location, driver: str, group: str, error: Exception) -> InputError:
     """Say why a file or a group of it cannot be opened."""
     if group:
         try:
@@ -130,7 +167,7 @@ def _explained(path: Path, driver: str, group: str, error: Exception) -> InputEr
     return InputError(f"{path}: cannot be opened as {driver} ({reason}); is it complete?")
 
 
-def groups_of(path: Path, driver: str) -> Iterator[str]:
+def groups_of(path: Location, driver: str) -> Iterator[str]:
     """Yield the names of all groups, the outermost first.
 
     Raises
@@ -142,12 +179,15 @@ def groups_of(path: Path, driver: str) -> Iterator[str]:
         if driver == "Zarr":
             import zarr
 
-            members = zarr.open_group(str(path), mode="r").members(max_depth=None)
+            from pixelwise.rasters.zarr_files import RemoteStore
+
+            place = RemoteStore(path) if isinstance(path, Url) else str(path)
+            members = zarr.open_group(place, mode="r").members(max_depth=None)
             yield from sorted(name for name, member in members if isinstance(member, zarr.Group))
             return
         import netCDF4
 
-        with NETCDF, netCDF4.Dataset(path) as dataset:
+        with NETCDF, netCDF4.Dataset(local_path(path, "NetCDF")) as dataset:
             below = [dataset]
             while below:
                 for inner in below.pop(0).groups.values():
@@ -246,10 +286,10 @@ class ArrayFile:
 
 #: NetCDF files that are open in this process, by path and group, and how many use each. Threads take turns anyway, and
 #: two threads that open and close a file that a third part of the program holds open crash it (netCDF4 1.7.5).
-_OPEN: dict[tuple[Path, str], tuple[Any, int]] = {}
+_OPEN: dict[tuple[Location, str], tuple[Any, int]] = {}
 
 
-def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, width: int) -> ArrayFile:
+def open_window_source(path: Location, driver: str, place: ArrayPlace, height: int, width: int) -> ArrayFile:
     """Open an array to read windows of it.
 
     Raises
@@ -274,7 +314,7 @@ def open_window_source(path: Path, driver: str, place: ArrayPlace, height: int, 
         return ArrayFile(variable, place, height, width, driver, release)
 
 
-def _release(key: tuple[Path, str]) -> None:
+def _release(key: tuple[Location, str]) -> None:
     """Close a file if nobody uses it any more."""
     with NETCDF:
         dataset, users = _OPEN.pop(key)

@@ -169,10 +169,10 @@ def _handles_ran_out(path: Location) -> bool:
 
 def _open(piece: Piece, *, gdal: bool = False) -> Any:
     """Open a file, to decode its blocks here where possible, else with GDAL or, if it is an array, through xarray."""
-    if isinstance(piece.path, Url):
-        return _open_remote(piece, gdal=gdal)
     if piece.array is not None:
         return open_window_source(piece.path, piece.driver, piece.array, piece.size.height, piece.size.width)
+    if isinstance(piece.path, Url):
+        return _open_remote(piece, gdal=gdal)
     tiff = None
     if piece.driver == "GTiff" and piece.warp is None and not gdal:
         tiff = open_tiff(piece.path, piece.size.height, piece.size.width, piece.dtype)

@@ -27,7 +27,7 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.stamps import RemoteStamp
 from pixelwise.rasters.urls import Url
 
-__all__ = ["FETCHED", "RemoteError", "RemoteFile", "in_parallel", "object_store", "read_whole", "stamp_of"]
+__all__ = ["FETCHED", "RemoteError", "RemoteFile", "in_parallel", "object_store", "read_whole", "reason_of", "stamp_of"]
 
 #: Requests in flight: as many as hide 50 ms at 10 ms a block, and as one server accepts from one client.
 REQUESTS = 64
@@ -115,7 +115,7 @@ def _client(scheme: str, host: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def object_store(scheme: str, host: str, signed: str = "") -> Any:
+def object_store(scheme: str, host: str, signed: str = "", folder: str = "") -> Any:
     """Return obstore's store of a server or bucket.
 
     Parameters
@@ -124,6 +124,8 @@ def object_store(scheme: str, host: str, signed: str = "") -> Any:
         As in a `Url`.
     signed
         A URL with its query, which has a store of its own.
+    folder
+        The path that names in the store are relative to, from its first slash on.
 
     Raises
     ------
@@ -142,14 +144,16 @@ def object_store(scheme: str, host: str, signed: str = "") -> Any:
         "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
     }
     if scheme in ("http", "https"):
-        return store.HTTPStore(signed or f"{scheme}://{host}", client_options=_client(scheme, host), retry_config=retry)
+        address = signed or f"{scheme}://{host}{folder}"
+        return store.HTTPStore(address, client_options=_client(scheme, host), retry_config=retry)
     # Whoever sets the environment says where the store is: an endpoint of another host, or one without TLS.
     endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", "")) if scheme == "s3" else ""
     client = {"allow_http": endpoint.startswith("http://"), "connect_timeout": "10s", "timeout": "10min"}
     unsigned = {} if any(os.environ.get(name) for name in CREDENTIALS[scheme]) else {"skip_signature": True}
     kind = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}[scheme]
     try:
-        return kind(host, client_options=client, retry_config=retry, **unsigned)
+        prefix = {"prefix": unquote(folder).strip("/")} if folder else {}
+        return kind(host, client_options=client, retry_config=retry, **unsigned, **prefix)
     except Exception as error:  # obstore's, for what the environment says wrongly
         reason = type(error).__name__
         raise RemoteError(
@@ -320,6 +324,11 @@ FETCHED = Fetched()
 
 def _fetch(url: Url, stamp: RemoteStamp, begin: int, end: int) -> Any:
     return _get(url, begin, end, stamp)[0]
+
+
+def reason_of(url: Url, error: Exception) -> str:
+    """Return why a request of obstore's failed, without what the server or a signed URL should not tell."""
+    return str(_explained(url, error, is_first=False))
 
 
 def stamp_of(url: Url) -> RemoteStamp:

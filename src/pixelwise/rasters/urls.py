@@ -82,9 +82,11 @@ class Url:
             raise InputError(
                 f"{name}: the files of a server are not listed, so no pattern is matched; name each of them"
             )
-        if parts.path.endswith("/") or not parts.path:
+        # The name of a Zarr store is that of a folder.
+        path = parts.path.removesuffix("/") if parts.path.endswith(".zarr/") else parts.path
+        if path.endswith("/") or not path:
             raise InputError(f"{name}: is a folder on a server, which is not listed; name its files")
-        return cls(parts.scheme, parts.netloc.lower(), parts.path, parts.query)
+        return cls(parts.scheme, parts.netloc.lower(), path, parts.query)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}{self.path}"

@@ -1,4 +1,4 @@
-"""Zarr stores on disk of which only regular files are read: a store of a stranger may hold a FIFO, and wait forever.
+"""Zarr stores on servers, and on disk: of those only regular files are read, as a stranger's may hold a FIFO, and wait.
 
 Imports zarr, so that it is imported only where a store is read.
 """
@@ -12,9 +12,11 @@ from typing import Any
 
 import zarr
 
+from pixelwise.rasters.remote import object_store, reason_of
+from pixelwise.rasters.urls import Url
 from pixelwise.regular_files import kind_of
 
-__all__ = ["RegularFiles"]
+__all__ = ["RegularFiles", "RemoteStore"]
 
 #: Names of files with metadata, which name codecs.
 METADATA = (".zarray", ".zmetadata", "zarr.json")
@@ -41,6 +43,30 @@ class RegularFiles(zarr.storage.LocalStore):  # type: ignore[misc]
         if not stat.S_ISREG(mode):
             raise OSError(f"{key} is {kind_of(mode)}; expected a file")
         found = await super().get(key, *args, **options)
+        if found is not None and key.rpartition("/")[2] in METADATA:
+            _refuse_pickles(key, found.to_bytes())
+        return found
+
+
+class RemoteStore(zarr.storage.ObjectStore[Any]):  # type: ignore[misc]
+    """A store on a server, read only, by the same requests as any file there.
+
+    Parameters
+    ----------
+    url
+        The folder that it is in.
+    """
+
+    def __init__(self, url: Url, *, read_only: bool = True) -> None:
+        self._url = url
+        super().__init__(object_store(url.scheme, url.host, folder=url.path), read_only=read_only)
+
+    async def get(self, key: str, *args: Any, **options: Any) -> Any:
+        """Return what a key holds, None if it is not there; OSError if the server does not say."""
+        try:
+            found = await super().get(key, *args, **options)
+        except Exception as error:  # obstore's, whose texts hold answers of the server
+            raise OSError(reason_of(self._url / key, error)) from None
         if found is not None and key.rpartition("/")[2] in METADATA:
             _refuse_pickles(key, found.to_bytes())
         return found
