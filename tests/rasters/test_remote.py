@@ -236,7 +236,10 @@ def test_dropped_requests_are_made_again(odd: Odd) -> None:
     ],
 )
 @pytest.mark.parametrize("later", [False, True])
-def test_what_a_server_answers(what: str, expected: str, later: bool, odd: Odd) -> None:
+@pytest.mark.parametrize("kind", ["deflate", "zstd"])
+def test_what_a_server_answers(what: str, expected: str, later: bool, kind: str, odd: Odd) -> None:
+    served(odd.root, **KINDS[kind])
+
     def rule(number: int, path: str) -> str:
         return what if path.endswith("2001.tif") and (number > 3 or not later) else ""
 

@@ -260,9 +260,12 @@ def _remote_header(url: Url, stamp: RemoteStamp) -> Header:
         try:
             return _header_of(dataset, url, stamp)
         except GDAL_ERRORS as error:
-            dataset.file.raise_failure()
-            reason = one_line(error.__cause__ or error)
-            raise InputError(f"{url}: its header cannot be read ({reason}); upload it again") from None
+            failed = dataset.file.failures[0] if dataset.file.failures else None
+            if isinstance(failed, InputError):
+                raise failed from None
+            reason = one_line(failed or error.__cause__ or error)
+            remedy = "upload it again" if failed is None else "try again later"
+            raise InputError(f"{url}: its header cannot be read ({reason}); {remedy}") from None
 
 
 def _header_of(dataset: DatasetReader, path: Location, stamp: Stamp) -> Header:

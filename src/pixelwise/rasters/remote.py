@@ -27,7 +27,17 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.stamps import RemoteStamp
 from pixelwise.rasters.urls import Url
 
-__all__ = ["FETCHED", "RemoteError", "RemoteFile", "in_parallel", "object_store", "read_whole", "reason_of", "stamp_of"]
+__all__ = [
+    "FETCHED",
+    "FailedRequestError",
+    "RemoteError",
+    "RemoteFile",
+    "in_parallel",
+    "object_store",
+    "read_whole",
+    "reason_of",
+    "stamp_of",
+]
 
 #: Requests in flight: as many as hide 50 ms at 10 ms a block, and as one server accepts from one client.
 REQUESTS = 64
@@ -107,7 +117,8 @@ def _client(scheme: str, host: str) -> dict[str, Any]:
         "allow_http": scheme == "http", "connect_timeout": "10s", "read_timeout": "30s", "timeout": "10min",
     }  # fmt: skip
     bare = urlsplit(f"//{host}").hostname or host
-    proxy = urllib.request.getproxies().get(scheme)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme, proxies.get("all"))
     if proxy is not None and not urllib.request.proxy_bypass(bare):
         return {**options, "proxy_url": proxy}
     _check_host(bare)

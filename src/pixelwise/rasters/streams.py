@@ -269,7 +269,7 @@ class BlockTable:
         try:
             file.seek(0)
             return cls(tuple(_deflated(file, others=True)) if is_tiff(file.read(4)) else ())
-        except (ValueError, KeyError, IndexError, struct.error):
+        except (OSError, ValueError, KeyError, IndexError, struct.error):
             return cls()
 
     def ranges(

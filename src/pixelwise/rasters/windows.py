@@ -18,9 +18,10 @@ from pixelwise.rasters.datasets import GDAL_ERRORS
 from pixelwise.rasters.handles import HANDLES, OpenFiles, fetch_directory, is_head_known
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
-from pixelwise.rasters.remote import FETCHED, RemoteFile, in_parallel
+from pixelwise.rasters.remote import FETCHED, FailedRequestError, RemoteFile, in_parallel
 from pixelwise.rasters.remote_datasets import RemoteDataset
 from pixelwise.rasters.tiff import TiffFile
+from pixelwise.rasters.urls import Url
 from pixelwise.words import first_of, one_line
 
 __all__ = [
@@ -176,7 +177,7 @@ def read_window(
         window = Window(block.col, block.row, block.width, block.height)
         source.read(list(bands), window=window, out=out)
         return source.read_masks(list(bands), window=window) if piece.masked else None
-    except (*GDAL_ERRORS, DamagedBlockError) as error:
+    except (*GDAL_ERRORS, DamagedBlockError, FailedRequestError) as error:
         open_files.pop(piece.key)[0].close()
         # The file is fine. GDAL's own errors have no public names in rasterio.
         if type(error.__cause__).__name__ == "CPLE_OutOfMemoryError":
@@ -188,9 +189,8 @@ def read_window(
         if piece.array is not None:
             steps = f"time step {bands[0]}" if len(bands) == 1 else f"time steps {bands[0]} to {bands[-1]}"
             which = f"{piece.array.variable}, {steps}," if piece.array.time else piece.array.variable
-        raise WindowError(
-            f"{piece.path}: {which} cannot be read at {where} ({reason}); is the file truncated?"
-        ) from None
+        remedy = "try again later" if isinstance(piece.path, Url) else "is the file truncated?"
+        raise WindowError(f"{piece.path}: {which} cannot be read at {where} ({reason}); {remedy}") from None
 
 
 def _read_warped(

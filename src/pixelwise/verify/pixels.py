@@ -26,7 +26,7 @@ from pixelwise.rasters.checked import alpha_of, streams_of
 from pixelwise.rasters.datasets import GDAL_ERRORS, open_local
 from pixelwise.rasters.handles import largest_behind
 from pixelwise.rasters.inflate import DamagedBlockError
-from pixelwise.rasters.remote import stamp_of
+from pixelwise.rasters.remote import FailedRequestError, stamp_of
 from pixelwise.rasters.remote_datasets import open_remote
 from pixelwise.rasters.streams import Streams
 from pixelwise.rasters.urls import Location, Url, local_path
@@ -282,7 +282,7 @@ def _read_intact_blocks(
                 if masked:
                     one = around if reader.plain is None or alpha_of(dataset, band) is None else one
                     valid[row, pixel] = reader.masks([band], one)[0, y - one.row_off, x - one.col_off]
-            except (*GDAL_ERRORS, DamagedBlockError):
+            except (*GDAL_ERRORS, DamagedBlockError, FailedRequestError):
                 stored[row, pixel] = valid[row, pixel] = 0
                 lost[pixel] = True
     return lost
@@ -387,6 +387,6 @@ def _explained(path: Location) -> Iterator[None]:
     """Name the file where GDAL fails."""
     try:
         yield
-    except (*GDAL_ERRORS, DamagedBlockError) as error:
+    except (*GDAL_ERRORS, DamagedBlockError, FailedRequestError) as error:
         reason = one_line(error.__cause__ or error)
         raise InputError(f"{path}: cannot be read ({reason}); is the file truncated?") from None
