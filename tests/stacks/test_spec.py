@@ -22,6 +22,7 @@ PARTS = {
     "dates": parts.DateOptions,
     "place": parts.PlaceOptions,
     "area": parts.AreaOptions,
+    "servers": parts.ServerOptions,
     "composites": parts.CompositeOptions,
 }
 

@@ -122,7 +122,9 @@ def of_arrays(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> 
     problems.add(*shortened(undated.lines))
     headers = {one.path: _largest(one) for one in found}
     if own is not None and masks.mask_band is None:
-        observations = with_masks(observations, masks, times, own.rule, headers, problems, remarks, described=False)
+        observations = with_masks(
+            observations, masks, times, own.rule, headers, problems, remarks, described=False, allowed=spec.allow_scheme
+        )
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,

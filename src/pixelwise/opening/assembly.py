@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def assemble(
-    found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems
+    found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems, allowed: Sequence[str]
 ) -> tuple[tuple[Layer, ...], Grid | None]:
     """Assemble pieces into members and members into layers, all on one grid; collect problems."""
     # Two days that only another calendar distinguishes are two layers.
     dated: dict[tuple[datetime, int], list[Observation]] = defaultdict(list)
     with problems.caught("align: ") as failure:
-        target = None if place.align is None else read_header(location_of(place.align, place.allow_scheme)).grid
+        target = None if place.align is None else read_header(location_of(place.align, allowed)).grid
     if failure:
         return (), None
     placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
@@ -60,7 +60,7 @@ def assemble(
     unfit = Problems()
     members = {key: members_of(dated[key], dates.same_date, unfit) for key in sorted(dated)}
     problems.add(*shortened(unfit.lines, "dates"))
-    grid = common_grid([member for group in members.values() for member in group], place, target, problems)
+    grid = common_grid([member for group in members.values() for member in group], place, target, problems, allowed)
     layers: list[Layer] = []
     repeated = Problems()
     outside = 0

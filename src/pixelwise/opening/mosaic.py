@@ -122,7 +122,9 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
     return Member(tuple(group), tuple(b.shift(-around.row, -around.col) for b in blocks), first.crop(around))
 
 
-def common_grid(members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems) -> Grid | None:
+def common_grid(
+    members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems, allowed: Sequence[str]
+) -> Grid | None:
     """Return the grid of all members: that of the first, the union if images come in pieces, or the requested one.
 
     Parameters
@@ -138,7 +140,7 @@ def common_grid(members: Sequence[Member], place: PlaceOptions, target: Grid | N
     on_lattice = all(reference.shares_lattice(member.grid) for member in members)
     if place.extent is not None or target is not None:
         if on_lattice:
-            return _requested_grid(members, place, target, problems)
+            return _requested_grid(members, place, target, problems, allowed)
         return _not_on_one_grid(members, problems, lattice=True)
     in_pieces = any(len(m.observations) > 1 or shard_of(m.path.name) is not None for m in members)
     if in_pieces and on_lattice:
@@ -149,7 +151,7 @@ def common_grid(members: Sequence[Member], place: PlaceOptions, target: Grid | N
 
 
 def _requested_grid(
-    members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems
+    members: Sequence[Member], place: PlaceOptions, target: Grid | None, problems: Problems, allowed: Sequence[str]
 ) -> Grid | None:
     """Return the grid that `extent` requests, on the members' common lattice."""
     # If there is a target, its georeferencing is used, to the last digit.
@@ -173,7 +175,7 @@ def _requested_grid(
     with problems.caught("extent: ", parameters=True) as failure:
         if isinstance(extent, tuple):
             return lattice.crop(lattice.block_around(extent))
-        header = read_header(location_of(extent, place.allow_scheme))
+        header = read_header(location_of(extent, allowed))
     if failure:
         return None
     if not lattice.shares_lattice(header.grid):

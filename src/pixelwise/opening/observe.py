@@ -48,7 +48,9 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
     if arrays:
         return of_arrays(entries, spec, problems)
     if spec.product is not None:
-        return of_product(entries, load_product(spec.product), values, masks, times, problems, remarks)
+        return of_product(
+            entries, load_product(spec.product), values, masks, times, problems, remarks, spec.allow_scheme
+        )
     headers = read_headers([path for path, _ in entries], problems)
     entries = without_own(entries, headers, remarks)
     expression = _expression_of(headers, values.value)
@@ -69,7 +71,9 @@ def observe(entries: Sequence[Entry], spec: InputSpec, problems: Problems) -> Fi
         found = with_own_masks(found, masks.mask_band, own.rule, problems)
     elif own is not None:
         described = is_pattern(values.band)
-        found = with_masks(found, masks, times, own.rule, headers, problems, remarks, described=described)
+        found = with_masks(
+            found, masks, times, own.rule, headers, problems, remarks, described=described, allowed=spec.allow_scheme
+        )
     derivation = Derivation(
         names=expression.names if expression else (),
         expression=expression,

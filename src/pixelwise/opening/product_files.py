@@ -48,6 +48,7 @@ def of_product(
     times: str | None,
     problems: Problems,
     remarks: list[str],
+    allowed: Sequence[str],
 ) -> Findings:
     """Find the scenes of a product in files, and assemble the bands and masks of each."""
     matches = [
@@ -80,7 +81,9 @@ def of_product(
     problems.add(*shortened(refused.lines, "images"))
     if own is not None:
         described = is_pattern(values.band)
-        found = with_masks(found, masks, times, own.rule, headers, problems, remarks, described=described)
+        found = with_masks(
+            found, masks, times, own.rule, headers, problems, remarks, described=described, allowed=allowed
+        )
     else:
         # A quality band that no image has is not reported as used.
         present = [any(one.masks[index] is not None for one in found) for index in range(len(qualities))]

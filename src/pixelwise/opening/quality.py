@@ -103,6 +103,7 @@ def with_masks(
     remarks: list[str],
     *,
     described: bool,
+    allowed: Sequence[str],
 ) -> list[Observation]:
     """Give each observation the mask of its date.
 
@@ -114,9 +115,11 @@ def with_masks(
         Headers by path; those of the masks that are used are added.
     described
         As in `dates_of_files`.
+    allowed
+        Schemes of servers from which masks may be read.
     """
     with problems.caught("mask: ") as failure:
-        entries = resolve(str(masks.mask), masks.allow_scheme)
+        entries = resolve(str(masks.mask), allowed)
     if failure:
         return list(found)
     arrays = [path for path, _ in entries if array_driver(path)]

@@ -211,7 +211,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     entries = list(dict.fromkeys(resolve(source, spec.allow_scheme, spec.asset)))
     problems = Problems()
     found = observe(entries, spec, problems)
-    layers, grid = assemble(found.observations, spec.place, spec.dates, problems)
+    layers, grid = assemble(found.observations, spec.place, spec.dates, problems, spec.allow_scheme)
     if grid is not None:
         with problems.caught():
             layers = chosen_layers(layers, spec.dates)

@@ -26,6 +26,7 @@ __all__ = [
     "DateOptions",
     "MaskOptions",
     "PlaceOptions",
+    "ServerOptions",
     "ValueOptions",
 ]
 
@@ -110,7 +111,6 @@ class MaskOptions:
     mask_field: tuple[str, ...] = ()
     mask_preset: str | None = None
     grow: int = 0
-    allow_scheme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _convert(self, _numbers, "mask_keep", "mask_drop", "mask_bits")
@@ -200,10 +200,8 @@ class PlaceOptions:
     align: str | None = None
     resampling: Resampling = "nearest"
     bounds: Bounds | None = None
-    allow_scheme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _convert(self, _schemes, "allow_scheme")
         _convert(self, _numbers, "bounds")
         _convert(self, _place, "extent")
         _convert(self, _text, "align")
@@ -218,6 +216,18 @@ class PlaceOptions:
     def partial(self) -> bool:
         """Whether files may lie outside the grid, in part or as a whole."""
         return self.extent is not None or self.align is not None
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """From which servers files may be read, and which of the files that a catalogue names."""
+
+    asset: str | None = None
+    allow_scheme: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _convert(self, _text, "asset")
+        _convert(self, _schemes, "allow_scheme")
 
 
 @dataclass(frozen=True)

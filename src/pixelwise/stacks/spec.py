@@ -16,6 +16,7 @@ from pixelwise.stacks.parts import (
     DateOptions,
     MaskOptions,
     PlaceOptions,
+    ServerOptions,
     ValueOptions,
 )
 from pixelwise.words import not_a_choice, unknown
@@ -23,7 +24,15 @@ from pixelwise.words import not_a_choice, unknown
 __all__ = ["InputSpec"]
 
 Part = TypeVar(
-    "Part", AreaOptions, ArrayOptions, CompositeOptions, DateOptions, MaskOptions, PlaceOptions, ValueOptions
+    "Part",
+    AreaOptions,
+    ArrayOptions,
+    CompositeOptions,
+    DateOptions,
+    MaskOptions,
+    PlaceOptions,
+    ServerOptions,
+    ValueOptions,
 )
 
 
@@ -160,7 +169,8 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         # Each part converts and checks its options; the spec takes over the converted values.
-        for part in (self.dates, self.masks, self.composites, self.values, self.arrays, self.place, self.area):
+        parts = (self.dates, self.masks, self.composites, self.values, self.arrays, self.place, self.area, self.servers)
+        for part in parts:
             for field in fields(part):
                 object.__setattr__(self, field.name, getattr(part, field.name))
         if self.product is not None:
@@ -204,6 +214,11 @@ class InputSpec:
     def area(self) -> AreaOptions:
         """Which pixels are requested."""
         return self._part(AreaOptions)
+
+    @property
+    def servers(self) -> ServerOptions:
+        """From which servers files may be read."""
+        return self._part(ServerOptions)
 
     @property
     def composites(self) -> CompositeOptions:

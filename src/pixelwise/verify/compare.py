@@ -22,7 +22,7 @@ from pixelwise.maps.map import open_map
 from pixelwise.method import Method
 from pixelwise.opening.sources import Source
 from pixelwise.rasters.datasets import local_only
-from pixelwise.stacks.parts import PlaceOptions
+from pixelwise.stacks.parts import ServerOptions
 from pixelwise.verify.making import making_of, version_of
 from pixelwise.verify.pixels import MOST_KEPT, inputs_of, lacking_layers, read_map, series_of
 from pixelwise.verify.recompute import recomputation
@@ -156,7 +156,7 @@ def verify(
     map_ = open_map(path)
     making = making_of(map_, path)
     compute = recomputation(making, method, map_, path)
-    allowed = PlaceOptions(allow_scheme=tuple(allow_scheme)).allow_scheme
+    allowed = ServerOptions(allow_scheme=tuple(allow_scheme)).allow_scheme
     places = places_of(making, map_.paths[0].parent, source, path, allowed)
     behind = {name: Path(os.path.normpath(map_.paths[0].parent.resolve() / name)) for name in making.behind}
     check_unchanged(making.files | making.behind, places | behind)
