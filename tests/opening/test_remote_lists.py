@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import pixelwise as pw
+from pixelwise.opening.pairing import open_covariate
+from pixelwise.stacks.spec import InputSpec
 from support.command_line import run
 from support.rasters import random_series, read_all, write_raster
 from support.servers import Odd, odd_server
@@ -90,6 +92,16 @@ def test_the_command_line(odd: Odd, tmp_path: Path) -> None:
     assert "allow" not in (tmp_path / "job.toml").read_text()
     again = run("apply", "ols", "--recipe", tmp_path / "job.toml", "-o", tmp_path / "again.tif")
     assert "add --allow-scheme http" in again.stderr
+
+
+def test_covariates_and_recipes(odd: Odd, tmp_path: Path) -> None:
+    write(odd.root, "")
+    (tmp_path / "rain.toml").write_text(f'input = ["{odd.url}/dates.csv"]\n')
+    spec = InputSpec(allow_scheme="http")
+    for text in (f"{odd.url}/dates.csv", str(tmp_path / "rain.toml")):
+        np.testing.assert_array_equal(read_all(open_covariate(text, spec)), VALUES)
+        with pytest.raises(pw.InputError, match="add --allow-scheme http"):
+            open_covariate(text, InputSpec())
 
 
 def test_which_asset(odd: Odd, tmp_path: Path) -> None:

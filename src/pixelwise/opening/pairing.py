@@ -31,6 +31,8 @@ __all__ = ["Pairing", "open_covariate", "pair"]
 #: meaning of stored numbers differs from archive to archive.
 PLACE = ("extent", "align", "resampling")
 DATES = ("period", "start", "end", "months", "on_read_error")
+#: What is allowed for the response is allowed for a covariate, and for nothing else in a recipe.
+SERVERS = ("allow_scheme",)
 
 #: How to give composites as a covariate on the command line.
 IN_A_RECIPE = (
@@ -113,7 +115,7 @@ def open_covariate(text: str, spec: InputSpec) -> FileStack:
         As `open_layers` does.
     """
     if not text.lower().endswith(".toml"):
-        return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES)}))
+        return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES, *SERVERS)}))
     source, own, _, needs = read_recipe(text)
     if own.composite is not None:
         words = ("pixelwise", "composite", "--recipe", text, "--composite", own.composite, "-o", "FILE.tif")
@@ -123,6 +125,7 @@ def open_covariate(text: str, spec: InputSpec) -> FileStack:
     for name in ("region", "where"):
         if getattr(own, name) is not None:
             raise ParameterError(f"{text}: {name} selects pixels: give it for the response only")
+    own = own.replace(**{name: getattr(spec, name) for name in SERVERS})
     if own.align is None:
         own = own.replace(**{name: getattr(spec, name) for name in PLACE if name != "extent" or own.extent is None})
     return open_layers(source, own)
