@@ -10,6 +10,7 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
@@ -42,5 +43,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, composite, methods, plot, demo, clean, verify, compile_kernels):
+for command in (plan, apply, join, composite, methods, plot, demo, clean, verify, compile_kernels):
     main.add_command(command)

@@ -32,9 +32,11 @@ __all__ = [
     "compute_bytes",
     "compute_elsewhere",
     "compute_here",
+    "compute_taken",
     "different_versions",
     "keep",
     "shared",
+    "take",
 ]
 
 
@@ -168,6 +170,20 @@ def compute_elsewhere(job: SharedJob, blocks: tuple[Block, ...]) -> Outcome:
     except Exception as error:
         return Outcome(tuple(results), Failure.of(error), compiled)
     return Outcome(tuple(results), None, compiled)
+
+
+#: The job of a worker process, which came with its start.
+_TAKEN: list[SharedJob] = []
+
+
+def take(job: SharedJob) -> None:
+    """Keep the job for which this process was started, or for which a pool prepares it."""
+    _TAKEN[:] = [job]
+
+
+def compute_taken(blocks: tuple[Block, ...]) -> Outcome:
+    """Compute blocks of the job that this process took."""
+    return compute_elsewhere(_TAKEN[0], blocks)
 
 
 def compute_bytes(job: bytes, blocks: bytes) -> Outcome:
