@@ -113,7 +113,7 @@ def test_same_bytes_from_a_client_a_cluster_and_an_address(
 @pytest.mark.long
 def test_workers_of_our_own(stack: pw.RasterStack) -> None:
     assert_same(pw.apply(stack, "ols", executor="dask", jobs=2), pw.apply(stack, "ols", executor="inline"))
-    with distributed.LocalCluster(n_workers=1, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=1, dashboard_address=":0") as local:
         assert_same(pw.apply(stack, "ols", executor=local), pw.apply(stack, "ols", executor="inline"))
 
 

@@ -32,6 +32,7 @@ def main() -> None:
       pixelwise demo                                  see it work on a generated scene
       pixelwise plan ndvi/*.tif                       check dates, grid, gaps and memory first
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
+      pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise verify trend.tif                      recompute some pixels in another way

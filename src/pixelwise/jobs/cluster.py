@@ -283,7 +283,7 @@ def _local_cluster(workers: Workers) -> Iterator[Any]:
     limit = int((workers.memory or 0) / MEMORY_SHARE) or None
     with safe_children():
         cluster = distributed.LocalCluster(
-            n_workers=workers.count, threads_per_worker=1, dashboard_address=None, memory_limit=limit,
+            n_workers=workers.count, threads_per_worker=1, dashboard_address=":0", memory_limit=limit,
             silence_logs=logging.CRITICAL,
         )  # fmt: skip
     with cluster:

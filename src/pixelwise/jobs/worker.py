@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cloudpickle
 import numpy as np
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.jobs.job import Job, Result, Workspace
 from pixelwise.jobs.provenance import versions
@@ -95,6 +95,9 @@ class Failure:
         found = pickle.loads(self.pickled) if self.pickled else None  # noqa: S301 - of a worker, which runs our code
         if not isinstance(found, Exception):
             found = RuntimeError(f"{self.kind}: {self.text}")
+        if isinstance(found, PixelwiseError) and self.host != socket.gethostname():
+            lines = found.problems if isinstance(found, InputError) else (str(found),)
+            found = type(found)(*(f"{line} (on {self.host})" for line in lines))
         found.add_note(f"on {self.host}:\n{self.traceback}")
         return found
 
