@@ -23,7 +23,7 @@ from pixelwise.jobs.task import Task
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import differences
 from pixelwise.maps.map import Map, open_map, read_block
-from pixelwise.maps.outputs import FileFormat, LayerFile
+from pixelwise.maps.outputs import FileFormat, LayerFile, check_name
 from pixelwise.maps.sink import Sink
 from pixelwise.method import Method
 from pixelwise.opening.survey import open_stack
@@ -219,6 +219,7 @@ def join_parts(output: Path, execution: Execution) -> Map:
         When the map exists or cannot be written.
     """
     began = time.perf_counter()
+    check_name(output, "a map is")
     folder = folder_of(output)
     maps = {path: open_map(path) for path in _files_in(folder)}
     if not maps:
