@@ -94,7 +94,7 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
     provenance = {**task.provenance, "part": said}
     folder, target = folder_of(output), part_file(output, part)
     folder.mkdir(exist_ok=True)
-    _check_others(folder, provenance)
+    _check_others([target] if target.exists() else _files_in(folder)[:1], provenance)
     if target.exists():
         log.info("part %s is done already", part)
         return open_map(target)
@@ -108,12 +108,12 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("part-*-of-*.tif") if path.name.count(".") == 1)
 
 
-def _check_others(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds a part of another job."""
-    for path in _files_in(folder)[:1]:
+def _check_others(paths: Sequence[Path], provenance: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds parts of another job."""
+    for path in paths:
         if differing := _unlike(open_map(path).provenance, provenance):
             raise OutputError(
-                f"{path}: is a part of another job: {differing}; remove {folder}, or choose another output"
+                f"{path}: is a part of another job: {differing}; remove {path.parent}, or choose another output"
             )
 
 

@@ -8,6 +8,7 @@ import itertools
 import logging
 import math
 import operator
+import os
 import pickle
 import time
 import warnings
@@ -85,6 +86,7 @@ class Cluster(Engine):
         self._token = ""
         self._numbers = itertools.count()
         self._counted, self._threads = -math.inf, 0
+        self._said = False
         if given is None and not address:
             # Workers of our own start with the job: a plan needs none.
             _import()
@@ -203,6 +205,13 @@ class Cluster(Engine):
             self._threads = sum(one["nthreads"] for one in self._known().values())
         return max(TASKS_PER_THREAD * self._threads, TASKS_PER_THREAD)
 
+    def wait(self) -> None:
+        """Say it where all workers are gone: others may come, such as those that wait in a queue."""
+        if self._client.status == "running" and not self._known():
+            if not self._said:
+                log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
+            self._said = True
+
     def recover(self, error: Exception) -> None:
         """Say in one line what broke; Dask itself does again what dead workers had."""
         kind = type(error).__name__
@@ -278,14 +287,23 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _local_cluster(workers: Workers) -> Iterator[Any]:
     """Start workers of one thread each on this machine."""
-    distributed = _import()
+    _import()
     # Dask's own limit is for leaks: it pauses a worker long before.
     limit = int((workers.memory or 0) / MEMORY_SHARE) or None
+    options = {"n_workers": workers.count, "threads_per_worker": 1, "silence_logs": logging.CRITICAL}
     with safe_children():
-        cluster = distributed.LocalCluster(
-            n_workers=workers.count, threads_per_worker=1, dashboard_address=":0", memory_limit=limit,
-            silence_logs=logging.CRITICAL,
-        )  # fmt: skip
+        if os.name == "nt":
+            from distributed import LocalCluster
+
+            # Port 8787, where a dashboard usually is, may be taken.
+            cluster = LocalCluster(dashboard_address=":0", memory_limit=limit, **options)
+        else:
+            # Processes of their own: those of LocalCluster run the user's script again, which fails without a guard.
+            from distributed.deploy.subprocess import SubprocessCluster
+
+            cluster = SubprocessCluster(
+                dashboard_address=":0", worker_kwargs={"memory_limit": limit, "dashboard": False}, **options
+            )
     with cluster:
         yield cluster
 

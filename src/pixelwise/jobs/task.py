@@ -226,7 +226,7 @@ def _results(
             compile_kernels(job, name)
         engine.start(known, plan.jobs // plan.team)
         runs = pace.runs(blocks, len(plan), width)
-        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover):
+        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover, engine.wait):
             if isinstance(outcome, str):  # of a worker that lacks pixelwise
                 raise ParameterError(outcome)
             for text in outcome.compiled:
