@@ -269,6 +269,18 @@ def test_a_worker_that_does_not_see_the_files_is_named(
         pw.apply(stack, "ols", executor=client)
 
 
+def test_what_breaks_is_one_line(dask: Scheduler, client: Any) -> None:
+    dask.start_worker()
+    engine = cluster.Cluster(client, "", 1, None)
+    worker = client.run_on_scheduler(lambda dask_scheduler: next(iter(dask_scheduler.workers.values())).clean())
+    with pytest.raises(
+        pw.ResourceError, match=r"^worker after worker died under one task, tcp://\S+ last: out of memor"
+    ):
+        engine.recover(distributed.scheduler.KilledWorker("key", worker, 3))
+    with pytest.raises(pw.ResourceError, match=r"^the Dask cluster tcp://\S+ failed \(no way\)"):
+        engine.recover(RuntimeError("no way"))
+
+
 def test_a_worker_that_is_too_small_is_named(stack: pw.RasterStack, dask: Scheduler, client: Any) -> None:
     dask.start_worker("--memory-limit", "200MiB")
     with pytest.raises(pw.ParameterError, match="a worker may use 120 MiB, which is too little"):

@@ -26,6 +26,7 @@ from pixelwise.errors import InputError, ParameterError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.plan import Workers, physical_memory, size_text
+from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
 from pixelwise.jobs.worker import Outcome, SharedJob, different_versions
 from pixelwise.rasters.stamps import FileStamp
@@ -103,6 +104,8 @@ class Cluster(Engine):
     def _connect(self, given: Any, address: str = "") -> Any:
         distributed = _import()
         if isinstance(given, distributed.Client):
+            if given.asynchronous:
+                raise ParameterError("executor: this client is asynchronous; pass one that is not")
             self._named = given.scheduler.address if given.scheduler else "given"
             return given
         self._owned.enter_context(_quiet())
@@ -159,8 +162,9 @@ class Cluster(Engine):
         """
         if self._client is None:  # workers of our own, on this machine
             return
-        ours = versions()
-        packages = [name for name in ours if name not in ("python", "gdal")]
+        packages = [name for name in versions() if name not in ("python", "gdal")]
+        # As they are installed, here and there; what a task finds on import is checked when the job arrives.
+        ours = installed(packages)
         paths = [str(path.absolute()) for path in files]
         source = f"(exec({_probe()!r}, place := {{}}), place['look'])[1]({packages!r}, {paths!r})"
         try:
@@ -175,7 +179,7 @@ class Cluster(Engine):
             where = f"the worker {address} on {one['host']}"
             if not one["versions"]["pixelwise"]:
                 raise ParameterError(f"{where} has no pixelwise: install {ours['pixelwise']} there, as here")
-            if differing := different_versions({name: ours[name] for name in one["versions"]}, one["versions"]):
+            if differing := different_versions(ours, one["versions"]):
                 raise ParameterError(f"{where} has {differing}: install the same there as here")
             _check_seen(where, files, one["files"])
 
@@ -214,11 +218,11 @@ class Cluster(Engine):
 
     def recover(self, error: Exception) -> None:
         """Say in one line what broke; Dask itself does again what dead workers had."""
-        kind = type(error).__name__
-        if kind == "KilledWorker":
+        if type(error).__name__ == "KilledWorker":
+            last = getattr(getattr(error, "last_worker", None), "address", "unknown")
             raise ResourceError(
-                f"a task ended its worker again and again ({_reason(error)}): out of memory? Run the same command "
-                "again with a smaller --memory to resume"
+                f"worker after worker died under one task, {last} last: out of memory? Run the same command again "
+                "with a smaller --memory to resume"
             ) from None
         if isinstance(error, CancelledError) or self._client.status != "running":
             raise ResourceError(
