@@ -1,6 +1,7 @@
 """What engines cost: processor time of a job beside two threads, and what each task of Dask takes from its parent.
 
     python benchmarks/clusters.py [--size 3000] [--dates 100] [--rounds 3] [--tasks 20000]
+                                     [--outputs 6000]
 
 Jobs: `ols` from LZW tiles of 256 into a GeoTIFF, by the command line, on threads, on processes, on a scheduler and two
 workers that run already (their processor time counts as well), and on workers that the job starts itself. Tasks: blocks
@@ -163,6 +164,47 @@ def measure_tasks(tasks: int, *, task_seconds: float) -> dict[str, float]:
         }
 
 
+class Noise:
+    """A stack of noise, which costs nearly nothing to read and cannot be compressed."""
+
+    def __init__(self, size: int) -> None:
+        self.grid = Grid(None, Affine(30, 0, 0, 0, -30, 0), size, size)
+        self.axis = TimeAxis.from_dates([datetime(year, 1, 1) for year in range(2001, 2005)], ["year"] * 4)
+        self.layout = Layout(256, 256, itemsize=4)
+
+    def read(self, block: Block) -> Any:
+        """Return the same noise for all blocks."""
+        return np.random.default_rng(0).random((4, block.height, block.width), dtype=np.float32)
+
+
+def measure_outputs(size: int) -> dict[str, dict[str, float]]:
+    """Return what the parent does for a map whose blocks come from a cluster: as GeoTIFF, and as Zarr."""
+    import distributed
+
+    found = {}
+    with (
+        tempfile.TemporaryDirectory() as name,
+        cluster(Path(name)) as (address, _),
+        distributed.Client(scheduler_file=address) as client,
+    ):
+        pw.apply(Noise(512), "ols", Path(name, "first.zarr"), executor=client)
+        for output in ("trend.tif", "trend.zarr"):
+            path = Path(name, output)
+            before, began = processor_seconds(os.getpid()), time.perf_counter()
+            pw.apply(Noise(size), "ols", path, executor=client)
+            spent = processor_seconds(os.getpid()) - before
+            files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+            written = sum(file.stat().st_size for file in files) / 1e6
+            found[output] = {
+                "mb": written,
+                "parent_seconds": spent,
+                "seconds": time.perf_counter() - began,
+                "mb_per_parent_second": written / spent,
+                "mpx_per_parent_second": size * size / 1e6 / spent,
+            }
+    return found
+
+
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser()
@@ -170,10 +212,13 @@ def main() -> None:
     parser.add_argument("--dates", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--outputs", type=int, default=6000, help="edge of the map, in pixels; 0 for none")
     options = parser.parse_args()
     found: dict[str, Any] = {}
     if options.rounds:
         found["jobs"] = measure_jobs(options.size, options.dates, options.rounds)
+    if options.outputs:
+        found["outputs"] = measure_outputs(options.outputs)
     if options.tasks:
         found["tasks"] = measure_tasks(options.tasks, task_seconds=0)
         found["blocks"] = measure_tasks(5 * options.tasks, task_seconds=limits.Limits().task_seconds)

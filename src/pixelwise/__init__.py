@@ -48,6 +48,7 @@ __all__ = [
     "TimeAxis",
     "__version__",
     "apply",
+    "join",
     "methods",
     "open_map",
     "open_stack",
@@ -59,7 +60,7 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "api": ("apply", "write_layers"),
+    "api": ("apply", "join", "write_layers"),
     "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),

@@ -10,4 +10,5 @@ if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(os
 
 from pixelwise.cli import main
 
-main(prog_name="pixelwise")
+if __name__ == "__main__":  # ranks of mpi4py.futures import the main module too
+    main(prog_name="pixelwise")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -11,6 +10,8 @@ from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.jobs.parts import Part
+from pixelwise.joining import join_parts
 from pixelwise.labelled.door import apply_to_array, is_labelled
 from pixelwise.maps.map import Map
 from pixelwise.method import Method
@@ -21,7 +22,7 @@ from pixelwise.stacks.base import FileStack, Stack
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["apply", "write_layers"]
+__all__ = ["apply", "join", "write_layers"]
 
 
 class Options(TypedDict, total=False):
@@ -33,7 +34,7 @@ class Options(TypedDict, total=False):
     write: Mapping[str, str | Path] | None
     per: str
     dtype: str
-    executor: str | Executor | None
+    executor: Any
     jobs: int | None
     memory: int | str | None
     compress: Compression | None
@@ -44,6 +45,7 @@ class Options(TypedDict, total=False):
     trust_function: bool
     strict: bool
     progress: Progress | None
+    part: tuple[int, int] | None
 
 
 @overload
@@ -94,7 +96,7 @@ def apply(
     write: Mapping[str, str | Path] | None = None,
     per: str = "year",
     dtype: str = "float32",
-    executor: str | Executor | None = None,
+    executor: Any = None,
     jobs: int | None = None,
     memory: int | str | None = None,
     compress: Compression | None = None,
@@ -105,6 +107,7 @@ def apply(
     trust_function: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Map | xarray.Dataset:
     """Apply a method to every pixel's series.
 
@@ -143,13 +146,15 @@ def apply(
     dtype
         ``float32`` or ``float64``: the type of the map; computations use float64.
     executor
-        ``threads``, ``processes``, ``inline``, or any `concurrent.futures.Executor`. By default threads
-        if the method releases the GIL, else processes.
+        ``threads``, ``processes``, ``inline``; ``dask`` for workers of Dask on this machine, or a client or cluster of
+        Dask; ``mpi`` for the ranks of `mpi4py.futures`; or any `concurrent.futures.Executor`. By default threads if
+        the method releases the GIL, else processes.
     jobs
-        Number of workers, or of blocks in flight if an executor is given; by default all usable cores.
+        Number of workers, or of blocks in flight if an executor is given; by default all usable cores. A cluster has
+        as many as it has.
     memory
-        Memory limit for all local processes together: ``"4GiB"``. What a function of your own allocates is not
-        counted.
+        Memory limit, ``"4GiB"``: for all processes together if they are of this machine, or for each worker of Dask,
+        MPI and executors whose workers may be elsewhere. What a function of your own allocates is not counted.
     compress
         Compression of the output: ``zstd`` (the default if GDAL has it), ``deflate`` (the default of NetCDF), ``lzw``
         (GeoTIFF only) or ``none``.
@@ -169,6 +174,9 @@ def apply(
         Whether a failing function stops the job; else its pixels get status 5.
     progress
         Called with the numbers of pixels done and in total, after each block.
+    part
+        ``(3, 10)`` computes the third of ten parts of the map only, into the folder ``OUTPUT.parts``, and returns
+        that part; `join` makes the map of all. Parts are rectangles that depend on the files and these numbers alone.
 
     Returns
     -------
@@ -201,11 +209,43 @@ def apply(
     spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
-        trust_function=trust_function, strict=strict, progress=progress,
+        trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part(*part),
     )  # fmt: skip
     if is_labelled(stack):
         return apply_to_array(stack, chosen, output, inputs or {}, spec, execution, dim)
     return run_job(stack, chosen, output, inputs or {}, spec, execution)
+
+
+def join(
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    jobs: int | None = None,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> Map:
+    """Make a map of the parts that `apply(..., part=(I, N))` computed; they are then removed.
+
+    Parameters
+    ----------
+    output
+        The output that all parts were given.
+    overwrite
+        Whether a finished map may be replaced.
+    jobs
+        Number of threads; by default all usable cores.
+    memory, progress
+        As in `apply`.
+
+    Raises
+    ------
+    InputError
+        When parts are missing, which it lists as queues write arrays (``3,17-19``), are not of one job, or cannot be
+        read.
+    OutputError, ResourceError
+        As `apply` does.
+    """
+    return join_parts(Path(output), Execution(overwrite=overwrite, jobs=jobs, memory=memory, progress=progress))
 
 
 def write_layers(
@@ -213,7 +253,7 @@ def write_layers(
     output: str | Path,
     *,
     dtype: str = "float32",
-    executor: str | Executor | None = None,
+    executor: Any = None,
     jobs: int | None = None,
     memory: int | str | None = None,
     compress: Compression | None = None,

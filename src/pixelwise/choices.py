@@ -40,7 +40,7 @@ Reduction = Literal["max", "min", "mean", "sum", "median", "medoid", "count", "d
 #: Calendar periods of composites.
 Every = Literal["year", "season", "month", "dekad"]
 OnReadError = Literal["stop", "missing"]
-ExecutorName = Literal["threads", "processes", "inline", "dask"]
+ExecutorName = Literal["threads", "processes", "inline", "dask", "mpi"]
 #: The type of a map's values.
 MapType = Literal["float32", "float64"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
+from pixelwise.joining import compute_part, part_file
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
@@ -62,10 +64,12 @@ def run_job(
         if not isinstance(given, Stack):
             raise ParameterError(f"expected a stack, not {type(given).__name__}: open files with open_stack(...)")
     check_written(spec, output)
+    if execution.part is not None and output is None:
+        raise ParameterError(f"part {execution.part} needs an output: parts are joined from files")
     pairing = pair(stack, inputs)
     stacks = pairing.stacks
     check_unchanged(stacks)
-    check_memory(stacks, execution.memory_bytes)
+    check_memory(stacks, execution)
     check_kinds(method, spec.write)
     layered, unit = _layered(pairing.stack, method, spec.write), layout_of(pairing.stack).unit
     own = with_units(layered.bands, unit)
@@ -74,7 +78,15 @@ def run_job(
     sink = _sink(output, stacks, execution, method.files, beside)
     folder = None if output is None else Path(output).parent
     bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
-    return bound.task(sink, spec, folder).carry_out(execution, began)
+    task = bound.task(sink, spec, folder)
+    if execution.part is None or output is None:
+        return task.carry_out(execution, began)
+    kinds = {kind: part_file(Path(output), execution.part, kind) for kind in spec.write}
+    beside = [LayerFile(kind, path, own, pairing.stack.axis) for kind, path in kinds.items()]
+    plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=False)
+    return compute_part(
+        task, Path(output), execution, partial(_sink, stacks=stacks, execution=plain, beside=beside), began
+    )
 
 
 def check_written(spec: OutputSpec, output: str | Path | None) -> None:
@@ -196,7 +208,7 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     """Write the layers of a stack, as `write_layers` describes, with its options as values."""
     began = time.perf_counter()
     stack.check_unchanged()
-    check_memory((stack,), execution.memory_bytes)
+    check_memory((stack,), execution)
     _check_places(stack, [output])
     sink = _sink(output, (stack,), execution, axis=stack.axis)
     method = Copy(stack.names)

@@ -97,6 +97,7 @@ TYPED: dict[str, list[str]] = {
 BEFORE = {
     "plan": ["plan", "s"],
     "apply": ["apply", "ols", "s", "-o", "o.tif", "--overwrite", "--restart"],
+    "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],

@@ -243,11 +243,11 @@ def come(step):
     left[step] = left.get(step, 0) - 1
     if left[step] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-replace = publish._replace
+replace = publish.PendingFile.replace
 def killing(*words, **options):
     come("name")
     replace(*words, **options)
-publish._replace = killing
+publish.PendingFile.replace = killing
 pw.apply(pw.open_stack(sys.argv[1]), "ols", out / "trend.tif", executor="inline", overwrite=True,
          write={"fitted": out / "fitted.tif", "residuals": out / "residuals.tif"}, progress=lambda *_: come("block"))
 """

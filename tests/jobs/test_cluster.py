@@ -102,6 +102,7 @@ def test_same_bytes_from_a_client_a_cluster_and_an_address(
                 pw.apply(near, pw.per_pixel(lambda y: y[0]), bands=["first"], executor="inline"))  # fmt: skip
     assert_same(pw.apply(near, "ols", out / "trend.tif", executor=client), wanted)
     assert_same(pw.apply(near, "ols", out / "trend.zarr", executor=client), wanted)
+    assert "of each worker" in run("plan", ".", "--executor", "dask", "--address", dask.file).stdout
     command = [sys.executable, "-m", "pixelwise", "apply", "ols", ".", "-o", str(out / "b.tif"), "--executor", "dask"]
     found = subprocess.run([*command, "--address", str(dask.file)], capture_output=True, text=True, check=True)
     assert found.stderr.count("\n") < 6, found.stderr
@@ -113,7 +114,7 @@ def test_same_bytes_from_a_client_a_cluster_and_an_address(
 @pytest.mark.long
 def test_workers_of_our_own(stack: pw.RasterStack) -> None:
     assert_same(pw.apply(stack, "ols", executor="dask", jobs=2), pw.apply(stack, "ols", executor="inline"))
-    with distributed.LocalCluster(n_workers=1, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=1, dashboard_address=":0") as local:
         assert_same(pw.apply(stack, "ols", executor=local), pw.apply(stack, "ols", executor="inline"))
 
 
@@ -124,7 +125,7 @@ def test_an_executor_of_dask_hides_its_client(stack: pw.RasterStack, client: Any
 
 def test_blocks_of_dead_workers_are_done_again(
     stack: pw.RasterStack, dask: Scheduler, client: Any, deadly: Path, tmp_path: Path, out: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """One dies, then all; a new one comes, and the job ends as if nothing had happened."""
     wanted = pw.apply(stack, f"{deadly}:last", executor="inline")
@@ -133,6 +134,7 @@ def test_blocks_of_dead_workers_are_done_again(
     for number in range(2):
         (tmp_path / f"armed{number}").touch()
     set_limits(monkeypatch, window_bytes=1024, block_bytes=20_000, task_seconds=0.1)
+    monkeypatch.setattr("pixelwise.jobs.engine.IDLE_SECONDS", 0.2)
     found: list[pw.Map] = []
     job = threading.Thread(
         target=lambda: found.append(pw.apply(stack, f"{deadly}:last", out / "last.tif", executor=client))
@@ -140,7 +142,7 @@ def test_blocks_of_dead_workers_are_done_again(
     job.start()
     first = kill_who_waits(tmp_path)
     assert kill_who_waits(tmp_path) != first
-    wait_for(lambda: not dask.known())
+    wait_for(lambda: "has no worker left; waiting for another one" in caplog.text)
     dask.start_worker()
     job.join(60)
     assert_same(found[0], wanted)
@@ -265,6 +267,18 @@ def test_a_worker_that_does_not_see_the_files_is_named(
     dask.start_worker(before=[*empty[:4], f'mount --bind {tmp_path / "copy"} {folder}; exec "$@"', "sh"])
     with pytest.raises(pw.InputError, match=r"does not see \S+: modified .* here, .* there \(UTC\) \(5 files"):
         pw.apply(stack, "ols", executor=client)
+
+
+def test_what_breaks_is_one_line(dask: Scheduler, client: Any) -> None:
+    dask.start_worker()
+    engine = cluster.Cluster(client, "", 1, None)
+    worker = client.run_on_scheduler(lambda dask_scheduler: next(iter(dask_scheduler.workers.values())).clean())
+    with pytest.raises(
+        pw.ResourceError, match=r"^worker after worker died under one task, tcp://\S+ last: out of memor"
+    ):
+        engine.recover(distributed.scheduler.KilledWorker("key", worker, 3))
+    with pytest.raises(pw.ResourceError, match=r"^the Dask cluster tcp://\S+ failed \(no way\)"):
+        engine.recover(RuntimeError("no way"))
 
 
 def test_a_worker_that_is_too_small_is_named(stack: pw.RasterStack, dask: Scheduler, client: Any) -> None:

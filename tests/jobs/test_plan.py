@@ -197,7 +197,7 @@ def test_blocks_of_a_cluster_do_not_depend_on_the_number_of_workers(
 ) -> None:
     one = stored(512, layers, size=size, jobs=threads, local=False, teamwork=False)
     many = stored(512, layers, size=size, jobs=threads, count=count, local=False, teamwork=False)
-    assert replace(many, jobs=one.jobs, limit=one.limit) == one
+    assert replace(many, workers=one.workers, limit=one.limit) == one
     assert many.jobs == count * threads
 
 

@@ -162,9 +162,9 @@ def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     bound = pw.methods.ols().bind(stack.axis, None, {})
     assert task.plan_job((stack,), bound, Execution()).jobs == 2
     with pytest.raises(pw.InputError, match=r"a_2000\.tif: one block of it takes 18\.1 MiB"):
-        task.check_memory((stack,), None)
+        task.check_memory((stack,), Execution())
     monkeypatch.setattr(plan_module, "free_memory", lambda: 4 << 30)
-    task.check_memory((stack,), None)
+    task.check_memory((stack,), Execution())
     assert pw.apply(stack, "ols", bands=["slope"])["slope"][0, 0] == 1
 
 

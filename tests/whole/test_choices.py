@@ -43,7 +43,12 @@ def test_the_command_line_reads_its_choices_from_the_module() -> None:
         assert tuple(choice.choices) in LISTS.values(), option
     written = {tuple(choice.choices) for choice in found.values()}
     # The others are offered among other things, or are numbers.
-    assert {name for name, words in LISTS.items() if words not in written} == {"Extent", "Reduction", "Scheme", "ZarrFormat"}
+    assert {name for name, words in LISTS.items() if words not in written} == {
+        "Extent",
+        "Reduction",
+        "Scheme",
+        "ZarrFormat",
+    }
 
 
 def test_commands_write_down_no_list_themselves() -> None:

@@ -58,6 +58,11 @@ __all__ = ["apply"]
     help="Unit of time for all bands that are a change per year.",
 )
 @job_options
+@click.option(
+    "--part",
+    metavar="I/N",
+    help="Compute only the I-th of N parts of the map, into OUTPUT.parts; `pixelwise join OUTPUT` joins them.",
+)
 @click.option("--strict", is_flag=True, help="Stop if a function fails, instead of giving its pixel status 5.")
 @click.option("--timings", is_flag=True, help="Print how long each step took.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -78,6 +83,7 @@ def apply(
     jit: bool | None,
     timings: bool,
     quiet: bool,
+    part: str | None,
     **options: Any,
 ) -> None:
     r"""Apply METHOD to the series of every pixel and write a map.
@@ -97,6 +103,7 @@ def apply(
     """
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
+    from pixelwise.jobs.parts import Part
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
@@ -112,11 +119,12 @@ def apply(
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
         written = OutputSpec(wanted, needs, dict(write), per, dtype)
-        map_ = run_job(stack, resolved, output, inputs, written, Execution(progress=progress, **options))
+        execution = Execution(progress=progress, part=None if part is None else Part.parse(part), **options)
+        map_ = run_job(stack, resolved, output, inputs, written, execution)
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)
-    for path in (*map_.paths, *dict(write).values()):
+    for path in (*map_.paths, *(dict(write).values() if part is None else ())):
         emit(str(path), lines=False)
 
 

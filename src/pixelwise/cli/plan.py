@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.dates.completeness import Completeness
     from pixelwise.grid import Grid
+    from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.plan import Plan
-    from pixelwise.method import Method
+    from pixelwise.method import BoundMethod, Method
     from pixelwise.opening.survey import Survey
     from pixelwise.stacks.base import FileStack
     from pixelwise.stacks.raster import Layer, RasterStack
@@ -101,7 +102,7 @@ def describe(
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
-    from pixelwise.jobs.task import check_memory, check_travels, costs_of_chunks, executor_for, plan_job
+    from pixelwise.jobs.task import check_memory, costs_of_chunks
     from pixelwise.methods.functions.pixel import SMALL_JOB
     from pixelwise.opening.checks import masked_share, warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
@@ -133,12 +134,11 @@ def describe(
         report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
         execution = Execution(**options)
-        check_memory(pairing.stacks, execution.memory_bytes)
+        check_memory(pairing.stacks, execution)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
         bound = method.bind(stack.axis, None, axes)
-        check_travels(method, pairing.stacks, executor_for(bound, pairing.stacks, execution))
-        job = plan_job(pairing.stacks, bound, execution)
+        job = cut(pairing.stacks, method, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["warnings"] += costs_of_chunks(job, pairing.stacks)
         report["derivation"] = scenes.derivation.describe()
@@ -282,6 +282,17 @@ def describe_arrays(stack: RasterStack) -> dict[str, Any] | None:
     }
 
 
+def cut(stacks: Sequence[FileStack], method: Method, bound: BoundMethod, execution: Execution) -> Plan:
+    """Cut a job for its workers, which are asked whether they are fit for it."""
+    from pixelwise.jobs.executors import open_engine
+    from pixelwise.jobs.task import check_travels, engine_for, executor_for, files_of, plan_job
+
+    check_travels(method, stacks, executor_for(bound, stacks, execution))
+    with open_engine(engine_for(bound, stacks, execution)) as engine:
+        engine.check(files_of(stacks))
+        return plan_job(stacks, bound, execution, engine)
+
+
 def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
     """Return blocks, memory and bytes for JSON."""
     stack = stacks[0]
@@ -299,6 +310,7 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
         "jobs": job.jobs,
         "team": job.team,
         "memory_bytes": job.memory,
+        "of_each_worker": not job.workers.local,
         "file_bytes": files,
         "bytes_to_read": decoded,
     }
@@ -351,7 +363,8 @@ def show(report: dict[str, Any]) -> None:
             f"(files have {job['source_block'][0]} x {job['source_block'][1]}), "
             + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time by {job['team']} threads together")
         )
-        emit(f"memory    about {size_text(job['memory_bytes'])}")
+        of_each = " of each worker" if job["of_each_worker"] else ""
+        emit(f"memory    about {size_text(job['memory_bytes'])}{of_each}")
     for kind in ("problems", "warnings"):
         if report[kind]:
             emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")

@@ -8,6 +8,7 @@ import itertools
 import logging
 import math
 import operator
+import os
 import pickle
 import time
 import warnings
@@ -25,6 +26,7 @@ from pixelwise.errors import InputError, ParameterError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.plan import Workers, physical_memory, size_text
+from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
 from pixelwise.jobs.worker import Outcome, SharedJob, different_versions
 from pixelwise.rasters.stamps import FileStamp
@@ -85,6 +87,7 @@ class Cluster(Engine):
         self._token = ""
         self._numbers = itertools.count()
         self._counted, self._threads = -math.inf, 0
+        self._said = False
         if given is None and not address:
             # Workers of our own start with the job: a plan needs none.
             _import()
@@ -101,6 +104,8 @@ class Cluster(Engine):
     def _connect(self, given: Any, address: str = "") -> Any:
         distributed = _import()
         if isinstance(given, distributed.Client):
+            if given.asynchronous:
+                raise ParameterError("executor: this client is asynchronous; pass one that is not")
             self._named = given.scheduler.address if given.scheduler else "given"
             return given
         self._owned.enter_context(_quiet())
@@ -157,8 +162,9 @@ class Cluster(Engine):
         """
         if self._client is None:  # workers of our own, on this machine
             return
-        ours = versions()
-        packages = [name for name in ours if name not in ("python", "gdal")]
+        packages = [name for name in versions() if name not in ("python", "gdal")]
+        # As they are installed, here and there; what a task finds on import is checked when the job arrives.
+        ours = installed(packages)
         paths = [str(path.absolute()) for path in files]
         source = f"(exec({_probe()!r}, place := {{}}), place['look'])[1]({packages!r}, {paths!r})"
         try:
@@ -173,7 +179,7 @@ class Cluster(Engine):
             where = f"the worker {address} on {one['host']}"
             if not one["versions"]["pixelwise"]:
                 raise ParameterError(f"{where} has no pixelwise: install {ours['pixelwise']} there, as here")
-            if differing := different_versions({name: ours[name] for name in one["versions"]}, one["versions"]):
+            if differing := different_versions(ours, one["versions"]):
                 raise ParameterError(f"{where} has {differing}: install the same there as here")
             _check_seen(where, files, one["files"])
 
@@ -203,13 +209,20 @@ class Cluster(Engine):
             self._threads = sum(one["nthreads"] for one in self._known().values())
         return max(TASKS_PER_THREAD * self._threads, TASKS_PER_THREAD)
 
+    def wait(self) -> None:
+        """Say it where all workers are gone: others may come, such as those that wait in a queue."""
+        if self._client.status == "running" and not self._known():
+            if not self._said:
+                log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
+            self._said = True
+
     def recover(self, error: Exception) -> None:
         """Say in one line what broke; Dask itself does again what dead workers had."""
-        kind = type(error).__name__
-        if kind == "KilledWorker":
+        if type(error).__name__ == "KilledWorker":
+            last = getattr(getattr(error, "last_worker", None), "address", "unknown")
             raise ResourceError(
-                f"a task ended its worker again and again ({_reason(error)}): out of memory? Run the same command "
-                "again with a smaller --memory to resume"
+                f"worker after worker died under one task, {last} last: out of memory? Run the same command again "
+                "with a smaller --memory to resume"
             ) from None
         if isinstance(error, CancelledError) or self._client.status != "running":
             raise ResourceError(
@@ -278,14 +291,23 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _local_cluster(workers: Workers) -> Iterator[Any]:
     """Start workers of one thread each on this machine."""
-    distributed = _import()
+    _import()
     # Dask's own limit is for leaks: it pauses a worker long before.
     limit = int((workers.memory or 0) / MEMORY_SHARE) or None
+    options = {"n_workers": workers.count, "threads_per_worker": 1, "silence_logs": logging.CRITICAL}
     with safe_children():
-        cluster = distributed.LocalCluster(
-            n_workers=workers.count, threads_per_worker=1, dashboard_address=None, memory_limit=limit,
-            silence_logs=logging.CRITICAL,
-        )  # fmt: skip
+        if os.name == "nt":
+            from distributed import LocalCluster
+
+            # Port 8787, where a dashboard usually is, may be taken.
+            cluster = LocalCluster(dashboard_address=":0", memory_limit=limit, **options)
+        else:
+            # Processes of their own: those of LocalCluster run the user's script again, which fails without a guard.
+            from distributed.deploy.subprocess import SubprocessCluster
+
+            cluster = SubprocessCluster(
+                dashboard_address=":0", worker_kwargs={"memory_limit": limit, "dashboard": False}, **options
+            )
     with cluster:
         yield cluster
 

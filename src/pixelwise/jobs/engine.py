@@ -16,6 +16,9 @@ from pixelwise.rasters.stamps import FileStamp
 
 __all__ = ["Engine", "map_unordered"]
 
+#: How often workers are looked after while nothing is done.
+IDLE_SECONDS = 5.0
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -68,6 +71,10 @@ class Engine(ABC):
         """Return how many tasks to keep in flight, now; `planned` is what the plan says."""
         return planned
 
+    def wait(self) -> None:
+        """Look after the workers; called every few seconds while no task is done."""
+        return
+
     @abstractmethod
     def recover(self, error: Exception) -> None:
         """Replace workers that failed, so that their tasks can be submitted again.
@@ -89,6 +96,7 @@ def map_unordered(
     limit: int | Callable[[], int],
     breaks: tuple[type[Exception], ...] = (),
     recover: Callable[[Exception], None] = lambda error: None,
+    idle: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Yield the result of each item as it is done, with at most `limit` submitted and not yet yielded.
 
@@ -107,6 +115,8 @@ def map_unordered(
         Errors which say that workers failed rather than their task.
     recover
         Called with such an error; the unfinished items are then submitted again. May raise instead.
+    idle
+        Called every few seconds while nothing is done.
 
     Raises
     ------
@@ -118,7 +128,7 @@ def map_unordered(
     while True:
         pending: dict[Future[Result], Item] = {}
         try:
-            yield from _window(submit, todo, now, pending)
+            yield from _window(submit, todo, now, pending, idle)
             return
         except breaks as error:
             recover(error)
@@ -133,6 +143,7 @@ def _window(
     todo: Iterator[Item],
     limit: Callable[[], int],
     pending: dict[Future[Result], Item],
+    idle: Callable[[], None],
 ) -> Iterator[Result]:
     """Do the work of `map_unordered`, leaving in `pending` the items that were taken but not finished."""
 
@@ -148,7 +159,9 @@ def _window(
     try:
         fill(limit())
         while pending:
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            done, _ = wait(pending, timeout=IDLE_SECONDS, return_when=FIRST_COMPLETED)
+            if not done:
+                idle()
             while done:
                 # A future holds its result: drop both before the next turn.
                 future = done.pop()

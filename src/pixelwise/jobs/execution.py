@@ -11,6 +11,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.jobs import limits as job_limits
 from pixelwise.jobs.executors import check_executor
 from pixelwise.jobs.limits import Limits
+from pixelwise.jobs.parts import Part
 from pixelwise.jobs.plan import parse_size
 from pixelwise.words import not_a_choice, shown
 
@@ -53,6 +54,8 @@ class Execution:
         Called after each block.
     address
         Address of Dask's scheduler, or its file; empty for workers on this machine.
+    part
+        Which part of the map is computed; None for all of it.
     limits
         Sizes from which the job is cut, checked and journalled.
 
@@ -74,9 +77,12 @@ class Execution:
     strict: bool = False
     progress: Progress | None = None
     address: str = ""
+    part: Part | None = None
     limits: Limits = field(default_factory=lambda: job_limits.LIMITS)
 
     def __post_init__(self) -> None:
+        if self.compress is not None and self.compress not in get_args(Compression):
+            raise not_a_choice("compress", self.compress, get_args(Compression))
         if self.zarr_format not in get_args(ZarrFormat):
             raise not_a_choice("zarr_format", str(self.zarr_format), list(map(str, get_args(ZarrFormat))))
         if self.driver not in get_args(TiffDriver):

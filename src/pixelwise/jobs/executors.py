@@ -18,12 +18,21 @@ from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.cluster import Cluster, is_of_dask
 from pixelwise.jobs.engine import Engine
+from pixelwise.jobs.mpi import Ranks
 from pixelwise.jobs.plan import Workers
-from pixelwise.jobs.worker import Outcome, SharedJob, compute_elsewhere, compute_here
+from pixelwise.jobs.worker import Outcome, SharedJob, compute_elsewhere, compute_here, compute_taken, take
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 from pixelwise.words import not_a_choice, one_line
 
-__all__ = ["InlineExecutor", "check_executor", "engine_of", "open_engine", "shares_memory", "usable_cores"]
+__all__ = [
+    "InlineExecutor",
+    "check_executor",
+    "engine_of",
+    "is_elsewhere",
+    "open_engine",
+    "shares_memory",
+    "usable_cores",
+]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +70,11 @@ def shares_memory(executor: object) -> bool:
     return executor in ("inline", "threads") or isinstance(executor, (InlineExecutor, ThreadPoolExecutor))
 
 
+def is_elsewhere(executor: object) -> bool:
+    """Whether workers may be on other machines."""
+    return executor in ("dask", "mpi") or is_of_dask(executor)
+
+
 def check_executor(executor: object) -> None:
     """Refuse an unknown name, an object that is not an executor, and a forking pool.
 
@@ -82,7 +96,7 @@ def engine_of(executor: Any, jobs: int, *, memory: int | None = None, address: s
     Parameters
     ----------
     executor
-        ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, ``dask``, any
+        ``threads``, ``processes`` (loky's: no main guard needed), ``inline``, ``dask``, ``mpi``, any
         `concurrent.futures.Executor` whose workers were not forked, or a client or cluster of Dask.
     jobs
         Number of workers of a pool that is created here, or of blocks that an executor computes at a time.
@@ -99,7 +113,9 @@ def engine_of(executor: Any, jobs: int, *, memory: int | None = None, address: s
     check_executor(executor)
     if address and executor != "dask":
         raise ParameterError(f"address {address} is that of a Dask scheduler: expected executor dask, not {executor}")
-    if executor == "dask" or is_of_dask(executor):
+    if executor == "mpi":
+        return Ranks(memory)
+    if is_elsewhere(executor):
         return Cluster(None if executor == "dask" else executor, address, jobs, memory)
     if executor == "processes":
         return Processes(jobs, memory)
@@ -209,18 +225,10 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, name="pixelwise-parent", daemon=True).start()
 
 
-#: The job of a worker process, which came with its start.
-_JOB: list[SharedJob] = []
-
-
 def _begin_with(parent: int, safe: str | None, job: SharedJob) -> None:
-    """Prepare a worker process, and keep the job for its tasks."""
+    """Prepare a worker process, and take the job for its tasks."""
     _begin(parent, safe)
-    _JOB[:] = [job]
-
-
-def _compute_mine(blocks: tuple[Block, ...]) -> Outcome:
-    return compute_elsewhere(_JOB[0], blocks)
+    take(job)
 
 
 class Processes(Engine):
@@ -256,7 +264,7 @@ class Processes(Engine):
             )  # fmt: skip
 
     def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
-        future: Future[Outcome] = self._pool.submit(_compute_mine, blocks)
+        future: Future[Outcome] = self._pool.submit(compute_taken, blocks)
         # Tasks are abandoned only when their processes are killed, and loky then sets an error on every future. On a
         # cancelled one its thread fails with a long traceback ("Exception in executor manager thread").
         future.cancel = lambda: False  # type: ignore[method-assign]

@@ -9,6 +9,8 @@ from pixelwise.grid import Block
 
 __all__ = ["Pace"]
 
+#: Seconds that a task costs Dask's scheduler: so that it keeps up with more workers, their tasks last longer.
+TASK_COST = 5e-3
 #: Bytes of finished blocks, before compression, that one task may bring back.
 TASK_BYTES = 64 << 20
 #: How much the last task counts beside those before it.
@@ -56,5 +58,5 @@ class Pace:
     def _length(self, left: int, width: int) -> int:
         if not self._task_seconds or not self._block_seconds:
             return 1  # the first tasks tell how long a block takes
-        lasting = int(self._task_seconds / self._block_seconds)
+        lasting = int(max(self._task_seconds, width * TASK_COST) / self._block_seconds)
         return max(min(lasting, self._most, left // (2 * width)), 1)

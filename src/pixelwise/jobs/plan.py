@@ -130,8 +130,10 @@ class Plan:
         Size of a block; blocks at the lower and right edge are smaller.
     tile_height, tile_width
         Size of the output's tiles; a block consists of whole tiles, so that each tile is written once.
-    jobs, team
-        Number of blocks computed at a time, and how many threads work on one block together: 1, or all.
+    workers
+        Who computes; of a cluster, who did when it was planned.
+    team
+        How many threads work on one block together: 1, or all.
     limit
         Maximum number of blocks in flight.
     handles
@@ -149,7 +151,7 @@ class Plan:
     block_width: int
     tile_height: int
     tile_width: int
-    jobs: int
+    workers: Workers
     team: int
     limit: int
     handles: int
@@ -159,6 +161,11 @@ class Plan:
 
     def __len__(self) -> int:
         return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
+
+    @property
+    def jobs(self) -> int:
+        """Number of blocks computed at a time."""
+        return self.workers.jobs
 
     def blocks(self) -> Iterator[Block]:
         """Cut the grid, row by row."""
@@ -333,7 +340,7 @@ def make_plan(
         block_width=width,
         tile_height=tile[0] if tile else _tile(height, grid.height),
         tile_width=tile[1] if tile else _tile(width, grid.width),
-        jobs=workers.jobs,
+        workers=workers,
         team=team,
         limit=2 * workers.jobs // team,
         handles=handles,

@@ -20,7 +20,7 @@ from pixelwise.grid import Block
 from pixelwise.jobs.answer import PostProcessed
 from pixelwise.jobs.engine import Engine, map_unordered
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.executors import engine_of, open_engine, shares_memory, usable_cores
+from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, announced
 from pixelwise.jobs.pace import Pace
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
@@ -47,6 +47,7 @@ __all__ = [
     "costs_of_chunks",
     "engine_for",
     "executor_for",
+    "files_of",
     "plan_job",
 ]
 
@@ -225,7 +226,7 @@ def _results(
             compile_kernels(job, name)
         engine.start(known, plan.jobs // plan.team)
         runs = pace.runs(announced(job, blocks) if engine.in_process else blocks, len(plan), width)
-        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover):
+        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover, engine.wait):
             if isinstance(outcome, str):  # of a worker that lacks pixelwise
                 raise ParameterError(outcome)
             for text in outcome.compiled:
@@ -377,9 +378,12 @@ def executor_for(
     return "threads" if parallel and serial <= MOST_SERIAL_BYTES else "processes"
 
 
-def check_memory(stacks: Sequence[Stack], memory: int | None) -> None:
+def check_memory(stacks: Sequence[Stack], execution: Execution) -> None:
     """Refuse stacks when not even one block fits into memory, before anything is read; see `check_blocks`."""
-    check_blocks([layout_of(stack) for stack in stacks], memory)
+    memory = execution.memory_bytes
+    # What is free here says nothing about workers elsewhere.
+    if memory is not None or not is_elsewhere(execution.executor):
+        check_blocks([layout_of(stack) for stack in stacks], memory)
 
 
 def engine_for(bound: BoundMethod, stacks: Sequence[Stack], execution: Execution) -> Engine:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cloudpickle
 import numpy as np
 
-from pixelwise.errors import ParameterError
+from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.jobs.job import Job, Result, Workspace
 from pixelwise.jobs.provenance import versions
@@ -32,9 +32,11 @@ __all__ = [
     "compute_bytes",
     "compute_elsewhere",
     "compute_here",
+    "compute_taken",
     "different_versions",
     "keep",
     "shared",
+    "take",
 ]
 
 
@@ -93,6 +95,9 @@ class Failure:
         found = pickle.loads(self.pickled) if self.pickled else None  # noqa: S301 - of a worker, which runs our code
         if not isinstance(found, Exception):
             found = RuntimeError(f"{self.kind}: {self.text}")
+        if isinstance(found, PixelwiseError) and self.host != socket.gethostname():
+            lines = found.problems if isinstance(found, InputError) else (str(found),)
+            found = type(found)(*(f"{line} (on {self.host})" for line in lines))
         found.add_note(f"on {self.host}:\n{self.traceback}")
         return found
 
@@ -168,6 +173,20 @@ def compute_elsewhere(job: SharedJob, blocks: tuple[Block, ...]) -> Outcome:
     except Exception as error:
         return Outcome(tuple(results), Failure.of(error), compiled)
     return Outcome(tuple(results), None, compiled)
+
+
+#: The job of a worker process, which came with its start.
+_TAKEN: list[SharedJob] = []
+
+
+def take(job: SharedJob) -> None:
+    """Keep the job for which this process was started, or for which a pool prepares it."""
+    _TAKEN[:] = [job]
+
+
+def compute_taken(blocks: tuple[Block, ...]) -> Outcome:
+    """Compute blocks of the job that this process took."""
+    return compute_elsewhere(_TAKEN[0], blocks)
 
 
 def compute_bytes(job: bytes, blocks: bytes) -> Outcome:

@@ -182,7 +182,9 @@ def _in_this_process(execution: Execution) -> Execution:
 
 
 def _refuse_workers(execution: Execution) -> None:
-    given = [name for name in ("executor", "jobs", "memory", "progress") if getattr(execution, name) is not None]
+    given = [
+        name for name in ("executor", "jobs", "memory", "progress", "part") if getattr(execution, name) is not None
+    ]
     if given:
         raise ParameterError(f"{given[0]}: a lazy array is computed by dask, with the workers that dask has")
 

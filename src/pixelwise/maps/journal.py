@@ -26,7 +26,7 @@ from pixelwise.maps.records import DoneBlock, Layout, Seal, canonical
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.tags import TILE_UNIT
 
-__all__ = ["JOURNAL_SUFFIX", "Journal", "is_journal", "journal_of"]
+__all__ = ["JOURNAL_SUFFIX", "Journal", "differences", "is_journal", "journal_of"]
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Journal:
                 f"{self._output}: an unfinished job left {self.path.name}, but this one cannot resume it: "
                 f"{self._refused}; --restart discards it"
             )
-        differing = _differences(head.get("key"), self._key)
+        differing = differences(head.get("key"), self._key)
         if differing:
             raise OutputError(
                 f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
@@ -389,7 +389,7 @@ def _pieces(wanted: NDArray[np.bool_], block: Block) -> Iterator[Block]:
             yield Block(block.row + top * CELL, block.col + left * CELL, height, width)
 
 
-def _differences(found: Any, wanted: Any, where: str = "") -> str:
+def differences(found: Any, wanted: Any, where: str = "") -> str:
     """Describe the first difference between two keys; empty if they are equal."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         # In the order in which this job names them: the most telling comes first.
@@ -397,7 +397,7 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
             # A journal may hold anything.
             shown = name if name in wanted or name.isidentifier() else json.dumps(name)
             shown = shown[:LONGEST_VALUES]
-            words = _differences(found.get(name), wanted.get(name), f"{where} {shown}".strip())
+            words = differences(found.get(name), wanted.get(name), f"{where} {shown}".strip())
             if words:
                 return words
         return ""
@@ -409,7 +409,7 @@ def _differences(found: Any, wanted: Any, where: str = "") -> str:
             return f"{where} had {len(found)} entries, has {len(wanted)}{named}"
         for index, (before, now) in enumerate(zip(found, wanted, strict=True)):
             name = now.get("path", index + 1) if isinstance(now, dict) else index + 1
-            words = _differences(before, now, f"{where} {name}")
+            words = differences(before, now, f"{where} {name}")
             if words:
                 return words
         return ""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 from pixelwise.bands import Band
 from pixelwise.errors import InputError, OutputError, ParameterError
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.maps.stores import NETCDF, STORE, is_our_store
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
@@ -37,6 +38,7 @@ __all__ = [
     "is_map",
     "open_map",
     "open_quietly",
+    "read_block",
     "tag_of",
 ]
 
@@ -238,6 +240,21 @@ def open_quietly(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return open_geotiff(path)
+
+
+def read_block(path: Path, block: Block) -> NDArray[Any]:
+    """Return (band, y, x) of a block of a GeoTIFF, as it is stored.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
+    try:
+        with open_quietly(path) as dataset:
+            return dataset.read(window=Window(block.col, block.row, block.width, block.height))  # type: ignore[no-any-return]
+    except GDAL_ERRORS as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error.__cause__ or error)})") from None
 
 
 def open_map(path: str | Path) -> Map:

@@ -1,0 +1,155 @@
+"""Parts of a map: rectangles that jobs of a queue compute, each on its own, as maps of their own."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from pixelwise.errors import OutputError, ParameterError
+from pixelwise.grid import Block, Grid
+from pixelwise.rasters.tags import TILE_UNIT
+from pixelwise.stacks.base import Layout
+
+__all__ = ["PARTS_SUFFIX", "Part", "array_expression", "folder_of", "make_up", "part_of", "share_of"]
+
+#: What the folder of parts has in its name besides that of the map.
+PARTS_SUFFIX = ".parts"
+#: No queue takes more tasks in an array.
+MOST_PARTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts of a map.
+
+    Attributes
+    ----------
+    index, count
+        Its number, from 1, and how many there are.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such part.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.index <= self.count <= MOST_PARTS):
+            raise ParameterError(f"part {self}: expected I/N with I from 1 to N, and N at most {MOST_PARTS}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the part of ``I/N``.
+
+        Raises
+        ------
+        ParameterError
+            When it is something else.
+        """
+        found = re.fullmatch(r"\s*([0-9]{1,9})/([0-9]{1,9})\s*", text)
+        if found is None:
+            raise ParameterError(f"part {text!r}: expected I/N, such as 3/10 for the third of ten")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def stem(self) -> str:
+        """Its name, without a suffix."""
+        return f"part-{self.index:0{len(str(self.count))}}-of-{self.count}"
+
+
+def folder_of(output: Path) -> Path:
+    """Return the folder of the parts of a map."""
+    # Of a map with a file for each band, braces would be replaced in the names of its parts.
+    return output.with_name(output.name.replace("{band}", "bands") + PARTS_SUFFIX)
+
+
+def share_of(grid: Grid, layout: Layout, part: Part) -> Block:
+    """Return the pixels of a part: whole blocks of the files, as long as there are enough.
+
+    It depends on the grid, the blocks of the files and the part alone, not on the memory or cores of a machine: the
+    parts of a map fit together wherever they are computed.
+
+    Raises
+    ------
+    ParameterError
+        When the map has fewer rectangles than parts.
+    """
+    for height, width in (
+        (math.lcm(layout.block_height, TILE_UNIT), math.lcm(layout.block_width, TILE_UNIT)),
+        (TILE_UNIT, TILE_UNIT),  # cuts blocks of files, which are then decoded several times
+    ):
+        rows, cols = math.ceil(grid.height / height), math.ceil(grid.width / width)
+        if rows * cols >= part.count:
+            break
+    else:
+        raise ParameterError(
+            f"part {part}: a map of {grid.width} x {grid.height} pixels has {rows * cols} parts at most"
+        )
+    bands = min(part.count, rows)
+    # Bands of rows first; each is divided into columns if there are more parts than bands.
+    firsts = [band * part.count // bands for band in range(bands + 1)]
+    band = next(index for index, (first, after) in enumerate(pairwise(firsts)) if first < part.index <= after)
+    among = firsts[band + 1] - firsts[band]
+    top, bottom = (min(edge * rows // bands * height, grid.height) for edge in (band, band + 1))
+    column = part.index - 1 - firsts[band]
+    left, right = (min(edge * cols // among * width, grid.width) for edge in (column, column + 1))
+    return Block(top, left, bottom - top, right - left)
+
+
+def part_of(provenance: Any) -> tuple[Part, Block] | None:
+    """Return which part a map says it is, and its pixels in the whole map; None if it is a map of its own.
+
+    Raises
+    ------
+    OutputError
+        When it says what no job has written.
+    """
+    said = provenance.get("part")
+    if said is None:
+        return None
+    try:
+        return Part(said["index"], said["count"]), Block(*said["block"])
+    except (KeyError, TypeError, ValueError, ParameterError) as error:
+        raise OutputError(f"the tags of a part are damaged ({error})") from None
+
+
+def array_expression(numbers: Collection[int]) -> str:
+    """Return numbers as queues write arrays: ``3,17-19``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def make_up(blocks: Sequence[Block], size: tuple[int, int]) -> bool:
+    """Whether blocks as `share_of` gives them cover a raster of (rows, columns), each pixel once."""
+    whole = Block(0, 0, *size)
+    covered = np.zeros((-(-size[0] // TILE_UNIT), -(-size[1] // TILE_UNIT)), dtype=np.uint8)
+    for block in blocks:
+        bottom, right = block.row + block.height, block.col + block.width
+        edges = ((block.row, 0), (block.col, 0), (bottom, size[0]), (right, size[1]))
+        if block.intersection(whole) != block or any(edge % TILE_UNIT and edge != end for edge, end in edges):
+            return False
+        part = covered[
+            block.row // TILE_UNIT : -(-bottom // TILE_UNIT), block.col // TILE_UNIT : -(-right // TILE_UNIT)
+        ]
+        if part.any():
+            return False
+        part[:] = 1
+    return bool(covered.all())

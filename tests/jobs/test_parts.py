@@ -1,0 +1,261 @@
+"""Maps in parts: any parts, in any order, joined to the bytes of one job."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pixelwise as pw
+from pixelwise.errors import ParameterError
+from pixelwise.grid import Grid
+from pixelwise.jobs.parts import Part, array_expression, make_up, share_of
+from pixelwise.maps.map import decode_provenance, encode_provenance
+from pixelwise.stacks.base import Layout
+from support import slurm
+from support.command_line import run
+
+
+@given(
+    height=st.integers(1, 3000),
+    width=st.integers(1, 3000),
+    block=st.tuples(st.sampled_from([1, 16, 100, 256, 3000]), st.sampled_from([16, 256, 3000])),
+    count=st.integers(1, 60),
+)
+def test_parts_make_up_the_map(height: int, width: int, block: tuple[int, int], count: int) -> None:
+    grid, layout = Grid(None, Affine(30, 0, 0, 0, -30, 0), height, width), Layout(*block)
+    try:
+        shares = [share_of(grid, layout, Part(index, count)) for index in range(1, count + 1)]
+    except ParameterError:
+        assert -(-height // 16) * -(-width // 16) < count
+        return
+    assert make_up(shares, (height, width))
+    assert len(shares) == 1 or not make_up(shares[1:], (height, width))
+    assert not make_up([*shares, shares[0]], (height, width))
+    seen = np.zeros((height, width), dtype=np.uint8)
+    for share in shares:
+        seen[share.slices] += 1
+        assert share.row % 16 == share.col % 16 == 0
+    assert (seen == 1).all()
+
+
+def test_parts_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, layout = Grid(None, Affine(30, 0, 0, 0, -30, 0), 20_000, 20_000), Layout(512, 512)
+    before = [share_of(grid, layout, Part(index, 7)) for index in range(1, 8)]
+    monkeypatch.setattr("pixelwise.jobs.plan.physical_memory", lambda: 1 << 30)
+    assert [share_of(grid, layout, Part(index, 7)) for index in range(1, 8)] == before
+    assert all(share.row % 512 == 0 for share in before)
+    assert max(share.pixels for share in before) < 1.4 * min(share.pixels for share in before)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "a/b", "1", "1/2/3", "-1/3", "1/10000000"])
+def test_odd_parts_are_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="expected I/N"):
+        Part.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [({3}, "3"), ({3, 17, 18, 19}, "3,17-19"), ({1, 2}, "1-2"), ({5, 1, 3}, "1,3,5")]
+)
+def test_missing_parts_are_written_as_queues_write_arrays(numbers: set[int], text: str) -> None:
+    assert array_expression(numbers) == text
+
+
+def assert_same(found: pw.Map, wanted: pw.Map) -> None:
+    assert found.names == wanted.names
+    for name in wanted.names:
+        assert found[name].tobytes() == wanted[name].tobytes(), name
+        assert found[name].dtype == wanted[name].dtype
+    assert [band.description for band in found.bands] == [band.description for band in wanted.bands]
+    differing = {"timings"}
+    assert {k: v for k, v in found.provenance.items() if k not in differing} == {
+        k: v for k, v in wanted.provenance.items() if k not in differing
+    }
+
+
+def compute(order: Any, count: int, *words: Any) -> None:
+    for index in order:
+        found = run("apply", *words, "--quiet", "--part", f"{index}/{count}")
+        assert found.exit_code == 0, found.output
+
+
+@pytest.mark.parametrize("name", ["trend.tif", "trend.zarr", "trend.nc", "trend_{band}.tif"])
+def test_every_format_in_any_order(stack: pw.RasterStack, out: Path, name: str) -> None:
+    """Two are missing at first, which `join` names."""
+    files = [*map(str, stack.paths), "--write", "fitted"]
+    words = ["ols", *files, out / "fit.tif", "-o", out / name]
+    compute((4, 1, 5), 5, *words)
+    missing = run("join", out / name)
+    assert missing.exit_code == 1
+    assert f"error: {out / name}: 2 of 5 parts are missing: 2-3; compute them with --part" in missing.stderr
+    compute((3, 4, 2), 5, *words)
+    joined = run("join", out / name)
+    assert joined.exit_code == 0, joined.output
+    assert not list(out.glob("*.parts"))
+    (out / "inline").mkdir()
+    words = [out / "inline" / word.name if isinstance(word, Path) else word for word in words]
+    assert run("apply", *words, "--executor", "inline", "--quiet").exit_code == 0
+    found, wanted = pw.open_map(out / name), pw.open_map(out / "inline" / name)
+    for path in (out / "fit.tif", out / "inline" / "fit.tif"):
+        assert pw.open_stack(path).names == stack.names
+    with rasterio.open(out / "fit.tif") as one, rasterio.open(out / "inline" / "fit.tif") as other:
+        assert one.read().tobytes() == other.read().tobytes()
+        assert one.descriptions == other.descriptions
+    for band in wanted.names:
+        assert found[band].tobytes() == wanted[band].tobytes()
+    assert found.bands == wanted.bands
+    assert found.grid == wanted.grid
+    verified = run("verify", out / name, *stack.paths)
+    assert verified.exit_code == 0, verified.output
+
+
+def test_the_tags_are_those_of_one_job(stack: pw.RasterStack, out: Path) -> None:
+    compute((2, 1), 2, "ols", *stack.paths, "-o", out / "trend.tif")
+    assert run("join", out / "trend.tif").exit_code == 0
+    found = pw.open_map(out / "trend.tif")
+    (out / "trend.tif").unlink()
+    assert_same(found, pw.apply(pw.open_stack(list(stack.paths)), "ols", out / "trend.tif"))
+
+
+def test_neighbours_in_other_parts_count(stack: pw.RasterStack, out: Path) -> None:
+    """The halo of a part is read beyond its edge."""
+    words = ("contextual_mann_kendall", *stack.paths, "--region", "500000,3396000,503500,3400000")
+    compute(range(1, 7), 6, *words, "-o", out / "parts.tif")
+    assert run("join", out / "parts.tif").exit_code == 0
+    assert run("apply", *words, "-o", out / "one.tif", "--quiet").exit_code == 0
+    one, other = pw.open_map(out / "parts.tif"), pw.open_map(out / "one.tif")
+    for name in other.names:
+        assert one[name].tobytes() == other[name].tobytes(), name
+
+
+def test_a_part_that_is_done_is_not_done_again(stack: pw.RasterStack, out: Path) -> None:
+    words = ("ols", *stack.paths, "-o", out / "trend.tif")
+    compute((1,), 3, *words)
+    part = out / "trend.tif.parts" / "part-1-of-3.tif"
+    before = part.stat()
+    found = run("apply", *words, "--part", "1/3")
+    assert "part 1/3 is done already" in found.stderr
+    assert part.stat() == before
+    for other, words_ in {
+        "parameters": ("ols", *stack.paths, "-p", "min_obs=4"),
+        "part count was 3, is 4": ("ols", *stack.paths),
+        "dtype was": ("ols", *stack.paths, "--dtype", "float64"),
+        "part form": ("ols", *stack.paths, "--driver", "COG"),
+    }.items():
+        count = 4 if "count" in other else 3
+        refused = run("apply", *words_, "-o", out / "trend.tif", "--part", f"2/{count}")
+        assert refused.exit_code == 1
+        assert f"{part}: is a part of another job: {other}" in refused.stderr, refused.stderr
+        assert f"remove {part.parent}" in refused.stderr
+
+
+def test_a_part_that_is_stopped_resumes(stack: pw.RasterStack, tmp_path: Path, out: Path) -> None:
+    wanted = pw.apply(stack, "ols", executor="inline")
+    calls = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+
+    from pixelwise.jobs.execution import Execution
+    from pixelwise.jobs.output_spec import OutputSpec
+    from pixelwise.joining import join_parts
+    from pixelwise.methods.lookup import resolve_method
+    from pixelwise.run import run_job
+
+    method, _ = resolve_method("ols", None)
+    output = out / "trend.tif"
+    with pytest.raises(KeyboardInterrupt):
+        run_job(stack, method, output, {}, OutputSpec(), Execution("inline", progress=stop, part=Part(1, 2)))
+    assert (out / "trend.tif.parts" / ".part-1-of-2.tif.journal").exists()
+    first: list[int] = []
+    note = Execution("inline", progress=lambda done, total: first.append(done), part=Part(1, 2))
+    run_job(stack, method, output, {}, OutputSpec(), note)
+    assert first[0] > 3 * 1000
+    run_job(stack, method, output, {}, OutputSpec(), Execution("inline", part=Part(2, 2)))
+    found = join_parts(output, Execution())
+    for name in wanted.names:
+        assert found[name].tobytes() == wanted[name].tobytes(), name
+
+
+def test_what_cannot_be_computed_in_parts(stack: pw.RasterStack, out: Path, tmp_path: Path) -> None:
+    for words, told in (
+        (("-o", out / "a.tif", "--part", "1/9999"), "part 1/9999: a map of 130 x 150 pixels has 90 parts at most"),
+        (("-o", out / "a.tif", "--part", "x"), "part 'x': expected I/N, such as 3/10 for the third of ten"),
+        (
+            ("-o", out / "a.tif", "--part", "1/2", "--write", "fitted", tmp_path / "fit.tif"),
+            "with parts, fitted are written beside the map: choose a name in its folder",
+        ),
+    ):
+        found = run("apply", "ols", *stack.paths, *words)
+        assert found.exit_code == 1
+        assert told in found.stderr, found.stderr
+    assert f"error: {out / 'a.tif'}.parts: holds no finished part; compute" in run("join", out / "a.tif").stderr
+    (tmp_path / "odd.py").write_text("import random\ndef odd(y):\n    return y[0] + eval('0')\n")
+    found = run("apply", f"{tmp_path}/odd.py:odd", *stack.paths, "-o", out / "a.tif", "--part", "1/2")
+    assert found.exit_code == 1
+    assert "part 1/2: " in found.stderr
+    assert "--trust-function" in found.stderr
+
+
+def test_parts_with_other_tags_are_refused(stack: pw.RasterStack, out: Path) -> None:
+    """Tags are data from anywhere: nothing that they say leads elsewhere, or to a bug."""
+    compute((1, 2), 2, "ols", *stack.paths, "-o", out / "trend.tif")
+    folder = out / "trend.tif.parts"
+    kept = out / "kept"
+    shutil.copytree(folder, kept)
+    (folder / "part-2-of-2.tif").write_bytes((folder / "part-1-of-2.tif").read_bytes())
+    assert "1 of 2 parts are missing: 2;" in run("join", out / "trend.tif").stderr
+    for old, new in (
+        ('"block":[0,', '"block":[5,'), ('"index":1', '"index":9'), ('"count":2', '"count":0'),
+        ('"zarr_format":3', '"zarr_format":9'), ('"size":[150,130]', '"size":[15,13]'),
+        ('"size":[150,', '"size":7,"x":['),
+    ):  # fmt: skip
+        for path in kept.iterdir():
+            shutil.copy(path, folder)
+            with rasterio.open(folder / path.name, "r+") as dataset:
+                tag = dataset.tags()["PIXELWISE"]
+                if old in (text := plain(tag)):
+                    dataset.update_tags(PIXELWISE=encode_provenance(json.loads(text.replace(old, new))))
+        found = run("join", out / "trend.tif")
+        assert found.exit_code == 1, (new, found.output)
+        assert found.stderr.startswith("error: ")
+        assert found.stderr.count("\n") == 1
+        assert not (out / "trend.tif").exists()
+
+
+def plain(tag: str) -> str:
+    """Return the text of a tag."""
+    return json.dumps(decode_provenance(tag), separators=(",", ":"))
+
+
+@pytest.mark.long
+def test_a_job_array_of_slurm(stack: pw.RasterStack, out: Path, tmp_path: Path) -> None:
+    if why := slurm.missing():
+        pytest.skip(why)
+    wanted = pw.apply(stack, "ols", executor="inline")
+    folder, output = stack.paths[0].parent, out / "trend.tif"
+    part = "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
+    command = f"{sys.executable} -m pixelwise apply ols {folder} -o {output} --part {part}"
+    with slurm.slurm(tmp_path / "slurm") as environment:
+        subprocess.run(
+            ["sbatch", "--wait", "--array=1-4", f"--output={tmp_path}/%a.log", "--wrap", command],
+            env={**os.environ, **environment}, check=True, timeout=120, capture_output=True,
+        )  # fmt: skip
+    assert run("join", output).exit_code == 0
+    found = pw.open_map(output)
+    for name in wanted.names:
+        assert found[name].tobytes() == wanted[name].tobytes(), name
