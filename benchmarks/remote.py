@@ -11,6 +11,7 @@ blocks through /vsicurl/, as it comes and tuned, on two threads and on 32.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.servers import delayed, nginx
 
+PAGE = Path(__file__).parent.parent / "docs" / "remote.md"
 TUNED = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MULTIPLEX": "YES",
@@ -95,6 +97,18 @@ def main() -> None:
         for name, r in results.items()
     ]
     print(measure.table(rows, (f"whole job, {case}", "seconds", "/ local", "spread")))
+    write_table()
+
+
+def write_table() -> None:
+    """Put what was measured so far into the documentation."""
+    kept = json.loads(measure.RESULTS.read_text())["remote"]
+    lines = ["| job | each request held back | seconds | / local (spread) |", "| --- | --- | --- | --- |"]
+    for place, row in sorted(kept.items(), key=lambda one: (one[0].partition("/")[0], one[1]["ratio"])):
+        case, name = place.split("/")
+        ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}..{row['ratio_max']:.2f})"
+        lines.append(f"| {case} | {name} | {row['seconds']:.1f} | {ratio} |")
+    measure.write_parts(PAGE, {"remote": "\n".join(lines)})
 
 
 if __name__ == "__main__":

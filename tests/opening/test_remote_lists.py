@@ -104,6 +104,23 @@ def test_covariates_and_recipes(odd: Odd, tmp_path: Path) -> None:
             open_covariate(text, InputSpec())
 
 
+def test_scenes_of_a_product(odd: Odd) -> None:
+    random, names = np.random.default_rng(0), []
+    for year in (2019, 2020, 2021):
+        scene = f"LC08_L2SP_044034_{year}0705_{year}1016_02_T1"
+        for band in ("SR_B4", "SR_B5", "SR_B6", "QA_PIXEL"):
+            values = random.integers(8000, 30000, (40, 50)) if band[0] == "S" else np.full((40, 50), 21824)
+            write_raster(odd.root / f"{scene}_{band}.TIF", values.astype("uint16"), compress="deflate")
+            names.append(f"{scene}_{band}.TIF")
+    options: dict[str, Any] = {"product": "landsat-c2-l2", "value": "ndvi"}
+    far = pw.open_stack([f"{odd.url}/{name}" for name in names], allow_scheme="http", **options)
+    # One request for each header that is needed, and none for other bands.
+    assert sorted(path for path, _ in odd.seen) == sorted(f"/{name}" for name in names if "_B6" not in name)
+    near = pw.open_stack([odd.root / name for name in names], **options)
+    np.testing.assert_array_equal(read_all(far), read_all(near))
+    assert np.isfinite(read_all(near)).any()
+
+
 def test_which_asset(odd: Odd, tmp_path: Path) -> None:
     other = {"href": f"{odd.url}/c.tif", "type": "image/tiff"}
     shown = {"href": f"{odd.url}/x.tif", "type": "image/tiff", "roles": ["overview"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from pixelwise.grid import Block
 from pixelwise.rasters import remote, windows
 from pixelwise.rasters.urls import Url, is_url
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import random_series, read_all, write_raster
 from support.servers import Odd, nginx, odd_server
 
@@ -388,3 +390,41 @@ def test_other_arrays_are_refused(odd: Odd) -> None:
     assert "of arrays on servers, only Zarr stores without a query are read" in problem(odd.url, "a.nc")
     assert "only Zarr stores without a query" in problem(odd.url, "a.zarr?sig=secret")
     assert odd.seen == []
+
+
+# -------------------------------------------------------------------------------------------------------- jobs
+
+
+def test_without_obstore(odd: Odd, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.object_store.cache_clear()
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(pw.ParameterError, match=r'reading it needs obstore: pip install "pixelwise\[remote\]"'):
+        opened(odd.url)
+
+
+def test_a_stopped_job_resumes_only_from_the_same_files(
+    odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=1, block_bytes=1)
+    stack, done = opened(odd.url), []
+
+    def stop(now: int, total: int) -> None:
+        done.append(now)
+        if now > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pw.apply(stack, "ols", tmp_path / "out.tif", jobs=1, progress=stop)
+    # As a run on another day: with another signature, but the same files.
+    again = pw.open_stack([f"{url}?sig=2" for url in urls(odd.url)], allow_scheme="http")
+    seen: list[int] = []
+    found = pw.apply(again, "ols", tmp_path / "out.tif", jobs=1, progress=lambda now, total: seen.append(now))
+    assert seen[0] > done[-2]
+    expected = pw.apply(pw.open_stack(odd.root), "ols")
+    for name in found.names:
+        np.testing.assert_array_equal(found[name], expected[name])
+    with pytest.raises(KeyboardInterrupt):
+        pw.apply(stack, "ols", tmp_path / "other.tif", jobs=1, progress=stop)
+    os.utime(odd.root / "ndvi_2001.tif")
+    with pytest.raises(pw.OutputError, match=r"ndvi_2001\.tif etag was"):
+        pw.apply(opened(odd.url), "ols", tmp_path / "other.tif", jobs=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -18,8 +18,8 @@ from pixelwise.opening.dating import is_pattern
 from pixelwise.opening.observation import EVERYTHING, BandFile, Entry, Findings, Observation
 from pixelwise.opening.products import BandRule, Product, SceneFile
 from pixelwise.opening.quality import check_fit, mask_file, own_quality, with_masks
-from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, read_header
-from pixelwise.rasters.urls import Location
+from pixelwise.rasters.headers import RASTER_SUFFIXES, BandHeader, Header, fetch_heads, read_header
+from pixelwise.rasters.urls import Location, Url
 from pixelwise.stacks.file_reader import Derivation, Quality
 from pixelwise.stacks.formula import Expression, expression_of
 from pixelwise.stacks.masks import load_preset
@@ -38,6 +38,19 @@ class _ProductFile:
     path: Location
     file: SceneFile
     date: Moment | None
+
+
+class _Headers(dict[Location, Header]):
+    """Headers of files, each read when it is needed first; servers are asked for the heads of many files at once."""
+
+    def __init__(self, urls: Iterable[Url]) -> None:
+        super().__init__()
+        self._heads = fetch_heads(list(dict.fromkeys(urls)))
+
+    def __missing__(self, path: Location) -> Header:
+        head = self._heads.get(path) if isinstance(path, Url) else None
+        self[path] = read_header(path, None if head is None else head.result())
+        return self[path]
 
 
 def of_product(
@@ -72,7 +85,11 @@ def of_product(
     for one in matches:
         shard = shard_of(one.path.name)
         scenes[one.file.scene, shard[1:] if shard else (0, 0)].append(one)
-    headers: dict[Location, Header] = {}
+    remote = [one for one in matches if isinstance(one.path, Url)]
+    tokens = [BandRule(names) for names, _, _ in qualities]
+    sensors = {one.file.sensor for one in remote}
+    rules = [*tokens, *(product.band(sensor, name) for sensor in sensors for name in wanted)]
+    headers = _Headers(one.path for rule in rules for one in _files_of(rule, remote) if isinstance(one.path, Url))
     found: list[Observation] = []
     refused = Problems()
     for (scene, _), files in sorted(scenes.items()):
@@ -237,8 +254,6 @@ def _opened(
     one: _ProductFile, tokens: Sequence[str], headers: dict[Location, Header]
 ) -> tuple[Header, BandHeader | None]:
     """Read a file's header; return the band that a token stands for, if it has one."""
-    if one.path not in headers:
-        headers[one.path] = read_header(one.path)
     header = headers[one.path]
     if one.file.band is not None:
         return header, header.bands[0]
