@@ -4,8 +4,8 @@
                                      [--outputs 6000]
 
 Jobs: `ols` from LZW tiles of 256 into a GeoTIFF, by the command line, on threads, on processes, on a scheduler and two
-workers that run already (their processor time counts as well), and on workers that the job starts itself. Tasks: blocks
-of 16 x 16 pixels, one in each task, of a job that weighs a megabyte.
+workers that run already, whose processor time counts as well. Tasks: blocks of 16 x 16 pixels, one in each task, of a
+job that weighs a megabyte.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ def measure_jobs(size: int, dates: int, rounds: int) -> dict[str, dict[str, floa
                 "threads": ["--executor", "threads"],
                 "processes": ["--executor", "processes"],
                 "dask, workers that run": ["--executor", "dask", "--address", address],
-                "dask, workers of its own": ["--executor", "dask"],
             }
             times: dict[str, list[float]] = {way: [] for way in ways}
             for turn in range(rounds + 1):

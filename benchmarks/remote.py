@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -100,11 +101,18 @@ def main() -> None:
     write_table()
 
 
+def _order(place: str) -> tuple[str, str, int]:
+    """Sort by the case, then local before the delays, which ascend, and others."""
+    case, name = place.split("/")
+    found = re.fullmatch(r"(\d+) ms", name)
+    return case, "" if found or name == "local" else name, int(found[1]) if found else -1
+
+
 def write_table() -> None:
     """Put what was measured so far into the documentation."""
     kept = json.loads(measure.RESULTS.read_text())["remote"]
     lines = ["| job | each request held back | seconds | / local (spread) |", "| --- | --- | --- | --- |"]
-    for place, row in sorted(kept.items(), key=lambda one: (one[0].partition("/")[0], one[1]["ratio"])):
+    for place, row in sorted(kept.items(), key=lambda one: _order(one[0])):
         case, name = place.split("/")
         ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}..{row['ratio_max']:.2f})"
         lines.append(f"| {case} | {name} | {row['seconds']:.1f} | {ratio} |")

@@ -368,12 +368,61 @@ def draw_peers(results: dict[str, Any]) -> None:
     plt.close(figure)
 
 
+def engines(results: dict[str, Any]) -> str:
+    """Return what jobs cost on each engine, and what tasks of Dask cost."""
+    found = results["clusters"]
+    rows = [
+        (name, f"{case['ratio']:.2f}", f"{case['ratio_min']:.2f} to {case['ratio_max']:.2f}")
+        for name, case in found["jobs"].items()
+    ]
+    header = ("`ols`, 3000 x 3000 x 100 (LZW), two workers", "processor time / threads", "spread")
+    tasks, blocks = found["tasks"], found["blocks"]
+    return (
+        f"{markdown(header, rows)}\n\n"
+        f"Processor time of parent, workers and scheduler together, medians of {found['jobs']['threads']['rounds']} "
+        "rounds, measured by `benchmarks/clusters.py` on two cores. "
+        f"{tasks['blocks']} tasks of one block each, of a job that weighs 1 MB, took {tasks['parent_ms']:.1f} ms of "
+        f"the parent's processor time each; the parent grew by {tasks['parent_mb']:.0f} MB and the scheduler by "
+        f"{tasks['scheduler_mb']:.0f} MB. In runs of blocks that last two seconds, {blocks['blocks']} blocks took "
+        f"{blocks['parent_ms']:.2f} ms each and {blocks['seconds']:.0f} s in all."
+    )
+
+
+def outputs_at_scale(results: dict[str, Any]) -> str:
+    """Return what the parent does for each format."""
+    found = results["clusters"]["outputs"]
+    rows = [
+        (name, f"{found[file]['mb_per_parent_second']:.0f}", f"{found[file]['mpx_per_parent_second']:.0f}")
+        for name, file in (("GeoTIFF", "trend.tif"), ("Zarr", "trend.zarr"))
+    ]
+    header = ("map from workers of Dask", "MB per second of the parent's processor time", "Mpx")
+    return f"{markdown(header, rows)}\n\nMeasured with five bands of noise, which cannot be compressed."
+
+
+def cost_model(results: dict[str, Any]) -> str:
+    """Return the model of a job's cost, and what it foretells."""
+    found = results["cost_model"]
+    cases = {name: case for name, case in found.items() if isinstance(case, dict)}
+    rows = [
+        (name, f"{case['foretold']:.1f} s", f"{case['seconds']:.1f} s", f"{case['ratio']:.2f}")
+        for name, case in cases.items()
+    ]
+    return (
+        f"A job takes {found['start_seconds']:.1f} s of processor time to start, and "
+        f"{found['nanoseconds_per_value']:.0f} ns for each value, which are pixels times dates: `ols` from LZW tiles "
+        "of 256 x 256, on threads. Two small jobs gave both numbers; others were foretold by them "
+        "(`benchmarks/cost_model.py`):\n\n" + markdown(("job", "foretold", "measured", "ratio"), rows)
+    )
+
+
 def main() -> None:
     """Replace the generated parts."""
     results = json.loads(measure.RESULTS.read_text())
     parts = (machine, goals, pipeline, arrays, bands, peers, memory, methods, others)
     measure.write_parts(DOCUMENT, {part.__name__: part(results) for part in parts})
     measure.write_parts(DOCUMENT.with_name("xarray.md"), {"accessor": accessor(results)})
+    scale = (engines, outputs_at_scale, cost_model)
+    measure.write_parts(DOCUMENT.with_name("scale.md"), {part.__name__: part(results) for part in scale})
     IMAGES.mkdir(exist_ok=True)
     draw_pipeline(results)
     if results.get("peers"):

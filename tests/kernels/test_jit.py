@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import select
 import shutil
 import subprocess
 import sys
@@ -438,3 +439,36 @@ def test_of_another_user_it_is_taken_over_from_the_administrator_alone(
     monkeypatch.setattr(jit, "is_private", lambda place: place != prepared.parent and not place.mkdir(parents=True))
     own = jit.cache_folder.__wrapped__(str(tmp_path / "prepared"))
     assert (own / "methods").exists() == (prepared.stat().st_uid == 0)
+
+
+TURN = """
+import sys
+from pixelwise.kernels.jit import compiling_turn
+with compiling_turn():
+    print("in", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_others_wait_for_the_first_that_compiles_but_not_for_each_other(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TURN]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def says(process: subprocess.Popen[str], seconds: float) -> str:
+        assert process.stdout is not None
+        return process.stdout.readline() if select.select([process.stdout], [], [], seconds)[0] else ""
+
+    first = start()
+    assert says(first, 60) == "in\n"
+    others = [start(), start()]
+    assert not says(others[0], 4.0)
+    assert not says(others[1], 0.1)
+    first.communicate("\n")
+    # Both are in at once.
+    assert [says(other, 60) for other in others] == ["in\n", "in\n"]
+    for other in others:
+        other.communicate("\n")
+        assert other.returncode == 0
