@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.jobs.execution import Execution, Progress
+from pixelwise.jobs.joining import join_parts
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.parts import Part
-from pixelwise.joining import join_parts
 from pixelwise.labelled.door import apply_to_array, is_labelled
 from pixelwise.maps.map import Map
 from pixelwise.method import Method

@@ -17,10 +17,10 @@ from pixelwise.errors import OutputError, ParameterError
 from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
 from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution
+from pixelwise.jobs.joining import compute_part, part_file
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.provenance import describe
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
-from pixelwise.joining import compute_part, part_file
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map

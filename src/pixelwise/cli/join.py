@@ -32,7 +32,7 @@ def join(*, output: Path, quiet: bool, **options: Any) -> None:
     """
     from pixelwise.cli.apply import summary
     from pixelwise.jobs.execution import Execution
-    from pixelwise.joining import join_parts
+    from pixelwise.jobs.joining import join_parts
 
     with progress_bar(quiet) as progress:
         map_ = join_parts(output, Execution(progress=progress, **options))

@@ -26,7 +26,6 @@ from pixelwise.maps.map import Map, open_map, read_block
 from pixelwise.maps.outputs import FileFormat, LayerFile, check_name
 from pixelwise.maps.sink import Sink
 from pixelwise.method import Method
-from pixelwise.opening.survey import open_stack
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.base import FileStack, Layout, layout_of
 
@@ -91,6 +90,8 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
         "size": [grid.height, grid.width],
         "form": {name: getattr(execution, name) for name in FORM},
     }
+    if task.provenance.get("write"):
+        said["axis"] = _describe_axis(stacks[0].axis)
     provenance = {**task.provenance, "part": said}
     folder, target = folder_of(output), part_file(output, part)
     folder.mkdir(exist_ok=True)
@@ -125,7 +126,7 @@ def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         if not isinstance(part, dict):
             return "it is no part of a map"
         common = {name: value for name, value in provenance.items() if name not in OF_EACH}
-        sides.append({**common, "part": {name: part.get(name) for name in ("count", "size", "form")}})
+        sides.append({**common, "part": {name: part.get(name) for name in ("count", "size", "form", "axis")}})
     return differences(sides[0], sides[1])
 
 
@@ -231,7 +232,12 @@ def join_parts(output: Path, execution: Execution) -> Map:
     height, width = _size_of(first)
     grid = Grid(corner.grid.crs, corner.grid.transform, height, width)
     kinds = {kind: output.parent / Path(path).name for kind, path in provenance.get("write", {}).items()}
-    beside = [_layers(kind, path, output, Part(1, said["count"])) for kind, path in kinds.items()]
+    axis = _axis_of(said, corner.paths[0]) if kinds else None
+    beside = [
+        LayerFile(kind, path, _layers_of(corner.paths[0].with_suffix(f".{kind}.tif")), axis)
+        for kind, path in kinds.items()
+        if axis is not None
+    ]
     files = {path: (*(path.with_suffix(f".{kind}.tif") for kind in kinds), path) for path in maps}
     layers = tuple(band for file in beside for band in file.bands)
     stored = read_header(corner.paths[0])
@@ -320,9 +326,32 @@ def _merged(maps: Sequence[Map]) -> dict[str, Any]:
     return merged
 
 
-def _layers(kind: str, path: Path, output: Path, part: Part) -> LayerFile:
-    """Return the layers that are written beside the map, as those beside a part say."""
-    stack = open_stack(part_file(output, part, kind))
-    header = read_header(part_file(output, part, kind))
-    bands = tuple(Band(band.description, unit=band.unit) for band in header.bands)
-    return LayerFile(kind, path, bands, stack.axis)
+def _layers_of(path: Path) -> tuple[Band, ...]:
+    """Return the layers in a file beside a part."""
+    return tuple(Band(band.description, unit=band.unit) for band in read_header(path).bands)
+
+
+def _describe_axis(axis: TimeAxis) -> dict[str, Any]:
+    """Return the dates of layers, ready for JSON."""
+    return {
+        "dates": np.datetime_as_string(axis.dates).tolist(),
+        "years": axis.years.tolist(),
+        "precision": axis.precision,
+        "calendar": axis.calendar,
+    }
+
+
+def _axis_of(said: Mapping[str, Any], path: Path) -> TimeAxis:
+    """Return the dates of layers that a part describes.
+
+    Raises
+    ------
+    InputError
+        When there are no such dates.
+    """
+    try:
+        axis = said["axis"]
+        dates = np.array(axis["dates"], dtype="datetime64[s]")
+        return TimeAxis(dates, np.array(axis["years"], dtype=np.float64), axis["precision"], axis["calendar"])
+    except (KeyError, TypeError, ValueError, ParameterError) as error:
+        raise InputError(f"{path}: its tags are damaged ({error}); remove it, and compute it again") from None
