@@ -160,6 +160,9 @@ class ShardEncoder:
         ``zstd``, ``deflate`` or ``none``.
     zarr_format
         3: files are shards; 2: files are chunks.
+    run
+        What files have at the end of their names until the parent takes them: a worker of a run that was stopped may
+        still write. Nothing if there is no parent.
     """
 
     folder: str
@@ -168,6 +171,7 @@ class ShardEncoder:
     arrays: tuple[StoredArray, ...]
     compress: str
     zarr_format: int = 3
+    run: str = ""
 
     def __call__(self, block: Block, layers: NDArray[Any], last: NDArray[Any] | None) -> WrittenPieces:
         """Write (band, y, x) layers of a block and, if given, one more (y, x)."""
@@ -181,7 +185,7 @@ class ShardEncoder:
             first += array.bands
             for path, part in self.parts(array, block):
                 data = self.encode(array, own[:, *part])
-                self._write(path, data)
+                self._write(self.written(path), data)
                 sizes.append(len(data))
                 total = checksum()(data, total)
         return WrittenPieces(np.array(sizes, dtype=np.int64).reshape(len(self.arrays), *self.shape(block)), total)
@@ -222,6 +226,10 @@ class ShardEncoder:
         if self.zarr_format == 3:
             found += [index.tobytes(), struct.pack("<I", crc32c(index.tobytes()))]
         return b"".join(found)
+
+    def written(self, path: Path) -> Path:
+        """Return the name under which a worker of this run writes a file."""
+        return path.with_name(f"{path.name}.{self.run}") if self.run else path
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

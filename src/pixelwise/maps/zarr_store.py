@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,9 @@ __all__ = ["ZarrOutput"]
 #: Files that are flushed to disk at a time.
 SYNC_THREADS = 8
 
+#: The end of a name of a file that a worker wrote and the parent did not take.
+UNTAKEN = re.compile(r"\.[0-9a-f]{32}$")
+
 #: What a reader sees where a file of an array is lost: no count, and no status that exists.
 LOST_COUNT, LOST_STATUS = -1, 255
 
@@ -60,6 +65,7 @@ class ZarrOutput:
         #: Bytes of each file of each array; 0 for those that are missing.
         self._counts = np.zeros((0, 0, 0), dtype=np.int64)
         self._unsynced: list[Path] = []
+        self._run = uuid.uuid4().hex
 
     def begin(self, layout: Layout, provenance: Mapping[str, Any], reserve: int | None) -> int:
         """Open and lock the hidden folder; nothing is reserved, as metadata has files of its own."""
@@ -89,20 +95,24 @@ class ZarrOutput:
     def encoder(self) -> ShardEncoder:
         """What writes the files of a block, in the worker that computed it; available after `begin`."""
         folder = os.path.abspath(self._folder.path)  # noqa: PTH100 - `absolute` keeps `..`
-        return ShardEncoder(folder, MARK_FILE, str(self.content.path), self._arrays, self._compress, self._format)
+        return ShardEncoder(
+            folder, MARK_FILE, str(self.content.path), self._arrays, self._compress, self._format, self._run
+        )
 
     def write(self, block: Block, encoded: WrittenPieces) -> PlacedTiles:
-        """Accept the files that a worker wrote.
+        """Accept the files that a worker wrote, and give them their names.
 
         Raises
         ------
         OutputError
             When they are not there.
         """
-        placed = PlacedTiles(0, encoded.checksum, encoded.counts)
+        placed, encoder = PlacedTiles(0, encoded.checksum, encoded.counts), self.encoder
         for path, size in self._files(block, placed):
+            written = encoder.written(path)
             try:
-                if path.stat().st_size == size:
+                if written.stat().st_size == size:
+                    written.replace(path)
                     self._unsynced.append(path)
                     continue
             except OSError:
@@ -180,6 +190,10 @@ class ZarrOutput:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_file(path, data)
             files, folders = files_in(folder)
+            # Of workers that wrote a block again, or whose run was stopped.
+            for path in [path for path in files if UNTAKEN.search(path.name)]:
+                path.unlink()
+                files.remove(path)
             # One at a time, the disk is waited for each time: half a second for a hundred files, together a fifth.
             with ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="pixelwise-sync") as pool:
                 list(pool.map(sync, files))
