@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -118,6 +119,34 @@ def test_workers_of_our_own(stack: pw.RasterStack) -> None:
         assert_same(pw.apply(stack, "ols", executor=local), pw.apply(stack, "ols", executor="inline"))
 
 
+def test_a_client_that_is_closed_is_refused(stack: pw.RasterStack, dask: Scheduler) -> None:
+    client = distributed.Client(scheduler_file=str(dask.file), set_as_default=False)
+    future = client.submit(abs, -1)
+    client.close()
+    with pytest.raises(pw.ParameterError, match=r"^executor: this client is closed; pass one that is connected$"):
+        pw.apply(stack, "ols", executor=client)
+    with pytest.raises(pw.ParameterError, match="executor"):
+        pw.apply(stack, "ols", executor=future)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_all_workers_are_counted(client: Any, monkeypatch: pytest.MonkeyPatch, limited: bool) -> None:
+    """Versions of 2025 name five of them by default; those of 2024 take no number."""
+    every = {f"tcp://{n}": {"nthreads": 2, "memory_limit": 4 << 30} for n in range(8)}
+
+    def recent(n_workers: int = 5) -> Any:
+        return {"workers": dict(list(every.items())[: n_workers if n_workers >= 0 else None])}
+
+    def old(**options: Any) -> Any:
+        assert not options
+        return {"workers": every}
+
+    monkeypatch.setattr(client, "scheduler_info", recent if limited else old)
+    engine = cluster.Cluster(client, "", 1, None)
+    assert engine.workers.count == 8
+    assert engine.width(1) == 32
+
+
 def test_an_executor_of_dask_hides_its_client(stack: pw.RasterStack, client: Any) -> None:
     with pytest.raises(pw.ParameterError, match=r"^executor=client.get_executor\(\) hides the client: pass the client"):
         pw.apply(stack, "ols", executor=client.get_executor())
@@ -188,10 +217,21 @@ def test_no_scheduler_and_no_worker(
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
     words = ("apply", "ols", stack.paths[0].parent, "-o", tmp_path / "a.tif")
+    silent = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
     for address, status, told in (
         ("tcp://127.0.0.1:1", 1, "address tcp://127.0.0.1:1: no Dask scheduler answers there"),
-        ("localhost", 1, "address localhost: expected that of a Dask scheduler, tcp://HOST:PORT, or its file"),
-        (stack.paths[0], 1, f"address {stack.paths[0]}: no Dask scheduler answers there"),
+        *(
+            (odd, 1, f"address {odd}: expected that of a Dask scheduler, tcp://HOST:PORT, or its file")
+            for odd in (
+                "localhost",
+                "tcp://127.0.0.1",
+                "foo://x:1",
+                "http://127.0.0.1:8786",
+                stack.paths[0],
+                "/gone.json",
+            )
+        ),
+        (f"tcp://127.0.0.1:{silent.getsockname()[1]}", 1, "address tcp://127.0.0.1:"),
         (dask.file, 75, f"the Dask scheduler {dask.file} has no worker: start some"),
     ):
         found = run(*words, "--executor", "dask", "--address", address)
@@ -200,6 +240,7 @@ def test_no_scheduler_and_no_worker(
         assert found.stderr.count("\n") == 2
     with pytest.raises(pw.ResourceError, match="has no worker"):
         pw.apply(stack, "ols", executor=client)
+    silent.close()
     assert "expected executor dask, not threads" in run(*words, "--address", "tcp://127.0.0.1:1").stderr
 
 
@@ -224,7 +265,7 @@ def test_a_worker_without_the_same_packages_is_named(
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
-@pytest.mark.parametrize("lacks", [{"pixelwise": None}, {"numba": "0.1"}])
+@pytest.mark.parametrize("lacks", [{"pixelwise": None}, {"numba": "0.1"}, {}])
 def test_an_unfit_worker_that_comes_later_is_named(
     stack: pw.RasterStack, dask: Scheduler, client: Any, deadly: Path, tmp_path: Path, lacks: dict[str, str | None],
     monkeypatch: pytest.MonkeyPatch,
@@ -243,10 +284,44 @@ def test_an_unfit_worker_that_comes_later_is_named(
     job = threading.Thread(target=run)
     job.start()
     wait_for(lambda: list(tmp_path.glob("waiting-*")))
-    dask.start_worker(environment=other_packages(tmp_path / "packages", **lacks))
+    if lacks:
+        dask.start_worker(environment=other_packages(tmp_path / "packages", **lacks))
+    else:
+        dask.start_worker("--memory-limit", "200MiB")
     job.join(60)
     assert isinstance(caught[0], pw.ParameterError)
-    assert "install the same there" in str(caught[0])
+    assert ("install the same there" if lacks else "which came later, has 200 MiB for 1 thread(s)") in str(caught[0])
+
+
+@pytest.mark.long
+def test_a_worker_that_comes_later_and_sees_other_files_is_named(
+    stack: pw.RasterStack, dask: Scheduler, client: Any, deadly: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name == "nt" or os.getuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("hiding files from a process needs unshare, and root")
+    dask.start_worker()
+    (tmp_path / "armed").touch()
+    set_limits(monkeypatch, window_bytes=1024, block_bytes=20_000, task_seconds=0)
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            pw.apply(stack, f"{deadly}:last", executor=client)
+        except BaseException as error:
+            caught.append(error)
+
+    job = threading.Thread(target=run)
+    job.start()
+    wait_for(lambda: list(tmp_path.glob("waiting-*")))
+    folder = stack.paths[0].parent
+    shutil.copytree(folder, tmp_path / "copy")
+    for path in (tmp_path / "copy").iterdir():
+        os.utime(path, (1e9, 1e9))
+    mount = f'mount --bind {tmp_path / "copy"} {folder}; exec "$@"'
+    dask.start_worker(before=["unshare", "-m", "sh", "-c", mount, "sh"])
+    job.join(60)
+    assert isinstance(caught[0], pw.InputError)
+    assert "here, 2001-09-09 01:46:40 there (UTC) (5 files in all)" in str(caught[0])
 
 
 def test_a_worker_that_does_not_see_the_files_is_named(

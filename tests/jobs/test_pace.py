@@ -38,6 +38,8 @@ def test_with_more_workers_tasks_last_longer() -> None:
 
 def test_results_of_a_task_fit_into_memory() -> None:
     assert max(lengths(0.001, 4, block_bytes=16 << 20)) == 4
+    # Of all tasks in flight together, too.
+    assert max(lengths(0.001, 256, block_bytes=1 << 20)) == 4
 
 
 def test_in_this_process_tasks_are_blocks() -> None:

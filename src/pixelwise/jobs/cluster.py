@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import inspect
 import itertools
+import json
 import logging
 import math
 import operator
 import os
 import pickle
+import re
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import astuple
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pixelwise.errors import InputError, ParameterError, ResourceError
+from pixelwise.errors import InputError, ParameterError, PixelwiseError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Workers, physical_memory, size_text
+from pixelwise.jobs.plan import Plan, Workers, physical_memory, size_text
 from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
-from pixelwise.jobs.worker import Outcome, SharedJob, different_versions
+from pixelwise.jobs.worker import Outcome, SharedJob, check_seen, different_versions, marks_of
 from pixelwise.rasters.stamps import FileStamp
+from pixelwise.regular_files import read_text
 from pixelwise.surroundings import safe_children
 from pixelwise.words import one_line
 
@@ -39,19 +43,22 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a scheduler must have answered, until workers must have come, and until they must have looked around.
 CONNECT_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 10, 10, 20
+#: Seconds that workers have to forget a job.
+FORGET_SECONDS = 5
 #: Share of a worker's memory that blocks may take: Dask moves data to disk from 60 % on, and pauses at 80 %.
 MEMORY_SHARE = 0.6
 #: Tasks in flight for each thread: one that runs, and one that waits at the worker, so that no thread does.
 TASKS_PER_THREAD = 2
+#: Protocol, host and port.
+ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 #: How long the number of workers is taken to be the same.
 COUNT_SECONDS = 1.0
-#: Network disks keep times in less than ours: FAT in two seconds.
-CLOCK_SECONDS = 2.0
 
 
 def is_of_dask(executor: object) -> bool:
     """Whether an object is a client, cluster or executor of Dask, which is imported already then."""
-    return any(kind.__module__.partition(".")[0] == "distributed" for kind in type(executor).__mro__)
+    kinds = [kind for kind in type(executor).__mro__ if kind.__module__.partition(".")[0] == "distributed"]
+    return any(kind.__name__ in ("Client", "Cluster", "ClientExecutor") for kind in kinds)
 
 
 class Cluster(Engine):
@@ -88,6 +95,8 @@ class Cluster(Engine):
         self._numbers = itertools.count()
         self._counted, self._threads = -math.inf, 0
         self._said = False
+        self._sized: set[str] = set()
+        self._needed = 0
         if given is None and not address:
             # Workers of our own start with the job: a plan needs none.
             _import()
@@ -106,31 +115,31 @@ class Cluster(Engine):
         if isinstance(given, distributed.Client):
             if given.asynchronous:
                 raise ParameterError("executor: this client is asynchronous; pass one that is not")
+            if given.status != "running":
+                raise ParameterError(f"executor: this client is {given.status}; pass one that is connected")
             self._named = given.scheduler.address if given.scheduler else "given"
             return given
         self._owned.enter_context(_quiet())
         if given is not None:
             self._named = given.scheduler_address
-        elif "://" not in address and not Path(address).is_file():
-            raise ParameterError(f"address {address}: expected that of a Dask scheduler, tcp://HOST:PORT, or its file")
-        target = {"address": given} if given is not None else _target(address)
+        target = given if given is not None else _greeted(address)
         try:
             with warnings.catch_warnings():
                 # Of other versions, in a table; `check` refuses those that matter.
                 warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-                client = distributed.Client(**target, timeout=CONNECT_SECONDS, set_as_default=False, name="pixelwise")
+                client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False, name="pixelwise")
         except Exception as error:  # whatever a file or an address makes of it
-            raise ParameterError(
-                f"address {self._named}: no Dask scheduler answers there ({one_line(error)}); start one with "
-                "`dask scheduler`, or mend the address"
-            ) from None
+            raise ParameterError(_no_answer(self._named, one_line(error))) from None
         self._owned.callback(_close, client)
         return client
 
     def _known(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what the scheduler knows of each worker, by address."""
-        found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info()["workers"]
-        return found
+        # Versions of 2025 name five workers unless they are asked for more; older ones cannot be asked.
+        asked = inspect.signature(self._client.scheduler_info).parameters
+        found = self._client.scheduler_info(**({"n_workers": -1} if "n_workers" in asked else {}))
+        workers: Mapping[str, Mapping[str, Any]] = found.get("workers", {})
+        return workers
 
     def _describe(self, memory: int | None) -> Workers:
         """Wait for workers, and say what each may use."""
@@ -152,6 +161,24 @@ class Cluster(Engine):
             memory = int(MEMORY_SHARE * least)
         return Workers(len(known), max(one["nthreads"] for one in known.values()), memory, local=False)
 
+    def _check_size(self, known: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse workers that came later if they have less memory for each thread than was planned.
+
+        Raises
+        ------
+        ParameterError
+        """
+        for address in known.keys() - self._sized:
+            limit, threads = known[address]["memory_limit"], known[address]["nthreads"]
+            # Each thread has a block of its own.
+            needed = self._needed * max(threads / self.workers.threads, 1)
+            if limit and limit < needed:
+                raise ParameterError(
+                    f"the worker {address}, which came later, has {size_text(int(limit))} for {threads} thread(s), but "
+                    f"the job needs {size_text(int(needed))} of it; start workers with as much memory as the others"
+                )
+        self._sized = set(known)
+
     def check(self, files: Mapping[Path, FileStamp]) -> None:
         """Have each worker say what it has and sees.
 
@@ -165,8 +192,8 @@ class Cluster(Engine):
         packages = [name for name in versions() if name not in ("python", "gdal")]
         # As they are installed, here and there; what a task finds on import is checked when the job arrives.
         ours = installed(packages)
-        paths = [str(path.absolute()) for path in files]
-        source = f"(exec({_probe()!r}, place := {{}}), place['look'])[1]({packages!r}, {paths!r})"
+        seen = marks_of(files)
+        source = f"(exec({_probe()!r}, place := {{}}), place['look'])[1]({packages!r}, {list(seen)!r})"
         try:
             found = self._client.sync(self._client._run, eval, source, on_error="return", callback_timeout=LOOK_SECONDS)
         except Exception as error:  # whatever distributed raises
@@ -181,13 +208,14 @@ class Cluster(Engine):
                 raise ParameterError(f"{where} has no pixelwise: install {ours['pixelwise']} there, as here")
             if differing := different_versions(ours, one["versions"]):
                 raise ParameterError(f"{where} has {differing}: install the same there as here")
-            _check_seen(where, files, one["files"])
+            check_seen(where, seen, one["files"])
 
-    def start(self, job: SharedJob, at_once: int) -> None:
+    def start(self, job: SharedJob, plan: Plan) -> None:
         """Hand over the job, as a task that gives it: Dask does that again where all workers that had it died."""
+        self._needed = plan.memory
         if self._client is None:
             self._client = self._connect(self._owned.enter_context(_local_cluster(self.workers)))
-        plain = pickle.dumps((job.token, job.name, job.payload, dict(job.versions)))
+        plain = pickle.dumps((job.token, job.name, job.payload, dict(job.versions), dict(job.files)))
         self._pool = self._client.get_executor(pure=False)
         self._token = job.token
         task = partial(_sent("run"), plain)
@@ -205,19 +233,25 @@ class Cluster(Engine):
         """Return how many tasks keep the present workers busy."""
         now = time.monotonic()
         if now - self._counted > COUNT_SECONDS:
-            self._counted = now
-            self._threads = sum(one["nthreads"] for one in self._known().values())
+            self._counted, known = now, self._known()
+            self._check_size(known)
+            self._threads = sum(one["nthreads"] for one in known.values())
         return max(TASKS_PER_THREAD * self._threads, TASKS_PER_THREAD)
 
     def wait(self) -> None:
-        """Say it where all workers are gone: others may come, such as those that wait in a queue."""
-        if self._client.status == "running" and not self._known():
-            if not self._said:
-                log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
-            self._said = True
+        """Look at workers that came, and say it where all are gone: those that wait in a queue may come yet."""
+        if self._client.status != "running":
+            return
+        known = self._known()
+        self._check_size(known)
+        if not known and not self._said:
+            log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
+        self._said = not known
 
     def recover(self, error: Exception) -> None:
         """Say in one line what broke; Dask itself does again what dead workers had."""
+        if isinstance(error, PixelwiseError):  # of `width` or `wait`
+            raise error
         if type(error).__name__ == "KilledWorker":
             last = getattr(getattr(error, "last_worker", None), "address", "unknown")
             raise ResourceError(
@@ -231,40 +265,57 @@ class Cluster(Engine):
         raise ResourceError(f"the Dask cluster {self._named} failed ({_reason(error)})") from error
 
     def close(self, *, failed: bool) -> None:
-        """Forget the job, and end what was started here."""
+        """Forget the job, have workers do so, and end what was started here."""
         self._job = self._pool = None
+        if self._token and self._client.status == "running":
+            source = f"(w := __import__('sys').modules.get('pixelwise.jobs.worker')) and w.forget({self._token!r})"
+            with contextlib.suppress(Exception):  # they may be gone
+                self._client.sync(self._client._run, eval, source, on_error="ignore", callback_timeout=FORGET_SECONDS)
         self._owned.close()
 
 
-def _check_seen(where: str, files: Mapping[Path, FileStamp], seen: Mapping[str, Any]) -> None:
-    """Refuse a worker that does not see the same files as this process."""
-    wrong = []
-    for path, stamp in files.items():
-        found = seen[str(path.absolute())]
-        if isinstance(found, str):
-            wrong.append(f"{path}: {found}")
-        elif not path.is_dir() and (differing := _difference(stamp, FileStamp(*found))):
-            wrong.append(f"{path}: {differing}")
-    if wrong:
-        more = f" ({len(wrong)} files in all)" if len(wrong) > 1 else ""
-        raise InputError(
-            f"{where} does not see {wrong[0]}{more}; put the files on a disk that all workers share, or on each at the "
-            "same path with its time (cp -p)"
-        )
+def _greeted(address: str) -> str:
+    """Return the address of a scheduler that answers.
+
+    distributed waits without end for a peer that accepts a connection and says nothing.
+
+    Parameters
+    ----------
+    address
+        That of the scheduler, or a file that it wrote.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither, or nobody answers.
+    """
+    named = address
+    if "://" not in address:
+        try:
+            found = json.loads(read_text(Path(address)))
+            named = found["address"]
+        except (InputError, ValueError, TypeError, KeyError):
+            named = ""
+    parts = ADDRESS.fullmatch(named) if isinstance(named, str) else None
+    if parts is None:
+        raise ParameterError(f"address {address}: expected that of a Dask scheduler, tcp://HOST:PORT, or its file")
+    if parts[1] == "tcp":
+        try:
+            with socket.create_connection((parts[2].strip("[]"), int(parts[3])), timeout=CONNECT_SECONDS) as peer:
+                # A scheduler speaks first.
+                silent = not peer.recv(1)
+        except (OSError, OverflowError) as error:
+            raise ParameterError(_no_answer(address, error)) from None
+        if silent:
+            raise ParameterError(_no_answer(address, "the connection was closed"))
+    return parts[0]
 
 
-def _difference(here: FileStamp, there: FileStamp) -> str:
-    """Say how a file differs at a worker; nothing if it is the same."""
-    if here.size != there.size:
-        return f"{here.size} bytes here, {there.size} there"
-    if abs(here.mtime_ns - there.mtime_ns) <= CLOCK_SECONDS * 1e9:
-        return ""
-    own, other = (datetime.fromtimestamp(stamp.mtime_ns / 1e9, UTC) for stamp in (here, there))
-    return f"modified {own:%Y-%m-%d %H:%M:%S} here, {other:%Y-%m-%d %H:%M:%S} there (UTC)"
-
-
-def _target(address: str) -> dict[str, str]:
-    return {"address": address} if "://" in address else {"scheduler_file": address}
+def _no_answer(address: str, reason: object) -> str:
+    return (
+        f"address {address}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, or mend the "
+        "address"
+    )
 
 
 def _close(client: Any) -> None:

@@ -7,12 +7,14 @@ from itertools import islice
 
 from pixelwise.grid import Block
 
-__all__ = ["Pace"]
+__all__ = ["WAITING_BYTES", "Pace"]
 
 #: Seconds that a task costs Dask's scheduler: so that it keeps up with more workers, their tasks last longer.
 TASK_COST = 5e-3
 #: Bytes of finished blocks, before compression, that one task may bring back.
 TASK_BYTES = 64 << 20
+#: Bytes of finished blocks that all tasks in flight together may bring.
+WAITING_BYTES = 1 << 30
 #: How much the last task counts beside those before it.
 WEIGHT = 0.5
 
@@ -30,7 +32,7 @@ class Pace:
 
     def __init__(self, task_seconds: float, block_bytes: int) -> None:
         self._task_seconds = task_seconds
-        self._most = max(TASK_BYTES // max(block_bytes, 1), 1)
+        self._block_bytes = max(block_bytes, 1)
         self._block_seconds = 0.0
 
     def note(self, blocks: int, seconds: float) -> None:
@@ -59,4 +61,5 @@ class Pace:
         if not self._task_seconds or not self._block_seconds:
             return 1  # the first tasks tell how long a block takes
         lasting = int(max(self._task_seconds, width * TASK_COST) / self._block_seconds)
-        return max(min(lasting, self._most, left // (2 * width)), 1)
+        fitting = min(TASK_BYTES, WAITING_BYTES // width) // self._block_bytes
+        return max(min(lasting, fitting, left // (2 * width)), 1)

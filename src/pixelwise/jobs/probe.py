@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import socket
+from collections.abc import Iterable
 
 
 def installed(names: list[str]) -> dict[str, str]:
@@ -20,8 +21,8 @@ def installed(names: list[str]) -> dict[str, str]:
     return found
 
 
-def look(names: list[str], paths: list[str]) -> dict[str, object]:
-    """Return the host of a worker, its versions, and (size, time in ns) of files or why they are not seen."""
+def look_at(paths: Iterable[str]) -> dict[str, tuple[int, int] | str]:
+    """Return (size, time in ns) of each file, or why it is not seen."""
     seen: dict[str, tuple[int, int] | str] = {}
     for path in paths:
         try:
@@ -29,7 +30,12 @@ def look(names: list[str], paths: list[str]) -> dict[str, object]:
             seen[path] = status.st_size, status.st_mtime_ns
         except OSError as error:
             seen[path] = error.strerror or str(error)
-    return {"host": socket.gethostname(), "versions": installed(names), "files": seen}
+    return seen
+
+
+def look(names: list[str], paths: list[str]) -> dict[str, object]:
+    """Return the host of a worker, its versions, and what it sees of files."""
+    return {"host": socket.gethostname(), "versions": installed(names), "files": look_at(paths)}
 
 
 def same(task: object) -> object:

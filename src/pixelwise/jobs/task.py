@@ -22,7 +22,7 @@ from pixelwise.jobs.engine import Engine, map_unordered
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, announced
-from pixelwise.jobs.pace import Pace
+from pixelwise.jobs.pace import WAITING_BYTES, Pace
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
 from pixelwise.jobs.worker import compile_kernels, keep, shared
@@ -214,9 +214,9 @@ def _results(
     job: Job, plan: Plan, blocks: Iterable[Block], engine: Engine, name: str, task_seconds: float
 ) -> Iterator[Result]:
     """Yield the finished blocks of a job, in any order; raise what a task failed with."""
-    known = shared(job, name, in_process=engine.in_process)
+    known = shared(job, name, in_process=engine.in_process, files=files_of(job.stacks))
     pace = Pace(0 if engine.in_process else task_seconds, plan.result_bytes)
-    most = max(MOST_WAITING_BYTES // max(plan.result_bytes, 1), plan.jobs)
+    most = max(WAITING_BYTES // max(plan.result_bytes, 1), plan.jobs)
 
     def width() -> int:
         return min(engine.width(plan.limit), most)
@@ -224,7 +224,7 @@ def _results(
     with reading(), keep(job, known.token) if engine.in_process else nullcontext():
         if engine.in_process:
             compile_kernels(job, name)
-        engine.start(known, plan.jobs // plan.team)
+        engine.start(known, plan)
         runs = pace.runs(announced(job, blocks) if engine.in_process else blocks, len(plan), width)
         for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover, engine.wait):
             if isinstance(outcome, str):  # of a worker that lacks pixelwise
@@ -461,7 +461,5 @@ MOST_SERIAL_BYTES = 4 << 30
 MANY_CHUNKS, SECONDS_PER_CHUNK = 10_000, 5e-4
 #: How often chunks are decoded before rewriting them in other sizes pays, which decodes and encodes each once.
 WORTH_REWRITING = 2.0
-#: Bytes of finished blocks, before compression, that may wait for the parent.
-MOST_WAITING_BYTES = 1 << 30
 #: At most this many bands with rounded whole numbers are named.
 MOST_BANDS = 5

@@ -9,8 +9,10 @@ import traceback
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -18,26 +20,35 @@ import numpy as np
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.grid import Block
 from pixelwise.jobs.job import Job, Result, Workspace
+from pixelwise.jobs.probe import look_at
 from pixelwise.jobs.provenance import versions
 from pixelwise.kernels.jit import compiling, compiling_turn
 from pixelwise.methods.functions.travel import dumps
 from pixelwise.rasters.handles import reading_in_worker
+from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import layout_of
 
 __all__ = [
     "Failure",
     "Outcome",
     "SharedJob",
+    "check_seen",
     "compile_kernels",
     "compute_bytes",
     "compute_elsewhere",
     "compute_here",
     "compute_taken",
     "different_versions",
+    "forget",
     "keep",
+    "marks_of",
     "shared",
     "take",
 ]
+
+
+#: Times of files may differ by this much: FAT and some network disks keep whole seconds.
+CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,15 @@ class SharedJob:
         The pickled job; nothing if tasks run in this process.
     versions
         The versions that made it, and without which bits may differ.
+    files
+        Size and modification time in ns of its local files, by absolute path.
     """
 
     token: str
     name: str
     payload: bytes = b""
     versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,9 @@ class Failure:
 
     def error(self) -> Exception:
         """Return the error to raise."""
-        found = pickle.loads(self.pickled) if self.pickled else None  # noqa: S301 - of a worker, which runs our code
+        found = None
+        with suppress(Exception):  # a class that only the worker has
+            found = pickle.loads(self.pickled) if self.pickled else None  # noqa: S301 - of a worker, which runs our code
         if not isinstance(found, Exception):
             found = RuntimeError(f"{self.kind}: {self.text}")
         if isinstance(found, PixelwiseError) and self.host != socket.gethostname():
@@ -135,13 +151,15 @@ _KEPT = 2
 _ARRIVING = threading.Lock()
 
 
-def shared(job: Job, name: str, *, in_process: bool) -> SharedJob:
-    """Give a job a name under which workers know it.
+def shared(job: Job, name: str, *, in_process: bool, files: Mapping[Path, FileStamp] | None = None) -> SharedJob:
+    """Give a job a name under which workers know it; `files` are what they must see as it is here.
 
     It is pickled once, to bytes, and each worker unpickles it once; if tasks run in this process, nothing is pickled.
     Open files and pixels are never sent.
     """
-    return SharedJob(uuid.uuid4().hex, name, b"" if in_process else dumps(job), versions())
+    if in_process:
+        return SharedJob(uuid.uuid4().hex, name)
+    return SharedJob(uuid.uuid4().hex, name, dumps(job), versions(), marks_of(files or {}))
 
 
 @contextmanager
@@ -204,16 +222,79 @@ def _arrived(job: SharedJob) -> tuple[Workspace, tuple[str, ...]]:
     """Return the workspace of a job, unpickled if it is new here, and what was compiled for it."""
     with _ARRIVING:
         if job.token in _ARRIVED:
+            _ARRIVED.move_to_end(job.token)
             return _ARRIVED[job.token], ()
         if differing := different_versions(job.versions, versions()):
             raise ParameterError(f"the worker on {socket.gethostname()} has {differing}; install the same there")
+        check_seen(f"the worker on {socket.gethostname()}", job.files, look_at(job.files))
         while len(_ARRIVED) >= _KEPT:
             _ARRIVED.popitem(last=False)[1].close()
-        workspace = Workspace(cloudpickle.loads(job.payload), job.token)
+        try:
+            workspace = Workspace(cloudpickle.loads(job.payload), job.token)
+        except ImportError as error:
+            raise ParameterError(
+                f"the worker on {socket.gethostname()} cannot take the job ({error}): install the same packages there "
+                "as here"
+            ) from None
         with reading_in_worker(job.token, workspace.job.handles):
             compiled = compile_kernels(workspace.job, job.name)
         _ARRIVED[job.token] = workspace
     return workspace, tuple(f"{label} on {socket.gethostname()}" for label in compiled)
+
+
+def marks_of(files: Mapping[Path, FileStamp]) -> dict[str, tuple[int, int]]:
+    """Return what `check_seen` compares of files; folders, which are Zarr stores, have nothing that tells."""
+    known = {path.absolute(): stamp for path, stamp in files.items() if not path.is_dir()}
+    return {str(path): (stamp.size, stamp.mtime_ns) for path, stamp in known.items()}
+
+
+def forget(token: str) -> None:
+    """Drop a job that is over, with its memory."""
+    with _ARRIVING:
+        workspace = _ARRIVED.pop(token, None)
+    if workspace is not None:
+        workspace.close()
+
+
+def check_seen(where: str, files: Mapping[str, tuple[int, int]], seen: Mapping[str, tuple[int, int] | str]) -> None:
+    """Refuse a worker that does not see the same files as the process that began the job.
+
+    Parameters
+    ----------
+    where
+        The worker.
+    files
+        Size and modification time in ns of each file.
+    seen
+        What the worker sees of each, or why it sees nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    wrong = []
+    for path, stamp in files.items():
+        found = seen[path]
+        if isinstance(found, str):
+            wrong.append(f"{path}: {found}")
+        elif differing := _difference(stamp, found):
+            wrong.append(f"{path}: {differing}")
+    if wrong:
+        more = f" ({len(wrong)} files in all)" if len(wrong) > 1 else ""
+        raise InputError(
+            f"{where} does not see {wrong[0]}{more}; put the files on a disk that all workers share, or on each at the "
+            "same path with its time (cp -p)"
+        )
+
+
+def _difference(here: tuple[int, int], there: tuple[int, int]) -> str:
+    """Say how a file differs at a worker; nothing if it is the same."""
+    if here[0] != there[0]:
+        return f"{here[0]} bytes here, {there[0]} there"
+    if abs(here[1] - there[1]) <= CLOCK_SECONDS * 1e9:
+        return ""
+    own, other = (datetime.fromtimestamp(stamp[1] / 1e9, UTC) for stamp in (here, there))
+    return f"modified {own:%Y-%m-%d %H:%M:%S} here, {other:%Y-%m-%d %H:%M:%S} there (UTC)"
 
 
 def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
