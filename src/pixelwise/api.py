@@ -45,7 +45,7 @@ class Options(TypedDict, total=False):
     trust_function: bool
     strict: bool
     progress: Progress | None
-    part: tuple[int, int] | None
+    part: tuple[int, int] | str | None
 
 
 @overload
@@ -107,7 +107,7 @@ def apply(
     trust_function: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
-    part: tuple[int, int] | None = None,
+    part: tuple[int, int] | str | None = None,
 ) -> Map | xarray.Dataset:
     """Apply a method to every pixel's series.
 
@@ -175,8 +175,9 @@ def apply(
     progress
         Called with the numbers of pixels done and in total, after each block.
     part
-        ``(3, 10)`` computes the third of ten parts of the map only, into the folder ``OUTPUT.parts``, and returns
-        that part; `join` makes the map of all. Parts are rectangles that depend on the files and these numbers alone.
+        ``(3, 10)``, or ``"3/10"``, computes only the third of ten parts of the map, into the folder ``OUTPUT.parts``,
+        and returns that part; `join` makes the map of all. Parts are rectangles that depend on the files and these
+        numbers alone.
 
     Returns
     -------
@@ -209,7 +210,7 @@ def apply(
     spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
-        trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part(*part),
+        trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part.of(part),
     )  # fmt: skip
     if is_labelled(stack):
         return apply_to_array(stack, chosen, output, inputs or {}, spec, execution, dim)
@@ -220,6 +221,7 @@ def join(
     output: str | Path,
     *,
     overwrite: bool = False,
+    restart: bool = False,
     jobs: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -232,6 +234,8 @@ def join(
         The output that all parts were given.
     overwrite
         Whether a finished map may be replaced.
+    restart
+        Whether to discard what an interrupted job without parts left under the same name.
     jobs
         Number of threads; by default all usable cores.
     memory, progress
@@ -245,7 +249,8 @@ def join(
     OutputError, ResourceError
         As `apply` does.
     """
-    return join_parts(Path(output), Execution(overwrite=overwrite, jobs=jobs, memory=memory, progress=progress))
+    execution = Execution(overwrite=overwrite, restart=restart, jobs=jobs, memory=memory, progress=progress)
+    return join_parts(Path(output), execution)
 
 
 def write_layers(

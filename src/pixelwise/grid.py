@@ -21,6 +21,7 @@ from pixelwise.words import one_line
 
 __all__ = [
     "LARGEST_COORDINATE",
+    "LARGEST_SIZE",
     "Block",
     "Bounds",
     "Grid",

@@ -83,7 +83,8 @@ def run_job(
         return task.carry_out(execution, began)
     kinds = {kind: part_file(Path(output), execution.part, kind) for kind in spec.write}
     beside = [LayerFile(kind, path, own, pairing.stack.axis) for kind, path in kinds.items()]
-    plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=False)
+    # A part whose layers are gone is computed again; only maps are replaced.
+    plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=True)
     return compute_part(
         task, Path(output), execution, partial(_sink, stacks=stacks, execution=plain, beside=beside), began
     )

@@ -25,6 +25,7 @@ from pixelwise.maps.map import decode_provenance, encode_provenance
 from pixelwise.stacks.base import Layout
 from support import slurm
 from support.command_line import run
+from support.rasters import random_series, write_raster
 
 
 @given(
@@ -211,6 +212,103 @@ def test_what_cannot_be_computed_in_parts(stack: pw.RasterStack, out: Path, tmp_
     assert "--trust-function" in found.stderr
 
 
+@pytest.mark.parametrize("given", ["1/2", (1, 2), [1, 2]])
+def test_parts_in_python(stack: pw.RasterStack, out: Path, given: Any) -> None:
+    assert pw.apply(stack, "ols", out / "trend.tif", part=given).grid.height < stack.grid.height
+    for odd in ((1,), 3, (1.0, 2), (True, 2), (1, 2, 3), (3, 2)):
+        with pytest.raises(pw.ParameterError, match=r"^part .*expected"):
+            pw.apply(stack, "ols", out / "trend.tif", part=odd)  # type: ignore[arg-type]
+    pw.apply(stack, "ols", out / "trend.tif", part=(2, 2))
+    assert_same(pw.join(out / "trend.tif"), pw.apply(stack, "ols", out / "trend.tif", overwrite=True))
+
+
+def test_layers_of_equal_dates_and_of_other_calendars(tmp_path: Path, out: Path) -> None:
+    """The dates of layers are told by the parts, not by the names of bands."""
+    for name in ("a_2000-01-01.tif", "b_2000-01-01.tif", "c_2001-01-01.tif", "d_2002-01-01.tif"):
+        write_raster(tmp_path / "twice" / name, random_series((1, 40, 50), seed=len(name))[0])
+    words = [
+        "ols",
+        tmp_path / "twice",
+        "--same-date",
+        "keep",
+        "--write",
+        "residuals",
+        out / "r.tif",
+        "-o",
+        out / "t.tif",
+    ]
+    compute((1, 2), 2, *words)
+    assert run("join", out / "t.tif").exit_code == 0
+    with rasterio.open(out / "r.tif") as dataset:
+        assert dataset.descriptions[:2] == ("2000-01-01", "2000-01-01")
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_layers_keep_their_calendar(tmp_path: Path, out: Path, calendar: str) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("netCDF4")
+    times = xarray.date_range("2000-01-30", periods=36, freq="30D", calendar=calendar, use_cftime=True)
+    values = random_series((36, 40, 50), seed=2)
+    array = xarray.DataArray(
+        values, dims=("time", "y", "x"), coords={"time": times, "y": -np.arange(40.0), "x": np.arange(50.0)}
+    )
+    array.to_dataset(name="v").to_netcdf(tmp_path / "v.nc")
+    for name, parts in (("one", ()), ("two", (1, 2))):
+        (out / name).mkdir()
+        words = ["ols", tmp_path / "v.nc", "--write", "residuals", out / name / "r.nc", "-o", out / name / "t.nc"]
+        if parts:
+            compute(parts, 2, *words)
+            assert run("join", out / name / "t.nc").exit_code == 0
+        else:
+            assert run("apply", *words, "--quiet").exit_code == 0
+    with xarray.open_dataset(out / "one" / "r.nc") as one, xarray.open_dataset(out / "two" / "r.nc") as two:
+        assert one.time.encoding["calendar"] == two.time.encoding["calendar"] == calendar
+        assert (one.time == two.time).all()
+
+
+def test_a_part_whose_layers_are_gone_is_computed_again(stack: pw.RasterStack, out: Path) -> None:
+    words = ("ols", *stack.paths, "--write", "fitted", out / "fit.tif", "-o", out / "t.tif")
+    compute((1, 2), 2, *words)
+    (out / "t.tif.parts" / "part-2-of-2.fitted.tif").unlink()
+    assert run("join", out / "t.tif").exit_code == 1
+    compute((2,), 2, *words)
+    assert run("join", out / "t.tif").exit_code == 0
+    assert pw.open_stack(out / "fit.tif").names == stack.names
+
+
+@pytest.mark.parametrize("name", ["t.tif", "t_{band}.tif"])
+def test_a_join_that_was_stopped_while_it_removed_parts_ends(stack: pw.RasterStack, out: Path, name: str) -> None:
+    words = ("ols", *stack.paths, "-o", out / name)
+    compute((1, 2, 3), 3, *words)
+    folder = next(out.glob("*.parts"))
+    shutil.copytree(folder, out / "kept")
+    assert run("join", out / name).exit_code == 0
+    (out / "kept").rename(folder)
+    (folder / "part-1-of-3.tif").unlink()
+    found = run("join", out / name)
+    assert found.exit_code == 0, found.output
+    assert "the map was complete already" in found.stderr
+    assert not folder.exists()
+    # And a part of a map that is there is refused, whatever its form.
+    refused = run("apply", *words, "--part", "1/3")
+    assert refused.exit_code == 1
+    assert "already exists; --overwrite replaces it" in refused.stderr
+    assert not folder.exists()
+
+
+def test_what_an_interrupted_job_left_can_be_discarded(stack: pw.RasterStack, out: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pw.apply(stack, "ols", out / "t.tif", executor="inline", progress=stop)
+    compute((1, 2), 2, "ols", *stack.paths, "-o", out / "t.tif")
+    found = run("join", out / "t.tif")
+    assert found.exit_code == 1
+    assert "--restart discards it" in found.stderr
+    assert run("join", out / "t.tif", "--restart").exit_code == 0
+
+
 def test_parts_with_other_tags_are_refused(stack: pw.RasterStack, out: Path) -> None:
     """Tags are data from anywhere: nothing that they say leads elsewhere, or to a bug."""
     compute((1, 2), 2, "ols", *stack.paths, "-o", out / "trend.tif")
@@ -221,15 +319,25 @@ def test_parts_with_other_tags_are_refused(stack: pw.RasterStack, out: Path) -> 
     assert "1 of 2 parts are missing: 2;" in run("join", out / "trend.tif").stderr
     for old, new in (
         ('"block":[0,', '"block":[5,'), ('"index":1', '"index":9'), ('"count":2', '"count":0'),
+        ('"index":1', '"index":1.0'), ('"driver":"GTiff"', '"driver":["GTiff"]'), ('"part":{', '"part":7,"x":{'),
         ('"zarr_format":3', '"zarr_format":9'), ('"size":[150,130]', '"size":[15,13]'),
-        ('"size":[150,', '"size":7,"x":['),
+        ('"size":[150,', '"size":7,"x":['), ('"size":[150,130]', '"size":[1000000000,1000000000]'),
+        ('"form":{', '"form":7,"x":{'), ('"dtype":"float32"', '"dtype":"int8"'), ('"dtype":"float32"', '"y":1'),
+        ('"part":{', '"warnings":[7],"part":{'), ('"part":{', '"lost":{"pixels":"x"},"part":{'),
+        ('"part":{', '"lost":{"pixels":1,"files":1,"worst":[7]},"part":{'), ('"part":{', '"write":7,"part":{'),
+        ('"part":{', '"write":{"x/../../y":"a.tif"},"part":{'), ('"part":{', '"write":{"fitted":"../a.tif"},"part":{'),
+        ('"part":{', '"part":{"axis":{"dates":["x"],"years":[1],"precision":"day","calendar":"standard"},'),
+        ('"part":{', '"part":{"axis":{"dates":["2000-01-01"],"years":[1],"precision":"day","calendar":7},'),
     ):  # fmt: skip
+        changed = 0
         for path in kept.iterdir():
             shutil.copy(path, folder)
             with rasterio.open(folder / path.name, "r+") as dataset:
                 tag = dataset.tags()["PIXELWISE"]
                 if old in (text := plain(tag)):
                     dataset.update_tags(PIXELWISE=encode_provenance(json.loads(text.replace(old, new))))
+                    changed += 1
+        assert changed, old
         found = run("join", out / "trend.tif")
         assert found.exit_code == 1, (new, found.output)
         assert found.stderr.startswith("error: ")

@@ -444,7 +444,7 @@ def test_of_another_user_it_is_taken_over_from_the_administrator_alone(
 TURN = """
 import sys
 from pixelwise.kernels.jit import compiling_turn
-with compiling_turn():
+with compiling_turn("ols"):
     print("in", flush=True)
     sys.stdin.readline()
 """
@@ -469,6 +469,9 @@ def test_others_wait_for_the_first_that_compiles_but_not_for_each_other(tmp_path
     first.communicate("\n")
     # Both are in at once.
     assert [says(other, 60) for other in others] == ["in\n", "in\n"]
-    for other in others:
+    # Nobody waits once it is kept.
+    another = start()
+    assert says(another, 60) == "in\n"
+    for other in (*others, another):
         other.communicate("\n")
         assert other.returncode == 0

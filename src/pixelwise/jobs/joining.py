@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Band
+from pixelwise.choices import MapType, Written
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.parts import Part, array_expression, folder_of, make_up, part_of, share_of
-from pixelwise.jobs.provenance import doubts_of
+from pixelwise.jobs.parts import Part, PartRecord, array_expression, folder_of, make_up, share_of
+from pixelwise.jobs.provenance import MOST_LOSSES, doubts_of
 from pixelwise.jobs.task import Task
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import differences
@@ -33,10 +35,10 @@ __all__ = ["compute_part", "join_parts", "part_file"]
 
 log = logging.getLogger(__name__)
 
-#: The options of the map's form, which `join` needs.
-FORM = ("compress", "zarr_format", "driver")
-#: What the tags of two parts of a map may differ in.
-OF_EACH = ("timings", "lost", "warnings", "cpu", "part")
+#: What the tags of two parts of a map, and of the map, may differ in.
+OF_EACH = ("timings", "lost", "warnings", "cpu", "part", "files")
+#: What two parts say alike about themselves.
+OF_ALL = ("count", "size", "form", "axis")
 
 
 def part_file(output: Path, part: Part, kind: str = "") -> Path:
@@ -78,25 +80,21 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
     doubts = "" if execution.trust_function else doubts_of(task.method, stacks)
     if doubts:
         raise ParameterError(f"part {part}: {doubts}")
-    for kind, path in task.provenance.get("write", {}).items():
+    kinds = task.provenance.get("write", {})
+    for kind, path in kinds.items():
         # `join` writes it by the tags of parts, which must not lead elsewhere.
         if Path(path).name != path:
             raise OutputError(f"{path}: with parts, {kind} are written beside the map: choose a name in its folder")
+    if isinstance(task.sink, FileSink) and not execution.overwrite:
+        task.sink.check_anew(grid, task.named, task.dtype)
     block = share_of(grid, layout_of(stacks[0]), part)
-    said = {
-        "index": part.index,
-        "count": part.count,
-        "block": [block.row, block.col, block.height, block.width],
-        "size": [grid.height, grid.width],
-        "form": {name: getattr(execution, name) for name in FORM},
-    }
-    if task.provenance.get("write"):
-        said["axis"] = _describe_axis(stacks[0].axis)
-    provenance = {**task.provenance, "part": said}
+    size, axis = (grid.height, grid.width), stacks[0].axis if kinds else None
+    record = PartRecord(part, block, size, execution.compress, execution.zarr_format, execution.driver, axis)
+    provenance = {**task.provenance, "part": record.as_json()}
     folder, target = folder_of(output), part_file(output, part)
     folder.mkdir(exist_ok=True)
     _check_others([target] if target.exists() else _files_in(folder)[:1], provenance)
-    if target.exists():
+    if target.exists() and all(part_file(output, part, kind).exists() for kind in kinds):
         log.info("part %s is done already", part)
         return open_map(target)
     cropped = tuple(stack.crop(block) for stack in stacks if isinstance(stack, FileStack))
@@ -118,6 +116,11 @@ def _check_others(paths: Sequence[Path], provenance: Mapping[str, Any]) -> None:
             )
 
 
+def _common(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the tags of all parts, and of their map, have in common."""
+    return {name: value for name, value in provenance.items() if name not in OF_EACH}
+
+
 def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Say in what two parts were not computed alike; nothing if they belong together."""
     sides: list[dict[str, Any]] = []
@@ -125,8 +128,7 @@ def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         part = provenance.get("part")
         if not isinstance(part, dict):
             return "it is no part of a map"
-        common = {name: value for name, value in provenance.items() if name not in OF_EACH}
-        sides.append({**common, "part": {name: part.get(name) for name in ("count", "size", "form", "axis")}})
+        sides.append({**_common(provenance), "part": {name: part.get(name) for name in OF_ALL}})
     return differences(sides[0], sides[1])
 
 
@@ -225,84 +227,123 @@ def join_parts(output: Path, execution: Execution) -> Map:
     maps = {path: open_map(path) for path in _files_in(folder)}
     if not maps:
         raise InputError(f"{folder}: holds no finished part; compute parts of {output} with --part I/N")
-    first = next(iter(maps.values()))
-    blocks = _blocks_of(maps, output)
-    said, provenance = first.provenance["part"], _merged(list(maps.values()))
-    corner = next(found for path, found in maps.items() if (blocks[path].row, blocks[path].col) == (0, 0))
-    height, width = _size_of(first)
-    grid = Grid(corner.grid.crs, corner.grid.transform, height, width)
-    kinds = {kind: output.parent / Path(path).name for kind, path in provenance.get("write", {}).items()}
-    axis = _axis_of(said, corner.paths[0]) if kinds else None
-    beside = [
-        LayerFile(kind, path, _layers_of(corner.paths[0].with_suffix(f".{kind}.tif")), axis)
-        for kind, path in kinds.items()
-        if axis is not None
-    ]
-    files = {path: (*(path.with_suffix(f".{kind}.tif") for kind in kinds), path) for path in maps}
-    layers = tuple(band for file in beside for band in file.bands)
-    stored = read_header(corner.paths[0])
-    stack = _Joined(
-        grid,
-        tuple((blocks[path], files[path]) for path in maps),
-        len(layers) + len(first.bands),
-        Layout(stored.block_height, stored.block_width, itemsize=4 if provenance["dtype"] == "float32" else 8),
-    )
-    checked = replace(execution, executor="threads", **{name: said["form"][name] for name in FORM})
-    form = FileFormat(checked.compress, checked.zarr_format, checked.driver)
-    used = [path for own in files.values() for path in own]
-    sink = FileSink(output, beside, inputs=used, overwrite=execution.overwrite, form=form)
-    sink.check()
-    method = _Join((*layers, *first.bands[:-1]))
-    bound = method.bind(stack.axis, None, {})
-    task = Task((stack,), method, bound, first.bands, provenance["dtype"], sink, provenance, output.parent)
-    joined = task.carry_out(checked, began)
-    for path in used:
-        path.unlink()
-    try:
-        folder.rmdir()
-    except OSError:
-        log.warning("%s is kept: it holds something else than parts", folder)
+    if (joined := _joined_before(output, maps)) is not None:
+        log.info("the map was complete already; what is left of its parts is removed")
+        _remove(folder, list(maps))
+        return joined
+    records = {path: _record_of(path, one) for path, one in maps.items()}
+    _check_together(maps, records, output)
+    task, execution = _task(maps, records, output, execution)
+    joined = task.carry_out(execution, began)
+    _remove(folder, list(maps))
     return joined
 
 
-def _blocks_of(maps: Mapping[Path, Map], output: Path) -> dict[Path, Block]:
-    """Return the pixels of each part in the whole map.
+def _task(
+    maps: Mapping[Path, Map], records: Mapping[Path, PartRecord], output: Path, execution: Execution
+) -> tuple[Task, Execution]:
+    """Return the job that joins parts, and how it is executed."""
+    path, record = next((path, record) for path, record in records.items() if record.block.row == record.block.col == 0)
+    corner, provenance = maps[path], _merged(list(maps.values()))
+    kinds = {kind: output.parent / name for kind, name in provenance.get("write", {}).items()}
+    beside = [
+        LayerFile(kind, file, _layers_of(path.with_suffix(f".{kind}.tif")), record.axis)
+        for kind, file in kinds.items()
+        if record.axis is not None
+    ]
+    files = {path: (*(path.with_suffix(f".{kind}.tif") for kind in kinds), path) for path in maps}
+    layers = tuple(band for file in beside for band in file.bands)
+    stored = read_header(path)
+    stack = _Joined(
+        Grid(corner.grid.crs, corner.grid.transform, *record.size),
+        tuple((records[path].block, files[path]) for path in maps),
+        len(layers) + len(corner.bands),
+        Layout(stored.block_height, stored.block_width, itemsize=4 if provenance["dtype"] == "float32" else 8),
+    )
+    used = [file for own in files.values() for file in own]
+    form = FileFormat(record.compress, record.zarr_format, record.driver)
+    sink = FileSink(output, beside, inputs=used, overwrite=execution.overwrite, form=form)
+    sink.check()
+    method = _Join((*layers, *corner.bands[:-1]))
+    bound = method.bind(stack.axis, None, {})
+    task = Task((stack,), method, bound, corner.bands, provenance["dtype"], sink, provenance, output.parent)
+    # Nothing is kept of a join that is stopped, and nobody needs to be told: its parts are still there.
+    limits = replace(execution.limits, journal_seconds=math.inf)
+    return task, replace(execution, executor="threads", compress=record.compress, limits=limits)
+
+
+def _joined_before(output: Path, maps: Mapping[Path, Map]) -> Map | None:
+    """Return the map if parts of it are left because `join` was stopped while it removed them; else None."""
+    try:
+        found = open_map(output)
+    except InputError:
+        return None
+    same = all(_common(one.provenance) == _common(found.provenance) for one in maps.values())
+    return found if same else None
+
+
+def _remove(folder: Path, parts: Sequence[Path]) -> None:
+    """Remove parts, with the layers beside them, and their folder; say what is kept."""
+    try:
+        for path in parts:
+            for beside in folder.glob(f"{path.stem}.*.tif"):
+                beside.unlink()
+            path.unlink()
+        folder.rmdir()
+    except OSError as error:
+        log.warning("%s is kept (%s); the map is complete, and nothing in it is needed", folder, error.strerror)
+
+
+def _record_of(path: Path, part: Map) -> PartRecord:
+    """Return what a part says about itself, and check what else of its tags is needed.
 
     Raises
     ------
     InputError
-        When they do not make up the whole map.
+        When no job has written this.
+    """
+    said = part.provenance
+    try:
+        record = PartRecord.from_json(said.get("part"))
+        if (part.grid.height, part.grid.width) != (record.block.height, record.block.width):
+            raise ValueError(f"{record.block} in a file of {part.grid.height} x {part.grid.width}")
+        if said.get("dtype") not in get_args(MapType):
+            raise ValueError(f"dtype {said.get('dtype')!r}")
+        for kind, name in said.get("write", {}).items():
+            if kind not in get_args(Written) or not isinstance(name, str) or Path(name).name != name:
+                raise ValueError(f"write {kind!r}: {name!r}")
+        if not all(isinstance(text, str) for text in said.get("warnings", ())):
+            raise ValueError("warnings")
+        for file, band, count in said.get("lost", {"worst": ()})["worst"]:
+            if not (isinstance(file, str) and isinstance(band, int) and isinstance(count, int)):
+                raise ValueError(f"lost {file!r}")
+        if "lost" in said and not all(isinstance(said["lost"][name], int) for name in ("pixels", "files")):
+            raise ValueError("lost")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: its tags are damaged ({error}); remove it, and compute it again") from None
+    return record
+
+
+def _check_together(maps: Mapping[Path, Map], records: Mapping[Path, PartRecord], output: Path) -> None:
+    """Refuse parts that are not of one job, or do not make up the whole map.
+
+    Raises
+    ------
+    InputError
+        Which part it is, or which ones are missing.
     """
     first, *others = maps
     for path in others:
         if differing := _unlike(maps[path].provenance, maps[first].provenance):
             raise InputError(f"{path}: is not of the same job as {first.name}: {differing}")
-    found: dict[int, Path] = {}
-    blocks: dict[Path, Block] = {}
-    count = 0
-    for path, one in maps.items():
-        said = part_of(one.provenance)
-        if said is None:
-            raise InputError(f"{path}: is no part of a map")
-        part, blocks[path] = said
-        count, found[part.index] = part.count, path
-    if missing := set(range(1, count + 1)) - set(found):
-        expression = array_expression(missing)
+    count = records[first].part.count
+    if missing := set(range(1, count + 1)) - {record.part.index for record in records.values()}:
         raise InputError(
-            f"{output}: {len(missing)} of {count} parts are missing: {expression}; compute them with --part I/{count}"
+            f"{output}: {len(missing)} of {count} parts are missing: {array_expression(missing)}; compute them with "
+            f"--part I/{count}"
         )
-    alike = all((maps[path].grid.height, maps[path].grid.width) == (b.height, b.width) for path, b in blocks.items())
-    if not (alike and make_up(list(blocks.values()), _size_of(maps[first]))):
+    if not make_up([record.block for record in records.values()], records[first].size):
         raise InputError(f"{folder_of(output)}: its parts do not make up a map; remove it, and compute them again")
-    return blocks
-
-
-def _size_of(part: Map) -> tuple[int, int]:
-    """Return rows and columns of the whole map, as one of its parts says."""
-    size = part.provenance["part"].get("size")
-    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(edge, int) and edge > 0 for edge in size)):
-        raise InputError(f"{part.paths[0]}: its tags are damaged; remove it, and compute it again")
-    return size[0], size[1]
 
 
 def _merged(maps: Sequence[Map]) -> dict[str, Any]:
@@ -320,8 +361,9 @@ def _merged(maps: Sequence[Map]) -> dict[str, Any]:
         ordered = sorted(worst.items(), key=lambda item: (-item[1], item[0]))
         merged["lost"] = {
             "pixels": sum(one["pixels"] for one in lost),
-            "files": len({path for path, _ in worst}),
-            "worst": [[path, band, pixels] for (path, band), pixels in ordered],
+            # A part names its largest losses only.
+            "files": max(len({path for path, _ in worst}), *(one["files"] for one in lost)),
+            "worst": [[path, band, pixels] for (path, band), pixels in ordered[:MOST_LOSSES]],
         }
     return merged
 
@@ -329,29 +371,3 @@ def _merged(maps: Sequence[Map]) -> dict[str, Any]:
 def _layers_of(path: Path) -> tuple[Band, ...]:
     """Return the layers in a file beside a part."""
     return tuple(Band(band.description, unit=band.unit) for band in read_header(path).bands)
-
-
-def _describe_axis(axis: TimeAxis) -> dict[str, Any]:
-    """Return the dates of layers, ready for JSON."""
-    return {
-        "dates": np.datetime_as_string(axis.dates).tolist(),
-        "years": axis.years.tolist(),
-        "precision": axis.precision,
-        "calendar": axis.calendar,
-    }
-
-
-def _axis_of(said: Mapping[str, Any], path: Path) -> TimeAxis:
-    """Return the dates of layers that a part describes.
-
-    Raises
-    ------
-    InputError
-        When there are no such dates.
-    """
-    try:
-        axis = said["axis"]
-        dates = np.array(axis["dates"], dtype="datetime64[s]")
-        return TimeAxis(dates, np.array(axis["years"], dtype=np.float64), axis["precision"], axis["calendar"])
-    except (KeyError, TypeError, ValueError, ParameterError) as error:
-        raise InputError(f"{path}: its tags are damaged ({error}); remove it, and compute it again") from None

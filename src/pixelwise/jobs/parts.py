@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 
-from pixelwise.errors import OutputError, ParameterError
-from pixelwise.grid import Block, Grid
+from pixelwise.choices import Compression, TiffDriver, ZarrFormat
+from pixelwise.dates.axis import Precision, TimeAxis
+from pixelwise.dates.calendars import Calendar
+from pixelwise.errors import ParameterError
+from pixelwise.grid import LARGEST_SIZE, Block, Grid
 from pixelwise.rasters.tags import TILE_UNIT
 from pixelwise.stacks.base import Layout
 
-__all__ = ["PARTS_SUFFIX", "Part", "array_expression", "folder_of", "make_up", "part_of", "share_of"]
+__all__ = ["PARTS_SUFFIX", "Part", "PartRecord", "array_expression", "folder_of", "make_up", "share_of"]
 
 #: What the folder of parts has in its name besides that of the map.
 PARTS_SUFFIX = ".parts"
@@ -46,6 +49,21 @@ class Part:
     def __post_init__(self) -> None:
         if not (1 <= self.index <= self.count <= MOST_PARTS):
             raise ParameterError(f"part {self}: expected I/N with I from 1 to N, and N at most {MOST_PARTS}")
+
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """Return the part of a pair of numbers, or of ``I/N``.
+
+        Raises
+        ------
+        ParameterError
+            When it is something else.
+        """
+        if isinstance(given, str):
+            return cls.parse(given)
+        if isinstance(given, (tuple, list)) and len(given) == 2 and all(map(_whole, given)):
+            return cls(*given)
+        raise ParameterError(f"part {given!r}: expected (I, N), such as (3, 10) for the third of ten")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -109,21 +127,101 @@ def share_of(grid: Grid, layout: Layout, part: Part) -> Block:
     return Block(top, left, bottom - top, right - left)
 
 
-def part_of(provenance: Any) -> tuple[Part, Block] | None:
-    """Return which part a map says it is, and its pixels in the whole map; None if it is a map of its own.
+@dataclass(frozen=True)
+class PartRecord:
+    """What the tags of a part say about it; tags may come from anywhere.
+
+    Attributes
+    ----------
+    part
+        Which one it is.
+    block
+        Its pixels in the whole map.
+    size
+        Rows and columns of the whole map.
+    compress, zarr_format, driver
+        The form of the whole map, as in `Execution`.
+    axis
+        The dates of layers that are written beside it; None if there are none.
 
     Raises
     ------
-    OutputError
-        When it says what no job has written.
+    ValueError
+        When no job has written this.
     """
-    said = provenance.get("part")
-    if said is None:
-        return None
-    try:
-        return Part(said["index"], said["count"]), Block(*said["block"])
-    except (KeyError, TypeError, ValueError, ParameterError) as error:
-        raise OutputError(f"the tags of a part are damaged ({error})") from None
+
+    part: Part
+    block: Block
+    size: tuple[int, int]
+    compress: Compression | None
+    zarr_format: int
+    driver: str
+    axis: TimeAxis | None = None
+
+    def __post_init__(self) -> None:
+        if not all(_whole(edge) and 0 < edge <= LARGEST_SIZE for edge in self.size):
+            raise ValueError(f"size {self.size}")
+        if not all(map(_whole, astuple(self.block))) or self.block.intersection(Block(0, 0, *self.size)) != self.block:
+            raise ValueError(f"block {self.block}")
+        choices = ((self.compress, (None, *get_args(Compression))), (self.driver, get_args(TiffDriver)))
+        if any(one not in among for one, among in choices) or self.zarr_format not in get_args(ZarrFormat):
+            raise ValueError(f"form {self.compress}, {self.zarr_format}, {self.driver}")
+
+    @classmethod
+    def from_json(cls, found: Any) -> PartRecord:
+        """Return what `as_json` made.
+
+        Raises
+        ------
+        ValueError
+            When it made something else.
+        """
+        try:
+            axis = None if "axis" not in found else _axis_from_json(found["axis"])
+            index, count, block, size = (found[name] for name in ("index", "count", "block", "size"))
+            if not (_whole(index) and _whole(count)):
+                raise ValueError(f"part {index!r} of {count!r}")
+            form = found["form"]
+            return cls(
+                Part(index, count),
+                Block(*block),
+                tuple(size),
+                form["compress"],
+                form["zarr_format"],
+                form["driver"],
+                axis,
+            )
+        except (KeyError, TypeError, OverflowError, ParameterError) as error:
+            raise ValueError(str(error)) from None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `from_json` reads it."""
+        found: dict[str, Any] = {
+            "index": self.part.index,
+            "count": self.part.count,
+            "block": list(astuple(self.block)),
+            "size": list(self.size),
+            "form": {"compress": self.compress, "zarr_format": self.zarr_format, "driver": self.driver},
+        }
+        if self.axis is not None:
+            found["axis"] = {
+                "dates": np.datetime_as_string(self.axis.dates).tolist(),
+                "years": self.axis.years.tolist(),
+                "precision": self.axis.precision,
+                "calendar": self.axis.calendar,
+            }
+        return found
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _axis_from_json(found: Any) -> TimeAxis:
+    if found["precision"] not in get_args(Precision) or found["calendar"] not in get_args(Calendar):
+        raise ValueError(f"dates of precision {found['precision']!r} in the calendar {found['calendar']!r}")
+    dates = np.array(found["dates"], dtype="datetime64[s]")
+    return TimeAxis(dates, np.array(found["years"], dtype=np.float64), found["precision"], found["calendar"])
 
 
 def array_expression(numbers: Collection[int]) -> str:
@@ -140,6 +238,8 @@ def array_expression(numbers: Collection[int]) -> str:
 def make_up(blocks: Sequence[Block], size: tuple[int, int]) -> bool:
     """Whether blocks as `share_of` gives them cover a raster of (rows, columns), each pixel once."""
     whole = Block(0, 0, *size)
+    if sum(block.pixels for block in blocks) != whole.pixels:  # before memory is asked for
+        return False
     covered = np.zeros((-(-size[0] // TILE_UNIT), -(-size[1] // TILE_UNIT)), dtype=np.uint8)
     for block in blocks:
         bottom, right = block.row + block.height, block.col + block.width

@@ -30,7 +30,16 @@ from pixelwise.stacks.base import FileStack, Stack
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 from pixelwise.stacks.raster import RasterStack
 
-__all__ = ["NotComparableError", "describe", "describe_losses", "doubts_of", "identify", "plain", "versions"]
+__all__ = [
+    "MOST_LOSSES",
+    "NotComparableError",
+    "describe",
+    "describe_losses",
+    "doubts_of",
+    "identify",
+    "plain",
+    "versions",
+]
 
 #: Losses that a map lists one by one: its header has room for some, not for those of ten thousand scenes.
 MOST_LOSSES = 200

@@ -204,7 +204,7 @@ def _run(
             "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"
         ) from error
     check_unchanged(job.stacks)
-    tally.warn_at_end()
+    tally.warn_at_end(whole=execution.part is None)
     decoded = pixels * sum(layout_of(s).stored_bytes_per_pixel for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
@@ -306,9 +306,9 @@ class _Tally:
             log.warning(text)
         self.warnings += said
 
-    def warn_at_end(self) -> None:
-        """Warn about what concerns all blocks together."""
-        if not self.answered:
+    def warn_at_end(self, *, whole: bool) -> None:
+        """Warn about what concerns all blocks together; a part that is not the `whole` map may well be empty."""
+        if whole and not self.answered:
             log.warning("no pixel has a result: the map holds nothing but status")
         if self.lost:
             log.warning(

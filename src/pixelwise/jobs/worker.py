@@ -319,7 +319,8 @@ def compile_kernels(job: Job, name: str) -> tuple[str, ...]:
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
     itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
     inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
-    with compiling_turn(), compiling(name, begins=False) as compiled:
+    what = repr((name, job.dtype, [str(size) for size in itemsize], [band.name for band in job.bound.bands]))
+    with compiling_turn(what), compiling(name, begins=False) as compiled:
         for stack in job.stacks:
             warm_up = getattr(stack, "warm_up", None)
             if warm_up is not None:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -158,28 +158,39 @@ def compiling(name: str, *, begins: bool = True) -> Iterator[list[str]]:
 
 
 @contextmanager
-def compiling_turn() -> Iterator[None]:
-    """Let one process of this machine compile first: the others find on disk what it kept, and wait for it only."""
-    lock = _open_lock()
-    if lock is None:
+def compiling_turn(what: str) -> Iterator[None]:
+    """Let one process compile first: others that need the same find on disk what it kept, and wait for it only.
+
+    Parameters
+    ----------
+    what
+        What is compiled within. If that was kept before, nobody waits; a kernel that is missing nevertheless is compiled
+        without a turn.
+    """
+    folder = kernel_folder()
+    mark = None if folder is None else folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.compiled"
+    lock = None if mark is None or mark.exists() else _open_lock(mark.with_name("compiling.lock"))
+    if lock is None or mark is None:
         yield
         return
     with lock:
         if not _locked(lock):
+            log.info("waiting for another process that compiles")
             until = time.monotonic() + COMPILING_SECONDS
             while not _locked(lock) and time.monotonic() < until:
                 time.sleep(0.05)
             lock.close()
         yield
+        with suppress(OSError):
+            mark.touch(mode=0o644)
 
 
-def _open_lock() -> BinaryIO | None:
-    """Open the file by which processes wait for each other; None where there are no locks, or nothing is kept."""
-    folder = kernel_folder()
-    if folder is None or fcntl is None:
+def _open_lock(path: Path) -> BinaryIO | None:
+    """Open the file by which processes wait for each other; None where there are no locks."""
+    if fcntl is None:
         return None
     try:
-        return os.fdopen(os.open(folder / "compiling.lock", os.O_RDWR | os.O_CREAT | SAFELY | NO_FOLLOW, 0o644), "r+b")
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | SAFELY | NO_FOLLOW, 0o644), "r+b")
     except OSError:
         return None
 
