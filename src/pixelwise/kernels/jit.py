@@ -164,12 +164,13 @@ def compiling_turn(what: str) -> Iterator[None]:
     Parameters
     ----------
     what
-        What is compiled within. If that was kept before, nobody waits; a kernel that is missing nevertheless is compiled
-        without a turn.
+        What is compiled within. If that was kept before, nobody waits; a kernel that is missing nevertheless is
+        compiled without a turn.
     """
     folder = kernel_folder()
     mark = None if folder is None else folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.compiled"
-    lock = None if mark is None or mark.exists() else _open_lock(mark.with_name("compiling.lock"))
+    # Windows has no such locks.
+    lock = None if mark is None or mark.exists() or fcntl is None else _open_lock(mark.with_name("compiling.lock"))
     if lock is None or mark is None:
         yield
         return
@@ -186,9 +187,7 @@ def compiling_turn(what: str) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> BinaryIO | None:
-    """Open the file by which processes wait for each other; None where there are no locks."""
-    if fcntl is None:
-        return None
+    """Open the file by which processes wait for each other; None where it cannot be written."""
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | SAFELY | NO_FOLLOW, 0o644), "r+b")
     except OSError:
