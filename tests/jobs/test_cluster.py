@@ -93,8 +93,8 @@ def test_same_bytes_from_a_client_a_cluster_and_an_address(
     stack: pw.RasterStack, dask: Scheduler, client: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = pw.apply(stack, "ols", executor="inline")
-    for _ in range(2):
-        dask.start_worker()
+    dask.start_worker()
+    dask.start_worker("--nthreads", "3")
     set_limits(monkeypatch, window_bytes=1024, block_bytes=20_000)
     monkeypatch.chdir(stack.paths[0].parent)  # the workers are elsewhere
     near = pw.open_stack("*.tif")
@@ -108,7 +108,9 @@ def test_same_bytes_from_a_client_a_cluster_and_an_address(
     found = subprocess.run([*command, "--address", str(dask.file)], capture_output=True, text=True, check=True)
     assert found.stderr.count("\n") < 6, found.stderr
     assert_same(pw.open_map(out / "b.tif"), wanted)
-    # Nothing of the jobs is left with the scheduler.
+    # Nothing of the jobs is left with the scheduler, or with its workers.
+    arrived = client.run(lambda: len(sys.modules["pixelwise.jobs.worker"]._ARRIVED))
+    assert set(arrived.values()) == {0}
     wait_for(lambda: not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
 
