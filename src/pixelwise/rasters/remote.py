@@ -467,19 +467,25 @@ class RemoteFile(io.RawIOBase):
         """Whether its head is kept here."""
         return _CHUNKS.get(self.url, self.stamp, 0) is not None
 
-    def read_ranges(self, ranges: Sequence[tuple[int, int]], out: NDArray[np.uint8]) -> bool:
-        """Read ranges into memory, one after the other; return whether the file has all of them."""
+    def answers(self, ranges: Sequence[tuple[int, int]]) -> list[NDArray[np.uint8]] | None:
+        """Return the bytes of ranges where they arrived; None if the file does not have all of them."""
         if any(not 0 <= begin <= end <= self.stamp.size for begin, end in ranges):
-            return False
+            return None
         futures = [
             FETCHED.take(self.url, self.stamp, one) or _pool().submit(_fetch, self.url, self.stamp, *one)
             for one in ranges
         ]
+        found = [np.frombuffer(future.result(), dtype=np.uint8) for future in futures]
+        whole = all(content.size == end - begin for content, (begin, end) in zip(found, ranges, strict=True))
+        return found if whole else None
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]], out: NDArray[np.uint8]) -> bool:
+        """Read ranges into memory, one after the other; return whether the file has all of them."""
+        found = self.answers(ranges)
+        if found is None:
+            return False
         place = 0
-        for (begin, end), future in zip(ranges, futures, strict=True):
-            content = np.frombuffer(future.result(), dtype=np.uint8)
-            if content.size != end - begin:
-                return False
+        for content in found:
             out[place : place + content.size] = content
             place += content.size
         return True

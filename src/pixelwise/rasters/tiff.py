@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -302,18 +303,18 @@ class TiffFile:
         if offsets.min() <= 0 or counts.min() < 0 or (offsets > self.size - counts).any():
             raise DamagedBlockError("a block is outside the file")
         try:
-            data = self._fetch(offsets, counts, blocks)
+            streams = self._streams(offsets, counts, blocks)
         except (OSError, ValueError) as error:
             raise DamagedBlockError(str(error)) from None
-        if data is None:
+        if streams is None:
             raise DamagedBlockError("the file ends within a block")
         parts: list[bytes | bytearray] = []
         first = held = 0
-        for index, (start, count, _, _, rows) in enumerate(blocks.tolist()):
+        for index, (stream, rows) in enumerate(zip(streams, blocks[:, 4].tolist(), strict=True)):
             size = rows * self._row_size
-            if size > MOST_EXPANSION * count:
-                raise DamagedBlockError(f"damaged DEFLATE stream: {count} bytes cannot hold a block of {size}")
-            parts.append(self.inflate(data[start : start + count], size, full))
+            if size > MOST_EXPANSION * stream.size:
+                raise DamagedBlockError(f"damaged DEFLATE stream: {stream.size} bytes cannot hold a block of {size}")
+            parts.append(self.inflate(stream, size, full))
             held += size
             if held >= BATCH or index == len(blocks) - 1:
                 self._place_plain(parts, blocks[first : index + 1], picked, out)
@@ -360,6 +361,24 @@ class TiffFile:
         blocks[:, 0] = offsets - begins[run] + places[run]
         blocks[:, 1] = counts
         return data
+
+    def _streams(
+        self, offsets: NDArray[np.int64], counts: NDArray[np.int64], blocks: NDArray[np.int64]
+    ) -> list[NDArray[np.uint8]] | None:
+        """Return the bytes of each block, those from a server where its answer is; None where the file ends before."""
+        if not isinstance(self.source, RemoteFile):
+            data = self._fetch(offsets, counts, blocks)
+            return None if data is None else [data[start : start + size] for start, size in blocks[:, :2].tolist()]
+        ranges = self._runs(offsets.tolist(), counts.tolist())
+        answers = self.source.answers(ranges)
+        if answers is None:
+            return None
+        begins = [begin for begin, _ in ranges]
+        streams = []
+        for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
+            run = bisect_right(begins, offset) - 1
+            streams.append(answers[run][offset - begins[run] : offset - begins[run] + count])
+        return streams
 
     def _runs(self, offsets: list[int], counts: list[int]) -> list[tuple[int, int]]:
         """Return the ranges that hold some blocks; in plain Python, since blocks of a window are few."""
