@@ -13,7 +13,7 @@ import socket
 import threading
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -29,6 +29,7 @@ from pixelwise.rasters.urls import Url
 
 __all__ = [
     "FETCHED",
+    "Asked",
     "FailedRequestError",
     "RemoteError",
     "RemoteFile",
@@ -197,8 +198,10 @@ def _get(url: Url, begin: int, end: int, stamp: RemoteStamp | None) -> tuple[Any
         result = obstore.get(store, name, options={"range": (begin, end)})
         # Header fields of each answer, not If-Match: servers without ETags, or with weak ones, are compared as well.
         meta = result.meta
-        modified = meta["last_modified"].isoformat()
-        now = RemoteStamp(int(meta["size"]), meta["e_tag"] or "", modified)
+        size, etag = meta["size"], meta["e_tag"] or ""
+        if stamp is not None and etag and (size, etag) == (stamp.size, stamp.etag):
+            return result.bytes(), stamp
+        now = RemoteStamp(size, etag, meta["last_modified"].isoformat())
         content = result.bytes()
     except Exception as error:  # obstore's errors, which quote the URL with its query
         raise _explained(url, error, is_first=stamp is None) from None
@@ -279,12 +282,18 @@ class _Chunks:
 _CHUNKS = _Chunks()
 
 
+#: Ranges of a file.
+Asked = tuple[Url, RemoteStamp, list[tuple[int, int]]]
+
+
 class Fetched:
     """Ranges of files that were asked for before they are read, by any thread of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ranges: dict[tuple[Url, RemoteStamp], dict[tuple[int, int], Future[Any]]] = {}
+        #: What was asked for on account of a window, by the window: so that who reads it need not find that out again.
+        self.announced: dict[Hashable, list[Asked]] = {}
         #: Bytes asked for and not yet read.
         self.size = 0
 
@@ -326,6 +335,7 @@ class Fetched:
             for future in (future for known in self._ranges.values() for future in known.values()):
                 future.cancel()
             self._ranges.clear()
+            self.announced.clear()
             self.size = 0
 
 
@@ -457,19 +467,25 @@ class RemoteFile(io.RawIOBase):
         """Whether its head is kept here."""
         return _CHUNKS.get(self.url, self.stamp, 0) is not None
 
-    def read_ranges(self, ranges: Sequence[tuple[int, int]], out: NDArray[np.uint8]) -> bool:
-        """Read ranges into memory, one after the other; return whether the file has all of them."""
+    def answers(self, ranges: Sequence[tuple[int, int]]) -> list[NDArray[np.uint8]] | None:
+        """Return the bytes of ranges where they arrived; None if the file does not have all of them."""
         if any(not 0 <= begin <= end <= self.stamp.size for begin, end in ranges):
-            return False
+            return None
         futures = [
             FETCHED.take(self.url, self.stamp, one) or _pool().submit(_fetch, self.url, self.stamp, *one)
             for one in ranges
         ]
+        found = [np.frombuffer(future.result(), dtype=np.uint8) for future in futures]
+        whole = all(content.size == end - begin for content, (begin, end) in zip(found, ranges, strict=True))
+        return found if whole else None
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]], out: NDArray[np.uint8]) -> bool:
+        """Read ranges into memory, one after the other; return whether the file has all of them."""
+        found = self.answers(ranges)
+        if found is None:
+            return False
         place = 0
-        for (begin, end), future in zip(ranges, futures, strict=True):
-            content = np.frombuffer(future.result(), dtype=np.uint8)
-            if content.size != end - begin:
-                return False
+        for content in found:
             out[place : place + content.size] = content
             place += content.size
         return True

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import struct
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -183,29 +185,37 @@ class TiffFile:
         """Return what `read` will read of the file for a window: begin and end of each range."""
         if not self._holds(bands, window):
             return []
-        numbers = self._blocks_of(window)[2]
-        planes = [band - 1 for band in bands] if self.planar else [0]
-        return [one for plane in planes for one in self._ranges_of(numbers + plane * self._plane)]
+        rows, columns = self._covers(window)
+        across = -(-self.width // self.block_width)
+        found = []
+        for plane in [(band - 1) * self._plane for band in bands] if self.planar else [0]:
+            firsts = [plane + row * across + columns.start for row in rows]
+            offsets = [one for first in firsts for one in self.offsets[first : first + len(columns)].tolist()]
+            counts = [one for first in firsts for one in self.counts[first : first + len(columns)].tolist()]
+            if self.inflate is not None:
+                there = [place for place, count in enumerate(counts) if count > 0]
+                offsets, counts = [offsets[place] for place in there], [counts[place] for place in there]
+                counts = [min(count, self._most_needed) for count in counts]
+            if offsets and min(*offsets, *counts) > 0:
+                found += self._runs(offsets, counts)
+        return found
+
+    def _covers(self, window: Block) -> tuple[range, range]:
+        """Return rows and columns of blocks that a window needs."""
+        return (
+            range(window.row // self.block_height, -(-(window.row + window.height) // self.block_height)),
+            range(window.col // self.block_width, -(-(window.col + window.width) // self.block_width)),
+        )
 
     def _blocks_of(self, window: Block) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return rows and columns of blocks that a window needs, and the numbers of these blocks in a plane."""
-        rows = np.arange(window.row // self.block_height, -(-(window.row + window.height) // self.block_height))
-        columns = np.arange(window.col // self.block_width, -(-(window.col + window.width) // self.block_width))
+        rows, columns = map(np.array, self._covers(window))
         return rows, columns, (rows[:, None] * -(-self.width // self.block_width) + columns).ravel()
 
     @property
     def _plane(self) -> int:
         """Number of blocks of a band, if each band has its own."""
         return -(-self.width // self.block_width) * -(-self.height // self.block_height)
-
-    def _ranges_of(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
-        offsets, counts = self.offsets[numbers], self.counts[numbers]
-        if self.inflate is not None:
-            there = counts > 0
-            offsets, counts = offsets[there], self._needed(counts[there])
-        if not offsets.size or min(offsets.min(), counts.min()) <= 0:
-            return []
-        return self._runs(offsets, counts)[0]
 
     def find_absent(self, band: int) -> tuple[int, int] | None:
         """Return row and column of a pixel whose block is absent; None if the band has no such block."""
@@ -293,18 +303,18 @@ class TiffFile:
         if offsets.min() <= 0 or counts.min() < 0 or (offsets > self.size - counts).any():
             raise DamagedBlockError("a block is outside the file")
         try:
-            data = self._fetch(offsets, counts, blocks)
+            streams = self._streams(offsets, counts, blocks)
         except (OSError, ValueError) as error:
             raise DamagedBlockError(str(error)) from None
-        if data is None:
+        if streams is None:
             raise DamagedBlockError("the file ends within a block")
         parts: list[bytes | bytearray] = []
         first = held = 0
-        for index, (start, count, _, _, rows) in enumerate(blocks.tolist()):
+        for index, (stream, rows) in enumerate(zip(streams, blocks[:, 4].tolist(), strict=True)):
             size = rows * self._row_size
-            if size > MOST_EXPANSION * count:
-                raise DamagedBlockError(f"damaged DEFLATE stream: {count} bytes cannot hold a block of {size}")
-            parts.append(self.inflate(data[start : start + count], size, full))
+            if size > MOST_EXPANSION * stream.size:
+                raise DamagedBlockError(f"damaged DEFLATE stream: {stream.size} bytes cannot hold a block of {size}")
+            parts.append(self.inflate(stream, size, full))
             held += size
             if held >= BATCH or index == len(blocks) - 1:
                 self._place_plain(parts, blocks[first : index + 1], picked, out)
@@ -312,7 +322,11 @@ class TiffFile:
 
     def _needed(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many bytes of each stream are read: a longer one cannot belong to its block."""
-        return np.minimum(counts, MOST_INFLATED * self.block_height * self._row_size + DROPPED)
+        return np.minimum(counts, self._most_needed)
+
+    @property
+    def _most_needed(self) -> int:
+        return MOST_INFLATED * self.block_height * self._row_size + DROPPED
 
     def _place_plain(
         self, parts: list[bytes | bytearray], blocks: NDArray[np.int64], picked: NDArray[np.int64], out: NDArray[Any]
@@ -337,8 +351,9 @@ class TiffFile:
         """Read the bytes of some blocks in few reads; None where the file ends within them."""
         from pixelwise.kernels.tiff import SLACK
 
-        ranges, run = self._runs(offsets, counts)
+        ranges = self._runs(offsets.tolist(), counts.tolist())
         begins, stops = np.array(ranges).T
+        run = np.searchsorted(begins, offsets, side="right") - 1
         places = np.append(0, np.cumsum(stops - begins))
         data = buffers().data(int(places[-1]) + SLACK)
         if not self.source.read_ranges(ranges, data):
@@ -347,19 +362,39 @@ class TiffFile:
         blocks[:, 1] = counts
         return data
 
-    def _runs(
-        self, offsets: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
-        """Return the ranges that hold some blocks, and in which of them each block is."""
-        order = np.argsort(offsets, kind="stable")
-        ends = np.maximum.accumulate((offsets + counts)[order])
-        # Read across the gap between two blocks where it is no larger than the block before: at most twice the bytes
-        # needed are read.
-        most = np.maximum(counts[order][:-1], self.source.gap)
-        heads = np.flatnonzero(np.append(True, offsets[order][1:] - ends[:-1] > most))
-        begins, stops = offsets[order][heads], ends[np.append(heads[1:], len(order)) - 1]
-        ranges = list(zip(begins.tolist(), stops.tolist(), strict=True))
-        return ranges, np.searchsorted(begins, offsets, side="right") - 1
+    def _streams(
+        self, offsets: NDArray[np.int64], counts: NDArray[np.int64], blocks: NDArray[np.int64]
+    ) -> list[NDArray[np.uint8]] | None:
+        """Return the bytes of each block, those from a server where its answer is; None where the file ends before."""
+        if not isinstance(self.source, RemoteFile):
+            data = self._fetch(offsets, counts, blocks)
+            return None if data is None else [data[start : start + size] for start, size in blocks[:, :2].tolist()]
+        ranges = self._runs(offsets.tolist(), counts.tolist())
+        answers = self.source.answers(ranges)
+        if answers is None:
+            return None
+        begins = [begin for begin, _ in ranges]
+        streams = []
+        for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
+            run = bisect_right(begins, offset) - 1
+            streams.append(answers[run][offset - begins[run] : offset - begins[run] + count])
+        return streams
+
+    def _runs(self, offsets: list[int], counts: list[int]) -> list[tuple[int, int]]:
+        """Return the ranges that hold some blocks; in plain Python, since blocks of a window are few."""
+        runs: list[tuple[int, int]] = []
+        begin, end, most = -1, -1, -1
+        for offset, count in sorted(zip(offsets, counts, strict=True), key=itemgetter(0)):
+            # Read across the gap between two blocks where it is no larger than the block before: at most twice the
+            # bytes needed are read.
+            if offset - end > most:
+                if end >= 0:
+                    runs.append((begin, end))
+                begin, end = offset, offset + count
+            else:
+                end = max(end, offset + count)
+            most = max(count, self.source.gap)
+        return [*runs, (begin, end)]
 
 
 def open_tiff(path: Path, height: int, width: int, dtype: str) -> TiffFile | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from pixelwise.rasters.datasets import GDAL_ERRORS
 from pixelwise.rasters.handles import HANDLES, OpenFiles, fetch_directory, is_head_known
 from pixelwise.rasters.inflate import DamagedBlockError
 from pixelwise.rasters.pieces import WARP_TILE, Loss, Piece, Warp, WindowError
-from pixelwise.rasters.remote import FETCHED, FailedRequestError, RemoteFile, in_parallel
+from pixelwise.rasters.remote import FETCHED, Asked, FailedRequestError, RemoteFile, in_parallel
 from pixelwise.rasters.remote_datasets import RemoteDataset
 from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.urls import Url
@@ -234,9 +234,9 @@ class Ahead:
 
     def __init__(self, steps: Sequence[Sequence[Wanted]], open_files: OpenFiles) -> None:
         self._steps, self._open_files = steps, open_files
-        self._asked: list[list[tuple[RemoteFile, list[tuple[int, int]]]]] = []
+        self._asked: list[list[Asked]] = []
         self._sizes: list[int] = []
-        pieces = {piece.key: piece for step in steps for piece, _, _ in step}
+        pieces = {piece.key: piece for step in steps for piece, _, _ in step if piece.key not in open_files}
         unknown = [piece for piece in pieces.values() if not is_head_known(piece)]
         # Each worker process reads the directories again, of all files at once.
         for future in in_parallel(fetch_directory, unknown):
@@ -256,7 +256,9 @@ class Ahead:
         while len(self._asked) < len(self._steps):
             if FETCHED.size > BLOCKS_AHEAD_BYTES:
                 return False
+            step = self._steps[len(self._asked)]
             self._ask_next()
+            FETCHED.announced[_name_of(step)] = self._asked[-1]
         return True
 
     def close(self) -> None:
@@ -265,26 +267,34 @@ class Ahead:
             self._drop(step)
 
     def _drop(self, step: int) -> None:
-        for file, ranges in self._asked[step]:
-            FETCHED.drop(file.url, file.stamp, ranges)
+        for url, stamp, ranges in self._asked[step]:
+            FETCHED.drop(url, stamp, ranges)
         self._asked[step] = []
 
     def _ask_next(self) -> None:
-        """Ask for the next step."""
-        asked = [one for wanted in self._steps[len(self._asked)] for one in self._ranges(wanted)]
-        for file, ranges in asked:
-            FETCHED.ask(file.url, file.stamp, ranges)
+        """Ask for the next step, if that was not announced."""
+        step = self._steps[len(self._asked)]
+        asked = FETCHED.announced.pop(_name_of(step), None)
+        if asked is None:
+            asked = [one for wanted in step for one in self._ranges(wanted)]
+            for url, stamp, ranges in asked:
+                FETCHED.ask(url, stamp, ranges)
         self._asked.append(asked)
-        self._sizes.append(sum(end - begin for _, ranges in asked for begin, end in ranges))
+        self._sizes.append(sum(end - begin for _, _, ranges in asked for begin, end in ranges))
 
-    def _ranges(self, wanted: Wanted) -> Iterator[tuple[RemoteFile, list[tuple[int, int]]]]:
+    def _ranges(self, wanted: Wanted) -> Iterator[Asked]:
         """Yield what is read of a file for one window."""
         piece, bands, window = wanted
         source = _with_retries(piece, self._open_files, lambda: self._open_files.source(piece))
         tiff = source.tiff if isinstance(source, MaskedTiff) else source
         if isinstance(tiff, TiffFile) and isinstance(tiff.source, RemoteFile):
-            yield tiff.source, tiff.ranges(bands, window)
+            yield tiff.source.url, tiff.source.stamp, tiff.ranges(bands, window)
         dataset = source.dataset if isinstance(source, MaskedTiff | CheckedTiff) else source
         if isinstance(dataset, RemoteDataset):
-            only_masks = isinstance(source, MaskedTiff)
-            yield dataset.file, dataset.blocks.ranges(bands, window, dataset.file.gap, only_masks=only_masks)
+            file, only_masks = dataset.file, isinstance(source, MaskedTiff)
+            yield file.url, file.stamp, dataset.blocks.ranges(bands, window, file.gap, only_masks=only_masks)
+
+
+def _name_of(step: Sequence[Wanted]) -> Hashable:
+    """Return what distinguishes a step from others."""
+    return tuple((piece.path, piece.stamp, bands, window) for piece, bands, window in step)
