@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +265,21 @@ def test_a_worker_without_the_same_packages_is_named(
         pw.apply(stack, "ols", executor=client)
 
 
+def begin(function: Callable[[], Any]) -> tuple[threading.Thread, list[BaseException]]:
+    """Call a function in a thread; return that, and a list to which its error will be added."""
+    caught: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread, caught
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
 @pytest.mark.parametrize("lacks", [{"pixelwise": None}, {"numba": "0.1"}, {}])
@@ -275,16 +290,7 @@ def test_an_unfit_worker_that_comes_later_is_named(
     dask.start_worker()
     (tmp_path / "armed").touch()
     set_limits(monkeypatch, window_bytes=1024, block_bytes=20_000, task_seconds=0)
-    caught: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            pw.apply(stack, f"{deadly}:last", executor=client)
-        except BaseException as error:
-            caught.append(error)
-
-    job = threading.Thread(target=run)
-    job.start()
+    job, caught = begin(lambda: pw.apply(stack, f"{deadly}:last", executor=client))
     wait_for(lambda: list(tmp_path.glob("waiting-*")))
     if lacks:
         dask.start_worker(environment=other_packages(tmp_path / "packages", **lacks))
@@ -304,16 +310,7 @@ def test_a_worker_that_comes_later_and_sees_other_files_is_named(
     dask.start_worker()
     (tmp_path / "armed").touch()
     set_limits(monkeypatch, window_bytes=1024, block_bytes=20_000, task_seconds=0)
-    caught: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            pw.apply(stack, f"{deadly}:last", executor=client)
-        except BaseException as error:
-            caught.append(error)
-
-    job = threading.Thread(target=run)
-    job.start()
+    job, caught = begin(lambda: pw.apply(stack, f"{deadly}:last", executor=client))
     wait_for(lambda: list(tmp_path.glob("waiting-*")))
     folder = stack.paths[0].parent
     shutil.copytree(folder, tmp_path / "copy")
