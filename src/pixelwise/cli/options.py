@@ -304,7 +304,7 @@ JOB_OPTIONS = (
     click.option(
         "--memory",
         metavar="SIZE",
-        help="Memory limit, such as 4GiB: of all processes together, or of each worker with --executor dask.",
+        help="Memory limit, such as 4GiB: of all processes together, or of each worker with --executor dask or mpi.",
     ),
     click.option(
         "--executor",

@@ -161,13 +161,14 @@ class Cluster(Engine):
             memory = int(MEMORY_SHARE * least)
         return Workers(len(known), max(one["nthreads"] for one in known.values()), memory, local=False)
 
-    def _check_size(self, known: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse workers that came later if they have less memory for each thread than was planned.
+    def _present(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the workers of a job that runs, of which none that came later may have too little memory.
 
         Raises
         ------
         ParameterError
         """
+        known = self._known()
         for address in known.keys() - self._sized:
             limit, threads = known[address]["memory_limit"], known[address]["nthreads"]
             # Each thread has a block of its own.
@@ -178,6 +179,7 @@ class Cluster(Engine):
                     f"the job needs {size_text(int(needed))} of it; start workers with as much memory as the others"
                 )
         self._sized = set(known)
+        return known
 
     def check(self, files: Mapping[Path, FileStamp]) -> None:
         """Have each worker say what it has and sees.
@@ -233,8 +235,7 @@ class Cluster(Engine):
         """Return how many tasks keep the present workers busy."""
         now = time.monotonic()
         if now - self._counted > COUNT_SECONDS:
-            self._counted, known = now, self._known()
-            self._check_size(known)
+            self._counted, known = now, self._present()
             self._threads = sum(one["nthreads"] for one in known.values())
         return max(TASKS_PER_THREAD * self._threads, TASKS_PER_THREAD)
 
@@ -242,8 +243,7 @@ class Cluster(Engine):
         """Look at workers that came, and say it where all are gone: those that wait in a queue may come yet."""
         if self._client.status != "running":
             return
-        known = self._known()
-        self._check_size(known)
+        known = self._present()
         if not known and not self._said:
             log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
         self._said = not known

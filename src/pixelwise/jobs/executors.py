@@ -196,8 +196,8 @@ class Foreign(Engine):
         """Leave the executor to its owner."""
 
 
-def _begin(parent: int, safe: str | None) -> None:
-    """Prepare a worker process before it imports anything for a task.
+def _begin(parent: int, safe: str | None, job: SharedJob) -> None:
+    """Prepare a worker process before it imports anything for a task, and take the job for its tasks.
 
     PYTHONSAFEPATH, which keeps the current folder off the path, gets the value of the parent again: a user's function
     may start scripts.
@@ -207,6 +207,7 @@ def _begin(parent: int, safe: str | None) -> None:
         os.environ["PYTHONSAFEPATH"] = safe
     set_numba_file_aside()
     _end_with_parent(parent)
+    take(job)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -223,12 +224,6 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="pixelwise-parent", daemon=True).start()
-
-
-def _begin_with(parent: int, safe: str | None, job: SharedJob) -> None:
-    """Prepare a worker process, and take the job for its tasks."""
-    _begin(parent, safe)
-    take(job)
 
 
 class Processes(Engine):
@@ -259,7 +254,7 @@ class Processes(Engine):
             if os.name != "nt":
                 multiprocessing.resource_tracker.ensure_running()
             self._pool = loky.ProcessPoolExecutor(
-                self._jobs, context=context, initializer=_begin_with, initargs=(os.getpid(), before, self._job),
+                self._jobs, context=context, initializer=_begin, initargs=(os.getpid(), before, self._job),
                 env=SAFE_PATH,
             )  # fmt: skip
 

@@ -18,6 +18,7 @@ from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
+from pixelwise.rasters.urls import Url
 from pixelwise.stacks.base import BlockReader, FileStack, Stack
 
 __all__ = ["Job", "Result", "Workspace", "announced"]
@@ -234,9 +235,11 @@ class Job:
 
 def announced(job: Job, blocks: Iterable[Block]) -> Iterator[Block]:
     """Yield blocks, which workers of this process compute soon: servers are asked for their bytes meanwhile."""
+    files = [stack for stack in job.stacks if isinstance(stack, FileStack)]
+    remote = [stack for stack in files if any(isinstance(path, Url) for path in stack.paths)]
     for block in blocks:
-        for stack in job.stacks:
-            if not isinstance(stack, FileStack) or not stack.area.touches(block):
+        for stack in remote:
+            if not stack.area.touches(block):
                 continue
             inside = block.pad(job.bound.halo).intersection(stack.extent)
             # The worker tells what cannot be read.

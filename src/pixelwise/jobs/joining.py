@@ -43,7 +43,13 @@ OF_ALL = ("count", "size", "form", "axis")
 
 def part_file(output: Path, part: Part, kind: str = "") -> Path:
     """Return the file of a part, or of the layers that are written beside it."""
-    return folder_of(output) / f"{part.stem}{'.' if kind else ''}{kind}.tif"
+    path = folder_of(output) / f"{part.stem}.tif"
+    return _beside(path, kind) if kind else path
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """Return the file of the layers that are written beside a part."""
+    return path.with_suffix(f".{kind}.tif")
 
 
 def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[[Path], Sink], began: float) -> Map:
@@ -247,11 +253,11 @@ def _task(
     corner, provenance = maps[path], _merged(list(maps.values()))
     kinds = {kind: output.parent / name for kind, name in provenance.get("write", {}).items()}
     beside = [
-        LayerFile(kind, file, _layers_of(path.with_suffix(f".{kind}.tif")), record.axis)
+        LayerFile(kind, file, _layers_of(_beside(path, kind)), record.axis)
         for kind, file in kinds.items()
         if record.axis is not None
     ]
-    files = {path: (*(path.with_suffix(f".{kind}.tif") for kind in kinds), path) for path in maps}
+    files = {path: (*(_beside(path, kind) for kind in kinds), path) for path in maps}
     layers = tuple(band for file in beside for band in file.bands)
     stored = read_header(path)
     stack = _Joined(
@@ -286,8 +292,8 @@ def _remove(folder: Path, parts: Sequence[Path]) -> None:
     """Remove parts, with the layers beside them, and their folder; say what is kept."""
     try:
         for path in parts:
-            for beside in folder.glob(f"{path.stem}.*.tif"):
-                beside.unlink()
+            for kind in get_args(Written):
+                _beside(path, kind).unlink(missing_ok=True)
             path.unlink()
         folder.rmdir()
     except OSError as error:

@@ -24,7 +24,7 @@ from pixelwise.jobs.probe import look_at
 from pixelwise.jobs.provenance import versions
 from pixelwise.kernels.jit import compiling, compiling_turn
 from pixelwise.methods.functions.travel import dumps
-from pixelwise.rasters.handles import reading_in_worker
+from pixelwise.rasters.handles import reading_in_worker, warm_up
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import layout_of
 
@@ -224,22 +224,22 @@ def _arrived(job: SharedJob) -> tuple[Workspace, tuple[str, ...]]:
         if job.token in _ARRIVED:
             _ARRIVED.move_to_end(job.token)
             return _ARRIVED[job.token], ()
+        host = socket.gethostname()
         if differing := different_versions(job.versions, versions()):
-            raise ParameterError(f"the worker on {socket.gethostname()} has {differing}; install the same there")
-        check_seen(f"the worker on {socket.gethostname()}", job.files, look_at(job.files))
+            raise ParameterError(f"the worker on {host} has {differing}; install the same there")
+        check_seen(f"the worker on {host}", job.files, look_at(job.files))
         while len(_ARRIVED) >= _KEPT:
             _ARRIVED.popitem(last=False)[1].close()
         try:
             workspace = Workspace(cloudpickle.loads(job.payload), job.token)
         except ImportError as error:
             raise ParameterError(
-                f"the worker on {socket.gethostname()} cannot take the job ({error}): install the same packages there "
-                "as here"
+                f"the worker on {host} cannot take the job ({error}): install the same packages there as here"
             ) from None
         with reading_in_worker(job.token, workspace.job.handles):
             compiled = compile_kernels(workspace.job, job.name)
         _ARRIVED[job.token] = workspace
-    return workspace, tuple(f"{label} on {socket.gethostname()}" for label in compiled)
+    return workspace, tuple(f"{label} on {host}" for label in compiled)
 
 
 def marks_of(files: Mapping[Path, FileStamp]) -> dict[str, tuple[int, int]]:
@@ -309,21 +309,16 @@ def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str]) -> st
 def compile_kernels(job: Job, name: str) -> tuple[str, ...]:
     """Warm up the stacks and compile the kernels of a method in this thread, while others on this machine wait.
 
-    Using GDAL's drivers or a kernel for the first time from several threads at once is what causes deadlocks and races.
-
     Returns
     -------
     tuple
         What had to be compiled.
     """
     size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
-    itemsize = [np.float32 if layout_of(stack).itemsize == 4 else np.float64 for stack in job.stacks]
-    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, itemsize, strict=True))
-    what = repr((name, job.dtype, [str(size) for size in itemsize], [band.name for band in job.bound.bands]))
+    types = ["float32" if layout_of(stack).itemsize == 4 else "float64" for stack in job.stacks]
+    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, types, strict=True))
+    what = repr((name, job.dtype, types, [band.name for band in job.bound.bands]))
     with compiling_turn(what), compiling(name, begins=False) as compiled:
-        for stack in job.stacks:
-            warm_up = getattr(stack, "warm_up", None)
-            if warm_up is not None:
-                warm_up()
+        warm_up(job.stacks)
         job.bound(inputs, job.dtype)
     return tuple(compiled)

@@ -15,11 +15,11 @@ from typing import Any
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.tables import BandDates, parse_date, read_table
 from pixelwise.errors import InputError, ParameterError, Problems
-from pixelwise.opening.stac import STAC_SUFFIXES, Found, named_in, read_remote_text, stac_files
+from pixelwise.opening.stac import STAC_SUFFIXES, Found, named_in, stac_files, text_of
 from pixelwise.rasters.arrays import ARRAY_SUFFIXES, array_driver
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.rasters.urls import Location, Url, is_url, location_of, permitted, without_secrets
-from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
+from pixelwise.regular_files import check_regular, is_file, open_regular
 from pixelwise.words import shortened
 
 __all__ = ["Source", "resolve", "shortened_by_kind"]
@@ -126,7 +126,7 @@ def _resolve_one(text: str, allowed: Sequence[str], asset: str | None) -> list[F
     if is_url(text):
         url = permitted(text, allowed)
         if url.suffix.lower() in STAC_SUFFIXES:
-            return stac_files(url, read_remote_text(url), allowed, asset)
+            return stac_files(url, allowed, asset)
         return _read_csv(url, allowed) if url.suffix.lower() == ".csv" else [(url, None)]
     path = Path(text)
     if path.is_dir():
@@ -134,7 +134,7 @@ def _resolve_one(text: str, allowed: Sequence[str], asset: str | None) -> list[F
     if path.suffix.lower() == ".csv" and is_file(path):
         return _read_csv(path, allowed)
     if path.suffix.lower() in STAC_SUFFIXES and is_file(path):
-        return stac_files(path, read_text(path), allowed, asset)
+        return stac_files(path, allowed, asset)
     if is_file(path):
         return [(path, None)]
     if any(character in text for character in "*?["):
@@ -256,7 +256,7 @@ def _rasters_in(folder: Path) -> list[Path]:
 
 
 def _read_list(path: Location, allowed: Sequence[str]) -> list[Found]:
-    lines = (read_remote_text(path) if isinstance(path, Url) else read_text(path)).splitlines()
+    lines = text_of(path).splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not names:
         raise InputError(f"{path}: lists no files")
@@ -264,7 +264,7 @@ def _read_list(path: Location, allowed: Sequence[str]) -> list[Found]:
 
 
 def _read_csv(path: Location, allowed: Sequence[str]) -> list[Found]:
-    table = read_table(str(path), read_remote_text(path)) if isinstance(path, Url) else read_table(path)
+    table = read_table(str(path), text_of(path)) if isinstance(path, Url) else read_table(path)
     if isinstance(table, BandDates):
         raise InputError(f"{path}: has a column of bands; give the files as input, and this table with --times")
     if not isinstance(table, dict):

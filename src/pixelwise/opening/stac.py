@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pixelwise.dates.axis import Moment
@@ -13,9 +14,10 @@ from pixelwise.dates.tables import parse_date
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.remote import read_whole
 from pixelwise.rasters.urls import Location, Url, is_url, permitted
+from pixelwise.regular_files import read_text
 from pixelwise.words import first_of, shortened, shown
 
-__all__ = ["STAC_SUFFIXES", "Found", "named_in", "read_remote_text", "stac_files"]
+__all__ = ["STAC_SUFFIXES", "Found", "named_in", "stac_files", "text_of"]
 
 #: A file that is found, and the date that is given with it.
 Found = tuple[Location, Moment | None]
@@ -25,18 +27,20 @@ STAC_SUFFIXES = frozenset([".json", ".geojson"])
 RASTER_TYPES = ("image/tiff", "image/vnd.stac.geotiff", "image/jp2")
 
 
-def read_remote_text(url: Url) -> str:
-    """Return the text of a list or table on a server.
+def text_of(place: Location) -> str:
+    """Return the text of a list or table, here or on a server.
 
     Raises
     ------
     InputError
         When it cannot be read, or is not UTF-8.
     """
+    if isinstance(place, Path):
+        return read_text(place)
     try:
-        return read_whole(url).decode("utf-8-sig")
+        return read_whole(place).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{url}: not a text file in UTF-8") from None
+        raise InputError(f"{place}: not a text file in UTF-8") from None
 
 
 def named_in(place: Location, name: str, allowed: Sequence[str]) -> Location:
@@ -61,15 +65,13 @@ def named_in(place: Location, name: str, allowed: Sequence[str]) -> Location:
     return place.parent / name
 
 
-def stac_files(place: Location, text: str, allowed: Sequence[str], asset: str | None) -> list[Found]:
+def stac_files(place: Location, allowed: Sequence[str], asset: str | None) -> list[Found]:
     """Return the files of one asset of STAC items, with the dates of the items.
 
     Parameters
     ----------
     place
-        Where the list is: a path or a URL.
-    text
-        Its content: an ItemCollection, a list of items, or one item.
+        A path or a URL of an ItemCollection, a list of items, or one item.
     allowed
         Schemes of servers from which files may be read.
     asset
@@ -81,7 +83,7 @@ def stac_files(place: Location, text: str, allowed: Sequence[str], asset: str | 
         When it is no list of items, or an item lacks the asset or a date.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text_of(place))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not a list of STAC items ({error})") from None
     items = content.get("features", [content]) if isinstance(content, dict) else content

@@ -50,6 +50,7 @@ __all__ = [
     "reading",
     "reading_in_worker",
     "take_losses",
+    "warm_up",
 ]
 
 
@@ -422,20 +423,27 @@ def _raised_limit() -> int:
     return 65536 if soft == resource.RLIM_INFINITY else soft
 
 
+def warm_up(stacks: Sequence[Any]) -> None:
+    """Open one file of each stack and compile what reading needs, where a stack offers that.
+
+    Using GDAL's drivers or a kernel for the first time from several threads at once is what causes deadlocks and races.
+    """
+    for stack in stacks:
+        own = getattr(stack, "warm_up", None)
+        if own is not None:
+            own()
+
+
 @contextmanager
 def reading(stacks: Sequence[Any] = ()) -> Iterator[None]:
     """Read files in this context: with a small GDAL cache, closing this thread's datasets at the end.
 
     What was asked of servers and not read is forgotten then.
 
-    `stacks` are warmed up in this thread, before workers start: using GDAL's drivers or a kernel for the first time
-    from several threads at once is what causes deadlocks and races.
+    `stacks` are warmed up in this thread, before workers start.
     """
     with local_only(GDAL_CACHEMAX=CACHE_BYTES), HANDLES.kept(after=False):
-        for stack in stacks:
-            warm_up = getattr(stack, "warm_up", None)
-            if warm_up is not None:
-                warm_up()
+        warm_up(stacks)
         try:
             yield
         finally:
