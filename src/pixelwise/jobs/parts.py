@@ -238,18 +238,16 @@ def array_expression(numbers: Collection[int]) -> str:
 def make_up(blocks: Sequence[Block], size: tuple[int, int]) -> bool:
     """Whether blocks as `share_of` gives them cover a raster of (rows, columns), each pixel once."""
     whole = Block(0, 0, *size)
-    if sum(block.pixels for block in blocks) != whole.pixels:  # before memory is asked for
+    # With as many pixels as there are, blocks that leave none out do not overlap. And no memory is asked for otherwise.
+    if sum(block.pixels for block in blocks) != whole.pixels:
         return False
-    covered = np.zeros((-(-size[0] // TILE_UNIT), -(-size[1] // TILE_UNIT)), dtype=np.uint8)
+    covered = np.zeros((-(-size[0] // TILE_UNIT), -(-size[1] // TILE_UNIT)), dtype=bool)
     for block in blocks:
         bottom, right = block.row + block.height, block.col + block.width
         edges = ((block.row, 0), (block.col, 0), (bottom, size[0]), (right, size[1]))
         if block.intersection(whole) != block or any(edge % TILE_UNIT and edge != end for edge, end in edges):
             return False
-        part = covered[
-            block.row // TILE_UNIT : -(-bottom // TILE_UNIT), block.col // TILE_UNIT : -(-right // TILE_UNIT)
-        ]
-        if part.any():
-            return False
-        part[:] = 1
+        covered[block.row // TILE_UNIT : -(-bottom // TILE_UNIT), block.col // TILE_UNIT : -(-right // TILE_UNIT)] = (
+            True
+        )
     return bool(covered.all())
