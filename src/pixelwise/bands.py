@@ -6,12 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.choices import BandKind
+from pixelwise.errors import ParameterError
+from pixelwise.words import not_a_choice
+
 __all__ = [
     "ANSWERED",
+    "DIRECTED",
     "PER_YEAR",
     "STATUS_BAND",
     "STATUS_WORDS",
@@ -24,6 +30,9 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+#: Kinds of numbers that have a direction: above zero and below it mean opposite things.
+DIRECTED: tuple[BandKind, ...] = ("change", "signed", "correlation")
 
 
 class Status(IntEnum):
@@ -61,6 +70,16 @@ class Band:
         Integers that are never missing (``n``, ``status``).
     optional
         Computed only when requested by name.
+    kind
+        What its numbers are, which decides how they are drawn, divided into classes and averaged; see `BandKind`.
+        Empty if nobody said.
+    pvalue
+        Name of the band of kind ``test`` that holds the p-values of these numbers; empty if there is none.
+
+    Raises
+    ------
+    ParameterError
+        When the kind is unknown, or a band without direction has a p-value.
     """
 
     name: str
@@ -68,6 +87,17 @@ class Band:
     unit: str = ""
     integer: bool = False
     optional: bool = False
+    kind: BandKind | Literal[""] = ""
+    pvalue: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind and self.kind not in get_args(BandKind):
+            raise not_a_choice("kind", self.kind, get_args(BandKind))
+        if self.pvalue and self.kind not in DIRECTED:
+            raise ParameterError(
+                f"band {self.name} has the p-value {self.pvalue}, but its kind is {self.kind or 'not said'}: "
+                f"only bands of kind {', '.join(DIRECTED)} have one"
+            )
 
     def dtype(self, map_dtype: str = "float32") -> str:
         """Return the type of its values if stored on its own; `map_dtype` is that of the map's numbers."""
@@ -90,13 +120,26 @@ STATUS_WORDS = {
     Status.OUTSIDE: "outside the area",
 }
 
-STATUS_BAND = Band("status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True)
+STATUS_BAND = Band(
+    "status", ", ".join(f"{code.value} {words}" for code, words in STATUS_WORDS.items()), integer=True, kind="code"
+)
 
 #: The periods to which changes may refer, in years.
 YEARS: Mapping[str, int] = {"year": 1, "decade": 10}
 
 #: Units of change, with the power of time: ``{value}/year``, ``{value}/year^2``.
 PER_YEAR = re.compile(r"/year(?:\^(\d+))?$")
+
+
+def said_kind(text: str) -> BandKind | Literal[""]:
+    """Return the kind that a file says of a band; empty if it is none that this version knows."""
+    return next((kind for kind in get_args(BandKind) if kind == text), "")
+
+
+def band_from_file(name: str, description: str, unit: str, *, integer: bool, kind: str, pvalue: str) -> Band:
+    """Return a band as a file describes it; what a file may not say of a band is left out."""
+    known = said_kind(kind)
+    return Band(name, description, unit, integer, kind=known, pvalue=pvalue if known in DIRECTED else "")
 
 
 def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[float, ...]]:

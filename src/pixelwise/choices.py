@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "BandKind",
     "ClassKind",
     "Compression",
     "Every",
@@ -52,5 +53,10 @@ TiffDriver = Literal["GTiff", "COG"]
 Written = Literal["fitted", "residuals", "anomalies"]
 #: Units of time of changes.
 Per = Literal["year", "decade"]
+#: What the numbers of a band are: ``change`` increases or decreases with time; ``signed`` is any other number whose
+#: sign is a direction (a coefficient, a score, a residual); ``level`` has the unit of the input, or none, and is only
+#: small or large; ``test`` is a p-value or q-value; ``share`` lies between 0 and 1; ``correlation`` between -1 and 1;
+#: ``time`` is a decimal year; ``code`` has a meaning for each number.
+BandKind = Literal["change", "signed", "level", "test", "share", "count", "day of year", "time", "code", "correlation"]
 #: How a picture divides values into classes.
 ClassKind = Literal["trend", "quintile"]

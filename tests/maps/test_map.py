@@ -57,6 +57,28 @@ def test_open_map_gives_the_same(make_stack: Any, tmp_path: Path) -> None:
     assert opened.band("n").integer
 
 
+@pytest.mark.parametrize("name", ["trend.tif", "trend_{band}.tif", "trend.zarr", "trend.nc", "cog"])
+def test_every_format_keeps_what_the_numbers_are(make_stack: Any, tmp_path: Path, name: str) -> None:
+    form = {"driver": "COG"} if name == "cog" else {}
+    path = tmp_path / (name if name != "cog" else "trend.tif")
+    pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols", path, **form)
+    opened = pw.open_map(path)
+    found = {band.name: (band.kind, band.pvalue) for band in opened.bands}
+    assert found["slope"] == ("change", "pvalue")
+    assert found["rvalue"] == ("correlation", "pvalue")
+    assert found["pvalue"] == ("test", "")
+    assert (found["stderr"][0], found["n"][0], found["status"][0]) == ("level", "count", "code")
+
+
+def test_an_unknown_kind_in_a_file_is_left_out(trend: pw.Map, make_stack: Any, tmp_path: Path) -> None:
+    pw.apply(pw.open_stack(make_stack(random_series((6, 8, 9)))), "ols", tmp_path / "trend.tif")
+    with rasterio.open(tmp_path / "trend.tif", "r+") as dataset:
+        dataset.update_tags(1, KIND="whatever", PVALUE="pvalue")
+        dataset.update_tags(2, KIND="level", PVALUE="pvalue")
+    slope, intercept = pw.open_map(tmp_path / "trend.tif").bands[:2]
+    assert (slope.kind, slope.pvalue, intercept.kind, intercept.pvalue) == ("", "", "level", "")
+
+
 def test_units_of_the_input_reach_the_map(make_stack: Any, tmp_path: Path) -> None:
     folder = make_stack(random_series((4, 3, 3)))
     for path in folder.iterdir():

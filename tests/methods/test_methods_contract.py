@@ -143,6 +143,32 @@ def test_bands(case):
 
 
 @every_case
+def test_every_band_says_what_its_numbers_are(case):
+    bands = {band.name: band for band in case.method.bands}
+    for band in bands.values():
+        assert band.kind, f"{case.method.name}: {band.name} has no kind"
+        assert (band.kind == "count") == band.integer
+        assert (band.kind == "test") == ("pvalue" in band.name)
+        if band.kind == "change":
+            assert re.search("/year$", band.unit) or band.name in ("change", "percent_of_mean")
+        if band.pvalue:
+            assert bands[band.pvalue].kind == "test"
+    tests = [band for band in bands.values() if band.pvalue]
+    assert tests or case.method.name in ("summary", "siegel", "theil_sen") or "slope" not in bands
+
+
+@every_case
+def test_shares_and_correlations_stay_within_their_limits(case):
+    fit = apply(case, mixed_series())
+    for band in case.method.bands:
+        if band.optional or band.kind not in ("share", "correlation", "test", "day of year"):
+            continue
+        values = fit[band.name][np.isfinite(fit[band.name])]
+        low, high = {"correlation": (-1, 1), "day of year": (0, 367)}.get(band.kind, (0, 1))
+        assert values.size == 0 or low - 1e-9 <= values.min() <= values.max() <= high + 1e-9
+
+
+@every_case
 def test_binds_to_what_the_engine_expects(case):
     axis = axis_of(case)
     bound = case.method.bind(axis, None, dict.fromkeys(case.inputs, axis))

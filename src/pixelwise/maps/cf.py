@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import Band
+from pixelwise.bands import Band, band_from_file
 from pixelwise.dates.cf_axis import bounds_of, time_of
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
@@ -35,6 +35,8 @@ Found = tuple[Any, Mapping[str, Any]]
 #: Attributes of a variable: the unit of its band as a GeoTIFF has it, where CF writes it in another way; how many bands
 #: come before it; and the names of its layers, if it has several.
 UNIT, PLACE, LAYERS = "pixelwise_unit", "pixelwise_place", "pixelwise_layers"
+#: The kind of its numbers, and the name of the band with their p-values.
+KIND, PVALUE = "pixelwise_kind", "pixelwise_pvalue"
 
 
 #: Bytes of a name: those of a folder (255), of a variable of NetCDF (256).
@@ -94,6 +96,8 @@ def _variable(name: str, dimensions: tuple[str, ...], bands: tuple[Band, ...], p
     attributes = {**band_attributes(bands[0]), "grid_mapping": SPATIAL_REF, "coordinates": beside, PLACE: place}
     if bands[0].unit != attributes.get("units", ""):
         attributes[UNIT] = bands[0].unit
+    if len(dimensions) == 2:
+        attributes.update({name: text for name, text in ((KIND, bands[0].kind), (PVALUE, bands[0].pvalue)) if text})
     if len(dimensions) > 2:
         attributes[LAYERS] = [band.name for band in bands]
     return Variable(name, dimensions, attributes, None, bands, place)
@@ -196,7 +200,9 @@ def _bands_of(name: str, attributes: Mapping[str, Any], *, integer: bool) -> Ite
     unit = str(attributes.get(UNIT, attributes.get("units", "")))
     layers = attributes.get(LAYERS)
     if layers is None:
-        yield Band(name, str(attributes.get("long_name", "")), unit, integer)
+        kind, pvalue = (str(attributes.get(said, "")) for said in (KIND, PVALUE))
+        description = str(attributes.get("long_name", ""))
+        yield band_from_file(name, description, unit, integer=integer, kind=kind, pvalue=pvalue)
         return
     # NetCDF has no lists of one text.
     yield from (Band(str(layer), "", unit, integer) for layer in ([layers] if isinstance(layers, str) else layers))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from pixelwise.bands import Band
+from pixelwise.bands import Band, band_from_file
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.stores import NETCDF, STORE, is_our_store
@@ -371,7 +371,14 @@ def _read_geotiff(path: Path) -> tuple[Grid, str | None, list[Band]]:
             f"{path}: descriptions or units of its bands are not UTF-8: not as pixelwise wrote them"
         ) from None
     bands = [
-        Band(name or str(index), tag.get("DESCRIPTION", ""), unit or "", tag.get("INTEGER") == "YES")
+        band_from_file(
+            name or str(index),
+            tag.get("DESCRIPTION", ""),
+            unit or "",
+            integer=tag.get("INTEGER") == "YES",
+            kind=tag.get("KIND", ""),
+            pvalue=tag.get("PVALUE", ""),
+        )
         for (index, name, unit), tag in zip(columns, tags, strict=True)
     ]
     return grid, text, bands

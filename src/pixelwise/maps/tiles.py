@@ -67,6 +67,16 @@ def checksum() -> Callable[..., int]:
     return deflate.crc32  # type: ignore[no-any-return]
 
 
+def band_tags(band: Band) -> dict[str, str]:
+    """Return what a GeoTIFF says of a band beside its name and unit; `map.open_map` reads it back."""
+    said = {"KIND": band.kind, "PVALUE": band.pvalue}
+    return {
+        "DESCRIPTION": band.description,
+        "INTEGER": "YES" if band.integer else "NO",
+        **{name: text for name, text in said.items() if text},
+    }
+
+
 @dataclass(frozen=True)
 class EncodedTiles:
     """Tiles of one file, one after another: by band, row and column.
@@ -185,7 +195,7 @@ class TiledFile:
                 for index, band in enumerate(self.bands, 1):
                     dataset.set_band_description(index, band.name)
                     dataset.set_band_unit(index, band.unit)
-                    dataset.update_tags(index, DESCRIPTION=band.description, INTEGER="YES" if band.integer else "NO")
+                    dataset.update_tags(index, **band_tags(band))
                 dataset.update_tags(**tags)
             head = bytearray(memory.read())
         fields = find_tags(io.BytesIO(head), (TILE_OFFSETS, TILE_COUNTS))

@@ -21,13 +21,19 @@ from pixelwise.methods.theil_sen import TheilSen
 __all__ = ["ContextualMannKendall", "contextual_mann_kendall"]
 
 BANDS = (
-    Band("slope", "Median change per year between all pairs of dates of the pixel itself (Theil-Sen)", "{value}/year"),
-    Band("s", "Mean Mann-Kendall score of the window"),
-    Band("var_s", "Variance of the mean score, with the covariances of the window's pixels"),
-    Band("z", "Standard normal score of the window, without correction for continuity"),
-    Band("pvalue", "Two-sided p-value of no trend in the window"),
-    Band("members", "Pixels of the window that have a test", integer=True),
-    Band("n", "Number of valid observations of the pixel itself", integer=True),
+    Band(
+        "slope",
+        "Median change per year between all pairs of dates of the pixel itself (Theil-Sen)",
+        "{value}/year",
+        kind="change",
+        pvalue="pvalue",
+    ),
+    Band("s", "Mean Mann-Kendall score of the window", kind="signed"),
+    Band("var_s", "Variance of the mean score, with the covariances of the window's pixels", kind="level"),
+    Band("z", "Standard normal score of the window, without correction for continuity", kind="signed", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of no trend in the window", kind="test"),
+    Band("members", "Pixels of the window that have a test", integer=True, kind="count"),
+    Band("n", "Number of valid observations of the pixel itself", integer=True, kind="count"),
 )
 # Rows of the kernel's results (kernels/contextual.py).
 OF_WINDOWS = ("s", "var_s", "z", "pvalue", "members")

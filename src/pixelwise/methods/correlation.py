@@ -22,9 +22,9 @@ Kind = Literal["pearson", "spearman"]
 
 # The order is that of the kernel's results (kernels/correlation.py).
 BANDS = (
-    Band("rvalue", "Correlation of the two series"),
-    Band("pvalue", "Two-sided p-value of no correlation (Student's t, n - 2 degrees of freedom)"),
-    Band("n", "Number of dates on which both are valid", integer=True),
+    Band("rvalue", "Correlation of the two series", kind="correlation", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of no correlation (Student's t, n - 2 degrees of freedom)", kind="test"),
+    Band("n", "Number of dates on which both are valid", integer=True, kind="count"),
 )
 
 

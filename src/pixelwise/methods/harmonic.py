@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -144,6 +144,26 @@ def parameters(harmonics: int, trend: bool) -> int:
     return (2 if trend else 1) + 2 * harmonics
 
 
+LINE = (
+    Band("slope", "Change per year of the fitted line", "{value}/year", kind="change", pvalue="pvalue"),
+    Band("intercept", "Value of the fitted line at year 0", "{value}", kind="level"),
+    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, effective number of values by AR(1))", kind="test"),
+    Band("pvalue_ols", "Two-sided p-value of slope = 0 if residuals were independent", kind="test"),
+    Band("stderr", "Standard error of the slope if residuals were independent", "{value}/year", kind="level"),
+)
+LEVEL = Band("intercept", "Level of the season", "{value}", kind="level")
+PVALUE_SEASON = Band(
+    "pvalue_season", "p-value of no season (F-test of all harmonics; independent residuals)", kind="test"
+)
+RMSE = Band("rmse", "Standard deviation of residuals: squares divided by n - coefficients", "{value}", kind="level")
+R1 = Band(
+    "r1",
+    "Lag-1 correlation of residuals, less its bias (irregular dates: at their median distance)",
+    kind="correlation",
+)
+COUNT = Band("n", "Number of valid observations", integer=True, kind="count")
+
+
 @dataclass(frozen=True)
 class HarmonicRegression(Method):
     """Season and trend by least squares; see `harmonic`."""
@@ -165,35 +185,29 @@ class HarmonicRegression(Method):
     @property
     def bands(self) -> tuple[Band, ...]:
         """All bands, slope first; the first amplitude if there is no trend."""
-        unit = "day of year" if self.period == 1.0 else "year"
-        seasonal: list[Band] = []
-        errors: list[Band] = []
-        for k in range(1, self.harmonics + 1):
-            which = f"of harmonic {k}" if self.harmonics > 1 else "of the season"
-            when = "Day of year" if self.period == 1.0 else f"Years since a multiple of {self.period:g} years"
-            seasonal.append(Band(f"amplitude_{k}", f"Amplitude {which}: half of peak to trough", "{value}"))
-            seasonal.append(Band(f"peak_{k}", f"{when} of the first peak {which}", unit))
-            errors.append(Band(f"amplitude_{k}_stderr", f"Standard error of amplitude_{k}", "{value}", optional=True))
-            error_unit = "day" if self.period == 1.0 else "year"
-            errors.append(Band(f"peak_{k}_stderr", f"Standard error of peak_{k}", error_unit, optional=True))
-        season = Band("pvalue_season", "p-value of no season (F-test of all harmonics; independent residuals)")
-        rmse = Band("rmse", "Standard deviation of residuals: squares divided by n - coefficients", "{value}")
-        count = Band("n", "Number of valid observations", integer=True)
+        ranks = range(1, self.harmonics + 1)
+        seasonal = [band for k in ranks for band in self._season(k)]
+        errors = [band for k in ranks for band in self._season_errors(k)]
         if not self.trend:
-            return (*seasonal, Band("intercept", "Level of the season", "{value}"), season, rmse, count, *errors)
-        return (
-            Band("slope", "Change per year of the fitted line", "{value}/year"),
-            Band("intercept", "Value of the fitted line at year 0", "{value}"),
-            Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, effective number of values by AR(1))"),
-            Band("pvalue_ols", "Two-sided p-value of slope = 0 if residuals were independent"),
-            Band("stderr", "Standard error of the slope if residuals were independent", "{value}/year"),
-            *seasonal,
-            season,
-            rmse,
-            Band("r1", "Lag-1 correlation of residuals, less its bias (irregular dates: at their median distance)"),
-            count,
-            *errors,
-        )
+            return (*seasonal, LEVEL, PVALUE_SEASON, RMSE, COUNT, *errors)
+        return (*LINE, *seasonal, PVALUE_SEASON, RMSE, R1, COUNT, *errors)
+
+    def _season(self, k: int) -> tuple[Band, Band]:
+        """Return amplitude and peak of harmonic `k`."""
+        which = f"of harmonic {k}" if self.harmonics > 1 else "of the season"
+        amplitude = Band(f"amplitude_{k}", f"Amplitude {which}: half of peak to trough", "{value}", kind="level")
+        if self.period == 1.0:
+            when = f"Day of year of the first peak {which}"
+            return amplitude, Band(f"peak_{k}", when, "day of year", kind="day of year")
+        when = f"Years since a multiple of {self.period:g} years of the first peak {which}"
+        return amplitude, Band(f"peak_{k}", when, "year", kind="level")
+
+    def _season_errors(self, k: int) -> tuple[Band, Band]:
+        """Return the standard errors of what `_season` returns."""
+        unit = "day" if self.period == 1.0 else "year"
+        amplitude = Band(f"amplitude_{k}_stderr", f"Standard error of amplitude_{k}", "{value}", kind="level")
+        peak = Band(f"peak_{k}_stderr", f"Standard error of peak_{k}", unit, kind="level")
+        return replace(amplitude, optional=True), replace(peak, optional=True)
 
     @property
     def season_term(self) -> bool:

@@ -17,7 +17,7 @@ from pixelwise.methods.functions.marks import (
     COUNT_BAND,
     BlockOptions,
     PixelOptions,
-    checked_names,
+    checked_bands,
     options_of,
     unmarked,
 )
@@ -65,17 +65,18 @@ def as_method(
     options = options_of(thing) or PixelOptions(thing)
     call = inspect_call(unmarked(thing), parameters or {})
     if options.bands is None:
-        names = checked_names(bands)
+        returned = checked_bands(bands)
     else:
-        names = options.bands
+        returned = options.bands
+        names = [band.name for band in returned]
         for name in () if bands is None else bands:
             if name not in (*names, COUNT_BAND.name, STATUS_BAND.name):
                 raise unknown(f"band of {call.name}", name, [*names, COUNT_BAND.name, STATUS_BAND.name])
     if isinstance(options, BlockOptions):
         if jit:
             raise ParameterError(f"{call.name} works on blocks: it is never compiled")
-        return BlockFunction(call, names, options.min_obs)
-    return PixelFunction(call, names, options.min_obs, gaps=options.gaps, jit=options.jit if jit is None else jit)
+        return BlockFunction(call, returned, options.min_obs)
+    return PixelFunction(call, returned, options.min_obs, gaps=options.gaps, jit=options.jit if jit is None else jit)
 
 
 def resolve_method(
@@ -117,6 +118,6 @@ def resolve_method(
 def _has_names(thing: Method | Callable[..., Any]) -> bool:
     """Whether the names of the bands of a method or a function are known."""
     if isinstance(thing, Method):
-        return not isinstance(thing, UserFunction) or thing.names is not None
+        return not isinstance(thing, UserFunction) or thing.returned is not None
     options = options_of(thing)
     return options is not None and options.bands is not None

@@ -26,13 +26,19 @@ Correction = Literal["none", "hamed_rao", "yue_wang", "prewhiten"]
 
 # The order is that of the kernel's results (kernels/mann_kendall.py).
 BANDS = (
-    Band("slope", "Median change per year between all pairs of dates (Theil-Sen)", "{value}/year"),
-    Band("tau", "Kendall's rank correlation of value and time (tau-b)"),
-    Band("s", "Mann-Kendall score: pairs that rise less pairs that fall"),
-    Band("var_s", "Variance of the score without a trend, with ties and the correction"),
-    Band("z", "Standard normal score, with correction for continuity"),
-    Band("pvalue", "Two-sided p-value of no trend"),
-    Band("n", "Number of valid observations", integer=True),
+    Band(
+        "slope",
+        "Median change per year between all pairs of dates (Theil-Sen)",
+        "{value}/year",
+        kind="change",
+        pvalue="pvalue",
+    ),
+    Band("tau", "Kendall's rank correlation of value and time (tau-b)", kind="correlation", pvalue="pvalue"),
+    Band("s", "Mann-Kendall score: pairs that rise less pairs that fall", kind="signed"),
+    Band("var_s", "Variance of the score without a trend, with ties and the correction", kind="level"),
+    Band("z", "Standard normal score, with correction for continuity", kind="signed", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of no trend", kind="test"),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
 )
 
 # The distribution of the score is tabulated for up to this many observations; beyond, its normal approximation is

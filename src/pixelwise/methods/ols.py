@@ -29,23 +29,37 @@ __all__ = ["OrdinaryLeastSquares", "ols"]
 
 # The order is that of the kernel's results (kernels/ols.py).
 BANDS = (
-    Band("slope", "Change per year of the fitted line", "{value}/year"),
-    Band("intercept", "Value of the fitted line at year 0", "{value}"),
-    Band("rvalue", "Pearson correlation of value and time"),
-    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)"),
-    Band("stderr", "Standard error of the slope", "{value}/year"),
-    Band("intercept_stderr", "Standard error of the intercept", "{value}"),
-    Band("n", "Number of valid observations", integer=True),
-    Band("low_slope", "Lower confidence limit of the slope", "{value}/year", optional=True),
-    Band("high_slope", "Upper confidence limit of the slope", "{value}/year", optional=True),
-    Band("rmse", "Residual standard error, sqrt(RSS / (n - 2))", "{value}", optional=True),
-    Band("durbin_watson", "Durbin-Watson statistic of the residuals: near 2 where they are independent", optional=True),
-    Band("start", "Value of the line at the first valid date", "{value}", optional=True),
-    Band("end", "Value of the line at the last valid date", "{value}", optional=True),
-    Band("change", "Change of the line from the first to the last valid date", "{value}", optional=True),
-    Band("percent_of_mean", "The change in percent of the mean value", "%", optional=True),
-    Band("first_time", "First valid date, decimal year", "year", optional=True),
-    Band("last_time", "Last valid date, decimal year", "year", optional=True),
+    Band("slope", "Change per year of the fitted line", "{value}/year", kind="change", pvalue="pvalue"),
+    Band("intercept", "Value of the fitted line at year 0", "{value}", kind="level"),
+    Band("rvalue", "Pearson correlation of value and time", kind="correlation", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)", kind="test"),
+    Band("stderr", "Standard error of the slope", "{value}/year", kind="level"),
+    Band("intercept_stderr", "Standard error of the intercept", "{value}", kind="level"),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
+    Band("low_slope", "Lower confidence limit of the slope", "{value}/year", optional=True, kind="change"),
+    Band("high_slope", "Upper confidence limit of the slope", "{value}/year", optional=True, kind="change"),
+    Band("rmse", "Residual standard error, sqrt(RSS / (n - 2))", "{value}", optional=True, kind="level"),
+    Band(
+        "durbin_watson",
+        "Durbin-Watson statistic of the residuals: near 2 where they are independent",
+        optional=True,
+        kind="level",
+    ),
+    Band("start", "Value of the line at the first valid date", "{value}", optional=True, kind="level"),
+    Band("end", "Value of the line at the last valid date", "{value}", optional=True, kind="level"),
+    Band(
+        "change",
+        "Change of the line from the first to the last valid date",
+        "{value}",
+        optional=True,
+        kind="change",
+        pvalue="pvalue",
+    ),
+    Band(
+        "percent_of_mean", "The change in percent of the mean value", "%", optional=True, kind="change", pvalue="pvalue"
+    ),
+    Band("first_time", "First valid date, decimal year", "year", optional=True, kind="time"),
+    Band("last_time", "Last valid date, decimal year", "year", optional=True, kind="time"),
 )
 # Bands of the fit itself; the others are derived from it (in the order of the kernel `describe`).
 FITTED = 7

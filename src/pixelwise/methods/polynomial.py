@@ -126,20 +126,35 @@ class Polynomial(Method):
                 if k == 0
                 else f"Coefficient of the time since {origin} to the power of {k}",
                 "{value}" + ("" if k == 0 else "/year" if k == 1 else f"/year^{k}"),
+                kind="level" if k == 0 else "signed",
             )
             for k in range(self.degree + 1)
         )
-        turning_point = Band("turning_point", "Year of the parabola's highest or lowest value", "year", optional=True)
+        turning_point = Band(
+            "turning_point", "Year of the parabola's highest or lowest value", "year", optional=True, kind="time"
+        )
         return (
-            Band("slope", "Mean change per year of the fitted curve from first to last date", "{value}/year"),
-            Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - coefficients degrees of freedom)"),
-            Band("stderr", "Standard error of the slope", "{value}/year"),
+            Band(
+                "slope",
+                "Mean change per year of the fitted curve from first to last date",
+                "{value}/year",
+                kind="change",
+                pvalue="pvalue",
+            ),
+            Band(
+                "pvalue",
+                "Two-sided p-value of slope = 0 (Student's t, n - coefficients degrees of freedom)",
+                kind="test",
+            ),
+            Band("stderr", "Standard error of the slope", "{value}/year", kind="level"),
             *powers,
-            Band("pvalue_curvature", "p-value of a straight line (F-test of all powers above 1)"),
-            Band("pvalue_model", "p-value of no change at all (F-test of all powers)"),
-            Band("r2", "Share of the variance that the curve explains"),
-            Band("rmse", "Standard deviation of residuals: squares divided by n - coefficients", "{value}"),
-            Band("n", "Number of valid observations", integer=True),
+            Band("pvalue_curvature", "p-value of a straight line (F-test of all powers above 1)", kind="test"),
+            Band("pvalue_model", "p-value of no change at all (F-test of all powers)", kind="test"),
+            Band("r2", "Share of the variance that the curve explains", kind="share"),
+            Band(
+                "rmse", "Standard deviation of residuals: squares divided by n - coefficients", "{value}", kind="level"
+            ),
+            Band("n", "Number of valid observations", integer=True, kind="count"),
             *([turning_point] if self.degree == 2 else []),
         )
 

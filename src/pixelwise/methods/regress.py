@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import STATUS_BAND, Band, Floats
+from pixelwise.bands import PER_YEAR, STATUS_BAND, Band, Floats
+from pixelwise.choices import BandKind
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
@@ -26,12 +27,12 @@ from pixelwise.words import unknown
 __all__ = ["Regression", "regress"]
 
 # The order is that of the kernel's results (kernels/regress.py): for each covariate, then for the whole.
-INTERCEPT = Band("intercept", "Value of the fitted model where all covariates are 0", "{value}")
-INTERCEPT_STDERR = Band("intercept_stderr", "Standard error of the intercept", "{value}", optional=True)
-R2 = Band("r2", "Share of the variance that the covariates explain")
-RMSE = Band("rmse", "Standard deviation of the residuals (n less the number of coefficients)", "{value}")
-PVALUE = Band("pvalue", "p-value of all coefficients but the intercept being 0 (Fisher's F)")
-COUNT = Band("n", "Number of dates on which the response and all covariates are valid", integer=True)
+INTERCEPT = Band("intercept", "Value of the fitted model where all covariates are 0", "{value}", kind="level")
+INTERCEPT_STDERR = Band("intercept_stderr", "Standard error of the intercept", "{value}", optional=True, kind="level")
+R2 = Band("r2", "Share of the variance that the covariates explain", kind="share")
+RMSE = Band("rmse", "Standard deviation of the residuals (n less the number of coefficients)", "{value}", kind="level")
+PVALUE = Band("pvalue", "p-value of all coefficients but the intercept being 0 (Fisher's F)", kind="test")
+COUNT = Band("n", "Number of dates on which the response and all covariates are valid", integer=True, kind="count")
 WHOLE = (INTERCEPT, INTERCEPT_STDERR, R2, RMSE, PVALUE, COUNT)
 
 # As in the kernel, but applied to covariates that are the same for all pixels.
@@ -152,11 +153,24 @@ class Regression(Method):
         found: list[Band] = []
         for covariate in self.covariates:
             name, unit = covariate.name, covariate.unit
+            kind: BandKind = "change" if PER_YEAR.search(unit) else "signed"
             found += [
-                Band(name, f"Change of the value with {name}, the other covariates being the same", unit),
-                Band(f"{name}_stderr", f"Standard error of {name}", unit),
-                Band(f"{name}_pvalue", f"Two-sided p-value of {name} = 0 (Student's t)"),
-                Band(f"{name}_partial_r", f"Partial correlation with {name}", optional=True),
+                Band(
+                    name,
+                    f"Change of the value with {name}, the other covariates being the same",
+                    unit,
+                    kind=kind,
+                    pvalue=f"{name}_pvalue",
+                ),
+                Band(f"{name}_stderr", f"Standard error of {name}", unit, kind="level"),
+                Band(f"{name}_pvalue", f"Two-sided p-value of {name} = 0 (Student's t)", kind="test"),
+                Band(
+                    f"{name}_partial_r",
+                    f"Partial correlation with {name}",
+                    optional=True,
+                    kind="correlation",
+                    pvalue=f"{name}_pvalue",
+                ),
             ]
         return (*found, *WHOLE)
 

@@ -20,15 +20,17 @@ __all__ = ["ResidualTrend", "restrend"]
 
 # The order is that of the kernel's results (kernels/restrend.py).
 BANDS = (
-    Band("slope", "Change of the residuals per year", "{value}/year"),
-    Band("intercept", "Value of the residuals' line at year 0", "{value}"),
-    Band("pvalue", "Two-sided p-value of slope = 0, as if the residuals were observed (Student's t, n - 2)"),
-    Band("stderr", "Standard error of the slope, as if the residuals were observed", "{value}/year"),
-    Band("covariate_slope", "Change of the value with the covariate"),
-    Band("covariate_intercept", "Value where the covariate is 0", "{value}"),
-    Band("covariate_r2", "Share of the variance that the covariate explains"),
-    Band("covariate_pvalue", "Two-sided p-value of covariate_slope = 0 (Student's t, n - 2)"),
-    Band("n", "Number of dates on which both are valid", integer=True),
+    Band("slope", "Change of the residuals per year", "{value}/year", kind="change", pvalue="pvalue"),
+    Band("intercept", "Value of the residuals' line at year 0", "{value}", kind="level"),
+    Band(
+        "pvalue", "Two-sided p-value of slope = 0, as if the residuals were observed (Student's t, n - 2)", kind="test"
+    ),
+    Band("stderr", "Standard error of the slope, as if the residuals were observed", "{value}/year", kind="level"),
+    Band("covariate_slope", "Change of the value with the covariate", kind="signed", pvalue="covariate_pvalue"),
+    Band("covariate_intercept", "Value where the covariate is 0", "{value}", kind="level"),
+    Band("covariate_r2", "Share of the variance that the covariate explains", kind="share"),
+    Band("covariate_pvalue", "Two-sided p-value of covariate_slope = 0 (Student's t, n - 2)", kind="test"),
+    Band("n", "Number of dates on which both are valid", integer=True, kind="count"),
 )
 PVALUES = ("pvalue", "covariate_pvalue")
 

@@ -22,12 +22,12 @@ Kind = Literal["huber", "bisquare"]
 
 # The order is that of the kernel's results (kernels/robust.py).
 BANDS = (
-    Band("slope", "Change per year of the robust line", "{value}/year"),
-    Band("intercept", "Value of the robust line at year 0", "{value}"),
-    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)"),
-    Band("stderr", "Standard error of the slope", "{value}/year"),
-    Band("scale", "Robust standard deviation of residuals: their median size / 0.6745", "{value}"),
-    Band("n", "Number of valid observations", integer=True),
+    Band("slope", "Change per year of the robust line", "{value}/year", kind="change", pvalue="pvalue"),
+    Band("intercept", "Value of the robust line at year 0", "{value}", kind="level"),
+    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)", kind="test"),
+    Band("stderr", "Standard error of the slope", "{value}/year", kind="level"),
+    Band("scale", "Robust standard deviation of residuals: their median size / 0.6745", "{value}", kind="level"),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
 )
 
 

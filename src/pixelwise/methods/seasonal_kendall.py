@@ -27,16 +27,27 @@ FEWEST_YEARS = 5
 
 # The order is that of the kernel's results (kernels/seasons.py).
 BANDS = (
-    Band("slope", "Median change per year between pairs of dates of one season", "{value}/year"),
-    Band("tau", "Kendall's rank correlation of value and time within seasons (tau-b)"),
-    Band("s", "Sum of the Mann-Kendall scores of the seasons"),
-    Band("var_s", "Variance of the score, with the covariances of seasons"),
-    Band("z", "Standard normal score, with correction for continuity"),
-    Band("pvalue", "Two-sided p-value of no trend, seasons of a year correlated (Hirsch & Slack 1984)"),
-    Band("pvalue_independent", "Two-sided p-value of no trend, seasons independent (Hirsch et al. 1982)"),
-    Band("pvalue_homogeneity", "P-value of all seasons having the same trend (van Belle & Hughes 1984)"),
-    Band("var_s_independent", "Variance of the score of independent seasons", optional=True),
-    Band("n", "Number of valid observations", integer=True),
+    Band(
+        "slope",
+        "Median change per year between pairs of dates of one season",
+        "{value}/year",
+        kind="change",
+        pvalue="pvalue",
+    ),
+    Band(
+        "tau",
+        "Kendall's rank correlation of value and time within seasons (tau-b)",
+        kind="correlation",
+        pvalue="pvalue",
+    ),
+    Band("s", "Sum of the Mann-Kendall scores of the seasons", kind="signed"),
+    Band("var_s", "Variance of the score, with the covariances of seasons", kind="level"),
+    Band("z", "Standard normal score, with correction for continuity", kind="signed", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of no trend, seasons of a year correlated (Hirsch & Slack 1984)", kind="test"),
+    Band("pvalue_independent", "Two-sided p-value of no trend, seasons independent (Hirsch et al. 1982)", kind="test"),
+    Band("pvalue_homogeneity", "P-value of all seasons having the same trend (van Belle & Hughes 1984)", kind="test"),
+    Band("var_s_independent", "Variance of the score of independent seasons", optional=True, kind="level"),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
 )
 
 

@@ -19,7 +19,9 @@ from pixelwise.methods.theil_sen import BANDS as THEIL_SEN_BANDS
 __all__ = ["Siegel", "siegel"]
 
 BANDS = (
-    Band("slope", "Median over all dates of the median change per year to all other dates", "{value}/year"),
+    Band(
+        "slope", "Median over all dates of the median change per year to all other dates", "{value}/year", kind="change"
+    ),
     *(band for band in THEIL_SEN_BANDS if band.name in ("intercept", "n")),
 )
 

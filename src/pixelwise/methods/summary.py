@@ -21,16 +21,16 @@ __all__ = ["Summary", "summary"]
 
 # The order is that of the kernel's results (kernels/summary.py), quantiles after them.
 BANDS = (
-    Band("n", "Number of valid observations", integer=True),
-    Band("mean", "Arithmetic mean", "{value}"),
-    Band("sd", "Standard deviation (n - 1)", "{value}"),
-    Band("min", "Smallest value", "{value}"),
-    Band("max", "Largest value", "{value}"),
-    Band("first", "First valid value", "{value}"),
-    Band("last", "Last valid value", "{value}"),
-    Band("cv", "Coefficient of variation: standard deviation over the size of the mean"),
-    Band("first_time", "When the first valid value was observed", "year", optional=True),
-    Band("last_time", "When the last valid value was observed", "year", optional=True),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
+    Band("mean", "Arithmetic mean", "{value}", kind="level"),
+    Band("sd", "Standard deviation (n - 1)", "{value}", kind="level"),
+    Band("min", "Smallest value", "{value}", kind="level"),
+    Band("max", "Largest value", "{value}", kind="level"),
+    Band("first", "First valid value", "{value}", kind="level"),
+    Band("last", "Last valid value", "{value}", kind="level"),
+    Band("cv", "Coefficient of variation: standard deviation over the size of the mean", kind="level"),
+    Band("first_time", "When the first valid value was observed", "year", optional=True, kind="time"),
+    Band("last_time", "When the last valid value was observed", "year", optional=True, kind="time"),
 )
 COUNT, MEAN, SD, MIN, MAX, FIRST, LAST, CV, FIRST_TIME, LAST_TIME = BANDS
 
@@ -119,7 +119,7 @@ class Summary(Method):
     @property
     def _quantile_bands(self) -> tuple[Band, ...]:
         words = {name: "Median" if name == "median" else f"Percentile {name[1:]}" for name in self.quantiles}
-        return tuple(Band(name, text, "{value}") for name, text in words.items())
+        return tuple(Band(name, text, "{value}", kind="level") for name, text in words.items())
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundSummary:
         """Select the quantiles to compute."""

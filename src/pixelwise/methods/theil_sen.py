@@ -31,11 +31,11 @@ Intercept = Literal["separate", "joint"]
 
 # The order is that of the kernel's results (kernels/theil_sen.py).
 BANDS = (
-    Band("slope", "Median change per year between all pairs of dates", "{value}/year"),
-    Band("intercept", "Value of the line at year 0", "{value}"),
-    Band("low_slope", "Lower confidence limit of the slope", "{value}/year"),
-    Band("high_slope", "Upper confidence limit of the slope", "{value}/year"),
-    Band("n", "Number of valid observations", integer=True),
+    Band("slope", "Median change per year between all pairs of dates", "{value}/year", kind="change"),
+    Band("intercept", "Value of the line at year 0", "{value}", kind="level"),
+    Band("low_slope", "Lower confidence limit of the slope", "{value}/year", kind="change"),
+    Band("high_slope", "Upper confidence limit of the slope", "{value}/year", kind="change"),
+    Band("n", "Number of valid observations", integer=True, kind="count"),
 )
 LIMITS = {"low_slope", "high_slope"}
 

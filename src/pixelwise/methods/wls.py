@@ -23,13 +23,13 @@ __all__ = ["WEIGHTS", "WeightedLeastSquares", "wls"]
 
 # The order is that of the kernel's results (kernels/wls.py).
 BANDS = (
-    Band("slope", "Change per year of the fitted line", "{value}/year"),
-    Band("intercept", "Value of the fitted line at year 0", "{value}"),
-    Band("rvalue", "Weighted correlation of value and time"),
-    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)"),
-    Band("stderr", "Standard error of the slope", "{value}/year"),
-    Band("intercept_stderr", "Standard error of the intercept", "{value}"),
-    Band("n", "Number of valid observations with a weight above 0", integer=True),
+    Band("slope", "Change per year of the fitted line", "{value}/year", kind="change", pvalue="pvalue"),
+    Band("intercept", "Value of the fitted line at year 0", "{value}", kind="level"),
+    Band("rvalue", "Weighted correlation of value and time", kind="correlation", pvalue="pvalue"),
+    Band("pvalue", "Two-sided p-value of slope = 0 (Student's t, n - 2 degrees of freedom)", kind="test"),
+    Band("stderr", "Standard error of the slope", "{value}/year", kind="level"),
+    Band("intercept_stderr", "Standard error of the intercept", "{value}", kind="level"),
+    Band("n", "Number of valid observations with a weight above 0", integer=True, kind="count"),
 )
 #: Name of the stack that holds weights.
 WEIGHTS = "weights"

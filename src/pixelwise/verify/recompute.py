@@ -213,7 +213,7 @@ def _with_parameters(method: UserFunction, thing: Any, making: Making, bands: Se
         if value is not None and not isinstance(value, SIMPLE_TYPES):
             raise damaged(path, f"parameter {short(name)} is {short(value)}")
     names = (
-        [name for name in bands if name not in (COUNT_BAND.name, STATUS_BAND.name)] if method.names is None else None
+        [name for name in bands if name not in (COUNT_BAND.name, STATUS_BAND.name)] if method.returned is None else None
     )
     # A function that ran in plain Python must not run compiled now: the last digits might differ.
     compiled = making.parameters.get("decision") == "compiled"

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import pytest
 
+from pixelwise.bands import Band
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import FunctionError, InputError, ParameterError
 from pixelwise.method import BoundMethod, Method
@@ -95,6 +96,21 @@ def test_a_wrapper_around_a_marked_function_is_what_runs():
         return 2 * marked(values)
 
     assert plain(doubled)(SERIES, YEARS)["last"].tolist()[:3] == [16.0, 4.0, 10.0]
+
+
+def test_a_function_may_say_what_its_numbers_are():
+    slope = Band("rise", "Rise of the line", "{value}/year", kind="change", pvalue="p")
+    method = plain(per_pixel(bands=[slope, "p"])(lambda values: (values[-1], 0.5)))
+    with pytest.raises(ParameterError, match="rise names the p-value p, which is none of its bands"):
+        per_pixel(bands=[slope])
+    assert method.bands[0] == slope
+    assert [(band.name, band.kind) for band in method.bands] == [("rise", "change"), ("p", ""), ("n", "count")]
+    with pytest.raises(ParameterError, match="kind 'changes' is unknown"):
+        Band("rise", kind="changes")
+    with pytest.raises(ParameterError, match="only bands of kind change, signed, correlation have one"):
+        Band("rise", kind="level", pvalue="p")
+    with pytest.raises(ParameterError, match="integer and optional do not apply"):
+        per_pixel(bands=[Band("count", integer=True)])
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ class UserFunction(Method):
     ----------
     call
         The function, and how it is called.
-    names
-        Names of the values that it returns; None until `rehearse` has found out.
+    returned
+        The bands of the values that it returns; None until `rehearse` has found out.
     min_obs
         Pixels with fewer observations are not passed to the function.
     strict
@@ -60,7 +60,7 @@ class UserFunction(Method):
     """
 
     call: Call
-    names: tuple[str, ...] | None = None
+    returned: tuple[Band, ...] | None = None
     min_obs: int = 1
     strict: bool = False
     decision: str = ""
@@ -82,9 +82,9 @@ class UserFunction(Method):
         FunctionError
             If they are not known yet.
         """
-        if self.names is None:
+        if self.returned is None:
             raise FunctionError(f"the bands of {self.name} are unknown until it has been tried on a pixel; name them")
-        return (*(Band(name) for name in self.names), COUNT_BAND)
+        return (*self.returned, COUNT_BAND)
 
     @property
     def parameters(self) -> dict[str, Any]:

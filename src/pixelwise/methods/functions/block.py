@@ -42,7 +42,7 @@ class BlockFunction(UserFunction):
             return self
         known = self.fingerprint()
         block = mixed_pixels(sample(), self.min_obs).T
-        learnt = replace(self, names=self.names or self._learn(axis, block), known=known)
+        learnt = replace(self, returned=self.returned or self._learn(axis, block), known=known)
         learnt = replace(learnt, decision="plain Python: it works on blocks")
         bound = replace(learnt, strict=False).bind(axis, None, {})
         try:
@@ -56,7 +56,7 @@ class BlockFunction(UserFunction):
         """Fix the dates and the bands."""
         return BoundBlockFunction(**self._bound(axis, bands, inputs))
 
-    def _learn(self, axis: TimeAxis, block: Floats) -> tuple[str, ...]:
+    def _learn(self, axis: TimeAxis, block: Floats) -> tuple[Band, ...]:
         arrays = self.call.arrays(axis)
         failure = ""
         everything = np.arange(block.shape[1])

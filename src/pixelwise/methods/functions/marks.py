@@ -15,7 +15,7 @@ __all__ = [
     "COUNT_BAND",
     "BlockOptions",
     "PixelOptions",
-    "checked_names",
+    "checked_bands",
     "core_of",
     "name_of",
     "options_of",
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 
 R = TypeVar("R")
 
-COUNT_BAND = Band("n", "valid observations", integer=True)
+COUNT_BAND = Band("n", "valid observations", integer=True, kind="count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PixelOptions:
     """The options given to `per_pixel`."""
 
     function: Callable[..., Any]
-    bands: tuple[str, ...] | None = None
+    bands: tuple[Band, ...] | None = None
     min_obs: int = 1
     gaps: bool = False
     jit: bool | None = None
@@ -47,7 +47,7 @@ class BlockOptions:
     """The options given to `per_block`."""
 
     function: Callable[..., Any]
-    bands: tuple[str, ...] | None = None
+    bands: tuple[Band, ...] | None = None
     min_obs: int = 1
 
 
@@ -56,7 +56,7 @@ def per_pixel(
     function: Callable[P, R],
     /,
     *,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str | Band] | None = None,
     min_obs: int = 1,
     gaps: bool = False,
     jit: bool | None = None,
@@ -65,7 +65,7 @@ def per_pixel(
 
 @overload
 def per_pixel(
-    *, bands: Sequence[str] | None = None, min_obs: int = 1, gaps: bool = False, jit: bool | None = None
+    *, bands: Sequence[str | Band] | None = None, min_obs: int = 1, gaps: bool = False, jit: bool | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -73,7 +73,7 @@ def per_pixel(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str | Band] | None = None,
     min_obs: int = 1,
     gaps: bool = False,
     jit: bool | None = None,
@@ -95,7 +95,9 @@ def per_pixel(
     function
         The function; omitted in ``@per_pixel(bands=[...])``.
     bands
-        Names of the values that it returns. None: ``value``, or ``value_1, value_2, ...``, depending on one pixel.
+        Names of the values that it returns. None: ``value``, or ``value_1, value_2, ...``, depending on one pixel. A
+        `Band` instead of a name says more: ``Band("slope", unit="{value}/year", kind="change", pvalue="p")`` is drawn
+        in the classes of a trend.
     min_obs
         Pixels with fewer observations are not passed to the function (status 2).
     gaps
@@ -118,30 +120,30 @@ def per_pixel(
     NumPy's floating-point warnings are silenced during the calls. Other warnings are not (``np.std`` with too few
     values: "Degrees of freedom <= 0").
     """
-    names = checked_names(bands)
+    described = checked_bands(bands)
     _check_min_obs(min_obs)
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         plain = unmarked(function)
-        return _marked(plain, PixelOptions(plain, names, min_obs, gaps, jit))
+        return _marked(plain, PixelOptions(plain, described, min_obs, gaps, jit))
 
     return mark if function is None else mark(function)
 
 
 @overload
 def per_block(
-    function: Callable[P, R], /, *, bands: Sequence[str] | None = None, min_obs: int = 1
+    function: Callable[P, R], /, *, bands: Sequence[str | Band] | None = None, min_obs: int = 1
 ) -> Callable[P, R]: ...
 
 
 @overload
 def per_block(
-    *, bands: Sequence[str] | None = None, min_obs: int = 1
+    *, bands: Sequence[str | Band] | None = None, min_obs: int = 1
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
 def per_block(
-    function: Callable[..., Any] | None = None, /, *, bands: Sequence[str] | None = None, min_obs: int = 1
+    function: Callable[..., Any] | None = None, /, *, bands: Sequence[str | Band] | None = None, min_obs: int = 1
 ) -> Callable[..., Any]:
     """Mark a vectorised function of many pixels; it stays a plain function.
 
@@ -155,7 +157,8 @@ def per_block(
     function
         The function; omitted in ``@per_block(bands=[...])``.
     bands
-        Names of the rows that it returns; if None, their number is found out on a few pixels.
+        Names of the rows that it returns, or a `Band` for each, as in `per_pixel`; if None, their number is found out
+        on a few pixels.
     min_obs
         Pixels with fewer observations are not passed to the function (status 2).
 
@@ -169,12 +172,12 @@ def per_block(
     ParameterError
         When names are not unique or are reserved, or `min_obs` is below 1.
     """
-    names = checked_names(bands)
+    described = checked_bands(bands)
     _check_min_obs(min_obs)
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         plain = unmarked(function)
-        return _marked(plain, BlockOptions(plain, names, min_obs))
+        return _marked(plain, BlockOptions(plain, described, min_obs))
 
     return mark if function is None else mark(function)
 
@@ -225,11 +228,12 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(getattr(core, "__name__", type(core).__name__))
 
 
-def checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the names of bands, which must be unique and not empty; None if they are not known yet."""
+def checked_bands(bands: Sequence[str | Band] | None) -> tuple[Band, ...] | None:
+    """Return the bands, whose names must be unique and not empty; None if they are not known yet."""
     if bands is None:
         return None
-    names = (bands,) if isinstance(bands, str) else tuple(bands)
+    given = (bands,) if isinstance(bands, (str, Band)) else tuple(bands)
+    names = [band.name if isinstance(band, Band) else band for band in given]
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ParameterError(f"bands={bands!r}: every band needs a name")
     for name in names:
@@ -241,7 +245,15 @@ def checked_names(bands: Sequence[str] | None) -> tuple[str, ...] | None:
             raise ParameterError(f"band name {name!r} is reserved: every map has n and status of its own")
         if names.count(name) > 1:
             raise ParameterError(f"band name {name!r} is given twice")
-    return names
+    found = tuple(band if isinstance(band, Band) else Band(band) for band in given)
+    for band in found:
+        if band.integer or band.optional:
+            raise ParameterError(f"band {band.name}: a function returns numbers: integer and optional do not apply")
+        if band.pvalue and band.pvalue not in names:
+            raise ParameterError(
+                f"band {band.name} names the p-value {band.pvalue}, which is none of its bands {names}"
+            )
+    return found
 
 
 def _check_min_obs(min_obs: int) -> None:

@@ -86,7 +86,7 @@ class PixelFunction(UserFunction):
             return self
         known = self.fingerprint()
         rows = mixed_pixels(sample(), self.min_obs)
-        plain = replace(self, names=self.names or self._learn(axis, rows), known=known)
+        plain = replace(self, returned=self.returned or self._learn(axis, rows), known=known)
         plain = plain._on_few(axis, rows[:FEW_PIXELS])
         loop, why_not = plain._try(axis, rows, pixels)
         if self.jit and loop is None:
@@ -112,7 +112,7 @@ class PixelFunction(UserFunction):
         """Fix the dates and the bands."""
         return BoundPixelFunction(**self._bound(axis, bands, inputs), gaps=self.gaps, loop=self.loop)
 
-    def _learn(self, axis: TimeAxis, rows: Floats) -> tuple[str, ...]:
+    def _learn(self, axis: TimeAxis, rows: Floats) -> tuple[Band, ...]:
         arrays = self.call.arrays(axis)
         failure = ""
         for row in rows:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.bands import Floats
+from pixelwise.bands import Band, Floats
 from pixelwise.errors import FunctionError
 
 __all__ = [
@@ -74,9 +74,10 @@ def short(thing: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def numbered(count: int) -> tuple[str, ...]:
-    """Return default names for bands."""
-    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(1, count + 1))
+def numbered(count: int) -> tuple[Band, ...]:
+    """Return bands with default names."""
+    names = ["value"] if count == 1 else [f"value_{i}" for i in range(1, count + 1)]
+    return tuple(map(Band, names))
 
 
 def user_traceback(error: BaseException) -> str:
