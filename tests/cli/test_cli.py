@@ -22,7 +22,7 @@ from click.testing import Result
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.cli.report import printable
-from pixelwise.maps.map import TAG, decode_provenance
+from pixelwise.maps.tag import TAG, decode_provenance
 from support.command_line import run
 from support.limits import set_limits
 from support.rasters import PROFILE, MakeStack, write_raster

@@ -179,7 +179,7 @@ def test_it_is_part_of_what_a_job_is(stack: pw.RasterStack, out: Path, monkeypat
 
 
 def test_damaged_shares_of_a_map_end_in_one_line(gappy: pw.RasterStack, out: Path) -> None:
-    from pixelwise.maps.map import TAG, decode_provenance, encode_provenance
+    from pixelwise.maps.tag import TAG, decode_provenance, encode_provenance
 
     pw.apply(gappy, "ols", out / "trend.tif", min_valid=0.5)
     for value in ("x", [1], 7, None):

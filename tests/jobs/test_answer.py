@@ -14,7 +14,7 @@ import rasterio
 
 import pixelwise as pw
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.maps.map import TAG, decode_provenance
+from pixelwise.maps.tag import TAG, decode_provenance
 from pixelwise.method import Method
 from pixelwise.methods import METHODS
 from pixelwise.verify.compare import verify

@@ -21,7 +21,7 @@ import pixelwise as pw
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Grid
 from pixelwise.jobs.parts import Part, array_expression, make_up, share_of
-from pixelwise.maps.map import decode_provenance, encode_provenance
+from pixelwise.maps.tag import decode_provenance, encode_provenance
 from pixelwise.stacks.base import Layout
 from support import slurm
 from support.command_line import run

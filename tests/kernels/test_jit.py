@@ -101,7 +101,7 @@ def test_a_change_of_any_source_is_another_digest(copied: Path) -> None:
     assert len(digests) == 1 + len(sources)
     assert jit.sources_digest() in digests
     # No kernel needs these.
-    for name in ("cli/apply.py", "maps/picture.py"):
+    for name in ("cli/apply.py", "pictures/picture.py"):
         (copied / name).write_bytes(b"")
     assert jit.sources_digest() in digests
 

@@ -12,7 +12,7 @@ import xarray
 
 import pixelwise as pw
 import pixelwise.xarray  # registers the accessor
-from pixelwise.maps.map import decode_provenance
+from pixelwise.maps.tag import decode_provenance
 from support.rasters import random_series, write_raster
 
 #: Where anything that is computed ends.

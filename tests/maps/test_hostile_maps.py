@@ -20,7 +20,8 @@ import pytest
 import rasterio
 
 import pixelwise as pw
-from pixelwise.maps.map import BYTES_PER_ITEM, LARGEST_PROVENANCE, TAG, decode_provenance, encode_provenance, open_map
+from pixelwise.maps.map import open_map
+from pixelwise.maps.tag import BYTES_PER_ITEM, LARGEST_PROVENANCE, TAG, decode_provenance, encode_provenance
 from pixelwise.verify import compare as door
 from pixelwise.verify import pixels
 from pixelwise.verify.compare import verify

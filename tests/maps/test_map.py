@@ -12,7 +12,8 @@ import pytest
 import rasterio
 
 import pixelwise as pw
-from pixelwise.maps.map import Map, Timings, decode_provenance, encode_provenance
+from pixelwise.maps.map import Map, Timings
+from pixelwise.maps.tag import decode_provenance, encode_provenance
 from support.rasters import random_series, write_raster
 
 

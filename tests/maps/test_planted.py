@@ -18,7 +18,8 @@ import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.demo import write_scene
 from pixelwise.errors import OutputError
-from pixelwise.maps.picture import plot_map, save
+from pixelwise.maps.saving import save
+from pixelwise.pictures.picture import plot_map
 from support.limits import set_limits
 from support.rasters import MakeStack, random_series
 from support.stopping import Stop, hidden

@@ -13,7 +13,7 @@ from rasterio.errors import RasterioIOError
 
 import pixelwise as pw
 from pixelwise.cli import main
-from pixelwise.maps.map import decode_provenance
+from pixelwise.maps.tag import decode_provenance
 from pixelwise.rasters import handles
 from pixelwise.rasters import windows as reading_module
 from pixelwise.rasters.tags import TILE_COUNTS, TILE_OFFSETS, read_tags

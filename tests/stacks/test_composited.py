@@ -17,7 +17,7 @@ import rasterio
 import pixelwise as pw
 from pixelwise import InputError, ParameterError
 from pixelwise.dates.periods import make_periods
-from pixelwise.maps.map import decode_provenance
+from pixelwise.maps.tag import decode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.opening.checks import warnings_of
 from pixelwise.opening.scene_counts import clear_counts, trend_pvalue

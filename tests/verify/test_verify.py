@@ -15,7 +15,7 @@ from affine import Affine
 from scipy.stats import linregress
 
 import pixelwise as pw
-from pixelwise.maps.map import TAG, decode_provenance, encode_provenance
+from pixelwise.maps.tag import TAG, decode_provenance, encode_provenance
 from pixelwise.verify import compare as door
 from pixelwise.verify import exact, recompute
 from pixelwise.verify.compare import Verification, verify

@@ -32,8 +32,8 @@ from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.job import Job, Workspace
 from pixelwise.jobs.task import plan_job
 from pixelwise.jobs.worker import compute_here, keep, shared
-from pixelwise.maps.map import decode_provenance
 from pixelwise.maps.memory import as_they_are
+from pixelwise.maps.tag import decode_provenance
 from pixelwise.method import select_bands
 from pixelwise.methods.lookup import as_method
 from pixelwise.stacks.sampling import sample_pixels

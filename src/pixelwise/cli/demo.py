@@ -50,7 +50,8 @@ def demo(folder: Path) -> None:
     emit(f"largest relative difference of slope on the sample: {result.largest_difference:.1e} (the map is float32)\n")
     emit(f"map      {folder / 'trend.tif'}  ({', '.join(result.map.names)})")
     try:
-        from pixelwise.maps.picture import import_matplotlib, plot_map, save
+        from pixelwise.maps.saving import save
+        from pixelwise.pictures.picture import import_matplotlib, plot_map
 
         import_matplotlib()
         save(plot_map(result.map), folder / "trend.png")

@@ -47,7 +47,8 @@ def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> No
     Pixels without a p-value are "not tested", except constant series, which are "no change".
     """
     from pixelwise.maps.map import open_map
-    from pixelwise.maps.picture import check_output, import_matplotlib, plot_map, save
+    from pixelwise.maps.saving import check_output, save
+    from pixelwise.pictures.picture import import_matplotlib, plot_map
 
     import_matplotlib()
     target = check_output(output, overwrite=overwrite)

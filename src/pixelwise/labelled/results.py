@@ -11,7 +11,7 @@ import xarray
 from pixelwise.bands import Band
 from pixelwise.errors import ParameterError
 from pixelwise.labelled.arrays import Labelled
-from pixelwise.maps.map import attributes_of
+from pixelwise.maps.tag import attributes_of
 from pixelwise.rasters.conventions import band_attributes
 
 __all__ = ["check_names", "dataset_of_bands"]

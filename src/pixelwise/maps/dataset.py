@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pixelwise.errors import ParameterError
-from pixelwise.maps.map import Map, attributes_of
+from pixelwise.maps.map import Map
+from pixelwise.maps.tag import attributes_of
 from pixelwise.rasters.conventions import SPATIAL_REF, band_attributes, coordinates_of, dimensions_of, mapping_of
 
 try:

@@ -16,10 +16,11 @@ from pixelwise.choices import Compression
 from pixelwise.errors import OutputError
 from pixelwise.grid import Block, same_crs
 from pixelwise.maps.disk import append, close, create, drop, has_name, open_locked, refusal, remove, sync, write
-from pixelwise.maps.map import encode_provenance, open_quietly
+from pixelwise.maps.map import open_quietly
 from pixelwise.maps.outputs import Content
 from pixelwise.maps.publish import HEAD_SLACK, PendingFile, is_hardly_begun, is_ours, is_own_sidecar, mark, pam
 from pixelwise.maps.records import Layout, PlacedTiles
+from pixelwise.maps.tag import encode_provenance
 from pixelwise.maps.tiles import EncodedTiles, TiledFile, TileEncoder, checksum
 from pixelwise.rasters.headers import TAG
 

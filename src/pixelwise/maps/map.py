@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,9 +14,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from pixelwise.bands import Band, band_from_file
-from pixelwise.errors import InputError, OutputError, ParameterError
+from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.stores import NETCDF, STORE, is_our_store
+from pixelwise.maps.tag import FIELDS, LARGEST_UNASKED, LONGEST_TEXT, decode_provenance, misfit
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
 from pixelwise.regular_files import check_encodable
@@ -32,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Map",
     "Timings",
-    "attributes_of",
-    "decode_provenance",
-    "encode_provenance",
     "is_map",
     "open_map",
     "open_quietly",
@@ -42,42 +36,8 @@ __all__ = [
     "tag_of",
 ]
 
-#: Longer texts are compressed: GDAL reads all tags with every header.
-LONGEST_PLAIN_TAG = 4000
-#: For 5000 dates of 3 files it takes 2.5 MB with 125 000 of ``[``, ``{`` and ``,`` (8.3 per file); more than 200 000
-#: files would need is an attack.
-LARGEST_PROVENANCE = 64 << 20
-#: Reading it unasked must take less than a second: json reads about 100 MB in that time.
-LARGEST_UNASKED = 32 << 20
-#: Bytes per bracket or comma at the largest size: each may become an object of up to 160 bytes.
-BYTES_PER_ITEM = 16
-#: Nested brackets, of which real ones have 8; digits of an integer; characters of a name or a unit.
-DEEPEST, LONGEST_NUMBER, LONGEST_TEXT = 32, 100, 1000
-
-#: Fields that are checked whenever a map is opened, and what they hold if present: a type, a list of one kind, or
-#: fields in turn. All others are checked by the code that reads them.
-FIELDS: Mapping[str, Any] = {
-    "method": str,
-    "parameters": dict,
-    "bands": [str],
-    "dtype": str,
-    "input": {
-        "first": str,
-        "last": str,
-        "layers": int,
-        "layers_used": [{"date": str, "precision": str, "pieces": list}],
-        "files": list,
-    },
-}
-WORDS: Mapping[Any, str] = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "nothing",
-    dict: "a table",
-    list: "a list",
-}
+#: Four times the edge of a tile: blocks of 4 MB, each tile in one of them.
+READ_EDGE = 1024
 
 
 @dataclass(frozen=True)
@@ -197,6 +157,38 @@ class Map:
             values = dataset.read(number)
         return values.astype(band.dtype(values.dtype.name), copy=False)  # type: ignore[no-any-return]
 
+    def read(self, name: str, block: Block) -> NDArray[Any]:
+        """Return a part of a band as (y, x) array; of a map in files, only this part is read.
+
+        Parameters
+        ----------
+        name
+            Name of the band.
+        block
+            Rows and columns, within the grid.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such band.
+        InputError
+            When it cannot be read.
+        """
+        band = self.band(name)
+        if name in self.arrays:
+            return self.arrays[name][block.slices]
+        path, number = self.files[name]
+        if path.suffix.lower() in (STORE, NETCDF):
+            from pixelwise.maps import reading
+
+            return reading.read_window(path, name, block)
+        values = read_block(path, block, number)
+        return values.astype(band.dtype(values.dtype.name), copy=False)
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the blocks in which the map is read with the least work, from the top left to the bottom right."""
+        return self.grid.blocks(READ_EDGE, READ_EDGE)
+
     def band(self, name: str) -> Band:
         """Return the description of a band; an unknown name is a `ParameterError`."""
         for band in self.bands:
@@ -228,9 +220,9 @@ class Map:
     def plot(self, band: str | None = None, **options: Any) -> Any:
         """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
 
-        See `pixelwise.maps.picture.plot_map` for the options.
+        See `pixelwise.pictures.picture.plot_map` for the options.
         """
-        from pixelwise.maps.picture import plot_map
+        from pixelwise.pictures.picture import plot_map
 
         return plot_map(self, band, **options)
 
@@ -242,8 +234,17 @@ def open_quietly(path: Path) -> Any:
         return open_geotiff(path)
 
 
-def read_block(path: Path, block: Block) -> NDArray[Any]:
-    """Return (band, y, x) of a block of a GeoTIFF, as it is stored.
+def read_block(path: Path, block: Block, number: int | None = None) -> NDArray[Any]:
+    """Return (band, y, x) of a block of a GeoTIFF as it is stored, or (y, x) of one band.
+
+    Parameters
+    ----------
+    path
+        The file.
+    block
+        Rows and columns.
+    number
+        Number of the band, from 1; None for all.
 
     Raises
     ------
@@ -252,7 +253,7 @@ def read_block(path: Path, block: Block) -> NDArray[Any]:
     """
     try:
         with open_quietly(path) as dataset:
-            return dataset.read(window=Window(block.col, block.row, block.width, block.height))  # type: ignore[no-any-return]
+            return dataset.read(number, window=Window(block.col, block.row, block.width, block.height))  # type: ignore[no-any-return]
     except GDAL_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({one_line(error.__cause__ or error)})") from None
 
@@ -352,8 +353,8 @@ def _read_file(path: Path) -> tuple[Grid, dict[str, Any], list[Band]]:
         provenance = decode_provenance(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if misfit := _misfit(provenance, FIELDS):
-        raise InputError(f"{path}: the tag {TAG} is damaged ({misfit})")
+    if why := misfit(provenance, FIELDS):
+        raise InputError(f"{path}: the tag {TAG} is damaged ({why})")
     return grid, provenance, bands
 
 
@@ -382,106 +383,3 @@ def _read_geotiff(path: Path) -> tuple[Grid, str | None, list[Band]]:
         for (index, name, unit), tag in zip(columns, tags, strict=True)
     ]
     return grid, text, bands
-
-
-def _misfit(value: Any, kind: Any, name: str = "") -> str:
-    """Describe the first field of the wrong type, and what it holds; empty if all are right."""
-    wanted: type[Any] = kind if isinstance(kind, type) else type(kind)
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        return f"{name} holds {WORDS[type(value)]} instead of {WORDS[wanted]}"
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{name} is longer than {LONGEST_TEXT} characters"
-    if isinstance(kind, list):
-        items: list[Any] = value
-        return next(filter(None, (_misfit(item, kind[0], f"{name}[{i}]") for i, item in enumerate(items))), "")
-    if isinstance(kind, dict):
-        prefix, table = f"{name}." if name else "", dict(value)
-        own = (_misfit(table[key], kind[key], prefix + key) for key in kind if key in table)
-        return next(filter(None, own), "")
-    return ""
-
-
-def encode_provenance(provenance: Mapping[str, Any]) -> str:
-    """Write provenance as JSON, compressed when long.
-
-    Raises
-    ------
-    OutputError
-        When `decode_provenance` would refuse it.
-    """
-    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    if too_large := _too_large(text, LARGEST_PROVENANCE):
-        raise OutputError(f"the map cannot name all its input files: its tag {TAG} would be too large ({too_large})")
-    if len(text) <= LONGEST_PLAIN_TAG:
-        return text
-    return "zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def attributes_of(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return the attributes of a dataset that is a map: its convention, what made it, and its provenance."""
-    versions = provenance.get("versions", {})
-    source = f"pixelwise {versions.get('pixelwise', '')}: {provenance.get('method', '')}"
-    return {"Conventions": "CF-1.11", "source": source, TAG: encode_provenance(provenance)}
-
-
-def decode_provenance(text: str, largest: int = LARGEST_PROVENANCE) -> dict[str, Any]:
-    """Read what `encode_provenance` wrote; it is data only, nothing in it is ever executed.
-
-    Parameters
-    ----------
-    text
-        The content of the tag.
-    largest
-        The most bytes that it may unpack to.
-
-    Raises
-    ------
-    InputError
-        When it is damaged, or larger than any real provenance.
-    """
-    try:
-        if text.startswith("zlib:"):
-            stream = zlib.decompressobj()
-            raw = stream.decompress(base64.b64decode(text.removeprefix("zlib:")), largest)
-            if stream.unconsumed_tail:
-                raise ValueError(f"it unpacks to more than {largest >> 20} MB")
-            text = raw.decode()
-        if too_large := _too_large(text, largest):
-            raise ValueError(too_large)
-        provenance = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
-    except (ValueError, RecursionError, zlib.error) as error:  # RecursionError: brackets nested a thousand deep
-        raise InputError(f"the tag {TAG} is damaged ({error})") from None
-    if not isinstance(provenance, dict):
-        raise InputError(f"the tag {TAG} is damaged (it holds {WORDS[type(provenance)]} instead of {WORDS[dict]})")
-    level: list[Any] = [provenance]
-    for _ in range(DEEPEST):
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
-    if level:
-        raise InputError(f"the tag {TAG} is damaged (more than {DEEPEST} nested brackets)")
-    return provenance
-
-
-def _too_large(text: str, largest: int) -> str:
-    """Say why a text is longer than any provenance, or would become too many objects; empty if neither."""
-    if len(text) > largest:
-        return f"{len(text) / 1e6:.0f} MB, more than {largest >> 20}"
-    items, most = sum(map(text.count, "[{,")), largest // BYTES_PER_ITEM
-    return f"{items} brackets and commas, more than {most}" if items > most else ""
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{digits[:20]} is not a finite number")
-    return number
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is not a finite number")

@@ -13,9 +13,10 @@ from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.maps.cf import Variable, variables_of
 from pixelwise.maps.converted import Conversion
-from pixelwise.maps.map import attributes_of, open_quietly
+from pixelwise.maps.map import open_quietly
 from pixelwise.maps.netcdf_reader import import_netcdf, read_netcdf
 from pixelwise.maps.outputs import Content
+from pixelwise.maps.tag import attributes_of
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.datasets import local_only
 from pixelwise.rasters.handles import CACHE_BYTES

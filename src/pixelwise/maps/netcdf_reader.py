@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, described
 from pixelwise.rasters.netcdf_lock import NETCDF
 from pixelwise.regular_files import check_regular
@@ -100,8 +100,8 @@ def _found(dataset: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     raise InputError(f"it has no band {name}")
 
 
-def read_netcdf_array(path: Path, name: str) -> NDArray[Any]:
-    """Return a band as (y, x) array.
+def read_netcdf_array(path: Path, name: str, block: Block | None = None) -> NDArray[Any]:
+    """Return a band, or a part of it, as (y, x) array.
 
     Raises
     ------
@@ -110,7 +110,8 @@ def read_netcdf_array(path: Path, name: str) -> NDArray[Any]:
     """
     with _opened(path) as dataset:
         variable, layer = _found(dataset, name)
-        return np.asarray(variable[(*layer, slice(None), slice(None))])
+        place = (slice(None), slice(None)) if block is None else block.slices
+        return np.asarray(variable[(*layer, *place)])
 
 
 def read_netcdf_points(path: Path, names: Sequence[str], rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:

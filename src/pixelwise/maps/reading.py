@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.maps import netcdf_reader, store_reader
 from pixelwise.maps.stores import STORE
 
-__all__ = ["is_netcdf_map", "read_array", "read_head", "read_points"]
+__all__ = ["is_netcdf_map", "read_array", "read_head", "read_points", "read_window"]
 
 
 def _is_store(path: Path) -> bool:
@@ -30,6 +30,12 @@ def read_head(path: Path) -> tuple[Grid, str | None, list[Band]]:
 def read_array(path: Path, name: str) -> NDArray[Any]:
     """Return a band as (y, x) array; InputError if that fails."""
     return store_reader.read_array(path, name) if _is_store(path) else netcdf_reader.read_netcdf_array(path, name)
+
+
+def read_window(path: Path, name: str, block: Block) -> NDArray[Any]:
+    """Return a part of a band as (y, x) array; InputError if that fails."""
+    read = store_reader.read_array if _is_store(path) else netcdf_reader.read_netcdf_array
+    return read(path, name, block)
 
 
 def read_points(path: Path, names: Sequence[str], rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Grid
+from pixelwise.grid import Block, Grid
 from pixelwise.maps.cf import COORDINATES, LAYERS, PLACE, described
 from pixelwise.maps.stores import attributes_in
 from pixelwise.words import one_line
@@ -91,8 +91,8 @@ def _found(group: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     raise InputError(f"it has no band {name}")
 
 
-def read_array(path: Path, name: str) -> NDArray[Any]:
-    """Return a band as (y, x) array.
+def read_array(path: Path, name: str, block: Block | None = None) -> NDArray[Any]:
+    """Return a band, or a part of it, as (y, x) array.
 
     Raises
     ------
@@ -101,7 +101,8 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
     """
     with _opened(path) as group:
         array, layer = _found(group, name)
-        found: NDArray[Any] = array[layer] if layer else array[:]
+        place = (slice(None), slice(None)) if block is None else block.slices
+        found: NDArray[Any] = array[(*layer, *place)]
     return found
 
 

@@ -18,12 +18,12 @@ from pixelwise.errors import InputError, OutputError
 from pixelwise.grid import Block
 from pixelwise.maps.cf import variables_of
 from pixelwise.maps.disk import refusal, sync
-from pixelwise.maps.map import attributes_of
 from pixelwise.maps.outputs import Content
 from pixelwise.maps.records import Layout, PlacedTiles
 from pixelwise.maps.shards import Chunking, ShardEncoder, StoredArray, WrittenPieces, write_file
 from pixelwise.maps.store_reader import import_zarr, read_points, read_store
 from pixelwise.maps.stores import MARK_FILE, HiddenFolder, PendingStore, files_in
+from pixelwise.maps.tag import attributes_of
 from pixelwise.maps.tiles import checksum
 from pixelwise.rasters.conventions import geozarr_of
 from pixelwise.rasters.tags import TILE_UNIT

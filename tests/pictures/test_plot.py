@@ -25,10 +25,12 @@ import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.choices import ClassKind
 from pixelwise.cli import main
-from pixelwise.maps import classes as classes_module
-from pixelwise.maps import drawing
-from pixelwise.maps import picture as plotting
-from pixelwise.maps.classes import (
+from pixelwise.maps.saving import save
+from pixelwise.methods import METHODS
+from pixelwise.pictures import classes as classes_module
+from pixelwise.pictures import drawing
+from pixelwise.pictures import picture as plotting
+from pixelwise.pictures.classes import (
     MISSING,
     MISSING_COLOR,
     NEGATIVE_SHADES,
@@ -42,8 +44,7 @@ from pixelwise.maps.classes import (
     classify_status,
     classify_trend,
 )
-from pixelwise.maps.picture import plot_map, save
-from pixelwise.methods import METHODS
+from pixelwise.pictures.picture import plot_map
 
 NAN = np.nan
 MINUS = "\N{MINUS SIGN}"
@@ -417,7 +418,7 @@ def test_map_plot_draws_the_band_asked_for() -> None:
 
 def test_a_figure_is_unknown_to_pyplot() -> None:
     code = (
-        "import sys, numpy as np, pixelwise.cli.plot, pixelwise.maps.picture\n"
+        "import sys, numpy as np, pixelwise.cli.plot, pixelwise.pictures.picture\n"
         "assert not any(name.startswith('matplotlib') for name in sys.modules)\n"
         "import pixelwise as pw\n"
         "grid = pw.Grid(None, __import__('affine').Affine.identity(), 2, 2)\n"

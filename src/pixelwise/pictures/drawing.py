@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Bounds, Grid
-from pixelwise.maps.classes import MISSING, MISSING_COLOR, Classes, with_minus
+from pixelwise.pictures.classes import MISSING, MISSING_COLOR, Classes, with_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Pictures of maps and series: classes, colours, legends, figures."""
