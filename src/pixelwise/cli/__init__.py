@@ -6,6 +6,7 @@ import click
 
 from pixelwise._version import __version__
 from pixelwise.cli.apply import apply
+from pixelwise.cli.classify import classify
 from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
@@ -35,6 +36,7 @@ def main() -> None:
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 
@@ -44,5 +46,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, demo, clean, verify, compile_kernels):
+for command in (plan, apply, join, composite, methods, plot, classify, demo, clean, verify, compile_kernels):
     main.add_command(command)

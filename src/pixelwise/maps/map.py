@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from pixelwise.words import one_line, unknown
 
 if TYPE_CHECKING:
     import xarray
+
+    from pixelwise.pictures.tally import Tally
 
 __all__ = [
     "Map",
@@ -217,14 +219,23 @@ class Map:
 
         return dataset_of(self)
 
-    def plot(self, band: str | None = None, **options: Any) -> Any:
-        """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
+    def plot(self, band: str | Sequence[str] | None = None, **options: Any) -> Any:
+        """Draw a band (the first by default), or several, and return the matplotlib figure; needs the extra ``plot``.
 
         See `pixelwise.pictures.picture.plot_map` for the options.
         """
         from pixelwise.pictures.picture import plot_map
 
         return plot_map(self, band, **options)
+
+    def classify(self, path: str | Path, band: str | None = None, **options: Any) -> Tally:
+        """Write a band (the first by default) in classes, with a style for QGIS, and return what each class covers.
+
+        See `pixelwise.maps.classified.classify` for the options.
+        """
+        from pixelwise.maps.classified import classify
+
+        return classify(self, path, band, **options)
 
 
 def open_quietly(path: Path) -> Any:
