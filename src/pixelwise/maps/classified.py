@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import secrets
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from pixelwise.grid import Block
 from pixelwise.maps.disk import create, remove
 from pixelwise.maps.map import Map
 from pixelwise.maps.publish import pam
-from pixelwise.maps.saving import check_output, save_bytes
+from pixelwise.maps.saving import check_output, hidden_beside, save_bytes
 from pixelwise.maps.tiles import TILE
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
@@ -117,18 +116,15 @@ def scheme_for(map_: Map, name: str, **wishes: Any) -> Scheme:
 
 
 def table_of(tally: Tally) -> str:
-    """Return the areas of classes as CSV, from the highest class to the lowest, then what is missing."""
+    """Return the areas of classes as CSV in the order of legends, then what is missing."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    rows = zip(
-        tally.scheme.classes, tally.pixels.tolist(), tally.shares_of_tested, tally.shares, tally.shares_of_region,
-        strict=True,
-    )  # fmt: skip
-    for code, (one, pixels, tested, valued, region) in reversed(list(enumerate(rows))):
+    columns = tally.shares_of_tested, tally.shares, tally.shares_of_region
+    for code in tally.scheme.listed:
         km2 = "" if tally.km2 is None else f"{tally.km2[code]:.6f}"
-        shares = ("" if np.isnan(share) else f"{share:.6f}" for share in (tested, valued, region))
-        writer.writerow([code, one.label, pixels, km2, *shares])
+        shares = ("" if np.isnan(column[code]) else f"{column[code]:.6f}" for column in columns)
+        writer.writerow([code, tally.scheme.classes[code].label, tally.pixels[code], km2, *shares])
     km2 = "" if tally.km2 is None else f"{tally.missing_km2:.6f}"
     writer.writerow([MISSING, MISSING_LABEL, tally.missing_pixels, km2, "", "", f"{tally.missing:.6f}"])
     return stream.getvalue()
@@ -137,7 +133,7 @@ def table_of(tally: Tally) -> str:
 @contextmanager
 def _raster(target: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
     """Yield a function that writes a block of codes; the file gets its name at the end."""
-    temporary = target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
+    temporary = hidden_beside(target)
     grid = map_.grid
     edge = {"tiled": True, "blockxsize": TILE, "blockysize": TILE} if min(grid.height, grid.width) >= TILE else {}
     colors = {code: (*rgb(one.color), 255) for code, one in enumerate(scheme.classes)}
@@ -193,8 +189,8 @@ def _category_names(scheme: Scheme) -> str:
 
 def _style(scheme: Scheme) -> str:
     """Return the style that QGIS loads with a file of the same name."""
-    entries = [(code, one.color, one.label, 255) for code, one in enumerate(scheme.classes)]
-    entries = [*reversed(entries), (OUTSIDE, OUTSIDE_COLOR, OUTSIDE_LABEL, 0)]
+    entries = [(code, scheme.classes[code].color, scheme.classes[code].label, 255) for code in scheme.listed]
+    entries.append((OUTSIDE, OUTSIDE_COLOR, OUTSIDE_LABEL, 0))
     colors = "\n".join(
         f'        <paletteEntry value="{code}" color="{color}" alpha="{alpha}" label={quoteattr(label)}/>'
         for code, color, label, alpha in entries

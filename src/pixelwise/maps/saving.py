@@ -15,7 +15,7 @@ from pixelwise.regular_files import irregular
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_output", "save", "save_bytes", "save_text"]
+__all__ = ["check_output", "hidden_beside", "save", "save_bytes", "save_text"]
 
 #: Endings of pictures.
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -45,7 +45,7 @@ def check_output(path: str | Path, *, overwrite: bool = False, suffixes: Sequenc
     check_folder(target)
     exists = check_target(target)
     try:
-        irregular(_temporary(target))  # its name is longer
+        irregular(hidden_beside(target))  # its name is longer
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
     if exists and not overwrite:
@@ -53,7 +53,7 @@ def check_output(path: str | Path, *, overwrite: bool = False, suffixes: Sequenc
     return target
 
 
-def _temporary(target: Path) -> Path:
+def hidden_beside(target: Path) -> Path:
     """Return a hidden, unpredictable name beside a file."""
     return target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
 
@@ -105,7 +105,7 @@ def save_bytes(content: bytes, target: Path, *, overwrite: bool = True) -> None:
     OutputError
         When it cannot be written there.
     """
-    temporary = _temporary(target)
+    temporary = hidden_beside(target)
     try:
         with create(temporary) as file:
             try:

@@ -29,6 +29,7 @@ from pixelwise.pictures.palettes import (
     sequential,
     shades,
 )
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import (
     LARGEST_SCHEME,
     Class,
@@ -164,7 +165,7 @@ def scheme_of(
         if wish != Wish():
             raise ParameterError(f"the numbers of {chosen.name} are codes with one class each: leave classes out")
         return _codes(source, chosen)
-    colors = palette_for(chosen, palette)
+    colors = palette_for(chosen, palette, quantity(source))
     test = _test_of(source, chosen, pvalue)
     if wish.kind in ("trend", "confidence") or (wish == Wish() and isinstance(test, _Test)):
         if isinstance(test, str):
@@ -182,7 +183,7 @@ def scheme_of(
         if chosen.kind == "day of year":
             named = zip(MONTHS, MONTH_COLORS, (1.0, *MONTH_STARTS), (*MONTH_STARTS, 366.0), strict=True)
             months = tuple(Class(month, color, limits=(low, high)) for month, color, low, high in named)
-            return RangeScheme(chosen, months, starts=MONTH_STARTS)
+            return RangeScheme(chosen, months, downwards=True, starts=MONTH_STARTS)
         if chosen.kind in fixed:
             return _open_ended(chosen, fixed[chosen.kind], colors)
     return _of_values(source, chosen, wish, colors)
@@ -245,7 +246,7 @@ def _tested(
     letter, sign = ("q", "\N{LESS-THAN OR EQUAL TO}") if test.adjusted else ("p", "<")
     untested = Class("not tested", NOT_TESTED_COLOR, tested=False, optional=True)
     if len(levels) > 1:
-        below, above = ([f"{word}, {100 * (1 - level):.0f} % ({letter} {sign} {level:g})" for level in levels]
+        below, above = ([f"{word} at {100 * (1 - level):.0f} %, {letter} {sign} {level:g}" for level in levels]
                         for word in (low, high))  # fmt: skip
         down, up = (shades(colors, side, len(levels)) for side in (-1, 1))
         middle: tuple[Class, ...] = (Class("not significant", NEUTRAL_COLOR),)
@@ -299,7 +300,9 @@ def _codes(source: Source, band: Band) -> CodeScheme:
     found: set[int] = set()
     for block in source.blocks():
         values = source.read(band.name, block)
-        found.update(int(number) for number in np.unique(values[np.isfinite(values)]))
+        # Sorting a block takes ten times as long as counting its bytes.
+        own = np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
+        found.update(int(number) for number in own[np.isfinite(own)])
     if band.name == STATUS_BAND.name:
         found.discard(Status.OUTSIDE)
         words, colors = {int(code): text for code, text in STATUS_WORDS.items()}, dict(STATUS_COLORS)
@@ -435,9 +438,7 @@ def _ranges(band: Band, values: NDArray[Any], limits: Sequence[float], colors: P
 
 def _extended(scheme: RangeScheme, infinite: bool) -> RangeScheme:
     """Return the scheme with a class of infinite numbers, if there are any."""
-    return RangeScheme(
-        scheme.band, _with_infinite(scheme.classes, infinite), scheme.note, starts=scheme.starts, infinite=infinite
-    )
+    return RangeScheme(scheme.band, _with_infinite(scheme.classes, infinite), starts=scheme.starts, infinite=infinite)
 
 
 def _with_infinite(classes: tuple[Class, ...], infinite: bool) -> tuple[Class, ...]:

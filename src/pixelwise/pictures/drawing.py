@@ -380,11 +380,12 @@ def _draw_legend(figure: Figure, panel: Panel, columns: int, sizes: Sizes) -> Le
         return Patch(facecolor=color, edgecolor="0.4", linewidth=0.5, label=label)
 
     tally = panel.tally
+    classes, shares = tally.scheme.classes, tally.shares
     entries = [
-        patch(one.color, f"{one.label} ({_amount(tally, share, place)})")
-        for place, (one, share) in enumerate(zip(tally.scheme.classes, tally.shares, strict=True))
-        if tally.pixels[place] or not one.optional
-    ][::-1]
+        patch(classes[place].color, f"{classes[place].label} ({_amount(tally, shares[place], place)})")
+        for place in tally.scheme.listed
+        if tally.pixels[place] or not classes[place].optional
+    ]
     if tally.missing_pixels:
         entries.append(patch(MISSING_COLOR, f"missing ({_missing(tally)})"))
     return _legend_of(figure, entries, panel.name, columns, sizes)

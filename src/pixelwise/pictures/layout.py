@@ -94,7 +94,7 @@ def fit(figure: Figure, drawn: Sequence[Drawn], heading: tuple[str, str], column
     heights = [max(box.height for box in row) for row in rows]
     lefts = [boxes[0].left if len(boxes) == 1 else 0.0]
     content = sum(widths) + 2 * GAP * (len(widths) - 1)
-    texts = _draw_heading(figure, heading, content - lefts[0], sizes)
+    texts = _draw_heading(figure, heading, content - lefts[0], sizes, renderer)
     lines = [text.get_window_extent(renderer) for text in texts]
     inches = 1 / renderer.dpi
     full_width: float = max([content, *(lefts[0] + line.width * inches for line in lines)]) + 2 * PAD
@@ -139,16 +139,20 @@ def _put(
     box.drawn.legend.set_bbox_to_anchor((key_x / full_width, key_y / full_height), transform=figure.transFigure)
 
 
-def _draw_heading(figure: Figure, heading: tuple[str, str], width: float, sizes: Sizes) -> list[Text]:
+def _draw_heading(
+    figure: Figure, heading: tuple[str, str], width: float, sizes: Sizes, renderer: RendererAgg
+) -> list[Text]:
     """Write title and subtitle, broken into lines of about `width` inches."""
     styles = ((sizes.title, "bold", "black"), (sizes.text, "normal", "0.25"))
     texts = []
     for words, (size, weight, color) in zip(heading, styles, strict=True):
         if words.strip():
-            # A letter is about 0.6 times its size wide, a bold one 0.7.
-            letters = max(24, int(width * 72 / size / (0.7 if weight == "bold" else 0.6)))
-            lines = "\n".join(textwrap.fill(line, letters) for line in words.splitlines())
-            text = figure.text(0, 0, lines, size=size, weight=weight, color=color, va="bottom")
+            text = figure.text(0, 0, words, size=size, weight=weight, color=color, va="bottom")
             take_literally(text)
+            drawn = text.get_window_extent(renderer).width / renderer.dpi
+            if drawn > width:
+                longest = max(map(len, words.splitlines()))
+                letters = max(24, int(longest * width / drawn))
+                text.set_text("\n".join(textwrap.fill(line, letters) for line in words.splitlines()))
             texts.append(text)
     return texts

@@ -1,4 +1,4 @@
-"""Colours that people with common colour blindness tell apart, and that keep their order in a grey print."""
+"""Colours that people with common colour blindness tell apart; those of tests also differ in a grey print."""
 
 from __future__ import annotations
 
@@ -27,37 +27,38 @@ __all__ = [
 #: Shades of a sign, by the number of classes that share it, from the one next to zero outwards.
 Shades = Mapping[int, tuple[str, ...]]
 
-# ColorBrewer's BrBG. Brown and teal differ along the blue-yellow axis and in lightness, so the two signs stay distinct
-# for every common colour blindness and the steps survive a grey print; and brown for less, teal for more is what
-# readers expect of a vegetation map.
+# Nearly ColorBrewer's BrBG. Brown and teal differ along the blue-yellow axis, so the two signs stay distinct for every
+# common colour blindness; and brown for less, teal for more is what readers expect of a vegetation map. The pairs are
+# those of significant and other changes: what is not significant is pale, as it is no finding, and each of the four has
+# a lightness of its own, so that a grey print tells them apart.
 BROWNS: Shades = {
     1: ("#bf812d",),
-    2: ("#dfc27d", "#a6611a"),
+    2: ("#e6c88c", "#7f4a06"),
     3: ("#dfc27d", "#bf812d", "#8c510a"),
     4: ("#f1dca7", "#dfc27d", "#bf812d", "#8c510a"),
     5: ("#f1dca7", "#dfc27d", "#bf812d", "#8c510a", "#543005"),
 }
 TEALS: Shades = {
     1: ("#35978f",),
-    2: ("#80cdc1", "#018571"),
-    3: ("#80cdc1", "#35978f", "#01665e"),
-    4: ("#b9e3dd", "#80cdc1", "#35978f", "#01665e"),
-    5: ("#b9e3dd", "#80cdc1", "#35978f", "#01665e", "#003c30"),
+    2: ("#c0e8e1", "#018571"),
+    3: ("#93d8cd", "#35978f", "#01665e"),
+    4: ("#cdefe9", "#93d8cd", "#35978f", "#01665e"),
+    5: ("#cdefe9", "#93d8cd", "#35978f", "#01665e", "#003c30"),
 }
-# ColorBrewer's RdBu: red for warmer, blue for colder.
+# Nearly ColorBrewer's RdBu: red for warmer, blue for colder.
 BLUES: Shades = {
     1: ("#67a9cf",),
-    2: ("#92c5de", "#0571b0"),
-    3: ("#92c5de", "#4393c3", "#2166ac"),
+    2: ("#a8cfe6", "#084f94"),
+    3: ("#92c5de", "#3079b5", "#0a4583"),
     4: ("#c6dfee", "#92c5de", "#4393c3", "#2166ac"),
     5: ("#c6dfee", "#92c5de", "#4393c3", "#2166ac", "#053061"),
 }
 REDS: Shades = {
     1: ("#ef8a62",),
-    2: ("#f4a582", "#ca0020"),
+    2: ("#fcd3c0", "#d6281f"),
     3: ("#f4a582", "#d6604d", "#b2182b"),
-    4: ("#fbd0b9", "#f4a582", "#d6604d", "#b2182b"),
-    5: ("#fbd0b9", "#f4a582", "#d6604d", "#b2182b", "#67001f"),
+    4: ("#fbc9b0", "#f4a582", "#d6604d", "#b2182b"),
+    5: ("#fbc9b0", "#f4a582", "#d6604d", "#b2182b", "#67001f"),
 }
 DIVERGING: Mapping[str, tuple[Shades, Shades]] = {"greening": (BROWNS, TEALS), "warming": (BLUES, REDS)}
 
@@ -71,47 +72,51 @@ SEQUENTIAL: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-#: Matplotlib's twilight, whose end is its beginning, at the middle of each month: light in winter, dark in summer.
+#: A circle like matplotlib's twilight, light at its ends, dark in the middle, blue before it and red after; but pale
+#: yellow instead of grey, which is the colour of missing pixels.
 MONTH_COLORS = (
-    "#d1d5da", "#95b5c7", "#6b8cbf", "#5f5eb3", "#592a8f", "#3d114d",
-    "#3f123d", "#741e4f", "#a24050", "#be6f5b", "#cca389", "#ddd0ce",
+    "#f2efc2", "#b9d6c0", "#6fb0c0", "#4a86c0", "#4a55a8", "#3b2a7a",
+    "#4a1458", "#82195a", "#b83a55", "#d96a4e", "#eba25c", "#f5d18a",
 )  # fmt: skip
 
 # Not BrBG's near-white: next to the grey of missing pixels only a tint distinguishes "zero" from "not known".
 NEUTRAL_COLOR = "#fffbe0"
 
-MISSING_COLOR = "#d2d2d2"
+# Light teal is grey to whoever lacks red or green cones: the grey of missing pixels lies between the light and the dark
+# colours, with a CIELAB lightness of 71.
+MISSING_COLOR = "#aeaeae"
 
 OUTSIDE_COLOR = "#ffffff"
 
 INFINITE_COLOR = "#1a1a1a"
 
-# A colour without a direction, neither brown nor teal: its CIELAB distance from every other colour of `greening` is at
-# least 24 under common colour blindness (Machado et al. 2009) and 10 in grey, where the two signs come as close as 2.
-NOT_TESTED_COLOR = "#9e86b8"
+# A colour without a direction. Its CIELAB distance from the other colours of tests is at least 13 under every colour
+# blindness as Machado et al. (2009) simulate them, and 9 in grey.
+NOT_TESTED_COLOR = "#9a85b6"
 
-# Paul Tol's light scheme, distinct for every common colour blindness; a code has the same colour in every map.
+# Paul Tol's light scheme, but for colours near the two greys; a code has the same colour in every map.
 STATUS_COLORS: Mapping[int, str] = {
-    Status.OK: "#44bb99",
+    Status.OK: "#1f9e7a",
     Status.NO_OBSERVATION: MISSING_COLOR,
     Status.TOO_FEW: "#eedd88",
     Status.CONSTANT: "#99ddff",
     Status.DEGENERATE: "#aaaa00",
     Status.FUNCTION_FAILED: "#ee8866",
     Status.TEST_UNDEFINED: NOT_TESTED_COLOR,
-    Status.TRUNCATED: "#77aadd",
-    Status.DATES_LOST: "#ffaabb",
+    Status.TRUNCATED: "#3d6fb6",
+    Status.DATES_LOST: "#ffc4cf",
     Status.OUTSIDE: OUTSIDE_COLOR,
 }
 
 UNKNOWN_COLOR = "#000000"
 
-#: Units of temperature, in which more is warmer.
-TEMPERATURES = ("k", "kelvin", "c", "degc", "deg_c", "celsius", "degrees_celsius", "degree_celsius", "°c")
+#: Quantities and units of temperature: more is warmer.
+WARM = ("SST", "LST", "temperature")
+DEGREES = ("k", "kelvin", "c", "degc", "deg_c", "celsius", "degrees_celsius", "degree_celsius", "°c")
 
 
-def palette_for(band: Band, wanted: Palette | None = None) -> Palette:
-    """Return the palette of a band: the one wanted, or what its unit suggests.
+def palette_for(band: Band, wanted: Palette | None = None, quantity: str = "") -> Palette:
+    """Return the palette of a band: the one wanted, or what its unit or the quantity of the input suggests.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def palette_for(band: Band, wanted: Palette | None = None) -> Palette:
     # Nobody said what its numbers are: they may have either sign.
     directed = band.kind in DIRECTED or not band.kind
     if wanted is None:
-        warm = band.unit.partition("/")[0].strip().lower() in TEMPERATURES
+        warm = quantity in WARM or band.unit.partition("/")[0].strip().lower() in DEGREES
         return ("warming" if warm else "greening") if directed else "viridis"
     if (wanted in DIVERGING) != directed and band.kind:
         other = ", ".join(DIVERGING if directed else SEQUENTIAL)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pixelwise.bands import STATUS_BAND, Status
 from pixelwise.choices import Palette
-from pixelwise.pictures.captions import description_of, heading
+from pixelwise.pictures.captions import description_of, heading, unit_in_words
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.drawing import Histogram, Panel, draw, escaped, escaped_lines
 from pixelwise.pictures.numbers import percent, square_kilometres
@@ -96,7 +96,7 @@ def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> His
         parts.append(values[inside].astype(np.float64))
     values = np.concatenate(parts)
     band = map_.band(name)
-    label = f"{name} ({band.unit})" if band.unit and band.unit != name else name
+    label = f"{name} ({unit_in_words(band.unit)})" if band.unit and band.unit != name else name
     if not values.size:
         return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), ())
     low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))
@@ -121,16 +121,16 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
     title, below = heading(map_, map_.band(name))
     tally = classed.tally
     parts = []
-    amounts = zip(tally.scheme.classes, tally.shares, tally.measure, strict=True)
-    said = [
-        f"{one.label}: {percent(float(share))}" + ("" if tally.km2 is None else f" ({square_kilometres(float(much))})")
-        for one, share, much in amounts
-        if much
-    ]
+    said = []
+    for place in tally.scheme.listed:
+        much = float(tally.measure[place])
+        if much:
+            area = "" if tally.km2 is None else f" ({square_kilometres(much)})"
+            said.append(f"{tally.scheme.classes[place].label}: {percent(float(tally.shares[place]))}{area}")
     whole = "the area with values" if tally.km2 is not None else "the pixels with values"
     for panel, letter in zip(panels, "abcd", strict=False):
         if isinstance(panel, Histogram):
-            parts.append(f"({letter}) share of pixels by value")
+            parts.append(f"({letter}) share of pixels by value (bars at the ends hold all values beyond)")
         elif panel is classed:
             parts.append(f"({letter}) classes, with their shares of {whole}")
         elif panel.tally.scheme.band.name == "n":
@@ -139,7 +139,7 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
             parts.append(f"({letter}) {description_of(map_, map_.band(name))}")
     lines = [f"{title}. {'; '.join(parts)}.", f"{below[:1].upper()}{below[1:]}."]
     if said:
-        lines.append(f"Of {whole}: {'; '.join(reversed(said))}.")
+        lines.append(f"Of {whole}: {'; '.join(said)}.")
     missing = int(np.count_nonzero(classed.codes == MISSING))
     if missing:
         lines.append(f"Grey: no value ({percent(tally.missing)} of the area).")

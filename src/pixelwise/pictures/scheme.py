@@ -66,13 +66,19 @@ class Scheme(ABC):
         The band.
     classes
         From low to high, that is from the bottom to the top of a legend; what is not on that scale comes first.
-    note
-        What a reader should know of the limits; empty if nothing.
+    downwards
+        Whether legends begin with the first class, as calendars do, instead of the last.
     """
 
     band: Band
     classes: tuple[Class, ...]
-    note: str = ""
+    downwards: bool = False
+
+    @property
+    def listed(self) -> Sequence[int]:
+        """Numbers of the classes, from the top of a legend to its bottom."""
+        places = range(len(self.classes))
+        return places if self.downwards else places[::-1]
 
     def codes(self, source: Source, block: Block) -> NDArray[np.uint8]:
         """Return (y, x) numbers of classes; `MISSING` where there is no value, `OUTSIDE` where none was asked for.

@@ -1,0 +1,39 @@
+"""What the numbers of an input are, as far as its files say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pixelwise.pictures.source import Source
+
+__all__ = ["quantity"]
+
+#: What names of files say of their numbers; products and indices that many people know by these letters.
+QUANTITIES = re.compile(
+    r"(?<![a-z])(ndvi|evi2?|savi|ndwi|ndmi|ndsi|nbr2?|lai|fpar|fapar|gpp|npp|lst|sst|albedo|lswi|kndvi|vod|precip|rain|"
+    r"chirps|temperature)(?![a-z])",
+    re.IGNORECASE,
+)
+NAMES = {"precip": "precipitation", "rain": "rain", "chirps": "CHIRPS precipitation", "temperature": "temperature",
+         "albedo": "albedo"}  # fmt: skip
+
+
+def quantity(source: Source) -> str:
+    """Return what the input's numbers are, as its variable or the names of its files say; empty if they do not."""
+    given = source.provenance.get("input")
+    if not isinstance(given, Mapping):
+        return ""
+    spec = given.get("spec")
+    variable = spec.get("variable") if isinstance(spec, Mapping) else None
+    if isinstance(variable, str) and variable:
+        found = QUANTITIES.fullmatch(variable)
+        return (NAMES.get(variable.lower()) or variable.upper()) if found else variable
+    files = given.get("files")
+    paths = [file.get("path") for file in files[:1] if isinstance(file, Mapping)] if isinstance(files, list) else []
+    for path in paths:
+        # "pacificSST" is two words.
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.rpartition("/")[2]) if isinstance(path, str) else ""
+        if found := QUANTITIES.search(name):
+            return NAMES.get(found[1].lower()) or found[1].upper()
+    return ""
