@@ -15,6 +15,7 @@ __all__ = [
     "NAMED",
     "SHOWN",
     "count",
+    "escaped",
     "first_of",
     "not_a_choice",
     "one_line",
@@ -45,6 +46,11 @@ def shown(value: object, most: int = 200) -> str:
     except ValueError:
         return "a number of thousands of digits"
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """Escape what no terminal or font should be given, but for some characters: names in files may hold anything."""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(error: object) -> str:

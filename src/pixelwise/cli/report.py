@@ -19,7 +19,7 @@ import click
 
 from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 from pixelwise.surroundings import set_numba_file_aside
-from pixelwise.words import one_line
+from pixelwise.words import escaped, one_line
 
 __all__ = ["Commands", "clipped", "debug_option", "emit", "printable", "progress_bar"]
 
@@ -42,8 +42,7 @@ def printable(text: str, *, lines: bool = True) -> str:
 
     Line feeds are kept if the text may have several `lines`.
     """
-    kept = "\n" if lines else ""
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+    return escaped(text, "\n" if lines else "")
 
 
 def emit(text: str = "", *, error: bool = False, lines: bool = True) -> None:

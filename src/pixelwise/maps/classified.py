@@ -91,6 +91,8 @@ def classify(
         When a file exists or cannot be written.
     """
     target = check_output(path, overwrite=overwrite, suffixes=TIFF)
+    if target.exists() and any(target.samefile(own) for own in map_.paths):
+        raise OutputError(f"{target}: is the map itself; choose another name for its classes")
     style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,))
     sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",))
     name = map_.bands[0].name if band is None else band

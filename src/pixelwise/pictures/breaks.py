@@ -58,10 +58,12 @@ def fisher_limits(values: NDArray[Any], count: int) -> list[float]:
     if count < 2:
         return [float(values.min()), float(values.max())]
     # The upper limit of a class is a value of its own; ours belong to the class above.
-    tops = FisherJenks(values.astype(np.float64), k=count).bins[:-1]
+    bins = FisherJenks(values.astype(np.float64), k=count).bins
     ordered = np.sort(values)
+    # It repeats a class where sums of squares have no digits left.
+    tops = sorted({float(top) for top in bins if top < ordered[-1]})
     following = [float(ordered[np.searchsorted(ordered, top, side="right")]) for top in tops]
-    middles = [(float(top) + after) / 2 for top, after in zip(tops, following, strict=True)]
+    middles = [top + (after - top) / 2 for top, after in zip(tops, following, strict=True)]
     return [float(ordered[0]), *middles, float(ordered[-1])]
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixelwise.bands import STATUS_BAND, YEARS, Band
-from pixelwise.pictures.drawing import escaped
 from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import ContinuousScheme
 from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import Tally
+from pixelwise.words import escaped
 
 __all__ = ["description_of", "heading", "heading_of_several", "legend_title", "period", "unit_in_words"]
 

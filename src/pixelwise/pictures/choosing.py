@@ -42,7 +42,7 @@ from pixelwise.pictures.scheme import (
     range_of,
 )
 from pixelwise.pictures.source import Source
-from pixelwise.words import not_a_choice
+from pixelwise.words import escaped, not_a_choice, shown
 
 __all__ = ["Wish", "bands_for", "scheme_of"]
 
@@ -99,7 +99,10 @@ class Wish:
         if text is None:
             return cls()
         if not isinstance(text, str):
-            return cls(limits=_ascending([float(limit) for limit in text]))
+            try:
+                return cls(limits=_ascending([float(limit) for limit in text]))
+            except (TypeError, ValueError):
+                raise ParameterError(f"classes {shown(text)}: expected a text such as quintile, or limits") from None
         kind, _, number = text.partition(":")
         try:
             limits = [float(limit) for limit in text.split(",")]
@@ -112,15 +115,16 @@ class Wish:
         numbered = kind in ("quantile", "equal", "fisher")
         if not number and not numbered:
             return cls(kind)
-        if not numbered or not number.isdecimal() or not 2 <= int(number) <= MOST_CLASSES:
+        counts = {str(count): count for count in range(2, MOST_CLASSES + 1)}
+        if not numbered or number not in counts:
             expected = f"{kind}:K with K from 2 to {MOST_CLASSES}" if numbered else kind
-            raise ParameterError(f"classes {text!r}: expected {expected}")
-        return cls(kind, int(number))
+            raise ParameterError(f"classes {shown(text)}: expected {expected}")
+        return cls(kind, counts[number])
 
 
 def _ascending(limits: list[float]) -> tuple[float, ...]:
     if not limits or not all(map(math.isfinite, limits)) or any(a >= b for a, b in pairwise(limits)):
-        raise ParameterError(f"classes {limits}: expected limits that ascend, such as 0,0.1,0.5")
+        raise ParameterError(f"classes {shown(limits)}: expected limits that ascend, such as 0,0.1,0.5")
     if len(limits) >= MOST_CLASSES:
         raise ParameterError(f"{len(limits)} limits make more than {MOST_CLASSES} classes: too many to tell apart")
     return tuple(limits)
@@ -307,7 +311,7 @@ def _codes(source: Source, band: Band) -> CodeScheme:
         found.discard(Status.OUTSIDE)
         words, colors = {int(code): text for code, text in STATUS_WORDS.items()}, dict(STATUS_COLORS)
     else:
-        words = dict(codes_in(band))
+        words = {code: escaped(text) for code, text in codes_in(band).items()}
         listed = sorted(found | set(words))
         colors = dict(zip(listed, sequential("viridis", len(listed)), strict=True))
     # The lowest code comes last, which is at the top of a legend.
@@ -383,12 +387,10 @@ def _of_values(source: Source, band: Band, wish: Wish, colors: Palette) -> Schem
         limits.append(limits[-1])
     else:
         limits = quantile_limits(values, count)
-        if not wish.kind and not directed:
-            inner = sorted(set(readable(limits)[1:-1]))
-            inner = [limit for limit in inner if values.min() < limit <= values.max()]
-            if inner and band.kind != "count":
+        if not wish.kind and not directed and band.kind != "count":
+            inner = [limit for limit in sorted(set(readable(limits)[1:-1])) if values.min() < limit <= values.max()]
+            if inner:
                 return _extended(_open_ended(band, inner, colors), infinite)
-            limits = [float(values.min()), *inner, float(values.max())]
     return _extended(_ranges(band, values, limits, colors), infinite)
 
 

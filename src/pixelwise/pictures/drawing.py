@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from pixelwise.grid import Bounds, Grid
 from pixelwise.pictures.layout import LONG_EDGE, SMALL, Drawn, Sizes, fit, take_literally
-from pixelwise.pictures.numbers import THIN, percent, square_kilometres, with_minus
+from pixelwise.pictures.numbers import percent, square_kilometres, with_minus
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
 from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme
 from pixelwise.pictures.tally import Tally
 from pixelwise.pictures.thinned import spread
+from pixelwise.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-__all__ = ["Histogram", "Panel", "Place", "draw", "escaped", "escaped_lines"]
+__all__ = ["Histogram", "Panel", "Place", "draw"]
 
 DPI = 200
 
@@ -37,14 +38,20 @@ LARGEST_ASPECT = 8.0
 #: Below this width (inches) there is room for one coordinate only.
 NARROW = 1.4
 
+#: Inches: two numbers fit below a narrow colour bar, four below a wide one.
+NARROWEST_BAR, WIDE_BAR = 1.8, 2.6
+
 #: From this ratio of width to height on, the legend is below the map.
 WIDE = 1.5
 
 #: Classes from which on a legend below a map has two columns.
 MANY_CLASSES = 4
 
-#: Kilometres and degrees: on a larger map no single scale is right.
-LARGEST_SCALED, MOST_LATITUDES = 3000.0, 30.0
+#: Kilometres: on a larger map no single scale is right.
+LARGEST_SCALED = 3000.0
+#: The shortest parallel of a map in degrees, relative to the longest, with which a scale bar is still of use, and from
+#: which on it is right everywhere.
+LEAST_SCALED, SAME_SCALE = 0.4, 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +112,6 @@ def _png(figure: Any) -> bytes:
     with io.BytesIO() as stream:
         figure.savefig(stream, format="png")
         return stream.getvalue()
-
-
-def escaped_lines(text: str) -> str:
-    """Escape control characters except line feeds: fonts cannot draw them."""
-    return "\n".join(map(escaped, text.split("\n")))
-
-
-def escaped(text: str) -> str:
-    """Escape control characters: names in files may come from anyone."""
-    return "".join(c if c.isprintable() or c == THIN else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)
@@ -278,7 +275,7 @@ def _draw_outlines(axes: Axes, panel: Panel, place: Place) -> None:
     assert panel.outlines is not None  # noqa: S101  (asked before)
     ends = panel.outlines.reshape(-1, 2)
     if not place.counted:
-        xs, ys = panel.grid.transform * (ends[:, 0], ends[:, 1])
+        xs, ys = panel.grid.transform @ (ends[:, 0], ends[:, 1])
         ends = np.stack([xs, ys], axis=1)
     # White around dark lines: visible on every colour.
     for width, color in ((1.4, "white"), (0.6, "0.1")):
@@ -337,11 +334,14 @@ def _draw_scale(axes: Axes, panel: Panel, place: Place, sizes: Sizes) -> None:
     if km is None or not math.isfinite(km) or place.ratio > LARGEST_ASPECT or place.ratio < 1 / LARGEST_ASPECT:
         return
     _, _, bottom, top = place.limits
-    if km * cols > LARGEST_SCALED or (place.geographic and abs(top - bottom) > MOST_LATITUDES):
+    shrinks = _shortest_parallel(bottom, top) if place.geographic else 1.0
+    if km * cols > LARGEST_SCALED or shrinks < LEAST_SCALED:
         return
     length = _round_length(km * cols / 4)
     share = length / (km * cols)
     label = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
+    if shrinks < SAME_SCALE:
+        label += f" at {_degrees(f'{(bottom + top) / 2:.0f}', 'NS')}"
     corners = {
         (right, up): float(np.count_nonzero(_corner(panel.codes, right=right, up=up) < OUTSIDE))
         for up in (False, True) for right in (False, True)
@@ -359,6 +359,12 @@ def _draw_scale(axes: Axes, panel: Panel, place: Place, sizes: Sizes) -> None:
         x + share / 2, y + 0.015, label, transform=axes.transAxes, ha="center", va="bottom", size=sizes.tick,
         path_effects=halo,
     )  # fmt: skip
+
+
+def _shortest_parallel(south: float, north: float) -> float:
+    """Return the length of the shortest parallel of a map, relative to the longest."""
+    lengths = [math.cos(math.radians(min(abs(latitude), 90.0))) for latitude in (south, north)]
+    return min(lengths) / (1.0 if south < 0 < north else max(*lengths, 1e-9))
 
 
 def _corner(codes: NDArray[np.uint8], *, right: bool, up: bool) -> NDArray[np.uint8]:
@@ -434,7 +440,8 @@ def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple
 
     scheme = panel.tally.scheme
     assert isinstance(scheme, ContinuousScheme)  # noqa: S101  (asked before)
-    axes = figure.add_axes((0.2, 0.1, min(width, 3.2) / 10, 0.012))
+    length = max(NARROWEST_BAR, min(width, 3.2))
+    axes = figure.add_axes((0.2, 0.1, length / 10, 0.012))
     colors = ListedColormap([one.color for one in scheme.classes])
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(scheme.beyond, "both")
     bar = Colorbar(
@@ -442,7 +449,7 @@ def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple
         extend=extend,  # type: ignore[arg-type]
     )  # fmt: skip
     bar.ax.tick_params(labelsize=sizes.tick, length=3, width=0.6)
-    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3 if length >= WIDE_BAR else 1))
     bar.outline.set_linewidth(0.5)
     title = bar.ax.set_title(panel.name, loc="left", fontsize=sizes.text, pad=4)
     take_literally(title)

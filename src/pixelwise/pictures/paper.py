@@ -13,13 +13,14 @@ from pixelwise.bands import STATUS_BAND, Status
 from pixelwise.choices import Palette
 from pixelwise.pictures.captions import description_of, heading, unit_in_words
 from pixelwise.pictures.choosing import bands_for, scheme_of
-from pixelwise.pictures.drawing import Histogram, Panel, draw, escaped, escaped_lines
-from pixelwise.pictures.numbers import percent, square_kilometres
+from pixelwise.pictures.drawing import Histogram, Panel, draw
+from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.picture import panel_of, require_matplotlib
 from pixelwise.pictures.scheme import MISSING
 from pixelwise.pictures.source import Source
 from pixelwise.pictures.thinned import thinned
 from pixelwise.rasters.polygons import read_polygons
+from pixelwise.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def plot_paper(
     if map_.band(name).kind != "code":
         panels.append(histogram_of(map_, name, palette))
     lettered = [_lettered(panel, letter) for panel, letter in zip(panels, "abcd", strict=False)]
-    figure = draw(lettered, (escaped_lines(title or ""), ""), columns=2, width=width or WIDTH)
+    figure = draw(lettered, (escaped(title or "", "\n"), ""), columns=2, width=width or WIDTH)
     return figure, _caption(map_, name, panels, classed)
 
 
@@ -137,7 +138,9 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
             parts.append(f"({letter}) number of observations")
         else:
             parts.append(f"({letter}) {description_of(map_, map_.band(name))}")
-    lines = [f"{title}. {'; '.join(parts)}.", f"{below[:1].upper()}{below[1:]}."]
+    lines = [f"{title}. {'; '.join(parts)}."]
+    if below:
+        lines.append(f"Method {below}." if isinstance(map_.provenance.get("method"), str) else f"{below.capitalize()}.")
     if said:
         lines.append(f"Of {whole}: {'; '.join(said)}.")
     missing = int(np.count_nonzero(classed.codes == MISSING))
@@ -147,4 +150,4 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
     versions = map_.provenance.get("versions")
     if isinstance(versions, dict) and isinstance(versions.get("pixelwise"), str):
         lines.append(f"Computed with pixelwise {versions['pixelwise']}.")
-    return escaped_lines("\n".join(line for line in lines if line)) + "\n"
+    return escaped("\n".join(line for line in lines if line), f"\n{THIN}") + "\n"

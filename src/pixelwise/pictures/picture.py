@@ -17,7 +17,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.pictures.captions import description_of, heading, heading_of_several, legend_title
 from pixelwise.pictures.choosing import bands_for, scheme_of
-from pixelwise.pictures.drawing import Panel, draw, escaped_lines
+from pixelwise.pictures.drawing import Panel, draw
 from pixelwise.pictures.scheme import OUTSIDE
 from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import tally_of
@@ -25,6 +25,7 @@ from pixelwise.pictures.thinned import thinned
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.rasters.polygons import Polygons, read_polygons
 from pixelwise.rasters.region import edges_in_pixels
+from pixelwise.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,13 +111,13 @@ def plot_map(
     else:
         first, second = heading(map_, map_.band(names[0]))
     if title is not None:
-        first, second = escaped_lines(title), second if title else ""
+        first, second = escaped(title, "\n"), second if title else ""
     return draw(panels, (first, second), columns=COLUMNS, width=width)
 
 
 def _named(map_: Source, name: str, legend: str) -> str:
     """Return the title of a legend after what the band is, for a map among others."""
-    described = description_of(map_, map_.band(name))
+    described = escaped(description_of(map_, map_.band(name)))
     return legend if legend.startswith(described) else f"{described[:1].upper()}{described[1:]}\n{legend}"
 
 

@@ -1,0 +1,144 @@
+"""The figure for a paper: width, fonts, panels, caption."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pixelwise as pw
+from pixelwise.maps.saving import save
+from pixelwise.pictures.paper import histogram_of, plot_paper
+from support.drawn import COUNT, NAN, PVALUE, SLOPE, entries, headings, make_map, row, trend_map
+
+
+def whole_map() -> pw.Map:
+    random = np.random.default_rng(3)
+    slope = random.normal(0.02, 0.01, (30, 40))
+    slope[:3] = NAN
+    n = random.integers(15, 20, (30, 40)).astype(np.int32)
+    provenance = {
+        "method": "ols", "versions": {"pixelwise": "9.9"},
+        "input": {"layers": 5, "first": "2001-01-01", "last": "2005-01-01", "layers_used": [{"precision": "year"}],
+                  "files": [{"path": "ndvi_2001.tif"}]},
+    }  # fmt: skip
+    return make_map((SLOPE, PVALUE, COUNT), slope, random.random((30, 40)), n, provenance=provenance)
+
+
+def test_four_panels_with_letters() -> None:
+    figure, caption = plot_paper(whole_map())
+    assert headings(figure) == []
+    letters = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [letter for letter in letters if letter.startswith("(")] == ["(a)", "(b)", "(c)", "(d)"]
+    lines = caption.splitlines()
+    assert lines[0] == (
+        "NDVI change per year, 2001 to 2005. (a) change per year; (b) classes, with their shares of the area with "
+        "values; (c) number of observations; (d) share of pixels by value (bars at the ends hold all values beyond)."
+    )
+    assert lines[1] == "Method ols, band slope: Change per year of the fitted line; 5 layers."
+    assert lines[3:] == [
+        "Grey: no value (10.0 % of the area).",
+        "Coordinates: EPSG:32617.",
+        "Computed with pixelwise 9.9.",
+    ]
+
+
+def test_the_caption_repeats_the_legend() -> None:
+    figure, caption = plot_paper(whole_map(), significant=0.1)
+    said = next(line for line in caption.splitlines() if line.startswith("Of the area with values: "))
+    classes = [entry for entry in entries(figure, 1) if not entry.startswith("missing")]
+    for entry in classes:
+        label, _, amount = entry.rpartition(" (")
+        share, _, area = amount.rstrip(")").partition(", ")
+        assert (f"{label}: {share} ({area})" in said) == (share != "0 %")
+
+
+def test_bars_are_the_shares_of_pixels() -> None:
+    values = whole_map()["slope"]
+    found = histogram_of(whole_map(), "slope")
+    assert found.shares.sum() == pytest.approx(1)
+    known = values[np.isfinite(values)]
+    expected, _ = np.histogram(known, found.edges)
+    assert np.allclose(found.shares[1:-1], expected[1:-1] / known.size)
+    assert found.shares[0] == pytest.approx((known < found.edges[1]).mean())
+    assert len(found.colors) == len(found.shares)
+    outside = make_map((SLOPE,), row(1, 2, 50), status=[[0, 0, 9]])
+    assert histogram_of(outside, "slope").edges[-1] <= 2
+    assert histogram_of(make_map((SLOPE,), row(NAN)), "slope").shares.sum() == 0
+    assert histogram_of(make_map((SLOPE,), row(2, 2)), "slope").shares.sum() == 1
+
+
+@pytest.mark.parametrize("width", [84, 170])
+def test_the_width_is_exact(tmp_path: Path, width: int) -> None:
+    figure, _ = plot_paper(whole_map(), width=width / 25.4)
+    save(figure, tmp_path / "a.pdf")
+    found = re.search(rb"/MediaBox \[ ?0 0 ([0-9.]+) ", (tmp_path / "a.pdf").read_bytes())
+    assert found is not None
+    assert float(found[1]) / 72 * 25.4 == pytest.approx(width, abs=0.01)
+    save(figure, tmp_path / "a.svg")
+    found = re.search(rb'width="([0-9.]+)pt"', (tmp_path / "a.svg").read_bytes())
+    assert found is not None
+    assert float(found[1]) / 72 * 25.4 == pytest.approx(width, abs=0.01)
+
+
+def test_the_default_is_two_columns_of_a_journal() -> None:
+    assert plot_paper(whole_map())[0].get_figwidth() == pytest.approx(170 / 25.4)
+
+
+def test_fonts_are_embedded_as_outlines_that_journals_take(tmp_path: Path) -> None:
+    save(plot_paper(whole_map())[0], tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    parts = [content]
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", content, re.DOTALL):
+        try:
+            parts.append(zlib.decompressobj().decompress(stream))
+        except zlib.error:
+            continue
+    text = b"\n".join(parts)
+    assert b"/FontFile2" in text
+    assert b"/Subtype /Type3" not in text
+    assert b"/CIDFontType2" in text or b"/TrueType" in text
+
+
+def test_nothing_overlaps_or_is_cut_off() -> None:
+    for map_ in (whole_map(), trend_map(10, 60), trend_map(60, 10)):
+        figure, _ = plot_paper(map_)
+        figure.canvas.draw()
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        legends = [legend.get_window_extent() for legend in figure.legends if legend.get_texts()]
+        for i, box in enumerate([*boxes, *legends]):
+            assert box.x0 >= -1, i
+            assert box.x1 <= figure.bbox.x1 + 1, i
+            assert box.y0 >= -1, i
+            assert box.y1 <= figure.bbox.y1 + 1, i
+        assert not any(a.overlaps(b) for i, a in enumerate(legends) for b in legends[i + 1 :])
+
+
+def test_codes_have_classes_only() -> None:
+    map_ = make_map((SLOPE,), row(1, 2), status=[[0, 1]])
+    figure, caption = plot_paper(map_, "status")
+    assert len(figure.axes) == 1
+    assert "(a) classes" in caption
+
+
+def test_a_title_and_the_options_of_maps() -> None:
+    figure, _ = plot_paper(whole_map(), classes="equal:4", palette="warming", title="Mine")
+    assert headings(figure) == ["Mine"]
+    assert len(entries(figure, 1)) == 5
+    with pytest.raises(pw.ParameterError, match="unknown band 'x'"):
+        plot_paper(whole_map(), "x")
+
+
+def test_captions_take_names_literally() -> None:
+    odd = pw.Band("a\x1b[31m", "<b>\n$x$")
+    _, caption = plot_paper(make_map((odd,), row(1, 2), provenance={"versions": {"pixelwise": "\x07"}}))
+    assert all(line.isprintable() for line in caption.splitlines())
+
+
+def test_a_map_without_crs() -> None:
+    _, caption = plot_paper(make_map((SLOPE,), row(1, NAN), crs=None))
+    assert "the pixels with values" in caption
+    assert "None" not in caption
