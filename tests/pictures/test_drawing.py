@@ -89,7 +89,9 @@ def assert_tidy(figure: Any) -> None:
         assert not any(box.overlaps(other) for other in boxes[i + 1 :]), i
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            ticks_ = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+            low, high = sorted(axis.get_view_interval())
+            drawn = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            ticks_ = [label.get_window_extent() for label in drawn if label.get_text()]
             assert not any(a.overlaps(b) for i, a in enumerate(ticks_) for b in ticks_[i + 1 :])
 
 

@@ -17,7 +17,7 @@ __all__ = ["classify"]
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="GeoTIFF of classes to write.")
 @click.option("--band", help="Band to classify.  [default: the first]")
-@class_options(palette=False)
+@class_options(drawn=False)
 @click.option("--table", metavar="FILE", type=click.Path(path_type=Path), help="Table of areas to write, .csv.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @debug_option
@@ -29,8 +29,8 @@ def classify(*, map_path: Path, output: Path, **options: Any) -> None:
       pixelwise classify trend.tif -o classes.tif --classes confidence
       pixelwise classify trend.tif -o n.tif --band n --classes 10,20,30
 
-    The file has a colour table and the names of the classes; QGIS opens it in colours by the style beside it
-    (classes.qml). Areas are square kilometres on the ellipsoid, whatever the CRS.
+    The file has a colour table and the names of the classes, and QGIS opens it in the colours of `pixelwise plot`, by
+    the style beside it (classes.qml). Areas are those on the ellipsoid, whatever the CRS.
     """
     from pixelwise.maps.classified import classify, table_of
     from pixelwise.maps.foreign import open_any

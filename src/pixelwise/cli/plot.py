@@ -16,15 +16,15 @@ __all__ = ["class_options", "plot"]
 LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-def class_options(*, palette: bool = True) -> Callable[[Any], Any]:
-    """Return a decorator that adds the options that choose classes, and colours unless they are fixed."""
+def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
+    """Return a decorator that adds the options that choose classes; what is drawn also has a palette or colour bar."""
+    bar = "continuous (a colour bar), " if drawn else ""
     options = [
         click.option(
             "--classes",
             metavar="CLASSES",
             help="trend (direction and significance), confidence (the same at 90, 95 and 99 %), quintile, quantile:K, "
-            "equal:K, fisher:K (natural breaks), continuous (a colour bar), or limits such as 0,0.1,0.5.  "
-            "[default: what suits the band]",
+            f"equal:K, fisher:K (natural breaks), {bar}or limits such as 0,0.1,0.5.  [default: what suits the band]",
         ),
         click.option(
             "--significant",
@@ -46,7 +46,7 @@ def class_options(*, palette: bool = True) -> Callable[[Any], Any]:
     ]
 
     def add(function: Any) -> Any:
-        for option in reversed(options if palette else options[:-1]):
+        for option in reversed(options if drawn else options[:-1]):
             function = option(function)
         return function
 

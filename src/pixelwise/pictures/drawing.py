@@ -38,8 +38,8 @@ LARGEST_ASPECT = 8.0
 #: Below this width (inches) there is room for one coordinate only.
 NARROW = 1.4
 
-#: Inches: two numbers fit below a narrow colour bar, four below a wide one.
-NARROWEST_BAR, WIDE_BAR = 1.8, 2.6
+#: Inches: two or three numbers fit below the narrowest colour bar.
+NARROWEST_BAR, WIDEST_BAR, BAR_HEIGHT = 1.8, 3.2, 0.12
 
 #: From this ratio of width to height on, the legend is below the map.
 WIDE = 1.5
@@ -251,8 +251,9 @@ def _draw_panel(figure: Figure, panel: Panel, edge: float, sizes: Sizes, *, alon
     # Side by side, maps with their legends below leave no gaps.
     wide = ratio >= WIDE or not alone
     if isinstance(panel.tally.scheme, ContinuousScheme):
-        bar, legend = _draw_bar(figure, panel, width, sizes)
-        return Drawn(axes, legend, (width, height), wide=True, bar=bar)
+        size = max(NARROWEST_BAR, min(width, WIDEST_BAR)), BAR_HEIGHT
+        bar, legend = _draw_bar(figure, panel, size, sizes)
+        return Drawn(axes, legend, (width, height), wide=True, bar=bar, bar_size=size)
     many = ratio >= WIDE and alone and len(panel.tally.pixels) > MANY_CLASSES
     legend = _draw_legend(figure, panel, 2 if many else 1, sizes)
     return Drawn(axes, legend, (width, height), wide)
@@ -430,8 +431,8 @@ def _missing(tally: Tally) -> str:
     return f"{percent(tally.missing)} of the area, {square_kilometres(tally.missing_km2)}"
 
 
-def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple[Any, Legend]:
-    """Draw a colour bar, and a legend of what is not on it."""
+def _draw_bar(figure: Figure, panel: Panel, size: tuple[float, float], sizes: Sizes) -> tuple[Any, Legend]:
+    """Draw a colour bar of a size in inches, and a legend of what is not on it."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import ListedColormap, Normalize
@@ -440,8 +441,7 @@ def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple
 
     scheme = panel.tally.scheme
     assert isinstance(scheme, ContinuousScheme)  # noqa: S101  (asked before)
-    length = max(NARROWEST_BAR, min(width, 3.2))
-    axes = figure.add_axes((0.2, 0.1, length / 10, 0.012))
+    axes = figure.add_axes((0.2, 0.1, size[0] / 10, size[1] / 10))
     colors = ListedColormap([one.color for one in scheme.classes])
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(scheme.beyond, "both")
     bar = Colorbar(
@@ -449,7 +449,7 @@ def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple
         extend=extend,  # type: ignore[arg-type]
     )  # fmt: skip
     bar.ax.tick_params(labelsize=sizes.tick, length=3, width=0.6)
-    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3 if length >= WIDE_BAR else 1))
+    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=max(1, int(size[0] / 0.75))))
     bar.outline.set_linewidth(0.5)
     title = bar.ax.set_title(panel.name, loc="left", fontsize=sizes.text, pad=4)
     take_literally(title)

@@ -41,6 +41,7 @@ class Drawn:
     size: tuple[float, float]
     wide: bool
     bar: Any = None
+    bar_size: tuple[float, float] = (0.0, 0.0)
 
 
 def take_literally(text: Text) -> None:
@@ -51,7 +52,7 @@ def take_literally(text: Text) -> None:
 
 @dataclass(eq=False)
 class _Box:
-    """What a panel needs, in inches: its axes within the panel, its legend, and the whole."""
+    """What a panel needs, in inches: its axes within the panel, its legend, the whole, and above and below its bar."""
 
     drawn: Drawn
     left: float
@@ -59,6 +60,7 @@ class _Box:
     key: tuple[float, float]
     width: float
     height: float
+    around_bar: tuple[float, float] = (0.0, 0.0)
 
 
 def _measured(drawn: Drawn, renderer: RendererAgg) -> _Box:
@@ -70,13 +72,16 @@ def _measured(drawn: Drawn, renderer: RendererAgg) -> _Box:
     width, height = box.width * inches, box.height * inches
     key = drawn.legend.get_window_extent(renderer)
     key_width, key_height = key.width * inches, key.height * inches
+    around = 0.0, 0.0
     if drawn.bar is not None:
-        bar = drawn.bar.ax.get_tightbbox(renderer)
-        key_width, key_height = max(key_width, bar.width * inches), key_height + bar.height * inches + GAP
+        # Its axes know where they are after the measuring of all.
+        whole, own = drawn.bar.ax.get_tightbbox(renderer), drawn.bar.ax.get_window_extent(renderer)
+        around = (whole.y1 - own.y1) * inches, (own.y0 - whole.y0) * inches
+        key_width, key_height = max(key_width, whole.width * inches), key_height + whole.height * inches + GAP
     if drawn.wide:
         return _Box(
             drawn, left, key_height + GAP + below, (left, key_height),
-            left + max(width + right, key_width), key_height + GAP + below + height + above,
+            left + max(width + right, key_width), key_height + GAP + below + height + above, around,
         )  # fmt: skip
     bottom = max(below, key_height - height)
     return _Box(
@@ -110,15 +115,13 @@ def fit(figure: Figure, drawn: Sequence[Drawn], heading: tuple[str, str], column
     for row, height in zip(rows, heights, strict=True):
         x = PAD
         for box, width in zip(row, widths, strict=False):
-            _put(figure, box, (x, top - box.height), (full_width, full_height), renderer)
+            _put(figure, box, (x, top - box.height), (full_width, full_height))
             x += width + 2 * GAP
         top -= height + 2 * GAP
     return full_width
 
 
-def _put(
-    figure: Figure, box: _Box, corner: tuple[float, float], full: tuple[float, float], renderer: RendererAgg
-) -> None:
+def _put(figure: Figure, box: _Box, corner: tuple[float, float], full: tuple[float, float]) -> None:
     """Place a panel whose lower left corner is known."""
     (x, y), (full_width, full_height) = corner, full
     width, height = box.drawn.size
@@ -128,14 +131,13 @@ def _put(
     )
     key_x, key_y = x + box.key[0], y + box.key[1]
     if box.drawn.bar is not None:
-        bar = box.drawn.bar.ax
-        inches = 1 / renderer.dpi
-        own, outer = bar.get_window_extent(renderer), bar.get_tightbbox(renderer)
         # Its name is above it, what is not on it below.
-        bar_y = key_y - (outer.y1 - own.y0) * inches
-        bar_width, bar_height = own.width * inches, own.height * inches
-        bar.set_position((key_x / full_width, bar_y / full_height, bar_width / full_width, bar_height / full_height))
-        key_y -= outer.height * inches + GAP
+        (above, below), (bar_width, bar_height) = box.around_bar, box.drawn.bar_size
+        key_y -= above + bar_height
+        box.drawn.bar.ax.set_position(
+            (key_x / full_width, key_y / full_height, bar_width / full_width, bar_height / full_height)
+        )
+        key_y -= below + GAP
     box.drawn.legend.set_bbox_to_anchor((key_x / full_width, key_y / full_height), transform=figure.transFigure)
 
 
