@@ -11,6 +11,7 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.info import info
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
@@ -36,6 +37,7 @@ def main() -> None:
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise info trend.tif                        say what it is, how it was made, and what it covers
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
@@ -46,5 +48,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, classify, demo, clean, verify, compile_kernels):
+for command in (plan, apply, join, composite, methods, plot, classify, info, demo, clean, verify, compile_kernels):
     main.add_command(command)

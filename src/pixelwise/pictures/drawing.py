@@ -278,7 +278,7 @@ def _draw_outlines(axes: Axes, panel: Panel, place: Place) -> None:
     assert panel.outlines is not None  # noqa: S101  (asked before)
     ends = panel.outlines.reshape(-1, 2)
     if not place.counted:
-        xs, ys = panel.grid.transform * (ends[:, 0], ends[:, 1])
+        xs, ys = panel.grid.transform @ (ends[:, 0], ends[:, 1])
         ends = np.stack([xs, ys], axis=1)
     # White around dark lines: visible on every colour.
     for width, color in ((1.4, "white"), (0.6, "0.1")):
