@@ -11,6 +11,7 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.html_report import report
 from pixelwise.cli.info import info
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
@@ -48,5 +49,8 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, classify, info, demo, clean, verify, compile_kernels):
+COMMANDS = (
+    plan, apply, join, composite, methods, plot, classify, info, report, demo, clean, verify, compile_kernels,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)
