@@ -103,6 +103,7 @@ BEFORE = {
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
     "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
     "info": ["info", "map.tif"],
+    "report": ["report", "map.tif", "-o", "r.html", "--overwrite"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],
