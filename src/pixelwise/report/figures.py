@@ -63,7 +63,8 @@ def map_figure(panel: Panel, samples: Sequence[Sample]) -> Any:
     left, right, bottom, top = place.limits
     height = int(min(max(MAP_WIDTH / max(place.ratio, 1e-9), 160), 820))
     plot = figure(
-        width=MAP_WIDTH, height=height, x_range=Range1d(start=left, end=right), y_range=Range1d(start=bottom, end=top), name="map",
+        width=MAP_WIDTH, height=height, name="map", x_range=Range1d(start=left, end=right),
+        y_range=Range1d(start=bottom, end=top),
         tools="pan,wheel_zoom,box_zoom,reset,tap", active_scroll="wheel_zoom", x_axis_label=place.labels[0],
         y_axis_label=place.labels[1], output_backend="canvas", toolbar_location="above",
     )  # fmt: skip
