@@ -193,14 +193,14 @@ class Climatology:
         Sums are taken layer by layer, as NumPy adds in another order when there is only one pixel, and of differences
         from the first value: those of equal values are exactly 0.
         """
-        first = np.full((len(self.slots.names), values.shape[1]), np.nan)
-        total, count = np.zeros((2, *first.shape))
-        for slot, layer in self._of_base(values):
-            valid = ~np.isnan(layer)
-            np.copyto(first[slot], layer, where=valid & np.isnan(first[slot]))
-            np.add(total[slot], layer - first[slot], out=total[slot], where=valid)
-            count[slot] += valid
-        return values - (first + total / count)[self.slots.labels]
+        found = np.full(values.shape, np.nan)
+        for own, base in self._of_slots():
+            usual = values[base].astype(np.float64)
+            valid = ~np.isnan(usual)
+            first = usual[valid.argmax(axis=0), np.arange(values.shape[1])]
+            total = _sum(np.where(valid, usual - first, 0.0))
+            found[own] = values[own] - (first + total / valid.sum(axis=0))
+        return found
 
     @np.errstate(divide="ignore", invalid="ignore")
     def standardized(self, anomalies: Floats) -> Floats:
@@ -216,16 +216,26 @@ class Climatology:
         (time, pixel) float64
             NaN also where a pixel has fewer than two values of the base period in a slot, or only equal ones.
         """
-        squares, count = np.zeros((2, len(self.slots.names), anomalies.shape[1]))
-        for slot, layer in self._of_base(anomalies):
-            valid = ~np.isnan(layer)
-            np.add(squares[slot], layer * layer, out=squares[slot], where=valid)
-            count[slot] += valid
-        deviation = np.sqrt(squares / (count - 1))
-        deviation[(count < 2) | (squares == 0)] = np.nan
-        return anomalies / deviation[self.slots.labels]
+        found = np.full(anomalies.shape, np.nan)
+        for own, base in self._of_slots():
+            usual = anomalies[base]
+            valid = ~np.isnan(usual)
+            squares, count = _sum(np.where(valid, usual * usual, 0.0)), valid.sum(axis=0)
+            deviation = np.sqrt(squares / (count - 1))
+            deviation[(count < 2) | (squares == 0)] = np.nan
+            found[own] = anomalies[own] / deviation
+        return found
 
-    def _of_base(self, values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield slot and values of each layer of the base period, in time order."""
-        for layer in np.flatnonzero(self.used):
-            yield int(self.slots.labels[layer]), values[layer]
+    def _of_slots(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield the layers of each slot, and those of the base period, in time order, if there are any."""
+        for slot in np.flatnonzero(self.years):
+            own = np.flatnonzero(self.slots.labels == slot)
+            yield own, own[self.used[own]]
+
+
+def _sum(layers: Floats) -> Floats:
+    """Return the (pixel,) sum of (time, pixel) values, layer by layer."""
+    total: Floats = np.zeros(layers.shape[1])
+    for layer in layers:
+        total += layer
+    return total
