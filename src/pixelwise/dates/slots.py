@@ -95,8 +95,7 @@ class Slots:
     def __str__(self) -> str:
         if self.what == "year":
             return "one layer per year"
-        words = f"{len(self.names)} {self.what}{'s' if len(self.names) > 1 else ''}"
-        return words if self.regular else f"{words} (the dates have no step that recurs every year)"
+        return f"{len(self.names)} {self.what}{'s' if len(self.names) > 1 else ''}"
 
 
 def slots_of(axis: TimeAxis) -> Slots:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class LayerOutputs:
         """Return what to know of the base period, one line each."""
         return [] if self.climatology is None else list(self.climatology.cautions())
 
-    @property
+    @cached_property
     def bands(self) -> tuple[Band, ...]:
         """The bands of all stacks, one after the other."""
         return tuple(band for kind in self.kinds for band in self.bands_of(kind))
@@ -127,16 +128,17 @@ class LayerOutputs:
         answered
             (pixel,) whether there is a result.
         """
-        stacks = [self._stack(kind, values, found) for kind in self.kinds]
+        odd = None if self.climatology is None else self.climatology.anomalies(values)
+        stacks = [self._stack(kind, values, found, odd) for kind in self.kinds]
         # The sign of a NaN that arithmetic makes depends on how many pixels are computed at once.
         return [np.where(answered & ~np.isnan(stack), stack, np.nan) for stack in stacks]
 
-    def _stack(self, kind: str, values: NDArray[Any], found: Mapping[str, NDArray[Any]]) -> Floats:
-        """Return the (time, pixel) values of one kind, whether a pixel has a result or not."""
+    def _stack(self, kind: str, values: NDArray[Any], found: Mapping[str, NDArray[Any]], odd: Floats | None) -> Floats:
+        """Return the (time, pixel) values of one kind, whether a pixel has a result or not; `odd` are the anomalies."""
         if kind in FROM_CLIMATOLOGY:
             assert self.climatology is not None  # noqa: S101  (`layers_beside`)
-            anomalies = self.climatology.anomalies(values)
-            return anomalies if kind == "anomalies" else self.climatology.standardized(anomalies)
+            assert odd is not None  # noqa: S101
+            return odd if kind == "anomalies" else self.climatology.standardized(odd)
         assert self.method is not None  # noqa: S101  (`check_kinds`)
         if kind == "deseasonalised":
             return _centred(values - self.method.seasonal_part(found, self.axis))

@@ -141,7 +141,8 @@ class Climatology:
     def __str__(self) -> str:
         least, most = int(self.years.min()), int(self.years.max())
         count = f"{most}" if least == most else f"{least} to {most}"
-        return f"{self.slots}, base {self.base}, {count} year{'s' if most > 1 else ''}"
+        why = "" if self.slots.regular else "; the dates have no step that recurs every year"
+        return f"{self.slots}, base {self.base}, {count} year{'s' if most > 1 else ''}{why}"
 
     def describe(self) -> dict[str, Any]:
         """Return what `plan` shows, ready for JSON."""
