@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
     restart: bool
     trust_function: bool
     strict: bool
-    progress: Progress | None
+    progress: Progress | Literal[False] | None
     part: tuple[int, int] | str | None
 
 
@@ -109,7 +109,7 @@ def apply(
     restart: bool = False,
     trust_function: bool = False,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     part: tuple[int, int] | str | None = None,
 ) -> Map | xarray.Dataset:
     """Apply a method to every pixel's series.
@@ -183,7 +183,8 @@ def apply(
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
-        Called with the numbers of pixels done and in total, after each block.
+        Called with the numbers of pixels done and in total, after each block. By default, notebooks show a bar after a
+        second; False shows none.
     part
         ``(3, 10)``, or ``"3/10"``, computes only the third of ten parts of the map, into the folder ``OUTPUT.parts``,
         and returns that part; `join` makes the map of all. Parts are rectangles that depend on the files and these
@@ -235,7 +236,7 @@ def join(
     restart: bool = False,
     jobs: int | None = None,
     memory: int | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Map:
     """Make a map of the parts that `apply(..., part=(I, N))` computed; they are then removed.
 
@@ -277,7 +278,7 @@ def write_layers(
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Path:
     """Write the layers of a stack to one file, by date, so that `open_stack` reads them back.
 

@@ -13,6 +13,7 @@ __all__ = [
     "Extent",
     "MapType",
     "OnReadError",
+    "Palette",
     "Per",
     "Period",
     "Reduction",
@@ -58,5 +59,10 @@ Per = Literal["year", "decade"]
 #: small or large; ``test`` is a p-value or q-value; ``share`` lies between 0 and 1; ``correlation`` between -1 and 1;
 #: ``time`` is a decimal year; ``code`` has a meaning for each number.
 BandKind = Literal["change", "signed", "level", "test", "share", "count", "day of year", "time", "code", "correlation"]
-#: How a picture divides values into classes.
-ClassKind = Literal["trend", "quintile"]
+#: How values are divided into classes: by direction and significance, at one level or at those of 90, 95 and 99 %; at
+#: quantiles; at equal distances; at natural breaks (Fisher, Jenks); or not at all, by a colour bar. ``quantile``,
+#: ``equal`` and ``fisher`` take a number, as in ``quantile:7``.
+ClassKind = Literal["trend", "confidence", "quintile", "quantile", "equal", "fisher", "continuous"]
+#: Colours that people with colour blindness tell apart. ``greening`` (brown to teal) and ``warming`` (blue to red) have
+#: two directions from zero, ``viridis`` and ``cividis`` have one.
+Palette = Literal["greening", "warming", "viridis", "cividis"]

@@ -101,6 +101,8 @@ BEFORE = {
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
+    "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
+    "info": ["info", "map.tif"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],

@@ -6,10 +6,13 @@ import click
 
 from pixelwise._version import __version__
 from pixelwise.cli.apply import apply
+from pixelwise.cli.classify import classify
 from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.html_report import report
+from pixelwise.cli.info import info
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
@@ -35,6 +38,8 @@ def main() -> None:
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise info trend.tif                        say what it is, how it was made, and what it covers
+      pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 
@@ -44,5 +49,8 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, demo, clean, verify, compile_kernels):
+COMMANDS = (
+    plan, apply, join, composite, methods, plot, classify, info, report, demo, clean, verify, compile_kernels,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
-from pixelwise.choices import ClassKind
+from pixelwise.choices import Palette
 from pixelwise.cli.report import debug_option, emit
 
-__all__ = ["plot"]
+__all__ = ["class_options", "plot"]
+
+LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+def class_options(*, palette: bool = True) -> Callable[[Any], Any]:
+    """Return a decorator that adds the options that choose classes, and colours unless they are fixed."""
+    options = [
+        click.option(
+            "--classes",
+            metavar="CLASSES",
+            help="trend (direction and significance), confidence (the same at 90, 95 and 99 %), quintile, quantile:K, "
+            "equal:K, fisher:K (natural breaks), continuous (a colour bar), or limits such as 0,0.1,0.5.  "
+            "[default: what suits the band]",
+        ),
+        click.option(
+            "--significant",
+            type=LEVEL,
+            help="P-values below this are significant, and q-values not above it.  [default: 0.05, or what fdr was "
+            "asked for]",
+        ),
+        click.option(
+            "--pvalue",
+            metavar="BAND",
+            help="Band of the p-values, where there are several.  [default: q-values if there are any]",
+        ),
+        click.option(
+            "--palette",
+            type=click.Choice(get_args(Palette)),
+            help="greening (brown to teal) and warming (blue to red) have two directions, viridis and cividis have "
+            "one.  [default: warming for temperatures, greening for other changes, viridis for levels]",
+        ),
+    ]
+
+    def add(function: Any) -> Any:
+        for option in reversed(options if palette else options[:-1]):
+            function = option(function)
+        return function
+
+    return add
 
 
 @click.command()
@@ -18,39 +58,79 @@ __all__ = ["plot"]
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Picture to write: .png, .pdf, .svg or .jpg."
 )
-@click.option("--band", help="Band to draw.  [default: the first]")
+@click.option("--band", multiple=True, help="Band to draw; several are drawn side by side.  [default: the first]")
+@class_options()
 @click.option(
-    "--classes",
-    type=click.Choice(get_args(ClassKind)),
-    help="Direction and significance (trend), or five classes of equal size (quintile); the band status has its own "
-    "classes.  [default: trend, if the band has a p-value]",
+    "--overlay", metavar="FILE", type=click.Path(path_type=Path), help="Polygons whose outlines are drawn over the map."
 )
+@click.option("--title", help="Title of the picture, instead of quantity, band and period; the line below it stays.")
 @click.option(
-    "--significant",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
+    "--figure",
+    "layout",
+    type=click.Choice(["map", "paper"]),
+    default="map",
     show_default=True,
-    help="P-values below this are significant.",
+    help="One picture of the bands, or a figure for a paper: values, classes, number of observations, and a histogram, "
+    "with its caption in a text file beside it.",
 )
-@click.option("--title", help="Title of the picture, instead of method, band and time range.")
+@click.option("--width", metavar="LENGTH", help="Width of the figure, such as 170mm, 17cm or 6.7in.")
+@click.option(
+    "--dpi", type=click.IntRange(50, 1200), default=200, show_default=True, help="Dots per inch of .png and .jpg."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @debug_option
-def plot(*, map_path: Path, output: Path, overwrite: bool, **options: Any) -> None:
-    r"""Draw a band of MAP, which `pixelwise apply` wrote.
+def plot(
+    *, map_path: Path, output: Path, overwrite: bool, band: tuple[str, ...], layout: str, dpi: int, **options: Any
+) -> None:
+    r"""Draw a band of MAP, which `pixelwise apply` wrote, or of any other GeoTIFF.
 
     \b
       pixelwise plot trend.tif -o trend.png
-      pixelwise plot trend.tif -o slope.pdf --classes quintile --title "Greening since 1982"
-      pixelwise plot 'trend_{band}.tif' -o stderr.png --band stderr
+      pixelwise plot trend.tif -o slope.pdf --classes quantile:7 --title "Greening since 1982"
+      pixelwise plot trend.tif -o both.png --band slope --band n --overlay districts.gpkg
+      pixelwise plot trend.tif -o figure1.pdf --figure paper --width 170mm
       pixelwise plot trend.tif -o status.png --band status
 
-    Pixels without a p-value are "not tested", except constant series, which are "no change".
+    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested", except
+    constant series, which are "no change".
     """
-    from pixelwise.maps.map import open_map
+    from pixelwise.maps.foreign import open_any
     from pixelwise.maps.saving import check_output, save
     from pixelwise.pictures.picture import import_matplotlib, plot_map
 
     import_matplotlib()
     target = check_output(output, overwrite=overwrite)
-    save(plot_map(open_map(map_path), **options), target, overwrite=overwrite)
+    options["width"] = inches_of(options["width"])
+    map_ = open_any(map_path)
+    if layout == "paper":
+        from pixelwise.maps.saving import save_text
+        from pixelwise.pictures.paper import plot_paper
+
+        if band[1:]:
+            raise click.UsageError("--figure paper draws one --band")
+        beside = check_output(target.with_suffix(".txt"), overwrite=overwrite, suffixes=(".txt",))
+        figure, caption = plot_paper(map_, band[0] if band else None, **options)
+        save(figure, target, overwrite=overwrite, dpi=dpi)
+        save_text(caption, beside, overwrite=overwrite)
+        emit(str(target))
+        emit(str(beside))
+        return
+    save(plot_map(map_, band or None, **options), target, overwrite=overwrite, dpi=dpi)
     emit(str(target))
+
+
+def inches_of(text: str | None) -> float | None:
+    """Return a length such as 170mm in inches; None if there is none."""
+    if text is None:
+        return None
+    for unit, inches in (("mm", 1 / 25.4), ("cm", 1 / 2.54), ("in", 1.0)):
+        number = text.strip().removesuffix(unit)
+        if number != text.strip():
+            try:
+                length = float(number) * inches
+            except ValueError:
+                break
+            if 1 <= length <= 60:
+                return length
+            raise click.BadParameter(f"{text} is not between 1 and 60 inches (25 to 1500 mm)", param_hint="--width")
+    raise click.BadParameter(f"{text!r} is not a length such as 170mm, 17cm or 6.7in", param_hint="--width")

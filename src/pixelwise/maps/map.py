@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,12 @@ from pixelwise.maps.tag import FIELDS, LARGEST_UNASKED, LONGEST_TEXT, decode_pro
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
 from pixelwise.regular_files import check_encodable
-from pixelwise.words import one_line, unknown
+from pixelwise.words import html_table, one_line, unknown
 
 if TYPE_CHECKING:
     import xarray
+
+    from pixelwise.pictures.tally import Tally
 
 __all__ = [
     "Map",
@@ -123,6 +125,14 @@ class Map:
         where = ", ".join(str(path) for path in self.paths[:3]) or "in memory"
         return f"<Map: {', '.join(self.names)}; {self.grid}; {where}>"
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what it is, how it was made, and its bands; no pixel is read."""
+        from pixelwise.maps.info import facts_of
+
+        bands = ((f"band {band.name}", f"{band.description} ({band.unit})" if band.unit else band.description)
+                 for band in self.bands)  # fmt: skip
+        return html_table("pixelwise Map", [*facts_of(self).items(), *bands])
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the bands."""
@@ -217,14 +227,23 @@ class Map:
 
         return dataset_of(self)
 
-    def plot(self, band: str | None = None, **options: Any) -> Any:
-        """Draw a band (the first by default) and return the matplotlib figure; needs the extra ``plot``.
+    def plot(self, band: str | Sequence[str] | None = None, **options: Any) -> Any:
+        """Draw a band (the first by default), or several, and return the matplotlib figure; needs the extra ``plot``.
 
         See `pixelwise.pictures.picture.plot_map` for the options.
         """
         from pixelwise.pictures.picture import plot_map
 
         return plot_map(self, band, **options)
+
+    def classify(self, path: str | Path, band: str | None = None, **options: Any) -> Tally:
+        """Write a band (the first by default) in classes, with a style for QGIS, and return what each class covers.
+
+        See `pixelwise.maps.classified.classify` for the options.
+        """
+        from pixelwise.maps.classified import classify
+
+        return classify(self, path, band, **options)
 
 
 def open_quietly(path: Path) -> Any:

@@ -15,7 +15,7 @@ from pixelwise.regular_files import irregular
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_output", "save", "save_bytes"]
+__all__ = ["check_output", "save", "save_bytes", "save_text"]
 
 #: Endings of pictures.
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -58,7 +58,7 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
 
 
-def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
+def save(figure: Figure, path: str | Path, *, overwrite: bool = True, dpi: int | None = None) -> None:
     """Write a figure; the file is complete whenever it has its name.
 
     Parameters
@@ -69,15 +69,21 @@ def save(figure: Figure, path: str | Path, *, overwrite: bool = True) -> None:
         Its suffix, one of ``.png``, ``.pdf``, ``.svg``, ``.jpg``, chooses the format.
     overwrite
         Whether an existing file may be replaced, as matplotlib does.
+    dpi
+        Dots per inch of a raster picture; those of the figure by default.
 
     Raises
     ------
     OutputError
         When it cannot be written there.
     """
+    from matplotlib import rc_context
+
     target = check_output(path, overwrite=overwrite)
     with io.BytesIO() as picture:
-        figure.savefig(picture, format=target.suffix[1:].lower())
+        # TrueType: journals refuse the Type 3 fonts of matplotlib's default, which no editor can change.
+        with rc_context({"pdf.fonttype": 42}):
+            figure.savefig(picture, format=target.suffix[1:].lower(), dpi=dpi or "figure")
         content = picture.getvalue()
     save_bytes(content, target, overwrite=overwrite)
 
@@ -111,3 +117,8 @@ def save_bytes(content: bytes, target: Path, *, overwrite: bool = True) -> None:
                 raise
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def save_text(text: str, target: Path, *, overwrite: bool = True) -> None:
+    """Write a text in UTF-8; see `save_bytes`."""
+    save_bytes(text.encode(), target, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""A band in its classes, drawn with ticks, legend and title."""
+"""Bands in their classes, drawn with ticks, legends and titles."""
 
 from __future__ import annotations
 
@@ -15,24 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.grid import Bounds, Grid
-from pixelwise.pictures.classes import MISSING, MISSING_COLOR, Classes, with_minus
+from pixelwise.pictures.layout import LONG_EDGE, SMALL, Drawn, Sizes, fit, take_literally
+from pixelwise.pictures.numbers import THIN, percent, square_kilometres, with_minus
+from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
+from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme
+from pixelwise.pictures.tally import Tally
+from pixelwise.pictures.thinned import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
-    from matplotlib.text import Text
 
-__all__ = ["draw", "escaped", "escaped_lines"]
-
-#: More pixels than this per side are not visible on a page.
-LARGEST_IMAGE = 2000
-
-# Inches, and points for text.
-LONG_EDGE, PAD, GAP = 5.0, 0.12, 0.14
-
-TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 10.0, 8.0, 7.5
+__all__ = ["Histogram", "Panel", "Place", "draw", "escaped", "escaped_lines"]
 
 DPI = 200
 
@@ -44,6 +39,66 @@ NARROW = 1.4
 
 #: From this ratio of width to height on, the legend is below the map.
 WIDE = 1.5
+
+#: Classes from which on a legend below a map has two columns.
+MANY_CLASSES = 4
+
+#: Kilometres and degrees: on a larger map no single scale is right.
+LARGEST_SCALED, MOST_LATITUDES = 3000.0, 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One map of a figure.
+
+    Attributes
+    ----------
+    tally
+        The classes and what they cover.
+    codes
+        (y, x) numbers of classes.
+    grid
+        Where the pixels are.
+    name
+        Title of the legend: the band, its unit, and what shares are shares of.
+    outlines
+        (edge, 4) column and row of both ends of lines that are drawn over the map.
+    pixel_km
+        Kilometres across a pixel at the centre of the map; None if nobody knows.
+    letter
+        By which a caption names it.
+    """
+
+    tally: Tally
+    codes: NDArray[np.uint8]
+    grid: Grid
+    name: str
+    outlines: NDArray[np.float64] | None = None
+    pixel_km: float | None = None
+    letter: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many pixels have which values, in a figure of maps.
+
+    Attributes
+    ----------
+    edges, shares
+        Limits of the bars, and the share of all pixels with values in each; the first and the last hold what is beyond.
+    name
+        The band and its unit.
+    colors
+        One per bar.
+    letter
+        By which a caption names it.
+    """
+
+    edges: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    name: str
+    colors: tuple[str, ...]
+    letter: str = ""
 
 
 def _png(figure: Any) -> bytes:
@@ -59,19 +114,11 @@ def escaped_lines(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Escape control characters: names in files may come from anyone."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _percent(share: float) -> str:
-    if 0 < share < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f} %" if 0 < share < 1 else f"{100 * share:.0f} %"
+    return "".join(c if c.isprintable() or c == THIN else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Place:
     """How a grid is drawn: extent of the image, limits of the axes (both left, right, bottom, top), labels."""
 
     extent: Bounds
@@ -79,6 +126,7 @@ class _Frame:
     aspect: float
     labels: tuple[str, str]
     geographic: bool = False
+    counted: bool = False
 
     @property
     def ratio(self) -> float:
@@ -86,94 +134,178 @@ class _Frame:
         left, right, bottom, top = self.limits
         return abs(right - left) / (abs(top - bottom) * self.aspect)
 
+    @classmethod
+    def of(cls, grid: Grid) -> Place:
+        """Return how a grid is drawn."""
+        height, width, t = grid.height, grid.width, grid.transform
+        if t.b or t.d or t.is_identity:
+            # Coordinates run along the axes only if the grid is not rotated.
+            whole = (0.0, float(width), float(height), 0.0)
+            return cls(whole, whole, 1.0, ("column (pixels)", "row (pixels)"), counted=True)
+        left, bottom, right, top = grid.bounds
+        # The extent follows the rows and columns of the image; the limits put north at the top and east on the right.
+        extent = (t.c, t.c + t.a * width, t.f + t.e * height, t.f)
+        limits = (left, right, bottom, top)
+        if grid.crs is None:
+            return cls(extent, limits, 1.0, ("x", "y"))
+        name = escaped(grid.crs_name)
+        if grid.crs.is_geographic:
+            # A degree of longitude shrinks towards the poles; at a pole itself no ratio is right.
+            aspect = 1 / max(math.cos(math.radians((bottom + top) / 2)), 0.05)
+            return cls(extent, limits, aspect, (f"longitude ({name})", "latitude"), geographic=True)
+        unit = {"metre": "m", "meter": "m", "unknown": ""}.get(grid.crs.linear_units, grid.crs.linear_units)
+        suffix = f" ({escaped(unit)})" if unit else ""
+        inside = ", ".join(part for part in (escaped(unit), name) if part)
+        return cls(extent, limits, 1.0, (f"Easting ({inside})", f"Northing{suffix}"))
 
-def _frame(grid: Grid) -> _Frame:
-    height, width, t = grid.height, grid.width, grid.transform
-    if t.b or t.d or t.is_identity:
-        # Coordinates run along the axes only if the grid is not rotated.
-        whole = (0.0, float(width), float(height), 0.0)
-        return _Frame(whole, whole, 1.0, ("column (pixels)", "row (pixels)"))
-    left, bottom, right, top = grid.bounds
-    # The extent follows the rows and columns of the image; the limits put north at the top and east on the right.
-    extent = (t.c, t.c + t.a * width, t.f + t.e * height, t.f)
-    limits = (left, right, bottom, top)
-    if grid.crs is not None and grid.crs.is_geographic:
-        # A degree of longitude shrinks towards the poles; at a pole itself no ratio is right.
-        aspect = 1 / max(math.cos(math.radians((bottom + top) / 2)), 0.05)
-        return _Frame(extent, limits, aspect, ("longitude", "latitude"), geographic=True)
-    if grid.crs is None:
-        return _Frame(extent, limits, 1.0, ("x", "y"))
-    unit = {"metre": "m", "meter": "m", "unknown": ""}.get(grid.crs.linear_units, grid.crs.linear_units)
-    suffix = f" ({escaped(unit)})" if unit else ""
-    return _Frame(extent, limits, 1.0, (f"Easting{suffix}", f"Northing{suffix}"))
+
+def draw(
+    panels: Sequence[Panel | Histogram], heading: tuple[str, str], *, columns: int = 1, width: float | None = None
+) -> Figure:
+    """Return the figure of maps in classes, with titles, ticks and legends.
+
+    Parameters
+    ----------
+    panels
+        The maps.
+    heading
+        Title, and the line below it.
+    columns
+        Maps side by side.
+    width
+        Inches; None for what suits the maps.
+    """
+    sizes = SMALL if width is not None and len(panels) > 1 else Sizes()
+    figure, size = _drawn(panels, heading, columns, LONG_EDGE, sizes)
+    if width is not None:
+        edge = LONG_EDGE
+        for _ in range(4):  # only the maps grow with their edge, ticks and legends keep their size
+            edge = max(0.8, edge + (width - size) / columns)
+            figure, size = _drawn(panels, heading, columns, edge, sizes)
+        figure.set_size_inches(width, figure.get_figheight())
+    return figure
 
 
-def draw(classes: Classes, grid: Grid, heading: tuple[str, str], legend_title: str) -> Figure:
-    """Return the figure of a map in classes, with title, ticks and legend."""
+def _drawn(
+    panels: Sequence[Panel | Histogram], heading: tuple[str, str], columns: int, edge: float, sizes: Sizes
+) -> tuple[Figure, float]:
+    """Return a figure whose maps are at most `edge` inches long, and its width."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    frame = _frame(grid)
-    ratio = min(max(frame.ratio, 1 / LARGEST_ASPECT), LARGEST_ASPECT)
-    width, height = LONG_EDGE * min(1.0, ratio), LONG_EDGE * min(1.0, 1 / ratio)
     # A page-sized figure for now; it is resized once all texts can be measured.
     figure = Figure(figsize=(10, 10), dpi=DPI, facecolor="white")
     # Notebooks show objects with this method; figures get it only from pyplot, which keeps global state.
     figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    FigureCanvasAgg(figure)
+    drawn = [_draw_part(figure, panel, edge, sizes, alone=len(panels) == 1) for panel in panels]
+    return figure, fit(figure, drawn, heading, columns, sizes)
+
+
+def _draw_part(figure: Figure, part: Panel | Histogram, edge: float, sizes: Sizes, *, alone: bool) -> Drawn:
+    """Draw a map or a histogram."""
+    if isinstance(part, Histogram):
+        drawn = _draw_histogram(figure, part, edge, sizes)
+    else:
+        drawn = _draw_panel(figure, part, edge, sizes, alone=alone)
+    if part.letter:
+        title = drawn.axes.set_title(f"({part.letter})", loc="left", fontsize=sizes.text, fontweight="bold", pad=3)
+        take_literally(title)
+    return drawn
+
+
+def _draw_histogram(figure: Figure, part: Histogram, edge: float, sizes: Sizes) -> Drawn:
+    """Draw bars in the colours of the map."""
+    width, height = edge, 0.6 * edge
     axes = figure.add_axes((0.2, 0.2, width / 10, height / 10))
-    stretched = not math.isclose(ratio, frame.ratio)
+    axes.bar(
+        part.edges[:-1], 100 * part.shares, np.diff(part.edges), align="edge", color=part.colors, edgecolor="0.4",
+        linewidth=0.2,
+    )  # fmt: skip
+    axes.set_xlim(part.edges[0], part.edges[-1])
+    if part.edges[0] < 0 < part.edges[-1]:
+        axes.axvline(0, color="0.2", linewidth=0.8)
+    axes.set_ylabel("share of pixels (%)", fontsize=sizes.text)
+    axes.set_xlabel(part.name, fontsize=sizes.text)
+    take_literally(axes.xaxis.get_label())
+    axes.tick_params(labelsize=sizes.tick, length=3, width=0.6, color="0.3")
+    axes.spines[["left", "bottom"]].set(linewidth=0.6, edgecolor="0.3")
+    axes.spines[["top", "right"]].set_visible(False)
+    return Drawn(axes, _legend_of(figure, [], "", 1, sizes), (width, height), wide=True)
+
+
+def _draw_panel(figure: Figure, panel: Panel, edge: float, sizes: Sizes, *, alone: bool) -> Drawn:
+    place = Place.of(panel.grid)
+    ratio = min(max(place.ratio, 1 / LARGEST_ASPECT), LARGEST_ASPECT)
+    width, height = edge * min(1.0, ratio), edge * min(1.0, 1 / ratio)
+    axes = figure.add_axes((0.2, 0.2, width / 10, height / 10))
+    stretched = not math.isclose(ratio, place.ratio)
     axes.imshow(
-        _image(classes),
-        extent=frame.extent,
+        _image(panel),
+        extent=place.extent,
         origin="upper",
         interpolation="nearest",
-        aspect="auto" if stretched else frame.aspect,
+        aspect="auto" if stretched else place.aspect,
     )
-    _draw_ticks(axes, frame, width, height)
-    wide = ratio >= WIDE
-    legend = _draw_legend(figure, classes, legend_title, columns=2 if wide else 1)
-    _fit(figure, axes, legend, heading, renderer, wide=wide)
-    return figure
+    if panel.outlines is not None:
+        _draw_outlines(axes, panel, place)
+    _draw_ticks(axes, place, (width, height), sizes)
+    _draw_scale(axes, panel, place, sizes)
+    # Side by side, maps with their legends below leave no gaps.
+    wide = ratio >= WIDE or not alone
+    if isinstance(panel.tally.scheme, ContinuousScheme):
+        bar, legend = _draw_bar(figure, panel, width, sizes)
+        return Drawn(axes, legend, (width, height), wide=True, bar=bar)
+    many = ratio >= WIDE and alone and len(panel.tally.pixels) > MANY_CLASSES
+    legend = _draw_legend(figure, panel, 2 if many else 1, sizes)
+    return Drawn(axes, legend, (width, height), wide)
 
 
-def _image(classes: Classes) -> NDArray[np.uint8]:
+def _image(panel: Panel) -> NDArray[np.uint8]:
     """Return (y, x, rgb) of the map, thinned if it has more pixels than are visible."""
-    from matplotlib.colors import to_rgb
-
     table = np.zeros((256, 3), np.uint8)
-    for code, color in (*enumerate(classes.colors), (MISSING, MISSING_COLOR)):
-        table[code] = np.round(np.multiply(to_rgb(color), 255))
-    rows, cols = (_spread(size) for size in classes.codes.shape)
-    image: NDArray[np.uint8] = table[classes.codes[np.ix_(rows, cols)]]
+    others = ((MISSING, MISSING_COLOR), (OUTSIDE, OUTSIDE_COLOR))
+    for code, color in (*((i, one.color) for i, one in enumerate(panel.tally.scheme.classes)), *others):
+        table[code] = rgb(color)
+    rows, cols = (spread(size) for size in panel.codes.shape)
+    image: NDArray[np.uint8] = table[panel.codes[np.ix_(rows, cols)]]
     return image
 
 
-def _spread(size: int) -> NDArray[np.int64]:
-    """Return at most `LARGEST_IMAGE` indices that represent equal parts of `size`."""
-    count = min(size, LARGEST_IMAGE)
-    return ((np.arange(count) + 0.5) * size / count).astype(np.int64)
+def _draw_outlines(axes: Axes, panel: Panel, place: Place) -> None:
+    from matplotlib.collections import LineCollection
+
+    assert panel.outlines is not None  # noqa: S101  (asked before)
+    ends = panel.outlines.reshape(-1, 2)
+    if not place.counted:
+        xs, ys = panel.grid.transform @ (ends[:, 0], ends[:, 1])
+        ends = np.stack([xs, ys], axis=1)
+    # White around dark lines: visible on every colour.
+    for width, color in ((1.4, "white"), (0.6, "0.1")):
+        axes.add_collection(LineCollection(list(ends.reshape(-1, 2, 2)), linewidths=width, colors=color))
 
 
-def _draw_ticks(axes: Axes, frame: _Frame, width: float, height: float) -> None:
+def _draw_ticks(axes: Axes, place: Place, inches_of: tuple[float, float], sizes: Sizes) -> None:
     """Mark a few coordinates, in full: no offset, no exponent."""
     from matplotlib.ticker import MaxNLocator
 
-    left, right, bottom, top = frame.limits
+    left, right, bottom, top = place.limits
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    sides = ((axes.xaxis, left, right, width, "EW"), (axes.yaxis, bottom, top, height, "NS"))
-    for (axis, start, end, inches, hemispheres), label in zip(sides, frame.labels, strict=True):
+    sides = ((axes.xaxis, left, right, inches_of[0], "EW"), (axes.yaxis, bottom, top, inches_of[1], "NS"))
+    for (axis, start, end, inches, hemispheres), label in zip(sides, place.labels, strict=True):
         low, high = min(start, end), max(start, end)
         # Wide spans of degrees are divided at multiples of 30, 60 or 90.
-        steps = [1, 3, 6, 9, 10] if frame.geographic and high - low >= 90 else [1, 2, 2.5, 5, 10]
+        steps = [1, 3, 6, 9, 10] if place.geographic and high - low >= 90 else [1, 2, 2.5, 5, 10]
         locator = MaxNLocator(nbins=max(2, min(5, int(inches / 0.95))), steps=steps)
         ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
         if inches < NARROW and axis is axes.xaxis:
             ticks = ticks[len(ticks) // 2 :][:1]  # two labels would overlap
-        axis.set_ticks(ticks, labels=_tick_labels(ticks, hemispheres if frame.geographic else ""))
-        axis.set_label_text(label, fontsize=TEXT_SIZE)
-    axes.tick_params(labelsize=TICK_SIZE, length=3, width=0.6, color="0.3")
+        axis.set_ticks(ticks, labels=_tick_labels(ticks, hemispheres if place.geographic else ""))
+        # A name of a CRS may be longer than its map is wide.
+        axis.set_label_text("\n".join(textwrap.wrap(label, max(12, int(inches * 15)))), fontsize=sizes.text)
+        take_literally(axis.get_label())
+    axes.tick_params(labelsize=sizes.tick, length=3, width=0.6, color="0.3")
     axes.spines[:].set(linewidth=0.6, edgecolor="0.3")
 
 
@@ -199,27 +331,74 @@ def _degrees(number: str, hemispheres: str) -> str:
     return f"{abs(value):.{decimals}f}°{letter}"
 
 
-def _draw_legend(figure: Figure, classes: Classes, title: str, *, columns: int) -> Legend:
+def _draw_scale(axes: Axes, panel: Panel, place: Place, sizes: Sizes) -> None:
+    """Draw a scale bar in the corner with the fewest values, where one scale is nearly right for the whole map."""
+    km, cols = panel.pixel_km, panel.codes.shape[1]
+    if km is None or not math.isfinite(km) or place.ratio > LARGEST_ASPECT or place.ratio < 1 / LARGEST_ASPECT:
+        return
+    _, _, bottom, top = place.limits
+    if km * cols > LARGEST_SCALED or (place.geographic and abs(top - bottom) > MOST_LATITUDES):
+        return
+    length = _round_length(km * cols / 4)
+    share = length / (km * cols)
+    label = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
+    corners = {
+        (right, up): float(np.count_nonzero(_corner(panel.codes, right=right, up=up) < OUTSIDE))
+        for up in (False, True) for right in (False, True)
+    }  # fmt: skip
+    right, up = min(corners, key=lambda corner: corners[corner])
+    x, y = (0.96 - share if right else 0.04), (0.90 if up else 0.06)
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.2, foreground="white")]
+    axes.plot(
+        [x, x + share], [y, y], transform=axes.transAxes, color="0.1", linewidth=1.6, solid_capstyle="butt",
+        path_effects=[withStroke(linewidth=3.6, foreground="white")],
+    )  # fmt: skip
+    axes.text(
+        x + share / 2, y + 0.015, label, transform=axes.transAxes, ha="center", va="bottom", size=sizes.tick,
+        path_effects=halo,
+    )  # fmt: skip
+
+
+def _corner(codes: NDArray[np.uint8], *, right: bool, up: bool) -> NDArray[np.uint8]:
+    rows, cols = (-(-size // 4) for size in codes.shape)
+    return codes[: rows if up else None, -cols if right else None :][None if up else -rows :, : None if right else cols]
+
+
+def _round_length(km: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not longer."""
+    power = 10.0 ** math.floor(math.log10(km))
+    return next(step * power for step in (5, 2, 1) if step * power <= km * 1.0000001)
+
+
+def _draw_legend(figure: Figure, panel: Panel, columns: int, sizes: Sizes) -> Legend:
     """List the classes, the highest at the top as on a colour bar, and the missing pixels last."""
     from matplotlib.patches import Patch
 
     def patch(color: str, label: str) -> Patch:
         return Patch(facecolor=color, edgecolor="0.4", linewidth=0.5, label=label)
 
+    tally = panel.tally
     entries = [
-        patch(color, f"{label} ({_percent(share)})")
-        for label, color, share in zip(classes.labels, classes.colors, classes.shares, strict=True)
+        patch(one.color, f"{one.label} ({_amount(tally, share, place)})")
+        for place, (one, share) in enumerate(zip(tally.scheme.classes, tally.shares, strict=True))
+        if tally.pixels[place] or not one.optional
     ][::-1]
-    if classes.missing:
-        entries.append(patch(MISSING_COLOR, f"missing ({_percent(classes.missing)} of all pixels)"))
+    if tally.missing_pixels:
+        entries.append(patch(MISSING_COLOR, f"missing ({_missing(tally)})"))
+    return _legend_of(figure, entries, panel.name, columns, sizes)
+
+
+def _legend_of(figure: Figure, entries: Sequence[Any], title: str, columns: int, sizes: Sizes) -> Legend:
     legend = figure.legend(
         handles=entries,
         title=title,
         loc="upper left",
         ncols=columns,
         frameon=False,
-        fontsize=TEXT_SIZE,
-        title_fontsize=TEXT_SIZE,
+        fontsize=sizes.text,
+        title_fontsize=sizes.text,
         alignment="left",
         borderpad=0,
         borderaxespad=0,
@@ -227,59 +406,45 @@ def _draw_legend(figure: Figure, classes: Classes, title: str, *, columns: int) 
         handleheight=1.0,
     )
     for text in (legend.get_title(), *legend.get_texts()):
-        _take_literally(text)
+        take_literally(text)
     return legend
 
 
-def _take_literally(text: Text) -> None:
-    """Keep matplotlib from interpreting names in files as formulas."""
-    text.set_parse_math(False)
-    text.set_usetex(False)
+def _amount(tally: Tally, share: float, place: int) -> str:
+    """Say what a class covers: ``15.4 %, 175 950 km²``."""
+    if tally.km2 is None:
+        return percent(float(share))
+    return f"{percent(float(share))}, {square_kilometres(float(tally.km2[place]))}"
 
 
-def _fit(
-    figure: Figure, axes: Axes, legend: Legend, heading: tuple[str, str], renderer: RendererAgg, *, wide: bool
-) -> None:
-    """Give the figure the size that map, legend and title need, and place them."""
-    inches = 1 / figure.dpi
-    box, outer = axes.get_window_extent(renderer), axes.get_tightbbox(renderer) or axes.bbox
-    left, right = (box.x0 - outer.x0) * inches, (outer.x1 - box.x1) * inches
-    below, above = (box.y0 - outer.y0) * inches, (outer.y1 - box.y1) * inches
-    width, height = box.width * inches, box.height * inches
-    key = legend.get_window_extent(renderer)
-    key_width, key_height = key.width * inches, key.height * inches
-    x = PAD + left
-    if wide:
-        y = PAD + key_height + GAP + below
-        key_x, key_y = x, PAD + key_height
-        full_width = x + max(width + right, key_width) + PAD
-    else:
-        y = PAD + max(below, key_height - height)
-        key_x, key_y = x + width + right + GAP, y + height
-        full_width = key_x + key_width + PAD
-    title_y = y + height + above + GAP / 2
-    texts = _draw_heading(figure, heading, full_width - x - PAD)
-    boxes = [text.get_window_extent(renderer) for text in texts]
-    full_width = max([full_width, *(x + box.width * inches + PAD for box in boxes)])
-    full_height = title_y + sum(box.height * inches + GAP / 3 for box in boxes) + PAD
-    figure.set_size_inches(full_width, full_height)
-    axes.set_position((x / full_width, y / full_height, width / full_width, height / full_height))
-    legend.set_bbox_to_anchor((key_x / full_width, key_y / full_height), transform=figure.transFigure)
-    for text, text_box in zip(texts[::-1], boxes[::-1], strict=True):
-        text.set_position((x / full_width, title_y / full_height))
-        title_y += text_box.height * inches + GAP / 3
+def _missing(tally: Tally) -> str:
+    if tally.km2 is None:
+        return f"{percent(tally.missing)} of all pixels"
+    return f"{percent(tally.missing)} of the area, {square_kilometres(tally.missing_km2)}"
 
 
-def _draw_heading(figure: Figure, heading: tuple[str, str], width: float) -> list[Text]:
-    """Write title and subtitle, broken into lines of about `width` inches."""
-    styles = ((TITLE_SIZE, "bold", "black"), (TEXT_SIZE, "normal", "0.25"))
-    texts = []
-    for words, (size, weight, color) in zip(heading, styles, strict=True):
-        if words.strip():
-            # A letter is about 0.6 times its size wide, a bold one 0.7.
-            letters = max(24, int(width * 72 / size / (0.7 if weight == "bold" else 0.6)))
-            lines = "\n".join(textwrap.fill(line, letters) for line in words.splitlines())
-            text = figure.text(0, 0, lines, size=size, weight=weight, color=color, va="bottom")
-            _take_literally(text)
-            texts.append(text)
-    return texts
+def _draw_bar(figure: Figure, panel: Panel, width: float, sizes: Sizes) -> tuple[Any, Legend]:
+    """Draw a colour bar, and a legend of what is not on it."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
+
+    scheme = panel.tally.scheme
+    assert isinstance(scheme, ContinuousScheme)  # noqa: S101  (asked before)
+    axes = figure.add_axes((0.2, 0.1, min(width, 3.2) / 10, 0.012))
+    colors = ListedColormap([one.color for one in scheme.classes])
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(scheme.beyond, "both")
+    bar = Colorbar(
+        axes, ScalarMappable(Normalize(scheme.low, scheme.high), colors), orientation="horizontal",
+        extend=extend,  # type: ignore[arg-type]
+    )  # fmt: skip
+    bar.ax.tick_params(labelsize=sizes.tick, length=3, width=0.6)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+    bar.outline.set_linewidth(0.5)
+    title = bar.ax.set_title(panel.name, loc="left", fontsize=sizes.text, pad=4)
+    take_literally(title)
+    words = f"missing ({_missing(panel.tally)})"
+    missing = Patch(facecolor=MISSING_COLOR, edgecolor="0.4", linewidth=0.5, label=words)
+    return bar, _legend_of(figure, [missing] if panel.tally.missing_pixels else [], "", 1, sizes)

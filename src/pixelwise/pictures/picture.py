@@ -1,153 +1,179 @@
-"""Pictures of maps: classes with their limits and shares, drawn with matplotlib.
-
-The class of each pixel is decided by `classify_quintiles`, `classify_trend` and `classify_status`, which know nothing
-about drawing.
-"""
+"""Pictures of maps: classes with their limits and areas, drawn with matplotlib."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import STATUS_BAND, Band
-from pixelwise.choices import ClassKind
+from pixelwise.choices import Palette
 from pixelwise.errors import ParameterError
-from pixelwise.pictures.classes import (
-    Classes,
-    classify_quintiles,
-    classify_status,
-    classify_trend,
-)
-from pixelwise.pictures.drawing import draw, escaped, escaped_lines
+from pixelwise.grid import Block, Grid
+from pixelwise.pictures.captions import description_of, heading, heading_of_several, legend_title
+from pixelwise.pictures.choosing import bands_for, scheme_of
+from pixelwise.pictures.drawing import Panel, draw, escaped_lines
+from pixelwise.pictures.scheme import OUTSIDE
 from pixelwise.pictures.source import Source
-from pixelwise.words import not_a_choice
+from pixelwise.pictures.tally import tally_of
+from pixelwise.pictures.thinned import thinned
+from pixelwise.rasters.cell_areas import CellAreas
+from pixelwise.rasters.polygons import Polygons, read_polygons
+from pixelwise.rasters.region import edges_in_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["import_matplotlib", "plot_map"]
+__all__ = ["import_matplotlib", "panel_of", "plot_map", "require_matplotlib"]
+
+#: Maps side by side in small multiples.
+COLUMNS = 2
 
 
 def plot_map(
     map_: Source,
-    band: str | None = None,
+    band: str | Sequence[str] | None = None,
     *,
-    classes: ClassKind | None = None,
-    significant: float = 0.05,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    palette: Palette | None = None,
+    overlay: str | Path | None = None,
     title: str | None = None,
+    width: float | None = None,
 ) -> Figure:
-    """Draw a band of a map in classes.
+    """Draw one or more bands of a map in classes.
 
-    Limits and shares in the legend refer to all pixels, even where a large map is thinned for drawing.
+    Classes follow from what the numbers of a band are (its kind): changes with a test are divided by direction and
+    significance, p-values at 0.001, 0.01, 0.05 and 0.1, days of the year by months, codes have one class each,
+    correlations and shares have fixed limits, and other numbers five classes of about equally many pixels. Pixels
+    without a test are "not tested", and no area outside ``--region`` counts as missing.
+
+    Shares are those of the area on the ellipsoid. Maps of more than 16 million pixels are thinned, and shares are then
+    estimates, which the legend says.
 
     Parameters
     ----------
     map_
         What `apply` or `open_map` returns.
     band
-        Name of the band; the first by default.
+        Name of the band, or of several, drawn side by side; the first by default.
     classes
         ``trend``: (significant) decrease and increase, and untested pixels, for a band that has a p-value;
-        ``quintile``: five classes of equally many pixels. The default is ``trend`` if possible. The band ``status``
-        always has one class per code.
+        ``confidence``: the same at levels of 90, 95 and 99 %; ``quintile`` or ``quantile:K``: classes of equally many
+        pixels; ``equal:K``: classes of equal width; ``fisher:K``: natural breaks (Fisher, Jenks); ``continuous``: a
+        colour bar; or the limits between classes, as numbers or as a text such as ``0,0.1,0.5``.
     significant
-        A p-value below this is significant; for ``trend`` only.
+        A p-value below this is significant, and a q-value not above it; 0.05 by default, and for q-values what
+        `fdr` was asked for.
+    pvalue
+        Name of the band of p-values where there are several; by default, the q-values that `fdr` wrote, or the
+        p-values that the method names.
+    palette
+        ``greening`` (brown to teal) or ``warming`` (blue to red) for numbers with a direction, ``viridis`` or
+        ``cividis`` for others. By default, units of temperature warm, and other numbers are green.
+    overlay
+        File of polygons whose outlines are drawn over the map.
     title
-        Title of the picture; an empty text leaves it out. By default method, band and time range.
+        Title of the picture instead of quantity, band and period; the line below it stays. An empty text leaves both
+        out.
+    width
+        Width of the figure in inches; what suits the maps by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Unknown to pyplot; `save` writes it, and notebooks show it.
+        Unknown to pyplot; notebooks show it.
 
     Raises
     ------
     ParameterError
         When the band is unknown, the classes are impossible for it, or matplotlib is missing.
+    InputError
+        When the file of polygons cannot be read, or lies elsewhere.
     """
-    _require_matplotlib()
-    chosen = map_.bands[0] if band is None else map_.band(band)
-    if classes not in (None, *get_args(ClassKind)):
-        raise not_a_choice("classes", classes, get_args(ClassKind))
-    obstacle = _obstacle_to_trend(map_, chosen)
-    if chosen.name == STATUS_BAND.name:
-        if classes is not None:
-            raise ParameterError(f"the numbers of status are codes, which have no {classes} classes: leave classes out")
-        found = classify_status(map_[chosen.name])
-    elif classes == "quintile" or (obstacle and classes is None):
-        found = classify_quintiles(map_[chosen.name])
-    elif obstacle:
-        raise ParameterError(obstacle)
+    require_matplotlib()
+    names = [map_.bands[0].name] if band is None else [band] if isinstance(band, str) else list(band)
+    outlines = None if overlay is None else read_polygons(overlay)
+    if len(names) > 1 and (significant is not None or pvalue is not None):
+        raise ParameterError("significant and pvalue belong to one band: draw it alone")
+    wishes: dict[str, Any] = {"classes": classes, "significant": significant, "pvalue": pvalue, "palette": palette}
+    panels = [panel_of(map_, name, outlines=outlines, **wishes) for name in names]
+    if len(names) > 1:
+        panels = [replace(one, name=_named(map_, name, one.name)) for name, one in zip(names, panels, strict=True)]
+        first, second = heading_of_several(map_)
     else:
-        found = classify_trend(
-            map_[chosen.name],
-            map_[chosen.pvalue],
-            significant,
-            status=_status_of(map_),
-            change=chosen.kind == "change",
-        )
-    heading = _heading(map_, chosen) if title is None else (escaped_lines(title), "")
-    return draw(found, map_.grid, heading, _legend_title(chosen, found))
+        first, second = heading(map_, map_.band(names[0]))
+    if title is not None:
+        first, second = escaped_lines(title), second if title else ""
+    return draw(panels, (first, second), columns=COLUMNS, width=width)
 
 
-def _status_of(map_: Source) -> NDArray[Any] | None:
-    return map_[STATUS_BAND.name] if STATUS_BAND.name in tuple(map_) else None
+def _named(map_: Source, name: str, legend: str) -> str:
+    """Return the title of a legend after what the band is, for a map among others."""
+    described = description_of(map_, map_.band(name))
+    return legend if legend.startswith(described) else f"{described[:1].upper()}{described[1:]}\n{legend}"
 
 
-def _obstacle_to_trend(map_: Source, band: Band) -> str:
-    """Say why a band has no trend classes and what to do; empty if it has."""
-    advice = "choose the classes quintile"
-    if not band.pvalue:
-        tested = [other.name for other in map_.bands if other.pvalue in map_]
-        draw_other = f"draw band {' or '.join(tested)}, or " if tested else ""
-        return f"band {band.name} has no p-value, which trend classes need: {draw_other}{advice}"
-    if band.pvalue not in map_:
-        return f"trend classes need the band {band.pvalue}, which this map lacks: write it with the map, or {advice}"
-    return ""
+def panel_of(
+    map_: Source,
+    name: str,
+    *,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    palette: Palette | None = None,
+    outlines: Polygons | None = None,
+) -> Panel:
+    """Return a band in its classes, ready to be drawn; see `plot_map`."""
+    band = map_.band(name)
+    source = thinned(map_, bands_for(map_, name, pvalue))
+    scheme = scheme_of(source, name, classes=classes, significant=significant, pvalue=pvalue, palette=palette)
+    codes = np.empty((source.grid.height, source.grid.width), np.uint8)
+
+    def keep(block: Block, own: NDArray[np.uint8]) -> None:
+        codes[block.slices] = own
+
+    tally = tally_of(source, scheme, keep)
+    step = (round(map_.grid.height / source.grid.height), round(map_.grid.width / source.grid.width))
+    around = _inside(codes)
+    grid = source.grid.crop(around)
+    lines = None if outlines is None else edges_in_pixels(outlines, grid, "overlay")[0]
+    return Panel(
+        tally,
+        codes[around.slices],
+        grid,
+        legend_title(band, tally, step),
+        outlines=lines,
+        pixel_km=_pixel_km(grid),
+    )
 
 
-# Words and numbers
+def _inside(codes: NDArray[np.uint8]) -> Block:
+    """Return the block around all pixels that were asked for; all of it if none was."""
+    inside = codes != OUTSIDE
+    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not rows.size:
+        return Block(0, 0, *codes.shape)
+    top, left = int(rows[0]), int(cols[0])
+    return Block(top, left, int(rows[-1]) - top + 1, int(cols[-1]) - left + 1)
 
 
-def _heading(map_: Source, band: Band) -> tuple[str, str]:
-    """Return title and subtitle: method and band; what the band is, and the time it covers."""
-    method = map_.provenance.get("method")
-    title = f"{method}: {band.name}" if isinstance(method, str) else band.name
-    # The legend explains the codes.
-    described = "Why each pixel has the values it has" if band.name == STATUS_BAND.name else band.description
-    parts = [described, _period(map_.provenance)]
-    return escaped(title), escaped("; ".join(part for part in parts if part))
+def _pixel_km(grid: Grid) -> float | None:
+    """Return the kilometres across a pixel at the centre of a grid; None if nobody knows."""
+    try:
+        return CellAreas(grid).width_at_centre()
+    except ParameterError:  # without pyproj there is no scale bar
+        return None
 
 
-def _period(provenance: Mapping[str, Any]) -> str:
-    """Describe the time that the input covers, as precisely as its dates are known."""
-    source = provenance.get("input")
-    if not isinstance(source, Mapping) or "first" not in source or "last" not in source:
-        return ""
-    first, last = str(source["first"]), str(source["last"])
-    used = source.get("layers_used") or ()
-    if used and all(isinstance(layer, Mapping) and layer.get("precision") == "year" for layer in used):
-        first, last = first[:-6], last[:-6]  # without -01-01
-    count = f", {source['layers']} layers" if "layers" in source else ""
-    return f"{first} to {last}{count}"
-
-
-def _legend_title(band: Band, classes: Classes) -> str:
-    # Trend classes are not ranges of values, so a unit would be meaningless.
-    unit = f" ({band.unit})" if band.unit and classes.limits else ""
-    whole = "all" if band.name == STATUS_BAND.name else "valid"
-    return f"{escaped(band.name + unit)}\n(share of {whole} pixels)"
-
-
-# Drawing
-
-
-def _require_matplotlib() -> None:
+def require_matplotlib() -> None:
+    """Raise `ParameterError` when matplotlib is missing."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -168,4 +194,4 @@ def import_matplotlib() -> None:
     if "matplotlib" in sys.modules:
         return
     with chdir(Path(__file__).parent):
-        _require_matplotlib()
+        require_matplotlib()

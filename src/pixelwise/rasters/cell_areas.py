@@ -79,6 +79,17 @@ class CellAreas:
             return np.broadcast_to(column, (block.height, block.width))
         return self._in_pieces(block, PIECE)
 
+    def width_at_centre(self) -> float | None:
+        """Return the kilometres from edge to edge of the pixel in the middle, along its row; None if nobody knows."""
+        if self._system is None:
+            return None
+        row, col = self.grid.height / 2, self.grid.width / 2
+        ends = [np.asarray(self.grid.transform @ (col + aside, row)) for aside in (-0.5, 0.5)]
+        left, right = (self._system.on_sphere(x, y) for x, y in ends)
+        # Twice the arc sine of half the chord: the cosine of a short arc has no digits left.
+        width = 2 * self._system.radius * float(np.arcsin(np.linalg.norm(left - right) / 2))
+        return width if math.isfinite(width) and width > 0 else None
+
     def _in_pieces(self, block: Block, edge: int) -> Floats:
         """Return the areas of a block, interpolated within pieces of this edge where that is accurate."""
         areas = np.empty((block.height, block.width))
@@ -120,7 +131,7 @@ class CellAreas:
         corners = []
         along = self._system.along_parallels(self.grid)
         for down, right in _outline(1 if along else SEGMENTS):
-            x, y = self.grid.transform * (cols + right, rows + down)
+            x, y = self.grid.transform @ (cols + right, rows + down)
             corners.append(self._system.on_sphere(np.asarray(x), np.asarray(y)))
         if along:
             height = np.abs(corners[3][2] - corners[0][2])

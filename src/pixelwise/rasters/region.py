@@ -20,7 +20,7 @@ from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
 from pixelwise.rasters.polygons import Polygons, polygon_of_bounds, read_polygons
 from pixelwise.rasters.scanlines import rectangles_inside
 
-__all__ = ["Region", "load_region", "words"]
+__all__ = ["Region", "edges_in_pixels", "load_region", "words"]
 
 #: Edges of polygons follow their curve in the rasters' CRS to within this many pixels.
 CURVE_TOLERANCE = 1e-3
@@ -145,7 +145,7 @@ def load_region(source: str | Path | Sequence[float], grid: Grid) -> Region:
     """
     bounds = _as_bounds(source)
     polygons = read_polygons(str(source)) if bounds is None else polygon_of_bounds(bounds, grid.crs)
-    edges, owners = _in_pixels(polygons, grid)
+    edges, owners = edges_in_pixels(polygons, grid)
     rectangles = rectangles_inside(edges, owners, grid.height, grid.width)
     if not rectangles.size:
         size = edges.reshape(-1, 2).max(axis=0) - edges.reshape(-1, 2).min(axis=0)
@@ -173,9 +173,19 @@ def _as_bounds(source: str | Path | Sequence[float]) -> Sequence[float] | None:
 # ------------------------------------------------------------------------------- from coordinates to pixels
 
 
-def _in_pixels(polygons: Polygons, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return edges near the grid in its pixel coordinates (column, row), and the polygon that each belongs to."""
-    name = f"region {polygons.name}"
+def edges_in_pixels(
+    polygons: Polygons, grid: Grid, what: str = "region"
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return edges near the grid in its pixel coordinates (column, row), and the polygon that each belongs to.
+
+    Parameters
+    ----------
+    polygons, grid
+        What is placed, and where.
+    what
+        The option that names them, for errors.
+    """
+    name = f"{what} {polygons.name}"
     if polygons.crs is None and grid.crs is not None:
         raise InputError(
             f"{name}: has no CRS, the rasters have {grid.crs_name}; say which it is: "

@@ -26,6 +26,7 @@ from pixelwise.rasters.stamps import FileStamp, Stamp
 from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import first_of, html_table
 
 if TYPE_CHECKING:
     import xarray
@@ -200,6 +201,19 @@ class FileStack(ABC):
     def __repr__(self) -> str:
         # The layers and pieces of a thousand scenes would flood a notebook.
         return f"<{type(self).__name__}: {self}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: dates, grid and files; no pixel is read."""
+        axis, paths = self.axis, self.paths
+        dates = [axis.days[0], axis.days[-1]]
+        rows = [
+            ("layers", f"{len(self)}, {dates[0]} to {dates[1]}"),
+            ("grid", str(self.grid)),
+            ("bounds", ", ".join(f"{edge:.10g}" for edge in self.grid.bounds)),
+            ("files", f"{len(paths)}: {first_of([str(path) for path in paths], 3)}"),
+            ("summary", str(self)),
+        ]
+        return html_table(f"pixelwise {type(self).__name__}", rows)
 
     def read(self, block: Block) -> NDArray[Any]:
         """Return (time, y, x) of a block inside the grid, NaN where missing.

@@ -107,7 +107,7 @@ def test_a_function_may_say_what_its_numbers_are():
     assert [(band.name, band.kind) for band in method.bands] == [("rise", "change"), ("p", ""), ("n", "count")]
     with pytest.raises(ParameterError, match="kind 'changes' is unknown"):
         Band("rise", kind="changes")
-    with pytest.raises(ParameterError, match="only bands of kind change, signed, correlation have one"):
+    with pytest.raises(ParameterError, match="only bands of kind change, signed, correlation, test have one"):
         Band("rise", kind="level", pvalue="p")
     with pytest.raises(ParameterError, match="integer and optional do not apply"):
         per_pixel(bands=[Band("count", integer=True)])

@@ -1,0 +1,214 @@
+"""Maps in classes: a GeoTIFF with colours and names, a style for QGIS, and a table of areas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from pixelwise.errors import OutputError, ParameterError
+from pixelwise.grid import Block
+from pixelwise.maps.disk import create, remove
+from pixelwise.maps.map import Map
+from pixelwise.maps.publish import pam
+from pixelwise.maps.saving import check_output, save_bytes
+from pixelwise.maps.tiles import TILE
+from pixelwise.pictures.choosing import bands_for, scheme_of
+from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
+from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme, Scheme, TestScheme
+from pixelwise.pictures.tally import Tally, tally_of
+from pixelwise.pictures.thinned import thinned
+from pixelwise.words import one_line
+
+__all__ = ["TAG_CLASSES", "classify", "table_of"]
+
+#: What a classified file says of its classes, as JSON: the band, the labels, and what the limits refer to.
+TAG_CLASSES = "PIXELWISE_CLASSES"
+
+TIFF = (".tif", ".tiff")
+#: What is written beside a file ``classes.tif``: names for GDAL, and a style that QGIS loads with it.
+STYLE = ".qml"
+
+MISSING_LABEL, OUTSIDE_LABEL = "missing", "outside the area"
+
+#: Columns of the table of areas.
+COLUMNS = ("code", "class", "pixels", "km2", "share_of_tested", "share_of_values", "share_of_region")
+
+
+def classify(
+    map_: Map,
+    path: str | Path,
+    band: str | None = None,
+    *,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    table: str | Path | None = None,
+    overwrite: bool = False,
+) -> Tally:
+    """Write the classes of a band as a GeoTIFF of bytes, with a style for QGIS, and a table of their areas.
+
+    Each pixel holds the number of its class; 255 is missing, and 254 is outside the area that was asked for. The file
+    has a colour table; names of classes are in ``FILE.aux.xml``, where GDAL keeps them, and in the tag
+    ``PIXELWISE_CLASSES``; QGIS finds the style in ``FILE.qml``.
+
+    Parameters
+    ----------
+    map_
+        What `apply` or `open_map` returns.
+    path
+        The file, ``.tif``.
+    band, classes, significant, pvalue
+        As in `plot_map`; not ``continuous``.
+    table
+        A ``.csv`` file of areas by class: pixels, square kilometres on the ellipsoid, and shares of the area with a
+        test, with values, and of all that was asked for.
+    overwrite
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    Tally
+        What each class covers.
+
+    Raises
+    ------
+    ParameterError
+        When the band is unknown or the classes are impossible for it.
+    OutputError
+        When a file exists or cannot be written.
+    """
+    target = check_output(path, overwrite=overwrite, suffixes=TIFF)
+    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,))
+    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",))
+    name = map_.bands[0].name if band is None else band
+    scheme = scheme_for(map_, name, classes=classes, significant=significant, pvalue=pvalue)
+    if isinstance(scheme, ContinuousScheme):
+        raise ParameterError("a colour bar (continuous) has no classes: choose quantile:K, equal:K or limits")
+    with _raster(target, map_, scheme) as write:
+        tally = tally_of(map_, scheme, write)
+        names = _category_names(scheme)
+        save_bytes(_style(scheme).encode(), style, overwrite=overwrite)
+        save_bytes(names.encode(), pam(target))
+        if sheet is not None:
+            save_bytes(table_of(tally).encode(), sheet, overwrite=overwrite)
+    return tally
+
+
+def scheme_for(map_: Map, name: str, **wishes: Any) -> Scheme:
+    """Return the classes of a band of a map of any size; limits of large maps come from evenly spread pixels."""
+    first = map_.band(name)
+    if first.kind == "code":
+        return scheme_of(map_, name, **wishes)
+    return scheme_of(thinned(map_, bands_for(map_, name, wishes.get("pvalue"))), name, **wishes)
+
+
+def table_of(tally: Tally) -> str:
+    """Return the areas of classes as CSV, from the highest class to the lowest, then what is missing."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    rows = zip(
+        tally.scheme.classes, tally.pixels.tolist(), tally.shares_of_tested, tally.shares, tally.shares_of_region,
+        strict=True,
+    )  # fmt: skip
+    for code, (one, pixels, tested, valued, region) in reversed(list(enumerate(rows))):
+        km2 = "" if tally.km2 is None else f"{tally.km2[code]:.6f}"
+        shares = ("" if np.isnan(share) else f"{share:.6f}" for share in (tested, valued, region))
+        writer.writerow([code, one.label, pixels, km2, *shares])
+    km2 = "" if tally.km2 is None else f"{tally.missing_km2:.6f}"
+    writer.writerow([MISSING, MISSING_LABEL, tally.missing_pixels, km2, "", "", f"{tally.missing:.6f}"])
+    return stream.getvalue()
+
+
+@contextmanager
+def _raster(target: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
+    """Yield a function that writes a block of codes; the file gets its name at the end."""
+    temporary = target.with_name(f".{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
+    grid = map_.grid
+    edge = {"tiled": True, "blockxsize": TILE, "blockysize": TILE} if min(grid.height, grid.width) >= TILE else {}
+    colors = {code: (*rgb(one.color), 255) for code, one in enumerate(scheme.classes)}
+    colors |= {MISSING: (*rgb(MISSING_COLOR), 0), OUTSIDE: (*rgb(OUTSIDE_COLOR), 0)}
+    try:
+        with create(temporary):
+            pass  # of an unpredictable name, and ours
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(
+                    temporary, "w", driver="GTiff", count=1, height=grid.height, width=grid.width, dtype="uint8",
+                    crs=grid.crs, transform=grid.transform, nodata=MISSING, compress="deflate", bigtiff="if_safer",
+                    **edge,
+                )  # fmt: skip
+            with dataset:
+                dataset.write_colormap(1, colors)
+                dataset.set_band_description(1, f"{scheme.band.name} in classes")
+                dataset.update_tags(**{TAG_CLASSES: _said(map_, scheme)})
+
+                def write(block: Block, codes: NDArray[np.uint8]) -> None:
+                    dataset.write(codes, 1, window=Window(block.col, block.row, block.width, block.height))
+
+                yield write
+            temporary.replace(target)
+        except BaseException:
+            remove(temporary)
+            raise
+    except (OSError, RasterioError) as error:
+        raise OutputError(f"{target}: cannot be written ({one_line(error)})") from None
+
+
+def _said(map_: Map, scheme: Scheme) -> str:
+    """Return the tag: what was classified, and how."""
+    said: dict[str, Any] = {
+        "band": scheme.band.name,
+        "classes": [one.label for one in scheme.classes],
+        "map": [path.name for path in map_.paths],
+        "method": map_.provenance.get("method"),
+    }
+    if isinstance(scheme, TestScheme):
+        said |= {"pvalue": scheme.pvalue, "levels": list(scheme.levels), "adjusted": scheme.adjusted}
+    return json.dumps(said)
+
+
+def _category_names(scheme: Scheme) -> str:
+    """Return GDAL's sidecar with the names of classes."""
+    labels = [one.label for one in scheme.classes]
+    labels += [""] * (OUTSIDE - len(labels)) + [OUTSIDE_LABEL, MISSING_LABEL]
+    names = "".join(f"<Category>{escape(label)}</Category>" for label in labels)
+    return f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>\n'
+
+
+def _style(scheme: Scheme) -> str:
+    """Return the style that QGIS loads with a file of the same name."""
+    entries = [(code, one.color, one.label, 255) for code, one in enumerate(scheme.classes)]
+    entries = [*reversed(entries), (OUTSIDE, OUTSIDE_COLOR, OUTSIDE_LABEL, 0)]
+    colors = "\n".join(
+        f'        <paletteEntry value="{code}" color="{color}" alpha="{alpha}" label={quoteattr(label)}/>'
+        for code, color, label, alpha in entries
+    )
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22" styleCategories="Symbology">
+  <pipe>
+    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+      <rasterTransparency/>
+      <colorPalette>
+{colors}
+      </colorPalette>
+    </rasterrenderer>
+  </pipe>
+  <blendMode>0</blendMode>
+</qgis>
+"""

@@ -1,0 +1,150 @@
+"""A figure for a paper: values, classes, number of observations, and a histogram, with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixelwise.bands import STATUS_BAND, Status
+from pixelwise.choices import Palette
+from pixelwise.pictures.captions import description_of, heading
+from pixelwise.pictures.choosing import bands_for, scheme_of
+from pixelwise.pictures.drawing import Histogram, Panel, draw, escaped, escaped_lines
+from pixelwise.pictures.numbers import percent, square_kilometres
+from pixelwise.pictures.picture import panel_of, require_matplotlib
+from pixelwise.pictures.scheme import MISSING
+from pixelwise.pictures.source import Source
+from pixelwise.pictures.thinned import thinned
+from pixelwise.rasters.polygons import read_polygons
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["histogram_of", "plot_paper"]
+
+#: Two columns of most journals: 170 mm.
+WIDTH = 170 / 25.4
+
+BINS = 60
+#: The share of values beyond each end of a histogram; a single outlier would leave one bar for all others.
+TAILS = 0.005
+
+
+def plot_paper(
+    map_: Source,
+    band: str | None = None,
+    *,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    palette: Palette | None = None,
+    overlay: str | Path | None = None,
+    title: str | None = None,
+    width: float | None = None,
+) -> tuple[Figure, str]:
+    """Draw a band as values, in classes with their areas, with the number of observations, and its histogram.
+
+    Parameters
+    ----------
+    map_, band, classes, significant, pvalue, palette, overlay, title
+        As in `plot_map`; the figure has no title unless one is given, as the caption says what it shows.
+    width
+        Inches; 170 mm by default.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    caption : str
+        What the panels show, with areas, ready to be edited.
+
+    Raises
+    ------
+    ParameterError, InputError
+        As `plot_map` does.
+    """
+    require_matplotlib()
+    name = map_.bands[0].name if band is None else band
+    outlines = None if overlay is None else read_polygons(overlay)
+    wish: dict[str, Any] = {"classes": classes, "significant": significant, "pvalue": pvalue, "palette": palette}
+    panels: list[Panel | Histogram] = []
+    if map_.band(name).kind != "code":
+        panels.append(panel_of(map_, name, classes="continuous", palette=palette, outlines=outlines))
+    classed = panel_of(map_, name, outlines=outlines, **wish)
+    panels.append(classed)
+    if "n" in map_ and name != "n":
+        panels.append(panel_of(map_, "n", outlines=outlines))
+    if map_.band(name).kind != "code":
+        panels.append(histogram_of(map_, name, palette))
+    lettered = [_lettered(panel, letter) for panel, letter in zip(panels, "abcd", strict=False)]
+    figure = draw(lettered, (escaped_lines(title or ""), ""), columns=2, width=width or WIDTH)
+    return figure, _caption(map_, name, panels, classed)
+
+
+def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> Histogram:
+    """Return how many pixels have which values."""
+    source = thinned(map_, bands_for(map_, name))
+    parts = []
+    for block in source.blocks():
+        values = source.read(name, block)
+        inside = np.isfinite(values)
+        if STATUS_BAND.name in source:
+            inside &= source.read(STATUS_BAND.name, block) != Status.OUTSIDE
+        parts.append(values[inside].astype(np.float64))
+    values = np.concatenate(parts)
+    band = map_.band(name)
+    label = f"{name} ({band.unit})" if band.unit and band.unit != name else name
+    if not values.size:
+        return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), ())
+    low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))
+    if not low < high:
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(np.clip(values, low, high), BINS, (low, high))
+    scheme = scheme_of(source, name, classes="continuous", palette=palette)
+    # The bars have the colours of the map.
+    ends = getattr(scheme, "low", low), getattr(scheme, "high", high)
+    places = (edges[:-1] + edges[1:]) / 2
+    count = len(scheme.classes)
+    codes = np.clip((places - ends[0]) / (ends[1] - ends[0]) * count, 0, count - 1).astype(int)
+    return Histogram(edges, counts / values.size, escaped(label), tuple(scheme.classes[code].color for code in codes))
+
+
+def _lettered(panel: Panel | Histogram, letter: str) -> Panel | Histogram:
+    return replace(panel, letter=letter)
+
+
+def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], classed: Panel) -> str:
+    """Return the caption: what each panel shows, areas, layers, method."""
+    title, below = heading(map_, map_.band(name))
+    tally = classed.tally
+    parts = []
+    amounts = zip(tally.scheme.classes, tally.shares, tally.measure, strict=True)
+    said = [
+        f"{one.label}: {percent(float(share))}" + ("" if tally.km2 is None else f" ({square_kilometres(float(much))})")
+        for one, share, much in amounts
+        if much
+    ]
+    whole = "the area with values" if tally.km2 is not None else "the pixels with values"
+    for panel, letter in zip(panels, "abcd", strict=False):
+        if isinstance(panel, Histogram):
+            parts.append(f"({letter}) share of pixels by value")
+        elif panel is classed:
+            parts.append(f"({letter}) classes, with their shares of {whole}")
+        elif panel.tally.scheme.band.name == "n":
+            parts.append(f"({letter}) number of observations")
+        else:
+            parts.append(f"({letter}) {description_of(map_, map_.band(name))}")
+    lines = [f"{title}. {'; '.join(parts)}.", f"{below[:1].upper()}{below[1:]}."]
+    if said:
+        lines.append(f"Of {whole}: {'; '.join(reversed(said))}.")
+    missing = int(np.count_nonzero(classed.codes == MISSING))
+    if missing:
+        lines.append(f"Grey: no value ({percent(tally.missing)} of the area).")
+    lines.append(f"Coordinates: {map_.grid.crs_name}.")
+    versions = map_.provenance.get("versions")
+    if isinstance(versions, dict) and isinstance(versions.get("pixelwise"), str):
+        lines.append(f"Computed with pixelwise {versions['pixelwise']}.")
+    return escaped_lines("\n".join(line for line in lines if line)) + "\n"
