@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
+from pixelwise.jobs.climatology import BasePeriod
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.joining import join_parts
 from pixelwise.jobs.output_spec import OutputSpec
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     min_valid: float
     min_span: float
     write: Mapping[str, str | Path] | None
+    base: str | Sequence[int] | None
     per: str
     dtype: str
     executor: Any
@@ -94,6 +96,7 @@ def apply(
     min_valid: float = 0.0,
     min_span: float = 0.0,
     write: Mapping[str, str | Path] | None = None,
+    base: str | Sequence[int] | None = None,
     per: str = "year",
     dtype: str = "float32",
     executor: Any = None,
@@ -138,9 +141,16 @@ def apply(
     write
         Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
         each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
-        dates of the layers, without gaps; ``residuals`` are values minus the curve; ``anomalies`` are values minus the
-        season, if the method fits one, and minus the mean of the rest: they still contain a trend. All are missing
-        where a pixel has no result. Either all files are completed, together with the map, or none is.
+        dates of the layers, without gaps; ``residuals`` are values minus the curve. ``anomalies`` are values minus the
+        mean of their slot of the year (month, half-month, dekad, ... as the dates have it) in the base period, and
+        ``standardized`` are anomalies divided by the standard deviation of their slot in the base period; any method
+        will do. ``deseasonalised`` are values minus the season that the method fits, and minus the mean of the rest.
+        The last three still contain a trend. All are missing where a pixel has no result. Either all files are
+        completed, together with the map, or none is.
+    base
+        First and last year of the base period of ``anomalies`` and ``standardized``: ``"1991..2020"`` or
+        ``(1991, 2020)``; by default all years of the layers. Where a pixel has no value of the base period in a slot,
+        its anomalies are missing, and standardized ones where it has fewer than two values or only equal ones.
     per
         ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
@@ -208,7 +218,8 @@ def apply(
     """
     chosen, wanted = resolve_method(method, bands)
     files = {kind: Path(path) for kind, path in (write or {}).items()}
-    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
+    period = None if base is None else BasePeriod.of(base)
+    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype, period)
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
         trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part.of(part),

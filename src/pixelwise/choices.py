@@ -51,7 +51,7 @@ ZarrFormat = Literal[2, 3]
 #: What makes a map whose name ends in .tif, as GDAL calls it: a plain GeoTIFF, or a cloud-optimized one.
 TiffDriver = Literal["GTiff", "COG"]
 #: Stacks that are written beside a map, with a value for each layer of the input.
-Written = Literal["fitted", "residuals", "anomalies"]
+Written = Literal["fitted", "residuals", "deseasonalised", "anomalies", "standardized"]
 #: Units of time of changes.
 Per = Literal["year", "decade"]
 #: What the numbers of a band are: ``change`` increases or decreases with time; ``signed`` is any other number whose

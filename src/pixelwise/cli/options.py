@@ -23,6 +23,7 @@ from pixelwise.choices import (
     Resampling,
     SameDate,
     Scheme,
+    Written,
     ZarrFormat,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "all_input_options",
     "input_options",
     "job_options",
+    "layer_options",
     "output_options",
     "scene_options",
 ]
@@ -320,6 +322,25 @@ JOB_OPTIONS = (
 )
 
 
+LAYER_OPTIONS = (
+    click.option(
+        "--write",
+        type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
+        metavar="KIND FILE",
+        multiple=True,
+        help="Also write a stack with one band per date: fitted (the curve), residuals (values minus the curve), "
+        "anomalies (values minus the mean of their month, half-month, dekad, ... in the base period), standardized "
+        "(anomalies divided by the standard deviation of the same values), or deseasonalised (values minus the season "
+        "that the method fits, and minus the mean of the rest). May be repeated.",
+    ),
+    click.option(
+        "--base",
+        metavar="FIRST..LAST",
+        help="Base period of anomalies and standardized: 1991..2020.  [default: all years of the layers]",
+    ),
+)
+
+
 def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add ``--output``, its type, compression and format, ``--overwrite``, ``--restart``, ``--trust-function``."""
     options = (
@@ -359,6 +380,22 @@ def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--write`` and ``--base``; the command gets ``written``, what these and `all_input_options` say of it."""
+
+    @functools.wraps(command)
+    def with_output(*, write: tuple[tuple[str, Path], ...], base: str | None, needs: Any, **options: Any) -> Any:
+        from pixelwise.jobs.climatology import BasePeriod
+        from pixelwise.jobs.output_spec import OutputSpec
+
+        if len(dict(write)) < len(write):
+            raise click.UsageError("--write names the same stack twice")
+        period = None if base is None else BasePeriod.of(base)
+        return command(written=OutputSpec(needs=needs, write=dict(write), base=period), **options)
+
+    return _decorate(with_output, LAYER_OPTIONS)
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -253,7 +253,7 @@ def _task(
     corner, provenance = maps[path], _merged(list(maps.values()))
     kinds = {kind: output.parent / name for kind, name in provenance.get("write", {}).items()}
     beside = [
-        LayerFile(kind, file, _layers_of(_beside(path, kind)), record.axis)
+        LayerFile(kind, file, open_map(_beside(path, kind)).bands, record.axis)
         for kind, file in kinds.items()
         if record.axis is not None
     ]
@@ -372,8 +372,3 @@ def _merged(maps: Sequence[Map]) -> dict[str, Any]:
             "worst": [[path, band, pixels] for (path, band), pixels in ordered[:MOST_LOSSES]],
         }
     return merged
-
-
-def _layers_of(path: Path) -> tuple[Band, ...]:
-    """Return the layers in a file beside a part."""
-    return tuple(Band(band.description, unit=band.unit) for band in read_header(path).bands)

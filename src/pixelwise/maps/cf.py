@@ -111,8 +111,7 @@ def _variable(name: str, dimensions: tuple[str, ...], bands: tuple[Band, ...], p
     attributes = {**band_attributes(bands[0]), "grid_mapping": SPATIAL_REF, "coordinates": beside, PLACE: place}
     if bands[0].unit != attributes.get("units", ""):
         attributes[UNIT] = bands[0].unit
-    if len(dimensions) == 2:
-        attributes.update(kind_attributes(bands[0]))
+    attributes.update(kind_attributes(bands[0]))
     if len(dimensions) > 2:
         attributes[LAYERS] = [band.name for band in bands]
     return Variable(name, dimensions, attributes, None, bands, place)
@@ -213,11 +212,9 @@ def _grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapp
 def _bands_of(name: str, attributes: Mapping[str, Any], *, integer: bool) -> Iterator[Band]:
     """Yield the bands of a variable that was described by `variables_of`."""
     unit = str(attributes.get(UNIT, attributes.get("units", "")))
-    layers = attributes.get(LAYERS)
-    if layers is None:
-        kind, pvalue = (str(attributes.get(said, "")) for said in (KIND, PVALUE))
-        description = str(attributes.get("long_name", ""))
-        yield band_from_file(name, description, unit, integer=integer, kind=kind, pvalue=pvalue)
-        return
+    kind, pvalue = (str(attributes.get(said, "")) for said in (KIND, PVALUE))
+    description = str(attributes.get("long_name", ""))
+    layers = attributes.get(LAYERS, name)
     # NetCDF has no lists of one text.
-    yield from (Band(str(layer), "", unit, integer) for layer in ([layers] if isinstance(layers, str) else layers))
+    for layer in [layers] if isinstance(layers, str) else layers:
+        yield band_from_file(str(layer), description, unit, integer=integer, kind=kind, pvalue=pvalue)
