@@ -101,6 +101,7 @@ BEFORE = {
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
+    "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],

@@ -15,6 +15,7 @@ from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
+from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
 
 __all__ = ["main"]
@@ -35,6 +36,7 @@ def main() -> None:
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 
@@ -44,5 +46,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, demo, clean, verify, compile_kernels):
+for command in (plan, apply, join, composite, methods, plot, series, demo, clean, verify, compile_kernels):
     main.add_command(command)
