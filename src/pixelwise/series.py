@@ -89,7 +89,7 @@ class Origin:
         InputError
             When a file cannot be read.
         """
-        series = read_series(self.stack, pixels, names)
+        series = read_series(self.stack, pixels, names, halo=self.method.halo)
         if not series:
             return ()
         rows, cols = (np.array(numbers, dtype=np.int64) for numbers in zip(*pixels, strict=True))
@@ -260,8 +260,8 @@ def _own_files(making: Making, folder: Path, path: Path) -> list[Path]:
     gone = [str(place) for place in local.values() if not os.path.lexists(place)]
     if gone:
         raise InputError(
-            f"{path}: {len(gone)} of its {len(local)} input files are no longer there, such as {gone[0]}; if they were "
-            f"moved, name them: {' '.join(COMMAND)} {path} FILES"
+            f"{path}: {len(gone)} of its {len(local)} input files are no longer there, such as {gone[0]}; if they or "
+            f"the map were moved, name them: {' '.join(COMMAND)} {path} FILES"
         )
     behind = {name: Path(os.path.normpath(folder.resolve() / name)) for name in making.behind}
     check_unchanged(making.files | making.behind, local | behind)

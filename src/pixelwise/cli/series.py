@@ -181,7 +181,8 @@ class _Asked:
         for text in pairing.warnings:
             emit(f"warning: {text}", error=True)
         pixels = [pixel_at(pairing.stack.grid, point) for point in self.places] or list(self.pixel)
-        own = read_series(pairing.stack, pixels, [point.name for point in self.places])
+        names, halo = [point.name for point in self.places], 0 if method is None else method.halo
+        own = read_series(pairing.stack, pixels, names, halo=halo)
         if method is None:
             return [(one, None) for one in own]
         others = {name: read_series(other, pixels) for name, other in pairing.inputs.items()}

@@ -19,7 +19,7 @@ from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
 from pixelwise.rasters.urls import Url
-from pixelwise.stacks.base import BlockReader, FileStack, Stack, read_padded
+from pixelwise.stacks.base import BlockReader, FileStack, Stack
 
 __all__ = ["Job", "Result", "Workspace", "announced"]
 
@@ -252,6 +252,26 @@ def _split(height: int, count: int) -> list[int]:
     """Divide rows of pixels into at most `count` parts of roughly equal height."""
     edges = np.linspace(0, height, min(count, height) + 1).astype(int)
     return [int(size) for size in np.diff(edges)]
+
+
+def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None) -> NDArray[Any]:
+    """Read a block with `halo` pixels around it, NaN outside the image; into `out` if the stack supports that."""
+    padded = block.pad(halo)
+    inside = padded if not halo else padded.intersection(getattr(stack, "extent", stack.grid.block))
+    if inside is None:
+        raise ValueError(f"{block} lies outside {stack.grid}")
+    if inside == padded and out is not None and isinstance(stack, FileStack):
+        stack.read_into(padded, out)
+        return out
+    pixels = stack.read(inside)
+    if inside == padded:
+        return pixels
+    if out is None:
+        out = np.empty((len(pixels), padded.height, padded.width), dtype=pixels.dtype)
+    out[:] = np.nan
+    rows, cols = inside.shift(-padded.row, -padded.col).slices
+    out[:, rows, cols] = pixels
+    return out
 
 
 class Workspace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ __all__ = ["MOST_CHARTS", "Chart", "Curve", "draw_charts"]
 #: More small charts than this in one figure cannot be read.
 MOST_CHARTS = 12
 
-# Inches of one chart, alone and among others; points for text.
-ALONE, SMALL = (7.2, 3.6), (4.2, 2.7)
+# Inches of one chart, alone and among others, and of what is beside its axes; points for text.
+ALONE, SMALL, BESIDE = (7.2, 3.6), (4.2, 2.9), 0.7
 TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 9.0, 8.0, 7.5
 DPI = 200
 
@@ -145,7 +146,7 @@ def draw_charts(charts: Sequence[Chart]) -> Figure:
     entries: dict[str, Any] = {}
     for number, chart in enumerate(charts, 1):
         axes = figure.add_subplot(rows, columns, number)
-        _draw(axes, chart, entries, letters=int(width * 72 / TEXT_SIZE / 0.53))
+        _draw(axes, chart, entries, width - BESIDE)
     legend = figure.legend(
         handles=list(entries.values()),
         labels=list(entries),
@@ -165,8 +166,8 @@ def _png(figure: Any) -> bytes:
         return stream.getvalue()
 
 
-def _draw(axes: Axes, chart: Chart, entries: dict[str, Any], letters: int) -> None:
-    """Draw one chart, and add what the legend needs to `entries`."""
+def _draw(axes: Axes, chart: Chart, entries: dict[str, Any], width: float) -> None:
+    """Draw one chart, whose axes have about this width in inches, and add what the legend needs to `entries`."""
     valid = ~np.isnan(chart.values)
     dense = np.count_nonzero(valid) > 150
     style: dict[str, Any] = {"color": OBSERVED, "marker": "o", "markersize": 1.8 if dense else 3.6, "linestyle": "none"}
@@ -191,7 +192,7 @@ def _draw(axes: Axes, chart: Chart, entries: dict[str, Any], letters: int) -> No
         axes.text(0.5, 0.55, "no observation", transform=axes.transAxes, ha="center", color="0.35", size=TITLE_SIZE)
     _set_limits(axes, chart, valid)
     _set_ticks(axes, chart)
-    _write(axes, chart, letters)
+    _write(axes, chart, width)
 
 
 def _joined(chart: Chart) -> tuple[Floats, Floats]:
@@ -244,16 +245,22 @@ def _set_ticks(axes: Axes, chart: Chart) -> None:
         ticks = [month for month in months if month % every == 0]
         axes.set_xticks([month / 12 for month in ticks], [f"{MONTHS[m % 12]} {m // 12}" for m in ticks])
     axes.set_ylabel(escaped(chart.label), fontsize=TEXT_SIZE, parse_math=False)
-    axes.ticklabel_format(axis="y", useOffset=False) if axes.get_yticks().size else None
+    # In full: neither an offset nor a power of ten, which would stand apart.
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
     axes.tick_params(labelsize=TICK_SIZE, length=3, width=0.6, color="0.3")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(linewidth=0.6, edgecolor="0.3")
 
 
-def _write(axes: Axes, chart: Chart, letters: int) -> None:
+def _write(axes: Axes, chart: Chart, width: float) -> None:
     """Write title and result above the axes, broken into lines that fit."""
-    result = textwrap.fill(escaped(chart.subtitle), letters)
-    title = textwrap.fill(escaped(chart.title), int(letters * TEXT_SIZE / TITLE_SIZE * 0.9))
+    # A letter is about 0.53 times its size wide, a bold one 0.62.
+    result = re.sub(r"\b([pn]) ([=<]) ", "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}", escaped(chart.subtitle))
+    result = textwrap.fill(result, int(width * 72 / TEXT_SIZE / 0.53))
+    title, letters = escaped(chart.title), int(width * 72 / TITLE_SIZE / 0.62)
+    if len(title) > letters:
+        # Coordinates stay together on a line of their own.
+        title = "\n".join(textwrap.fill(part, letters) for part in title.replace(" (x ", "\n(x ").split("\n"))
     above = 5 + TEXT_SIZE * 1.25 * (result.count("\n") + 1)
     styles = ((result, 5.0, TEXT_SIZE, "normal", "0.25"), (title, above + 2, TITLE_SIZE, "bold", "black"))
     for words, offset, size, weight, color in styles:

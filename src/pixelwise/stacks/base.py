@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pixelwise.stacks.series import Series
 
-__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of", "read_padded", "value_name"]
+__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of", "value_name"]
 
 
 @runtime_checkable
@@ -343,38 +343,6 @@ class LayerStack(FileStack):
     @abstractmethod
     def with_spec(self, spec: InputSpec) -> Self:
         """Return the stack as if it had been opened with other options."""
-
-
-def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Read a block with `halo` pixels around it, NaN outside the image; into `out` if the stack supports that.
-
-    Parameters
-    ----------
-    stack
-        Any stack.
-    block
-        Inside its grid.
-    halo
-        How many pixels more on each side.
-    out
-        (time, y, x) memory for the block with its halo; None to allocate it if necessary.
-    """
-    padded = block.pad(halo)
-    inside = padded if not halo else padded.intersection(getattr(stack, "extent", stack.grid.block))
-    if inside is None:
-        raise ValueError(f"{block} lies outside {stack.grid}")
-    if inside == padded and out is not None and isinstance(stack, FileStack):
-        stack.read_into(padded, out)
-        return out
-    pixels = stack.read(inside)
-    if inside == padded:
-        return pixels
-    if out is None:
-        out = np.empty((len(pixels), padded.height, padded.width), dtype=pixels.dtype)
-    out[:] = np.nan
-    rows, cols = inside.shift(-padded.row, -padded.col).slices
-    out[:, rows, cols] = pixels
-    return out
 
 
 def value_name(stack: FileStack) -> str | None:

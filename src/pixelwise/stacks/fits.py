@@ -15,16 +15,13 @@ from pixelwise.choices import MapType
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
-from pixelwise.grid import Block
 from pixelwise.kernels.jit import compiling
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.lookup import resolve_method
 from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.pictures.chart import Chart, Curve
-from pixelwise.rasters.handles import reading
-from pixelwise.stacks.base import read_padded
-from pixelwise.stacks.series import Series
+from pixelwise.stacks.series import Series, read_series
 
 __all__ = ["Fit", "chart_of", "fit_series", "number_words", "unit_words"]
 
@@ -254,9 +251,10 @@ def _array(series: Series, halo: int) -> NDArray[Any]:
     """Return (time, 1), or with a halo (time, y, x) with the neighbours."""
     if not halo:
         return np.ascontiguousarray(series.values[:, None])
-    block = Block(series.row, series.col, 1, 1)
-    with reading((series.stack,)):
-        return read_padded(series.stack, block, halo)
+    if series.around is None or series.around.shape[1] != 1 + 2 * halo:
+        series = read_series(series.stack, [(series.row, series.col)], halo=halo)[0]
+    assert series.around is not None  # noqa: S101 - as asked for
+    return series.around
 
 
 # In words
@@ -266,7 +264,7 @@ def chart_of(series: Series, fit: Fit | None = None) -> Chart:
     """Return what is drawn of a series and of what a method says of it."""
     label = series.quantity or "value"
     return Chart(
-        title=series.place[:1].upper() + series.place[1:],
+        title=series.place if series.name else f"P{series.place[1:]}",
         subtitle=_count_words(series) if fit is None else fit.words,
         label=f"{label} ({series.unit})" if series.unit else label,
         years=series.years,

@@ -63,7 +63,10 @@ class Series:
     name
         What the user calls the place.
     stack
-        Where the series is from; methods that need neighbouring pixels read them.
+        Where the series is from.
+    around
+        (time, y, x) of the pixel and its neighbours, NaN outside the image, for methods that need them; None if they
+        have not been read, which `fit` then does.
     """
 
     row: int
@@ -79,6 +82,7 @@ class Series:
     unit: str
     name: str
     stack: FileStack = field(repr=False)
+    around: NDArray[Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.axis) == len(self.labels) == len(self.values) == len(self.gaps):
@@ -188,7 +192,9 @@ def series_at(stack: FileStack, points: Sequence[Point]) -> tuple[Series, ...]:
     return read_series(stack, pixels, [point.name for point in points])
 
 
-def read_series(stack: FileStack, pixels: Sequence[tuple[int, int]], names: Sequence[str] = ()) -> tuple[Series, ...]:
+def read_series(
+    stack: FileStack, pixels: Sequence[tuple[int, int]], names: Sequence[str] = (), *, halo: int = 0
+) -> tuple[Series, ...]:
     """Return the series of some pixels; each block of a file is decoded once for all of them, as far as memory allows.
 
     Parameters
@@ -199,6 +205,8 @@ def read_series(stack: FileStack, pixels: Sequence[tuple[int, int]], names: Sequ
         Row and column of each, from 0.
     names
         What the user calls them.
+    halo
+        How many neighbours on each side are read too.
 
     Raises
     ------
@@ -222,6 +230,7 @@ def read_series(stack: FileStack, pixels: Sequence[tuple[int, int]], names: Sequ
         values, lost = _read(stack, blocks)
         gaps = _gaps(stack, blocks, values, lost)
         inside = [stack.area.inside(block) for block in blocks]
+        around = _around(stack, blocks, halo) if halo else [None] * len(blocks)
     return tuple(
         Series(
             row,
@@ -236,6 +245,7 @@ def read_series(stack: FileStack, pixels: Sequence[tuple[int, int]], names: Sequ
             stack.layout.unit,
             names[i] if i < len(names) else "",
             stack,
+            around[i],
         )
         for i, (row, col) in enumerate(pixels)
     )
@@ -260,6 +270,17 @@ def _read(stack: FileStack, blocks: Sequence[Block]) -> tuple[NDArray[Any], tupl
             cols = [blocks[i].col - window.col for i in members]
             values[np.ix_(list(group), members)] = found[:, rows, cols]
     return values, take_losses()
+
+
+def _around(stack: FileStack, blocks: Sequence[Block], halo: int) -> list[NDArray[Any]]:
+    """Return (time, y, x) of each pixel with its neighbours, NaN outside the image."""
+    offsets = [(row, col) for row in range(-halo, halo + 1) for col in range(-halo, halo + 1)]
+    wanted = [[block.shift(*offset) for offset in offsets] for block in blocks]
+    known = list({one for near in wanted for one in near if one.intersection(stack.extent)})
+    found = dict(zip(known, _read(stack, known)[0].T, strict=True))
+    outside = np.full(len(stack), np.nan, dtype=stack.dtype)
+    shape = (len(stack), 1 + 2 * halo, 1 + 2 * halo)
+    return [np.stack([found.get(one, outside) for one in near], axis=1).reshape(shape) for near in wanted]
 
 
 def _windows(stack: FileStack, blocks: Sequence[Block]) -> Iterator[tuple[Block, list[int]]]:
