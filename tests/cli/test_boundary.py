@@ -154,7 +154,11 @@ def commands() -> Iterator[tuple[str, str]]:
     for name, command in main.commands.items():
         for parameter in command.params:
             flag = isinstance(parameter, click.Option) and parameter.is_flag
-            known = name in ("apply", "composite") and isinstance(parameter, click.Option) and parameter.name in shared
+            known = (
+                name in ("apply", "composite", "series")
+                and isinstance(parameter, click.Option)
+                and parameter.name in shared
+            )
             if not (flag or known):
                 yield name, str(parameter.name)
 

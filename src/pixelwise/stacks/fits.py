@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.bands import ANSWERED, STATUS_BAND, STATUS_WORDS, Band, Floats, Status, rescale, with_units
 from pixelwise.choices import MapType
@@ -206,8 +205,10 @@ def fit_series(
     names += [name for name in (*LIMITS, *resolved.fitted_from) if name in own and name not in names]
     with compiling(resolved.name):
         bound = resolved.bind(series.axis, names, {name: other.axis for name, other in inputs.items()})
-    arrays = tuple(_array(one, bound.halo) for one in (series, *inputs.values()))
-    found, status = bound(arrays)
+    given = [_with_neighbours(one, bound.halo) for one in (series, *inputs.values())]
+    found, status = bound(
+        tuple(np.ascontiguousarray(o.values[:, None]) if o.around is None else o.around for o in given)
+    )
     completeness = Completeness(*needs)
     if completeness:
         integers = np.array([band.integer for band in bound.bands])
@@ -216,7 +217,7 @@ def fit_series(
     if not series.inside:
         found = np.array([[0.0 if band.integer else np.nan] for band in bound.bands])
         status = np.array([Status.OUTSIDE])
-    elif "unreadable" in series.gaps and status[0] == Status.OK:
+    elif any(one.lost for one in given) and status[0] == Status.OK:
         status = np.array([Status.DATES_LOST])
     scaled, factors = rescale(bound.bands, per)
     if per != "year" and scaled == bound.bands:
@@ -247,14 +248,15 @@ def _tried(method: Method, series: Series) -> Method:
     return method.rehearse(series.axis, lambda: values)
 
 
-def _array(series: Series, halo: int) -> NDArray[Any]:
-    """Return (time, 1), or with a halo (time, y, x) with the neighbours."""
+def _with_neighbours(series: Series, halo: int) -> Series:
+    """Return a series with as many neighbours as a method needs, which are read if need be."""
+    size = 0 if series.around is None else series.around.shape[1]
+    if size == (1 + 2 * halo if halo else 0):
+        return series
     if not halo:
-        return np.ascontiguousarray(series.values[:, None])
-    if series.around is None or series.around.shape[1] != 1 + 2 * halo:
-        series = read_series(series.stack, [(series.row, series.col)], halo=halo)[0]
-    assert series.around is not None  # noqa: S101 - as asked for
-    return series.around
+        return replace(series, around=None)
+    found = read_series(series.stack, [(series.row, series.col)], halo=halo)[0]
+    return replace(series, around=found.around, lost=found.lost)
 
 
 # In words

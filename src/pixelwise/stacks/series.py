@@ -64,6 +64,8 @@ class Series:
         What the user calls the place.
     stack
         Where the series is from.
+    lost
+        Whether a block of a file that the values come from could not be read, although it may not be missed.
     around
         (time, y, x) of the pixel and its neighbours, NaN outside the image, for methods that need them; None if they
         have not been read, which `fit` then does.
@@ -82,6 +84,7 @@ class Series:
     unit: str
     name: str
     stack: FileStack = field(repr=False)
+    lost: bool = False
     around: NDArray[Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -230,7 +233,9 @@ def read_series(
         values, lost = _read(stack, blocks)
         gaps = _gaps(stack, blocks, values, lost)
         inside = [stack.area.inside(block) for block in blocks]
-        around = _around(stack, blocks, halo) if halo else [None] * len(blocks)
+        around: Sequence[NDArray[Any] | None] = [None] * len(blocks)
+        if halo:
+            around, lost = _around(stack, blocks, halo)
     return tuple(
         Series(
             row,
@@ -245,6 +250,8 @@ def read_series(
             stack.layout.unit,
             names[i] if i < len(names) else "",
             stack,
+            # The result of a pixel depends on all neighbours within the halo.
+            any(loss.block.intersection(blocks[i].pad(halo)) for loss in lost),
             around[i],
         )
         for i, (row, col) in enumerate(pixels)
@@ -272,15 +279,16 @@ def _read(stack: FileStack, blocks: Sequence[Block]) -> tuple[NDArray[Any], tupl
     return values, take_losses()
 
 
-def _around(stack: FileStack, blocks: Sequence[Block], halo: int) -> list[NDArray[Any]]:
-    """Return (time, y, x) of each pixel with its neighbours, NaN outside the image."""
+def _around(stack: FileStack, blocks: Sequence[Block], halo: int) -> tuple[list[NDArray[Any]], tuple[Loss, ...]]:
+    """Return (time, y, x) of each pixel with its neighbours, NaN outside the image, and what could not be read."""
     offsets = [(row, col) for row in range(-halo, halo + 1) for col in range(-halo, halo + 1)]
     wanted = [[block.shift(*offset) for offset in offsets] for block in blocks]
     known = list({one for near in wanted for one in near if one.intersection(stack.extent)})
-    found = dict(zip(known, _read(stack, known)[0].T, strict=True))
+    values, lost = _read(stack, known)
+    found = dict(zip(known, values.T, strict=True))
     outside = np.full(len(stack), np.nan, dtype=stack.dtype)
     shape = (len(stack), 1 + 2 * halo, 1 + 2 * halo)
-    return [np.stack([found.get(one, outside) for one in near], axis=1).reshape(shape) for near in wanted]
+    return [np.stack([found.get(one, outside) for one in near], axis=1).reshape(shape) for near in wanted], lost
 
 
 def _windows(stack: FileStack, blocks: Sequence[Block]) -> Iterator[tuple[Block, list[int]]]:
