@@ -104,6 +104,7 @@ BEFORE = {
     "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
     "info": ["info", "map.tif"],
     "report": ["report", "map.tif", "-o", "r.html", "--overwrite"],
+    "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],
@@ -156,7 +157,11 @@ def commands() -> Iterator[tuple[str, str]]:
     for name, command in main.commands.items():
         for parameter in command.params:
             flag = isinstance(parameter, click.Option) and parameter.is_flag
-            known = name in ("apply", "composite") and isinstance(parameter, click.Option) and parameter.name in shared
+            known = (
+                name in ("apply", "composite", "series")
+                and isinstance(parameter, click.Option)
+                and parameter.name in shared
+            )
             if not (flag or known):
                 yield name, str(parameter.name)
 
