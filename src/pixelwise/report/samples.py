@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
+from pixelwise.grid import Block
+from pixelwise.maps.map import Map
+from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.scheme import OUTSIDE
+from pixelwise.pictures.tally import tally_of
+from pixelwise.pictures.thinned import spread, thinned
+from pixelwise.stacks.fits import Fit
 
-__all__ = ["Sample", "chosen_pixels"]
+__all__ = ["Sample", "chosen_pixels", "sample_of", "sample_pixels"]
 
 #: Pixels of each class, and in all.
 OF_EACH, IN_ALL = 5, 40
@@ -93,6 +98,38 @@ def chosen_pixels(codes: NDArray[np.uint8], classes: int) -> list[tuple[int, int
     return [(place // codes.shape[1], place % codes.shape[1]) for place in found]
 
 
-def places_in(rows: Sequence[int], size: int) -> list[int]:
-    """Return what pixels of a thinned map stand for."""
-    return [int((row + 0.5) * size) for row in rows]
+def sample_pixels(map_: Map) -> list[tuple[int, int, str]]:
+    """Return rows, columns and classes of pixels whose series are worth a look.
+
+    Parameters
+    ----------
+    map_
+        The map; the classes are those of its first band.
+    """
+    name = map_.bands[0].name
+    source = thinned(map_, bands_for(map_, name))
+    scheme = scheme_of(source, name)
+    codes = np.full((source.grid.height, source.grid.width), OUTSIDE, np.uint8)
+
+    def keep(block: Block, own: NDArray[np.uint8]) -> None:
+        codes[block.slices] = own
+
+    tally_of(source, scheme, keep)
+    rows, cols = np.arange(map_.grid.height), np.arange(map_.grid.width)
+    if source.grid != map_.grid:
+        rows, cols = spread(map_.grid.height), spread(map_.grid.width)
+    return [
+        (int(rows[row]), int(cols[col]), scheme.classes[codes[row, col]].label)
+        for row, col in chosen_pixels(codes, len(scheme.classes))
+    ]
+
+
+def sample_of(fit: Fit, label: str) -> Sample:
+    """Return a pixel with what a method says of it."""
+    series, curve = fit.series, fit.curve
+    given = {} if curve is None else {"curve_years": curve.years, "curve": curve.values}
+    if curve is not None and curve.low is not None and curve.high is not None:
+        given |= {"low": curve.low, "high": curve.high}
+    limits = f"; shaded: {fit.limits_name}" if "low" in given else ""
+    words = fit.words + limits
+    return Sample(series.row, series.col, series.x, series.y, words, series.years, series.values, label=label, **given)
