@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
     from pixelwise.stacks.composite import CompositeStack
+    from pixelwise.stacks.fits import Fit
     from pixelwise.stacks.raster import RasterStack, Stack
+    from pixelwise.stacks.series import Series
     from pixelwise.stacks.spec import InputSpec
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Block",
     "BoundMethod",
     "CompositeStack",
+    "Fit",
     "FunctionError",
     "Grid",
     "InputError",
@@ -43,6 +46,7 @@ __all__ = [
     "PixelwiseError",
     "RasterStack",
     "ResourceError",
+    "Series",
     "Stack",
     "Status",
     "TimeAxis",
@@ -70,7 +74,9 @@ _HOMES = {
     "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
     "stacks.composite": ("CompositeStack",),
+    "stacks.fits": ("Fit",),
     "stacks.raster": ("RasterStack", "Stack"),
+    "stacks.series": ("Series",),
     "stacks.spec": ("InputSpec",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -101,6 +101,7 @@ BEFORE = {
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
+    "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],
@@ -153,7 +154,11 @@ def commands() -> Iterator[tuple[str, str]]:
     for name, command in main.commands.items():
         for parameter in command.params:
             flag = isinstance(parameter, click.Option) and parameter.is_flag
-            known = name in ("apply", "composite") and isinstance(parameter, click.Option) and parameter.name in shared
+            known = (
+                name in ("apply", "composite", "series")
+                and isinstance(parameter, click.Option)
+                and parameter.name in shared
+            )
             if not (flag or known):
                 yield name, str(parameter.name)
 

@@ -16,6 +16,7 @@ from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
+from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
 
 __all__ = ["main"]
@@ -37,6 +38,7 @@ def main() -> None:
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
+      pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 
@@ -46,5 +48,7 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, classify, demo, clean, verify, compile_kernels):
+for command in (
+    plan, apply, join, composite, methods, plot, classify, series, demo, clean, verify, compile_kernels,
+):  # fmt: skip
     main.add_command(command)

@@ -367,12 +367,13 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def input_options(
-    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False
+    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False, instead: str = ""
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
     `composite` is the default of ``--composite``. With `covariates` there are also ``--with``, ``--min-valid`` and
-    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``.
+    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``. INPUT may be left out if the
+    option `instead` is given.
     """
 
     @functools.wraps(command)
@@ -389,7 +390,7 @@ def input_options(
             if options["composite"] is None and spec.composite is not None:
                 check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
-        if not source:
+        if not source and not (instead and options.get(instead)):
             raise click.UsageError(
                 "Missing argument 'INPUT...': files, a folder, a quoted glob, @list.txt, a CSV, or --recipe"
             )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, Status, rescale
+from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, rescale
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import BoundCompleteness
 from pixelwise.errors import ParameterError
@@ -213,11 +213,9 @@ class PostProcessed:
         """Compute one block; a pixel whose series is not complete enough gets status 2 and keeps only integer bands."""
         found, status = self.bound(inputs, dtype if self._numbers_stay else "float64")
         own = self._own(inputs[0])
-        integers = np.array([[band.integer] for band in self.bound.bands])
         if self.needs is not None:
-            lacking = self.needs.lacking(own)
-            found = np.where(lacking & ~integers, found.dtype.type(np.nan), found)
-            status = np.where(lacking & (status != Status.NO_OBSERVATION), np.uint8(Status.TOO_FEW), status)
+            integers = np.array([band.integer for band in self.bound.bands])
+            found, status = self.needs.withhold(found, status, own, integers)
         if self._numbers_stay:
             return found, status
         values = np.empty((len(self.bands), len(status)), dtype=dtype)

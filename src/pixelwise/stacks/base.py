@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.errors import Problems
+from pixelwise.errors import ParameterError, Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
+from pixelwise.rasters.points import Point
 from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp, Stamp
 from pixelwise.rasters.urls import Location
@@ -30,7 +31,9 @@ from pixelwise.stacks.spec import InputSpec
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of"]
+    from pixelwise.stacks.series import Series
+
+__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of", "value_name"]
 
 
 @runtime_checkable
@@ -181,6 +184,11 @@ class FileStack(ABC):
     def take(self, indices: Sequence[int]) -> Self:
         """Return the stack of some of its layers, in order."""
 
+    @property
+    @abstractmethod
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the layers, those together whose files are best read together."""
+
     @abstractmethod
     def readers(self, count: int, handles: int) -> tuple[BlockReader, ...]:
         """Divide the files into at most `count` shares with their own datasets, at most `handles` open in each."""
@@ -242,6 +250,45 @@ class FileStack(ABC):
 
         return array_of(self)
 
+    def series(
+        self,
+        x: float | None = None,
+        y: float | None = None,
+        *,
+        crs: str | None = None,
+        row: int | None = None,
+        col: int | None = None,
+    ) -> Series:
+        """Return the series of one pixel: by a point in it, or by its row and column.
+
+        Parameters
+        ----------
+        x, y
+            A point in the pixel, in units of `crs`.
+        crs
+            The CRS of the point, such as ``EPSG:4326`` (x is the longitude); None for that of the stack.
+        row, col
+            The pixel, from 0 at the top left, instead of a point.
+
+        Raises
+        ------
+        ParameterError
+            When neither or both are given, or the pixel lies outside.
+        InputError
+            When a file cannot be read.
+
+        Examples
+        --------
+        >>> stack.series(-151.2, 64.1, crs="EPSG:4326").fit("trend").plot()  # doctest: +SKIP
+        """
+        from pixelwise.stacks.series import read_series, series_at
+
+        if row is not None and col is not None and x is None and y is None and crs is None:
+            return read_series(self, [(row, col)])[0]
+        if x is None or y is None or row is not None or col is not None:
+            raise ParameterError("give a point (x, y), or a pixel (row=, col=)")
+        return series_at(self, [Point(float(x), float(y), crs)])[0]
+
     def check_unchanged(self) -> None:
         """Compare size and modification time of every file with those when its header was read.
 
@@ -296,3 +343,10 @@ class LayerStack(FileStack):
     @abstractmethod
     def with_spec(self, spec: InputSpec) -> Self:
         """Return the stack as if it had been opened with other options."""
+
+
+def value_name(stack: FileStack) -> str | None:
+    """Return the name of the index, the variable or the band that a stack holds, if one was asked for."""
+    layers = getattr(stack, "scenes", stack)
+    asked = (layers.spec.value, layers.spec.variable, layers.spec.band) if isinstance(layers, LayerStack) else ()
+    return next((name for name in asked if isinstance(name, str) and name.isidentifier()), None)
