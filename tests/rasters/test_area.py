@@ -535,7 +535,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     far = write_raster(tmp_path / "far.tif", cover, transform=GRID.transform @ Affine.translation(900, 0))
     assert "lies outside the rasters: it covers (527000" in text(f"{far}=1")
     two = write_raster(tmp_path / "two.tif", np.stack([cover, cover]))
-    assert "has 2 bands, but RASTER=1,2 uses only one" in text(f"{two}=1")
+    assert "has 2 bands, but only one is used" in text(f"{two}=1")
     assert "No such file or directory" in text(f"{tmp_path / 'none.tif'}=1")
     assert "add --allow-scheme https" in text("https://a.org/a.tif=1")
     path = write_raster(tmp_path / "cover.tif", cover)

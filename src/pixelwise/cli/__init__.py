@@ -18,6 +18,7 @@ from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
 from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
+from pixelwise.cli.zones import zones
 
 __all__ = ["main"]
 
@@ -38,6 +39,7 @@ def main() -> None:
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
+      pixelwise zones trend.tif parks.gpkg -o t.csv   summarize a map by polygons or classes
       pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
@@ -49,6 +51,6 @@ def main() -> None:
 
 
 for command in (
-    plan, apply, join, composite, methods, plot, classify, series, demo, clean, verify, compile_kernels,
+    plan, apply, join, composite, methods, plot, classify, zones, series, demo, clean, verify, compile_kernels,
 ):  # fmt: skip
     main.add_command(command)
