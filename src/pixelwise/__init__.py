@@ -14,7 +14,7 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
-    from pixelwise.api import apply, write_layers
+    from pixelwise.api import apply, write_layers, zones
     from pixelwise.bands import Band, Status
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError, ResourceError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pixelwise.stacks.raster import RasterStack, Stack
     from pixelwise.stacks.series import Series
     from pixelwise.stacks.spec import InputSpec
+    from pixelwise.zonal.table import ZoneTable
 
 __all__ = [
     "Band",
@@ -50,6 +51,7 @@ __all__ = [
     "Stack",
     "Status",
     "TimeAxis",
+    "ZoneTable",
     "__version__",
     "apply",
     "join",
@@ -59,12 +61,13 @@ __all__ = [
     "per_block",
     "per_pixel",
     "write_layers",
+    "zones",
 ]
 
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "api": ("apply", "join", "write_layers"),
+    "api": ("apply", "join", "write_layers", "zones"),
     "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
@@ -78,6 +81,7 @@ _HOMES = {
     "stacks.raster": ("RasterStack", "Stack"),
     "stacks.series": ("Series",),
     "stacks.spec": ("InputSpec",),
+    "zonal.table": ("ZoneTable",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

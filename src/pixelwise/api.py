@@ -1,4 +1,4 @@
-"""`apply` and `write_layers`: options as keywords, for stacks of files and for arrays of xarray."""
+"""`apply`, `write_layers` and `zones`: options as keywords, for stacks of files and for arrays of xarray."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from pixelwise.jobs.joining import join_parts
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.parts import Part
 from pixelwise.labelled.door import apply_to_array, is_labelled
+from pixelwise.maps.foreign import open_any
 from pixelwise.maps.map import Map
 from pixelwise.method import Method
 from pixelwise.methods.lookup import resolve_method
+from pixelwise.opening.sources import Source
 from pixelwise.run import run_job, run_layers
+from pixelwise.series import origin_of
 from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.zonal.summary import summarize
+from pixelwise.zonal.table import ZoneTable
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["apply", "join", "write_layers"]
+__all__ = ["apply", "join", "write_layers", "zones"]
 
 
 class Options(TypedDict, total=False):
@@ -307,3 +312,90 @@ def write_layers(
         trust_function=trust_function, progress=progress,
     )  # fmt: skip
     return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
+
+
+def zones(
+    map_: Map | str | Path,
+    zones: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    series: Source | bool = False,
+    progress: Progress | None = None,
+) -> ZoneTable:
+    """Summarize a map by zones.
+
+    A pixel counts with the fraction of it that a polygon covers, times its area on the ellipsoid; in a raster of
+    classes, with its whole area. Where the map has no coordinate reference system, or none on the Earth, pixels count
+    with their fraction alone, and columns are named ``pixels`` instead of ``km2``.
+
+    Parameters
+    ----------
+    map_
+        What `apply` or `open_map` returned, or the path of a map.
+    zones
+        Polygons: a GeoJSON, GeoPackage, Shapefile or FlatGeobuf file in any CRS, ``FILE:LAYER`` if it has several
+        layers. Or a raster of integers, whose pixels are those of the map: one zone for each number.
+    bands
+        Bands to summarize; all but codes by default. Columns of classes are about the first.
+    classes, significant, pvalue
+        Classes of the first band, as for `Map.plot`; by default those of its test, if it has one.
+    series
+        True for the mean series of each zone as well, from the files that the map was made of, as far as they are in
+        its folder; or all inputs of the map, as for `open_stack`, if they are elsewhere.
+    progress
+        Called with the numbers of zones done and in total.
+
+    Returns
+    -------
+    ZoneTable
+        A row for each zone. Of a polygon, all attributes are kept, under the name ``zones_NAME`` if a column below has
+        theirs; of a raster, the number is in ``class``.
+
+        - ``zone_km2``: area of the zone on the map, in square kilometres.
+        - ``covered``: share of the zone that lies on the map, in units of its coordinates.
+        - ``valid_km2``: area where the first band has a value.
+        - ``tested_km2``, ``tested_pixels``: area, and number of pixels (at an edge: fractions of pixels), where its
+          significance is known. Only if it has a test.
+        - ``CLASS_km2``: area of each class.
+        - ``BAND_mean``, ``BAND_sd``: mean and standard deviation, weighted by area, of pixels with a value.
+        - ``BAND_median``: the value that half of the area is below; where values divide it into equal halves, the mean
+          of the two in the middle.
+
+        Days of the year are circular: their mean and standard deviation are those of directions (Mardia & Jupp 2000),
+        and they have no median. Whole numbers such as ``n`` leave out pixels without any observation.
+
+        With `series`, the table's ``series`` are the means of each layer, weighted by area, and the columns
+        ``series_BAND`` what the map's method makes of them: the trend of the mean, which is not the mean of the trends
+        where pixels have gaps.
+
+    Raises
+    ------
+    InputError
+        When the zones cannot be read, have no CRS, hold anything but polygons or integers, are on another lattice, or
+        all lie outside the map.
+    ParameterError
+        When a band or a class is unknown, or packages are missing: ``pip install "pixelwise[zones]"``.
+
+    Notes
+    -----
+    Fractions are computed by exactextract in units of the map's CRS, as float32. A polygon is summed block by block;
+    memory does not grow with its size, nor with that of the map.
+    """
+    opened = map_ if isinstance(map_, Map) else open_any(map_)
+    origin = None
+    if series is not False:
+        where = opened.paths[0] if opened.paths else "the map"
+        origin = origin_of(opened, where, None if series is True else series)
+    return summarize(
+        opened,
+        zones,
+        bands=bands,
+        classes=classes,
+        significant=significant,
+        pvalue=pvalue,
+        origin=origin,
+        progress=progress,
+    )

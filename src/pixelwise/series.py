@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -181,6 +182,7 @@ def origin_of(
     *,
     options: Mapping[str, Any] | None = None,
     method: str | Method | Callable[..., Any] | None = None,
+    command: Sequence[str] = (),
 ) -> Origin:
     """Open the inputs of a map again, as it says that they were opened.
 
@@ -195,6 +197,8 @@ def origin_of(
         be given again.
     method
         The function that made the map: ``file.py:function`` or the function itself. It is run only if given here.
+    command
+        What to type before the names of files, for errors.
 
     Raises
     ------
@@ -211,7 +215,7 @@ def origin_of(
     used = method_of(making, method, map_, path)
     spec = _spec_of(making, given, path)
     folder = map_.paths[0].parent
-    files: Source = _own_files(making, folder, path) if source is None else source
+    files: Source = _own_files(making, folder, path, command or (*COMMAND, str(path))) if source is None else source
     stack = _composites(map_, survey(files, spec).stack(), spec, path)
     _check_layers(making, stack, path, check_sizes=source is not None)
     return Origin(map_, path, making, _on_grid(map_, stack, path), used)
@@ -253,15 +257,15 @@ def _spec_of(making: Making, given: Mapping[str, Any], path: Path) -> InputSpec:
     return spec.replace(region=None, where=None).replace(**given)
 
 
-def _own_files(making: Making, folder: Path, path: Path) -> list[Path]:
+def _own_files(making: Making, folder: Path, path: Path, command: Sequence[str]) -> list[Path]:
     """Return the input files of a map that lie in its folder, as they were."""
-    places = places_of(making, folder, None, path, command=COMMAND)
+    places = places_of(making, folder, None, path, command=command)
     local = {name: place for name, place in places.items() if isinstance(place, Path)}
     gone = [str(place) for place in local.values() if not os.path.lexists(place)]
     if gone:
         raise InputError(
             f"{path}: {len(gone)} of its {len(local)} input files are no longer there, such as {gone[0]}; if they or "
-            f"the map were moved, name them: {' '.join(COMMAND)} {path} FILES"
+            f"the map were moved, name them: {shlex.join(command)} FILES"
         )
     behind = {name: Path(os.path.normpath(folder.resolve() / name)) for name in making.behind}
     check_unchanged(making.files | making.behind, local | behind)

@@ -50,6 +50,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_raster(folder / "s" / f"ndvi_{year}.tif", random.normal(0.4, 0.1, (6, 7)).astype("float32"), nodata=-9)
         write_raster(folder / "m" / f"mask_{year}.tif", random.integers(0, 3, (6, 7)).astype("uint8"))
     (folder / "a.txt").write_text("no raster")
+    ring = [[-81, 30.72], [-80.99, 30.72], [-80.99, 30.74], [-81, 30.72]]
+    (folder / "zones.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     pw.apply(pw.open_stack(folder / "s"), "ols", folder / "map.tif")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -100,6 +102,7 @@ BEFORE = {
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
+    "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
     "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
     "info": ["info", "map.tif"],

@@ -20,6 +20,7 @@ from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
 from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
+from pixelwise.cli.zones import zones
 
 __all__ = ["main"]
 
@@ -41,6 +42,7 @@ def main() -> None:
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise info trend.tif                        say what it is, how it was made, and what it covers
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
+      pixelwise zones trend.tif parks.gpkg -o t.csv   summarize a map by polygons or classes
       pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    plan, apply, join, composite, methods, plot, classify, series, info, report, demo, clean, verify, compile_kernels,
+    plan, apply, join, composite, methods, plot, classify, zones, series, info, report, demo, clean, verify, compile_kernels,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

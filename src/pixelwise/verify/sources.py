@@ -34,7 +34,7 @@ def places_of(
     source: Source | None,
     path: Path,
     allowed: Sequence[str] = (),
-    command: Sequence[str] = ("pixelwise", "verify"),
+    command: Sequence[str] = (),
 ) -> dict[str, Location]:
     """Return where the files of a map are, by the names used in the map.
 
@@ -49,14 +49,14 @@ def places_of(
     allowed
         Schemes of servers from which files may be read.
     command
-        What the user typed before the map's name; files are named after it.
+        What to type before the names of files; ``pixelwise verify`` and the map by default.
 
     Raises
     ------
     InputError
         When some are outside its folder and the user did not name them.
     """
-    command = [*command, str(path)]
+    command = command or ["pixelwise", "verify", str(path)]
     files = [] if source is None else [file for file, _ in resolve(source, allowed, making.spec.asset)]
     named = {file.resolve() for file in files if isinstance(file, Path)}
     urls = {str(file): file for file in files if isinstance(file, Url)}
