@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 
 #: Kinds of numbers that have a direction: above zero and below it mean opposite things.
 DIRECTED: tuple[BandKind, ...] = ("change", "signed", "correlation")
+#: Kinds that may name a band of p-values: their own, or for q-values those from which they were adjusted.
+WITH_PVALUE: tuple[BandKind, ...] = (*DIRECTED, "test")
 
 
 class Status(IntEnum):
@@ -74,12 +76,13 @@ class Band:
         What its numbers are, which decides how they are drawn, divided into classes and averaged; see `BandKind`.
         Empty if nobody said.
     pvalue
-        Name of the band of kind ``test`` that holds the p-values of these numbers; empty if there is none.
+        Name of the band of kind ``test`` that holds the p-values of these numbers, or, if these are of kind ``test``
+        themselves, from which they were adjusted; empty if there is none.
 
     Raises
     ------
     ParameterError
-        When the kind is unknown, or a band without direction has a p-value.
+        When the kind is unknown, or a band that has neither a direction nor holds a test has a p-value.
     """
 
     name: str
@@ -93,10 +96,10 @@ class Band:
     def __post_init__(self) -> None:
         if self.kind and self.kind not in get_args(BandKind):
             raise not_a_choice("kind", self.kind, get_args(BandKind))
-        if self.pvalue and self.kind not in DIRECTED:
+        if self.pvalue and self.kind not in WITH_PVALUE:
             raise ParameterError(
                 f"band {self.name} has the p-value {self.pvalue}, but its kind is {self.kind or 'not said'}: "
-                f"only bands of kind {', '.join(DIRECTED)} have one"
+                f"only bands of kind {', '.join(WITH_PVALUE)} have one"
             )
 
     def dtype(self, map_dtype: str = "float32") -> str:
@@ -139,7 +142,7 @@ def said_kind(text: str) -> BandKind | Literal[""]:
 def band_from_file(name: str, description: str, unit: str, *, integer: bool, kind: str, pvalue: str) -> Band:
     """Return a band as a file describes it; what a file may not say of a band is left out."""
     known = said_kind(kind)
-    return Band(name, description, unit, integer, kind=known, pvalue=pvalue if known in DIRECTED else "")
+    return Band(name, description, unit, integer, kind=known, pvalue=pvalue if known in WITH_PVALUE else "")
 
 
 def rescale(bands: Sequence[Band], per: str) -> tuple[tuple[Band, ...], tuple[float, ...]]:
