@@ -100,6 +100,7 @@ BEFORE = {
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
+    "fdr": ["fdr", "map.tif", "-q", "0.1", "-o", "o.tif", "--overwrite"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
     "methods": ["methods"],
     "demo": ["demo"],

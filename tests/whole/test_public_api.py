@@ -18,7 +18,7 @@ def test_public_names() -> None:
         "Band", "Block", "BoundMethod", "CompositeStack", "FunctionError", "Grid", "InputError", "InputSpec", "Map",
         "Method", "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
         "Stack", "Status", "TimeAxis", "__version__",
-        "apply", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "write_layers",
+        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "write_layers",
     }  # fmt: skip
     assert dir(pixelwise) == pixelwise.__all__
 

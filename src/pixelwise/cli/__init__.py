@@ -10,6 +10,7 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.fdr import fdr
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
@@ -34,6 +35,7 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
+      pixelwise fdr trend.tif -q 0.1 -o sure.tif      say which pixels are significant among so many
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
@@ -44,5 +46,5 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, demo, clean, verify, compile_kernels):
+for command in (plan, apply, join, composite, methods, fdr, plot, demo, clean, verify, compile_kernels):
     main.add_command(command)

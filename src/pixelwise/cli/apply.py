@@ -57,6 +57,12 @@ __all__ = ["apply"]
     show_default=True,
     help="Unit of time for all bands that are a change per year.",
 )
+@click.option(
+    "--fdr",
+    metavar="Q",
+    help="Also write which pixels are significant at this false discovery rate, such as 0.1 (by:0.1 for Benjamini & "
+    "Yekutieli): bands qvalue and significant.",
+)
 @job_options
 @click.option(
     "--part",
@@ -80,6 +86,7 @@ def apply(
     write: tuple[tuple[str, Path], ...],
     per: str,
     dtype: str,
+    fdr: str | None,
     jit: bool | None,
     timings: bool,
     quiet: bool,
@@ -96,6 +103,7 @@ def apply(
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
       pixelwise apply ols ndvi/*.tif -o trend.zarr
+      pixelwise apply trend ndvi/*.tif -o trend.tif --fdr 0.1
     pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
@@ -104,6 +112,7 @@ def apply(
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.jobs.parts import Part
+    from pixelwise.maps.false_discovery import FalseDiscovery
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
@@ -111,6 +120,7 @@ def apply(
 
     if len(dict(write)) < len(write):
         raise click.UsageError("--write names the same stack twice")
+    request = None if fdr is None else FalseDiscovery.of(fdr)
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
@@ -118,7 +128,7 @@ def apply(
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        written = OutputSpec(wanted, needs, dict(write), per, dtype)
+        written = OutputSpec(wanted, needs, dict(write), per, dtype, request)
         execution = Execution(progress=progress, part=None if part is None else Part.parse(part), **options)
         map_ = run_job(stack, resolved, output, inputs, written, execution)
     emit(summary(map_.status, map_.timings.total), error=True)

@@ -14,6 +14,7 @@ from pixelwise.cli.report import clipped, debug_option, emit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pixelwise.bands import Band
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.dates.completeness import Completeness
     from pixelwise.grid import Grid
@@ -32,6 +33,7 @@ __all__ = ["plan"]
 @all_input_options
 @click.option("--method", default="ols", show_default=True, help="Method to plan for.")
 @PARAMETER_OPTION
+@click.option("--fdr", metavar="Q", help="False discovery rate at which pixels are to be significant, as in apply.")
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -98,7 +100,7 @@ def describe(
     needs: Completeness,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return everything that the command shows; `options` are those of `Execution`, not checked yet."""
+    """Return everything that the command shows; `options` are ``fdr`` and those of `Execution`, not checked yet."""
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
@@ -133,11 +135,12 @@ def describe(
         report["time"] = describe_time(stack.axis)
         report["needs"] = needs.describe(stack.axis) if needs else None
         method.check_axis(stack.axis)
-        execution = Execution(**options)
+        execution = Execution(**{name: value for name, value in options.items() if name != "fdr"})
         check_memory(pairing.stacks, execution)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
         bound = method.bind(stack.axis, None, axes)
+        report["fdr"] = describe_fdr(options["fdr"], bound.bands)
         job = cut(pairing.stacks, method, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["warnings"] += costs_of_chunks(job, pairing.stacks)
@@ -157,6 +160,15 @@ def describe(
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
+
+
+def describe_fdr(fdr: str | None, bands: Sequence[Band]) -> dict[str, Any] | None:
+    """Return for JSON which pixels are to be significant, and the bands that say so."""
+    from pixelwise.maps.false_discovery import ADDED, FalseDiscovery, pvalues_of
+
+    if fdr is None:
+        return None
+    return {**FalseDiscovery.of(fdr).describe(), "pvalue": pvalues_of(bands), "bands": list(ADDED)}
 
 
 def describe_covariate(stack: FileStack) -> dict[str, Any]:
@@ -351,6 +363,9 @@ def show(report: dict[str, Any]) -> None:
     show_making(report)
     if report.get("needs"):
         emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
+    if wanted := report.get("fdr"):
+        rate = f"{wanted['method']}, q = {wanted['q']:.6g}"
+        emit(f"adds      {' and '.join(wanted['bands'])}, from {wanted['pvalue']} ({rate})")
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"

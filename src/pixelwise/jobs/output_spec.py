@@ -9,13 +9,14 @@ from typing import Any, Self, get_args
 
 from pixelwise.choices import MapType, Per, Written
 from pixelwise.dates.completeness import Completeness
+from pixelwise.maps.false_discovery import FalseDiscovery
 from pixelwise.maps.outputs import relative
 from pixelwise.words import not_a_choice
 
 __all__ = ["USUAL", "OutputSpec"]
 
 #: Default values, which provenance does not mention.
-USUAL: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "per": "year", "write": {}}
+USUAL: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "per": "year", "write": {}, "fdr": None}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class OutputSpec:
         Unit of time for bands that are a change per year.
     dtype
         Data type of the map.
+    fdr
+        The false discovery rate at which pixels are significant; None for no q-values.
 
     Raises
     ------
@@ -46,6 +49,7 @@ class OutputSpec:
     write: Mapping[str, Path] = field(default_factory=dict)
     per: str = "year"
     dtype: str = "float32"
+    fdr: FalseDiscovery | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in get_args(MapType):
@@ -67,6 +71,7 @@ class OutputSpec:
             "min_span": self.needs.min_span,
             "per": self.per,
             "write": {kind: relative(path, folder) for kind, path in self.write.items()},
+            "fdr": None if self.fdr is None else self.fdr.describe(),
         }
         return {name: value for name, value in described.items() if value != USUAL.get(name)}
 

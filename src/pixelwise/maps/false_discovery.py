@@ -26,7 +26,7 @@ from pixelwise.maps.ranks import Ranks, Row
 from pixelwise.maps.scratch import Numbers
 from pixelwise.words import not_a_choice, shown, unknown
 
-__all__ = ["ADDED", "Adjusted", "FalseDiscovery", "Significant", "added_bands", "adjust", "pvalues_of", "with_added"]
+__all__ = ["ADDED", "Adjusted", "FalseDiscovery", "added_bands", "adjust", "pvalues_of", "with_added"]
 
 #: Names of the bands that are added to a map.
 ADDED = ("qvalue", "significant")
@@ -145,11 +145,15 @@ def pvalues_of(bands: Sequence[Band], asked: str | None = None) -> str:
     # Maps of before bands said what they are have this name for it.
     unsaid = [band.name for band in bands if band.name == "pvalue" and not band.kind]
     if first and first not in names:
-        raise ParameterError(f"the false discovery rate needs the band {first}, which is not among those of the map")
+        raise ParameterError(
+            f"the false discovery rate needs the band {first}, which is not among those of the map: {', '.join(names)}"
+        )
     if first or len(tests or unsaid) == 1:
         return first or (tests or unsaid)[0]
     if tests:
-        raise ParameterError(f"the map has several bands of p-values, {', '.join(tests)}: say which (--pvalue)")
+        raise ParameterError(
+            f"the map has several bands of p-values, {', '.join(tests)}: say which: pixelwise fdr MAP --pvalue BAND"
+        )
     raise ParameterError(f"the map has no p-values, which the false discovery rate needs: it has {', '.join(names)}")
 
 
@@ -238,46 +242,6 @@ class Adjusted:
 
 #: Where there is no test, in the band `significant`.
 NOT_TESTED = 2
-
-
-@dataclass(frozen=True)
-class Significant:
-    """Adds q-values and significance to the bands of a map as they are read; see `Stack`.
-
-    Attributes
-    ----------
-    source
-        A stack whose layers are the bands of the map.
-    place
-        Which of them has the p-values.
-    adjusted
-        The same p-values, adjusted.
-    after
-        How many of its bands come first: all but the status.
-    """
-
-    source: Any
-    place: int
-    adjusted: Adjusted
-    after: int
-
-    @property
-    def grid(self) -> Grid:
-        """The grid of the map."""
-        return self.adjusted.grid
-
-    @property
-    def layout(self) -> Any:
-        """How the map is best read."""
-        return self.source.layout
-
-    def read(self, block: Block) -> NDArray[Any]:
-        """Return (band, y, x) of a block."""
-        bands = self.source.read(block)
-        qvalues = self.adjusted.read(block)
-        codes = self.adjusted.codes(bands[self.place], qvalues)
-        added = np.stack([qvalues, codes.astype(qvalues.dtype)]).astype(bands.dtype, copy=False)
-        return np.concatenate([bands[: self.after], added, bands[self.after :]])
 
 
 def adjust(
