@@ -86,13 +86,21 @@ def test_apply_adds_what_scipy_finds(stack: pw.RasterStack, wanted: pw.Map, tmp_
     assert (qvalue.kind, qvalue.pvalue, code.kind, code.integer) == ("test", "pvalue", "code", True)
 
 
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Path:
+    """Return the folder with maps: of two methods, in all formats, and one with q-values."""
+    stack = pw.open_stack(str(home / "ndvi"))
+    for name in ("m.tif", "m_{band}.tif", "m.zarr", "m.nc"):
+        pw.apply(stack, "ols", home / name)
+    pw.apply(stack, "summary", home / "s.tif")
+    pw.apply(stack, "ols", home / "q.tif", fdr=0.1)
+    return home
+
+
 @pytest.mark.parametrize("output", [None, *OUTPUTS])
-@pytest.mark.parametrize("given", ["m.tif", "m.zarr", "m.nc"])
-def test_fdr_of_a_finished_map(
-    stack: pw.RasterStack, wanted: pw.Map, tmp_path: Path, given: str, output: str | None
-) -> None:
-    pw.apply(stack, "ols", tmp_path / given)
-    found = pw.fdr(tmp_path / given, 0.1, output=None if output is None else tmp_path / output)
+@pytest.mark.parametrize("given", ["m.tif", "m_{band}.tif", "m.zarr", "m.nc"])
+def test_fdr_of_a_finished_map(finished: Path, wanted: pw.Map, tmp_path: Path, given: str, output: str | None) -> None:
+    found = pw.fdr(finished / given, 0.1, output=None if output is None else tmp_path / output)
     assert_same(found, wanted)
     assert not hidden(tmp_path)
 
@@ -280,6 +288,32 @@ def test_a_function_of_ones_own(stack: pw.RasterStack, tmp_path: Path) -> None:
     assert found.names == ("p", "n", *ADDED, "status")
 
 
+def test_what_was_computed_again_is_written_again(tmp_path: Path) -> None:
+    """A map of arrays does not say what was in them: it is replaced all the same."""
+    pytest.importorskip("xarray")
+    maps = []
+    for seed in (1, 2):
+        values = random_series((8, 20, 30), seed=seed, gaps=0)
+        coordinates = {"time": np.arange(2000, 2008), "y": np.arange(20.0, 0, -1), "x": np.arange(30.0)}
+        array = xarray_of(values, coordinates)
+        maps.append(pw.apply(array, "ols", tmp_path / "o.tif", fdr=0.1, overwrite=True)["slope"])
+    assert not np.array_equal(*maps)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def xarray_of(values: Any, coordinates: Any) -> Any:
+    import xarray
+
+    return xarray.DataArray(values, coordinates, dims=("time", "y", "x"))
+
+
+def test_stacks_beside_the_map_stay_beside_it(stack: pw.RasterStack, tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir()
+    with pytest.raises(pw.OutputError, match="with --fdr, fitted are written beside the map: choose a name in its"):
+        pw.apply(stack, "ols", tmp_path / "o.tif", fdr=0.1, write={"fitted": tmp_path / "else" / "f.tif"})
+    assert [path.name for path in tmp_path.iterdir()] == ["else"]
+
+
 # --- verify ----------------------------------------------------------------------------------------------------
 
 
@@ -403,16 +437,8 @@ def test_commands(home: Path, wanted: pw.Map, tmp_path: Path, monkeypatch: pytes
         (["plan", "ndvi", "--method", "summary", "--fdr", "0.1"], "the map has no p-values"),
     ],
 )
-def test_errors_are_one_line(
-    home: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("ndvi").symlink_to(home / "ndvi")
-    stack = pw.open_stack("ndvi")
-    pw.apply(stack, "ols", "m.tif", fdr=0.1 if "q.tif" in words else None)
-    if "q.tif" in words:
-        Path("m.tif").rename("q.tif")
-    pw.apply(stack, "summary", "s.tif")
+def test_errors_are_one_line(finished: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
     result = run(*words)
     assert result.exit_code == 1
     assert message in result.output

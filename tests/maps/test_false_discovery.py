@@ -124,7 +124,7 @@ def test_sums_of_reciprocals_have_numpys_bits(count: int) -> None:
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, 7.0])
 def test_other_numbers_are_no_pvalues(value: float) -> None:
-    with pytest.raises(InputError, match=rf"^band pvalue has the value {value:g}: p-values lie between 0 and 1$"):
+    with pytest.raises(InputError, match=rf"^the map: band pvalue has the value {value:g}: p-values lie"):
         adjusted(np.array([[0.5, value, np.nan]], dtype=np.float32))
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -97,11 +98,10 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
     for kind, path in kinds.items():
         # `join` writes it by the tags of parts, which must not lead elsewhere.
         if Path(path).name != path:
-            raise OutputError(f"{path}: with parts, {kind} are written beside the map: choose a name in its folder")
+            cause = "--fdr" if alone else "parts"
+            raise OutputError(f"{path}: with {cause}, {kind} are written beside the map: choose a name in its folder")
     if isinstance(task.sink, FileSink) and not execution.overwrite:
-        adjusted = "fdr" in task.provenance
-        named = with_added(task.named, pvalues_of(task.named)) if adjusted else task.named
-        task.sink.check_anew(grid, named, task.dtype)
+        task.sink.check_anew(grid, _written(task), task.dtype)
     block = share_of(grid, layout_of(stacks[0]), part)
     size, axis = (grid.height, grid.width), stacks[0].axis if kinds else None
     record = PartRecord(part, block, size, execution.compress, execution.zarr_format, execution.driver, axis)
@@ -214,8 +214,15 @@ def refuse_unfinished(task: Task, output: Path, execution: Execution) -> None:
     OutputError
         When there is one, or another run goes on.
     """
-    why = "with --fdr it begins anew"
-    Journal(output, {}, task.stacks[0].grid, refused=why, restart=execution.restart).close(finished=False)
+    why, grid = "with --fdr it begins anew", task.stacks[0].grid
+    assert isinstance(task.sink, FileSink)  # noqa: S101 - the output is a file
+    check = partial(task.sink.check_anew, grid, _written(task), task.dtype)
+    Journal(output, {}, grid, refused=why, restart=execution.restart, before_restart=check).close(finished=False)
+
+
+def _written(task: Task) -> tuple[Band, ...]:
+    """Return the bands of the whole map: with those that only all of its parts give."""
+    return with_added(task.named, pvalues_of(task.named)) if "fdr" in task.provenance else task.named
 
 
 def join_parts(output: Path, execution: Execution, spent: Timings | None = None, began: float | None = None) -> Map:
@@ -245,7 +252,8 @@ def join_parts(output: Path, execution: Execution, spent: Timings | None = None,
     maps = {path: open_map(path) for path in _files_in(folder)}
     if not maps:
         raise InputError(f"{folder}: holds no finished part; compute parts of {output} with --part I/N")
-    if (joined := _joined_before(output, maps)) is not None:
+    # What was computed just now may be newer than a map of the same name that says the same of itself.
+    if spent is None and (joined := _joined_before(output, maps)) is not None:
         log.info("the map was complete already; what is left of its parts is removed")
         _remove(folder, list(maps))
         return joined

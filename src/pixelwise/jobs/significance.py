@@ -136,7 +136,9 @@ class _Significant:
 
 
 @contextmanager
-def with_significance(task: Task, request: FalseDiscovery, asked: str | None = None) -> Iterator[Task]:
+def with_significance(
+    task: Task, request: FalseDiscovery, asked: str | None = None, map_: object = "the map"
+) -> Iterator[Task]:
     """Yield the job that writes a map together with its q-values.
 
     Parameters
@@ -147,6 +149,8 @@ def with_significance(task: Task, request: FalseDiscovery, asked: str | None = N
         The rate and the method.
     asked
         Name of the band with p-values; None for those of the first band.
+    map_
+        The name of the map that is copied, for messages.
 
     Raises
     ------
@@ -168,6 +172,7 @@ def with_significance(task: Task, request: FalseDiscovery, asked: str | None = N
         pvalue=pvalue,
         dtype=task.dtype,
         folder=task.folder,
+        map_=map_,
     ) as adjusted:
         log.info("%s", adjusted)
         named = with_added(task.named, pvalue)
@@ -233,7 +238,7 @@ def adjust_map(
     task = Task((stack,), method, bound, map_.bands, dtype, sink, provenance, output.parent)
     # Nothing is kept if this is stopped: the map is still there.
     limits = replace(execution.limits, journal_seconds=math.inf)
-    with with_significance(task, request, pvalue) as full:
+    with with_significance(task, request, pvalue, _name_of(map_)) as full:
         return full.carry_out(replace(execution, executor="threads", limits=limits), began)
 
 
@@ -247,7 +252,7 @@ def adjusted_in_memory(map_: Map, request: FalseDiscovery, pvalue: str | None = 
     """
     chosen = pvalues_of(map_.bands, pvalue)
     dtype = _dtype_of(map_, chosen)
-    with adjust(map_.grid, map_.bands, map_.read, request, pvalue=chosen, dtype=dtype) as adjusted:
+    with adjust(map_.grid, map_.bands, map_.read, request, pvalue=chosen, dtype=dtype, map_=_name_of(map_)) as adjusted:
         log.info("%s", adjusted)
         qvalues = adjusted.read(map_.grid.block)
         codes = adjusted.codes(map_[chosen], qvalues).astype(np.int32)
@@ -260,6 +265,11 @@ def adjusted_in_memory(map_: Map, request: FalseDiscovery, pvalue: str | None = 
             "fdr": adjusted.describe(),
         }
     return Map(map_.grid, bands, provenance, map_.timings, arrays=arrays)
+
+
+def _name_of(map_: Map) -> str:
+    """Return the name of a map, for messages."""
+    return str(map_.paths[0]) if map_.paths else "the map"
 
 
 def _dtype_of(map_: Map, pvalue: str) -> str:

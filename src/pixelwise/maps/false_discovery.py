@@ -57,7 +57,7 @@ class FalseDiscovery:
         if isinstance(self.q, bool) or not isinstance(self.q, (int, float)) or not 0 < self.q < 1:
             raise ParameterError(f"q {shown(self.q)} is impossible: expected a number between 0 and 1, such as 0.1")
         if self.method not in get_args(Correction):
-            raise not_a_choice("method", self.method, get_args(Correction))
+            raise not_a_choice("method", str(self.method), get_args(Correction))
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -100,7 +100,7 @@ class FalseDiscovery:
 
 def added_bands(pvalue: str) -> tuple[Band, Band]:
     """Return the bands that are added to a map, made from the named band of p-values."""
-    words = "smallest false discovery rate at which the pixel is significant"
+    words = "Smallest false discovery rate at which the pixel is significant"
     return (
         Band("qvalue", words, kind="test", pvalue=pvalue),
         Band("significant", "0 not significant, 1 significant, 2 not tested", integer=True, kind="code"),
@@ -253,12 +253,13 @@ def adjust(
     pvalue: str,
     dtype: str = "float32",
     folder: Path | None = None,
+    map_: object = "the map",
 ) -> Adjusted:
     """Adjust the p-values of a map for their number.
 
     The answer is that of `scipy.stats.false_discovery_control` for all p-values as float64, to the last bit; q-values
     are then rounded to the map's type. Whatever the number of pixels, it takes 60 MB of memory; of files without a
-    name, it takes the size of the band twice, or three or four times for float64.
+    name, it takes the size of the band twice, or a little more for float64.
 
     Parameters
     ----------
@@ -274,6 +275,8 @@ def adjust(
         ``float32`` or ``float64``: the type of the map, whose p-values are taken as they are stored.
     folder
         Where the files are; None for the system's folder of temporary files.
+    map_
+        Its name, for messages.
 
     Raises
     ------
@@ -295,7 +298,7 @@ def adjust(
             chosen = found[tested]
             if len(chosen) and not (chosen.min() >= 0 and chosen.max() <= 1):
                 strange = chosen[(chosen < 0) | (chosen > 1)][0]
-                raise InputError(f"band {pvalue} has the value {strange:g}: p-values lie between 0 and 1")
+                raise InputError(f"{map_}: band {pvalue} has the value {strange:g}: p-values lie between 0 and 1")
             tests += len(chosen)
             # -0.0 becomes 0.0, whose bit pattern is the smallest.
             _write(numbers, grid, block, np.where(tested, found, np.nan) + 0.0)

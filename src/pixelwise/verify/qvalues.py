@@ -71,7 +71,7 @@ def differing_qvalues(
         When p-values do not lie between 0 and 1, or numbers in its tags are wrong.
     """
     said, plain = map_.provenance["fdr"], [band for band in map_.bands if band.name not in ADDED]
-    with adjust(map_.grid, plain, map_.read, request, pvalue=said["pvalue"], dtype=dtype) as adjusted:
+    with adjust(map_.grid, plain, map_.read, request, pvalue=said["pvalue"], dtype=dtype, map_=path) as adjusted:
         for name, value in adjusted.describe().items():
             if name in ("tests", "rejected", "threshold") and said.get(name) != value:
                 raise damaged(path, f"fdr.{name} is {short(said.get(name))}, its p-values give {value}")
