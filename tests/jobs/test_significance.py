@@ -17,6 +17,7 @@ from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.provenance import moved
 from pixelwise.maps.map import Map
 from pixelwise.verify import verify
+from pixelwise.verify.qvalues import without_qvalues
 from support.command_line import run
 from support.rasters import random_series, write_raster
 from support.stopping import Stop, hidden, stopped_after
@@ -161,6 +162,7 @@ def test_parts_leave_it_to_join(stack: pw.RasterStack, wanted: pw.Map, tmp_path:
     output = tmp_path / "o.tif"
     parts = [pw.apply(stack, "ols", output, fdr=0.1, part=(index, 3)) for index in (1, 2)]
     assert all(ADDED[0] not in part for part in parts)
+    assert without_qvalues(parts[0], output) == (parts[0], None)
     with pytest.raises(pw.OutputError, match=r"is a part of another job: fdr q was 0\.1, is 0\.2"):
         pw.apply(stack, "ols", output, fdr=0.2, part=(3, 3))
     with pytest.raises(pw.OutputError, match="is a part of another job: fdr was"):

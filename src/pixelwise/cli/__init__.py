@@ -35,7 +35,7 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
-      pixelwise fdr trend.tif -q 0.1 -o sure.tif      say which pixels are significant among so many
+      pixelwise fdr trend.tif -q 0.1 -o sure.tif      find the significant pixels among so many
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters

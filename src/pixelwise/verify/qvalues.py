@@ -31,7 +31,8 @@ def without_qvalues(map_: Map, path: Path) -> tuple[Map, FalseDiscovery | None]:
         request = FalseDiscovery.from_provenance(map_.provenance)
     except ParameterError as error:
         raise damaged(path, error) from None
-    if request is None:
+    # A part asks for q-values, which only the whole map has.
+    if request is None or ("part" in map_.provenance and not set(ADDED) & set(map_.names)):
         return map_, None
     if missing := [name for name in ADDED if name not in map_]:
         raise damaged(path, f"it has a false discovery rate, but no band {missing[0]}")
