@@ -14,7 +14,7 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
-    from pixelwise.api import apply, write_layers, zones
+    from pixelwise.api import apply, fdr, join, write_layers, zones
     from pixelwise.bands import Band, Status
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError, ResourceError
@@ -54,6 +54,7 @@ __all__ = [
     "ZoneTable",
     "__version__",
     "apply",
+    "fdr",
     "join",
     "methods",
     "open_map",
@@ -67,7 +68,7 @@ __all__ = [
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "api": ("apply", "join", "write_layers", "zones"),
+    "api": ("apply", "fdr", "join", "write_layers", "zones"),
     "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),

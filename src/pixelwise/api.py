@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from pixelwise.choices import Compression, TiffDriver, ZarrFormat
+from pixelwise.choices import Compression, Correction, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.jobs.climatology import BasePeriod
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.joining import join_parts
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.parts import Part
+from pixelwise.jobs.significance import adjust_map
 from pixelwise.labelled.door import apply_to_array, is_labelled
+from pixelwise.maps.false_discovery import FalseDiscovery
 from pixelwise.maps.foreign import open_any
-from pixelwise.maps.map import Map
+from pixelwise.maps.map import Map, open_map
 from pixelwise.method import Method
 from pixelwise.methods.lookup import resolve_method
 from pixelwise.opening.sources import Source
@@ -28,7 +30,7 @@ from pixelwise.zonal.table import ZoneTable
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["apply", "join", "write_layers", "zones"]
+__all__ = ["apply", "fdr", "join", "write_layers", "zones"]
 
 
 class Options(TypedDict, total=False):
@@ -41,6 +43,7 @@ class Options(TypedDict, total=False):
     base: str | Sequence[int] | None
     per: str
     dtype: str
+    fdr: float | str | None
     executor: Any
     jobs: int | None
     memory: int | str | None
@@ -104,6 +107,7 @@ def apply(
     base: str | Sequence[int] | None = None,
     per: str = "year",
     dtype: str = "float32",
+    fdr: float | str | None = None,
     executor: Any = None,
     jobs: int | None = None,
     memory: int | str | None = None,
@@ -160,6 +164,10 @@ def apply(
         ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
         ``float32`` or ``float64``: the type of the map; computations use float64.
+    fdr
+        The false discovery rate at which pixels are significant: ``0.1``, or ``"by:0.1"``. Adds the bands ``qvalue``
+        and ``significant``, as `fdr` does to a finished map. It is known only when all pixels are: a map in a file is
+        made from what is written to the folder ``OUTPUT.parts`` meanwhile, and of a map in parts, `join` adds them.
     executor
         ``threads``, ``processes``, ``inline``; ``dask`` for workers of Dask on this machine, or a client or cluster of
         Dask; ``mpi`` for the ranks of `mpi4py.futures`; or any `concurrent.futures.Executor`. By default threads if
@@ -221,10 +229,11 @@ def apply(
     A job that takes more than a few seconds records its finished blocks in a journal beside the output. However it was
     interrupted, the same call resumes there and gives the same map.
     """
+    request = None if fdr is None else FalseDiscovery.of(fdr)
     chosen, wanted = resolve_method(method, bands)
     files = {kind: Path(path) for kind, path in (write or {}).items()}
     period = None if base is None else BasePeriod.of(base)
-    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype, period)
+    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype, base=period, fdr=request)
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
         trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part.of(part),
@@ -268,6 +277,56 @@ def join(
     """
     execution = Execution(overwrite=overwrite, restart=restart, jobs=jobs, memory=memory, progress=progress)
     return join_parts(Path(output), execution)
+
+
+def fdr(
+    map_: Map | str | Path,
+    q: float,
+    *,
+    method: Correction = "bh",
+    pvalue: str | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Map:
+    """Say which pixels of a map are significant if a test was made at each.
+
+    Parameters
+    ----------
+    map_
+        A map or its file; it is not changed.
+    q
+        The false discovery rate: the share of the significant pixels that may be so by chance, on average; 0.1 is usual
+        for maps.
+    method
+        ``bh`` (Benjamini & Hochberg) holds for tests that are independent or positively correlated, as those of
+        neighbouring pixels are; ``by`` (Benjamini & Yekutieli) for any dependence, and finds fewer.
+    pvalue
+        The band of p-values; None for those of the first band, or else the only ones.
+    output
+        The new map; None for memory.
+    overwrite, progress
+        As in `apply`.
+
+    Returns
+    -------
+    Map
+        All bands of the map; ``qvalue``, the smallest rate at which a pixel is significant; and ``significant``: 0 no,
+        1 yes, 2 not tested. Tests are the pixels of status 0 with a p-value. ``provenance["fdr"]`` has their number,
+        the largest significant p-value (``threshold``) and how many pixels are significant (``rejected``).
+
+    Raises
+    ------
+    InputError
+        When the map cannot be read, or its p-values do not lie between 0 and 1.
+    ParameterError
+        When `q` does not lie between 0 and 1, or the map has no such p-values, or q-values already.
+    OutputError, ResourceError
+        As `apply` does.
+    """
+    execution = Execution(overwrite=overwrite, progress=progress)
+    given = map_ if isinstance(map_, Map) else open_map(map_)
+    return adjust_map(given, FalseDiscovery(q, method), None if output is None else Path(output), execution, pvalue)
 
 
 def write_layers(

@@ -8,6 +8,7 @@ __all__ = [
     "BandKind",
     "ClassKind",
     "Compression",
+    "Correction",
     "Every",
     "ExecutorName",
     "Extent",
@@ -48,6 +49,8 @@ MapType = Literal["float32", "float64"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 #: Version 3 puts many chunks into one file (shards); of version 2, which GDAL 3.10 reads too, each chunk is a file.
 ZarrFormat = Literal[2, 3]
+#: How p-values are adjusted for their number: Benjamini & Hochberg; Benjamini & Yekutieli, whatever their dependence.
+Correction = Literal["bh", "by"]
 #: What makes a map whose name ends in .tif, as GDAL calls it: a plain GeoTIFF, or a cloud-optimized one.
 TiffDriver = Literal["GTiff", "COG"]
 #: Stacks that are written beside a map, with a value for each layer of the input.

@@ -18,10 +18,13 @@ from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
 from pixelwise.jobs.climatology import FROM_CLIMATOLOGY, Climatology
 from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.joining import compute_part, part_file
+from pixelwise.jobs.joining import compute_part, join_parts, part_file, refuse_unfinished
 from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.jobs.parts import Part
 from pixelwise.jobs.provenance import describe
+from pixelwise.jobs.significance import adjusted_in_memory
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
+from pixelwise.maps.false_discovery import pvalues_of
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
@@ -82,15 +85,28 @@ def run_job(
     folder = None if output is None else Path(output).parent
     bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
     task = bound.task(sink, spec, folder)
-    if execution.part is None or output is None:
+    if output is None:
+        found = task.carry_out(execution, began)
+        return found if spec.fdr is None else adjusted_in_memory(found, spec.fdr)
+    # Only the whole map tells which pixels are significant: it is made of its only part, as of any others.
+    part = Part(1, 1) if execution.part is None and spec.fdr is not None else execution.part
+    if part is None:
         return task.carry_out(execution, began)
-    kinds = {kind: part_file(Path(output), execution.part, kind) for kind in spec.write}
+    kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
     beside = [LayerFile(kind, path, own[kind], pairing.stack.axis) for kind, path in kinds.items()]
     # A part whose layers are gone is computed again; only maps are replaced.
     plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=True)
-    return compute_part(
-        task, Path(output), execution, partial(_sink, stacks=stacks, execution=plain, beside=beside), began
-    )
+    make = partial(_sink, stacks=stacks, execution=plain, beside=beside)
+    if spec.fdr is not None and (places := stack.grid.places) is not None:
+        raise ParameterError(
+            f"fdr: needs evenly spaced pixels here, but {places.reason}; make the map without it, and adjust that "
+            "(pixelwise fdr)"
+        )
+    if execution.part is not None:
+        return compute_part(task, Path(output), execution, make, began)
+    refuse_unfinished(task, Path(output), execution)
+    computed = compute_part(task, Path(output), replace(execution, part=part), make, began)
+    return join_parts(Path(output), replace(execution, restart=False), computed.timings, began)
 
 
 def check_written(spec: OutputSpec, output: str | Path | None) -> None:
@@ -175,6 +191,8 @@ def bind_job(
     for text in found:
         log.warning(text)
     bands = with_units((*answer.written, STATUS_BAND), layout_of(stack).unit)
+    if spec.fdr is not None:
+        pvalues_of(bands)  # told now, not after the job
     provenance = describe(stack, inputs, method, bands, spec, folder=folder, clear=clear)
     if inputs:
         provenance["pairing"] = pairing.describe()

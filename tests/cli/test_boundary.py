@@ -103,6 +103,7 @@ BEFORE = {
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
+    "fdr": ["fdr", "map.tif", "-q", "0.1", "-o", "o.tif", "--overwrite"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
     "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
     "info": ["info", "map.tif"],

@@ -18,7 +18,7 @@ def test_public_names() -> None:
         "Band", "Block", "BoundMethod", "CompositeStack", "Fit", "FunctionError", "Grid", "InputError", "InputSpec",
         "Map", "Method", "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
         "Series", "Stack", "Status", "TimeAxis", "ZoneTable", "__version__",
-        "apply", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "write_layers", "zones",
+        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "write_layers", "zones",
     }  # fmt: skip
     assert dir(pixelwise) == pixelwise.__all__
 

@@ -11,6 +11,7 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.fdr import fdr
 from pixelwise.cli.html_report import report
 from pixelwise.cli.info import info
 from pixelwise.cli.join import join
@@ -39,6 +40,7 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
+      pixelwise fdr trend.tif -q 0.1 -o sure.tif      find the significant pixels among so many
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise info trend.tif                        say what it is, how it was made, and what it covers
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
@@ -54,7 +56,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    plan, apply, join, composite, methods, plot, classify, zones, series, info, report, demo, clean, verify, compile_kernels,
+    plan, apply, join, composite, methods, fdr, plot, classify, zones, series, info, report, demo, clean, verify,
+    compile_kernels,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -338,6 +338,12 @@ LAYER_OPTIONS = (
         metavar="FIRST..LAST",
         help="Base period of anomalies and standardized: 1991..2020.  [default: all years of the layers]",
     ),
+    click.option(
+        "--fdr",
+        metavar="Q",
+        help="Also write which pixels are significant at this false discovery rate, such as 0.1 (by:0.1 for Benjamini "
+        "& Yekutieli): bands qvalue and significant.",
+    ),
 )
 
 
@@ -383,17 +389,22 @@ def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable
 
 
 def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--write`` and ``--base``; the command gets ``written``, what these and `all_input_options` say of it."""
+    """Add ``--write``, ``--base`` and ``--fdr``; the command gets ``written``, what they and `all_input_options` say."""
 
     @functools.wraps(command)
-    def with_output(*, write: tuple[tuple[str, Path], ...], base: str | None, needs: Any, **options: Any) -> Any:
+    def with_output(
+        *, write: tuple[tuple[str, Path], ...], base: str | None, fdr: str | None, needs: Any, **options: Any
+    ) -> Any:
         from pixelwise.jobs.climatology import BasePeriod
         from pixelwise.jobs.output_spec import OutputSpec
+        from pixelwise.maps.false_discovery import FalseDiscovery
 
         if len(dict(write)) < len(write):
             raise click.UsageError("--write names the same stack twice")
         period = None if base is None else BasePeriod.of(base)
-        return command(written=OutputSpec(needs=needs, write=dict(write), base=period), **options)
+        rate = None if fdr is None else FalseDiscovery.of(fdr)
+        written = OutputSpec(needs=needs, write=dict(write), base=period, fdr=rate)
+        return command(written=written, **options)
 
     return _decorate(with_output, LAYER_OPTIONS)
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
+from pixelwise.cli.planned_scenes import describe_scenes
 from pixelwise.cli.report import clipped, debug_option, emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pixelwise.bands import Band
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.grid import Grid
     from pixelwise.jobs.answer import LayerOutputs
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pixelwise.method import BoundMethod, Method
     from pixelwise.opening.survey import Survey
     from pixelwise.stacks.base import FileStack
-    from pixelwise.stacks.raster import Layer, RasterStack
+    from pixelwise.stacks.raster import Layer
     from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["plan"]
@@ -107,7 +109,7 @@ def describe(
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, costs_of_chunks
     from pixelwise.methods.functions.pixel import SMALL_JOB
-    from pixelwise.opening.checks import masked_share, warnings_of_all
+    from pixelwise.opening.checks import warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
     from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
@@ -142,16 +144,13 @@ def describe(
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
         layered = layers_beside(stack, method, written)
         report["write"] = describe_layers(written, layered)
-        bound = PostProcessed.of(method, stack.axis, axes, written, layered).simplest
+        answer = PostProcessed.of(method, stack.axis, axes, written, layered)
+        bound = answer.simplest
+        report["fdr"] = describe_fdr(written, answer.written)
         job = cut(pairing.stacks, method, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["warnings"] += costs_of_chunks(job, pairing.stacks)
-        report["derivation"] = scenes.derivation.describe()
-        report["arrays"] = describe_arrays(scenes)
-        report["sensors"] = describe_sensors(scenes)
-        report["aligned"] = describe_alignment(scenes)
-        report["alpha"] = describe_alpha(found, scenes)
-        report["masked"] = masked_share(scenes)
+        report |= describe_scenes(found, scenes)
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
@@ -162,6 +161,15 @@ def describe(
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
+
+
+def describe_fdr(written: OutputSpec, bands: Sequence[Band]) -> dict[str, Any] | None:
+    """Return for JSON which pixels are to be significant, and the bands that say so."""
+    from pixelwise.maps.false_discovery import ADDED, pvalues_of
+
+    if written.fdr is None:
+        return None
+    return {**written.fdr.describe(), "pvalue": pvalues_of(bands), "bands": list(ADDED)}
 
 
 def describe_covariate(stack: FileStack) -> dict[str, Any]:
@@ -246,57 +254,6 @@ def describe_layers(written: OutputSpec, layered: LayerOutputs) -> dict[str, dic
     }
 
 
-def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
-    """Count layers by year and sensor."""
-    counts: dict[str, dict[str, int]] = {}
-    for layer in stack.layers:
-        of_year = counts.setdefault(str(layer.date.year), {})
-        for sensor in layer.sensors:
-            of_year[sensor] = of_year.get(sensor, 0) + 1
-    return {year: of_year for year, of_year in counts.items() if of_year}
-
-
-def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
-    """Return how many files are resampled, to which grid and how; None if none is."""
-    pieces = [piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)]
-    warped = {piece.path for piece in pieces if piece.warp is not None}
-    if not warped:
-        return None
-    return {
-        "files": len(warped),
-        "of": len(stack.paths),
-        "lattice": stack.spec.align,
-        "resampling": stack.spec.resampling,
-    }
-
-
-def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
-    """List the alpha bands of the files, and what they are used for."""
-    pieces = {piece.path: piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)}
-    return [
-        {
-            "path": str(path),
-            "band": band.index,
-            "use": "data" if header.alpha_is_data else "mask" if pieces[path].masked else "none",
-        }
-        for path, header in found.headers.items()
-        for band in header.alpha
-        if path in pieces
-    ]
-
-
-def describe_arrays(stack: RasterStack) -> dict[str, Any] | None:
-    """Return which arrays are read for JSON; None for rasters."""
-    if not stack.arrays:
-        return None
-    return {
-        "variables": [place.variable for place in stack.arrays],
-        "group": stack.spec.group or "",
-        "select": stack.spec.arrays.selected,
-        "calendar": stack.axis.calendar,
-    }
-
-
 def cut(stacks: Sequence[FileStack], method: Method, bound: BoundMethod, execution: Execution) -> Plan:
     """Cut a job for its workers, which are asked whether they are fit for it."""
     from pixelwise.jobs.executors import open_engine
@@ -368,6 +325,9 @@ def show(report: dict[str, Any]) -> None:
         emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
     for kind, one in report.get("write", {}).items():
         emit(f"write     {kind}: {one['path']}" + (f" ({one['words']})" if "words" in one else ""), lines=False)
+    if wanted := report.get("fdr"):
+        rate = f"{wanted['method']}, q = {wanted['q']:.6g}"
+        emit(f"adds      {' and '.join(wanted['bands'])}, from {wanted['pvalue']} ({rate})")
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"

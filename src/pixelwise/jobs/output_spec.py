@@ -11,13 +11,16 @@ from pixelwise.choices import MapType, Per, Written
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
 from pixelwise.jobs.climatology import FROM_CLIMATOLOGY, BasePeriod
+from pixelwise.maps.false_discovery import FalseDiscovery
 from pixelwise.maps.outputs import relative
 from pixelwise.words import not_a_choice
 
 __all__ = ["USUAL", "OutputSpec"]
 
 #: Default values, which provenance does not mention.
-USUAL: Mapping[str, Any] = {"min_valid": 0.0, "min_span": 0.0, "per": "year", "write": {}, "base": None}
+USUAL: Mapping[str, Any] = {
+    "min_valid": 0.0, "min_span": 0.0, "per": "year", "write": {}, "base": None, "fdr": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class OutputSpec:
         Data type of the map.
     base
         Years whose means anomalies are counted from; None for all years of the layers.
+    fdr
+        The false discovery rate at which pixels are significant; None for no q-values.
 
     Raises
     ------
@@ -50,7 +55,8 @@ class OutputSpec:
     write: Mapping[str, Path] = field(default_factory=dict)
     per: str = "year"
     dtype: str = "float32"
-    base: BasePeriod | None = None
+    base: BasePeriod | None = field(default=None, kw_only=True)
+    fdr: FalseDiscovery | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.dtype not in get_args(MapType):
@@ -78,6 +84,7 @@ class OutputSpec:
             "per": self.per,
             "write": {kind: relative(path, folder) for kind, path in self.write.items()},
             "base": self.base and str(self.base),
+            "fdr": None if self.fdr is None else self.fdr.describe(),
         }
         return {name: value for name, value in described.items() if value != USUAL.get(name)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,12 @@ class Timings:
     def as_dict(self) -> dict[str, float]:
         """Return the timings for JSON, in seconds to the millisecond."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
+
+    def after(self, before: Timings) -> Timings:
+        """Return the timings of a job that came after another, and of both together where they are not the same."""
+        names = ("read", "kernel", "encode", "write", "wait")
+        both = {name: getattr(self, name) + getattr(before, name) for name in names}
+        return replace(self, bytes_read=before.bytes_read, **both)
 
     @classmethod
     def from_provenance(cls, provenance: Mapping[str, Any]) -> Timings:
