@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelwise.cli.methods import describe, in_words
 from pixelwise.methods import METHODS
+from pixelwise.methods.description import describe, in_words
 
 PAGE = Path(__file__).with_name("methods.md")
 NAMES = tuple(factory.__name__ for factory in METHODS)

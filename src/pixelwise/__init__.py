@@ -14,7 +14,7 @@ from pixelwise._version import __version__
 
 if TYPE_CHECKING:
     from pixelwise import methods
-    from pixelwise.api import apply, write_layers
+    from pixelwise.api import apply, fdr, join, write_layers, zones
     from pixelwise.bands import Band, Status
     from pixelwise.dates.axis import TimeAxis
     from pixelwise.errors import FunctionError, InputError, OutputError, ParameterError, PixelwiseError, ResourceError
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
     from pixelwise.stacks.composite import CompositeStack
+    from pixelwise.stacks.fits import Fit
     from pixelwise.stacks.raster import RasterStack, Stack
+    from pixelwise.stacks.series import Series
     from pixelwise.stacks.spec import InputSpec
+    from pixelwise.zonal.table import ZoneTable
 
 __all__ = [
     "Band",
     "Block",
     "BoundMethod",
     "CompositeStack",
+    "Fit",
     "FunctionError",
     "Grid",
     "InputError",
@@ -43,11 +47,14 @@ __all__ = [
     "PixelwiseError",
     "RasterStack",
     "ResourceError",
+    "Series",
     "Stack",
     "Status",
     "TimeAxis",
+    "ZoneTable",
     "__version__",
     "apply",
+    "fdr",
     "join",
     "methods",
     "open_map",
@@ -55,12 +62,13 @@ __all__ = [
     "per_block",
     "per_pixel",
     "write_layers",
+    "zones",
 ]
 
 # GDAL and numba take half a second to import: names are looked up when they are first used, so that
 # `pixelwise --help` starts in a quarter of one.
 _HOMES = {
-    "api": ("apply", "join", "write_layers"),
+    "api": ("apply", "fdr", "join", "write_layers", "zones"),
     "bands": ("Band", "Status"),
     "dates.axis": ("TimeAxis",),
     "errors": ("FunctionError", "InputError", "OutputError", "ParameterError", "PixelwiseError", "ResourceError"),
@@ -70,8 +78,11 @@ _HOMES = {
     "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
     "stacks.composite": ("CompositeStack",),
+    "stacks.fits": ("Fit",),
     "stacks.raster": ("RasterStack", "Stack"),
+    "stacks.series": ("Series",),
     "stacks.spec": ("InputSpec",),
+    "zonal.table": ("ZoneTable",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,28 +1,36 @@
-"""`apply` and `write_layers`: options as keywords, for stacks of files and for arrays of xarray."""
+"""`apply`, `write_layers` and `zones`: options as keywords, for stacks of files and for arrays of xarray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from pixelwise.choices import Compression, TiffDriver, ZarrFormat
+from pixelwise.choices import Compression, Correction, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
+from pixelwise.jobs.climatology import BasePeriod
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.joining import join_parts
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.jobs.parts import Part
+from pixelwise.jobs.significance import adjust_map
 from pixelwise.labelled.door import apply_to_array, is_labelled
-from pixelwise.maps.map import Map
+from pixelwise.maps.false_discovery import FalseDiscovery
+from pixelwise.maps.foreign import open_any
+from pixelwise.maps.map import Map, open_map
 from pixelwise.method import Method
 from pixelwise.methods.lookup import resolve_method
+from pixelwise.opening.sources import Source
 from pixelwise.run import run_job, run_layers
+from pixelwise.series import origin_of
 from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.zonal.summary import summarize
+from pixelwise.zonal.table import ZoneTable
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["apply", "join", "write_layers"]
+__all__ = ["apply", "fdr", "join", "write_layers", "zones"]
 
 
 class Options(TypedDict, total=False):
@@ -32,8 +40,10 @@ class Options(TypedDict, total=False):
     min_valid: float
     min_span: float
     write: Mapping[str, str | Path] | None
+    base: str | Sequence[int] | None
     per: str
     dtype: str
+    fdr: float | str | None
     executor: Any
     jobs: int | None
     memory: int | str | None
@@ -44,7 +54,7 @@ class Options(TypedDict, total=False):
     restart: bool
     trust_function: bool
     strict: bool
-    progress: Progress | None
+    progress: Progress | Literal[False] | None
     part: tuple[int, int] | str | None
 
 
@@ -94,8 +104,10 @@ def apply(
     min_valid: float = 0.0,
     min_span: float = 0.0,
     write: Mapping[str, str | Path] | None = None,
+    base: str | Sequence[int] | None = None,
     per: str = "year",
     dtype: str = "float32",
+    fdr: float | str | None = None,
     executor: Any = None,
     jobs: int | None = None,
     memory: int | str | None = None,
@@ -106,7 +118,7 @@ def apply(
     restart: bool = False,
     trust_function: bool = False,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     part: tuple[int, int] | str | None = None,
 ) -> Map | xarray.Dataset:
     """Apply a method to every pixel's series.
@@ -138,13 +150,24 @@ def apply(
     write
         Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
         each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
-        dates of the layers, without gaps; ``residuals`` are values minus the curve; ``anomalies`` are values minus the
-        season, if the method fits one, and minus the mean of the rest: they still contain a trend. All are missing
-        where a pixel has no result. Either all files are completed, together with the map, or none is.
+        dates of the layers, without gaps; ``residuals`` are values minus the curve. ``anomalies`` are values minus the
+        mean of their slot of the year (month, half-month, dekad, ... as the dates have it) in the base period, and
+        ``standardized`` are anomalies divided by the standard deviation of their slot in the base period; any method
+        will do. ``deseasonalised`` are values minus the season that the method fits, and minus the mean of the rest.
+        The last three still contain a trend. All are missing where a pixel has no result. Either all files are
+        completed, together with the map, or none is.
+    base
+        First and last year of the base period of ``anomalies`` and ``standardized``: ``"1991..2020"`` or
+        ``(1991, 2020)``; by default all years of the layers. Where a pixel has no value of the base period in a slot,
+        its anomalies are missing, and standardized ones where it has fewer than two values or only equal ones.
     per
         ``year`` or ``decade``: the unit of time of all bands of the map that are a change per year.
     dtype
         ``float32`` or ``float64``: the type of the map; computations use float64.
+    fdr
+        The false discovery rate at which pixels are significant: ``0.1``, or ``"by:0.1"``. Adds the bands ``qvalue``
+        and ``significant``, as `fdr` does to a finished map. It is known only when all pixels are: a map in a file is
+        made from what is written to the folder ``OUTPUT.parts`` meanwhile, and of a map in parts, `join` adds them.
     executor
         ``threads``, ``processes``, ``inline``; ``dask`` for workers of Dask on this machine, or a client or cluster of
         Dask; ``mpi`` for the ranks of `mpi4py.futures`; or any `concurrent.futures.Executor`. By default threads if
@@ -173,7 +196,8 @@ def apply(
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
-        Called with the numbers of pixels done and in total, after each block.
+        Called with the numbers of pixels done and in total, after each block. By default, notebooks show a bar after a
+        second; False shows none.
     part
         ``(3, 10)``, or ``"3/10"``, computes only the third of ten parts of the map, into the folder ``OUTPUT.parts``,
         and returns that part; `join` makes the map of all. Parts are rectangles that depend on the files and these
@@ -205,9 +229,11 @@ def apply(
     A job that takes more than a few seconds records its finished blocks in a journal beside the output. However it was
     interrupted, the same call resumes there and gives the same map.
     """
+    request = None if fdr is None else FalseDiscovery.of(fdr)
     chosen, wanted = resolve_method(method, bands)
     files = {kind: Path(path) for kind, path in (write or {}).items()}
-    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype)
+    period = None if base is None else BasePeriod.of(base)
+    spec = OutputSpec(wanted, Completeness(min_valid, min_span), files, per, dtype, base=period, fdr=request)
     execution = Execution(
         executor, jobs, memory, compress, zarr_format, driver, overwrite=overwrite, restart=restart,
         trust_function=trust_function, strict=strict, progress=progress, part=None if part is None else Part.of(part),
@@ -224,7 +250,7 @@ def join(
     restart: bool = False,
     jobs: int | None = None,
     memory: int | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Map:
     """Make a map of the parts that `apply(..., part=(I, N))` computed; they are then removed.
 
@@ -253,6 +279,56 @@ def join(
     return join_parts(Path(output), execution)
 
 
+def fdr(
+    map_: Map | str | Path,
+    q: float,
+    *,
+    method: Correction = "bh",
+    pvalue: str | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Map:
+    """Say which pixels of a map are significant if a test was made at each.
+
+    Parameters
+    ----------
+    map_
+        A map or its file; it is not changed.
+    q
+        The false discovery rate: the share of the significant pixels that may be so by chance, on average; 0.1 is usual
+        for maps.
+    method
+        ``bh`` (Benjamini & Hochberg) holds for tests that are independent or positively correlated, as those of
+        neighbouring pixels are; ``by`` (Benjamini & Yekutieli) for any dependence, and finds fewer.
+    pvalue
+        The band of p-values; None for those of the first band, or else the only ones.
+    output
+        The new map; None for memory.
+    overwrite, progress
+        As in `apply`.
+
+    Returns
+    -------
+    Map
+        All bands of the map; ``qvalue``, the smallest rate at which a pixel is significant; and ``significant``: 0 no,
+        1 yes, 2 not tested. Tests are the pixels of status 0 with a p-value. ``provenance["fdr"]`` has their number,
+        the largest significant p-value (``threshold``) and how many pixels are significant (``rejected``).
+
+    Raises
+    ------
+    InputError
+        When the map cannot be read, or its p-values do not lie between 0 and 1.
+    ParameterError
+        When `q` does not lie between 0 and 1, or the map has no such p-values, or q-values already.
+    OutputError, ResourceError
+        As `apply` does.
+    """
+    execution = Execution(overwrite=overwrite, progress=progress)
+    given = map_ if isinstance(map_, Map) else open_map(map_)
+    return adjust_map(given, FalseDiscovery(q, method), None if output is None else Path(output), execution, pvalue)
+
+
 def write_layers(
     stack: FileStack,
     output: str | Path,
@@ -266,7 +342,7 @@ def write_layers(
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Path:
     """Write the layers of a stack to one file, by date, so that `open_stack` reads them back.
 
@@ -295,3 +371,90 @@ def write_layers(
         trust_function=trust_function, progress=progress,
     )  # fmt: skip
     return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
+
+
+def zones(
+    map_: Map | str | Path,
+    zones: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    classes: str | Sequence[float] | None = None,
+    significant: float | None = None,
+    pvalue: str | None = None,
+    series: Source | bool = False,
+    progress: Progress | None = None,
+) -> ZoneTable:
+    """Summarize a map by zones.
+
+    A pixel counts with the fraction of it that a polygon covers, times its area on the ellipsoid; in a raster of
+    classes, with its whole area. Where the map has no coordinate reference system, or none on the Earth, pixels count
+    with their fraction alone, and columns are named ``pixels`` instead of ``km2``.
+
+    Parameters
+    ----------
+    map_
+        What `apply` or `open_map` returned, or the path of a map.
+    zones
+        Polygons: a GeoJSON, GeoPackage, Shapefile or FlatGeobuf file in any CRS, ``FILE:LAYER`` if it has several
+        layers. Or a raster of integers, whose pixels are those of the map: one zone for each number.
+    bands
+        Bands to summarize; all but codes by default. Columns of classes are about the first.
+    classes, significant, pvalue
+        Classes of the first band, as for `Map.plot`; by default those of its test, if it has one.
+    series
+        True for the mean series of each zone as well, from the files that the map was made of, as far as they are in
+        its folder; or all inputs of the map, as for `open_stack`, if they are elsewhere.
+    progress
+        Called with the numbers of zones done and in total.
+
+    Returns
+    -------
+    ZoneTable
+        A row for each zone. Of a polygon, all attributes are kept, under the name ``zones_NAME`` if a column below has
+        theirs; of a raster, the number is in ``class``.
+
+        - ``zone_km2``: area of the zone on the map, in square kilometres.
+        - ``covered``: share of the zone that lies on the map, in units of its coordinates.
+        - ``valid_km2``: area where the first band has a value.
+        - ``tested_km2``, ``tested_pixels``: area, and number of pixels (at an edge: fractions of pixels), where its
+          significance is known. Only if it has a test.
+        - ``CLASS_km2``: area of each class.
+        - ``BAND_mean``, ``BAND_sd``: mean and standard deviation, weighted by area, of pixels with a value.
+        - ``BAND_median``: the value that half of the area is below; where values divide it into equal halves, the mean
+          of the two in the middle.
+
+        Days of the year are circular: their mean and standard deviation are those of directions (Mardia & Jupp 2000),
+        and they have no median. Whole numbers such as ``n`` leave out pixels without any observation.
+
+        With `series`, the table's ``series`` are the means of each layer, weighted by area, and the columns
+        ``series_BAND`` what the map's method makes of them: the trend of the mean, which is not the mean of the trends
+        where pixels have gaps.
+
+    Raises
+    ------
+    InputError
+        When the zones cannot be read, have no CRS, hold anything but polygons or integers, are on another lattice, or
+        all lie outside the map.
+    ParameterError
+        When a band or a class is unknown, or packages are missing: ``pip install "pixelwise[zones]"``.
+
+    Notes
+    -----
+    Fractions are computed by exactextract in units of the map's CRS, as float32. A polygon is summed block by block;
+    memory does not grow with its size, nor with that of the map.
+    """
+    opened = map_ if isinstance(map_, Map) else open_any(map_)
+    origin = None
+    if series is not False:
+        where = opened.paths[0] if opened.paths else "the map"
+        origin = origin_of(opened, where, None if series is True else series)
+    return summarize(
+        opened,
+        zones,
+        bands=bands,
+        classes=classes,
+        significant=significant,
+        pvalue=pvalue,
+        origin=origin,
+        progress=progress,
+    )

@@ -82,7 +82,7 @@ class Band:
     Raises
     ------
     ParameterError
-        When the kind is unknown, or a band without direction has a p-value.
+        When the kind is unknown, or a band that has neither a direction nor holds a test has a p-value.
     """
 
     name: str

@@ -8,6 +8,7 @@ __all__ = [
     "BandKind",
     "ClassKind",
     "Compression",
+    "Correction",
     "Every",
     "ExecutorName",
     "Extent",
@@ -48,10 +49,12 @@ MapType = Literal["float32", "float64"]
 Compression = Literal["zstd", "deflate", "lzw", "none"]
 #: Version 3 puts many chunks into one file (shards); of version 2, which GDAL 3.10 reads too, each chunk is a file.
 ZarrFormat = Literal[2, 3]
+#: How p-values are adjusted for their number: Benjamini & Hochberg; Benjamini & Yekutieli, whatever their dependence.
+Correction = Literal["bh", "by"]
 #: What makes a map whose name ends in .tif, as GDAL calls it: a plain GeoTIFF, or a cloud-optimized one.
 TiffDriver = Literal["GTiff", "COG"]
 #: Stacks that are written beside a map, with a value for each layer of the input.
-Written = Literal["fitted", "residuals", "anomalies"]
+Written = Literal["fitted", "residuals", "deseasonalised", "anomalies", "standardized"]
 #: Units of time of changes.
 Per = Literal["year", "decade"]
 #: What the numbers of a band are: ``change`` increases or decreases with time; ``signed`` is any other number whose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,16 @@ from pixelwise.bands import STATUS_BAND, Band, Floats, with_units
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import OutputError, ParameterError
 from pixelwise.jobs.answer import LayerOutputs, PostProcessed, check_kinds
+from pixelwise.jobs.climatology import FROM_CLIMATOLOGY, Climatology
 from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.joining import compute_part, part_file
+from pixelwise.jobs.joining import compute_part, join_parts, part_file, refuse_unfinished
 from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.jobs.parts import Part
 from pixelwise.jobs.provenance import describe
+from pixelwise.jobs.significance import adjusted_in_memory
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
+from pixelwise.maps.false_discovery import pvalues_of
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
@@ -41,6 +45,7 @@ __all__ = [
     "BoundJob",
     "bind_job",
     "check_written",
+    "layers_beside",
     "run_job",
     "run_layers",
     "warnings_of_function",
@@ -70,24 +75,38 @@ def run_job(
     stacks = pairing.stacks
     check_unchanged(stacks)
     check_memory(stacks, execution)
-    check_kinds(method, spec.write)
-    layered, unit = _layered(pairing.stack, method, spec.write), layout_of(pairing.stack).unit
-    own = with_units(layered.bands, unit)
-    beside = [LayerFile(kind, path, own, pairing.stack.axis) for kind, path in spec.write.items()]
+    layered, unit = layers_beside(pairing.stack, method, spec), layout_of(pairing.stack).unit
+    if layered.climatology is not None:
+        spec = replace(spec, base=layered.climatology.base)
+    own = {kind: with_units(layered.bands_of(kind), unit) for kind in spec.write}
+    beside = [LayerFile(kind, path, own[kind], pairing.stack.axis) for kind, path in spec.write.items()]
     _check_places(stack, [path for path in (output, *spec.write.values()) if path is not None])
     sink = _sink(output, stacks, execution, method.files, beside)
     folder = None if output is None else Path(output).parent
     bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
     task = bound.task(sink, spec, folder)
-    if execution.part is None or output is None:
+    if output is None:
+        found = task.carry_out(execution, began)
+        return found if spec.fdr is None else adjusted_in_memory(found, spec.fdr)
+    # Only the whole map tells which pixels are significant: it is made of its only part, as of any others.
+    part = Part(1, 1) if execution.part is None and spec.fdr is not None else execution.part
+    if part is None:
         return task.carry_out(execution, began)
-    kinds = {kind: part_file(Path(output), execution.part, kind) for kind in spec.write}
-    beside = [LayerFile(kind, path, own, pairing.stack.axis) for kind, path in kinds.items()]
+    kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
+    beside = [LayerFile(kind, path, own[kind], pairing.stack.axis) for kind, path in kinds.items()]
     # A part whose layers are gone is computed again; only maps are replaced.
     plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=True)
-    return compute_part(
-        task, Path(output), execution, partial(_sink, stacks=stacks, execution=plain, beside=beside), began
-    )
+    make = partial(_sink, stacks=stacks, execution=plain, beside=beside)
+    if spec.fdr is not None and (places := stack.grid.places) is not None:
+        raise ParameterError(
+            f"fdr: needs evenly spaced pixels here, but {places.reason}; make the map without it, and adjust that "
+            "(pixelwise fdr)"
+        )
+    if execution.part is not None:
+        return compute_part(task, Path(output), execution, make, began)
+    refuse_unfinished(task, Path(output), execution)
+    computed = compute_part(task, Path(output), replace(execution, part=part), make, began)
+    return join_parts(Path(output), replace(execution, restart=False), computed.timings, began)
 
 
 def check_written(spec: OutputSpec, output: str | Path | None) -> None:
@@ -168,9 +187,12 @@ def bind_job(
     check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
+    found += layered.cautions()
     for text in found:
         log.warning(text)
     bands = with_units((*answer.written, STATUS_BAND), layout_of(stack).unit)
+    if spec.fdr is not None:
+        pvalues_of(bands)  # told now, not after the job
     provenance = describe(stack, inputs, method, bands, spec, folder=folder, clear=clear)
     if inputs:
         provenance["pairing"] = pairing.describe()
@@ -196,13 +218,21 @@ def _clear_of(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
     return {name: counts for name, counts in counted.items() if counts is not None}
 
 
-def _layered(stack: Stack, method: Method, kinds: Iterable[str]) -> LayerOutputs:
-    """Return the stacks to be written beside a map."""
+def layers_beside(stack: Stack, method: Method, spec: OutputSpec) -> LayerOutputs:
+    """Return the stacks to be written beside a map.
+
+    Raises
+    ------
+    ParameterError
+        When they make no sense for the method, or the base period is not of these dates.
+    """
+    check_kinds(method, spec.write)
     if isinstance(stack, FileStack):
         names = stack.names
     else:
         names = tuple(map(str, stack.axis.calendar_years if stack.axis.precision == "year" else stack.axis.dates))
-    return LayerOutputs(tuple(kinds), names, method if method.fitted_from else None, stack.axis)
+    climatology = Climatology.of(stack.axis, spec.base) if set(FROM_CLIMATOLOGY) & set(spec.write) else None
+    return LayerOutputs(tuple(spec.write), names, method if method.fitted_from else None, stack.axis, climatology)
 
 
 def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution: Execution) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ __all__ = [
     "count",
     "escaped",
     "first_of",
+    "html_table",
     "not_a_choice",
     "one_line",
     "shortened",
@@ -56,6 +58,16 @@ def escaped(text: str, kept: str = "") -> str:
 def one_line(error: object) -> str:
     """Return an error's message in one line."""
     return " ".join(str(error).split())
+
+
+def html_table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return a table of names and texts for notebooks; texts may come from files, and are escaped."""
+    body = "".join(
+        f'<tr><th style="text-align: left">{html.escape(name)}</th>'
+        f'<td style="text-align: left">{html.escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{body}</tbody></table>"
 
 
 def first_of(texts: Sequence[str], most: int = SHOWN, separator: str = ", ") -> str:

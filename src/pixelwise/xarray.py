@@ -14,6 +14,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.labelled.door import apply_to_array
+from pixelwise.maps.false_discovery import FalseDiscovery
 from pixelwise.method import Method
 from pixelwise.methods.lookup import resolve_method
 
@@ -43,6 +44,7 @@ class PixelwiseAccessor:
         min_span: float = 0.0,
         per: str = "year",
         dtype: str = "float32",
+        fdr: float | str | None = None,
         jobs: int | None = None,
         strict: bool = False,
     ) -> xarray.Dataset:
@@ -59,8 +61,8 @@ class PixelwiseAccessor:
             Covariates by name, for methods that take them: arrays with the same pixels, or without some of the
             dimensions (a climate index has only that of time). They are paired with the response by their dates, as
             stacks are.
-        bands, min_valid, min_span, per, dtype, strict
-            As in `pixelwise.apply`.
+        bands, min_valid, min_span, per, dtype, fdr, strict
+            As in `pixelwise.apply`; `fdr` needs an array in memory.
         jobs
             Number of threads for an array in memory; by default all usable cores. A lazy array is computed by dask,
             with the workers that dask has.
@@ -90,6 +92,7 @@ class PixelwiseAccessor:
         A function of your own is tried before. For a lazy array, no data are computed for that: it is tried on random
         numbers between 0 and 1, which decide whether it runs compiled, and how many bands it has unless they are named.
         """
+        request = None if fdr is None else FalseDiscovery.of(fdr)
         chosen, wanted = resolve_method(method, bands)
-        spec = OutputSpec(wanted, Completeness(min_valid, min_span), {}, per, dtype)
+        spec = OutputSpec(wanted, Completeness(min_valid, min_span), {}, per, dtype, fdr=request)
         return apply_to_array(self._array, chosen, None, inputs or {}, spec, Execution(jobs=jobs, strict=strict), dim)

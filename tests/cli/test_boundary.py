@@ -50,6 +50,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_raster(folder / "s" / f"ndvi_{year}.tif", random.normal(0.4, 0.1, (6, 7)).astype("float32"), nodata=-9)
         write_raster(folder / "m" / f"mask_{year}.tif", random.integers(0, 3, (6, 7)).astype("uint8"))
     (folder / "a.txt").write_text("no raster")
+    ring = [[-81, 30.72], [-80.99, 30.72], [-80.99, 30.74], [-81, 30.72]]
+    (folder / "zones.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     pw.apply(pw.open_stack(folder / "s"), "ols", folder / "map.tif")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -100,7 +102,13 @@ BEFORE = {
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
+    "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
+    "fdr": ["fdr", "map.tif", "-q", "0.1", "-o", "o.tif", "--overwrite"],
     "plot": ["plot", "map.tif", "-o", "p.png", "--overwrite"],
+    "classify": ["classify", "map.tif", "-o", "k.tif", "--overwrite"],
+    "info": ["info", "map.tif"],
+    "report": ["report", "map.tif", "-o", "r.html", "--overwrite"],
+    "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
     "demo": ["demo"],
     "clean": ["clean"],
@@ -153,7 +161,11 @@ def commands() -> Iterator[tuple[str, str]]:
     for name, command in main.commands.items():
         for parameter in command.params:
             flag = isinstance(parameter, click.Option) and parameter.is_flag
-            known = name in ("apply", "composite") and isinstance(parameter, click.Option) and parameter.name in shared
+            known = (
+                name in ("apply", "composite", "series")
+                and isinstance(parameter, click.Option)
+                and parameter.name in shared
+            )
             if not (flag or known):
                 yield name, str(parameter.name)
 

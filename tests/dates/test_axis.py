@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pixelwise.dates.axis import UNITS, Moment, Step, TimeAxis, decimal_year
+from pixelwise.dates.slots import seasons_of
 from pixelwise.dates.tables import parse_date
 from pixelwise.errors import ParameterError
-from pixelwise.methods.seasons import seasons_of
 from pixelwise.methods.trend import PER_YEAR
 
 # ----------------------------------------------------------------------------------------- moments

@@ -19,23 +19,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("outputs")
     for year, layer in enumerate(random_series((6, 40, 50), seed=1), 2000):
         write_raster(home / "ndvi" / f"ndvi_{year}.tif", layer)
+    days = [f"{year}{month:02}{day:02}" for year in range(1998, 2014) for month in range(1, 13) for day in (1, 16)]
+    for day, layer in zip(days, random_series((len(days), 6, 8), seed=2), strict=True):
+        write_raster(home / "gimms" / f"ndvi_{day}.tif", layer)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        assert run_sessions(PAGE) == 8
+        assert run_sessions(PAGE) == 11
     return home
 
 
 def test_commands_write_what_they_say(made: Path) -> None:
     assert {path.name for path in made.iterdir()} == {
         "ndvi", "trend.tif", "trend_cog.tif", "trend.zarr", "trend.nc", "trend.png", "annual.zarr", "slope.nc",
-        "residuals.zarr",
+        "residuals.zarr", "gimms", "mean.tif", "odd.tif", "z.nc", "change.tif",
     }  # fmt: skip
 
 
 def test_python(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
     found = samples(PAGE, "python")
-    assert len(found) == 2
+    assert len(found) == 3
     for sample in found:
         exec(compile(sample, str(PAGE), "exec"), {})
     assert (made / "ndvi.nc").exists()

@@ -24,6 +24,7 @@ from support.rasters import MakeStack, pixels_in, write_raster
 from support.stopping import hidden
 
 KINDS = ("fitted", "residuals", "anomalies")
+SEASONAL = ("fitted", "residuals", "deseasonalised", "anomalies", "standardized")
 
 
 def files(folder: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, Path]:
@@ -87,18 +88,18 @@ def test_stacks_are_what_they_are_called(stack: pw.RasterStack, out: Path) -> No
 
 
 def test_every_command_reads_them_back(months: pw.RasterStack, out: Path) -> None:
-    pw.apply(months, "harmonic", out / "season.tif", write=files(out))
+    pw.apply(months, "harmonic", out / "season.tif", write=files(out, SEASONAL))
     again = pw.open_stack(out / "residuals.tif")
     assert (again.axis.dates == months.axis.dates).all()
     assert again.names == months.names
-    # Nothing of a season or a trend is left in the residuals, and the trend alone in the anomalies.
+    # Nothing of a season or a trend is left in the residuals, and the trend alone in what is deseasonalised.
     left = pw.apply(again, "harmonic")
     assert np.nanmax(np.abs(left["slope"])) < 1e-6
     assert np.nanmax(left["amplitude_1"]) < 1e-6
-    odd = pw.apply(pw.open_stack(out / "anomalies.tif"), "harmonic")
+    odd = pw.apply(pw.open_stack(out / "deseasonalised.tif"), "harmonic")
     assert np.nanmax(odd["amplitude_1"]) < 1e-6
     np.testing.assert_allclose(odd["slope"], pw.open_map(out / "season.tif")["slope"], atol=1e-6)
-    np.testing.assert_allclose(np.nanmean(pixels_in(out / "anomalies.tif")[:, 1:], axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.nanmean(pixels_in(out / "deseasonalised.tif")[:, 1:], axis=0), 0, atol=1e-6)
     # The curve has no gaps where there is one.
     fitted = pixels_in(out / "fitted.tif")
     answered = np.isin(pw.open_map(out / "season.tif").status, (0, 3, 6))
@@ -150,25 +151,28 @@ def test_every_executor_and_block_gives_the_same_bytes(
         ({"executor": "processes", "jobs": 2}, {"window_bytes": 256}),
         ({"jobs": 3}, {"block_bytes": 1}),
     ]
+    kinds = SEASONAL if name == "harmonic" else tuple(kind for kind in SEASONAL if kind != "deseasonalised")
     found = []
     for index, (options, sizes) in enumerate(runs):
         folder = out / str(index)
         folder.mkdir()
         with monkeypatch.context() as patch:
             set_limits(patch, **sizes)
-            wanted = files(folder) if index % 2 else dict(reversed(files(folder).items()))
+            wanted = files(folder, kinds) if index % 2 else dict(reversed(files(folder, kinds).items()))
             pw.apply(months, name, folder / "map.tif", write=wanted, min_valid=0.3, **options)
         found.append(everything(folder))
-    assert set(found[0]) == {"map.tif", "fitted.tif", "residuals.tif", "anomalies.tif"}
+    assert set(found[0]) == {"map.tif", *(f"{kind}.tif" for kind in kinds)}
     assert all(one == found[0] for one in found)
 
 
 def test_neighbours_do_not_matter(months: pw.RasterStack) -> None:
     """Alone, among others and in another order a pixel has the same layers, to the bit."""
     from pixelwise.jobs.answer import LayerOutputs, PostProcessed
+    from pixelwise.jobs.climatology import BasePeriod, Climatology
 
     method = pw.methods.harmonic(harmonics=2)
-    layered = LayerOutputs(KINDS, months.names, method, months.axis)  # type: ignore[arg-type]
+    usual = Climatology.of(months.axis, BasePeriod(2011, 2013))
+    layered = LayerOutputs(SEASONAL, months.names, method, months.axis, usual)
     bound = PostProcessed(method.bind(months.axis, list(method.fitted_from), {}), 1, layered=layered)
     values = months.read(months.grid.block).reshape(60, -1)
     whole, _ = bound((values,))
@@ -322,7 +326,12 @@ def test_verify_tells_them_from_maps(stack: pw.RasterStack, out: Path) -> None:
     [
         ("summary", {"fitted": "f.tif"}, "summary fits no curve to the values; these do: trend, ols, theil_sen"),
         (pw.methods.theil_sen(deseasonalise="month"), {"fitted": "f.tif"}, "theil_sen, as its parameters are, fits no"),
-        ("seasonal_kendall", {"anomalies": "a.tif"}, "models seasons but does not write them"),
+        (
+            "seasonal_kendall",
+            {"deseasonalised": "a.tif"},
+            "fits no season that could be subtracted; these do: harmonic;",
+        ),
+        ("ols", {"deseasonalised": "a.tif"}, "ols fits no season that could be subtracted; these do: harmonic;"),
         ("ols", {"fited": "f.tif"}, "did you mean 'fitted'"),
     ],
 )
@@ -471,7 +480,7 @@ def test_command(months: pw.RasterStack, out: Path) -> None:
     words = ("apply", "harmonic", folder, "-o", out / "season.tif", "--quiet", "--bands", "amplitude_1")
     done = run(*words, "--write", "residuals", out / "left.tif", "--write", "fitted", out / "fit.tif")
     assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines() == [str(out / name) for name in ("season.tif", "left.tif", "fit.tif")]
+    assert done.stdout.splitlines() == [str(out / name) for name in ("season.tif", "fit.tif", "left.tif")]
     assert run("apply", "ols", out / "left.tif", "-o", out / "trend.tif", "--quiet").exit_code == 0
     assert run(*words, "--write", "fitted", out / "a.tif", "--write", "fitted", out / "b.tif").exit_code == 2
     assert run(*words, "--write", "fit", out / "a.tif").exit_code == 2

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.slots import seasons_of
 from pixelwise.kernels.pvalues import chi_square_tail
 from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
-from pixelwise.methods.seasons import seasons_of
 from support.compiled import PLAIN, compiled_only
 from support.rasters import MakeStack
 

@@ -24,7 +24,7 @@ from pixelwise.rasters import polygons as vectors
 from pixelwise.rasters import scanlines
 from pixelwise.rasters.area import Area, load_area
 from pixelwise.rasters.handles import HANDLES
-from pixelwise.rasters.region import CURVE_TOLERANCE, Region, _in_pixels, load_region
+from pixelwise.rasters.region import CURVE_TOLERANCE, Region, edges_in_pixels, load_region
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rasters.where import RasterWhere, load_where
 from support.rasters import PROFILE, write_raster
@@ -278,7 +278,7 @@ def test_the_curve_is_followed_within_a_thousandth_of_a_pixel(tmp_path: Path) ->
     grid = Grid(UTM, Affine(30, 0, 200000, 0, -30, 6.8e6), 20000, 20000)
     ring = np.array([(-85.0, 58.0), (-76.0, 58.3), (-77.0, 60.3), (-84.0, 60.1), (-85.0, 58.0)])
     polygons = vectors.read_polygons(write(tmp_path / "r.gpkg", [shapely.Polygon(ring)], "EPSG:4326"))
-    edges, _ = _in_pixels(polygons, grid)
+    edges, _ = edges_in_pixels(polygons, grid)
     curve = dense(ring, "EPSG:4326", grid, 20000)[:20000]
 
     def off(cols: Any, rows: Any) -> Any:
@@ -336,7 +336,8 @@ def test_both_polygons_have_the_same_parts_of_a_shared_edge() -> None:
     owners = np.zeros(3, np.int64)
     crs = CRS.from_string("OGC:CRS84")
     found = [
-        _in_pixels(vectors.Polygons("", None, crs, way, owners), GRID)[0] for way in (edges, edges[:, [2, 3, 0, 1]])
+        edges_in_pixels(vectors.Polygons("", None, crs, way, owners), GRID)[0]
+        for way in (edges, edges[:, [2, 3, 0, 1]])
     ]
     assert len(found[0]) > 10
     np.testing.assert_array_equal(*found)
@@ -458,7 +459,7 @@ def test_what_is_absent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = write(tmp_path / "stars.gpkg", stars(1))
     monkeypatch.setitem(__import__("sys").modules, "pyogrio", None)
     text = refused(path, kind=ParameterError)
-    assert text == "a region from a file needs pyogrio: pip install 'pixelwise[region]'"
+    assert text == "polygons of a file need pyogrio: pip install 'pixelwise[region]'"
     assert load_region((500000, 3399000, 504000, 3400000), GRID).pixels  # bounds need nothing
 
 
@@ -534,7 +535,7 @@ def test_rasters_that_cannot_be(tmp_path: Path, cover: Any) -> None:
     far = write_raster(tmp_path / "far.tif", cover, transform=GRID.transform @ Affine.translation(900, 0))
     assert "lies outside the rasters: it covers (527000" in text(f"{far}=1")
     two = write_raster(tmp_path / "two.tif", np.stack([cover, cover]))
-    assert "has 2 bands, but RASTER=1,2 uses only one" in text(f"{two}=1")
+    assert "has 2 bands, but only one is used" in text(f"{two}=1")
     assert "No such file or directory" in text(f"{tmp_path / 'none.tif'}=1")
     assert "add --allow-scheme https" in text("https://a.org/a.tif=1")
     path = write_raster(tmp_path / "cover.tif", cover)

@@ -11,12 +11,17 @@ from pixelwise.cli.clean import clean
 from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
+from pixelwise.cli.fdr import fdr
+from pixelwise.cli.html_report import report
+from pixelwise.cli.info import info
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
 from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
 from pixelwise.cli.report import Commands
+from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
+from pixelwise.cli.zones import zones
 
 __all__ = ["main"]
 
@@ -35,8 +40,12 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
+      pixelwise fdr trend.tif -q 0.1 -o sure.tif      find the significant pixels among so many
       pixelwise plot trend.tif -o trend.png           draw a map
+      pixelwise info trend.tif                        say what it is, how it was made, and what it covers
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
+      pixelwise zones trend.tif parks.gpkg -o t.csv   summarize a map by polygons or classes
+      pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 
@@ -46,5 +55,9 @@ def main() -> None:
     """
 
 
-for command in (plan, apply, join, composite, methods, plot, classify, demo, clean, verify, compile_kernels):
+COMMANDS = (
+    plan, apply, join, composite, methods, fdr, plot, classify, zones, series, info, report, demo, clean, verify,
+    compile_kernels,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pixelwise.choices import Per, TiffDriver, Written
-from pixelwise.cli.options import PARAMETER_OPTION, BandNames, all_input_options, job_options, output_options
+from pixelwise.choices import Per, TiffDriver
+from pixelwise.cli.options import (
+    PARAMETER_OPTION,
+    BandNames,
+    all_input_options,
+    job_options,
+    layer_options,
+    output_options,
+)
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
-    from pixelwise.dates.completeness import Completeness
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["apply"]
@@ -42,14 +50,7 @@ __all__ = ["apply"]
     default=None,
     help="Require or forbid compiling a function of your own.  [default: compile if results are the same]",
 )
-@click.option(
-    "--write",
-    type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
-    metavar="KIND FILE",
-    multiple=True,
-    help="Also write a stack with one band per date: the fitted curve, its residuals, or anomalies (values minus the "
-    "season, if the method fits one, and minus their mean). May be repeated.",
-)
+@layer_options
 @click.option(
     "--per",
     type=click.Choice(get_args(Per)),
@@ -73,11 +74,10 @@ def apply(
     source: list[str],
     spec: InputSpec,
     covariates: dict[str, str],
-    needs: Completeness,
+    written: OutputSpec,
     output: Path,
     parameters: tuple[tuple[str, str], ...],
     bands: list[str] | None,
-    write: tuple[tuple[str, Path], ...],
     per: str,
     dtype: str,
     jit: bool | None,
@@ -96,21 +96,20 @@ def apply(
       pixelwise apply ols ndvi/*.tif -o trend.tif
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
       pixelwise apply ols ndvi/*.tif -o trend.zarr
+      pixelwise apply trend ndvi/*.tif -o trend.tif --fdr 0.1
     pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
+      pixelwise apply summary ndvi/ -o mean.tif --write anomalies anomalies.tif --base 1991..2020
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
     from pixelwise.jobs.execution import Execution
-    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.jobs.parts import Part
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import run_job
 
-    if len(dict(write)) < len(write):
-        raise click.UsageError("--write names the same stack twice")
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
@@ -118,13 +117,13 @@ def apply(
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)
     with progress_bar(quiet) as progress:
-        written = OutputSpec(wanted, needs, dict(write), per, dtype)
+        written = replace(written, bands=wanted, per=per, dtype=dtype)
         execution = Execution(progress=progress, part=None if part is None else Part.parse(part), **options)
         map_ = run_job(stack, resolved, output, inputs, written, execution)
     emit(summary(map_.status, map_.timings.total), error=True)
     if timings:
         emit(str(map_.timings), error=True)
-    for path in (*map_.paths, *(dict(write).values() if part is None else ())):
+    for path in (*map_.paths, *(written.write.values() if part is None else ())):
         emit(str(path), lines=False)
 
 

@@ -23,6 +23,7 @@ from pixelwise.choices import (
     Resampling,
     SameDate,
     Scheme,
+    Written,
     ZarrFormat,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "all_input_options",
     "input_options",
     "job_options",
+    "layer_options",
     "output_options",
     "scene_options",
 ]
@@ -320,6 +322,31 @@ JOB_OPTIONS = (
 )
 
 
+LAYER_OPTIONS = (
+    click.option(
+        "--write",
+        type=(click.Choice(get_args(Written)), click.Path(path_type=Path)),
+        metavar="KIND FILE",
+        multiple=True,
+        help="Also write a stack with one band per date: fitted (the curve), residuals (values minus the curve), "
+        "anomalies (values minus the mean of their month, half-month, dekad, ... in the base period), standardized "
+        "(anomalies divided by the standard deviation of the same values), or deseasonalised (values minus the season "
+        "that the method fits, and minus the mean of the rest). May be repeated.",
+    ),
+    click.option(
+        "--base",
+        metavar="FIRST..LAST",
+        help="Base period of anomalies and standardized: 1991..2020.  [default: all years of the layers]",
+    ),
+    click.option(
+        "--fdr",
+        metavar="Q",
+        help="Also write which pixels are significant at this false discovery rate, such as 0.1 (by:0.1 for Benjamini "
+        "& Yekutieli): bands qvalue and significant.",
+    ),
+)
+
+
 def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add ``--output``, its type, compression and format, ``--overwrite``, ``--restart``, ``--trust-function``."""
     options = (
@@ -361,18 +388,40 @@ def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable
     return command
 
 
+def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--write``, ``--base`` and ``--fdr``; the command gets ``written``, what they and `all_input_options` say."""
+
+    @functools.wraps(command)
+    def with_output(
+        *, write: tuple[tuple[str, Path], ...], base: str | None, fdr: str | None, needs: Any, **options: Any
+    ) -> Any:
+        from pixelwise.jobs.climatology import BasePeriod
+        from pixelwise.jobs.output_spec import OutputSpec
+        from pixelwise.maps.false_discovery import FalseDiscovery
+
+        if len(dict(write)) < len(write):
+            raise click.UsageError("--write names the same stack twice")
+        period = None if base is None else BasePeriod.of(base)
+        rate = None if fdr is None else FalseDiscovery.of(fdr)
+        written = OutputSpec(needs=needs, write=dict(write), base=period, fdr=rate)
+        return command(written=written, **options)
+
+    return _decorate(with_output, LAYER_OPTIONS)
+
+
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs``, ``--memory``, ``--executor``, ``--address``."""
     return _decorate(command, JOB_OPTIONS)
 
 
 def input_options(
-    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False
+    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False, instead: str = ""
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
     `composite` is the default of ``--composite``. With `covariates` there are also ``--with``, ``--min-valid`` and
-    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``.
+    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``. INPUT may be left out if the
+    option `instead` is given.
     """
 
     @functools.wraps(command)
@@ -389,7 +438,7 @@ def input_options(
             if options["composite"] is None and spec.composite is not None:
                 check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
-        if not source:
+        if not source and not (instead and options.get(instead)):
             raise click.UsageError(
                 "Missing argument 'INPUT...': files, a folder, a quoted glob, @list.txt, a CSV, or --recipe"
             )

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options
+from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
+from pixelwise.cli.planned_scenes import describe_scenes
 from pixelwise.cli.report import clipped, debug_option, emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pixelwise.bands import Band
     from pixelwise.dates.axis import TimeAxis
-    from pixelwise.dates.completeness import Completeness
     from pixelwise.grid import Grid
+    from pixelwise.jobs.answer import LayerOutputs
     from pixelwise.jobs.execution import Execution
+    from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.jobs.plan import Plan
     from pixelwise.method import BoundMethod, Method
     from pixelwise.opening.survey import Survey
     from pixelwise.stacks.base import FileStack
-    from pixelwise.stacks.raster import Layer, RasterStack
+    from pixelwise.stacks.raster import Layer
     from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["plan"]
@@ -32,6 +35,7 @@ __all__ = ["plan"]
 @all_input_options
 @click.option("--method", default="ols", show_default=True, help="Method to plan for.")
 @PARAMETER_OPTION
+@layer_options
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -47,7 +51,7 @@ def plan(
     source: list[str],
     spec: InputSpec,
     covariates: dict[str, str],
-    needs: Completeness,
+    written: OutputSpec,
     method: str,
     parameters: tuple[tuple[str, str], ...],
     as_json: bool,
@@ -73,7 +77,7 @@ def plan(
             raise
         found = Survey(spec, (), {}, None, error.problems)
     with reading():  # the same pixels are sampled several times: open each file only once
-        report = describe(found, covariates, chosen, needs, options)
+        report = describe(found, covariates, chosen, written, options)
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
@@ -83,7 +87,7 @@ def plan(
         from pixelwise.opening.recipe import write_recipe as write
         from pixelwise.stacks.reductions import names_function
 
-        write(write_recipe, source, spec, covariates, needs)
+        write(write_recipe, source, spec, covariates, written.needs)
         emit(f"recipe    {write_recipe}", error=True, lines=False)
         if spec.composite is not None and names_function(spec.composite):
             emit(f"          use it with {to_run(spec.composite)}: code that a recipe names is not run", error=True)
@@ -95,20 +99,21 @@ def describe(
     found: Survey,
     covariates: Mapping[str, str],
     method: Method,
-    needs: Completeness,
+    written: OutputSpec,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return everything that the command shows; `options` are those of `Execution`, not checked yet."""
     from pixelwise.errors import PixelwiseError
+    from pixelwise.jobs.answer import PostProcessed
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, costs_of_chunks
     from pixelwise.methods.functions.pixel import SMALL_JOB
-    from pixelwise.opening.checks import masked_share, warnings_of_all
+    from pixelwise.opening.checks import warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
     from pixelwise.opening.scene_counts import clear_scenes
     from pixelwise.opening.survey import composite_of
-    from pixelwise.run import warnings_of_function, warnings_of_values
+    from pixelwise.run import layers_beside, warnings_of_function, warnings_of_values
     from pixelwise.stacks.composite import CompositeStack
     from pixelwise.stacks.sampling import sample_pixels
 
@@ -131,32 +136,40 @@ def describe(
         stack = pairing.stack
         report["pairing"] = pairing.describe() if inputs else None
         report["time"] = describe_time(stack.axis)
-        report["needs"] = needs.describe(stack.axis) if needs else None
+        report["needs"] = written.needs.describe(stack.axis) if written.needs else None
         method.check_axis(stack.axis)
         execution = Execution(**options)
         check_memory(pairing.stacks, execution)
         axes = {name: other.axis for name, other in pairing.inputs.items()}
         method = method.rehearse(stack.axis, lambda: sample_pixels(stack), stack.grid.block.pixels)
-        bound = method.bind(stack.axis, None, axes)
+        layered = layers_beside(stack, method, written)
+        report["write"] = describe_layers(written, layered)
+        answer = PostProcessed.of(method, stack.axis, axes, written, layered)
+        bound = answer.simplest
+        report["fdr"] = describe_fdr(written, answer.written)
         job = cut(pairing.stacks, method, bound, execution)
         report["plan"] = describe_plan(job, pairing.stacks)
         report["warnings"] += costs_of_chunks(job, pairing.stacks)
-        report["derivation"] = scenes.derivation.describe()
-        report["arrays"] = describe_arrays(scenes)
-        report["sensors"] = describe_sensors(scenes)
-        report["aligned"] = describe_alignment(scenes)
-        report["alpha"] = describe_alpha(found, scenes)
-        report["masked"] = masked_share(scenes)
+        report |= describe_scenes(found, scenes)
         report["area"] = stack.area.describe()
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
         report["warnings"] += [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
-        report["warnings"] += warnings_of_values(method, stack)
+        report["warnings"] += [*layered.cautions(), *warnings_of_values(method, stack)]
         if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
             report["warnings"].append(f"if the job is interrupted, it cannot be resumed: {doubts}")
     except PixelwiseError as error:
         report["problems"] += getattr(error, "problems", [str(error)])
     return report
+
+
+def describe_fdr(written: OutputSpec, bands: Sequence[Band]) -> dict[str, Any] | None:
+    """Return for JSON which pixels are to be significant, and the bands that say so."""
+    from pixelwise.maps.false_discovery import ADDED, pvalues_of
+
+    if written.fdr is None:
+        return None
+    return {**written.fdr.describe(), "pvalue": pvalues_of(bands), "bands": list(ADDED)}
 
 
 def describe_covariate(stack: FileStack) -> dict[str, Any]:
@@ -231,54 +244,13 @@ def describe_time(axis: TimeAxis) -> dict[str, Any]:
     }
 
 
-def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
-    """Count layers by year and sensor."""
-    counts: dict[str, dict[str, int]] = {}
-    for layer in stack.layers:
-        of_year = counts.setdefault(str(layer.date.year), {})
-        for sensor in layer.sensors:
-            of_year[sensor] = of_year.get(sensor, 0) + 1
-    return {year: of_year for year, of_year in counts.items() if of_year}
+def describe_layers(written: OutputSpec, layered: LayerOutputs) -> dict[str, dict[str, Any]]:
+    """Return the stacks beside the map for JSON, and what anomalies are counted from."""
+    from pixelwise.jobs.climatology import FROM_CLIMATOLOGY
 
-
-def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
-    """Return how many files are resampled, to which grid and how; None if none is."""
-    pieces = [piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)]
-    warped = {piece.path for piece in pieces if piece.warp is not None}
-    if not warped:
-        return None
+    usual = {} if layered.climatology is None else layered.climatology.describe()
     return {
-        "files": len(warped),
-        "of": len(stack.paths),
-        "lattice": stack.spec.align,
-        "resampling": stack.spec.resampling,
-    }
-
-
-def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
-    """List the alpha bands of the files, and what they are used for."""
-    pieces = {piece.path: piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)}
-    return [
-        {
-            "path": str(path),
-            "band": band.index,
-            "use": "data" if header.alpha_is_data else "mask" if pieces[path].masked else "none",
-        }
-        for path, header in found.headers.items()
-        for band in header.alpha
-        if path in pieces
-    ]
-
-
-def describe_arrays(stack: RasterStack) -> dict[str, Any] | None:
-    """Return which arrays are read for JSON; None for rasters."""
-    if not stack.arrays:
-        return None
-    return {
-        "variables": [place.variable for place in stack.arrays],
-        "group": stack.spec.group or "",
-        "select": stack.spec.arrays.selected,
-        "calendar": stack.axis.calendar,
+        kind: {"path": str(path), **(usual if kind in FROM_CLIMATOLOGY else {})} for kind, path in written.write.items()
     }
 
 
@@ -351,6 +323,11 @@ def show(report: dict[str, Any]) -> None:
     show_making(report)
     if report.get("needs"):
         emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
+    for kind, one in report.get("write", {}).items():
+        emit(f"write     {kind}: {one['path']}" + (f" ({one['words']})" if "words" in one else ""), lines=False)
+    if wanted := report.get("fdr"):
+        rate = f"{wanted['method']}, q = {wanted['q']:.6g}"
+        emit(f"adds      {' and '.join(wanted['bands'])}, from {wanted['pvalue']} ({rate})")
     if job is not None:
         emit(
             f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bands import Status
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.words import shown
@@ -108,6 +109,24 @@ class BoundCompleteness:
     layers: int
     partners: NDArray[np.int32]
     spans: bool
+
+    def withhold(
+        self, values: NDArray[Any], status: NDArray[np.uint8], series: NDArray[Any], integers: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return results without those of pixels that do not meet the requirements, which get status 2.
+
+        Parameters
+        ----------
+        values, status
+            (band, pixel) and (pixel,) results of a method.
+        series
+            (time, ...) the series of these pixels.
+        integers
+            (band,) which bands are integers, and therefore stay.
+        """
+        lacking = self.lacking(series)
+        values = np.where(lacking & ~integers[:, None], values.dtype.type(np.nan), values)
+        return values, np.where(lacking & (status != Status.NO_OBSERVATION), np.uint8(Status.TOO_FEW), status)
 
     def lacking(self, series: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which pixels of (time, ...) do not meet the requirements, flattened.

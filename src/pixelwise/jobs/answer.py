@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, Status, rescale
+from pixelwise.bands import ANSWERED, PER_YEAR, Band, Floats, rescale
+from pixelwise.choices import BandKind
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.dates.completeness import BoundCompleteness
 from pixelwise.errors import ParameterError
+from pixelwise.jobs.climatology import FROM_CLIMATOLOGY, Climatology
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.kernels.jit import compiling
 from pixelwise.method import BoundMethod, Method, parameters_of, select_bands
@@ -35,22 +38,22 @@ def check_kinds(method: Method, kinds: Iterable[str]) -> None:
     ParameterError
     """
     for kind in kinds:
-        if method.fitted_from:
+        if kind in FROM_CLIMATOLOGY or (method.fitted_from and (kind != "deseasonalised" or method.season_term)):
             continue
-        if kind != "anomalies":
-            as_set = ", as its parameters are," if type(method).predict is not Method.predict else ""
-            known = ", ".join(factory.__name__ for factory in METHODS if _fits(factory))
-            raise ParameterError(f"{kind}: {method.name}{as_set} fits no curve to the values; these do: {known}")
-        if method.season_term:
+        if kind == "deseasonalised":
             raise ParameterError(
-                f"{kind}: {method.name} models seasons but does not write them, so they cannot be subtracted from the "
-                "values; harmonic can"
+                f"{kind}: {method.name} fits no season that could be subtracted; these do: {_known(season=True)}; "
+                "anomalies are values minus the mean of their month, half-month, ... with any method"
             )
+        as_set = ", as its parameters are," if type(method).predict is not Method.predict else ""
+        raise ParameterError(f"{kind}: {method.name}{as_set} fits no curve to the values; these do: {_known()}")
 
 
-def _fits(factory: Any) -> bool:
-    required = any(parameter.default is parameter.empty for parameter in parameters_of(factory).values())
-    return not required and bool(factory().fitted_from)
+def _known(*, season: bool = False) -> str:
+    """Return the names of the methods that fit a curve, or one with a season."""
+    required = [factory for factory in METHODS if any(p.default is p.empty for p in parameters_of(factory).values())]
+    made = {factory.__name__: factory() for factory in METHODS if factory not in required}
+    return ", ".join(name for name, one in made.items() if one.fitted_from and (one.season_term or not season))
 
 
 def check_per(bands: Sequence[Band], per: str) -> None:
@@ -78,17 +81,39 @@ class LayerOutputs:
         The method that fits the curve; None if no curve is needed.
     axis
         The dates.
+    climatology
+        What is usual at each date; None if nothing is compared with it.
     """
 
     kinds: tuple[str, ...]
     names: tuple[str, ...]
     method: Method | None
     axis: TimeAxis
+    climatology: Climatology | None = None
 
-    @property
+    def bands_of(self, kind: str) -> tuple[Band, ...]:
+        """Return the bands of one stack."""
+        curve = "" if self.method is None else self.method.name
+        usual = "" if self.climatology is None else self.climatology.words
+        said = {
+            "fitted": f"Fitted curve of {curve}",
+            "residuals": f"Value minus the fitted curve of {curve}",
+            "deseasonalised": f"Value minus the fitted season of {curve}, minus the mean of the rest",
+            "anomalies": f"Anomaly from {usual}",
+            "standardized": f"Anomaly from {usual}, in standard deviations of that period",
+        }
+        unit = "" if kind == "standardized" else "{value}"
+        sort: BandKind = "level" if kind == "fitted" else "signed"
+        return tuple(Band(name, said[kind], unit, kind=sort) for name in self.names)
+
+    def cautions(self) -> list[str]:
+        """Return what to know of the base period, one line each."""
+        return [] if self.climatology is None else list(self.climatology.cautions())
+
+    @cached_property
     def bands(self) -> tuple[Band, ...]:
-        """The bands of one stack."""
-        return tuple(Band(name, unit="{value}") for name in self.names)
+        """The bands of all stacks, one after the other."""
+        return tuple(band for kind in self.kinds for band in self.bands_of(kind))
 
     def of(self, values: NDArray[Any], found: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> list[Floats]:
         """Return a (time, pixel) array for each kind, NaN where a pixel has no result or (except `fitted`) no value.
@@ -103,17 +128,22 @@ class LayerOutputs:
         answered
             (pixel,) whether there is a result.
         """
-        stacks: list[Floats] = []
-        for kind in self.kinds:
-            if kind == "anomalies":
-                season = 0.0 if self.method is None else self.method.seasonal_part(found, self.axis)
-                stack = _centred(values - season)
-            else:
-                assert self.method is not None  # noqa: S101  (check_kinds)
-                fitted = self.method.predict(found, self.axis)
-                stack = fitted if kind == "fitted" else values - fitted
-            stacks.append(np.where(answered, stack, np.nan))
-        return stacks
+        odd = None if self.climatology is None else self.climatology.anomalies(values)
+        stacks = [self._stack(kind, values, found, odd) for kind in self.kinds]
+        # The sign of a NaN that arithmetic makes depends on how many pixels are computed at once.
+        return [np.where(answered & ~np.isnan(stack), stack, np.nan) for stack in stacks]
+
+    def _stack(self, kind: str, values: NDArray[Any], found: Mapping[str, NDArray[Any]], odd: Floats | None) -> Floats:
+        """Return the (time, pixel) values of one kind, whether a pixel has a result or not; `odd` are the anomalies."""
+        if kind in FROM_CLIMATOLOGY:
+            assert self.climatology is not None  # noqa: S101  (`layers_beside`)
+            assert odd is not None  # noqa: S101
+            return odd if kind == "anomalies" else self.climatology.standardized(odd)
+        assert self.method is not None  # noqa: S101  (`check_kinds`)
+        if kind == "deseasonalised":
+            return _centred(values - self.method.seasonal_part(found, self.axis))
+        fitted = self.method.predict(found, self.axis)
+        return fitted if kind == "fitted" else values - fitted
 
 
 def _centred(values: Floats) -> Floats:
@@ -189,7 +219,7 @@ class PostProcessed:
     @property
     def bands(self) -> tuple[Band, ...]:
         """The rows of ``values``: the layers of each stack, then the bands of the map."""
-        layers = () if self.layered is None else self.layered.bands * len(self.layered.kinds)
+        layers = () if self.layered is None else self.layered.bands
         return (*layers, *self.written)
 
     @property
@@ -213,11 +243,9 @@ class PostProcessed:
         """Compute one block; a pixel whose series is not complete enough gets status 2 and keeps only integer bands."""
         found, status = self.bound(inputs, dtype if self._numbers_stay else "float64")
         own = self._own(inputs[0])
-        integers = np.array([[band.integer] for band in self.bound.bands])
         if self.needs is not None:
-            lacking = self.needs.lacking(own)
-            found = np.where(lacking & ~integers, found.dtype.type(np.nan), found)
-            status = np.where(lacking & (status != Status.NO_OBSERVATION), np.uint8(Status.TOO_FEW), status)
+            integers = np.array([band.integer for band in self.bound.bands])
+            found, status = self.needs.withhold(found, status, own, integers)
         if self._numbers_stay:
             return found, status
         values = np.empty((len(self.bands), len(status)), dtype=dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pixelwise.choices import Compression, TiffDriver, ZarrFormat
 from pixelwise.errors import ParameterError
@@ -51,7 +51,7 @@ class Execution:
     strict
         Whether a failing function stops the job.
     progress
-        Called after each block.
+        Called after each block; None for a bar in notebooks, False for none at all.
     address
         Address of Dask's scheduler, or its file; empty for workers on this machine.
     part
@@ -75,7 +75,7 @@ class Execution:
     restart: bool = False
     trust_function: bool = False
     strict: bool = False
-    progress: Progress | None = None
+    progress: Progress | Literal[False] | None = None
     address: str = ""
     part: Part | None = None
     limits: Limits = field(default_factory=lambda: job_limits.LIMITS)

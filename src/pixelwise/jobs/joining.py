@@ -6,9 +6,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +20,18 @@ from pixelwise.choices import MapType, Written
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block, Grid
+from pixelwise.jobs.copying import CopiedMap, axis_of_bands
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.parts import Part, PartRecord, array_expression, folder_of, make_up, share_of
 from pixelwise.jobs.provenance import MOST_LOSSES, doubts_of
+from pixelwise.jobs.significance import with_significance
 from pixelwise.jobs.task import Task
+from pixelwise.maps.false_discovery import ADDED, FalseDiscovery, pvalues_of, with_added
 from pixelwise.maps.files import FileSink
-from pixelwise.maps.journal import differences
-from pixelwise.maps.map import Map, open_map, read_block
+from pixelwise.maps.journal import Journal, differences
+from pixelwise.maps.map import Map, Timings, open_map, read_block
 from pixelwise.maps.outputs import FileFormat, LayerFile, check_name
 from pixelwise.maps.sink import Sink
-from pixelwise.method import Method
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.base import FileStack, Layout, layout_of
 
@@ -78,34 +82,46 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
     part = execution.part
     assert part is not None  # noqa: S101 - the caller's reason to call this
     stacks = task.stacks
-    if not all(isinstance(stack, FileStack) for stack in stacks):
+    alone = part.count == 1
+    files = all(isinstance(stack, FileStack) for stack in stacks)
+    if not files and not alone:
         raise ParameterError(f"part {part}: parts are computed of stacks of files")
     grid = stacks[0].grid
     if grid.places is not None:
         raise ParameterError(f"part {part}: parts need evenly spaced pixels, but {grid.places.reason}")
     doubts = "" if execution.trust_function else doubts_of(task.method, stacks)
-    if doubts:
+    if doubts and not alone:
         raise ParameterError(f"part {part}: {doubts}")
+    # A part of which nobody can say whether it is of the same job is computed again.
+    known = files and not doubts
     kinds = task.provenance.get("write", {})
     for kind, path in kinds.items():
         # `join` writes it by the tags of parts, which must not lead elsewhere.
         if Path(path).name != path:
-            raise OutputError(f"{path}: with parts, {kind} are written beside the map: choose a name in its folder")
+            cause = "--fdr" if alone else "parts"
+            raise OutputError(f"{path}: with {cause}, {kind} are written beside the map: choose a name in its folder")
     if isinstance(task.sink, FileSink) and not execution.overwrite:
-        task.sink.check_anew(grid, task.named, task.dtype)
+        task.sink.check_anew(grid, _written(task), task.dtype)
     block = share_of(grid, layout_of(stacks[0]), part)
     size, axis = (grid.height, grid.width), stacks[0].axis if kinds else None
     record = PartRecord(part, block, size, execution.compress, execution.zarr_format, execution.driver, axis)
     provenance = {**task.provenance, "part": record.as_json()}
     folder, target = folder_of(output), part_file(output, part)
     folder.mkdir(exist_ok=True)
-    _check_others([target] if target.exists() else _files_in(folder)[:1], provenance)
-    if target.exists() and all(part_file(output, part, kind).exists() for kind in kinds):
-        log.info("part %s is done already", part)
+    again = alone and (execution.restart or not known)
+    finished = [path for path in _files_in(folder) if not (again and path == target)]
+    _check_others([target] if target in finished else finished[:1], provenance)
+    if target in finished and all(part_file(output, part, kind).exists() for kind in kinds):
+        log.info("every pixel is computed already" if alone else "part %s is done already", *([] if alone else [part]))
         return open_map(target)
-    cropped = tuple(stack.crop(block) for stack in stacks if isinstance(stack, FileStack))
+    cropped = stacks if alone else tuple(stack.crop(block) for stack in stacks if isinstance(stack, FileStack))
     own = replace(task, stacks=cropped, provenance=provenance, sink=sink(target))
-    return own.carry_out(replace(execution, overwrite=False), began)
+    try:
+        return own.carry_out(replace(execution, overwrite=False, part=None if alone else part), began)
+    except BaseException:
+        with suppress(OSError):  # not empty: something is kept
+            folder.rmdir()
+        raise
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -148,8 +164,8 @@ class _Joined:
         The grid of the whole map.
     parts
         The pixels of each part, and its files: those of layers, then that of the map.
-    count
-        Number of bands in all files of a part.
+    count, beside
+        Number of bands in all files of a part, and how many of these are not in that of the map.
     layout
         How the parts are stored.
     """
@@ -157,12 +173,13 @@ class _Joined:
     grid: Grid
     parts: tuple[tuple[Block, tuple[Path, ...]], ...]
     count: int
+    beside: int
     layout: Layout
 
     @property
     def axis(self) -> TimeAxis:
         """One date for each band, as a stack has layers."""
-        return TimeAxis(np.arange(self.count).astype("datetime64[D]"), np.arange(self.count) / 365.25, "day")
+        return axis_of_bands(self.count)
 
     def read(self, block: Block) -> NDArray[Any]:
         """Return (band, y, x) of a block, from all parts that it touches."""
@@ -179,38 +196,36 @@ class _Joined:
                 first += len(pixels)
         return out
 
-
-@dataclass(frozen=True)
-class _Join(Method):
-    """Bands as they are, of which the last is the status."""
-
-    given: tuple[Band, ...]
-    name: ClassVar[str] = "join"
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """All bands but the status."""
-        return self.given
-
-    def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> _BoundJoin:
-        """Return a bound method that passes blocks on."""
-        return _BoundJoin(self.bands)
+    def layer(self, block: Block, place: int) -> NDArray[Any]:
+        """Return (y, x) of one band of the map, from all parts that a block touches; layers come first."""
+        out = np.empty((block.height, block.width), dtype=f"f{self.layout.itemsize}")
+        for own, files in self.parts:
+            if (shared := own.intersection(block)) is not None:
+                inside, target = shared.shift(-own.row, -own.col), shared.shift(-block.row, -block.col)
+                out[target.slices] = read_block(files[-1], inside, 1 + place - self.beside)
+        return out
 
 
-@dataclass(frozen=True)
-class _BoundJoin:
-    bands: tuple[Band, ...]
-    halo: int = 0
-    releases_gil: bool = True
+def refuse_unfinished(task: Task, output: Path, execution: Execution) -> None:
+    """Refuse to begin a job in parts where another without parts was stopped, unless that is to be discarded.
 
-    def __call__(
-        self, inputs: tuple[NDArray[Any], ...], dtype: str = "float64"
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return all bands but the last, and that as status."""
-        return inputs[0][:-1], np.nan_to_num(inputs[0][-1]).astype(np.uint8)
+    Raises
+    ------
+    OutputError
+        When there is one, or another run goes on.
+    """
+    why, grid = "with --fdr it begins anew", task.stacks[0].grid
+    assert isinstance(task.sink, FileSink)  # noqa: S101 - the output is a file
+    check = partial(task.sink.check_anew, grid, _written(task), task.dtype)
+    Journal(output, {}, grid, refused=why, restart=execution.restart, before_restart=check).close(finished=False)
 
 
-def join_parts(output: Path, execution: Execution) -> Map:
+def _written(task: Task) -> tuple[Band, ...]:
+    """Return the bands of the whole map: with those that only all of its parts give."""
+    return with_added(task.named, pvalues_of(task.named)) if "fdr" in task.provenance else task.named
+
+
+def join_parts(output: Path, execution: Execution, spent: Timings | None = None, began: float | None = None) -> Map:
     """Join the parts of a map, which then are removed.
 
     Parameters
@@ -219,6 +234,10 @@ def join_parts(output: Path, execution: Execution) -> Map:
         The name of the map, as it was given with each part.
     execution
         Workers, memory, and whether a finished map may be replaced.
+    spent
+        The time that the parts took, if they were computed just now.
+    began
+        When the clock started; None for now.
 
     Raises
     ------
@@ -227,22 +246,34 @@ def join_parts(output: Path, execution: Execution) -> Map:
     OutputError
         When the map exists or cannot be written.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() if began is None else began
     check_name(output, "a map is")
     folder = folder_of(output)
     maps = {path: open_map(path) for path in _files_in(folder)}
     if not maps:
         raise InputError(f"{folder}: holds no finished part; compute parts of {output} with --part I/N")
-    if (joined := _joined_before(output, maps)) is not None:
+    # What was computed just now may be newer than a map of the same name that says the same of itself.
+    if spent is None and (joined := _joined_before(output, maps)) is not None:
         log.info("the map was complete already; what is left of its parts is removed")
         _remove(folder, list(maps))
         return joined
     records = {path: _record_of(path, one) for path, one in maps.items()}
     _check_together(maps, records, output)
     task, execution = _task(maps, records, output, execution)
-    joined = task.carry_out(execution, began)
+    request = _request_of(maps)
+    with nullcontext(task) if request is None else with_significance(task, request) as whole:
+        joined = whole.carry_out(execution, began)
     _remove(folder, list(maps))
-    return joined
+    return joined if spent is None else replace(joined, timings=joined.timings.after(spent))
+
+
+def _request_of(maps: Mapping[Path, Map]) -> FalseDiscovery | None:
+    """Return the false discovery rate that all parts ask for, which only the whole map can tell; None for none."""
+    path, part = next(iter(maps.items()))
+    try:
+        return FalseDiscovery.from_provenance(part.provenance)
+    except ParameterError as error:
+        raise InputError(f"{path}: its tags are damaged ({error}); remove it, and compute it again") from None
 
 
 def _task(
@@ -253,7 +284,7 @@ def _task(
     corner, provenance = maps[path], _merged(list(maps.values()))
     kinds = {kind: output.parent / name for kind, name in provenance.get("write", {}).items()}
     beside = [
-        LayerFile(kind, file, _layers_of(_beside(path, kind)), record.axis)
+        LayerFile(kind, file, open_map(_beside(path, kind)).bands, record.axis)
         for kind, file in kinds.items()
         if record.axis is not None
     ]
@@ -264,18 +295,19 @@ def _task(
         Grid(corner.grid.crs, corner.grid.transform, *record.size),
         tuple((records[path].block, files[path]) for path in maps),
         len(layers) + len(corner.bands),
+        len(layers),
         Layout(stored.block_height, stored.block_width, itemsize=4 if provenance["dtype"] == "float32" else 8),
     )
     used = [file for own in files.values() for file in own]
     form = FileFormat(record.compress, record.zarr_format, record.driver)
     sink = FileSink(output, beside, inputs=used, overwrite=execution.overwrite, form=form)
     sink.check()
-    method = _Join((*layers, *corner.bands[:-1]))
+    method = CopiedMap((*layers, *corner.bands))
     bound = method.bind(stack.axis, None, {})
     task = Task((stack,), method, bound, corner.bands, provenance["dtype"], sink, provenance, output.parent)
     # Nothing is kept of a join that is stopped, and nobody needs to be told: its parts are still there.
     limits = replace(execution.limits, journal_seconds=math.inf)
-    return task, replace(execution, executor="threads", compress=record.compress, limits=limits)
+    return task, replace(execution, executor="threads", address="", compress=record.compress, limits=limits)
 
 
 def _joined_before(output: Path, maps: Mapping[Path, Map]) -> Map | None:
@@ -284,7 +316,13 @@ def _joined_before(output: Path, maps: Mapping[Path, Map]) -> Map | None:
         found = open_map(output)
     except InputError:
         return None
-    same = all(_common(one.provenance) == _common(found.provenance) for one in maps.values())
+    whole = dict(found.provenance)
+    if (request := _request_of(maps)) is not None:
+        # What is known of the whole map only.
+        whole["bands"] = [name for name in whole.get("bands", ()) if name not in ADDED]
+        said = whole.get("fdr", {})
+        whole["fdr"] = {name: said.get(name) for name in request.describe()}
+    same = all(_common(one.provenance) == _common(whole) for one in maps.values())
     return found if same else None
 
 
@@ -372,8 +410,3 @@ def _merged(maps: Sequence[Map]) -> dict[str, Any]:
             "worst": [[path, band, pixels] for (path, band), pixels in ordered[:MOST_LOSSES]],
         }
     return merged
-
-
-def _layers_of(path: Path) -> tuple[Band, ...]:
-    """Return the layers in a file beside a part."""
-    return tuple(Band(band.description, unit=band.unit) for band in read_header(path).bands)

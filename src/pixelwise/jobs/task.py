@@ -22,6 +22,7 @@ from pixelwise.jobs.engine import Engine, map_unordered
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result, announced
+from pixelwise.jobs.notebook import notebook_bar
 from pixelwise.jobs.pace import WAITING_BYTES, Pace
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
@@ -183,6 +184,7 @@ def _run(
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
+    progress = notebook_bar() if execution.progress is None else execution.progress
     try:
         checked = time.monotonic()
         for result in _results(job, plan, blocks, engine, name, execution.limits.task_seconds):
@@ -197,8 +199,8 @@ def _run(
                 journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
             tally.write += time.perf_counter() - before
             done += result.block.pixels
-            if execution.progress is not None:
-                execution.progress(done, pixels)
+            if progress:
+                progress(done, pixels)
     except MemoryError as error:
         raise ResourceError(
             "memory ran out; run the same command again with fewer --jobs or a smaller --memory to resume"

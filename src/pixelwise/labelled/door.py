@@ -18,6 +18,7 @@ from pixelwise.jobs.answer import LayerOutputs
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import shares_memory
 from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.maps.false_discovery import ADDED
 from pixelwise.maps.map import Map
 from pixelwise.method import Method
 from pixelwise.opening.pairing import pair
@@ -105,6 +106,8 @@ def apply_to_array(
     from pixelwise.labelled.lazy import bands_of_chunks, check_chunks
 
     check_written(spec, output)
+    if spec.fdr is not None:
+        raise ParameterError("fdr: all pixels must be known; write the array to a file (output=), or compute it first")
     _refuse_workers(execution)
     for name, one in {labelled.name: stack, **{f"input {name!r}": one for name, one in stacks.items()}}.items():
         check_chunks(one.values, name, dim)
@@ -118,12 +121,13 @@ def apply_to_array(
 
 def _bands_of(method: Method, spec: OutputSpec) -> tuple[str, ...]:
     """Return the bands that a method gives, as far as that is known before it has been tried."""
+    added = (*(ADDED if spec.fdr is not None else ()), STATUS_BAND.name)
     if spec.bands is not None:
-        return (*spec.bands, STATUS_BAND.name)
+        return (*spec.bands, *added)
     try:
-        return (*(band.name for band in method.bands if not band.optional), STATUS_BAND.name)
+        return (*(band.name for band in method.bands if not band.optional), *added)
     except FunctionError:
-        return (STATUS_BAND.name,)
+        return added
 
 
 def _broadcast(values: Any, shape: tuple[int, ...]) -> Any:

@@ -27,7 +27,17 @@ from pixelwise.rasters.conventions import (
 from pixelwise.rasters.headers import TAG
 from pixelwise.rasters.placing import placed
 
-__all__ = ["COORDINATES", "LAYERS", "PLACE", "UNIT", "Variable", "check_names", "described", "variables_of"]
+__all__ = [
+    "COORDINATES",
+    "LAYERS",
+    "PLACE",
+    "UNIT",
+    "Variable",
+    "check_names",
+    "described",
+    "kind_attributes",
+    "variables_of",
+]
 
 #: Values of a variable, None if it has none, and its attributes.
 Found = tuple[Any, Mapping[str, Any]]
@@ -92,12 +102,16 @@ def variables_of(content: Content) -> Iterator[Variable]:
         yield _variable(content.bands[place].name, ("y", "x"), content.bands[place : place + 1], place, beside)
 
 
+def kind_attributes(band: Band) -> dict[str, str]:
+    """Return the attributes that say what the numbers of a band are; CF has none for it."""
+    return {name: text for name, text in ((KIND, band.kind), (PVALUE, band.pvalue)) if text}
+
+
 def _variable(name: str, dimensions: tuple[str, ...], bands: tuple[Band, ...], place: int, beside: str) -> Variable:
     attributes = {**band_attributes(bands[0]), "grid_mapping": SPATIAL_REF, "coordinates": beside, PLACE: place}
     if bands[0].unit != attributes.get("units", ""):
         attributes[UNIT] = bands[0].unit
-    if len(dimensions) == 2:
-        attributes.update({name: text for name, text in ((KIND, bands[0].kind), (PVALUE, bands[0].pvalue)) if text})
+    attributes.update(kind_attributes(bands[0]))
     if len(dimensions) > 2:
         attributes[LAYERS] = [band.name for band in bands]
     return Variable(name, dimensions, attributes, None, bands, place)
@@ -198,11 +212,9 @@ def _grid_in(size: tuple[int, int], found: Mapping[str, Found], attributes: Mapp
 def _bands_of(name: str, attributes: Mapping[str, Any], *, integer: bool) -> Iterator[Band]:
     """Yield the bands of a variable that was described by `variables_of`."""
     unit = str(attributes.get(UNIT, attributes.get("units", "")))
-    layers = attributes.get(LAYERS)
-    if layers is None:
-        kind, pvalue = (str(attributes.get(said, "")) for said in (KIND, PVALUE))
-        description = str(attributes.get("long_name", ""))
-        yield band_from_file(name, description, unit, integer=integer, kind=kind, pvalue=pvalue)
-        return
+    kind, pvalue = (str(attributes.get(said, "")) for said in (KIND, PVALUE))
+    description = str(attributes.get("long_name", ""))
+    layers = attributes.get(LAYERS, name)
     # NetCDF has no lists of one text.
-    yield from (Band(str(layer), "", unit, integer) for layer in ([layers] if isinstance(layers, str) else layers))
+    for layer in [layers] if isinstance(layers, str) else layers:
+        yield band_from_file(str(layer), description, unit, integer=integer, kind=kind, pvalue=pvalue)

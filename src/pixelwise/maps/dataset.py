@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixelwise.bands import STATUS_BAND, Band
 from pixelwise.errors import ParameterError
+from pixelwise.maps.cf import kind_attributes
 from pixelwise.maps.map import Map
 from pixelwise.maps.tag import attributes_of
 from pixelwise.rasters.conventions import SPATIAL_REF, band_attributes, coordinates_of, dimensions_of, mapping_of
@@ -40,7 +42,15 @@ def dataset_of(map_: Map) -> xarray.Dataset:
             "or rename it where the map is made"
         )
     variables = {
-        band.name: (("y", "x"), map_[band.name], {**band_attributes(band), "grid_mapping": SPATIAL_REF})
+        band.name: (("y", "x"), map_[band.name], {**_attributes(map_, band), "grid_mapping": SPATIAL_REF})
         for band in map_.bands
     }
     return xarray.Dataset(variables, coordinates, attributes_of(map_.provenance))
+
+
+def _attributes(map_: Map, band: Band) -> dict[str, Any]:
+    """Return the attributes of a band, with what its numbers are and which variables say how sure they are."""
+    beside = [name for name in (band.pvalue, STATUS_BAND.name) if name in map_ and name != band.name]
+    # CF calls variables about the quality of another its ancillary variables.
+    others = {"ancillary_variables": " ".join(beside)} if band.pvalue in beside else {}
+    return {**band_attributes(band), **kind_attributes(band), **others}

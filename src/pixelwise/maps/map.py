@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from pixelwise.maps.tag import FIELDS, LARGEST_UNASKED, LONGEST_TEXT, decode_pro
 from pixelwise.rasters.datasets import GDAL_ERRORS, local_only, open_alone, open_geotiff
 from pixelwise.rasters.headers import TAG, grid_of
 from pixelwise.regular_files import check_encodable
-from pixelwise.words import one_line, unknown
+from pixelwise.words import html_table, one_line, unknown
 
 if TYPE_CHECKING:
     import xarray
@@ -70,6 +70,12 @@ class Timings:
     def as_dict(self) -> dict[str, float]:
         """Return the timings for JSON, in seconds to the millisecond."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
+
+    def after(self, before: Timings) -> Timings:
+        """Return the timings of a job that came after another, and of both together where they are not the same."""
+        names = ("read", "kernel", "encode", "write", "wait")
+        both = {name: getattr(self, name) + getattr(before, name) for name in names}
+        return replace(self, bytes_read=before.bytes_read, **both)
 
     @classmethod
     def from_provenance(cls, provenance: Mapping[str, Any]) -> Timings:
@@ -124,6 +130,14 @@ class Map:
     def __repr__(self) -> str:
         where = ", ".join(str(path) for path in self.paths[:3]) or "in memory"
         return f"<Map: {', '.join(self.names)}; {self.grid}; {where}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what it is, how it was made, and its bands; no pixel is read."""
+        from pixelwise.maps.info import facts_of
+
+        bands = ((f"band {band.name}", f"{band.description} ({band.unit})" if band.unit else band.description)
+                 for band in self.bands)  # fmt: skip
+        return html_table("pixelwise Map", [*facts_of(self).items(), *bands])
 
     @property
     def names(self) -> tuple[str, ...]:

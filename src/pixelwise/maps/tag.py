@@ -48,6 +48,7 @@ FIELDS: Mapping[str, Any] = {
         "layers_used": [{"date": str, "precision": str, "pieces": list}],
         "files": list,
     },
+    "fdr": {"method": str, "pvalue": str, "qvalue": str, "tests": int, "rejected": int, "domain": str, "note": str},
 }
 WORDS: Mapping[Any, str] = {
     str: "a string",

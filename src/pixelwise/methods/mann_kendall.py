@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats, Status
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.slots import Season
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
-from pixelwise.methods.seasons import Season, check_season, without_seasons
+from pixelwise.methods.seasons import check_season, without_seasons
 from pixelwise.methods.theil_sen import TheilSen
 from pixelwise.words import not_a_choice, shown
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.slots import Season, seasons_of
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import BoundKernel, check_whole, only_the_response, series_of
-from pixelwise.methods.seasons import Season, check_season, seasons_of
+from pixelwise.methods.seasons import check_season
 
 __all__ = ["SeasonalKendall", "seasonal_kendall"]
 

@@ -1,28 +1,23 @@
-"""Calendar seasons: the season of each date, and series without their seasonal cycle."""
+"""Series without their seasonal cycle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats, Status
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.slots import NAMED_SEASONS, Season, seasons_of
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import BoundMethod
 from pixelwise.methods.binding import BoundKernel, series_of
 from pixelwise.words import not_a_choice, shown
 
-__all__ = ["BoundAnomalies", "Season", "check_season", "seasons_of", "without_seasons"]
-
-Season = Literal["month", "quarter"] | int
-
-NAMED = {"month": 12, "quarter": 4}
-#: Days of a season, counted from 1 January, for seasons that leave a day or two of the year over.
-DAYS = {52: 7, 73: 5}
+__all__ = ["BoundAnomalies", "check_season", "without_seasons"]
 
 
 class Adjusted(Protocol):
@@ -37,45 +32,10 @@ class Adjusted(Protocol):
 def check_season(method: str, season: Season) -> None:
     """Refuse a season that does not divide the year."""
     if isinstance(season, str):
-        if season not in NAMED:
-            raise not_a_choice("season", season, (*NAMED, "a number of seasons per year"))
+        if season not in NAMED_SEASONS:
+            raise not_a_choice("season", season, (*NAMED_SEASONS, "a number of seasons per year"))
     elif isinstance(season, bool) or not 2 <= season <= 366:
         raise ParameterError(f"season={shown(season)}: {method} needs month, quarter, or 2 to 366 seasons per year")
-
-
-def seasons_of(axis: TimeAxis, season: Season) -> NDArray[np.int64]:
-    """Return the season of each date, from 0.
-
-    Parameters
-    ----------
-    axis
-        The dates.
-    season
-        ``month``, ``quarter`` (January to March is the first), or the number of seasons in a year: 23 for MODIS' 16
-        days, 24 for half-months, 36 for dekads, 46 for 8 days, 52 for weeks, 72 for pentads. Numbers that divide 12
-        give whole months, multiples of 12 equal parts of months, others equal parts of the year; 52 and 73 give parts
-        of seven and five days from 1 January, the last of which is longer.
-
-    Returns
-    -------
-    (time,) int64
-    """
-    count = NAMED[season] if isinstance(season, str) else season
-    month: NDArray[np.int64] = axis.dates.astype("datetime64[M]").astype(np.int64) % 12
-    day: NDArray[np.int64] = (axis.days - axis.dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-    place: NDArray[np.int64]
-    if 12 % count == 0:
-        place = month * count // 12
-    elif count % 12 == 0:
-        parts = count // 12
-        # The last part of a month is longer: half-months begin on the 1st and 16th, dekads on the 1st, 11th and 21st.
-        place = month * parts + np.minimum(day * parts // 30, parts - 1)
-    elif count in DAYS:
-        # 366 / 52 is more than seven days: the second week would begin in the first part.
-        place = np.minimum((axis.days_of_year - 1) // DAYS[count], count - 1)
-    else:
-        place = (axis.days_of_year - 1) * count // 366
-    return place
 
 
 def without_seasons(

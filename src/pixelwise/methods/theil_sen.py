@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.slots import Season
 from pixelwise.kernels.jit import readonly
 from pixelwise.method import BoundMethod, Method, select_bands
 from pixelwise.methods.binding import (
@@ -22,7 +23,7 @@ from pixelwise.methods.binding import (
     only_the_response,
     series_of,
 )
-from pixelwise.methods.seasons import Season, check_season, without_seasons
+from pixelwise.methods.seasons import check_season, without_seasons
 from pixelwise.words import not_a_choice
 
 __all__ = ["BANDS", "BoundTheilSen", "TheilSen", "theil_sen"]

@@ -20,11 +20,14 @@ __all__ = ["CellAreas"]
 
 #: Chebyshev points along each edge of a piece, and the edge of a piece in pixels. Areas change smoothly, so that a
 #: polynomial through 8 x 8 pixels gives those of 256 x 256; where it does not, pieces are smaller.
-POINTS, PIECE, SMALLEST = 8, 256, 16
+POINTS, PIECE, SMALLEST = 8, 1024, 16
 
 #: The largest relative error of an interpolated area.
 ACCURACY = 1e-8
 
+
+#: How far off, relative to the size of the Earth, coordinates may be after a transformation there and back.
+CLOSE = 1e-7
 
 #: Pieces of each edge of a pixel that are taken for straight: with one, areas are wrong by 1.5e-6 for 20 km.
 SEGMENTS = 4
@@ -212,11 +215,22 @@ def _system_of(wkt: str) -> _System | None:
     radians = geodetic.axis_info[0].unit_conversion_factor
     to_degrees = math.degrees(radians)
 
-    def geographic(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        lon, lat = transformer.transform(x, y)
-        return np.asarray(lon) * to_degrees, np.asarray(lat) * to_degrees
-
     a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
+    # Once around the equator: a cylindrical map may go on beyond 180 degrees.
+    (west, east), _ = transformer.transform(*np.array([(-math.pi, math.pi), (0, 0)]) / radians, direction="INVERSE")
+
+    def geographic(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        lon, lat = map(np.asarray, transformer.transform(x, y))
+        if not crs.is_geographic:
+            # PROJ turns longitudes beyond 180 degrees back: a place off the map is that of another one on it.
+            again = transformer.transform(lon, lat, direction="INVERSE")
+            aside, off = (np.abs(one - other) for one, other in zip((x, y), again, strict=True))
+            near = CLOSE * (a + np.abs(x) + np.abs(y))
+            with np.errstate(invalid="ignore"):
+                on_map = (off <= near) & ((aside <= near) | (np.abs(aside - (east - west)) <= near))
+            lon, lat = np.where(on_map, lon, np.inf), np.where(on_map, lat, np.inf)
+        return lon * to_degrees, lat * to_degrees
+
     e = math.sqrt(max(0.0, 1 - (b / a) ** 2))
     radius = a * math.sqrt(float(_q(np.float64(1), e)) / 2) / 1000
     return _System(geographic, bool(crs.is_geographic), radians, e, radius)

@@ -12,7 +12,7 @@ import re
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     import sqlite3
     from types import ModuleType
 
-__all__ = ["FORMATS", "Polygons", "local_file", "polygon_of_bounds", "read_polygons"]
+__all__ = [
+    "FORMATS",
+    "Features",
+    "Polygons",
+    "is_vector",
+    "local_file",
+    "polygon_of_bounds",
+    "read_features",
+    "read_polygons",
+]
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +76,36 @@ GEOJSON_SUFFIXES = (".geojson", ".json")
 LONGEST_GEOJSON = 1 << 30
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon", "MultiPolygon")
 
+#: What stands for a missing geometry.
+NOTHING = {"type": "GeometryCollection", "geometries": []}
+
 #: GEOS's type number of polygons.
 POLYGON = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Shapes of a layer, and what is written beside each.
+
+    Attributes
+    ----------
+    name
+        The file and its layer.
+    path
+        The file.
+    crs
+        None where the file has none.
+    shapes
+        (feature,) geometries of shapely, as they are in the file, without heights; some may be missing or empty.
+    attributes
+        (feature,) values by name: numbers, texts, booleans or dates.
+    """
+
+    name: str
+    path: Path
+    crs: CRS | None
+    shapes: Any
+    attributes: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +188,13 @@ def local_file(text: str | Path, what: str) -> Path:
     return path
 
 
+def is_vector(source: str) -> bool:
+    """Whether the name of a file is one of a vector format, or has a layer."""
+    known = (*GEOJSON_SUFFIXES, *MAGIC)
+    head, _, layer = source.rpartition(":")
+    return Path(source).suffix.lower() in known or (bool(layer) and Path(head).suffix.lower() in known)
+
+
 def read_polygons(source: str | Path) -> Polygons:
     """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` if it has several layers.
 
@@ -161,100 +205,142 @@ def read_polygons(source: str | Path) -> Polygons:
     ParameterError
         When the packages that read it are missing.
     """
-    path, layer = _split(source)
+    features = read_features(source, "region", attributes=False)
+    edges, owners = _edges_of(features.path, features.shapes, "region")
+    return Polygons(features.name, features.path, features.crs, edges, owners)
+
+
+def read_features(source: str | Path, what: str, *, attributes: bool = True) -> Features:
+    """Read all shapes of a vector file: ``FILE``, or ``FILE:LAYER`` if it has several layers.
+
+    Parameters
+    ----------
+    source
+        The file.
+    what
+        What the file is for, named in messages.
+    attributes
+        Whether attributes are wanted.
+
+    Raises
+    ------
+    InputError
+        When it is not in a known vector format, or has several layers and none is named.
+    ParameterError
+        When the packages that read it are missing.
+    """
+    path, layer = _split(source, what)
     if path.suffix.lower() in GEOJSON_SUFFIXES:
         if layer is not None:
-            raise InputError(f"region {path}: is GeoJSON, which has no layer {layer!r}")
-        geometries, crs = _read_geojson(path)
+            raise InputError(f"{what} {path}: is GeoJSON, which has no layer {layer!r}")
+        shapes, crs, found = _read_geojson(path, what, attributes=attributes)
     else:
-        geometries, crs = _read_with_gdal(path, layer)
-    edges, owners = _edges_of(path, geometries)
-    name = str(path) if layer is None else f"{path}:{layer}"
-    return Polygons(name, path, crs, edges, owners)
+        shapes, crs, found = _read_with_gdal(path, layer, what, attributes=attributes)
+    return Features(str(path) if layer is None else f"{path}:{layer}", path, crs, shapes, found)
 
 
-def _split(source: str | Path) -> tuple[Path, str | None]:
+def _split(source: str | Path, what: str) -> tuple[Path, str | None]:
     """Return path and layer."""
     text = str(source)
     head, colon, layer = text.rpartition(":")
     if colon and layer and not is_file(Path(text)) and is_file(Path(head)):
-        return local_file(head, "region"), layer
-    return local_file(text, "region"), None
+        return local_file(head, what), layer
+    return local_file(text, what), None
 
 
 @contextmanager
 def _extra() -> Iterator[None]:
-    """Say how to install a package that only regions need if importing it fails in this context."""
+    """Say how to install a package that only polygons need if importing it fails in this context."""
     try:
         yield
     except ImportError as error:
-        raise ParameterError(f"a region from a file needs {error.name}: pip install 'pixelwise[region]'") from None
+        raise ParameterError(f"polygons of a file need {error.name}: pip install 'pixelwise[region]'") from None
 
 
-def _read_geojson(path: Path) -> tuple[Any, CRS]:
+def _read_geojson(path: Path, what: str, *, attributes: bool) -> tuple[Any, CRS, dict[str, NDArray[Any]]]:
     with _extra():
         import shapely
-    size = check_regular(path, "region").st_size
+    size = check_regular(path, what).st_size
     if size > LONGEST_GEOJSON:
         raise InputError(
-            f"region {path}: is {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
+            f"{what} {path}: is {size / 1e6:.0f} MB; the limit for GeoJSON is {LONGEST_GEOJSON / 1e6:.0f} MB; convert "
             f"it: {shlex.join(['ogr2ogr', f'{path.stem}.gpkg', str(path)])}"
         )
     try:
-        content = json.loads(read_text(path, "region", most=LONGEST_GEOJSON))
+        content = json.loads(read_text(path, what, most=LONGEST_GEOJSON))
     except RecursionError:
-        raise InputError(f"region {path}: not GeoJSON (brackets are nested too deeply to be read)") from None
+        raise InputError(f"{what} {path}: not GeoJSON (brackets are nested too deeply to be read)") from None
     except ValueError as error:
-        raise InputError(f"region {path}: not GeoJSON ({error})") from None
+        raise InputError(f"{what} {path}: not GeoJSON ({error})") from None
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in GEOJSON_TYPES:
-        raise InputError(f"region {path}: not GeoJSON of polygons (its type is {kind!r})")
+        raise InputError(f"{what} {path}: not GeoJSON of polygons (its type is {kind!r})")
     features = content.get("features", []) if kind == "FeatureCollection" else [content]
     try:
         shapes = [feature["geometry"] if feature["type"] == "Feature" else feature for feature in features]
         # Features without a geometry are legal, but GEOS does not accept them.
-        found = {"type": "GeometryCollection", "geometries": [shape for shape in shapes if shape is not None]}
-        geometry = shapely.from_geojson(json.dumps(found))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"region {path}: not GeoJSON (a feature lacks {error})") from None
+        found = {"type": "GeometryCollection", "geometries": [NOTHING if shape is None else shape for shape in shapes]}
+        geometries = shapely.force_2d(shapely.get_parts(shapely.from_geojson(json.dumps(found))))
+        described = [feature.get("properties") or {} for feature in features] if attributes else []
+        names = dict.fromkeys(name for one in described for name in one)
+        columns: dict[str, NDArray[Any]] = {name: _column([one.get(name) for one in described]) for name in names}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{what} {path}: not GeoJSON (a feature lacks {error})") from None
     except shapely.GEOSException as error:
-        raise InputError(f"region {path}: not GeoJSON ({one_line(error)})") from None
+        raise InputError(f"{what} {path}: not GeoJSON ({one_line(error)})") from None
     # WGS 84 by RFC 7946; files from older GDAL versions may name another CRS.
     named = content.get("crs")
     try:
-        return np.array([geometry]), _system(path, named["properties"]["name"] if named else "OGC:CRS84")
+        crs = _system(path, named["properties"]["name"] if named else "OGC:CRS84", what)
     except (CRSError, KeyError, TypeError):
-        raise InputError(f"region {path}: its crs is {named!r}, which is not a coordinate reference system") from None
+        raise InputError(f"{what} {path}: its crs is {named!r}, which is not a coordinate reference system") from None
+    return geometries, crs, columns
 
 
-def _system(path: Path, text: str) -> CRS:
+def _column(values: list[Any]) -> NDArray[Any]:
+    """Return the values of a GeoJSON property as an array of one type; what is neither number nor text, as JSON."""
+    known = [value for value in values if value is not None]
+    kinds = {type(value) for value in known}
+    if kinds == {bool} and len(known) == len(values):
+        return np.array(values)
+    if kinds == {int} and len(known) == len(values) and all(abs(value) < 2**63 for value in known):
+        return np.array(values, np.int64)
+    if kinds and kinds <= {int, float}:
+        return np.array([np.nan if value is None else float(value) for value in values])
+    texts = [value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False) for value in values]
+    return np.array([*texts, None], object)[:-1]
+
+
+def _system(path: Path, text: str, what: str) -> CRS:
     """Return the coordinate system that a text in a file describes; PROJ would take other text for a file or a URL."""
     if not SYSTEM.match(text):
         raise CRSError(f"{text!r} is not a coordinate system by code or WKT")
     elsewhere = grids_elsewhere(text)
     if elsewhere:
-        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+        raise InputError(f"{what} {path}: its CRS names the grid {elsewhere!r}, which is not opened")
     with local_only():
         return CRS.from_user_input(text)
 
 
-def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
+def _read_with_gdal(
+    path: Path, layer: str | None, what: str, *, attributes: bool
+) -> tuple[Any, CRS | None, dict[str, NDArray[Any]]]:
     suffix = path.suffix.lower()
-    with open_regular(path, "region") as file:
+    with open_regular(path, what) as file:
         begin = file.read(HEADER)
     known = suffix in MAGIC and begin.startswith(MAGIC[suffix])
     if not known or (suffix == ".gpkg" and begin[68:72] not in GEOPACKAGE_IDS):
         raise InputError(
-            f"region {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
+            f"{what} {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
         )
     check_sidecars(path)
-    layers = _check_geopackage(path) if suffix == ".gpkg" else None
+    layers = _check_geopackage(path, what) if suffix == ".gpkg" else None
     # GDAL reads a row of unlisted tables to find out what they are, even if they are queries.
     options = {} if layers is None else {"LIST_ALL_TABLES": "NO"}
     # In files that begin with a header, the coordinate system is there in plain text.
     elsewhere = grids_elsewhere(begin.decode("latin-1")) if suffix == ".fgb" else ""
     if elsewhere:
-        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+        raise InputError(f"{what} {path}: its CRS names the grid {elsewhere!r}, which is not opened")
     with _extra():
         import pyogrio
         import shapely
@@ -266,19 +352,21 @@ def _read_with_gdal(path: Path, layer: str | None) -> tuple[Any, CRS | None]:
             if layers is None:
                 # Tables without geometry are not map layers.
                 layers = [str(found) for found, kind in pyogrio.list_layers(name) if kind is not None]
-            chosen = _layer_of(path, layers, layer)
-            meta, _, wkb, _ = pyogrio.raw.read(name, layer=chosen, columns=[], force_2d=True, **options)
+            chosen = _layer_of(path, layers, layer, what)
+            meta, _, wkb, values = pyogrio.raw.read(
+                name, layer=chosen, columns=None if attributes else [], force_2d=True, **options
+            )
         geometries = shapely.from_wkb(wkb)
-        crs = None if not meta["crs"] else _system(path, meta["crs"])
+        crs = None if not meta["crs"] else _system(path, meta["crs"], what)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
-        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{what} {path}: cannot be read ({one_line(error)})") from None
     except shapely.GEOSException as error:
-        raise InputError(f"region {path}: its shapes cannot be read ({one_line(error)})") from None
+        raise InputError(f"{what} {path}: its shapes cannot be read ({one_line(error)})") from None
     except CRSError as error:
-        raise InputError(f"region {path}: its CRS cannot be read ({one_line(error)})") from None
+        raise InputError(f"{what} {path}: its CRS cannot be read ({one_line(error)})") from None
     for text in dict.fromkeys(one_line(warning.message) for warning in said):
-        log.warning("region %s: %s", path, text)
-    return geometries, crs
+        log.warning("%s %s: %s", what, path, text)
+    return geometries, crs, dict(zip(map(str, meta["fields"]), values, strict=True))
 
 
 @contextmanager
@@ -292,7 +380,7 @@ def _alone(pyogrio: ModuleType) -> Iterator[None]:
         pyogrio.set_gdal_config_options(before)
 
 
-def _check_geopackage(path: Path) -> list[str]:
+def _check_geopackage(path: Path, what: str) -> list[str]:
     """Return the layers with shapes of a GeoPackage, none of which is a query.
 
     What a query computes, how long it takes and which servers it contacts is up to its author. GeoPackage's own tables,
@@ -307,27 +395,27 @@ def _check_geopackage(path: Path) -> list[str]:
             kinds = {name.lower(): (name, _kind(kind, sql or "")) for kind, name, sql in base.execute(TABLES)}
             for lower, (name, kind) in kinds.items():
                 if lower.startswith(SYSTEM_TABLES) and kind not in ("table", "rtree"):
-                    raise InputError(f"region {path}: its table {name} is a {kind}, which no GeoPackage has")
+                    raise InputError(f"{what} {path}: its table {name} is a {kind}, which no GeoPackage has")
                 if kind not in READ:
-                    raise InputError(f"region {path}: its table {name} is a {kind}, which is not read")
+                    raise InputError(f"{what} {path}: its table {name} is a {kind}, which is not read")
             listed, shaped = ([str(name) for (name,) in base.execute(query)] for query in LAYERS)
             layers = {name.lower() for name in (*listed, *shaped)}
             for lower in layers & kinds.keys():
                 name, kind = kinds[lower]
                 if kind != "table":
                     raise InputError(
-                        f"region {path}: its layer {name} is a {kind}, which is not read; if you trust it, convert it "
+                        f"{what} {path}: its layer {name} is a {kind}, which is not read; if you trust it, convert it "
                         f"to a table first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
                     )
             for lower, (name, kind) in kinds.items():
                 if kind == "table" and (lower in layers or lower.startswith(SYSTEM_TABLES)):
-                    _check_columns(path, base, name)
+                    _check_columns(path, base, name, what)
             systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys")
             elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
     except (sqlite3.Error, ValueError) as error:
-        raise InputError(f"region {path}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{what} {path}: cannot be read ({one_line(error)})") from None
     if elsewhere:
-        raise InputError(f"region {path}: its CRS names the grid {elsewhere!r}, which is not opened")
+        raise InputError(f"{what} {path}: its CRS names the grid {elsewhere!r}, which is not opened")
     with_shapes = {name.lower() for name in shaped}
     return [name for name in listed if name.lower() in with_shapes]
 
@@ -341,26 +429,26 @@ def _kind(kind: str, sql: str) -> str:
     return module if module in READ else f"virtual table of {shown(module)}"
 
 
-def _check_columns(path: Path, base: sqlite3.Connection, name: str) -> None:
+def _check_columns(path: Path, base: sqlite3.Connection, name: str, what: str) -> None:
     """Refuse computed columns: the file does not say how long computing them takes, or how large they become."""
     # The statement, not the function of the same name, which a table in the file may hide.
     quoted = name.replace('"', '""')
     for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):
         if hidden in COMPUTED:
-            raise InputError(f"region {path}: its table {name} computes the column {column}, which is not read")
+            raise InputError(f"{what} {path}: its table {name} computes the column {column}, which is not read")
 
 
-def _layer_of(path: Path, layers: Sequence[str], wanted: str | None) -> str:
+def _layer_of(path: Path, layers: Sequence[str], wanted: str | None, what: str) -> str:
     if not layers:
-        raise InputError(f"region {path}: has no layer of shapes")
+        raise InputError(f"{what} {path}: has no layer of shapes")
     if wanted is None and len(layers) > 1:
-        raise InputError(f"region {path}: has {len(layers)} layers ({', '.join(layers)}); name one: {path}:{layers[0]}")
+        raise InputError(f"{what} {path}: has {len(layers)} layers ({', '.join(layers)}); name one: {path}:{layers[0]}")
     if wanted is not None and wanted not in layers:
-        raise InputError(f"region {path}: has no layer {wanted!r} (it has: {', '.join(layers)})")
+        raise InputError(f"{what} {path}: has no layer {wanted!r} (it has: {', '.join(layers)})")
     return layers[0] if wanted is None else wanted
 
 
-def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _edges_of(path: Path, geometries: Any, what: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the edges of all polygons, made valid, and the polygon that each belongs to."""
     with _extra():
         import shapely
@@ -368,23 +456,23 @@ def _edges_of(path: Path, geometries: Any) -> tuple[NDArray[np.float64], NDArray
     polygons = parts[shapely.get_type_id(parts) == POLYGON]
     if not len(polygons):
         kinds = sorted({part.geom_type for part in parts})
-        raise InputError(f"region {path}: expected polygons, but it holds {', '.join(kinds) or 'nothing'}")
+        raise InputError(f"{what} {path}: expected polygons, but it holds {', '.join(kinds) or 'nothing'}")
     if len(polygons) < len(parts):
-        log.warning("region %s: %d points or lines beside the polygons are ignored", path, len(parts) - len(polygons))
+        log.warning("%s %s: %d points or lines beside the polygons are ignored", what, path, len(parts) - len(polygons))
     rough = shapely.get_coordinates(polygons)
     if not (np.abs(rough) <= LARGEST_COORDINATE).all():
         raise InputError(
-            f"region {path}: a polygon has coordinates that are not numbers, or beyond {LARGEST_COORDINATE:g}"
+            f"{what} {path}: a polygon has coordinates that are not numbers, or beyond {LARGEST_COORDINATE:g}"
         )
     valid = shapely.is_valid(polygons)
     if not valid.all():
         log.warning(
-            "region %s: %d of %d polygons cross themselves and were made valid", path, (~valid).sum(), len(valid)
+            "%s %s: %d of %d polygons cross themselves and were made valid", what, path, (~valid).sum(), len(valid)
         )
         mended = _parts(shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False))
         polygons = np.concatenate([polygons[valid], mended[shapely.get_type_id(mended) == POLYGON]])
         if not len(polygons):
-            raise InputError(f"region {path}: its polygons have no area")
+            raise InputError(f"{what} {path}: its polygons have no area")
     rings, ring_owners = shapely.get_rings(polygons, return_index=True)
     points, of_ring = shapely.get_coordinates(rings, return_index=True)
     follows = of_ring[1:] == of_ring[:-1]

@@ -6,13 +6,14 @@ Nothing is read, and no method is called, for blocks without a pixel to use; unu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from pixelwise.errors import InputError
@@ -20,7 +21,18 @@ from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
 from pixelwise.rasters.polygons import Polygons, polygon_of_bounds, read_polygons
 from pixelwise.rasters.scanlines import rectangles_inside
 
-__all__ = ["Region", "edges_in_pixels", "load_region", "words"]
+__all__ = [
+    "GapError",
+    "PixelsOf",
+    "Region",
+    "canonical",
+    "curved",
+    "edges_in_pixels",
+    "extent_in",
+    "load_region",
+    "pixels_of",
+    "words",
+]
 
 #: Edges of polygons follow their curve in the rasters' CRS to within this many pixels.
 CURVE_TOLERANCE = 1e-3
@@ -33,6 +45,9 @@ MARGIN = 0.05
 
 #: Each side of the rasters is transformed in this many parts to find their extent in another CRS.
 SIDE_POINTS = 101
+
+#: From (point, 2) coordinates to (point, 2) columns and rows.
+PixelsOf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,36 +211,47 @@ def edges_in_pixels(
             f"{name}: has {crs_name(polygons.crs)}, but the rasters have no CRS; "
             "give bounds instead (left, bottom, right, top), or a file without CRS"
         )
-    around = _extent_in(polygons.crs, grid)
+    around = extent_in(polygons.crs, grid)
     edges, owners = _clipped(polygons, around)
     if not len(edges):
         raise InputError(
             f"{name}: lies outside the rasters: it covers {words(polygons.bounds)}, "
             f"the rasters {words(around or grid.bounds)} in {crs_name(polygons.crs)}"
         )
+    place = pixels_of(name, polygons.crs, grid)
+    if same_crs(grid.crs, polygons.crs):
+        return np.hstack([place(edges[:, :2]), place(edges[:, 2:])]), owners
+    try:
+        parts, edge, _ = curved(edges, place)
+    except GapError:
+        raise InputError(
+            f"{name}: an edge is torn apart in {grid.crs_name}; cut the polygons there, or clip them around the rasters"
+        ) from None
+    return parts, owners[edge]
 
-    def pixels_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+
+def pixels_of(name: str, crs: CRS | None, grid: Grid) -> PixelsOf:
+    """Return the function from coordinates in a CRS to columns and rows of a grid; `name` is for its errors."""
+    left, _, right, _ = grid.bounds
+
+    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
         xs, ys = points.T
-        if not (grid.crs is None or polygons.crs is None or same_crs(grid.crs, polygons.crs)):
+        if not (grid.crs is None or crs is None or same_crs(grid.crs, crs)):
             try:
-                xs, ys = (np.asarray(axis) for axis in points_in(grid.crs, polygons.crs, xs, ys))
+                xs, ys = (np.asarray(axis) for axis in points_in(grid.crs, crs, xs, ys))
             except InputError as error:
                 raise InputError(f"{name}: {error}; clip the polygons around the rasters") from None
+            if grid.crs.is_geographic:
+                # Longitudes of PROJ jump at 180 degrees; here they do so on the other side of the Earth from the grid.
+                xs = xs + 360 * np.round(((left + right) / 2 - xs) / 360)
         inverse = ~grid.transform
         cols, rows = (p * xs + q * ys + r for p, q, r in (inverse[:3], inverse[3:6]))
         return np.stack([cols, rows], axis=1)
 
-    if same_crs(grid.crs, polygons.crs):
-        return np.hstack([pixels_of(edges[:, :2]), pixels_of(edges[:, 2:])]), owners
-    try:
-        return _curved(edges, owners, pixels_of)
-    except _GapError:
-        raise InputError(
-            f"{name}: an edge is torn apart in {grid.crs_name}; cut the polygons there, or clip them around the rasters"
-        ) from None
+    return place
 
 
-def _extent_in(crs: Any, grid: Grid) -> Bounds | None:
+def extent_in(crs: Any, grid: Grid) -> Bounds | None:
     """Return the grid's bounds in a CRS; right is above 180 degrees beyond the antimeridian. None where it has none."""
     if crs is None or grid.crs is None or same_crs(crs, grid.crs):
         return grid.bounds
@@ -249,7 +275,7 @@ def _clipped(polygons: Polygons, around: Bounds | None) -> tuple[NDArray[np.floa
     # Longitudes may be counted from -180 or from 0.
     turns = (-360.0, 0.0, 360.0) if polygons.crs is not None and polygons.crs.is_geographic else (0.0,)
     if around is None:
-        return _canonical(edges), owners
+        return canonical(edges), owners
     left, bottom, right, top = around
     aside, above = MARGIN * (right - left), MARGIN * (top - bottom)
     found = []
@@ -257,11 +283,11 @@ def _clipped(polygons: Polygons, around: Bounds | None) -> tuple[NDArray[np.floa
         turned = edges + np.array([turn, 0.0, turn, 0.0])
         near = _comes_near(turned, owners, around)
         box = (left - aside, bottom - above, right + aside, top + above)
-        found.append(_clamped(_canonical(turned[near]), owners[near] * len(turns) + index, box))
+        found.append(_clamped(canonical(turned[near]), owners[near] * len(turns) + index, box))
     return np.concatenate([part for part, _ in found]), np.concatenate([part for _, part in found])
 
 
-def _canonical(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def canonical(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return edges from left to right, so that two polygons cut a shared edge into the same parts."""
     backward = (edges[:, 0] > edges[:, 2]) | ((edges[:, 0] == edges[:, 2]) & (edges[:, 1] > edges[:, 3]))
     return np.where(backward[:, None], edges[:, [2, 3, 0, 1]], edges)
@@ -299,35 +325,54 @@ def _clamped(
     return edges[kept], owners[kept]
 
 
-class _GapError(Exception):
+class GapError(Exception):
     """An edge is not a line in the other CRS, however short its parts."""
 
 
-def _curved(
-    edges: NDArray[np.float64], owners: NDArray[np.int64], pixels_of: Any
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return edges in pixel coordinates, cut into parts until each follows its curve."""
-    places = np.stack([pixels_of(edges[:, :2]), pixels_of(edges[:, 2:])], axis=1)
+def curved(
+    edges: NDArray[np.float64], place: PixelsOf
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Cut edges into parts until each follows its curve.
+
+    Returns
+    -------
+    parts
+        (part, 4): columns and rows of both ends.
+    edge
+        (part,): the edge it belongs to.
+    begin
+        (part,): where on the edge it begins, from 0 to 1.
+
+    Raises
+    ------
+    GapError
+        When a part is not a line, however short.
+    """
+    places = np.stack([place(edges[:, :2]), place(edges[:, 2:])], axis=1)
     points = edges.reshape(-1, 2, 2)
+    owners, begin, length = np.arange(len(edges)), np.zeros(len(edges)), 1.0
     done = []
     for _ in range(ROUNDS):
         # Three points: the middle of an S-shaped curve lies on its chord.
         parts = np.array([0.25, 0.5, 0.75])[None, :, None]
         inner = points[:, :1] + parts * (points[:, 1:] - points[:, :1])
-        inner_places = pixels_of(inner.reshape(-1, 2)).reshape(inner.shape)
+        inner_places = place(inner.reshape(-1, 2)).reshape(inner.shape)
         chords = places[:, :1] + parts * (places[:, 1:] - places[:, :1])
         straight = np.hypot(*np.moveaxis(inner_places - chords, 2, 0)).max(axis=1) <= CURVE_TOLERANCE
-        done.append((places[straight].reshape(-1, 4), owners[straight]))
+        done.append((places[straight].reshape(-1, 4), owners[straight], begin[straight]))
         if straight.all():
-            return np.concatenate([part for part, _ in done]), np.concatenate([part for _, part in done])
+            found = [np.concatenate(columns) for columns in zip(*done, strict=True)]
+            return found[0], found[1], found[2]
         bent = ~straight
         points, places = (
             np.concatenate([ends[bent, :1], middle[bent], ends[bent, 1:]], axis=1)
             for ends, middle in ((points, inner), (places, inner_places))
         )
         points, places = (np.stack([a[:, :-1], a[:, 1:]], axis=2).reshape(-1, 2, 2) for a in (points, places))
+        length /= 4
         owners = np.repeat(owners[bent], 4)
-    raise _GapError
+        begin = np.repeat(begin[bent], 4) + np.tile(np.arange(4) * length, bent.sum())
+    raise GapError
 
 
 def words(bounds: Bounds) -> str:

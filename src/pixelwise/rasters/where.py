@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid, crs_remedy
 from pixelwise.rasters.handles import HANDLES
-from pixelwise.rasters.headers import read_header, stamps_of
+from pixelwise.rasters.headers import Header, read_header, stamps_of
 from pixelwise.rasters.nodata import is_among
 from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import local_file
@@ -23,7 +23,7 @@ from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.urls import Location, is_url, permitted
 from pixelwise.rasters.windows import read_with_retries
 
-__all__ = ["RasterWhere", "load_where"]
+__all__ = ["RasterWhere", "load_where", "placed_on", "read_piece"]
 
 
 @dataclass(frozen=True)
@@ -96,24 +96,18 @@ class RasterWhere:
         }
 
     def _read(self, shared: Block) -> NDArray[np.bool_]:
-        piece = self.piece
-        raw = np.empty((1, shared.height, shared.width), piece.dtype)
-        with HANDLES.kept(after=False):
-            window = shared.shift(-piece.block.row, -piece.block.col)
-            masks = read_with_retries(piece, (piece.band,), window, raw, HANDLES.open_files)
+        raw, valid = read_piece(self.piece, shared)
         singles = [low for low, high in self.values if low == high]
-        found = np.isin(raw[0], np.array(singles).astype(piece.dtype))
+        found = np.isin(raw, np.array(singles).astype(self.piece.dtype))
         between = np.zeros_like(found)
         for low, high in self.values:
             if low < high:
                 # As stored: 0.1 in float32 is not 0.1 in float64.
                 ends = np.array([low, high]).astype(raw.dtype) if raw.dtype.kind == "f" else (low, high)
-                between |= (raw[0] >= ends[0]) & (raw[0] <= ends[1])
+                between |= (raw >= ends[0]) & (raw <= ends[1])
         # A range does not include nodata, but a single value may be nodata.
-        found |= between & ~is_among(raw[0], piece.nodata_bounds)
-        if masks is not None:
-            found &= masks[0] != 0
-        return found
+        found |= between & ~is_among(raw, self.piece.nodata_bounds)
+        return found if valid is None else found & valid
 
 
 def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWhere:
@@ -141,21 +135,46 @@ def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWher
         raise ParameterError(f"where {text!r}: expected RASTER=1,2 or RASTER=10..20")
     values = tuple(_value(part, text) for part in listed.split(","))
     header = read_header(permitted(name, allowed) if is_url(name) else local_file(name, "where"))
+    piece = placed_on(grid, header, "where", f"; or align the rasters to it: --align {header.path}")
+    for low, high in values:
+        _check_held(low, high, header.path, np.dtype(header.bands[0].dtype))
+    return RasterWhere(piece, values, stamps_of([header]))
+
+
+def placed_on(grid: Grid, header: Header, what: str, otherwise: str = "") -> Piece:
+    """Place a raster of one band on a grid.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    header
+        Of the raster.
+    what
+        What it is for, named in messages.
+    otherwise
+        What else a user may do where its pixels do not fit.
+
+    Raises
+    ------
+    InputError
+        When the raster has several bands, or is not on the grid's lattice.
+    """
     path, count = header.path, len(header.bands)
     if count != 1:
         raise InputError(
-            f"where {path}: has {count} bands, but RASTER=1,2 uses only one; "
+            f"{what} {path}: has {count} bands, but only one is used; "
             f"extract it: gdal_translate -b N {path} {path.stem}_band.tif"
         )
     if not grid.shares_lattice(header.grid):
-        raise InputError(_off_the_lattice(path, header.grid, grid))
+        raise InputError(_off_the_lattice(header, grid, what, otherwise))
     band, place = header.bands[0], grid.place_of(header.grid)
     if place.intersection(grid.block) is None:
         raise InputError(
-            f"where {path}: lies outside the rasters: it covers {words(header.grid.bounds)}, "
+            f"{what} {path}: lies outside the rasters: it covers {words(header.grid.bounds)}, "
             f"the rasters {words(grid.bounds)} in {grid.crs_name}"
         )
-    piece = Piece(
+    return Piece(
         path=path,
         driver=header.driver,
         band=band.index,
@@ -168,9 +187,21 @@ def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWher
         georeferenced=header.georeferenced,
         stamp=header.remote_stamp,
     )
-    for low, high in values:
-        _check_held(low, high, path, np.dtype(band.dtype))
-    return RasterWhere(piece, values, stamps_of([header]))
+
+
+def read_piece(piece: Piece, shared: Block) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return (y, x) stored numbers of a part of the grid that a raster covers, and what its mask says of them.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read; the message names file, band and window.
+    """
+    raw = np.empty((1, shared.height, shared.width), piece.dtype)
+    with HANDLES.kept(after=False):
+        window = shared.shift(-piece.block.row, -piece.block.col)
+        masks = read_with_retries(piece, (piece.band,), window, raw, HANDLES.open_files)
+    return raw[0], None if masks is None else masks[0] != 0
 
 
 def _value(part: str, text: str) -> tuple[float, float]:
@@ -207,19 +238,20 @@ def _check_held(low: float, high: float, path: Location, dtype: np.dtype[Any]) -
         raise ParameterError(f"where {path}: it is {dtype}, which cannot hold {_spelled(((low, high),))}")
 
 
-def _off_the_lattice(path: Location, other: Grid, grid: Grid) -> str:
+def _off_the_lattice(header: Header, grid: Grid, what: str, otherwise: str) -> str:
     """Describe how a raster's lattice differs from that of a grid, and how to fix it."""
+    path, other = header.path, header.grid
     transforms = " and ".join(f"{words(tuple(g.transform)[:6])} {g.crs_name}" for g in (other, grid))
-    remedy = f"align the rasters to it: --align {path}"
+    remedy = f"resample it to their pixels, by nearest neighbour{otherwise}"
     if other.crs is None and grid.crs is not None:
         remedy = crs_remedy(path, grid.crs)
     elif grid.crs is not None and grid.transform.b == grid.transform.d == 0:
         left, bottom, right, top = (repr(value) for value in grid.bounds)
         remedy = (
             f"gdalwarp -r near -t_srs {grid.crs_name!r} -te {left} {bottom} {right} {top} "
-            f"-ts {grid.width} {grid.height} {path} {path.stem}_aligned.tif, or {remedy}"
+            f"-ts {grid.width} {grid.height} {path} {path.stem}_aligned.tif{otherwise}"
         )
-    return f"where {path}: is not on the lattice of the rasters (transforms {transforms}); {remedy}"
+    return f"{what} {path}: is not on the lattice of the rasters (transforms {transforms}); {remedy}"
 
 
 def _spelled(values: Sequence[tuple[float, float]]) -> str:

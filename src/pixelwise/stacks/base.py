@@ -17,20 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.dates.axis import TimeAxis
-from pixelwise.errors import Problems
+from pixelwise.errors import ParameterError, Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
+from pixelwise.rasters.points import Point
 from pixelwise.rasters.sidecars import sidecars_of
 from pixelwise.rasters.stamps import FileStamp, Stamp
 from pixelwise.rasters.urls import Location
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import first_of, html_table
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of"]
+    from pixelwise.stacks.series import Series
+
+__all__ = ["BlockReader", "FileStack", "LayerStack", "Layout", "Stack", "layout_of", "value_name"]
 
 
 @runtime_checkable
@@ -181,6 +185,11 @@ class FileStack(ABC):
     def take(self, indices: Sequence[int]) -> Self:
         """Return the stack of some of its layers, in order."""
 
+    @property
+    @abstractmethod
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the layers, those together whose files are best read together."""
+
     @abstractmethod
     def readers(self, count: int, handles: int) -> tuple[BlockReader, ...]:
         """Divide the files into at most `count` shares with their own datasets, at most `handles` open in each."""
@@ -200,6 +209,19 @@ class FileStack(ABC):
     def __repr__(self) -> str:
         # The layers and pieces of a thousand scenes would flood a notebook.
         return f"<{type(self).__name__}: {self}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: dates, grid and files; no pixel is read."""
+        axis, paths = self.axis, self.paths
+        dates = [axis.days[0], axis.days[-1]]
+        rows = [
+            ("layers", f"{len(self)}, {dates[0]} to {dates[1]}"),
+            ("grid", str(self.grid)),
+            ("bounds", ", ".join(f"{edge:.10g}" for edge in self.grid.bounds)),
+            ("files", f"{len(paths)}: {first_of([str(path) for path in paths], 3)}"),
+            ("summary", str(self)),
+        ]
+        return html_table(f"pixelwise {type(self).__name__}", rows)
 
     def read(self, block: Block) -> NDArray[Any]:
         """Return (time, y, x) of a block inside the grid, NaN where missing.
@@ -241,6 +263,45 @@ class FileStack(ABC):
         from pixelwise.stacks.lazy import array_of
 
         return array_of(self)
+
+    def series(
+        self,
+        x: float | None = None,
+        y: float | None = None,
+        *,
+        crs: str | None = None,
+        row: int | None = None,
+        col: int | None = None,
+    ) -> Series:
+        """Return the series of one pixel: by a point in it, or by its row and column.
+
+        Parameters
+        ----------
+        x, y
+            A point in the pixel, in units of `crs`.
+        crs
+            The CRS of the point, such as ``EPSG:4326`` (x is the longitude); None for that of the stack.
+        row, col
+            The pixel, from 0 at the top left, instead of a point.
+
+        Raises
+        ------
+        ParameterError
+            When neither or both are given, or the pixel lies outside.
+        InputError
+            When a file cannot be read.
+
+        Examples
+        --------
+        >>> stack.series(-151.2, 64.1, crs="EPSG:4326").fit("trend").plot()  # doctest: +SKIP
+        """
+        from pixelwise.stacks.series import read_series, series_at
+
+        if row is not None and col is not None and x is None and y is None and crs is None:
+            return read_series(self, [(row, col)])[0]
+        if x is None or y is None or row is not None or col is not None:
+            raise ParameterError("give a point (x, y), or a pixel (row=, col=)")
+        return series_at(self, [Point(float(x), float(y), crs)])[0]
 
     def check_unchanged(self) -> None:
         """Compare size and modification time of every file with those when its header was read.
@@ -296,3 +357,10 @@ class LayerStack(FileStack):
     @abstractmethod
     def with_spec(self, spec: InputSpec) -> Self:
         """Return the stack as if it had been opened with other options."""
+
+
+def value_name(stack: FileStack) -> str | None:
+    """Return the name of the index, the variable or the band that a stack holds, if one was asked for."""
+    layers = getattr(stack, "scenes", stack)
+    asked = (layers.spec.value, layers.spec.variable, layers.spec.band) if isinstance(layers, LayerStack) else ()
+    return next((name for name in asked if isinstance(name, str) and name.isidentifier()), None)

@@ -1,12 +1,13 @@
-"""What the chunks of arrays cost, and how to rewrite arrays in others."""
+"""What is read together, what the chunks of arrays cost, and how to rewrite arrays in others."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Iterable
 
 from pixelwise.rasters.pieces import Piece
 
-__all__ = ["line_that_rewrites", "small_chunks"]
+__all__ = ["grouped", "line_that_rewrites", "small_chunks"]
 
 #: xarray's names of what reads arrays.
 ENGINES = {"NetCDF": "netcdf4", "Zarr": "zarr"}
@@ -46,3 +47,11 @@ def line_that_rewrites(piece: Piece, layers: int) -> str:
     opened = f"xarray.open_dataset({str(piece.path)!r}, {options}).drop_encoding()"
     sizes = {place.time: min(layers, DATES), place.y: EDGE, place.x: EDGE}
     return f"{opened}.chunk({sizes}).to_zarr({f'{piece.path.stem}_chunked.zarr'!r})"
+
+
+def grouped(keys: Iterable[Hashable]) -> list[list[int]]:
+    """Return the numbers of equal keys together, in the order of their first."""
+    found: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        found.setdefault(key, []).append(number)
+    return list(found.values())

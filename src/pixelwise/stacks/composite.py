@@ -327,20 +327,20 @@ class CompositeStack(FileStack):
     @cached_property
     def whole(self) -> _CompositeReader:
         """All files, read through the datasets of the calling thread."""
-        return self._reader(self._groups, None)
+        return self._reader(self.groups, None)
 
     def readers(self, count: int, handles: int) -> tuple[_CompositeReader, ...]:
         """Divide the periods into at most `count` shares with their own datasets, about equal in layers."""
-        divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self._groups)))]
+        divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self.groups)))]
         sizes = [0] * len(divided)
-        for group in self._groups:
+        for group in self.groups:
             smallest = sizes.index(min(sizes))
             divided[smallest].append(group)
             sizes[smallest] += sum(len(self.periods.members[row]) for row in group)
         return tuple(self._reader(groups, OpenFiles.of_at_most(handles)) for groups in divided)
 
     @cached_property
-    def _groups(self) -> list[list[int]]:
+    def groups(self) -> list[list[int]]:
         """Periods to read together: each on its own, except those whose layers are decoded together."""
         groups: list[list[int]] = []
         group_of: dict[Hashable, list[int]] = {}

@@ -13,7 +13,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
 from pixelwise.rasters.conventions import SPATIAL_REF, coordinates_of, dimensions_of, mapping_of
 from pixelwise.rasters.handles import reading, take_losses
-from pixelwise.stacks.base import FileStack, LayerStack
+from pixelwise.stacks.base import FileStack, value_name
 
 try:
     import dask.array
@@ -45,15 +45,8 @@ def array_of(stack: FileStack) -> xarray.DataArray:
     attributes["grid_mapping"] = SPATIAL_REF
     array = xarray.DataArray(_read_lazily(stack), coordinates, ("time", "y", "x"), attrs=attributes)
     # Without this, it has the name of dask's task.
-    array.name = _name_of(stack)
+    array.name = value_name(stack)
     return array
-
-
-def _name_of(stack: FileStack) -> str | None:
-    """Return the name of the index, the variable or the band that a stack holds, if one was asked for."""
-    layers = getattr(stack, "scenes", stack)
-    asked = (layers.spec.value, layers.spec.variable, layers.spec.band) if isinstance(layers, LayerStack) else ()
-    return next((name for name in asked if isinstance(name, str) and name.isidentifier()), None)
 
 
 def _read_lazily(stack: FileStack) -> Any:

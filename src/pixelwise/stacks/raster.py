@@ -32,7 +32,7 @@ from pixelwise.rasters.tiff import TiffFile
 from pixelwise.rasters.urls import Location
 from pixelwise.rasters.windows import AHEAD_BYTES
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
-from pixelwise.stacks.chunks import line_that_rewrites, small_chunks
+from pixelwise.stacks.chunks import grouped, line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
 from pixelwise.stacks.file_reader import Derivation, FileReader, Image, LayerRead, reads_of
 from pixelwise.stacks.parts import DateOptions
@@ -329,19 +329,19 @@ class RasterStack(LayerStack):
         """Return the stack of some of its layers, in order."""
         return replace(self, layers=tuple(self.layers[index] for index in indices))
 
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """Layers of one file, decoded for all of them at once if its bands are interleaved; or of one chunk."""
+        return grouped(layer.pieces[0].chunk for layer in self.layers)
+
     def readers(self, count: int, handles: int) -> tuple[FileReader, ...]:
         """Divide the files into at most `count` shares with their own datasets, about equal in layers.
 
-        All layers of a file are in one share: a pixel-interleaved file is decoded for all of them at once. So are all
-        time steps of a chunk. At most `handles` datasets are open in each.
+        What is best read together is in one share. At most `handles` datasets are open in each.
         """
-        layers_of: dict[Hashable, list[int]] = {}
-        for index, layer in enumerate(self.layers):
-            layers_of.setdefault(layer.pieces[0].chunk, []).append(index)
-        groups: list[list[int]] = [[] for _ in range(min(count, len(layers_of)))]
-        for members in layers_of.values():
-            if self.layers[members[0]].pieces[0].array is not None:
-                # Consecutive time steps are read by few calls, each of which costs a millisecond in zarr.
+        groups: list[list[int]] = [[] for _ in range(min(count, len(self.groups)))]
+        for members in self.groups:
+            if self.layers[members[0]].pieces[0].array is not None:  # consecutive steps cost zarr few calls of 1 ms
                 groups[members[0] * len(groups) // len(self.layers)].extend(members)
             else:
                 min(groups, key=len).extend(members)

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import STATUS_BAND, Floats, Status, rescale
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.maps.map import open_map
+from pixelwise.maps.false_discovery import ADDED, FalseDiscovery
+from pixelwise.maps.map import Map, open_map
 from pixelwise.method import Method
 from pixelwise.opening.sources import Source
 from pixelwise.rasters.datasets import local_only
 from pixelwise.stacks.parts import ServerOptions
 from pixelwise.verify.making import making_of, version_of
 from pixelwise.verify.pixels import MOST_KEPT, inputs_of, lacking_layers, read_map, series_of
+from pixelwise.verify.qvalues import differing_qvalues, without_qvalues
 from pixelwise.verify.recompute import recomputation
 from pixelwise.verify.sources import check_unchanged, places_of
 
@@ -153,7 +155,8 @@ def verify(
             f"pixels {pixels} is impossible: at most {LARGEST_SAMPLE} are drawn; --all (everything=True) compares all"
         )
     path = Path(map_path)
-    map_ = open_map(path)
+    whole = open_map(path)
+    map_, request = without_qvalues(whole, path)
     making = making_of(map_, path)
     compute = recomputation(making, method, map_, path)
     allowed = ServerOptions(allow_scheme=tuple(allow_scheme)).allow_scheme
@@ -193,9 +196,23 @@ def verify(
         done += len(chosen)
         if progress is not None:
             progress(done, compared)
-    return Verification(
-        compared, total, len(places), compute.by, compute.tolerance, differing, tuple(kept), version_of(map_)
-    )
+    by = compute.by
+    if request is not None:
+        by += f", and {' and '.join(ADDED)} of all pixels from the p-values in the map"
+        differing += _compare_qvalues(whole, request, making.output.dtype, path, kept)
+    return Verification(compared, total, len(places), by, compute.tolerance, differing, tuple(kept), version_of(map_))
+
+
+def _compare_qvalues(map_: Map, request: FalseDiscovery, dtype: str, path: Path, kept: list[Difference]) -> int:
+    """Return how many numbers differ in bands that depend on all pixels; add the first to those that are kept."""
+    differing = 0
+    for name, block, wrong, found, wanted in differing_qvalues(map_, request, dtype, path):
+        differing += int(np.count_nonzero(wrong))
+        for row, col in np.argwhere(wrong)[: MOST_KEPT - len(kept)].tolist():
+            x, y = map_.grid.transform @ (block.col + col + 0.5, block.row + row + 0.5)
+            value, recomputed = float(found[row, col]), float(wanted[row, col])
+            kept.append(Difference(name, block.row + row, block.col + col, x, y, value, recomputed))
+    return differing
 
 
 def _chosen(total: int, count: int, seed: int, at_once: int) -> Iterator[NDArray[np.int64]]:

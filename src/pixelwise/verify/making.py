@@ -22,7 +22,18 @@ from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
 
-__all__ = ["DAMAGES", "EPOCH", "LONGEST", "Making", "damaged", "length", "making_of", "short", "version_of"]
+__all__ = [
+    "DAMAGES",
+    "EPOCH",
+    "LONGEST",
+    "Making",
+    "damaged",
+    "length",
+    "making_of",
+    "recorded_making",
+    "short",
+    "version_of",
+]
 
 #: No name, path or set of input options is longer.
 LONGEST = 10_000
@@ -98,16 +109,31 @@ class Making:
 
 def making_of(map_: Map, path: Path) -> Making:
     """Return how a map says it was made; refuse a map that says too little, or too much, to be recomputed."""
-    provenance = map_.provenance
-    if "written" in provenance:
-        raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
-    if provenance.get("further_inputs"):
+    described = map_.provenance.get("input")
+    if map_.provenance.get("further_inputs"):
         raise InputError(f"{path}: cannot be verified: its method has covariates")
-    described = provenance.get("input")
     if isinstance(described, dict) and "kind" in described:
         raise InputError(f"{path}: cannot be verified: its input is not a file stack but {short(described['kind'])}")
     if isinstance(described, dict) and "composite" in described:
         raise InputError(f"{path}: cannot be verified: the effect of --composite is not recomputed")
+    making = recorded_making(map_, path)
+    beyond = [f"--{name.replace('_', '-')}" for name in making.spec.as_dict() if name in NOT_RECOMPUTED]
+    if beyond:
+        raise InputError(f"{path}: cannot be verified: the effect of {' and '.join(beyond)} is not recomputed")
+    return making
+
+
+def recorded_making(map_: Map, path: Path) -> Making:
+    """Return how a map says it was made, checked, whether or not there is a second implementation for it.
+
+    Raises
+    ------
+    InputError
+        When the record is damaged, or that of a stack.
+    """
+    provenance = map_.provenance
+    if "written" in provenance:
+        raise InputError(f"{path}: is a stack that was written beside a map, not a map: verify the map")
     try:
         making = Making(
             method=_take(provenance, "method", str),
@@ -126,9 +152,6 @@ def making_of(map_: Map, path: Path) -> Making:
             raise ValueError(f"its bands are not {', '.join(map_.names)}")
     except DAMAGES as error:
         raise damaged(path, error) from None
-    beyond = [f"--{name.replace('_', '-')}" for name in making.spec.as_dict() if name in NOT_RECOMPUTED]
-    if beyond:
-        raise InputError(f"{path}: cannot be verified: the effect of {' and '.join(beyond)} is not recomputed")
     return making
 
 

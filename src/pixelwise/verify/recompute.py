@@ -28,7 +28,7 @@ from pixelwise.verify.exact import Oracle, exact_line
 from pixelwise.verify.making import DAMAGES, LONGEST, Making, damaged, length, short
 from pixelwise.verify.sources import NAMED
 
-__all__ = ["recomputation"]
+__all__ = ["method_of", "recomputation"]
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +115,7 @@ def recomputation(
     ParameterError
         When a function must be given, or is not the one that made the map.
     """
-    if given is None:
-        method = _registered(making, path)
-    elif making.made_by_function or isinstance(given, Method):
-        method = _again(making, given, map_.names, path)
-    else:
-        raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
+    method = method_of(making, given, map_, path)
     if method.halo:
         raise InputError(f"{path}: cannot be verified: {method.name} uses neighbouring pixels")
     if given is None and making.method in ORACLES:
@@ -134,6 +129,23 @@ def recomputation(
         return _ByItself(method, making, map_.names)
     except (PixelwiseError, ArithmeticError, ValueError) as error:
         raise damaged(path, error) from None
+
+
+def method_of(making: Making, given: str | Method | Callable[..., Any] | None, map_: Map, path: Path) -> Method:
+    """Return the method that made a map; code runs only if the user gives it.
+
+    Raises
+    ------
+    ParameterError
+        When a function must be given, or is not the one that made the map.
+    InputError
+        When the record is damaged, or names a table.
+    """
+    if given is None:
+        return _registered(making, path)
+    if making.made_by_function or isinstance(given, Method):
+        return _again(making, given, map_.names, path)
+    raise ParameterError(f"{path}: was made by {making.method}, not by a function of your own")
 
 
 def _registered(making: Making, path: Path) -> Method:
@@ -155,7 +167,9 @@ def _registered(making: Making, path: Path) -> Method:
     except DAMAGES as error:
         raise damaged(path, error) from None
     if method.files:
-        raise InputError(f"{path}: cannot be verified: its method read a table, and no file that a map names is opened")
+        raise InputError(
+            f"{path}: cannot be computed again: its method read a table, and no file that a map names is opened"
+        )
     return method
 
 

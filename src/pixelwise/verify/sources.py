@@ -29,15 +29,34 @@ NAMED = 5
 
 
 def places_of(
-    making: Making, folder: Path, source: Source | None, path: Path, allowed: Sequence[str] = ()
+    making: Making,
+    folder: Path,
+    source: Source | None,
+    path: Path,
+    allowed: Sequence[str] = (),
+    command: Sequence[str] = (),
 ) -> dict[str, Location]:
     """Return where the files of a map are, by the names used in the map.
+
+    Parameters
+    ----------
+    making
+        What the map says.
+    folder, path
+        The folder of the map, and the map.
+    source
+        The files that the user named.
+    allowed
+        Schemes of servers from which files may be read.
+    command
+        What to type before the names of files; ``pixelwise verify`` and the map by default.
 
     Raises
     ------
     InputError
         When some are outside its folder and the user did not name them.
     """
+    command = command or ["pixelwise", "verify", str(path)]
     files = [] if source is None else [file for file, _ in resolve(source, allowed, making.spec.asset)]
     named = {file.resolve() for file in files if isinstance(file, Path)}
     urls = {str(file): file for file in files if isinstance(file, Url)}
@@ -65,13 +84,13 @@ def places_of(
             raise InputError(f"{path}: its file {name} is not local and is not opened; download it first")
         (places if opened else outside)[name] = place
     if outside:
-        raise InputError(*_outside(path, outside))
+        raise InputError(*_outside(path, outside, command))
     listed: dict[Path, list[str]] = {}
     for place in [place for place in places.values() if isinstance(place, Path)]:
         if place.is_dir() and not _in(named, place):
             check_store(place, path)
         elif is_file(place) and not _in(named, place):
-            _check_sources(place, opens, path, listed)
+            _check_sources(place, opens, path, listed, command)
     return places
 
 
@@ -79,7 +98,7 @@ def _in(named: set[Path], place: Path) -> bool:
     return place.resolve() in named
 
 
-def _outside(path: Path, outside: Mapping[str, Location]) -> Iterator[str]:
+def _outside(path: Path, outside: Mapping[str, Location], command: Sequence[str]) -> Iterator[str]:
     for name in list(outside)[:NAMED]:
         yield f"{path}: its file {name} is outside its folder and is opened only if you name it"
     if len(outside) > NAMED:
@@ -88,15 +107,17 @@ def _outside(path: Path, outside: Mapping[str, Location]) -> Iterator[str]:
     if schemes:
         many = len(outside) > NAMED
         given = ["@list.txt"] if many else [str(place) for place in outside.values()]
-        command = shlex.join(["pixelwise", "verify", str(path), *given, "--allow-scheme", ",".join(schemes)])
-        yield f"if these are the files that you mean{', list them' if many else ''}: {command}"
+        line = shlex.join([*command, *given, "--allow-scheme", ",".join(schemes)])
+        yield f"if these are the files that you mean{', list them' if many else ''}: {line}"
         return
     folders = list(dict.fromkeys(str(place.parent) for place in outside.values()))
     named = [str(place) for place in outside.values()] if len(outside) <= NAMED else folders[:NAMED]
-    yield f"if these are the files that you mean: {shlex.join(['pixelwise', 'verify', str(path), *named])}"
+    yield f"if these are the files that you mean: {shlex.join([*command, *named])}"
 
 
-def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed: dict[Path, list[str]]) -> None:
+def _check_sources(
+    file: Path, opens: Callable[[Path], bool], path: Path, listed: dict[Path, list[str]], command: Sequence[str]
+) -> None:
     """Apply the same rule to whatever GDAL opens for a file that the user did not name: files beside it, VRT sources.
 
     `listed` caches the names that lead out of each folder.
@@ -112,7 +133,7 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed
             if _is_beside(name, vrt):
                 raise InputError(
                     f"{path}: {name} beside its file {vrt} is a link to a file outside the map's folder; "
-                    f"if you mean it: {shlex.join(['pixelwise', 'verify', str(path), str(file)])}"
+                    f"if you mean it: {shlex.join([*command, str(file)])}"
                 )
         if not is_vrt(vrt):
             continue
@@ -121,7 +142,7 @@ def _check_sources(file: Path, opens: Callable[[Path], bool], path: Path, listed
             if "://" in name or not opens(place.absolute()):
                 raise InputError(
                     f"{path}: its file {vrt} names {name}, which is outside its folder; if you mean it: "
-                    f"{shlex.join(['pixelwise', 'verify', str(path), str(vrt)])}"
+                    f"{shlex.join([*command, str(vrt)])}"
                 )
             pending.append(place)
 

@@ -1,0 +1,64 @@
+"""``pixelwise report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pixelwise.cli.report import debug_option, emit
+
+if TYPE_CHECKING:
+    from pixelwise.maps.map import Map
+    from pixelwise.report.samples import Sample
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
+@click.argument("source", metavar="[INPUT]...", nargs=-1)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Page to write, .html.")
+@click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map, for its curves.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@debug_option
+def report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
+    r"""Write MAP as one page for a browser: picture, areas, histograms, series of some pixels, method, provenance.
+
+    The page needs no network and no other file. It holds the series of some pixels if the inputs lie in the folder of
+    the map, or are named as INPUT; else it says why it does not.
+
+    \b
+      pixelwise report trend.tif -o report.html
+      pixelwise report trend.tif ndvi/*.tif -o report.html
+    """
+    from pixelwise.maps.foreign import open_any
+    from pixelwise.maps.saving import check_output, save_text
+    from pixelwise.pictures.picture import import_matplotlib
+    from pixelwise.report.page import page_of
+
+    import_matplotlib()
+    target = check_output(output, overwrite=overwrite, suffixes=(".html", ".htm"))
+    map_ = open_any(map_path)
+    samples, why_none = _samples(map_, map_path, list(source), method)
+    save_text(page_of(map_, samples, no_samples=why_none), target, overwrite=overwrite)
+    emit(str(target))
+
+
+def _samples(map_: Map, path: Path, source: list[str], method: str | None) -> tuple[list[Sample], str]:
+    """Return the series of some pixels, or why there are none; inputs that the user names must be right."""
+    from pixelwise.errors import InputError, ParameterError
+    from pixelwise.report.samples import sample_of, sample_pixels
+    from pixelwise.series import fits_of_map
+
+    if not map_.provenance:
+        return [], "The series are unknown: pixelwise did not make this map."
+    try:
+        pixels = sample_pixels(map_)
+        fits = fits_of_map(map_, path, [(row, col) for row, col, _ in pixels], source or None, method=method)
+    except (InputError, ParameterError) as error:
+        if source or method:
+            raise
+        return [], f"The inputs of the map could not be read: {error}."
+    return [sample_of(fit, label) for fit, (_, _, label) in zip(fits, pixels, strict=True)], ""

@@ -1,0 +1,76 @@
+"""How the layers of a plan are made of their files, for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwise.opening.survey import Survey
+    from pixelwise.stacks.raster import RasterStack
+
+__all__ = ["describe_scenes"]
+
+
+def describe_scenes(found: Survey, scenes: RasterStack) -> dict[str, Any]:
+    """Return for JSON how the layers were made of their files."""
+    from pixelwise.opening.checks import masked_share
+
+    return {
+        "derivation": scenes.derivation.describe(),
+        "arrays": describe_arrays(scenes),
+        "sensors": describe_sensors(scenes),
+        "aligned": describe_alignment(scenes),
+        "alpha": describe_alpha(found, scenes),
+        "masked": masked_share(scenes),
+    }
+
+
+def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
+    """Count layers by year and sensor."""
+    counts: dict[str, dict[str, int]] = {}
+    for layer in stack.layers:
+        of_year = counts.setdefault(str(layer.date.year), {})
+        for sensor in layer.sensors:
+            of_year[sensor] = of_year.get(sensor, 0) + 1
+    return {year: of_year for year, of_year in counts.items() if of_year}
+
+
+def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
+    """Return how many files are resampled, to which grid and how; None if none is."""
+    pieces = [piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)]
+    warped = {piece.path for piece in pieces if piece.warp is not None}
+    if not warped:
+        return None
+    return {
+        "files": len(warped),
+        "of": len(stack.paths),
+        "lattice": stack.spec.align,
+        "resampling": stack.spec.resampling,
+    }
+
+
+def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:
+    """List the alpha bands of the files, and what they are used for."""
+    pieces = {piece.path: piece for layer in stack.layers for piece in (*layer.pieces, *layer.masks)}
+    return [
+        {
+            "path": str(path),
+            "band": band.index,
+            "use": "data" if header.alpha_is_data else "mask" if pieces[path].masked else "none",
+        }
+        for path, header in found.headers.items()
+        for band in header.alpha
+        if path in pieces
+    ]
+
+
+def describe_arrays(stack: RasterStack) -> dict[str, Any] | None:
+    """Return which arrays are read for JSON; None for rasters."""
+    if not stack.arrays:
+        return None
+    return {
+        "variables": [place.variable for place in stack.arrays],
+        "group": stack.spec.group or "",
+        "select": stack.spec.arrays.selected,
+        "calendar": stack.axis.calendar,
+    }

@@ -1,0 +1,1 @@
+"""A map as one page for a browser: picture, areas, series, and how it was made."""

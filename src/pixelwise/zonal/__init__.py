@@ -1,0 +1,1 @@
+"""Maps summarized by zones: polygons, or classes of a raster."""

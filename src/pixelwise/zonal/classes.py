@@ -1,0 +1,138 @@
+"""Classes of a raster as zones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Floats
+from pixelwise.errors import InputError
+from pixelwise.grid import Block, Grid
+from pixelwise.rasters.headers import read_header
+from pixelwise.rasters.nodata import is_among
+from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.polygons import FORMATS
+from pixelwise.rasters.where import placed_on, read_piece
+from pixelwise.words import one_line
+from pixelwise.zonal.shapes import Cover
+
+__all__ = ["RasterZones", "load_classes"]
+
+#: More classes than a 16-bit raster can have are not classes.
+MOST_CLASSES = 65_536
+
+#: Edge of the blocks in which classes are looked for.
+EDGE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class RasterZones:
+    """Classes of a raster on a grid's lattice.
+
+    Attributes
+    ----------
+    piece
+        The raster, placed on the grid.
+    grid
+        The grid.
+    numbers
+        (zone,) the number of each class, ascending.
+    covered
+        (zone,) share of the pixels of each class that lie on the grid.
+    """
+
+    piece: Piece
+    grid: Grid
+    numbers: NDArray[Any]
+    covered: Floats
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self.piece.path)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """The number of each class."""
+        return {"class": self.numbers}
+
+    def groups(self, edge: int) -> Iterator[tuple[int, ...]]:
+        """Return all classes together: any of them may be anywhere."""
+        yield tuple(range(len(self)))
+
+    def blocks(self, group: tuple[int, ...], edge: int) -> Iterator[Block]:
+        """Return the blocks of this edge that the raster covers."""
+        return (block for block in self.grid.blocks(edge, edge) if block.intersection(self.piece.block) is not None)
+
+    def covers(self, group: tuple[int, ...], block: Block) -> Iterator[tuple[int, Cover]]:
+        """Return each class of a block, and its pixels."""
+        shared = block.intersection(self.piece.block)
+        if shared is None:
+            return
+        known, valid = _known(self.piece, shared)
+        zones = np.full((block.height, block.width), -1, np.int64)
+        place = shared.shift(-block.row, -block.col).slices
+        zones[place] = np.where(valid, np.searchsorted(self.numbers, known), -1)
+        order = np.argsort(zones, axis=None, kind="stable")
+        found, starts = np.unique(zones.ravel()[order], return_index=True)
+        for zone, cells in zip(found, np.split(order, starts[1:]), strict=True):
+            if zone >= 0:
+                yield int(zone), (cells, np.ones(len(cells)))
+
+
+def load_classes(path: Path, grid: Grid) -> RasterZones:
+    """Read which classes a raster has, and place it on a grid.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, is not on the grid's lattice, or holds no classes.
+    """
+    try:
+        header = read_header(path)
+    except InputError as error:
+        raise InputError(f"zones {one_line(error)}; polygons are read from {FORMATS}") from None
+    piece = placed_on(grid, header, "zones")
+    if np.dtype(piece.dtype).kind not in "iu":
+        raise InputError(
+            f"zones {path}: holds {piece.dtype} numbers; expected classes, which are integers; if they are whole "
+            f"numbers: gdal_translate -ot Int32 {path} {path.stem}_classes.tif"
+        )
+    inside: dict[int, int] = {}
+    total: dict[int, int] = {}
+    for block in header.grid.blocks(EDGE, EDGE):
+        place = block.shift(piece.block.row, piece.block.col)
+        known, valid = _known(piece, place)
+        _count(known[valid], total, path)
+        shared = place.intersection(grid.block)
+        if shared is not None:
+            part = shared.shift(-place.row, -place.col).slices
+            _count(known[part][valid[part]], inside, path)
+    if not inside:
+        raise InputError(f"zones {path}: has no class within the map, only nodata")
+    numbers = np.array(sorted(total), piece.dtype)
+    covered = np.array([inside.get(int(number), 0) / total[int(number)] for number in numbers])
+    return RasterZones(piece, grid, numbers, covered)
+
+
+def _known(piece: Piece, block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return (y, x) numbers of classes, and where there is one."""
+    raw, unmasked = read_piece(piece, block)
+    valid = ~is_among(raw, piece.nodata_bounds)
+    return raw, valid if unmasked is None else valid & unmasked
+
+
+def _count(numbers: NDArray[Any], counts: dict[int, int], path: Path) -> None:
+    found, times = np.unique(numbers, return_counts=True)
+    for number, count in zip(found.tolist(), times.tolist(), strict=True):
+        counts[number] = counts.get(number, 0) + count
+    if len(counts) > MOST_CLASSES:
+        raise InputError(f"zones {path}: has more than {MOST_CLASSES} different numbers; are these classes?")

@@ -1,0 +1,185 @@
+"""The mean series of zones, and its own trend."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import STATUS_BAND, Floats, Status, rescale
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import ParameterError
+from pixelwise.grid import Block
+from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.maps.map import Map
+from pixelwise.maps.saving import check_output, save_bytes
+from pixelwise.method import Method
+from pixelwise.rasters.cell_areas import CellAreas
+from pixelwise.rasters.handles import reading
+from pixelwise.stacks.base import FileStack
+from pixelwise.zonal.table import spelled
+from pixelwise.zonal.zones import Zones
+
+__all__ = ["Origin", "ZoneSeries", "check_origin", "series_of"]
+
+#: Bytes of the values of a block of all layers; four blocks are kept.
+BLOCK_BYTES = 64 << 20
+
+#: Smallest edge of a block, and what edges are multiples of: as tiles of files.
+STEP = 64
+
+#: Blocks that are kept.
+KEPT = 4
+
+
+class Making(Protocol):
+    """How a map was made."""
+
+    @property
+    def output(self) -> OutputSpec:
+        """What was written of the results."""
+
+
+class Origin(Protocol):
+    """What a map was made of, opened again: see `pixelwise.series`."""
+
+    @property
+    def stack(self) -> FileStack:
+        """Its layers, on its grid."""
+
+    @property
+    def method(self) -> Method:
+        """What was applied to them."""
+
+    @property
+    def making(self) -> Making:
+        """How it was made."""
+
+
+@dataclass(frozen=True, eq=False)
+class ZoneSeries:
+    """The mean of each layer in each zone.
+
+    Attributes
+    ----------
+    axis
+        When the layers were observed.
+    labels
+        (time,) dates as text.
+    means
+        (time, zone) means weighted by area, NaN where no pixel has a value.
+    shares
+        (time, zone) share of the zone's area on the map in which pixels have a value.
+    attributes
+        (zone,) what is known of each zone, by name.
+    """
+
+    axis: TimeAxis
+    labels: tuple[str, ...]
+    means: Floats
+    shares: Floats
+    attributes: Mapping[str, NDArray[Any]]
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the series as text: a line for each zone and date, with the zone's number in the table, from 1.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written there.
+        """
+        target = check_output(path, overwrite=overwrite, suffixes=(".csv",))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["zone", *self.attributes, "date", "mean", "share"])
+        for zone in range(self.means.shape[1]):
+            known = [spelled(values[zone]) for values in self.attributes.values()]
+            for label, mean, share in zip(self.labels, self.means[:, zone], self.shares[:, zone], strict=True):
+                writer.writerow([zone + 1, *known, label, spelled(mean), spelled(share)])
+        save_bytes(text.getvalue().encode(), target, overwrite=overwrite)
+        return target
+
+    def trend(self, method: Method, per: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return what a method makes of the series of each zone, by ``series_`` and the name of a band.
+
+        Parameters
+        ----------
+        method
+            The method.
+        per
+            Unit of time of changes.
+        names
+            Bands that are wanted, among those of the method.
+        """
+        found = method(self.means, self.axis)
+        bands, factors = rescale(method.bands, per)
+        return {
+            f"series_{band.name}": found[band.name].astype(np.float64) * factor
+            for band, factor in zip(bands, factors, strict=True)
+            if band.name in names and band.name in found
+        }
+
+
+def check_origin(origin: Origin) -> None:
+    """Refuse methods that a mean series is not enough for.
+
+    Raises
+    ------
+    ParameterError
+        When the method uses neighbouring pixels.
+    """
+    if origin.method.halo:
+        raise ParameterError(f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone has not")
+
+
+def series_of(map_: Map, zones: Zones, stack: FileStack, attributes: Mapping[str, NDArray[Any]]) -> ZoneSeries:
+    """Return the mean series of zones.
+
+    Parameters
+    ----------
+    map_
+        The map, on the grid of the stack; its pixels outside the area that was asked for are left out.
+    zones
+        Zones on that grid.
+    stack
+        The layers.
+    attributes
+        What is known of each zone.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read.
+    """
+    edge = max(int((BLOCK_BYTES / len(stack) / stack.dtype.itemsize) ** 0.5) // STEP, 1) * STEP
+    areas = CellAreas(map_.grid)
+
+    @lru_cache(KEPT)
+    def read(block: Block) -> tuple[NDArray[Any], Floats]:
+        values = stack.read(block).reshape(len(stack), -1)
+        weights = areas.of(block).ravel() if areas.known else np.ones(block.pixels)
+        if STATUS_BAND.name in map_:
+            weights = np.where(map_.read(STATUS_BAND.name, block).ravel() == Status.OUTSIDE, 0.0, weights)
+        return values, weights
+
+    sums, valid, whole = (np.zeros((len(stack), len(zones))) for _ in range(3))
+    with reading((stack,)):
+        for group in zones.groups(edge):
+            for block in zones.blocks(group, edge):
+                values, areas_of_pixels = read(block)
+                for zone, (cells, fractions) in zones.covers(group, block):
+                    weights = fractions * areas_of_pixels[cells]
+                    chosen = values[:, cells]
+                    known = np.isfinite(chosen)
+                    sums[:, zone] += np.where(known, chosen, 0.0) @ weights
+                    valid[:, zone] += known @ weights
+                    whole[:, zone] += weights.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ZoneSeries(stack.axis, stack.names, sums / valid, valid / whole, attributes)
