@@ -168,7 +168,7 @@ def test_no_lengths(trend: Path, text: str) -> None:
         (["-o", "new.png", "--band", "pvalu"], "unknown band 'pvalu'; did you mean 'pvalue'? (known: slope,"),
         (["-o", "new.png", "--band", "n", "--classes", "trend"], "band n has no p-value, which trend classes need"),
         (["-o", "new.png", "--classes", "stripes"], "classes='stripes' is not one of trend, confidence"),
-        (["-o", "new.png", "--overlay", "none.gpkg"], "none.gpkg: "),
+        (["-o", "new.png", "--overlay", "none.gpkg"], "overlay none.gpkg: No such file or directory"),
     ],
 )  # fmt: skip
 def test_mistakes_on_the_command_line(

@@ -33,7 +33,7 @@ OWN_INPUTS = "the map's own"
     metavar="A[,B]",
     help="Bands to summarize; classes are those of the first.  [default: all but status]",
 )
-@class_options(palette=False)
+@class_options(drawn=False)
 @click.option(
     "--series",
     is_flag=False,

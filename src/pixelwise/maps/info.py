@@ -9,7 +9,8 @@ from typing import Any
 from pixelwise.bands import STATUS_BAND
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
-from pixelwise.pictures.captions import layers_of, period, quantity
+from pixelwise.pictures.captions import layers_of, period
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.tally import Tally, tally_of
 
 __all__ = ["MapInfo", "facts_of", "info_of"]

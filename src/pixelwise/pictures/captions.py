@@ -13,7 +13,7 @@ from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import Tally
 from pixelwise.words import escaped
 
-__all__ = ["description_of", "heading", "heading_of_several", "legend_title", "period", "unit_in_words"]
+__all__ = ["description_of", "heading", "heading_of_several", "layers_of", "legend_title", "period", "unit_in_words"]
 
 #: Changes per unit of time, at the end of a unit.
 PER_TIME = re.compile(rf"/({'|'.join(YEARS)})$")
@@ -31,14 +31,14 @@ def heading(source: Source, band: Band) -> tuple[str, str]:
     # Of a file of anyone's, its name is all that is known of a band.
     named = f"{method}, band {band.name}" if isinstance(method, str) else f"band {band.name}" if text else ""
     below = f"{named}: {text}" if text and text.lower() != described.lower() else named
-    return escaped(title), escaped("; ".join(part for part in (below, _layers_of(source.provenance)) if part))
+    return escaped(title), escaped("; ".join(part for part in (below, layers_of(source.provenance)) if part))
 
 
 def heading_of_several(source: Source) -> tuple[str, str]:
     """Return the title of a picture of several bands, and the line below it."""
     method = source.provenance.get("method")
     parts = (quantity(source), period(source.provenance))
-    below = (method if isinstance(method, str) else "", _layers_of(source.provenance))
+    below = (method if isinstance(method, str) else "", layers_of(source.provenance))
     return escaped(", ".join(filter(None, parts))), escaped("; ".join(filter(None, below)))
 
 
@@ -68,7 +68,7 @@ def period(provenance: Mapping[str, Any]) -> str:
     return f"{first} to {last}" if first != last else first
 
 
-def _layers_of(provenance: Mapping[str, Any]) -> str:
+def layers_of(provenance: Mapping[str, Any]) -> str:
     """Say how many layers the input has."""
     source = provenance.get("input")
     return f"{source['layers']} layers" if isinstance(source, Mapping) and "layers" in source else ""

@@ -69,7 +69,7 @@ def plot_paper(
     """
     require_matplotlib()
     name = map_.bands[0].name if band is None else band
-    outlines = None if overlay is None else read_polygons(overlay)
+    outlines = None if overlay is None else read_polygons(overlay, "overlay")
     wish: dict[str, Any] = {"classes": classes, "significant": significant, "pvalue": pvalue, "palette": palette}
     panels: list[Panel | Histogram] = []
     if map_.band(name).kind != "code":

@@ -100,7 +100,7 @@ def plot_map(
     """
     require_matplotlib()
     names = [map_.bands[0].name] if band is None else [band] if isinstance(band, str) else list(band)
-    outlines = None if overlay is None else read_polygons(overlay)
+    outlines = None if overlay is None else read_polygons(overlay, "overlay")
     if len(names) > 1 and (significant is not None or pvalue is not None):
         raise ParameterError("significant and pvalue belong to one band: draw it alone")
     wishes: dict[str, Any] = {"classes": classes, "significant": significant, "pvalue": pvalue, "palette": palette}

@@ -195,7 +195,7 @@ def is_vector(source: str) -> bool:
     return Path(source).suffix.lower() in known or (bool(layer) and Path(head).suffix.lower() in known)
 
 
-def read_polygons(source: str | Path) -> Polygons:
+def read_polygons(source: str | Path, what: str = "region") -> Polygons:
     """Read all polygons of a vector file: ``FILE``, or ``FILE:LAYER`` if it has several layers.
 
     Raises
@@ -205,8 +205,8 @@ def read_polygons(source: str | Path) -> Polygons:
     ParameterError
         When the packages that read it are missing.
     """
-    features = read_features(source, "region", attributes=False)
-    edges, owners = _edges_of(features.path, features.shapes, "region")
+    features = read_features(source, what, attributes=False)
+    edges, owners = _edges_of(features.path, features.shapes, what)
     return Polygons(features.name, features.path, features.crs, edges, owners)
 
 

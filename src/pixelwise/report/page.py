@@ -15,8 +15,9 @@ from pixelwise.maps.info import MapInfo, info_of
 from pixelwise.maps.map import Map
 from pixelwise.methods import METHODS
 from pixelwise.methods.description import describe
-from pixelwise.pictures.captions import heading, layers_of, period, quantity
+from pixelwise.pictures.captions import heading, layers_of, period
 from pixelwise.pictures.drawing import Histogram, Panel
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.numbers import percent, square_kilometres
 from pixelwise.pictures.palettes import MISSING_COLOR
 from pixelwise.pictures.paper import histogram_of
