@@ -14,7 +14,7 @@ from scipy.stats import false_discovery_control
 import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.jobs.limits import Limits
-from pixelwise.jobs.provenance import moved
+from pixelwise.maps.copies import moved
 from pixelwise.maps.map import Map
 from pixelwise.verify import verify
 from pixelwise.verify.qvalues import without_qvalues

@@ -239,3 +239,42 @@ def test_an_error_names_the_map_once(tmp_path: Path) -> None:
         str(raised.value)
         == f"{tmp_path / 'map.tif'}: its sidecar {sidecar} is not a raster as GDAL writes it; remove it"
     )
+
+
+@pytest.mark.parametrize("name", ["copy.tif", "copy_{band}.tif", "copy.zarr", "copy.nc"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_map_in_memory_is_saved_as_if_it_had_been_written(
+    make_stack: Any, tmp_path: Path, name: str, dtype: str
+) -> None:
+    stack = pw.open_stack(make_stack(random_series((6, 50, 70))))
+    here = pw.apply(stack, "ols", dtype=dtype)
+    direct = pw.apply(stack, "ols", tmp_path / f"direct_{name}", dtype=dtype)
+    (tmp_path / "there").mkdir()
+    saved = here.save(tmp_path / "there" / name)
+    assert saved.bands == direct.bands == pw.open_map(tmp_path / "there" / name).bands
+    for band in direct:
+        assert saved[band].dtype == direct[band].dtype
+        assert saved[band].tobytes() == direct[band].tobytes()
+    # Paths lead from where the map is to the same files.
+    folder = saved.paths[0].parent
+    files = [folder / one["path"] for one in saved.provenance["input"]["files"]]
+    assert [file.resolve() for file in files] == [path.resolve() for path in stack.paths]
+    with pytest.raises(pw.OutputError, match="already exists; --overwrite replaces it"):
+        here.save(tmp_path / "there" / name)
+    again = saved.save(tmp_path / "again.tif", driver="COG")
+    assert again["slope"].tobytes() == direct["slope"].tobytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_what_is_saved_is_verified(make_stack: Any, tmp_path: Path) -> None:
+    from pixelwise.verify.compare import verify
+
+    pw.apply(pw.open_stack(make_stack(random_series((6, 20, 30)))), "ols").save(tmp_path / "trend.tif")
+    result = verify(tmp_path / "trend.tif", everything=True)
+    assert (result.differing, result.pixels) == (0, 600)
+
+
+def test_a_map_without_status_is_not_saved(trend: pw.Map, tmp_path: Path) -> None:
+    bare = Map(trend.grid, trend.bands[:2], arrays={name: trend[name] for name in trend.names[:2]})
+    with pytest.raises(pw.ParameterError, match="the last band of a map is status, but this one's is intercept"):
+        bare.save(tmp_path / "bare.tif")

@@ -389,7 +389,7 @@ def _decorate(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable
 
 
 def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--write``, ``--base`` and ``--fdr``; the command gets ``written``, what they and `all_input_options` say."""
+    """Add ``--write``, ``--base`` and ``--fdr``; the command gets ``written``: these and `all_input_options`."""
 
     @functools.wraps(command)
     def with_output(

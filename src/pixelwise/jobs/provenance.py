@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from operator import itemgetter
@@ -38,7 +37,6 @@ __all__ = [
     "describe_losses",
     "doubts_of",
     "identify",
-    "moved",
     "plain",
     "versions",
 ]
@@ -138,66 +136,6 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
             )
         ],
     }
-
-
-def moved(provenance: Mapping[str, Any], before: Path, after: Path) -> dict[str, Any]:
-    """Return the provenance of a map for a copy of it in another folder, to which its paths are then relative.
-
-    Parameters
-    ----------
-    provenance
-        What the tags of the map say, which may be anything: what no job has written stays as it is.
-    before, after
-        The folder of the map, and that of its copy.
-    """
-
-    def path(name: Any) -> Any:
-        return name if not isinstance(name, str) or is_url(name) else relative(before / name, after)
-
-    def file(one: Any) -> Any:
-        return {**one, "path": path(one.get("path"))} if isinstance(one, Mapping) else one
-
-    def piece(one: Any) -> Any:
-        return [path(one[0]), *one[1:]] if isinstance(one, list) and one else one
-
-    def each(made: Callable[[Any], Any], found: Any) -> Any:
-        return list(map(made, found)) if isinstance(found, list) else found
-
-    def layer(one: Any) -> Any:
-        if not isinstance(one, Mapping):
-            return one
-        return {**one, **{name: each(piece, one[name]) for name in ("pieces", "masks") if name in one}}
-
-    def stack(one: Any) -> Any:
-        if not isinstance(one, Mapping):
-            return one
-        kinds = {"files": file, "behind": file, "alpha_read": path, "layers_used": layer}
-        found = {**one, **{name: each(made, one[name]) for name, made in kinds.items() if name in one}}
-        for part, name in (("region", "source"), ("where", "raster")):
-            area = found.get("area")
-            said = area.get(part) if isinstance(area, Mapping) else None
-            # A region may be bounds in the words of its user.
-            if isinstance(said, Mapping) and isinstance(said.get(name), str) and os.path.lexists(before / said[name]):
-                found["area"] = {**found["area"], part: {**said, name: path(said[name])}}
-        composite = found.get("composite")
-        if isinstance(composite, Mapping) and "by" in composite:
-            found["composite"] = {**composite, "by": stack(composite["by"])}
-        return found
-
-    found = dict(provenance)
-    if os.path.realpath(before) == os.path.realpath(after):
-        return found
-    if "input" in found:
-        found["input"] = stack(found["input"])
-    if isinstance(further := found.get("further_inputs"), Mapping):
-        found["further_inputs"] = {name: stack(one) for name, one in further.items()}
-    if "method_files" in found:
-        found["method_files"] = each(file, found["method_files"])
-    if isinstance(lost := found.get("lost"), Mapping) and "worst" in lost:
-        found["lost"] = {**lost, "worst": each(piece, lost["worst"])}
-    if isinstance(write := found.get("write"), Mapping):
-        found["write"] = {kind: path(name) for kind, name in write.items()}
-    return found
 
 
 def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:

@@ -20,8 +20,8 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs.copying import CopiedMap, axis_of_bands
 from pixelwise.jobs.execution import Execution
-from pixelwise.jobs.provenance import moved
 from pixelwise.jobs.task import Task
+from pixelwise.maps.copies import moved
 from pixelwise.maps.false_discovery import ADDED, Adjusted, FalseDiscovery, adjust, pvalues_of, with_added
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.map import Map

@@ -233,6 +233,29 @@ class Map:
 
         return dataset_of(self)
 
+    def save(self, path: str | Path, **options: Any) -> Map:
+        """Write the map to a file, or copy it into another format, and return it as it then is.
+
+        Parameters
+        ----------
+        path
+            ``.tif``, ``.zarr`` or ``.nc``; with ``{band}`` in its name, one file per band.
+        **options
+            ``compress``, ``zarr_format``, ``driver`` and ``overwrite``, as in `apply`.
+
+        Raises
+        ------
+        OutputError
+            When the file exists, or cannot be written.
+        ParameterError
+            When its format cannot hold the map.
+        InputError
+            When the map cannot be read.
+        """
+        from pixelwise.maps.copies import save_map
+
+        return save_map(self, path, **options)
+
     def plot(self, band: str | Sequence[str] | None = None, **options: Any) -> Any:
         """Draw a band (the first by default), or several, and return the matplotlib figure; needs the extra ``plot``.
 

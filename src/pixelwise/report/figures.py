@@ -17,7 +17,7 @@ from pixelwise.report.samples import Sample
 __all__ = ["components_of", "histogram_figure", "map_figure", "resources", "series_figure"]
 
 #: Pixels of a page.
-MAP_WIDTH, CHART_WIDTH, CHART_HEIGHT = 620, 720, 300
+MAP_WIDTH, CHART_WIDTH, CHART_HEIGHT = 560, 720, 300
 #: Pixels of the picture along each side: a megabyte, or 1.4 in base 64.
 MOST_PIXELS = 1000
 

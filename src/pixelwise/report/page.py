@@ -24,6 +24,7 @@ from pixelwise.pictures.paper import histogram_of
 from pixelwise.pictures.picture import panel_of
 from pixelwise.pictures.scheme import TestScheme
 from pixelwise.pictures.tally import Tally
+from pixelwise.report.adjusted import adjusted_tally
 from pixelwise.report.figures import components_of, histogram_figure, map_figure, resources, series_figure
 from pixelwise.report.samples import Sample
 
@@ -52,7 +53,7 @@ MEANINGS = {
 }
 
 
-def page_of(map_: Map, samples: Sequence[Sample] = (), *, adjusted: Tally | None = None, no_samples: str = "") -> str:
+def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") -> str:
     """Return a map as one page of HTML that needs nothing else.
 
     Parameters
@@ -61,8 +62,6 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, adjusted: Tally | None
         What `open_map` returned.
     samples
         Pixels whose series can be looked at.
-    adjusted
-        The classes after p-values were adjusted for their number; None if there are none.
     no_samples
         Why there are no samples.
 
@@ -79,6 +78,7 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, adjusted: Tally | None
     # Raw classes first; adjusted ones are beside them.
     panel = panel_of(map_, band.name, pvalue=band.pvalue if band.pvalue in map_ else None)
     info = info_of(map_)
+    adjusted = adjusted_tally(map_, band)
     title, subtitle = heading(map_, band)
     pvalues = _pvalues(map_, panel)
     figures: dict[str, Any] = {"map": map_figure(panel, samples)}

@@ -1,0 +1,90 @@
+"""Areas of the classes after p-values were adjusted for their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pixelwise.bands import Band
+from pixelwise.grid import Block, Grid
+from pixelwise.maps.false_discovery import ADDED, Adjusted, FalseDiscovery, adjust, with_added
+from pixelwise.maps.map import Map
+from pixelwise.pictures.choosing import scheme_of
+from pixelwise.pictures.tally import Tally, tally_of
+
+__all__ = ["adjusted_tally"]
+
+#: The share of false discoveries among the significant pixels, where the map does not say one (Wilks 2016: 0.1).
+USUAL_RATE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class _WithQvalues:
+    """A map with the bands that `fdr` would add; see `pictures.source.Source`."""
+
+    map: Map
+    adjusted: Adjusted
+
+    @property
+    def grid(self) -> Grid:
+        return self.map.grid
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        return with_added(self.map.bands, self.adjusted.pvalue)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return {**self.map.provenance, "fdr": self.adjusted.describe()}
+
+    def band(self, name: str) -> Band:
+        return next(band for band in self.bands if band.name == name)
+
+    def read(self, name: str, block: Block) -> NDArray[Any]:
+        if name not in ADDED:
+            return self.map.read(name, block)
+        qvalues = self.adjusted.read(block)
+        if name == ADDED[0]:
+            return qvalues
+        return self.adjusted.codes(self.map.read(self.adjusted.pvalue, block), qvalues)
+
+    def blocks(self) -> Iterator[Block]:
+        return self.map.blocks()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.read(name, self.grid.block)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.map or name in ADDED
+
+    def __iter__(self) -> Iterator[str]:
+        return (band.name for band in self.bands)
+
+
+def adjusted_tally(map_: Map, band: Band) -> Tally | None:
+    """Return how much is significant by q-values: those of the map, or else those that `fdr` would write.
+
+    Parameters
+    ----------
+    map_
+        The map.
+    band
+        Its band with the tests.
+
+    Returns
+    -------
+    Tally or None
+        None where the band has no p-values.
+    """
+    if not band.pvalue or band.pvalue not in map_:
+        return None
+    if any(other.kind == "test" and other.pvalue == band.pvalue for other in map_.bands):
+        return tally_of(map_, scheme_of(map_, band.name))
+    dtype = map_.read(band.pvalue, Block(0, 0, 1, 1)).dtype.name
+    request = FalseDiscovery.of(USUAL_RATE)
+    with adjust(map_.grid, map_.bands, map_.read, request, pvalue=band.pvalue, dtype=dtype) as adjusted:
+        source = _WithQvalues(map_, adjusted)
+        return tally_of(source, scheme_of(source, band.name))
