@@ -12,6 +12,7 @@ __all__ = [
     "Every",
     "ExecutorName",
     "Extent",
+    "Figure",
     "MapType",
     "OnReadError",
     "Palette",
@@ -66,6 +67,8 @@ BandKind = Literal["change", "signed", "level", "test", "share", "count", "day o
 #: quantiles; at equal distances; at natural breaks (Fisher, Jenks); or not at all, by a colour bar. ``quantile``,
 #: ``equal`` and ``fisher`` take a number, as in ``quantile:7``.
 ClassKind = Literal["trend", "confidence", "quintile", "quantile", "equal", "fisher", "continuous"]
+#: One picture of one or more bands, or several panels about one band.
+Figure = Literal["map", "paper"]
 #: Colours that people with colour blindness tell apart. ``greening`` (brown to teal) and ``warming`` (blue to red) have
 #: two directions from zero, ``viridis`` and ``cividis`` have one.
 Palette = Literal["greening", "warming", "viridis", "cividis"]

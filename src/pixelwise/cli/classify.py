@@ -22,15 +22,15 @@ __all__ = ["classify"]
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @debug_option
 def classify(*, map_path: Path, output: Path, **options: Any) -> None:
-    r"""Write the classes of a band of MAP as a GeoTIFF of bytes, and print their areas.
+    r"""Write a band of MAP in classes, and print their areas.
 
     \b
       pixelwise classify trend.tif -o classes.tif --table areas.csv
       pixelwise classify trend.tif -o classes.tif --classes confidence
       pixelwise classify trend.tif -o n.tif --band n --classes 10,20,30
 
-    The file has a colour table and the names of the classes, and QGIS opens it in the colours of `pixelwise plot`, by
-    the style beside it (classes.qml). Areas are those on the ellipsoid, whatever the CRS.
+    The file is a GeoTIFF of bytes. It has a colour table and the names of the classes, and QGIS opens it in the colours
+    of `pixelwise plot`, by the style beside it (classes.qml). Areas are those on the ellipsoid, whatever the CRS.
     """
     from pixelwise.maps.classified import classify, table_of
     from pixelwise.maps.foreign import open_any

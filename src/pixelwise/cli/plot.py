@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from pixelwise.choices import Palette
+from pixelwise.choices import Figure, Palette
 from pixelwise.cli.report import debug_option, emit
 
 __all__ = ["class_options", "plot"]
@@ -67,7 +67,7 @@ def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
 @click.option(
     "--figure",
     "layout",
-    type=click.Choice(["map", "paper"]),
+    type=click.Choice(get_args(Figure)),
     default="map",
     show_default=True,
     help="One picture of the bands, or a figure for a paper: values, classes, number of observations, and a histogram, "
@@ -82,7 +82,7 @@ def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
 def plot(
     *, map_path: Path, output: Path, overwrite: bool, band: tuple[str, ...], layout: str, dpi: int, **options: Any
 ) -> None:
-    r"""Draw a band of MAP, which `pixelwise apply` wrote, or of any other GeoTIFF.
+    r"""Draw bands of MAP, or of any other GeoTIFF.
 
     \b
       pixelwise plot trend.tif -o trend.png

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
 from pixelwise.errors import ParameterError
-from pixelwise.pictures.drawing import escaped
 from pixelwise.pictures.picture import import_matplotlib
+from pixelwise.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

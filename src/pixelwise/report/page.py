@@ -17,11 +17,11 @@ from pixelwise.methods import METHODS
 from pixelwise.methods.description import describe
 from pixelwise.pictures.captions import heading, layers_of, period
 from pixelwise.pictures.drawing import Histogram, Panel
-from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.numbers import percent, square_kilometres
 from pixelwise.pictures.palettes import MISSING_COLOR
 from pixelwise.pictures.paper import histogram_of
 from pixelwise.pictures.picture import panel_of
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import TestScheme
 from pixelwise.pictures.tally import Tally
 from pixelwise.report.adjusted import adjusted_tally
