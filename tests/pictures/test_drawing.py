@@ -228,6 +228,17 @@ def test_a_scale_bar_of_a_map_in_degrees_says_where_it_is_right() -> None:
         assert plot_map(map_).axes[0].texts[0].get_text() == label
 
 
+def test_the_name_of_a_scale_bar_stays_on_a_small_map() -> None:
+    transform = Affine(1, 0, -178, 0, -1, 71)
+    for left in (True, False):
+        values = np.ones((20, 37))
+        values[15:, :9] = NAN if left else 1
+        values[15:, -9:] = 1 if left else NAN
+        axes = plot_map(make_map((SLOPE,), values, crs="EPSG:4326", transform=transform), width=4).axes[0]
+        text, frame = axes.texts[0].get_window_extent(), axes.get_window_extent()
+        assert frame.x0 <= text.x0 <= text.x1 <= frame.x1
+
+
 def test_the_scale_bar_lies_where_there_are_no_values() -> None:
     for top, left in ((True, True), (True, False), (False, True), (False, False)):
         values = np.ones((40, 40))

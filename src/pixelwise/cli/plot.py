@@ -10,6 +10,7 @@ import click
 
 from pixelwise.choices import Figure, Palette
 from pixelwise.cli.report import debug_option, emit
+from pixelwise.words import shown
 
 __all__ = ["class_options", "plot"]
 
@@ -132,5 +133,7 @@ def inches_of(text: str | None) -> float | None:
                 break
             if 1 <= length <= 60:
                 return length
-            raise click.BadParameter(f"{text} is not between 1 and 60 inches (25 to 1500 mm)", param_hint="--width")
-    raise click.BadParameter(f"{text!r} is not a length such as 170mm, 17cm or 6.7in", param_hint="--width")
+            raise click.BadParameter(
+                f"{shown(text)} is not between 1 and 60 inches (25 to 1500 mm)", param_hint="--width"
+            )
+    raise click.BadParameter(f"{shown(text)} is not a length such as 170mm, 17cm or 6.7in", param_hint="--width")

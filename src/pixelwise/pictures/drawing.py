@@ -357,8 +357,8 @@ def _draw_scale(axes: Axes, panel: Panel, place: Place, sizes: Sizes) -> None:
         path_effects=[withStroke(linewidth=3.6, foreground="white")],
     )  # fmt: skip
     axes.text(
-        x + share / 2, y + 0.015, label, transform=axes.transAxes, ha="center", va="bottom", size=sizes.tick,
-        path_effects=halo,
+        x + share if right else x, y + 0.015, label, transform=axes.transAxes, ha="right" if right else "left",
+        va="bottom", size=sizes.tick, path_effects=halo,
     )  # fmt: skip
 
 
