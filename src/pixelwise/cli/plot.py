@@ -134,6 +134,6 @@ def inches_of(text: str | None) -> float | None:
             if 1 <= length <= 60:
                 return length
             raise click.BadParameter(
-                f"{shown(text)} is not between 1 and 60 inches (25 to 1500 mm)", param_hint="--width"
+                f"{shown(text)} is not between 1 and 60 inches, 25 and 1500 mm", param_hint="--width"
             )
     raise click.BadParameter(f"{shown(text)} is not a length such as 170mm, 17cm or 6.7in", param_hint="--width")
