@@ -15,6 +15,7 @@ import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.jobs.limits import Limits
 from pixelwise.maps.copies import moved
+from pixelwise.maps.false_discovery import CAUTION
 from pixelwise.maps.map import Map
 from pixelwise.verify import verify
 from pixelwise.verify.qvalues import without_qvalues
@@ -461,3 +462,17 @@ def test_errors_are_one_line(finished: Path, words: list[str], message: str, mon
     assert message in result.output
     assert not Path("x.tif").exists()
     assert not Path("x.tif.parts").exists()
+
+
+@pytest.mark.parametrize("output", [None, "trend.tif"])
+def test_everyone_is_told_what_qvalues_trust(
+    home: Path, stack: pw.RasterStack, tmp_path: Path, output: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = None if output is None else tmp_path / output
+    made = pw.apply(stack, "ols", target, fdr=0.1)
+    later = pw.fdr(pw.apply(stack, "ols", tmp_path / "plain.tif"), 0.1, output=tmp_path / "sure.tif")
+    for map_ in (made, later):
+        assert [text for text in map_.provenance["warnings"] if "fdr:" in text] == [CAUTION]
+    assert [record.getMessage() for record in caplog.records].count(CAUTION) == 2
+    assert CAUTION[:60] in run("plan", home / "ndvi", "--fdr", "0.1").output
+    assert "fdr" not in run("plan", home / "ndvi").output
