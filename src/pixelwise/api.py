@@ -17,7 +17,7 @@ from pixelwise.jobs.significance import adjust_map
 from pixelwise.labelled.door import apply_to_array, is_labelled
 from pixelwise.maps.false_discovery import FalseDiscovery
 from pixelwise.maps.foreign import open_any
-from pixelwise.maps.map import Map, open_map
+from pixelwise.maps.map import Map
 from pixelwise.method import Method
 from pixelwise.methods.lookup import resolve_method
 from pixelwise.opening.sources import Source
@@ -294,7 +294,7 @@ def fdr(
     Parameters
     ----------
     map_
-        A map or its file; it is not changed.
+        A map or its file, or a GeoTIFF with p-values of anyone's; it is not changed.
     q
         The false discovery rate: the share of the significant pixels that may be so by chance, on average; 0.1 is usual
         for maps.
@@ -325,7 +325,7 @@ def fdr(
         As `apply` does.
     """
     execution = Execution(overwrite=overwrite, progress=progress)
-    given = map_ if isinstance(map_, Map) else open_map(map_)
+    given = map_ if isinstance(map_, Map) else open_any(map_)
     return adjust_map(given, FalseDiscovery(q, method), None if output is None else Path(output), execution, pvalue)
 
 

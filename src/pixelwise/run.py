@@ -24,7 +24,7 @@ from pixelwise.jobs.parts import Part
 from pixelwise.jobs.provenance import describe
 from pixelwise.jobs.significance import adjusted_in_memory
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
-from pixelwise.maps.false_discovery import pvalues_of
+from pixelwise.maps.false_discovery import CAUTION, pvalues_of
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
@@ -187,7 +187,7 @@ def bind_job(
     check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
-    found += layered.cautions()
+    found += [*layered.cautions(), *([] if spec.fdr is None else [CAUTION])]
     for text in found:
         log.warning(text)
     bands = with_units((*answer.written, STATUS_BAND), layout_of(stack).unit)

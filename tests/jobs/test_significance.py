@@ -15,6 +15,7 @@ import pixelwise as pw
 from pixelwise.bands import Band
 from pixelwise.jobs.limits import Limits
 from pixelwise.maps.copies import moved
+from pixelwise.maps.false_discovery import CAUTION
 from pixelwise.maps.map import Map
 from pixelwise.verify import verify
 from pixelwise.verify.qvalues import without_qvalues
@@ -316,6 +317,21 @@ def test_stacks_beside_the_map_stay_beside_it(stack: pw.RasterStack, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["else"]
 
 
+def test_a_raster_of_anyone(tmp_path: Path) -> None:
+    """Its p-values are tests wherever they are not missing; nothing is known of how it was made."""
+    pvalues = np.random.default_rng(0).random((40, 50), dtype="float32") ** 3
+    pvalues[0, :7] = -9999
+    write_raster(tmp_path / "p.tif", np.stack([pvalues * 7, pvalues]), descriptions=("trend", "p"), nodata=-9999)
+    found = pw.fdr(tmp_path / "p.tif", 0.1, pvalue="p", output=tmp_path / "o.tif")
+    assert pw.open_map(tmp_path / "o.tif").names == found.names == ("trend", "p", *ADDED)
+    qvalues = false_discovery_control(pvalues[pvalues >= 0].astype(np.float64))
+    assert found["qvalue"][pvalues >= 0].tobytes() == qvalues.astype("float32").tobytes()
+    assert (found["significant"][0, :7] == 2).all()
+    write_raster(tmp_path / "bad.tif", pvalues, descriptions=("p",))
+    with pytest.raises(pw.InputError, match=r"bad\.tif: band p has the value -9999: p-values lie between 0 and 1$"):
+        pw.fdr(tmp_path / "bad.tif", 0.1, pvalue="p")
+
+
 # --- verify ----------------------------------------------------------------------------------------------------
 
 
@@ -431,7 +447,7 @@ def test_commands(home: Path, wanted: pw.Map, tmp_path: Path, monkeypatch: pytes
         (["fdr", "q.tif", "-q", "0.1", "-o", "x.tif"], "the map has a band qvalue already"),
         (["fdr", "m.tif", "-q", "0.1", "-o", "m.tif", "--overwrite"], "is one of the inputs"),
         (["fdr", "m.tif", "-q", "0.1", "-o", "x.png"], "its name must end in .tif, .zarr or .nc"),
-        (["fdr", "ndvi/ndvi_2000.tif", "-q", "0.1", "-o", "x.tif"], "not a pixelwise map"),
+        (["fdr", "ndvi/ndvi_2000.tif", "-q", "0.1", "-o", "x.tif"], "the map has no p-values"),
         (["apply", "summary", "ndvi", "--fdr", "0.1", "-o", "x.tif"], "the map has no p-values"),
         (["apply", "ols", "ndvi", "--fdr", "2", "-o", "x.tif"], "q 2.0 is impossible"),
         (["apply", "ols", "ndvi", "--fdr", "bonferroni:0.1", "-o", "x.tif"], "is not one of bh, by"),
@@ -446,3 +462,17 @@ def test_errors_are_one_line(finished: Path, words: list[str], message: str, mon
     assert message in result.output
     assert not Path("x.tif").exists()
     assert not Path("x.tif.parts").exists()
+
+
+@pytest.mark.parametrize("output", [None, "trend.tif"])
+def test_everyone_is_told_what_qvalues_trust(
+    home: Path, stack: pw.RasterStack, tmp_path: Path, output: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = None if output is None else tmp_path / output
+    made = pw.apply(stack, "ols", target, fdr=0.1)
+    later = pw.fdr(pw.apply(stack, "ols", tmp_path / "plain.tif"), 0.1, output=tmp_path / "sure.tif")
+    for map_ in (made, later):
+        assert [text for text in map_.provenance["warnings"] if "fdr:" in text] == [CAUTION]
+    assert [record.getMessage() for record in caplog.records].count(CAUTION) == 2
+    assert CAUTION[:60] in run("plan", home / "ndvi", "--fdr", "0.1").output
+    assert "fdr" not in run("plan", home / "ndvi").output

@@ -46,6 +46,7 @@ def main() -> None:
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
       pixelwise zones trend.tif parks.gpkg -o t.csv   summarize a map by polygons or classes
       pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
+      pixelwise report trend.tif -o report.html       put all of it on one page
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 

@@ -47,10 +47,10 @@ def fdr(
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.significance import adjust_map
     from pixelwise.maps.false_discovery import FalseDiscovery
-    from pixelwise.maps.map import open_map
+    from pixelwise.maps.foreign import open_any
 
     request = FalseDiscovery(q, method)
-    map_ = open_map(map_path)
+    map_ = open_any(map_path)
     with progress_bar(quiet) as progress:
         made = adjust_map(map_, request, output, Execution(overwrite=overwrite, progress=progress), pvalue)
     for path in made.paths:

@@ -108,6 +108,7 @@ def describe(
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, costs_of_chunks
+    from pixelwise.maps.false_discovery import CAUTION
     from pixelwise.methods.functions.pixel import SMALL_JOB
     from pixelwise.opening.checks import warnings_of_all
     from pixelwise.opening.pairing import open_covariate, pair
@@ -156,6 +157,7 @@ def describe(
         report["clear"] = clear_scenes(stack)
         report["warnings"] += [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
         report["warnings"] += [*layered.cautions(), *warnings_of_values(method, stack)]
+        report["warnings"] += [] if written.fdr is None else [CAUTION]
         if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
             report["warnings"].append(f"if the job is interrupted, it cannot be resumed: {doubts}")
     except PixelwiseError as error:

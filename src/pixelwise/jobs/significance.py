@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from pixelwise.jobs.copying import CopiedMap, axis_of_bands
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.task import Task
 from pixelwise.maps.copies import moved
-from pixelwise.maps.false_discovery import ADDED, Adjusted, FalseDiscovery, adjust, pvalues_of, with_added
+from pixelwise.maps.false_discovery import ADDED, CAUTION, Adjusted, FalseDiscovery, adjust, pvalues_of, with_added
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.map import Map
 from pixelwise.maps.outputs import FileFormat
@@ -232,7 +232,7 @@ def adjust_map(
     dtype = _dtype_of(map_, pvalues_of(map_.bands, pvalue))
     sink.check_anew(map_.grid, named, dtype)
     before = map_.paths[0].parent if map_.paths else Path()
-    provenance = moved({k: v for k, v in map_.provenance.items() if k != "files"}, before, output.parent)
+    provenance = _cautioned(moved({k: v for k, v in map_.provenance.items() if k != "files"}, before, output.parent))
     stack, method = _BandsOf(map_, dtype), CopiedMap(map_.bands)
     bound = method.bind(stack.axis, None, {})
     task = Task((stack,), method, bound, map_.bands, dtype, sink, provenance, output.parent)
@@ -260,7 +260,7 @@ def adjusted_in_memory(map_: Map, request: FalseDiscovery, pvalue: str | None = 
         added = dict(zip(ADDED, (qvalues, codes), strict=True))
         arrays = {band.name: added[band.name] if band.name in added else map_[band.name] for band in bands}
         provenance = {
-            **{name: value for name, value in map_.provenance.items() if name != "files"},
+            **_cautioned({name: value for name, value in map_.provenance.items() if name != "files"}),
             "bands": [band.name for band in bands],
             "fdr": adjusted.describe(),
         }
@@ -270,6 +270,16 @@ def adjusted_in_memory(map_: Map, request: FalseDiscovery, pvalue: str | None = 
 def _name_of(map_: Map) -> str:
     """Return the name of a map, for messages."""
     return str(map_.paths[0]) if map_.paths else "the map"
+
+
+def _cautioned(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a map says about its making, with what to know of q-values among its warnings."""
+    before = provenance.get("warnings")
+    before = before if isinstance(before, list) else []
+    if CAUTION in before:
+        return dict(provenance)
+    log.warning(CAUTION)
+    return {**provenance, "warnings": [*before, CAUTION]}
 
 
 def _dtype_of(map_: Map, pvalue: str) -> str:
