@@ -12,7 +12,7 @@ from pixelwise.cli.compile import compile_kernels
 from pixelwise.cli.composite import composite
 from pixelwise.cli.demo import demo
 from pixelwise.cli.fdr import fdr
-from pixelwise.cli.html_report import report
+from pixelwise.cli.html_report import html_report
 from pixelwise.cli.info import info
 from pixelwise.cli.join import join
 from pixelwise.cli.methods import methods
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    plan, apply, join, composite, methods, fdr, plot, classify, zones, series, info, report, demo, clean, verify,
+    plan, apply, join, composite, methods, fdr, plot, classify, zones, series, info, html_report, demo, clean, verify,
     compile_kernels,
 )  # fmt: skip
 for command in COMMANDS:

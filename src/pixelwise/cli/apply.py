@@ -97,7 +97,7 @@ def apply(
       pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
       pixelwise apply ols ndvi/*.tif -o trend.zarr
       pixelwise apply trend ndvi/*.tif -o trend.tif --fdr 0.1
-    pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
+      pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply summary ndvi/ -o mean.tif --write anomalies anomalies.tif --base 1991..2020
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from pixelwise.maps.map import Map
     from pixelwise.report.samples import Sample
 
-__all__ = ["report"]
+__all__ = ["html_report"]
 
 
-@click.command()
+@click.command("report")
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
 @click.argument("source", metavar="[INPUT]...", nargs=-1)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Page to write, .html.")
 @click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map, for its curves.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @debug_option
-def report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
-    r"""Write MAP as one page for a browser: picture, areas, histograms, series of some pixels, method, provenance.
+def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
+    r"""Write MAP as one page for a browser.
 
-    The page needs no network and no other file. It holds the series of some pixels if the inputs lie in the folder of
+    It has the picture, areas, histograms, series of some pixels, the method, and how the map was made. The page needs no network and no other file. It holds the series of some pixels if the inputs lie in the folder of
     the map, or are named as INPUT; else it says why it does not.
 
     \b

@@ -25,7 +25,9 @@ WIDTH = 110
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @debug_option
 def info(*, map_path: Path, as_json: bool) -> None:
-    r"""Say what MAP is, how it was made, and how much of it has which status and class.
+    r"""Say what MAP is, and how it was made.
+
+    Also counts how much of it has which status, and which class of its first band.
 
     \b
       pixelwise info trend.tif

@@ -79,7 +79,7 @@ HINT = "-o FILE.png draws this; --csv or --json prints every observation"
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @debug_option
 def series(*, output: Path | None, as_csv: bool, as_json: bool, overwrite: bool, **asked: Any) -> None:
-    r"""Show the series of single pixels, and what a method says of them.
+    r"""Show the series of single pixels, and their fits.
 
     INPUT and its options are those of `apply`. With --map alone, they are those of the map.
 

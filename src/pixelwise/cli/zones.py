@@ -59,7 +59,9 @@ def zones(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Summarize MAP by ZONES: polygons of a vector file, or classes of a raster.
+    r"""Summarize MAP by polygons, or by classes of a raster.
+
+    ZONES is a vector file of polygons, or a raster of whole numbers on the grid of the map.
 
     For each zone: its area, the area of each class (significant increase, ...), and the mean, median and standard
     deviation of each band. Pixels count with the fraction of them that a polygon covers, times their true area. ZONES
