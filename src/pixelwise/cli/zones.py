@@ -61,8 +61,6 @@ def zones(
 ) -> None:
     r"""Summarize MAP by polygons, or by classes of a raster.
 
-    ZONES is a vector file of polygons, or a raster of whole numbers on the grid of the map.
-
     For each zone: its area, the area of each class (significant increase, ...), and the mean, median and standard
     deviation of each band. Pixels count with the fraction of them that a polygon covers, times their true area. ZONES
     is a GeoPackage, GeoJSON, Shapefile or FlatGeobuf file (FILE:LAYER if it has several layers) in any CRS, or a raster
