@@ -253,7 +253,7 @@ def test_memory_that_runs_out_in_the_main_thread_is_status_75(place: Path, monke
             assert result.stderr.splitlines()[-1].startswith(f"error: memory ran out{words}")
             assert result.stderr.splitlines()[-1].endswith("run the same command again with more memory to resume")
     with monkeypatch.context() as patch:
-        patch.setattr("pixelwise.maps.map.Map.__getitem__", lambda *_: raising(MemoryError()))
+        patch.setattr("pixelwise.maps.map.Map.read", lambda *_: raising(MemoryError()))
         result = run("plot", "map.tif", "-o", "memory.png")
     assert result.exit_code == 75
     said = "error: memory ran out, while processing map.tif; run the same command again with more memory to resume\n"

@@ -17,7 +17,7 @@ import rasterio
 import pixelwise as pw
 from pixelwise import InputError, ParameterError
 from pixelwise.dates.periods import make_periods
-from pixelwise.maps.tag import decode_provenance
+from pixelwise.maps.tag import decode_provenance, encode_provenance
 from pixelwise.methods.ols import OrdinaryLeastSquares
 from pixelwise.opening.checks import warnings_of
 from pixelwise.opening.scene_counts import clear_counts, trend_pvalue
@@ -680,7 +680,7 @@ def test_a_tag_that_unpacks_to_much_is_left(more_scenes: Path, tmp_path: Path, m
         tag = decode_provenance(dataset.tags()["PIXELWISE"])
     for padding in ("", "x" * 10_000):
         with rasterio.open(path, "r+") as dataset:
-            dataset.update_tags(PIXELWISE=maps.encode_provenance({**tag, "padding": padding}))
+            dataset.update_tags(PIXELWISE=encode_provenance({**tag, "padding": padding}))
         assert len(pw.apply(pw.open_stack(path), "ols").provenance["warnings"]) == 1
         with monkeypatch.context() as patch:
             patch.setattr(maps, "LARGEST_UNASKED", 2000)

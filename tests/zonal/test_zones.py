@@ -401,7 +401,7 @@ def test_a_band_without_a_test_has_no_tested_columns(tmp_path: Path) -> None:
     assert {"below_10_km2", "10_to_20_km2", "20_and_above_km2"} <= set(table)
     assert sum(table[name][0] for name in ("below_10_km2", "10_to_20_km2", "20_and_above_km2")) > 0
     table = pw.zones(map_, path, bands=["slope"], classes="confidence")
-    assert "increase_99_km2" in table
+    assert "increase_at_99_km2" in table
 
 
 # ------------------------------------------------------------------------------------------------ bad input

@@ -26,8 +26,9 @@ __all__ = ["html_report"]
 def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
     r"""Write MAP as one page for a browser.
 
-    It has the picture, areas, histograms, series of some pixels, the method, and how the map was made. The page needs no network and no other file. It holds the series of some pixels if the inputs lie in the folder of
-    the map, or are named as INPUT; else it says why it does not.
+    It has the picture, areas, histograms, series of some pixels, the method, and how the map was made, and needs no
+    network and no other file. The series are there if the inputs lie in the folder of the map, or are named as INPUT;
+    else the page says why they are not.
 
     \b
       pixelwise report trend.tif -o report.html

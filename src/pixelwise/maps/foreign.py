@@ -16,6 +16,7 @@ from pixelwise.maps.map import Map, is_map, open_map, open_quietly, read_block
 from pixelwise.maps.stores import NETCDF, STORE
 from pixelwise.rasters.datasets import GDAL_ERRORS
 from pixelwise.rasters.headers import grid_of
+from pixelwise.regular_files import check_encodable
 from pixelwise.words import one_line
 
 __all__ = ["Raster", "open_any"]
@@ -65,6 +66,7 @@ def open_any(path: str | Path) -> Map:
         When it cannot be read.
     """
     file = Path(path)
+    check_encodable(file)
     if "{band}" in file.name or file.suffix.lower() in (STORE, NETCDF) or not file.exists() or is_map(file):
         return open_map(path)
     try:

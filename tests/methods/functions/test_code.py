@@ -41,7 +41,16 @@ PICKLES = {"pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib"}
 #: Where methods are made of texts, and where composites are made by what their options say.
 RESOLVERS = {
     "as_method": {"methods/lookup.py", "stacks/composite.py", "verify/recompute.py"},
-    "resolve_method": {"methods/lookup.py", "api.py", "cli/apply.py", "cli/plan.py", "precompile.py", "xarray.py"},
+    "resolve_method": {
+        "methods/lookup.py",
+        "api.py",
+        "cli/apply.py",
+        "cli/plan.py",
+        "cli/series.py",
+        "precompile.py",
+        "stacks/fits.py",
+        "xarray.py",
+    },
     "composite_of": {"opening/survey.py", "cli/plan.py"},
 }
 

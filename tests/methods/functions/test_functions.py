@@ -54,6 +54,11 @@ def rehearsed(method: Method, values: np.ndarray, times=None) -> Method:
     return method.rehearse(axis, lambda: values.astype(np.float64))
 
 
+def names_of(method: Method) -> tuple[str, ...]:
+    """Return the names of what a function returns, without n."""
+    return tuple(band.name for band in method.bands[:-1])
+
+
 def bound_on(method: Method, values: np.ndarray, bands=None):
     axis = TimeAxis.from_times(np.arange(2000.0, 2000.0 + len(values)))
     return method.rehearse(axis, lambda: values.astype(np.float64)).bind(axis, bands, {})
@@ -71,21 +76,21 @@ def test_a_marked_function_stays_a_plain_function():
     marked = per_pixel(bands=["range", "last"])(spread)
     assert marked(np.array([3.0, 1.0]), YEARS[:2]) == (2.0, 1.0)
     assert (marked.__name__, marked.__doc__) == ("spread", "Range and last value.")
-    assert marked.__pixelwise__ == PixelOptions(spread, ("range", "last"))
+    assert marked.__pixelwise__ == PixelOptions(spread, (Band("range"), Band("last")))
     assert not hasattr(spread, "__pixelwise__")
 
 
 def test_marking_works_without_parentheses_and_inline():
     assert per_pixel(spread).__pixelwise__ == PixelOptions(spread)
     assert per_block(np.nanmean).__pixelwise__ == BlockOptions(np.nanmean)
-    assert per_pixel(bands="mean")(np.mean).__pixelwise__.bands == ("mean",)
+    assert per_pixel(bands="mean")(np.mean).__pixelwise__.bands == (Band("mean"),)
 
 
 def test_two_marks_on_one_function_do_not_meet():
     first = per_pixel(spread, bands=["a", "b"], gaps=True)
     second = per_pixel(first, bands=["c", "d"], min_obs=3)
-    assert second.__pixelwise__ == PixelOptions(spread, ("c", "d"), min_obs=3)
-    assert first.__pixelwise__ == PixelOptions(spread, ("a", "b"), gaps=True)
+    assert second.__pixelwise__ == PixelOptions(spread, (Band("c"), Band("d")), min_obs=3)
+    assert first.__pixelwise__ == PixelOptions(spread, (Band("a"), Band("b")), gaps=True)
 
 
 def test_a_wrapper_around_a_marked_function_is_what_runs():
@@ -105,7 +110,7 @@ def test_a_function_may_say_what_its_numbers_are():
         per_pixel(bands=[slope])
     assert method.bands[0] == slope
     assert [(band.name, band.kind) for band in method.bands] == [("rise", "change"), ("p", ""), ("n", "count")]
-    with pytest.raises(ParameterError, match="kind 'changes' is unknown"):
+    with pytest.raises(ParameterError, match="kind='changes' is not one of"):
         Band("rise", kind="changes")
     with pytest.raises(ParameterError, match="only bands of kind change, signed, correlation, test have one"):
         Band("rise", kind="level", pvalue="p")
@@ -237,7 +242,7 @@ def test_learning_skips_pixels_that_fail_and_needs_one_that_does_not():
     def picky(values):
         return values[2], 1
 
-    assert rehearsed(plain(picky), SERIES[:, ::-1]).names == ("value_1", "value_2")
+    assert names_of(rehearsed(plain(picky), SERIES[:, ::-1])) == ("value_1", "value_2")
     with pytest.raises(FunctionError, match=r"(?s)failed on the one pixel that.*values\[2\], 1.*IndexError"):
         rehearsed(plain(picky), SERIES[:, 2:])
     with pytest.raises(FunctionError, match="no pixel of the sample has enough"):
@@ -634,7 +639,7 @@ def test_functions_that_numba_refuses_run_in_plain_python():
     method = rehearsed(as_method(regress), SERIES[:, :2])
     assert method.decision.startswith("plain Python: ")
     assert "/" not in method.decision
-    assert len(method.names) == 5
+    assert len(names_of(method)) == 5
     with pytest.raises(FunctionError, match="regress cannot run compiled"):
         rehearsed(as_method(regress, jit=True), SERIES[:, :2])
 
@@ -794,14 +799,14 @@ def test_partials_and_numpy_functions_are_compiled_too():
     method = as_method(functools.partial(weighted, 2, offset=3.0), jit=True, parameters={"offset": "0.5"})
     np.testing.assert_array_equal(bound_on(method, SERIES)((SERIES,))[0][0], [2.5, 6.5, 10.5, nan])
     inherited = plain(functools.partial(marked.__wrapped__, 2))
-    assert rehearsed(inherited, SERIES).names == ("value",)
-    assert plain(functools.partial(per_pixel(np.mean, bands=["m"]))).names == ("m",)
+    assert names_of(rehearsed(inherited, SERIES)) == ("value",)
+    assert names_of(plain(functools.partial(per_pixel(np.mean, bands=["m"])))) == ("m",)
     assert rehearsed(as_method(np.max), SERIES).decision == "compiled"
 
 
 def test_results_that_only_python_reads_as_numbers_run_in_plain_python():
     method = rehearsed(as_method(lambda values: range(3)), SERIES)
-    assert method.names == ("value_1", "value_2", "value_3")
+    assert names_of(method) == ("value_1", "value_2", "value_3")
     assert method.decision.startswith("plain Python: compiled, it returns range")
 
 
@@ -826,7 +831,7 @@ def test_a_block_function_never_sees_an_empty_series():
 
 
 def test_block_names_are_learnt():
-    assert rehearsed(as_method(per_block(lambda v: np.array([v[0], v[1], v[2]]))), SERIES).names == (
+    assert names_of(rehearsed(as_method(per_block(lambda v: np.array([v[0], v[1], v[2]]))), SERIES)) == (
         "value_1",
         "value_2",
         "value_3",
@@ -1002,4 +1007,5 @@ def test_block_functions_and_methods_are_picklable():
         bound = bound_on(method, SERIES)
         again = pickle.loads(cloudpickle.dumps(bound))
         np.testing.assert_array_equal(again((SERIES,))[0], bound((SERIES,))[0])
-        assert pickle.loads(cloudpickle.dumps(rehearsed(method, SERIES))).names == rehearsed(method, SERIES).names
+        again = pickle.loads(cloudpickle.dumps(rehearsed(method, SERIES)))
+        assert names_of(again) == names_of(rehearsed(method, SERIES))
