@@ -20,7 +20,7 @@ from pixelwise.jobs.copying import Copy
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.joining import compute_part, join_parts, part_file, refuse_unfinished
 from pixelwise.jobs.output_spec import OutputSpec
-from pixelwise.jobs.parts import Part
+from pixelwise.jobs.parts import Part, folder_of
 from pixelwise.jobs.provenance import describe
 from pixelwise.jobs.significance import adjusted_in_memory
 from pixelwise.jobs.task import Task, check_memory, check_travels, check_unchanged, executor_for
@@ -91,6 +91,10 @@ def run_job(
     # Only the whole map tells which pixels are significant: it is made of its only part, as of any others.
     part = Part(1, 1) if execution.part is None and spec.fdr is not None else execution.part
     if part is None:
+        if (left := folder_of(Path(output))).is_dir():
+            log.warning(
+                "%s beside it is of another job, in parts or with --fdr; remove it if that is not to go on", left
+            )
         return task.carry_out(execution, began)
     kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
     beside = [LayerFile(kind, path, own[kind], pairing.stack.axis) for kind, path in kinds.items()]

@@ -37,6 +37,7 @@ from pixelwise.stacks.series import read_series
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.verify.making import Making, damaged, recorded_making, short
 from pixelwise.verify.pixels import read_map
+from pixelwise.verify.qvalues import without_qvalues
 from pixelwise.verify.recompute import method_of
 from pixelwise.verify.sources import check_unchanged, places_of
 
@@ -211,6 +212,8 @@ def origin_of(
     if not map_.paths:
         raise InputError("a map in memory does not say where its inputs are: use the series of its stack")
     _check_kind(map_, path)
+    # Q-values depend on all pixels: no series gives them.
+    map_, _ = without_qvalues(map_, path)
     making = recorded_making(map_, path)
     used = method_of(making, method, map_, path)
     spec = _spec_of(making, given, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -242,3 +243,26 @@ def test_mistakes(trend: Path) -> None:
     result = CliRunner().invoke(main, ["report", str(trend), "-o", str(trend.with_suffix(".html"))])
     assert "already exists; --overwrite replaces it" in result.output
     assert trend.with_suffix(".html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("fdr", [None, 0.1])
+def test_inputs_beside_the_map_give_the_series(make_stack: Any, tmp_path: Path, fdr: float | None) -> None:
+    values = random_series((12, 20, 30)) + 0.05 * np.arange(12)[:, None, None] * (np.arange(30) > 15)
+    stack = pw.open_stack(make_stack(values, folder=tmp_path / "ndvi"))
+    map_ = pw.apply(stack, "ols", tmp_path / "trend.tif", fdr=fdr)
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "trend.tif"), "-o", str(tmp_path / "r.html")])
+    assert result.exit_code == 0, result.output
+    html = (tmp_path / "r.html").read_text("utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])  # type: ignore[index]
+    assert len(data["samples"]) > 10
+    for one in data["samples"]:
+        row, col = map(int, re.match(r"row (\d+), column (\d+)", one["title"]).groups())  # type: ignore[union-attr]
+        observed = values[:, row, col]
+        assert one["observed"]["y"] == pytest.approx(observed[~np.isnan(observed)].tolist(), rel=1e-6)
+        slope = np.polyfit(one["curve"]["x"], one["curve"]["y"], 1)[0]
+        assert slope == pytest.approx(map_["slope"][row, col], rel=1e-4, abs=1e-6)
+        assert ("q \u2264 0.1" in one["title"] or "not significant" in one["title"]) or fdr is None
+    shutil.rmtree(tmp_path / "ndvi")
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "trend.tif"), "-o", str(tmp_path / "s.html")])
+    assert result.exit_code == 0, result.output
+    assert "The inputs of the map could not be read: " in (tmp_path / "s.html").read_text("utf-8")

@@ -224,3 +224,11 @@ def test_a_map_cannot_lead_to_files_that_it_does_not_list(home: Path) -> None:
     with pytest.raises(pw.InputError, match="it names files that lead to others, such as"):
         origin_of(hostile, "map.tif")
     assert secret.exists()
+
+
+def test_a_map_with_qvalues_has_its_pixels_too(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((12, 20, 30)), folder=tmp_path / "ndvi"))
+    pw.apply(stack, "ols", tmp_path / "sure.tif", fdr=0.1)
+    (fit,) = fits_of_map(pw.open_map(tmp_path / "sure.tif"), tmp_path / "sure.tif", [(3, 4)])
+    assert np.float32(fit["slope"]) == pw.open_map(tmp_path / "sure.tif")["slope"][3, 4]
+    assert "qvalue" not in fit.values

@@ -15,6 +15,8 @@ from pixelwise.pictures.tally import Tally, tally_of
 
 __all__ = ["MapInfo", "facts_of", "info_of"]
 
+#: Seconds: 30 years.
+LONGEST_JOB = 1e9
 #: Lists of a map's input with an item for each file or layer.
 LONG_LISTS = ("files", "layers_used", "behind")
 
@@ -193,4 +195,5 @@ def _made_by(provenance: Mapping[str, Any]) -> str:
 def _time(provenance: Mapping[str, Any]) -> str:
     timings = provenance.get("timings")
     total = timings.get("total") if isinstance(timings, dict) else None
-    return f"{total:.1f} s" if isinstance(total, (int, float)) else ""
+    # A tag may say anything.
+    return f"{total:.1f} s" if isinstance(total, (int, float)) and 0 <= total < LONGEST_JOB else ""
