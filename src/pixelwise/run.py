@@ -191,12 +191,12 @@ def bind_job(
     check_travels(method, stacks, executor_for(answer, stacks, execution))
     clear = _clear_of({"": stack, **inputs})
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
+    if spec.fdr is not None:
+        pvalues_of(answer.written)  # told now, not after the job
     found += [*layered.cautions(), *([] if spec.fdr is None else [CAUTION])]
     for text in found:
         log.warning(text)
     bands = with_units((*answer.written, STATUS_BAND), layout_of(stack).unit)
-    if spec.fdr is not None:
-        pvalues_of(bands)  # told now, not after the job
     provenance = describe(stack, inputs, method, bands, spec, folder=folder, clear=clear)
     if inputs:
         provenance["pairing"] = pairing.describe()

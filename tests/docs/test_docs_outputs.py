@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_commands_write_what_they_say(made: Path) -> None:
     assert {path.name for path in made.iterdir()} == {
         "ndvi", "trend.tif", "trend_cog.tif", "trend.zarr", "trend.nc", "trend.png", "annual.zarr", "slope.nc",
-        "residuals.zarr", "gimms", "mean.tif", "odd.tif", "z.nc", "change.tif",
+        "residuals.zarr", "gimms", "mean.tif", "anomalies.tif", "z.nc", "change.tif",
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def test_commands_and_python(
         write_raster(tmp_path / "ndvi" / f"ndvi_{year}.tif", layer)
     monkeypatch.chdir(tmp_path)
     assert run_sessions(PAGE) == 5
-    whole, sure = pw.open_map("trend.tif"), pw.open_map("sure.tif")
+    whole, sure = pw.open_map("trend.tif"), pw.open_map("trend_fdr.tif")
     for name in whole.names:
         assert whole[name].tobytes() == sure[name].tobytes(), name
     assert pw.open_map("strict.zarr").provenance["fdr"]["pvalue"] == "pvalue_mk"

@@ -25,6 +25,7 @@ from support.drawn import (
     SLOPE,
     areas,
     entries,
+    headings,
     image_of,
     key_colors,
     key_title,
@@ -115,7 +116,7 @@ def test_q_values_are_used_and_named_where_there_are_any(adjusted: pw.Map) -> No
     # As asked for, the p-values.
     assert names_of_pixels(plot_map(adjusted, pvalue="pvalue")) == [[UP, UP, DOWN, "not tested"]]
     confident = labels(plot_map(adjusted, classes="confidence"))
-    assert confident[0] == "increase at 99 %, q ≤ 0.01"
+    assert confident[0] == "increase, q ≤ 0.01"
 
 
 def test_flags_say_what_is_significant_where_they_were_made_for_this_level() -> None:
@@ -512,3 +513,31 @@ def test_alaska(shared: Callable[[str], Path], tmp_path: Path) -> None:
     assert (each * np.isfinite(slope)).sum() == pytest.approx(1_146_050, abs=0.51)
     # Per cent of the area, where pixels say 23.0 and 15.8.
     assert (shares(plot_map(map_))[UP], shares(plot_map(map_))[DOWN]) == (21.3, 17.3)
+
+
+def test_zero_is_neither_an_increase_nor_a_decrease() -> None:
+    # Land in a map of the sea: its zeros are a limit of the quintiles.
+    slope = pw.Band("slope", "Median change", "K/year", kind="change")
+    parts = (np.linspace(-1, -0.1, 25), np.full(19, 0.0), np.linspace(0.1, 1, 56))
+    written = entries(plot_map(make_map([slope], np.concatenate(parts).reshape(10, 10))))
+    assert [entry.split(",")[0] for entry in written if entry.startswith("0.00 (")] == ["0.00 (19.0 %"]
+    assert len(written) == 6
+
+
+def test_every_band_of_a_map_with_q_values_has_a_picture() -> None:
+    significant = pw.Band("significant", "0 not significant, 1 significant, 2 not tested", integer=True, kind="code")
+    bands = [SLOPE, PVALUE, QVALUE, significant]
+    map_ = make_map(bands, row(1, -1), row(0.01, 0.5), row(0.02, 0.5), np.array([[1, 0]]))
+    for band in bands:
+        assert entries(plot_map(map_, band.name)), band.name
+    assert headings(plot_map(map_, "significant"))[0] == "Significant"
+    with pytest.raises(pw.ParameterError, match="band qvalue has no p-value, which trend classes need"):
+        plot_map(map_, "qvalue", classes="trend")
+
+
+def test_days_of_the_year_have_no_lowest() -> None:
+    day = pw.Band("peak_1", "Day of year of the first peak", "day of year", kind="day of year")
+    map_ = make_map([day], row(3, 360))
+    with pytest.raises(pw.ParameterError, match="of which none is the lowest: leave classes out, or give limits"):
+        plot_map(map_, classes="continuous")
+    assert len(entries(plot_map(map_, classes="100,200"))) == 3

@@ -12,6 +12,7 @@ import pytest
 import pixelwise as pw
 from pixelwise.maps.saving import save
 from pixelwise.pictures.paper import histogram_of, plot_paper
+from pixelwise.pictures.picture import plot_map
 from support.drawn import COUNT, NAN, PVALUE, SLOPE, entries, headings, make_map, row, trend_map
 
 
@@ -103,9 +104,13 @@ def test_fonts_are_embedded_as_outlines_that_journals_take(tmp_path: Path) -> No
     assert b"/CIDFontType2" in text or b"/TrueType" in text
 
 
-def test_nothing_overlaps_or_is_cut_off() -> None:
-    for map_ in (whole_map(), trend_map(10, 60), trend_map(60, 10)):
-        figure, _ = plot_paper(map_)
+@pytest.mark.parametrize("width", [None, 85, 100, 120, 140])
+def test_nothing_overlaps_or_is_cut_off(width: float | None) -> None:
+    inches = None if width is None else width / 25.4
+    maps = (whole_map(), trend_map(10, 60), trend_map(60, 10))
+    figures = [*(plot_paper(map_, width=inches)[0] for map_ in maps), *(plot_map(map_, width=inches) for map_ in maps)]
+    for figure in figures:
+        assert width is None or figure.get_figwidth() == pytest.approx(inches)
         figure.canvas.draw()
         boxes = [axes.get_tightbbox() for axes in figure.axes]
         legends = [legend.get_window_extent() for legend in figure.legends if legend.get_texts()]
@@ -115,6 +120,11 @@ def test_nothing_overlaps_or_is_cut_off() -> None:
             assert box.y0 >= -1, i
             assert box.y1 <= figure.bbox.y1 + 1, i
         assert not any(a.overlaps(b) for i, a in enumerate(legends) for b in legends[i + 1 :])
+
+
+def test_a_figure_that_cannot_be_so_narrow_is_refused() -> None:
+    with pytest.raises(pw.ParameterError, match=r"width 30 mm is too narrow for the maps and their legends: the least"):
+        plot_paper(whole_map(), width=30 / 25.4)
 
 
 def test_codes_have_classes_only() -> None:

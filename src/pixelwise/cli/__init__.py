@@ -40,7 +40,7 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
-      pixelwise fdr trend.tif -q 0.1 -o sure.tif      find the significant pixels among so many
+      pixelwise fdr trend.tif -q .1 -o trend_q.tif    adjust p-values for the number of tests
       pixelwise plot trend.tif -o trend.png           draw a map
       pixelwise info trend.tif                        say what it is, how it was made, and what it covers
       pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas

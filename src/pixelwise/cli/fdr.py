@@ -34,7 +34,7 @@ __all__ = ["fdr"]
 def fdr(
     *, map_path: Path, q: float, method: Correction, pvalue: str | None, output: Path, overwrite: bool, quiet: bool
 ) -> None:
-    r"""Find the significant pixels of MAP, where each was tested.
+    r"""Adjust the p-values of MAP for the number of tests.
 
     Of 1 000 000 pixels without any trend, 50 000 have a p-value below 0.05. The new map has all bands of MAP, and two
     more: qvalue, the smallest false discovery rate at which a pixel is significant, and significant (1 at the rate -q,

@@ -58,7 +58,8 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
         if self._count is not None and len(numbers) != self._count:
-            self.fail(f"{value!r} has {len(numbers)} numbers; expected {self._count}", param, ctx)
+            few = "1 number" if len(numbers) == 1 else f"{len(numbers)} numbers"
+            self.fail(f"{value!r} has {few}; expected {self._count}", param, ctx)
         return numbers
 
 

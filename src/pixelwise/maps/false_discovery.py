@@ -35,8 +35,8 @@ ADDED = ("qvalue", "significant")
 #: Of noise with a lag-1 correlation of 0.4, 84 to 94 % of maps of independent pixels have one at q = 0.1 by `trend`,
 #: whose p-values below 1e-4 are 12 to 21 times too frequent (benchmarks/false_discovery.py).
 CAUTION = (
-    "fdr: q-values trust the smallest p-values, which are too small where noise is autocorrelated: single significant "
-    "pixels are no finding there, areas are (docs/significance.md says how often maps of noise have any)"
+    "fdr: where noise is autocorrelated, the smallest p-values are too small, and so are q-values: do not trust a few "
+    "significant pixels, nor a small patch of them (docs/significance.md says how often maps of pure noise have any)"
 )
 
 

@@ -15,6 +15,12 @@ from pixelwise.words import escaped
 
 __all__ = ["description_of", "heading", "heading_of_several", "layers_of", "legend_title", "period", "unit_in_words"]
 
+#: With whose names descriptions begin.
+PEOPLE = ("Pearson", "Kendall", "Durbin", "Mann", "Spearman", "Theil")
+
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
+
 #: Changes per unit of time, at the end of a unit.
 PER_TIME = re.compile(rf"/({'|'.join(YEARS)})$")
 
@@ -23,6 +29,8 @@ def heading(source: Source, band: Band) -> tuple[str, str]:
     """Return the title of a picture, and the line below it: method, band, what it is, and how many layers there are."""
     method = source.provenance.get("method")
     what, when = quantity(source), period(source.provenance)
+    if "written" in source.provenance:
+        when = band.name  # a layer of many
     described = description_of(source, band)
     title = f"{what}: {described}" if what and band.kind != "change" else f"{what} {described}".strip()
     title = title[:1].upper() + title[1:] + (f", {when}" if when else "")
@@ -46,11 +54,15 @@ def description_of(source: Source, band: Band) -> str:
     """Return what a band is in a few words, to follow the name of the quantity."""
     if band.name == STATUS_BAND.name:
         return "why each pixel has the values it has"
-    if band.kind == "change" and (found := PER_TIME.search(band.unit)):
+    if band.kind == "code":
+        return band.name.replace("_", " ")
+    found = PER_TIME.search(band.unit)
+    if band.kind == "change" and found and not band.name.startswith(("low_", "high_")):
         return f"change per {found[1]}"
-    words = re.split(r" \(|[;:] |, ", band.description)[0].rstrip(".") or band.name
-    # Not the abbreviations: "RMSE of ...".
-    return words if words[:2].isupper() or not band.description else words[:1].lower() + words[1:]
+    words = re.split(r" \(|[;:] ", band.description)[0].rstrip(".") or band.name
+    # Neither abbreviations nor people: "RMSE of ...", "Kendall's ...".
+    keeps = words[:2].isupper() or words.startswith(PEOPLE) or not band.description
+    return words if keeps else words[:1].lower() + words[1:]
 
 
 def period(provenance: Mapping[str, Any]) -> str:
@@ -65,7 +77,15 @@ def period(provenance: Mapping[str, Any]) -> str:
         first, last = str(periods[0]), str(periods[-1])  # 1985, 1985-07
     elif used and all(isinstance(layer, Mapping) and layer.get("precision") == "year" for layer in used):
         first, last = first[:4], last[:4]  # without -01-01
+    elif used and all(isinstance(layer, Mapping) and layer.get("precision") == "month" for layer in used):
+        first, last = _month(first), _month(last)
     return f"{first} to {last}" if first != last else first
+
+
+def _month(date: str) -> str:
+    """Return January 1982 for 1982-01-01; anything else as it is."""
+    found = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])-\d\d", date)
+    return f"{MONTHS[int(found[2]) - 1]} {found[1]}" if found else date
 
 
 def layers_of(provenance: Mapping[str, Any]) -> str:

@@ -169,6 +169,10 @@ def scheme_of(
         if wish != Wish():
             raise ParameterError(f"the numbers of {chosen.name} are codes with one class each: leave classes out")
         return _codes(source, chosen)
+    if chosen.kind == "day of year" and wish.kind:
+        raise ParameterError(
+            f"band {chosen.name} holds days of the year, of which none is the lowest: leave classes out, or give limits"
+        )
     colors = palette_for(chosen, palette, quantity(source))
     test = _test_of(source, chosen, pvalue)
     if wish.kind in ("trend", "confidence") or (wish == Wish() and isinstance(test, _Test)):
@@ -221,10 +225,11 @@ def _test_of(source: Source, band: Band, wanted: str | None) -> _Test | str:
         if found.kind not in ("test", ""):
             raise ParameterError(f"pvalue {wanted}: the numbers of this band are no p-values ({found.kind})")
         return _Test(found, bool(found.pvalue))
-    if not band.pvalue:
+    if not band.pvalue or band.kind not in DIRECTED:
         tested = [other.name for other in source.bands if other.kind in DIRECTED and other.pvalue in source]
         instead = f"choose band {' or '.join(tested)}, or " if tested else ""
-        return f"band {band.name} has no p-value, which trend classes need: {instead}{advice}"
+        named = band.name if band.name.startswith("band ") else f"band {band.name}"
+        return f"{named} has no p-value, which trend classes need: {instead}{advice}"
     for other in source.bands:
         if other.kind == "test" and other.pvalue == band.pvalue:
             return _Test(other, adjusted=True)
@@ -250,8 +255,10 @@ def _tested(
     letter, sign = ("q", "\N{LESS-THAN OR EQUAL TO}") if test.adjusted else ("p", "<")
     untested = Class("not tested", NOT_TESTED_COLOR, tested=False, optional=True)
     if len(levels) > 1:
-        below, above = ([f"{word} at {100 * (1 - level):.0f} %, {letter} {sign} {level:g}" for level in levels]
-                        for word in (low, high))  # fmt: skip
+        # A q-value is no confidence level.
+        at = [f", {letter} {sign} {one:g}" if test.adjusted else f" at {100 * (1 - one):.0f} %, {letter} {sign} {one:g}"
+              for one in levels]  # fmt: skip
+        below, above = ([word + level for level in at] for word in (low, high))
         down, up = (shades(colors, side, len(levels)) for side in (-1, 1))
         middle: tuple[Class, ...] = (Class("not significant", NEUTRAL_COLOR),)
     else:
@@ -417,6 +424,9 @@ def _few(values: NDArray[Any]) -> bool:
 
 def _ranges(band: Band, values: NDArray[Any], limits: Sequence[float], colors: Palette) -> RangeScheme:
     """Return the classes between limits, without empty ones; a value that fills several becomes one of its own."""
+    if (band.kind in DIRECTED or not band.kind) and 0.0 in limits[1:-1] and (values == 0).any():
+        # Neither above nor below: a class of its own.
+        limits = [*(limit for limit in limits if limit < 0), 0.0, 0.0, *(limit for limit in limits if limit > 0)]
     ranges = ranges_of(limits)
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     starts = [

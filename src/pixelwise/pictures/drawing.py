@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.errors import ParameterError
 from pixelwise.grid import Bounds, Grid
-from pixelwise.pictures.layout import LONG_EDGE, SMALL, Drawn, Sizes, fit, take_literally
+from pixelwise.pictures.layout import LONG_EDGE, NARROW_COLUMN, SMALL, Drawn, Sizes, fit, take_literally
 from pixelwise.pictures.numbers import percent, square_kilometres, with_minus
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
 from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["Histogram", "Panel", "Place", "draw"]
 
 DPI = 200
+
+#: Trials of a size: it settles in three, but for lines of the title that are broken elsewhere.
+STEPS = 5
+
+#: Inches: on smaller maps nothing can be seen.
+LEAST_EDGE = 1.2
 
 #: A strip longer than this, relative to its width, would be a hairline: it is stretched.
 LARGEST_ASPECT = 8.0
@@ -170,21 +177,46 @@ def draw(
     columns
         Maps side by side.
     width
-        Inches; None for what suits the maps.
+        Inches; None for what suits the maps. Narrow figures have smaller texts, legends below, and one column.
+
+    Raises
+    ------
+    ParameterError
+        When the figure would be wider all the same.
     """
-    sizes = SMALL if width is not None and len(panels) > 1 else Sizes()
-    figure, size = _drawn(panels, heading, columns, LONG_EDGE, sizes)
-    if width is not None:
-        edge = LONG_EDGE
-        for _ in range(4):  # only the maps grow with their edge, ticks and legends keep their size
-            edge = max(0.8, edge + (width - size) / columns)
-            figure, size = _drawn(panels, heading, columns, edge, sizes)
-        figure.set_size_inches(width, figure.get_figheight())
-    return figure
+    if width is None:
+        return _drawn(panels, heading, columns, LONG_EDGE, Sizes())[0]
+    usual, beside = SMALL if len(panels) > 1 else Sizes(), min(columns, len(panels))
+    least = math.inf
+    ways = (
+        (beside, usual, False), (beside, SMALL, True), (beside, NARROW_COLUMN, True), (1, SMALL, True),
+        (1, NARROW_COLUMN, True),
+    )  # fmt: skip
+    for across, sizes, stacked in ways:
+        edge, found = LONG_EDGE, None
+        for _ in range(STEPS):
+            figure, size = _drawn(panels, heading, across, edge, sizes, stacked=stacked)
+            least = min(least, size)
+            if size <= width + 0.01 and (found is None or size > found[1]):
+                found = figure, size
+            # Only the maps grow with their edge; ticks, legends and lines of the title keep their sizes.
+            edge = max(LEAST_EDGE, edge + (width - size) / across)
+        if found is not None:
+            found[0].set_size_inches(width, found[0].get_figheight())
+            return found[0]
+    raise ParameterError(
+        f"width {25.4 * width:.0f} mm is too narrow for the maps and their legends: the least is {25.4 * least:.0f} mm"
+    )
 
 
 def _drawn(
-    panels: Sequence[Panel | Histogram], heading: tuple[str, str], columns: int, edge: float, sizes: Sizes
+    panels: Sequence[Panel | Histogram],
+    heading: tuple[str, str],
+    columns: int,
+    edge: float,
+    sizes: Sizes,
+    *,
+    stacked: bool = False,
 ) -> tuple[Figure, float]:
     """Return a figure whose maps are at most `edge` inches long, and its width."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -195,7 +227,7 @@ def _drawn(
     # Notebooks show objects with this method; figures get it only from pyplot, which keeps global state.
     figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
     FigureCanvasAgg(figure)
-    drawn = [_draw_part(figure, panel, edge, sizes, alone=len(panels) == 1) for panel in panels]
+    drawn = [_draw_part(figure, panel, edge, sizes, alone=len(panels) == 1 and not stacked) for panel in panels]
     return figure, fit(figure, drawn, heading, columns, sizes)
 
 
@@ -386,15 +418,15 @@ def _draw_legend(figure: Figure, panel: Panel, columns: int, sizes: Sizes) -> Le
     def patch(color: str, label: str) -> Patch:
         return Patch(facecolor=color, edgecolor="0.4", linewidth=0.5, label=label)
 
-    tally = panel.tally
+    tally, gap = panel.tally, "\n" if sizes.broken else " "
     classes, shares = tally.scheme.classes, tally.shares
     entries = [
-        patch(classes[place].color, f"{classes[place].label} ({_amount(tally, shares[place], place)})")
+        patch(classes[place].color, f"{classes[place].label}{gap}({_amount(tally, shares[place], place)})")
         for place in tally.scheme.listed
         if tally.pixels[place] or not classes[place].optional
     ]
     if tally.missing_pixels:
-        entries.append(patch(MISSING_COLOR, f"missing ({_missing(tally)})"))
+        entries.append(patch(MISSING_COLOR, f"missing{gap}({_missing(tally)})"))
     return _legend_of(figure, entries, panel.name, columns, sizes)
 
 

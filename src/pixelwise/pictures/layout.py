@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-__all__ = ["GAP", "LONG_EDGE", "SMALL", "Drawn", "Sizes", "fit", "take_literally"]
+__all__ = ["GAP", "LONG_EDGE", "NARROW_COLUMN", "SMALL", "Drawn", "Sizes", "fit", "take_literally"]
 
 # Inches.
 LONG_EDGE, PAD, GAP = 5.0, 0.12, 0.14
@@ -21,15 +21,18 @@ LONG_EDGE, PAD, GAP = 5.0, 0.12, 0.14
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of texts, in points."""
+    """Sizes of texts, in points, and whether amounts have lines of their own in legends."""
 
     title: float = 10.0
     text: float = 8.0
     tick: float = 7.5
+    broken: bool = False
 
 
 #: For figures of several maps whose width is given: the smallest that journals accept.
 SMALL = Sizes(8.5, 6.5, 6.0)
+#: For the column of a journal, 85 mm.
+NARROW_COLUMN = Sizes(8.5, 6.5, 6.0, broken=True)
 
 
 @dataclass(eq=False)
@@ -79,9 +82,11 @@ def _measured(drawn: Drawn, renderer: RendererAgg) -> _Box:
         around = (whole.y1 - own.y1) * inches, (own.y0 - whole.y0) * inches
         key_width, key_height = max(key_width, whole.width * inches), key_height + whole.height * inches + GAP
     if drawn.wide:
+        # Below the map, or from the edge of the panel if it is wider.
+        key_left = max(0.0, min(left, left + width + right - key_width))
         return _Box(
-            drawn, left, key_height + GAP + below, (left, key_height),
-            left + max(width + right, key_width), key_height + GAP + below + height + above, around,
+            drawn, left, key_height + GAP + below, (key_left, key_height),
+            max(left + width + right, key_left + key_width), key_height + GAP + below + height + above, around,
         )  # fmt: skip
     bottom = max(below, key_height - height)
     return _Box(
