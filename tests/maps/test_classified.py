@@ -293,16 +293,20 @@ def test_a_file_of_anyone_is_classified(trend: Path) -> None:
             "band n has no p-value, which trend classes need: choose",
         ),
         (["-o", "c.tif", "--classes", "stripes"], "classes='stripes' is not one of trend, confidence"),
-        (["-o", "trend.tif", "--overwrite"], "trend.tif: is the map itself"),
+        (["-o", "trend.tif", "--overwrite"], "trend.tif: is one of the inputs; choose another output"),
+        (
+            ["-o", "ndvi/ndvi_2001.tif", "--overwrite"],
+            "ndvi/ndvi_2001.tif: is one of the inputs; choose another output",
+        ),
     ],
 )
 def test_mistakes_on_the_command_line(
     trend: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(trend.parent)
-    before = {path: path.stat().st_mtime_ns for path in Path().iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     result = run("trend.tif", *options)
     assert result.exit_code == 1
     assert result.output.startswith(f"error: {message}")
     assert result.output.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before

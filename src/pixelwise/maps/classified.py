@@ -23,7 +23,7 @@ from pixelwise.grid import Block
 from pixelwise.maps.disk import create, remove
 from pixelwise.maps.map import Map
 from pixelwise.maps.publish import pam
-from pixelwise.maps.saving import check_output, hidden_beside, save_bytes
+from pixelwise.maps.saving import check_output, hidden_beside, inputs_of, save_bytes
 from pixelwise.maps.tiles import TILE
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
@@ -90,11 +90,10 @@ def classify(
     OutputError
         When a file exists or cannot be written.
     """
-    target = check_output(path, overwrite=overwrite, suffixes=TIFF)
-    if target.exists() and any(target.samefile(own) for own in map_.paths):
-        raise OutputError(f"{target}: is the map itself; choose another name for its classes")
-    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,))
-    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",))
+    inputs = inputs_of(map_)
+    target = check_output(path, overwrite=overwrite, suffixes=TIFF, inputs=inputs)
+    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,), inputs=inputs)
+    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",), inputs=inputs)
     name = map_.bands[0].name if band is None else band
     scheme = scheme_for(map_, name, classes=classes, significant=significant, pvalue=pvalue)
     if isinstance(scheme, ContinuousScheme):
