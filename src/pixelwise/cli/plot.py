@@ -92,8 +92,8 @@ def plot(
       pixelwise plot trend.tif -o figure1.pdf --figure paper --width 170mm
       pixelwise plot trend.tif -o status.png --band status
 
-    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested", except
-    constant series, which are "no change".
+    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested"; constant
+    series, where there is nothing to test, are a class of their own.
     """
     from pixelwise.maps.foreign import open_any
     from pixelwise.maps.saving import check_output, inputs_of, save

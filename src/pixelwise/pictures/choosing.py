@@ -17,6 +17,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.pictures.breaks import equal_limits, fisher_limits, quantile_limits, ranges_of
 from pixelwise.pictures.numbers import distinct_numbers, range_label, readable, with_minus
 from pixelwise.pictures.palettes import (
+    CONSTANT_COLOR,
     INFINITE_COLOR,
     MISSING_COLOR,
     MONTH_COLORS,
@@ -249,6 +250,8 @@ def _tested(
     adverb = "significant" if change else "significantly"
     letter, sign = ("q", "\N{LESS-THAN OR EQUAL TO}") if test.adjusted else ("p", "<")
     untested = Class("not tested", NOT_TESTED_COLOR, tested=False, optional=True)
+    same = "no change (constant series)" if change else "constant series"
+    constant = Class(same, CONSTANT_COLOR, tested=False, optional=True)
     if len(levels) > 1:
         below, above = ([f"{word} at {100 * (1 - level):.0f} %, {letter} {sign} {level:g}" for level in levels]
                         for word in (low, high))  # fmt: skip
@@ -267,7 +270,7 @@ def _tested(
     rising = [Class(label, color) for label, color in zip(above[::-1], up, strict=True)]
     return TestScheme(
         band,
-        (untested, *falling, *middle, *rising),
+        (untested, constant, *falling, *middle, *rising),
         pvalue=test.band.name,
         levels=levels,
         adjusted=test.adjusted,
