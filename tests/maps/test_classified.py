@@ -20,12 +20,13 @@ from pixelwise.cli import main
 from pixelwise.maps import classified
 from pixelwise.maps.classified import classify
 from pixelwise.pictures.picture import plot_map
-from support.drawn import NAN, PVALUE, SLOPE, image_of, key_colors, labels, make_map, shares, trend_map
+from pixelwise.pictures.thinned import thinned
+from support.drawn import MINUS, NAN, PVALUE, SLOPE, image_of, key_colors, labels, make_map, shares, trend_map
 from support.rasters import write_raster
 
 LABELS = [
-    "not tested", "no change (constant series)", "significant decrease, p < 0.05", "decrease, not significant", "no change",
-    "increase, not significant", "significant increase, p < 0.05",
+    "not tested", "no change (constant series)", "significant decrease, p < 0.05", "decrease, not significant",
+    "no change", "increase, not significant", "significant increase, p < 0.05",
 ]  # fmt: skip
 
 
@@ -185,6 +186,63 @@ def test_a_map_larger_than_a_block_is_written_whole(tmp_path: Path, monkeypatch:
     up = (map_["slope"] > 0) & (map_["pvalue"] < 0.05)
     assert np.array_equal(codes == 6, up)
     assert np.array_equal(codes == 255, np.isnan(map_["slope"]))
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a map of 60 x 60 pixels a large one: one pixel in nine is looked at, none at the upper left."""
+    monkeypatch.setattr("pixelwise.pictures.thinned.MOST_PIXELS", 100)
+    monkeypatch.setattr("pixelwise.pictures.thinned.MOST_SAMPLES", 20)
+
+    def make(values: Any, band: pw.Band) -> pw.Map:
+        map_ = make_map((band,), np.asarray(values).reshape(60, 60))
+        assert thinned(map_, [band.name]).grid.height == 20
+        return map_
+
+    return make
+
+
+LEVEL, NUMBER = pw.Band("level"), pw.Band("n", integer=True, kind="count")
+
+
+@pytest.mark.parametrize("classes", [None, "quintile", "equal:4", "fisher:3"])
+@pytest.mark.parametrize("kind", ["float32", "int16"])
+def test_labels_hold_for_every_pixel_of_a_large_map(tmp_path: Path, large: Any, classes: str, kind: str) -> None:
+    values = np.random.default_rng(3).integers(100, 200, 3600).astype(kind)
+    # Seen by no sample: it looks at rows and columns 1, 4, 7 ...
+    values[[0, 2, 3, 5]] = -1000, 50, 5000, 250
+    band = LEVEL if kind == "float32" else NUMBER
+    map_ = large(values, band)
+    tally = classify(map_, tmp_path / "c.tif", classes=classes)
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        codes = dataset.read(1).ravel()
+    assert tally.pixels.sum() == 3600
+    for code, one in enumerate(tally.scheme.classes):
+        low, high = (float(text.replace(MINUS, "-")) for text in (one.label.split(" to ") * 2)[:2])
+        own = values[codes == code]
+        # A limit belongs to the class above it.
+        assert not own.size or (low <= own.min() and own.max() <= high), one.label
+    limits = [one.limits for one in tally.scheme.classes]
+    assert (limits[0][0], limits[-1][1]) == (-1000, 5000)  # type: ignore[index]
+
+
+def test_infinite_and_rare_numbers_of_a_large_map_have_classes(tmp_path: Path, large: Any) -> None:
+    values = np.full(3600, 3, np.int16)
+    values[[0, 2]] = 1, 7
+    tally = classify(large(values, NUMBER), tmp_path / "n.tif")
+    assert [one.label for one in tally.scheme.classes] == ["1", "3", "7"]
+    assert tally.pixels.tolist() == [1, 3598, 1]
+    values = np.arange(3600, dtype=np.int16)
+    assert classify(large(values, NUMBER), tmp_path / "m.tif", classes="equal:3").pixels.tolist() == [1200] * 3
+    level = np.linspace(0, 1, 3600)
+    level[0] = np.inf
+    tally = classify(large(level, LEVEL), tmp_path / "i.tif")
+    assert (tally.scheme.classes[-1].label, tally.pixels[-1], tally.missing_pixels) == ("infinite", 1, 0)
+    # What no sample sees may be all there is.
+    level[:] = NAN
+    level[2] = 0.5
+    tally = classify(large(level, LEVEL), tmp_path / "o.tif")
+    assert (tally.pixels.sum(), tally.missing_pixels) == (1, 3599)
 
 
 def test_labels_from_files_are_escaped(tmp_path: Path) -> None:

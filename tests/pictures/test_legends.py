@@ -13,6 +13,7 @@ from affine import Affine
 import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.choices import BandKind, ClassKind
+from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.picture import plot_map
 from support.drawn import (
     COUNT,
@@ -526,3 +527,19 @@ def test_alaska(shared: Callable[[str], Path], tmp_path: Path) -> None:
     assert (each * np.isfinite(slope)).sum() == pytest.approx(1_146_050, abs=0.51)
     # Per cent of the area, where pixels say 23.0 and 15.8.
     assert (shares(plot_map(map_))[UP], shares(plot_map(map_))[DOWN]) == (21.3, 17.3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.arange(300), "band c has more than 250 different codes: too many for classes of their own"),
+        (
+            np.random.default_rng(0).random(300),
+            r"band c: its kind says that numbers are codes, but 0\.\d+ is not a whole",
+        ),
+    ],
+)
+def test_codes_are_few_and_whole(values: Any, message: str) -> None:
+    with pytest.raises(pw.ParameterError, match=message):
+        scheme_of(make_map((pw.Band("c", kind="code"),), values.astype(np.float64).reshape(1, -1)))
+    assert len(scheme_of(make_map((pw.Band("c", kind="code"),), np.arange(250.0).reshape(1, -1))).classes) == 250
