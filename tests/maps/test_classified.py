@@ -20,22 +20,24 @@ from pixelwise.cli import main
 from pixelwise.maps import classified
 from pixelwise.maps.classified import classify
 from pixelwise.pictures.picture import plot_map
-from support.drawn import NAN, PVALUE, SLOPE, image_of, key_colors, labels, make_map, shares, trend_map
+from pixelwise.pictures.thinned import thinned
+from support.drawn import MINUS, NAN, PVALUE, SLOPE, image_of, key_colors, labels, make_map, shares, trend_map
 from support.rasters import write_raster
 
 LABELS = [
-    "not tested", "significant decrease, p < 0.05", "decrease, not significant", "no change",
-    "increase, not significant", "significant increase, p < 0.05",
+    "not tested", "no change (constant series)", "significant decrease, p < 0.05", "decrease, not significant",
+    "no change", "increase, not significant", "significant increase, p < 0.05",
 ]  # fmt: skip
 
 
 def small_map(**options: Any) -> pw.Map:
-    slope = np.array([[1, -1, 0, 2, NAN, NAN], [-3, 1, 1, 1, 1, NAN]])
-    pvalue = np.array([[0.01, 0.5, 0.5, NAN, NAN, NAN], [0.01, 0.5, 0.5, 0.01, 0.01, NAN]])
-    return make_map((SLOPE, PVALUE), slope, pvalue, status=[[0, 0, 0, 6, 2, 9], [0, 0, 0, 0, 0, 9]], **options)
+    slope = np.array([[1, -1, 0, 2, NAN, NAN], [-3, 1, 1, 1, 1, NAN], [0, 0, NAN, NAN, NAN, NAN]])
+    pvalue = np.array([[0.01, 0.5, 0.5, NAN, NAN, NAN], [0.01, 0.5, 0.5, 0.01, 0.01, NAN], [NAN] * 6])
+    status = [[0, 0, 0, 6, 2, 9], [0, 0, 0, 0, 0, 9], [3, 3, 9, 9, 9, 9]]
+    return make_map((SLOPE, PVALUE), slope, pvalue, status=status, **options)
 
 
-CODES = [[5, 2, 3, 0, 255, 254], [1, 4, 4, 5, 5, 254]]
+CODES = [[6, 3, 4, 0, 255, 254], [2, 5, 5, 6, 6, 254], [1, 1, 254, 254, 254, 254]]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -61,7 +63,7 @@ def test_the_file_holds_codes_colours_and_names(tmp_path: Path) -> None:
     for code, label in enumerate(LABELS):
         assert "#{:02x}{:02x}{:02x}".format(*colors[code][:3]) == legend[label]
     names = [category.text for category in ET.parse(f"{path}.aux.xml").getroot().iter("Category")]
-    assert names[:6] == LABELS
+    assert names[:7] == LABELS
     assert names[254:] == ["outside the area", "missing"]
     assert sorted(other.name for other in tmp_path.iterdir()) == ["classes.qml", "classes.tif", "classes.tif.aux.xml"]
 
@@ -83,8 +85,8 @@ def test_the_style_is_that_of_the_legend(tmp_path: Path) -> None:
     assert renderer is not None
     assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
     found = {int(one.attrib["value"]): one.attrib for one in renderer.iter("paletteEntry")}
-    assert [found[code]["label"] for code in range(6)] == LABELS
-    assert {found[code]["label"]: found[code]["color"] for code in range(6)}.items() <= key_colors(
+    assert [found[code]["label"] for code in range(7)] == LABELS
+    assert {found[code]["label"]: found[code]["color"] for code in range(7)}.items() <= key_colors(
         plot_map(small_map())
     ).items()
     assert found[254]["alpha"] == "0"
@@ -116,7 +118,7 @@ def test_qgis_opens_it_classified(tmp_path: Path) -> None:
     renderer, *classes = done.stdout.splitlines()
     assert renderer == "paletted"
     legend = key_colors(plot_map(small_map()))
-    assert classes[:6] == [f"{code} {legend[LABELS[code]]} {LABELS[code]}" for code in range(5, -1, -1)]
+    assert classes[:7] == [f"{code} {legend[LABELS[code]]} {LABELS[code]}" for code in range(6, -1, -1)]
 
 
 def test_the_table_has_areas_and_three_shares(tmp_path: Path) -> None:
@@ -124,18 +126,24 @@ def test_the_table_has_areas_and_three_shares(tmp_path: Path) -> None:
     rows = table(tmp_path / "areas.csv")
     assert list(rows[0]) == ["code", "class", "pixels", "km2", "share_of_tested", "share_of_values", "share_of_region"]
     assert [row["class"] for row in rows] == [*LABELS[::-1], "missing"]
-    assert [int(row["code"]) for row in rows] == [5, 4, 3, 2, 1, 0, 255]
-    assert [int(row["pixels"]) for row in rows] == [3, 2, 1, 1, 1, 1, 1]
+    assert [int(row["code"]) for row in rows] == [6, 5, 4, 3, 2, 1, 0, 255]
+    assert [int(row["pixels"]) for row in rows] == [3, 2, 1, 1, 1, 2, 1, 1]
     # Pixels of 30 m in UTM have 900 m2, but for the scale of the projection.
-    assert [float(row["km2"]) / int(row["pixels"]) for row in rows] == pytest.approx([0.0009] * 7, rel=2e-3)
+    assert [float(row["km2"]) / int(row["pixels"]) for row in rows] == pytest.approx([0.0009] * 8, rel=2e-3)
     assert [float(row["share_of_tested"] or "nan") for row in rows[:-1]] == pytest.approx(
-        [3 / 8, 2 / 8, 1 / 8, 1 / 8, 1 / 8, NAN], abs=1e-5, nan_ok=True
+        [3 / 8, 2 / 8, 1 / 8, 1 / 8, 1 / 8, NAN, NAN], abs=1e-5, nan_ok=True
     )
-    assert float(rows[5]["share_of_values"]) == pytest.approx(1 / 9, abs=1e-5)
-    assert float(rows[-1]["share_of_region"]) == pytest.approx(1 / 10, abs=1e-5)
+    assert float(rows[6]["share_of_values"]) == pytest.approx(1 / 11, abs=1e-5)
+    assert float(rows[-1]["share_of_region"]) == pytest.approx(1 / 12, abs=1e-5)
     assert sum(float(row["share_of_region"]) for row in rows) == pytest.approx(1, abs=1e-5)
     assert tally.km2 is not None
     assert tally.km2.sum() == pytest.approx(sum(float(row["km2"]) for row in rows[:-1]), abs=1e-5)
+
+
+def test_what_is_no_test_has_no_share_of_tested(tmp_path: Path) -> None:
+    for number, options in enumerate(({"band": "status"}, {"classes": "0,1"}, {"band": "pvalue"})):
+        classify(small_map(), tmp_path / f"{number}.tif", table=tmp_path / f"{number}.csv", **options)
+        assert {row["share_of_tested"] for row in table(tmp_path / f"{number}.csv")} == {""}
 
 
 def test_without_crs_there_are_no_areas(tmp_path: Path) -> None:
@@ -163,7 +171,9 @@ def test_classes_are_those_of_the_picture(tmp_path: Path) -> None:
 
 def test_codes_keep_their_words(tmp_path: Path) -> None:
     tally = classify(small_map(), tmp_path / "c.tif", "status")
-    assert {one.label for one in tally.scheme.classes} == {"0 ok", "2 too few observations", "6 test undefined"}
+    assert {one.label for one in tally.scheme.classes} == {
+        "0 ok", "2 too few observations", "3 constant series", "6 test undefined",
+    }  # fmt: skip
 
 
 def test_a_map_larger_than_a_block_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +184,65 @@ def test_a_map_larger_than_a_block_is_written_whole(tmp_path: Path, monkeypatch:
         codes = dataset.read(1)
         assert dataset.profile["tiled"]
     up = (map_["slope"] > 0) & (map_["pvalue"] < 0.05)
-    assert np.array_equal(codes == 5, up)
+    assert np.array_equal(codes == 6, up)
     assert np.array_equal(codes == 255, np.isnan(map_["slope"]))
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a map of 60 x 60 pixels a large one: one pixel in nine is looked at, none at the upper left."""
+    monkeypatch.setattr("pixelwise.pictures.thinned.MOST_PIXELS", 100)
+    monkeypatch.setattr("pixelwise.pictures.thinned.MOST_SAMPLES", 20)
+
+    def make(values: Any, band: pw.Band) -> pw.Map:
+        map_ = make_map((band,), np.asarray(values).reshape(60, 60))
+        assert thinned(map_, [band.name]).grid.height == 20
+        return map_
+
+    return make
+
+
+LEVEL, NUMBER = pw.Band("level"), pw.Band("n", integer=True, kind="count")
+
+
+@pytest.mark.parametrize("classes", [None, "quintile", "equal:4", "fisher:3"])
+@pytest.mark.parametrize("kind", ["float32", "int16"])
+def test_labels_hold_for_every_pixel_of_a_large_map(tmp_path: Path, large: Any, classes: str, kind: str) -> None:
+    values = np.random.default_rng(3).integers(100, 200, 3600).astype(kind)
+    # Seen by no sample: it looks at rows and columns 1, 4, 7 ...
+    values[[0, 2, 3, 5]] = -1000, 50, 5000, 250
+    band = LEVEL if kind == "float32" else NUMBER
+    map_ = large(values, band)
+    tally = classify(map_, tmp_path / "c.tif", classes=classes)
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        codes = dataset.read(1).ravel()
+    assert tally.pixels.sum() == 3600
+    for code, one in enumerate(tally.scheme.classes):
+        low, high = (float(text.replace(MINUS, "-")) for text in (one.label.split(" to ") * 2)[:2])
+        own = values[codes == code]
+        # A limit belongs to the class above it.
+        assert not own.size or (low <= own.min() and own.max() <= high), one.label
+    limits = [one.limits for one in tally.scheme.classes]
+    assert (limits[0][0], limits[-1][1]) == (-1000, 5000)  # type: ignore[index]
+
+
+def test_infinite_and_rare_numbers_of_a_large_map_have_classes(tmp_path: Path, large: Any) -> None:
+    values = np.full(3600, 3, np.int16)
+    values[[0, 2]] = 1, 7
+    tally = classify(large(values, NUMBER), tmp_path / "n.tif")
+    assert [one.label for one in tally.scheme.classes] == ["1", "3", "7"]
+    assert tally.pixels.tolist() == [1, 3598, 1]
+    values = np.arange(3600, dtype=np.int16)
+    assert classify(large(values, NUMBER), tmp_path / "m.tif", classes="equal:3").pixels.tolist() == [1200] * 3
+    level = np.linspace(0, 1, 3600)
+    level[0] = np.inf
+    tally = classify(large(level, LEVEL), tmp_path / "i.tif")
+    assert (tally.scheme.classes[-1].label, tally.pixels[-1], tally.missing_pixels) == ("infinite", 1, 0)
+    # What no sample sees may be all there is.
+    level[:] = NAN
+    level[2] = 0.5
+    tally = classify(large(level, LEVEL), tmp_path / "o.tif")
+    assert (tally.pixels.sum(), tally.missing_pixels) == (1, 3599)
 
 
 def test_labels_from_files_are_escaped(tmp_path: Path) -> None:
@@ -293,16 +360,20 @@ def test_a_file_of_anyone_is_classified(trend: Path) -> None:
             "band n has no p-value, which trend classes need: choose",
         ),
         (["-o", "c.tif", "--classes", "stripes"], "classes='stripes' is not one of trend, confidence"),
-        (["-o", "trend.tif", "--overwrite"], "trend.tif: is the map itself"),
+        (["-o", "trend.tif", "--overwrite"], "trend.tif: is one of the inputs; choose another output"),
+        (
+            ["-o", "ndvi/ndvi_2001.tif", "--overwrite"],
+            "ndvi/ndvi_2001.tif: is one of the inputs; choose another output",
+        ),
     ],
 )
 def test_mistakes_on_the_command_line(
     trend: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(trend.parent)
-    before = {path: path.stat().st_mtime_ns for path in Path().iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     result = run("trend.tif", *options)
     assert result.exit_code == 1
     assert result.output.startswith(f"error: {message}")
     assert result.output.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before

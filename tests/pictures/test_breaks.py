@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pixelwise as pw
+from pixelwise.grid import Block
 from pixelwise.pictures import breaks
 from pixelwise.pictures.breaks import equal_limits, fisher_limits, quantile_limits, ranges_of
+from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.numbers import distinct_numbers, percent, range_label, readable, square_kilometres, with_minus
-from support.drawn import MINUS
+from support.drawn import MINUS, make_map
 
 
 @pytest.mark.parametrize("count", [2, 5, 7, 12])
@@ -129,3 +132,36 @@ def test_areas_have_three_digits_or_more(area: float, text: str) -> None:
 def test_a_minus_is_a_minus_and_zero_has_none() -> None:
     assert (with_minus("-0.00"), with_minus("-1e-09"), with_minus("5")) == ("0.00", f"{MINUS}1e{MINUS}09", "5")
     assert (range_label("1", "2"), range_label("1", "1")) == ("1 to 2", "1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        *(("float32", classes) for classes in ("equal:4", "fisher:3", "quintile", "continuous")),
+        ("float64", "equal:4"), ("float64", "quintile"),
+    ],
+)  # fmt: skip
+def test_limits_of_the_largest_numbers(kind: str, classes: str) -> None:
+    values = np.linspace(-1, 1, 3000).astype(kind).reshape(1, -1) * np.finfo(kind).max
+    scheme = scheme_of(make_map((pw.Band("x"),), values), classes=classes)
+    codes = scheme.codes(make_map((pw.Band("x"),), values), Block(0, 0, 1, 3000))
+    assert codes.max() == len(scheme.classes) - 1
+    assert (np.diff(codes[0].astype(int)) >= 0).all()
+    if classes == "equal:4":
+        assert np.bincount(codes[0]) == pytest.approx([750] * 4, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ([1234567], ["below 1234567", "1234567 and above"]),
+        ([6.9999999], ["below 6.9999999", "6.9999999 and above"]),
+        ([1, 1.0000001], ["below 1", "1 to 1.0000001", "1.0000001 and above"]),
+        ([-0.5, 0, 1e-7], [f"below {MINUS}0.5", f"{MINUS}0.5 to 0", f"0 to 1e{MINUS}07", f"1e{MINUS}07 and above"]),
+    ],
+)
+def test_limits_are_written_as_they_were_typed(limits: list[float], expected: list[str]) -> None:
+    map_ = make_map((pw.Band("x"),), np.array([[*limits]], np.float64))
+    scheme = scheme_of(map_, classes=limits)
+    assert [one.label for one in scheme.classes] == expected
+    assert scheme.codes(map_, Block(0, 0, 1, len(limits))).tolist() == [list(range(1, len(limits) + 1))]

@@ -13,6 +13,7 @@ from affine import Affine
 import pixelwise as pw
 from pixelwise.bands import Status
 from pixelwise.choices import BandKind, ClassKind
+from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.picture import plot_map
 from support.drawn import (
     COUNT,
@@ -36,6 +37,7 @@ from support.drawn import (
     shares,
 )
 
+CONSTANT = "no change (constant series)"
 UP, UP_WEAK = "significant increase, p < 0.05", "increase, not significant"
 DOWN, DOWN_WEAK = "significant decrease, p < 0.05", "decrease, not significant"
 
@@ -56,14 +58,27 @@ def test_what_has_no_p_is_not_tested_and_in_no_other_class() -> None:
     status = [[6, 6, 0, 0, 3, 2, 1, 0]]
     slope, pvalue = row(1, NAN, -1, 2, 0, NAN, NAN, 3), row(NAN, NAN, NAN, 0.01, NAN, NAN, NAN, 0.5)
     figure = plot_map(make_map((SLOPE, PVALUE), slope, pvalue, status=status))
-    # A constant series does not change, and too few observations are no test that failed.
+    # In a constant series is nothing to test, and too few observations are no test that failed.
     missing = ["missing"] * 2
-    assert names_of_pixels(figure) == [[*["not tested"] * 3, UP, "no change", *missing, UP_WEAK]]
+    assert names_of_pixels(figure) == [[*["not tested"] * 3, UP, CONSTANT, *missing, UP_WEAK]]
     assert shares(figure) == {
-        UP: 16.7, UP_WEAK: 16.7, "no change": 16.7, DOWN_WEAK: 0, DOWN: 0, "not tested": 50, "missing": 25,
+        UP: 16.7, UP_WEAK: 16.7, DOWN_WEAK: 0, DOWN: 0, CONSTANT: 16.7, "not tested": 50, "missing": 25,
     }  # fmt: skip
-    assert labels(figure)[-2:] == ["not tested", "missing"]
+    assert labels(figure)[-3:] == [CONSTANT, "not tested", "missing"]
     assert len(set(key_colors(figure).values())) == 7
+
+
+def test_a_constant_series_with_a_test_is_tested() -> None:
+    # Mann-Kendall has p = 1 there.
+    map_ = make_map((SLOPE, PVALUE), row(0, 0, NAN), row(1, NAN, NAN), status=[[3, 3, 3]])
+    assert names_of_pixels(plot_map(map_)) == [["no change", CONSTANT, CONSTANT]]
+    map_ = make_map((RVALUE, PVALUE), row(0.5, NAN), row(0.1, NAN), status=[[0, 3]])
+    assert names_of_pixels(plot_map(map_)) == [["positive, not significant", "constant series"]]
+
+
+def test_infinite_changes_have_a_sign() -> None:
+    map_ = make_map((SLOPE, PVALUE), row(np.inf, -np.inf, np.inf, -np.inf, NAN), row(0.01, 0.5, NAN, 0.01, 0.01))
+    assert names_of_pixels(plot_map(map_)) == [[UP, DOWN_WEAK, "not tested", DOWN, "missing"]]
 
 
 def test_without_untested_or_unchanged_pixels_there_are_no_such_classes() -> None:
@@ -541,3 +556,19 @@ def test_days_of_the_year_have_no_lowest() -> None:
     with pytest.raises(pw.ParameterError, match="of which none is the lowest: leave classes out, or give limits"):
         plot_map(map_, classes="continuous")
     assert len(entries(plot_map(map_, classes="100,200"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.arange(300), "band c has more than 250 different codes: too many for classes of their own"),
+        (
+            np.random.default_rng(0).random(300),
+            r"band c: its kind says that numbers are codes, but 0\.\d+ is not a whole",
+        ),
+    ],
+)
+def test_codes_are_few_and_whole(values: Any, message: str) -> None:
+    with pytest.raises(pw.ParameterError, match=message):
+        scheme_of(make_map((pw.Band("c", kind="code"),), values.astype(np.float64).reshape(1, -1)))
+    assert len(scheme_of(make_map((pw.Band("c", kind="code"),), np.arange(250.0).reshape(1, -1))).classes) == 250

@@ -11,6 +11,7 @@ from pixelwise.bands import Band, Status
 from pixelwise.choices import Palette
 from pixelwise.errors import ParameterError
 from pixelwise.pictures.palettes import (
+    CONSTANT_COLOR,
     INFINITE_COLOR,
     MISSING_COLOR,
     MONTH_COLORS,
@@ -58,7 +59,7 @@ def test_distances_are_those_of_others() -> None:
     assert np.allclose(lab("#777777"), [50.03, 0, 0], atol=0.02)
 
 
-OTHERS = [NEUTRAL_COLOR, MISSING_COLOR, NOT_TESTED_COLOR]
+OTHERS = [NEUTRAL_COLOR, MISSING_COLOR, NOT_TESTED_COLOR, CONSTANT_COLOR]
 
 
 @pytest.mark.parametrize("eye", [*EYES, "grey"])

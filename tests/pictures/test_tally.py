@@ -61,15 +61,26 @@ def test_areas_equal_geod_cell_by_cell(name: str) -> None:
     assert tally.shares == pytest.approx(expected / expected.sum(), rel=1e-6)
 
 
+def test_where_nothing_is_tested_no_share_is_one_of_tests() -> None:
+    constant = make_map((SLOPE, PVALUE), np.zeros((2, 2)), np.full((2, 2), NAN), status=[[3, 3], [3, 3]])
+    tally = tally_of(constant, scheme_of(constant))
+    assert tally.pixels.tolist() == [0, 4, 0, 0, 0, 0, 0]
+    assert tally.pixels[tally.tested].sum() == 0
+    assert np.array_equal(tally.shares_of_tested, [NAN, NAN, 0, 0, 0, 0, 0], equal_nan=True)
+    tally = tally_of(constant, scheme_of(constant, classes="-1,1"))
+    assert np.isnan(tally.shares_of_tested).all()
+    assert not tally.tested.any()
+
+
 def test_shares_of_what_is_tested_of_values_and_of_the_region() -> None:
     slope = np.array([[1.0, 1, -1, 2, NAN, NAN]])
     pvalue = np.array([[0.01, NAN, 0.5, 0.5, NAN, NAN]])
     map_ = make_map((SLOPE, PVALUE), slope, pvalue, status=[[0, 6, 0, 0, 1, 9]], crs=None)
     tally = tally_of(map_, scheme_of(map_))
-    assert tally.pixels.tolist() == [1, 0, 1, 0, 1, 1]  # not tested, decreases, no change, increases
-    assert np.array_equal(tally.shares_of_tested, [NAN, 0, 1 / 3, 0, 1 / 3, 1 / 3], equal_nan=True)
-    assert tally.shares.tolist() == [1 / 4, 0, 1 / 4, 0, 1 / 4, 1 / 4]
-    assert tally.shares_of_region.tolist() == [1 / 5, 0, 1 / 5, 0, 1 / 5, 1 / 5]
+    assert tally.pixels.tolist() == [1, 0, 0, 1, 0, 1, 1]  # not tested, constant, decreases, no change, increases
+    assert np.array_equal(tally.shares_of_tested, [NAN, NAN, 0, 1 / 3, 0, 1 / 3, 1 / 3], equal_nan=True)
+    assert tally.shares.tolist() == [1 / 4, 0, 0, 1 / 4, 0, 1 / 4, 1 / 4]
+    assert tally.shares_of_region.tolist() == [1 / 5, 0, 0, 1 / 5, 0, 1 / 5, 1 / 5]
     assert (tally.missing_pixels, tally.missing) == (1, 1 / 5)
     assert tally.km2 is None
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["html_report"]
 
+PAGES = (".html", ".htm")
+
 
 @click.command("report")
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
@@ -35,13 +37,14 @@ def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method
       pixelwise report trend.tif ndvi/*.tif -o report.html
     """
     from pixelwise.maps.foreign import open_any
-    from pixelwise.maps.saving import check_output, save_text
+    from pixelwise.maps.saving import check_output, inputs_of, save_text
     from pixelwise.pictures.picture import import_matplotlib
     from pixelwise.report.page import page_of
 
     import_matplotlib()
-    target = check_output(output, overwrite=overwrite, suffixes=(".html", ".htm"))
+    check_output(output, overwrite=overwrite, suffixes=PAGES)
     map_ = open_any(map_path)
+    target = check_output(output, overwrite=overwrite, suffixes=PAGES, inputs=[*inputs_of(map_), *source])
     samples, why_none = _samples(map_, map_path, list(source), method)
     save_text(page_of(map_, samples, no_samples=why_none), target, overwrite=overwrite)
     emit(str(target))

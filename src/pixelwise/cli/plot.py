@@ -92,24 +92,26 @@ def plot(
       pixelwise plot trend.tif -o figure1.pdf --figure paper --width 170mm
       pixelwise plot trend.tif -o status.png --band status
 
-    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested", except
-    constant series, which are "no change".
+    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested"; constant
+    series, where there is nothing to test, are a class of their own.
     """
     from pixelwise.maps.foreign import open_any
-    from pixelwise.maps.saving import check_output, save
+    from pixelwise.maps.saving import check_output, inputs_of, save
     from pixelwise.pictures.picture import import_matplotlib, plot_map
 
     import_matplotlib()
-    target = check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite)
     options["width"] = inches_of(options["width"])
     map_ = open_any(map_path)
+    inputs = [*inputs_of(map_), *filter(None, (options["overlay"],))]
+    target = check_output(output, overwrite=overwrite, inputs=inputs)
     if layout == "paper":
         from pixelwise.maps.saving import save_text
         from pixelwise.pictures.paper import plot_paper
 
         if band[1:]:
             raise click.UsageError("--figure paper draws one --band")
-        beside = check_output(target.with_suffix(".txt"), overwrite=overwrite, suffixes=(".txt",))
+        beside = check_output(target.with_suffix(".txt"), overwrite=overwrite, suffixes=(".txt",), inputs=inputs)
         figure, caption = plot_paper(map_, band[0] if band else None, **options)
         save(figure, target, overwrite=overwrite, dpi=dpi)
         save_text(caption, beside, overwrite=overwrite)

@@ -22,6 +22,7 @@ from pixelwise.errors import ParameterError
 if TYPE_CHECKING:
     from pixelwise.dates.completeness import Completeness
     from pixelwise.rasters.points import Point
+    from pixelwise.stacks.base import FileStack
     from pixelwise.stacks.fits import Fit
     from pixelwise.stacks.series import Series
     from pixelwise.stacks.spec import InputSpec
@@ -95,8 +96,8 @@ def series(*, output: Path | None, as_csv: bool, as_json: bool, overwrite: bool,
         raise click.UsageError("--csv and --json exclude each other")
     question = _Asked(**asked)
     targets = _targets(output, len(question.places) or len(question.pixel), overwrite=overwrite)
-    found = question.of_inputs() if question.map_path is None else question.of_map(question.map_path)
-    written = _draw(found, targets, overwrite=overwrite)
+    found, inputs = question.of_inputs() if question.map_path is None else question.of_map(question.map_path)
+    written = _draw(found, targets, inputs, overwrite=overwrite)
     if as_json:
         emit(json.dumps({"pixels": [described(*one) for one in found]}, indent=2, allow_nan=False))
     elif as_csv:
@@ -154,20 +155,22 @@ class _Asked:
             return read_points(self.points, self.crs)
         return tuple(Point(x, y, self.crs) for x, y in self.at)
 
-    def of_map(self, path: Path) -> list[tuple[Series, Fit | None]]:
-        """Return the series behind a map, with its numbers."""
+    def of_map(self, path: Path) -> tuple[list[tuple[Series, Fit | None]], list[Path]]:
+        """Return the series behind a map, with its numbers; and the files that are read."""
         from pixelwise.maps.map import open_map
+        from pixelwise.maps.saving import inputs_of
         from pixelwise.series import origin_of
 
         options: dict[str, Any] = self.spec.as_dict()
         if self.spec.allow_scheme:
             options["allow_scheme"] = self.spec.allow_scheme
-        origin = origin_of(open_map(path), path, self.source or None, options=options, method=self.method)
+        map_ = open_map(path)
+        origin = origin_of(map_, path, self.source or None, options=options, method=self.method)
         fits = origin.fits_at(self.places) if self.places else origin.fits(self.pixel)
-        return [(fit.series, fit) for fit in fits]
+        return [(fit.series, fit) for fit in fits], [*inputs_of(map_), *_files(origin.stack)]
 
-    def of_inputs(self) -> list[tuple[Series, Fit | None]]:
-        """Return the series of the inputs, with what the method says of them if there is one."""
+    def of_inputs(self) -> tuple[list[tuple[Series, Fit | None]], list[Path]]:
+        """Return the series of the inputs, with what the method says of them if there is one; and their files."""
         from pixelwise.methods.lookup import resolve_method
         from pixelwise.opening.pairing import open_covariate, pair
         from pixelwise.opening.survey import open_layers
@@ -183,12 +186,19 @@ class _Asked:
         pixels = [pixel_at(pairing.stack.grid, point) for point in self.places] or list(self.pixel)
         names, halo = [point.name for point in self.places], 0 if method is None else method.halo
         own = read_series(pairing.stack, pixels, names, halo=halo)
+        files = [file for one in (stack, *pairing.inputs.values()) for file in _files(one)]
         if method is None:
-            return [(one, None) for one in own]
+            return [(one, None) for one in own], files
         others = {name: read_series(other, pixels) for name, other in pairing.inputs.items()}
         needs, per = self.needs, self.per or "year"
         fit = functools.partial(Series.fit, method=method, per=per, min_valid=needs.min_valid, min_span=needs.min_span)
-        return [(one, fit(one, inputs={name: other[i] for name, other in others.items()})) for i, one in enumerate(own)]
+        fits = [fit(one, inputs={name: other[i] for name, other in others.items()}) for i, one in enumerate(own)]
+        return list(zip(own, fits, strict=True)), files
+
+
+def _files(stack: FileStack) -> list[Path]:
+    """Return the files of a stack, and those behind them."""
+    return [place for place in {*stack.paths, *stack.stamps} if isinstance(place, Path)]
 
 
 # Pictures
@@ -211,7 +221,13 @@ def _targets(output: Path | None, count: int, *, overwrite: bool) -> list[Path] 
     return [check_output(output, overwrite=overwrite)]
 
 
-def _draw(found: Sequence[tuple[Series, Fit | None]], targets: Sequence[Path] | None, *, overwrite: bool) -> list[Path]:
+def _draw(
+    found: Sequence[tuple[Series, Fit | None]],
+    targets: Sequence[Path] | None,
+    inputs: Sequence[Path],
+    *,
+    overwrite: bool,
+) -> list[Path]:
     """Write the pictures, and return their names."""
     from pixelwise.maps.saving import check_output, save
     from pixelwise.pictures.chart import draw_charts
@@ -224,6 +240,7 @@ def _draw(found: Sequence[tuple[Series, Fit | None]], targets: Sequence[Path] | 
     charts = [chart_of(*one) for one in found]
     (target,) = targets
     if "{name}" not in target.name:
+        check_output(target, overwrite=overwrite, inputs=inputs)
         save(draw_charts(charts), target, overwrite=overwrite)
         return [target]
     names = [_file_name(one.name or f"{one.row}_{one.col}") for one, _ in found]
@@ -231,8 +248,8 @@ def _draw(found: Sequence[tuple[Series, Fit | None]], targets: Sequence[Path] | 
     if twice is not None:
         raise ParameterError(f"two points are called {twice!r}: a picture for each needs names that differ")
     paths = [target.with_name(target.name.replace("{name}", name)) for name in names]
-    for path in paths:
-        check_output(path, overwrite=overwrite)
+    for place, path in enumerate(paths):
+        check_output(path, overwrite=overwrite, inputs=inputs, outputs=paths[:place])
     for path, chart in zip(paths, charts, strict=True):
         save(draw_charts([chart]), path, overwrite=overwrite)
     return paths

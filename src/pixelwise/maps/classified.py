@@ -23,13 +23,15 @@ from pixelwise.grid import Block
 from pixelwise.maps.disk import create, remove
 from pixelwise.maps.map import Map
 from pixelwise.maps.publish import pam
-from pixelwise.maps.saving import check_output, hidden_beside, save_bytes
+from pixelwise.maps.saving import check_output, hidden_beside, inputs_of, save_bytes
 from pixelwise.maps.tiles import TILE
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
 from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme, Scheme, TestScheme
+from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import Tally, tally_of
 from pixelwise.pictures.thinned import thinned
+from pixelwise.pictures.values import ends_of
 from pixelwise.words import one_line
 
 __all__ = ["TAG_CLASSES", "classify", "table_of"]
@@ -90,11 +92,10 @@ def classify(
     OutputError
         When a file exists or cannot be written.
     """
-    target = check_output(path, overwrite=overwrite, suffixes=TIFF)
-    if target.exists() and any(target.samefile(own) for own in map_.paths):
-        raise OutputError(f"{target}: is the map itself; choose another name for its classes")
-    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,))
-    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",))
+    inputs = inputs_of(map_)
+    target = check_output(path, overwrite=overwrite, suffixes=TIFF, inputs=inputs)
+    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,), inputs=inputs)
+    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",), inputs=inputs)
     name = map_.bands[0].name if band is None else band
     scheme = scheme_for(map_, name, classes=classes, significant=significant, pvalue=pvalue)
     if isinstance(scheme, ContinuousScheme):
@@ -109,12 +110,17 @@ def classify(
     return tally
 
 
-def scheme_for(map_: Map, name: str, **wishes: Any) -> Scheme:
-    """Return the classes of a band of a map of any size; limits of large maps come from evenly spread pixels."""
-    first = map_.band(name)
-    if first.kind == "code":
-        return scheme_of(map_, name, **wishes)
-    return scheme_of(thinned(map_, bands_for(map_, name, wishes.get("pvalue"))), name, **wishes)
+def scheme_for(source: Source, name: str, **wishes: Any) -> Scheme:
+    """Return the classes of a band of a map of any size, for all of its pixels.
+
+    Limits between classes of large maps come from evenly spread pixels; the lowest and the highest value, and whether
+    there are infinite ones, from all.
+    """
+    band = source.band(name)
+    if band.kind == "code":
+        return scheme_of(source, name, **wishes)
+    some = thinned(source, bands_for(source, name, wishes.get("pvalue")))
+    return scheme_of(some, name, **wishes, ends=None if some is source else lambda: ends_of(source, band))
 
 
 def table_of(tally: Tally) -> str:

@@ -37,7 +37,9 @@ def quantile_limits(values: NDArray[Any], count: int) -> list[float]:
 
 def equal_limits(values: NDArray[Any], count: int) -> list[float]:
     """Return limits at equal distances from the lowest to the highest value."""
-    return [float(limit) for limit in np.linspace(values.min(), values.max(), count + 1)]
+    # The difference of the two may be larger than any number of their type.
+    limits = 2 * np.linspace(float(values.min()) / 2, float(values.max()) / 2, count + 1)
+    return [float(values.min()), *(float(limit) for limit in limits[1:-1]), float(values.max())]
 
 
 def fisher_limits(values: NDArray[Any], count: int) -> list[float]:
@@ -53,7 +55,8 @@ def fisher_limits(values: NDArray[Any], count: int) -> list[float]:
     except ImportError as error:  # pragma: no cover - the tests' environment has it
         raise ParameterError('classes fisher need mapclassify: pip install "pixelwise[plot]"') from error
     if values.size > FISHER_VALUES:
-        values = np.quantile(values, np.linspace(0, 1, FISHER_VALUES)).astype(values.dtype)
+        wide = values.astype(np.float64, copy=False)
+        values = np.quantile(wide, np.linspace(0, 1, FISHER_VALUES)).astype(values.dtype)
     count = min(count, np.unique(values).size)
     if count < 2:
         return [float(values.min()), float(values.max())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, get_args
@@ -15,8 +15,9 @@ from pixelwise.bands import DIRECTED, STATUS_BAND, STATUS_WORDS, Band, Status
 from pixelwise.choices import ClassKind, Palette
 from pixelwise.errors import ParameterError
 from pixelwise.pictures.breaks import equal_limits, fisher_limits, quantile_limits, ranges_of
-from pixelwise.pictures.numbers import distinct_numbers, range_label, readable, with_minus
+from pixelwise.pictures.numbers import distinct_numbers, range_label, readable, shortest
 from pixelwise.pictures.palettes import (
+    CONSTANT_COLOR,
     INFINITE_COLOR,
     MISSING_COLOR,
     MONTH_COLORS,
@@ -42,6 +43,7 @@ from pixelwise.pictures.scheme import (
     range_of,
 )
 from pixelwise.pictures.source import Source
+from pixelwise.pictures.values import Ends, Values, codes_of, values_of
 from pixelwise.words import escaped, not_a_choice, shown
 
 __all__ = ["Wish", "bands_for", "scheme_of"]
@@ -60,8 +62,9 @@ MONTH_STARTS = (32.0, 60.0, 91.0, 121.0, 152.0, 182.0, 213.0, 244.0, 274.0, 305.
 
 #: Classes of as many pixels, where nothing else is asked for.
 USUAL_CLASSES = 5
-#: Whole numbers are classes of their own up to this many different ones.
-FEW_NUMBERS = 7
+#: Limits that nobody typed are written with fewer digits if they are longer than this.
+LONGEST_LIMIT = 10
+
 #: The ends of a colour bar are quantiles: a single outlier would leave one colour for all others.
 TAILS = 0.02
 
@@ -138,6 +141,7 @@ def scheme_of(
     significant: float | None = None,
     pvalue: str | None = None,
     palette: Palette | None = None,
+    ends: Callable[[], Ends] | None = None,
 ) -> Scheme:
     """Return the classes of a band.
 
@@ -155,6 +159,8 @@ def scheme_of(
         Name of the band of p-values; the q-values that belong to the band's p-values, or these, by default.
     palette
         As in `plot_map`.
+    ends
+        Where the source holds some pixels of a map, and all are put into classes: returns the ends of all.
 
     Raises
     ------
@@ -185,7 +191,7 @@ def scheme_of(
     if pvalue is not None:
         raise ParameterError(f"pvalue {pvalue} is for classes trend and confidence")
     if wish.limits:
-        return _open_ended(chosen, wish.limits, colors)
+        return _open_ended(chosen, wish.limits, colors, typed=True)
     fixed = {"test": PVALUE_LIMITS, "share": SHARE_LIMITS, "correlation": CORRELATION_LIMITS}
     if not wish.kind:
         if chosen.kind == "day of year":
@@ -194,7 +200,7 @@ def scheme_of(
             return RangeScheme(chosen, months, downwards=True, starts=MONTH_STARTS)
         if chosen.kind in fixed:
             return _open_ended(chosen, fixed[chosen.kind], colors)
-    return _of_values(source, chosen, wish, colors)
+    return _of_values(chosen, values_of(source, chosen, None if ends is None else ends()), wish, colors)
 
 
 def bands_for(source: Source, band: str, pvalue: str | None = None) -> list[str]:
@@ -254,6 +260,8 @@ def _tested(
     adverb = "significant" if change else "significantly"
     letter, sign = ("q", "\N{LESS-THAN OR EQUAL TO}") if test.adjusted else ("p", "<")
     untested = Class("not tested", NOT_TESTED_COLOR, tested=False, optional=True)
+    same = "no change (constant series)" if change else "constant series"
+    constant = Class(same, CONSTANT_COLOR, tested=False, optional=True)
     if len(levels) > 1:
         # A q-value is no confidence level.
         at = [f", {letter} {sign} {one:g}" if test.adjusted else f" at {100 * (1 - one):.0f} %, {letter} {sign} {one:g}"
@@ -274,7 +282,7 @@ def _tested(
     rising = [Class(label, color) for label, color in zip(above[::-1], up, strict=True)]
     return TestScheme(
         band,
-        (untested, *falling, *middle, *rising),
+        (untested, constant, *falling, *middle, *rising),
         pvalue=test.band.name,
         levels=levels,
         adjusted=test.adjusted,
@@ -308,12 +316,7 @@ def _flags(source: Source, test: _Test, levels: Sequence[float]) -> str:
 
 
 def _codes(source: Source, band: Band) -> CodeScheme:
-    found: set[int] = set()
-    for block in source.blocks():
-        values = source.read(band.name, block)
-        # Sorting a block takes ten times as long as counting its bytes.
-        own = np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
-        found.update(int(number) for number in own[np.isfinite(own)])
+    found = codes_of(source, band)
     if band.name == STATUS_BAND.name:
         found.discard(Status.OUTSIDE)
         words, colors = {int(code): text for code, text in STATUS_WORDS.items()}, dict(STATUS_COLORS)
@@ -322,7 +325,7 @@ def _codes(source: Source, band: Band) -> CodeScheme:
         listed = sorted(found | set(words))
         colors = dict(zip(listed, sequential("viridis", len(listed)), strict=True))
     # The lowest code comes last, which is at the top of a legend.
-    numbers = tuple(sorted(found, reverse=True))[:LARGEST_SCHEME]
+    numbers = tuple(sorted(found, reverse=True))
     classes = tuple(
         Class(f"{number} {words.get(number, 'unknown')}", colors.get(number, UNKNOWN_COLOR)) for number in numbers
     )
@@ -332,12 +335,15 @@ def _codes(source: Source, band: Band) -> CodeScheme:
 # Ranges of values
 
 
-def _open_ended(band: Band, limits: Sequence[float], colors: Palette) -> RangeScheme:
-    """Return the classes between limits, below the first and above the last."""
-    words = distinct_numbers(limits)
-    written = [words[limit] for limit in limits]
-    if len(limits) == 1 or all(f"{limit:g}" == f"{limit:.10g}" for limit in limits):
-        written = [with_minus(f"{limit:g}") for limit in limits]
+def _open_ended(band: Band, limits: Sequence[float], colors: Palette, *, typed: bool = False) -> RangeScheme:
+    """Return the classes between limits, below the first and above the last; those that a user typed stay as they are.
+
+    A limit that was rounded would name the wrong class for the values next to it.
+    """
+    written = [shortest(limit) for limit in limits]
+    if max(map(len, written)) > LONGEST_LIMIT and not typed:
+        words = distinct_numbers(limits)
+        written = [words[limit] for limit in limits]
     below, above = ("before {}", "{} and later") if band.kind == "time" else ("below {}", "{} and above")
     labels = [below.format(written[0])]
     labels += [f"{low} to {high}" for low, high in pairwise(written)]
@@ -376,9 +382,9 @@ def _sign(low: float, high: float) -> int:
     return -1 if high <= 0 else 0
 
 
-def _of_values(source: Source, band: Band, wish: Wish, colors: Palette) -> Scheme:
+def _of_values(band: Band, found: Values, wish: Wish, colors: Palette) -> Scheme:
     """Return classes whose limits follow from the values."""
-    values, infinite = _values(source, band)
+    values, infinite = found.numbers, found.infinite
     if not values.size:
         return RangeScheme(band, _with_infinite((), infinite), infinite=infinite)
     if wish.kind == "continuous":
@@ -389,7 +395,7 @@ def _of_values(source: Source, band: Band, wish: Wish, colors: Palette) -> Schem
         limits = equal_limits(values, count)
     elif wish.kind == "fisher":
         limits = fisher_limits(values, count)
-    elif not wish.kind and not directed and _few(values):
+    elif not wish.kind and not directed and found.few:
         limits = [float(number) for number in np.unique(values)]
         limits.append(limits[-1])
     else:
@@ -398,32 +404,15 @@ def _of_values(source: Source, band: Band, wish: Wish, colors: Palette) -> Schem
             inner = [limit for limit in sorted(set(readable(limits)[1:-1])) if values.min() < limit <= values.max()]
             if inner:
                 return _extended(_open_ended(band, inner, colors), infinite)
-    return _extended(_ranges(band, values, limits, colors), infinite)
+    return _extended(_ranges(band, found, limits, colors), infinite)
 
 
-def _values(source: Source, band: Band) -> tuple[NDArray[Any], bool]:
-    """Return the finite values of a band within the area, and whether there are infinite ones."""
-    parts, infinite = [], False
-    for block in source.blocks():
-        values = source.read(band.name, block)
-        inside = np.isfinite(values)
-        if values.dtype.kind == "f":
-            infinite = infinite or bool(np.isinf(values).any())
-        if STATUS_BAND.name in source:
-            status = source.read(STATUS_BAND.name, block)
-            # Whole numbers are never missing, but no number of observations was asked for there.
-            inside &= status != Status.OUTSIDE
-        parts.append(values[inside])
-    return np.concatenate(parts), infinite
+def _ranges(band: Band, found: Values, limits: Sequence[float], colors: Palette) -> RangeScheme:
+    """Return the classes between limits, without empty ones; a value that fills several becomes one of its own.
 
-
-def _few(values: NDArray[Any]) -> bool:
-    """Whether values are few different whole numbers."""
-    return values.dtype.kind in "iu" and np.unique(values).size <= FEW_NUMBERS
-
-
-def _ranges(band: Band, values: NDArray[Any], limits: Sequence[float], colors: Palette) -> RangeScheme:
-    """Return the classes between limits, without empty ones; a value that fills several becomes one of its own."""
+    Of a large map, whose pixels are not all known here, classes stay that may be empty.
+    """
+    values = found.numbers
     if (band.kind in DIRECTED or not band.kind) and 0.0 in limits[1:-1] and (values == 0).any():
         # Neither above nor below: a class of its own.
         limits = [*(limit for limit in limits if limit < 0), 0.0, 0.0, *(limit for limit in limits if limit > 0)]
@@ -434,15 +423,24 @@ def _ranges(band: Band, values: NDArray[Any], limits: Sequence[float], colors: P
         float(np.nextafter(kind.type(low), kind.type(np.inf))) if before == (low, low) else low
         for before, (low, _) in pairwise(ranges)
     ]
-    counts = np.bincount(range_of(values, starts), minlength=len(ranges))
-    kept = [place for place in range(len(ranges)) if counts[place]]
+    whole = values.dtype.kind in "iu"
+    # The whole numbers of each range, from the first to below the last.
+    bounds = list(pairwise([float(values.min()), *(float(math.ceil(start)) for start in starts), values.max() + 1.0]))
+    if found.complete:
+        filled = np.bincount(range_of(values, starts), minlength=len(ranges)) > 0
+    else:
+        filled = np.array([not whole or low < above for low, above in bounds])
+    kept = [place for place in range(len(ranges)) if filled[place]]
     starts = [starts[place - 1] for place in kept[1:]]
     ranges = [ranges[place] for place in kept]
-    if values.dtype.kind in "iu":
+    if whole:
         # For integers, "18 to 20, 20 to 22" leaves open which class has the 20: give the range that each class holds.
-        codes = range_of(values, starts)
-        members = [values[codes == code] for code in range(len(ranges))]
-        ranges = [(float(held.min()), float(held.max())) for held in members]
+        if found.complete:
+            codes = range_of(values, starts)
+            members = [values[codes == code] for code in range(len(ranges))]
+            ranges = [(float(held.min()), float(held.max())) for held in members]
+        else:
+            ranges = [(bounds[place][0], bounds[place][1] - 1) for place in kept]
     words = distinct_numbers(limit for limits in ranges for limit in limits)
     labels = [range_label(words[low], words[high]) for low, high in ranges]
     return RangeScheme(band, _colored(band, labels, ranges, colors), starts=tuple(starts))
@@ -459,7 +457,8 @@ def _with_infinite(classes: tuple[Class, ...], infinite: bool) -> tuple[Class, .
 
 def _continuous(band: Band, values: NDArray[Any], colors: Palette) -> ContinuousScheme:
     """Return a colour bar from the lowest to the highest values but for outliers; about zero where signs matter."""
-    low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))
+    # The difference of two numbers of float32 may not be one.
+    low, high = (float(edge) for edge in np.quantile(values.astype(np.float64, copy=False), (TAILS, 1 - TAILS)))
     if band.kind in DIRECTED or not band.kind:
         high = max(abs(low), abs(high))
         low = -high

@@ -6,7 +6,16 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-__all__ = ["THIN", "distinct_numbers", "percent", "range_label", "readable", "square_kilometres", "with_minus"]
+__all__ = [
+    "THIN",
+    "distinct_numbers",
+    "percent",
+    "range_label",
+    "readable",
+    "shortest",
+    "square_kilometres",
+    "with_minus",
+]
 
 #: Between groups of three digits: narrow, and no line breaks there.
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -29,6 +38,12 @@ def distinct_numbers(values: Iterable[float]) -> dict[float, str]:
             digits += 1
         texts = [f"{number:#.{digits}g}".rstrip(".") for number in numbers]
     return dict(zip(numbers, map(with_minus, texts), strict=True))
+
+
+def shortest(number: float) -> str:
+    """Write a number with the fewest digits that are exactly it."""
+    text = f"{number:g}"
+    return with_minus(text if float(text) == number else repr(float(number)).removesuffix(".0"))
 
 
 def range_label(low: str, high: str) -> str:

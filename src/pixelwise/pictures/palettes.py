@@ -9,6 +9,7 @@ from pixelwise.choices import Palette
 from pixelwise.errors import ParameterError
 
 __all__ = [
+    "CONSTANT_COLOR",
     "INFINITE_COLOR",
     "MISSING_COLOR",
     "MONTH_COLORS",
@@ -93,6 +94,10 @@ INFINITE_COLOR = "#1a1a1a"
 # A colour without a direction. Its CIELAB distance from the other colours of tests is at least 13 under every colour
 # blindness as Machado et al. (2009) simulate them, and 9 in grey.
 NOT_TESTED_COLOR = "#9a85b6"
+
+# No direction either, and no finding: a grey. Between the other colours of tests no lightness is free; this one is 10
+# darker than dark blue, the darkest of them, and 14 away from all in CIELAB under every colour blindness.
+CONSTANT_COLOR = "#383838"
 
 # Paul Tol's light scheme, but for colours near the two greys; a code has the same colour in every map.
 STATUS_COLORS: Mapping[int, str] = {

@@ -29,6 +29,9 @@ __all__ = [
 #: The codes of pixels without a value, and of those that were not asked for.
 MISSING, OUTSIDE = 255, 254
 
+#: The first two codes of every test.
+UNTESTED, CONSTANT = 0, 1
+
 #: Classes have the codes from 0 on.
 LARGEST_SCHEME = 250
 
@@ -106,8 +109,9 @@ class Scheme(ABC):
 class TestScheme(Scheme):
     """Decreases and increases, or negative and positive numbers, by the significance of each pixel's test.
 
-    A pixel without a p-value is neither significant nor not significant: such pixels form the class "not tested". A
-    number of exactly 0 has no direction; so has a constant series, which has no p-value.
+    A pixel without a p-value is neither significant nor not significant: such pixels form the class "not tested", and
+    constant series, where there is nothing to test, one of their own. A number of exactly 0 has no direction, an
+    infinite one has that of its sign.
 
     Attributes
     ----------
@@ -122,8 +126,9 @@ class TestScheme(Scheme):
     split
         Whether numbers that are not significant are divided by their sign; else all of them are one class.
 
-    Classes are in this order: not tested; negative at each level, the strictest first; then, if `split`, not
-    significantly negative, zero, not significantly positive, or else one for all three; and positive at each level.
+    Classes are in this order: not tested; constant series; negative at each level, the strictest first; then, if
+    `split`, not significantly negative, zero, not significantly positive, or else one for all three; and positive at
+    each level.
     """
 
     pvalue: str = ""
@@ -134,25 +139,27 @@ class TestScheme(Scheme):
 
     def _fill(self, codes: NDArray[np.uint8], source: Source, block: Block, status: NDArray[Any] | None) -> None:
         values, pvalues = source.read(self.band.name, block), source.read(self.pvalue, block)
-        known = np.isfinite(values)
-        untested = known & ~np.isfinite(pvalues)
+        known, has_test = ~np.isnan(values), np.isfinite(pvalues)
+        tested, without = known & has_test, known & ~has_test
+        codes[without] = UNTESTED
         if status is not None:
             # Some methods have only NaN there: not for lack of data, which "missing" would imply.
-            untested |= (status == Status.TEST_UNDEFINED) & ~np.isfinite(pvalues)
-            untested &= status != Status.CONSTANT
-        tested = known & ~untested
+            codes[(status == Status.TEST_UNDEFINED) & ~has_test] = UNTESTED
+            codes[(status == Status.CONSTANT) & ~has_test] = CONSTANT
         falls, rises = tested & (values < 0), tested & (values > 0)
         count, middle = len(self.levels), 3 if self.split else 1
-        codes[untested] = 0
+        first = CONSTANT + 1
         if self.split:
-            codes[falls], codes[tested & (values == 0)], codes[rises] = 1 + count, 2 + count, 3 + count
+            places = falls, tested & (values == 0), rises
+            for place, pixels in enumerate(places, first + count):
+                codes[pixels] = place
         else:
-            codes[tested] = 1 + count
+            codes[tested] = first + count
         # From the loosest level to the strictest, each takes over.
         for number in range(count, 0, -1):
             passed = self._passed(pvalues, self.levels[number - 1], source, block)
-            codes[falls & passed] = number
-            codes[rises & passed] = 1 + count + middle + count - number
+            codes[falls & passed] = CONSTANT + number
+            codes[rises & passed] = first + count + middle + count - number
 
     def _passed(self, pvalues: NDArray[Any], level: float, source: Source, block: Block) -> NDArray[np.bool_]:
         if self.flags:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
-from pixelwise.pictures.scheme import MISSING, Scheme
+from pixelwise.pictures.scheme import MISSING, Scheme, TestScheme
 from pixelwise.pictures.source import Source
 from pixelwise.rasters.cell_areas import CellAreas
 
@@ -52,9 +52,15 @@ class Tally:
         return self.measure / total if total else np.zeros(len(self.measure))
 
     @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Whether the pixels of each class have a test."""
+        is_test = isinstance(self.scheme, TestScheme)
+        return np.array([is_test and one.tested for one in self.scheme.classes], dtype=bool)
+
+    @property
     def shares_of_tested(self) -> Floats:
-        """Share of each class in the area with a test; NaN for classes without one."""
-        tested = np.array([one.tested for one in self.scheme.classes], dtype=bool)
+        """Share of each class in the area with a test; NaN for classes without one, as all are of what is no test."""
+        tested = self.tested
         total = self.measure[tested].sum()
         return np.where(tested, self.measure / total if total else 0.0, np.nan)
 

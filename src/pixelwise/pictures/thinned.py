@@ -85,7 +85,7 @@ def thinned(source: Source, names: list[str]) -> Source:
     grid = source.grid
     if grid.height * grid.width <= MOST_PIXELS or grid.places is not None:
         return source
-    rows, cols = (spread(size) for size in (grid.height, grid.width))
+    rows, cols = (spread(size, MOST_SAMPLES) for size in (grid.height, grid.width))
     scale = Affine.scale(grid.width / len(cols), grid.height / len(rows))
     smaller = Grid(grid.crs, grid.transform @ scale, len(rows), len(cols))
     strips = []

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band
 from pixelwise.grid import Block, Grid
+from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.false_discovery import ADDED, Adjusted, FalseDiscovery, adjust, with_added
 from pixelwise.maps.map import Map
-from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.tally import Tally, tally_of
 
 __all__ = ["adjusted_tally"]
@@ -82,9 +82,9 @@ def adjusted_tally(map_: Map, band: Band) -> Tally | None:
     if not band.pvalue or band.pvalue not in map_:
         return None
     if any(other.kind == "test" and other.pvalue == band.pvalue for other in map_.bands):
-        return tally_of(map_, scheme_of(map_, band.name))
+        return tally_of(map_, scheme_for(map_, band.name))
     dtype = map_.read(band.pvalue, Block(0, 0, 1, 1)).dtype.name
     request = FalseDiscovery.of(USUAL_RATE)
     with adjust(map_.grid, map_.bands, map_.read, request, pvalue=band.pvalue, dtype=dtype) as adjusted:
         source = _WithQvalues(map_, adjusted)
-        return tally_of(source, scheme_of(source, band.name))
+        return tally_of(source, scheme_for(source, band.name))

@@ -22,7 +22,7 @@ from pixelwise.pictures.palettes import MISSING_COLOR
 from pixelwise.pictures.paper import histogram_of
 from pixelwise.pictures.picture import panel_of
 from pixelwise.pictures.quantities import quantity
-from pixelwise.pictures.scheme import TestScheme
+from pixelwise.pictures.scheme import CONSTANT, TestScheme
 from pixelwise.pictures.tally import Tally
 from pixelwise.report.adjusted import adjusted_tally
 from pixelwise.report.figures import components_of, histogram_figure, map_figure, resources, series_figure
@@ -150,7 +150,9 @@ def _amount(tally: Tally, code: int) -> str:
 def _areas(tally: Tally, adjusted: Tally | None) -> dict[str, Any]:
     """Return the table of areas, raw and adjusted for the number of tests."""
     unit = "pixels" if tally.km2 is None else "km²"
-    heads = [unit, "of tested", "of all asked for"]
+    # Of limits and levels, nothing is tested.
+    of_tested = isinstance(tally.scheme, TestScheme)
+    heads = [unit, *(["of tested"] if of_tested else []), "of all asked for"]
     labels = [] if adjusted is None else [_plain(one.label) for one in adjusted.scheme.classes]
     if adjusted is not None:
         heads += [f"adjusted, {unit}", "adjusted, of tested"]
@@ -159,23 +161,22 @@ def _areas(tally: Tally, adjusted: Tally | None) -> dict[str, Any]:
         one = tally.scheme.classes[code]
         if one.optional and not tally.pixels[code]:
             continue
-        row = [
-            one.label,
-            _much(tally, code),
-            _share(tally.shares_of_tested[code]),
-            _share(tally.shares_of_region[code]),
-        ]
+        row = [one.label, _much(tally, code)]
+        row += [_share(tally.shares_of_tested[code])] if of_tested else []
+        row.append(_share(tally.shares_of_region[code]))
         if adjusted is not None:
             other = labels.index(_plain(one.label))
             row += [_much(adjusted, other), _share(adjusted.shares_of_tested[other])]
         rows.append(row)
     if tally.missing_pixels:
         much = f"{tally.missing_pixels:,}" if tally.km2 is None else square_kilometres(tally.missing_km2)[:-4]
-        rows.append(["missing", much, "", percent(tally.missing), *(["", ""] if adjusted is not None else [])])
+        rows.append(["missing", much, *([""] if of_tested else []), percent(tally.missing),
+                     *(["", ""] if adjusted is not None else [])])  # fmt: skip
     notes = []
     if adjusted is not None and isinstance(adjusted.scheme, TestScheme):
+        tests = int(tally.pixels[tally.tested].sum())
         notes.append(
-            f"Adjusted: of {int(tally.pixels[1:].sum())} tests at p < 0.05, one in twenty is significant by chance "
+            f"Adjusted: of {tests} tests at p < 0.05, one in twenty is significant by chance "
             f"alone. The adjusted columns call a pixel significant if its q-value is at most "
             f"{adjusted.scheme.levels[0]:g}: no more than that share of the significant pixels is expected to be false "
             "(Benjamini and Hochberg 1995; for maps, Wilks 2016)."
@@ -288,7 +289,7 @@ def _found(tally: Tally) -> str:
     """Say what share of the tested area is significant, by direction."""
     scheme, shares = tally.scheme, tally.shares_of_tested
     assert isinstance(scheme, TestScheme)  # noqa: S101  (asked before)
-    down, up = 1, len(shares) - 1
+    down, up = CONSTANT + 1, len(shares) - 1
     parts = [
         f"{percent(float(shares[code]))} of the tested area"
         + ("" if tally.km2 is None else f" ({square_kilometres(float(tally.km2[code]))})")
