@@ -23,6 +23,7 @@ from pixelwise.dates.axis import iso
 from pixelwise.errors import InputError
 from pixelwise.maps.map import Map
 from pixelwise.method import Method
+from pixelwise.methods.functions.base import UserFunction
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.opening.survey import survey
 from pixelwise.rasters.datasets import local_only
@@ -33,7 +34,7 @@ from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.fits import Fit
 from pixelwise.stacks.raster import RasterStack
 from pixelwise.stacks.reductions import names_function
-from pixelwise.stacks.series import read_series
+from pixelwise.stacks.series import Series, read_series
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.verify.making import Making, damaged, recorded_making, short
 from pixelwise.verify.pixels import read_map
@@ -94,6 +95,7 @@ class Origin:
         series = read_series(self.stack, pixels, names, halo=self.method.halo)
         if not series:
             return ()
+        method = _tried(self.method, series)
         rows, cols = (np.array(numbers, dtype=np.int64) for numbers in zip(*pixels, strict=True))
         with local_only():
             stored = read_map(self.map, rows, cols)
@@ -103,7 +105,7 @@ class Origin:
         # Polygons and rasters that limited the area are not opened again: the map says which pixels they left out.
         found = tuple(
             replace(one, inside=code != Status.OUTSIDE).fit(
-                self.method,
+                method,
                 bands=bands,
                 per=output.per,
                 min_valid=output.needs.min_valid,
@@ -142,6 +144,16 @@ class Origin:
                 return
 
 
+def _tried(method: Method, series: Sequence[Series]) -> Method:
+    """Return a function after its trial on all pixels at once, as in a job; other methods need none."""
+    if not isinstance(method, UserFunction):
+        return method
+    table = np.stack([one.values for one in series], axis=1).astype(np.float64)
+    if not (np.count_nonzero(~np.isnan(table), axis=0) >= method.min_obs).any():
+        return method
+    return method.rehearse(series[0].axis, lambda: table)
+
+
 def fits_of_map(
     map_: Map,
     path: str | Path,
@@ -150,6 +162,7 @@ def fits_of_map(
     *,
     options: Mapping[str, Any] | None = None,
     method: str | Method | Callable[..., Any] | None = None,
+    command: Sequence[str] = (),
 ) -> tuple[Fit, ...]:
     """Return the series of some pixels of a map, with what its method says of them; each input file is read once.
 
@@ -159,7 +172,7 @@ def fits_of_map(
         What `open_map` returned, and what it was given.
     pixels
         Row and column of each, from 0.
-    source, options, method
+    source, options, method, command
         As in `origin_of`.
 
     Returns
@@ -172,7 +185,7 @@ def fits_of_map(
     InputError, ParameterError
         As `origin_of` and `Origin.fits` do.
     """
-    return origin_of(map_, path, source, options=options, method=method).fits(pixels)
+    return origin_of(map_, path, source, options=options, method=method, command=command).fits(pixels)
 
 
 @local_only()
@@ -211,12 +224,12 @@ def origin_of(
     path, given = Path(path), dict(options or {})
     if not map_.paths:
         raise InputError("a map in memory does not say where its inputs are: use the series of its stack")
-    _check_kind(map_, path)
+    _check_kind(map_, path, command)
     # Q-values depend on all pixels: no series gives them.
     map_, _ = without_qvalues(map_, path)
     making = recorded_making(map_, path)
     used = method_of(making, method, map_, path)
-    spec = _spec_of(making, given, path)
+    spec = _spec_of(making, given, path, command)
     folder = map_.paths[0].parent
     files: Source = _own_files(making, folder, path, command or (*COMMAND, str(path))) if source is None else source
     stack = _composites(map_, survey(files, spec).stack(), spec, path)
@@ -224,9 +237,9 @@ def origin_of(
     return Origin(map_, path, making, _on_grid(map_, stack, path), used)
 
 
-def _check_kind(map_: Map, path: Path) -> None:
+def _check_kind(map_: Map, path: Path, command: Sequence[str]) -> None:
     """Refuse maps whose inputs cannot be opened from what they say."""
-    instead = "give INPUT and --method instead of --map"
+    instead = "`pixelwise series INPUT` has --method" if command else "give INPUT and --method instead of --map"
     described = map_.provenance.get("input")
     if map_.provenance.get("further_inputs"):
         raise InputError(f"{path}: its method has covariates: {instead}, and --with NAME=FILES")
@@ -239,8 +252,10 @@ def _check_kind(map_: Map, path: Path) -> None:
         raise InputError(f"{path}: its composites were chosen by another stack (by=): use the series of that stack")
 
 
-def _spec_of(making: Making, given: Mapping[str, Any], path: Path) -> InputSpec:
+def _spec_of(making: Making, given: Mapping[str, Any], path: Path, command: Sequence[str]) -> InputSpec:
     """Return the input options of a map, with those that the user gives; files that only the map names are refused."""
+    # Other commands lack the options of inputs.
+    show = f"`{shlex.join((*COMMAND, str(path)))}` shows its series, if you " if command else ""
     spec = making.spec
     naming = {
         "times": spec.times is not None and "%" not in spec.times,
@@ -255,7 +270,7 @@ def _spec_of(making: Making, given: Mapping[str, Any], path: Path) -> InputSpec:
             value = getattr(spec, name)
             raise InputError(
                 f"{path}: was made with --{name} {value}; a file that a map names is opened only if you name it again: "
-                f"add --{name} with its present path"
+                f"{show}add --{name} with its present path"
             )
     return spec.replace(region=None, where=None).replace(**given)
 

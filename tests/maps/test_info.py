@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from click.testing import CliRunner
 from pyproj import Geod, Transformer
 
 import pixelwise as pw
 from pixelwise.cli import main
+from pixelwise.maps.info import facts_of
 from pixelwise.maps.tag import TAG, decode_provenance, encode_provenance
+from support.drawn import SLOPE, make_map, row
 from support.places import SHARED
 from support.rasters import random_series
 
@@ -93,6 +96,24 @@ def test_a_raster_of_anyone_has_fewer_facts(trend: Path, tmp_path: Path) -> None
     assert "method" not in said
     assert "1 pixels  missing" in said
     assert len(values) == 8
+
+
+@pytest.mark.parametrize(
+    ("crs", "size", "said"),
+    [
+        ("EPSG:32617", 30, "30 m"), ("EPSG:4326", 1, "1 degree"), ("EPSG:4326", 0.5, "0.5 degrees"),
+        ("EPSG:2263", 10, "10 US survey foot"), (None, 1, "1 unit"), (None, 2, "2 units"),
+    ],
+)  # fmt: skip
+def test_sizes_of_pixels_have_units(crs: str | None, size: float, said: str) -> None:
+    map_ = make_map((SLOPE,), row(1, 2), crs=crs, transform=Affine(size, 0, 0, 0, -size, 10))
+    assert facts_of(map_)["pixel"] == said
+
+
+def test_the_false_discovery_rate_is_named(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((8, 6, 7))))
+    pw.apply(stack, "ols", tmp_path / "fdr.tif", fdr="by:0.2")
+    assert "false discovery rate  method=by, q=0.2, tests=42, " in run(tmp_path / "fdr.tif")
 
 
 def test_hostile_names_are_escaped_in_notebooks(make_stack: Any, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
+from pyproj import Geod
+from rasterio.crs import CRS
 
 import pixelwise as pw
 from pixelwise.maps.saving import save
@@ -37,7 +40,8 @@ def test_four_panels_with_letters() -> None:
     lines = caption.splitlines()
     assert lines[0] == (
         "NDVI change per year, 2001 to 2005. (a) change per year; (b) classes, with their shares of the area with "
-        "values; (c) number of observations; (d) share of pixels by value (bars at the ends hold all values beyond)."
+        "values; (c) number of observations; (d) share of the area by value (bars at the ends hold all "
+        "values beyond)."
     )
     assert lines[1] == "Method ols, band slope: Change per year of the fitted line; 5 layers."
     assert lines[3:] == [
@@ -55,6 +59,33 @@ def test_the_caption_repeats_the_legend() -> None:
         label, _, amount = entry.rpartition(" (")
         share, _, area = amount.rstrip(")").partition(", ")
         assert (f"{label}: {share} ({area})" in said) == (share != "0 %")
+
+
+def test_bars_are_the_shares_of_the_area() -> None:
+    # Rows at the equator, at 60 and at 80 degrees north: half and a sixth of the area of the first.
+    transform = Affine(10, 0, 0, 0, -40, 100)
+    grid = pw.Grid(CRS.from_epsg(4326), transform, 3, 2)
+    values = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, NAN]])
+    found = histogram_of(make_map((SLOPE,), values, crs="EPSG:4326", transform=transform), "slope")
+    geod, km2 = Geod(ellps="WGS84"), []
+    for row_ in range(3):
+        left, top = grid.transform @ (0, row_)
+        # Along parallels, in small steps.
+        east = np.linspace(left, left + 10, 2000)
+        lon = np.concatenate([east, east[::-1]])
+        lat = np.repeat([min(top, 90), top - 40], 2000)
+        km2.append(abs(geod.polygon_area_perimeter(lon, lat)[0]) / 1e6)
+    whole = 2 * km2[0] + 2 * km2[1] + km2[2]
+    middle = int(np.searchsorted(found.edges, 2.0, side="right")) - 1
+    assert found.shares[[0, middle, -1]] == pytest.approx(
+        [2 * km2[0] / whole, 2 * km2[1] / whole, km2[2] / whole], rel=1e-4
+    )
+    assert found.whole == "area"
+    figure, _ = plot_paper(make_map((SLOPE,), values, crs="EPSG:4326", transform=transform))
+    assert figure.axes[-1].get_ylabel() == "share of area (%)"
+    figure, caption = plot_paper(make_map((SLOPE,), values, crs=None))
+    assert figure.axes[-1].get_ylabel() == "share of pixels (%)"
+    assert "share of the pixels by value" in caption
 
 
 def test_bars_are_the_shares_of_pixels() -> None:

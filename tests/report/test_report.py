@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,15 +18,22 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from click.testing import CliRunner
+from PIL import Image
+from pyproj import Geod
+from scipy.stats import false_discovery_control
 
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.maps.classified import scheme_for, table_of
 from pixelwise.maps.tag import TAG, decode_provenance, encode_provenance
 from pixelwise.pictures.tally import tally_of
-from pixelwise.report.page import page_of
+from pixelwise.report.page import page_of, pvalue_histogram
+from pixelwise.report.paragraph import citations, paragraph_of
 from pixelwise.report.samples import Sample, chosen_pixels
+from pixelwise.stacks.fits import chart_of
+from support.drawn import PVALUE, RVALUE, SLOPE, make_map
 from support.rasters import random_series
 
 bokeh = pytest.importorskip("bokeh")
@@ -54,6 +64,11 @@ def samples() -> list[Sample]:
         words = f"slope {row}, p = 0.01"
         found.append(Sample(row, 5, x, y, words, years, values * row, curve, curve * 0 + row, *limits, "increase"))
     return found
+
+
+def text_of(html: str) -> str:
+    """The text of a page without its scripts, one line."""
+    return " ".join(unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL)).split())
 
 
 @pytest.fixture
@@ -171,7 +186,7 @@ def test_the_map_moves_and_classes_hide_by_the_keyboard_alone(trend: Path, brows
     page.wait_for_timeout(300)
     assert page.screenshot() != shown
     palette = page.evaluate("Bokeh.documents[0].get_model_by_name('colors').palette")
-    assert palette[int(box.get_attribute("data-code"))] == "#ffffff"
+    assert palette[int(box.get_attribute("data-code"))] == "#ffffff00"
 
 
 def test_a_pixel_is_chosen_by_click_and_by_keyboard(trend: Path, browser: Any, tmp_path: Path) -> None:
@@ -242,6 +257,10 @@ def test_a_raster_of_anyone_has_a_page_too(tmp_path: Path, browser: Any, crs: st
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'plain.html'}\n")
     page = opened(browser, (tmp_path / "plain.html").read_text("utf-8"), tmp_path / "again.html")
     assert page.locator("h1").text_content() == "Band 1"
+    assert page.locator("blockquote").count() == 0
+    said = page.locator("main").text_content()
+    assert said.count("pixelwise did not make this map; how it was made is unknown.") == 2
+    assert "None were given" not in said
     assert ("km²" in page.content()) == (crs is not None)
 
 
@@ -280,4 +299,207 @@ def test_inputs_beside_the_map_give_the_series(make_stack: Any, tmp_path: Path, 
     shutil.rmtree(tmp_path / "ndvi")
     result = CliRunner().invoke(main, ["report", str(tmp_path / "trend.tif"), "-o", str(tmp_path / "s.html")])
     assert result.exit_code == 0, result.output
-    assert "The inputs of the map could not be read: " in (tmp_path / "s.html").read_text("utf-8")
+    said = text_of((tmp_path / "s.html").read_text("utf-8"))
+    assert "There are no series, as the inputs of the map were not opened:" in said
+    assert f"name them: pixelwise report {tmp_path / 'trend.tif'} -o {tmp_path / 's.html'} FILES" in said
+
+
+def test_wrong_inputs_are_an_error_and_no_page(trend: Path, make_stack: Any, tmp_path: Path) -> None:
+    other = make_stack(random_series((3, 30, 40)), folder=tmp_path / "other")
+    page = tmp_path / "r.html"
+    for arguments, said in (
+        ([trend, other], "these inputs are not those of the map"),
+        ([trend, tmp_path / "none"], "none: no such file"),
+    ):
+        result = CliRunner().invoke(main, ["report", *map(str, arguments), "-o", str(page)])
+        assert result.exit_code == 1
+        assert said in result.output
+        assert not page.exists()
+
+
+def test_a_correlation_says_why_it_has_no_series(make_stack: Any, tmp_path: Path) -> None:
+    ndvi, rain = (random_series((9, 6, 7), seed=seed) for seed in (1, 2))
+    stack, other = (pw.open_stack(make_stack(v, folder=tmp_path / n)) for v, n in ((ndvi, "ndvi"), (rain, "rain")))
+    map_ = pw.apply(stack, "correlation", tmp_path / "r.tif", inputs={"x": other})
+    call = ["report", str(tmp_path / "r.tif"), "-o", str(tmp_path / "r.html")]
+    assert CliRunner().invoke(main, call).exit_code == 0
+    said = text_of((tmp_path / "r.html").read_text("utf-8"))
+    assert "its method compares the inputs with further ones, and a page has no series of both" in said
+    assert "--map" not in said
+    falls, rises = ((map_["pvalue"] < 0.05) & (np.sign(map_["rvalue"]) == sign) for sign in (-1, 1))
+    assert re.search(
+        rf"In {100 * rises.mean():.1f} % \(.*? km²\) of the tested area, rvalue was significantly positive, and in "
+        rf"({100 * falls.mean():.1f}|0) % \(.*? km²\) significantly negative \(p < 0.05\)\.", said
+    ), said  # fmt: skip
+    result = CliRunner().invoke(main, [*call, "--overwrite", str(tmp_path / "ndvi")])
+    assert result.exit_code == 1
+    assert "leave INPUT and --method out" in result.output
+
+
+def test_a_function_of_a_user_is_tried_once(make_stack: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Its name is that of a method, whose description is not its own.
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nimport pixelwise as pw\n\n\n@pw.per_pixel(bands=['late'])\n"
+        "def ols(values, years):\n    return values[-1] - values[0]\n"
+    )
+    values = random_series((8, 6, 7))
+    make_stack(values, folder=tmp_path / "ndvi")
+    own, function = str(tmp_path / "mine.tif"), f"{tmp_path / 'mine.py'}:ols"
+    result = CliRunner().invoke(main, ["apply", function, str(tmp_path / "ndvi"), "-o", own])
+    assert result.exit_code == 0, result.output
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        result = CliRunner().invoke(main, ["report", own, "--method", function, "-o", str(tmp_path / "r.html")])
+    assert result.exit_code == 0, result.output
+    assert sum("plain Python" in one.message or "ols: compiled" in one.message for one in caplog.records) == 1
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert "was analysed with the function “ols”, run by pixelwise" in html
+    assert "Draper" not in html
+    assert '<th scope="col" class="number">of tested</th>' not in html
+
+
+# Tests by chance, and the paragraph
+
+
+@pytest.mark.parametrize(
+    ("fdr", "reference"),
+    [
+        (None, "Benjamini and Hochberg 1995"),
+        ("0.2", "Benjamini and Hochberg 1995"),
+        ("by:0.2", "Benjamini and Yekutieli 2001"),
+    ],
+)
+def test_what_chance_does_is_told_with_true_numbers(
+    make_stack: Any, tmp_path: Path, fdr: str | None, reference: str
+) -> None:
+    values = random_series((12, 30, 40)) + 0.03 * np.arange(12)[:, None, None] * (np.arange(40) > 20)
+    values[:, :3, :5] = NAN
+    values[:, 20, 20] = 0.25
+    map_ = pw.apply(pw.open_stack(make_stack(values)), "trend", tmp_path / "t.tif", fdr=fdr)
+    said = text_of(page_of(map_))
+    slope, pvalue, status = (map_[name] for name in ("slope", "pvalue", "status"))
+    tests = (status == 0) & np.isfinite(pvalue)
+    count, q = int(tests.sum()), 0.1 if fdr is None else 0.2
+    assert (
+        f"about one in twenty of the 1 {count - 1000:03} tests ({round(count / 20)}) would still have p < 0.05." in said
+    )
+    assert f"its q-value is at most {q:g}, so that on average at most {100 * q:g} % of the significant pixels" in said
+    assert f"are there by chance ({reference}; for maps, Wilks 2016)." in said
+    qvalue = np.full(slope.shape, NAN)
+    qvalue[tests] = false_discovery_control(pvalue[tests].astype(float), method="by" if fdr == "by:0.2" else "bh")
+
+    def share(passed: Any) -> str:
+        # Pixels of UTM have the same area, nearly.
+        share = 100 * (passed & tests).sum() / count
+        return f"{share:.1f} %" if share else "0 %"
+
+    def found(passed: Any) -> str:
+        return rf"{share(passed & (slope > 0))} \([^)]*km²\) increased and {share(passed & (slope < 0))} \([^)]*km²\)"
+
+    pattern = (
+        r"The series of NDVI \(2000 to 2011, 12 layers\) of each pixel of a grid of 30 by 40 pixels \(EPSG:32617\) was "
+        rf"analysed with the method “trend” of pixelwise {re.escape(pw.__version__)} \(Santer et al. 2000; Weatherhead "
+        rf"et al. 1998; Sen 1968\)\. Of the tested area, {found(pvalue < 0.05)} decreased significantly \(p < 0.05\)\. "
+        rf"At a false discovery rate of {q:g} \({reference}\), {found(qvalue <= q)} decreased significantly\."
+    )
+    assert re.search(pattern, said), said[said.index("The series of") :][:600]
+
+
+def test_one_test_is_not_adjusted(make_stack: Any) -> None:
+    values = np.full((8, 4, 5), NAN)
+    values[:, 1, 1] = random_series((8, 1, 1))[:, 0, 0]
+    html = page_of(pw.apply(pw.open_stack(make_stack(values)), "ols"))
+    assert "of tested" in html
+    assert "adjusted" not in html[html.index('id="areas"') : html.index('id="histograms"')]
+    assert "false discovery rate" not in html[html.index('id="paragraph"') : html.index("</blockquote>")]
+
+
+def test_the_paragraph_names_what_was_left_out() -> None:
+    described = {
+        "layers": 30, "first": "1991-01-01", "last": "2020-01-01",
+        "spec": {"variable": "ndvi", "product": "hls", "mask": "../clouds/", "every": "month"},
+        "composite": {"how": "median", "periods": ["1991", "2020"]},
+        "area": {"region": {"source": "../park.gpkg"}, "where": {"raster": "lc.tif", "values": "1,3..5"}},
+    }  # fmt: skip
+    map_ = make_map((SLOPE,), np.ones((2, 3)), provenance={"method": "ols", "input": described})
+    assert paragraph_of(map_, SLOPE, tally_of(map_, scheme_for(map_, "slope")), None) == (
+        "The series of NDVI (1991 to 2020, 30 layers; composites (median) of each month; masked by hls, clouds; within "
+        "park.gpkg; where lc.tif is 1,3..5) of each pixel of a grid of 2 by 3 pixels (EPSG:32617) was analysed with "
+        "the method “ols” of pixelwise (Draper and Smith 1998)."
+    )
+
+
+def test_citations_are_authors_and_year() -> None:
+    text = (
+        "Santer, B. D. et al. (2000). Statistical\nsignificance. J. Geophys. Res. 105 (3), 7337.\n"
+        "von Storch, H. (1995). Misuses.\nHamed, K. H. & Rao, A. R. (1998). A test.\n"
+        "Hirsch, R. M., Slack, J. R. & Smith, R. A. (1982). Techniques."
+    )
+    assert citations(text) == ["Santer et al. 2000", "von Storch 1995", "Hamed and Rao 1998", "Hirsch et al. 1982"]
+    assert citations("") == []
+
+
+@pytest.mark.parametrize("package", ["jinja2", "bokeh"])
+def test_missing_packages_are_told_at_once(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(pw.ParameterError, match=rf'a report needs {package}: pip install "pixelwise\[report\]"'):
+        page_of(make_map((SLOPE,), np.ones((2, 3))))
+
+
+# What is seen
+
+
+def test_degrees_and_legend_are_those_of_pictures(browser: Any, tmp_path: Path) -> None:
+    # Longitudes from 0 to 360: 170 to 290.
+    values = np.arange(24.0).reshape(4, 6)
+    map_ = make_map((SLOPE,), values, crs="EPSG:4326", transform=Affine(20, 0, 170, 0, -20, 40))
+    page = opened(browser, page_of(map_), tmp_path / "r.html")
+    ticks = "Bokeh.documents[0].get_model_by_name('map').%s[0].formatter.doFormat(%s, {loc: 0})"
+    east = page.evaluate(ticks % ("below", "[0, 100, 172.5, 180, 190, 280, 360.1]"))
+    assert east == ["0°", "100°E", "172.5°E", "180°", "170°W", "80°W", "0.1°E"]
+    assert page.evaluate(ticks % ("left", "[-66.1, 0, 40]")) == ["66.1°S", "0°", "40°N"]
+    legend, left = page.locator("form").bounding_box(), page.locator("[data-move=in]").bounding_box()
+    assert legend["x"] > left["x"] + 560
+    assert legend["y"] < left["y"]
+
+
+def test_hidden_classes_are_hatched_and_not_white(browser: Any, tmp_path: Path) -> None:
+    map_ = make_map((SLOPE,), np.arange(1.0, 2401).reshape(40, 60))
+    page = opened(browser, page_of(map_), tmp_path / "r.html")
+    for box in page.locator("input[data-code]").all():
+        box.uncheck()
+    page.wait_for_timeout(300)
+    box = page.locator(".beside > div").first.bounding_box()
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        part = np.asarray(image.convert("L"))[int(box["y"]) + 100 :][:100, int(box["x"]) + 150 :][:, :200]
+    # Lines of a darker grey on white, everywhere.
+    for piece in np.split(part, 4):
+        assert 0.05 < (piece < 200).mean() < 0.6
+        assert (piece > 240).mean() > 0.2
+
+
+def test_histograms_weigh_pixels_by_their_area() -> None:
+    # Two rows that each cover 40 degrees of latitude.
+    pvalue = np.array([[0.01, 0.01, 0.01], [0.99, 0.99, 0.99]])
+    transform = Affine(5, 0, 0, 0, -40, 80)
+    map_ = make_map((SLOPE, PVALUE), np.ones((2, 3)), pvalue, crs="EPSG:4326", transform=transform)
+    html = page_of(map_)
+    geod, km2 = Geod(ellps="WGS84"), []
+    for top in (80, 40):
+        lon = np.linspace(0, 5, 2000)
+        ring = np.concatenate([lon, lon[::-1]]), np.repeat([top, top - 40], 2000)
+        km2.append(abs(geod.polygon_area_perimeter(*ring)[0]))
+    scheme = scheme_for(map_, "slope", pvalue="pvalue")
+    tally = tally_of(map_, scheme)
+    histogram = pvalue_histogram(map_, tally)
+    assert histogram is not None
+    assert histogram.shares[[0, -1]] == pytest.approx([km2[0] / sum(km2), km2[1] / sum(km2)], rel=1e-4)
+    assert html.count("share of area (%)") == 2
+    plain = make_map((RVALUE, PVALUE), np.ones((2, 3)), pvalue, crs=None, transform=transform)
+    assert page_of(plain).count("share of pixels (%)") == 2
+
+
+def test_series_and_reports_call_the_quantity_the_same(trend: Path) -> None:
+    series = pw.open_stack(trend.parent / "ndvi").series(500_100.0, 3_399_900.0)
+    assert series.quantity == "NDVI"
+    assert chart_of(series).label == "NDVI"

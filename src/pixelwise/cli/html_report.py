@@ -45,24 +45,35 @@ def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method
     check_output(output, overwrite=overwrite, suffixes=PAGES)
     map_ = open_any(map_path)
     target = check_output(output, overwrite=overwrite, suffixes=PAGES, inputs=[*inputs_of(map_), *source])
-    samples, why_none = _samples(map_, map_path, list(source), method)
+    command = ("pixelwise", "report", str(map_path), "-o", str(output))
+    samples, why_none = _samples(map_, map_path, list(source), method, command)
     save_text(page_of(map_, samples, no_samples=why_none), target, overwrite=overwrite)
     emit(str(target))
 
 
-def _samples(map_: Map, path: Path, source: list[str], method: str | None) -> tuple[list[Sample], str]:
-    """Return the series of some pixels, or why there are none; inputs that the user names must be right."""
+def _samples(
+    map_: Map, path: Path, source: list[str], method: str | None, command: tuple[str, ...]
+) -> tuple[list[Sample], str]:
+    """Return the series of some pixels, or why there are none, in lines; inputs that the user names must be right."""
     from pixelwise.errors import InputError, ParameterError
     from pixelwise.report.samples import sample_of, sample_pixels
     from pixelwise.series import fits_of_map
 
     if not map_.provenance:
+        if source or method:
+            raise InputError(f"{path}: pixelwise did not make this map, so no inputs belong to it: leave INPUT out")
         return [], "The series are unknown: pixelwise did not make this map."
+    if map_.provenance.get("further_inputs"):
+        why = "its method compares the inputs with further ones, and a page has no series of both"
+        if source or method:
+            raise InputError(f"{path}: {why}: leave INPUT and --method out")
+        return [], f"There are no series: {why}. `pixelwise series` shows them, with --with NAME=FILES."
     try:
         pixels = sample_pixels(map_)
-        fits = fits_of_map(map_, path, [(row, col) for row, col, _ in pixels], source or None, method=method)
+        places = [(row, col) for row, col, _ in pixels]
+        fits = fits_of_map(map_, path, places, source or None, method=method, command=command)
     except (InputError, ParameterError) as error:
         if source or method:
             raise
-        return [], f"The inputs of the map could not be read: {error}."
+        return [], f"There are no series, as the inputs of the map were not opened:\n{error}"
     return [sample_of(fit, label) for fit, (_, _, label) in zip(fits, pixels, strict=True)], ""

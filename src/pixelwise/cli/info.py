@@ -33,7 +33,7 @@ def info(*, map_path: Path, as_json: bool) -> None:
       pixelwise info trend.tif
       pixelwise info trend.tif --json | jq .status
 
-    Areas are square kilometres on the ellipsoid; shares are those of the area that was asked for.
+    Areas are square kilometres on the ellipsoid; shares are those of the region: all that was asked for.
     """
     from pixelwise.maps.foreign import open_any
     from pixelwise.maps.info import info_of
@@ -67,7 +67,7 @@ def info(*, map_path: Path, as_json: bool) -> None:
 
 
 def lines_of(tally: Tally) -> list[str]:
-    """Return a line for each class that has pixels: share of the area asked for, square kilometres, label."""
+    """Return a line for each class that has pixels: share of the region, square kilometres, label."""
     from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 
     rows = [

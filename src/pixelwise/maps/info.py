@@ -17,6 +17,8 @@ __all__ = ["MapInfo", "facts_of", "info_of"]
 
 #: Seconds: 30 years.
 LONGEST_JOB = 1e9
+#: What rasterio calls metres, and a CRS without a unit.
+UNITS = {"metre": "m", "meter": "m", "unknown": ""}
 #: Lists of a map's input with an item for each file or layer.
 LONG_LISTS = ("files", "layers_used", "behind")
 
@@ -49,7 +51,7 @@ class MapInfo:
     classes: Tally
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it ready for JSON; areas are in square kilometres, shares are those of the area asked for."""
+        """Return it ready for JSON; areas are in square kilometres, shares those of the region: all asked for."""
         return {
             **self.facts,
             "provenance": self.provenance,
@@ -110,10 +112,13 @@ def facts_of(map_: Map) -> dict[str, str]:
     bounds = ", ".join(f"{edge:.10g}" for edge in grid.bounds)
     across, down = abs(grid.transform.a), abs(grid.transform.e)
     size = f"{across:.10g}" if across == down else f"{across:.10g} x {down:.10g}"
+    one = across == down == 1
     found = {
         "file": ", ".join(str(path) for path in map_.paths[:3]) or "in memory",
         "size": f"{grid.height} rows x {grid.width} columns",
-        "pixel": "" if grid.places is not None or grid.transform.b or grid.transform.d else f"{size} {_unit(map_)}",
+        "pixel": ""
+        if grid.places is not None or grid.transform.b or grid.transform.d
+        else f"{size} {_unit(map_, one=one)}".rstrip(),
         "crs": grid.crs_name,
         "bounds": "" if grid.places is not None else bounds,
         "method": _text(provenance.get("method")),
@@ -123,7 +128,7 @@ def facts_of(map_: Map) -> dict[str, str]:
         "input": _input(provenance),
         "further inputs": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
         "options": _options(provenance),
-        "false discoveries": _false_discoveries(provenance),
+        "false discovery rate": _false_discovery(provenance),
         "made by": _made_by(provenance),
         "time": _time(provenance),
     }
@@ -146,11 +151,14 @@ def _listed(values: Any) -> str:
     return ", ".join(f"{name}={value}" for name, value in simple.items() if name != "source" and value != [])
 
 
-def _unit(map_: Map) -> str:
+def _unit(map_: Map, *, one: bool) -> str:
+    """Return the unit of coordinates; `one` if the number before it is 1."""
     crs = map_.grid.crs
     if crs is None:
-        return "units"
-    return "degrees" if crs.is_geographic else str(crs.linear_units)
+        return "unit" if one else "units"
+    if crs.is_geographic:
+        return "degree" if one else "degrees"
+    return UNITS.get(str(crs.linear_units), str(crs.linear_units))
 
 
 def _input(provenance: Mapping[str, Any]) -> str:
@@ -164,7 +172,7 @@ def _input(provenance: Mapping[str, Any]) -> str:
 
 
 def _options(provenance: Mapping[str, Any]) -> str:
-    """List the options that were not the usual ones."""
+    """List the options that differ from their defaults."""
     given = provenance.get("input")
     if not isinstance(given, dict):
         return ""
@@ -177,7 +185,7 @@ def _options(provenance: Mapping[str, Any]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _false_discoveries(provenance: Mapping[str, Any]) -> str:
+def _false_discovery(provenance: Mapping[str, Any]) -> str:
     said = provenance.get("fdr")
     if not isinstance(said, dict):
         return ""

@@ -94,18 +94,20 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How many pixels have which values, in a figure of maps.
+    """How much of a map has which values, in a figure of maps.
 
     Attributes
     ----------
     edges, shares
-        Limits of the bars, and the share of all pixels with values in each; the first and the last hold what is beyond.
+        Limits of the bars, and the share of all that has values in each; the first and the last hold what is beyond.
     name
         The band and its unit.
     colors
         One per bar.
     letter
         By which a caption names it.
+    whole
+        What shares are shares of: ``area``, or ``pixels`` where they have none.
     """
 
     edges: NDArray[np.float64]
@@ -113,6 +115,7 @@ class Histogram:
     name: str
     colors: tuple[str, ...]
     letter: str = ""
+    whole: str = "area"
 
 
 def _png(figure: Any) -> bytes:
@@ -254,7 +257,7 @@ def _draw_histogram(figure: Figure, part: Histogram, edge: float, sizes: Sizes) 
     axes.set_xlim(part.edges[0], part.edges[-1])
     if part.edges[0] < 0 < part.edges[-1]:
         axes.axvline(0, color="0.2", linewidth=0.8)
-    axes.set_ylabel("share of pixels (%)", fontsize=sizes.text)
+    axes.set_ylabel(f"share of {part.whole} (%)", fontsize=sizes.text)
     axes.set_xlabel(part.name, fontsize=sizes.text)
     take_literally(axes.xaxis.get_label())
     axes.tick_params(labelsize=sizes.tick, length=3, width=0.6, color="0.3")

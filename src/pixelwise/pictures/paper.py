@@ -18,6 +18,7 @@ from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.picture import panel_of, require_matplotlib
 from pixelwise.pictures.scheme import MISSING
 from pixelwise.pictures.source import Source
+from pixelwise.pictures.tally import areas_of
 from pixelwise.pictures.thinned import thinned
 from pixelwise.rasters.polygons import read_polygons
 from pixelwise.words import escaped
@@ -86,31 +87,37 @@ def plot_paper(
 
 
 def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> Histogram:
-    """Return how many pixels have which values."""
+    """Return how much of the area has which values; how many pixels, where their areas are unknown."""
     source = thinned(map_, bands_for(map_, name))
-    parts = []
+    areas = areas_of(source.grid)
+    whole = "pixels" if areas is None else "area"
+    parts, sizes = [], []
     for block in source.blocks():
         values = source.read(name, block)
         inside = np.isfinite(values)
         if STATUS_BAND.name in source:
             inside &= source.read(STATUS_BAND.name, block) != Status.OUTSIDE
         parts.append(values[inside].astype(np.float64))
+        if areas is not None:
+            sizes.append(areas.of(block)[inside])
     values = np.concatenate(parts)
     band = map_.band(name)
     label = f"{name} ({unit_in_words(band.unit)})" if band.unit and band.unit != name else name
     if not values.size:
-        return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), ())
+        return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), (), whole=whole)
     low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))
     if not low < high:
         low, high = low - 0.5, high + 0.5
-    counts, edges = np.histogram(np.clip(values, low, high), BINS, (low, high))
+    weights = np.concatenate(sizes) if sizes else np.ones(values.size)
+    sums, edges = np.histogram(np.clip(values, low, high), BINS, (low, high), weights=weights)
     scheme = scheme_of(source, name, classes="continuous", palette=palette)
     # The bars have the colours of the map.
     ends = getattr(scheme, "low", low), getattr(scheme, "high", high)
     places = (edges[:-1] + edges[1:]) / 2
     count = len(scheme.classes)
     codes = np.clip((places - ends[0]) / (ends[1] - ends[0]) * count, 0, count - 1).astype(int)
-    return Histogram(edges, counts / values.size, escaped(label), tuple(scheme.classes[code].color for code in codes))
+    colors = tuple(scheme.classes[code].color for code in codes)
+    return Histogram(edges, sums / (weights.sum() or 1), escaped(label), colors, whole=whole)
 
 
 def _lettered(panel: Panel | Histogram, letter: str) -> Panel | Histogram:
@@ -131,7 +138,7 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
     whole = "the area with values" if tally.km2 is not None else "the pixels with values"
     for panel, letter in zip(panels, "abcd", strict=False):
         if isinstance(panel, Histogram):
-            parts.append(f"({letter}) share of pixels by value (bars at the ends hold all values beyond)")
+            parts.append(f"({letter}) share of the {panel.whole} by value (bars at the ends hold all values beyond)")
         elif panel is classed:
             parts.append(f"({letter}) classes, with their shares of {whole}")
         elif panel.tally.scheme.band.name == "n":

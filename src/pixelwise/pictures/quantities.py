@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pixelwise.pictures.source import Source
 
-__all__ = ["quantity"]
+__all__ = ["quantity", "quantity_named"]
 
 #: What names of files say of their numbers; products and indices that many people know by these letters.
 QUANTITIES = re.compile(
@@ -26,14 +26,27 @@ def quantity(source: Source) -> str:
         return ""
     spec = given.get("spec")
     variable = spec.get("variable") if isinstance(spec, Mapping) else None
-    if isinstance(variable, str) and variable:
-        found = QUANTITIES.fullmatch(variable)
-        return (NAMES.get(variable.lower()) or variable.upper()) if found else variable
     files = given.get("files")
     paths = [file.get("path") for file in files[:1] if isinstance(file, Mapping)] if isinstance(files, list) else []
-    for path in paths:
-        # "pacificSST" is two words.
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.rpartition("/")[2]) if isinstance(path, str) else ""
-        if found := QUANTITIES.search(name):
-            return NAMES.get(found[1].lower()) or found[1].upper()
+    path = paths[0] if paths and isinstance(paths[0], str) else ""
+    return quantity_named(variable if isinstance(variable, str) else "", path)
+
+
+def quantity_named(variable: str, path: str) -> str:
+    """Return what numbers are, as the name of their variable or else that of their file says.
+
+    Parameters
+    ----------
+    variable
+        Its name; empty without one, and the file's name is all that is known.
+    path
+        The first file.
+    """
+    if variable:
+        found = QUANTITIES.fullmatch(variable)
+        return (NAMES.get(variable.lower()) or variable.upper()) if found else variable
+    # "pacificSST" is two words.
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.rpartition("/")[2])
+    if found := QUANTITIES.search(name):
+        return NAMES.get(found[1].lower()) or found[1].upper()
     return ""

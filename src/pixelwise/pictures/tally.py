@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
 from pixelwise.errors import ParameterError
-from pixelwise.grid import Block
+from pixelwise.grid import Block, Grid
 from pixelwise.pictures.scheme import MISSING, Scheme, TestScheme
 from pixelwise.pictures.source import Source
 from pixelwise.rasters.cell_areas import CellAreas
 
-__all__ = ["Tally", "tally_of"]
+__all__ = ["Tally", "areas_of", "tally_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +71,13 @@ class Tally:
 
     @property
     def missing(self) -> float:
-        """The share of the area asked for that has no value."""
+        """The share of the region that has no value."""
         total = self.measure.sum() + self.missing_measure
         return float(self.missing_measure / total) if total else 0.0
 
     @property
     def shares_of_region(self) -> Floats:
-        """Share of each class in the area that was asked for."""
+        """Share of each class in the region, which is all that was asked for."""
         total = self.measure.sum() + self.missing_measure
         return self.measure / total if total else np.zeros(len(self.measure))
 
@@ -94,19 +94,24 @@ def tally_of(source: Source, scheme: Scheme, keep: Callable[[Block, NDArray[np.u
     keep
         Called with each block and its (y, x) codes.
     """
-    counts, sums, known = np.zeros(256, np.int64), np.zeros(256), True
-    areas = CellAreas(source.grid)
-    try:
-        known = areas.known
-    except ParameterError:  # without pyproj, shares are those of pixels
-        known = False
+    counts, sums = np.zeros(256, np.int64), np.zeros(256)
+    areas = areas_of(source.grid)
     for block in source.blocks():
         own = scheme.codes(source, block)
         if keep is not None:
             keep(block, own)
         counts += np.bincount(own.ravel(), minlength=256)
-        if known:
+        if areas is not None:
             sums += np.bincount(own.ravel(), weights=areas.of(block).ravel(), minlength=256)
     count = len(scheme.classes)
-    km2 = sums[:count] if known else None
+    km2 = None if areas is None else sums[:count]
     return Tally(scheme, counts[:count], km2, int(counts[MISSING]), float(sums[MISSING]))
+
+
+def areas_of(grid: Grid) -> CellAreas | None:
+    """Return the areas of pixels; None where they have none, or pyproj is missing: shares are then those of pixels."""
+    areas = CellAreas(grid)
+    try:
+        return areas if areas.known else None
+    except ParameterError:
+        return None

@@ -14,12 +14,22 @@ from pixelwise.pictures.scheme import MISSING, OUTSIDE
 from pixelwise.pictures.thinned import spread
 from pixelwise.report.samples import Sample
 
-__all__ = ["components_of", "histogram_figure", "map_figure", "resources", "series_figure"]
+__all__ = ["INSTALL", "components_of", "histogram_figure", "import_bokeh", "map_figure", "resources", "series_figure"]
+
+#: What to do where a package is missing.
+INSTALL = 'pip install "pixelwise[report]"'
 
 #: Pixels of a page.
 MAP_WIDTH, CHART_WIDTH, CHART_HEIGHT = 560, 720, 300
 #: Pixels of the picture along each side: a megabyte, or 1.4 in base 64.
 MOST_PIXELS = 1000
+
+#: As `pictures.drawing` writes them; twelve digits are those that steps of 0.1 still have.
+DEGREES = """
+const value = Number((letters === "EW" ? ((tick + 180) % 360 + 360) % 360 - 180 : tick).toPrecision(12));
+const letter = value === 0 || Math.abs(value) === 180 ? "" : letters[value < 0 ? 1 : 0];
+return Math.abs(value) + "°" + letter;
+"""
 
 OBSERVED, FITTED = "#3b4a54", "#d55e00"
 
@@ -34,8 +44,8 @@ def import_bokeh() -> Any:
     """
     try:
         import bokeh
-    except ImportError as error:  # pragma: no cover - the tests' environment has it
-        raise ParameterError('a report needs bokeh: pip install "pixelwise[report]"') from error
+    except ImportError as error:
+        raise ParameterError(f"a report needs bokeh: {INSTALL}") from error
     return bokeh
 
 
@@ -56,7 +66,8 @@ def components_of(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 
 def map_figure(panel: Panel, samples: Sequence[Sample]) -> Any:
     """Return the map in its classes, with the pixels whose series can be looked at."""
-    from bokeh.models import BasicTickFormatter, ColumnDataSource, LinearColorMapper, Range1d
+    from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
+    from bokeh.models.annotations import BoxAnnotation
     from bokeh.plotting import figure
 
     place = Place.of(panel.grid)
@@ -68,7 +79,7 @@ def map_figure(panel: Panel, samples: Sequence[Sample]) -> Any:
         tools="pan,wheel_zoom,box_zoom,reset,tap", active_scroll="wheel_zoom", x_axis_label=place.labels[0],
         y_axis_label=place.labels[1], output_backend="canvas", toolbar_location="above",
     )  # fmt: skip
-    plot.xaxis.formatter = plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
+    plot.xaxis.formatter, plot.yaxis.formatter = (_formatter(place, letters) for letters in ("EW", "NS"))
     classes = panel.tally.scheme.classes
     palette = [*(one.color for one in classes), MISSING_COLOR, OUTSIDE_COLOR]
     mapper = LinearColorMapper(palette=palette, low=-0.5, high=len(palette) - 0.5, name="colors")
@@ -80,6 +91,14 @@ def map_figure(panel: Panel, samples: Sequence[Sample]) -> Any:
     x0, x1, y0, y1 = place.extent
     image = codes[::-1] if y1 > y0 else codes
     image = image if x1 > x0 else image[:, ::-1]
+    # Seen where a class is hidden: white is the colour of what is outside, and nearly that of no change.
+    plot.add_layout(
+        BoxAnnotation(
+            left=min(x0, x1), right=max(x0, x1), bottom=min(y0, y1), top=max(y0, y1), level="image", fill_alpha=1,
+            fill_color="white", line_color=None, hatch_pattern="/", hatch_color="#555555", hatch_scale=7,
+            hatch_weight=1,
+        )
+    )  # fmt: skip
     # Bokeh's annotations know neither bytes nor the arguments of the glyph.
     plot.image(  # type: ignore[call-arg]
         image=[np.ascontiguousarray(image)],  # type: ignore[list-item]
@@ -98,15 +117,28 @@ def map_figure(panel: Panel, samples: Sequence[Sample]) -> Any:
     return plot
 
 
+def _formatter(place: Place, hemispheres: str) -> Any:
+    """Return how coordinates are written: in full, and degrees as in pictures, 190 as 170°W."""
+    from bokeh.models import BasicTickFormatter, CustomJSTickFormatter
+
+    if not place.geographic:
+        return BasicTickFormatter(use_scientific=False)
+    return CustomJSTickFormatter(args={"letters": hemispheres}, code=DEGREES)
+
+
 def histogram_figure(histogram: Histogram, title: str, expected: float | None = None) -> Any:
     """Return a histogram; `expected` is the share of each bar if nothing were there to be found."""
+    from bokeh.models import BasicTicker, BasicTickFormatter
     from bokeh.models.annotations import Span
     from bokeh.plotting import figure
 
     plot = figure(
         width=CHART_WIDTH // 2, height=240, title=title, tools="", toolbar_location=None,
-        x_axis_label=histogram.name, y_axis_label="share of pixels (%)",
+        x_axis_label=histogram.name, y_axis_label=f"share of {histogram.whole} (%)",
     )  # fmt: skip
+    # Long numbers such as -0.00025 overlap if there are more.
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
+    plot.xaxis.formatter = BasicTickFormatter(power_limit_low=-5)
     plot.quad(
         left=histogram.edges[:-1], right=histogram.edges[1:], bottom=0, top=100 * histogram.shares,
         fill_color=list(histogram.colors) or "#888888", line_color="#444444", line_width=0.4,

@@ -10,30 +10,44 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
-from pixelwise.bands import STATUS_BAND, STATUS_WORDS, Status
+from pixelwise.bands import STATUS_BAND, STATUS_WORDS, Band, Status
+from pixelwise.errors import ParameterError
 from pixelwise.maps.info import MapInfo, info_of
 from pixelwise.maps.map import Map
-from pixelwise.methods import METHODS
-from pixelwise.methods.description import describe
-from pixelwise.pictures.captions import heading, layers_of, period
+from pixelwise.pictures.captions import heading
 from pixelwise.pictures.drawing import Histogram, Panel
-from pixelwise.pictures.numbers import percent, square_kilometres
+from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.palettes import MISSING_COLOR
 from pixelwise.pictures.paper import histogram_of
 from pixelwise.pictures.picture import panel_of
 from pixelwise.pictures.quantities import quantity
-from pixelwise.pictures.scheme import CONSTANT, TestScheme
-from pixelwise.pictures.tally import Tally
-from pixelwise.report.adjusted import adjusted_tally
-from pixelwise.report.figures import components_of, histogram_figure, map_figure, resources, series_figure
-from pixelwise.report.samples import Sample
+from pixelwise.pictures.scheme import TestScheme
+from pixelwise.pictures.tally import Tally, areas_of
+from pixelwise.report.adjusted import AdjustedTally, adjusted_tally
+from pixelwise.report.figures import (
+    INSTALL,
+    components_of,
+    histogram_figure,
+    import_bokeh,
+    map_figure,
+    resources,
+    series_figure,
+)
+from pixelwise.report.paragraph import described_method, paragraph_of
+from pixelwise.report.samples import OF_EACH, Sample
 
-__all__ = ["page_of"]
+__all__ = ["page_of", "pvalue_histogram"]
 
 MOVES = (
     ("in", "Zoom in"), ("out", "Zoom out"), ("left", "Left"), ("right", "Right"), ("up", "Up"), ("down", "Down"),
     ("all", "Whole map"),
 )  # fmt: skip
+
+#: What shares are shares of, wherever no other is named.
+OF_REGION = "of the region"
+
+#: In the place of warnings and method, for a raster of anyone.
+UNKNOWN = "pixelwise did not make this map; how it was made is unknown."
 
 #: Bars of the histogram of p-values: one to a step of 0.05.
 P_BARS = 20
@@ -46,7 +60,7 @@ MEANINGS = {
     Status.CONSTANT: "all values are equal: there is no change, and nothing to test",
     Status.DEGENERATE: "the values leave the answer open, such as all on one date",
     Status.FUNCTION_FAILED: "the function raised an error, or returned no number",
-    Status.TEST_UNDEFINED: "there is an answer, but no p-value: these pixels are not tested",
+    Status.TEST_UNDEFINED: "the test is undefined: these pixels are not tested",
     Status.TRUNCATED: "the answer stopped at a limit of the method",
     Status.DATES_LOST: "some dates could not be read, and the answer is that of the others",
     Status.OUTSIDE: "not asked for",
@@ -72,15 +86,15 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
     InputError
         When the map cannot be read.
     """
-    import jinja2
-
+    jinja2 = import_jinja2()
+    import_bokeh()
     band = next((one for one in map_.bands if one.name != STATUS_BAND.name), map_.bands[0])
     # Raw classes first; adjusted ones are beside them.
     panel = panel_of(map_, band.name, pvalue=band.pvalue if band.pvalue in map_ else None)
     info = info_of(map_)
     adjusted = adjusted_tally(map_, band)
     title, subtitle = heading(map_, band)
-    pvalues = _pvalues(map_, panel)
+    pvalues = pvalue_histogram(map_, panel.tally)
     figures: dict[str, Any] = {"map": map_figure(panel, samples)}
     figures["values"] = histogram_figure(histogram_of(map_, band.name), "Values")
     if pvalues is not None:
@@ -91,7 +105,7 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text("utf-8"))
     safe = jinja2.filters.do_mark_safe
-    return template.render(
+    html: str = template.render(
         version=__version__,
         title=title,
         subtitle=subtitle,
@@ -100,18 +114,37 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
         elements={name: safe(text) for name, text in elements.items()} | _absent(figures),
         moves=MOVES,
         **_legend(panel),
-        **_areas(panel.tally, adjusted),
+        **_areas(panel.tally, adjusted, band),
         histogram_notes=_histogram_notes(pvalues is not None),
         samples=[one.as_dict() for one in samples],
-        no_samples=no_samples or "No pixels were chosen.",
+        no_samples=(no_samples or "No pixels were chosen.").splitlines(),
         tables=_tables(map_, info),
+        of_each=OF_EACH,
         warnings=info.warnings,
-        paragraph=_paragraph(map_, panel, adjusted),
+        no_warnings="None were given when the map was made." if map_.provenance else UNKNOWN,
+        no_method=UNKNOWN,
+        paragraph=paragraph_of(map_, band, panel.tally, adjusted),
         method=_method(map_),
         facts=list(info.facts.items()),
         provenance=json.dumps(info.provenance, indent=1, ensure_ascii=False, default=str),
         data=safe(_script_json({"samples": [one.as_dict() for one in samples]})),
     )
+    return html
+
+
+def import_jinja2() -> Any:
+    """Return Jinja.
+
+    Raises
+    ------
+    ParameterError
+        When it is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ParameterError(f"a report needs jinja2: {INSTALL}") from error
+    return jinja2
 
 
 def _absent(figures: Mapping[str, Any]) -> dict[str, str]:
@@ -139,21 +172,23 @@ def _legend(panel: Panel) -> dict[str, Any]:
         code = len(tally.scheme.classes)
         entries.append({"label": "missing", "color": MISSING_COLOR, "code": code, "amount": amount})
     note = "Areas are on the ellipsoid." if tally.km2 is not None else "Shares are those of pixels: areas are unknown."
-    return {"legend": entries, "legend_title": panel.name.replace("\n", "; "), "map_note": note}
+    # What is missing has its share here too, so that shares are those of the table below.
+    first, _, estimated = [*panel.name.split("\n"), "", ""][:3]
+    title = "; ".join(filter(None, (first, "share of the region", estimated)))
+    return {"legend": entries, "legend_title": title, "map_note": note}
 
 
 def _amount(tally: Tally, code: int) -> str:
-    share = percent(float(tally.shares[code]))
+    share = percent(float(tally.shares_of_region[code]))
     return share if tally.km2 is None else f"{share}, {square_kilometres(float(tally.km2[code]))}"
 
 
-def _areas(tally: Tally, adjusted: Tally | None) -> dict[str, Any]:
+def _areas(tally: Tally, adjusted: AdjustedTally | None, band: Band) -> dict[str, Any]:
     """Return the table of areas, raw and adjusted for the number of tests."""
     unit = "pixels" if tally.km2 is None else "km²"
-    # Of limits and levels, nothing is tested.
-    of_tested = isinstance(tally.scheme, TestScheme)
-    heads = [unit, *(["of tested"] if of_tested else []), "of all asked for"]
-    labels = [] if adjusted is None else [_plain(one.label) for one in adjusted.scheme.classes]
+    tested = isinstance(tally.scheme, TestScheme)
+    heads = [unit, *(["of tested"] if tested else []), OF_REGION]
+    labels = [] if adjusted is None else [_plain(one.label) for one in adjusted.tally.scheme.classes]
     if adjusted is not None:
         heads += [f"adjusted, {unit}", "adjusted, of tested"]
     rows = []
@@ -161,28 +196,44 @@ def _areas(tally: Tally, adjusted: Tally | None) -> dict[str, Any]:
         one = tally.scheme.classes[code]
         if one.optional and not tally.pixels[code]:
             continue
-        row = [one.label, _much(tally, code)]
-        row += [_share(tally.shares_of_tested[code])] if of_tested else []
-        row.append(_share(tally.shares_of_region[code]))
+        row = [one.label, _much(tally, code), *([_share(tally.shares_of_tested[code])] if tested else [])]
+        row.append(percent(float(tally.shares_of_region[code])))
         if adjusted is not None:
             other = labels.index(_plain(one.label))
-            row += [_much(adjusted, other), _share(adjusted.shares_of_tested[other])]
+            row += [_much(adjusted.tally, other), _share(adjusted.tally.shares_of_tested[other])]
         rows.append(row)
     if tally.missing_pixels:
-        much = f"{tally.missing_pixels:,}" if tally.km2 is None else square_kilometres(tally.missing_km2)[:-4]
-        rows.append(["missing", much, *([""] if of_tested else []), percent(tally.missing),
-                     *(["", ""] if adjusted is not None else [])])  # fmt: skip
-    notes = []
-    if adjusted is not None and isinstance(adjusted.scheme, TestScheme):
-        tests = int(tally.pixels[tally.tested].sum())
-        notes.append(
-            f"Adjusted: of {tests} tests at p < 0.05, one in twenty is significant by chance "
-            f"alone. The adjusted columns call a pixel significant if its q-value is at most "
-            f"{adjusted.scheme.levels[0]:g}: no more than that share of the significant pixels is expected to be false "
-            "(Benjamini and Hochberg 1995; for maps, Wilks 2016)."
-        )
-    caption = "Areas of the classes of the first band" + ("" if tally.km2 is None else ", in km² on the ellipsoid")
+        much = _grouped(tally.missing_pixels) if tally.km2 is None else square_kilometres(tally.missing_km2)[:-4]
+        blank = [""] if tested else []
+        rows.append(["missing", much, *blank, percent(tally.missing), *(["", ""] if adjusted is not None else [])])
+    caption = f"Areas of the classes of {band.name}" + ("" if tally.km2 is None else ", in km² on the ellipsoid")
+    notes = ["The region is the part of the grid that was asked for (--region, --where), or all of it."]
+    if adjusted is not None and isinstance(tally.scheme, TestScheme):
+        notes.append(_of_chance(adjusted, tally.scheme.levels[0], band))
     return {"areas": rows, "area_heads": heads, "areas_caption": caption, "areas_notes": notes}
+
+
+def _of_chance(adjusted: AdjustedTally, level: float, band: Band) -> str:
+    """Say what many tests find by chance, and what adjusting does about it."""
+    nothing, most = ("had changed", "changed") if band.kind == "change" else ("were there to be found", "differ from 0")
+    by_chance = adjusted.tests * level
+    number = _grouped(round(by_chance)) if by_chance >= 10 else f"{by_chance:.2g}"
+    q = adjusted.request.q
+    return (
+        f"If nothing {nothing} anywhere, about {_one_in(level)} of the {_grouped(adjusted.tests)} tests ({number}) "
+        f"would still have p < {level:g}. The adjusted columns allow for that: they call a pixel significant if its "
+        f"q-value is at most {q:g}, so that on average at most {100 * q:g} % of the significant pixels are there by "
+        f"chance ({adjusted.reference}; for maps, Wilks 2016). The two levels mean different things; where most pixels "
+        f"{most}, more can be significant after adjusting."
+    )
+
+
+def _one_in(level: float) -> str:
+    return "one in twenty" if level == 0.05 else f"{100 * level:g} %"
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", THIN)
 
 
 def _plain(label: str) -> str:
@@ -191,32 +242,35 @@ def _plain(label: str) -> str:
 
 
 def _much(tally: Tally, code: int) -> str:
-    return f"{int(tally.pixels[code]):,}" if tally.km2 is None else square_kilometres(float(tally.km2[code]))[:-4]
+    return _grouped(int(tally.pixels[code])) if tally.km2 is None else square_kilometres(float(tally.km2[code]))[:-4]
 
 
 def _share(share: float) -> str:
     return "" if np.isnan(share) else percent(float(share))
 
 
-def _pvalues(map_: Map, panel: Panel) -> Histogram | None:
-    """Return how the p-values are spread."""
-    scheme = panel.tally.scheme
+def pvalue_histogram(map_: Map, tally: Tally) -> Histogram | None:
+    """Return how the p-values of a band are spread over its area; None where its classes are not those of a test."""
+    scheme = tally.scheme
     if not isinstance(scheme, TestScheme):
         return None
-    counts = np.zeros(P_BARS, np.int64)
+    sums, areas = np.zeros(P_BARS), areas_of(map_.grid)
     for block in map_.blocks():
         values = map_.read(scheme.pvalue, block)
-        counts += np.histogram(values[np.isfinite(values)], P_BARS, (0, 1))[0]
-    total = max(int(counts.sum()), 1)
-    return Histogram(np.linspace(0, 1, P_BARS + 1), counts / total, scheme.pvalue, ())
+        tested = np.isfinite(values)
+        weights = None if areas is None else areas.of(block)[tested]
+        sums += np.histogram(values[tested], P_BARS, (0, 1), weights=weights)[0]
+    whole = "pixels" if areas is None else "area"
+    return Histogram(np.linspace(0, 1, P_BARS + 1), sums / (sums.sum() or 1), scheme.pvalue, (), whole=whole)
 
 
 def _histogram_notes(tested: bool) -> list[str]:
     notes = ["The first and the last bar of the values also hold what lies beyond them."]
     if tested:
         notes.append(
-            "Without any trend, p-values would be spread evenly, along the dashed line; trends pile up at the left. A "
-            "pile at the right, or a slope the other way, says that the test's assumptions do not hold."
+            "Where there is nothing to find, p-values are spread evenly, along the dashed line. Trends pile up at the "
+            "left, and so does autocorrelation that the test does not allow for. Bars that rise to the right say that "
+            "the test's assumptions do not hold."
         )
     return notes
 
@@ -234,72 +288,31 @@ def _tables(map_: Map, info: MapInfo) -> list[dict[str, Any]]:
             rows.append([f"{label}: {meaning}", amount, percent(float(info.status.shares_of_region[code]))])
         unit = "pixels" if info.status.km2 is None else "km²"
         tables.append(
-            {"caption": "Why each pixel has its values (band status)", "heads": ["status", unit, "share"], "rows": rows}
+            {
+                "caption": "Why each pixel has its values (band status)",
+                "heads": ["status", unit, OF_REGION],
+                "rows": rows,
+            }
         )
     if "n" in map_:
         tally = panel_of(map_, "n").tally
         rows = [
-            [one.label, _much(tally, code), percent(float(tally.shares[code]))]
+            [one.label, _much(tally, code), percent(float(tally.shares_of_region[code]))]
             for code, one in reversed(list(enumerate(tally.scheme.classes)))
         ]
         unit = "pixels" if tally.km2 is None else "km²"
         tables.append({"caption": "Observations that each pixel's answer is made of (band n)",
-                       "heads": ["observations", unit, "share"], "rows": rows})  # fmt: skip
+                       "heads": ["observations", unit, OF_REGION], "rows": rows})  # fmt: skip
     return tables
 
 
 def _method(map_: Map) -> list[dict[str, str]]:
     """Return what is computed, its limits and references; the source text of a user's function."""
-    name = map_.provenance.get("method")
-    for factory in METHODS:
-        if factory.__name__ == name:
-            said = describe(factory)
-            titles = {"Method": f"{name}: {said['summary']}", "Notes": "Notes", "References": "References"}
-            return [{"title": title, "text": said["sections"][part].replace("``", "`")}
-                    for part, title in titles.items() if said["sections"].get(part)]  # fmt: skip
+    name, said = map_.provenance.get("method"), described_method(map_.provenance)
+    if said is not None:
+        titles = {"Method": f"{name}: {said['summary']}", "Notes": "Notes", "References": "References"}
+        return [{"title": title, "text": said["sections"][part].replace("``", "`")}
+                for part, title in titles.items() if said["sections"].get(part)]  # fmt: skip
     parameters = map_.provenance.get("parameters")
     source = parameters.get("source") if isinstance(parameters, dict) else None
     return [{"title": f"Function {name}", "text": source}] if isinstance(source, str) else []
-
-
-def _paragraph(map_: Map, panel: Panel, adjusted: Tally | None) -> str:
-    """Return the sentences that a paper needs: data, method, result."""
-    provenance, tally = map_.provenance, panel.tally
-    what, when, layers = quantity(map_) or "the variable", period(provenance), layers_of(provenance)
-    method = provenance.get("method")
-    known = next((describe(factory) for factory in METHODS if factory.__name__ == method), None)
-    sentences = []
-    about = f" ({when}, {layers})" if when and layers else ""
-    if isinstance(method, str):
-        how = f"the method {method}: {known['summary'].rstrip('.')}" if known else f"the function {method}"
-        sentences.append(f"For each pixel, the series of {what}{about} was analysed with {how}")
-    sentences.append(f"on a grid of {map_.grid.height} by {map_.grid.width} pixels ({map_.grid.crs_name})")
-    text = " ".join(sentences) + f", computed with pixelwise {_version(map_)}."
-    if isinstance(tally.scheme, TestScheme):
-        text += f" {_found(tally)}"
-        if adjusted is not None and isinstance(adjusted.scheme, TestScheme):
-            text += (
-                f" After adjusting for the number of tests (Benjamini and Hochberg 1995, false discovery rate "
-                f"{adjusted.scheme.levels[0]:g}), {_found(adjusted)[:1].lower()}{_found(adjusted)[1:]}"
-            )
-    return text
-
-
-def _found(tally: Tally) -> str:
-    """Say what share of the tested area is significant, by direction."""
-    scheme, shares = tally.scheme, tally.shares_of_tested
-    assert isinstance(scheme, TestScheme)  # noqa: S101  (asked before)
-    down, up = CONSTANT + 1, len(shares) - 1
-    parts = [
-        f"{percent(float(shares[code]))} of the tested area"
-        + ("" if tally.km2 is None else f" ({square_kilometres(float(tally.km2[code]))})")
-        + f" had a {scheme.classes[code].label}"
-        for code in (up, down)
-    ]
-    return " and ".join(parts) + "."
-
-
-def _version(map_: Map) -> str:
-    versions = map_.provenance.get("versions")
-    version = versions.get("pixelwise") if isinstance(versions, dict) else None
-    return version if isinstance(version, str) else __version__

@@ -14,6 +14,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block, Grid, around_all
 from pixelwise.method import Method
+from pixelwise.pictures.quantities import quantity_named
 from pixelwise.rasters.handles import reading, take_losses
 from pixelwise.rasters.pieces import Loss
 from pixelwise.rasters.points import Point, centre_of, pixel_at
@@ -59,7 +60,8 @@ class Series:
     inside
         Whether the pixel is one of those asked for (``region``, ``where``).
     quantity, unit
-        What the values are, as far as the stack says: ``ndvi``, and their unit; empty if unknown.
+        What the values are, as far as the variable or the names of files say: ``NDVI``, and their unit; empty if
+        unknown.
     name
         What the user calls the place.
     stack
@@ -229,6 +231,8 @@ def read_series(
         return ()
     stack.check_unchanged()
     blocks = [Block(row, col, 1, 1) for row, col in pixels]
+    # As titles of maps call it.
+    quantity = quantity_named(value_name(stack) or "", next(map(str, stack.paths), ""))
     with reading((stack,)):
         values, lost = _read(stack, blocks)
         gaps = _gaps(stack, blocks, values, lost)
@@ -246,7 +250,7 @@ def read_series(
             values[:, i],
             tuple(gaps[:, i].tolist()),
             inside[i] is None or bool(np.all(inside[i])),
-            value_name(stack) or "",
+            quantity,
             stack.layout.unit,
             names[i] if i < len(names) else "",
             stack,

@@ -1,0 +1,155 @@
+"""Sentences for a paper: what was analysed, how, and how much changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pixelwise.bands import Band
+from pixelwise.maps.map import Map
+from pixelwise.methods import METHODS
+from pixelwise.methods.description import describe
+from pixelwise.pictures.captions import layers_of, period
+from pixelwise.pictures.numbers import percent, square_kilometres
+from pixelwise.pictures.quantities import quantity
+from pixelwise.pictures.scheme import TestScheme
+from pixelwise.pictures.tally import Tally
+from pixelwise.report.adjusted import AdjustedTally
+
+__all__ = ["citations", "described_method", "paragraph_of"]
+
+#: A line of references that begins one: authors, and the year in parentheses.
+REFERENCE = re.compile(r"^([^()\n]+) \((\d{4})\)\. ", re.MULTILINE)
+
+
+def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | None) -> str:
+    """Return the sentences that a paper needs: data, method, result.
+
+    Parameters
+    ----------
+    map_
+        The map.
+    band
+        The band whose result is told.
+    tally
+        Its classes by p-values.
+    adjusted
+        The same after adjusting for the number of tests.
+
+    Returns
+    -------
+    str
+        Empty for a map whose making is unknown.
+    """
+    provenance, grid = map_.provenance, map_.grid
+    method = provenance.get("method")
+    if not isinstance(method, str):
+        return ""
+    text = (
+        f"The series of {quantity(map_) or 'the variable'}{_in_parentheses(_data(provenance))} of each pixel of a grid "
+        f"of {grid.height} by {grid.width} pixels ({grid.crs_name}) was analysed with {_tool(method, provenance)}."
+    )
+    if not isinstance(tally.scheme, TestScheme):
+        return text
+    level = f"p < {tally.scheme.levels[0]:g}"
+    whole = "the tested area" if tally.km2 is not None else "the tested pixels"
+    if band.kind == "change":
+        text += f" Of {whole}, {_found(tally, band, whole)} ({level})."
+    else:
+        text += f" In {_found(tally, band, whole)} ({level})."
+    if adjusted is not None:
+        rate = f"{adjusted.request.q:g} ({adjusted.reference})"
+        text += f" At a false discovery rate of {rate}, {_found(adjusted.tally, band, whole, again=True)}."
+    return text
+
+
+def _in_parentheses(parts: str) -> str:
+    return f" ({parts})" if parts else ""
+
+
+def _data(provenance: Mapping[str, Any]) -> str:
+    """Say which time was covered by how many layers, and what was left out or combined."""
+    times = ", ".join(filter(None, (period(provenance), layers_of(provenance))))
+    return "; ".join(filter(None, (times, *_preparation(provenance))))
+
+
+def _preparation(provenance: Mapping[str, Any]) -> list[str]:
+    """Say in a few words which composites, masks and parts of the grid were used."""
+    given = provenance.get("input")
+    given = given if isinstance(given, Mapping) else {}
+    parts = {name: given.get(name) for name in ("spec", "area", "composite")}
+    spec, area, composite = (part if isinstance(part, Mapping) else {} for part in parts.values())
+    found = []
+    if isinstance(how := composite.get("how"), str):
+        every, season = spec.get("every", "year"), spec.get("season")
+        found.append(f"composites ({how}) of each {season if isinstance(season, str) else every}")
+    masks = [spec.get(name) for name in ("product", "mask", "mask_preset")]
+    named = [_base(text) for text in masks if isinstance(text, str) and text]
+    by_values = any(spec.get(name) for name in ("mask_keep", "mask_drop", "mask_bits", "mask_field"))
+    if (named or by_values) and spec.get("mask") != "none":
+        found.append("masked by " + (", ".join(dict.fromkeys(named)) if named else "quality"))
+    region, where = (area.get(name) for name in ("region", "where"))
+    if isinstance(region, Mapping):
+        found.append(f"within {_base(str(region.get('source')))}")
+    if isinstance(where, Mapping):
+        found.append(f"where {_base(str(where.get('raster')))} is {where.get('values')}")
+    return found
+
+
+def _base(path: str) -> str:
+    """Return the last part of a path; a paper does not say in which folder a file was."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _tool(method: str, provenance: Mapping[str, Any]) -> str:
+    """Name the method, the version of pixelwise, and what to cite."""
+    versions = provenance.get("versions")
+    version = versions.get("pixelwise") if isinstance(versions, Mapping) else None
+    program = f"pixelwise {version}" if isinstance(version, str) else "pixelwise"
+    known = described_method(provenance)
+    if known is None:
+        return f"the function “{method}”, run by {program}"
+    cited = "; ".join(citations(known["sections"].get("References", "")))
+    return f"the method “{method}” of {program}{_in_parentheses(cited)}"
+
+
+def described_method(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the description of a map's method; None for a user's function, which may have the name of a method."""
+    parameters = provenance.get("parameters")
+    if isinstance(parameters, Mapping) and "function" in parameters:
+        return None
+    name = provenance.get("method")
+    return next((describe(factory) for factory in METHODS if factory.__name__ == name), None)
+
+
+def citations(references: str) -> list[str]:
+    """Return authors and year of each reference: ``Santer et al. 2000``.
+
+    Parameters
+    ----------
+    references
+        The section of a docstring: ``Surname, A. B., Surname, C. & Surname, D. (2000). Title ...``.
+    """
+    found = []
+    for authors, year in REFERENCE.findall(references):
+        names = [one.partition(",")[0] for one in re.split(r"(?<=\.), | & ", authors)]
+        many = len(names) > 2 or " et al." in authors
+        found.append(f"{names[0]}{' et al.' if many else f' and {names[1]}' if len(names) == 2 else ''} {year}")
+    return found
+
+
+def _found(tally: Tally, band: Band, whole: str, *, again: bool = False) -> str:
+    """Say what share of the tested area is significant, by direction; `again` if the sentence before names the area."""
+    tested = [code for code, one in enumerate(tally.scheme.classes) if one.tested]
+    # From the strictest negative class to the strictest positive one.
+    down, up = (
+        percent(float(tally.shares_of_tested[code]))
+        + ("" if tally.km2 is None else f" ({square_kilometres(float(tally.km2[code]))})")
+        for code in (tested[0], tested[-1])
+    )
+    if band.kind == "change":
+        return f"{up} increased and {down} decreased significantly"
+    if again:
+        return f"it was significantly positive in {up} and significantly negative in {down}"
+    return f"{up} of {whole}, {band.name} was significantly positive, and in {down} significantly negative"
