@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pixelwise.bands import STATUS_BAND, Band, Floats, Status
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
+from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
-from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal.series import Origin, check_origin, series_of
 from pixelwise.zonal.shapes import Cover
-from pixelwise.zonal.table import ZoneTable
+from pixelwise.zonal.table import ZoneTable, sources_of
 from pixelwise.zonal.tally import Circular, Median, Moments, Search, search_medians
 from pixelwise.zonal.zones import Zones, load_zones
 
@@ -72,11 +72,12 @@ def summarize(
     if origin is not None:
         check_origin(origin)
     zones = load_zones(source, map_)
-    table = ZoneTable.of(zones, _Summary(map_, zones, chosen, scheme).columns(progress))
+    found = _Summary(map_, zones, chosen, scheme).columns(progress)
+    table = ZoneTable.of(zones, found, sources_of(source, map_))
     if origin is None:
         return table
-    series = series_of(map_, zones, origin.stack, table.attributes)
-    return table.with_series(series, series.trend(origin.method, origin.making.output.per, map_.names))
+    series = series_of(map_, zones, origin.stack, table)
+    return table.with_series(series, series.trend(origin.method, origin.making.output, map_.names))
 
 
 def _chosen(map_: Map, names: Sequence[str] | None) -> tuple[Band, ...]:
@@ -103,7 +104,7 @@ def _scheme(
     """Return the classes whose areas are wanted; None if nobody asked for any and the band has no test."""
     if classes is None and significant is None and pvalue is None and (not band.pvalue or band.pvalue not in map_):
         return None
-    scheme = scheme_of(map_, band.name, classes=classes, significant=significant, pvalue=pvalue)
+    scheme = scheme_for(map_, band.name, classes=classes, significant=significant, pvalue=pvalue)
     if isinstance(scheme, ContinuousScheme):
         raise ParameterError("classes continuous have no areas: choose others, such as quintile")
     return scheme
