@@ -330,6 +330,24 @@ def test_many_classes_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(again["n_median"], once["n_median"])
 
 
+def test_the_map_is_not_read_more_often_for_more_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Medians of 300 classes and two bands are searched together: once to count, and three times for 32 bits."""
+    map_ = map_of()
+    path = write_raster(tmp_path / "c.tif", np.random.default_rng(1).integers(0, 300, (60, 80)).astype(np.int16))
+    read, pixels = pw.Map.read, {"slope": 0, "pvalue": 0}
+
+    def counted(self: pw.Map, name: str, block: Any) -> Any:
+        if name in pixels and block.pixels > 1:
+            pixels[name] += block.pixels
+        return read(self, name, block)
+
+    monkeypatch.setattr(pw.Map, "read", counted)
+    monkeypatch.setattr(summary, "EDGE", 16)
+    monkeypatch.setattr(summary, "MOST_KEPT", 1)
+    pw.zones(map_, path, bands=["pvalue", "slope"])
+    assert pixels == {"slope": 4 * 4800, "pvalue": 4 * 4800}
+
+
 def test_classes_beyond_the_map(tmp_path: Path) -> None:
     map_ = map_of()
     classes = np.ones((60, 160), np.uint8)

@@ -191,8 +191,8 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, table: ZoneTable) -> Zo
         for group in zones.groups(edge):
             for block in zones.blocks(group, edge):
                 values, areas_of_pixels = read(block)
-                for zone, (cells, fractions) in zones.covers(group, block):
-                    weights = fractions * areas_of_pixels[cells]
+                for place, cells, fractions in zones.cover(group, block).each():
+                    zone, weights = group[place], fractions * areas_of_pixels[cells]
                     chosen = values.take(cells, axis=1)
                     known = np.isfinite(chosen)
                     if np.isnan(firsts[zone]) and known.any():
