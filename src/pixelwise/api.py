@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from pixelwise.choices import Compression, Correction, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
+from pixelwise.errors import ParameterError
 from pixelwise.jobs.climatology import BasePeriod
 from pixelwise.jobs.execution import Execution, Progress
 from pixelwise.jobs.joining import join_parts
@@ -382,6 +383,7 @@ def zones(
     significant: float | None = None,
     pvalue: str | None = None,
     series: Source | bool = False,
+    method: str | Method | Callable[..., Any] | None = None,
     progress: Progress | None = None,
 ) -> ZoneTable:
     """Summarize a map by zones.
@@ -404,6 +406,8 @@ def zones(
     series
         True for the mean series of each zone as well, from the files that the map was made of, as far as they are in
         its folder; or all inputs of the map, as for `open_stack`, if they are elsewhere.
+    method
+        Your function that made the map, for `series`: ``file.py:function`` or the function itself.
     progress
         Called with the numbers of zones done and in total.
 
@@ -436,7 +440,8 @@ def zones(
         When the zones cannot be read, have no CRS, hold anything but polygons or integers, are on another lattice, or
         all lie outside the map.
     ParameterError
-        When a band or a class is unknown, or packages are missing: ``pip install "pixelwise[zones]"``.
+        When a band or a class is unknown, `method` is given without `series`, or packages are missing:
+        ``pip install "pixelwise[zones]"``.
 
     Notes
     -----
@@ -447,7 +452,9 @@ def zones(
     origin = None
     if series is not False:
         where = opened.paths[0] if opened.paths else "the map"
-        origin = origin_of(opened, where, None if series is True else series)
+        origin = origin_of(opened, where, None if series is True else series, method=method)
+    elif method is not None:
+        raise ParameterError("method is for series=True: it is the function that made the map")
     return summarize(
         opened,
         zones,

@@ -25,9 +25,10 @@ from rasterio.crs import CRS
 from scipy import stats
 
 import pixelwise as pw
-from pixelwise.bands import STATUS_BAND, Band, Floats
+from pixelwise.bands import STATUS_BAND, Band, Floats, Status
 from pixelwise.cli import main
 from pixelwise.grid import Grid
+from pixelwise.maps.classified import classify
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal import summary
 from pixelwise.zonal.shapes import load_shapes
@@ -329,6 +330,24 @@ def test_many_classes_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(again["n_median"], once["n_median"])
 
 
+def test_the_map_is_not_read_more_often_for_more_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Medians of 300 classes and two bands are searched together: once to count, and three times for 32 bits."""
+    map_ = map_of()
+    path = write_raster(tmp_path / "c.tif", np.random.default_rng(1).integers(0, 300, (60, 80)).astype(np.int16))
+    read, pixels = pw.Map.read, {"slope": 0, "pvalue": 0}
+
+    def counted(self: pw.Map, name: str, block: Any) -> Any:
+        if name in pixels and block.pixels > 1:
+            pixels[name] += block.pixels
+        return read(self, name, block)
+
+    monkeypatch.setattr(pw.Map, "read", counted)
+    monkeypatch.setattr(summary, "EDGE", 16)
+    monkeypatch.setattr(summary, "MOST_KEPT", 1)
+    pw.zones(map_, path, bands=["pvalue", "slope"])
+    assert pixels == {"slope": 4 * 4800, "pvalue": 4 * 4800}
+
+
 def test_classes_beyond_the_map(tmp_path: Path) -> None:
     map_ = map_of()
     classes = np.ones((60, 160), np.uint8)
@@ -539,12 +558,119 @@ def test_series_of_files_that_must_be_named(made: Path) -> None:
     assert run(*args, "--series-csv", made / "s.csv").exit_code == 2
 
 
+def test_inputs_and_other_outputs_are_never_replaced(made: Path) -> None:
+    """Whether they are the zones, a file that the map was limited by, a link, or the other table."""
+    (made / "link").symlink_to(made, target_is_directory=True)
+    (made / "times.csv").write_text("".join(f"ndvi_{year}.tif,{year}\n" for year in range(2000, 2010)))
+    stack = pw.open_stack(made / "s", times=made / "times.csv", region=made / "z.gpkg")
+    pw.apply(stack, "ols", made / "limited.tif")
+    before = {path: path.read_bytes() for path in (made / "z.gpkg", made / "times.csv")}
+    raster = write_raster(made / "c.tif", np.ones((30, 40), np.uint8))
+    t, z, times = made / "t.csv", made / "z.gpkg", made / "times.csv"
+    for map_path, zones, outputs, said in (
+        ("map.tif", z, ["-o", z], "z.gpkg: is the file of the zones"),
+        ("map.tif", f"{z}:zones", ["-o", z], "z.gpkg: is the file of the zones"),
+        ("map.tif", z, ["-o", made / "link" / "z.gpkg"], "z.gpkg: is the file of the zones"),
+        ("limited.tif", raster, ["-o", times], "times.csv: is an input of the map"),
+        ("limited.tif", raster, ["-o", t, "--series", "--series-csv", times], "times.csv: is an input of the map"),
+        ("map.tif", z, ["-o", t, "--series", "--series-csv", t], "t.csv: is the table, too"),
+    ):
+        result = run("zones", made / map_path, zones, *outputs, "--overwrite")
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+        assert said in result.stderr
+    table = pw.zones(made / "limited.tif", z, bands=["slope"])
+    with pytest.raises(pw.errors.OutputError, match="is the file of the zones"):
+        table.save(z, overwrite=True)
+    with pytest.raises(pw.errors.OutputError, match="is an input of the map"):
+        table.save(times, overwrite=True)
+    assert before == {path: path.read_bytes() for path in before}
+    assert not t.exists()
+
+
+def test_a_constant_zone_has_no_trend_out_of_rounding(tmp_path: Path) -> None:
+    """Also where gaps differ from date to date, and where the pixels of a zone differ from each other."""
+    random = np.random.default_rng(1)
+    for year in range(1990, 2020):
+        values = np.full((40, 40), 0.3, np.float32)
+        values[random.random(values.shape) < 0.4] = np.nan
+        values[:, 20:] = np.random.default_rng(2).normal(0.3, 0.1, (40, 20))
+        write_raster(tmp_path / "s" / f"c_{year}.tif", values, nodata=np.nan)
+    map_ = pw.apply(pw.open_stack(tmp_path / "s"), "ols", tmp_path / "m.tif")
+    shapes = [star(10, 20, 9.3, map_), star(30, 20, 9.3, map_)]
+    table = pw.zones(tmp_path / "m.tif", write(tmp_path / "z.gpkg", shapes), bands=["slope"], series=True)
+    assert table.series is not None
+    assert (table.series.means[:, 0] == np.float32(0.3)).all()
+    assert (table.series.means[:, 1] == table.series.means[0, 1]).all()
+    assert list(table["series_slope"]) == [0, 0]
+    assert np.isnan(table["series_pvalue"]).all()
+    assert list(table["series_status"]) == [Status.CONSTANT, Status.CONSTANT]
+
+
+def test_a_mean_series_needs_what_the_map_asked_of_pixels(tmp_path: Path) -> None:
+    """A zone with values in three of ten years has no trend where the map needs half of them."""
+    random = np.random.default_rng(1)
+    for year in range(2000, 2010):
+        values = random.normal(year - 2000, 1, (30, 40)).astype(np.float32)
+        if year % 4:
+            values[:, :20] = np.nan
+        write_raster(tmp_path / "s" / f"ndvi_{year}.tif", values, nodata=np.nan)
+    options: dict[str, Any] = {"bands": ["slope", "pvalue", "n"]}
+    pw.apply(pw.open_stack(tmp_path / "s"), "ols", tmp_path / "any.tif", **options)
+    map_ = pw.apply(pw.open_stack(tmp_path / "s"), "ols", tmp_path / "half.tif", min_valid=0.5, **options)
+    path = write(tmp_path / "z.gpkg", [star(9, 15, 8, map_), star(30, 15, 8, map_), star(-40, 9, 3, map_)])
+    found = pw.zones(tmp_path / "half.tif", path, series=True)
+    assert list(found["series_status"]) == [Status.TOO_FEW, Status.OK, Status.NO_OBSERVATION]
+    assert list(np.isfinite(found["series_slope"])) == [False, True, False]
+    assert list(found["series_n"]) == [3, 10, 0]
+    assert [name for name in found if name.startswith("series_")] == [
+        "series_slope", "series_pvalue", "series_n", "series_status"
+    ]  # fmt: skip
+    assert list(pw.zones(tmp_path / "any.tif", path, series=True)["series_status"]) == [
+        Status.OK, Status.OK, Status.NO_OBSERVATION
+    ]  # fmt: skip
+
+
+def test_bands_that_are_not_there_by_default_have_a_series_too(made: Path) -> None:
+    names = ["slope", "low_slope", "high_slope"]
+    pw.apply(pw.open_stack(made / "s"), "ols", made / "limits.tif", bands=names)
+    table = pw.zones(made / "limits.tif", made / "z.gpkg", series=True)
+    low, slope, high = (table[f"series_{name}"] for name in ("low_slope", "slope", "high_slope"))
+    assert (low < slope).all()
+    assert (slope < high).all()
+
+
+def test_classes_are_those_of_classify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a map so large that its limits come from some of its pixels, of which it never holds all."""
+    monkeypatch.setattr("pixelwise.pictures.thinned.MOST_PIXELS", 1000)
+    monkeypatch.setattr("pixelwise.pictures.thinned.spread", lambda size: np.arange(2, size, 5))
+    map_ = map_of()
+    tally = classify(map_, tmp_path / "c.tif", "pvalue", classes="quintile", table=tmp_path / "c.csv")
+    whole = shapely.box(*map_.grid.bounds)
+    table = pw.zones(map_, write(tmp_path / "z.gpkg", [whole]), bands=["pvalue"], classes="quintile")
+    assert tally.km2 is not None
+    own = [name for name in table if name.endswith("_km2") and name not in ("zone_km2", "valid_km2")]
+    np.testing.assert_allclose([table[name][0] for name in own], tally.km2, rtol=1e-9)
+
+
 def test_in_python_the_table_has_the_series(made: Path) -> None:
     table = pw.zones(made / "map.tif", made / "z.gpkg", series=True)
     assert table.series is not None
     assert table.series.means.shape == (10, 2)
     assert list(table.series.attributes["name"]) == ["a", "b"]
     assert "series_slope" in table
+
+
+def test_a_function_must_be_named_again(made: Path) -> None:
+    (made / "own.py").write_text("import numpy as np\n\ndef rise(x, t):\n    return x[-1] - x[0]\n")
+    own = f"{made / 'own.py'}:rise"
+    pw.apply(pw.open_stack(made / "s"), own, made / "own.tif")
+    assert "function" in refused(pw.open_map(made / "own.tif"), made / "z.gpkg", pw.ParameterError, series=True)
+    table = pw.zones(made / "own.tif", made / "z.gpkg", series=True, method=own)
+    assert table.series is not None
+    np.testing.assert_allclose(table["series_value"], table.series.means[-1] - table.series.means[0])
+    assert "method is for series=True" in refused(
+        pw.open_map(made / "own.tif"), made / "z.gpkg", pw.ParameterError, method=own
+    )
 
 
 def test_a_method_that_needs_neighbours_has_no_trend_of_means(made: Path) -> None:

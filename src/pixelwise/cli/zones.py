@@ -76,14 +76,17 @@ def zones(
     from pixelwise.maps.saving import check_output
     from pixelwise.rasters.polygons import is_vector
     from pixelwise.zonal.summary import summarize
-    from pixelwise.zonal.table import check_table
+    from pixelwise.zonal.table import check_spared, check_table, sources_of
 
     if series is None and (series_csv is not None or method is not None):
         raise click.UsageError(f"--{'method' if series_csv is None else 'series-csv'} needs --series")
     check_table(output, overwrite=overwrite, shapes=is_vector(polygons))
     if series_csv is not None:
         check_output(series_csv, overwrite=overwrite, suffixes=(".csv",))
+        check_spared(series_csv, {output: "the table, too"})
     map_, origin = open_any(map_path), None
+    for target in filter(None, (output, series_csv)):
+        check_spared(target, sources_of(polygons, map_))
     if series is not None:
         from pixelwise.series import origin_of
 

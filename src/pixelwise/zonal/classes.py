@@ -19,7 +19,7 @@ from pixelwise.rasters.pieces import Piece
 from pixelwise.rasters.polygons import FORMATS
 from pixelwise.rasters.where import placed_on, read_piece
 from pixelwise.words import one_line
-from pixelwise.zonal.shapes import Cover
+from pixelwise.zonal.cover import Cover, Runs
 
 __all__ = ["RasterZones", "load_classes"]
 
@@ -72,20 +72,18 @@ class RasterZones:
         """Return the blocks of this edge that the raster covers."""
         return (block for block in self.grid.blocks(edge, edge) if block.intersection(self.piece.block) is not None)
 
-    def covers(self, group: tuple[int, ...], block: Block) -> Iterator[tuple[int, Cover]]:
-        """Return each class of a block, and its pixels."""
+    def cover(self, group: tuple[int, ...], block: Block) -> Cover:
+        """Return the pixels of each class in a block."""
         shared = block.intersection(self.piece.block)
         if shared is None:
-            return
+            return Cover(np.empty(0, np.int64), np.empty(0), Runs.of(np.empty(0, np.int64)))
         known, valid = _known(self.piece, shared)
-        zones = np.full((block.height, block.width), -1, np.int64)
-        place = shared.shift(-block.row, -block.col).slices
-        zones[place] = np.where(valid, np.searchsorted(self.numbers, known), -1)
-        order = np.argsort(zones, axis=None, kind="stable")
-        found, starts = np.unique(zones.ravel()[order], return_index=True)
-        for zone, cells in zip(found, np.split(order, starts[1:]), strict=True):
-            if zone >= 0:
-                yield int(zone), (cells, np.ones(len(cells)))
+        place = shared.shift(-block.row, -block.col)
+        cells = np.arange(block.pixels).reshape(block.height, block.width)[place.slices][valid]
+        # Classes are at most 65 536: numbers of 16 bits are sorted by a radix sort.
+        zones = np.searchsorted(self.numbers, known[valid]).astype(np.uint16)
+        order = np.argsort(zones, kind="stable")
+        return Cover(cells[order], np.ones(len(cells)), Runs.of(zones[order].astype(np.int64)))
 
 
 def load_classes(path: Path, grid: Grid) -> RasterZones:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,18 +13,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bands import STATUS_BAND, Floats, Status, rescale
+from pixelwise.bands import STATUS_BAND, Floats, Status
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
+from pixelwise.jobs.answer import LayerOutputs, PostProcessed
 from pixelwise.jobs.output_spec import OutputSpec
+from pixelwise.kernels.jit import compiling
 from pixelwise.maps.map import Map
 from pixelwise.maps.saving import check_output, save_bytes
 from pixelwise.method import Method
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack
-from pixelwise.zonal.table import spelled
+from pixelwise.zonal.table import ZoneTable, check_spared, spelled
 from pixelwise.zonal.zones import Zones
 
 __all__ = ["Origin", "ZoneSeries", "check_origin", "series_of"]
@@ -79,6 +81,8 @@ class ZoneSeries:
         (time, zone) share of the zone's area on the map in which pixels have a value.
     attributes
         (zone,) what is known of each zone, by name.
+    sources
+        The files that it was made from, which it never replaces, with what they are.
     """
 
     axis: TimeAxis
@@ -86,6 +90,7 @@ class ZoneSeries:
     means: Floats
     shares: Floats
     attributes: Mapping[str, NDArray[Any]]
+    sources: Mapping[Path, str]
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the series as text: a line for each zone and date, with the zone's number in the table, from 1.
@@ -93,9 +98,10 @@ class ZoneSeries:
         Raises
         ------
         OutputError
-            When it cannot be written there.
+            When it cannot be written there, or would replace what it was made from.
         """
         target = check_output(path, overwrite=overwrite, suffixes=(".csv",))
+        check_spared(target, self.sources)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["zone", *self.attributes, "date", "mean", "share"])
@@ -106,25 +112,32 @@ class ZoneSeries:
         save_bytes(text.getvalue().encode(), target, overwrite=overwrite)
         return target
 
-    def trend(self, method: Method, per: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def trend(self, method: Method, output: OutputSpec, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Return what a method makes of the series of each zone, by ``series_`` and the name of a band.
 
         Parameters
         ----------
         method
             The method.
-        per
-            Unit of time of changes.
+        output
+            The unit of time of changes, and how complete a series must be, as of the map.
         names
             Bands that are wanted, among those of the method.
+
+        Returns
+        -------
+        dict
+            (zone,) numbers, and why each zone has them: ``series_status``, as `Status` has it.
         """
-        found = method(self.means, self.axis)
-        bands, factors = rescale(method.bands, per)
-        return {
-            f"series_{band.name}": found[band.name].astype(np.float64) * factor
-            for band, factor in zip(bands, factors, strict=True)
-            if band.name in names and band.name in found
-        }
+        method.check_axis(self.axis)
+        method = method.rehearse(self.axis, self.means.copy, self.means.shape[1])
+        wanted = [band.name for band in method.bands if band.name in names]
+        alone = LayerOutputs((), self.labels, None, self.axis)
+        answer = PostProcessed.of(method, self.axis, {}, replace(output, bands=wanted), alone)
+        with compiling(method.name):
+            found, status = answer((self.means.copy(),))
+        columns = {f"series_{band.name}": row for band, row in zip(answer.bands, found, strict=True)}
+        return {**columns, f"series_{STATUS_BAND.name}": status.astype(np.int64)}
 
 
 def check_origin(origin: Origin) -> None:
@@ -139,7 +152,7 @@ def check_origin(origin: Origin) -> None:
         raise ParameterError(f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone has not")
 
 
-def series_of(map_: Map, zones: Zones, stack: FileStack, attributes: Mapping[str, NDArray[Any]]) -> ZoneSeries:
+def series_of(map_: Map, zones: Zones, stack: FileStack, table: ZoneTable) -> ZoneSeries:
     """Return the mean series of zones.
 
     Parameters
@@ -150,7 +163,7 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, attributes: Mapping[str
         Zones on that grid.
     stack
         The layers.
-    attributes
+    table
         What is known of each zone.
 
     Raises
@@ -169,17 +182,27 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, attributes: Mapping[str
             weights = np.where(map_.read(STATUS_BAND.name, block).ravel() == Status.OUTSIDE, 0.0, weights)
         return values, weights
 
+    # Differences from the first value of a zone: the mean of equal numbers is that number, to the bit, whatever gaps
+    # there are, so that a constant series has no trend out of rounding. Sums of rows, not products of matrices: those
+    # add up rows in different orders.
     sums, valid, whole = (np.zeros((len(stack), len(zones))) for _ in range(3))
+    firsts = np.full(len(zones), np.nan)
     with reading((stack,)):
         for group in zones.groups(edge):
             for block in zones.blocks(group, edge):
                 values, areas_of_pixels = read(block)
-                for zone, (cells, fractions) in zones.covers(group, block):
-                    weights = fractions * areas_of_pixels[cells]
-                    chosen = values[:, cells]
+                for place, cells, fractions in zones.cover(group, block).each():
+                    zone, weights = group[place], fractions * areas_of_pixels[cells]
+                    chosen = values.take(cells, axis=1)
                     known = np.isfinite(chosen)
-                    sums[:, zone] += np.where(known, chosen, 0.0) @ weights
-                    valid[:, zone] += known @ weights
+                    if np.isnan(firsts[zone]) and known.any():
+                        firsts[zone] = chosen[known][0]
+                    own = np.where(known, weights, 0.0)
+                    valid[:, zone] += own.sum(axis=1)
                     whole[:, zone] += weights.sum()
+                    own *= np.where(known, chosen - firsts[zone], 0.0)
+                    sums[:, zone] += own.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ZoneSeries(stack.axis, stack.names, sums / valid, valid / whole, attributes)
+        return ZoneSeries(
+            stack.axis, stack.names, firsts + sums / valid, valid / whole, table.attributes, table.sources
+        )

@@ -16,13 +16,11 @@ from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Block, Grid, crs_name, same_crs
 from pixelwise.rasters.polygons import POLYGON, Features, read_features
 from pixelwise.rasters.region import MARGIN, GapError, canonical, curved, extent_in, pixels_of, words
+from pixelwise.zonal.cover import Cover, Runs
 
-__all__ = ["Cover", "ShapeZones", "load_shapes"]
+__all__ = ["ShapeZones", "load_shapes"]
 
 log = logging.getLogger(__name__)
-
-#: Pixels of a block, counted row by row from 0, and the covered fraction of each.
-Cover = tuple[NDArray[np.int64], Floats]
 
 #: A shape with more corners is cut into strips first: each block would go through all of them.
 MANY_CORNERS = 1000
@@ -70,16 +68,39 @@ class ShapeZones:
         return self.features.attributes
 
     def groups(self, edge: int) -> Iterator[tuple[int, ...]]:
-        """Return zones one by one, neighbours after each other, so that blocks of this edge are read once for many."""
-        bounds = self._bounds
-        order = np.lexsort((bounds[:, 0] // edge, np.floor(-bounds[:, 3] / edge)))
-        yield from ((int(zone),) for zone in order)
+        """Return zones that lie in one block of this edge together, if they are small, and others one by one.
+
+        Neighbours come after each other, so that blocks are read once for many.
+        """
+        left, bottom, right, top = self._bounds.T
+        first = np.floor(np.stack([-top, left]) / edge)
+        last = np.ceil(np.stack([-bottom, right]) / edge) - 1
+        within = (first == last).all(axis=0)
+        pixels = (np.ceil(right - left) + 1) * (np.ceil(top - bottom) + 1)
+        group: list[int] = []
+        most = 0.0
+        for zone in np.lexsort(first[::-1]).tolist():
+            together = group and within[zone] and within[group[0]] and (first[:, zone] == first[:, group[0]]).all()
+            if group and not (together and most + pixels[zone] <= edge * edge):
+                yield tuple(group)
+                group, most = [], 0.0
+            group.append(zone)
+            most += pixels[zone]
+        yield tuple(group)
 
     def blocks(self, group: tuple[int, ...], edge: int) -> Iterator[Block]:
-        """Return the blocks of this edge that a zone touches, row by row."""
+        """Return the blocks of this edge that a group touches; those of one zone row by row."""
+        seen: set[Block] = set()
+        for zone in group:
+            for block in self._blocks_of(zone, edge):
+                if block not in seen:
+                    yield block
+                if len(group) > 1:
+                    seen.add(block)
+
+    def _blocks_of(self, zone: int, edge: int) -> Iterator[Block]:
         import shapely
 
-        [zone] = group
         left, bottom, right, top = self._bounds[zone]
         if not left < right:
             return
@@ -95,10 +116,14 @@ class ShapeZones:
                 if shapely.intersects(strip, _box(block)):
                     yield block
 
-    def covers(self, group: tuple[int, ...], block: Block) -> Iterator[tuple[int, Cover]]:
-        """Return the zone and the pixels of a block that it covers."""
-        [zone] = group
-        yield zone, self._cover(self._strip(zone, block.row, block.height), block)
+    def cover(self, group: tuple[int, ...], block: Block) -> Cover:
+        """Return the pixels of a block that the zones of a group cover."""
+        found = [self._cover(self._strip(zone, block.row, block.height), block) for zone in group]
+        if len(found) == 1:
+            cells, fractions = found[0]
+        else:
+            cells, fractions = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Cover(cells, fractions, Runs.of(np.repeat(np.arange(len(group)), [len(own) for own, _ in found])))
 
     @cached_property
     def _bounds(self) -> Floats:
@@ -125,8 +150,8 @@ class ShapeZones:
         return self._last[zone, row]
 
     @staticmethod
-    def _cover(shape: Any, block: Block) -> Cover:
-        """Return the pixels of a block that a shape covers, by exactextract.
+    def _cover(shape: Any, block: Block) -> tuple[NDArray[np.int64], Floats]:
+        """Return the pixels of a block that a shape covers, and the fraction of each, by exactextract.
 
         Only the part of the block around the shape is handed to it.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pixelwise.bands import STATUS_BAND, Band, Floats, Status
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
+from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
-from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
+from pixelwise.zonal.cover import Cover, Runs
 from pixelwise.zonal.series import Origin, check_origin, series_of
-from pixelwise.zonal.shapes import Cover
-from pixelwise.zonal.table import ZoneTable
-from pixelwise.zonal.tally import Circular, Median, Moments, Search, search_medians
+from pixelwise.zonal.table import ZoneTable, sources_of
+from pixelwise.zonal.tally import Circular, Medians, Moments, Search, search_medians
 from pixelwise.zonal.zones import Zones, load_zones
 
 __all__ = ["summarize"]
@@ -35,7 +35,7 @@ EDGE = 1024
 #: Blocks that are kept, of 30 MB with five bands: a zone that is smaller than one touches at most four.
 KEPT = 4
 
-#: Values of one band that are kept for medians: 12 MB. Larger zones are read again (`search_medians`).
+#: Values of one band that are kept for medians: 20 MB. If there are more, they are read again (`search_medians`).
 MOST_KEPT = 1 << 20
 
 #: Statuses of pixels whose whole numbers, which are never missing, say nothing.
@@ -72,11 +72,12 @@ def summarize(
     if origin is not None:
         check_origin(origin)
     zones = load_zones(source, map_)
-    table = ZoneTable.of(zones, _Summary(map_, zones, chosen, scheme).columns(progress))
+    found = _Summary(map_, zones, chosen, scheme).columns(progress)
+    table = ZoneTable.of(zones, found, sources_of(source, map_))
     if origin is None:
         return table
-    series = series_of(map_, zones, origin.stack, table.attributes)
-    return table.with_series(series, series.trend(origin.method, origin.making.output.per, map_.names))
+    series = series_of(map_, zones, origin.stack, table)
+    return table.with_series(series, series.trend(origin.method, origin.making.output, map_.names))
 
 
 def _chosen(map_: Map, names: Sequence[str] | None) -> tuple[Band, ...]:
@@ -103,7 +104,7 @@ def _scheme(
     """Return the classes whose areas are wanted; None if nobody asked for any and the band has no test."""
     if classes is None and significant is None and pvalue is None and (not band.pvalue or band.pvalue not in map_):
         return None
-    scheme = scheme_of(map_, band.name, classes=classes, significant=significant, pvalue=pvalue)
+    scheme = scheme_for(map_, band.name, classes=classes, significant=significant, pvalue=pvalue)
     if isinstance(scheme, ContinuousScheme):
         raise ParameterError("classes continuous have no areas: choose others, such as quintile")
     return scheme
@@ -120,29 +121,37 @@ class _Pixels:
 
     def weights(self, cover: Cover) -> Floats:
         """Return the weights of covered pixels: square kilometres, or fractions."""
-        cells, fractions = cover
-        return fractions if self.areas is None else fractions * self.areas[cells]
+        return cover.fractions if self.areas is None else cover.fractions * self.areas[cover.cells]
 
-    def known(self, band: Band, cells: NDArray[np.int64], weights: Floats) -> tuple[NDArray[Any], Floats]:
+    def known(self, band: Band, cover: Cover, weights: Floats) -> tuple[NDArray[Any], Floats, Runs]:
         """Return the values of covered pixels that have one, with their weights."""
-        values = self.values[band.name][cells]
+        values = self.values[band.name][cover.cells]
         if not band.integer or self.status is None:
             known = np.isfinite(values)
         else:
-            known = ~np.isin(self.status[cells], NO_NUMBER)
-        return (values, weights) if known.all() else (values[known], weights[known])
+            known = ~np.isin(self.status[cover.cells], NO_NUMBER)
+        if known.all():
+            return values, weights, cover.runs
+        return values[known], weights[known], cover.runs.keep(known)
 
 
-@dataclass(eq=False)
-class _Zone:
-    """What is known of one zone so far."""
+class _Group:
+    """What is known so far of zones that are worked out together."""
 
-    weight: float = 0.0
-    valid: float = 0.0
-    tested: float = 0.0
-    classes: Floats = field(default_factory=lambda: np.zeros(256))
-    means: dict[str, Moments | Circular] = field(default_factory=dict)
-    medians: dict[str, Median] = field(default_factory=dict)
+    def __init__(self, count: int, bands: Sequence[Band], scheme: Scheme | None) -> None:
+        self.count = count
+        self.weight, self.valid, self.tested = (np.zeros(count) for _ in range(3))
+        self.classes = np.zeros((count, 0 if scheme is None else len(scheme.classes)))
+        directions = [band for band in bands if band.kind == "day of year"]
+        self.means = {band.name: Circular(count) if band in directions else Moments(count) for band in bands}
+        self.medians = {band.name: Medians(count, MOST_KEPT) for band in bands if band not in directions}
+
+    def add_classes(self, codes: NDArray[np.uint8], weights: Floats, runs: Runs) -> None:
+        """Add the classes of pixels; those without one have larger codes."""
+        some = codes < self.classes.shape[1]
+        places = runs.spread(runs.places)[some] * self.classes.shape[1] + codes[some]
+        found = np.bincount(places, weights=weights[some], minlength=self.classes.size)
+        self.classes += found.reshape(self.classes.shape)
 
 
 class _Summary:
@@ -164,24 +173,19 @@ class _Summary:
 
     def columns(self, progress: Progress | None) -> dict[str, Floats]:
         """Return (zone,) columns by name."""
-        found: list[_Zone] = [_Zone() for _ in range(len(self._zones))]
-        rows: list[dict[str, float]] = [{} for _ in found]
+        columns: dict[str, Floats] = {}
         done = 0
         for group in self._zones.groups(EDGE):
-            for zone in group:
-                found[zone] = self._begin(MOST_KEPT // len(group))
+            found = _Group(len(group), self._bands, self._scheme)
             for block in self._zones.blocks(group, EDGE):
-                pixels = self._read(block)
-                for zone, cover in self._zones.covers(group, block):
-                    self._add(found[zone], pixels, cover)
-            searched = self._search(group, found)
-            for zone in group:
-                rows[zone] = self._row(found[zone], searched.get(zone, {}))
-                found[zone] = _Zone()  # its values are no longer needed
+                self._add(found, self._read(block), self._zones.cover(group, block))
+            for name, values in self._columns_of(found, self._search(group, found)).items():
+                columns.setdefault(name, np.full(len(self._zones), np.nan))[list(group)] = values
             done += len(group)
             if progress is not None:
-                progress(done, len(rows))
-        return self._with_covered(rows)
+                progress(done, len(self._zones))
+        first, *others = columns
+        return {first: columns[first], "covered": self._zones.covered, **{name: columns[name] for name in others}}
 
     def _read_block(self, block: Block) -> _Pixels:
         areas = self._areas.of(block).ravel() if self._areas.known else None
@@ -192,73 +196,53 @@ class _Summary:
         codes = None if self._scheme is None else self._scheme.codes(self._map, block).ravel()
         return _Pixels(areas, status, values, codes)
 
-    def _begin(self, most: int) -> _Zone:
-        directions = [band for band in self._bands if band.kind == "day of year"]
-        means = {band.name: Circular() if band in directions else Moments() for band in self._bands}
-        return _Zone(means=means, medians={band.name: Median(most) for band in self._bands if band not in directions})
-
-    def _add(self, zone: _Zone, pixels: _Pixels, cover: Cover) -> None:
-        cells, fractions = cover
-        weights = pixels.weights(cover)
-        zone.weight += float(weights.sum())
+    def _add(self, found: _Group, pixels: _Pixels, cover: Cover) -> None:
+        runs, weights = cover.runs, pixels.weights(cover)
+        found.weight[runs.places] += runs.sum(weights)
         if pixels.codes is not None:
-            codes = pixels.codes[cells]
-            zone.classes += np.bincount(codes, weights=weights, minlength=256)
-            zone.tested += float(fractions[self._tested[codes]].sum())
+            codes = pixels.codes[cover.cells]
+            found.add_classes(codes, weights, runs)
+            found.tested[runs.places] += runs.sum(np.where(self._tested[codes], cover.fractions, 0.0))
         for number, band in enumerate(self._bands):
-            values, own = pixels.known(band, cells, weights)
-            zone.means[band.name].add(values.astype(np.float64), own)
-            if band.name in zone.medians:
-                zone.medians[band.name].add(values, own)
+            values, own, kept = pixels.known(band, cover, weights)
+            found.means[band.name].add(values.astype(np.float64), own, kept)
+            if band.name in found.medians:
+                found.medians[band.name].add(values, own, kept)
             if number == 0:
-                zone.valid += float(own.sum())
+                found.valid[kept.places] += kept.sum(own)
 
-    def _search(self, group: tuple[int, ...], found: Sequence[_Zone]) -> dict[int, dict[str, float]]:
-        """Return the medians, by zone and band, of those that have too many values."""
-        wanted = [(zone, band) for zone in group for band in self._bands
-                  if band.name in found[zone].medians and found[zone].medians[band.name].full]  # fmt: skip
-        searches = [Search(found[zone].medians[band.name].weight, self._kinds[band.name]) for zone, band in wanted]
+    def _search(self, group: tuple[int, ...], found: _Group) -> dict[str, Floats]:
+        """Return the medians of the bands that have too many values."""
+        wanted = [band for band in self._bands if band.name in found.medians and found.medians[band.name].full]
+        searches = [Search(found.medians[band.name].weight, self._kinds[band.name]) for band in wanted]
 
-        def read(numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[Any], Floats]]:
+        def read(numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[Any], Floats, Runs]]:
             for block in self._zones.blocks(group, EDGE):
-                pixels = self._read(block)
-                for zone, cover in self._zones.covers(group, block):
-                    weights = pixels.weights(cover)
-                    for number in numbers:
-                        if wanted[number][0] == zone:
-                            band = wanted[number][1]
-                            yield number, *pixels.known(band, cover[0], weights)
+                pixels, cover = self._read(block), self._zones.cover(group, block)
+                weights = pixels.weights(cover)
+                for number in numbers:
+                    yield number, *pixels.known(wanted[number], cover, weights)
 
         search_medians(searches, read)
-        medians: dict[int, dict[str, float]] = {}
-        for (zone, band), search in zip(wanted, searches, strict=True):
-            medians.setdefault(zone, {})[band.name] = search.value
-        return medians
+        return {band.name: search.values for band, search in zip(wanted, searches, strict=True)}
 
-    def _row(self, zone: _Zone, searched: Mapping[str, float]) -> dict[str, float]:
-        """Return the columns of a zone."""
+    def _columns_of(self, found: _Group, searched: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Return the columns of a group of zones."""
         unit = "km2" if self._areas.known else "pixels"
-        row = {f"zone_{unit}": zone.weight, f"valid_{unit}": zone.valid}
+        columns = {f"zone_{unit}": found.weight, f"valid_{unit}": found.valid}
         if self._scheme is not None:
-            if isinstance(self._scheme, TestScheme):
-                row[f"tested_{unit}"] = float(zone.classes[self._tested].sum())
-                row["tested_pixels"] = zone.tested
-            for one, area in zip(self._scheme.classes, zone.classes, strict=False):
-                row[f"{_slug(one.label, tested=isinstance(self._scheme, TestScheme))}_{unit}"] = float(area)
-        for name, mean in zone.means.items():
-            empty = mean.weight == 0
-            row[f"{name}_mean"] = np.nan if empty else mean.mean
-            if name in zone.medians:
-                median = zone.medians[name]
-                row[f"{name}_median"] = np.nan if empty else searched[name] if median.full else median.value
-            row[f"{name}_sd"] = np.nan if empty else mean.sd
-        return row
-
-    def _with_covered(self, rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
-        """Return columns by name."""
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        first, *others = columns
-        return {first: columns[first], "covered": self._zones.covered, **{name: columns[name] for name in others}}
+            tested = isinstance(self._scheme, TestScheme)
+            if tested:
+                columns[f"tested_{unit}"] = found.classes[:, self._tested[: found.classes.shape[1]]].sum(axis=1)
+                columns["tested_pixels"] = found.tested
+            for one, areas in zip(self._scheme.classes, found.classes.T, strict=True):
+                columns[f"{_slug(one.label, tested=tested)}_{unit}"] = areas
+        for name, mean in found.means.items():
+            columns[f"{name}_mean"] = mean.mean
+            if name in found.medians:
+                columns[f"{name}_median"] = searched[name] if name in searched else found.medians[name].values
+            columns[f"{name}_sd"] = mean.sd
+        return columns
 
 
 def _slug(label: str, *, tested: bool) -> str:

@@ -8,7 +8,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,11 @@ from pixelwise.maps.saving import check_output, save_bytes
 from pixelwise.words import one_line
 
 if TYPE_CHECKING:
+    from pixelwise.maps.map import Map
     from pixelwise.zonal.series import ZoneSeries
     from pixelwise.zonal.zones import Zones
 
-__all__ = ["SUFFIXES", "ZoneTable", "check_table", "spelled"]
+__all__ = ["SUFFIXES", "ZoneTable", "check_spared", "check_table", "sources_of", "spelled"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ SUFFIXES = (".csv", ".gpkg")
 
 #: Names of columns that a GeoPackage has anyway.
 OWN_OF_GPKG = ("fid", "geom")
+
+#: No path is longer.
+LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +53,8 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         Names of the columns that are attributes of the zones.
     series
         The mean series of the zones, if they were asked for.
+    sources
+        The files that it was made from, which it never replaces, with what they are.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -56,9 +62,12 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
     crs: Any = None
     known: tuple[str, ...] = ()
     series: ZoneSeries | None = None
+    sources: Mapping[Path, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, zones: Zones, columns: Mapping[str, NDArray[Any]]) -> ZoneTable:
+    def of(
+        cls, zones: Zones, columns: Mapping[str, NDArray[Any]], sources: Mapping[Path, str] | None = None
+    ) -> ZoneTable:
         """Return the table of zones with what was found of them; attributes with the name of a column get another."""
         taken = {*map(str.lower, columns), *OWN_OF_GPKG}
         attributes: dict[str, NDArray[Any]] = {}
@@ -74,7 +83,7 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
             attributes[free] = values
         features = getattr(zones, "features", None)
         shapes, crs = (None, None) if features is None else (features.shapes, features.crs)
-        return cls({**attributes, **columns}, shapes, crs, tuple(attributes))
+        return cls({**attributes, **columns}, shapes, crs, tuple(attributes), sources=sources or {})
 
     def with_series(self, series: ZoneSeries, columns: Mapping[str, NDArray[Any]]) -> ZoneTable:
         """Return the table with the mean series, and columns of what was found in them."""
@@ -120,9 +129,11 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         Raises
         ------
         OutputError
-            When it cannot be written there, or zones of a raster, which have no shapes, should be.
+            When it cannot be written there, zones of a raster, which have no shapes, should be, or it would replace
+            what it was made from.
         """
         target = check_table(path, overwrite=overwrite, shapes=self.shapes is not None)
+        check_spared(target, self.sources)
         content = self._csv() if target.suffix.lower() == ".csv" else self._geopackage(target)
         save_bytes(content, target, overwrite=overwrite)
         return target
@@ -173,6 +184,63 @@ def check_table(path: str | Path, *, overwrite: bool, shapes: bool) -> Path:
     if target.suffix.lower() == ".gpkg" and not shapes:
         raise OutputError(f"{target}: zones of a raster have no shapes to put into a GeoPackage; write a .csv")
     return target
+
+
+def sources_of(zones: str | Path, map_: Map) -> dict[Path, str]:
+    """Return the files that a table is made from, with what they are: the zones, the map, and what that was made from.
+
+    A map names its inputs, and options that are files, relative to its folder; which of its texts are names of files is
+    found out when they are compared with an output (`check_spared`).
+    """
+    text = str(zones)
+    named = [text, text.rpartition(":")[0]]  # FILE or FILE:LAYER
+    found = {Path(name): "an input of the map" for name in _texts(map_.provenance)}
+    if map_.paths:
+        folder = map_.paths[0].parent.resolve()
+        found |= {folder / name: what for name, what in found.items()}
+    return (
+        found | dict.fromkeys(map_.paths, "the map") | {Path(name): "the file of the zones" for name in named if name}
+    )
+
+
+def _texts(said: Any) -> Iterator[str]:
+    """Yield the texts in a record that may be names of files."""
+    if isinstance(said, str):
+        if 0 < len(said) <= LONGEST_PATH and said.isprintable():
+            yield said
+    elif isinstance(said, Mapping):
+        for part in said.values():
+            yield from _texts(part)
+    elif isinstance(said, (list, tuple)):
+        for part in said:
+            yield from _texts(part)
+
+
+def check_spared(target: Path, sources: Mapping[Path, str]) -> None:
+    """Refuse an output that would replace what it is made from, or another output.
+
+    Parameters
+    ----------
+    target
+        The output.
+    sources
+        Files that must stay, with what they are; some may not exist.
+
+    Raises
+    ------
+    OutputError
+        When it is one of them, by whatever name.
+    """
+    for path, what in sources.items():
+        if _same(target, path):
+            raise OutputError(f"{target}: is {what}; choose another name")
+
+
+def _same(target: Path, path: Path) -> bool:
+    try:
+        return target.samefile(path)
+    except (OSError, ValueError):  # no such file yet, or no name of a file
+        return target.name == path.name and target.resolve() == path.resolve()
 
 
 def spelled(value: Any) -> str:

@@ -1,18 +1,18 @@
-"""Statistics of weighted values that arrive block by block."""
+"""Weighted means, standard deviations and medians of many zones, whose values arrive block by block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
+from pixelwise.zonal.cover import Runs
 
-__all__ = ["DAYS", "Circular", "Median", "Moments", "Reader", "Search", "search_medians"]
+__all__ = ["DAYS", "Circular", "Medians", "Moments", "Reader", "Search", "search_medians"]
 
 #: Length of a year in days: as decimal years count it (docs/architecture.md, "Time").
 DAYS = 365.25
@@ -20,135 +20,159 @@ DAYS = 365.25
 #: Weights this close to half of the total are half of it: exactextract gives fractions as float32.
 TIE = 1e-7
 
-#: Bits that one pass over the data decides.
-DIGIT = 16
+#: Bits that one pass over the data decides, at most.
+MOST_BITS = 16
 
-#: Zones and bands whose medians are searched in one pass: each needs up to two histograms of 0.5 MB.
-TOGETHER = 64
+#: Numbers in the histograms of a pass: 64 MB, however many zones there are. With more zones, a pass decides fewer bits.
+MOST_BINS = 1 << 23
 
-#: From numbers of searches to each of them with values and weights, block by block.
-Reader = Callable[[Sequence[int]], Iterable[tuple[int, NDArray[Any], Floats]]]
+#: From numbers of searches to values, weights and runs of each, block by block.
+Reader = Callable[[Sequence[int]], Iterable[tuple[int, NDArray[Any], Floats, Runs]]]
 
 
-@dataclass(slots=True)
 class Moments:
-    """Weighted mean and standard deviation, by the update of Chan, Golub & LeVeque (1983).
+    """Weighted means and standard deviations, by the update of Chan, Golub & LeVeque (1983).
+
+    Parameters
+    ----------
+    count
+        Number of zones.
 
     Attributes
     ----------
     weight, deviation, squares
-        Sums of weights, the mean of deviations from `origin`, and the weighted sum of squared deviations from it.
+        (zone,) sums of weights, means of deviations from `origin`, and weighted sums of squared deviations from these.
     origin
-        The first value: a constant has exactly that mean, and no deviation.
+        (zone,) the first value: a constant has exactly that mean, and no deviation.
     """
 
-    weight: float = 0.0
-    deviation: float = 0.0
-    squares: float = 0.0
-    origin: float = 0.0
+    def __init__(self, count: int) -> None:
+        self.weight, self.deviation, self.squares, self.origin = (np.zeros(count) for _ in range(4))
 
-    def add(self, values: Floats, weights: Floats) -> None:
-        """Add (value,) values with their weights, which are positive."""
-        weight = float(weights.sum())
-        if weight == 0:
-            return
-        if self.weight == 0:
-            self.origin = float(values[0])
-        deviations = values - self.origin
-        mean = float(weights @ deviations) / weight
-        total = self.weight + weight
-        step = mean - self.deviation
-        self.squares += float(weights @ (deviations - mean) ** 2) + step * step * self.weight * weight / total
-        self.deviation += step * weight / total
-        self.weight = total
-
-    @property
-    def mean(self) -> float:
-        """The mean."""
-        return self.origin + self.deviation
+    def add(self, values: Floats, weights: Floats, runs: Runs) -> None:
+        """Add (value,) values with their weights."""
+        zones, weight = runs.places, runs.sum(weights)
+        new = self.weight[zones] == 0
+        self.origin[zones[new]] = values[runs.starts[new]]
+        # Squares of 1e200 are infinite, and so is the standard deviation then.
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviations = values - runs.spread(self.origin[zones])
+            mean = _ratio(runs.sum(weights * deviations), weight)
+            share = _ratio(weight, self.weight[zones] + weight)
+            step = mean - self.deviation[zones]
+            deviations -= runs.spread(mean)
+            self.squares[zones] += runs.sum(weights * deviations**2) + step * (self.weight[zones] * share) * step
+            self.deviation[zones] += step * share
+        self.weight[zones] += weight
 
     @property
-    def sd(self) -> float:
-        """The standard deviation of the values in the zone, not of a population that they are a sample of."""
-        return math.sqrt(self.squares / self.weight)
+    def mean(self) -> Floats:
+        """(zone,) means; NaN where there is no value."""
+        return np.where(self.weight > 0, self.origin + self.deviation, np.nan)
+
+    @property
+    def sd(self) -> Floats:
+        """(zone,) standard deviations of the values in each zone, not of a population that they are a sample of."""
+        return np.sqrt(_ratio(self.squares, self.weight, np.nan))
 
 
-@dataclass(slots=True)
 class Circular:
     """Weighted circular mean and standard deviation of days of the year (Mardia & Jupp 2000, *Directional Statistics*).
+
+    Parameters
+    ----------
+    count
+        Number of zones.
 
     Attributes
     ----------
     weight, cosines, sines
-        Sums of weights, and weighted sums of the cosines and sines of the angles.
+        (zone,) sums of weights, and weighted sums of the cosines and sines of the angles.
     """
 
-    weight: float = 0.0
-    cosines: float = 0.0
-    sines: float = 0.0
+    def __init__(self, count: int) -> None:
+        self.weight, self.cosines, self.sines = (np.zeros(count) for _ in range(3))
 
-    def add(self, values: Floats, weights: Floats) -> None:
+    def add(self, values: Floats, weights: Floats, runs: Runs) -> None:
         """Add (value,) days, 1 being 1 January, with their weights."""
         angles = (values - 1) * (2 * math.pi / DAYS)
-        self.weight += float(weights.sum())
-        self.cosines += float(weights @ np.cos(angles))
-        self.sines += float(weights @ np.sin(angles))
+        self.weight[runs.places] += runs.sum(weights)
+        self.cosines[runs.places] += runs.sum(weights * np.cos(angles))
+        self.sines[runs.places] += runs.sum(weights * np.sin(angles))
 
     @property
-    def mean(self) -> float:
-        """The day in whose direction the mean of all days points; NaN if they cancel out."""
-        if self._length < 1e-9:
-            return math.nan
-        return 1 + (math.atan2(self.sines, self.cosines) / (2 * math.pi) % 1) * DAYS
+    def mean(self) -> Floats:
+        """(zone,) the day in whose direction the mean of all days points; NaN if they cancel out."""
+        days = 1 + (np.arctan2(self.sines, self.cosines) / (2 * math.pi) % 1) * DAYS
+        return np.asarray(np.where(self._length < 1e-9, np.nan, days))
 
     @property
-    def sd(self) -> float:
-        """The circular standard deviation ``sqrt(-2 log R)`` in days, where R is the length of the mean direction."""
-        return math.sqrt(-2 * math.log(min(self._length, 1.0))) * DAYS / (2 * math.pi) if self._length else math.inf
+    def sd(self) -> Floats:
+        """(zone,) circular standard deviations ``sqrt(-2 log R)`` in days; R is the length of the mean direction."""
+        with np.errstate(divide="ignore"):
+            found = np.abs(np.log(np.minimum(self._length, 1.0)))  # no -0
+        return np.asarray(np.sqrt(2 * found) * DAYS / (2 * math.pi))
 
     @property
-    def _length(self) -> float:
-        return math.hypot(self.cosines, self.sines) / self.weight
+    def _length(self) -> Floats:
+        return _ratio(np.hypot(self.cosines, self.sines), self.weight, np.nan)
 
 
-@dataclass(slots=True)
-class Median:
-    """The weighted median of values that are kept, until there are too many.
+def _ratio(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
+    """Return quotients, and another number where the whole is 0."""
+    found = np.full(len(whole), otherwise)
+    np.divide(part, whole, out=found, where=whole > 0)
+    return found
+
+
+class Medians:
+    """Weighted medians of values that are kept, until there are too many.
+
+    Parameters
+    ----------
+    count
+        Number of zones.
+    most
+        How many values are kept.
 
     Attributes
     ----------
-    most
-        How many values are kept.
     weight
-        Sum of the weights.
+        (zone,) sums of weights.
     full
-        Whether there were more, so that the median has to be searched: `search_medians`.
+        Whether there were more values, so that medians have to be searched: `search_medians`.
     """
 
-    most: int
-    weight: float = 0.0
-    full: bool = False
-    _count: int = 0
-    _parts: list[tuple[NDArray[Any], Floats]] = field(default_factory=list)
+    def __init__(self, count: int, most: int) -> None:
+        self.weight = np.zeros(count)
+        self.full = False
+        self._left = most
+        self._parts: list[tuple[NDArray[Any], Floats, NDArray[np.int32]]] = []
 
-    def add(self, values: NDArray[Any], weights: Floats) -> None:
+    def add(self, values: NDArray[Any], weights: Floats, runs: Runs) -> None:
         """Add (value,) values with their weights."""
-        self.weight += float(weights.sum())
-        self._count += len(values)
-        if self._count > self.most:
+        self.weight[runs.places] += runs.sum(weights)
+        self._left -= len(values)
+        if self._left < 0:
             self.full = True
             self._parts.clear()
-        else:
-            self._parts.append((values, weights))
+        elif len(values):
+            self._parts.append((values, weights, runs.spread(runs.places.astype(np.int32))))
 
     @property
-    def value(self) -> float:
-        """The median: half of the weight is on either side; where two values divide it exactly, their mean."""
-        values = np.concatenate([values for values, _ in self._parts])
-        order = np.argsort(values, kind="stable")
-        below = np.cumsum(np.concatenate([weights for _, weights in self._parts])[order])
-        low, high = (values[order[_place(below, self.weight, upper=upper)]] for upper in (False, True))
-        return (float(low) + float(high)) / 2
+    def values(self) -> Floats:
+        """(zone,) medians: half of the weight is on either side; where two values divide it exactly, their mean."""
+        found = np.full(len(self.weight), np.nan)
+        if not self._parts:
+            return found
+        values, weights, zones = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        order = np.lexsort((values, zones))
+        values, weights, runs = values[order], weights[order], Runs.of(zones[order].astype(np.int64))
+        for zone, start, length in zip(runs.places.tolist(), runs.starts, runs.lengths, strict=True):
+            below = np.cumsum(weights[start : start + length])
+            low, high = (values[start + _place(below, self.weight[zone], upper=upper)] for upper in (False, True))
+            found[zone] = (float(low) + float(high)) / 2
+        return found
 
 
 def _place(below: Floats, weight: float, *, upper: bool) -> int:
@@ -157,80 +181,96 @@ def _place(below: Floats, weight: float, *, upper: bool) -> int:
     return min(int(np.searchsorted(below, half, side="right" if upper else "left")), len(below) - 1)
 
 
-@dataclass(slots=True)
 class Search:
-    """A median that is searched bit by bit: the bits of both middle values that are known so far.
+    """Medians of one band that are searched bit by bit: the bits of both middle values that are known so far.
+
+    Parameters
+    ----------
+    weight
+        (zone,) sums of all weights.
+    kind
+        The type of the values: float32 or float64.
 
     Attributes
     ----------
-    weight
-        Sum of all weights.
-    kind
-        The type of the values: float32 or float64.
-    prefixes, below
-        The known upper bits of the lower and the upper middle value, and the weight of smaller values.
+    left
+        How many bits are not known yet.
     """
 
-    weight: float
-    kind: np.dtype[Any]
-    prefixes: list[int] = field(default_factory=lambda: [0, 0])
-    below: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    _histograms: dict[int, Floats] = field(default_factory=dict)
+    def __init__(self, weight: Floats, kind: np.dtype[Any]) -> None:
+        self.weight, self.kind = weight, kind
+        self.left = kind.itemsize * 8
+        #: (side, zone) the known upper bits of the lower and the upper middle value, and the weight of smaller values.
+        self._prefixes = np.zeros((2, len(weight)), np.uint64)
+        self._below = np.zeros((2, len(weight)))
+        self._counts: list[Floats] = []
+        self._bits = 0
 
-    @property
-    def passes(self) -> int:
-        """How often the data are read."""
-        return self.kind.itemsize * 8 // DIGIT
+    def begin_pass(self, bits: int) -> None:
+        """Prepare histograms of the next bits."""
+        self._bits = min(bits, self.left)
+        self.left -= self._bits
+        # The upper middle value needs its own only where it is known to be another number.
+        sides = 1 if (self._prefixes[0] == self._prefixes[1]).all() else 2
+        self._counts = [np.zeros(len(self.weight) << self._bits) for _ in range(sides)]
 
-    def add(self, values: NDArray[Any], weights: Floats, step: int) -> None:
-        """Count values in pass number `step`, from 0."""
-        keys = _keys(values)
-        shift = np.uint64(DIGIT * (self.passes - 1 - step))
-        keys >>= shift
-        for prefix in set(self.prefixes):
-            chosen = keys >> np.uint64(DIGIT) == prefix
-            digits = (keys[chosen] & np.uint64(2**DIGIT - 1)).astype(np.int64)
-            histogram = self._histograms.setdefault(prefix, np.zeros(2**DIGIT))
-            histogram += np.bincount(digits, weights=weights[chosen], minlength=2**DIGIT)
+    def add(self, values: NDArray[Any], weights: Floats, runs: Runs) -> None:
+        """Count values."""
+        keys = _keys(values) >> np.uint64(self.left)
+        digits = (keys & np.uint64((1 << self._bits) - 1)).astype(np.int64)
+        keys >>= np.uint64(self._bits)
+        zones = runs.spread(runs.places)
+        digits += zones << self._bits
+        for counts, prefixes in zip(self._counts, self._prefixes, strict=False):
+            same = keys == prefixes[zones]
+            np.add.at(counts, digits[same], weights[same])
 
     def finish_pass(self) -> None:
         """Decide the next bits."""
         for side in (0, 1):
-            counts = self._histograms[self.prefixes[side]]
-            present = np.flatnonzero(counts)
-            sums = self.below[side] + np.cumsum(counts[present])
-            place = _place(sums, self.weight, upper=bool(side))
-            self.below[side] = float(sums[place - 1]) if place else self.below[side]
-            self.prefixes[side] = (self.prefixes[side] << DIGIT) | int(present[place])
-        self._histograms.clear()
+            # For both sides the same if there is one.
+            counts = self._counts[-1 if side else 0].reshape(-1, 1 << self._bits)
+            sums = np.cumsum(counts, axis=1)
+            sums += self._below[side, :, None]
+            half = (self.weight * (0.5 + TIE if side else 0.5 - TIE))[:, None]
+            reached = (sums > half if side else sums >= half) & (counts > 0)
+            # Where rounding leaves none, the last value is that in the middle.
+            last = counts.shape[1] - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)
+            place = np.where(reached.any(axis=1), np.argmax(reached, axis=1), last)
+            before = np.take_along_axis(sums, np.maximum(place - 1, 0)[:, None], axis=1)[:, 0]
+            self._below[side] = np.where(place > 0, before, self._below[side])
+            self._prefixes[side] = (self._prefixes[side] << np.uint64(self._bits)) | place.astype(np.uint64)
+        self._counts = []
 
     @property
-    def value(self) -> float:
-        """The median, when all bits are known."""
-        low, high = (_number(key, self.kind) for key in self.prefixes)
-        return (low + high) / 2
+    def values(self) -> Floats:
+        """(zone,) medians, when all bits are known; NaN where there is no value."""
+        low, high = (_numbers(keys, self.kind) for keys in self._prefixes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(self.weight > 0, (low + high) / 2, np.nan)
 
 
 def search_medians(searches: Sequence[Search], read: Reader) -> None:
-    """Find medians by reading the data again, once for every 16 bits of a value.
+    """Find medians by reading the data again: twice for float32, more often where there are very many zones.
 
-    Memory is bounded however many values there are.
+    Memory is bounded however many values and zones there are.
 
     Parameters
     ----------
     searches
-        What is searched.
+        What is searched, for as many zones each.
     read
         Reads the data again.
     """
-    for first in range(0, len(searches), TOGETHER):
-        together = range(first, min(first + TOGETHER, len(searches)))
-        for step in range(max(searches[number].passes for number in together)):
-            wanted = [number for number in together if step < searches[number].passes]
-            for number, values, weights in read(wanted):
-                searches[number].add(values, weights, step)
-            for number in wanted:
-                searches[number].finish_pass()
+    zones = sum(len(search.weight) for search in searches)
+    bits = min(MOST_BITS, max(1, int(math.log2(MOST_BINS / (2 * zones))))) if zones else 1
+    while wanted := [number for number, search in enumerate(searches) if search.left]:
+        for number in wanted:
+            searches[number].begin_pass(bits)
+        for number, values, weights, runs in read(wanted):
+            searches[number].add(values, weights, runs)
+        for number in wanted:
+            searches[number].finish_pass()
 
 
 def _keys(values: NDArray[Any]) -> NDArray[np.uint64]:
@@ -243,9 +283,9 @@ def _keys(values: NDArray[Any]) -> NDArray[np.uint64]:
     return np.asarray(np.where(raw & sign, ~raw, raw | sign), np.uint64)
 
 
-def _number(key: int, kind: np.dtype[Any]) -> float:
-    """Return the value of a key."""
-    bits = kind.itemsize * 8
-    sign = 1 << (bits - 1)
-    raw = key ^ sign if key & sign else key ^ (2**bits - 1)
-    return float(np.array(raw, f"u{kind.itemsize}").view(kind)[()])
+def _numbers(keys: NDArray[np.uint64], kind: np.dtype[Any]) -> Floats:
+    """Return the values of keys."""
+    unsigned = np.dtype(f"u{kind.itemsize}")
+    sign = unsigned.type(1 << (kind.itemsize * 8 - 1))
+    own = keys.astype(unsigned)
+    return np.where(own & sign, own ^ sign, ~own).astype(unsigned).view(kind).astype(np.float64)

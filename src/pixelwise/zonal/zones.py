@@ -13,7 +13,8 @@ from pixelwise.grid import Block
 from pixelwise.maps.map import Map
 from pixelwise.rasters.polygons import is_vector, local_file
 from pixelwise.zonal.classes import RasterZones, load_classes
-from pixelwise.zonal.shapes import Cover, ShapeZones, load_shapes
+from pixelwise.zonal.cover import Cover
+from pixelwise.zonal.shapes import ShapeZones, load_shapes
 
 __all__ = ["Zones", "load_zones"]
 
@@ -41,8 +42,8 @@ class Zones(Protocol):
     def blocks(self, group: tuple[int, ...], edge: int) -> Iterator[Block]:
         """Return the blocks of this edge in which a group may have pixels."""
 
-    def covers(self, group: tuple[int, ...], block: Block) -> Iterator[tuple[int, Cover]]:
-        """Return each zone of a group in a block, and the pixels that it covers."""
+    def cover(self, group: tuple[int, ...], block: Block) -> Cover:
+        """Return the pixels of a block that the zones of a group cover."""
 
 
 def load_zones(source: str | Path, map_: Map) -> ShapeZones | RasterZones:
