@@ -261,6 +261,8 @@ def test_a_raster_of_anyone_has_a_page_too(tmp_path: Path, browser: Any, crs: st
     said = page.locator("main").text_content()
     assert said.count("pixelwise did not make this map; how it was made is unknown.") == 2
     assert "None were given" not in said
+    assert "The region is the whole grid." in said
+    assert page.locator("#status, a[href='#status']").count() == 0
     assert ("km²" in page.content()) == (crs is not None)
 
 
@@ -315,6 +317,21 @@ def test_wrong_inputs_are_an_error_and_no_page(trend: Path, make_stack: Any, tmp
         assert result.exit_code == 1
         assert said in result.output
         assert not page.exists()
+
+
+def test_advice_names_no_option_that_reports_lack(make_stack: Any, tmp_path: Path) -> None:
+    values = random_series((5, 6, 7))
+    make_stack((values > 0).astype(np.uint8), folder=tmp_path / "clouds", dtype="uint8", nodata=None)
+    stack = pw.open_stack(
+        make_stack(values, folder=tmp_path / "ndvi"), mask=str(tmp_path / "clouds" / "*.tif"), mask_keep=(0, 1)
+    )
+    pw.apply(stack, "ols", tmp_path / "m.tif")
+    call = ["report", str(tmp_path / "m.tif"), "-o", str(tmp_path / "r.html")]
+    assert CliRunner().invoke(main, call).exit_code == 0
+    said = text_of((tmp_path / "r.html").read_text("utf-8"))
+    advice = f"`pixelwise series --map {tmp_path / 'm.tif'}` shows its series, if you add --mask with its present path"
+    assert advice in said
+    assert "5 layers; masked by clouds) of each pixel" in said
 
 
 def test_a_correlation_says_why_it_has_no_series(make_stack: Any, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
         elements={name: safe(text) for name, text in elements.items()} | _absent(figures),
         moves=MOVES,
         **_legend(panel),
-        **_areas(panel.tally, adjusted, band),
+        **_areas(map_, panel.tally, adjusted, band),
         histogram_notes=_histogram_notes(pvalues is not None),
         samples=[one.as_dict() for one in samples],
         no_samples=(no_samples or "No pixels were chosen.").splitlines(),
@@ -183,7 +183,7 @@ def _amount(tally: Tally, code: int) -> str:
     return share if tally.km2 is None else f"{share}, {square_kilometres(float(tally.km2[code]))}"
 
 
-def _areas(tally: Tally, adjusted: AdjustedTally | None, band: Band) -> dict[str, Any]:
+def _areas(map_: Map, tally: Tally, adjusted: AdjustedTally | None, band: Band) -> dict[str, Any]:
     """Return the table of areas, raw and adjusted for the number of tests."""
     unit = "pixels" if tally.km2 is None else "km²"
     tested = isinstance(tally.scheme, TestScheme)
@@ -207,7 +207,8 @@ def _areas(tally: Tally, adjusted: AdjustedTally | None, band: Band) -> dict[str
         blank = [""] if tested else []
         rows.append(["missing", much, *blank, percent(tally.missing), *(["", ""] if adjusted is not None else [])])
     caption = f"Areas of the classes of {band.name}" + ("" if tally.km2 is None else ", in km² on the ellipsoid")
-    notes = ["The region is the part of the grid that was asked for (--region, --where), or all of it."]
+    asked = "part of the grid that was asked for (--region, --where), or all of it"
+    notes = [f"The region is the {asked if map_.provenance else 'whole grid'}."]
     if adjusted is not None and isinstance(tally.scheme, TestScheme):
         notes.append(_of_chance(adjusted, tally.scheme.levels[0], band))
     return {"areas": rows, "area_heads": heads, "areas_caption": caption, "areas_notes": notes}

@@ -98,8 +98,9 @@ def _preparation(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _base(path: str) -> str:
-    """Return the last part of a path; a paper does not say in which folder a file was."""
-    return path.rstrip("/").rpartition("/")[2]
+    """Return the last part of a path without wildcards; a paper does not say in which folder files were."""
+    parts = [part for part in path.split("/") if part and not set(part) & set("*?[")]
+    return parts[-1] if parts else path
 
 
 def _tool(method: str, provenance: Mapping[str, Any]) -> str:

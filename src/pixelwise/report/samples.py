@@ -76,7 +76,7 @@ class Sample:
 
 
 def chosen_pixels(codes: NDArray[np.uint8], classes: int) -> list[tuple[int, int]]:
-    """Return rows and columns of some pixels of each class, spread evenly over those that it has.
+    """Return rows and columns of some pixels of each class, drawn at random, but always the same.
 
     Parameters
     ----------
