@@ -20,6 +20,7 @@ from pixelwise.cli import main
 from pixelwise.maps import classified
 from pixelwise.maps.classified import classify
 from pixelwise.pictures.picture import plot_map
+from pixelwise.pictures.tally import tally_of
 from pixelwise.pictures.thinned import thinned
 from support.drawn import MINUS, NAN, PVALUE, SLOPE, image_of, key_colors, labels, make_map, shares, trend_map
 from support.rasters import write_raster
@@ -301,6 +302,54 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
     for name, message in (("c.png", "its name must end in .tif"), ("no/c.tif", "the folder .* does not exist")):
         with pytest.raises(pw.OutputError, match=message):
             classify(small_map(), tmp_path / name)
+
+
+def test_nothing_of_other_classes_stays_beside_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "c.tif"
+    classify(small_map(), path)
+    with rasterio.open(path, "r+", TIFF_USE_OVR=True) as dataset:
+        dataset.build_overviews([2])
+    (tmp_path / "c.tif.ovr").touch()
+    classify(small_map(), path, classes="confidence", overwrite=True)
+    assert sorted(other.name for other in tmp_path.iterdir()) == ["c.qml", "c.tif", "c.tif.aux.xml"]
+    assert "increase at 99 %" in (tmp_path / "c.tif.aux.xml").read_text()
+
+
+@pytest.mark.parametrize("suffix", [".aux.xml", ".ovr", ".msk"])
+def test_what_gdal_would_read_with_the_file_is_not_replaced_unasked(tmp_path: Path, suffix: str) -> None:
+    beside = tmp_path / f"c.tif{suffix}"
+    beside.write_bytes(b"mine")
+    with pytest.raises(pw.OutputError, match=rf"c\.tif\{suffix}: exists, and would be read with c\.tif"):
+        classify(small_map(), tmp_path / "c.tif")
+    assert beside.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [beside]
+
+
+def test_what_came_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Any:
+        (tmp_path / "c.tif").write_bytes(b"of another command")
+        return tally_of(*arguments)
+
+    monkeypatch.setattr(classified, "tally_of", slow)
+    with pytest.raises(pw.OutputError, match=r"c\.tif: already exists"):
+        classify(small_map(), tmp_path / "c.tif")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"of another command"]
+
+
+def test_a_style_that_cannot_be_written_leaves_no_classes_with_the_names_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify(small_map(), tmp_path / "c.tif")
+
+    def full(_: bytes, target: Path, **__: Any) -> None:
+        raise pw.OutputError(f"{target}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(classified, "save_bytes", full)
+    with pytest.raises(pw.OutputError, match="No space left"):
+        classify(small_map(), tmp_path / "c.tif", classes="confidence", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.tif"]
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        assert "increase at 99 %" in dataset.tags()[classified.TAG_CLASSES]
 
 
 # --- the command --------------------------------------------------------------------------------------------------

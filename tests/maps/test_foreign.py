@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pixelwise as pw
 from pixelwise.grid import Block
 from pixelwise.maps.foreign import open_any
 from pixelwise.pictures.picture import plot_map
-from support.drawn import NAN, entries, headings, key_title, labels, shares
+from support.drawn import NAN, UTM, entries, headings, key_title, labels, shares
 from support.rasters import write_raster
 
 
@@ -58,6 +59,61 @@ def test_bands_have_the_names_and_units_of_the_file(tmp_path: Path) -> None:
     figure = plot_map(open_any(path))
     assert headings(figure) == ["Red"]
     assert key_title(figure) == "red (m)\nshare of the area"
+
+
+def test_names_are_those_of_one_band_and_mean_nothing_here(tmp_path: Path) -> None:
+    names = ("band 2", "x", "x", "status")
+    values = np.array([[[1, 2]], [[3, 4]], [[5, 6]], [[0, 9]]], np.float32)
+    map_ = open_any(write_raster(tmp_path / "a.tif", values, descriptions=names))
+    assert map_.names == ("band 2 (band 1)", "band 2", "band 3", "status (band 4)")
+    assert [map_[name].tolist() for name in map_.names] == values.tolist()
+    # A 9 of theirs is not our "outside the area".
+    assert "missing" not in labels(plot_map(map_))
+    assert sum(shares(plot_map(map_)).values()) == 100
+
+
+@pytest.mark.parametrize("where", ["inside", "beside", "alpha"])
+def test_masks_are_those_of_gdal(tmp_path: Path, where: str) -> None:
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    valid = np.ones((3, 4), bool)
+    valid[1, 2] = valid[0, 0] = False
+    profile = {"driver": "GTiff", "height": 3, "width": 4, "dtype": "uint8", "crs": "EPSG:32617", "transform": UTM}
+    count, options = (4, {"photometric": "RGB", "alpha": "YES"}) if where == "alpha" else (1, {})
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=where == "inside"),
+        rasterio.open(tmp_path / "a.tif", "w", count=count, **profile, **options) as dataset,
+    ):
+        dataset.write(values, 1)
+        if where == "alpha":
+            dataset.write(np.where(valid, 255, 0).astype(np.uint8), 4)
+        else:
+            dataset.write_mask(valid)
+    assert (tmp_path / "a.tif.msk").exists() == (where == "beside")
+    map_ = open_any(tmp_path / "a.tif")
+    assert map_.names == ("band 1", "band 2", "band 3")[: max(count - 1, 1)]
+    assert np.array_equal(map_["band 1"], np.where(valid, values, NAN), equal_nan=True)
+
+
+def test_stored_numbers_are_scaled(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "ndvi_2001.tif", np.array([[0, 5000, 10000, -3000]], np.int16), nodata=-3000)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.0001,), (-0.25,)
+    values = open_any(path)["band 1"]
+    assert values.dtype == np.float32
+    # As inputs are read.
+    shutil.copy(path, tmp_path / "ndvi_2002.tif")
+    stack = pw.open_stack(tmp_path)
+    assert np.array_equal(values, stack.read(stack.grid.block)[0], equal_nan=True)
+    assert np.allclose(values, [[-0.25, 0.25, 0.75, NAN]], equal_nan=True)
+
+
+def test_nodata_of_large_integers_is_exact(tmp_path: Path) -> None:
+    nodata = 2**53 + 1
+    path = tmp_path / "a.tif"
+    write_raster(path, np.array([[nodata, nodata - 1, nodata + 1]], np.int64), nodata=nodata - 1)
+    # rasterio writes it as float64, which has no such number; GDAL reads it as int64.
+    path.write_bytes(path.read_bytes().replace(str(nodata - 1).encode(), str(nodata).encode()))
+    assert np.isnan(open_any(path)["band 1"]).tolist() == [[True, False, False]]
 
 
 def test_no_band_is_taken_for_a_test(tmp_path: Path) -> None:

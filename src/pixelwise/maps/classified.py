@@ -22,7 +22,7 @@ from pixelwise.errors import OutputError, ParameterError
 from pixelwise.grid import Block
 from pixelwise.maps.disk import create, remove
 from pixelwise.maps.map import Map
-from pixelwise.maps.publish import pam
+from pixelwise.maps.publish import SIDECARS, PendingFile, pam
 from pixelwise.maps.saving import check_output, hidden_beside, inputs_of, save_bytes
 from pixelwise.maps.tiles import TILE
 from pixelwise.pictures.choosing import bands_for, scheme_of
@@ -93,20 +93,38 @@ def classify(
         When a file exists or cannot be written.
     """
     inputs = inputs_of(map_)
-    target = check_output(path, overwrite=overwrite, suffixes=TIFF, inputs=inputs)
-    style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,), inputs=inputs)
-    sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",), inputs=inputs)
+
+    def checked() -> tuple[Path, Path, Path | None]:
+        target = check_output(path, overwrite=overwrite, suffixes=TIFF, inputs=inputs)
+        style = check_output(target.with_suffix(STYLE), overwrite=overwrite, suffixes=(STYLE,), inputs=inputs)
+        PendingFile(target).check_beside(overwrite=overwrite)
+        sheet = None if table is None else check_output(table, overwrite=overwrite, suffixes=(".csv",), inputs=inputs)
+        return target, style, sheet
+
+    target, style, sheet = checked()
     name = map_.bands[0].name if band is None else band
     scheme = scheme_for(map_, name, classes=classes, significant=significant, pvalue=pvalue)
     if isinstance(scheme, ContinuousScheme):
         raise ParameterError("a colour bar (continuous) has no classes: choose quantile:K, equal:K or limits")
-    with _raster(target, map_, scheme) as write:
-        tally = tally_of(map_, scheme, write)
-        names = _category_names(scheme)
-        save_bytes(_style(scheme).encode(), style, overwrite=overwrite)
-        save_bytes(names.encode(), pam(target))
-        if sheet is not None:
-            save_bytes(table_of(tally).encode(), sheet, overwrite=overwrite)
+    temporary = hidden_beside(target)
+    try:
+        with create(temporary):
+            pass  # of an unpredictable name, and ours
+        with _raster(temporary, map_, scheme) as write:
+            tally = tally_of(map_, scheme, write)
+        checked()  # it took minutes
+        # In this order, whenever it is stopped, no classes have the names, colours or overviews of others.
+        for stale in (*(target.with_name(target.name + suffix) for suffix in SIDECARS), style):
+            stale.unlink(missing_ok=True)
+        temporary.replace(target)
+    except (OSError, RasterioError) as error:
+        raise OutputError(f"{target}: cannot be written ({one_line(error)})") from None
+    finally:
+        remove(temporary)
+    save_bytes(_category_names(scheme).encode(), pam(target), overwrite=overwrite)
+    save_bytes(_style(scheme).encode(), style, overwrite=overwrite)
+    if sheet is not None:
+        save_bytes(table_of(tally).encode(), sheet, overwrite=overwrite)
     return tally
 
 
@@ -139,39 +157,28 @@ def table_of(tally: Tally) -> str:
 
 
 @contextmanager
-def _raster(target: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
-    """Yield a function that writes a block of codes; the file gets its name at the end."""
-    temporary = hidden_beside(target)
+def _raster(path: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
+    """Yield a function that writes a block of codes into a file."""
     grid = map_.grid
     edge = {"tiled": True, "blockxsize": TILE, "blockysize": TILE} if min(grid.height, grid.width) >= TILE else {}
     colors = {code: (*rgb(one.color), 255) for code, one in enumerate(scheme.classes)}
     colors |= {MISSING: (*rgb(MISSING_COLOR), 0), OUTSIDE: (*rgb(OUTSIDE_COLOR), 0)}
-    try:
-        with create(temporary):
-            pass  # of an unpredictable name, and ours
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(
-                    temporary, "w", driver="GTiff", count=1, height=grid.height, width=grid.width, dtype="uint8",
-                    crs=grid.crs, transform=grid.transform, nodata=MISSING, compress="deflate", bigtiff="if_safer",
-                    **edge,
-                )  # fmt: skip
-            with dataset:
-                dataset.write_colormap(1, colors)
-                dataset.set_band_description(1, f"{scheme.band.name} in classes")
-                dataset.update_tags(**{TAG_CLASSES: _said(map_, scheme)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        dataset = rasterio.open(
+            path, "w", driver="GTiff", count=1, height=grid.height, width=grid.width, dtype="uint8",
+            crs=grid.crs, transform=grid.transform, nodata=MISSING, compress="deflate", bigtiff="if_safer",
+            **edge,
+        )  # fmt: skip
+    with dataset:
+        dataset.write_colormap(1, colors)
+        dataset.set_band_description(1, f"{scheme.band.name} in classes")
+        dataset.update_tags(**{TAG_CLASSES: _said(map_, scheme)})
 
-                def write(block: Block, codes: NDArray[np.uint8]) -> None:
-                    dataset.write(codes, 1, window=Window(block.col, block.row, block.width, block.height))
+        def write(block: Block, codes: NDArray[np.uint8]) -> None:
+            dataset.write(codes, 1, window=Window(block.col, block.row, block.width, block.height))
 
-                yield write
-            temporary.replace(target)
-        except BaseException:
-            remove(temporary)
-            raise
-    except (OSError, RasterioError) as error:
-        raise OutputError(f"{target}: cannot be written ({one_line(error)})") from None
+        yield write
 
 
 def _said(map_: Map, scheme: Scheme) -> str:
