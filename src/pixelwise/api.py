@@ -417,8 +417,9 @@ def zones(
         A row for each zone. Of a polygon, all attributes are kept, under the name ``zones_NAME`` if a column below has
         theirs; of a raster, the number is in ``class``.
 
-        - ``zone_km2``: area of the zone on the map, in square kilometres.
-        - ``covered``: share of the zone that lies on the map, in units of its coordinates.
+        - ``zone_km2``: area of the zone on the map, in square kilometres, also where pixels were left out (`region`).
+        - ``covered``: share of the zone that lies on the map, in units of its coordinates; NaN for a raster that goes
+          beyond the map, as nothing is read there.
         - ``valid_km2``: area where the first band has a value.
         - ``tested_km2``, ``tested_pixels``: area, and number of pixels (at an edge: fractions of pixels), where its
           significance is known. Only if it has a test.
@@ -432,7 +433,7 @@ def zones(
 
         With `series`, the table's ``series`` are the means of each layer, weighted by area, and the columns
         ``series_BAND`` what the map's method makes of them: the trend of the mean, which is not the mean of the trends
-        where pixels have gaps.
+        where pixels have gaps; ``series_status``, and ``series_share``, the median share of the zone with values.
 
     Raises
     ------

@@ -30,6 +30,7 @@ from pixelwise.cli import main
 from pixelwise.grid import Grid
 from pixelwise.maps.classified import classify
 from pixelwise.rasters.cell_areas import CellAreas
+from pixelwise.zonal import classes as zonal_classes
 from pixelwise.zonal import summary
 from pixelwise.zonal.shapes import load_shapes
 from support.places import SHARED
@@ -352,10 +353,30 @@ def test_classes_beyond_the_map(tmp_path: Path) -> None:
     map_ = map_of()
     classes = np.ones((60, 160), np.uint8)
     classes[:, 120:] = 2
+    classes[:, 60:80] = 3
     table = pw.zones(map_, write_raster(tmp_path / "wide.tif", classes), bands=["slope"])
-    np.testing.assert_allclose(table["covered"], [80 / 120, 0])
-    assert table["zone_km2"][0] == pytest.approx(areas_of(map_).sum())
-    assert np.isnan(table["slope_mean"][1])
+    assert list(table["class"]) == [1, 3]
+    assert np.isnan(table["covered"]).all()
+    np.testing.assert_allclose(table["zone_km2"].sum(), areas_of(map_).sum())
+    within = pw.zones(map_, write_raster(tmp_path / "within.tif", classes[:, :80]), bands=["slope"])
+    assert list(within["covered"]) == [1, 1]
+    np.testing.assert_array_equal(within["zone_km2"], table["zone_km2"])
+
+
+def test_of_a_large_raster_only_the_map_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    map_ = map_of()
+    classes = np.ones((600, 2000), np.uint8)
+    path = write_raster(tmp_path / "large.tif", classes, transform=UTM @ Affine.translation(-900, -300))
+    read, pixels = zonal_classes.read_piece, 0
+
+    def counted(piece: Any, block: Any) -> Any:
+        nonlocal pixels
+        pixels += block.pixels
+        return read(piece, block)
+
+    monkeypatch.setattr(zonal_classes, "read_piece", counted)
+    pw.zones(map_, path, bands=["slope"])
+    assert pixels == 2 * 60 * 80
 
 
 # ----------------------------------------------------------------------------------------------- the table
@@ -371,7 +392,9 @@ def test_attributes_are_kept_and_columns_win(tmp_path: Path, caplog: pytest.LogC
     )  # fmt: skip
     with caplog.at_level(logging.WARNING):
         table = pw.zones(map_, path, bands=["slope"])
-    assert "its attribute Zone_km2 is called zones_Zone_km2 in the table" in caplog.text
+    assert (
+        "its attribute Zone_km2 is called zones_Zone_km2 in the table, which has a column of that name\n" in caplog.text
+    )
     assert list(table)[:4] == ["name", "day", "zones_Zone_km2", "rank"]
     with table.save(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -469,7 +492,7 @@ def test_rasters_that_cannot_be_used(tmp_path: Path) -> None:
     assert "has 2 bands" in refused(map_, write_raster(tmp_path / "b.tif", [ones, ones]))
     assert "only nodata" in refused(map_, write_raster(tmp_path / "n.tif", ones, nodata=1))
     many = np.arange(300 * 300, dtype=np.int32).reshape(300, 300)
-    assert "more than 65536 different numbers" in refused(map_, write_raster(tmp_path / "m.tif", many))
+    assert "more than 65536 different numbers" in refused(map_of(300, 300), write_raster(tmp_path / "m.tif", many))
     away = write_raster(tmp_path / "away.tif", ones, transform=UTM @ Affine.translation(900, 0))
     assert "lies outside the rasters" in refused(map_, away)
     (tmp_path / "a.txt").write_text("no raster")
@@ -623,7 +646,7 @@ def test_a_mean_series_needs_what_the_map_asked_of_pixels(tmp_path: Path) -> Non
     assert list(np.isfinite(found["series_slope"])) == [False, True, False]
     assert list(found["series_n"]) == [3, 10, 0]
     assert [name for name in found if name.startswith("series_")] == [
-        "series_slope", "series_pvalue", "series_n", "series_status"
+        "series_slope", "series_pvalue", "series_n", "series_status", "series_share"
     ]  # fmt: skip
     assert list(pw.zones(tmp_path / "any.tif", path, series=True)["series_status"]) == [
         Status.OK, Status.OK, Status.NO_OBSERVATION
@@ -658,6 +681,47 @@ def test_in_python_the_table_has_the_series(made: Path) -> None:
     assert table.series.means.shape == (10, 2)
     assert list(table.series.attributes["name"]) == ["a", "b"]
     assert "series_slope" in table
+
+
+def test_uneven_shares_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One pixel of a zone, at one date, makes a mean of that date."""
+    random = np.random.default_rng(1)
+    for year in range(2000, 2010):
+        values = random.normal(0, 1, (30, 40)).astype(np.float32)
+        if year == 2009:
+            values[:, :20] = np.nan
+            values[15, 10] = 50
+        write_raster(tmp_path / "s" / f"ndvi_{year}.tif", values, nodata=np.nan)
+    map_ = pw.apply(pw.open_stack(tmp_path / "s"), "ols", tmp_path / "m.tif")
+    shapes = [places(map_, [(5, 10), (15, 10), (15, 20), (5, 20)]), star(30, 15, 8, map_)]
+    path = write(tmp_path / "z.gpkg", shapes)
+    with caplog.at_level(logging.WARNING):
+        caplog.clear()
+        table = pw.zones(tmp_path / "m.tif", path, series=True)
+    [said] = caplog.messages
+    assert said.startswith("series: in 1 of 2 zones, the part with values changes by more than a factor of 2")
+    assert "(zone 1: from 0.01 to 1 of it)" in said
+    np.testing.assert_allclose(table["series_share"], [1, 1])
+
+
+def test_a_table_of_zones_can_be_zones_again(made: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All its columns are attributes then: they get other names, which one line says for each table."""
+    once = pw.zones(made / "map.tif", made / "z.gpkg", series=True)
+    once.save(made / "once.gpkg")
+    with caplog.at_level(logging.WARNING):
+        caplog.clear()
+        table = pw.zones(made / "map.tif", made / "once.gpkg", series=True)
+    [said] = caplog.messages
+    assert "its attribute zone_km2 is called zones_zone_km2 in the table, which has a column of that name, and" in said
+    assert said.endswith(f" {len(once) - 2} more")  # all but this one and the name
+    np.testing.assert_array_equal(table["zones_series_slope"], table["series_slope"])
+    assert len(table) == 2 * len(once) - 1
+    assert table.series is not None
+    path = write(made / "date.gpkg", [star(15, 15, 14, pw.open_map(made / "map.tif"))], date=["x"], mean=[1.5])
+    series = pw.zones(made / "map.tif", path, bands=["slope"], series=True).series
+    assert series is not None
+    header = series.save(made / "d.csv").read_text().splitlines()[0]
+    assert header == "zone,zones_date,zones_mean,date,mean,share"
 
 
 def test_a_function_must_be_named_again(made: Path) -> None:

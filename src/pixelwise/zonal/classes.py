@@ -43,7 +43,8 @@ class RasterZones:
     numbers
         (zone,) the number of each class, ascending.
     covered
-        (zone,) share of the pixels of each class that lie on the grid.
+        (zone,) share of each class that lies on the grid: 1 if all of the raster does, else NaN. Beyond the grid,
+        nothing is read: it may be a map of the whole Earth.
     """
 
     piece: Piece
@@ -87,7 +88,7 @@ class RasterZones:
 
 
 def load_classes(path: Path, grid: Grid) -> RasterZones:
-    """Read which classes a raster has, and place it on a grid.
+    """Read which classes a raster has on a grid.
 
     Raises
     ------
@@ -104,21 +105,18 @@ def load_classes(path: Path, grid: Grid) -> RasterZones:
             f"zones {path}: holds {piece.dtype} numbers; expected classes, which are integers; if they are whole "
             f"numbers: gdal_translate -ot Int32 {path} {path.stem}_classes.tif"
         )
-    inside: dict[int, int] = {}
-    total: dict[int, int] = {}
-    for block in header.grid.blocks(EDGE, EDGE):
-        place = block.shift(piece.block.row, piece.block.col)
-        known, valid = _known(piece, place)
-        _count(known[valid], total, path)
-        shared = place.intersection(grid.block)
-        if shared is not None:
-            part = shared.shift(-place.row, -place.col).slices
-            _count(known[part][valid[part]], inside, path)
-    if not inside:
+    shared = piece.block.intersection(grid.block)
+    assert shared is not None  # noqa: S101 - `placed_on` refuses others
+    found: set[int] = set()
+    for block in Grid(grid.crs, grid.transform, shared.height, shared.width).blocks(EDGE, EDGE):
+        known, valid = _known(piece, block.shift(shared.row, shared.col))
+        found.update(np.unique(known[valid]).tolist())
+        if len(found) > MOST_CLASSES:
+            raise InputError(f"zones {path}: has more than {MOST_CLASSES} different numbers; are these classes?")
+    if not found:
         raise InputError(f"zones {path}: has no class within the map, only nodata")
-    numbers = np.array(sorted(total), piece.dtype)
-    covered = np.array([inside.get(int(number), 0) / total[int(number)] for number in numbers])
-    return RasterZones(piece, grid, numbers, covered)
+    numbers = np.array(sorted(found), piece.dtype)
+    return RasterZones(piece, grid, numbers, np.full(len(numbers), 1.0 if shared == piece.block else np.nan))
 
 
 def _known(piece: Piece, block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -126,11 +124,3 @@ def _known(piece: Piece, block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]]
     raw, unmasked = read_piece(piece, block)
     valid = ~is_among(raw, piece.nodata_bounds)
     return raw, valid if unmasked is None else valid & unmasked
-
-
-def _count(numbers: NDArray[Any], counts: dict[int, int], path: Path) -> None:
-    found, times = np.unique(numbers, return_counts=True)
-    for number, count in zip(found.tolist(), times.tolist(), strict=True):
-        counts[number] = counts.get(number, 0) + count
-    if len(counts) > MOST_CLASSES:
-        raise InputError(f"zones {path}: has more than {MOST_CLASSES} different numbers; are these classes?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,10 +27,12 @@ from pixelwise.method import Method
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack
-from pixelwise.zonal.table import ZoneTable, check_spared, spelled
+from pixelwise.zonal.table import check_spared, free_names, spelled
 from pixelwise.zonal.zones import Zones
 
 __all__ = ["Origin", "ZoneSeries", "check_origin", "series_of"]
+
+log = logging.getLogger(__name__)
 
 #: Bytes of the values of a block of all layers; four blocks are kept.
 BLOCK_BYTES = 64 << 20
@@ -39,6 +42,12 @@ STEP = 64
 
 #: Blocks that are kept.
 KEPT = 4
+
+#: Columns of the mean series, behind the number of the zone and its attributes.
+COLUMNS = ("date", "mean", "share")
+
+#: A part with values that changes by more than this factor from date to date may make a trend by itself.
+UNEVEN = 2
 
 
 class Making(Protocol):
@@ -104,7 +113,7 @@ class ZoneSeries:
         check_spared(target, self.sources)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["zone", *self.attributes, "date", "mean", "share"])
+        writer.writerow(["zone", *self.attributes, *COLUMNS])
         for zone in range(self.means.shape[1]):
             known = [spelled(values[zone]) for values in self.attributes.values()]
             for label, mean, share in zip(self.labels, self.means[:, zone], self.shares[:, zone], strict=True):
@@ -127,7 +136,8 @@ class ZoneSeries:
         Returns
         -------
         dict
-            (zone,) numbers, and why each zone has them: ``series_status``, as `Status` has it.
+            (zone,) numbers, and why each zone has them: ``series_status``, as `Status` has it; ``series_share``, the
+            median share of the zone with values at the dates that have any.
         """
         method.check_axis(self.axis)
         method = method.rehearse(self.axis, self.means.copy, self.means.shape[1])
@@ -137,7 +147,28 @@ class ZoneSeries:
         with compiling(method.name):
             found, status = answer((self.means.copy(),))
         columns = {f"series_{band.name}": row for band, row in zip(answer.bands, found, strict=True)}
-        return {**columns, f"series_{STATUS_BAND.name}": status.astype(np.int64)}
+        columns[f"series_{STATUS_BAND.name}"] = status.astype(np.int64)
+        return {**columns, "series_share": self._usual_shares()}
+
+    def _usual_shares(self) -> Floats:
+        """Return (zone,) median shares of dates with values; say where shares differ so much that they may tell."""
+        shares = np.where(self.shares > 0, self.shares, np.nan)
+        some = np.isfinite(shares).any(axis=0)
+        usual = np.full(shares.shape[1], np.nan)
+        if not some.any():
+            return usual
+        usual[some] = np.nanmedian(shares[:, some], axis=0)
+        low, high = np.nanmin(shares[:, some], axis=0), np.nanmax(shares[:, some], axis=0)
+        uneven = high > UNEVEN * low
+        if uneven.any():
+            worst = int(np.argmax(high / low))
+            log.warning(
+                "series: in %d of %d zones, the part with values changes by more than a factor of %d between dates "
+                "(zone %d: from %.2g to %.2g of it), and their means may change for that reason alone: see the shares "
+                "of --series-csv",
+                uneven.sum(), len(usual), UNEVEN, np.flatnonzero(some)[worst] + 1, low[worst], high[worst],
+            )  # fmt: skip
+        return usual
 
 
 def check_origin(origin: Origin) -> None:
@@ -152,7 +183,7 @@ def check_origin(origin: Origin) -> None:
         raise ParameterError(f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone has not")
 
 
-def series_of(map_: Map, zones: Zones, stack: FileStack, table: ZoneTable) -> ZoneSeries:
+def series_of(map_: Map, zones: Zones, stack: FileStack, sources: Mapping[Path, str]) -> ZoneSeries:
     """Return the mean series of zones.
 
     Parameters
@@ -163,8 +194,8 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, table: ZoneTable) -> Zo
         Zones on that grid.
     stack
         The layers.
-    table
-        What is known of each zone.
+    sources
+        The files that they are made from, with what they are.
 
     Raises
     ------
@@ -203,6 +234,6 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, table: ZoneTable) -> Zo
                     own *= np.where(known, chosen - firsts[zone], 0.0)
                     sums[:, zone] += own.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ZoneSeries(
-            stack.axis, stack.names, firsts + sums / valid, valid / whole, table.attributes, table.sources
-        )
+        means, shares = firsts + sums / valid, valid / whole
+    attributes = free_names(zones.columns, ("zone", *COLUMNS), f"zones {zones.name}", "the mean series")
+    return ZoneSeries(stack.axis, stack.names, means, shares, attributes, sources)

@@ -73,11 +73,12 @@ def summarize(
         check_origin(origin)
     zones = load_zones(source, map_)
     found = _Summary(map_, zones, chosen, scheme).columns(progress)
-    table = ZoneTable.of(zones, found, sources_of(source, map_))
+    sources = sources_of(source, map_)
     if origin is None:
-        return table
-    series = series_of(map_, zones, origin.stack, table)
-    return table.with_series(series, series.trend(origin.method, origin.making.output, map_.names))
+        return ZoneTable.of(zones, found, sources)
+    series = series_of(map_, zones, origin.stack, sources)
+    trend = series.trend(origin.method, origin.making.output, map_.names)
+    return ZoneTable.of(zones, {**found, **trend}, sources, series)
 
 
 def _chosen(map_: Map, names: Sequence[str] | None) -> tuple[Band, ...]:

@@ -7,8 +7,8 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixelwise.zonal.series import ZoneSeries
     from pixelwise.zonal.zones import Zones
 
-__all__ = ["SUFFIXES", "ZoneTable", "check_spared", "check_table", "sources_of", "spelled"]
+__all__ = ["SUFFIXES", "ZoneTable", "check_spared", "check_table", "free_names", "sources_of", "spelled"]
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,6 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         (zone,) polygons of shapely in their own coordinates; None for the classes of a raster.
     crs
         That of the shapes.
-    known
-        Names of the columns that are attributes of the zones.
     series
         The mean series of the zones, if they were asked for.
     sources
@@ -60,39 +58,22 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
     columns: Mapping[str, NDArray[Any]]
     shapes: Any = None
     crs: Any = None
-    known: tuple[str, ...] = ()
     series: ZoneSeries | None = None
     sources: Mapping[Path, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, zones: Zones, columns: Mapping[str, NDArray[Any]], sources: Mapping[Path, str] | None = None
+        cls,
+        zones: Zones,
+        columns: Mapping[str, NDArray[Any]],
+        sources: Mapping[Path, str],
+        series: ZoneSeries | None = None,
     ) -> ZoneTable:
         """Return the table of zones with what was found of them; attributes with the name of a column get another."""
-        taken = {*map(str.lower, columns), *OWN_OF_GPKG}
-        attributes: dict[str, NDArray[Any]] = {}
-        for name, values in zones.columns.items():
-            free = name
-            while free.lower() in taken:
-                free = f"zones_{free}"
-            if free != name:
-                log.warning(
-                    "zones %s: its attribute %s is called %s in the table, which has %s", zones.name, name, free, name
-                )
-            taken.add(free.lower())
-            attributes[free] = values
+        attributes = free_names(zones.columns, (*columns, *OWN_OF_GPKG), f"zones {zones.name}", "the table")
         features = getattr(zones, "features", None)
         shapes, crs = (None, None) if features is None else (features.shapes, features.crs)
-        return cls({**attributes, **columns}, shapes, crs, tuple(attributes), sources=sources or {})
-
-    def with_series(self, series: ZoneSeries, columns: Mapping[str, NDArray[Any]]) -> ZoneTable:
-        """Return the table with the mean series, and columns of what was found in them."""
-        return replace(self, columns={**self.columns, **columns}, series=series)
-
-    @property
-    def attributes(self) -> Mapping[str, NDArray[Any]]:
-        """The columns that are attributes of the zones."""
-        return {name: self.columns[name] for name in self.known}
+        return cls({**attributes, **columns}, shapes, crs, series, sources)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
@@ -184,6 +165,27 @@ def check_table(path: str | Path, *, overwrite: bool, shapes: bool) -> Path:
     if target.suffix.lower() == ".gpkg" and not shapes:
         raise OutputError(f"{target}: zones of a raster have no shapes to put into a GeoPackage; write a .csv")
     return target
+
+
+def free_names(
+    attributes: Mapping[str, NDArray[Any]], columns: Iterable[str], name: str, what: str
+) -> dict[str, NDArray[Any]]:
+    """Return attributes of zones under names that no column has; others get another, which a warning says."""
+    taken = set(map(str.lower, columns))
+    found: dict[str, NDArray[Any]] = {}
+    renamed: list[str] = []
+    for own, values in attributes.items():
+        free = own
+        while free.lower() in taken:
+            free = f"zones_{free}"
+        if free != own:
+            renamed.append(f"{own} is called {free}")
+        taken.add(free.lower())
+        found[free] = values
+    if renamed:
+        more = f", and {len(renamed) - 1} more" if len(renamed) > 1 else ""
+        log.warning("%s: its attribute %s in %s, which has a column of that name%s", name, renamed[0], what, more)
+    return found
 
 
 def sources_of(zones: str | Path, map_: Map) -> dict[Path, str]:
