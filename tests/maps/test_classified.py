@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.maps import classified
 from pixelwise.maps.classified import classify
+from pixelwise.maps.leftovers import remove_leftovers
 from pixelwise.pictures.picture import plot_map
 from pixelwise.pictures.tally import tally_of
 from pixelwise.pictures.thinned import thinned
@@ -350,6 +352,39 @@ def test_a_style_that_cannot_be_written_leaves_no_classes_with_the_names_of_othe
     assert [path.name for path in tmp_path.iterdir()] == ["c.tif"]
     with rasterio.open(tmp_path / "c.tif") as dataset:
         assert "increase at 99 %" in dataset.tags()[classified.TAG_CLASSES]
+
+
+KILLED = """
+import os, sys
+from pixelwise.maps import classified
+from support.drawn import trend_map
+def stop(map_, scheme, write):
+    block = next(map_.blocks())
+    write(block, scheme.codes(map_, block))
+    print("begun", flush=True)
+    sys.stdin.read()
+classified.tally_of = stop
+classified.classify(trend_map(600, 600), "c.tif")
+"""
+
+
+def test_what_a_killed_command_left_is_cleaned(tmp_path: Path) -> None:
+    (tmp_path / ".mine.partial-01234567.tif").write_bytes(b"II*\0")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"begun\n"
+        (left,) = tmp_path.glob(".c.partial-*.tif")
+        assert {one.path.name: one.kept for one in remove_leftovers(tmp_path)} == {
+            left.name: "a running job uses it", ".mine.partial-01234567.tif": "it is not a pixelwise file",
+        }  # fmt: skip
+        running.kill()
+    assert left.exists()
+    assert {one.path.name: one.kept for one in remove_leftovers(tmp_path)}[left.name] == ""
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.partial-01234567.tif"]
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from pixelwise.errors import OutputError, ParameterError
+from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.grid import Block
-from pixelwise.maps.disk import create, remove
+from pixelwise.maps.disk import create, lock, open_ours, remove
 from pixelwise.maps.map import Map
 from pixelwise.maps.publish import SIDECARS, PendingFile, pam
 from pixelwise.maps.saving import check_output, hidden_beside, inputs_of, save_bytes
@@ -32,9 +32,10 @@ from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import Tally, tally_of
 from pixelwise.pictures.thinned import thinned
 from pixelwise.pictures.values import ends_of
+from pixelwise.rasters.datasets import GDAL_ERRORS, open_alone
 from pixelwise.words import one_line
 
-__all__ = ["TAG_CLASSES", "classify", "table_of"]
+__all__ = ["TAG_CLASSES", "classify", "is_classified", "scheme_for", "table_of"]
 
 #: What a classified file says of its classes, as JSON: the band, the labels, and what the limits refer to.
 TAG_CLASSES = "PIXELWISE_CLASSES"
@@ -141,6 +142,15 @@ def scheme_for(source: Source, name: str, **wishes: Any) -> Scheme:
     return scheme_of(some, name, **wishes, ends=None if some is source else lambda: ends_of(source, band))
 
 
+def is_classified(path: Path) -> bool:
+    """Whether `classify` wrote a file, or began to."""
+    try:
+        with open_alone(path) as dataset:
+            return dataset.get_tag_item(TAG_CLASSES) is not None
+    except (*GDAL_ERRORS, InputError):
+        return False
+
+
 def table_of(tally: Tally) -> str:
     """Return the areas of classes as CSV in the order of legends, then what is missing."""
     stream = io.StringIO()
@@ -156,6 +166,13 @@ def table_of(tally: Tally) -> str:
     return stream.getvalue()
 
 
+def _opened(path: Path, mode: str, **profile: Any) -> Any:
+    """Open a file with GDAL; missing georeferencing is legal here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, mode, **profile)
+
+
 @contextmanager
 def _raster(path: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
     """Yield a function that writes a block of codes into a file."""
@@ -163,17 +180,17 @@ def _raster(path: Path, map_: Map, scheme: Scheme) -> Iterator[Any]:
     edge = {"tiled": True, "blockxsize": TILE, "blockysize": TILE} if min(grid.height, grid.width) >= TILE else {}
     colors = {code: (*rgb(one.color), 255) for code, one in enumerate(scheme.classes)}
     colors |= {MISSING: (*rgb(MISSING_COLOR), 0), OUTSIDE: (*rgb(OUTSIDE_COLOR), 0)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(
-            path, "w", driver="GTiff", count=1, height=grid.height, width=grid.width, dtype="uint8",
-            crs=grid.crs, transform=grid.transform, nodata=MISSING, compress="deflate", bigtiff="if_safer",
-            **edge,
-        )  # fmt: skip
+    dataset = _opened(
+        path, "w", driver="GTiff", count=1, height=grid.height, width=grid.width, dtype="uint8", crs=grid.crs,
+        transform=grid.transform, nodata=MISSING, compress="deflate", bigtiff="if_safer", sparse_ok=True, **edge,
+    )  # fmt: skip
+    # Its head is on disk first, and locked: so `pixelwise clean` knows what a killed command left, and what is in use.
     with dataset:
         dataset.write_colormap(1, colors)
         dataset.set_band_description(1, f"{scheme.band.name} in classes")
         dataset.update_tags(**{TAG_CLASSES: _said(map_, scheme)})
+    with open_ours(path) as held, _opened(path, "r+") as dataset:
+        lock(held)
 
         def write(block: Block, codes: NDArray[np.uint8]) -> None:
             dataset.write(codes, 1, window=Window(block.col, block.row, block.width, block.height))

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import OutputError
+from pixelwise.maps.classified import is_classified
 from pixelwise.maps.converted import BLOCKS
 from pixelwise.maps.disk import NotOursError, close, has_name, is_blank, lock, open_ours
 from pixelwise.maps.journal import JOURNAL_SUFFIX, is_journal, journal_of
@@ -35,6 +37,8 @@ __all__ = ["Leftover", "remove_leftovers"]
 _OUTPUT = "|".join(map(re.escape, FORMATS))
 #: `.trend.tif.journal`
 JOURNAL = re.compile(rf"\..+(?i:{_OUTPUT}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
+#: `.classes.partial-0a1b2c3d.tif`, of `classify`
+CLASSES = re.compile(r"\..+\.partial-[0-9a-f]{8}(?i:\.tiff?)", re.DOTALL)
 FOREIGN = "it is not a pixelwise file"
 BLANK = "nothing in it shows that pixelwise made it"
 
@@ -71,7 +75,7 @@ class _RunningError(_KeptError):
 
 
 def remove_leftovers(folder: Path) -> Iterator[Leftover]:
-    """Remove journals and half-written maps that stopped jobs left in a folder; yield each file, removed or not.
+    """Remove journals, half-written maps and classes that stopped jobs left in a folder; yield each, removed or not.
 
     Jobs lock the files that they have open. Locked files stay, and so do files that belong to a locked journal; while
     files are checked and removed here they are locked too, so that a job that starts meanwhile waits.
@@ -123,6 +127,26 @@ def remove_leftovers(folder: Path) -> Iterator[Leftover]:
                 yield from remove(path, found, kept, known)
             if journal in journals:
                 yield from _remove(journal, None, "", known, file)
+    yield from _classes(folder / name for name in names if CLASSES.fullmatch(name))
+
+
+def _classes(paths: Iterable[Path]) -> Iterator[Leftover]:
+    """Remove what `classify` left, which belongs to no journal."""
+    for path in paths:
+        yield from _attempt(path, "", partial(_size, path), partial(_remove_classes, path))
+
+
+def _size(path: Path) -> int:
+    return path.lstat().st_size
+
+
+def _remove_classes(path: Path) -> None:
+    with _locked(path) as held:
+        if not is_classified(path):
+            raise _KeptError(FOREIGN)
+        if os.name == "nt":  # open files cannot be removed there
+            close(held)
+        path.unlink()
 
 
 def _remove(
