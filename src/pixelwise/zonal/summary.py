@@ -233,7 +233,11 @@ class _Summary:
         columns = {f"zone_{unit}": found.weight, f"valid_{unit}": found.valid}
         if self._scheme is not None:
             tested = isinstance(self._scheme, TestScheme)
-            if tested:
+            if isinstance(self._scheme, TestScheme):
+                if len(self._scheme.levels) == 1:
+                    # What the areas of significant classes are areas of.
+                    name = "q_at_most" if self._scheme.adjusted else "p_below"
+                    columns[name] = np.full(len(found.weight), self._scheme.levels[0])
                 columns[f"tested_{unit}"] = found.classes[:, self._tested[: found.classes.shape[1]]].sum(axis=1)
                 columns["tested_pixels"] = found.tested
             for one, areas in zip(self._scheme.classes, found.classes.T, strict=True):
