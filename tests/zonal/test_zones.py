@@ -591,20 +591,20 @@ def test_inputs_and_other_outputs_are_never_replaced(made: Path) -> None:
     raster = write_raster(made / "c.tif", np.ones((30, 40), np.uint8))
     t, z, times = made / "t.csv", made / "z.gpkg", made / "times.csv"
     for map_path, zones, outputs, said in (
-        ("map.tif", z, ["-o", z], "z.gpkg: is the file of the zones"),
-        ("map.tif", f"{z}:zones", ["-o", z], "z.gpkg: is the file of the zones"),
-        ("map.tif", z, ["-o", made / "link" / "z.gpkg"], "z.gpkg: is the file of the zones"),
-        ("limited.tif", raster, ["-o", times], "times.csv: is an input of the map"),
-        ("limited.tif", raster, ["-o", t, "--series", "--series-csv", times], "times.csv: is an input of the map"),
-        ("map.tif", z, ["-o", t, "--series", "--series-csv", t], "t.csv: is the table, too"),
+        ("map.tif", z, ["-o", z], "z.gpkg: is one of the inputs"),
+        ("map.tif", f"{z}:zones", ["-o", z], "z.gpkg: is one of the inputs"),
+        ("map.tif", z, ["-o", made / "link" / "z.gpkg"], "z.gpkg: is one of the inputs"),
+        ("limited.tif", raster, ["-o", times], "times.csv: is one of the inputs"),
+        ("limited.tif", raster, ["-o", t, "--series", "--series-csv", times], "times.csv: is one of the inputs"),
+        ("map.tif", z, ["-o", t, "--series", "--series-csv", t], "t.csv: is the name of two outputs"),
     ):
         result = run("zones", made / map_path, zones, *outputs, "--overwrite")
         assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
         assert said in result.stderr
     table = pw.zones(made / "limited.tif", z, bands=["slope"])
-    with pytest.raises(pw.errors.OutputError, match="is the file of the zones"):
+    with pytest.raises(pw.errors.OutputError, match="is one of the inputs"):
         table.save(z, overwrite=True)
-    with pytest.raises(pw.errors.OutputError, match="is an input of the map"):
+    with pytest.raises(pw.errors.OutputError, match="is one of the inputs"):
         table.save(times, overwrite=True)
     assert before == {path: path.read_bytes() for path in before}
     assert not t.exists()

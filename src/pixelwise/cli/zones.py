@@ -76,17 +76,16 @@ def zones(
     from pixelwise.maps.saving import check_output
     from pixelwise.rasters.polygons import is_vector
     from pixelwise.zonal.summary import summarize
-    from pixelwise.zonal.table import check_spared, check_table, sources_of
+    from pixelwise.zonal.table import SUFFIXES, check_table, inputs_of_zones
 
     if series is None and (series_csv is not None or method is not None):
         raise click.UsageError(f"--{'method' if series_csv is None else 'series-csv'} needs --series")
     check_table(output, overwrite=overwrite, shapes=is_vector(polygons))
     if series_csv is not None:
-        check_output(series_csv, overwrite=overwrite, suffixes=(".csv",))
-        check_spared(series_csv, {output: "the table, too"})
+        check_output(series_csv, overwrite=overwrite, suffixes=(".csv",), outputs=(output,))
     map_, origin = open_any(map_path), None
     for target in filter(None, (output, series_csv)):
-        check_spared(target, sources_of(polygons, map_))
+        check_output(target, overwrite=overwrite, suffixes=SUFFIXES, inputs=inputs_of_zones(polygons, map_))
     if series is not None:
         from pixelwise.series import origin_of
 

@@ -27,7 +27,7 @@ from pixelwise.method import Method
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.rasters.handles import reading
 from pixelwise.stacks.base import FileStack
-from pixelwise.zonal.table import check_spared, free_names, spelled
+from pixelwise.zonal.table import free_names, spelled
 from pixelwise.zonal.zones import Zones
 
 __all__ = ["Origin", "ZoneSeries", "check_origin", "series_of"]
@@ -90,8 +90,8 @@ class ZoneSeries:
         (time, zone) share of the zone's area on the map in which pixels have a value.
     attributes
         (zone,) what is known of each zone, by name.
-    sources
-        The files that it was made from, which it never replaces, with what they are.
+    inputs
+        The files that it was made from, which it never replaces.
     """
 
     axis: TimeAxis
@@ -99,7 +99,7 @@ class ZoneSeries:
     means: Floats
     shares: Floats
     attributes: Mapping[str, NDArray[Any]]
-    sources: Mapping[Path, str]
+    inputs: tuple[Path, ...]
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the series as text: a line for each zone and date, with the zone's number in the table, from 1.
@@ -109,8 +109,7 @@ class ZoneSeries:
         OutputError
             When it cannot be written there, or would replace what it was made from.
         """
-        target = check_output(path, overwrite=overwrite, suffixes=(".csv",))
-        check_spared(target, self.sources)
+        target = check_output(path, overwrite=overwrite, suffixes=(".csv",), inputs=self.inputs)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["zone", *self.attributes, *COLUMNS])
@@ -183,7 +182,7 @@ def check_origin(origin: Origin) -> None:
         raise ParameterError(f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone has not")
 
 
-def series_of(map_: Map, zones: Zones, stack: FileStack, sources: Mapping[Path, str]) -> ZoneSeries:
+def series_of(map_: Map, zones: Zones, stack: FileStack, inputs: tuple[Path, ...]) -> ZoneSeries:
     """Return the mean series of zones.
 
     Parameters
@@ -194,8 +193,8 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, sources: Mapping[Path, 
         Zones on that grid.
     stack
         The layers.
-    sources
-        The files that they are made from, with what they are.
+    inputs
+        The files that they are made from.
 
     Raises
     ------
@@ -236,4 +235,4 @@ def series_of(map_: Map, zones: Zones, stack: FileStack, sources: Mapping[Path, 
     with np.errstate(invalid="ignore", divide="ignore"):
         means, shares = firsts + sums / valid, valid / whole
     attributes = free_names(zones.columns, ("zone", *COLUMNS), f"zones {zones.name}", "the mean series")
-    return ZoneSeries(stack.axis, stack.names, means, shares, attributes, sources)
+    return ZoneSeries(stack.axis, stack.names, means, shares, attributes, inputs)

@@ -21,7 +21,7 @@ from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal.cover import Cover, Runs
 from pixelwise.zonal.series import Origin, check_origin, series_of
-from pixelwise.zonal.table import ZoneTable, sources_of
+from pixelwise.zonal.table import ZoneTable, inputs_of_zones
 from pixelwise.zonal.tally import Circular, Medians, Moments, Search, search_medians
 from pixelwise.zonal.zones import Zones, load_zones
 
@@ -73,12 +73,12 @@ def summarize(
         check_origin(origin)
     zones = load_zones(source, map_)
     found = _Summary(map_, zones, chosen, scheme).columns(progress)
-    sources = sources_of(source, map_)
+    inputs = inputs_of_zones(source, map_)
     if origin is None:
-        return ZoneTable.of(zones, found, sources)
-    series = series_of(map_, zones, origin.stack, sources)
+        return ZoneTable.of(zones, found, inputs)
+    series = series_of(map_, zones, origin.stack, inputs)
     trend = series.trend(origin.method, origin.making.output, map_.names)
-    return ZoneTable.of(zones, {**found, **trend}, sources, series)
+    return ZoneTable.of(zones, {**found, **trend}, inputs, series)
 
 
 def _chosen(map_: Map, names: Sequence[str] | None) -> tuple[Band, ...]:

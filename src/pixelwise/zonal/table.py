@@ -8,7 +8,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
-from pixelwise.maps.saving import check_output, save_bytes
+from pixelwise.maps.saving import check_output, inputs_of, save_bytes
 from pixelwise.words import one_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixelwise.zonal.series import ZoneSeries
     from pixelwise.zonal.zones import Zones
 
-__all__ = ["SUFFIXES", "ZoneTable", "check_spared", "check_table", "free_names", "sources_of", "spelled"]
+__all__ = ["SUFFIXES", "ZoneTable", "check_table", "free_names", "inputs_of_zones", "spelled"]
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ SUFFIXES = (".csv", ".gpkg")
 
 #: Names of columns that a GeoPackage has anyway.
 OWN_OF_GPKG = ("fid", "geom")
-
-#: No path is longer.
-LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,29 +48,29 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         That of the shapes.
     series
         The mean series of the zones, if they were asked for.
-    sources
-        The files that it was made from, which it never replaces, with what they are.
+    inputs
+        The files that it was made from, which it never replaces.
     """
 
     columns: Mapping[str, NDArray[Any]]
     shapes: Any = None
     crs: Any = None
     series: ZoneSeries | None = None
-    sources: Mapping[Path, str] = field(default_factory=dict)
+    inputs: tuple[Path, ...] = ()
 
     @classmethod
     def of(
         cls,
         zones: Zones,
         columns: Mapping[str, NDArray[Any]],
-        sources: Mapping[Path, str],
+        inputs: tuple[Path, ...],
         series: ZoneSeries | None = None,
     ) -> ZoneTable:
         """Return the table of zones with what was found of them; attributes with the name of a column get another."""
         attributes = free_names(zones.columns, (*columns, *OWN_OF_GPKG), f"zones {zones.name}", "the table")
         features = getattr(zones, "features", None)
         shapes, crs = (None, None) if features is None else (features.shapes, features.crs)
-        return cls({**attributes, **columns}, shapes, crs, series, sources)
+        return cls({**attributes, **columns}, shapes, crs, series, inputs)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
@@ -113,8 +110,7 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
             When it cannot be written there, zones of a raster, which have no shapes, should be, or it would replace
             what it was made from.
         """
-        target = check_table(path, overwrite=overwrite, shapes=self.shapes is not None)
-        check_spared(target, self.sources)
+        target = check_table(path, overwrite=overwrite, shapes=self.shapes is not None, inputs=self.inputs)
         content = self._csv() if target.suffix.lower() == ".csv" else self._geopackage(target)
         save_bytes(content, target, overwrite=overwrite)
         return target
@@ -153,15 +149,15 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
                 raise OutputError(f"{target}: cannot be written ({one_line(error)}); try .csv") from None
 
 
-def check_table(path: str | Path, *, overwrite: bool, shapes: bool) -> Path:
+def check_table(path: str | Path, *, overwrite: bool, shapes: bool, inputs: Iterable[str | Path] = ()) -> Path:
     """Return the path of a table that can be written.
 
     Raises
     ------
     OutputError
-        When it exists, its name does not say a known format, or the zones have no shapes to put into it.
+        When it exists, is an input, its name does not say a known format, or the zones have no shapes to put into it.
     """
-    target = check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
+    target = check_output(path, overwrite=overwrite, suffixes=SUFFIXES, inputs=inputs)
     if target.suffix.lower() == ".gpkg" and not shapes:
         raise OutputError(f"{target}: zones of a raster have no shapes to put into a GeoPackage; write a .csv")
     return target
@@ -188,61 +184,11 @@ def free_names(
     return found
 
 
-def sources_of(zones: str | Path, map_: Map) -> dict[Path, str]:
-    """Return the files that a table is made from, with what they are: the zones, the map, and what that was made from.
-
-    A map names its inputs, and options that are files, relative to its folder; which of its texts are names of files is
-    found out when they are compared with an output (`check_spared`).
-    """
+def inputs_of_zones(zones: str | Path, map_: Map) -> tuple[Path, ...]:
+    """Return the files that a table is made from: that of the zones, the map, and what it says it was made of."""
     text = str(zones)
-    named = [text, text.rpartition(":")[0]]  # FILE or FILE:LAYER
-    found = {Path(name): "an input of the map" for name in _texts(map_.provenance)}
-    if map_.paths:
-        folder = map_.paths[0].parent.resolve()
-        found |= {folder / name: what for name, what in found.items()}
-    return (
-        found | dict.fromkeys(map_.paths, "the map") | {Path(name): "the file of the zones" for name in named if name}
-    )
-
-
-def _texts(said: Any) -> Iterator[str]:
-    """Yield the texts in a record that may be names of files."""
-    if isinstance(said, str):
-        if 0 < len(said) <= LONGEST_PATH and said.isprintable():
-            yield said
-    elif isinstance(said, Mapping):
-        for part in said.values():
-            yield from _texts(part)
-    elif isinstance(said, (list, tuple)):
-        for part in said:
-            yield from _texts(part)
-
-
-def check_spared(target: Path, sources: Mapping[Path, str]) -> None:
-    """Refuse an output that would replace what it is made from, or another output.
-
-    Parameters
-    ----------
-    target
-        The output.
-    sources
-        Files that must stay, with what they are; some may not exist.
-
-    Raises
-    ------
-    OutputError
-        When it is one of them, by whatever name.
-    """
-    for path, what in sources.items():
-        if _same(target, path):
-            raise OutputError(f"{target}: is {what}; choose another name")
-
-
-def _same(target: Path, path: Path) -> bool:
-    try:
-        return target.samefile(path)
-    except (OSError, ValueError):  # no such file yet, or no name of a file
-        return target.name == path.name and target.resolve() == path.resolve()
+    named = (text, text.rpartition(":")[0])  # FILE or FILE:LAYER
+    return (*inputs_of(map_), *(Path(name) for name in named if name))
 
 
 def spelled(value: Any) -> str:
