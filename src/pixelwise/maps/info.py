@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pixelwise.bands import STATUS_BAND
+from pixelwise.bands import STATUS_BAND, Band
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
 from pixelwise.pictures.captions import layers_of, period
 from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.tally import Tally, tally_of
 
-__all__ = ["MapInfo", "facts_of", "info_of"]
+__all__ = ["MapInfo", "facts_of", "headline_of", "info_of", "shortened", "status_of", "warnings_of"]
 
 #: Seconds: 30 years.
 LONGEST_JOB = 1e9
@@ -86,19 +86,32 @@ def info_of(map_: Map) -> MapInfo:
     ParameterError
         When pyproj is missing, by which pixels have an area.
     """
-    first = next((band.name for band in map_.bands if band.name != STATUS_BAND.name), map_.bands[0].name)
-    status = tally_of(map_, scheme_for(map_, STATUS_BAND.name)) if STATUS_BAND.name in map_ else None
-    classes = tally_of(map_, scheme_for(map_, first))
-    said = map_.provenance.get("warnings")
-    warnings = tuple(text for text in said if isinstance(text, str)) if isinstance(said, list) else ()
+    classes = tally_of(map_, scheme_for(map_, headline_of(map_).name))
     bands = tuple(
         {"name": band.name, "kind": band.kind, "unit": band.unit, "description": band.description}
         for band in map_.bands
     )
-    return MapInfo(facts_of(map_), _shortened(map_.provenance), bands, warnings, status, classes)
+    warnings, status = warnings_of(map_), status_of(map_)
+    return MapInfo(facts_of(map_), shortened(map_.provenance), bands, warnings, status, classes)
 
 
-def _shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def headline_of(map_: Map) -> Band:
+    """Return the first band that is not the status."""
+    return next((band for band in map_.bands if band.name != STATUS_BAND.name), map_.bands[0])
+
+
+def status_of(map_: Map) -> Tally | None:
+    """Count what each status covers; None without that band."""
+    return tally_of(map_, scheme_for(map_, STATUS_BAND.name)) if STATUS_BAND.name in map_ else None
+
+
+def warnings_of(map_: Map) -> tuple[str, ...]:
+    """Return what was warned of when a map was made."""
+    said = map_.provenance.get("warnings")
+    return tuple(text for text in said if isinstance(text, str)) if isinstance(said, list) else ()
+
+
+def shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return provenance without lists that have an item for each file."""
     found = dict(provenance)
     if isinstance(given := found.get("input"), dict):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pixelwise._version import __version__
-from pixelwise.bands import STATUS_BAND, STATUS_WORDS, Band, Status
+from pixelwise.bands import STATUS_WORDS, Band, Status
 from pixelwise.errors import ParameterError
-from pixelwise.maps.info import MapInfo, info_of
+from pixelwise.maps.info import facts_of, headline_of, shortened, status_of, warnings_of
 from pixelwise.maps.map import Map
 from pixelwise.pictures.captions import heading
 from pixelwise.pictures.drawing import Histogram, Panel
@@ -88,10 +88,9 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
     """
     jinja2 = import_jinja2()
     import_bokeh()
-    band = next((one for one in map_.bands if one.name != STATUS_BAND.name), map_.bands[0])
+    band = headline_of(map_)
     # Raw classes first; adjusted ones are beside them.
     panel = panel_of(map_, band.name, pvalue=band.pvalue if band.pvalue in map_ else None)
-    info = info_of(map_)
     adjusted = adjusted_tally(map_, band)
     title, subtitle = heading(map_, band)
     pvalues = pvalue_histogram(map_, panel.tally)
@@ -102,6 +101,7 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
     if samples:
         figures["series"] = series_figure(samples, _label(map_))
     script, elements = components_of(figures)
+    shown = [one.as_dict() for one in samples]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text("utf-8"))
     safe = jinja2.filters.do_mark_safe
@@ -116,18 +116,18 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
         **_legend(panel),
         **_areas(map_, panel.tally, adjusted, band),
         histogram_notes=_histogram_notes(pvalues is not None),
-        samples=[one.as_dict() for one in samples],
+        samples=shown,
         no_samples=(no_samples or "No pixels were chosen.").splitlines(),
-        tables=_tables(map_, info),
+        tables=_tables(map_),
         of_each=OF_EACH,
-        warnings=info.warnings,
+        warnings=warnings_of(map_),
         no_warnings="None were given when the map was made." if map_.provenance else UNKNOWN,
         no_method=UNKNOWN,
         paragraph=paragraph_of(map_, band, panel.tally, adjusted),
         method=_method(map_),
-        facts=list(info.facts.items()),
-        provenance=json.dumps(info.provenance, indent=1, ensure_ascii=False, default=str),
-        data=safe(_script_json({"samples": [one.as_dict() for one in samples]})),
+        facts=list(facts_of(map_).items()),
+        provenance=json.dumps(shortened(map_.provenance), indent=1, ensure_ascii=False, default=str),
+        data=safe(_script_json({"samples": shown})),
     )
     return html
 
@@ -276,18 +276,18 @@ def _histogram_notes(tested: bool) -> list[str]:
     return notes
 
 
-def _tables(map_: Map, info: MapInfo) -> list[dict[str, Any]]:
+def _tables(map_: Map) -> list[dict[str, Any]]:
     """Return the tables of status and of the number of observations."""
     tables = []
-    if info.status is not None:
+    if (status := status_of(map_)) is not None:
         rows = []
-        for code in reversed(range(len(info.status.pixels))):
-            label = info.status.scheme.classes[code].label
+        for code in reversed(range(len(status.pixels))):
+            label = status.scheme.classes[code].label
             number = int(label.split(" ")[0])
             meaning = MEANINGS[Status(number)] if number in STATUS_WORDS else "of a later version"
-            amount = _much(info.status, code)
-            rows.append([f"{label}: {meaning}", amount, percent(float(info.status.shares_of_region[code]))])
-        unit = "pixels" if info.status.km2 is None else "km²"
+            amount = _much(status, code)
+            rows.append([f"{label}: {meaning}", amount, percent(float(status.shares_of_region[code]))])
+        unit = "pixels" if status.km2 is None else "km²"
         tables.append(
             {
                 "caption": "Why each pixel has its values (band status)",

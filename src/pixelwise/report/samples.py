@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
-from pixelwise.grid import Block
+from pixelwise.maps.info import headline_of
 from pixelwise.maps.map import Map
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.scheme import OUTSIDE
-from pixelwise.pictures.tally import tally_of
 from pixelwise.pictures.thinned import spread, thinned
 from pixelwise.stacks.fits import Fit
 
@@ -106,15 +105,12 @@ def sample_pixels(map_: Map) -> list[tuple[int, int, str]]:
     map_
         The map; the classes are those of its first band.
     """
-    name = map_.bands[0].name
+    name = headline_of(map_).name
     source = thinned(map_, bands_for(map_, name))
     scheme = scheme_of(source, name)
-    codes = np.full((source.grid.height, source.grid.width), OUTSIDE, np.uint8)
-
-    def keep(block: Block, own: NDArray[np.uint8]) -> None:
-        codes[block.slices] = own
-
-    tally_of(source, scheme, keep)
+    codes = np.empty((source.grid.height, source.grid.width), np.uint8)
+    for block in source.blocks():
+        codes[block.slices] = scheme.codes(source, block)
     rows, cols = np.arange(map_.grid.height), np.arange(map_.grid.width)
     if source.grid != map_.grid:
         rows, cols = spread(map_.grid.height), spread(map_.grid.width)

@@ -232,8 +232,7 @@ class _Summary:
         unit = "km2" if self._areas.known else "pixels"
         columns = {f"zone_{unit}": found.weight, f"valid_{unit}": found.valid}
         if self._scheme is not None:
-            tested = isinstance(self._scheme, TestScheme)
-            if isinstance(self._scheme, TestScheme):
+            if tested := isinstance(self._scheme, TestScheme):
                 if len(self._scheme.levels) == 1:
                     # What the areas of significant classes are areas of.
                     name = "q_at_most" if self._scheme.adjusted else "p_below"
