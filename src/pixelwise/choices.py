@@ -13,11 +13,14 @@ __all__ = [
     "ExecutorName",
     "Extent",
     "Figure",
+    "FlaggedGains",
     "MapType",
     "OnReadError",
     "Palette",
     "Per",
+    "PerScene",
     "Period",
+    "Rectification",
     "Reduction",
     "Resampling",
     "SameDate",
@@ -67,6 +70,13 @@ BandKind = Literal["change", "signed", "level", "test", "share", "count", "day o
 #: quantiles; at equal distances; at natural breaks (Fisher, Jenks); or not at all, by a colour bar. ``quantile``,
 #: ``equal`` and ``fisher`` take a number, as in ``quantile:7``.
 ClassKind = Literal["trend", "confidence", "quintile", "quantile", "equal", "fisher", "continuous"]
+#: How the gains of a scene are found: by iteratively reweighted multivariate alteration detection, by bright and dark
+#: control sets, or by regression over pixels that are known to be invariant.
+Rectification = Literal["irmad", "controls", "regression"]
+#: Whether each scene has gains of its own, or all scenes of a sensor share theirs.
+PerScene = Literal["scene", "sensor"]
+#: What becomes of scenes whose gains have a flag other than ``few``.
+FlaggedGains = Literal["drop", "keep"]
 #: One picture of one or more bands, or several panels about one band.
 Figure = Literal["map", "paper"]
 #: Colours that people with colour blindness tell apart. ``greening`` (brown to teal) and ``warming`` (blue to red) have

@@ -284,6 +284,7 @@ def _image(member: Member, grid: Grid | None, *, partial: bool) -> Image:
         tuple(masks),
         tuple(clear),
         member.observations[0].sensor,
+        tuple(band.label for band in member.observations[0].bands),
     )
 
 

@@ -35,6 +35,8 @@ class BandFile:
         The grid of its pixels, and how they are warped to it, if they are.
     zoom
         How many rows and columns of the grid one pixel of the file covers.
+    name
+        What a product calls it, such as ``red``; empty for other files.
     """
 
     header: Header
@@ -46,6 +48,13 @@ class BandFile:
     grid: Grid
     warp: Warp | None = None
     zoom: int = 1
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tables of gains call it: by its product, its variable, its description, or ``b`` and its number."""
+        variable = "" if self.header.array is None else self.header.array.variable
+        return self.name or variable or self.band.description or f"b{self.band.index}"
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,8 @@ def _of_scene(
                 f"{one.path}: its path does not contain the processing baseline, on which the offset of {product.name} "
                 "depends; keep files in their folders, or give --offset (-0.1 from baseline 04.00 on, else 0)"
             )
-        bands.append(_band_by_rule(header, band, rule, offset, values, derived=expression is not None))
+        found = _band_by_rule(header, band, rule, offset, values, derived=expression is not None)
+        bands.append(replace(found, name=name))
     masks: list[BandFile | None] = []
     for tokens, quality, required in qualities:
         rule = BandRule(tokens)
@@ -207,9 +208,9 @@ def _of_scene(
             _files_of(rule, files),
             key=lambda one: ((one.file.resolution or 0) < size, one.file.resolution or 0, str(one.path)),
         )
-        found = [(h, b) for one in candidates for h, b in [_opened(one, tokens, headers)] if b is not None]
-        if found:
-            header, band = found[0]
+        there = [(h, b) for one in candidates for h, b in [_opened(one, tokens, headers)] if b is not None]
+        if there:
+            header, band = there[0]
             check_fit(quality.rule, header, band)
             masks.append(mask_file(header, band, quality.rule))
         elif required:

@@ -105,12 +105,15 @@ class Image:
         Where the image has no such band, and needs none.
     sensor
         The sensor's name in the product.
+    names
+        What tables of gains call each band.
     """
 
     bands: tuple[tuple[Piece, ...], ...]
     masks: tuple[tuple[Piece, ...], ...] = ()
     clear: tuple[tuple[Block, ...], ...] = ()
     sensor: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
