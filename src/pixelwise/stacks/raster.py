@@ -34,7 +34,8 @@ from pixelwise.rasters.windows import AHEAD_BYTES
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.chunks import grouped, line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
-from pixelwise.stacks.file_reader import Derivation, FileReader, Image, LayerRead, reads_of
+from pixelwise.stacks.file_reader import Derivation, FileReader
+from pixelwise.stacks.images import Image, LayerRead, reads_of
 from pixelwise.stacks.parts import DateOptions
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
