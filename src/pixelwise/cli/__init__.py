@@ -59,8 +59,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    plan, apply, join, composite, rectify, methods, fdr, plot, classify, zones, series, info, html_report, demo, clean, verify,
-    compile_kernels,
+    plan, apply, join, composite, rectify, methods, fdr, plot, classify, zones, series, info, html_report, demo, clean,
+    verify, compile_kernels,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

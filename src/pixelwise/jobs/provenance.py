@@ -127,6 +127,8 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
             {
                 "name": name,
                 "spec": plain(one["spec"]),
+                # Before headers, which hold each gain as well: this says which table changed.
+                **({"gains": one["gains"]} if "gains" in one else {}),
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
                 "headers": header_digest(stack),
@@ -232,6 +234,9 @@ def describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
     if not stack.derivation.plain or stack.derivation.product:
         described["derivation"] = plain(stack.derivation.describe())
+    if stack.gains is not None:
+        table = stack.gains.table
+        described["gains"] = stack.gains.describe("" if table is None else relative(table, folder))
     if stack.area:
         described["area"] = area = plain(stack.area.describe())
         # Only paths of files; bounds are numbers.

@@ -16,6 +16,7 @@ from pixelwise.grid import Block
 from pixelwise.jobs.job import Workspace
 from pixelwise.rasters.handles import take_losses
 from pixelwise.rectification.controls import control_lines, control_sets
+from pixelwise.rectification.irmad import DegenerateError
 from pixelwise.rectification.lines import Lines, invariant_lines, irmad_lines
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Scene, common, read_scene
@@ -112,6 +113,8 @@ class Comparison:
         lines, why = None, ""
         try:
             lines = self._lines(values, scene.image.names)
+        except DegenerateError as error:
+            why = f"band {scene.image.names[error.band]} of the {error.image} {error.reason}"
         except InputError as error:
             why = str(error)
         return Compared(block, lines, why, len(take_losses()), time.perf_counter() - began)

@@ -139,8 +139,7 @@ def rectify_and_save(
         return rectify_stack(stack, options, execution, None)
     files = [path for path in stack.paths if isinstance(path, Path)]
     others = [] if options.controls is None else [options.controls]
-    check = {"overwrite": execution.overwrite, "suffixes": (".csv",), "inputs": (*files, *others)}
-    target = check_output(output, **check)
+    target = check_output(output, overwrite=execution.overwrite, suffixes=(".csv",), inputs=(*files, *others))
     gains = rectify_stack(stack, options, execution, target)
     save_text(gains.as_csv(), target, overwrite=execution.overwrite)
     return gains

@@ -413,15 +413,9 @@ def _rows_of(
 
 
 def _with_line(row: Gain, lines: Lines, band: int, method: Rectification) -> Gain:
-    numbers = {name: float(getattr(lines, name)[band]) for name in LINE}
-    return replace(
-        row,
-        **numbers,
-        n=lines.n,
-        mean_weight=lines.mean_weight,
-        iterations=lines.iterations,
-        flags=flags_of(lines, band, method),
-    )
+    numbers: dict[str, Any] = {name: float(getattr(lines, name)[band]) for name in LINE}
+    numbers.update({name: getattr(lines, name) for name in ("n", "mean_weight", "iterations")})
+    return replace(row, **numbers, flags=flags_of(lines, band, method))
 
 
 #: What of `Lines` a row of the table repeats for its band.

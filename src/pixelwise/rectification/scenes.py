@@ -80,10 +80,10 @@ def read_scene(stack: RasterStack, scene: Scene, sample: Sample) -> Floats:
 
 def common(*arrays: Floats) -> NDArray[np.bool_]:
     """Return (pixel,) which pixels have a value in each band of each (band, pixel) array."""
-    valid = ~np.isnan(arrays[0]).any(axis=0)
-    for array in arrays[1:]:
-        valid &= ~np.isnan(array).any(axis=0)
-    return valid
+    missing = np.zeros(arrays[0].shape[1], dtype=np.bool_)
+    for array in arrays:
+        missing |= np.isnan(array).any(axis=0)
+    return ~missing
 
 
 @dataclass(frozen=True, eq=False)

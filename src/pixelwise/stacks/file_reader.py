@@ -18,9 +18,10 @@ from pixelwise.rasters.urls import Url
 from pixelwise.rasters.windows import Ahead, Wanted, cuts_blocks, read_intact_blocks, read_with_retries
 from pixelwise.stacks.combining import combined, nothing
 from pixelwise.stacks.formula import Expression
-from pixelwise.stacks.images import Image, LayerRead, Read
+from pixelwise.stacks.images import Image, LayerRead
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
+from pixelwise.stacks.reads import Read
 
 __all__ = ["Derivation", "FileReader", "Quality"]
 
@@ -387,7 +388,7 @@ class FileReader:
                 target = part[row, first - start : last - start, columns]
                 # A view of whole rows of pixels is filled in place.
                 values = target if target.flags.c_contiguous else np.empty(target.shape, dtype=part.dtype)
-                read.unpack(raw[index, source], values)
+                read.unpack(raw[index, source], values, index)
                 if masks is not None:
                     values[masks[index, source] == 0] = np.nan
                 if values is not target:

@@ -1,20 +1,17 @@
-"""Images: bands and masks observed at once, as pieces of files on the grid; and the calls that read them."""
+"""Images: bands and masks observed at once, as pieces of files on the grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.choices import SameDate
 from pixelwise.grid import Block
-from pixelwise.rasters.pieces import Piece
+from pixelwise.rasters.pieces import Line, Piece
+from pixelwise.stacks.reads import Read, reads_of
 
-__all__ = ["Image", "LayerRead", "Read", "reads_of"]
+__all__ = ["Image", "LayerRead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,11 @@ class Image:
         """Pieces of the first band, which say what the image covers."""
         return self.bands[0]
 
+    def with_lines(self, line_of: Callable[[str, Piece], Line | None]) -> Image:
+        """Return the image with the line that a function gives for the name of each band and each of its pieces."""
+        bands = zip(self.names, self.bands, strict=True)
+        return replace(self, bands=tuple(tuple(replace(p, line=line_of(name, p)) for p in ps) for name, ps in bands))
+
     def shift(self, rows: int, cols: int) -> Image:
         """Return the image on a grid whose origin lies elsewhere."""
 
@@ -54,55 +56,6 @@ class Image:
 
         clear = tuple(tuple(block.shift(rows, cols) for block in group) for group in self.clear)
         return replace(self, bands=moved(self.bands), masks=moved(self.masks), clear=clear)
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Bands of one file that go into rows of an array in one call."""
-
-    piece: Piece
-    bands: tuple[int, ...]
-    rows: tuple[int, ...]
-
-    @cached_property
-    def rows_slice(self) -> slice | None:
-        """The rows as a slice, if they are consecutive."""
-        first, last = self.rows[0], self.rows[-1]
-        return slice(first, last + 1) if self.rows == tuple(range(first, last + 1)) else None
-
-    @cached_property
-    def nodata(self) -> NDArray[Any]:
-        """(value, 2) bounds of the stored numbers that are missing."""
-        return self.piece.nodata_bounds
-
-    def goes_straight(self, dtype: np.dtype[Any]) -> bool:
-        """Whether the bands of a window can be read into an array of `dtype` as they are stored."""
-        return self.rows_slice is not None and self.piece.dtype == dtype
-
-    def unpack(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write values of contiguous `raw` into contiguous `out`, which may be `raw` itself."""
-        from pixelwise.kernels.unpack import unpack
-
-        low, high = self.piece.valid
-        if self.piece.dtype == "float32" and not self.piece.scaled:
-            # As stored: -0.2 in a float32 file is a little below -0.2 in float64.
-            low, high = float(np.float32(low)), float(np.float32(high))
-        unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
-
-
-def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
-    """Return the calls that read pieces into rows of an array.
-
-    All bands of a file that are stored alike are read at once: otherwise a pixel-interleaved file of 21 bands is
-    decoded 21 times.
-    """
-    grouped: dict[Piece, list[tuple[int, Piece]]] = {}
-    for row, piece in rows:
-        grouped.setdefault(replace(piece, band=0), []).append((row, piece))
-    return tuple(
-        Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
-        for items in grouped.values()
-    )
 
 
 @dataclass(frozen=True, eq=False)
