@@ -18,8 +18,8 @@ from pixelwise.opening.gain_presets import GainPreset, gain_presets, load_gain_p
 from pixelwise.rasters.pieces import Line
 from pixelwise.rasters.urls import Location
 from pixelwise.regular_files import is_file
-from pixelwise.stacks.file_reader import Image
 from pixelwise.stacks.gains import AppliedGains, Gain, GainFlag, Gains, read_gains
+from pixelwise.stacks.images import Image
 from pixelwise.stacks.layers import Layer
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of, show, unknown

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.choices import SameDate
 from pixelwise.grid import Block
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.nodata import is_among
-from pixelwise.rasters.pieces import Line, Piece, WindowError
+from pixelwise.rasters.pieces import Piece, WindowError
 from pixelwise.rasters.urls import Url
 from pixelwise.rasters.windows import Ahead, Wanted, cuts_blocks, read_intact_blocks, read_with_retries
 from pixelwise.stacks.combining import combined, nothing
 from pixelwise.stacks.formula import Expression
+from pixelwise.stacks.images import Image, LayerRead
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
-from pixelwise.stacks.reads import Read, reads_of
+from pixelwise.stacks.reads import Read
 
-__all__ = ["Derivation", "FileReader", "Image", "LayerRead", "Quality"]
+__all__ = ["Derivation", "FileReader", "Quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,77 +90,6 @@ class Derivation:
         if self.qualities:
             found["masks"] = [[quality.band, quality.source, quality.rule.describe()] for quality in self.qualities]
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What was observed at once: pieces that do not overlap, and together cover all or part of the grid.
-
-    Attributes
-    ----------
-    bands
-        The pieces of each band, in the order of the derivation's names; one band without a formula.
-    masks
-        The pieces of each quality band.
-    clear
-        Where the image has no such band, and needs none.
-    sensor
-        The sensor's name in the product.
-    names
-        What tables of gains call each band.
-    """
-
-    bands: tuple[tuple[Piece, ...], ...]
-    masks: tuple[tuple[Piece, ...], ...] = ()
-    clear: tuple[tuple[Block, ...], ...] = ()
-    sensor: str = ""
-    names: tuple[str, ...] = ()
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """Pieces of the first band, which say what the image covers."""
-        return self.bands[0]
-
-    def with_lines(self, line_of: Callable[[str, Piece], Line | None]) -> Image:
-        """Return the image with the line that a function gives for the name of each band and each of its pieces."""
-        bands = zip(self.names, self.bands, strict=True)
-        return replace(self, bands=tuple(tuple(replace(p, line=line_of(name, p)) for p in ps) for name, ps in bands))
-
-    def shift(self, rows: int, cols: int) -> Image:
-        """Return the image on a grid whose origin lies elsewhere."""
-
-        def moved(groups: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[Piece, ...], ...]:
-            return tuple(tuple(piece.shift(rows, cols) for piece in group) for group in groups)
-
-        clear = tuple(tuple(block.shift(rows, cols) for block in group) for group in self.clear)
-        return replace(self, bands=moved(self.bands), masks=moved(self.masks), clear=clear)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerRead:
-    """A layer that is computed: from several images, by a formula, or with masks.
-
-    Attributes
-    ----------
-    row
-        Row of the layer.
-    images
-        In the order of their names.
-    reduce
-        How several are combined into one.
-    """
-
-    row: int
-    images: tuple[Image, ...]
-    reduce: SameDate | None
-
-    @cached_property
-    def reads(self) -> tuple[tuple[Read, ...], ...]:
-        """The reads of each image, into one row for each band."""
-        return tuple(
-            reads_of((row, piece) for row, pieces in enumerate(image.bands) for piece in pieces)
-            for image in self.images
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,10 +273,7 @@ class FileReader:
         # If forgiving, read it though it is not needed: which pixels are lost must not depend on the block.
         if rejected is not None and rejected.all() and not self.forgiving:
             return None
-        kind = self._dtype_of_bands(dtype)
-        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
-        for read in reads:
-            self._fill(read, block, (bands,), table)
+        bands = self._bands(image, reads, block, self._dtype_of_bands(dtype), table)
         values: NDArray[Any] = bands[0]
         expression = self.derivation.expression
         if expression is not None:
@@ -358,6 +284,36 @@ class FileReader:
         if rejected is not None:
             values[rejected] = np.nan
         return values
+
+    def _bands(
+        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
+    ) -> NDArray[Any]:
+        """Return (band, y, x) of one image, without masks."""
+        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=dtype)
+        for read in reads:
+            self._fill(read, block, (bands,), table)
+        return bands
+
+    def bands_of(self, image: Image, reads: Sequence[Read], block: Block) -> NDArray[np.float64] | None:
+        """Return (band, y, x) of one image before any formula, NaN where masked; None if nothing of it is in the block.
+
+        Parameters
+        ----------
+        image, reads
+            The image, and the reads of its bands, as in `LayerRead`.
+        block
+            What is read.
+        """
+        if not any(piece.block.intersection(block) for piece in image.pieces):
+            return None
+        table = HANDLES.open_files
+        rejected = self._rejected(image, block, table)
+        if rejected is not None and rejected.all() and not self.forgiving:
+            return None
+        bands = self._bands(image, reads, block, np.dtype(np.float64), table)
+        if rejected is not None:
+            bands[:, rejected] = np.nan
+        return bands
 
     def _rejected(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
         """Return (y, x) of the pixels that masks reject or do not cover; None without masks."""

@@ -23,8 +23,8 @@ __all__ = ["COLUMNS", "AppliedGains", "Gain", "GainFlag", "Gains", "read_gains"]
 
 #: What is said about a scene's gains: fewer than 10 000 pixels; no convergence; hardly any unchanged pixels; a standard
 #: error of more than 5 %; a gain outside 0.5 to 2; one band, so that change cannot be told from gain; values that end
-#: at the largest or smallest that a band has.
-GainFlag = Literal["few", "not_converged", "little_unchanged", "uncertain", "far", "one_band", "saturated"]
+#: at the largest or smallest that a band has; no gains at all, for lack of pixels, say.
+GainFlag = Literal["few", "not_converged", "little_unchanged", "uncertain", "far", "one_band", "saturated", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Gain:
     band
         What the product, or the file, calls the band.
     gain, offset
-        The line; the offset has the unit of the values (after scale and offset of the file).
+        The line; the offset has the unit of the values (after scale and offset of the file). NaN if `refused`.
     gain_se, offset_se
         Their standard errors; NaN where unknown.
     n
@@ -88,13 +88,20 @@ class Gain:
         for name in ("path", "date", "band"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
+        for flag in self.flags:
+            if flag not in get_args(GainFlag):
+                raise ValueError(f"flag {shown(flag)} is unknown: expected {', '.join(get_args(GainFlag))}")
+        if self.refused:
+            return
         if not (math.isfinite(self.gain) and self.gain > 0):
             raise ValueError(f"gain {self.gain:g} is impossible: expected a number above 0")
         if not math.isfinite(self.offset):
             raise ValueError(f"offset {self.offset:g} is not a number")
-        for flag in self.flags:
-            if flag not in get_args(GainFlag):
-                raise ValueError(f"flag {shown(flag)} is unknown: expected {', '.join(get_args(GainFlag))}")
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is no line, so that its scene cannot be kept."""
+        return "refused" in self.flags
 
     @property
     def doubtful(self) -> bool:

@@ -12,7 +12,7 @@ from pixelwise.dates.calendars import Calendar
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.rasters.pieces import Piece
-from pixelwise.stacks.file_reader import Image
+from pixelwise.stacks.images import Image
 from pixelwise.stacks.parts import DateOptions
 
 __all__ = ["Layer", "chosen_layers", "words_of_choice"]

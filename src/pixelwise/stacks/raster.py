@@ -31,8 +31,9 @@ from pixelwise.rasters.windows import AHEAD_BYTES
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.chunks import grouped, line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
-from pixelwise.stacks.file_reader import Derivation, FileReader, LayerRead
+from pixelwise.stacks.file_reader import Derivation, FileReader
 from pixelwise.stacks.gains import AppliedGains
+from pixelwise.stacks.images import LayerRead
 from pixelwise.stacks.layers import Layer, chosen_layers, words_of_choice
 from pixelwise.stacks.reads import reads_of
 from pixelwise.stacks.spec import InputSpec
