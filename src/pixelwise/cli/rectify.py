@@ -84,7 +84,7 @@ def rectify(
     """
     from pixelwise.jobs.execution import Execution
     from pixelwise.rectification.door import open_scenes, rectify_and_save
-    from pixelwise.rectification.rectify import RectifyOptions
+    from pixelwise.rectification.options import RectifyOptions
 
     names = ("method", "per", "reference", "sample", "controls", "seed", "season")
     chosen = RectifyOptions(**{name: options.pop(name) for name in names})
