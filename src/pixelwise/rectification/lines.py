@@ -58,6 +58,14 @@ class Lines:
     iterations: int
     converged: bool
 
+    @classmethod
+    def identity(cls, reference: Floats) -> Lines:
+        """Return the lines of the reference itself, (band, pixel)."""
+        bands, n = reference.shape
+        ones, zeros = np.ones(bands), np.zeros(bands)
+        level = reference.mean(axis=1)
+        return cls(ones, zeros, zeros, zeros, zeros, zeros, level, np.zeros(bands, np.bool_), n, 1.0, 0, True)
+
 
 def irmad_lines(reference: Floats, scene: Floats) -> Lines:
     """Fit a line in each band through pixels that did not change, by IR-MAD.
