@@ -150,7 +150,7 @@ def test_lines_of_a_pair_are_weighted_reduced_major_axes() -> None:
     assert (found.n, found.iterations, found.converged) == (500, 7, False)
     np.testing.assert_allclose(found.mean_weight, weights.mean(), rtol=1e-12)
     scene[1, :50] = scene[1].max()
-    assert pair_lines(reference, scene, weights, gain=np.array([1.0, 2.0])).saturated.tolist() == [False, True]
+    assert pair_lines(reference, scene, weights).saturated.tolist() == [False, True]
 
 
 # ------------------------------------------------------------------------------------------------------------ pooled
@@ -160,7 +160,7 @@ def made(gain: Any, scene: Any, reference: Any, spread: float = 0.01) -> PairLin
     """Return what a pair of 1000 pixels says."""
     gain, scene, reference = (np.atleast_1d(np.asarray(one, float)) for one in (gain, scene, reference))
     ss = np.full(gain.shape, spread)
-    return PairLines(gain, reference, scene, gain**2 * ss, ss, gain * ss, gain > 9, 1000, 0.5, 9, True)
+    return PairLines(reference, scene, gain**2 * ss, ss, gain * ss, gain > 9, 1000, 0.5, 9, True)
 
 
 def link_of(*numbers: int) -> Link:

@@ -222,12 +222,10 @@ def _unlinked(spans: Mapping[str, tuple[int, int]], reached: Sequence[str], newe
 
 @dataclass(frozen=True, eq=False)
 class PairLines:
-    """What one pair says: a line in each band, which passes through both means.
+    """What one pair says: in each band, a reduced major axis, which passes through both means.
 
     Attributes
     ----------
-    gain
-        (band,)
     reference, scene
         (band,) weighted means.
     reference_variance, scene_variance, covariance
@@ -244,7 +242,6 @@ class PairLines:
         Whether they did.
     """
 
-    gain: Floats
     reference: Floats
     scene: Floats
     reference_variance: Floats
@@ -256,13 +253,18 @@ class PairLines:
     iterations: int
     converged: bool
 
+    @property
+    def gain(self) -> Floats:
+        """(band,) the ratio of standard deviations."""
+        ratio: Floats = np.sqrt(self.reference_variance / self.scene_variance)
+        return ratio
+
 
 def pair_lines(
     reference: Floats,
     scene: Floats,
     weights: Floats,
     *,
-    gain: Floats | None = None,
     iterations: int = 0,
     converged: bool = True,
 ) -> PairLines:
@@ -273,9 +275,7 @@ def pair_lines(
     reference, scene
         (band, pixel), finite.
     weights
-        (pixel,) from `unchanged`; 1 where all pixels are known not to have changed, or in control sets.
-    gain
-        (band,) by control sets; by default that of reduced major axes, the ratio of weighted standard deviations.
+        (pixel,) from `unchanged`; 1 where all pixels are known not to have changed.
     iterations, converged
         From `unchanged`.
     """
@@ -285,7 +285,6 @@ def pair_lines(
     r, s = (image - mean[:, None] for image, mean in zip((reference, scene), means, strict=True))
     rr, ss, rs = ((a * b * weights).sum(axis=1) / total for a, b in ((r, r), (s, s), (r, s)))
     return PairLines(
-        gain=np.sqrt(rr / ss) if gain is None else gain,
         reference=means[0],
         scene=means[1],
         reference_variance=rr,
