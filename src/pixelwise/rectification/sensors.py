@@ -98,9 +98,9 @@ def pairs_of(
     """Pair scenes of different sensors.
 
     Of two sensors, each scene of the older one is paired with the last scene of the other before it, and with the first
-    one after it; or only with the one of the same day, if there is one. What grows or withers between
-    the dates then cancels: over simulated vegetation periods, near infrared gains were 1.1 % off with one partner each,
-    and 0.3 % with both. More partners would add no scenes, only work.
+    one after it; or only with the one of the same day, if there is one. What grows or withers between the dates then
+    cancels: over simulated vegetation periods, near infrared gains were 1.1 % off with one partner each, and 0.3 % with
+    both. More partners would add no scenes, only work.
 
     Parameters
     ----------
@@ -211,9 +211,9 @@ def _unlinked(spans: Mapping[str, tuple[int, int]], reached: Sequence[str], newe
 
     missing = [name for name in spans if name not in reached]
     return (
-        f"no scenes a few days apart link {named(missing)} with {named(reached)}; sensors are compared where they "
-        f"overlap in time, and all must lead to the newest, {newest}: add scenes from years that they share, or of a "
-        "sensor between them, or use per=scene"
+        f"no usable scenes at most {DAYS} days apart link {named(missing)} with {named(reached)}; sensors are compared "
+        f"where they overlap in time, and all must lead to the newest, {newest}: add scenes from years that they share, "
+        "or of a sensor between them, or use per=scene"
     )
 
 
