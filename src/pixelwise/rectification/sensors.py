@@ -211,9 +211,9 @@ def _unlinked(spans: Mapping[str, tuple[int, int]], reached: Sequence[str], newe
 
     missing = [name for name in spans if name not in reached]
     return (
-        f"no usable scenes at most {DAYS} days apart link {named(missing)} with {named(reached)}; sensors are compared "
-        f"where they overlap in time, and all must lead to the newest, {newest}: add scenes from years that they share, "
-        "or of a sensor between them, or use per=scene"
+        f"no usable scenes at most {DAYS} days apart link {named(missing)} with {named(reached)}; sensors are "
+        f"compared where they overlap in time, and all must lead to the newest, {newest}: add scenes from years that "
+        "they share, or of a sensor between them, or use per=scene"
     )
 
 
