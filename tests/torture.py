@@ -455,12 +455,12 @@ MAPS = (".tif", ".zarr", ".nc")
 
 def journal_lines(output: Path) -> list[dict[str, Any]]:
     """Return what the journal says, if there is one."""
-    from pixelwise.maps.journal import _decode
+    from pixelwise.maps.journal import decode_line
 
     found = [path for path in output.iterdir() if path.name.endswith(".journal")]
     if not found:
         return []
-    return [line for line in map(_decode, found[0].read_bytes().split(b"\n")) if line is not None]
+    return [line for line in map(decode_line, found[0].read_bytes().split(b"\n")) if line is not None]
 
 
 @dataclass

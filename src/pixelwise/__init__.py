@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pixelwise.method import BoundMethod, Method
     from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
+    from pixelwise.rectification.door import rectify
     from pixelwise.stacks.composite import CompositeStack
     from pixelwise.stacks.fits import Fit
+    from pixelwise.stacks.gains import Gains
     from pixelwise.stacks.raster import RasterStack, Stack
     from pixelwise.stacks.series import Series
     from pixelwise.stacks.spec import InputSpec
@@ -37,6 +39,7 @@ __all__ = [
     "CompositeStack",
     "Fit",
     "FunctionError",
+    "Gains",
     "Grid",
     "InputError",
     "InputSpec",
@@ -61,6 +64,7 @@ __all__ = [
     "open_stack",
     "per_block",
     "per_pixel",
+    "rectify",
     "write_layers",
     "zones",
 ]
@@ -77,8 +81,10 @@ _HOMES = {
     "method": ("BoundMethod", "Method"),
     "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
+    "rectification.door": ("rectify",),
     "stacks.composite": ("CompositeStack",),
     "stacks.fits": ("Fit",),
+    "stacks.gains": ("Gains",),
     "stacks.raster": ("RasterStack", "Stack"),
     "stacks.series": ("Series",),
     "stacks.spec": ("InputSpec",),

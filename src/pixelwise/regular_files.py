@@ -28,6 +28,7 @@ __all__ = [
     "open_regular",
     "read_bytes",
     "read_text",
+    "text_of",
 ]
 
 #: What a file may be instead of a regular one.
@@ -247,8 +248,24 @@ def read_text(path: Path, what: str = "", *, most: int = LONGEST_TEXT) -> str:
     InputError
         As for `read_bytes`; also when it is not UTF-8 or holds NUL characters.
     """
-    named = f"{what} {path}" if what else str(path)
-    content = read_bytes(path, what, most=most)
+    return text_of(read_bytes(path, what, most=most), f"{what} {path}" if what else str(path))
+
+
+def text_of(content: bytes, named: str) -> str:
+    """Return the text of a file that was read, without a byte order mark.
+
+    Parameters
+    ----------
+    content
+        Its bytes.
+    named
+        The file, as errors name it.
+
+    Raises
+    ------
+    InputError
+        When it is not UTF-8 or holds NUL characters.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -308,9 +308,17 @@ def _sink(
     if output is None:
         return MemorySink()
     used = [p for stack in stacks if isinstance(stack, FileStack) for p in (*stack.paths, *stack.area.paths)]
+    gains = [scenes_of(stack).gains for stack in stacks if isinstance(stack, FileStack)]
     files = [path for path in used if isinstance(path, Path)]
     form = FileFormat(execution.compress, execution.zarr_format, execution.driver)
-    sink = FileSink(output, beside, inputs=[*files, *tables], overwrite=execution.overwrite, form=form, axis=axis)
+    sink = FileSink(
+        output,
+        beside,
+        inputs=[*files, *tables, *(one.table for one in gains if one and one.table)],
+        overwrite=execution.overwrite,
+        form=form,
+        axis=axis,
+    )
     # Check early, but not if a run resumes, which may find its map there already. The name may be too long to check.
     if not os.path.exists(journal_of(Path(output))):  # noqa: PTH110
         sink.check()

@@ -101,6 +101,7 @@ BEFORE = {
     "apply": ["apply", "ols", "s", "-o", "o.tif", "--overwrite", "--restart"],
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
+    "rectify": ["rectify", "s", "--band", "1", "-o", "g.csv", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
     "fdr": ["fdr", "map.tif", "-q", "0.1", "-o", "o.tif", "--overwrite"],

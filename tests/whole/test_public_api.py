@@ -15,10 +15,11 @@ def test_public_names() -> None:
     for name in pixelwise.__all__:
         assert getattr(pixelwise, name) is not None
     assert set(pixelwise.__all__) == {
-        "Band", "Block", "BoundMethod", "CompositeStack", "Fit", "FunctionError", "Grid", "InputError", "InputSpec",
-        "Map", "Method", "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
+        "Band", "Block", "BoundMethod", "CompositeStack", "Fit", "FunctionError", "Gains", "Grid", "InputError",
+        "InputSpec", "Map", "Method", "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
         "Series", "Stack", "Status", "TimeAxis", "ZoneTable", "__version__",
-        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "write_layers", "zones",
+        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "rectify",
+        "write_layers", "zones",
     }  # fmt: skip
     assert dir(pixelwise) == pixelwise.__all__
 

@@ -16,6 +16,7 @@ from pixelwise.choices import (
     Every,
     ExecutorName,
     Extent,
+    FlaggedGains,
     MapType,
     OnReadError,
     Period,
@@ -215,6 +216,18 @@ INPUT_OPTIONS = (
         type=Numbers(count=2),
         metavar="LO,HI",
         help="Treat values outside (after scaling) as missing.",
+    ),
+    click.option(
+        "--gains",
+        metavar="FILE|PRESET",
+        help="Make scenes comparable: gain * value + offset, by file and band, before any formula. A table written by "
+        "pixelwise rectify, or a published preset (roy2016).",
+    ),
+    click.option(
+        "--gains-flagged",
+        type=click.Choice(get_args(FlaggedGains)),
+        help="What to do with scenes whose gains have a flag other than few: leave them out, or use them.  "
+        "[default: drop]",
     ),
     click.option("--start", metavar="DATE", help="First date to use: 1990, 2020-06, 2020-06-15."),
     click.option("--end", metavar="DATE", help="Last date to use; a year or month means its last day."),

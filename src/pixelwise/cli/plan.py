@@ -374,6 +374,8 @@ def show_making(report: dict[str, Any]) -> None:
             for year, of_year in report["sensors"].items()
         ]
         emit(f"sensors   {'; '.join(counts)}", lines=False)
+    if report.get("gains"):
+        emit(f"gains     {report['gains']['words']}", lines=False)
     if "formula" in made:
         emit(f"value     {made['formula']}", lines=False)
     for band, source, rule in made.get("masks", []):

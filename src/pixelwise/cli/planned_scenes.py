@@ -19,6 +19,7 @@ def describe_scenes(found: Survey, scenes: RasterStack) -> dict[str, Any]:
         "derivation": scenes.derivation.describe(),
         "arrays": describe_arrays(scenes),
         "sensors": describe_sensors(scenes),
+        "gains": describe_gains(scenes),
         "aligned": describe_alignment(scenes),
         "alpha": describe_alpha(found, scenes),
         "masked": masked_share(scenes),
@@ -33,6 +34,13 @@ def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
         for sensor in layer.sensors:
             of_year[sensor] = of_year.get(sensor, 0) + 1
     return {year: of_year for year, of_year in counts.items() if of_year}
+
+
+def describe_gains(stack: RasterStack) -> dict[str, Any] | None:
+    """Return what makes the scenes comparable; None if nothing does."""
+    if stack.gains is None:
+        return None
+    return {**stack.gains.describe(str(stack.gains.table)), "words": str(stack.gains)}
 
 
 def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["BandDates", "Table", "parse_date", "read_range", "read_table"]
+__all__ = ["BandDates", "Table", "parse_date", "read_range", "read_table", "rows_of"]
 
 ACCEPTED: Final = (
     "2001, 2001-03, 2001-Q1, 2001-03-D1 for a dekad, 2001-W05 for an ISO week, 2001-03-05, 20010305, 2001-064 or "
@@ -125,7 +125,7 @@ def read_table(path: str | os.PathLike[str], content: str | None = None) -> Tabl
     InputError
         When the file or some of its lines cannot be read; each line is reported.
     """
-    rows = _table_rows(path, read_text(Path(path)) if content is None else content)
+    rows = rows_of(path, read_text(Path(path)) if content is None else content, "dates")
     if not rows:
         raise InputError(f"{show(str(path))}: no dates in it")
     number, first = rows[0]
@@ -146,8 +146,22 @@ def read_table(path: str | os.PathLike[str], content: str | None = None) -> Tabl
     return _dates_of_rows(path, rows, (file_column, band_column, date_column), len(header))
 
 
-def _table_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of the lines that are neither blank nor comments."""
+def rows_of(path: str | os.PathLike[str], text: str, what: str) -> list[tuple[int, list[str]]]:
+    """Return (line number, cells) of the lines of a table that are neither blank nor comments.
+
+    Parameters
+    ----------
+    path, text
+        The table, and its content; cells are separated by the first of comma, semicolon and tab that its first line
+        holds.
+    what
+        What it is a table of, for errors.
+
+    Raises
+    ------
+    InputError
+        When a line cannot be divided into cells.
+    """
     lines = text.splitlines()
     content = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
@@ -160,7 +174,9 @@ def _table_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, list
         try:
             rows.append((number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]))
         except csv.Error as error:  # a cell of more than 131 072 characters
-            raise InputError(f"{show(str(path))}, line {number}: cannot be read as a table of dates: {error}") from None
+            raise InputError(
+                f"{show(str(path))}, line {number}: cannot be read as a table of {what}: {error}"
+            ) from None
     return rows
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from pixelwise.errors import InputError, ParameterError, PixelwiseError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Plan, Workers, physical_memory, size_text
+from pixelwise.jobs.plan import Load, Workers, physical_memory, size_text
 from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
 from pixelwise.jobs.worker import Outcome, SharedJob, check_seen, different_versions, marks_of
@@ -212,9 +212,9 @@ class Cluster(Engine):
                 raise ParameterError(f"{where} has {differing}: install the same there as here")
             check_seen(where, seen, one["files"])
 
-    def start(self, job: SharedJob, plan: Plan) -> None:
+    def start(self, job: SharedJob, load: Load) -> None:
         """Hand over the job, as a task that gives it: Dask does that again where all workers that had it died."""
-        self._needed = plan.memory
+        self._needed = load.memory
         if self._client is None:
             self._client = self._connect(self._owned.enter_context(_local_cluster(self.workers)))
         plain = pickle.dumps((job.token, job.name, job.payload, dict(job.versions), dict(job.files)))

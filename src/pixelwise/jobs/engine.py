@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pixelwise.grid import Block
-from pixelwise.jobs.plan import Plan, Workers
+from pixelwise.jobs.plan import Load, Workers
 from pixelwise.jobs.worker import Outcome, SharedJob
 from pixelwise.rasters.stamps import FileStamp
 
@@ -54,8 +54,8 @@ class Engine(ABC):
         del files  # processes of this machine see them
 
     @abstractmethod
-    def start(self, job: SharedJob, plan: Plan) -> None:
-        """Hand a job to the workers, once; `plan` says how many of our own there will be.
+    def start(self, job: SharedJob, load: Load) -> None:
+        """Hand a job to the workers, once; `load` says how many of our own there will be.
 
         Raises
         ------

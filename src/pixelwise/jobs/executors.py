@@ -19,7 +19,7 @@ from pixelwise.grid import Block
 from pixelwise.jobs.cluster import Cluster, is_of_dask
 from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.mpi import Ranks
-from pixelwise.jobs.plan import Plan, Workers
+from pixelwise.jobs.plan import Load, Workers
 from pixelwise.jobs.worker import Outcome, SharedJob, compute_elsewhere, compute_here, compute_taken, take
 from pixelwise.surroundings import SAFE_PATH, safe_children, set_numba_file_aside
 from pixelwise.words import not_a_choice, one_line
@@ -148,14 +148,14 @@ class InProcess(Engine):
         self._pool: Executor | None = None
         self._token = ""
 
-    def start(self, job: SharedJob, plan: Plan) -> None:
+    def start(self, job: SharedJob, load: Load) -> None:
         self._token = job.token
         if isinstance(self._executor, Executor):
             self._pool = self._executor
         elif self._executor == "inline":
             self._pool = InlineExecutor()
         else:
-            self._pool = ThreadPoolExecutor(plan.jobs // plan.team, thread_name_prefix="pixelwise")
+            self._pool = ThreadPoolExecutor(load.jobs // load.team, thread_name_prefix="pixelwise")
 
     def submit(self, blocks: tuple[Block, ...]) -> Future[Outcome]:
         assert self._pool is not None  # noqa: S101 - `start` comes first
@@ -180,7 +180,7 @@ class Foreign(Engine):
         self._executor = executor
         self._task: Callable[[tuple[Block, ...]], Outcome] | None = None
 
-    def start(self, job: SharedJob, plan: Plan) -> None:
+    def start(self, job: SharedJob, load: Load) -> None:
         # There is no other way to its workers than its tasks.
         self._task = partial(compute_elsewhere, job)
 
@@ -239,8 +239,8 @@ class Processes(Engine):
         self._job: SharedJob | None = None
         self._pool: Any = None
 
-    def start(self, job: SharedJob, plan: Plan) -> None:
-        self._job, self._jobs = job, plan.jobs
+    def start(self, job: SharedJob, load: Load) -> None:
+        self._job, self._jobs = job, load.jobs
         self._start()
 
     def _start(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,51 @@ from pixelwise.grid import Block
 from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
-from pixelwise.rasters.urls import Url
-from pixelwise.stacks.base import BlockReader, FileStack, Stack
+from pixelwise.stacks.base import BlockReader, FileStack, Stack, layout_of
 
-__all__ = ["Job", "Result", "Workspace", "announced"]
+__all__ = ["Done", "Job", "Result", "Work", "Workspace"]
 
 #: Shares of the files, and parts of the pixels, per thread of a team: so that the threads finish together.
 READERS_PER_THREAD = 4
+
+
+class Done(Protocol):
+    """What a worker gives for one block."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+DoneT_co = TypeVar("DoneT_co", bound=Done, covariant=True)
+
+
+class Work(Protocol[DoneT_co]):
+    """What an engine has its workers do: the same for every block, whatever a block of it is."""
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stacks that it reads."""
+
+    @property
+    def team(self) -> int:
+        """How many threads work on one block together."""
+
+    @property
+    def handles(self) -> int:
+        """How many datasets one thread keeps open."""
+
+    def compute(self, block: Block, workspace: Workspace) -> DoneT_co:
+        """Do the work for one block."""
+
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for what a worker of this process will soon read for a block."""
+
+    def kernels(self, name: str) -> str:
+        """Name the kernels that `try_out` compiles: equal texts for the same."""
+
+    def try_out(self) -> None:
+        """Compile all kernels that it needs."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +94,11 @@ class Result:
     failure: str | None = None
     lost: tuple[Loss, ...] = ()
     rounded: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.read + self.kernel + self.encode
 
 
 @dataclass(frozen=True)
@@ -122,6 +165,30 @@ class Job:
         if inside is not None:
             answer = self._without_outside(answer, inside.reshape(-1))
         return self._result(block, answer, read, kernel, take_losses())
+
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for the bytes of a block."""
+        for stack in self.stacks:
+            if not isinstance(stack, FileStack) or not stack.area.touches(block):
+                continue
+            inside = block.pad(self.bound.halo).intersection(stack.extent)
+            # The worker tells what cannot be read.
+            with suppress(InputError):
+                stack.fetch_ahead(block if inside is None else inside)
+
+    def kernels(self, name: str) -> str:
+        """Name the kernels of the method `name` for these types."""
+        return repr((name, self.dtype, [str(t) for t in self._types], [band.name for band in self.bound.bands]))
+
+    def try_out(self) -> None:
+        """Apply the method to one pixel without a value."""
+        size: tuple[int, ...] = (1 + 2 * self.bound.halo,) * 2 if self.bound.halo else (1,)
+        kinds = zip(self.stacks, self._types, strict=True)
+        self.bound(tuple(np.full((len(stack.axis), *size), np.nan, kind) for stack, kind in kinds), self.dtype)
+
+    @property
+    def _types(self) -> list[np.dtype[Any]]:
+        return [np.dtype(np.float32 if layout_of(stack).itemsize == 4 else np.float64) for stack in self.stacks]
 
     def _inside(self, block: Block) -> NDArray[np.bool_] | None:
         """Return a (y, x) mask of the requested pixels; None for all."""
@@ -233,21 +300,6 @@ class Job:
         return self._result(block, together, sum(reads), sum(kernels), lost)
 
 
-def announced(job: Job, blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield blocks, which workers of this process compute soon: servers are asked for their bytes meanwhile."""
-    files = [stack for stack in job.stacks if isinstance(stack, FileStack)]
-    remote = [stack for stack in files if any(isinstance(path, Url) for path in stack.paths)]
-    for block in blocks:
-        for stack in remote:
-            if not stack.area.touches(block):
-                continue
-            inside = block.pad(job.bound.halo).intersection(stack.extent)
-            # The worker tells what cannot be read.
-            with suppress(InputError):
-                stack.fetch_ahead(block if inside is None else inside)
-        yield block
-
-
 def _split(height: int, count: int) -> list[int]:
     """Divide rows of pixels into at most `count` parts of roughly equal height."""
     edges = np.linspace(0, height, min(count, height) + 1).astype(int)
@@ -277,7 +329,7 @@ def read_padded(stack: Stack, block: Block, halo: int, out: NDArray[Any] | None)
 class Workspace:
     """What a process keeps of a job between blocks: buffers to read into, and the team if there is one."""
 
-    def __init__(self, job: Job, token: str = "") -> None:
+    def __init__(self, job: Work[Any], token: str = "") -> None:
         self.job = job
         self.token = token
         self._free: list[list[NDArray[Any]]] = []

@@ -10,7 +10,7 @@ from typing import Any
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Plan, Workers, physical_memory
+from pixelwise.jobs.plan import Load, Workers, physical_memory
 from pixelwise.jobs.worker import Outcome, SharedJob, compute_taken, take
 from pixelwise.words import one_line
 
@@ -49,7 +49,7 @@ class Ranks(Engine):
         share = int(MEMORY_SHARE * physical_memory() / max(beside - 1, 1))
         self.workers = Workers(count, 1, share if memory is None else memory, local=False)
 
-    def start(self, job: SharedJob, plan: Plan) -> None:
+    def start(self, job: SharedJob, load: Load) -> None:
         """Hand the job to all ranks."""
         self._pool.shutdown()
         self._pool = _open_pool(initializer=take, initargs=(job,))

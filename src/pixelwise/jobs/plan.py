@@ -21,6 +21,7 @@ from pixelwise.words import shown
 
 __all__ = [
     "Demand",
+    "Load",
     "OutputDemand",
     "Plan",
     "Workers",
@@ -118,9 +119,39 @@ class Workers:
         return self.count + self.beside if self.local else 1
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The blocks of a job.
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What an engine must know of a job, whatever its blocks are.
+
+    Attributes
+    ----------
+    workers
+        Who computes; of a cluster, who did when it was planned.
+    team
+        How many threads work on one block together: 1, or all.
+    limit
+        Maximum number of blocks in flight.
+    memory
+        Estimated bytes that all local processes need together; on a cluster, those that one worker needs.
+    result_bytes
+        Bytes of a finished block, before compression.
+    """
+
+    workers: Workers
+    team: int = 1
+    limit: int
+    memory: int
+    result_bytes: int
+
+    @property
+    def jobs(self) -> int:
+        """Number of blocks computed at a time."""
+        return self.workers.jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Load):
+    """The blocks of a map.
 
     Attributes
     ----------
@@ -130,18 +161,8 @@ class Plan:
         Size of a block; blocks at the lower and right edge are smaller.
     tile_height, tile_width
         Size of the output's tiles; a block consists of whole tiles, so that each tile is written once.
-    workers
-        Who computes; of a cluster, who did when it was planned.
-    team
-        How many threads work on one block together: 1, or all.
-    limit
-        Maximum number of blocks in flight.
     handles
         Number of datasets that one thread keeps open.
-    memory
-        Estimated bytes that all local processes need together; on a cluster, those that one worker needs.
-    result_bytes
-        Bytes of a finished block, before compression.
     redecode
         Ratio of decoded to needed pixels: 1 if no source block crosses the edge of a block.
     """
@@ -151,21 +172,11 @@ class Plan:
     block_width: int
     tile_height: int
     tile_width: int
-    workers: Workers
-    team: int
-    limit: int
     handles: int
-    memory: int
-    result_bytes: int
     redecode: float
 
     def __len__(self) -> int:
         return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
-
-    @property
-    def jobs(self) -> int:
-        """Number of blocks computed at a time."""
-        return self.workers.jobs
 
     def blocks(self) -> Iterator[Block]:
         """Cut the grid, row by row."""

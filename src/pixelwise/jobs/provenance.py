@@ -35,7 +35,9 @@ __all__ = [
     "NotComparableError",
     "describe",
     "describe_losses",
+    "describe_stack",
     "doubts_of",
+    "header_digest",
     "identify",
     "plain",
     "versions",
@@ -81,8 +83,8 @@ def describe(
         **output.describe(folder),
         "versions": versions(),
         "cpu": cpu(),
-        "input": _describe_stack(stack, folder),
-        "further_inputs": {name: _describe_stack(other, folder) for name, other in inputs.items()},
+        "input": describe_stack(stack, folder),
+        "further_inputs": {name: describe_stack(other, folder) for name, other in inputs.items()},
     }
     if isinstance(method, UserFunction):
         found = method.fingerprint()
@@ -125,9 +127,11 @@ def identify(described: Mapping[str, Any], method: Method, stacks: Sequence[Stac
             {
                 "name": name,
                 "spec": plain(one["spec"]),
+                # Before headers, which hold each gain as well: this says which table changed.
+                **({"gains": one["gains"]} if "gains" in one else {}),
                 "files": one["files"] + one.get("behind", []),
                 "layers": one["layers_used"],
-                "headers": _header_digest(stack),
+                "headers": header_digest(stack),
                 **{name: one[name] for name in ("calendar", "composite", "area") if name in one},
                 **_function_of(stack),
             }
@@ -178,10 +182,10 @@ def describe_losses(lost: Mapping[tuple[str, int], int], folder: Path | None) ->
     return {"pixels": sum(lost.values()), "files": len({path for path, _ in lost}), "worst": files}
 
 
-def _header_digest(stack: Stack) -> str:
+def header_digest(stack: Stack) -> str:
     """Return a digest of how stored numbers become values, and of where the files lie on the grid."""
     if isinstance(stack, CompositeStack):
-        return _header_digest(stack.scenes) + ("" if stack.by is None else _header_digest(stack.by))
+        return header_digest(stack.scenes) + ("" if stack.by is None else header_digest(stack.by))
     layers = getattr(stack, "layers", ())
     facts = [
         (layer.reduce, [replace(piece, path=Path(piece.path.name)) for piece in (*layer.pieces, *layer.masks)])
@@ -190,13 +194,14 @@ def _header_digest(stack: Stack) -> str:
     return hashlib.sha256(repr((getattr(stack, "derivation", None), facts)).encode()).hexdigest()
 
 
-def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
+def describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
+    """Return what provenance says about one stack; see `describe`."""
     days = stack.axis.days
     summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
     if isinstance(stack, CompositeStack):
-        described = {**_describe_stack(stack.scenes, folder), **summary, "composite": plain(stack.describe())}
+        described = {**describe_stack(stack.scenes, folder), **summary, "composite": plain(stack.describe())}
         if stack.by is not None:
-            described["composite"]["by"] = _describe_stack(stack.by, folder)
+            described["composite"]["by"] = describe_stack(stack.by, folder)
         return described
     if not isinstance(stack, RasterStack):
         return {**summary, "kind": type(stack).__name__}
@@ -229,6 +234,9 @@ def _describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
         described["alpha_read"] = sorted(relative(path, folder) for path in stack.alpha_read & set(own))
     if not stack.derivation.plain or stack.derivation.product:
         described["derivation"] = plain(stack.derivation.describe())
+    if stack.gains is not None:
+        table = stack.gains.table
+        described["gains"] = stack.gains.describe("" if table is None else relative(table, folder))
     if stack.area:
         described["area"] = area = plain(stack.area.describe())
         # Only paths of files; bounds are numbers.

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,18 +15,16 @@ from typing import Any
 import numpy as np
 
 from pixelwise.bands import Band
-from pixelwise.errors import ParameterError, ResourceError
-from pixelwise.grid import Block
+from pixelwise.errors import ResourceError
 from pixelwise.jobs.answer import PostProcessed
-from pixelwise.jobs.engine import Engine, map_unordered
+from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
-from pixelwise.jobs.job import Job, Result, announced
+from pixelwise.jobs.job import Job, Result
 from pixelwise.jobs.notebook import notebook_bar
-from pixelwise.jobs.pace import WAITING_BYTES, Pace
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
-from pixelwise.jobs.worker import compile_kernels, keep, shared
+from pixelwise.jobs.results import files_of, results_of
 from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import Journal
 from pixelwise.maps.map import Map, Timings
@@ -35,8 +33,6 @@ from pixelwise.maps.sink import Sink
 from pixelwise.method import BoundMethod, Method, say_rounded
 from pixelwise.methods.functions.base import UserFunction
 from pixelwise.methods.functions.pixel import SMALL_JOB, BoundPixelFunction
-from pixelwise.rasters.handles import reading
-from pixelwise.rasters.stamps import FileStamp
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack, FunctionReducer
 
@@ -187,7 +183,7 @@ def _run(
     progress = notebook_bar() if execution.progress is None else execution.progress
     try:
         checked = time.monotonic()
-        for result in _results(job, plan, blocks, engine, name, execution.limits.task_seconds):
+        for result in results_of(job, blocks, len(plan), plan, engine, name, execution.limits.task_seconds):
             if time.monotonic() - checked > execution.limits.check_seconds:
                 check_unchanged(job.stacks)
                 checked = time.monotonic()
@@ -210,35 +206,6 @@ def _run(
     decoded = pixels * sum(layout_of(s).stored_bytes_per_pixel for s in job.stacks)
     wait = time.perf_counter() - began - tally.write
     return Timings(tally.read, tally.kernel, tally.encode, tally.write, wait, pixels=pixels, bytes_read=decoded), tally
-
-
-def _results(
-    job: Job, plan: Plan, blocks: Iterable[Block], engine: Engine, name: str, task_seconds: float
-) -> Iterator[Result]:
-    """Yield the finished blocks of a job, in any order; raise what a task failed with."""
-    known = shared(job, name, in_process=engine.in_process, files=files_of(job.stacks))
-    pace = Pace(0 if engine.in_process else task_seconds, plan.result_bytes)
-    most = max(WAITING_BYTES // max(plan.result_bytes, 1), plan.jobs)
-
-    def width() -> int:
-        return min(engine.width(plan.limit), most)
-
-    with reading(), keep(job, known.token) if engine.in_process else nullcontext():
-        if engine.in_process:
-            compile_kernels(job, name)
-        engine.start(known, plan)
-        runs = pace.runs(announced(job, blocks) if engine.in_process else blocks, len(plan), width)
-        for outcome in map_unordered(engine.submit, runs, width, engine.breaks, engine.recover, engine.wait):
-            if isinstance(outcome, str):  # of a worker that lacks pixelwise
-                raise ParameterError(outcome)
-            for text in outcome.compiled:
-                log.info("compiled %s, which is kept there", text)
-            pace.note(len(outcome.results), sum(one.read + one.kernel + one.encode for one in outcome.results))
-            failure = outcome.failure
-            yield from outcome.results
-            if failure is not None:
-                raise failure.error()
-            del outcome  # a block may be large
 
 
 #: Pixels that could not be read, by path and band.
@@ -427,12 +394,6 @@ def plan_job(
         execution.limits,
         halo=bound.halo,
     )
-
-
-def files_of(stacks: Sequence[Stack]) -> dict[Path, FileStamp]:
-    """Return the local files of all stacks, and what they were like when their headers were read."""
-    stamps = [one for stack in stacks if isinstance(stack, FileStack) for one in stack.stamps.items()]
-    return {path: stamp for path, stamp in stamps if isinstance(path, Path) and isinstance(stamp, FileStamp)}
 
 
 def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:

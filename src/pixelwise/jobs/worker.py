@@ -13,20 +13,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import numpy as np
 
 from pixelwise.errors import InputError, ParameterError, PixelwiseError
 from pixelwise.grid import Block
-from pixelwise.jobs.job import Job, Result, Workspace
+from pixelwise.jobs.job import Work, Workspace
 from pixelwise.jobs.probe import look_at
 from pixelwise.jobs.provenance import versions
 from pixelwise.kernels.jit import compiling, compiling_turn
 from pixelwise.methods.functions.travel import dumps
 from pixelwise.rasters.handles import reading_in_worker, warm_up
 from pixelwise.rasters.stamps import FileStamp
-from pixelwise.stacks.base import layout_of
 
 __all__ = [
     "Failure",
@@ -138,7 +138,7 @@ class Outcome:
         What was compiled for it, and on which machine.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[Any, ...]
     failure: Failure | None = None
     compiled: tuple[str, ...] = ()
 
@@ -151,7 +151,7 @@ _KEPT = 2
 _ARRIVING = threading.Lock()
 
 
-def shared(job: Job, name: str, *, in_process: bool, files: Mapping[Path, FileStamp] | None = None) -> SharedJob:
+def shared(job: Work[Any], name: str, *, in_process: bool, files: Mapping[Path, FileStamp] | None = None) -> SharedJob:
     """Give a job a name under which workers know it; `files` are what they must see as it is here.
 
     It is pickled once, to bytes, and each worker unpickles it once; if tasks run in this process, nothing is pickled.
@@ -163,7 +163,7 @@ def shared(job: Job, name: str, *, in_process: bool, files: Mapping[Path, FileSt
 
 
 @contextmanager
-def keep(job: Job, token: str) -> Iterator[None]:
+def keep(job: Work[Any], token: str) -> Iterator[None]:
     """Keep a job for tasks that run in this process."""
     _OWN[token] = Workspace(job, token)
     try:
@@ -182,7 +182,7 @@ def compute_here(token: str, blocks: tuple[Block, ...]) -> Outcome:
 
 def compute_elsewhere(job: SharedJob, blocks: tuple[Block, ...]) -> Outcome:
     """Compute blocks of a job that was pickled; errors are values. Without blocks, only prepare for it."""
-    results: list[Result] = []
+    results: list[Any] = []
     compiled: tuple[str, ...] = ()
     try:
         workspace, compiled = _arrived(job)
@@ -213,7 +213,7 @@ def compute_bytes(job: bytes, blocks: bytes) -> Outcome:
     return compute_elsewhere(SharedJob(*pickle.loads(job)), tuple(Block(*four) for four in numbers))  # noqa: S301 - ours
 
 
-def _compute(workspace: Workspace, block: Block) -> Result:
+def _compute(workspace: Workspace, block: Block) -> Any:
     with reading_in_worker(workspace.token, workspace.job.handles):
         return workspace.job.compute(block, workspace)
 
@@ -306,19 +306,15 @@ def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str]) -> st
     )
 
 
-def compile_kernels(job: Job, name: str) -> tuple[str, ...]:
-    """Warm up the stacks and compile the kernels of a method in this thread, while others on this machine wait.
+def compile_kernels(job: Work[Any], name: str) -> tuple[str, ...]:
+    """Warm up the stacks and compile the kernels of a job in this thread, while others on this machine wait.
 
     Returns
     -------
     tuple
         What had to be compiled.
     """
-    size: tuple[int, ...] = (1 + 2 * job.bound.halo,) * 2 if job.bound.halo else (1,)
-    types = ["float32" if layout_of(stack).itemsize == 4 else "float64" for stack in job.stacks]
-    inputs = tuple(np.full((len(s.axis), *size), np.nan, t) for s, t in zip(job.stacks, types, strict=True))
-    what = repr((name, job.dtype, types, [band.name for band in job.bound.bands]))
-    with compiling_turn(what), compiling(name, begins=False) as compiled:
+    with compiling_turn(job.kernels(name)), compiling(name, begins=False) as compiled:
         warm_up(job.stacks)
-        job.bound(inputs, job.dtype)
+        job.try_out()
     return tuple(compiled)

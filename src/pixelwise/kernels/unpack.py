@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pixelwise.kernels.jit import kernel
 
-__all__ = ["unpack"]
+__all__ = ["rectify", "unpack"]
 
 #: Number of values checked together.
 CLEAN = 256
@@ -63,6 +63,26 @@ def unpack(
             _clean_floats(out, least, most)
         else:
             _unpack_floats(raw, least, most, out)
+
+
+@kernel()
+def rectify(values: NDArray[Any], gain: float, offset: float) -> None:
+    """Make values comparable with those of other scenes, in place: ``gain * value + offset``; NaN stays NaN.
+
+    Parameters
+    ----------
+    values
+        (value,) float64.
+    gain, offset
+        The line.
+
+    Notes
+    -----
+    A pass of its own over what `unpack` has just written, so that limits of validity are those of the values before,
+    to the bit: a value of exactly 1 is within 0..1, whatever its gain. A window is still in the processor's cache then.
+    """
+    for i in range(values.size):
+        values[i] = values[i] * gain + offset
 
 
 @kernel()

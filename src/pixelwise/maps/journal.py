@@ -26,7 +26,7 @@ from pixelwise.maps.records import DoneBlock, Layout, Seal, canonical
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.tags import TILE_UNIT
 
-__all__ = ["JOURNAL_SUFFIX", "Journal", "differences", "is_journal", "journal_of"]
+__all__ = ["JOURNAL_SUFFIX", "Journal", "decode_line", "differences", "encode_line", "is_journal", "journal_of"]
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Journal:
         except OSError as error:
             raise self._unreadable(error) from None
         # The last line ends with a line feed, or else was half-written by a killed run.
-        head, *records = [_decode(line) for line in lines[:-1]] or [None]
+        head, *records = [decode_line(line) for line in lines[:-1]] or [None]
         if not any(records):
             return  # a short job was killed: nothing is lost with it
         damaged = head is None or not isinstance(head.get("format"), int)
@@ -318,7 +318,7 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         try:
-            self._end = append(self._file, _encode(line), self._end)
+            self._end = append(self._file, encode_line(line), self._end)
         except OSError as error:
             raise refusal(f"{self._output}: its journal {self.path.name} cannot be written", error) from None
 
@@ -353,16 +353,17 @@ def is_journal(file: BinaryIO) -> bool:
     return False
 
 
-def _encode(line: Mapping[str, Any]) -> bytes:
+def encode_line(line: Mapping[str, Any]) -> bytes:
+    """Return a line of a journal: JSON after its checksum."""
     text = canonical(line)
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 #: The first line of a journal before its job is planned; a run may be killed while writing it.
-IDENTIFICATION = _encode({"format": FORMAT})
+IDENTIFICATION = encode_line({"format": FORMAT})
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
+def decode_line(line: bytes) -> dict[str, Any] | None:
     """Return the content of a line; None if it is damaged."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):

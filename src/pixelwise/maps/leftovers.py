@@ -34,8 +34,9 @@ from pixelwise.maps.stores import (
 
 __all__ = ["Leftover", "remove_leftovers"]
 
-_OUTPUT = "|".join(map(re.escape, FORMATS))
-#: `.trend.tif.journal`
+#: Maps, and the tables of rectify.
+_OUTPUT = "|".join(map(re.escape, (*FORMATS, ".csv")))
+#: `.trend.tif.journal`, `.gains.csv.journal`
 JOURNAL = re.compile(rf"\..+(?i:{_OUTPUT}){re.escape(JOURNAL_SUFFIX)}", re.DOTALL)
 #: `.classes.partial-0a1b2c3d.tif`, of `classify`
 CLASSES = re.compile(r"\..+\.partial-[0-9a-f]{8}(?i:\.tiff?)", re.DOTALL)

@@ -20,7 +20,7 @@ from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece, Warp
 from pixelwise.rasters.urls import location_of
-from pixelwise.stacks.file_reader import Image
+from pixelwise.stacks.images import Image
 from pixelwise.stacks.parts import DateOptions, PlaceOptions
 from pixelwise.stacks.raster import Layer
 from pixelwise.words import NAMED, shortened

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +77,8 @@ def warnings_of(
     if quick and len(scenes) > QUICK_LAYERS:
         chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
+    # Gains would spread a fill value over as many values as there are scenes.
+    looked_at = looked_at.unrectified
     sampled = _sample_of(looked_at, lenient=quick)
     sample = sampled.values
     differing, named = _nodata_differs(scenes)
@@ -179,16 +180,27 @@ def _alpha(stack: RasterStack) -> Iterator[str]:
 
 
 def _sensors(stack: RasterStack) -> Iterator[str]:
-    """Warn if the images are from sensors with different bands."""
-    found = Counter(sensor for layer in stack.layers for sensor in layer.sensors)
-    families = [[code for code in family if code in found] for family in stack.derivation.families]
+    """Warn if the images are from sensors with different bands, and nothing makes them comparable."""
+    dates = {code: [one.iso_date for one in stack.layers if code in one.sensors] for code in _codes(stack)}
+    families = [[code for code in family if code in dates] for family in stack.derivation.families]
     present = [family for family in families if family]
-    if len(present) > 1:
-        listed = ", ".join(f"{'/'.join(family)} {sum(found[code] for code in family)}" for family in present)
-        yield (
-            f"the images are from several sensors ({listed}) whose bands differ: a step from one to the next may look "
-            "like a trend"
-        )
+    if len(present) < 2 or stack.gains is not None:
+        return
+    listed = []
+    for family in sorted(present, key=lambda codes: min(dates[code][0] for code in codes)):
+        own = sorted(date for code in family for date in dates[code])
+        listed.append(f"{'/'.join(family)} {len(own)}, {own[0]} to {own[-1]}")
+    product = "" if stack.spec.product is None else f" --product {stack.spec.product}"
+    yield (
+        f"the images are from several sensors ({'; '.join(listed)}) whose bands differ: a step from one to the next "
+        f"may look like a trend; make them comparable with pixelwise rectify SCENES{product} --per sensor "
+        "-o gains.csv, then give --gains gains.csv"
+    )
+
+
+def _codes(stack: RasterStack) -> tuple[str, ...]:
+    """Return the codes of all sensors, in the order of their first layers."""
+    return tuple(dict.fromkeys(code for layer in stack.layers for code in layer.sensors))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.regular_files import is_file
 from pixelwise.words import NAMED, shortened
 
-__all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "is_pattern", "table_of"]
+__all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "finder", "is_pattern", "table_of"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,24 @@ def table_of(times: str | None, problems: Problems) -> DateTable | None:
     paths: list[str] = list(dates) if isinstance(dates, dict) else []
     if isinstance(dates, BandDates):
         paths = list(dict.fromkeys(path for path, _ in dates.by_band))
-    return DateTable(times, dates, _finder(paths, Path(times).parent))
+    return DateTable(times, dates, finder(paths, Path(times).parent))
 
 
-def _finder(names: Sequence[str], folder: Path) -> Callable[[Location], str | None]:
+def finder(names: Sequence[str], folder: Path) -> Callable[[Location], str | None]:
+    """Return a function that finds a file among those that a table names.
+
+    Parameters
+    ----------
+    names
+        Files as written in the table: relative to its folder, absolute, or URLs.
+    folder
+        The folder of the table.
+
+    Returns
+    -------
+    callable
+        It returns a file's name as written in the table; None if it is not there.
+    """
     by_path = {name.partition("?")[0] if is_url(name) else os.path.realpath(folder / name): name for name in names}
     # A table may be in another folder than its files; a name that occurs in it twice is ambiguous.
     often = Counter(Path(name).name for name in names)

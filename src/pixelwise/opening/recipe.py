@@ -21,6 +21,7 @@ import tomli_w
 from pixelwise.choices import Extent
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
+from pixelwise.opening.gain_presets import gain_presets
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import is_file
@@ -222,6 +223,8 @@ def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str],
     changed: dict[str, Any] = {}
     if spec.times is not None and is_file(spec.times):
         changed["times"] = move(spec.times)
+    if spec.gains is not None and spec.gains not in gain_presets():
+        changed["gains"] = move(spec.gains)
     for name in ("align", "mask", "region"):
         value = getattr(spec, name)
         if isinstance(value, str) and not (name == "mask" and value == "none"):

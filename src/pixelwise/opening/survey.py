@@ -15,6 +15,7 @@ from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
 from pixelwise.opening.observation import Findings
 from pixelwise.opening.observe import observe
+from pixelwise.opening.rectified import rectified
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.rasters.area import load_area
 from pixelwise.rasters.handles import largest_behind
@@ -24,8 +25,10 @@ from pixelwise.rasters.pieces import WARP_TILE, Piece
 from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.file_reader import Derivation
+from pixelwise.stacks.gains import AppliedGains
+from pixelwise.stacks.layers import Layer, chosen_layers, words_of_choice
 from pixelwise.stacks.parts import DateOptions, ValueOptions
-from pixelwise.stacks.raster import MOST_LISTED, Layer, RasterStack, chosen_layers, log, words_of_choice
+from pixelwise.stacks.raster import MOST_LISTED, RasterStack, log
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import NAMED, first_of
 
@@ -52,6 +55,8 @@ class Survey:
         How values are computed from stored numbers.
     remarks
         What was left out, one line each.
+    gains
+        What made the scenes comparable; None if nothing did.
     """
 
     spec: InputSpec
@@ -62,6 +67,7 @@ class Survey:
     undated: tuple[Location, ...] = ()
     derivation: Derivation = field(default_factory=Derivation)
     remarks: tuple[str, ...] = ()
+    gains: AppliedGains | None = None
 
     def stack(self) -> RasterStack:
         """Return the stack.
@@ -113,6 +119,7 @@ class Survey:
             remarks=(*self.remarks, *(h.remark for h in opened if h.remark)),
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
+            gains=self.gains,
         )
         if self.spec.bounds is None:
             return stack
@@ -211,10 +218,12 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     entries = list(dict.fromkeys(resolve(source, spec.allow_scheme, spec.asset)))
     problems = Problems()
     found = observe(entries, spec, problems)
+    remarks, gains = list(found.remarks), None
     layers, grid = assemble(found.observations, spec.place, spec.dates, problems, spec.allow_scheme)
     if grid is not None:
         with problems.caught():
             layers = chosen_layers(layers, spec.dates)
+        layers, gains = rectified(layers, spec, problems, remarks)
         if spec.bounds is not None:
             with problems.caught(parameters=True):
                 grid.block_of_bounds(spec.bounds)
@@ -222,7 +231,6 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         problems.add(_too_few(layers, entries, spec.dates))
     for text in _overrides(spec.values):
         log.info(text)
-    remarks = list(found.remarks)
     if different := _different_units(found):
         remarks.append(different)
         log.warning(different)
@@ -233,7 +241,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
-    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, tuple(remarks))
+    return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, tuple(remarks), gains)
 
 
 def _too_few(layers: Sequence[Layer], entries: Sequence[Any], dates: DateOptions) -> str:

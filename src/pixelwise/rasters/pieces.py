@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,14 @@ from pixelwise.rasters.nodata import nodata_bounds
 from pixelwise.rasters.stamps import RemoteStamp
 from pixelwise.rasters.urls import Location
 
-__all__ = ["WARP_TILE", "ArrayPlace", "Loss", "Piece", "Warp", "WindowError"]
+__all__ = ["WARP_TILE", "ArrayPlace", "Line", "Loss", "Piece", "Warp", "WindowError"]
+
+
+class Line(NamedTuple):
+    """What makes the values of a band comparable with those of other scenes: ``gain * value + offset``."""
+
+    gain: float
+    offset: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class Piece:
         Which array holds it; None for a raster.
     stamp
         What the server said of a file that is not local when its header was read.
+    line
+        What values become after they were found valid; None for a stack without gains.
     """
 
     path: Location
@@ -119,6 +128,7 @@ class Piece:
     zoom: int = 1
     array: ArrayPlace | None = None
     stamp: RemoteStamp | None = None
+    line: Line | None = None
 
     def __post_init__(self) -> None:
         # Pieces are compared to find those that are stored alike, and a NaN is equal only to the same object.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.choices import SameDate
 from pixelwise.grid import Block
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.nodata import is_among
@@ -19,10 +18,12 @@ from pixelwise.rasters.urls import Url
 from pixelwise.rasters.windows import Ahead, Wanted, cuts_blocks, read_intact_blocks, read_with_retries
 from pixelwise.stacks.combining import combined, nothing
 from pixelwise.stacks.formula import Expression
+from pixelwise.stacks.images import Image, LayerRead
 from pixelwise.stacks.masks import MaskRule
 from pixelwise.stacks.masks import grow as grow_rejected
+from pixelwise.stacks.reads import Read
 
-__all__ = ["Derivation", "FileReader", "Image", "LayerRead", "Quality", "Read", "reads_of"]
+__all__ = ["Derivation", "FileReader", "Quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,121 +90,6 @@ class Derivation:
         if self.qualities:
             found["masks"] = [[quality.band, quality.source, quality.rule.describe()] for quality in self.qualities]
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What was observed at once: pieces that do not overlap, and together cover all or part of the grid.
-
-    Attributes
-    ----------
-    bands
-        The pieces of each band, in the order of the derivation's names; one band without a formula.
-    masks
-        The pieces of each quality band.
-    clear
-        Where the image has no such band, and needs none.
-    sensor
-        The sensor's name in the product.
-    names
-        What tables of gains call each band.
-    """
-
-    bands: tuple[tuple[Piece, ...], ...]
-    masks: tuple[tuple[Piece, ...], ...] = ()
-    clear: tuple[tuple[Block, ...], ...] = ()
-    sensor: str = ""
-    names: tuple[str, ...] = ()
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """Pieces of the first band, which say what the image covers."""
-        return self.bands[0]
-
-    def shift(self, rows: int, cols: int) -> Image:
-        """Return the image on a grid whose origin lies elsewhere."""
-
-        def moved(groups: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[Piece, ...], ...]:
-            return tuple(tuple(piece.shift(rows, cols) for piece in group) for group in groups)
-
-        clear = tuple(tuple(block.shift(rows, cols) for block in group) for group in self.clear)
-        return replace(self, bands=moved(self.bands), masks=moved(self.masks), clear=clear)
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Bands of one file that go into rows of an array in one call."""
-
-    piece: Piece
-    bands: tuple[int, ...]
-    rows: tuple[int, ...]
-
-    @cached_property
-    def rows_slice(self) -> slice | None:
-        """The rows as a slice, if they are consecutive."""
-        first, last = self.rows[0], self.rows[-1]
-        return slice(first, last + 1) if self.rows == tuple(range(first, last + 1)) else None
-
-    @cached_property
-    def nodata(self) -> NDArray[Any]:
-        """(value, 2) bounds of the stored numbers that are missing."""
-        return self.piece.nodata_bounds
-
-    def goes_straight(self, dtype: np.dtype[Any]) -> bool:
-        """Whether the bands of a window can be read into an array of `dtype` as they are stored."""
-        return self.rows_slice is not None and self.piece.dtype == dtype
-
-    def unpack(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write values of contiguous `raw` into contiguous `out`, which may be `raw` itself."""
-        from pixelwise.kernels.unpack import unpack
-
-        low, high = self.piece.valid
-        if self.piece.dtype == "float32" and not self.piece.scaled:
-            # As stored: -0.2 in a float32 file is a little below -0.2 in float64.
-            low, high = float(np.float32(low)), float(np.float32(high))
-        unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
-
-
-def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
-    """Return the calls that read pieces into rows of an array.
-
-    All bands of a file that are stored alike are read at once: otherwise a pixel-interleaved file of 21 bands is
-    decoded 21 times.
-    """
-    grouped: dict[Piece, list[tuple[int, Piece]]] = {}
-    for row, piece in rows:
-        grouped.setdefault(replace(piece, band=0), []).append((row, piece))
-    return tuple(
-        Read(items[0][1], tuple(piece.band for _, piece in items), tuple(row for row, _ in items))
-        for items in grouped.values()
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class LayerRead:
-    """A layer that is computed: from several images, by a formula, or with masks.
-
-    Attributes
-    ----------
-    row
-        Row of the layer.
-    images
-        In the order of their names.
-    reduce
-        How several are combined into one.
-    """
-
-    row: int
-    images: tuple[Image, ...]
-    reduce: SameDate | None
-
-    @cached_property
-    def reads(self) -> tuple[tuple[Read, ...], ...]:
-        """The reads of each image, into one row for each band."""
-        return tuple(
-            reads_of((row, piece) for row, pieces in enumerate(image.bands) for piece in pieces)
-            for image in self.images
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,10 +273,7 @@ class FileReader:
         # If forgiving, read it though it is not needed: which pixels are lost must not depend on the block.
         if rejected is not None and rejected.all() and not self.forgiving:
             return None
-        kind = self._dtype_of_bands(dtype)
-        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=kind)
-        for read in reads:
-            self._fill(read, block, (bands,), table)
+        bands = self._bands(image, reads, block, self._dtype_of_bands(dtype), table)
         values: NDArray[Any] = bands[0]
         expression = self.derivation.expression
         if expression is not None:
@@ -401,6 +284,36 @@ class FileReader:
         if rejected is not None:
             values[rejected] = np.nan
         return values
+
+    def _bands(
+        self, image: Image, reads: Sequence[Read], block: Block, dtype: np.dtype[Any], table: OpenFiles
+    ) -> NDArray[Any]:
+        """Return (band, y, x) of one image, without masks."""
+        bands = np.full((len(image.bands), block.height, block.width), np.nan, dtype=dtype)
+        for read in reads:
+            self._fill(read, block, (bands,), table)
+        return bands
+
+    def bands_of(self, image: Image, reads: Sequence[Read], block: Block) -> NDArray[np.float64] | None:
+        """Return (band, y, x) of one image before any formula, NaN where masked; None if nothing of it is in the block.
+
+        Parameters
+        ----------
+        image, reads
+            The image, and the reads of its bands, as in `LayerRead`.
+        block
+            What is read.
+        """
+        if not any(piece.block.intersection(block) for piece in image.pieces):
+            return None
+        table = HANDLES.open_files
+        rejected = self._rejected(image, block, table)
+        if rejected is not None and rejected.all() and not self.forgiving:
+            return None
+        bands = self._bands(image, reads, block, np.dtype(np.float64), table)
+        if rejected is not None:
+            bands[:, rejected] = np.nan
+        return bands
 
     def _rejected(self, image: Image, block: Block, table: OpenFiles) -> NDArray[np.bool_] | None:
         """Return (y, x) of the pixels that masks reject or do not cover; None without masks."""
@@ -475,7 +388,7 @@ class FileReader:
                 target = part[row, first - start : last - start, columns]
                 # A view of whole rows of pixels is filled in place.
                 values = target if target.flags.c_contiguous else np.empty(target.shape, dtype=part.dtype)
-                read.unpack(raw[index, source], values)
+                read.unpack(raw[index, source], values, index)
                 if masks is not None:
                     values[masks[index, source] == 0] = np.nan
                 if values is not target:

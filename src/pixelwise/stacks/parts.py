@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pixelwise.choices import Every, Period, Resampling, SameDate, Scheme
+from pixelwise.choices import Every, FlaggedGains, Period, Resampling, SameDate, Scheme
 from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
@@ -24,6 +24,7 @@ __all__ = [
     "ArrayOptions",
     "CompositeOptions",
     "DateOptions",
+    "GainOptions",
     "MaskOptions",
     "PlaceOptions",
     "ServerOptions",
@@ -69,6 +70,23 @@ class ValueOptions:
                 raise ParameterError(f"{name} {value} is too large: expected at most {LARGEST_NUMBER:g}")
         if self.scale == 0:
             raise ParameterError("scale 0 makes every value the same")
+
+
+@dataclass(frozen=True)
+class GainOptions:
+    """What makes scenes comparable, and what becomes of scenes for which that is doubtful."""
+
+    gains: str | None = None
+    gains_flagged: FlaggedGains = "drop"
+
+    def __post_init__(self) -> None:
+        _convert(self, _text, "gains")
+        if self.gains == "":
+            raise ParameterError("gains is empty: expected a table, or the name of a preset")
+        if self.gains_flagged not in get_args(FlaggedGains):
+            raise not_a_choice("gains_flagged", self.gains_flagged, get_args(FlaggedGains))
+        if self.gains is None and self.gains_flagged != "drop":
+            raise ParameterError(f"gains_flagged {self.gains_flagged} without gains: give --gains FILE|PRESET")
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
-from pixelwise.choices import Every, SameDate
-from pixelwise.dates.axis import Precision, TimeAxis, decimal_year, iso
-from pixelwise.dates.calendars import Calendar
-from pixelwise.dates.tables import read_range
-from pixelwise.errors import InputError, ParameterError
+from pixelwise.choices import Every
+from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import InputError
 from pixelwise.grid import Block, Bounds, Grid, around_all
 from pixelwise.method import Method
 from pixelwise.rasters.area import Area
@@ -34,8 +31,11 @@ from pixelwise.rasters.windows import AHEAD_BYTES
 from pixelwise.stacks.base import LayerStack, Layout, Stack, layout_of
 from pixelwise.stacks.chunks import grouped, line_that_rewrites, small_chunks
 from pixelwise.stacks.composite import CompositeStack, composited
-from pixelwise.stacks.file_reader import Derivation, FileReader, Image, LayerRead, reads_of
-from pixelwise.stacks.parts import DateOptions
+from pixelwise.stacks.file_reader import Derivation, FileReader
+from pixelwise.stacks.gains import AppliedGains
+from pixelwise.stacks.images import LayerRead
+from pixelwise.stacks.layers import Layer, chosen_layers, words_of_choice
+from pixelwise.stacks.reads import reads_of
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import first_of
 
@@ -52,57 +52,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What was observed at one date.
-
-    Attributes
-    ----------
-    date, precision, rule
-        The date, how exactly it is known, and the rule by which it was read.
-    images
-        Usually one; several if those of one date are reduced to one layer.
-    reduce
-        How they are reduced.
-    calendar, excess
-        The calendar in which the date is meant, and the days that it is later there, as in `Moment`.
-    """
-
-    date: datetime
-    precision: Precision
-    rule: str
-    images: tuple[Image, ...]
-    reduce: SameDate | None = None
-    calendar: Calendar = "standard"
-    excess: int = 0
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """All pieces of all bands of all images."""
-        return tuple(piece for image in self.images for group in image.bands for piece in group)
-
-    @property
-    def masks(self) -> tuple[Piece, ...]:
-        """All pieces of all masks."""
-        return tuple(piece for image in self.images for group in image.masks for piece in group)
-
-    @property
-    def sensors(self) -> tuple[str, ...]:
-        """The sensors of the images, if known."""
-        return tuple(sorted({image.sensor for image in self.images if image.sensor}))
-
-    @property
-    def iso_date(self) -> str:
-        """The date in ISO 8601; of a day that only its calendar has, such as 30 February, with that day."""
-        text = iso(self.date, self.precision)
-        return f"{text[:8]}{self.date.day + self.excess:02d}{text[10:]}" if self.excess else text
-
-    @property
-    def year(self) -> float:
-        """The decimal year used in fits."""
-        return decimal_year(self.date, self.precision, self.calendar, self.excess)
 
 
 #: Noise grows by this factor when it is compressed: 12 bits per byte.
@@ -148,6 +97,8 @@ class RasterStack(LayerStack):
         What a user should know about how files were read or which were left out; one line each.
     area
         The requested pixels; `read` reads all pixels regardless.
+    gains
+        What made the scenes comparable; None if nothing did.
     """
 
     grid: Grid
@@ -167,6 +118,7 @@ class RasterStack(LayerStack):
     remarks: tuple[str, ...] = ()
     area: Area = field(default_factory=Area)
     largest: Location | None = None
+    gains: AppliedGains | None = None
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]
@@ -195,11 +147,15 @@ class RasterStack(LayerStack):
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """float32 only if that loses nothing in any layer, else float64."""
-        narrow = self.derivation.expression is None and all(
-            lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
-            for layer in self.layers
-            for piece in layer.pieces
+        """float32 only if that loses nothing in any layer, else float64; with gains, whatever they are, float64."""
+        narrow = (
+            self.derivation.expression is None
+            and self.gains is None
+            and all(
+                lossless_in_float32(piece.dtype) and not piece.scaled and layer.reduce != "mean"
+                for layer in self.layers
+                for piece in layer.pieces
+            )
         )
         return np.dtype(np.float32 if narrow else np.float64)
 
@@ -325,6 +281,13 @@ class RasterStack(LayerStack):
         )
         return replace(self, grid=self.grid.crop(block), layers=layers, area=self.area.crop(block))
 
+    @cached_property
+    def unrectified(self) -> RasterStack:
+        """The stack without its gains: the same layers, of values as the files have them."""
+        if self.gains is None:
+            return self
+        return replace(self, layers=tuple(layer.unrectified for layer in self.layers), gains=None)
+
     def take(self, indices: Sequence[int]) -> RasterStack:
         """Return the stack of some of its layers, in order."""
         return replace(self, layers=tuple(self.layers[index] for index in indices))
@@ -448,8 +411,9 @@ class RasterStack(LayerStack):
         self.area.warm_up()
         seen = set()
         for read in self.whole.all_reads():
-            if read.piece.dtype not in seen:
-                seen.add(read.piece.dtype)
+            kind = (read.piece.dtype, bool(read.lines))
+            if kind not in seen:
+                seen.add(kind)
                 HANDLES.open_files.open(read.piece, gdal=True).close()
                 source = HANDLES.open_files.source(read.piece)
                 if isinstance(source, TiffFile | MaskedTiff):
@@ -457,44 +421,4 @@ class RasterStack(LayerStack):
                 # Masks are not unpacked, but cost little here.
                 raw = np.zeros(1, dtype=read.piece.dtype)
                 straight = read.piece.dtype == self.dtype
-                read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype))
-
-
-def chosen_layers(layers: Sequence[Layer], dates: DateOptions) -> tuple[Layer, ...]:
-    """Return the layers that ``start``, ``end`` and ``months`` select.
-
-    Raises
-    ------
-    InputError
-        When months are selected but some layer has only a year.
-    """
-    kept = list(layers)
-    if dates.months is not None:
-        bare = [layer for layer in kept if layer.precision == "year"]
-        if bare:
-            raise InputError(
-                f"months {list(dates.months)} cannot be selected: {bare[0].pieces[0].path} has only a year"
-            )
-        kept = [layer for layer in kept if layer.date.month in dates.months]
-    if dates.start is not None:
-        first = _range_of("start", dates.start)[0]
-        kept = [layer for layer in kept if layer.date >= first]
-    if dates.end is not None:
-        last = _range_of("end", dates.end)[1]
-        kept = [layer for layer in kept if layer.date <= last]
-    return tuple(kept)
-
-
-def _range_of(option: str, text: str) -> tuple[datetime, datetime]:
-    try:
-        return read_range(text)
-    except ParameterError as error:
-        raise ParameterError(f"{option}: {error}") from None
-
-
-def words_of_choice(dates: DateOptions) -> str:
-    """Describe which dates are selected, with a leading space; empty if all are."""
-    words = [f"{name} {getattr(dates, name)}" for name in ("start", "end") if getattr(dates, name) is not None]
-    if dates.months is not None:
-        words.append(f"months {','.join(map(str, dates.months))}")
-    return f" with {', '.join(words)}" if words else ""
+                read.unpack(raw, raw if straight else np.empty(1, dtype=self.dtype), 0)

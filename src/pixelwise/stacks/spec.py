@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar, get_args
 
-from pixelwise.choices import Every, OnReadError, Period, Resampling, SameDate
+from pixelwise.choices import Every, FlaggedGains, OnReadError, Period, Resampling, SameDate
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Bounds
 from pixelwise.stacks.masks import MaskRule
@@ -14,6 +14,7 @@ from pixelwise.stacks.parts import (
     ArrayOptions,
     CompositeOptions,
     DateOptions,
+    GainOptions,
     MaskOptions,
     PlaceOptions,
     ServerOptions,
@@ -29,6 +30,7 @@ Part = TypeVar(
     ArrayOptions,
     CompositeOptions,
     DateOptions,
+    GainOptions,
     MaskOptions,
     PlaceOptions,
     ServerOptions,
@@ -97,6 +99,11 @@ class InputSpec:
         The value is ``stored * scale + offset``, instead of by the files' own scale and offset.
     valid_range
         Values (scaled) outside low..high count as missing.
+    gains
+        A table of gains and offsets, as ``pixelwise rectify`` writes it, or the name of a preset: in each file and
+        band, ``gain * value + offset`` takes the place of a value, after valid ranges and before formulas.
+    gains_flagged
+        ``drop`` leaves out scenes whose gains have a flag other than ``few``, ``keep`` uses them.
     start, end
         First and last date to use, to the year, month or day: ``1990``, ``2020-06``, ``2020-06-15``.
     months
@@ -154,6 +161,8 @@ class InputSpec:
     scale: float | None = None
     offset: float | None = None
     valid_range: tuple[float, float] | None = None
+    gains: str | None = None
+    gains_flagged: FlaggedGains = "drop"
     start: str | None = None
     end: str | None = None
     months: tuple[int, ...] | None = None
@@ -169,8 +178,8 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         # Each part converts and checks its options; the spec takes over the converted values.
-        parts = (self.dates, self.masks, self.composites, self.values, self.arrays, self.place, self.area, self.servers)
-        for part in parts:
+        parts = (self.dates, self.masks, self.composites, self.values, self.rectification)
+        for part in (*parts, self.arrays, self.place, self.area, self.servers):
             for field in fields(part):
                 object.__setattr__(self, field.name, getattr(part, field.name))
         if self.product is not None:
@@ -189,6 +198,11 @@ class InputSpec:
     def values(self) -> ValueOptions:
         """How values are read."""
         return self._part(ValueOptions)
+
+    @property
+    def rectification(self) -> GainOptions:
+        """What makes scenes comparable."""
+        return self._part(GainOptions)
 
     @property
     def arrays(self) -> ArrayOptions:

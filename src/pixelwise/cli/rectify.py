@@ -1,0 +1,96 @@
+"""``pixelwise rectify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from pixelwise.choices import PerScene, Rectification
+from pixelwise.cli.options import BandNames, input_options, job_options
+from pixelwise.cli.report import debug_option, emit, progress_bar
+
+if TYPE_CHECKING:
+    from pixelwise.stacks.spec import InputSpec
+
+__all__ = ["rectify"]
+
+
+@click.command()
+@input_options
+@click.option("--bands", type=BandNames(), metavar="NAME[,NAME]", help="Bands to compare.  [default: all of a product]")
+@click.option(
+    "--per",
+    type=click.Choice(get_args(PerScene)),
+    default="scene",
+    show_default=True,
+    help="Gains for each scene; or for each sensor, from pairs of scenes at most 8 days apart, chained to the newest.",
+)
+@click.option(
+    "--reference",
+    metavar="median|FILE|DATE",
+    default="median",
+    show_default=True,
+    help="With what scenes are compared: the median of all at each pixel, or one of them.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(get_args(Rectification)),
+    default="irmad",
+    show_default=True,
+    help="Find the pixels that did not change (IR-MAD); use bright and dark control sets (Hall et al. 1991); or take "
+    "all pixels of --region or --where as unchanged.",
+)
+@click.option(
+    "--controls",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Polygons of control sets for --method controls.  [default: the extremes of each scene]",
+)
+@click.option("--sample", type=int, default=50_000, show_default=True, help="Pixels at which scenes are compared.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Table to write (.csv); a picture of it (.png) is written beside it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing table and picture.")
+@click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run.")
+@job_options
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@debug_option
+def rectify(
+    *,
+    source: list[str],
+    spec: InputSpec,
+    bands: list[str] | None,
+    output: Path,
+    **options: Any,
+) -> None:
+    r"""Find the gains that make scenes comparable.
+
+    Sensors drift, are replaced, and see through different air; a trend over scenes as they are finds that, too. Each
+    scene is compared with a reference at the same sample of pixels, those that did not change are found, and the line
+    through them gives a gain and an offset for each band. Nothing is written but a table and its picture: --gains
+    applies the table wherever a stack is read. See docs/rectification.md.
+
+    \b
+      pixelwise rectify scenes/*.TIF --product landsat-c2-l2 --season 06-01..08-31 -o gains.csv
+      pixelwise apply ols scenes/*.TIF --product landsat-c2-l2 --value ndvi --gains gains.csv \
+        --composite median --season 06-01..08-31 -o trend.tif
+    """
+    from pixelwise.jobs.execution import Execution
+    from pixelwise.rectification.door import open_scenes, rectify_and_save
+    from pixelwise.rectification.rectify import RectifyOptions
+
+    names = ("method", "per", "reference", "sample", "controls", "seed")
+    chosen = RectifyOptions(**{name: options.pop(name) for name in names})
+    quiet = options.pop("quiet")
+    stack = open_scenes(source, spec, bands, chosen.reference)
+    emit(str(stack), error=True)
+    with progress_bar(quiet) as progress:
+        rectify_and_save(stack, chosen, Execution(progress=progress, **options), output)
+    emit(str(output), lines=False)

@@ -1,0 +1,295 @@
+"""Give the scenes of a stack their gains: from a table, or from a preset."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.dates.periods import Season
+from pixelwise.dates.tables import read_range
+from pixelwise.errors import ParameterError, Problems
+from pixelwise.opening.dating import finder
+from pixelwise.opening.gain_presets import GainPreset, gain_presets, load_gain_preset
+from pixelwise.rasters.pieces import Line
+from pixelwise.rasters.urls import Location
+from pixelwise.regular_files import is_file
+from pixelwise.stacks.gains import AppliedGains, Gain, GainFlag, Gains, read_gains
+from pixelwise.stacks.images import Image
+from pixelwise.stacks.layers import Layer
+from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import first_of, show, unknown
+
+__all__ = ["rectified"]
+
+log = logging.getLogger(__name__)
+
+
+def rectified(
+    layers: Sequence[Layer], spec: InputSpec, problems: Problems, remarks: list[str]
+) -> tuple[tuple[Layer, ...], AppliedGains | None]:
+    """Give each band of each file its gain and offset, and leave out scenes whose gains are doubtful.
+
+    Parameters
+    ----------
+    layers
+        Those that will be read.
+    spec
+        The options. Images outside the season of composites are never read, and need no gains.
+    problems
+        Scenes and bands without gains are added.
+    remarks
+        What is left out, or used in spite of doubts, is added, and logged.
+
+    Returns
+    -------
+    tuple
+        The layers, and what was applied; None without gains, or with problems.
+
+    Raises
+    ------
+    ParameterError
+        When there is neither such a table nor such a preset, or a preset is for other scenes.
+    """
+    if spec.gains is None:
+        return tuple(layers), None
+    if spec.gains in gain_presets():
+        return _by_preset(layers, load_gain_preset(spec.gains), spec, remarks)
+    if not is_file(Path(spec.gains)) and Path(spec.gains).suffix == "":
+        raise ParameterError(
+            f"{unknown('preset of gains', spec.gains, gain_presets())}, and there is no file of this name; expected a "
+            "table that pixelwise rectify wrote, or a preset"
+        )
+    with problems.caught() as failure:
+        table = _Table.of(Path(spec.gains))
+    if failure:
+        return tuple(layers), None
+    lacking = _Lacking(str(table.path))
+    made = [_image_of_table(image, layer, table, lacking) for layer, image in _read(layers, spec)]
+    problems.add(*lacking.lines(len(made)))
+    if lacking:
+        return tuple(layers), None
+    return _without_doubtful(layers, made, table, spec, problems, remarks)
+
+
+def _read(layers: Sequence[Layer], spec: InputSpec) -> list[tuple[Layer, Image]]:
+    """Return the images that are read, with their layers."""
+    return [(layer, image) for layer in layers if _is_read(layer, spec) for image in layer.images]
+
+
+def _is_read(layer: Layer, spec: InputSpec) -> bool:
+    """Whether a layer is within the season of composites, if there is one."""
+    if spec.composite is None or spec.season is None:
+        return True
+    month, day = (np.array([number]) for number in (layer.date.month, layer.date.day + layer.excess))
+    return bool(Season.parse(spec.season).contains(month, day)[0])
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of gains, and its rows by file, as it is written there, and band."""
+
+    path: Path
+    gains: Gains
+    name_of: Callable[[Location], str | None]
+    rows: dict[str, dict[str, list[Gain]]]
+
+    @classmethod
+    def of(cls, path: Path) -> _Table:
+        """Read a table.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read.
+        """
+        gains = read_gains(path)
+        rows: dict[str, dict[str, list[Gain]]] = {}
+        for row in gains.rows:
+            rows.setdefault(row.path, {}).setdefault(row.band, []).append(row)
+        return cls(path, gains, finder(list(rows), path.parent), rows)
+
+
+@dataclass
+class _Lacking:
+    """What a table lacks, collected to be told in one line each."""
+
+    table: str
+    files: list[str] = field(default_factory=list)
+    bands: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    dates: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.bands or self.dates)
+
+    def lines(self, scenes: int) -> list[str]:
+        """Return the problems; `scenes` is the number of all scenes."""
+        found = []
+        again = "make the table again from all scenes (pixelwise rectify)"
+        if self.files:
+            found.append(
+                f"gains {self.table}: lacks {len(self.files)} of {scenes} scenes: {first_of(self.files, 3)}; {again}, "
+                "or leave them out (--start, --end, --months)"
+            )
+        for (band, known), files in self.bands.items():
+            found.append(
+                f"gains {self.table}: lacks band {band} of {len(files)} of {scenes} scenes, but has {known}: "
+                f"{first_of(files, 3)}; {again} and all bands that are read"
+            )
+        if self.dates:
+            found.append(
+                f"gains {self.table}: has another date for {len(self.dates)} of {scenes} scenes: "
+                f"{first_of(self.dates, 3)}; {again}, or date them as then"
+            )
+        return found
+
+
+def _image_of_table(image: Image, layer: Layer, table: _Table, lacking: _Lacking) -> tuple[Image, frozenset[GainFlag]]:
+    """Return an image with its gains, and the flags of those; note what the table lacks."""
+    lines: dict[tuple[str, Location], Line] = {}
+    flags: set[GainFlag] = set()
+    for band, pieces in zip(image.names, image.bands, strict=True):
+        for piece in pieces:
+            row = _row_of(piece.path, layer, band, table, lacking)
+            if row is None:  # the first thing that a scene lacks says enough
+                return image, frozenset()
+            lines[band, piece.path] = Line(row.gain, row.offset)
+            flags.update(row.flags if row.doubtful else ())
+    return image.with_lines(lambda band, piece: lines[band, piece.path]), frozenset(flags - {"few"})
+
+
+def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _Lacking) -> Gain | None:
+    """Return the row of a file, date and band; None, and note it, if the table lacks it."""
+    name = table.name_of(path)
+    if name is None:
+        lacking.files.append(f"{path}")
+        return None
+    of_file = table.rows[name]
+    dated = {other: [row for row in rows if _is_of(row, layer)] for other, rows in of_file.items()}
+    if not any(dated.values()):
+        dates = list(dict.fromkeys(row.date for rows in of_file.values() for row in rows))
+        lacking.dates.append(f"{path} is of {layer.iso_date}, there of {first_of(dates, 3)}")
+        return None
+    rows = dated.get(band) or []
+    if not rows:
+        known = ", ".join(other for other, found in dated.items() if found)
+        lacking.bands[show(band), show(known)].append(f"{path}")
+        return None
+    return next((row for row in rows if row.date == layer.iso_date), rows[0])
+
+
+def _is_of(row: Gain, layer: Layer) -> bool:
+    """Whether a row is of a layer's date: as exactly as its date is written, by people perhaps."""
+    if row.date == layer.iso_date:
+        return True
+    try:
+        first, last = read_range(row.date)
+    except ParameterError:  # 30 February
+        return False
+    return first <= layer.date <= last and not layer.excess
+
+
+def _without_doubtful(
+    layers: Sequence[Layer],
+    made: Sequence[tuple[Image, frozenset[GainFlag]]],
+    table: _Table,
+    spec: InputSpec,
+    problems: Problems,
+    remarks: list[str],
+) -> tuple[tuple[Layer, ...], AppliedGains | None]:
+    """Return the layers of images with gains, those with doubtful gains left out unless they are to be kept."""
+    keep = spec.gains_flagged == "keep"
+    images = iter(made)
+    found, read = list[Layer](), 0
+    for layer in layers:
+        if not _is_read(layer, spec):
+            found.append(layer)
+            continue
+        own = [image for image, flags in (next(images) for _ in layer.images) if keep or not flags]
+        if own:
+            read += 1
+            found.append(replace(layer, images=tuple(own)))
+    counts = Counter(flag for _, flags in made for flag in flags)
+    flagged = sum(bool(flags) for _, flags in made)
+    words = f"gains {table.path}: {flagged} of {len(made)} scenes {'is' if flagged == 1 else 'are'}"
+    listed = ", ".join(f"{number} {flag}" for flag, number in counts.most_common())
+    if flagged and keep:
+        remarks.append(f"{words} used in spite of flagged gains ({listed})")
+        log.warning(remarks[-1])
+    elif flagged:
+        text = f"{words} left out because of flagged gains ({listed}); --gains-flagged keep uses them"
+        if read < 2:
+            left = f"{read} date{'s' * (read != 1)} {'is' if read == 1 else 'are'} left"
+            problems.add(f"{text}; {left}: a series needs at least two")
+            return tuple(layers), None
+        remarks.append(text)
+        log.warning(text)
+    left_out, kept = (0, flagged) if keep else (flagged, 0)
+    applied = AppliedGains(table.path, "", table.gains.sha256, len(made) - left_out, left_out, kept)
+    return tuple(found), applied
+
+
+# ----------------------------------------------------------------------------------------------- presets
+
+
+def _by_preset(
+    layers: Sequence[Layer], preset: GainPreset, spec: InputSpec, remarks: list[str]
+) -> tuple[tuple[Layer, ...], AppliedGains]:
+    """Return the layers with the gains of a preset.
+
+    Raises
+    ------
+    ParameterError
+        When it does not know the sensors or bands of the scenes.
+    """
+    if spec.product is None:
+        raise ParameterError(
+            f"gains {preset.name} are those of sensors and their bands, which only products tell: give --product"
+        )
+    read = _read(layers, spec)
+    _check_known(preset, Counter(image.sensor for _, image in read), [image for _, image in read])
+    unchanged = Line(1.0, 0.0)
+
+    def lined(image: Image) -> Image:
+        changes = image.sensor in preset.changed
+        return image.with_lines(lambda band, piece: preset.lines[band] if changes else unchanged)
+
+    found = tuple(
+        replace(layer, images=tuple(map(lined, layer.images))) if _is_read(layer, spec) else layer for layer in layers
+    )
+    changed = sum(image.sensor in preset.changed for _, image in read)
+    wrong = f", and are known to be wrong for {spec.product}: {preset.why}" if spec.product in preset.wrong_for else ""
+    remarks.append(
+        f"gains {preset.name} ({preset.title}; {preset.source}) were found with {preset.collection}{wrong}; "
+        f"{changed} of {len(read)} scenes are changed by them, those of {'/'.join(preset.changed)}; gains of these "
+        "scenes themselves: pixelwise rectify --per sensor"
+    )
+    log.warning(remarks[-1])
+    return found, AppliedGains(None, preset.name, preset.sha256, len(read))
+
+
+def _check_known(preset: GainPreset, sensors: Counter[str], images: Sequence[Image]) -> None:
+    known = {*preset.changed, *preset.unchanged}
+    strange = {code: number for code, number in sensors.items() if code not in known}
+    if strange:
+        listed = ", ".join(f"{number} of {code}" for code, number in strange.items())
+        unmeasured = [code for code in strange if code in preset.unmeasured]
+        why = f"; {' and '.join(unmeasured)} were not measured" if unmeasured else ""
+        raise ParameterError(
+            f"gains {preset.name} make {'/'.join(preset.changed)} comparable with {'/'.join(preset.unchanged)}, but "
+            f"there are scenes of other sensors: {listed}{why}; find gains with pixelwise rectify --per sensor"
+        )
+    lacking = dict.fromkeys(
+        band for image in images if image.sensor in preset.changed for band in image.names if band not in preset.lines
+    )
+    if lacking:
+        raise ParameterError(
+            f"gains {preset.name}: have none for {', '.join(lacking)}, only for {', '.join(preset.lines)}"
+        )

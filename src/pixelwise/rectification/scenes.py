@@ -1,0 +1,179 @@
+"""Scenes: the images of a stack, each with the bands that are compared, and what workers do with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bands import Floats
+from pixelwise.grid import Block
+from pixelwise.jobs.job import Workspace
+from pixelwise.rasters.handles import take_losses
+from pixelwise.rectification.sample import Sample
+from pixelwise.stacks.base import Stack
+from pixelwise.stacks.images import Image, LayerRead
+from pixelwise.stacks.raster import Layer, RasterStack
+from pixelwise.stacks.reductions import Composite
+
+__all__ = ["MedianPart", "Medians", "Scene", "common", "read_scene", "scenes_of"]
+
+#: Bytes of the values of all scenes that a worker holds at once; more of a block is read in parts.
+HELD_BYTES = 96 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image, and when it was observed.
+
+    Attributes
+    ----------
+    layer
+        The layer that it belongs to.
+    read
+        It, with the calls that read it.
+    """
+
+    layer: Layer
+    read: LayerRead
+
+    @property
+    def image(self) -> Image:
+        """The image."""
+        return self.read.images[0]
+
+    @property
+    def name(self) -> str:
+        """The name of its first file, for messages."""
+        return self.image.pieces[0].path.name
+
+    def bands(self, stack: RasterStack, block: Block) -> NDArray[np.float64] | None:
+        """Return (band, y, x), NaN where masked or not covered; None if nothing of it is in the block."""
+        return stack.whole.bands_of(self.image, self.read.reads[0], block)
+
+
+def scenes_of(layers: Sequence[Layer]) -> tuple[Scene, ...]:
+    """Return the images of layers, in their order."""
+    return tuple(Scene(layer, LayerRead(0, (image,), None)) for layer in layers for image in layer.images)
+
+
+def read_scene(stack: RasterStack, scene: Scene, sample: Sample) -> Floats:
+    """Return (band, pixel) of one scene at all pixels of the sample, NaN where masked or not covered.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read.
+    """
+    values = np.full((len(scene.image.bands), len(sample)), np.nan)
+    for index, block in enumerate(sample.blocks):
+        found = scene.bands(stack, block)
+        if found is not None:
+            own = slice(sample.starts[index], sample.starts[index + 1])
+            values[:, own] = sample.pixels_of(index, sample.thinned(found))
+    return values
+
+
+def common(*arrays: Floats) -> NDArray[np.bool_]:
+    """Return (pixel,) which pixels have a value in each band of each (band, pixel) array."""
+    missing = np.zeros(arrays[0].shape[1], dtype=np.bool_)
+    for array in arrays:
+        missing |= np.isnan(array).any(axis=0)
+    return ~missing
+
+
+@dataclass(frozen=True, eq=False)
+class MedianPart:
+    """What a worker found in one block of the sample.
+
+    Attributes
+    ----------
+    block
+        The block.
+    values
+        (band, pixel) medians over all scenes, NaN where none has a value.
+    lost
+        Windows of files that could not be read and count as missing.
+    seconds
+        How long it took.
+    """
+
+    block: Block
+    values: Floats
+    lost: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Medians:
+    """The reference: in each band, the median of some scenes at each pixel of the sample; a block at a time.
+
+    Attributes
+    ----------
+    stack, scenes, sample
+        The scenes, and at which pixels.
+    handles
+        How many datasets one thread keeps open.
+    """
+
+    stack: RasterStack
+    scenes: tuple[Scene, ...]
+    sample: Sample
+    handles: int = 200
+    team: int = 1
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stack of the scenes."""
+        return (self.stack,)
+
+    @cached_property
+    def _places(self) -> dict[Block, int]:
+        return {block: index for index, block in enumerate(self.sample.blocks)}
+
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for a block of all scenes."""
+        self.stack.fetch_ahead(block)
+
+    def kernels(self, name: str) -> str:
+        """Name the kernels."""
+        return f"{name}: medians"
+
+    def try_out(self) -> None:
+        """Compile the median."""
+        Composite("median").reduce(np.zeros((1, 1)), np.empty(1))
+
+    def compute(self, block: Block, workspace: Workspace) -> MedianPart:
+        """Return the medians of a block."""
+        del workspace
+        began = time.perf_counter()
+        take_losses()  # discards those of earlier reads in this thread
+        down, index = self.sample.step[0], self._places[block]
+        bands = len(self.scenes[0].image.bands)
+        # Thinned values of all scenes, and all values of one.
+        columns = len(self.scenes) * -(-block.width // self.sample.step[1]) + block.width * down
+        rows = max(HELD_BYTES // (8 * bands * columns), 1) * down
+        parts = [
+            self._medians(Block(row, block.col, min(rows, block.row + block.height - row), block.width))
+            for row in range(block.row, block.row + block.height, rows)
+        ]
+        values = self.sample.pixels_of(index, np.concatenate(parts, axis=1))
+        return MedianPart(block, values, len(take_losses()), time.perf_counter() - began)
+
+    def _medians(self, block: Block) -> NDArray[np.float64]:
+        """Return (band, row, column) of a block, thinned."""
+        thinned = []
+        for scene in self.scenes:
+            values = scene.bands(self.stack, block)
+            if values is not None:
+                thinned.append(self.sample.thinned(values).copy())
+        rows, columns = -(-block.height // self.sample.step[0]), -(-block.width // self.sample.step[1])
+        medians = np.full((len(self.scenes[0].image.bands), rows, columns), np.nan)
+        for band, out in enumerate(medians) if thinned else ():
+            series = np.stack([values[band].reshape(-1) for values in thinned])
+            Composite("median").reduce(series, out.reshape(-1))
+        return medians

@@ -1,0 +1,312 @@
+"""`rectify`: from files to a table of gains, on every executor, stopped and resumed."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+import pixelwise as pw
+from support.command_line import run
+from support.limits import set_limits
+from support.rasters import PROFILE, write_raster
+from support.scene_files import BANDS, SceneFiles, write_scenes
+from support.stopping import Stop, hidden, stopped_after
+
+PRODUCT = {"product": "landsat-c2-l2"}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneFiles:
+    return write_scenes(tmp_path_factory.mktemp("scenes"), tiled=True, blockxsize=16, blockysize=16, cloudy=0.05)
+
+
+@pytest.fixture(scope="module")
+def table(scenes: SceneFiles) -> str:
+    return pw.rectify(scenes.paths, **PRODUCT).as_csv()
+
+
+def test_the_true_gains_are_found_but_for_one_common_line(scenes: SceneFiles) -> None:
+    found = pw.rectify(scenes.paths, **PRODUCT)
+    assert found.bands == BANDS
+    assert len(found.rows) == len(scenes.paths) * 6
+    for band, name in enumerate(BANDS):
+        rows = found.of_band(name)
+        assert [Path(row.path) for row in rows] == list(scenes.paths)
+        # The median of the scenes is the truth through a line of its own, which is the same for all.
+        ratio = np.array([row.gain for row in rows]) / scenes.gains[:, band]
+        # 5 000 pixels give the gain of the worst band to 1.1 %, in the median of simulations.
+        assert np.ptp(ratio) < 0.03
+        assert {flag for row in rows for flag in row.flags} == {"few"}
+        assert all(row.rmse_after < 0.008 for row in rows)
+
+
+def test_medians_and_thinned_pixels_by_hand(scenes: SceneFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixelwise.rectification.sample import sample_of
+    from pixelwise.rectification.scenes import Medians, common, read_scene, scenes_of
+
+    stack = pw.open_stack(scenes.paths, value="blue + green + red + nir + swir1 + swir2", **PRODUCT)
+    sample = sample_of(stack, 2000, seed=4)
+    assert 2000 <= len(sample) < 4000
+    values = []
+    for path in scenes.paths:
+        with rasterio.open(path) as dataset:
+            stored, quality = dataset.read(list(range(1, 7))).astype(float), dataset.read(7)
+        bad = (stored < 7273 - 0.5) | (stored > 43636 + 0.5) | (quality != 5440)
+        values.append(np.where(bad, np.nan, stored * 0.0000275 - 0.2))
+    at = [(b.row + r, b.col + c) for b in sample.blocks for r in range(0, b.height, sample.step[0])
+          for c in range(0, b.width, sample.step[1])]  # fmt: skip
+    rows, cols = np.array(at).T
+    expected = np.array(values)[:, :, rows, cols]
+    own = scenes_of(stack.layers)
+    for index, scene in enumerate(own):
+        np.testing.assert_allclose(read_scene(stack, scene, sample), expected[index], rtol=1e-12)
+    monkeypatch.setattr("pixelwise.rectification.scenes.HELD_BYTES", 4000)  # blocks are read in parts
+    work = Medians(stack, own, sample)
+    parts = [work.compute(block, None).values for block in sample.blocks]  # type: ignore[arg-type]
+    with np.errstate(all="ignore"):
+        medians = np.nanmedian(expected, axis=0)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), medians, rtol=1e-12)
+    assert common(medians).sum() == (~np.isnan(medians).any(axis=0)).sum()
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_the_same_table_on_every_executor(scenes: SceneFiles, table: str, executor: str) -> None:
+    assert pw.rectify(scenes.paths, executor=executor, jobs=2, **PRODUCT).as_csv() == table
+    assert pw.rectify(scenes.paths[::-1], executor=executor, jobs=1, **PRODUCT).as_csv() == table
+
+
+@pytest.mark.long
+def test_the_same_table_on_dask(scenes: SceneFiles, table: str) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        assert pw.rectify(scenes.paths, executor=cluster, **PRODUCT).as_csv() == table
+
+
+def test_the_same_table_however_files_are_tiled(tmp_path: Path) -> None:
+    tables = []
+    for name, profile in {"strips": {}, "tiles": {"tiled": True, "blockxsize": 32, "blockysize": 32}}.items():
+        files = write_scenes(tmp_path / name, count=3, size=(60, 64), **profile)
+        found = pw.rectify(files.paths, sample=1_000_000, **PRODUCT)  # all pixels; in another order
+        tables.append([row.gain for row in found.rows])
+    np.testing.assert_allclose(*tables, rtol=1e-3)
+
+
+@pytest.mark.parametrize("blocks", [2, 5, 40, 41])
+def test_a_stopped_run_resumes(
+    scenes: SceneFiles, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    set_limits(monkeypatch, journal_seconds=0.0)
+    output = tmp_path / "gains.csv"
+    with pytest.raises(Stop):
+        pw.rectify(scenes.paths, output, executor="inline", progress=stopped_after(blocks), **PRODUCT)
+    assert hidden(tmp_path) == [".gains.csv.journal"]
+    assert not output.exists()
+    done: list[tuple[int, int]] = []
+    pw.rectify(scenes.paths, output, progress=lambda *numbers: done.append(numbers), **PRODUCT)
+    assert done[0][0] > done[-1][1] * (blocks - 1) / 200
+    assert done[-1][0] == done[-1][1]
+    assert hidden(tmp_path) == []
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = list(csv.DictReader(table.splitlines()))
+    for row, other in zip(rows, expected, strict=True):
+        assert (tmp_path / row.pop("path")).resolve() == Path(other.pop("path")).resolve()
+        assert row == other
+
+
+def test_another_job_does_not_resume(scenes: SceneFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_limits(monkeypatch, journal_seconds=0.0)
+    output = tmp_path / "gains.csv"
+    with pytest.raises(Stop):
+        pw.rectify(scenes.paths, output, executor="inline", progress=stopped_after(3), **PRODUCT)
+    with pytest.raises(pw.OutputError, match="options seed was 0, is 1; --restart discards it"):
+        pw.rectify(scenes.paths, output, seed=1, **PRODUCT)
+    with pytest.raises(pw.OutputError, match=r"(scenes|had 6 entries, has 5)"):
+        pw.rectify(scenes.paths[1:], output, **PRODUCT)
+    assert hidden(tmp_path) == [".gains.csv.journal"]
+    pw.rectify(scenes.paths, output, seed=1, restart=True, **PRODUCT)
+    assert hidden(tmp_path) == []
+
+
+def test_a_damaged_line_is_computed_again(
+    scenes: SceneFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_limits(monkeypatch, journal_seconds=0.0)
+    output = tmp_path / "gains.csv"
+    with pytest.raises(Stop):
+        pw.rectify(scenes.paths, output, executor="inline", progress=stopped_after(40), **PRODUCT)
+    journal = tmp_path / ".gains.csv.journal"
+    lines = journal.read_bytes().split(b"\n")
+    lines[2], lines[-2] = lines[2][:-1] + b"!", b"00000000 {}"
+    journal.write_bytes(b"\n".join(lines))
+    pw.rectify(scenes.paths, output, **PRODUCT)
+    assert "2 damaged line(s) of .gains.csv.journal" in caplog.text
+    rows = output.read_text().splitlines()
+    whole = pw.rectify(scenes.paths, tmp_path / "whole.csv", **PRODUCT)
+    assert rows == whole.as_csv().splitlines()
+
+
+@pytest.mark.long
+def test_a_killed_command_resumes(tmp_path: Path) -> None:
+    files = write_scenes(tmp_path / "scenes", count=40, size=(64, 64), tiled=True, blockxsize=16, blockysize=16)
+    code = f"""
+import os, sys
+from dataclasses import replace
+from pixelwise.jobs import limits
+limits.LIMITS = replace(limits.LIMITS, journal_seconds=0.0)
+import pixelwise as pw
+def progress(done, total):
+    if done > 0.7 * total and len(sys.argv) > 1:
+        os.kill(os.getpid(), 9)
+pw.rectify({[str(path) for path in files.paths]}, {str(tmp_path / "gains.csv")!r}, product="landsat-c2-l2",
+           progress=progress)
+"""
+    killed = subprocess.run([sys.executable, "-c", code, "kill"], check=False)
+    assert killed.returncode == -9
+    assert hidden(tmp_path) == [".gains.csv.journal"]
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert hidden(tmp_path) == []
+    assert (tmp_path / "gains.csv").read_text() == pw.rectify(files.paths, tmp_path / "again.csv", **PRODUCT).as_csv()
+
+
+def test_a_reference_may_be_a_file_or_a_date(scenes: SceneFiles) -> None:
+    by_file = pw.rectify(scenes.paths, reference=scenes.paths[2], **PRODUCT)
+    by_date = pw.rectify(scenes.paths, reference="1992-07-07", **PRODUCT)
+    assert [row.gain for row in by_file.rows] == [row.gain for row in by_date.rows]
+    own = [row for row in by_file.rows if Path(row.path) == scenes.paths[2]]
+    assert {(row.gain, row.offset, row.gain_se, row.rmse_before) for row in own} == {(1.0, 0.0, 0.0, 0.0)}
+    assert by_file.rows[0].reference == scenes.paths[2].name
+    assert by_date.rows[0].reference == "1992-07-07"
+    for band, name in enumerate(BANDS):
+        gains = np.array([row.gain for row in by_file.of_band(name)])
+        np.testing.assert_allclose(gains, scenes.gains[:, band] / scenes.gains[2, band], rtol=0.03)
+
+
+def test_a_reference_that_is_not_among_the_scenes_joins_them(scenes: SceneFiles) -> None:
+    found = pw.rectify(scenes.paths[1:], reference=scenes.paths[0], **PRODUCT)
+    assert len(found.rows) == 6 * 6
+
+
+def write_other_places(folder: Path) -> list[Path]:
+    files = write_scenes(folder, count=3)
+    with rasterio.open(files.paths[2]) as dataset:
+        bands, descriptions = dataset.read(), dataset.descriptions
+    write_raster(files.paths[2], bands, descriptions=descriptions, nodata=0, crs="EPSG:32618")
+    return list(files.paths)
+
+
+def season_of(paths: tuple[Path, ...], folder: Path) -> list[Path]:
+    moved = [
+        folder / path.name.replace("07", "01", 1) if index == 1 else folder / path.name
+        for index, path in enumerate(paths)
+    ]
+    for old, new in zip(paths, moved, strict=True):
+        new.write_bytes(old.read_bytes())
+    return moved
+
+
+def test_refusals(scenes: SceneFiles, tmp_path: Path) -> None:
+    few = write_scenes(tmp_path / "few", count=2, size=(30, 30)).paths
+    other = write_other_places(tmp_path / "other")
+    (tmp_path / "winter").mkdir()
+    winter = season_of(scenes.paths, tmp_path / "winter")
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        (
+            few,
+            {},
+            r"the reference .* has values at \d+ of 900 sampled pixels, fewer than 2000",
+        ),
+        (other[:2], {"reference": other[2]}, r"CRS EPSG:32618 instead of EPSG:32617"),
+        (winter, {}, r"from 1\d\d days of the year, .* --season MM-DD..MM-DD"),
+        (winter, {"season": "01-01..01-31"}, "1 scenes within --season"),
+        (scenes.paths, {"reference": "1989"}, "reference 1989: is neither a file nor a date of the 6 scenes"),
+        (scenes.paths, {"reference": "medain"}, "reference medain: is neither"),
+        (scenes.paths, {"reference": scenes.paths[2], "season": "07-01..07-05"}, "within --season 07-01..07-05"),
+        (scenes.paths, {"sample": 1999}, "sample 1999 is invalid"),
+        (scenes.paths, {"bands": ["red", "nirr"]}, "nirr"),
+        (scenes.paths, {"method": "regression"}, "with region or where"),
+        (scenes.paths, {"composite": "max"}, "not for composites"),
+        (scenes.paths, {"product": None}, "--bands"),
+        (scenes.paths, {"method": "irmd"}, "irmd"),
+        (scenes.paths, {"controls": "sets.gpkg"}, "is for method controls"),
+        (scenes.paths, {"per": "sensor", "reference": "1990"}, "is for per=scene"),
+        (scenes.paths, {"bands": ["red"], "value": "ndvi"}, "give one of them"),
+    ]
+    for source, options, expected in cases:
+        with pytest.raises((pw.InputError, pw.ParameterError), match=expected) as refused:
+            pw.rectify(source, **{**PRODUCT, **options})
+        if isinstance(refused.value, pw.ParameterError):
+            assert "\n" not in str(refused.value)
+        else:
+            assert all("\n" not in line for line in refused.value.problems), expected
+
+
+def test_scenes_without_enough_pixels_are_refused_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_scenes(tmp_path, count=4)
+    with rasterio.open(files.paths[3]) as dataset:
+        bands, descriptions = dataset.read(), dataset.descriptions
+    bands[6, 10:] = 5896  # cloud
+    write_raster(files.paths[3], bands, descriptions=descriptions, nodata=0)
+    found = pw.rectify(files.paths, **PRODUCT)
+    last = [row for row in found.rows if Path(row.path) == files.paths[3]]
+    assert {row.flags for row in last} == {("refused",)}
+    assert all(np.isnan(row.gain) for row in last)
+    assert "1 of 4 scenes get no gains" in caplog.text
+    assert files.paths[3].name in caplog.text
+
+
+def test_one_band_is_allowed_and_said(scenes: SceneFiles, caplog: pytest.LogCaptureFixture) -> None:
+    found = pw.rectify(scenes.paths, bands=["red"], **PRODUCT)
+    assert {row.band for row in found.rows} == {"red"}
+    assert all("one_band" in row.flags for row in found.rows)
+    assert "one band (red): without others, change cannot be told from gain" in caplog.text
+
+
+def test_a_stack_names_its_bands(scenes: SceneFiles) -> None:
+    stack = pw.open_stack(scenes.paths, value="ndvi", **PRODUCT)
+    assert set(pw.rectify(stack).bands) == {"red", "nir"}
+    with pytest.raises(pw.ParameterError, match="bands: is for files"):
+        pw.rectify(stack, bands=["red"])
+    with pytest.raises(pw.ParameterError, match="expected files or a stack of files, not CompositeStack"):
+        pw.rectify(stack.composite("max"))
+
+
+def test_files_without_a_product(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    truth = random.gamma(4, 0.05, (3, 60, 60))
+    for index, gain in enumerate((1.0, 1.2, 0.9)):
+        noisy = (truth + random.normal(0, 0.003, truth.shape)) / gain
+        write_raster(tmp_path / f"s_200{index}-07-01.tif", noisy.astype(np.float32), descriptions=("g", "r", "n"))
+    found = pw.rectify(str(tmp_path / "*.tif"), bands=["g", "r", "n"], reference="2000-07-01")
+    gains = np.array([[row.gain for row in found.of_band(band)] for band in ("g", "r", "n")])
+    np.testing.assert_allclose(gains, [[1.0, 1.2, 0.9]] * 3, rtol=0.02)
+    assert {row.sensor for row in found.rows} == {""}
+
+
+def test_regression_takes_all_pixels_of_a_region(scenes: SceneFiles) -> None:
+    left, top = PROFILE["transform"].c, PROFILE["transform"].f
+    bounds = (left, top - 30 * 70, left + 30 * 80, top)
+    found = pw.rectify(scenes.paths, method="regression", region=bounds, **PRODUCT)
+    assert {row.n <= 70 * 80 for row in found.rows} == {True}
+    assert {row.mean_weight for row in found.rows} == {1.0}
+
+
+def test_the_command(scenes: SceneFiles, tmp_path: Path) -> None:
+    output = tmp_path / "gains.csv"
+    result = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "--bands", "red,nir,swir1", "-o", output)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert {row["band"] for row in rows} == {"red", "nir", "swir1"}
+    again = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", output)
+    assert again.exit_code == 1
+    assert "already exists; --overwrite replaces it" in again.output
+    wrong = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", tmp_path / "gains.tif")
+    assert wrong.exit_code == 1
+    assert "must end in .csv" in wrong.output
