@@ -146,10 +146,11 @@ def test_gains_of_sensors_are_steps_and_no_trend() -> None:
 def test_rows_of_a_scene_are_found_without_a_common_path() -> None:
     # Two rows of a path on one date, and one of another sensor.
     first, second = scene(2000, 1.0, 0.0), scene(2000, 1.1, 0.0)
+    shard = [replace(row, path=f"right_{row.path}") for row in first]
     second = [replace(row, path=f"27_{row.path}") for row in second]
     other = [replace(row, path=f"LE07_{row.path}", sensor="LE07") for row in scene(2000, 1.2, 0.0)]
     earlier = scene(1999, 0.9, 0.0)
-    found = scenes_of(Gains((*first, *second, *other, *earlier)))
+    found = scenes_of(Gains((*first, *shard, *second, *other, *earlier)))
     assert sorted(len(one) for one in found) == [6, 6, 6, 6]
     assert {row.gain for row in found[0].values()} == {0.9}
     assert sorted([row.gain for row in one.values()] for one in found[1:]) == [[1.0] * 6, [1.1] * 6, [1.2] * 6]
@@ -176,6 +177,7 @@ def test_dates_are_read_as_precisely_as_they_are_written() -> None:
         ("uncertain", "standard error above 5 %", "larger --sample"),
         ("far", "outside 0.5 to 2", "scale"),
         ("one_band", "change cannot be told from gain", "--bands"),
+        ("refused", "have no gains", "clouds"),
         ("saturated", "largest or smallest", "--valid-range"),
     ],
 )

@@ -45,6 +45,21 @@ def test_where_all_scenes_are_flagged_all_are_described() -> None:
     assert cells(summary_lines(gains)[1])[-1] == "5 of 5"
 
 
+def test_scenes_without_gains_are_counted() -> None:
+    gains = noisy(1, 6, ("red", "nir"))
+    none = {"gain": np.nan, "offset": np.nan, "flags": ("refused",)}
+    some = Gains(tuple(replace(row, **none) if row.date < "2002" else row for row in gains.rows))
+    _, red, *_ = summary_lines(some)
+    assert cells(red)[-1] == "2 of 6"
+    assert "nan" not in red
+    figure = gains_figure(some)
+    (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert len(points.get_xdata()) == 4
+    assert figure.legends[0].get_title().get_text().replace("\n", " ").endswith(" 2 scenes have no gains.")
+    all_ = Gains(tuple(replace(row, **none) for row in gains.rows))
+    assert cells(summary_lines(all_)[1]) == ["red", *["-"] * 5, "6 of 6"]
+
+
 def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
     gains = table(range(2000, 2025), np.linspace(1, 1.2, 25)[:, None] * [1.0, 0.0] + [0.0, 1.0], bands=("red", "nir"))
     red = 0.07 / np.linspace(1, 1.2, 25)

@@ -64,6 +64,10 @@ ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
         "of one band alone, change cannot be told from gain",
         "name more bands with --bands, or use --method controls",
     ),
+    "refused": (
+        "they have no gains",
+        "look for those that are mostly clouds, and for bands without variation; a larger --sample finds more pixels",
+    ),
     "few": (
         "fewer than 10 000 of their pixels can be compared with the reference",
         "their gains are less certain, but used; a larger --sample helps unless most of a scene is masked",
@@ -154,14 +158,16 @@ def scenes_of(gains: Gains) -> list[dict[str, Gain]]:
     """Return the rows of each scene by band, sorted by date.
 
     Of a product with a file for each band, rows of a scene share no path: the first rows of the bands with a date and
-    sensor belong together, and so do the second ones.
+    sensor belong together, and so do the second ones. Rows of equal numbers are those of one image in several files.
     """
     found: dict[tuple[str, str, int], dict[str, Gain]] = {}
-    seen: dict[tuple[str, str, str], int] = {}
+    seen: dict[tuple[str, str, str], set[str]] = {}
     for row in gains.rows:
-        key = row.date, row.sensor, row.band
-        number = seen[key] = seen.get(key, -1) + 1
-        found.setdefault((row.date, row.sensor, number), {})[row.band] = row
+        alike = seen.setdefault((row.date, row.sensor, row.band), set())
+        numbers = repr((row.gain, row.offset, row.n, row.mean_weight))
+        if numbers not in alike:
+            found.setdefault((row.date, row.sensor, len(alike)), {})[row.band] = row
+            alike.add(numbers)
     return [found[key] for key in sorted(found, key=lambda key: (key[0], key[2]))]
 
 

@@ -43,8 +43,8 @@ def gains_figure(gains: Gains) -> Any:
 
 
 def _panel(band: str, rows: tuple[Gain, ...], lines: Mapping[tuple[str, str], Slope]) -> GainPanel:
-    """Return what is drawn of a band, of scenes whose dates exist."""
-    rows = tuple(row for row, year in zip(rows, years_of(rows), strict=True) if np.isfinite(year))
+    """Return what is drawn of a band, of scenes that have gains and dates that exist."""
+    rows = tuple(row for row, year in zip(rows, years_of(rows), strict=True) if np.isfinite([year, row.gain]).all())
     return GainPanel(
         band,
         years_of(rows),
@@ -79,6 +79,9 @@ def _caption(gains: Gains) -> str:
         parts.append(" Bars are standard errors.")
     if any(row.doubtful for row in gains.rows):
         parts.append(" Flagged scenes are left out by --gains, unless --gains-flagged keep is given.")
+    lacking = sum(any(not np.isfinite(row.gain) for row in scene.values()) for scene in scenes_of(gains))
+    if lacking:
+        parts.append(f" {lacking} scene{'s have' if lacking > 1 else ' has'} no gains.")
     return f"gain * value + offset makes a scene comparable with the reference.{''.join(parts)}"
 
 
@@ -101,12 +104,13 @@ def summary_lines(
     rows = [("band", "gain (range)", "offset", "standard error", "rmse before", "after", "flagged")]
     for band in gains.bands:
         of_band = gains.of_band(band)
-        used = [row for row in of_band if not row.doubtful] or list(of_band)
+        known = [row for row in of_band if np.isfinite(row.gain)]
+        used = [row for row in known if not row.doubtful] or known
         gain = np.array([row.gain for row in used])
         rows.append(
             (
                 band,
-                f"{np.median(gain):.3f} ({gain.min():.3f} to {gain.max():.3f})",
+                f"{np.median(gain):.3f} ({gain.min():.3f} to {gain.max():.3f})" if used else "-",
                 _offset(used),
                 _median([100 * row.gain_se / row.gain for row in used], " %"),
                 _median([row.rmse_before for row in used]),
@@ -121,6 +125,8 @@ def summary_lines(
 
 def _offset(rows: Sequence[Gain]) -> str:
     """Return the median offset, to a tenth of its standard error."""
+    if not rows:
+        return "-"
     offset = float(np.median([row.offset for row in rows]))
     errors = [row.offset_se for row in rows if row.offset_se > 0]
     if not errors:
