@@ -116,6 +116,17 @@ def test_an_unknown_level_leaves_the_warning_without_an_effect() -> None:
     assert "rectification removes a trend from every pixel" in text
 
 
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("controls, 5000 pixels", "If the control sets changed"), ("regression", "that are taken as unchanged changed")],
+)
+def test_when_it_is_wrong_depends_on_the_method(method: str, words: str) -> None:
+    gains = Gains(tuple(replace(row, method=method) for row in noisy(1, drift=0.3).rows))
+    (text,) = warnings_of_gains(gains)
+    assert words in text
+    assert "half of the area" not in text
+
+
 def test_doubtful_scenes_have_no_part_in_trends() -> None:
     straight = table(YEARS, 1 + np.random.default_rng(3).normal(0, 0.02, (20, 6)))
     assert trends_of(straight) == {}

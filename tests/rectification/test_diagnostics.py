@@ -65,7 +65,7 @@ def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
     red = 0.07 / np.linspace(1, 1.2, 25)
     line = linregress(years_of(gains.of_band("red")), (0.28 - red) / (0.28 + red))
     assert summary_lines(gains)[-1] == (
-        f"before rectification, unchanged ground has a trend: NDVI {10 * line.slope:+.2g} per decade "
+        f"ground taken as unchanged has a trend before rectification: NDVI {10 * line.slope:+.2g} per decade "
         f"(standard error {10 * line.stderr:.1g}, p < 0.0001)"
     )
     last = summary_lines(gains, Expression("nir"))[-1]

@@ -294,9 +294,18 @@ def _drift(gains: Gains, expression: Expression | None, names: Mapping[str, str]
     removed = f"a trend of {', '.join(effects)}" if effects else "a trend"
     yield (
         f"the gains have a trend over time ({'; '.join(listed[:MOST_TRENDS])}{more}): rectification removes {removed} "
-        "from every pixel. That is right if sensors drifted. If more than half of the area changed in the same way, "
-        "it is part of that real change, and the scenes alone cannot tell: compare with --method controls, or with "
-        "ground known to be stable"
+        f"from every pixel. That is right if sensors drifted. {_otherwise(gains)}"
+    )
+
+
+def _otherwise(gains: Gains) -> str:
+    """Say when it is wrong to remove a trend."""
+    for method, ground in (("controls", "control sets"), ("regression", "pixels that are taken as unchanged")):
+        if all(row.method.startswith(method) for row in gains.rows):
+            return f"If the {ground} changed, it is their change"
+    return (
+        "If more than half of the area changed in the same way, it is part of that real change, and the scenes alone "
+        "cannot tell: compare with --method controls, or with --method regression over ground known to be stable"
     )
 
 

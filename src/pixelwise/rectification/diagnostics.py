@@ -152,6 +152,6 @@ def _effect(gains: Gains, expression: Expression | None, names: Mapping[str, str
         trend = GainTrend.of(changes.years, values)
         if trend is not None:
             yield (
-                f"before rectification, unchanged ground has a trend: {what} {trend.per_decade()} "
+                f"ground taken as unchanged has a trend before rectification: {what} {trend.per_decade()} "
                 f"(standard error {10 * trend.stderr:.1g}, {p_words(trend.pvalue)})"
             )
