@@ -26,7 +26,7 @@ def greening(share: float) -> NDArray[np.bool_]:
     return np.broadcast_to(np.arange(SIZE[1]) < share * SIZE[1], SIZE)
 
 
-def write_drifting_scenes(folder: Path, share: float = 0.2, seed: int = 5) -> None:
+def write_drifting_scenes(folder: Path, share: float = 0.2, seed: int = 5, *, perfect: bool = False) -> None:
     """Write one summer scene a year, all bands in one file, as Earth Engine exports them, with some clouds.
 
     Parameters
@@ -37,6 +37,8 @@ def write_drifting_scenes(folder: Path, share: float = 0.2, seed: int = 5) -> No
         Of the area that becomes greener: vegetation covers up to a quarter more of it.
     seed
         Of everything.
+    perfect
+        Whether the sensors neither drift nor differ, and there are no clouds and no noise.
     """
     random = np.random.default_rng(seed)
     before = landscape(SIZE, random)
@@ -45,7 +47,8 @@ def write_drifting_scenes(folder: Path, share: float = 0.2, seed: int = 5) -> No
     for year in range(FIRST_YEAR, FIRST_YEAR + YEARS):
         time = (year - FIRST_YEAR) / (YEARS - 1)
         more = 0.25 * time * greening(share)
-        seen = (1 - more) * before + more * forest + random.normal(0, 0.004, before.shape)
+        truth = (1 - more) * before + more * forest
+        seen = truth + random.normal(0, 0.004, before.shape)
         sensor = "LC08" if year >= NEW_SENSOR else "LE07"
         gain = random.normal(1, 0.02, 6) + DRIFT * (time - 0.5)
         gain = gain * OLD_GAIN if sensor == "LE07" else gain
@@ -56,6 +59,8 @@ def write_drifting_scenes(folder: Path, share: float = 0.2, seed: int = 5) -> No
             y, x, radius = random.uniform(0, SIZE[0]), random.uniform(0, SIZE[1]), random.uniform(5, 18)
             quality[np.hypot(rows - y, cols - x) < radius] = CLOUDY
         seen = np.where(quality == CLOUDY, 0.5 + random.normal(0, 0.02, seen.shape), seen)
+        if perfect:
+            seen, quality = truth, np.full(SIZE, CLEAR, np.uint16)
         stored = np.clip(np.rint((seen + 0.2) / 2.75e-5), 1, 65535).astype(np.uint16)
         day = date(year, 6, 10) + timedelta(int(random.integers(0, 70)))
         tokens = TOKENS["LT05"] if sensor == "LE07" else NEWER
