@@ -16,7 +16,7 @@ from support.pages import run_sessions, samples
 from support.places import ROOT
 
 PAGE = ROOT / "docs" / "rectification.md"
-#: What the page says of each map: where nothing changes, the share with p < 0.05 and the slope; and where it is greener.
+#: What the page says of each map: the share with p < 0.05 and the slope where nothing changes, and the slope elsewhere.
 FOUND = {
     "drift": (0.2, 0.81, 0.043, 0.101),
     "trend": (0.2, 0.05, 0.000, 0.054),

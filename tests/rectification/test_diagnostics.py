@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from pixelwise.opening.gain_checks import years_of
+from pixelwise.opening.gain_checks import warnings_of_gains, years_of
 from pixelwise.rectification.diagnostics import gains_figure, summary_lines
+from pixelwise.rectification.lines import irmad_lines
 from pixelwise.stacks.formula import Expression
-from pixelwise.stacks.gains import Gains
-from support.gain_tables import flagged, noisy, table
+from pixelwise.stacks.gains import Gain, Gains
+from support.gain_tables import BANDS, flagged, noisy, table
+from support.scenes_simulated import series
 
 
 def cells(line: str) -> list[str]:
@@ -108,3 +110,36 @@ def test_rows_without_a_date_are_not_drawn() -> None:
     odd = Gains((replace(gains.rows[0], date="2000-02-30"), *gains.rows[1:]))
     (points,) = [line for line in gains_figure(odd).axes[0].lines if line.get_marker() == "o"]
     assert len(points.get_xdata()) == 5
+
+
+def gains_of_series(seed: int, share: float) -> Gains:
+    """Return the gains that IR-MAD finds in 25 scenes of sensors that differ at random, but do not drift."""
+    made = series(seed, share, n=8_000)
+    random = np.random.default_rng(seed + 1000)
+    gain, offset = random.normal(1, 0.02, (25, 6, 1)), random.normal(0, 0.003, (25, 6, 1))
+    scenes = (made.truth + random.normal(0, 0.004, made.truth.shape) - offset) / gain
+    reference = np.median(scenes, axis=0)
+    rows = []
+    for year, values in enumerate(scenes, 2000):
+        lines = irmad_lines(reference, values)
+        numbers = ("gain", "offset", "gain_se", "offset_se", "rmse_before", "rmse_after", "level")
+        for band, name in enumerate(BANDS):
+            own = {number: float(getattr(lines, number)[band]) for number in numbers}
+            rows.append(Gain(f"{year}.tif", f"{year}-07-15", "LE07", name, n=lines.n, method="irmad", **own))
+    return Gains(tuple(rows))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_greening_of_most_of_the_area_is_warned_of(seed: int) -> None:
+    """Sensors do not drift: what rectification removes is the change."""
+    (text,) = warnings_of_gains(gains_of_series(seed, 0.6))
+    found = re.search(r"removes a trend of NDVI ([-+.\d]+) per decade", text)
+    assert found is not None
+    assert 0.01 < float(found[1]) < 0.1
+    assert "more than half of the area" in text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_no_change_and_a_change_of_a_third_are_not_warned_of(share: float) -> None:
+    for seed in range(2):
+        assert warnings_of_gains(gains_of_series(seed, share)) == []
