@@ -24,6 +24,7 @@ from pixelwise.errors import InputError
 from pixelwise.maps.map import Map
 from pixelwise.method import Method
 from pixelwise.methods.functions.base import UserFunction
+from pixelwise.opening.gain_presets import load_gain_preset
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.opening.survey import survey
 from pixelwise.rasters.datasets import local_only
@@ -36,11 +37,11 @@ from pixelwise.stacks.raster import RasterStack
 from pixelwise.stacks.reductions import names_function
 from pixelwise.stacks.series import Series, read_series
 from pixelwise.stacks.spec import InputSpec
-from pixelwise.verify.making import Making, damaged, recorded_making, short
+from pixelwise.verify.making import Making, RecordedGains, damaged, recorded_making, short
 from pixelwise.verify.pixels import read_map
 from pixelwise.verify.qvalues import without_qvalues
 from pixelwise.verify.recompute import method_of
-from pixelwise.verify.sources import check_unchanged, places_of
+from pixelwise.verify.sources import check_unchanged, places_of, table_of_gains
 
 __all__ = ["Origin", "fits_of_map", "origin_of"]
 
@@ -229,8 +230,8 @@ def origin_of(
     map_, _ = without_qvalues(map_, path)
     making = recorded_making(map_, path)
     used = method_of(making, method, map_, path)
-    spec = _spec_of(making, given, path, command)
     folder = map_.paths[0].parent
+    spec = _spec_of(making, given, folder, path, command)
     files: Source = _own_files(making, folder, path, command or (*COMMAND, str(path))) if source is None else source
     stack = _composites(map_, survey(files, spec).stack(), spec, path)
     _check_layers(making, stack, path, check_sizes=source is not None)
@@ -252,7 +253,7 @@ def _check_kind(map_: Map, path: Path, command: Sequence[str]) -> None:
         raise InputError(f"{path}: its composites were chosen by another stack (by=): use the series of that stack")
 
 
-def _spec_of(making: Making, given: Mapping[str, Any], path: Path, command: Sequence[str]) -> InputSpec:
+def _spec_of(making: Making, given: dict[str, Any], folder: Path, path: Path, command: Sequence[str]) -> InputSpec:
     """Return the input options of a map, with those that the user gives; files that only the map names are refused."""
     # Other commands lack the options of inputs.
     show = f"`{shlex.join((*COMMAND, str(path)))}` shows its series, if you " if command else ""
@@ -272,7 +273,20 @@ def _spec_of(making: Making, given: Mapping[str, Any], path: Path, command: Sequ
                 f"{path}: was made with --{name} {value}; a file that a map names is opened only if you name it again: "
                 f"{show}add --{name} with its present path"
             )
+    if making.gains is not None:
+        _check_preset(making.gains, path)
+        instead = f"{show}add --gains FILE"
+        given["gains"] = table_of_gains(making, folder, given.get("gains"), path, instead) or making.gains.preset
     return spec.replace(region=None, where=None).replace(**given)
+
+
+def _check_preset(gains: RecordedGains, path: Path) -> None:
+    """Refuse a preset that has changed since a map was made."""
+    if gains.preset and load_gain_preset(gains.preset).sha256 != gains.sha256:
+        raise InputError(
+            f"{path}: was made with other gains of the preset {gains.preset} than this version of pixelwise has: use "
+            "the version that made it"
+        )
 
 
 def _own_files(making: Making, folder: Path, path: Path, command: Sequence[str]) -> list[Path]:

@@ -25,6 +25,9 @@ SHOWN = 20
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
 @click.argument("source", metavar="[INPUT]...", nargs=-1)
+@click.option(
+    "--gains", metavar="FILE", help="Table of gains of the map, if it is outside the map's folder or was moved."
+)
 @click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map.")
 @click.option(
     "--pixels", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of pixels to compare."
@@ -42,6 +45,7 @@ def verify(
     *,
     map_path: Path,
     source: tuple[str, ...],
+    gains: str | None,
     method: str | None,
     pixels: int,
     everything: bool,
@@ -52,7 +56,7 @@ def verify(
 
     Pixels are read and computed in another, slower way. If one differs, its coordinates are printed and the exit status
     is 1. The record in a map of how it was made is never trusted: input files outside its folder are only opened if you
-    name them as INPUT, and a function of your own only runs if you name it with --method.
+    name them as INPUT (or with --gains), and a function of your own only runs if you name it with --method.
 
     \b
       pixelwise verify trend.tif
@@ -66,6 +70,7 @@ def verify(
             map_path,
             list(source) or None,
             allow_scheme=allow_scheme or (),
+            gains=gains,
             method=method,
             pixels=pixels,
             everything=everything,

@@ -77,9 +77,14 @@ class ArrayInput:
                 table[:, pixel] = _unpacked(stored[np.array(self.steps) - 1], variable, spec, netcdf=driver == "NetCDF")
         return table, inside
 
-    def _variable(self, dataset: Any, spec: InputSpec) -> Any:
-        """Return the array at the chosen values of its other dimensions."""
-        coordinates = {dim for dim in dataset.dims if dim in dataset.variables}
+    def labels_of(self, spec: InputSpec) -> tuple[str, ...]:
+        """Return what tables of gains call each time step: the name of the variable."""
+        driver = array_driver(self.path)
+        with lock_of(driver), open_dataset(self.path, driver, spec.group or "") as dataset:
+            return (self._name(dataset, spec),) * len(self.steps)
+
+    def _name(self, dataset: Any, spec: InputSpec) -> str:
+        """Return the name of the array that was read."""
         found = [name for name, one in dataset.data_vars.items() if one.ndim >= 2 and not set(one.dims) <= {"bnds"}]
         if spec.variable is not None:
             found = [spec.variable]
@@ -87,7 +92,12 @@ class ArrayInput:
         found = [name for name in found if name in dataset and dataset[name].ndim == most]
         if len(found) != 1:
             raise InputError(f"{self.path}: has no variable {spec.variable or 'of which it is clear that it was read'}")
-        variable = dataset[found[0]].variable
+        return str(found[0])
+
+    def _variable(self, dataset: Any, spec: InputSpec) -> Any:
+        """Return the array at the chosen values of its other dimensions."""
+        coordinates = {dim for dim in dataset.dims if dim in dataset.variables}
+        variable = dataset[self._name(dataset, spec)].variable
         sizes = [size for key in ("chunks", "chunksizes") for size in variable.encoding.get(key) or ()]
         if sizes and np.prod(np.array(sizes, dtype=float)) * variable.dtype.itemsize > LARGEST_CHUNK:
             raise InputError(f"{self.path}: cannot be verified: a chunk takes more than {LARGEST_CHUNK / 1e9:.1f} GB")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,12 @@ from pixelwise.method import Method
 from pixelwise.opening.sources import Source
 from pixelwise.rasters.datasets import local_only
 from pixelwise.stacks.parts import ServerOptions
-from pixelwise.verify.making import making_of, version_of
-from pixelwise.verify.pixels import MOST_KEPT, inputs_of, lacking_layers, read_map, series_of
+from pixelwise.verify.gains import lines_of
+from pixelwise.verify.making import Making, making_of, version_of
+from pixelwise.verify.pixels import MOST_KEPT, Input, inputs_of, lacking_layers, read_map, series_of
 from pixelwise.verify.qvalues import differing_qvalues, without_qvalues
 from pixelwise.verify.recompute import recomputation
-from pixelwise.verify.sources import check_unchanged, places_of
+from pixelwise.verify.sources import check_unchanged, places_of, table_of_gains
 
 __all__ = ["Difference", "Verification", "verify"]
 
@@ -106,6 +108,7 @@ def verify(
     source: Source | None = None,
     *,
     allow_scheme: Sequence[str] = (),
+    gains: str | Path | None = None,
     method: str | Method | Callable[..., Any] | None = None,
     pixels: int = 1000,
     everything: bool = False,
@@ -126,6 +129,8 @@ def verify(
         Input files outside the map's folder, as for `open_stack`: no other files outside it are opened.
     allow_scheme
         Schemes of servers from which files that `source` names may be read.
+    gains
+        The table of gains with which the map was made, if it is outside the map's folder or was moved.
     method
         The function that made the map: ``file.py:function`` or the function itself. It is run only if given here.
     pixels
@@ -163,7 +168,10 @@ def verify(
     places = places_of(making, map_.paths[0].parent, source, path, allowed)
     behind = {name: Path(os.path.normpath(map_.paths[0].parent.resolve() / name)) for name in making.behind}
     check_unchanged(making.files | making.behind, places | behind)
+    instead = shlex.join(["pixelwise", "verify", str(path), "--gains", "FILE"])
+    table = table_of_gains(making, map_.paths[0].parent, gains, path, instead)
     inputs = inputs_of(making, places, map_)
+    lines = None if table is None else _lines_of(making, inputs, table)
     kinds = np.array([[map_.band(name).integer] for name in map_.names])
     relative = np.where(kinds, 0.0, compute.tolerance)
     dtype = np.dtype(making.output.dtype)
@@ -176,7 +184,7 @@ def verify(
     for chosen in _chosen(total, compared, seed, max(1, AT_ONCE // making.pieces)):
         rows, cols = np.divmod(chosen, map_.grid.width)
         found = read_map(map_, rows, cols)
-        series, lost = series_of(making, inputs, map_.grid.transform, rows, cols)
+        series, lost = series_of(making, inputs, map_.grid.transform, rows, cols, lines)
         try:
             expected, slack = (table * factors for table in compute(series))
         except ArithmeticError:
@@ -201,6 +209,17 @@ def verify(
         by += f", and {' and '.join(ADDED)} of all pixels from the p-values in the map"
         differing += _compare_qvalues(whole, request, making.output.dtype, path, kept)
     return Verification(compared, total, len(places), by, compute.tolerance, differing, tuple(kept), version_of(map_))
+
+
+def _lines_of(making: Making, inputs: Sequence[Input], table: Path) -> Floats:
+    """Return (2, piece) gains and offsets of the pieces of a map."""
+    dates = [layer.text for layer in making.layers for _ in layer.pieces]
+    pieces = {
+        target: (file.path, label, dates[target])
+        for file in inputs
+        for target, label in zip(file.targets, file.labels_of(making.spec), strict=True)
+    }
+    return lines_of(table, [pieces[target] for target in range(making.pieces)])
 
 
 def _compare_qvalues(map_: Map, request: FalseDiscovery, dtype: str, path: Path, kept: list[Difference]) -> int:

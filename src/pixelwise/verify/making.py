@@ -17,7 +17,9 @@ from pixelwise.dates.calendars import YEAR_DAYS, Calendar, calendar_named
 from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.jobs.output_spec import OutputSpec
 from pixelwise.maps.map import Map
+from pixelwise.opening.gain_presets import gain_presets
 from pixelwise.rasters.stamps import FileStamp, RemoteStamp, Stamp
+from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import is_utf8
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown
@@ -27,6 +29,7 @@ __all__ = [
     "EPOCH",
     "LONGEST",
     "Making",
+    "RecordedGains",
     "damaged",
     "length",
     "making_of",
@@ -69,6 +72,13 @@ class _Layer:
         return 1970.0 + (self.date - EPOCH).total_seconds() / 86400.0 / 365.25
 
     @property
+    def text(self) -> str:
+        """The date as tables of gains have it."""
+        if self.precision == "second":
+            return self.date.isoformat(timespec="seconds")
+        return f"{self.date.year:04d}-{self.date.month:02d}-{self.date.day + self.excess:02d}"
+
+    @property
     def _year_of_calendar(self) -> float:
         """The decimal year in another calendar, counted by cftime."""
         import cftime
@@ -78,6 +88,15 @@ class _Layer:
         days = float(cftime.date2num(date, "days since 1970-01-01", calendar=self.calendar))
         seconds = (one - one.replace(hour=0, minute=0, second=0)).total_seconds()
         return 1970.0 + (days + seconds / 86400.0) / YEAR_DAYS[self.calendar]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGains:
+    """What a map says about the gains of its scenes: the path of their table, or the name of a preset."""
+
+    path: str
+    preset: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,7 @@ class Making:
     #: For a function, what identifies it besides its source, and its Python; empty in older maps.
     beneath: Any = None
     python: Any = None
+    gains: RecordedGains | None = None
 
     @property
     def made_by_function(self) -> bool:
@@ -146,6 +166,7 @@ def recorded_making(map_: Map, path: Path) -> Making:
             alpha_read=frozenset(map(str, provenance["input"].get("alpha_read", []))),
             beneath=provenance.get("function"),
             python=_take(provenance, "versions", dict).get("python") if "versions" in provenance else None,
+            gains=_gains_of(provenance["input"]),
         )
         _check_making(making)
         if _take(provenance, "bands", list) != list(map_.names) or STATUS_BAND.name not in map_.names:
@@ -223,6 +244,30 @@ def _spec_of(described: dict[str, Any]) -> InputSpec:
             # Numbers that overflow raise here.
             list(map(float, values[name]))
     return InputSpec().replace(**values)
+
+
+def _gains_of(described: dict[str, Any]) -> RecordedGains | None:
+    """Return the gains that a map names; its options must name some too."""
+    named = _take(described, "spec", dict).get("gains")
+    if "gains" not in described:
+        if named is not None:
+            raise ValueError("it has an option for gains, but no gains")
+        return None
+    given = _take(described, "gains", dict)
+    digest = _take(given, "sha256", str)
+    if not re.fullmatch("[0-9a-f]{64}", digest, re.ASCII):
+        raise ValueError(f"sha256 of its gains is {short(digest)}")
+    if "preset" in given:
+        preset = _take(given, "preset", str)
+        if preset != named or preset not in gain_presets():
+            raise ValueError(f"its gains are {short(preset)}")
+        return RecordedGains("", preset, digest)
+    path = _take(given, "path", str)
+    if not 0 < len(path) <= LONGEST or "\0" in path or not is_utf8(path) or is_url(path) or path.startswith("/vsi"):
+        raise ValueError(f"the table of its gains is {short(path)}")
+    if named is None or named in gain_presets():
+        raise ValueError(f"its gains are {short(named)}")
+    return RecordedGains(path, "", digest)
 
 
 def _layers_of(described: dict[str, Any]) -> tuple[_Layer, ...]:

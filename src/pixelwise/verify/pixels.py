@@ -37,7 +37,7 @@ from pixelwise.verify.making import EPOCH, Making
 from pixelwise.verify.sources import NAMED
 from pixelwise.words import one_line
 
-__all__ = ["MOST_KEPT", "inputs_of", "lacking_layers", "read_map", "series_of"]
+__all__ = ["MOST_KEPT", "Input", "inputs_of", "lacking_layers", "read_map", "series_of"]
 
 #: Bytes of a decoded block of a file, which is read for every pixel in it.
 LARGEST_BLOCK = 2 << 30
@@ -64,16 +64,24 @@ class _Input:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     masked: tuple[bool, ...]
+    labels: tuple[str, ...]
+
+    def labels_of(self, spec: InputSpec) -> tuple[str, ...]:
+        """Return what tables of gains call each band."""
+        return self.labels
 
 
-def inputs_of(making: Making, places: Mapping[str, Location], map_: Map) -> list[_Input | ArrayInput]:
+Input = _Input | ArrayInput
+
+
+def inputs_of(making: Making, places: Mapping[str, Location], map_: Map) -> list[Input]:
     """Read what each file says about itself; options of the job take precedence."""
     spec = making.spec
     uses: dict[str, list[tuple[int, int]]] = {}
     pieces = [piece for layer in making.layers for piece in layer.pieces]
     for target, (name, band) in enumerate(pieces):
         uses.setdefault(name, []).append((band, target))
-    inputs: list[_Input | ArrayInput] = []
+    inputs: list[Input] = []
     for name, used in uses.items():
         path = places[name]
         if array_driver(path):
@@ -111,6 +119,7 @@ def inputs_of(making: Making, places: Mapping[str, Location], map_: Map) -> list
                     scales=tuple(scales[b - 1] if spec.scale is None else spec.scale for b in bands),
                     offsets=tuple(offsets[b - 1] if spec.offset is None else spec.offset for b in bands),
                     masked=tuple(not flags[b - 1] & unmasked for b in bands),
+                    labels=tuple(dataset.descriptions[b - 1] or f"b{b}" for b in bands),
                 )
             )
     return inputs
@@ -147,12 +156,16 @@ def _nodata(declared: float | None, spec: InputSpec) -> tuple[float, ...]:
 
 def series_of(
     making: Making,
-    inputs: Sequence[_Input | ArrayInput],
+    inputs: Sequence[Input],
     transform: Affine,
     rows: NDArray[np.int64],
     cols: NDArray[np.int64],
+    lines: Floats | None = None,
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return (time, pixel) values of some pixels of the map, NaN where missing, and which of them were unreadable."""
+    """Return (time, pixel) values of some pixels of the map, NaN where missing, and which of them were unreadable.
+
+    `lines` are (2, piece) gains and offsets.
+    """
     x, y = _apply(transform, cols + 0.5, rows + 0.5)
     values = np.full((making.pieces, len(rows)), np.nan)
     covered = np.zeros(values.shape, dtype=bool)
@@ -192,6 +205,8 @@ def series_of(
                 for row, mask, index in zip(stored, valid, members, strict=True):
                     decoded = _decoded(row, file.nodata[index], file.scales[index], file.offsets[index], making.spec)
                     values[file.targets[index], pixels] = np.where(mask == 0, np.nan, decoded)
+    if lines is not None:
+        values = values * lines[0][:, None] + lines[1][:, None]
     return _layers(making, values, covered), lost
 
 

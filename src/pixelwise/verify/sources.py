@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shlex
@@ -16,11 +17,11 @@ from pixelwise.rasters.sidecars import NAMERS
 from pixelwise.rasters.stamps import FileStamp, Stamp
 from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.rasters.vrt import is_vrt, sources_of
-from pixelwise.regular_files import check_regular, is_file
+from pixelwise.regular_files import check_regular, is_file, read_bytes
 from pixelwise.verify.arrays import check_store
 from pixelwise.verify.making import Making
 
-__all__ = ["NAMED", "check_unchanged", "places_of"]
+__all__ = ["NAMED", "check_unchanged", "places_of", "table_of_gains"]
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,51 @@ def places_of(
         elif is_file(place) and not _in(named, place):
             _check_sources(place, opens, path, listed, command)
     return places
+
+
+def table_of_gains(making: Making, folder: Path, given: str | Path | None, path: Path, instead: str) -> Path | None:
+    """Return where the table of gains of a map is; None if it has none.
+
+    Parameters
+    ----------
+    making
+        What the map says.
+    folder, path
+        The folder of the map, and the map.
+    given
+        The table that the user named; it is looked for in the folder of the map without it.
+    instead
+        What to type to name it.
+
+    Raises
+    ------
+    InputError
+        When it is not there, is outside the folder and was not named, or is not the one that the map was made with.
+    """
+    if making.gains is None or making.gains.preset:
+        if given is not None:
+            raise InputError(f"{path}: was not made with a table of gains: leave {given} out")
+        return None
+    tree, recorded = folder.resolve(), making.gains
+    place = Path(os.path.normpath(tree / recorded.path)) if given is None else Path(given)
+    try:
+        inside = place.resolve().is_relative_to(tree) and not Path(recorded.path).is_absolute()
+    except (OSError, RuntimeError) as error:  # a name that is too long, or a loop of links
+        raise InputError(f"{path}: its table of gains {recorded.path} cannot be looked up ({error})") from None
+    if given is None and not inside:
+        raise InputError(
+            f"{path}: its table of gains {recorded.path} is outside its folder and is opened only if you name it: "
+            f"{instead}"
+        )
+    if given is None and not is_file(place):
+        raise InputError(f"{path}: its table of gains {place} is no longer there; if it was moved, name it: {instead}")
+    digest = hashlib.sha256(read_bytes(place, "gains")).hexdigest()
+    if digest != recorded.sha256:
+        raise InputError(
+            f"{path}: was made with other gains than {place} has now: the sha256 of the table was {recorded.sha256}, "
+            f"and is {digest}; restore the table, or name that of the map: {instead}"
+        )
+    return place
 
 
 def _in(named: set[Path], place: Path) -> bool:
