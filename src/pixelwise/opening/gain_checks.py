@@ -70,7 +70,7 @@ ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
     ),
     "few": (
         "fewer than 10 000 of their pixels can be compared with the reference",
-        "their gains are less certain, but used; a larger --sample helps unless most of a scene is masked",
+        "their gains are less certain, but used; a larger --sample helps if they have more clear pixels",
     ),
 }  # fmt: skip
 
@@ -302,7 +302,7 @@ def _otherwise(gains: Gains) -> str:
     """Say when it is wrong to remove a trend."""
     for method, ground in (("controls", "control sets"), ("regression", "pixels that are taken as unchanged")):
         if all(row.method.startswith(method) for row in gains.rows):
-            return f"If the {ground} changed, it is their change"
+            return f"If the {ground} changed, it is their change that is removed"
     return (
         "If more than half of the area changed in the same way, it is part of that real change, and the scenes alone "
         "cannot tell: compare with --method controls, or with --method regression over ground known to be stable"

@@ -98,8 +98,8 @@ def summary_lines(
     Returns
     -------
     list of str
-        A line of headings; one for each band with medians and the range over scenes that are not flagged; then one for
-        what rectification changes.
+        A line of headings; one for each band with medians and the range over scenes that are not flagged; then what the
+        gains change, unless `warnings_of_gains` says it.
     """
     rows = [("band", "gain (range)", "offset", "standard error", "rmse before", "after", "flagged")]
     for band in gains.bands:
@@ -140,6 +140,8 @@ def _median(values: list[float], unit: str = "") -> str:
 
 
 def _effect(gains: Gains, expression: Expression | None, names: Mapping[str, str] | None) -> Iterator[str]:
+    if trends_of(gains):
+        return
     changes = changes_by_gains(gains, expression, names)
     steps = per_sensor(gains)
     for what, values in changes.values.items():
