@@ -12,6 +12,8 @@ from pixelwise.cli.options import BandNames, job_options, season_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
+    from pixelwise.stacks.gains import Gains
+    from pixelwise.stacks.raster import RasterStack
     from pixelwise.stacks.spec import InputSpec
 
 __all__ = ["rectify"]
@@ -83,14 +85,47 @@ def rectify(
         --composite median --season 06-01..08-31 -o trend.tif
     """
     from pixelwise.jobs.execution import Execution
+    from pixelwise.opening.gain_checks import warnings_of_gains
+    from pixelwise.rectification.diagnostics import summary_lines
     from pixelwise.rectification.door import open_scenes, rectify_and_save
     from pixelwise.rectification.options import RectifyOptions
 
     names = ("method", "per", "reference", "sample", "controls", "seed", "season")
     chosen = RectifyOptions(**{name: options.pop(name) for name in names})
     quiet = options.pop("quiet")
+    picture = _picture_beside(output, overwrite=options["overwrite"])
     stack = open_scenes(source, spec, bands, chosen.reference)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
-        rectify_and_save(stack, chosen, Execution(progress=progress, **options), output)
+        gains = rectify_and_save(stack, chosen, Execution(progress=progress, **options), output)
+    for line in summary_lines(gains):
+        emit(line, error=True, lines=False)
+    for text in warnings_of_gains(gains):
+        emit(f"warning: {text}", error=True, lines=False)
     emit(str(output), lines=False)
+    if picture is not None:
+        _draw(gains, picture, stack, overwrite=options["overwrite"])
+        emit(str(picture), lines=False)
+
+
+def _picture_beside(table: Path, *, overwrite: bool) -> Path | None:
+    """Return the picture that can be written beside a table; None, and say so, if drawing is not installed."""
+    from pixelwise.errors import ParameterError
+    from pixelwise.maps.saving import check_output
+    from pixelwise.pictures.picture import import_matplotlib
+
+    try:
+        import_matplotlib()
+    except ParameterError as error:
+        emit(f"warning: no picture of the gains: {error}", error=True)
+        return None
+    return check_output(table.with_suffix(".png"), overwrite=overwrite)
+
+
+def _draw(gains: Gains, picture: Path, stack: RasterStack, *, overwrite: bool) -> None:
+    from pixelwise.maps.saving import check_output, save
+    from pixelwise.rectification.diagnostics import gains_figure
+
+    files = [path for path in stack.paths if isinstance(path, Path)]
+    check_output(picture, overwrite=overwrite, inputs=files)
+    save(gains_figure(gains), picture, overwrite=overwrite)

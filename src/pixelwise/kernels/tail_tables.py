@@ -21,7 +21,7 @@ import numpy as np
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import readonly
 
-__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "quantile_series", "tail_table", "tails_of"]
+__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "quantile_series", "student_tail", "tail_table", "tails_of"]
 
 # 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/kernels/test_pvalues.py).
 FRACTION_TERMS = 40

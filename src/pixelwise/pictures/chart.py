@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MOST_CHARTS", "Chart", "Curve", "draw_charts"]
+__all__ = ["MOST_CHARTS", "Chart", "Curve", "draw_charts", "empty_figure", "label_dates", "thin_lines"]
 
 #: More small charts than this in one figure cannot be read.
 MOST_CHARTS = 12
@@ -133,16 +133,10 @@ def draw_charts(charts: Sequence[Chart]) -> Figure:
     """
     if not 0 < len(charts) <= MOST_CHARTS:
         raise ParameterError(f"{len(charts)} charts do not fit into one figure: expected 1 to {MOST_CHARTS}")
-    import_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = 1 if len(charts) == 1 else 2 if len(charts) <= 8 else 3
     rows = math.ceil(len(charts) / columns)
     width, height = ALONE if len(charts) == 1 else SMALL
-    figure = Figure(figsize=(width * columns, height * rows + 0.3), dpi=DPI, facecolor="white", layout="constrained")
-    figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
-    FigureCanvasAgg(figure)
+    figure = empty_figure(width * columns, height * rows + 0.3)
     entries: dict[str, Any] = {}
     for number, chart in enumerate(charts, 1):
         axes = figure.add_subplot(rows, columns, number)
@@ -157,6 +151,24 @@ def draw_charts(charts: Sequence[Chart]) -> Figure:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return figure
+
+
+def empty_figure(width: float, height: float) -> Figure:
+    """Return a figure of so many inches, unknown to pyplot, that notebooks show.
+
+    Raises
+    ------
+    ParameterError
+        When matplotlib is missing.
+    """
+    import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+    figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]
+    FigureCanvasAgg(figure)
     return figure
 
 
@@ -231,7 +243,8 @@ def _set_limits(axes: Axes, chart: Chart, valid: NDArray[np.bool_]) -> None:
     axes.set_ylim(low, high)
 
 
-def _set_ticks(axes: Axes, chart: Chart) -> None:
+def label_dates(axes: Axes) -> None:
+    """Label the horizontal axis, in decimal years, by years or months."""
     from matplotlib.ticker import MaxNLocator
 
     first, last = axes.get_xlim()
@@ -244,7 +257,16 @@ def _set_ticks(axes: Axes, chart: Chart) -> None:
         months = range(math.ceil(first * 12 - 0.1), math.floor(last * 12 + 0.1) + 1)
         ticks = [month for month in months if month % every == 0]
         axes.set_xticks([month / 12 for month in ticks], [f"{MONTHS[m % 12]} {m // 12}" for m in ticks])
+
+
+def _set_ticks(axes: Axes, chart: Chart) -> None:
+    label_dates(axes)
     axes.set_ylabel(escaped(chart.label), fontsize=TEXT_SIZE, parse_math=False)
+    thin_lines(axes)
+
+
+def thin_lines(axes: Axes) -> None:
+    """Write numbers and draw lines of the axes as small as those of all charts."""
     # In full: neither an offset nor a power of ten, which would stand apart.
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
     axes.tick_params(labelsize=TICK_SIZE, length=3, width=0.6, color="0.3")

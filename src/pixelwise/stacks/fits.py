@@ -163,7 +163,7 @@ class Fit:
             low, high = (_number(self, known[name]) for name in LIMITS)
             text += f" ({100 * self.confidence:.6g} % limits {low} to {high})"
         if head.pvalue in known:
-            text += f", {_p_words(self.values[head.pvalue])}"
+            text += f", {p_words(self.values[head.pvalue])}"
         why = "" if self.status == Status.OK else f" ({STATUS_WORDS[self.status]})"
         return f"{text}{counted}{why}"
 
@@ -300,7 +300,8 @@ def unit_words(unit: str) -> str:
     return f" per {unit[2:]}" if unit.startswith("1/") else f" {unit}"
 
 
-def _p_words(value: float) -> str:
+def p_words(value: float) -> str:
+    """Write a p-value as ``p = 0.03``."""
     if np.isnan(value):
         return "not tested"
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"

@@ -1,0 +1,146 @@
+"""A table of gains in a few lines, and as a figure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import linregress
+
+from pixelwise.opening.gain_checks import warnings_of_gains, years_of
+from pixelwise.rectification.diagnostics import gains_figure, summary_lines
+from pixelwise.rectification.lines import irmad_lines
+from pixelwise.stacks.formula import Expression
+from pixelwise.stacks.gains import Gain, Gains
+from support.gain_tables import BANDS, flagged, noisy, table
+from support.scenes_simulated import series
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"  +", line)
+
+
+def test_a_line_for_each_band() -> None:
+    gains = flagged(table(range(2000, 2005), [[0.9, 1], [1, 1], [1.2, 1], [1.1, 1.1], [9, 9]], 0.0012,
+                          bands=("red", "nir")), 4, "far")  # fmt: skip
+    head, red, nir, _ = summary_lines(gains)
+    assert cells(head) == ["band", "gain (range)", "offset", "standard error", "rmse before", "after", "flagged"]
+    # Medians by hand: 0.9 1 1.1 1.2; 0.4 / gain in per cent.
+    assert cells(red) == ["red", "1.050 (0.900 to 1.200)", "+0.00120", "0.38 %", "0.02", "0.006", "1 of 5"]
+    assert cells(nir)[1:3] == ["1.000 (1.000 to 1.100)", "+0.00120"]
+    # In columns.
+    assert len({line.index(cell) for line, cell in ((head, "offset"), (red, "+0.0012"), (nir, "+0.0012"))}) == 1
+
+
+def test_what_is_unknown_is_a_dash() -> None:
+    gains = table(range(2000, 2005), np.arange(1.0, 6)[:, None], bands=("red", "nir"))
+    bare = Gains(tuple(replace(row, gain_se=np.nan, offset_se=np.nan, rmse_before=np.nan, rmse_after=np.nan,
+                               level=np.nan) for row in gains.rows))  # fmt: skip
+    _, red, _ = summary_lines(bare)
+    assert cells(red) == ["red", "3.000 (1.000 to 5.000)", "+0", "-", "-", "-", "0 of 5"]
+
+
+def test_where_all_scenes_are_flagged_all_are_described() -> None:
+    gains = Gains(tuple(replace(row, flags=("uncertain",)) for row in noisy(1, 5).rows))
+    assert cells(summary_lines(gains)[1])[-1] == "5 of 5"
+
+
+def test_scenes_without_gains_are_counted() -> None:
+    gains = noisy(1, 6, ("red", "nir"))
+    none = {"gain": np.nan, "offset": np.nan, "flags": ("refused",)}
+    some = Gains(tuple(replace(row, **none) if row.date < "2002" else row for row in gains.rows))
+    _, red, *_ = summary_lines(some)
+    assert cells(red)[-1] == "2 of 6"
+    assert "nan" not in red
+    figure = gains_figure(some)
+    (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert len(points.get_xdata()) == 4
+    assert figure.legends[0].get_title().get_text().replace("\n", " ").endswith(" 2 scenes have no gains.")
+    all_ = Gains(tuple(replace(row, **none) for row in gains.rows))
+    assert cells(summary_lines(all_)[1]) == ["red", *["-"] * 5, "6 of 6"]
+
+
+def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
+    gain = 1 + np.random.default_rng(0).normal(0, 0.02, 25)
+    gains = table(range(2000, 2025), gain[:, None] * [1.0, 0.0] + [0.0, 1.0], bands=("red", "nir"))
+    red = 0.07 / gain
+    line = linregress(years_of(gains.of_band("red")), (0.28 - red) / (0.28 + red))
+    assert summary_lines(gains)[-1] == (
+        f"ground taken as unchanged has a trend before rectification: NDVI {10 * line.slope:+.2g} per decade "
+        f"(standard error {10 * line.stderr:.1g}, p = {line.pvalue:.2g})"
+    )
+    assert len(summary_lines(gains, Expression("nir"))) == 3  # nothing changes in nir
+    assert len(summary_lines(noisy(1, drift=0.3))) == 7  # the warning says it
+
+
+def test_gains_of_sensors_are_steps() -> None:
+    sensors = ["LE07"] * 3 + ["LC08"] * 4
+    gains = table(range(2010, 2017), [[1.25]] * 3 + [[1.0]] * 4, bands=("red",), sensors=sensors)
+    # 0.07 / 1.25 - 0.07
+    assert summary_lines(gains)[-1] == (
+        "before rectification, sensors differ from the reference on the same ground: red LE07 -0.014, LC08 +0"
+    )
+
+
+def test_the_figure_has_a_row_for_each_band_and_its_trends() -> None:
+    gains = flagged(noisy(1, drift=0.3), 5, "not_converged")
+    figure = gains_figure(gains)
+    left, right = figure.axes[::2], figure.axes[1::2]
+    assert [axes.get_ylabel() for axes in left] == ["blue", "green", "red", "nir", "swir1", "swir2"]
+    labels = [[text.get_text() for text in axes.texts] for axes in (*left, *right)]
+    assert [len(texts) for texts in labels] == [0, 0, 1, *[0] * 9]
+    rows = [row for row in gains.of_band("red") if not row.doubtful]
+    line = linregress(years_of(rows), [row.gain for row in rows])
+    mean = np.mean([row.gain for row in rows])
+    found = re.fullmatch(r"([-+.\d]+) % per decade, p (?:[<=]) [\d.e-]+", labels[2][0].replace("\N{MINUS SIGN}", "-"))
+    assert found is not None
+    assert float(found[1]) == pytest.approx(1000 * line.slope / mean, rel=0.05)
+    (drawn,) = [one for one in left[2].lines if one.get_color() == "#d55e00"]
+    np.testing.assert_allclose(drawn.get_ydata(), line.intercept + line.slope * drawn.get_xdata(), atol=1e-9)
+    assert figure._suptitle is not None
+    assert figure._suptitle.get_text() == "Gains and offsets of 25 scenes, 2000-07-15 to 2024-07-15"
+    caption = " ".join(figure.legends[0].get_title().get_text().split())
+    assert "Reference: median of all scenes. Method: irmad. Bars are standard errors." in caption
+    assert "--gains-flagged keep" in caption
+
+
+def test_rows_without_a_date_are_not_drawn() -> None:
+    gains = noisy(1, 6, ("red",))
+    odd = Gains((replace(gains.rows[0], date="2000-02-30"), *gains.rows[1:]))
+    (points,) = [line for line in gains_figure(odd).axes[0].lines if line.get_marker() == "o"]
+    assert len(points.get_xdata()) == 5
+
+
+def gains_of_series(seed: int, share: float) -> Gains:
+    """Return the gains that IR-MAD finds in 25 scenes of sensors that differ at random, but do not drift."""
+    made = series(seed, share, n=8_000)
+    random = np.random.default_rng(seed + 1000)
+    gain, offset = random.normal(1, 0.02, (25, 6, 1)), random.normal(0, 0.003, (25, 6, 1))
+    scenes = (made.truth + random.normal(0, 0.004, made.truth.shape) - offset) / gain
+    reference = np.median(scenes, axis=0)
+    rows = []
+    for year, values in enumerate(scenes, 2000):
+        lines = irmad_lines(reference, values)
+        numbers = ("gain", "offset", "gain_se", "offset_se", "rmse_before", "rmse_after", "level")
+        for band, name in enumerate(BANDS):
+            own = {number: float(getattr(lines, number)[band]) for number in numbers}
+            rows.append(Gain(f"{year}.tif", f"{year}-07-15", "LE07", name, n=lines.n, method="irmad", **own))
+    return Gains(tuple(rows))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_greening_of_most_of_the_area_is_warned_of(seed: int) -> None:
+    """Sensors do not drift: what rectification removes is the change."""
+    (text,) = warnings_of_gains(gains_of_series(seed, 0.6))
+    found = re.search(r"removes a trend of NDVI ([-+.\d]+) per decade", text)
+    assert found is not None
+    assert 0.01 < float(found[1]) < 0.1
+    assert "more than half of the area" in text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_no_change_and_a_change_of_a_third_are_not_warned_of(share: float) -> None:
+    for seed in range(2):
+        assert warnings_of_gains(gains_of_series(seed, share)) == []
