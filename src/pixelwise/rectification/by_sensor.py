@@ -185,7 +185,6 @@ def _directed(pair: ScenePair, lines: PairLines, wanted: ScenePair) -> PairLines
         return lines
     return replace(
         lines,
-        gain=1 / lines.gain,
         reference=lines.scene,
         scene=lines.reference,
         reference_variance=lines.scene_variance,
