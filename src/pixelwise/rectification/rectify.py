@@ -16,6 +16,7 @@ from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.notebook import notebook_bar
 from pixelwise.jobs.plan import check_blocks
 from pixelwise.jobs.provenance import describe_stack, header_digest, plain, versions
+from pixelwise.opening.gain_checks import warnings_of_gains
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rectification.by_scene import rows_by_scene
 from pixelwise.rectification.by_sensor import rows_by_sensor
@@ -82,7 +83,10 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
         else:
             rows = rows_by_scene(crew, scenes, sample, controls, options, folder)
     stack.check_unchanged()
-    return Gains(tuple(rows))
+    gains = Gains(tuple(rows))
+    for text in warnings_of_gains(gains):
+        log.warning(text)
+    return gains
 
 
 def _sample(stack: RasterStack, options: RectifyOptions) -> tuple[Sample, Controls | None]:
