@@ -39,7 +39,6 @@ def write_sensors(folder: Path, sensors: tuple[str, ...] = ("LT05", "LE07", "LC0
         for day in DATES[sensor]:
             seen = (truth - OFFSETS[sensor]) / GAINS[sensor][:, None, None]
             air = random.normal(1, 0.005, 6)[:, None, None]
-            quality = CLEAR if sensor != "LC08" else 21824
             stored = np.rint((seen * air + random.normal(0, 0.004, truth.shape) + 0.2) / 2.75e-5)
             bands = np.concatenate(
                 [np.clip(stored, 1, 65535), np.full((1, 80, 100), CLEAR if sensor != "LC08" else 21824)]
