@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.warp import transform_geom
@@ -14,6 +15,8 @@ from rasterio.warp import transform_geom
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.rectification.controls import ControlPolygons, ControlsError, control_lines, control_sets
+from pixelwise.rectification.lines import irmad_lines
+from support.places import SHARED
 from support.rasters import PROFILE
 
 pyogrio = pytest.importorskip("pyogrio")
@@ -139,6 +142,27 @@ def test_sets_by_color_need_red_and_near_infrared() -> None:
         control_sets(values, values, ("blue", "red"))
     with pytest.raises(ControlsError, match="no pixel has values in both"):
         control_sets(values, values * np.nan, ("nir", "red"))
+
+
+ARRNORM = SHARED / "arrnorm_pair"
+
+
+@pytest.mark.skipif(not ARRNORM.exists(), reason=f"{ARRNORM} is not there")
+def test_a_real_pair_has_lines_near_those_of_unchanged_pixels() -> None:
+    """Near, not equal: standard errors, of 2 %, know nothing of change, which both means contain."""
+    images = []
+    for name in ("ref_adjusted2target.tif", "target.tif"):
+        with rasterio.open(ARRNORM / name) as file:
+            images.append(file.read().reshape(4, -1).astype(float))
+    there = (np.array(images) > 0).all(axis=(0, 1))
+    reference, scene = (image[:, there] for image in images)
+    names = ("red", "nir", "swir1", "swir2")
+    sets = control_sets(reference, scene, names)
+    assert [int(one.sum()) for one in sets] == [398, 464]
+    found, unchanged = control_lines(reference, scene, names, *sets), irmad_lines(reference, scene)
+    assert (np.abs(found.gain / unchanged.gain - 1) < 0.2).all()
+    assert (found.gain_se < 0.02 * found.gain).all()
+    assert (found.rmse_after < 0.1 * found.rmse_before).all()
 
 
 # ---------------------------------------------------------------------------------------------------------- polygons

@@ -39,7 +39,6 @@ __all__ = [
     "layer_options",
     "output_options",
     "scene_options",
-    "season_options",
 ]
 
 
@@ -496,8 +495,3 @@ def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add INPUT... and the input options of a command that always makes composites."""
     return input_options(command, composite="max")
-
-
-def season_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add INPUT... and the input options of a command for scenes of one season, which it gets as ``season``."""
-    return input_options(command, seasonal=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from pixelwise.choices import PerScene, Rectification
-from pixelwise.cli.options import BandNames, job_options, season_options
+from pixelwise.cli.options import BandNames, input_options, job_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["rectify"]
 
 
 @click.command()
-@season_options
+@partial(input_options, seasonal=True)
 @click.option("--bands", type=BandNames(), metavar="NAME[,NAME]", help="Bands to compare.  [default: all of a product]")
 @click.option(
     "--per",
@@ -85,10 +86,9 @@ def rectify(
         --composite median --season 06-01..08-31 -o trend.tif
     """
     from pixelwise.jobs.execution import Execution
-    from pixelwise.opening.gain_checks import warnings_of_gains
     from pixelwise.rectification.diagnostics import summary_lines
     from pixelwise.rectification.door import open_scenes, rectify_and_save
-    from pixelwise.rectification.rectify import RectifyOptions
+    from pixelwise.rectification.options import RectifyOptions
 
     names = ("method", "per", "reference", "sample", "controls", "seed", "season")
     chosen = RectifyOptions(**{name: options.pop(name) for name in names})
@@ -100,8 +100,6 @@ def rectify(
         gains = rectify_and_save(stack, chosen, Execution(progress=progress, **options), output)
     for line in summary_lines(gains):
         emit(line, error=True, lines=False)
-    for text in warnings_of_gains(gains):
-        emit(f"warning: {text}", error=True, lines=False)
     emit(str(output), lines=False)
     if picture is not None:
         _draw(gains, picture, stack, overwrite=options["overwrite"])

@@ -14,7 +14,8 @@ from pixelwise.maps.saving import check_output, save_text
 from pixelwise.opening.products import Product, load_product
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.opening.survey import open_stack
-from pixelwise.rectification.rectify import RectifyOptions, rectify_stack
+from pixelwise.rectification.options import RectifyOptions
+from pixelwise.rectification.rectify import rectify_stack
 from pixelwise.regular_files import is_file
 from pixelwise.stacks.base import Stack
 from pixelwise.stacks.gains import Gains

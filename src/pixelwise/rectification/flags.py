@@ -6,7 +6,7 @@ from pixelwise.choices import Rectification
 from pixelwise.rectification.lines import Lines
 from pixelwise.stacks.gains import GainFlag
 
-__all__ = ["flags_of"]
+__all__ = ["LITTLE", "flags_of"]
 
 #: With fewer pixels, the gain of the worst of 6 bands is off by more than 0.5 % (median of simulations).
 FEW = 10_000

@@ -22,6 +22,7 @@ from pixelwise.errors import OutputError
 from pixelwise.maps.disk import append, close, drop, is_blank, open_locked, refusal
 from pixelwise.maps.journal import decode_line, differences, encode_line, is_journal, journal_of
 from pixelwise.rectification.lines import Lines
+from pixelwise.rectification.sensors import PairLines
 
 __all__ = ["Progress"]
 
@@ -40,6 +41,8 @@ class Progress:
         The table; the journal is beside it.
     key
         What the job is, ready for JSON: only the same job resumes.
+    kind
+        What is found for each scene or pair.
     after
         Seconds that a job runs before a journal is worth writing.
     restart
@@ -49,8 +52,8 @@ class Progress:
     ----------
     parts
         (band, pixel) of each finished block of the reference, by number.
-    scenes
-        The lines of each finished scene by number, or why it has none.
+    lines
+        The lines of each finished scene or pair, by number, or why it has none.
 
     Raises
     ------
@@ -58,11 +61,19 @@ class Progress:
         When another run holds the journal, it belongs to another job, or it cannot be written.
     """
 
-    def __init__(self, output: Path, key: Mapping[str, Any], *, after: float, restart: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        key: Mapping[str, Any],
+        kind: type[Lines] | type[PairLines] = Lines,
+        *,
+        after: float,
+        restart: bool,
+    ) -> None:
         self.path = journal_of(output)
         self.parts: dict[int, Floats] = {}
-        self.scenes: dict[int, Lines | str] = {}
-        self._output = output
+        self.lines: dict[int, Any] = {}
+        self._output, self._kind = output, kind
         self._head = {"format": FORMAT, "rectification": key}
         self._after, self._began = after, time.monotonic()
         self._waiting: list[Mapping[str, Any]] = []
@@ -118,17 +129,17 @@ class Progress:
             data = zlib.decompress(base64.b64decode(record["values"], validate=True))
             self.parts[int(record["part"])] = np.frombuffer(data).reshape(record["shape"]).copy()
         elif "why" in record:
-            self.scenes[int(record["scene"])] = str(record["why"])
+            self.lines[int(record["scene"])] = str(record["why"])
         else:
-            self.scenes[int(record["scene"])] = _lines_of(record["lines"])
+            self.lines[int(record["scene"])] = _lines_of(self._kind, record["lines"])
 
     def add_part(self, number: int, values: Floats) -> None:
         """Keep a block of the reference."""
         text = base64.b64encode(zlib.compress(np.ascontiguousarray(values).tobytes(), 1)).decode()
         self._add({"part": number, "shape": list(values.shape), "values": text})
 
-    def add_scene(self, number: int, found: Lines | str) -> None:
-        """Keep the lines of a scene, or why it has none."""
+    def add_lines(self, number: int, found: Lines | PairLines | str) -> None:
+        """Keep the lines of a scene or pair, or why it has none."""
         self._add({"scene": number, **({"why": found} if isinstance(found, str) else {"lines": _as_json(found)})})
 
     def _add(self, record: Mapping[str, Any]) -> None:
@@ -151,17 +162,17 @@ class Progress:
         log.warning("%s keeps what is done; run the same command again to resume", self.path)
 
 
-def _as_json(lines: Lines) -> dict[str, Any]:
-    found = {field.name: getattr(lines, field.name) for field in fields(Lines)}
+def _as_json(lines: Lines | PairLines) -> dict[str, Any]:
+    found = {field.name: getattr(lines, field.name) for field in fields(lines)}
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
 
-def _lines_of(record: Mapping[str, Any]) -> Lines:
+def _lines_of(kind: type[Lines] | type[PairLines], record: Mapping[str, Any]) -> Lines | PairLines:
     found: dict[str, Any] = {}
-    for field in fields(Lines):
+    for field in fields(kind):
         value = record[field.name]
         if isinstance(value, list):
             found[field.name] = np.array(value, dtype=np.bool_ if field.name == "saturated" else np.float64)
         else:
             found[field.name] = value
-    return Lines(**found)
+    return kind(**found)

@@ -1,0 +1,207 @@
+"""Gains of each sensor, from pairs of scenes that were taken a few days apart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.bands import Floats
+from pixelwise.choices import Rectification
+from pixelwise.errors import InputError
+from pixelwise.grid import Block, around_all
+from pixelwise.jobs.job import Workspace
+from pixelwise.rasters.handles import take_losses
+from pixelwise.rectification.comparing import LEAST_PIXELS
+from pixelwise.rectification.crew import Crew
+from pixelwise.rectification.flags import LITTLE
+from pixelwise.rectification.irmad import DegenerateError, unchanged
+from pixelwise.rectification.lines import irmad_lines
+from pixelwise.rectification.options import RectifyOptions
+from pixelwise.rectification.rows import rows_of
+from pixelwise.rectification.sample import Sample
+from pixelwise.rectification.scenes import Scene, common, read_scene
+from pixelwise.rectification.sensors import (
+    DAYS,
+    PairLines,
+    ScenePair,
+    SensorLines,
+    chain_of,
+    chained,
+    pair_lines,
+    pairs_of,
+    pooled_lines,
+)
+from pixelwise.stacks.base import Stack
+from pixelwise.stacks.gains import Gain
+from pixelwise.stacks.raster import RasterStack
+from pixelwise.words import first_of
+
+__all__ = ["rows_by_sensor"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Paired:
+    """What a worker found out about one pair; see `Compared`."""
+
+    block: Block
+    lines: PairLines | None
+    why: str
+    lost: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Pairs of scenes as rows of a table: block (row, 0, 1, 1) is the pair with that number.
+
+    Attributes
+    ----------
+    stack, scenes, sample
+        The scenes, and at which pixels they are compared.
+    pairs
+        By the numbers of their scenes.
+    method
+        How the lines are found.
+    handles
+        How many datasets one thread keeps open.
+    """
+
+    stack: RasterStack
+    scenes: tuple[Scene, ...]
+    sample: Sample
+    pairs: tuple[ScenePair, ...]
+    method: Rectification
+    handles: int = 200
+    team: int = 1
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stack of the scenes."""
+        return (self.stack,)
+
+    def fetch_ahead(self, block: Block) -> None:
+        """Ask servers for nothing: the blocks of a scene are requested as it is read."""
+
+    def kernels(self, name: str) -> str:
+        """Name the kernels."""
+        return f"{name}: {self.method}"
+
+    def try_out(self) -> None:
+        """Compile what compares scenes."""
+        values = np.random.default_rng(0).normal(size=(2, 64))
+        irmad_lines(values, values + 0.1 * values[::-1])
+
+    def compute(self, block: Block, workspace: Workspace) -> _Paired:
+        """Return the lines of a pair."""
+        del workspace
+        began = time.perf_counter()
+        take_losses()  # discards those of earlier reads in this thread
+        pair = self.pairs[block.row]
+        scene, other = (self.scenes[number] for number in (pair.scene, pair.reference))
+        values, reference = (read_scene(self.stack, one, self.sample) for one in (scene, other))
+        lines, why = None, ""
+        try:
+            lines = self._lines(reference, values)
+        except DegenerateError as error:
+            named = other if error.image == "reference" else scene
+            why = f"band {named.image.names[error.band]} of {named.name} {error.reason}"
+        except InputError as error:
+            why = f"{scene.name} and {other.name}: {error}"
+        return _Paired(block, lines, why, len(take_losses()), time.perf_counter() - began)
+
+    def _lines(self, reference: Floats, values: Floats) -> PairLines:
+        valid = common(reference, values)
+        count = int(np.count_nonzero(valid))
+        if count < LEAST_PIXELS:
+            raise InputError(f"{count} sampled pixels have values in both, fewer than {LEAST_PIXELS}")
+        reference, values = reference[:, valid], values[:, valid]
+        if self.method == "regression":
+            return pair_lines(reference, values, np.ones(count))
+        found = unchanged(reference, values)
+        share = float(found.weights.mean())
+        if not found.converged or share < LITTLE:
+            # Of pairs under haze or after harvest: the centre of all lines bears no more than three of ten.
+            why = f"a mean weight of {share:.3f}" if found.converged else "weights that do not converge"
+            raise InputError(f"hardly any pixels did not change ({why})")
+        return pair_lines(reference, values, found.weights, iterations=found.iterations, converged=found.converged)
+
+
+def rows_by_sensor(
+    crew: Crew, scenes: Sequence[Scene], sample: Sample, options: RectifyOptions, folder: Path | None
+) -> list[Gain]:
+    """Return the rows of all scenes, each with the line of its sensor to the newest one."""
+    sensors, dates = [scene.image.sensor for scene in scenes], [scene.layer.date.date() for scene in scenes]
+    if "" in sensors:
+        raise InputError(f"{scenes[sensors.index('')].name}: its sensor is unknown; per=sensor needs a --product")
+    around = [around_all([piece.block for piece in scene.image.pieces]) for scene in scenes]
+    pairs = pairs_of(sensors, dates, together=lambda one, other: around[one].intersection(around[other]) is not None)
+    chain_of(sensors, dates, pairs)  # says at once which sensors never meet
+    work = _Pairs(crew.stack, tuple(scenes), sample, pairs, options.method, crew.handles)
+    found = _compare(crew, work)
+    usable = {pair: lines for pair, lines in zip(pairs, found, strict=True) if not isinstance(lines, str)}
+    failed = [lines for lines in found if isinstance(lines, str)]
+    if failed:
+        log.warning("%d of %d pairs are left out: %s", len(failed), len(pairs), first_of(failed, 2))
+    links = chain_of(sensors, dates, tuple(usable))
+    # A pair may be turned: it is known by its scenes.
+    known = {frozenset((pair.scene, pair.reference)): (pair, lines) for pair, lines in usable.items()}
+    pooled = []
+    for link in links:
+        lines = [_directed(*known[frozenset((pair.scene, pair.reference))], pair) for pair in link.pairs]
+        pooled.append(pooled_lines(link, lines))
+    by_sensor = {one.sensor: one for one in chained(pooled)}
+    newest = links[0].reference
+    for name, one in by_sensor.items():
+        if name != newest:
+            log.info("%s: %d pairs with %s, at most %d days apart", name, one.pairs, one.reference, DAYS)
+    method = f"{options.words(len(sample))}, per sensor"
+    rows = []
+    for scene in scenes:
+        own = by_sensor[scene.image.sensor]
+        made = rows_of(scene, own.lines, options.method, folder, _reference(own, newest), method)
+        # Nothing is doubtful about gains of 1.
+        rows += [replace(row, flags=()) if own.sensor == newest else row for row in made]
+    return rows
+
+
+def _reference(own: SensorLines, newest: str) -> str:
+    """Say with what a sensor was compared."""
+    if own.sensor == newest:
+        return newest
+    through = f" through {own.reference}" if own.reference != newest else ""
+    return f"{newest}{through}, {own.pairs} pairs"
+
+
+def _directed(pair: ScenePair, lines: PairLines, wanted: ScenePair) -> PairLines:
+    """Return the lines of a pair in the direction that is wanted."""
+    if pair.scene == wanted.scene:
+        return lines
+    return replace(
+        lines,
+        reference=lines.scene,
+        scene=lines.reference,
+        reference_variance=lines.scene_variance,
+        scene_variance=lines.reference_variance,
+    )
+
+
+def _compare(crew: Crew, work: _Pairs) -> list[PairLines | str]:
+    """Return the lines of each pair, or why it has none."""
+    found: dict[int, PairLines | str] = {} if crew.journal is None else dict(crew.journal.lines)
+    todo = [Block(index, 0, 1, 1) for index in range(len(work.pairs)) if index not in found]
+    crew.meter.begin(0, 1, len(work.pairs))
+    crew.meter.add(len(found))
+    for one in crew.results(work, todo, 16 * len(work.sample), "rectify"):
+        lines = one.why if one.lines is None else one.lines
+        found[one.block.row] = lines
+        if crew.journal is not None:
+            crew.journal.add_lines(one.block.row, lines)
+        crew.meter.add()
+    return [found[index] for index in range(len(work.pairs))]
