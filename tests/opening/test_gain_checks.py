@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import linregress
 
+import pixelwise as pw
+from pixelwise.opening.checks import warnings_of
 from pixelwise.opening.gain_checks import (
     GainTrend,
     changes_by_gains,
@@ -20,8 +23,9 @@ from pixelwise.opening.gain_checks import (
     years_of,
 )
 from pixelwise.stacks.formula import Expression
-from pixelwise.stacks.gains import GainFlag, Gains
+from pixelwise.stacks.gains import Gain, GainFlag, Gains
 from support.gain_tables import BANDS, flagged, noisy, scene, table
+from support.scene_files import write_scenes
 
 YEARS = range(2000, 2020)
 
@@ -205,3 +209,22 @@ def test_a_flag_of_one_band_counts_its_scene_once() -> None:
     rows = [replace(row, flags=("uncertain",)) if row.band in ("red", "nir") else row for row in rows]
     (text,) = warnings_of_gains(Gains(tuple(rows)))
     assert text.startswith("1 of 1 scene flagged uncertain: ")
+
+
+def test_what_reads_a_stack_with_such_gains_warns_of_them(tmp_path: Path) -> None:
+    made = write_scenes(tmp_path / "scenes", 12, (20, 30))
+    drift = np.linspace(1, 1.3, 12)
+    rows = [
+        Gain(f"scenes/{path.name}", f"{path.stem[-8:-4]}-{path.stem[-4:-2]}-{path.stem[-2:]}", "LT05", band, gain, 0.0,
+             level=level)  # numbers of NumPy, too
+        for path, one in zip(made.paths, drift, strict=True)
+        for band, gain, level in (("red", one, 0.07), ("nir", 1.0, 0.28))
+    ]  # fmt: skip
+    (tmp_path / "gains.csv").write_text(Gains(tuple(rows)).as_csv())
+    options = {"product": "landsat-c2-l2", "gains": str(tmp_path / "gains.csv")}
+    for values, effect in (({"value": "ndvi"}, "NDVI"), ({"value": "2 * red"}, "2 * red"), ({"band": "red"}, "red")):
+        (text,) = warnings_of(pw.open_stack(made.paths, **options, **values))
+        assert text.startswith("the gains have a trend over time (gain of red ")
+        assert f"removes a trend of {effect} " in text
+    # What is read has no trend, and the gains of other bands do not matter.
+    assert warnings_of(pw.open_stack(made.paths, **options, band="nir")) == []

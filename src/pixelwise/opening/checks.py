@@ -14,6 +14,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.grid import Block
 from pixelwise.method import Method
 from pixelwise.opening.fill_values import find_fill_values
+from pixelwise.opening.gain_checks import warnings_of_applied
 from pixelwise.opening.pairing import Pairing
 from pixelwise.opening.scene_counts import (
     clear_counts,
@@ -88,6 +89,7 @@ def warnings_of(
         *_impossible_nodata(scenes),
         *differing,
         *_sensors(scenes),
+        *warnings_of_applied(scenes),
         *fill_values,
         *_scales(scenes),
         *_scaled_twice(scenes),

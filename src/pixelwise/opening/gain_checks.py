@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,15 +17,18 @@ from pixelwise.errors import ParameterError
 from pixelwise.kernels.tail_tables import student_tail
 from pixelwise.stacks.fits import p_words
 from pixelwise.stacks.formula import INDICES, Expression
-from pixelwise.stacks.gains import Gain, GainFlag, Gains
+from pixelwise.stacks.gains import Gain, GainFlag, Gains, read_gains
+from pixelwise.stacks.raster import RasterStack
 
 __all__ = [
     "GainTrend",
     "GroundChanges",
+    "bands_of",
     "changes_by_gains",
     "per_sensor",
     "scenes_of",
     "trends_of",
+    "warnings_of_applied",
     "warnings_of_gains",
     "years_of",
 ]
@@ -140,8 +143,8 @@ def warnings_of_gains(
     gains
         The table.
     expression
-        The formula whose values will be analysed; NDVI by default if the table has ``red`` and ``nir``, else each
-        band.
+        The formula whose values will be analysed, with whose bands alone trends matter. By default all do, and their
+        effect is that on NDVI if the table has ``red`` and ``nir``, else that on each band.
     names
         What the table calls bands of the formula; the same by default.
 
@@ -152,6 +155,25 @@ def warnings_of_gains(
         the rows whether such a trend is drift of sensors or a change of most of the area.
     """
     return [*_drift(gains, expression, names or {}), *_flagged(gains)]
+
+
+def warnings_of_applied(stack: RasterStack) -> list[str]:
+    """Return a trend of the gains that a stack is read with, and its effect on the values that are read.
+
+    Flagged scenes were counted as they were left out.
+
+    Raises
+    ------
+    InputError
+        When the table cannot be read any more.
+    """
+    if stack.gains is None or stack.gains.table is None:
+        return []
+    expression, called = stack.derivation.expression, stack.layers[0].images[0].names
+    if expression is None and called[0].isidentifier():
+        return list(_drift(read_gains(stack.gains.table), Expression(called[0]), {}))
+    names = dict(zip(stack.derivation.names, called, strict=False))
+    return list(_drift(read_gains(stack.gains.table), expression, names))
 
 
 def scenes_of(gains: Gains) -> list[dict[str, Gain]]:
@@ -193,8 +215,15 @@ def per_sensor(gains: Gains) -> bool:
     return len(lines) < len(gains.rows) and all(len(values) == 1 for values in lines.values())
 
 
-def trends_of(gains: Gains) -> dict[tuple[str, str], GainTrend]:
+def trends_of(gains: Gains, bands: Iterable[str] | None = None) -> dict[tuple[str, str], GainTrend]:
     """Return significant trends of gains and offsets over time, of scenes that are not doubtful.
+
+    Parameters
+    ----------
+    gains
+        The table.
+    bands
+        Those that matter; all by default.
 
     Returns
     -------
@@ -205,7 +234,7 @@ def trends_of(gains: Gains) -> dict[tuple[str, str], GainTrend]:
     if per_sensor(gains):
         return {}
     found: dict[tuple[str, str], GainTrend] = {}
-    for band in gains.bands:
+    for band in gains.bands if bands is None else bands:
         rows = [row for row in gains.of_band(band) if not row.doubtful]
         for what, values in (("gain", [row.gain for row in rows]), ("offset", [row.offset for row in rows])):
             trend = GainTrend.of(years_of(rows), np.array(values))
@@ -238,6 +267,11 @@ class GroundChanges:
     values: Mapping[str, Floats]
 
 
+def bands_of(expression: Expression | None, names: Mapping[str, str] | None = None) -> tuple[str, ...] | None:
+    """Return what a table calls the bands of a formula; None without one."""
+    return None if expression is None else tuple((names or {}).get(name, name) for name in expression.names)
+
+
 def changes_by_gains(
     gains: Gains, expression: Expression | None = None, names: Mapping[str, str] | None = None
 ) -> GroundChanges:
@@ -263,7 +297,7 @@ def changes_by_gains(
         expression = Expression(INDICES["ndvi"])
     if expression is None:
         return GroundChanges(years, sensors, {band: raw[band] - level[band] for band in raw})
-    called = {name: (names or {}).get(name, name) for name in expression.names}
+    called = dict(zip(expression.names, bands_of(expression, names) or (), strict=True))
     if not raw.keys() >= set(called.values()):
         return GroundChanges(years, sensors, {})
     before, after = (expression({name: of[band] for name, band in called.items()}) for of in (raw, level))
@@ -277,7 +311,7 @@ def _title(expression: Expression) -> str:
 
 
 def _drift(gains: Gains, expression: Expression | None, names: Mapping[str, str]) -> Iterator[str]:
-    trends = trends_of(gains)
+    trends = trends_of(gains, bands_of(expression, names))
     if not trends:
         return
     listed = [

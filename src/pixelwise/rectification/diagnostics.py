@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.opening.gain_checks import GainTrend, changes_by_gains, per_sensor, scenes_of, trends_of, years_of
+from pixelwise.opening.gain_checks import (
+    GainTrend,
+    bands_of,
+    changes_by_gains,
+    per_sensor,
+    scenes_of,
+    trends_of,
+    years_of,
+)
 from pixelwise.pictures.gains import GainPanel, Slope, draw_gains
 from pixelwise.stacks.fits import p_words
 from pixelwise.stacks.formula import Expression
@@ -140,7 +148,7 @@ def _median(values: list[float], unit: str = "") -> str:
 
 
 def _effect(gains: Gains, expression: Expression | None, names: Mapping[str, str] | None) -> Iterator[str]:
-    if trends_of(gains):
+    if trends_of(gains, bands_of(expression, names)):
         return
     changes = changes_by_gains(gains, expression, names)
     steps = per_sensor(gains)

@@ -310,5 +310,5 @@ def _gain_of(cells: Mapping[str, str]) -> Gain:
 
 def _cell(value: str | float | Sequence[str]) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
+        return "" if math.isnan(value) else repr(float(value))  # NumPy's floats write their type as well
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else " ".join(value)
