@@ -833,7 +833,7 @@ def test_a_geopackage_is_not_searched_without_end(tmp_path: Path, monkeypatch: p
         )
         base.commit()
     assert read_polygons(path).count == 1
-    monkeypatch.setattr("pixelwise.rasters.polygons.LONGEST_QUERY", -1.0)
+    monkeypatch.setattr("pixelwise.rasters.geopackages.LONGEST_QUERY", -1.0)
     assert region(path) == f"region {path}: cannot be read (interrupted)"
 
 

@@ -18,15 +18,15 @@ Change = Literal["none", "random", "clearing", "greening", "cloud"]
 BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
 RED, NIR = 2, 3
 
-#: Mean reflectance of each class, and its share of the landscape.
+#: Mean reflectance of each class, and its share of the landscape: a frontier of clearing, most of it forest.
 CLASSES = {
-    "water": (0.05, (0.045, 0.045, 0.030, 0.020, 0.012, 0.009)),
-    "dense forest": (0.30, (0.022, 0.042, 0.026, 0.270, 0.125, 0.055)),
-    "open forest": (0.20, (0.034, 0.060, 0.050, 0.260, 0.190, 0.100)),
-    "crops": (0.20, (0.040, 0.080, 0.052, 0.390, 0.210, 0.105)),
-    "dry grass": (0.12, (0.070, 0.102, 0.130, 0.250, 0.300, 0.200)),
-    "bare soil": (0.08, (0.100, 0.142, 0.190, 0.270, 0.350, 0.290)),
-    "built up": (0.05, (0.120, 0.140, 0.160, 0.220, 0.240, 0.210)),
+    "water": (0.04, (0.045, 0.045, 0.030, 0.020, 0.012, 0.009)),
+    "dense forest": (0.42, (0.022, 0.042, 0.026, 0.270, 0.125, 0.055)),
+    "open forest": (0.24, (0.034, 0.060, 0.050, 0.260, 0.190, 0.100)),
+    "crops": (0.16, (0.040, 0.080, 0.052, 0.390, 0.210, 0.105)),
+    "dry grass": (0.07, (0.070, 0.102, 0.130, 0.250, 0.300, 0.200)),
+    "bare soil": (0.04, (0.100, 0.142, 0.190, 0.270, 0.350, 0.290)),
+    "built up": (0.03, (0.120, 0.140, 0.160, 0.220, 0.240, 0.210)),
 }
 NAMES = tuple(CLASSES)
 SHARES = np.array([share for share, _ in CLASSES.values()])
@@ -36,7 +36,11 @@ MEANS = np.array([mean for _, mean in CLASSES.values()])
 #: patches and among pixels.
 PATCH, PATCH_BRIGHTNESS, PATCH_BAND, PIXEL_BAND = 30, 0.12, 0.06, 0.05
 
+#: Dense vegetation in full growth, of which greening pixels get a larger share, and clouds.
+LUSH = np.array([0.020, 0.050, 0.022, 0.450, 0.190, 0.080])
 CLOUD = np.array([0.62, 0.60, 0.60, 0.62, 0.45, 0.35])
+#: Of a greening pixel, so much is covered in addition.
+COVER = 0.4
 
 
 def landscape(rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], Floats]:
@@ -93,7 +97,7 @@ def change(
     if how == "random":
         after[:, changed] = reflectance[:, rng.integers(0, n, changed.sum())]
     else:
-        after[:, changed] *= np.array([0.85, 0.95, 0.75, 1.2, 0.95, 0.85])[:, None]
+        after[:, changed] += COVER * (LUSH[:, None] - after[:, changed])
     return after, changed
 
 
@@ -120,3 +124,58 @@ def pair(
     reference = before + rng.normal(0, noise, before.shape)
     scene = (after + rng.normal(0, noise, before.shape) - offset[:, None]) / gain[:, None]
     return SimulatedPair(reference, scene, gain, offset, changed)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedSeries:
+    """Scenes of many years.
+
+    Attributes
+    ----------
+    scenes
+        (scene, band, pixel) as their sensors see them.
+    years
+        (scene,)
+    truth
+        (scene, band, pixel) reflectance without noise.
+    gain, offset
+        (scene, band) true lines: ``gain * scene + offset`` is `truth` with noise.
+    greening
+        (pixel,) which pixels become greener.
+    """
+
+    scenes: Floats
+    years: Floats
+    truth: Floats
+    gain: Floats
+    offset: Floats
+    greening: NDArray[np.bool_]
+
+    @property
+    def reference(self) -> Floats:
+        """(band, pixel) median of all scenes."""
+        return np.median(self.scenes, axis=0)
+
+
+def series(
+    seed: int, share: float, *, n: int = 20_000, count: int = 25, noise: float = 0.004, cover: float = COVER
+) -> SimulatedSeries:
+    """Simulate a scene a year, a share of whose pixels becomes greener from the first to the last.
+
+    Sensors have gains with a standard deviation of 6 %, offsets with one of .008, and drift: 8 % in red, as much to the
+    other side in near infrared, and less in other bands. Their medians over all scenes are 1 and 0, so that the median
+    scene has the unit of the truth.
+    """
+    rng = np.random.default_rng(seed)
+    _, base = landscape(rng, n)
+    greening = np.zeros(n, dtype=bool)
+    greening[rng.permutation(n)[: round(share * n)]] = True
+    progress = np.linspace(0, 1, count)
+    truth = base + cover * progress[:, None, None] * (LUSH[:, None] - base) * greening
+    drift = np.array([0.03, 0.02, -0.04, 0.04, 0.02, -0.02]) * (2 * progress[:, None] - 1)
+    gain = np.exp(rng.normal(0, 0.06, (count, 6)) + drift)
+    offset = rng.normal(0, 0.008, (count, 6))
+    gain, offset = gain / np.median(gain, axis=0), offset - np.median(offset, axis=0)
+    seen = truth + rng.normal(0, noise, truth.shape)
+    scenes = (seen - offset[..., None]) / gain[..., None]
+    return SimulatedSeries(scenes, 2000.0 + np.arange(count), truth, gain, offset, greening)

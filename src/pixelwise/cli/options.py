@@ -39,6 +39,7 @@ __all__ = [
     "layer_options",
     "output_options",
     "scene_options",
+    "season_options",
 ]
 
 
@@ -429,13 +430,18 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def input_options(
-    command: Callable[..., Any], composite: str | None = None, *, covariates: bool = False, instead: str = ""
+    command: Callable[..., Any],
+    composite: str | None = None,
+    *,
+    covariates: bool = False,
+    seasonal: bool = False,
+    instead: str = "",
 ) -> Callable[..., Any]:
     """Add INPUT... and the input options; the command gets ``source`` and ``spec``.
 
     `composite` is the default of ``--composite``. With `covariates` there are also ``--with``, ``--min-valid`` and
-    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``. INPUT may be left out if the
-    option `instead` is given.
+    ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``. If `seasonal`, it gets ``season``
+    apart, and a recipe's composites do not count. INPUT may be left out if the option `instead` is given.
     """
 
     @functools.wraps(command)
@@ -458,6 +464,9 @@ def input_options(
             )
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
+        if seasonal:
+            options["season"] = given.pop("season") or spec.season
+            spec = spec.replace(composite=None, every="year", season=None, min_count=1, equal_count=None)
         given["composite"] = given["composite"] or spec.composite or composite
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, (), [])})
         if covariates:
@@ -487,3 +496,8 @@ def all_input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add INPUT... and the input options of a command that always makes composites."""
     return input_options(command, composite="max")
+
+
+def season_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add INPUT... and the input options of a command for scenes of one season, which it gets as ``season``."""
+    return input_options(command, seasonal=True)

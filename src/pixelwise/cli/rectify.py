@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from pixelwise.choices import PerScene, Rectification
-from pixelwise.cli.options import BandNames, input_options, job_options
+from pixelwise.cli.options import BandNames, job_options, season_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["rectify"]
 
 
 @click.command()
-@input_options
+@season_options
 @click.option("--bands", type=BandNames(), metavar="NAME[,NAME]", help="Bands to compare.  [default: all of a product]")
 @click.option(
     "--per",
@@ -86,7 +86,7 @@ def rectify(
     from pixelwise.rectification.door import open_scenes, rectify_and_save
     from pixelwise.rectification.rectify import RectifyOptions
 
-    names = ("method", "per", "reference", "sample", "controls", "seed")
+    names = ("method", "per", "reference", "sample", "controls", "seed", "season")
     chosen = RectifyOptions(**{name: options.pop(name) for name in names})
     quiet = options.pop("quiet")
     stack = open_scenes(source, spec, bands, chosen.reference)

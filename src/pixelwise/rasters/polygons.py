@@ -8,12 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import shlex
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +24,13 @@ from rasterio.errors import CRSError
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
 from pixelwise.rasters.datasets import OPTIONS, check_sidecars, local_only
+from pixelwise.rasters.geopackages import layers_with_shapes
 from pixelwise.rasters.urls import without_secrets
 from pixelwise.rasters.vrt import SYSTEM, grids_elsewhere
 from pixelwise.regular_files import check_regular, is_file, open_regular, read_text
-from pixelwise.words import one_line, shown
+from pixelwise.words import one_line
 
 if TYPE_CHECKING:
-    import sqlite3
     from types import ModuleType
 
 __all__ = [
@@ -40,8 +38,10 @@ __all__ = [
     "Features",
     "Polygons",
     "is_vector",
+    "layers_of",
     "local_file",
     "polygon_of_bounds",
+    "polygons_of",
     "read_features",
     "read_polygons",
 ]
@@ -53,19 +53,6 @@ log = logging.getLogger(__name__)
 MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb"}
 #: Identifiers of a GeoPackage; other SQLite files are opened by another driver.
 GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
-#: All tables and views of a GeoPackage, and those of them that are layers.
-TABLES = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
-LAYERS = ("SELECT table_name FROM gpkg_contents", "SELECT table_name FROM gpkg_geometry_columns")
-#: GDAL itself queries tables with these prefixes, but not tables of other programs, such as QGIS's layer_styles.
-SYSTEM_TABLES = ("gpkg_", "rtree_", "sqlite_", "ogr_")
-#: A virtual table, and the module that computes it.
-VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b(?s:.*?)\bUSING\s+([^\s(]+)", re.IGNORECASE)
-#: The kinds of table that may be read: SQLite's spatial and full-text indexes read no other files.
-READ = ("table", "view", "rtree", "fts3", "fts4", "fts5")
-#: SQLite's codes for columns that are computed when read, and when written.
-COMPUTED = (2, 3)
-#: Seconds: a GeoPackage has a few hundred coordinate systems and tables, which take milliseconds.
-LONGEST_QUERY = 30.0
 FORMATS = "GeoJSON, GeoPackage, Shapefile, FlatGeobuf"
 
 #: How much of a file is checked before GDAL opens it.
@@ -205,9 +192,31 @@ def read_polygons(source: str | Path, what: str = "region") -> Polygons:
     ParameterError
         When the packages that read it are missing.
     """
-    features = read_features(source, what, attributes=False)
+    return polygons_of(read_features(source, what, attributes=False), what)
+
+
+def polygons_of(features: Features, what: str) -> Polygons:
+    """Return the polygons among shapes; `what` is the option that names them.
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
     edges, owners = _edges_of(features.path, features.shapes, what)
     return Polygons(features.name, features.path, features.crs, edges, owners)
+
+
+def layers_of(source: str | Path, what: str) -> list[str]:
+    """Return the layers of shapes in a GeoPackage; none of a file in another format, or where a layer is named.
+
+    Raises
+    ------
+    InputError
+        When it is not a file that can be read.
+    """
+    path, layer = _split(source, what)
+    return layers_with_shapes(path, what) if layer is None and path.suffix.lower() == ".gpkg" else []
 
 
 def read_features(source: str | Path, what: str, *, attributes: bool = True) -> Features:
@@ -334,7 +343,7 @@ def _read_with_gdal(
             f"{what} {path}: not a vector file that is read ({FORMATS}); convert it: ogr2ogr {path.stem}.gpkg {path}"
         )
     check_sidecars(path)
-    layers = _check_geopackage(path, what) if suffix == ".gpkg" else None
+    layers = layers_with_shapes(path, what) if suffix == ".gpkg" else None
     # GDAL reads a row of unlisted tables to find out what they are, even if they are queries.
     options = {} if layers is None else {"LIST_ALL_TABLES": "NO"}
     # In files that begin with a header, the coordinate system is there in plain text.
@@ -378,64 +387,6 @@ def _alone(pyogrio: ModuleType) -> Iterator[None]:
         yield
     finally:
         pyogrio.set_gdal_config_options(before)
-
-
-def _check_geopackage(path: Path, what: str) -> list[str]:
-    """Return the layers with shapes of a GeoPackage, none of which is a query.
-
-    What a query computes, how long it takes and which servers it contacts is up to its author. GeoPackage's own tables,
-    which GDAL reads first, may be queries too: only the list of all tables cannot be one.
-    """
-    import sqlite3
-
-    deadline = time.monotonic() + LONGEST_QUERY
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
-            base.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-            kinds = {name.lower(): (name, _kind(kind, sql or "")) for kind, name, sql in base.execute(TABLES)}
-            for lower, (name, kind) in kinds.items():
-                if lower.startswith(SYSTEM_TABLES) and kind not in ("table", "rtree"):
-                    raise InputError(f"{what} {path}: its table {name} is a {kind}, which no GeoPackage has")
-                if kind not in READ:
-                    raise InputError(f"{what} {path}: its table {name} is a {kind}, which is not read")
-            listed, shaped = ([str(name) for (name,) in base.execute(query)] for query in LAYERS)
-            layers = {name.lower() for name in (*listed, *shaped)}
-            for lower in layers & kinds.keys():
-                name, kind = kinds[lower]
-                if kind != "table":
-                    raise InputError(
-                        f"{what} {path}: its layer {name} is a {kind}, which is not read; if you trust it, convert it "
-                        f"to a table first: {shlex.join(['ogr2ogr', f'{path.stem}_tables.gpkg', str(path)])}"
-                    )
-            for lower, (name, kind) in kinds.items():
-                if kind == "table" and (lower in layers or lower.startswith(SYSTEM_TABLES)):
-                    _check_columns(path, base, name, what)
-            systems = base.execute("SELECT definition FROM gpkg_spatial_ref_sys")
-            elsewhere = next(filter(None, (grids_elsewhere(str(text)) for (text,) in systems)), "")
-    except (sqlite3.Error, ValueError) as error:
-        raise InputError(f"{what} {path}: cannot be read ({one_line(error)})") from None
-    if elsewhere:
-        raise InputError(f"{what} {path}: its CRS names the grid {elsewhere!r}, which is not opened")
-    with_shapes = {name.lower() for name in shaped}
-    return [name for name in listed if name.lower() in with_shapes]
-
-
-def _kind(kind: str, sql: str) -> str:
-    """Return what an SQLite table is; for a virtual one, the module behind it, which may do anything."""
-    virtual = VIRTUAL.match(sql)
-    if virtual is None:
-        return kind
-    module = virtual[1].strip("\"'`[]").lower()
-    return module if module in READ else f"virtual table of {shown(module)}"
-
-
-def _check_columns(path: Path, base: sqlite3.Connection, name: str, what: str) -> None:
-    """Refuse computed columns: the file does not say how long computing them takes, or how large they become."""
-    # The statement, not the function of the same name, which a table in the file may hide.
-    quoted = name.replace('"', '""')
-    for _, column, *_, hidden in base.execute(f'PRAGMA table_xinfo("{quoted}")'):
-        if hidden in COMPUTED:
-            raise InputError(f"{what} {path}: its table {name} computes the column {column}, which is not read")
 
 
 def _layer_of(path: Path, layers: Sequence[str], wanted: str | None, what: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "extent_in",
     "load_region",
     "pixels_of",
+    "region_of",
     "words",
 ]
 
@@ -160,12 +161,23 @@ def load_region(source: str | Path | Sequence[float], grid: Grid) -> Region:
     """
     bounds = _as_bounds(source)
     polygons = read_polygons(str(source)) if bounds is None else polygon_of_bounds(bounds, grid.crs)
-    edges, owners = edges_in_pixels(polygons, grid)
+    return region_of(polygons, grid)
+
+
+def region_of(polygons: Polygons, grid: Grid, what: str = "region") -> Region:
+    """Find the pixels of a grid that lie inside polygons; `what` is the option that names them, for errors.
+
+    Raises
+    ------
+    InputError
+        When they have no CRS, lie outside the grid, or contain no pixel centre.
+    """
+    edges, owners = edges_in_pixels(polygons, grid, what)
     rectangles = rectangles_inside(edges, owners, grid.height, grid.width)
     if not rectangles.size:
         size = edges.reshape(-1, 2).max(axis=0) - edges.reshape(-1, 2).min(axis=0)
         raise InputError(
-            f"region {polygons.name}: contains no pixel centre of the rasters; the part of it near them measures "
+            f"{what} {polygons.name}: contains no pixel centre of the rasters; the part of it near them measures "
             f"{size[1]:.2g} x {size[0]:.2g} pixels (rows x columns)"
         )
     name = crs_name(polygons.crs)

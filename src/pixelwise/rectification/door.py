@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +20,8 @@ from pixelwise.stacks.base import Stack
 from pixelwise.stacks.gains import Gains
 from pixelwise.stacks.raster import RasterStack
 from pixelwise.stacks.spec import InputSpec
-from pixelwise.words import shown
 
 __all__ = ["open_scenes", "rectify"]
-
-#: Options of composites have no meaning for scenes; the season has.
-NOT_OF_SCENES = ("composite", "equal_count")
 
 
 def rectify(
@@ -40,6 +35,7 @@ def rectify(
     controls: str | Path | None = None,
     sample: int = 50_000,
     seed: int = 0,
+    season: str | None = None,
     executor: Any = None,
     jobs: int | None = None,
     memory: int | str | None = None,
@@ -81,11 +77,12 @@ def rectify(
         Number of pixels at which scenes are compared: 50 000 give gains to 0.3 %, 10 000 to 0.5 %, 2 000 to 2.8 %.
     seed
         Of the sample; the same seed gives the same table, whatever the executor.
+    season
+        Days of each year that are compared, ``06-01..08-31``; needed if the scenes are of several seasons.
     executor, jobs, memory, overwrite, restart, progress
         As for `apply`.
     **options
-        Further options of `open_stack`, such as ``product``, ``season`` (the days of each year that are compared) or
-        ``region``.
+        Further options of `open_stack`, such as ``product`` or ``region``.
 
     Returns
     -------
@@ -115,7 +112,8 @@ def rectify(
     >>> pw.rectify("scenes/*.TIF", "gains.csv", product="landsat-c2-l2", season="06-01..08-31")  # doctest: +SKIP
     >>> pw.open_stack("scenes/*.TIF", product="landsat-c2-l2", value="ndvi", gains="gains.csv")  # doctest: +SKIP
     """
-    chosen = RectifyOptions(method, per, str(reference), sample, None if controls is None else Path(controls), seed)
+    polygons = None if controls is None else Path(controls)
+    chosen = RectifyOptions(method, per, str(reference), sample, polygons, seed, season)
     execution = Execution(
         executor=executor, jobs=jobs, memory=memory, overwrite=overwrite, restart=restart, progress=progress
     )
@@ -153,9 +151,10 @@ def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, re
     InputError, ParameterError
         As `open_stack` does; or when it is unclear which bands are meant.
     """
-    for name in NOT_OF_SCENES:
-        if getattr(spec, name) != _DEFAULTS[name]:
-            raise ParameterError(f"{name} {shown(getattr(spec, name))}: gains are found for scenes, not for composites")
+    if spec.composite is not None:
+        raise ParameterError(f"composite {spec.composite}: gains are found for scenes, not for composites")
+    if spec.gains is not None:
+        raise ParameterError(f"gains {spec.gains}: gains are found for scenes as they are; leave the option out")
     if bands is not None and (spec.value is not None or spec.band is not None):
         raise ParameterError(f"bands {', '.join(bands)}: are named by value or band already: give one of them")
     sources = _with_reference(source, reference, spec)
@@ -163,9 +162,6 @@ def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, re
         names = list(dict.fromkeys(bands)) if bands is not None else _shared_bands(sources, spec)
         spec = spec.replace(value=" + ".join(names))
     return open_stack(sources, spec)
-
-
-_DEFAULTS = {field.name: field.default for field in fields(InputSpec)}
 
 
 def _with_reference(source: Source, reference: str, spec: InputSpec) -> Source:

@@ -253,7 +253,7 @@ def inverse_root(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
         own = matrix[..., j, j]
         left = own - (before * before).sum(axis=-1)
         singular = (left <= COLLINEAR * own) | (own <= FLAT)
-        bad = np.where(singular & (bad < 0), j, bad)
+        bad[singular & (bad < 0)] = j
         pivot = np.sqrt(np.where(singular, 1.0, left))
         root[..., j, j] = pivot
         below = matrix[..., j + 1 :, j] - (root[..., j + 1 :, :j] * before[..., None, :]).sum(axis=-1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Floats
 from pixelwise.rectification.irmad import FLAT, GROUPS, Moments, Pair, pooled, solve, variates
 
-__all__ = ["Lines", "invariant_lines", "irmad_lines"]
+__all__ = ["Lines", "invariant_lines", "irmad_lines", "saturated"]
 
 #: Rounds by which each replicate of the jackknife weighs its pixels again.
 ROUNDS = 3
@@ -120,6 +120,12 @@ def invariant_lines(reference: Floats, scene: Floats) -> Lines:
     return _lines(pair, scene, sums, _fit(pair, pooled(_without_each(sums))), 0, True)
 
 
+def saturated(scene: Floats) -> NDArray[np.bool_]:
+    """Return (band,) whether values (band, pixel) end at one number, which many pixels have."""
+    ends = [(scene == end(scene, axis=1, keepdims=True)).mean(axis=1) for end in (np.min, np.max)]
+    return np.maximum(*ends) > SATURATED  # type: ignore[no-any-return]
+
+
 def _limit(fits: Sequence[Floats]) -> Floats:
     """Return where the last three fits (replicate, 2, band) of each replicate lead.
 
@@ -166,7 +172,6 @@ def _lines(pair: Pair, scene: Floats, sums: Moments, replicates: Floats, iterati
     variance, both = np.diagonal(covariance), np.diagonal(covariance[:bands, bands:])
     before = variance[:bands] - 2 * both + variance[bands:] + (mean[:bands] - mean[bands:]) ** 2
     after = variance[:bands] - 2 * gain * both + gain**2 * variance[bands:]
-    ends = [(scene == end(scene, axis=1, keepdims=True)).mean(axis=1) for end in (np.min, np.max)]
     return Lines(
         gain=gain,
         offset=offset,
@@ -175,7 +180,7 @@ def _lines(pair: Pair, scene: Floats, sums: Moments, replicates: Floats, iterati
         rmse_before=np.sqrt(np.maximum(before, 0.0)),
         rmse_after=np.sqrt(np.maximum(after, 0.0)),
         level=mean[:bands],
-        saturated=np.maximum(*ends) > SATURATED,
+        saturated=saturated(scene),
         n=pair.pixels,
         mean_weight=float(moments.weight / pair.pixels),
         iterations=iterations,

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -29,11 +29,13 @@ from pixelwise.jobs.provenance import describe_stack, header_digest, plain, vers
 from pixelwise.jobs.results import files_of, results_of
 from pixelwise.maps.outputs import relative
 from pixelwise.rasters.handles import CACHE_BYTES
-from pixelwise.rectification.comparing import LEAST_PIXELS, Comparison
+from pixelwise.rasters.stamps import FileStamp
+from pixelwise.rectification.comparing import LEAST_PIXELS, Comparison, Controls
+from pixelwise.rectification.controls import ControlPolygons
 from pixelwise.rectification.flags import flags_of
 from pixelwise.rectification.lines import Lines
 from pixelwise.rectification.progress import Progress
-from pixelwise.rectification.sample import Sample, sample_of
+from pixelwise.rectification.sample import Sample, sample_of, sample_within
 from pixelwise.rectification.scenes import HELD_BYTES, Medians, Scene, common, scenes_of
 from pixelwise.stacks.gains import Gain, Gains
 from pixelwise.stacks.raster import RasterStack
@@ -69,6 +71,8 @@ class RectifyOptions:
         Polygons of bright and dark control sets.
     seed
         Of the sample.
+    season
+        Days of each year that are compared, ``06-01..08-31``; None for all.
 
     Raises
     ------
@@ -82,6 +86,7 @@ class RectifyOptions:
     sample: int = 50_000
     controls: Path | None = None
     seed: int = 0
+    season: str | None = None
 
     def __post_init__(self) -> None:
         for name, choice in (("method", Rectification), ("per", PerScene)):
@@ -93,6 +98,8 @@ class RectifyOptions:
                 raise ParameterError(
                     f"{name} {shown(value)} is invalid: expected a whole number from {least} to {most}"
                 )
+        if self.season is not None:
+            Season.parse(self.season)
         if self.controls is not None and self.method != "controls":
             raise ParameterError(f"controls {self.controls} is for method controls, not {self.method}")
         if self.per == "sensor" and self.reference != "median":
@@ -128,31 +135,55 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
     """
     stack.check_unchanged()
     check_blocks([stack.layout], execution.memory_bytes)
-    scenes = _in_season(stack)
+    scenes = _in_season(stack, options.season)
     if options.method == "regression" and not stack.area:
         raise ParameterError(
             "method regression takes every pixel as unchanged: say where that is so, with region or where"
         )
     if options.per == "scene":
-        _check_phenology(stack, scenes)
+        _check_phenology(scenes, options.season)
     names = scenes[0].image.names
     if len(names) == 1 and options.method == "irmad":
         log.warning(
             "one band (%s): without others, change cannot be told from gain, and each row is flagged one_band", names[0]
         )
-    sample = sample_of(stack, options.sample, options.seed)
+    sample, controls = _sample(stack, options)
     progress = notebook_bar() if execution.progress is None else execution.progress
     folder = None if output is None else output.parent
     with _journal(output, _key(stack, scenes, options, folder), execution) as journal:
         crew = _Crew(stack, execution, journal, _Meter(progress, sample, scenes))
-        rows = _rows_by_scene(crew, scenes, sample, options, folder)
+        rows = _rows_by_scene(crew, scenes, sample, controls, options, folder)
     stack.check_unchanged()
     return Gains(tuple(rows))
 
 
-def _in_season(stack: RasterStack) -> tuple[Scene, ...]:
+def _sample(stack: RasterStack, options: RectifyOptions) -> tuple[Sample, Controls | None]:
+    """Return the pixels that are compared; for polygons of control sets all of theirs, and which set each is of."""
+    if options.controls is None:
+        return sample_of(stack, options.sample, options.seed), None
+    polygons = ControlPolygons.load(options.controls, stack.grid)
+    layout = stack.layout
+    blocks, masks = [], []
+    for block in polygons.blocks(stack.grid, layout.block_height, layout.block_width):
+        bright, dark = polygons.masks(block)
+        inside = stack.area.inside(block)
+        used = bright | dark if inside is None else (bright | dark) & inside
+        if used.any():
+            blocks.append(block)
+            masks.append(used)
+    if not blocks:
+        raise InputError(f"controls {options.controls}: no pixel of the polygons is requested")
+    sample = sample_within(blocks, masks, options.sample)
+    sets = [
+        [sample.pixels_of(index, sample.thinned(mask)) for mask in polygons.masks(block)]
+        for index, block in enumerate(sample.blocks)
+    ]
+    bright, dark = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    return sample, (bright, dark)
+
+
+def _in_season(stack: RasterStack, text: str | None) -> tuple[Scene, ...]:
     """Return the scenes within the season, all if there is none."""
-    text = stack.spec.season
     layers = stack.layers
     if text is not None:
         season = Season.parse(text)
@@ -172,9 +203,9 @@ def _in_season(stack: RasterStack) -> tuple[Scene, ...]:
     return scenes
 
 
-def _check_phenology(stack: RasterStack, scenes: Sequence[Scene]) -> None:
+def _check_phenology(scenes: Sequence[Scene], season: str | None) -> None:
     """Refuse scenes of several seasons, unless the user says which days belong together."""
-    if stack.spec.season is not None or any(scene.layer.precision == "year" for scene in scenes):
+    if season is not None or any(scene.layer.precision == "year" for scene in scenes):
         return
     days = np.unique([scene.layer.date.timetuple().tm_yday for scene in scenes])
     gaps = np.diff([*days, days[0] + 365])
@@ -186,9 +217,10 @@ def _check_phenology(stack: RasterStack, scenes: Sequence[Scene]) -> None:
         )
 
 
-def _reference(stack: RasterStack, scenes: Sequence[Scene], wanted: str) -> tuple[tuple[Scene, ...], str]:
+def _reference(scenes: Sequence[Scene], options: RectifyOptions) -> tuple[tuple[Scene, ...], str]:
     """Return the scenes of which the reference is the median, and what tables call it."""
-    season = "" if stack.spec.season is None else f", {stack.spec.season}"
+    wanted = options.reference
+    season = "" if options.season is None else f", {options.season}"
     if wanted == "median":
         return tuple(scenes), f"median of {len(scenes)} scenes{season}"
     place = Path(wanted).absolute()
@@ -205,7 +237,7 @@ def _reference(stack: RasterStack, scenes: Sequence[Scene], wanted: str) -> tupl
         raise InputError(f"reference {wanted}: several scenes have such a date ({listed}): give one of them in full")
     found = tuple(dict.fromkeys(named)) or tuple(dated)
     if not found:
-        where = f" within --season {stack.spec.season}" if season else ""
+        where = f" within --season {options.season}" if season else ""
         raise InputError(
             f"reference {wanted}: is neither a file nor a date of the {len(scenes)} scenes{where}, nor the word median"
         )
@@ -226,6 +258,7 @@ def _key(stack: RasterStack, scenes: Sequence[Scene], options: RectifyOptions, f
     kept = ("spec", "files", "behind", "layers_used", "area", "calendar")
     return {
         "options": {name: plain(value) for name, value in vars(options).items()},
+        "controls": None if options.controls is None else asdict(FileStamp.of(options.controls)),
         "scenes": len(scenes),
         **{name: described[name] for name in kept if name in described},
         "headers": header_digest(stack),
@@ -308,18 +341,24 @@ class _Crew:
 
 
 def _rows_by_scene(
-    crew: _Crew, scenes: Sequence[Scene], sample: Sample, options: RectifyOptions, folder: Path | None
+    crew: _Crew,
+    scenes: Sequence[Scene],
+    sample: Sample,
+    controls: Controls | None,
+    options: RectifyOptions,
+    folder: Path | None,
 ) -> list[Gain]:
     """Return the rows of each scene compared with the reference."""
-    own, words = _reference(crew.stack, scenes, options.reference)
+    own, words = _reference(scenes, options)
     reference = _find_reference(crew, own, sample)
     known = int(np.count_nonzero(common(reference)))
-    if known < LEAST_PIXELS:
+    if known < LEAST_PIXELS and controls is None:
         raise InputError(
             f"the reference ({words}) has values at {known} of {len(sample)} sampled pixels, fewer than {LEAST_PIXELS}"
             ": take a larger --sample or another --reference"
         )
-    lines = _compare(crew, scenes, sample, reference, options, alone=own if len(own) == 1 else ())
+    work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
+    lines = _compare(crew, work, alone=own if len(own) == 1 else ())
     _say_refused(scenes, lines)
     method = options.words(len(sample))
     return [
@@ -350,21 +389,14 @@ def _find_reference(crew: _Crew, scenes: Sequence[Scene], sample: Sample) -> Flo
     return reference
 
 
-def _compare(
-    crew: _Crew,
-    scenes: Sequence[Scene],
-    sample: Sample,
-    reference: Floats,
-    options: RectifyOptions,
-    alone: Sequence[Scene],
-) -> list[Lines | str]:
+def _compare(crew: _Crew, work: Comparison, alone: Sequence[Scene]) -> list[Lines | str]:
     """Return the lines of each scene, or why it has none; those `alone` in the reference are it."""
+    scenes, reference = work.scenes, work.reference
     found: dict[int, Lines | str] = {} if crew.journal is None else dict(crew.journal.scenes)
     for index, scene in enumerate(scenes):
         if scene in alone:
             found[index] = Lines.identity(reference[:, common(reference)])
     crew.meter.add(scenes=len(found))
-    work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, None, crew.handles)
     todo = [Block(index, 0, 1, 1) for index in range(len(scenes)) if index not in found]
     lost = 0
     for one in crew.results(work, todo, 8 * reference.size, "rectify"):

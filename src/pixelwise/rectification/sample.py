@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.stacks.raster import RasterStack
 
-__all__ = ["Sample", "sample_of"]
+__all__ = ["Sample", "sample_of", "sample_within"]
 
 #: So many blocks, if there are, for pixels of one block resemble each other; the jackknife needs 16 groups of them.
 LEAST_BLOCKS = 64
@@ -102,8 +103,24 @@ def sample_of(stack: RasterStack, pixels: int, seed: int) -> Sample:
             break
     if not chosen:
         raise InputError("no pixel is requested: the region or the raster of --where leaves none")
-    along = sorted(range(len(chosen)), key=lambda index: _along_curve(chosen[index], height, width))
-    blocks, inside = tuple(chosen[index] for index in along), [masks[index] for index in along]
+    return sample_within(chosen, masks, pixels)
+
+
+def sample_within(blocks: Sequence[Block], masks: Sequence[NDArray[np.bool_] | None], pixels: int) -> Sample:
+    """Return a sample of some blocks.
+
+    Parameters
+    ----------
+    blocks
+        Blocks of the stack's files.
+    masks
+        For each (y, x) of the pixels that may be used; None for all.
+    pixels
+        How many at least, if there are so many; every so many are used.
+    """
+    height, width = max(block.height for block in blocks), max(block.width for block in blocks)
+    along = sorted(range(len(blocks)), key=lambda index: _along_curve(blocks[index], height, width))
+    blocks, inside = tuple(blocks[index] for index in along), [masks[index] for index in along]
     step = _step(blocks, inside, pixels)
     thinned = tuple(None if mask is None else mask[:: step[0], :: step[1]] for mask in inside)
     return Sample(blocks, step, thinned)
@@ -113,7 +130,7 @@ def _unit(source: int, size: int) -> int:
     return min(max(source, 1), size)
 
 
-def _step(blocks: tuple[Block, ...], inside: list[NDArray[np.bool_] | None], pixels: int) -> tuple[int, int]:
+def _step(blocks: Sequence[Block], inside: Sequence[NDArray[np.bool_] | None], pixels: int) -> tuple[int, int]:
     """Return the largest steps, as equal as rows and columns allow, that leave enough pixels."""
     tallest, widest = max(block.height for block in blocks), max(block.width for block in blocks)
     step = (1, 1)
