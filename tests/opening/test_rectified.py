@@ -269,8 +269,8 @@ def test_rows_of_other_scenes_do_no_harm_but_do_not_help(scenes: Path, tmp_path:
     other = write_table(tmp_path / "other.csv", [row(f"scenes/y_{year}0715.tif", year, "red") for year in YEARS])
     assert problem_of(scenes, band="red", gains=other) == (
         f"gains {other}: lacks 8 of 8 scenes: {scenes}/x_20010715.tif, {scenes}/x_20020715.tif, "
-        f"{scenes}/x_20030715.tif and 5 more; make the table again from all scenes (pixelwise rectify), or leave them out (--start, --end, "
-        "--months)"
+        f"{scenes}/x_20030715.tif and 5 more; make the table again from all scenes (pixelwise rectify), or leave them "
+        "out (--start, --end, --months)"
     )
 
 
