@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from statistics import median
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
