@@ -1,7 +1,7 @@
 """Processor time of rectifying one scene by IR-MAD: ``python benchmarks/rectification.py``.
 
-50 000 pixels of 6 bands, of which 30 % changed, beside plain NumPy and scipy: the same rounds, without a jackknife. Tasks
-take turns. NumPy's linear algebra gets one thread: its threads wait busily, in the time of what comes next.
+50 000 pixels of 6 bands, of which 30 % changed, beside plain NumPy and scipy: the same rounds, without a jackknife.
+Tasks take turns. NumPy's linear algebra gets one thread: its threads wait busily, in the time of what comes next.
 """
 
 from __future__ import annotations
