@@ -133,6 +133,9 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
     OutputError
         When another job is unfinished.
     """
+    if stack.gains is not None:
+        # A table is applied to scenes as they are, and never to what another one made of them.
+        raise ParameterError(f"gains {stack.spec.gains}: are found for scenes as they are in their files: leave it out")
     stack.check_unchanged()
     check_blocks([stack.layout], execution.memory_bytes)
     scenes = _in_season(stack, options.season)
