@@ -52,6 +52,34 @@ def test_every_finite_number_keeps_its_bits() -> None:
         assert run(raw, [-9999], 1, 0, -np.inf, np.inf, dtype).tobytes() == raw.tobytes()
 
 
+@pytest.mark.parametrize("nodata", [[], [7], [7, 300]])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gains_come_after_scale_and_limits(dtype: str, nodata: list[float]) -> None:
+    raw = np.array([0, 1, 7, 30, 99, 100, 101, 200], dtype)
+    out = np.empty(raw.size)
+    low, high = 1 * 0.3 + 0.1, 100 * 0.3 + 0.1
+    unpack(raw, nodata_bounds(nodata, dtype), 0.3, 0.1, low, high, out, 1.7, -0.9)
+    values = raw.astype(np.float64) * 0.3 + 0.1
+    gone = (values < low) | (values > high) | np.isin(raw, nodata)
+    np.testing.assert_array_equal(out, np.where(gone, np.nan, values * 1.7 + -0.9))
+    if dtype == "float64":  # in place
+        unpack(raw, nodata_bounds(nodata, dtype), 0.3, 0.1, low, high, raw, 1.7, -0.9)
+        np.testing.assert_array_equal(raw, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gains_alone_are_applied(dtype: str) -> None:
+    raw = np.array([0, 1, 7, 30], dtype)
+    for gain, shift in ((1.5, 0.0), (1.0, 0.5), (1.0, 0.0)):
+        out = np.empty(raw.size)
+        unpack(raw, nodata_bounds([], dtype), 1.0, 0.0, -np.inf, np.inf, out, gain, shift)
+        np.testing.assert_array_equal(out, raw * gain + shift)
+
+
+def test_without_gains_a_scaled_zero_keeps_its_sign() -> None:
+    assert np.signbit(run(np.array([-0.0]), [], 2.0, -0.0, -1, 1, "float64")).all()
+
+
 @pytest.mark.parametrize("size", [1, 3, CLEAN - 1, CLEAN, CLEAN + 1, 5 * CLEAN + 7])
 @pytest.mark.parametrize("missing", [-9999, np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pixelwise.kernels.jit import kernel
 
-__all__ = ["rectify", "unpack"]
+__all__ = ["unpack"]
 
 #: Number of values checked together.
 CLEAN = 256
@@ -23,6 +23,8 @@ def unpack(
     low: float,
     high: float,
     out: NDArray[Any],
+    gain: float = 1.0,
+    shift: float = -0.0,
 ) -> None:
     """Write scaled values of `raw` into `out`, NaN where missing.
 
@@ -39,9 +41,13 @@ def unpack(
         Values outside are missing, and so are infinite ones.
     out
         (value,) float32 or float64; may be `raw` itself.
+    gain, shift
+        What makes values comparable with those of other scenes, ``gain * value + shift``, after they were compared
+        with `low` and `high`. Adding -0.0 changes no number, not even -0.0. Within the same loop it costs nothing that
+        could be measured, as a pass of its own 0.2 to 0.4 ns a value.
     """
     bounded = low > -np.inf or high < np.inf
-    scaled = scale != 1.0 or offset != 0.0
+    scaled = (scale, offset, gain, shift) != (1.0, 0.0, 1.0, 0.0)
     if raw.dtype.kind != "f" and not (bounded or scaled or len(nodata) > 1):
         if len(nodata):
             _unpack_integers(raw, nodata[0, 0], out)
@@ -54,35 +60,15 @@ def unpack(
     # Compiled code never warns; with NUMBA_DISABLE_JIT, the difference of infinities would.
     with np.errstate(invalid="ignore"):
         if len(nodata) > 1:
-            _unpack_any(raw, nodata, scale, offset, low, high, out)
+            _unpack_any(raw, nodata, scale, offset, low, high, gain, shift, out)
         elif (bounded or scaled) and in_place:
-            _scale_in_place(out, least, most, scale, offset, low, high)
+            _scale_in_place(out, least, most, scale, offset, low, high, gain, shift)
         elif bounded or scaled:
-            _unpack_scaled(raw, least, most, scale, offset, low, high, out)
+            _unpack_scaled(raw, least, most, scale, offset, low, high, gain, shift, out)
         elif in_place:
             _clean_floats(out, least, most)
         else:
             _unpack_floats(raw, least, most, out)
-
-
-@kernel()
-def rectify(values: NDArray[Any], gain: float, offset: float) -> None:
-    """Make values comparable with those of other scenes, in place: ``gain * value + offset``; NaN stays NaN.
-
-    Parameters
-    ----------
-    values
-        (value,) float64.
-    gain, offset
-        The line.
-
-    Notes
-    -----
-    A pass of its own over what `unpack` has just written, so that limits of validity are those of the values before,
-    to the bit: a value of exactly 1 is within 0..1, whatever its gain. A window is still in the processor's cache then.
-    """
-    for i in range(values.size):
-        values[i] = values[i] * gain + offset
 
 
 @kernel()
@@ -136,27 +122,54 @@ def _unpack_integers(raw: NDArray[Any], nodata: Any, out: NDArray[Any]) -> None:
 
 @kernel()
 def _unpack_scaled(
-    raw: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float, out: NDArray[Any]
+    raw: NDArray[Any],
+    least: Any,
+    most: Any,
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    gain: float,
+    shift: float,
+    out: NDArray[Any],
 ) -> None:
     for i in range(raw.size):
-        out[i] = _scaled(raw[i], least, most, scale, offset, low, high)
+        out[i] = _scaled(raw[i], least, most, scale, offset, low, high, gain, shift)
 
 
 @kernel()
 def _scale_in_place(
-    values: NDArray[Any], least: Any, most: Any, scale: float, offset: float, low: float, high: float
+    values: NDArray[Any],
+    least: Any,
+    most: Any,
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    gain: float,
+    shift: float,
 ) -> None:
     # With a single array, the compiler knows that no value is written before it is read: 3 times as fast.
     for i in range(values.size):
-        values[i] = _scaled(values[i], least, most, scale, offset, low, high)
+        values[i] = _scaled(values[i], least, most, scale, offset, low, high, gain, shift)
 
 
 @kernel()
-def _scaled(stored: Any, least: Any, most: Any, scale: float, offset: float, low: float, high: float) -> float:
+def _scaled(
+    stored: Any,
+    least: Any,
+    most: Any,
+    scale: float,
+    offset: float,
+    low: float,
+    high: float,
+    gain: float,
+    shift: float,
+) -> float:
     value = stored * scale + offset
     # An infinity minus itself is NaN, which is not 0.
     known: Any = (low <= value) & (value <= high) & (value - value == 0) & ((stored < least) | (most < stored))
-    return value if known else np.nan
+    return value * gain + shift if known else np.nan
 
 
 @kernel()
@@ -167,6 +180,8 @@ def _unpack_any(
     offset: float,
     low: float,
     high: float,
+    gain: float,
+    shift: float,
     out: NDArray[Any],
 ) -> None:
     for i in range(raw.size):
@@ -175,4 +190,4 @@ def _unpack_any(
         missing: Any = not (np.isfinite(value) & (low <= value) & (value <= high))
         for k in range(len(nodata)):
             missing |= (nodata[k, 0] <= stored) & (stored <= nodata[k, 1])
-        out[i] = np.nan if missing else value
+        out[i] = np.nan if missing else value * gain + shift

@@ -140,7 +140,9 @@ def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, re
     if spec.composite is not None:
         raise ParameterError(f"composite {spec.composite}: gains are found for scenes, not for composites")
     if spec.gains is not None:
-        raise ParameterError(f"gains {spec.gains}: gains are found for scenes as they are; leave the option out")
+        raise ParameterError(
+            f"gains {spec.gains}: rectify compares scenes as they are in their files; leave the option out"
+        )
     if bands is not None and (spec.value is not None or spec.band is not None):
         raise ParameterError(f"bands {', '.join(bands)}: are named by value or band already: give one of them")
     sources = _with_reference(source, reference, spec)

@@ -59,6 +59,11 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
     OutputError
         When the table exists or cannot be written, or another job of its name is unfinished.
     """
+    if stack.gains is not None:
+        # A table is applied to scenes as they are, and never to what another one made of them.
+        raise ParameterError(
+            f"gains {stack.spec.gains}: rectify compares scenes as they are in their files; leave the option out"
+        )
     if output is not None:
         files = [path for path in (*stack.paths, *stack.area.paths) if isinstance(path, Path)]
         others = [] if options.controls is None else [options.controls]

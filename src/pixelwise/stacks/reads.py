@@ -54,17 +54,19 @@ class Read:
 
         They are those of all bands, (band, ...), or of the one at a `place` among them.
         """
-        from pixelwise.kernels.unpack import rectify, unpack
+        from pixelwise.kernels.unpack import unpack
 
-        low, high = self.piece.valid
-        if self.piece.dtype == "float32" and not self.piece.scaled:
+        if place is None and self.lines:
+            for number, (stored, values) in enumerate(zip(raw, out, strict=True)):
+                self.unpack(stored, values, number)
+            return
+        piece = self.piece
+        low, high = piece.valid
+        if piece.dtype == "float32" and not piece.scaled:
             # As stored: -0.2 in a float32 file is a little below -0.2 in float64.
             low, high = float(np.float32(low)), float(np.float32(high))
-        unpack(raw.reshape(-1), self.nodata, self.piece.scale, self.piece.offset, low, high, out.reshape(-1))
-        lines = self.lines if place is None else self.lines[place : place + 1]
-        for line, values in zip(lines, out.reshape(len(lines), -1), strict=True) if lines else ():
-            if line is not None:
-                rectify(values, line.gain, line.offset)
+        line = (None if place is None or not self.lines else self.lines[place]) or ()
+        unpack(raw.reshape(-1), self.nodata, piece.scale, piece.offset, low, high, out.reshape(-1), *line)
 
 
 def reads_of(rows: Iterator[tuple[int, Piece]]) -> tuple[Read, ...]:
