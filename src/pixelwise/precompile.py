@@ -75,7 +75,7 @@ def folder_of_kernels() -> Path:
 
 
 def steps(names: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield what to compile, as a label and a function: methods of these names (all if none are given), then reading.
+    """Yield what to compile, as a label and a function: reading, and methods of these names (all if none are given).
 
     Raises
     ------
@@ -85,6 +85,7 @@ def steps(names: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[], None]]]
     factories = [methods.get(name) for name in names] or METHODS
     yield "reading", _read
     yield "composites", _compose
+    yield "rectification", _rectify
     for factory in factories:
         yield factory.__name__, lambda factory=factory: _apply(factory)  # type: ignore[misc]
 
@@ -201,6 +202,17 @@ def _compose() -> None:
                     _take(stack.composite(how, equal_count=2))
             for how in ("max", "min"):
                 _take(stack.composite(how, by=stack))
+
+
+def _rectify() -> None:
+    """Weigh the pixels of two images of noise."""
+    from pixelwise.kernels import irmad
+
+    noise = np.random.default_rng(0).normal(size=(2, 2, 100))
+    with compiling("rectification"):
+        chunks = irmad.pack(noise[0], noise[1], np.zeros(4), np.ones(4), 2)
+        irmad.moments(chunks, 2, np.ones((1, 2, 4)), np.zeros((1, 2)), np.full(1, -1))
+        irmad.weights(chunks, 2, np.ones((2, 4)), np.zeros(2))
 
 
 def _take(stack: Any) -> None:

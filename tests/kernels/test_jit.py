@@ -176,7 +176,7 @@ import sys
 from pixelwise import precompile
 from pixelwise.cli import main
 precompile.STORED = precompile.TYPES = ("float32",)
-precompile.KINDS, precompile._compose = precompile.PACKED, lambda: None
+precompile.KINDS, precompile._compose, precompile._rectify = precompile.PACKED, lambda: None, lambda: None
 sys.argv[1:] = ["compile", "correlation"]
 main()
 """

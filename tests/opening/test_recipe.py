@@ -25,7 +25,8 @@ EVERYTHING: dict[str, Any] = {
     "align": "like.tif", "resampling": "bilinear", "product": "own.toml", "value": None, "mask": "masks/*.tif",
     "mask_band": None, "mask_keep": None, "mask_drop": (1.0,), "mask_bits": (2, 3), "mask_field": ("8-9=2,3",),
     "mask_preset": None, "grow": 2, "region": "area.gpkg", "where": "cover.tif=1,2", "nodata": (-9999.0, 0.0),
-    "scale": 0.5, "offset": -1.0, "valid_range": (-1.0, 1.0), "start": "1990", "end": "2020-06", "months": (6, 7),
+    "scale": 0.5, "offset": -1.0, "valid_range": (-1.0, 1.0), "gains": "tables/gains.csv", "gains_flagged": "keep",
+    "start": "1990", "end": "2020-06", "months": (6, 7),
     "bounds": (1.0, 2.0, 3.0, 4.0), "composite": "p90", "every": "month", "season": "05-01..09-30", "min_count": 3,
     "equal_count": 4, "on_read_error": "missing", "asset": "red",
 }  # fmt: skip
@@ -79,10 +80,19 @@ def test_paths_are_relative_to_the_recipe(home: Path, monkeypatch: pytest.Monkey
     assert table["input"] == ["../ndvi/*.tif", "@../more.txt", str(home / "far.tif")]
     assert (table["align"], table["where"], table["mask"]) == ("../like.tif", "../cover.tif=1,2", "../masks/*.tif")
     assert table["extent"] == str(home / "like.tif")
+    assert table["gains"] == "../tables/gains.csv"
     monkeypatch.chdir(home / "jobs")
     source, read, *_ = read_recipe("job.toml")
     assert source[0] == "../ndvi/*.tif"
     assert (read.align, read.times, read.region) == ("../like.tif", "../dates.csv", "../area.gpkg")
+    assert read.gains == "../tables/gains.csv"
+
+
+def test_the_name_of_a_preset_is_no_path(home: Path) -> None:
+    (home / "jobs").mkdir()
+    write_recipe("jobs/job.toml", ["ndvi"], InputSpec(gains="roy2016"))
+    assert 'gains = "roy2016"' in (home / "jobs" / "job.toml").read_text()
+    assert read_recipe("jobs/job.toml").spec.gains == "roy2016"
 
 
 def test_a_job_by_its_recipe(home: Path, make_stack: Any) -> None:

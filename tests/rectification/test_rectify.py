@@ -225,7 +225,7 @@ def test_refusals(scenes: SceneFiles, tmp_path: Path) -> None:
         ),
         (other[:2], {"reference": other[2]}, r"CRS EPSG:32618 instead of EPSG:32617"),
         (winter, {}, r"from 1\d\d days of the year, .* --season MM-DD..MM-DD"),
-        (winter, {"season": "01-01..01-31"}, "1 scenes within --season"),
+        (winter, {"season": "01-01..01-31"}, "1 scene within --season"),
         (scenes.paths, {"reference": "1989"}, "reference 1989: is neither a file nor a date of the 6 scenes"),
         (scenes.paths, {"reference": "medain"}, "reference medain: is neither"),
         (scenes.paths, {"reference": scenes.paths[2], "season": "07-01..07-05"}, "within --season 07-01..07-05"),

@@ -17,6 +17,7 @@ from pixelwise.stacks import parts
 #: Properties of `InputSpec`, and what they give.
 PARTS = {
     "values": parts.ValueOptions,
+    "rectification": parts.GainOptions,
     "arrays": parts.ArrayOptions,
     "masks": parts.MaskOptions,
     "dates": parts.DateOptions,

@@ -162,9 +162,9 @@ def series(
 ) -> SimulatedSeries:
     """Simulate a scene a year, a share of whose pixels becomes greener from the first to the last.
 
-    Sensors have gains with a standard deviation of 6 %, offsets with one of .008, and drift: 8 % in red, as much to the
-    other side in near infrared, and less in other bands. Their medians over all scenes are 1 and 0, so that the median
-    scene has the unit of the truth.
+    Sensors have gains with a standard deviation of 6 %, offsets with one of .008, and drift: by 16 % in red, as much to
+    the other side in near infrared, and less in other bands. Their medians over all scenes are 1 and 0, so that the
+    median scene has the unit of the truth.
     """
     rng = np.random.default_rng(seed)
     _, base = landscape(rng, n)
@@ -172,7 +172,7 @@ def series(
     greening[rng.permutation(n)[: round(share * n)]] = True
     progress = np.linspace(0, 1, count)
     truth = base + cover * progress[:, None, None] * (LUSH[:, None] - base) * greening
-    drift = np.array([0.03, 0.02, -0.04, 0.04, 0.02, -0.02]) * (2 * progress[:, None] - 1)
+    drift = np.array([0.06, 0.04, -0.08, 0.08, 0.04, -0.04]) * (2 * progress[:, None] - 1)
     gain = np.exp(rng.normal(0, 0.06, (count, 6)) + drift)
     offset = rng.normal(0, 0.008, (count, 6))
     gain, offset = gain / np.median(gain, axis=0), offset - np.median(offset, axis=0)

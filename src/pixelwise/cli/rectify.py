@@ -87,8 +87,9 @@ def rectify(
     """
     from pixelwise.jobs.execution import Execution
     from pixelwise.rectification.diagnostics import summary_lines
-    from pixelwise.rectification.door import open_scenes, rectify_and_save
+    from pixelwise.rectification.door import open_scenes
     from pixelwise.rectification.options import RectifyOptions
+    from pixelwise.rectification.rectify import rectify_stack
 
     names = ("method", "per", "reference", "sample", "controls", "seed", "season")
     chosen = RectifyOptions(**{name: options.pop(name) for name in names})
@@ -97,7 +98,7 @@ def rectify(
     stack = open_scenes(source, spec, bands, chosen.reference)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
-        gains = rectify_and_save(stack, chosen, Execution(progress=progress, **options), output)
+        gains = rectify_stack(stack, chosen, Execution(progress=progress, **options), output)
     for line in summary_lines(gains):
         emit(line, error=True, lines=False)
     emit(str(output), lines=False)

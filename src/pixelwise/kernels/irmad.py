@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
-from pixelwise.kernels.jit import kernel
+from pixelwise.kernels.jit import kernel, readonly
 from pixelwise.kernels.scratch import aligned
 
 __all__ = ["CHUNK", "TILE", "Chunks", "moments", "pack", "tail_coefficients", "weights"]
@@ -52,7 +52,8 @@ ERFCX_DEGREE = len(ERFCX) - 1
 EXPONENTIAL = tuple((-1) ** power / math.factorial(power) for power in range(14))
 EXPONENTIAL_DEGREE = len(EXPONENTIAL) - 1
 
-# Sums of a chunk may be made in several parts, and products joined with sums: there are no infinities.
+# Sums of a chunk may be made in several parts, and products joined with sums. Helpers are inlined (`forceinline`): see
+# `kernel`.
 SUMS = {"reassoc", "contract", "nsz", "arcp"}
 
 
@@ -105,7 +106,7 @@ def pack(reference: Floats, scene: Floats, shift: Floats, scale: Floats, groups:
         np.array([group for group, _, _ in spans], dtype=np.int64),
     )
     begins = np.array([first for _, first, _ in spans], dtype=np.int64)
-    fill(chunks, begins, reference, scene, shift, scale)
+    fill(chunks, begins, readonly(reference), readonly(scene), shift, scale)
     return chunks
 
 
@@ -146,7 +147,7 @@ def tail_coefficients(df: int) -> Floats:
 
 
 # Not with `SUMS`: the order in which the exponent is reduced matters.
-@kernel(helper=True, fastmath={"contract"})
+@kernel(helper=True, forceinline=True, fastmath={"contract"})
 def tail(z, size, odd, coefficients, scratch):
     """Replace values by ``P(chi2_df > z)``.
 
@@ -196,7 +197,7 @@ def tail(z, size, odd, coefficients, scratch):
         z[p] = total[p] * value * np.int64(bits).view(np.float64)
 
 
-@kernel(helper=True, fastmath=SUMS)
+@kernel(helper=True, forceinline=True, fastmath=SUMS)
 def distances(x, size, transform, shift, z, scratch):
     """Put sums of squares of linear combinations of rows into z.
 
@@ -236,7 +237,7 @@ def distances(x, size, transform, shift, z, scratch):
             z[p] += m0[p] * m0[p] + m1[p] * m1[p]
 
 
-@kernel(helper=True, fastmath=SUMS)
+@kernel(helper=True, forceinline=True, fastmath=SUMS)
 def add_square(a, b, size, total):
     """Add the products of four rows with four rows, summed over pixels, to ``total`` (4, 4)."""
     a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
@@ -280,7 +281,7 @@ def add_square(a, b, size, total):
     total[3, 3] += s33
 
 
-@kernel(helper=True, fastmath=SUMS)
+@kernel(helper=True, forceinline=True, fastmath=SUMS)
 def add_moments(x, size, weights, sums, products, scratch):
     """Add the weighted moments of a chunk.
 

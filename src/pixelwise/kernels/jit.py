@@ -92,6 +92,10 @@ def kernel(*, helper: bool = False, **options: Any) -> Callable[[Function], Func
     loop uses is taken out of it before the loop: within, each look at a field counts references to all of its arrays,
     which took half of the time of `restrend`.
 
+    A helper with ``fastmath`` needs ``forceinline=True``: the process that compiles has it twice, by itself and within
+    its caller, where it may be optimised to other bits, and the linker takes either (numba 0.68.1: last digits differed
+    between the process that had compiled and those that loaded what it kept).
+
     Kernels must not call NumPy's ``sort``, ``argsort``, ``median`` or anything else that numba builds on its
     quicksort: sorting numbers and sorting places of numbers get the same symbol there but for a counter of the
     process that compiled them. If two kernels that were kept by different processes meet in a third, the linker takes

@@ -140,6 +140,7 @@ def facts_of(map_: Map) -> dict[str, str]:
         "period": ", ".join(filter(None, (period(provenance), layers_of(provenance)))),
         "input": _input(provenance),
         "further inputs": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
+        "gains": _gains(provenance),
         "options": _options(provenance),
         "false discovery rate": _false_discovery(provenance),
         "made by": _made_by(provenance),
@@ -182,6 +183,21 @@ def _input(provenance: Mapping[str, Any]) -> str:
     if not paths:
         return ""
     return paths[0] if len(paths) == 1 else f"{len(paths)} files, {paths[0]} to {paths[-1]}"
+
+
+def _gains(provenance: Mapping[str, Any]) -> str:
+    """Say what made the scenes comparable, and how many were left out for doubts about it."""
+    given = provenance.get("input")
+    gains = given.get("gains") if isinstance(given, dict) else None
+    if not isinstance(gains, dict):
+        return ""
+    parts = [_text(gains.get("path")) or _text(gains.get("preset"))]
+    words = {"scenes": "scenes", "left_out": "flagged left out", "kept": "of them flagged"}
+    parts += [
+        f"{gains[name]} {said}" for name, said in words.items() if isinstance(gains.get(name), int) and gains[name]
+    ]
+    digest = _text(gains.get("sha256"))
+    return ", ".join(filter(None, (*parts, digest and f"sha256 {digest}")))
 
 
 def _options(provenance: Mapping[str, Any]) -> str:

@@ -205,35 +205,43 @@ def _without_doubtful(
     remarks: list[str],
 ) -> tuple[tuple[Layer, ...], AppliedGains | None]:
     """Return the layers of images with gains, those with doubtful gains left out unless they are to be kept."""
+    # Without a line, nothing can be kept.
     keep = spec.gains_flagged == "keep"
-    images = iter(made)
+    used = [not flags or (keep and "refused" not in flags) for _, flags in made]
+    images = iter(zip(made, used, strict=True))
     found, read = list[Layer](), 0
     for layer in layers:
         if not _is_read(layer, spec):
             found.append(layer)
             continue
-        own = [image for image, flags in (next(images) for _ in layer.images) if keep or not flags]
+        own = [image for (image, _), is_used in (next(images) for _ in layer.images) if is_used]
         if own:
             read += 1
             found.append(replace(layer, images=tuple(own)))
-    counts = Counter(flag for _, flags in made for flag in flags)
-    flagged = sum(bool(flags) for _, flags in made)
-    words = f"gains {table.path}: {flagged} of {len(made)} scenes {'is' if flagged == 1 else 'are'}"
-    listed = ", ".join(f"{number} {flag}" for flag, number in counts.most_common())
-    if flagged and keep:
-        remarks.append(f"{words} used in spite of flagged gains ({listed})")
+    left_out = [flags for (_, flags), is_used in zip(made, used, strict=True) if not is_used]
+    kept = [flags for (_, flags), is_used in zip(made, used, strict=True) if is_used and flags]
+    if kept:
+        remarks.append(f"{_said(table, kept, made)} used in spite of flagged gains{_listed(kept)}")
         log.warning(remarks[-1])
-    elif flagged:
-        text = f"{words} left out because of flagged gains ({listed}); --gains-flagged keep uses them"
+    if left_out:
+        remedy = "" if keep else "; --gains-flagged keep uses them"
+        text = f"{_said(table, left_out, made)} left out because of flagged gains{_listed(left_out)}{remedy}"
         if read < 2:
-            left = f"{read} date{'s' * (read != 1)} {'is' if read == 1 else 'are'} left"
-            problems.add(f"{text}; {left}: a series needs at least two")
+            problems.add(f"{text}; {read} date{'s are' if read != 1 else ' is'} left: a series needs at least two")
             return tuple(layers), None
         remarks.append(text)
         log.warning(text)
-    left_out, kept = (0, flagged) if keep else (flagged, 0)
-    applied = AppliedGains(table.path, "", table.gains.sha256, len(made) - left_out, left_out, kept)
-    return tuple(found), applied
+    scenes = len(made) - len(left_out)
+    return tuple(found), AppliedGains(table.path, "", table.gains.sha256, scenes, len(left_out), len(kept))
+
+
+def _said(table: _Table, scenes: Sequence[object], all_scenes: Sequence[object]) -> str:
+    return f"gains {table.path}: {len(scenes)} of {len(all_scenes)} scenes {'is' if len(scenes) == 1 else 'are'}"
+
+
+def _listed(flagged: Sequence[frozenset[GainFlag]]) -> str:
+    counts = Counter(flag for flags in flagged for flag in sorted(flags))
+    return f" ({', '.join(f'{number} {flag}' for flag, number in counts.most_common())})"
 
 
 # ----------------------------------------------------------------------------------------------- presets

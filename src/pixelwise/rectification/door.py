@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pixelwise.choices import PerScene, Rectification
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.jobs.execution import Execution, Progress
-from pixelwise.maps.saving import check_output, save_text
 from pixelwise.opening.products import Product, load_product
 from pixelwise.opening.sources import Source, resolve
 from pixelwise.opening.survey import open_stack
@@ -127,21 +126,7 @@ def rectify(
         stack = source
     else:
         stack = open_scenes(source, InputSpec().replace(**options), bands, chosen.reference)
-    return rectify_and_save(stack, chosen, execution, output)
-
-
-def rectify_and_save(
-    stack: RasterStack, options: RectifyOptions, execution: Execution, output: str | Path | None
-) -> Gains:
-    """Find the gains of a stack and write their table, if it has a name."""
-    if output is None:
-        return rectify_stack(stack, options, execution, None)
-    files = [path for path in stack.paths if isinstance(path, Path)]
-    others = [] if options.controls is None else [options.controls]
-    target = check_output(output, overwrite=execution.overwrite, suffixes=(".csv",), inputs=(*files, *others))
-    gains = rectify_stack(stack, options, execution, target)
-    save_text(gains.as_csv(), target, overwrite=execution.overwrite)
-    return gains
+    return rectify_stack(stack, chosen, execution, None if output is None else Path(output))
 
 
 def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, reference: str) -> RasterStack:

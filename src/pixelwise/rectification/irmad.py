@@ -258,8 +258,7 @@ def inverse_root(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
         root[..., j, j] = pivot
         below = matrix[..., j + 1 :, j] - (root[..., j + 1 :, :j] * before[..., None, :]).sum(axis=-1)
         root[..., j + 1 :, j] = np.where(singular[..., None], 0.0, below / pivot[..., None])
-    inverse: Floats = np.linalg.inv(root)
-    return inverse, bad
+    return np.asarray(np.linalg.inv(root), dtype=np.float64), bad
 
 
 class Solution(NamedTuple):

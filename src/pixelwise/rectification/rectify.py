@@ -16,6 +16,7 @@ from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.notebook import notebook_bar
 from pixelwise.jobs.plan import check_blocks
 from pixelwise.jobs.provenance import describe_stack, header_digest, plain, versions
+from pixelwise.maps.saving import check_output, save_text
 from pixelwise.opening.gain_checks import warnings_of_gains
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rectification.by_scene import rows_by_scene
@@ -49,15 +50,19 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
     options, execution
         How gains are found, and by whom.
     output
-        The table that will be written, beside which a journal is kept; paths in it are relative to its folder.
+        The table to write, beside which a journal is kept; paths in it are relative to its folder. None for none.
 
     Raises
     ------
     InputError
         When the scenes cannot be compared.
     OutputError
-        When another job is unfinished.
+        When the table exists or cannot be written, or another job of its name is unfinished.
     """
+    if output is not None:
+        files = [path for path in (*stack.paths, *stack.area.paths) if isinstance(path, Path)]
+        others = [] if options.controls is None else [options.controls]
+        check_output(output, overwrite=execution.overwrite, suffixes=(".csv",), inputs=(*files, *others))
     stack.check_unchanged()
     check_blocks([stack.layout], execution.memory_bytes)
     scenes = _in_season(stack, options.season)
@@ -82,8 +87,10 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
             rows = rows_by_sensor(crew, scenes, sample, options, folder)
         else:
             rows = rows_by_scene(crew, scenes, sample, controls, options, folder)
-    stack.check_unchanged()
-    gains = Gains(tuple(rows))
+        stack.check_unchanged()
+        gains = Gains(tuple(rows))
+        if output is not None:
+            save_text(gains.as_csv(), output, overwrite=execution.overwrite)
     for text in warnings_of_gains(gains):
         log.warning(text)
     return gains
@@ -131,18 +138,25 @@ def _in_season(stack: RasterStack, text: str | None) -> tuple[Scene, ...]:
         log.info("%d of %d dates are within %s", len(layers), len(stack.layers), text)
     scenes = scenes_of(layers)
     if len(scenes) < 2:
-        raise InputError(f"{len(scenes)} scenes within --season {text}: expected at least two")
+        raise InputError(f"{len(scenes)} scene{'s' * (len(scenes) != 1)} within --season {text}: expected at least two")
     return scenes
 
 
 def _check_phenology(scenes: Sequence[Scene], season: str | None) -> None:
     """Refuse scenes of several seasons, unless the user says which days belong together."""
-    if season is not None or any(scene.layer.precision == "year" for scene in scenes):
+    if any(scene.layer.precision == "year" for scene in scenes):
         return
     days = np.unique([scene.layer.date.timetuple().tm_yday for scene in scenes])
     gaps = np.diff([*days, days[0] + 365])
     spread = 365 - int(gaps.max())
-    if spread > MOST_DAYS:
+    if spread > MOST_DAYS and season is not None:
+        log.warning(
+            "the scenes within %s are from %d days of the year: gains of scenes that far apart remove part of the "
+            "season, too; rectify shorter seasons by themselves",
+            season,
+            spread,
+        )
+    elif spread > MOST_DAYS:
         raise InputError(
             f"the scenes are from {spread} days of the year, so they differ by season, not by radiometry alone: say "
             "which days are compared with --season MM-DD..MM-DD"

@@ -89,6 +89,8 @@ def _preparation(provenance: Mapping[str, Any]) -> list[str]:
     by_values = any(spec.get(name) for name in ("mask_keep", "mask_drop", "mask_bits", "mask_field"))
     if (named or by_values) and spec.get("mask") != "none":
         found.append("masked by " + (", ".join(dict.fromkeys(named)) if named else "quality"))
+    if isinstance(gains := spec.get("gains"), str):
+        found.append(f"scenes rectified with the gains {_base(gains)}")
     region, where = (area.get(name) for name in ("region", "where"))
     if isinstance(region, Mapping):
         found.append(f"within {_base(str(region.get('source')))}")

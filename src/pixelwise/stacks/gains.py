@@ -296,7 +296,7 @@ def _gain_of(cells: Mapping[str, str]) -> Gain:
     if not ISO_DATE.fullmatch(given["date"]):
         raise ValueError(f"date {shown(given['date'])} is not written like 2001-07-15")
     for name in given.keys() & {*NUMBERS, *COUNTS}:
-        text = given[name]
+        text = given[name] or "nan" * ("refused" in given.get("flags", ()))
         try:
             # Where semicolons separate cells, commas are decimal; a count with a comma is no whole number.
             value = float(text.replace(",", ".", 1))
