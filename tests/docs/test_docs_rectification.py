@@ -18,11 +18,12 @@ from support.places import ROOT
 PAGE = ROOT / "docs" / "rectification.md"
 #: What the page says of each map: the share with p < 0.05 and the slope where nothing changes, and the slope elsewhere.
 FOUND = {
-    "drift": (0.2, 0.81, 0.043, 0.101),
+    "drift": (0.2, 0.87, 0.044, 0.099),
     "trend": (0.2, 0.05, 0.000, 0.054),
-    "lost": (0.6, None, -0.022, 0.025),
-    "controls": (0.6, 0.05, 0.000, 0.049),
-    "stable": (0.6, 0.05, 0.000, 0.050),
+    "step": (0.2, None, 0.024, 0.079),
+    "lost": (0.6, None, -0.043, 0.008),
+    "controls": (0.6, 0.056, 0.000, 0.051),
+    "stable": (0.6, 0.05, 0.000, 0.051),
 }
 #: By how much NDVI rises there, by share of the area.
 TRUTH = {0.2: 0.053, 0.6: 0.049}
@@ -36,15 +37,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_drifting_scenes(home / "greener", share=0.6)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        assert run_sessions(PAGE) == 12
+        assert run_sessions(PAGE) == 15
     return home
 
 
 def test_commands_write_what_they_say(made: Path) -> None:
     names = {path.name for path in made.iterdir()}
     assert names >= {f"{name}.tif" for name in FOUND}
-    assert names >= {f"{name}{end}" for name in ("gains", "greener", "controls", "stable") for end in (".csv", ".png")}
-    for name in ("drift.png", "trend.png", "gains.png"):
+    assert names >= {
+        f"{name}{end}" for name in ("gains", "greener", "controls", "stable", "sensors") for end in (".csv", ".png")
+    }
+    for name in ("drift.png", "trend.png", "lost.png", "gains.png"):
         assert (made / name).stat().st_size > 1000
     for name in re.findall(r"\]\((images/.*?)\)", PAGE.read_text()):
         assert (PAGE.parent / name).exists()
@@ -76,10 +79,10 @@ def test_python(made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     [sample] = samples(PAGE, "python")
     names: dict[str, Any] = {}
     exec(compile(sample, str(PAGE), "exec"), names)
-    assert capsys.readouterr().out == "('blue', 'green', 'red', 'nir', 'swir1', 'swir2') 144\n"
+    assert capsys.readouterr().out == "('blue', 'green', 'red', 'nir', 'swir1', 'swir2') 198\n"
     written = read_gains(made / "gains.csv")
     assert [(row.gain, row.offset) for row in names["gains"].rows] == [(row.gain, row.offset) for row in written.rows]
-    assert (names["trend"]["slope"] != 0).any()
+    np.testing.assert_array_equal(names["trend"]["slope"], pw.open_map(made / "trend.tif")["slope"])
 
 
 def test_every_flag_and_column_is_described() -> None:

@@ -102,8 +102,11 @@ def test_standard_errors_are_seen_but_do_not_flatten_the_points() -> None:
     wide = draw_gains([panel(gain_se=np.full(5, 0.01))], "", "").axes[0].get_ylim()
     assert wide[0] < 0.94
     assert wide[1] > 1.11
-    huge = draw_gains([panel(gain_se=np.full(5, 50.0))], "", "").axes[0].get_ylim()
+    huge = draw_gains([panel(gain_se=np.array([0.01, 50, 0.01, 0.01, 0.01]))], "", "").axes[0].get_ylim()
     assert huge[1] - huge[0] < 0.5
+    alike = draw_gains([panel(gain_se=np.full(5, 0.5))], "", "").axes[0].get_ylim()
+    assert alike[0] < 0.45
+    assert alike[1] > 1.6
 
 
 def test_one_scene_of_no_sensor() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.stats import linregress
 
+import pixelwise as pw
+from pixelwise.cli import main
 from pixelwise.opening.gain_checks import warnings_of_gains, years_of
 from pixelwise.rectification.diagnostics import gains_figure, summary_lines
 from pixelwise.rectification.lines import irmad_lines
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.gains import Gain, Gains
 from support.gain_tables import BANDS, flagged, noisy, table
+from support.scene_files import write_scenes
 from support.scenes_simulated import series
 
 
@@ -144,3 +149,37 @@ def test_a_greening_of_most_of_the_area_is_warned_of(seed: int) -> None:
 def test_no_change_and_a_change_of_a_third_are_not_warned_of(share: float) -> None:
     for seed in range(2):
         assert warnings_of_gains(gains_of_series(seed, share)) == []
+
+
+@pytest.fixture(scope="module")
+def few_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("few"), 3, (50, 60)).paths[0].parent
+
+
+def test_the_command_draws_beside_the_table(few_scenes: Path, tmp_path: Path) -> None:
+    words = ["rectify", f"{few_scenes}/*.tif", "--product", "landsat-c2-l2", "-o", f"{tmp_path / 'gains.csv'}"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [f"{tmp_path / 'gains.csv'}", f"{tmp_path / 'gains.png'}"]
+    assert re.search(r"^red    \d\.\d{3} \(.*0 of 3$", result.stderr, re.MULTILINE)
+    assert (tmp_path / "gains.png").read_bytes()[:4] == b"\x89PNG"
+    # Before anything is computed.
+    (tmp_path / "gains.csv").unlink()
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "gains.png: already exists; --overwrite replaces it" in result.output
+    assert not (tmp_path / "gains.csv").exists()
+
+
+def test_without_matplotlib_there_is_only_the_table(
+    few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise pw.ParameterError('drawing needs matplotlib: pip install "pixelwise[plot]"')
+
+    monkeypatch.setattr("pixelwise.pictures.picture.import_matplotlib", missing)
+    words = ["rectify", f"{few_scenes}/*.tif", "--product", "landsat-c2-l2", "-o", f"{tmp_path / 'gains.csv'}"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "warning: no picture of the gains: drawing needs matplotlib" in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"gains.csv"}

@@ -113,6 +113,7 @@ def _picture_beside(table: Path, *, overwrite: bool) -> Path | None:
     from pixelwise.maps.saving import check_output
     from pixelwise.pictures.picture import import_matplotlib
 
+    check_output(table, overwrite=overwrite, suffixes=(".csv",))
     try:
         import_matplotlib()
     except ParameterError as error:

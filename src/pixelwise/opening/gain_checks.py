@@ -208,7 +208,7 @@ def _year(date: str) -> float:
 
 
 def per_sensor(gains: Gains) -> bool:
-    """Whether all scenes of a sensor have the same gains."""
+    """Whether all scenes of a sensor have the same gains, as they have with ``per="sensor"``."""
     lines: dict[tuple[str, str], set[tuple[float, float]]] = {}
     for row in gains.rows:
         lines.setdefault((row.band, row.sensor), set()).add((row.gain, row.offset))

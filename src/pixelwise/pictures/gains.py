@@ -189,14 +189,15 @@ def _draw_flagged(axes: Axes, panel: GainPanel, values: Floats, entries: dict[st
 
 
 def _limits(values: Floats, errors: Floats, flagged: NDArray[np.bool_], neutral: float) -> tuple[float, float]:
-    """Return limits that show values and `neutral`, and of standard errors as much as fits into twice their height."""
+    """Return limits that show values and `neutral`, and standard errors but for a few large ones."""
     shown = ~flagged if not flagged.all() else np.abs(values - np.median(values)) <= _spread(values)
-    low, high = float(min(values[shown].min(), neutral)), float(max(values[shown].max(), neutral))
+    values, errors = values[shown], np.where(np.isfinite(errors), errors, 0.0)[shown]
+    low, high = float(min(values.min(), neutral)), float(max(values.max(), neutral))
     height = high - low or abs(high) * 0.1 or 0.01
-    reach = np.where(np.isfinite(errors), errors, 0.0)[shown]
-    low = max(float((values[shown] - reach).min()), low - height / 2) if reach.any() else low
-    high = min(float((values[shown] + reach).max()), high + height / 2) if reach.any() else high
-    low, high = min(low, neutral), max(high, neutral)
+    # One scene of large errors must not flatten all others.
+    most = max(height / 2, 1.5 * float(np.median(errors)))
+    low = min(low, max(float((values - errors).min()), low - most))
+    high = max(high, min(float((values + errors).max()), high + most))
     room = 0.12 * ((high - low) or height)
     return low - room, high + room
 
