@@ -164,8 +164,7 @@ def test_variables_of_arrays_are_found_by_date(tmp_path: Path) -> None:
     months[2] = "2001-03-02"
     rows = [row("s.nc", 2000 + n, band, date=date) for n, date in enumerate(months, 1) for band in ("red", "nir")]
     problem = problem_of(tmp_path / "s.nc", value="nir - red", gains=write_table(tmp_path / "gains.csv", rows))
-    assert "1 of 6 scenes: " in problem
-    assert "s.nc is of 2001-03-01, there of 2001-01-01, 2001-02-01, 2001-03-02 and 3 more" in problem
+    assert f"lacks 1 of 6 scenes: {tmp_path}/s.nc of 2001-03-01; make the table again" in problem
 
 
 def test_files_of_one_image_have_a_line_each(tmp_path: Path) -> None:
@@ -332,6 +331,8 @@ def test_scenes_without_gains_cannot_be_kept(scenes: Path) -> None:
     table.write_text("\n".join(gone) + "\n")
     stack = pw.open_stack(scenes, band="red", gains=table, gains_flagged="keep")
     assert [layer.date.year for layer in stack.layers] == [2001, 2002, 2003, 2004, 2006, 2007, 2008]
+    dropped = pw.open_stack(scenes, band="red", gains=table)
+    assert dropped.remarks[0].endswith("flagged gains (1 far, 1 refused); --gains-flagged keep uses 1 of them")
     assert [one.partition(": ")[2] for one in stack.remarks] == [
         "1 of 8 scenes is used in spite of flagged gains (1 far)",
         "1 of 8 scenes is left out because of flagged gains (1 refused)",
@@ -434,7 +435,7 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
     table = write_table(tmp_path / "gains.csv", [*rows[:3], f"{rows[3]}uncertain"])
     result = run(*words, "--gains", table)
     assert "several sensors" not in result.stdout
-    assert f"gains     {table}: 3 scenes, 1 flagged left out\n" in result.stdout
+    assert f"gains     {table}: 3 scenes, 1 more flagged and left out\n" in result.stdout
     assert "left out because of flagged gains (1 uncertain)" in result.stderr
     gains = json.loads(run(*words, "--gains", table, "--gains-flagged", "keep", "--json").stdout)["gains"]
     assert (gains["path"], gains["scenes"], gains["kept"]) == (str(table), 4, 1)
@@ -466,7 +467,7 @@ def test_records_say_which_table_was_used(scenes: Path, tmp_path: Path) -> None:
     assert given["spec"]["gains"] == str(table)
     info = run("info", output).stdout
     assert "gains " in info
-    assert "../gains.csv, 7 scenes, 1 flagged left out, sha256" in " ".join(info.split())
+    assert "../gains.csv, 7 scenes, 1 more flagged and left out, sha256" in " ".join(info.split())
     # The table is an input: nothing replaces it.
     refused = run("plot", output, "-o", tmp_path / "gains.csv", "--overwrite")
     assert refused.exit_code != 0

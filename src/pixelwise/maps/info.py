@@ -192,7 +192,7 @@ def _gains(provenance: Mapping[str, Any]) -> str:
     if not isinstance(gains, dict):
         return ""
     parts = [_text(gains.get("path")) or _text(gains.get("preset"))]
-    words = {"scenes": "scenes", "left_out": "flagged left out", "kept": "of them flagged"}
+    words = {"scenes": "scenes", "kept": "of them flagged", "left_out": "more flagged and left out"}
     parts += [
         f"{gains[name]} {said}" for name, said in words.items() if isinstance(gains.get(name), int) and gains[name]
     ]

@@ -175,7 +175,10 @@ def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _La
     dated = {other: [row for row in rows if _is_of(row, layer)] for other, rows in of_file.items()}
     if not any(dated.values()):
         dates = list(dict.fromkeys(row.date for rows in of_file.values() for row in rows))
-        lacking.dates.append(f"{path} is of {layer.iso_date}, there of {first_of(dates, 3)}")
+        if len(dates) > 1:  # a file of many dates, as arrays are
+            lacking.files.append(f"{path} of {layer.iso_date}")
+        else:
+            lacking.dates.append(f"{path} is of {layer.iso_date}, there of {dates[0]}")
         return None
     rows = dated.get(band) or []
     if not rows:
@@ -224,7 +227,9 @@ def _without_doubtful(
         remarks.append(f"{_said(table, kept, made)} used in spite of flagged gains{_listed(kept)}")
         log.warning(remarks[-1])
     if left_out:
-        remedy = "" if keep else "; --gains-flagged keep uses them"
+        useful = sum("refused" not in flags for flags in left_out)
+        which = "them" if useful == len(left_out) else f"{useful} of them"
+        remedy = f"; --gains-flagged keep uses {which}" * bool(useful and not keep)
         text = f"{_said(table, left_out, made)} left out because of flagged gains{_listed(left_out)}{remedy}"
         if read < 2:
             problems.add(f"{text}; {read} date{'s are' if read != 1 else ' is'} left: a series needs at least two")

@@ -196,8 +196,8 @@ class AppliedGains:
 
     def __str__(self) -> str:
         words = [f"{self.table or self.preset}: {self.scenes} scene{'s' * (self.scenes != 1)}"]
-        words += [f"{self.left_out} flagged left out"] * bool(self.left_out)
         words += [f"{self.kept} of them flagged"] * bool(self.kept)
+        words += [f"{self.left_out} more flagged and left out"] * bool(self.left_out)
         return ", ".join(words)
 
     def describe(self, name: str) -> dict[str, Any]:
