@@ -47,6 +47,12 @@ def test_what_is_unknown_is_a_dash() -> None:
     assert cells(red) == ["red", "3.000 (1.000 to 5.000)", "+0", "-", "-", "-", "0 of 5"]
 
 
+def test_offsets_have_the_digits_that_mean_something() -> None:
+    for se, text in ((0.03, "+0.001"), (0.0005, "+0.00123"), (1e-16, "+0.001235"), (30.0, "+0")):
+        gains = Gains(tuple(replace(row, offset_se=se) for row in table([2000, 2001], 1.0, 0.00123456).rows))
+        assert cells(summary_lines(gains)[1])[2] == text
+
+
 def test_where_all_scenes_are_flagged_all_are_described() -> None:
     gains = Gains(tuple(replace(row, flags=("uncertain",)) for row in noisy(1, 5).rows))
     assert cells(summary_lines(gains)[1])[-1] == "5 of 5"
@@ -153,7 +159,7 @@ def test_no_change_and_a_change_of_a_third_are_not_warned_of(share: float) -> No
 
 @pytest.fixture(scope="module")
 def few_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scenes(tmp_path_factory.mktemp("few"), 3, (50, 60)).paths[0].parent
+    return write_scenes(tmp_path_factory.mktemp("few"), 4, (50, 60)).paths[0].parent
 
 
 def test_the_command_draws_beside_the_table(few_scenes: Path, tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_the_command_draws_beside_the_table(few_scenes: Path, tmp_path: Path) ->
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [f"{tmp_path / 'gains.csv'}", f"{tmp_path / 'gains.png'}"]
-    assert re.search(r"^red    \d\.\d{3} \(.*0 of 3$", result.stderr, re.MULTILINE)
+    assert re.search(r"^red    \d\.\d{3} \(.* of 4$", result.stderr, re.MULTILINE)
     assert (tmp_path / "gains.png").read_bytes()[:4] == b"\x89PNG"
     # Before anything is computed.
     (tmp_path / "gains.csv").unlink()

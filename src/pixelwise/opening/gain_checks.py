@@ -170,7 +170,7 @@ def warnings_of_applied(stack: RasterStack) -> list[str]:
     if stack.gains is None or stack.gains.table is None:
         return []
     expression, called = stack.derivation.expression, stack.layers[0].images[0].names
-    if expression is None and called[0].isidentifier():
+    if expression is None and called and called[0].isidentifier():
         return list(_drift(read_gains(stack.gains.table), Expression(called[0]), {}))
     names = dict(zip(stack.derivation.names, called, strict=False))
     return list(_drift(read_gains(stack.gains.table), expression, names))

@@ -132,14 +132,14 @@ def summary_lines(
 
 
 def _offset(rows: Sequence[Gain]) -> str:
-    """Return the median offset, to a tenth of its standard error."""
+    """Return the median offset, to a tenth of its standard error, but at most six decimals."""
     if not rows:
         return "-"
     offset = float(np.median([row.offset for row in rows]))
     errors = [row.offset_se for row in rows if row.offset_se > 0]
     if not errors:
         return f"{offset:+.3g}"
-    return f"{offset:+.{max(0, 1 - math.floor(math.log10(np.median(errors))))}f}"
+    return f"{offset:+.{min(max(0, 1 - math.floor(math.log10(np.median(errors)))), 6)}f}"
 
 
 def _median(values: list[float], unit: str = "") -> str:
