@@ -253,7 +253,7 @@ def _check_kind(map_: Map, path: Path, command: Sequence[str]) -> None:
         raise InputError(f"{path}: its composites were chosen by another stack (by=): use the series of that stack")
 
 
-def _spec_of(making: Making, given: dict[str, Any], folder: Path, path: Path, command: Sequence[str]) -> InputSpec:
+def _spec_of(making: Making, given: Mapping[str, Any], folder: Path, path: Path, command: Sequence[str]) -> InputSpec:
     """Return the input options of a map, with those that the user gives; files that only the map names are refused."""
     # Other commands lack the options of inputs.
     show = f"`{shlex.join((*COMMAND, str(path)))}` shows its series, if you " if command else ""
@@ -273,10 +273,10 @@ def _spec_of(making: Making, given: dict[str, Any], folder: Path, path: Path, co
                 f"{path}: was made with --{name} {value}; a file that a map names is opened only if you name it again: "
                 f"{show}add --{name} with its present path"
             )
+    table = table_of_gains(making, folder, given.get("gains"), path, f"{show}add --gains FILE")
     if making.gains is not None:
         _check_preset(making.gains, path)
-        instead = f"{show}add --gains FILE"
-        given["gains"] = table_of_gains(making, folder, given.get("gains"), path, instead) or making.gains.preset
+        given = {**given, "gains": table or making.gains.preset}
     return spec.replace(region=None, where=None).replace(**given)
 
 

@@ -142,11 +142,14 @@ def test_a_table_for_a_map_without_gains_is_refused(home: Path) -> None:
     assert "map.tif: was not made with a table of gains: leave gains.csv out" in refused(
         "map.tif", "--gains", "gains.csv"
     )
+    with pytest.raises(pw.InputError, match="was not made with a table of gains"):
+        origin_of(pw.open_map("map.tif"), "map.tif", options={"gains": "gains.csv"})
 
 
 def test_series_of_a_map_are_rectified_without_a_word(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     map_ = made()
     stack = pw.open_stack("ndvi", gains="gains.csv")
+    caplog.clear()
     [fit] = fits_of_map(map_, "map.tif", [(3, 4)])
     np.testing.assert_array_equal(fit.series.values, stack.read(stack.grid.block)[:, 3, 4])
     assert fit["slope"] == map_["slope"][3, 4]

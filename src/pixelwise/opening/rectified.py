@@ -6,6 +6,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +95,12 @@ def _is_read(layer: Layer, spec: InputSpec) -> bool:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of gains, and its rows by file, as it is written there, and band."""
+    """A table of gains, and its rows by file, as it is written there, by date and band."""
 
     path: Path
     gains: Gains
     name_of: Callable[[Location], str | None]
-    rows: dict[str, dict[str, list[Gain]]]
+    rows: dict[str, dict[str, dict[str, Gain]]]
 
     @classmethod
     def of(cls, path: Path) -> _Table:
@@ -111,10 +112,18 @@ class _Table:
             When it cannot be read.
         """
         gains = read_gains(path)
-        rows: dict[str, dict[str, list[Gain]]] = {}
+        rows: dict[str, dict[str, dict[str, Gain]]] = {}
         for row in gains.rows:
-            rows.setdefault(row.path, {}).setdefault(row.band, []).append(row)
+            rows.setdefault(row.path, {}).setdefault(row.date, {})[row.band] = row
         return cls(path, gains, finder(list(rows), path.parent), rows)
+
+    def of_file(self, name: str, layer: Layer) -> dict[str, Gain] | None:
+        """Return the rows of a file and a layer's date, by band; None if there are none."""
+        dates = self.rows[name]
+        date = layer.iso_date
+        if date not in dates:  # as exactly as people wrote it
+            date = next((text for text in dates if _covers(text, layer)), "")
+        return dates.get(date)
 
 
 @dataclass
@@ -171,32 +180,30 @@ def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _La
     if name is None:
         lacking.files.append(f"{path}")
         return None
-    of_file = table.rows[name]
-    dated = {other: [row for row in rows if _is_of(row, layer)] for other, rows in of_file.items()}
-    if not any(dated.values()):
-        dates = list(dict.fromkeys(row.date for rows in of_file.values() for row in rows))
+    rows = table.of_file(name, layer)
+    if rows is None:
+        dates = list(table.rows[name])
         if len(dates) > 1:  # a file of many dates, as arrays are
             lacking.files.append(f"{path} of {layer.iso_date}")
         else:
             lacking.dates.append(f"{path} is of {layer.iso_date}, there of {dates[0]}")
         return None
-    rows = dated.get(band) or []
-    if not rows:
-        known = ", ".join(other for other, found in dated.items() if found)
-        lacking.bands[show(band), show(known)].append(f"{path}")
-        return None
-    return next((row for row in rows if row.date == layer.iso_date), rows[0])
+    if band not in rows:
+        lacking.bands[show(band), show(", ".join(rows))].append(f"{path}")
+    return rows.get(band)
 
 
-def _is_of(row: Gain, layer: Layer) -> bool:
-    """Whether a row is of a layer's date: as exactly as its date is written, by people perhaps."""
-    if row.date == layer.iso_date:
-        return True
+def _covers(text: str, layer: Layer) -> bool:
+    """Whether a date of a table, such as 2001-07, is that of a layer."""
     try:
-        first, last = read_range(row.date)
+        first, last = _range_of(text)
     except ParameterError:  # 30 February
         return False
     return first <= layer.date <= last and not layer.excess
+
+
+# Each date of an array is compared with each that its table has, until one fits.
+_range_of = lru_cache(1 << 16)(read_range)
 
 
 def _without_doubtful(
