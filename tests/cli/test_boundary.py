@@ -163,7 +163,7 @@ def commands() -> Iterator[tuple[str, str]]:
         for parameter in command.params:
             flag = isinstance(parameter, click.Option) and parameter.is_flag
             known = (
-                name in ("apply", "composite", "series")
+                name in ("apply", "composite", "rectify", "series")
                 and isinstance(parameter, click.Option)
                 and parameter.name in shared
             )

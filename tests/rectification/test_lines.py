@@ -276,7 +276,7 @@ def test_a_drifting_series_has_its_true_trends_after_rectification() -> None:
     (false, recovered), (_, known) = both(simulated)
     assert raw > 10
     assert 4 <= false <= 6
-    # The median scene's own unit is that of the truth to 3 % only: it is the median of 25.
+    # The unit of the reference is that of the truth to 3 % only: it is that of 25 scenes.
     assert 97 <= 100 * recovered / known <= 103
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.rectification.scenes import middle
+
 Floats = NDArray[np.float64]
 Change = Literal["none", "random", "clearing", "greening", "cloud"]
 
@@ -153,8 +155,8 @@ class SimulatedSeries:
 
     @property
     def reference(self) -> Floats:
-        """(band, pixel) median of all scenes."""
-        return np.median(self.scenes, axis=0)
+        """(band, pixel) what `rectify` compares them with."""
+        return np.stack([middle(self.scenes[:, band]) for band in range(self.scenes.shape[1])])
 
 
 def series(

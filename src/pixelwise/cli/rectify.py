@@ -51,8 +51,14 @@ __all__ = ["rectify"]
     metavar="FILE",
     help="Polygons of control sets for --method controls.  [default: the extremes of each scene]",
 )
-@click.option("--sample", type=int, default=50_000, show_default=True, help="Pixels at which scenes are compared.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
+@click.option(
+    "--sample",
+    type=click.IntRange(2000, 5_000_000),
+    default=50_000,
+    show_default=True,
+    help="Pixels at which scenes are compared.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the sample.")
 @click.option(
     "-o",
     "--output",

@@ -18,7 +18,7 @@ from pixelwise.rectification.lines import Lines
 from pixelwise.rectification.options import RectifyOptions
 from pixelwise.rectification.rows import rows_of, say_refused
 from pixelwise.rectification.sample import Sample
-from pixelwise.rectification.scenes import Medians, Scene, common
+from pixelwise.rectification.scenes import Reference, Scene, common
 from pixelwise.stacks.gains import Gain
 from pixelwise.words import NAMED, first_of
 
@@ -56,7 +56,7 @@ def rows_by_scene(
 
 
 def _find_reference(crew: Crew, scenes: Sequence[Scene], sample: Sample) -> Floats:
-    """Return (band, pixel) medians of some scenes."""
+    """Return (band, pixel) the middle of some scenes."""
     bands = len(scenes[0].image.bands)
     reference = np.full((bands, len(sample)), np.nan)
     done = {} if crew.journal is None else crew.journal.parts
@@ -64,7 +64,7 @@ def _find_reference(crew: Crew, scenes: Sequence[Scene], sample: Sample) -> Floa
         reference[:, sample.starts[index] : sample.starts[index + 1]] = values
     crew.meter.begin(0, 2, len(sample.blocks))
     crew.meter.add(len(done))
-    work = Medians(crew.stack, tuple(scenes), sample, crew.handles)
+    work = Reference(crew.stack, tuple(scenes), sample, crew.handles)
     todo = [block for index, block in enumerate(sample.blocks) if index not in done]
     places = {block: index for index, block in enumerate(sample.blocks)}
     largest = int(np.diff(sample.starts).max())
@@ -101,7 +101,7 @@ def _compare(crew: Crew, work: Comparison, alone: Sequence[Scene]) -> list[Lines
 
 
 def _reference(scenes: Sequence[Scene], options: RectifyOptions) -> tuple[tuple[Scene, ...], str]:
-    """Return the scenes of which the reference is the median, and what tables call it."""
+    """Return the scenes of which the reference is the middle, and what tables call it."""
     wanted = options.reference
     season = "" if options.season is None else f", {options.season}"
     if wanted == "median":

@@ -65,7 +65,8 @@ def rectify(
         ``scene``: each scene has gains of its own. ``sensor``: pairs of scenes of different sensors, at most 8 days
         apart, give one line for each sensor and band, chained to the newest sensor.
     reference
-        With what scenes are compared: ``median`` of all at each pixel, a file of one of them, or its date.
+        With what scenes are compared: ``median`` of all at each pixel (the mean of the middle third of the values,
+        as the median itself is one of them), a file of one scene, or its date.
     method
         ``irmad``: iteratively reweighted multivariate alteration detection [1]_ [2]_ finds out which pixels did not
         change; lines are weighted reduced major axes. ``controls``: the line through the means of a bright and a dark

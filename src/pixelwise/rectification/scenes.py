@@ -18,9 +18,8 @@ from pixelwise.rectification.sample import Sample
 from pixelwise.stacks.base import Stack
 from pixelwise.stacks.images import Image, LayerRead
 from pixelwise.stacks.raster import Layer, RasterStack
-from pixelwise.stacks.reductions import Composite
 
-__all__ = ["MedianPart", "Medians", "Scene", "common", "read_scene", "scenes_of"]
+__all__ = ["HELD_BYTES", "Reference", "ReferencePart", "Scene", "common", "middle", "read_scene", "scenes_of"]
 
 #: Bytes of the values of all scenes that a worker holds at once; more of a block is read in parts.
 HELD_BYTES = 96 << 20
@@ -86,8 +85,32 @@ def common(*arrays: Floats) -> NDArray[np.bool_]:
     return ~missing
 
 
+def middle(series: Floats) -> Floats:
+    """Return the mean of the middle third of the values of each pixel, NaN where it has none.
+
+    The median of an odd number is one of them: at many pixels, a scene would agree with the reference exactly, and
+    IR-MAD would take these for the unchanged ones. With 5 scenes, gains were 1.6 % off by medians, and 0.6 % by these
+    means; with 25, 0.6 and 0.5 % (worst band, mean of simulations).
+
+    Parameters
+    ----------
+    series
+        (scene, pixel), NaN where missing.
+    """
+    ordered = np.sort(series.T, axis=1)  # NaN last
+    count = np.count_nonzero(~np.isnan(ordered), axis=1)
+    # Two values at least, if there are.
+    left_out = np.minimum(count // 3, np.maximum(count - 2, 0) // 2)
+    sums = np.zeros((len(ordered), ordered.shape[1] + 1))
+    np.cumsum(np.nan_to_num(ordered), axis=1, out=sums[:, 1:])
+    first, last = (np.take_along_axis(sums, end[:, None], axis=1)[:, 0] for end in (left_out, count - left_out))
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
+        found: Floats = (last - first) / (count - 2 * left_out)
+    return found
+
+
 @dataclass(frozen=True, eq=False)
-class MedianPart:
+class ReferencePart:
     """What a worker found in one block of the sample.
 
     Attributes
@@ -95,7 +118,7 @@ class MedianPart:
     block
         The block.
     values
-        (band, pixel) medians over all scenes, NaN where none has a value.
+        (band, pixel) as in `middle`, NaN where no scene has a value.
     lost
         Windows of files that could not be read and count as missing.
     seconds
@@ -109,8 +132,8 @@ class MedianPart:
 
 
 @dataclass(frozen=True, eq=False)
-class Medians:
-    """The reference: in each band, the median of some scenes at each pixel of the sample; a block at a time.
+class Reference:
+    """The reference: in each band, the middle of some scenes at each pixel of the sample; a block at a time.
 
     Attributes
     ----------
@@ -141,14 +164,13 @@ class Medians:
 
     def kernels(self, name: str) -> str:
         """Name the kernels."""
-        return f"{name}: medians"
+        return f"{name}: reference"
 
     def try_out(self) -> None:
-        """Compile the median."""
-        Composite("median").reduce(np.zeros((1, 1)), np.empty(1))
+        """Compile nothing: only files are read."""
 
-    def compute(self, block: Block, workspace: Workspace) -> MedianPart:
-        """Return the medians of a block."""
+    def compute(self, block: Block, workspace: Workspace) -> ReferencePart:
+        """Return the reference in a block."""
         del workspace
         began = time.perf_counter()
         take_losses()  # discards those of earlier reads in this thread
@@ -158,13 +180,13 @@ class Medians:
         columns = len(self.scenes) * -(-block.width // self.sample.step[1]) + block.width * down
         rows = max(HELD_BYTES // (8 * bands * columns), 1) * down
         parts = [
-            self._medians(Block(row, block.col, min(rows, block.row + block.height - row), block.width))
+            self._middle(Block(row, block.col, min(rows, block.row + block.height - row), block.width))
             for row in range(block.row, block.row + block.height, rows)
         ]
         values = self.sample.pixels_of(index, np.concatenate(parts, axis=1))
-        return MedianPart(block, values, len(take_losses()), time.perf_counter() - began)
+        return ReferencePart(block, values, len(take_losses()), time.perf_counter() - began)
 
-    def _medians(self, block: Block) -> NDArray[np.float64]:
+    def _middle(self, block: Block) -> NDArray[np.float64]:
         """Return (band, row, column) of a block, thinned."""
         thinned = []
         for scene in self.scenes:
@@ -172,8 +194,8 @@ class Medians:
             if values is not None:
                 thinned.append(self.sample.thinned(values).copy())
         rows, columns = -(-block.height // self.sample.step[0]), -(-block.width // self.sample.step[1])
-        medians = np.full((len(self.scenes[0].image.bands), rows, columns), np.nan)
-        for band, out in enumerate(medians) if thinned else ():
+        found = np.full((len(self.scenes[0].image.bands), rows, columns), np.nan)
+        for band, out in enumerate(found) if thinned else ():
             series = np.stack([values[band].reshape(-1) for values in thinned])
-            Composite("median").reduce(series, out.reshape(-1))
-        return medians
+            out[:] = middle(series).reshape(rows, columns)
+        return found
