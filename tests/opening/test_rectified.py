@@ -514,3 +514,9 @@ def test_covariates_have_gains_by_their_recipes(scenes: Path, tmp_path: Path) ->
     red = np.array([rectified(scenes, year, "red")[7, 9] for year in YEARS])
     nir = read_all(pw.open_stack(scenes, band="nir"))[:, 7, 9]
     assert pw.open_map(output)["red"][7, 9] == pytest.approx(np.polyfit(red, nir, 1)[0], rel=1e-5)
+
+
+def test_gains_are_not_found_for_rectified_scenes(scenes: Path, tmp_path: Path) -> None:
+    stack = pw.open_stack(scenes, value="nir - red", gains=tmp_path / "gains.csv")
+    with pytest.raises(pw.ParameterError, match="are found for scenes as they are in their files: leave it out"):
+        pw.rectify(stack)
