@@ -518,5 +518,5 @@ def test_covariates_have_gains_by_their_recipes(scenes: Path, tmp_path: Path) ->
 
 def test_gains_are_not_found_for_rectified_scenes(scenes: Path, tmp_path: Path) -> None:
     stack = pw.open_stack(scenes, value="nir - red", gains=tmp_path / "gains.csv")
-    with pytest.raises(pw.ParameterError, match="are found for scenes as they are in their files: leave it out"):
+    with pytest.raises(pw.ParameterError, match="rectify compares scenes as they are in their files"):
         pw.rectify(stack)
