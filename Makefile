@@ -70,7 +70,7 @@ bench: $(VENV)/installed-bench
 	cd benchmarks && for script in pipeline.py "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --dates 100" \
 	    "pipeline.py --layouts tile256-lzw --size 1000 --dates 1000 --rounds 3" \
 	    "pipeline.py --layouts tile256-lzw,tile256-deflate-p2 --threads" \
-	    "arrays.py --cdo" bands.py kernel_ols.py kernel_methods.py error_rates.py startup.py user_function.py memory.py rectification.py \
+	    "arrays.py --cdo" bands.py kernel_ols.py kernel_methods.py error_rates.py startup.py user_function.py memory.py rectification.py rectify_scenes.py \
 	    journal.py outputs.py remote.py "remote.py --size 1000 --dates 200" peers.py accessor.py clusters.py cost_model.py \
 	    report.py; do \
 	    echo "== $$script"; ../$(BIN)/python $$script || exit 1; done
