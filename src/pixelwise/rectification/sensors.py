@@ -177,7 +177,7 @@ def chain_of(sensors: Sequence[str], dates: Sequence[date], pairs: Sequence[Scen
     """
     spans = _spans(sensors, [one.toordinal() for one in dates])
     if len(spans) == 1:
-        raise InputError(f"all scenes are from {sensors[0]}: one line per sensor changes nothing; use per=scene")
+        raise InputError(f"all scenes are from {sensors[0]}: one line per sensor changes nothing; find gains per scene")
     newest = _by_age(spans)[-1]
     counts = Counter(frozenset((sensors[pair.scene], sensors[pair.reference])) for pair in pairs)
     links: list[Link] = []
@@ -213,7 +213,7 @@ def _unlinked(spans: Mapping[str, tuple[int, int]], reached: Sequence[str], newe
     return (
         f"no usable scenes at most {DAYS} days apart link {named(missing)} with {named(reached)}; sensors are "
         f"compared where they overlap in time, and all must lead to the newest, {newest}: add scenes from years that "
-        "they share, or of a sensor between them, or use per=scene"
+        "they share, or of a sensor between them, or find gains per scene"
     )
 
 
