@@ -431,7 +431,7 @@ def test_a_preset_changes_the_sensor_that_it_is_for(tmp_path: Path, caplog: pyte
     [said] = [one for one in stack.remarks if "roy2016" in one]
     assert said in caplog.messages
     for words in ("Roy et al. 2016", "pre-collection", "known to be wrong for landsat-c2-l2", "LT-GEE issue 30",
-                  "2 of 4 scenes are changed", "those of LE07", "pixelwise rectify --per sensor"):  # fmt: skip
+                  "2 of 4 scenes are changed", "those of LE07", "themselves: pixelwise rectify"):  # fmt: skip
         assert words in said
     map_ = pw.apply(stack, "ols", tmp_path / "map.tif")
     assert said in map_.provenance["warnings"]
@@ -467,8 +467,12 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
     assert (
         "several sensors (LT05/LE07 2, 2001-07-11 to 2002-07-11; LC08/LC09 2, 2014-07-11 to 2022-07-11) whose bands "
         "differ: a step from one to the next may look like a trend; make them comparable with pixelwise rectify SCENES "
-        "--product landsat-c2-l2 --per sensor -o gains.csv, then give --gains gains.csv"
+        "--product landsat-c2-l2 --per scene --season MM-DD..MM-DD -o gains.csv, then give --gains gains.csv"
     ) in result.stdout
+    # No two scenes are near enough in time for gains per sensor.
+    assert "--product landsat-c2-l2 --per scene --season 06-01..08-31 -o" in run(
+        *words, "--composite", "max", "--season", "06-01..08-31"
+    ).stdout
     rows = [f"{path.relative_to(tmp_path)},{year}-07-11,nir,1,0," for year in sensors
             for path in tmp_path.glob(f"l/*_{year}0711_*/*{BANDS[sensors[year]][1]}.TIF")]  # fmt: skip
     table = write_table(tmp_path / "gains.csv", [*rows[:3], f"{rows[3]}uncertain"])
@@ -478,6 +482,20 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
     assert "left out because of flagged gains (1 uncertain)" in result.stderr
     gains = json.loads(run(*words, "--gains", table, "--gains-flagged", "keep", "--json").stdout)["gains"]
     assert (gains["path"], gains["scenes"], gains["kept"]) == (str(table), 4, 1)
+
+
+def test_gains_per_sensor_are_advised_if_pairs_of_scenes_link_all_sensors(tmp_path: Path) -> None:
+    """Landsat 5 and 7, then 7 and 8, follow each other after at most 8 days."""
+    dates = {"LT05": ["20010711"], "LE07": ["20010719", "20140703"], "LC08": ["20140711"]}
+    for sensor, date in ((sensor, date) for sensor, dates in dates.items() for date in dates):
+        scene = f"{sensor}_L2SP_014032_{date}_20200903_02_T1"
+        stored = np.random.default_rng(int(date)).integers(8000, 30000, SHAPE).astype(np.uint16)
+        write_raster(tmp_path / "l" / f"{scene}_SR_{BANDS[sensor][1]}.TIF", stored)
+    words = ("plan", tmp_path / "l", "--product", "landsat-c2-l2", "--band", "nir", "--mask", "none")
+    assert "rectify SCENES --product landsat-c2-l2 --per sensor -o gains.csv" in run(*words).stdout
+    for file in tmp_path.glob("l/LE07*20140703*"):
+        file.rename(str(file).replace("20140703", "20140702"))  # nine days
+    assert "rectify SCENES --product landsat-c2-l2 --per scene --season MM-DD..MM-DD -o" in run(*words).stdout
 
 
 def test_fill_values_are_found_in_values_as_they_are_stored(tmp_path: Path) -> None:

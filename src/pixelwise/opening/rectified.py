@@ -344,7 +344,7 @@ def _by_preset(
     remarks.append(
         f"gains {preset.name} ({preset.title}; {preset.source}) were found with {preset.collection}{wrong}; "
         f"{changed} of {len(read)} scenes are changed by them, those of {'/'.join(preset.changed)}; gains of these "
-        "scenes themselves: pixelwise rectify --per sensor"
+        "scenes themselves: pixelwise rectify"
     )
     log.warning(remarks[-1])
     return found, AppliedGains(None, preset.name, preset.sha256, len(read))
@@ -359,7 +359,7 @@ def _check_known(preset: GainPreset, sensors: Counter[str], images: Sequence[Ima
         why = f"; {' and '.join(unmeasured)} were not measured" if unmeasured else ""
         raise ParameterError(
             f"gains {preset.name} make {'/'.join(preset.changed)} comparable with {'/'.join(preset.unchanged)}, but "
-            f"there are scenes of other sensors: {listed}{why}; find gains with pixelwise rectify --per sensor"
+            f"there are scenes of other sensors: {listed}{why}; find gains with pixelwise rectify"
         )
     lacking = dict.fromkeys(
         band for image in images if image.sensor in preset.changed for band in image.names if band not in preset.lines
