@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,7 +241,9 @@ def test_the_same_bytes_whoever_computes_and_in_whatever_blocks(
 # ------------------------------------------------------------------------------------------------- tables
 
 
-def test_a_table_in_another_folder_finds_files_by_their_names(scenes: Path, tmp_path: Path) -> None:
+def test_a_table_in_another_folder_finds_files_by_their_names(
+    scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [row(f"/elsewhere/x_{year}0715.tif", year, "red") for year in YEARS]
     (tmp_path / "tables").mkdir()
     table = write_table(tmp_path / "tables" / "g.csv", rows)
@@ -248,9 +251,45 @@ def test_a_table_in_another_folder_finds_files_by_their_names(scenes: Path, tmp_
         read_all(pw.open_stack(scenes, band="red", gains=table)),
         read_all(pw.open_stack(scenes, band="red", gains=tmp_path / "gains.csv")),
     )
+    # There is no other file of these names, but nothing else says that they are meant.
+    remark = f"gains {table}: names files that are not there; 8 of 8 scenes were matched by their names alone"
+    assert caplog.messages == [remark]
+    words = (scenes, "--band", "red", "--gains", table)
+    assert remark in run("plan", *words).output
+    done = run("apply", "ols", *words, "-o", tmp_path / "map.tif", "--quiet")
+    assert (done.exit_code, done.stderr.count(remark)) == (0, 1), done.output
+    assert remark in " ".join(run("info", tmp_path / "map.tif").stdout.split())
     # Twice the same name: which one is meant is unknown.
     write_table(table, [*rows, row("/third/x_20010715.tif", 2001, "red")])
     assert "lacks 1 of 8 scenes: " in problem_of(scenes, band="red", gains=table)
+
+
+def test_a_table_of_another_area_is_refused_though_its_files_have_the_same_names(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "area2")
+    table, output = tmp_path / "gains.csv", tmp_path / "map.tif"
+    words = ("apply", "ols", f"{tmp_path}/area2/*.tif", "--band", "red", "--gains", table, "-o", output, "--quiet")
+    refused = run(*words)
+    assert (refused.exit_code, output.exists()) == (1, False)
+    assert (
+        f"gains {table}: is of scenes/x_20010715.tif, not of {tmp_path}/area2/x_20010715.tif (8 files like this); "
+        "make a table from these scenes (pixelwise rectify)"
+    ) in refused.stderr
+    (scenes / "x_20010715.tif").unlink()  # one of its files does not make it a table of others
+    assert "(7 files like this)" in problem_of(tmp_path / "area2", band="red", gains=table)
+    scenes.rename(tmp_path / "away")
+    assert run(*words).exit_code == 0
+    # Links lead to the same files.
+    (tmp_path / "away").rename(scenes)
+    (tmp_path / "linked").symlink_to(scenes)
+    assert len(pw.open_stack(tmp_path / "linked", band="red", gains=table)) == 7
+
+
+def test_copies_of_files_on_servers_are_matched_by_their_names(scenes: Path, tmp_path: Path) -> None:
+    rows = [row(f"https://a.org/s/x_{year}0715.tif", year, "red") for year in YEARS]
+    stack = pw.open_stack(scenes, band="red", gains=write_table(tmp_path / "g.csv", rows))
+    assert [text for text in stack.remarks if "gains" in text] == [
+        f"gains {tmp_path}/g.csv: names files on servers; 8 of 8 scenes were matched by their names alone"
+    ]
 
 
 def test_dates_may_be_written_less_exactly(tmp_path: Path) -> None:
@@ -269,7 +308,7 @@ def test_rows_of_other_scenes_do_no_harm_but_do_not_help(scenes: Path, tmp_path:
     assert problem_of(scenes, band="red", gains=other) == (
         f"gains {other}: lacks 8 of 8 scenes: {scenes}/x_20010715.tif, {scenes}/x_20020715.tif, "
         f"{scenes}/x_20030715.tif and 5 more; make the table again from all scenes (pixelwise rectify), or leave them "
-        "out (--start, --end, --months)"
+        "out: by their dates (--start, --end, --months), or by taking the files out of the input"
     )
 
 
@@ -392,7 +431,7 @@ def test_a_preset_changes_the_sensor_that_it_is_for(tmp_path: Path, caplog: pyte
     [said] = [one for one in stack.remarks if "roy2016" in one]
     assert said in caplog.messages
     for words in ("Roy et al. 2016", "pre-collection", "known to be wrong for landsat-c2-l2", "LT-GEE issue 30",
-                  "2 of 4 scenes are changed", "those of LE07", "pixelwise rectify --per sensor"):  # fmt: skip
+                  "2 of 4 scenes are changed", "those of LE07", "themselves: pixelwise rectify"):  # fmt: skip
         assert words in said
     map_ = pw.apply(stack, "ols", tmp_path / "map.tif")
     assert said in map_.provenance["warnings"]
@@ -428,8 +467,12 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
     assert (
         "several sensors (LT05/LE07 2, 2001-07-11 to 2002-07-11; LC08/LC09 2, 2014-07-11 to 2022-07-11) whose bands "
         "differ: a step from one to the next may look like a trend; make them comparable with pixelwise rectify SCENES "
-        "--product landsat-c2-l2 --per sensor -o gains.csv, then give --gains gains.csv"
+        "--product landsat-c2-l2 --per scene --season MM-DD..MM-DD -o gains.csv, then give --gains gains.csv"
     ) in result.stdout
+    # No two scenes are near enough in time for gains per sensor.
+    assert "--product landsat-c2-l2 --per scene --season 06-01..08-31 -o" in run(
+        *words, "--composite", "max", "--season", "06-01..08-31"
+    ).stdout
     rows = [f"{path.relative_to(tmp_path)},{year}-07-11,nir,1,0," for year in sensors
             for path in tmp_path.glob(f"l/*_{year}0711_*/*{BANDS[sensors[year]][1]}.TIF")]  # fmt: skip
     table = write_table(tmp_path / "gains.csv", [*rows[:3], f"{rows[3]}uncertain"])
@@ -439,6 +482,20 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
     assert "left out because of flagged gains (1 uncertain)" in result.stderr
     gains = json.loads(run(*words, "--gains", table, "--gains-flagged", "keep", "--json").stdout)["gains"]
     assert (gains["path"], gains["scenes"], gains["kept"]) == (str(table), 4, 1)
+
+
+def test_gains_per_sensor_are_advised_if_pairs_of_scenes_link_all_sensors(tmp_path: Path) -> None:
+    """Landsat 5 and 7, then 7 and 8, follow each other after at most 8 days."""
+    dates = {"LT05": ["20010711"], "LE07": ["20010719", "20140703"], "LC08": ["20140711"]}
+    for sensor, date in ((sensor, date) for sensor, dates in dates.items() for date in dates):
+        scene = f"{sensor}_L2SP_014032_{date}_20200903_02_T1"
+        stored = np.random.default_rng(int(date)).integers(8000, 30000, SHAPE).astype(np.uint16)
+        write_raster(tmp_path / "l" / f"{scene}_SR_{BANDS[sensor][1]}.TIF", stored)
+    words = ("plan", tmp_path / "l", "--product", "landsat-c2-l2", "--band", "nir", "--mask", "none")
+    assert "rectify SCENES --product landsat-c2-l2 --per sensor -o gains.csv" in run(*words).stdout
+    for file in tmp_path.glob("l/LE07*20140703*"):
+        file.rename(str(file).replace("20140703", "20140702"))  # nine days
+    assert "rectify SCENES --product landsat-c2-l2 --per scene --season MM-DD..MM-DD -o" in run(*words).stdout
 
 
 def test_fill_values_are_found_in_values_as_they_are_stored(tmp_path: Path) -> None:

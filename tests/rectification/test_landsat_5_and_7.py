@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixelwise.opening.sensor_pairs import ScenePair, chain_of, pairs_of
 from pixelwise.rectification.lines import Lines
-from pixelwise.rectification.sensors import ScenePair, chain_of, chained, pair_lines, pairs_of, pooled_lines
+from pixelwise.rectification.sensors import chained, pair_lines, pooled_lines
 from support.places import SHARED
 
 SERIES = SHARED / "yatsm_p013r030" / "p013r030_row50_plain.npz"

@@ -240,7 +240,7 @@ def test_refusals(scenes: SceneFiles, tmp_path: Path) -> None:
         (scenes.paths, {"product": None}, "--bands"),
         (scenes.paths, {"method": "irmd"}, "irmd"),
         (scenes.paths, {"controls": "sets.gpkg"}, "is for method controls"),
-        (scenes.paths, {"per": "sensor", "reference": "1990"}, "is for per=scene"),
+        (scenes.paths, {"per": "sensor", "reference": "1990"}, "is for gains per scene"),
         (scenes.paths, {"bands": ["red"], "value": "ndvi"}, "give one of them"),
     ]
     for source, options, expected in cases:

@@ -13,18 +13,9 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import InputError
+from pixelwise.opening.sensor_pairs import Link, ScenePair, chain_of, pairs_of
 from pixelwise.rectification.irmad import unchanged
-from pixelwise.rectification.sensors import (
-    Link,
-    PairLines,
-    ScenePair,
-    SensorLines,
-    chain_of,
-    chained,
-    pair_lines,
-    pairs_of,
-    pooled_lines,
-)
+from pixelwise.rectification.sensors import PairLines, SensorLines, chained, pair_lines, pooled_lines
 
 START = date(2000, 1, 1)
 
@@ -125,7 +116,7 @@ def test_sensors_that_do_not_overlap_are_named() -> None:
     assert str(error.value) == (
         "no usable scenes at most 8 days apart link LT05 2000-2010 with LC08 2013, LC09 2013; sensors are compared "
         "where they overlap in time, and all must lead to the newest, LC09: add scenes from years that they share, or "
-        "of a sensor between them, or use per=scene"
+        "of a sensor between them, or find gains per scene (--per scene)"
     )
     with pytest.raises(InputError, match="all scenes are from LT05"):
         chain_of(["LT05", "LT05"], days(0, 8), ())

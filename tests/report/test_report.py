@@ -35,6 +35,7 @@ from pixelwise.report.samples import Sample, chosen_pixels
 from pixelwise.stacks.fits import chart_of
 from support.drawn import PVALUE, RVALUE, SLOPE, make_map
 from support.rasters import random_series
+from support.scene_files import write_scenes
 
 bokeh = pytest.importorskip("bokeh")
 
@@ -305,6 +306,20 @@ def test_inputs_beside_the_map_give_the_series(make_stack: Any, tmp_path: Path, 
     said = text_of((tmp_path / "s.html").read_text("utf-8"))
     assert "There are no series, as the inputs of the map were not opened:" in said
     assert f"name them: pixelwise report {tmp_path / 'trend.tif'} -o {tmp_path / 's.html'} FILES" in said
+
+
+def test_scenes_of_a_product_with_clouds_have_a_page(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path / "scenes", size=(20, 30), cloudy=0.3)
+    stack = pw.open_stack(scenes.paths, product="landsat-c2-l2", value="ndvi")
+    pw.apply(stack, "ols", tmp_path / "trend.tif")
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "trend.tif"), "-o", str(tmp_path / "r.html")])
+    assert result.exit_code == 0, result.output
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', (tmp_path / "r.html").read_text())
+    assert found is not None
+    # About three of ten observations are clouds.
+    counts = [len(one["observed"]["y"]) for one in json.loads(found[1])["samples"]]
+    assert len(counts) > 3
+    assert 3 <= min(counts) < 6
 
 
 def test_wrong_inputs_are_an_error_and_no_page(trend: Path, make_stack: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def test_a_table_that_moved_is_named(home: Path) -> None:
     assert done.exit_code == 0, done.output
     [fit] = fits_of_map(map_, "map.tif", [(3, 4)], options={"gains": "tables/g.csv"})
     assert fit["slope"] == map_["slope"][3, 4]
+
+
+def test_a_table_of_files_elsewhere_is_not_that_of_the_map(home: Path) -> None:
+    (home / "ndvi").rename(home / "moved")
+    made(source="moved")
+    assert verify("map.tif", everything=True).differing == 0
+    shutil.copytree(home / "moved", home / "ndvi")
+    assert f"is of {home}/ndvi/ndvi_2000.tif, not of {home}/moved/ndvi_2000.tif, but the map" in refused("map.tif")
 
 
 def test_a_table_outside_the_folder_is_opened_only_if_it_is_named(home: Path) -> None:

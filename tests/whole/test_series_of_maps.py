@@ -14,7 +14,9 @@ import rasterio
 import pixelwise as pw
 from pixelwise.rasters.points import Point
 from pixelwise.series import fits_of_map, origin_of
+from support.command_line import run
 from support.rasters import random_series, write_raster
+from support.scene_files import CLOUDY, write_scenes
 
 SHAPE = (8, 6, 7)
 PIXELS = [(0, 0), (3, 4), (5, 6), (3, 4)]
@@ -232,3 +234,21 @@ def test_a_map_with_qvalues_has_its_pixels_too(make_stack: Any, tmp_path: Path) 
     (fit,) = fits_of_map(pw.open_map(tmp_path / "sure.tif"), tmp_path / "sure.tif", [(3, 4)])
     assert np.float32(fit["slope"]) == pw.open_map(tmp_path / "sure.tif")["slope"][3, 4]
     assert "qvalue" not in fit.values
+
+
+@pytest.mark.parametrize("same_date", [None, "mosaic"])
+def test_clouds_of_a_product_are_masked_values(same_date: str | None, tmp_path: Path) -> None:
+    """Scenes whose masks and bands are of one file, with a formula: beside each cloud there is a value."""
+    scenes = write_scenes(tmp_path / "scenes", years=1, size=(20, 30), cloudy=0.3)
+    options = {} if same_date is None else {"same_date": same_date}
+    pw.apply(pw.open_stack("scenes", product="landsat-c2-l2", value="ndvi", **options), "ols", "map.tif")
+    with rasterio.open(scenes.paths[2]) as dataset:
+        cloudy = dataset.read(7) == CLOUDY
+    row, col = (int(number) for number in np.argwhere(cloudy)[0])
+    [fit] = fits_of_map(pw.open_map("map.tif"), "map.tif", [(row, col)])
+    assert fit.series.gaps[2] == "masked"
+    assert np.isnan(fit.series.values[2])
+    assert len(fit.series.values) == 6
+    shown = run("series", "--map", "map.tif", "--pixel", f"{row},{col}")
+    assert shown.exit_code == 0, shown.output
+    assert "masked" in shown.output

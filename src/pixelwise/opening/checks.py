@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.method import Method
 from pixelwise.opening.fill_values import find_fill_values
@@ -24,6 +25,7 @@ from pixelwise.opening.scene_counts import (
     scenes_of,
     short_periods,
 )
+from pixelwise.opening.sensor_pairs import chain_of, overlapping, pairs_of
 from pixelwise.rasters.handles import HANDLES, reading
 from pixelwise.rasters.nodata import is_among, nodata_bounds, spelled
 from pixelwise.rasters.pieces import Piece, WindowError
@@ -193,11 +195,23 @@ def _sensors(stack: RasterStack) -> Iterator[str]:
         own = sorted(date for code in family for date in dates[code])
         listed.append(f"{'/'.join(family)} {len(own)}, {own[0]} to {own[-1]}")
     product = "" if stack.spec.product is None else f" --product {stack.spec.product}"
+    how = "--per sensor" if _are_linked(stack) else f"--per scene --season {stack.spec.season or 'MM-DD..MM-DD'}"
     yield (
         f"the images are from several sensors ({'; '.join(listed)}) whose bands differ: a step from one to the next "
-        f"may look like a trend; make them comparable with pixelwise rectify SCENES{product} --per sensor "
-        "-o gains.csv, then give --gains gains.csv"
+        f"may look like a trend; make them comparable with pixelwise rectify SCENES{product} {how} -o gains.csv, then "
+        "give --gains gains.csv"
     )
+
+
+def _are_linked(stack: RasterStack) -> bool:
+    """Whether scenes of different sensors are near enough in time for gains per sensor."""
+    dated = [(image, layer.date.date()) for layer in stack.layers for image in layer.images]
+    images, sensors, dates = [one for one, _ in dated], [one.sensor for one, _ in dated], [day for _, day in dated]
+    try:
+        chain_of(sensors, dates, pairs_of(sensors, dates, together=overlapping(images)))
+    except InputError:
+        return False
+    return True
 
 
 def _codes(stack: RasterStack) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.regular_files import is_file
 from pixelwise.words import NAMED, shortened
 
-__all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "finder", "is_pattern", "table_of"]
+__all__ = ["BROKEN", "DateTable", "dates_of_bands", "dates_of_files", "finder", "is_pattern", "place_named", "table_of"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ def finder(names: Sequence[str], folder: Path) -> Callable[[Location], str | Non
     callable
         It returns a file's name as written in the table; None if it is not there.
     """
-    by_path = {name.partition("?")[0] if is_url(name) else os.path.realpath(folder / name): name for name in names}
-    # A table may be in another folder than its files; a name that occurs in it twice is ambiguous.
+    by_path = {place_named(name, folder): name for name in names}
+    # A table may be in another folder than its files, and one of dates serves images and their masks, which have the
+    # same names in two folders; a name that occurs in it twice is ambiguous.
     often = Counter(Path(name).name for name in names)
     by_name = {Path(name).name: name for name in names if often[Path(name).name] == 1}
 
@@ -82,6 +83,11 @@ def finder(names: Sequence[str], folder: Path) -> Callable[[Location], str | Non
         return by_path.get(place, by_name.get(path.name))
 
     return find
+
+
+def place_named(name: str, folder: Path) -> str:
+    """Return which file a table in a folder names: a path without links, or a URL without its query."""
+    return name.partition("?")[0] if is_url(name) else os.path.realpath(folder / name)
 
 
 def is_pattern(wanted: int | str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,10 @@ import numpy as np
 from pixelwise.dates.periods import Season
 from pixelwise.dates.tables import read_range
 from pixelwise.errors import ParameterError, Problems
-from pixelwise.opening.dating import finder
+from pixelwise.opening.dating import finder, place_named
 from pixelwise.opening.gain_presets import GainPreset, gain_presets, load_gain_preset
 from pixelwise.rasters.pieces import Line
-from pixelwise.rasters.urls import Location
+from pixelwise.rasters.urls import Location, Url, is_url
 from pixelwise.regular_files import is_file
 from pixelwise.stacks.gains import AppliedGains, Gain, GainFlag, Gains, read_gains
 from pixelwise.stacks.images import Image
@@ -70,10 +71,14 @@ def rectified(
     if failure:
         return tuple(layers), None
     lacking = _Lacking(str(table.path))
-    made = [_image_of_table(image, layer, table, lacking) for layer, image in _read(layers, spec)]
+    read = _read(layers, spec)
+    made = [_image_of_table(image, layer, table, lacking) for layer, image in read]
     problems.add(*lacking.lines(len(made)))
     if lacking:
         return tuple(layers), None
+    if lacking.moved:
+        remarks.append(lacking.said_of_moved([image for _, image in read]))
+        log.warning(remarks[-1])
     return _without_doubtful(layers, made, table, spec, problems, remarks)
 
 
@@ -125,27 +130,60 @@ class _Table:
             date = next((text for text in dates if _covers(text, layer)), "")
         return dates.get(date)
 
+    def place_of(self, name: str) -> str:
+        """Return which file is meant by a name in the table."""
+        return place_named(name, self.path.parent)
+
 
 @dataclass
 class _Lacking:
-    """What a table lacks, collected to be told in one line each."""
+    """What a table lacks, collected to be told in one line each.
+
+    Attributes
+    ----------
+    table
+        The table.
+    moved
+        What the table calls files that it has under another path, at which there is nothing now.
+    elsewhere
+        Files that it has under another path, at which there is another file.
+    files, bands, dates
+        Files, bands and dates that it does not have.
+    """
 
     table: str
+    moved: dict[Location, str] = field(default_factory=dict)
+    elsewhere: dict[Location, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     bands: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     dates: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.bands or self.dates)
+        return bool(self.elsewhere or self.files or self.bands or self.dates)
+
+    def said_of_moved(self, images: Sequence[Image]) -> str:
+        """Say how many images were matched by the names of their files alone."""
+        count = sum(any(piece.path in self.moved for band in image.bands for piece in band) for image in images)
+        where = "on servers" if all(map(is_url, self.moved.values())) else "that are not there"
+        return (
+            f"gains {self.table}: names files {where}; {count} of {len(images)} scenes "
+            f"{'was' if count == 1 else 'were'} matched by their names alone"
+        )
 
     def lines(self, scenes: int) -> list[str]:
         """Return the problems; `scenes` is the number of all scenes."""
         found = []
         again = "make the table again from all scenes (pixelwise rectify)"
+        for path, name in list(self.elsewhere.items())[:1]:
+            alike = f" ({len(self.elsewhere)} files like this)" * (len(self.elsewhere) > 1)
+            found.append(
+                f"gains {self.table}: is of {name}, not of {path}{alike}; make a table from these scenes (pixelwise "
+                "rectify)"
+            )
         if self.files:
             found.append(
                 f"gains {self.table}: lacks {len(self.files)} of {scenes} scenes: {first_of(self.files, 3)}; {again}, "
-                "or leave them out (--start, --end, --months)"
+                "or leave them out: by their dates (--start, --end, --months), or by taking the files out of the input"
             )
         for (band, known), files in self.bands.items():
             found.append(
@@ -180,6 +218,8 @@ def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _La
     if name is None:
         lacking.files.append(f"{path}")
         return None
+    if not _is_meant(name, path, table, lacking):
+        return None
     rows = table.of_file(name, layer)
     if rows is None:
         dates = list(table.rows[name])
@@ -191,6 +231,21 @@ def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _La
     if band not in rows:
         lacking.bands[show(band), show(", ".join(rows))].append(f"{path}")
     return rows.get(band)
+
+
+def _is_meant(name: str, path: Location, table: _Table, lacking: _Lacking) -> bool:
+    """Whether a file found in a table is that of the table, or can be: a moved one; note that, and if it cannot be."""
+    if path in lacking.moved:
+        return True
+    if path in lacking.elsewhere:
+        return False
+    place = table.place_of(name)
+    if place == (str(path) if isinstance(path, Url) else os.path.realpath(path)):
+        return True
+    # Whether a server has a file is not asked: it may have been copied from there.
+    other = not is_url(name) and os.path.exists(place)  # noqa: PTH110 - which accepts any text
+    (lacking.elsewhere if other else lacking.moved)[path] = name
+    return not other
 
 
 def _covers(text: str, layer: Layer) -> bool:
@@ -289,7 +344,7 @@ def _by_preset(
     remarks.append(
         f"gains {preset.name} ({preset.title}; {preset.source}) were found with {preset.collection}{wrong}; "
         f"{changed} of {len(read)} scenes are changed by them, those of {'/'.join(preset.changed)}; gains of these "
-        "scenes themselves: pixelwise rectify --per sensor"
+        "scenes themselves: pixelwise rectify"
     )
     log.warning(remarks[-1])
     return found, AppliedGains(None, preset.name, preset.sha256, len(read))
@@ -304,7 +359,7 @@ def _check_known(preset: GainPreset, sensors: Counter[str], images: Sequence[Ima
         why = f"; {' and '.join(unmeasured)} were not measured" if unmeasured else ""
         raise ParameterError(
             f"gains {preset.name} make {'/'.join(preset.changed)} comparable with {'/'.join(preset.unchanged)}, but "
-            f"there are scenes of other sensors: {listed}{why}; find gains with pixelwise rectify --per sensor"
+            f"there are scenes of other sensors: {listed}{why}; find gains with pixelwise rectify"
         )
     lacking = dict.fromkeys(
         band for image in images if image.sensor in preset.changed for band in image.names if band not in preset.lines

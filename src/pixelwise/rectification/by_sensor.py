@@ -13,8 +13,9 @@ import numpy as np
 from pixelwise.bands import Floats
 from pixelwise.choices import Rectification
 from pixelwise.errors import InputError
-from pixelwise.grid import Block, around_all
+from pixelwise.grid import Block
 from pixelwise.jobs.job import Workspace
+from pixelwise.opening.sensor_pairs import DAYS, ScenePair, chain_of, overlapping, pairs_of
 from pixelwise.rasters.handles import take_losses
 from pixelwise.rectification.comparing import LEAST_PIXELS
 from pixelwise.rectification.crew import Crew
@@ -25,17 +26,7 @@ from pixelwise.rectification.options import RectifyOptions
 from pixelwise.rectification.rows import rows_of
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Scene, common, read_scene
-from pixelwise.rectification.sensors import (
-    DAYS,
-    PairLines,
-    ScenePair,
-    SensorLines,
-    chain_of,
-    chained,
-    pair_lines,
-    pairs_of,
-    pooled_lines,
-)
+from pixelwise.rectification.sensors import PairLines, SensorLines, chained, pair_lines, pooled_lines
 from pixelwise.stacks.base import Stack
 from pixelwise.stacks.gains import Gain
 from pixelwise.stacks.raster import RasterStack
@@ -139,9 +130,8 @@ def rows_by_sensor(
     """Return the rows of all scenes, each with the line of its sensor to the newest one."""
     sensors, dates = [scene.image.sensor for scene in scenes], [scene.layer.date.date() for scene in scenes]
     if "" in sensors:
-        raise InputError(f"{scenes[sensors.index('')].name}: its sensor is unknown; per=sensor needs a --product")
-    around = [around_all([piece.block for piece in scene.image.pieces]) for scene in scenes]
-    pairs = pairs_of(sensors, dates, together=lambda one, other: around[one].intersection(around[other]) is not None)
+        raise InputError(f"{scenes[sensors.index('')].name}: its sensor is unknown; gains per sensor need a --product")
+    pairs = pairs_of(sensors, dates, together=overlapping([scene.image for scene in scenes]))
     chain_of(sensors, dates, pairs)  # says at once which sensors never meet
     work = _Pairs(crew.stack, tuple(scenes), sample, pairs, options.method, crew.handles)
     found = _compare(crew, work)

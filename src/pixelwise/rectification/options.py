@@ -69,10 +69,13 @@ class RectifyOptions:
             raise ParameterError(f"controls {self.controls} is for method controls, not {self.method}")
         if self.per == "sensor" and self.reference != "median":
             raise ParameterError(
-                f"reference {self.reference} is for per=scene: with per=sensor, the newest sensor is the reference"
+                f"reference {self.reference} is for gains per scene: with gains per sensor, the newest sensor is the "
+                "reference"
             )
         if self.per == "sensor" and self.method == "controls":
-            raise ParameterError("method controls is for per=scene: with per=sensor, pairs of scenes are compared")
+            raise ParameterError(
+                "method controls is for gains per scene: with gains per sensor, pairs of scenes are compared"
+            )
 
     def words(self, sampled: int) -> str:
         """Describe the method for the rows of a table."""

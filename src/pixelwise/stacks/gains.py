@@ -294,7 +294,10 @@ def _gain_of(cells: Mapping[str, str]) -> Gain:
     if "flag" in given:
         given["flags"] = tuple(given.pop("flag").split())
     if not ISO_DATE.fullmatch(given["date"]):
-        raise ValueError(f"date {shown(given['date'])} is not written like 2001-07-15")
+        raise ValueError(
+            f"date {shown(given['date'])} is not written like 2001-07-15 (spreadsheets rewrite dates: format the "
+            "column as text)"
+        )
     for name in given.keys() & {*NUMBERS, *COUNTS}:
         text = given[name] or "nan" * ("refused" in given.get("flags", ()))
         try:

@@ -288,6 +288,15 @@ class RasterStack(LayerStack):
             return self
         return replace(self, layers=tuple(layer.unrectified for layer in self.layers), gains=None)
 
+    @property
+    def unmasked(self) -> RasterStack:
+        """The stack without what rejects pixels: the same layers, of all values that its files have."""
+        bare = tuple(
+            replace(layer, images=tuple(replace(image, masks=(), clear=()) for image in layer.images))
+            for layer in self.layers
+        )
+        return replace(self, layers=bare, derivation=replace(self.derivation, qualities=()))
+
     def take(self, indices: Sequence[int]) -> RasterStack:
         """Return the stack of some of its layers, in order."""
         return replace(self, layers=tuple(self.layers[index] for index in indices))
