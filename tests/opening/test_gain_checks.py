@@ -226,9 +226,9 @@ def test_a_table_that_leaves_nothing_says_so_once() -> None:
     one = Gains(tuple(replace(row, flags=("one_band",)) for row in noisy(3, 5, ("red",)).rows))
     assert warnings_of_gains(one) == [
         (
-            "one band (red): change cannot be told from gain, so all scenes are flagged one_band, and --gains leaves them "
-            "out; give more --bands, --method controls with polygons (--controls), or --method regression over stable "
-            "ground"
+            "one band (red): change cannot be told from gain, so all scenes are flagged one_band, and --gains leaves "
+            "them out; give more --bands, --method controls with polygons (--controls), or --method regression over "
+            "stable ground"
         )
     ]
     rows = noisy(3, 5).rows

@@ -24,10 +24,10 @@ from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.gains import Gain, Gains, said_of
 from pixelwise.words import escaped
 
-__all__ = ["gains_figure", "summary_lines"]
+__all__ = ["plot_gains", "summary_lines"]
 
 
-def gains_figure(gains: Gains) -> Any:
+def plot_gains(gains: Gains) -> Any:
     """Draw gain and offset of every scene by date, band and sensor, with standard errors and flags.
 
     Parameters
@@ -143,24 +143,23 @@ def _rows_of_bands(gains: Gains) -> list[tuple[str, ...]]:
 
 
 def _rows_of_sensors(gains: Gains) -> list[tuple[str, ...]]:
-    """Return the headings, and the line of each band of each sensor, with that with which it was compared."""
+    """Return the headings, and the line of each band of each sensor but the newest, and what it was compared with."""
     headings = ("sensor", "band", "gain", "offset", "standard error", "rmse before", "after", "compared with", "flag")
     rows: list[tuple[str, ...]] = [headings]
     lines = {(row.sensor, row.band): row for row in gains.rows}
     for sensor in dict.fromkeys(sensor for sensor, _ in lines):
         for row in (lines[sensor, band] for band in gains.bands if (sensor, band) in lines):
-            if row.reference == row.sensor or not np.isfinite(row.gain):
-                numbers = ["-"] * 5 if row.refused else ["1", "0", *["-"] * 3]
-            else:
-                numbers = [
-                    f"{row.gain:.3f}",
-                    _offset([row]),
-                    _median([100 * row.gain_se / row.gain], " %"),
-                    _median([row.rmse_before]),
-                    _median([row.rmse_after]),
-                ]
-            reference = "itself" if row.reference == row.sensor else row.reference
-            rows.append((escaped(sensor), escaped(row.band), *numbers, escaped(reference), " ".join(row.flags)))
+            if row.reference == sensor:  # the newest: there is nothing to say
+                continue
+            numbers = [
+                f"{row.gain:.3f}",
+                _offset([row]),
+                _median([100 * row.gain_se / row.gain], " %"),
+                _median([row.rmse_before]),
+                _median([row.rmse_after]),
+            ]
+            numbers = ["-"] * len(numbers) if row.refused else numbers
+            rows.append((escaped(sensor), escaped(row.band), *numbers, escaped(row.reference), " ".join(row.flags)))
     return rows
 
 
