@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pixelwise.method import BoundMethod, Method
     from pixelwise.methods.functions.marks import per_block, per_pixel
     from pixelwise.opening.survey import open_stack
+    from pixelwise.rectification.diagnostics import plot_gains
     from pixelwise.rectification.door import rectify
     from pixelwise.stacks.composite import CompositeStack
     from pixelwise.stacks.fits import Fit
@@ -64,6 +65,7 @@ __all__ = [
     "open_stack",
     "per_block",
     "per_pixel",
+    "plot_gains",
     "rectify",
     "write_layers",
     "zones",
@@ -81,6 +83,7 @@ _HOMES = {
     "method": ("BoundMethod", "Method"),
     "methods.functions.marks": ("per_block", "per_pixel"),
     "opening.survey": ("open_stack",),
+    "rectification.diagnostics": ("plot_gains",),
     "rectification.door": ("rectify",),
     "stacks.composite": ("CompositeStack",),
     "stacks.fits": ("Fit",),

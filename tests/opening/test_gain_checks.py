@@ -73,13 +73,23 @@ def test_a_trend_of_one_band_is_warned_of_with_its_numbers() -> None:
         for band, level in (("red", 0.07), ("nir", 0.28))
     )
     effect = linregress(years, (nir - red) / (nir + red) - 0.21 / 0.35)
-    found = re.search(r"removes a trend of NDVI ([-+.\d]+) per decade \(standard error ([.\d]+)\)", text)
+    found = re.search(r"a trend of NDVI ([-+.\d]+) per decade \(standard error ([.\d]+), p = ([.\d]+): not dist", text)
     assert found is not None, text
     assert float(found[1]) == pytest.approx(10 * effect.slope, rel=0.05)
     assert float(found[2]) == pytest.approx(10 * effect.stderr, rel=0.5)
-    assert "That is right if sensors drifted" in text
+    assert float(found[3]) == pytest.approx(effect.pvalue, rel=0.05)
+    assert "That is right if sensors drifted. If" in text
     assert "more than half of the area" in text
     assert "--method controls" in text
+
+
+def test_sensors_may_differ_instead_of_drifting_and_an_effect_may_be_certain() -> None:
+    steps = [1.0] * 10 + [1.1] * 10
+    gains = table(YEARS, np.array(steps)[:, None] + np.random.default_rng(0).normal(0, 0.01, (20, 1)), 0.0, ("red",),
+                  sensors=["LE07"] * 10 + ["LC08"] * 10)  # fmt: skip
+    (text,) = warnings_of_gains(gains)
+    assert re.search(r"removes a trend of red -0\.00\d+ per decade \(standard error [.\d]+, p < 0\.0001\) from", text)
+    assert "That is right if sensors drifted or differ. If" in text
 
 
 def test_the_effect_is_that_on_the_formula() -> None:
@@ -187,7 +197,7 @@ def test_dates_are_read_as_precisely_as_they_are_written() -> None:
     ("flag", "words", "advice"),
     [
         ("few", "fewer than 10 000 of their pixels", "larger --sample"),
-        ("not_converged", "did not settle", "clouds"),
+        ("not_converged", "did not converge", "clouds"),
         ("little_unchanged", "hardly any of their pixels are unchanged", "--method controls"),
         ("uncertain", "standard error above 5 %", "larger --sample"),
         ("far", "outside 0.5 to 2", "scale"),
@@ -207,8 +217,28 @@ def test_each_flag_is_counted_and_explained(flag: GainFlag, words: str, advice: 
 def test_a_flag_of_one_band_counts_its_scene_once() -> None:
     rows = scene(2000, 1.0, 0.0)
     rows = [replace(row, flags=("uncertain",)) if row.band in ("red", "nir") else row for row in rows]
-    (text,) = warnings_of_gains(Gains(tuple(rows)))
+    text, nothing = warnings_of_gains(Gains(tuple(rows)))
     assert text.startswith("1 of 1 scene flagged uncertain: ")
+    assert nothing == "the one scene has flags other than few: --gains would leave it out"
+
+
+def test_a_table_that_leaves_nothing_says_so_once() -> None:
+    one = Gains(tuple(replace(row, flags=("one_band",)) for row in noisy(3, 5, ("red",)).rows))
+    assert warnings_of_gains(one) == [
+        (
+            "one band (red): change cannot be told from gain, so all scenes are flagged one_band, and --gains leaves "
+            "them out; give more --bands, --method controls with polygons (--controls), or --method regression over "
+            "stable ground"
+        )
+    ]
+    rows = noisy(3, 5).rows
+    # A band of each scene suffices.
+    far = Gains(tuple(replace(row, flags=("far",) if row.band == "nir" else ("few",)) for row in rows))
+    assert warnings_of_gains(far)[-1] == "all 5 scenes have flags other than few: --gains would leave all of them out"
+    few = Gains(tuple(replace(row, flags=("few",)) for row in rows))
+    most = flagged(few, 2, "far")
+    for gains in (few, most):
+        assert not any("would leave all" in text for text in warnings_of_gains(gains))
 
 
 def test_what_reads_a_stack_with_such_gains_warns_of_them(tmp_path: Path) -> None:
@@ -228,3 +258,20 @@ def test_what_reads_a_stack_with_such_gains_warns_of_them(tmp_path: Path) -> Non
         assert f"removes a trend of {effect} " in text
     # What is read has no trend, and the gains of other bands do not matter.
     assert warnings_of(pw.open_stack(made.paths, **options, band="nir")) == []
+
+
+def test_scenes_that_are_not_read_have_no_part_in_the_warning(tmp_path: Path) -> None:
+    """The gains rise until the sixth scene, and not among those that are read."""
+    made = write_scenes(tmp_path / "scenes", 12, (20, 30))
+    gains = [*np.linspace(1, 1.3, 6), 1.31, 1.29, 1.3, 1.3, 1.29, 1.31]
+    days = [f"{path.stem[-8:-4]}-{path.stem[-4:-2]}-{path.stem[-2:]}" for path in made.paths]
+    rows = tuple(Gain(f"scenes/{path.name}", day, "LT05", "red", gain, 0.0, level=0.07, method="m", reference="r")
+                 for path, day, gain in zip(made.paths, days, gains, strict=True))  # fmt: skip
+    (tmp_path / "gains.csv").write_text(Gains(rows).as_csv())
+    options = {"product": "landsat-c2-l2", "gains": str(tmp_path / "gains.csv"), "band": "red"}
+    (text,) = warnings_of(pw.open_stack(made.paths, **options))
+    assert "trend over time (gain of red " in text
+    late = pw.open_stack(made.paths, start=days[6], **options)
+    assert warnings_of(late) == []
+    assert late.gains is not None
+    assert [row.date for row in late.gains.rows] == days[6:]

@@ -430,7 +430,7 @@ def test_a_preset_changes_the_sensor_that_it_is_for(tmp_path: Path, caplog: pyte
         np.testing.assert_array_equal(found, (nir - red) / (nir + red))
     [said] = [one for one in stack.remarks if "roy2016" in one]
     assert said in caplog.messages
-    for words in ("Roy et al. 2016", "pre-collection", "known to be wrong for landsat-c2-l2", "LT-GEE issue 30",
+    for words in ("Roy et al. 2016", "pre-collection", "advised against for landsat-c2-l2", "LT-GEE issue 30",
                   "2 of 4 scenes are changed", "those of LE07", "themselves: pixelwise rectify"):  # fmt: skip
         assert words in said
     map_ = pw.apply(stack, "ols", tmp_path / "map.tif")

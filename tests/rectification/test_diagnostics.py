@@ -14,7 +14,7 @@ from scipy.stats import linregress
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.opening.gain_checks import warnings_of_gains, years_of
-from pixelwise.rectification.diagnostics import gains_figure, summary_lines
+from pixelwise.rectification.diagnostics import plot_gains, summary_lines
 from pixelwise.rectification.lines import irmad_lines
 from pixelwise.stacks.formula import Expression
 from pixelwise.stacks.gains import Gain, Gains
@@ -31,12 +31,20 @@ def test_a_line_for_each_band() -> None:
     gains = flagged(table(range(2000, 2005), [[0.9, 1], [1, 1], [1.2, 1], [1.1, 1.1], [9, 9]], 0.0012,
                           bands=("red", "nir")), 4, "far")  # fmt: skip
     head, red, nir, _ = summary_lines(gains)
-    assert cells(head) == ["band", "gain (range)", "offset", "standard error", "rmse before", "after", "flagged"]
+    assert cells(head) == [
+        "band",
+        "median gain (range)",
+        "median offset",
+        "standard error",
+        "rmse before",
+        "after",
+        "flagged",
+    ]
     # Medians by hand: 0.9 1 1.1 1.2; 0.4 / gain in per cent.
     assert cells(red) == ["red", "1.050 (0.900 to 1.200)", "+0.00120", "0.38 %", "0.02", "0.006", "1 of 5"]
     assert cells(nir)[1:3] == ["1.000 (1.000 to 1.100)", "+0.00120"]
     # In columns.
-    assert len({line.index(cell) for line, cell in ((head, "offset"), (red, "+0.0012"), (nir, "+0.0012"))}) == 1
+    assert len({line.index(cell) for line, cell in ((head, "median offset"), (red, "+0.0012"), (nir, "+0.0012"))}) == 1
 
 
 def test_what_is_unknown_is_a_dash() -> None:
@@ -65,7 +73,7 @@ def test_scenes_without_gains_are_counted() -> None:
     _, red, *_ = summary_lines(some)
     assert cells(red)[-1] == "2 of 6"
     assert "nan" not in red
-    figure = gains_figure(some)
+    figure = plot_gains(some)
     (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert len(points.get_xdata()) == 4
     assert figure.legends[0].get_title().get_text().replace("\n", " ").endswith(" 2 scenes have no gains.")
@@ -78,10 +86,19 @@ def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
     gains = table(range(2000, 2025), gain[:, None] * [1.0, 0.0] + [0.0, 1.0], bands=("red", "nir"))
     red = 0.07 / gain
     line = linregress(years_of(gains.of_band("red")), (0.28 - red) / (0.28 + red))
+    assert line.pvalue > 0.05
+    numbers = f"{10 * line.slope:+.2g} per decade (standard error {10 * line.stderr:.1g}, p = {line.pvalue:.2g})"
     assert summary_lines(gains)[-1] == (
-        f"ground taken as unchanged has a trend before rectification: NDVI {10 * line.slope:+.2g} per decade "
-        f"(standard error {10 * line.stderr:.1g}, p = {line.pvalue:.2g})"
+        f"no significant trend over time: on unchanged ground, the gains change NDVI by {numbers}"
     )
+    # Gains of red that rise by 2.4 % in all: too little for a warning, which asks for p < 0.01.
+    rising = table(range(2000, 2025), (gain + np.linspace(-0.012, 0.012, 25))[:, None] * [1.0, 0.0] + [0.0, 1.0],
+                   bands=("red", "nir"))  # fmt: skip
+    red = 0.07 / (gain + np.linspace(-0.012, 0.012, 25))
+    line = linregress(years_of(rising.of_band("red")), (0.28 - red) / (0.28 + red))
+    assert 0.01 < line.pvalue < 0.05
+    numbers = f"{10 * line.slope:+.2g} per decade (standard error {10 * line.stderr:.1g}, p = {line.pvalue:.2g})"
+    assert summary_lines(rising)[-1] == f"before rectification, ground taken as unchanged has a trend: NDVI {numbers}"
     assert len(summary_lines(gains, Expression("nir"))) == 3  # nothing changes in nir
     assert len(summary_lines(noisy(1, drift=0.3))) == 7  # the warning says it
 
@@ -89,15 +106,20 @@ def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
 def test_gains_of_sensors_are_steps() -> None:
     sensors = ["LE07"] * 3 + ["LC08"] * 4
     gains = table(range(2010, 2017), [[1.25]] * 3 + [[1.0]] * 4, bands=("red",), sensors=sensors)
+    gains = Gains(tuple(replace(row, reference="LC08, 11 pairs" if row.sensor == "LE07" else "LC08")
+                        for row in gains.rows))  # fmt: skip
+    head, older, last = summary_lines(gains)
+    assert cells(head)[:4] == ["sensor", "band", "gain", "offset"]
+    assert cells(older) == ["LE07", "red", "1.250", "+0.00000", "0.32 %", "0.02", "0.006", "LC08, 11 pairs"]
     # 0.07 / 1.25 - 0.07
-    assert summary_lines(gains)[-1] == (
-        "before rectification, sensors differ from the reference on the same ground: red LE07 -0.014, LC08 +0"
-    )
+    assert last == "before rectification, red of LE07 is 0.014 below that of LC08 on the same ground"
+    caption = plot_gains(gains).legends[0].get_title().get_text().replace("\n", " ")
+    assert "Reference: LC08, 11 pairs. Method: irmad. Bars," in caption
 
 
 def test_the_figure_has_a_row_for_each_band_and_its_trends() -> None:
     gains = flagged(noisy(1, drift=0.3), 5, "not_converged")
-    figure = gains_figure(gains)
+    figure = plot_gains(gains)
     left, right = figure.axes[::2], figure.axes[1::2]
     assert [axes.get_ylabel() for axes in left] == ["blue", "green", "red", "nir", "swir1", "swir2"]
     labels = [[text.get_text() for text in axes.texts] for axes in (*left, *right)]
@@ -113,14 +135,17 @@ def test_the_figure_has_a_row_for_each_band_and_its_trends() -> None:
     assert figure._suptitle is not None
     assert figure._suptitle.get_text() == "Gains and offsets of 25 scenes, 2000-07-15 to 2024-07-15"
     caption = " ".join(figure.legends[0].get_title().get_text().split())
-    assert "Reference: median of all scenes. Method: irmad. Bars are standard errors." in caption
+    assert (
+        "Reference: median of all scenes. Method: irmad. Bars, where larger than the marks, are standard errors."
+        in caption
+    )
     assert "--gains-flagged keep" in caption
 
 
 def test_rows_without_a_date_are_not_drawn() -> None:
     gains = noisy(1, 6, ("red",))
     odd = Gains((replace(gains.rows[0], date="2000-02-30"), *gains.rows[1:]))
-    (points,) = [line for line in gains_figure(odd).axes[0].lines if line.get_marker() == "o"]
+    (points,) = [line for line in plot_gains(odd).axes[0].lines if line.get_marker() == "o"]
     assert len(points.get_xdata()) == 5
 
 

@@ -462,6 +462,43 @@ def test_the_paragraph_names_what_was_left_out() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"method": "irmad, 16384 pixels, seed 0", "reference": "median of 33 scenes, 06-01..08-31", "scenes": 33,
+             "left_out": 6},
+            ("33 scenes were made comparable by relative radiometric normalization (IR-MAD: Nielsen 2007; Canty and "
+            "Nielsen 2008; weighted reduced major axes; reference: median of 33 scenes, 06-01..08-31; 16 384 pixels); "
+            "6 scenes with unreliable gains were left out"),
+        ),
+        (
+            {"method": "irmad, 50000 pixels, seed 0, per sensor", "reference": "LC08, 11 pairs", "scenes": 33,
+             "left_out": 0},
+            ("33 scenes were made comparable by relative radiometric normalization (IR-MAD: Nielsen 2007; Canty and "
+            "Nielsen 2008; weighted reduced major axes, between sensors; reference: LC08, 11 pairs; 50 000 pixels)"),
+        ),
+        (
+            {"method": "by\x1b[31m hand", "scenes": 1, "left_out": 1},
+            ("1 scene was made comparable by relative radiometric normalization (gains g.csv; method: by\\x1b[31m "
+            "hand); 1 scene with unreliable gains was left out"),
+        ),
+        ({}, "scenes were made comparable by relative radiometric normalization (gains g.csv)"),
+    ],
+)  # fmt: skip
+def test_the_paragraph_says_how_scenes_were_made_comparable(given: dict[str, Any], expected: str) -> None:
+    described = {"layers": 30, "first": "1991-01-01", "last": "2020-01-01",
+                 "composite": {"periods": ["1991", "2020"]}, "gains": given,
+                 "spec": {"gains": "tables/g.csv", "value": "ndvi"}}  # fmt: skip
+    map_ = make_map((SLOPE,), np.ones((2, 3)), provenance={"method": "ols", "input": described})
+    text = paragraph_of(map_, SLOPE, tally_of(map_, scheme_for(map_, "slope")), None)
+    assert text.startswith(f"The series of NDVI (1991 to 2020, 30 layers; {expected}) of each pixel")
+    described["spec"]["value"] = "nir / red"
+    assert paragraph_of(map_, SLOPE, tally_of(map_, scheme_for(map_, "slope")), None).startswith(
+        "The series of nir / red ("
+    )
+
+
 def test_citations_are_authors_and_year() -> None:
     text = (
         "Santer, B. D. et al. (2000). Statistical\nsignificance. J. Geophys. Res. 105 (3), 7337.\n"

@@ -18,8 +18,8 @@ def test_public_names() -> None:
         "Band", "Block", "BoundMethod", "CompositeStack", "Fit", "FunctionError", "Gains", "Grid", "InputError",
         "InputSpec", "Map", "Method", "OutputError", "ParameterError", "PixelwiseError", "RasterStack", "ResourceError",
         "Series", "Stack", "Status", "TimeAxis", "ZoneTable", "__version__",
-        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel", "rectify",
-        "write_layers", "zones",
+        "apply", "fdr", "join", "methods", "open_map", "open_stack", "per_block", "per_pixel",
+        "plot_gains", "rectify", "write_layers", "zones",
     }  # fmt: skip
     assert dir(pixelwise) == pixelwise.__all__
 

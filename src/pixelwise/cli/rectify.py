@@ -35,7 +35,7 @@ __all__ = ["rectify"]
     metavar="median|FILE|DATE",
     default="median",
     show_default=True,
-    help="With what scenes are compared: the median of all at each pixel, or one of them.",
+    help="What scenes are compared with: the median of all at each pixel, or one of them.",
 )
 @click.option(
     "--method",
@@ -130,8 +130,8 @@ def _picture_beside(table: Path, *, overwrite: bool) -> Path | None:
 
 def _draw(gains: Gains, picture: Path, stack: RasterStack, *, overwrite: bool) -> None:
     from pixelwise.maps.saving import check_output, save
-    from pixelwise.rectification.diagnostics import gains_figure
+    from pixelwise.rectification.diagnostics import plot_gains
 
     files = [path for path in stack.paths if isinstance(path, Path)]
     check_output(picture, overwrite=overwrite, inputs=files)
-    save(gains_figure(gains), picture, overwrite=overwrite)
+    save(plot_gains(gains), picture, overwrite=overwrite)

@@ -17,7 +17,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.kernels.tail_tables import student_tail
 from pixelwise.stacks.fits import p_words
 from pixelwise.stacks.formula import INDICES, Expression
-from pixelwise.stacks.gains import Gain, GainFlag, Gains, read_gains
+from pixelwise.stacks.gains import Gain, GainFlag, Gains
 from pixelwise.stacks.raster import RasterStack
 
 __all__ = [
@@ -48,7 +48,7 @@ ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
         "look for clouds and snow left in by masks; if most of the area did change, use --method controls",
     ),
     "not_converged": (
-        "the search for unchanged pixels did not settle",
+        "the search for unchanged pixels did not converge",
         "look for clouds that the masks leave in, or give a larger --sample",
     ),
     "uncertain": (
@@ -65,7 +65,7 @@ ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
     ),
     "one_band": (
         "of one band alone, change cannot be told from gain",
-        "name more bands with --bands, or use --method controls",
+        "give more --bands, --method controls with polygons (--controls), or --method regression over stable ground",
     ),
     "refused": (
         "they have no gains",
@@ -126,6 +126,16 @@ class GainTrend:
         pvalue = min(tail * min(rss / syy, 1.0) ** (df / 2), 1.0)
         return cls(slope, math.sqrt(rss / df / sxx), pvalue, year, value)
 
+    @property
+    def significant(self) -> bool:
+        """Whether it can be distinguished from no slope, at the usual level of 5 %."""
+        return self.pvalue < 0.05
+
+    @property
+    def certainty(self) -> str:
+        """Its standard error per decade and p-value."""
+        return f"standard error {10 * self.stderr:.1g}, {p_words(self.pvalue)}"
+
     def per_decade(self, *, relative: bool = False) -> str:
         """Write the slope, with its sign; `relative` to the mean, in per cent."""
         if relative:
@@ -151,29 +161,26 @@ def warnings_of_gains(
     Returns
     -------
     list of str
-        A trend of gains or offsets over time with its effect, and how many scenes have each flag. Nobody can know from
+        A trend of gains or offsets over time with its effect, how many scenes have each flag, and whether none would be
+        left. Nobody can know from
         the rows whether such a trend is drift of sensors or a change of most of the area.
     """
     return [*_drift(gains, expression, names or {}), *_flagged(gains)]
 
 
 def warnings_of_applied(stack: RasterStack) -> list[str]:
-    """Return a trend of the gains that a stack is read with, and its effect on the values that are read.
+    """Return a trend of the gains that the scenes of a stack are read with, and its effect on the values that are read.
 
-    Flagged scenes were counted as they were left out.
-
-    Raises
-    ------
-    InputError
-        When the table cannot be read any more.
+    Flagged scenes were counted as they were left out. Scenes that are not read have no part in it, whatever the table
+    says of them.
     """
-    if stack.gains is None or stack.gains.table is None:
+    if stack.gains is None or not stack.gains.rows:
         return []
+    gains = Gains(stack.gains.rows)
     expression, called = stack.derivation.expression, stack.layers[0].images[0].names
     if expression is None and called and called[0].isidentifier():
-        return list(_drift(read_gains(stack.gains.table), Expression(called[0]), {}))
-    names = dict(zip(stack.derivation.names, called, strict=False))
-    return list(_drift(read_gains(stack.gains.table), expression, names))
+        return list(_drift(gains, Expression(called[0]), {}))
+    return list(_drift(gains, expression, dict(zip(stack.derivation.names, called, strict=False))))
 
 
 def scenes_of(gains: Gains) -> list[dict[str, Gain]]:
@@ -208,11 +215,12 @@ def _year(date: str) -> float:
 
 
 def per_sensor(gains: Gains) -> bool:
-    """Whether all scenes of a sensor have the same gains, as they have with ``per="sensor"``."""
+    """Whether all scenes of each of several sensors have the same gains, as they have with ``per="sensor"``."""
     lines: dict[tuple[str, str], set[tuple[float, float]]] = {}
     for row in gains.rows:
         lines.setdefault((row.band, row.sensor), set()).add((row.gain, row.offset))
-    return len(lines) < len(gains.rows) and all(len(values) == 1 for values in lines.values())
+    several = len({sensor for _, sensor in lines}) > 1
+    return several and len(lines) < len(gains.rows) and all(len(values) == 1 for values in lines.values())
 
 
 def trends_of(gains: Gains, bands: Iterable[str] | None = None) -> dict[tuple[str, str], GainTrend]:
@@ -324,11 +332,13 @@ def _drift(gains: Gains, expression: Expression | None, names: Mapping[str, str]
     for what, values in changes.values.items():
         trend = GainTrend.of(changes.years, values)
         if trend is not None and (what not in gains.bands or what in {band for _, band in trends}):
-            effects.append(f"{what} {trend.per_decade()} (standard error {10 * trend.stderr:.1g})")
+            unsure = "" if trend.significant else ": not distinguishable from zero"
+            effects.append(f"{what} {trend.per_decade()} ({trend.certainty}{unsure})")
     removed = f"a trend of {', '.join(effects)}" if effects else "a trend"
+    differ = " or differ" if len({row.sensor for row in gains.rows}) > 1 else ""
     yield (
         f"the gains have a trend over time ({'; '.join(listed[:MOST_TRENDS])}{more}): rectification removes {removed} "
-        f"from every pixel. That is right if sensors drifted. {_otherwise(gains)}"
+        f"from every pixel. That is right if sensors drifted{differ}. {_otherwise(gains)}"
     )
 
 
@@ -346,7 +356,17 @@ def _otherwise(gains: Gains) -> str:
 def _flagged(gains: Gains) -> Iterator[str]:
     scenes = scenes_of(gains)
     flags = [{flag for row in scene.values() for flag in row.flags} for scene in scenes]
+    every = f"all {len(scenes)} scenes" if len(scenes) > 1 else "the one scene"
+    alone = all("one_band" in one for one in flags)
+    if alone:
+        yield (
+            f"one band ({gains.bands[0]}): change cannot be told from gain, so all scenes are flagged one_band, and "
+            f"--gains leaves them out; {ADVICE['one_band'][1]}"
+        )
     for flag, (why, advice) in ADVICE.items():
         found = sum(flag in one for one in flags)
-        if found:
+        if found and not (alone and flag == "one_band"):
             yield f"{found} of {len(scenes)} scene{'s' * (len(scenes) > 1)} flagged {flag}: {why}; {advice}"
+    if not alone and all(any(row.doubtful for row in scene.values()) for scene in scenes):
+        have, them = ("have", "all of them") if len(scenes) > 1 else ("has", "it")
+        yield f"{every} {have} flags other than few: --gains would leave {them} out"

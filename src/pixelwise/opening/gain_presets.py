@@ -25,7 +25,7 @@ class GainPreset:
     collection
         The version of the data from which it was found.
     wrong_for, why
-        Products for which it is known to be wrong, and why that is known.
+        Products for which it should not be used, and why.
     changed, unchanged
         Codes of the sensors whose values are changed, and of those to which they are made comparable.
     unmeasured

@@ -198,18 +198,27 @@ class _Lacking:
         return found
 
 
-def _image_of_table(image: Image, layer: Layer, table: _Table, lacking: _Lacking) -> tuple[Image, frozenset[GainFlag]]:
-    """Return an image with its gains, and the flags of those; note what the table lacks."""
-    lines: dict[tuple[str, Location], Line] = {}
-    flags: set[GainFlag] = set()
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An image with its gains, the flags for which it may be left out, and the rows that it was made from."""
+
+    image: Image
+    flags: frozenset[GainFlag] = frozenset()
+    rows: tuple[Gain, ...] = ()
+
+
+def _image_of_table(image: Image, layer: Layer, table: _Table, lacking: _Lacking) -> _Made:
+    """Return an image with its gains; note what the table lacks."""
+    rows: dict[tuple[str, Location], Gain] = {}
     for band, pieces in zip(image.names, image.bands, strict=True):
         for piece in pieces:
             row = _row_of(piece.path, layer, band, table, lacking)
             if row is None:  # the first thing that a scene lacks says enough
-                return image, frozenset()
-            lines[band, piece.path] = Line(row.gain, row.offset)
-            flags.update(row.flags if row.doubtful else ())
-    return image.with_lines(lambda band, piece: lines[band, piece.path]), frozenset(flags - {"few"})
+                return _Made(image)
+            rows[band, piece.path] = row
+    lines = {key: Line(row.gain, row.offset) for key, row in rows.items()}
+    flags = frozenset(flag for row in rows.values() for flag in row.flags if flag != "few")
+    return _Made(image.with_lines(lambda band, piece: lines[band, piece.path]), flags, tuple(rows.values()))
 
 
 def _row_of(path: Location, layer: Layer, band: str, table: _Table, lacking: _Lacking) -> Gain | None:
@@ -263,7 +272,7 @@ _range_of = lru_cache(1 << 16)(read_range)
 
 def _without_doubtful(
     layers: Sequence[Layer],
-    made: Sequence[tuple[Image, frozenset[GainFlag]]],
+    made: Sequence[_Made],
     table: _Table,
     spec: InputSpec,
     problems: Problems,
@@ -272,19 +281,19 @@ def _without_doubtful(
     """Return the layers of images with gains, those with doubtful gains left out unless they are to be kept."""
     # Without a line, nothing can be kept.
     keep = spec.gains_flagged == "keep"
-    used = [not flags or (keep and "refused" not in flags) for _, flags in made]
+    used = [not one.flags or (keep and "refused" not in one.flags) for one in made]
     images = iter(zip(made, used, strict=True))
     found, read = list[Layer](), 0
     for layer in layers:
         if not _is_read(layer, spec):
             found.append(layer)
             continue
-        own = [image for (image, _), is_used in (next(images) for _ in layer.images) if is_used]
+        own = [one.image for one, is_used in (next(images) for _ in layer.images) if is_used]
         if own:
             read += 1
             found.append(replace(layer, images=tuple(own)))
-    left_out = [flags for (_, flags), is_used in zip(made, used, strict=True) if not is_used]
-    kept = [flags for (_, flags), is_used in zip(made, used, strict=True) if is_used and flags]
+    left_out = [one.flags for one, is_used in zip(made, used, strict=True) if not is_used]
+    kept = [one.flags for one, is_used in zip(made, used, strict=True) if is_used and one.flags]
     if kept:
         remarks.append(f"{_said(table, kept, made)} used in spite of flagged gains{_listed(kept)}")
         log.warning(remarks[-1])
@@ -298,8 +307,10 @@ def _without_doubtful(
             return tuple(layers), None
         remarks.append(text)
         log.warning(text)
+    rows = dict.fromkeys(row for one, is_used in zip(made, used, strict=True) if is_used for row in one.rows)
     scenes = len(made) - len(left_out)
-    return tuple(found), AppliedGains(table.path, "", table.gains.sha256, scenes, len(left_out), len(kept))
+    applied = AppliedGains(table.path, "", table.gains.sha256, scenes, len(left_out), len(kept), tuple(rows))
+    return tuple(found), applied
 
 
 def _said(table: _Table, scenes: Sequence[object], all_scenes: Sequence[object]) -> str:
@@ -340,7 +351,7 @@ def _by_preset(
         replace(layer, images=tuple(map(lined, layer.images))) if _is_read(layer, spec) else layer for layer in layers
     )
     changed = sum(image.sensor in preset.changed for _, image in read)
-    wrong = f", and are known to be wrong for {spec.product}: {preset.why}" if spec.product in preset.wrong_for else ""
+    wrong = f", and are advised against for {spec.product}: {preset.why}" if spec.product in preset.wrong_for else ""
     remarks.append(
         f"gains {preset.name} ({preset.title}; {preset.source}) were found with {preset.collection}{wrong}; "
         f"{changed} of {len(read)} scenes are changed by them, those of {'/'.join(preset.changed)}; gains of these "

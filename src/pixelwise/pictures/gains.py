@@ -133,8 +133,10 @@ def draw_gains(panels: Sequence[GainPanel], title: str, caption: str) -> Figure:
         _draw(row[0], panel, styles, entries, gain=True)
         _draw(row[1], panel, styles, entries, gain=False)
         row[0].set_ylabel(escaped(panel.band), fontsize=TEXT_SIZE, weight="bold", parse_math=False)
+    # Labels of trends are right above their axes, and headings above those.
+    labelled = panels[0].gain_slope is not None or panels[0].offset_slope is not None
     for axes, text in zip(grid[0], ("gain", "offset, in units of the values"), strict=True):
-        axes.set_title(text, fontsize=TEXT_SIZE, loc="left")
+        axes.set_title(text, fontsize=TEXT_SIZE, loc="left", pad=5 + 1.5 * TICK_SIZE * labelled)
     for axes in grid[-1]:
         label_dates(axes)
     for axes in grid.flat:
@@ -179,12 +181,13 @@ def _draw_flagged(axes: Axes, panel: GainPanel, values: Floats, entries: dict[st
     if inside.any():
         (crosses,) = axes.plot(panel.years[inside], values[inside], marker="x", markersize=size, clip_on=False, **style)
         entries.setdefault("flagged", crosses)
-    for beyond, place, marker in ((values > high, 0.97, "^"), (values < low, 0.03, "v")):
+    # No sensor's shape: arrows.
+    for beyond, place, marker in ((values > high, 0.94, r"$\uparrow$"), (values < low, 0.06, r"$\downarrow$")):
         chosen = panel.flagged & beyond
         if chosen.any():
-            hollow = {**style, "marker": marker, "markersize": size, "markerfacecolor": "white"}
+            arrow = {**style, "marker": marker, "markersize": size + 3, "markeredgewidth": 0}
             where = np.full(np.count_nonzero(chosen), place)
-            (marks,) = axes.plot(panel.years[chosen], where, transform=axes.get_xaxis_transform(), **hollow)
+            (marks,) = axes.plot(panel.years[chosen], where, transform=axes.get_xaxis_transform(), **arrow)
             entries.setdefault("flagged, beyond the axis", marks)
 
 

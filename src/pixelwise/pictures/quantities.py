@@ -20,12 +20,17 @@ NAMES = {"precip": "precipitation", "rain": "rain", "chirps": "CHIRPS precipitat
 
 
 def quantity(source: Source) -> str:
-    """Return what the input's numbers are, as its variable or the names of its files say; empty if they do not."""
+    """Return what the input's numbers are, as its index, variable or the names of its files say; empty if they do not.
+
+    Other formulas of bands than indices are too long for a name, and files from which anything is computed have none.
+    """
     given = source.provenance.get("input")
     if not isinstance(given, Mapping):
         return ""
     spec = given.get("spec")
-    variable = spec.get("variable") if isinstance(spec, Mapping) else None
+    variable, value = (spec.get(name) if isinstance(spec, Mapping) else None for name in ("variable", "value"))
+    if isinstance(value, str):
+        return quantity_named(value, "") if QUANTITIES.fullmatch(value) else ""
     files = given.get("files")
     paths = [file.get("path") for file in files[:1] if isinstance(file, Mapping)] if isinstance(files, list) else []
     path = paths[0] if paths and isinstance(paths[0], str) else ""

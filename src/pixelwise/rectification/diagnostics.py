@@ -10,6 +10,7 @@ import numpy as np
 
 from pixelwise.opening.gain_checks import (
     GainTrend,
+    GroundChanges,
     bands_of,
     changes_by_gains,
     per_sensor,
@@ -20,12 +21,13 @@ from pixelwise.opening.gain_checks import (
 from pixelwise.pictures.gains import GainPanel, Slope, draw_gains
 from pixelwise.stacks.fits import p_words
 from pixelwise.stacks.formula import Expression
-from pixelwise.stacks.gains import Gain, Gains
+from pixelwise.stacks.gains import Gain, Gains, said_of
+from pixelwise.words import escaped
 
-__all__ = ["gains_figure", "summary_lines"]
+__all__ = ["plot_gains", "summary_lines"]
 
 
-def gains_figure(gains: Gains) -> Any:
+def plot_gains(gains: Gains) -> Any:
     """Draw gain and offset of every scene by date, band and sensor, with standard errors and flags.
 
     Parameters
@@ -81,10 +83,10 @@ def _title(gains: Gains) -> str:
 
 def _caption(gains: Gains) -> str:
     """Say what is drawn, and how it was found as far as all rows say the same."""
-    found = {name: {getattr(row, name) for row in gains.rows} - {""} for name in ("reference", "method")}
-    parts = [f" {name.capitalize()}: {values.pop()}." for name, values in found.items() if len(values) == 1]
+    found = {"Reference": said_of(gains.rows, "reference"), "Method": said_of(gains.rows, "method")}
+    parts = [f" {name}: {said}." for name, said in found.items() if said]
     if any(np.isfinite(row.gain_se) for row in gains.rows):
-        parts.append(" Bars are standard errors.")
+        parts.append(" Bars, where larger than the marks, are standard errors.")
     if any(row.doubtful for row in gains.rows):
         parts.append(" Flagged scenes are left out by --gains, unless --gains-flagged keep is given.")
     lacking = sum(any(not np.isfinite(row.gain) for row in scene.values()) for scene in scenes_of(gains))
@@ -106,10 +108,21 @@ def summary_lines(
     Returns
     -------
     list of str
-        A line of headings; one for each band with medians and the range over scenes that are not flagged; then what the
-        gains change, unless `warnings_of_gains` says it.
+        A line of headings; one for each band with medians and the range over scenes that are not flagged, or for each
+        sensor and band with its line, if sensors were compared; then what the gains change, unless `warnings_of_gains`
+        says it.
     """
-    rows = [("band", "gain (range)", "offset", "standard error", "rmse before", "after", "flagged")]
+    rows = _rows_of_sensors(gains) if per_sensor(gains) else _rows_of_bands(gains)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, *_effect(gains, expression, names)]
+
+
+def _rows_of_bands(gains: Gains) -> list[tuple[str, ...]]:
+    """Return the headings, and the medians of each band."""
+    rows: list[tuple[str, ...]] = [
+        ("band", "median gain (range)", "median offset", "standard error", "rmse before", "after", "flagged")
+    ]
     for band in gains.bands:
         of_band = gains.of_band(band)
         known = [row for row in of_band if np.isfinite(row.gain)]
@@ -126,9 +139,28 @@ def summary_lines(
                 f"{sum(row.doubtful for row in of_band)} of {len(of_band)}",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, *_effect(gains, expression, names)]
+    return rows
+
+
+def _rows_of_sensors(gains: Gains) -> list[tuple[str, ...]]:
+    """Return the headings, and the line of each band of each sensor but the newest, and what it was compared with."""
+    headings = ("sensor", "band", "gain", "offset", "standard error", "rmse before", "after", "compared with", "flag")
+    rows: list[tuple[str, ...]] = [headings]
+    lines = {(row.sensor, row.band): row for row in gains.rows}
+    for sensor in dict.fromkeys(sensor for sensor, _ in lines):
+        for row in (lines[sensor, band] for band in gains.bands if (sensor, band) in lines):
+            if row.reference == sensor:  # the newest: there is nothing to say
+                continue
+            numbers = [
+                f"{row.gain:.3f}",
+                _offset([row]),
+                _median([100 * row.gain_se / row.gain], " %"),
+                _median([row.rmse_before]),
+                _median([row.rmse_after]),
+            ]
+            numbers = ["-"] * len(numbers) if row.refused else numbers
+            rows.append((escaped(sensor), escaped(row.band), *numbers, escaped(row.reference), " ".join(row.flags)))
+    return rows
 
 
 def _offset(rows: Sequence[Gain]) -> str:
@@ -151,17 +183,36 @@ def _effect(gains: Gains, expression: Expression | None, names: Mapping[str, str
     if trends_of(gains, bands_of(expression, names)):
         return
     changes = changes_by_gains(gains, expression, names)
-    steps = per_sensor(gains)
+    if per_sensor(gains):
+        yield from _steps(gains, changes)
+        return
     for what, values in changes.values.items():
-        if steps:
-            codes = dict.fromkeys(changes.sensors)
-            own = {code: float(values[[sensor == code for sensor in changes.sensors]].mean()) for code in codes}
-            listed = ", ".join(f"{code} {value:+.2g}" for code, value in own.items())
-            yield f"before rectification, sensors differ from the reference on the same ground: {what} {listed}"
-            continue
         trend = GainTrend.of(changes.years, values)
-        if trend is not None:
+        if trend is None:
+            continue
+        if trend.significant:
             yield (
-                f"ground taken as unchanged has a trend before rectification: {what} {trend.per_decade()} "
-                f"(standard error {10 * trend.stderr:.1g}, {p_words(trend.pvalue)})"
+                f"before rectification, ground taken as unchanged has a trend: {what} {trend.per_decade()} "
+                f"({trend.certainty})"
             )
+        else:
+            yield (
+                f"no significant trend over time: on unchanged ground, the gains change {what} by "
+                f"{trend.per_decade()} ({trend.certainty})"
+            )
+
+
+def _steps(gains: Gains, changes: GroundChanges) -> Iterator[str]:
+    """Say how sensors differ from the one whose values do not change."""
+    codes = tuple(dict.fromkeys(changes.sensors))
+    as_they_are = [
+        code for code in codes if all((row.gain, row.offset) == (1, 0) for row in gains.rows if row.sensor == code)
+    ]
+    other = f"that of {escaped(as_they_are[0])}" if len(as_they_are) == 1 else "the reference"
+    for code in (code for code in codes if code not in as_they_are):
+        here = np.array([sensor == code for sensor in changes.sensors])
+        for what, values in changes.values.items():
+            step = float(values[here].mean())
+            if abs(step) > 1e-9:
+                apart = f"{abs(step):.2g} {'above' if step > 0 else 'below'}"
+                yield f"before rectification, {what} of {escaped(code)} is {apart} {other} on the same ground"

@@ -65,7 +65,7 @@ def rectify(
         ``scene``: each scene has gains of its own. ``sensor``: pairs of scenes of different sensors, at most 8 days
         apart, give one line for each sensor and band, chained to the newest sensor.
     reference
-        With what scenes are compared: ``median`` of all at each pixel (the mean of the middle third of the values,
+        What scenes are compared with: ``median`` of all at each pixel (the mean of the middle third of the values,
         as the median itself is one of them), a file of one scene, or its date.
     method
         ``irmad``: iteratively reweighted multivariate alteration detection [1]_ [2]_ finds out which pixels did not
@@ -110,8 +110,11 @@ def rectify(
 
     Examples
     --------
-    >>> pw.rectify("scenes/*.TIF", "gains.csv", product="landsat-c2-l2", season="06-01..08-31")  # doctest: +SKIP
+    >>> gains = pw.rectify(  # doctest: +SKIP
+    ...     "scenes/*.TIF", "gains.csv", product="landsat-c2-l2", season="06-01..08-31"
+    ... )
     >>> pw.open_stack("scenes/*.TIF", product="landsat-c2-l2", value="ndvi", gains="gains.csv")  # doctest: +SKIP
+    >>> pw.plot_gains(gains).savefig("gains.png")  # doctest: +SKIP
     """
     polygons = None if controls is None else Path(controls)
     chosen = RectifyOptions(method, per, str(reference), sample, polygons, seed, season)

@@ -36,8 +36,10 @@ __all__ = ["rectify_stack"]
 
 log = logging.getLogger(__name__)
 
-#: Scenes that are farther apart within the year differ by phenology, not by radiometry alone.
-MOST_DAYS = 90
+#: Days from the first scene of the year to the last one. Scenes that are farther apart differ by phenology, not by
+#: radiometry alone, and are refused; within a season that the user names, there is a warning beyond the second number,
+#: for three calendar months are up to 92 days, and the usual choice.
+MOST_DAYS, MOST_IN_SEASON = 90, 100
 
 
 def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execution, output: Path | None) -> Gains:
@@ -77,11 +79,6 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
         )
     if options.per == "scene":
         _check_phenology(scenes, options.season)
-    names = scenes[0].image.names
-    if len(names) == 1 and options.method == "irmad":
-        log.warning(
-            "one band (%s): without others, change cannot be told from gain, and each row is flagged one_band", names[0]
-        )
     sample, controls = _sample(stack, options)
     progress = notebook_bar() if execution.progress is None else execution.progress
     folder = None if output is None else output.parent
@@ -154,17 +151,17 @@ def _check_phenology(scenes: Sequence[Scene], season: str | None) -> None:
     days = np.unique([scene.layer.date.timetuple().tm_yday for scene in scenes])
     gaps = np.diff([*days, days[0] + 365])
     spread = 365 - int(gaps.max())
-    if spread > MOST_DAYS and season is not None:
+    if season is None and spread > MOST_DAYS:
+        raise InputError(
+            f"the scenes are spread over {spread} days of the year, so they differ by season, not by radiometry alone: "
+            "say which days are compared with --season MM-DD..MM-DD"
+        )
+    if spread > MOST_IN_SEASON:
         log.warning(
-            "the scenes within %s are from %d days of the year: gains of scenes that far apart remove part of the "
-            "season, too; rectify shorter seasons by themselves",
+            "the scenes within %s are spread over %d days of the year: gains of scenes that far apart remove part of "
+            "the season, too; rectify shorter seasons by themselves",
             season,
             spread,
-        )
-    elif spread > MOST_DAYS:
-        raise InputError(
-            f"the scenes are from {spread} days of the year, so they differ by season, not by radiometry alone: say "
-            "which days are compared with --season MM-DD..MM-DD"
         )
 
 

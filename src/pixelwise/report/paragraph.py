@@ -16,6 +16,14 @@ from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import TestScheme
 from pixelwise.pictures.tally import Tally
 from pixelwise.report.adjusted import AdjustedTally
+from pixelwise.words import escaped
+
+#: How gains were found, by the first word of what their tables say, with what to cite.
+WAYS: Mapping[str, str] = {
+    "irmad": "IR-MAD: Nielsen 2007; Canty and Nielsen 2008; weighted reduced major axes",
+    "controls": "bright and dark control sets: Hall et al. 1991",
+    "regression": "ground taken as unchanged: Schott et al. 1988; reduced major axes",
+}
 
 __all__ = ["citations", "described_method", "paragraph_of"]
 
@@ -46,8 +54,9 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     method = provenance.get("method")
     if not isinstance(method, str):
         return ""
+    what = quantity(map_) or _formula(provenance) or "the variable"
     text = (
-        f"The series of {quantity(map_) or 'the variable'}{_in_parentheses(_data(provenance))} of each pixel of a grid "
+        f"The series of {what}{_in_parentheses(_data(provenance))} of each pixel of a grid "
         f"of {grid.height} by {grid.width} pixels ({grid.crs_name}) was analysed with {_tool(method, provenance)}."
     )
     if not isinstance(tally.scheme, TestScheme):
@@ -62,6 +71,14 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
         rate = f"{adjusted.request.q:g} ({adjusted.reference})"
         text += f" At a false discovery rate of {rate}, {_found(adjusted.tally, band, whole, again=True)}."
     return text
+
+
+def _formula(provenance: Mapping[str, Any]) -> str:
+    """Return the formula of bands that was analysed; empty without one."""
+    given = provenance.get("input")
+    spec = given.get("spec") if isinstance(given, Mapping) else None
+    value = spec.get("value") if isinstance(spec, Mapping) else None
+    return escaped(value) if isinstance(value, str) else ""
 
 
 def _in_parentheses(parts: str) -> str:
@@ -89,14 +106,41 @@ def _preparation(provenance: Mapping[str, Any]) -> list[str]:
     by_values = any(spec.get(name) for name in ("mask_keep", "mask_drop", "mask_bits", "mask_field"))
     if (named or by_values) and spec.get("mask") != "none":
         found.append("masked by " + (", ".join(dict.fromkeys(named)) if named else "quality"))
-    if isinstance(gains := spec.get("gains"), str):
-        found.append(f"scenes rectified with the gains {_base(gains)}")
+    if isinstance(spec.get("gains"), str):
+        found += _gains(spec["gains"], given.get("gains"))
     region, where = (area.get(name) for name in ("region", "where"))
     if isinstance(region, Mapping):
         found.append(f"within {_base(str(region.get('source')))}")
     if isinstance(where, Mapping):
         found.append(f"where {_base(str(where.get('raster')))} is {where.get('values')}")
     return found
+
+
+def _gains(name: str, applied: object) -> list[str]:
+    """Say how scenes were made comparable, by what a table of gains says of itself, and how many were left out."""
+    applied = applied if isinstance(applied, Mapping) else {}
+    scenes, left_out = (n if isinstance(n := applied.get(key), int) else 0 for key in ("scenes", "left_out"))
+    what = f"{scenes} scene{'s were' if scenes != 1 else ' was'}" if scenes else "scenes were"
+    said = {key: escaped(text) for key in ("method", "reference") if isinstance(text := applied.get(key), str) and text}
+    kind, _, more = said.get("method", "").partition(", ")
+    how = f"{what} made comparable by relative radiometric normalization"
+    if kind in WAYS:
+        sampled = re.match(r"(\d+) pixels", more)
+        parts = [
+            WAYS[kind] + (", between sensors" if more.endswith(", per sensor") else ""),
+            f"reference: {said['reference']}" if "reference" in said else "",
+            f"{int(sampled[1]):_} pixels".replace("_", " ") if sampled else "",
+        ]
+    else:
+        parts = [f"gains {_base(name)}", *(f"{key}: {text}" for key, text in said.items())]
+    found = [how + _in_parentheses("; ".join(filter(None, parts)))]
+    if left_out:
+        found.append(f"{left_out} scene{'s' * (left_out != 1)} with unreliable gains {_were(left_out)} left out")
+    return found
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _base(path: str) -> str:

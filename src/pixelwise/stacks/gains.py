@@ -19,7 +19,7 @@ from pixelwise.errors import InputError
 from pixelwise.regular_files import read_bytes, text_of
 from pixelwise.words import SHOWN, count, show, shown
 
-__all__ = ["COLUMNS", "AppliedGains", "Gain", "GainFlag", "Gains", "read_gains"]
+__all__ = ["COLUMNS", "AppliedGains", "Gain", "GainFlag", "Gains", "read_gains", "said_of"]
 
 #: What is said about a scene's gains: fewer than 10 000 pixels; no convergence; hardly any unchanged pixels; a standard
 #: error of more than 5 %; a gain outside 0.5 to 2; one band, so that change cannot be told from gain; values that end
@@ -185,6 +185,8 @@ class AppliedGains:
         Number of scenes that are left out because of flags.
     kept
         Number of scenes that are used in spite of flags.
+    rows
+        Those rows of the table with which the scenes are read; none of a preset.
     """
 
     table: Path | None
@@ -193,6 +195,7 @@ class AppliedGains:
     scenes: int
     left_out: int = 0
     kept: int = 0
+    rows: tuple[Gain, ...] = field(default=(), repr=False, compare=False)  # `sha256` tells tables apart
 
     def __str__(self) -> str:
         words = [f"{self.table or self.preset}: {self.scenes} scene{'s' * (self.scenes != 1)}"]
@@ -203,13 +206,36 @@ class AppliedGains:
     def describe(self, name: str) -> dict[str, Any]:
         """Return what provenance records; `name` is the table's path from the map's folder."""
         source = {"preset": self.preset} if self.table is None else {"path": name}
+        found = {"method": said_of(self.rows, "method"), "reference": said_of(self.rows, "reference")}
         return {
             **source,
+            **{name: text for name, text in found.items() if text},
             "sha256": self.sha256,
             "scenes": self.scenes,
             "left_out": self.left_out,
             "kept": self.kept,
         }
+
+
+def said_of(rows: Sequence[Gain], column: Literal["reference", "method"]) -> str:
+    """Return what all rows say of how gains were found; what those of each sensor say, if sensors were compared.
+
+    Returns
+    -------
+    str
+        Empty where rows say nothing, or different things.
+    """
+    said = list(dict.fromkeys(text for row in rows if (text := getattr(row, column))))
+    # The newest sensor is its own reference, as the rows of others say as well: LC08, and LC08, 11 pairs.
+    more = [text for text in said if not any(other.startswith(f"{text}, ") for other in said)]
+    if len(more) < 2:
+        return "".join(more)
+    sensors: dict[str, set[str]] = {}
+    for row in rows:
+        sensors.setdefault(row.sensor, set()).add(getattr(row, column))
+    if any(len(texts) > 1 for texts in sensors.values()):
+        return ""
+    return "; ".join(f"{code}: {text}" for code, texts in sensors.items() for text in texts if text in more)
 
 
 def read_gains(path: str | Path) -> Gains:
