@@ -470,9 +470,10 @@ def test_sensors_are_warned_of_unless_gains_are_given(tmp_path: Path) -> None:
         "--product landsat-c2-l2 --per scene --season MM-DD..MM-DD -o gains.csv, then give --gains gains.csv"
     ) in result.stdout
     # No two scenes are near enough in time for gains per sensor.
-    assert "--product landsat-c2-l2 --per scene --season 06-01..08-31 -o" in run(
-        *words, "--composite", "max", "--season", "06-01..08-31"
-    ).stdout
+    assert (
+        "--product landsat-c2-l2 --per scene --season 06-01..08-31 -o"
+        in run(*words, "--composite", "max", "--season", "06-01..08-31").stdout
+    )
     rows = [f"{path.relative_to(tmp_path)},{year}-07-11,nir,1,0," for year in sensors
             for path in tmp_path.glob(f"l/*_{year}0711_*/*{BANDS[sensors[year]][1]}.TIF")]  # fmt: skip
     table = write_table(tmp_path / "gains.csv", [*rows[:3], f"{rows[3]}uncertain"])

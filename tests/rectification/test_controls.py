@@ -138,7 +138,7 @@ def test_sets_leave_out_what_changed_and_what_is_missing() -> None:
 
 def test_sets_by_color_need_red_and_near_infrared() -> None:
     values = np.ones((2, 5))
-    with pytest.raises(ParameterError, match=r"bands red and nir, but nir is not among blue, red; .*controls=FILE"):
+    with pytest.raises(ParameterError, match=r"bands red and nir, but nir is not among blue, red; .*--controls FILE"):
         control_sets(values, values, ("blue", "red"))
     with pytest.raises(ControlsError, match="no pixel has values in both"):
         control_sets(values, values * np.nan, ("nir", "red"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,7 +226,7 @@ def test_refusals(scenes: SceneFiles, tmp_path: Path) -> None:
         (
             few,
             {},
-            r"the reference .* has values at \d+ of 900 sampled pixels, fewer than 2000",
+            r"^the area has 900 pixels, but 2000 are needed \(1.8 km2 at 30 m\): take a larger one \(--region,",
         ),
         (other[:2], {"reference": other[2]}, r"CRS EPSG:32618 instead of EPSG:32617"),
         (winter, {}, r"spread over 1\d\d days of the year, .* --season MM-DD..MM-DD"),
@@ -234,8 +235,18 @@ def test_refusals(scenes: SceneFiles, tmp_path: Path) -> None:
         (scenes.paths, {"reference": "medain"}, "reference medain: is neither"),
         (scenes.paths, {"reference": scenes.paths[2], "season": "07-01..07-05"}, "within --season 07-01..07-05"),
         (scenes.paths, {"sample": 1999}, "sample 1999 is invalid"),
-        (scenes.paths, {"bands": ["red", "nirr"]}, "nirr"),
-        (scenes.paths, {"method": "regression"}, "with region or where"),
+        (
+            scenes.paths,
+            {"bands": ["red", "nirr"]},
+            "^bands: unknown band 'nirr'; did you mean 'nir'.*blue, green, red, nir",
+        ),
+        (scenes.paths, {"bands": ["Red"]}, "^bands: unknown band 'Red'; did you mean 'red'"),
+        (
+            scenes.paths,
+            {"bands": ["nir - red"]},
+            "^bands: 'nir - red' is not the name of a band; a formula is a --value",
+        ),
+        (scenes.paths, {"method": "regression"}, "where that is so"),
         (scenes.paths, {"composite": "max"}, "not for composites"),
         (scenes.paths, {"product": None}, "--bands"),
         (scenes.paths, {"method": "irmd"}, "irmd"),
@@ -310,9 +321,31 @@ def test_the_command(scenes: SceneFiles, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert {row["band"] for row in rows} == {"red", "nir", "swir1"}
-    again = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", output)
-    assert again.exit_code == 1
-    assert "already exists; --overwrite replaces it" in again.output
+    exists = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", output)
+    assert exists.exit_code == 1
+    assert "already exists; --overwrite replaces it" in exists.output
+    table = output.read_text()
+    # A recipe for apply names the table; its composites and gains do not count, its season does.
+    recipe = tmp_path / "ndvi.toml"
+    words = ("--product", "landsat-c2-l2", "--value", "ndvi", "--gains", output, "--gains-flagged", "keep",
+             "--composite", "max", "--every", "year", "--season", "07-01..07-10", "--min-count", "2")  # fmt: skip
+    assert run("plan", *scenes.paths, *words, "--write-recipe", recipe).exit_code in (0, 1)
+    by_recipe = run("rectify", "--recipe", recipe, "-o", tmp_path / "again.csv")
+    assert by_recipe.exit_code == 0, by_recipe.output
+    assert f"{recipe}: its gains {output} are not applied" in by_recipe.stderr
+    rows = list(csv.DictReader((tmp_path / "again.csv").read_text().splitlines()))
+    assert {row["band"] for row in rows} == {"red", "nir"}
+    assert {row["date"][5:] for row in rows} == {"07-01", "07-04", "07-07", "07-10"}
+    options = ("--bands", "red,nir,swir1", "--season", "07-01..07-31", "--overwrite")
+    by_recipe = run("rectify", "--recipe", recipe, *options, "-o", tmp_path / "again.csv")
+    assert by_recipe.exit_code == 0, by_recipe.output
+    numbers = [(row["path"], row["band"], row["gain"], row["offset"]) for row in csv.DictReader(table.splitlines())]
+    again = csv.DictReader((tmp_path / "again.csv").read_text().splitlines())
+    assert [(row["path"], row["band"], row["gain"], row["offset"]) for row in again] == numbers
+    for option in ("--gains", "--composite"):
+        refused = run("rectify", *scenes.paths, option, "max", "-o", tmp_path / "no.csv")
+        assert refused.exit_code == 2
+        assert re.search(f"No such option:? '?{option}", refused.stderr)
     wrong = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", tmp_path / "gains.tif")
     assert wrong.exit_code == 1
     assert "must end in .csv" in wrong.output

@@ -165,7 +165,7 @@ def test_series_of_a_map_are_rectified_without_a_word(home: Path, caplog: pytest
     assert not caplog.messages
 
 
-def test_a_preset_that_has_changed_is_refused(home: Path) -> None:
+def test_a_preset_says_how_many_scenes_it_changes_and_one_that_has_changed_is_refused(home: Path) -> None:
     for sensor, year, token in (("LE07", 2001, "B4"), ("LE07", 2003, "B4"), ("LC08", 2014, "B5")):
         scene = f"{sensor}_L2SP_014032_{year}0711_{year}0903_02_T1"
         stored = np.random.default_rng(year).integers(8000, 30000, SHAPE[1:]).astype(np.uint16)
@@ -173,6 +173,8 @@ def test_a_preset_that_has_changed_is_refused(home: Path) -> None:
     map_ = made(source="l", gains="roy2016", product="landsat-c2-l2", band="nir", mask="none")
     [fit] = fits_of_map(map_, "map.tif", [(3, 4)])
     assert fit["slope"] == map_["slope"][3, 4]
+    assert "gains roy2016, 2 of 3 scenes, sha256" in " ".join(run("info", "map.tif").stdout.split())
+    assert map_.provenance["input"]["gains"]["unchanged"] == 1
     retell(sha256="0" * 64)
     with pytest.raises(pw.InputError, match="was made with other gains of the preset roy2016 than this version"):
         origin_of(pw.open_map("map.tif"), "map.tif")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -28,6 +29,9 @@ from pixelwise.choices import (
 )
 from pixelwise.cli.kinds import Band, BandNames, Numbers, Parameter, Place
 
+if TYPE_CHECKING:
+    from pixelwise.stacks.spec import InputSpec
+
 __all__ = [
     "PARAMETER_OPTION",
     "BandNames",
@@ -41,16 +45,20 @@ __all__ = [
     "scene_options",
 ]
 
+log = logging.getLogger(__name__)
 
-INPUT_OPTIONS = (
-    click.argument("source", nargs=-1, metavar="INPUT..."),
-    click.option(
-        "--recipe",
-        type=click.Path(dir_okay=False),
-        metavar="FILE",
-        help="Take input and options from a file written by plan --write-recipe; options given here take precedence. A "
-        "function that the recipe names for --composite only runs if --composite names it here as well.",
-    ),
+
+SOURCE = click.argument("source", nargs=-1, metavar="INPUT...")
+
+RECIPE_OPTION = click.option(
+    "--recipe",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Take input and options from a file written by plan --write-recipe; options given here take precedence. A "
+    "function that the recipe names for --composite only runs if --composite names it here as well.",
+)
+
+FILE_OPTIONS = (
     click.option(
         "--band",
         type=Band(),
@@ -108,9 +116,9 @@ INPUT_OPTIONS = (
         help="Satellite product of the files (landsat-c2-l2, s2-l2a, hls, mod13), which defines dates, sensors, bands, "
         "scales and masks.",
     ),
-    click.option(
-        "--value", metavar="INDEX|FORMULA", help="Value to compute from the bands: ndvi, 'nir / red', b4 - b3."
-    ),
+)
+
+PIXEL_OPTIONS = (
     click.option("--mask", metavar="FILES", help="Mask files, matched by date; none ignores the masks of a product."),
     click.option("--mask-band", type=Band(), help="Band of each image, or variable of arrays, that is its mask."),
     click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Mask values to keep."),
@@ -143,6 +151,9 @@ INPUT_OPTIONS = (
         metavar="LO,HI",
         help="Treat values outside (after scaling) as missing.",
     ),
+)
+
+GAINS_OPTIONS = (
     click.option(
         "--gains",
         metavar="FILE|PRESET",
@@ -155,6 +166,9 @@ INPUT_OPTIONS = (
         help="What to do with scenes whose gains have a flag other than few: leave them out, or use them.  "
         "[default: drop]",
     ),
+)
+
+DATE_OPTIONS = (
     click.option("--start", metavar="DATE", help="First date to use: 1990, 2020-06, 2020-06-15."),
     click.option("--end", metavar="DATE", help="Last date to use; a year or month means its last day."),
     click.option("--months", type=Numbers(int), metavar="M[,M]", help="Months to use, 1 to 12."),
@@ -164,6 +178,9 @@ INPUT_OPTIONS = (
         metavar="L,B,R,T",
         help="Left, bottom, right, top in units of the CRS: only pixels that touch this box are read.",
     ),
+)
+
+PERIOD_OPTIONS = (
     click.option(
         "--composite",
         metavar="HOW",
@@ -175,11 +192,15 @@ INPUT_OPTIONS = (
         type=click.Choice(get_args(Every)),
         help="Period of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
     ),
-    click.option(
-        "--season",
-        metavar="MM-DD..MM-DD",
-        help="Days of each year to use; may cross New Year: 11-01..04-30 belongs to the year in which it ends.",
-    ),
+)
+
+SEASON_OPTION = click.option(
+    "--season",
+    metavar="MM-DD..MM-DD",
+    help="Days of each year to use; may cross New Year: 11-01..04-30 belongs to the year in which it ends.",
+)
+
+COUNT_OPTIONS = (
     click.option(
         "--min-count",
         type=click.IntRange(min=1),
@@ -191,6 +212,9 @@ INPUT_OPTIONS = (
         metavar="K",
         help="Use K random observations per pixel and period, so that years with more scenes do not look greener.",
     ),
+)
+
+READING_OPTIONS = (
     click.option(
         "--on-read-error",
         type=click.Choice(get_args(OnReadError)),
@@ -205,6 +229,44 @@ INPUT_OPTIONS = (
         help=f"Read files from servers if their names begin so: {', '.join(get_args(Scheme))}. Credentials come from "
         "the environment. Names inside VRTs and in the records of maps are never read from servers.",
     ),
+)
+
+INPUT_OPTIONS = (
+    SOURCE,
+    RECIPE_OPTION,
+    *FILE_OPTIONS,
+    click.option(
+        "--value", metavar="INDEX|FORMULA", help="Value to compute from the bands: ndvi, 'nir / red', b4 - b3."
+    ),
+    *PIXEL_OPTIONS,
+    *GAINS_OPTIONS,
+    *DATE_OPTIONS,
+    *PERIOD_OPTIONS,
+    SEASON_OPTION,
+    *COUNT_OPTIONS,
+    *READING_OPTIONS,
+)
+
+#: Of a command that compares the bands of scenes, and takes a season, but neither makes composites nor applies gains.
+BAND_OPTIONS = (
+    SOURCE,
+    click.option(
+        "--recipe",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Take input and options from a file written by plan --write-recipe; options given here take precedence. "
+        "Its season counts, but not its composites and gains.",
+    ),
+    *FILE_OPTIONS,
+    click.option(
+        "--value",
+        metavar="INDEX|FORMULA",
+        help="Compare the bands of this formula (ndvi: red and nir), instead of naming them with --bands.",
+    ),
+    *PIXEL_OPTIONS,
+    *DATE_OPTIONS,
+    SEASON_OPTION,
+    *READING_OPTIONS,
 )
 
 NEEDS_OPTIONS = (
@@ -366,7 +428,8 @@ def input_options(
 
     `composite` is the default of ``--composite``. With `covariates` there are also ``--with``, ``--min-valid`` and
     ``--min-span``, and the command gets ``covariates``, texts by name, and ``needs``. If `seasonal`, it gets ``season``
-    apart, and a recipe's composites do not count. INPUT may be left out if the option `instead` is given.
+    apart, there are no options for composites and gains, and those of a recipe do not count. INPUT may be left out if
+    the option `instead` is given.
     """
 
     @functools.wraps(command)
@@ -380,7 +443,10 @@ def input_options(
             from pixelwise.opening.recipe import check_no_code, read_recipe, to_run
 
             known, spec, stacks, needs = read_recipe(recipe)
-            if options["composite"] is None and spec.composite is not None:
+            if seasonal:
+                options["season"] = options["season"] or spec.season
+                spec = _of_scenes(recipe, spec, named=bool(options["bands"]))
+            elif options["composite"] is None and spec.composite is not None:
                 check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
         if not source and not (instead and options.get(instead)):
@@ -390,9 +456,9 @@ def input_options(
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         if seasonal:
-            options["season"] = given.pop("season") or spec.season
-            spec = spec.replace(composite=None, every="year", season=None, min_count=1, equal_count=None)
-        given["composite"] = given["composite"] or spec.composite or composite
+            options["season"] = given.pop("season")
+        else:
+            given["composite"] = given["composite"] or spec.composite or composite
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, (), [])})
         if covariates:
             options["covariates"] = {**stacks, **_by_name(options["covariates"])}
@@ -400,7 +466,17 @@ def input_options(
             options["needs"] = replace(needs, **{name: share for name, share in shares.items() if share is not None})
         return command(source=list(source), spec=spec, **options)
 
-    return _decorate(with_spec, (*INPUT_OPTIONS, COVARIATE_OPTION, *NEEDS_OPTIONS) if covariates else INPUT_OPTIONS)
+    more = (COVARIATE_OPTION, *NEEDS_OPTIONS) if covariates else ()
+    return _decorate(with_spec, (*(BAND_OPTIONS if seasonal else INPUT_OPTIONS), *more))
+
+
+def _of_scenes(recipe: str, spec: InputSpec, *, named: bool) -> InputSpec:
+    """Return what a recipe says of scenes as they are, without its bands if others are named."""
+    if spec.gains is not None:
+        log.info("%s: its gains %s are not applied: scenes are compared as they are in their files", recipe, spec.gains)
+    bare = {"composite": None, "every": "year", "season": None, "min_count": 1, "equal_count": None}
+    others = {"value": None, "band": None} if named else {}
+    return spec.replace(**bare, **others, gains=None, gains_flagged="drop")
 
 
 def _by_name(given: Sequence[tuple[str, str]]) -> dict[str, str]:

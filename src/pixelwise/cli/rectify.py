@@ -49,7 +49,8 @@ __all__ = ["rectify"]
     "--controls",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Polygons of control sets for --method controls.  [default: the extremes of each scene]",
+    help="Polygons of control sets for --method controls, with a column set that says bright or dark, or in two layers "
+    "of these names.  [default: the extremes of each scene]",
 )
 @click.option(
     "--sample",
@@ -80,6 +81,9 @@ def rectify(
     **options: Any,
 ) -> None:
     r"""Find the gains that make scenes comparable.
+
+    INPUT is a folder, files, a quoted glob, @list.txt (a path per line), or a CSV with path,date: scenes of one date
+    each, as they were taken.
 
     Sensors drift, are replaced, and see through different air; a trend over scenes as they are finds that, too. Each
     scene is compared with a reference at the same sample of pixels, those that did not change are found, and the line

@@ -193,9 +193,11 @@ def _gains(provenance: Mapping[str, Any]) -> str:
         return ""
     parts = [_text(gains.get("path")) or _text(gains.get("preset"))]
     words = {"scenes": "scenes", "kept": "of them flagged", "left_out": "more flagged and left out"}
-    parts += [
-        f"{gains[name]} {said}" for name, said in words.items() if isinstance(gains.get(name), int) and gains[name]
-    ]
+    counts = {name: gains[name] for name in (*words, "unchanged") if isinstance(gains.get(name), int) and gains[name]}
+    texts = {name: f"{number} {words[name]}" for name, number in counts.items() if name in words}
+    if "scenes" in counts and "unchanged" in counts:
+        texts["scenes"] = f"{counts['scenes'] - counts['unchanged']} of {texts['scenes']}"
+    parts += texts.values()
     digest = _text(gains.get("sha256"))
     return ", ".join(filter(None, (*parts, digest and f"sha256 {digest}")))
 

@@ -358,7 +358,7 @@ def _by_preset(
         "scenes themselves: pixelwise rectify"
     )
     log.warning(remarks[-1])
-    return found, AppliedGains(None, preset.name, preset.sha256, len(read))
+    return found, AppliedGains(None, preset.name, preset.sha256, len(read), unchanged=len(read) - changed)
 
 
 def _check_known(preset: GainPreset, sensors: Counter[str], images: Sequence[Image]) -> None:

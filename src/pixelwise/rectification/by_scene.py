@@ -40,9 +40,12 @@ def rows_by_scene(
     reference = _find_reference(crew, own, sample)
     known = int(np.count_nonzero(common(reference)))
     if known < LEAST_PIXELS and controls is None:
+        whole = len(sample) < options.sample  # no area has fewer unless it is all of it
+        remedy = "a larger area (--region, --where, --bounds)" if whole else "a larger --sample"
         raise InputError(
-            f"the reference ({words}) has values at {known} of {len(sample)} sampled pixels, fewer than {LEAST_PIXELS}"
-            ": take a larger --sample or another --reference"
+            f"the reference ({words}) has values at {known} of {'all' if whole else 'the'} {len(sample)} "
+            f"{'pixels of the area' if whole else 'sampled pixels'}, fewer than {LEAST_PIXELS}: take {remedy} or "
+            "another --reference"
         )
     work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
     lines = _compare(crew, work, alone=own if len(own) == 1 else ())

@@ -80,9 +80,9 @@ def control_sets(reference: Floats, scene: Floats, names: Sequence[str]) -> tupl
     missing = [name for name in ("red", "nir") if name not in names]
     if missing:
         raise ParameterError(
-            f"method=controls finds pixels without vegetation by bands red and nir, but {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not among {', '.join(names)}; add to bands=, or give polygons: "
-            "controls=FILE"
+            f"method controls finds pixels without vegetation by bands red and nir, but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not among {', '.join(names)}; compare these bands too (--bands), "
+            "or give polygons (--controls FILE)"
         )
     valid = np.isfinite(reference).all(axis=0) & np.isfinite(scene).all(axis=0)
     if not valid.any():

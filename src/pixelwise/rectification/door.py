@@ -20,6 +20,7 @@ from pixelwise.stacks.base import Stack
 from pixelwise.stacks.gains import Gains
 from pixelwise.stacks.raster import RasterStack
 from pixelwise.stacks.spec import InputSpec
+from pixelwise.words import shown, unknown
 
 __all__ = ["open_scenes", "rectify"]
 
@@ -151,7 +152,7 @@ def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, re
         raise ParameterError(f"bands {', '.join(bands)}: are named by value or band already: give one of them")
     sources = _with_reference(source, reference, spec)
     if spec.value is None and spec.band is None:
-        names = list(dict.fromkeys(bands)) if bands is not None else _shared_bands(sources, spec)
+        names = _named_bands(bands, sources, spec) if bands is not None else _shared_bands(sources, spec)
         spec = spec.replace(value=" + ".join(names))
     return open_stack(sources, spec)
 
@@ -171,8 +172,7 @@ def _shared_bands(source: Source, spec: InputSpec) -> list[str]:
     if spec.product is None:
         raise ParameterError("which bands are to be compared? Name them (--bands red,nir,swir1), or give a --product")
     product = load_product(spec.product)
-    files = [product.match(path.absolute()) for path, _ in resolve(source, spec.allow_scheme, spec.asset)]
-    sensors = list(dict.fromkeys(file.sensor for file in files if file is not None))
+    sensors = _sensors(product, source, spec)
     if not sensors:
         return list(product.names(product.sensors[0]))  # opening the files says what is wrong
     first = sensors[0]
@@ -181,6 +181,27 @@ def _shared_bands(source: Source, spec: InputSpec) -> list[str]:
     if not alike:
         raise InputError(f"{', '.join(sensors)} have no bands in common: name those of one sensor with --bands")
     return alike
+
+
+def _named_bands(names: Sequence[str], source: Source, spec: InputSpec) -> list[str]:
+    """Return the bands that are named, if they can be: opening the files would call them a formula."""
+    formulas = [name for name in names if not (isinstance(name, str) and name.isidentifier())]
+    if formulas:
+        raise ParameterError(f"bands: {shown(formulas[0])} is not the name of a band; a formula is a --value")
+    if spec.product is not None:
+        product = load_product(spec.product)
+        of_files = [product.names(sensor) for sensor in _sensors(product, source, spec) or product.sensors]
+        known = list(dict.fromkeys(name for own in of_files for name in own))
+        for name in names:
+            if name not in known:
+                raise ParameterError(f"bands: {unknown('band', name, known)}")
+    return list(dict.fromkeys(names))
+
+
+def _sensors(product: Product, source: Source, spec: InputSpec) -> list[str]:
+    """Return the sensors of the files, in their order."""
+    files = [product.match(path.absolute()) for path, _ in resolve(source, spec.allow_scheme, spec.asset)]
+    return list(dict.fromkeys(file.sensor for file in files if file is not None))
 
 
 def _unit_of(product: Product, sensors: Sequence[str], name: str) -> set[float]:

@@ -21,7 +21,7 @@ from pixelwise.opening.gain_checks import warnings_of_gains
 from pixelwise.rasters.stamps import FileStamp
 from pixelwise.rectification.by_scene import rows_by_scene
 from pixelwise.rectification.by_sensor import rows_by_sensor
-from pixelwise.rectification.comparing import Controls
+from pixelwise.rectification.comparing import LEAST_PIXELS, Controls
 from pixelwise.rectification.controls import ControlPolygons
 from pixelwise.rectification.crew import Crew, Meter, journal_beside
 from pixelwise.rectification.lines import Lines
@@ -75,7 +75,7 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
     scenes = _in_season(stack, options.season)
     if options.method == "regression" and not stack.area:
         raise ParameterError(
-            "method regression takes every pixel as unchanged: say where that is so, with region or where"
+            "method regression takes every pixel as unchanged: say where that is so (--region, --where)"
         )
     if options.per == "scene":
         _check_phenology(scenes, options.season)
@@ -101,7 +101,13 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
 def _sample(stack: RasterStack, options: RectifyOptions) -> tuple[Sample, Controls | None]:
     """Return the pixels that are compared; for polygons of control sets all of theirs, and which set each is of."""
     if options.controls is None:
-        return sample_of(stack, options.sample, options.seed), None
+        sample = sample_of(stack, options.sample, options.seed)
+        if len(sample) < LEAST_PIXELS:  # then it has all pixels
+            raise InputError(
+                f"the area has {len(sample)} pixels, but {LEAST_PIXELS} are needed (1.8 km2 at 30 m): take a larger "
+                "one (--region, --where, --bounds), or larger scenes"
+            )
+        return sample, None
     polygons = ControlPolygons.load(options.controls, stack.grid)
     layout = stack.layout
     blocks, masks = [], []

@@ -187,6 +187,8 @@ class AppliedGains:
         Number of scenes that are used in spite of flags.
     rows
         Those rows of the table with which the scenes are read; none of a preset.
+    unchanged
+        Number of scenes that are read as they are, since a preset has gains of 1 for their sensor.
     """
 
     table: Path | None
@@ -196,9 +198,11 @@ class AppliedGains:
     left_out: int = 0
     kept: int = 0
     rows: tuple[Gain, ...] = field(default=(), repr=False, compare=False)  # `sha256` tells tables apart
+    unchanged: int = 0
 
     def __str__(self) -> str:
-        words = [f"{self.table or self.preset}: {self.scenes} scene{'s' * (self.scenes != 1)}"]
+        changed = f"{self.scenes - self.unchanged} of " * bool(self.unchanged)
+        words = [f"{self.table or self.preset}: {changed}{self.scenes} scene{'s' * (self.scenes != 1)}"]
         words += [f"{self.kept} of them flagged"] * bool(self.kept)
         words += [f"{self.left_out} more flagged and left out"] * bool(self.left_out)
         return ", ".join(words)
@@ -214,6 +218,7 @@ class AppliedGains:
             "scenes": self.scenes,
             "left_out": self.left_out,
             "kept": self.kept,
+            **({"unchanged": self.unchanged} if self.unchanged else {}),
         }
 
 
@@ -320,10 +325,8 @@ def _gain_of(cells: Mapping[str, str]) -> Gain:
     if "flag" in given:
         given["flags"] = tuple(given.pop("flag").split())
     if not ISO_DATE.fullmatch(given["date"]):
-        raise ValueError(
-            f"date {shown(given['date'])} is not written like 2001-07-15 (spreadsheets rewrite dates: format the "
-            "column as text)"
-        )
+        why = " (spreadsheets rewrite dates: format the column as text)" * bool(given["date"])
+        raise ValueError(f"date {shown(given['date'])} is not written like 2001-07-15{why}")
     for name in given.keys() & {*NUMBERS, *COUNTS}:
         text = given[name] or "nan" * ("refused" in given.get("flags", ()))
         try:
