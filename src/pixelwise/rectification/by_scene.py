@@ -40,7 +40,7 @@ def rows_by_scene(
     reference = _find_reference(crew, own, sample)
     known = int(np.count_nonzero(common(reference)))
     if known < LEAST_PIXELS and controls is None:
-        whole = len(sample) < options.sample  # no area has fewer unless it is all of it
+        whole = len(sample) < options.sample  # a smaller sample is the whole area
         remedy = "a larger area (--region, --where, --bounds)" if whole else "a larger --sample"
         raise InputError(
             f"the reference ({words}) has values at {known} of {'all' if whole else 'the'} {len(sample)} "
