@@ -288,6 +288,12 @@ class RasterStack(LayerStack):
             return self
         return replace(self, layers=tuple(layer.unrectified for layer in self.layers), gains=None)
 
+    @property
+    def unmasked(self) -> RasterStack:
+        """The stack without what rejects pixels."""
+        layers = tuple(layer.unmasked for layer in self.layers)
+        return replace(self, layers=layers, derivation=replace(self.derivation, qualities=()))
+
     def take(self, indices: Sequence[int]) -> RasterStack:
         """Return the stack of some of its layers, in order."""
         return replace(self, layers=tuple(self.layers[index] for index in indices))

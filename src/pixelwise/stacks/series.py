@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -355,7 +355,7 @@ def _explain_layers(
         return
     doubtful = np.flatnonzero((gaps == "no data").any(axis=1)).tolist()
     if doubtful:
-        bare = replace(stack.take(doubtful), derivation=replace(stack.derivation, qualities=()))
+        bare = stack.take(doubtful).unmasked
         there = ~np.isnan(_read(bare, blocks)[0])
         rows = gaps[doubtful]
         rows[(rows == "no data") & there] = "masked"
