@@ -16,6 +16,7 @@ from pixelwise.rasters.points import Point
 from pixelwise.stacks.series import read_series, series_at
 from support.oracles import CASES, Case
 from support.rasters import MakeStack, random_series, read_all, write_raster
+from support.scene_files import write_scenes
 
 SHAPE = (22, 5, 6)
 MONTHS = [f"{year}-{month:02d}-15" for year in range(2000, 2006) for month in (1, 4, 7, 10)][:22]
@@ -123,6 +124,21 @@ def test_masked_no_data_and_outside(tmp_path: Path) -> None:
     grown = pw.open_stack(tmp_path / "v", grow=1, **options).series(row=2, col=3)
     assert grown.gaps == ("", "masked", "", "outside image")
     np.testing.assert_array_equal(grown.values, read_all(grown.stack)[:, 2, 3])
+
+
+def test_gaps_of_a_formula_under_masks(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path, 4, (20, 30))
+    with rasterio.open(scenes.paths[2], "r+") as dataset:
+        quality = dataset.read(7)
+        quality[:, :] = 21824  # clear
+        quality[3, 4] = 22280  # cloud
+        dataset.write(quality, 7)
+    stack = pw.open_stack(scenes.paths, product="landsat-c2-l2", value="ndvi")
+    found = stack.series(row=3, col=4)
+    assert found.gaps[2] == "masked"
+    plain = pw.open_stack(scenes.paths, product="landsat-c2-l2", value="ndvi", mask="none")
+    assert np.isfinite(read_all(plain)[2, 3, 4])
+    np.testing.assert_array_equal(found.values, read_all(stack)[:, 3, 4])
 
 
 def test_composites_say_what_their_scenes_lack(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ class Layer:
         return replace(self, images=tuple(image.with_lines(lambda band, piece: None) for image in self.images))
 
     @property
+    def unmasked(self) -> Layer:
+        """The layer without masks."""
+        return replace(self, images=tuple(replace(image, masks=(), clear=()) for image in self.images))
+
+    @property
     def sensors(self) -> tuple[str, ...]:
         """The sensors of the images, if known."""
         return tuple(sorted({image.sensor for image in self.images if image.sensor}))

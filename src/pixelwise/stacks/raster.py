@@ -290,12 +290,9 @@ class RasterStack(LayerStack):
 
     @property
     def unmasked(self) -> RasterStack:
-        """The stack without what rejects pixels: the same layers, of all values that its files have."""
-        bare = tuple(
-            replace(layer, images=tuple(replace(image, masks=(), clear=()) for image in layer.images))
-            for layer in self.layers
-        )
-        return replace(self, layers=bare, derivation=replace(self.derivation, qualities=()))
+        """The stack without what rejects pixels."""
+        layers = tuple(layer.unmasked for layer in self.layers)
+        return replace(self, layers=layers, derivation=replace(self.derivation, qualities=()))
 
     def take(self, indices: Sequence[int]) -> RasterStack:
         """Return the stack of some of its layers, in order."""
