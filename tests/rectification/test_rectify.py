@@ -17,7 +17,7 @@ import pixelwise as pw
 from support.command_line import run
 from support.limits import set_limits
 from support.rasters import PROFILE, write_raster
-from support.scene_files import BANDS, SceneFiles, write_scenes
+from support.scene_files import BANDS, SceneFiles, landscape, write_scenes
 from support.stopping import Stop, hidden, stopped_after
 
 PRODUCT = {"product": "landsat-c2-l2"}
@@ -77,7 +77,9 @@ def test_the_middle_of_scenes_and_thinned_pixels_by_hand(scenes: SceneFiles, mon
         cut = {0: 0, 1: 0, 2: 0, 3: 0, 4: 1, 5: 1, 6: 2}[len(values)]
         if values:
             middles[place] = np.mean(values[cut : len(values) - cut])
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), middles, rtol=1e-10)
+    found = np.concatenate(parts, axis=1)
+    np.testing.assert_allclose(found[:-1], middles, rtol=1e-10)
+    np.testing.assert_array_equal(found[-1], (~np.isnan(expected)).sum(axis=0).min(axis=0))
     assert common(middles).sum() == (~np.isnan(middles).any(axis=0)).sum()
 
 
@@ -275,6 +277,59 @@ def test_scenes_without_enough_pixels_are_refused_alone(tmp_path: Path, caplog: 
     assert all(np.isnan(row.gain) for row in last)
     assert "1 of 4 scenes get no gains" in caplog.text
     assert files.paths[3].name in caplog.text
+
+
+def test_a_scene_is_not_its_own_reference(tmp_path: Path) -> None:
+    """Of five scenes, one shows half of the area and as much beside it, where no other has values."""
+    random = np.random.default_rng(2)
+    truth = landscape((100, 240), random)[:3]
+    for index, gain in enumerate((1.0, 0.9, 1.1, 0.95, 1.25)):
+        noisy = ((truth + random.normal(0, 0.004, truth.shape)) / gain).astype("float32")
+        part, left = (noisy[:, :, 80:], 80) if index == 4 else (noisy[:, :, :160], 0)
+        place = PROFILE["transform"] @ PROFILE["transform"].translation(left, 0)
+        write_raster(tmp_path / f"s_200{index}-07-01.tif", part, descriptions=("g", "r", "n"), transform=place)
+    found = pw.rectify(str(tmp_path / "*.tif"), bands=["g", "r", "n"], extent="union")
+    gains = np.array([[row.gain for row in found.of_band(band)] for band in ("g", "r", "n")])
+    np.testing.assert_allclose(gains / gains[:, :1], [[1.0, 0.9, 1.1, 0.95, 1.25]] * 3, rtol=0.02)
+    assert {row.n for row in found.rows if row.path.endswith("2004-07-01.tif")} == {8000}
+
+
+@pytest.mark.long
+def test_limits_of_gains_cover_the_truth_under_many_clouds(tmp_path: Path) -> None:
+    """95 % limits, but for the one line per band that all scenes share."""
+    files = write_scenes(tmp_path, count=25, size=(160, 200), cloudy=0.5)
+    found = pw.rectify(files.paths, **PRODUCT)
+    gains, errors = (
+        np.array([[getattr(row, name) for row in found.of_band(band)] for band in BANDS]).T
+        for name in ("gain", "gain_se")
+    )
+    ratio = gains / files.gains
+    apart = (ratio / np.median(ratio, axis=0) - 1) * files.gains
+    print(f"rms {100 * np.sqrt((apart**2).mean()):.2f} %, covered {(np.abs(apart) <= 2.131 * errors).mean():.2f}")
+    assert (np.abs(apart) <= 2.131 * errors).mean() >= 0.85
+
+
+def test_bands_of_one_name_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for year in (2000, 2001):
+        values = np.random.default_rng(year).random((2, 60, 60)).astype("float32")
+        write_raster(tmp_path / f"s_{year}-07-01.tif", values, descriptions=("reflectance", "reflectance"))
+    with pytest.raises(pw.InputError, match="two of its bands have one name"):
+        pw.rectify(str(tmp_path / "*.tif"), bands=["b1", "b2"])
+
+
+def test_no_input_is_replaced_by_the_table(scenes: SceneFiles, tmp_path: Path) -> None:
+    listed = tmp_path / "scenes.csv"
+    listed.write_text("path,date\n" + "".join(f"{path},{1990 + i}-07-01\n" for i, path in enumerate(scenes.paths)))
+    before = listed.read_text()
+    with pytest.raises(pw.OutputError, match="is one of the inputs"):
+        pw.rectify([listed], listed, overwrite=True, **PRODUCT)
+    times = tmp_path / "dates.csv"
+    times.write_text(before)
+    with pytest.raises(pw.OutputError, match="is one of the inputs"):
+        pw.rectify(scenes.paths, times, overwrite=True, times=str(times), **PRODUCT)
+    result = run("rectify", listed, "--product", "landsat-c2-l2", "-o", listed, "--overwrite")
+    assert result.exit_code == 1
+    assert listed.read_text() == times.read_text() == before
 
 
 def test_one_band_is_allowed_and_said(scenes: SceneFiles, caplog: pytest.LogCaptureFixture) -> None:

@@ -108,7 +108,7 @@ def rectify(
     stack = open_scenes(source, spec, bands, chosen.reference)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
-        gains = rectify_stack(stack, chosen, Execution(progress=progress, **options), output)
+        gains = rectify_stack(stack, chosen, Execution(progress=progress, **options), output, source)
     for line in summary_lines(gains):
         emit(line, error=True, lines=False)
     emit(str(output), lines=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from pixelwise.rectification.comparing import LEAST_PIXELS, Comparison, Controls
 from pixelwise.rectification.crew import Crew
 from pixelwise.rectification.lines import Lines
 from pixelwise.rectification.options import RectifyOptions
-from pixelwise.rectification.rows import rows_of, say_refused
+from pixelwise.rectification.rows import rows_of, say_lost, say_refused
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Reference, Scene, common
 from pixelwise.stacks.gains import Gain
@@ -24,7 +23,10 @@ from pixelwise.words import NAMED, first_of
 
 __all__ = ["rows_by_scene"]
 
-log = logging.getLogger(__name__)
+#: How often scenes are compared, each time with the middle of what the lines so far make of them. Where clouds leave
+#: different scenes at different places, the middle of scenes as they are has their gains in it: with 25 scenes and 50 %
+#: of clouds, gains were off by 0.42 % (root mean square), then by 0.14 and 0.13 %.
+MOST_TURNS = 3
 
 
 def rows_by_scene(
@@ -37,18 +39,17 @@ def rows_by_scene(
 ) -> list[Gain]:
     """Return the rows of each scene compared with the reference."""
     own, words = _reference(scenes, options)
-    reference = _find_reference(crew, own, sample)
-    known = int(np.count_nonzero(common(reference)))
-    if known < LEAST_PIXELS and controls is None:
-        whole = len(sample) < options.sample  # a smaller sample is the whole area
-        remedy = "a larger area (--region, --where, --bounds)" if whole else "a larger --sample"
-        raise InputError(
-            f"the reference ({words}) has values at {known} of {'all' if whole else 'the'} {len(sample)} "
-            f"{'pixels of the area' if whole else 'sampled pixels'}, fewer than {LEAST_PIXELS}: take {remedy} or "
-            "another --reference"
-        )
-    work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
-    lines = _compare(crew, work, alone=own if len(own) == 1 else ())
+    alone = own if len(own) == 1 else ()
+    lines: list[Lines | str] = []
+    for turn in range(1 if alone else MOST_TURNS):
+        before = lines
+        reference = _find_reference(crew, own, sample, _lines_of(own, scenes, before), turn)
+        _check_reference(reference, words, sample, options, controls)
+        work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
+        lines = _compare(crew, work, alone, turn)
+        if turn and _is_settled(before, lines):
+            break
+    crew.meter.finish()
     say_refused(scenes, lines)
     method = options.words(len(sample))
     return [
@@ -58,36 +59,88 @@ def rows_by_scene(
     ]
 
 
-def _find_reference(crew: Crew, scenes: Sequence[Scene], sample: Sample) -> Floats:
-    """Return (band, pixel) the middle of some scenes."""
-    bands = len(scenes[0].image.bands)
-    reference = np.full((bands, len(sample)), np.nan)
-    done = {} if crew.journal is None else crew.journal.parts
+def _lines_of(own: Sequence[Scene], scenes: Sequence[Scene], lines: Sequence[Lines | str]) -> list[Floats | None]:
+    """Return (2, band) gains and offsets of the scenes of the reference; None for one without, which is left out."""
+    if not lines:
+        size = len(scenes[0].image.bands)
+        return [np.stack([np.ones(size), np.zeros(size)])] * len(own)
+    found = dict(zip(scenes, lines, strict=True))
+    return [None if isinstance(one := found[scene], str) else np.stack([one.gain, one.offset]) for scene in own]
+
+
+def _is_settled(before: Sequence[Lines | str], lines: Sequence[Lines | str]) -> bool:
+    """Whether gains changed by less than their standard errors, as a root mean square, but for one factor per band."""
+    pairs = [
+        (old.gain, new.gain, new.gain_se)
+        for old, new in zip(before, lines, strict=True)
+        if not isinstance(old, str) and not isinstance(new, str)
+    ]
+    if not pairs:
+        return True
+    old, new, error = (np.array(values) for values in zip(*pairs, strict=True))
+    ratio = new / old
+    change = (ratio / np.median(ratio, axis=0) - 1) * old / np.where(error > 0, error, np.nan)
+    known = change[np.isfinite(change)]
+    return not known.size or float(np.sqrt((known**2).mean())) < 1
+
+
+def _check_reference(
+    reference: Floats, words: str, sample: Sample, options: RectifyOptions, controls: Controls | None
+) -> None:
+    """Refuse a reference of too few pixels."""
+    known = int(np.count_nonzero(common(reference[:-1])))
+    if known >= LEAST_PIXELS or controls is not None:
+        return
+    whole = len(sample) < options.sample  # a smaller sample is the whole area
+    remedy = "a larger area (--region, --where, --bounds)" if whole else "a larger --sample"
+    raise InputError(
+        f"the reference ({words}) has values at {known} of {'all' if whole else 'the'} {len(sample)} "
+        f"{'pixels of the area' if whole else 'sampled pixels'}, fewer than {LEAST_PIXELS}: take {remedy} or "
+        "another --reference"
+    )
+
+
+def _find_reference(
+    crew: Crew, scenes: Sequence[Scene], sample: Sample, lines: Sequence[Floats | None], turn: int
+) -> Floats:
+    """Return (band + 1, pixel) the middle of some scenes through their lines, and how many scenes it is made of."""
+    used = [(scene, line) for scene, line in zip(scenes, lines, strict=True) if line is not None]
+    bands, count = len(scenes[0].image.bands), len(sample.blocks)
+    reference = np.full((bands + 1, len(sample)), np.nan)
+    kept = {} if crew.journal is None else crew.journal.parts
+    done = {number - turn * count: values for number, values in kept.items() if number // count == turn}
     for index, values in done.items():
         reference[:, sample.starts[index] : sample.starts[index + 1]] = values
-    crew.meter.begin(0, 2, len(sample.blocks))
+    crew.meter.begin(2 * turn, 2 * MOST_TURNS, count)
     crew.meter.add(len(done))
-    work = Reference(crew.stack, tuple(scenes), sample, crew.handles)
+    work = Reference(
+        crew.stack, tuple(scene for scene, _ in used), sample, tuple(line for _, line in used), crew.handles
+    )
     todo = [block for index, block in enumerate(sample.blocks) if index not in done]
     places = {block: index for index, block in enumerate(sample.blocks)}
     largest = int(np.diff(sample.starts).max())
+    lost = 0
     for part in crew.results(work, todo, bands * largest, "rectify"):
         index = places[part.block]
         reference[:, sample.starts[index] : sample.starts[index + 1]] = part.values
+        lost += part.lost
         if crew.journal is not None:
-            crew.journal.add_part(index, part.values)
+            crew.journal.add_part(turn * count + index, part.values)
         crew.meter.add()
+    say_lost(lost)
     return reference
 
 
-def _compare(crew: Crew, work: Comparison, alone: Sequence[Scene]) -> list[Lines | str]:
+def _compare(crew: Crew, work: Comparison, alone: Sequence[Scene], turn: int) -> list[Lines | str]:
     """Return the lines of each scene, or why it has none; those `alone` in the reference are it."""
     scenes, reference = work.scenes, work.reference
-    found: dict[int, Lines | str] = {} if crew.journal is None else dict(crew.journal.lines)
+    count = len(scenes)
+    kept = {} if crew.journal is None else crew.journal.lines
+    found = {number - turn * count: lines for number, lines in kept.items() if number // count == turn}
     for index, scene in enumerate(scenes):
         if scene in alone:
-            found[index] = Lines.identity(reference[:, common(reference)])
-    crew.meter.begin(1, 2, len(scenes))
+            found[index] = Lines.identity(reference[:-1, common(reference[:-1])])
+    crew.meter.begin(2 * turn + 1, 2 * MOST_TURNS, count)
     crew.meter.add(len(found))
     todo = [Block(index, 0, 1, 1) for index in range(len(scenes)) if index not in found]
     lost = 0
@@ -96,10 +149,9 @@ def _compare(crew: Crew, work: Comparison, alone: Sequence[Scene]) -> list[Lines
         found[one.block.row] = lines
         lost += one.lost
         if crew.journal is not None:
-            crew.journal.add_lines(one.block.row, lines)
+            crew.journal.add_lines(turn * count + one.block.row, lines)
         crew.meter.add()
-    if lost:
-        log.warning("%d windows of files could not be read; their pixels are left out of the comparison", lost)
+    say_lost(lost)
     return [found[index] for index in range(len(scenes))]
 
 

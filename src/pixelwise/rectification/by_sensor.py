@@ -23,7 +23,7 @@ from pixelwise.rectification.flags import LITTLE
 from pixelwise.rectification.irmad import DegenerateError, unchanged
 from pixelwise.rectification.lines import irmad_lines
 from pixelwise.rectification.options import RectifyOptions
-from pixelwise.rectification.rows import rows_of
+from pixelwise.rectification.rows import rows_of, say_lost
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Scene, common, read_scene
 from pixelwise.rectification.sensors import PairLines, SensorLines, chained, pair_lines, pooled_lines
@@ -188,10 +188,13 @@ def _compare(crew: Crew, work: _Pairs) -> list[PairLines | str]:
     todo = [Block(index, 0, 1, 1) for index in range(len(work.pairs)) if index not in found]
     crew.meter.begin(0, 1, len(work.pairs))
     crew.meter.add(len(found))
+    lost = 0
     for one in crew.results(work, todo, 16 * len(work.sample), "rectify"):
         lines = one.why if one.lines is None else one.lines
         found[one.block.row] = lines
+        lost += one.lost
         if crew.journal is not None:
             crew.journal.add_lines(one.block.row, lines)
         crew.meter.add()
+    say_lost(lost)
     return [found[index] for index in range(len(work.pairs))]

@@ -28,6 +28,9 @@ __all__ = ["LEAST_PIXELS", "Compared", "Comparison", "Controls"]
 #: (pixel,) which pixels belong to the bright control set, and which to the dark one.
 Controls = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
+#: At a pixel that only one or two scenes see, the reference is this scene, or half of it: IR-MAD would take such pixels
+#: for the unchanged ones, and find gains of 1.
+LEAST_SCENES = 3
 #: Gains of fewer pixels are worthless: with 2 000, the worst of 6 bands is off by 2.8 % (median of simulations).
 LEAST_PIXELS = 2_000
 
@@ -66,7 +69,7 @@ class Comparison:
     stack, scenes, sample
         The scenes, and at which pixels they are compared.
     reference
-        (band, pixel) with NaN where it has no value.
+        (band + 1, pixel) with NaN where it has no value; then of how many scenes it is made.
     method
         How the lines are found.
     controls
@@ -91,8 +94,10 @@ class Comparison:
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """(pixel,) where the reference has values."""
-        return common(self.reference)
+        """(pixel,) where the reference has values of enough scenes to be more than one of them."""
+        counts = self.reference[-1]
+        enough: NDArray[np.bool_] = counts >= min(LEAST_SCENES, counts.max(initial=0))
+        return common(self.reference[:-1]) & enough
 
     def fetch_ahead(self, block: Block) -> None:
         """Ask servers for nothing: the blocks of one scene are requested as it is read."""
@@ -124,10 +129,13 @@ class Comparison:
 
     def _lines(self, values: Floats, names: tuple[str, ...]) -> Lines:
         valid = common(values) & self.known
+        counts = self.reference[-1]
+        # Beside many scenes, a reference of few is hardly more than this scene.
+        valid &= counts >= 0.5 * counts[valid].max(initial=0)
         count = int(np.count_nonzero(valid))
         if count < LEAST_PIXELS and self.controls is None:
             raise InputError(f"{count} sampled pixels have values in it and the reference, fewer than {LEAST_PIXELS}")
-        reference, own = self.reference[:, valid], values[:, valid]
+        reference, own = self.reference[:-1, valid], values[:, valid]
         if self.method == "irmad":
             return irmad_lines(reference, own)
         if self.method == "regression":

@@ -66,6 +66,11 @@ class Meter:
         """Begin a phase, the first is 0, that has so many steps."""
         self._phase, self._phases, self._count, self._done = phase, phases, max(count, 1), 0
 
+    def finish(self) -> None:
+        """Report everything as done: some phases may not have been needed."""
+        if self._report:
+            self._report(self._phases * self._count, self._phases * self._count)
+
     def add(self, steps: int = 1) -> None:
         """Report some steps of the phase as done."""
         self._done += steps
@@ -89,7 +94,11 @@ class Crew:
         execution = self.execution
         with open_engine(self._engine()) as engine:
             workers = engine.workers
-            each = 2 * HELD_BYTES + 8 * values + self.stack.block_bytes + work.handles * self.stack.open_file_bytes
+            layout, bands = self.stack.layout, len(self.stack.layers[0].images[0].bands)
+            decoded = 8 * bands * layout.block_height * layout.block_width
+            each = (
+                HELD_BYTES + decoded + 8 * values + self.stack.block_bytes + work.handles * self.stack.open_file_bytes
+            )
             memory = workers.processes * (PROCESS_BYTES + CACHE_BYTES) + workers.together * each
             if workers.memory is not None and memory > workers.memory:
                 raise ParameterError(

@@ -197,8 +197,8 @@ def _effect(gains: Gains, expression: Expression | None, names: Mapping[str, str
             )
         else:
             yield (
-                f"no significant trend over time: on unchanged ground, the gains change {what} by "
-                f"{trend.per_decade()} ({trend.certainty})"
+                "before rectification, ground taken as unchanged has no significant trend: "
+                f"{what} {trend.per_decade()} ({trend.certainty})"
             )
 
 

@@ -131,7 +131,8 @@ def rectify(
         stack = source
     else:
         stack = open_scenes(source, InputSpec().replace(**options), bands, chosen.reference)
-    return rectify_stack(stack, chosen, execution, None if output is None else Path(output))
+    named = source if isinstance(source, (list, tuple)) else [source] if isinstance(source, (str, Path)) else []
+    return rectify_stack(stack, chosen, execution, None if output is None else Path(output), named)
 
 
 def open_scenes(source: Source, spec: InputSpec, bands: Sequence[str] | None, reference: str) -> RasterStack:

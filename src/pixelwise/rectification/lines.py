@@ -46,6 +46,9 @@ class Lines:
         Rounds until the weights converged; 0 if none were needed.
     converged
         Whether they did.
+    correlation
+        (band,) weighted, of scene and reference: with noise in one of them alone, the true gain lies between the gain
+        times it and the gain divided by it (Frisch's bounds). None where unknown.
     """
 
     gain: Floats
@@ -60,6 +63,7 @@ class Lines:
     mean_weight: float
     iterations: int
     converged: bool
+    correlation: Floats | None = None
 
     @classmethod
     def identity(cls, reference: Floats) -> Lines:
@@ -176,7 +180,7 @@ def _without_each(sums: Moments) -> Moments:
 def _fit(pair: Pair, moments: Moments) -> Floats:
     """Return gains and offsets (..., 2, band): reduced major axes, as ``sd(reference) / sd(scene)`` by weights.
 
-    Both images have errors, about as large; orthogonal regression would depend on the units of each (DN, reflectance),
+    Both images have errors; orthogonal regression would depend on the units of each (DN, reflectance),
     and ordinary regression of one on the other underestimates the gain. NaN where a band is constant.
     """
     bands = pair.bands
@@ -210,4 +214,5 @@ def _lines(pair: Pair, scene: Floats, sums: Moments, replicates: Floats, iterati
         mean_weight=float(moments.weight / pair.pixels),
         iterations=iterations,
         converged=converged,
+        correlation=both / np.sqrt(variance[:bands] * variance[bands:]),
     )

@@ -29,6 +29,7 @@ from pixelwise.rectification.options import RectifyOptions
 from pixelwise.rectification.sample import Sample, sample_of, sample_within
 from pixelwise.rectification.scenes import Scene, scenes_of
 from pixelwise.rectification.sensors import PairLines
+from pixelwise.regular_files import is_file
 from pixelwise.stacks.gains import Gains
 from pixelwise.stacks.raster import RasterStack
 
@@ -42,7 +43,13 @@ log = logging.getLogger(__name__)
 MOST_DAYS, MOST_IN_SEASON = 90, 100
 
 
-def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execution, output: Path | None) -> Gains:
+def rectify_stack(
+    stack: RasterStack,
+    options: RectifyOptions,
+    execution: Execution,
+    output: Path | None,
+    named: Sequence[str | Path] = (),
+) -> Gains:
     """Find a gain and an offset for each band of each scene of a stack.
 
     Parameters
@@ -53,6 +60,8 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
         How gains are found, and by whom.
     output
         The table to write, beside which a journal is kept; paths in it are relative to its folder. None for none.
+    named
+        What the user named as input, lists and tables of files too: no output replaces it.
 
     Raises
     ------
@@ -68,7 +77,8 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
         )
     if output is not None:
         files = [path for path in (*stack.paths, *stack.area.paths) if isinstance(path, Path)]
-        others = [] if options.controls is None else [options.controls]
+        texts = [str(one).removeprefix("@") for one in (*named, stack.spec.times or "", options.controls or "")]
+        others = [text for text in texts if text and is_file(Path(text))]
         check_output(output, overwrite=execution.overwrite, suffixes=(".csv",), inputs=(*files, *others))
     stack.check_unchanged()
     check_blocks([stack.layout], execution.memory_bytes)
@@ -79,6 +89,12 @@ def rectify_stack(stack: RasterStack, options: RectifyOptions, execution: Execut
         )
     if options.per == "scene":
         _check_phenology(scenes, options.season)
+    names = scenes[0].image.names
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"{scenes[0].image.pieces[0].path}: two of its bands have one name ({', '.join(names)}), so a table could "
+            "not tell them apart; give them different descriptions"
+        )
     sample, controls = _sample(stack, options)
     progress = notebook_bar() if execution.progress is None else execution.progress
     folder = None if output is None else output.parent

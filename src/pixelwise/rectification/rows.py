@@ -18,12 +18,18 @@ from pixelwise.rectification.scenes import Scene
 from pixelwise.stacks.gains import Gain
 from pixelwise.words import first_of
 
-__all__ = ["rows_of", "say_refused"]
+__all__ = ["rows_of", "say_lost", "say_refused"]
 
 log = logging.getLogger(__name__)
 
 #: What of `Lines` a row of the table repeats for its band.
 LINE = ("gain", "offset", "gain_se", "offset_se", "rmse_before", "rmse_after", "level")
+
+
+def say_lost(count: int) -> None:
+    """Warn of windows that could not be read."""
+    if count:
+        log.warning("%d windows of files could not be read; their pixels are left out of the comparison", count)
 
 
 def say_refused(scenes: Sequence[Scene], lines: Sequence[Lines | str]) -> None:

@@ -101,11 +101,11 @@ def middle(series: Floats) -> Floats:
     count = np.count_nonzero(~np.isnan(ordered), axis=1)
     # Two values at least, if there are.
     left_out = np.minimum(count // 3, np.maximum(count - 2, 0) // 2)
-    sums = np.zeros((len(ordered), ordered.shape[1] + 1))
-    np.cumsum(np.nan_to_num(ordered), axis=1, out=sums[:, 1:])
-    first, last = (np.take_along_axis(sums, end[:, None], axis=1)[:, 0] for end in (left_out, count - left_out))
+    rank = np.arange(ordered.shape[1])
+    # No difference of sums: a fill value that nobody declared would leave no digits of the others.
+    ordered[(rank < left_out[:, None]) | (rank >= (count - left_out)[:, None])] = 0.0
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
-        found: Floats = (last - first) / (count - 2 * left_out)
+        found: Floats = ordered.sum(axis=1) / (count - 2 * left_out)
     return found
 
 
@@ -118,7 +118,8 @@ class ReferencePart:
     block
         The block.
     values
-        (band, pixel) as in `middle`, NaN where no scene has a value.
+        (band + 1, pixel) as in `middle`, NaN where no scene has a value; then how many scenes have values there, in the
+        band with the fewest.
     lost
         Windows of files that could not be read and count as missing.
     seconds
@@ -139,6 +140,8 @@ class Reference:
     ----------
     stack, scenes, sample
         The scenes, and at which pixels.
+    lines
+        For each scene (2, band) gains and offsets that were found before; none in the first pass.
     handles
         How many datasets one thread keeps open.
     """
@@ -146,6 +149,7 @@ class Reference:
     stack: RasterStack
     scenes: tuple[Scene, ...]
     sample: Sample
+    lines: tuple[Floats, ...] = ()
     handles: int = 200
     team: int = 1
 
@@ -176,9 +180,9 @@ class Reference:
         take_losses()  # discards those of earlier reads in this thread
         down, index = self.sample.step[0], self._places[block]
         bands = len(self.scenes[0].image.bands)
-        # Thinned values of all scenes, and all values of one.
-        columns = len(self.scenes) * -(-block.width // self.sample.step[1]) + block.width * down
-        rows = max(HELD_BYTES // (8 * bands * columns), 1) * down
+        # Thinned values of all scenes, three times as much of one band while it is sorted, and all values of one scene.
+        thinned = len(self.scenes) * -(-block.width // self.sample.step[1])
+        rows = max(HELD_BYTES // (8 * ((bands + 3) * thinned + bands * block.width * down)), 1) * down
         parts = [
             self._middle(Block(row, block.col, min(rows, block.row + block.height - row), block.width))
             for row in range(block.row, block.row + block.height, rows)
@@ -187,15 +191,20 @@ class Reference:
         return ReferencePart(block, values, len(take_losses()), time.perf_counter() - began)
 
     def _middle(self, block: Block) -> NDArray[np.float64]:
-        """Return (band, row, column) of a block, thinned."""
+        """Return (band + 1, row, column) of a block, thinned: the reference, and how many scenes it is made of."""
         thinned = []
-        for scene in self.scenes:
+        for scene, line in zip(self.scenes, self.lines or (None,) * len(self.scenes), strict=True):
             values = scene.bands(self.stack, block)
             if values is not None:
-                thinned.append(self.sample.thinned(values).copy())
+                seen = self.sample.thinned(values).copy()
+                thinned.append(seen if line is None else seen * line[0][:, None, None] + line[1][:, None, None])
         rows, columns = -(-block.height // self.sample.step[0]), -(-block.width // self.sample.step[1])
-        found = np.full((len(self.scenes[0].image.bands), rows, columns), np.nan)
-        for band, out in enumerate(found) if thinned else ():
+        bands = len(self.scenes[0].image.bands)
+        found = np.full((bands + 1, rows, columns), np.nan)
+        found[-1] = 0 if not thinned else len(thinned)
+        for band in range(bands) if thinned else ():
             series = np.stack([values[band].reshape(-1) for values in thinned])
-            out[:] = middle(series).reshape(rows, columns)
+            found[band] = middle(series).reshape(rows, columns)
+            count = np.count_nonzero(~np.isnan(series), axis=0).reshape(rows, columns)
+            found[-1] = np.minimum(found[-1], count)
         return found
