@@ -14,6 +14,7 @@ import pytest
 import rasterio
 
 import pixelwise as pw
+from pixelwise.rectification import by_scene
 from support.command_line import run
 from support.limits import set_limits
 from support.rasters import PROFILE, write_raster
@@ -292,6 +293,23 @@ def test_a_scene_is_not_its_own_reference(tmp_path: Path) -> None:
     gains = np.array([[row.gain for row in found.of_band(band)] for band in ("g", "r", "n")])
     np.testing.assert_allclose(gains / gains[:, :1], [[1.0, 0.9, 1.1, 0.95, 1.25]] * 3, rtol=0.02)
     assert {row.n for row in found.rows if row.path.endswith("2004-07-01.tif")} == {8000}
+
+
+def test_the_reference_of_many_scenes_is_made_once(scenes: SceneFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    make = by_scene._find_reference
+
+    def counted(*given: Any) -> Any:
+        turns.append(given[-1])
+        return make(*given)
+
+    monkeypatch.setattr(by_scene, "_find_reference", counted)
+    pw.rectify(scenes.paths, **PRODUCT)
+    assert turns in ([0, 1], [0, 1, 2])
+    turns.clear()
+    monkeypatch.setattr(by_scene, "MANY", 5)
+    pw.rectify(scenes.paths, **PRODUCT)
+    assert turns == [0]
 
 
 @pytest.mark.long

@@ -27,6 +27,9 @@ __all__ = ["rows_by_scene"]
 #: different scenes at different places, the middle of scenes as they are has their gains in it: with 25 scenes and 50 %
 #: of clouds, gains were off by 0.42 % (root mean square), then by 0.14 and 0.13 %.
 MOST_TURNS = 3
+#: Of so many scenes at most pixels, the first middle is as good as the next: gains of 208 scenes under 50 % of clouds
+#: were off by 0.20 % after one turn and by 0.19 % after more, and 95 % limits covered 95 % after either.
+MANY = 100
 
 
 def rows_by_scene(
@@ -47,7 +50,7 @@ def rows_by_scene(
         _check_reference(reference, words, sample, options, controls)
         work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
         lines = _compare(crew, work, alone, turn)
-        if turn and _is_settled(before, lines):
+        if np.median(reference[-1]) >= MANY or (turn and _is_settled(before, lines)):
             break
     crew.meter.finish()
     say_refused(scenes, lines)
