@@ -100,7 +100,7 @@ def test_files_without_sensors_are_refused(tmp_path: Path) -> None:
         write_raster(
             tmp_path / f"s_{year}-07-01.tif", random.random((2, 50, 50)).astype("float32"), descriptions=("r", "n")
         )
-    with pytest.raises(pw.InputError, match="its sensor is unknown; per=sensor needs a --product"):
+    with pytest.raises(pw.InputError, match="its sensor is unknown; gains per sensor need a --product"):
         pw.rectify(str(tmp_path / "*.tif"), per="sensor", bands=["r", "n"])
 
 

@@ -89,7 +89,7 @@ def test_the_last_line_is_the_trend_of_unchanged_ground() -> None:
     assert line.pvalue > 0.05
     numbers = f"{10 * line.slope:+.2g} per decade (standard error {10 * line.stderr:.1g}, p = {line.pvalue:.2g})"
     assert summary_lines(gains)[-1] == (
-        f"no significant trend over time: on unchanged ground, the gains change NDVI by {numbers}"
+        f"before rectification, ground taken as unchanged has no significant trend: NDVI {numbers}"
     )
     # Gains of red that rise by 2.4 % in all: too little for a warning, which asks for p < 0.01.
     rising = table(range(2000, 2025), (gain + np.linspace(-0.012, 0.012, 25))[:, None] * [1.0, 0.0] + [0.0, 1.0],
