@@ -422,3 +422,29 @@ def test_the_command(scenes: SceneFiles, tmp_path: Path) -> None:
     wrong = run("rectify", *scenes.paths, "--product", "landsat-c2-l2", "-o", tmp_path / "gains.tif")
     assert wrong.exit_code == 1
     assert "must end in .csv" in wrong.output
+
+
+def write_apart(folder: Path, beside: int) -> None:
+    """Write scenes of which only `beside` show the same place, and each of the others one of its own."""
+    random = np.random.default_rng(3)
+    truth = landscape((60, 240), random)[:3]
+    for index in range(4):
+        left = 0 if index < beside else 60 * index
+        part = (truth[:, :, left : left + 60] + random.normal(0, 0.004, (3, 60, 60))).astype("float32")
+        place = PROFILE["transform"] @ PROFILE["transform"].translation(left, 0)
+        write_raster(folder / f"s_200{index}-07-01.tif", part, descriptions=("g", "r", "n"), transform=place)
+
+
+def test_scenes_that_share_no_place_are_refused_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.rectification.comparing.LEAST_PIXELS", 10_000)  # of 3 600 in each
+    write_apart(tmp_path, 1)
+    with pytest.raises(pw.InputError, match="no scene can be rectified"):
+        pw.rectify(str(tmp_path / "*.tif"), bands=["g", "r", "n"], extent="union")
+
+
+def test_a_reference_is_not_made_again_of_one_or_two_scenes(tmp_path: Path) -> None:
+    write_apart(tmp_path, 2)
+    found = pw.rectify(str(tmp_path / "*.tif"), bands=["g", "r", "n"], extent="union")
+    refused = [row.path[-14:-4] for row in found.rows if row.refused]
+    assert refused == ["2002-07-01"] * 3 + ["2003-07-01"] * 3
+    assert all(row.gain_se > 1e-4 for row in found.rows if not row.refused)

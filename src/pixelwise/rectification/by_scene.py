@@ -10,8 +10,7 @@ import numpy as np
 
 from pixelwise.bands import Floats
 from pixelwise.errors import InputError
-from pixelwise.grid import Block
-from pixelwise.rectification.comparing import LEAST_PIXELS, Comparison, Controls
+from pixelwise.rectification.comparing import LEAST_PIXELS, LEAST_SCENES, Comparison, Controls
 from pixelwise.rectification.crew import Crew
 from pixelwise.rectification.lines import Lines
 from pixelwise.rectification.options import RectifyOptions
@@ -48,9 +47,20 @@ def rows_by_scene(
         before = lines
         reference = _find_reference(crew, own, sample, _lines_of(own, scenes, before), turn)
         _check_reference(reference, words, sample, options, controls)
-        work = Comparison(crew.stack, tuple(scenes), sample, reference, options.method, controls, crew.handles)
-        lines = _compare(crew, work, alone, turn)
-        if np.median(reference[-1]) >= MANY or (turn and _is_settled(before, lines)):
+        work = Comparison(
+            stack=crew.stack,
+            scenes=tuple(scenes),
+            sample=sample,
+            reference=reference,
+            method=options.method,
+            controls=controls,
+            handles=crew.handles,
+        )
+        crew.meter.begin(2 * turn + 1, 2 * MOST_TURNS, work.count)
+        lines = crew.compare(work, _identities(scenes, alone, reference), turn)
+        # Of fewer scenes, the next reference would be one of them, or half of it.
+        few = sum(not isinstance(one, str) for one in lines) < LEAST_SCENES
+        if few or np.median(reference[-1]) >= MANY or (turn and _is_settled(before, lines)):
             break
     crew.meter.finish()
     say_refused(scenes, lines)
@@ -69,6 +79,15 @@ def _lines_of(own: Sequence[Scene], scenes: Sequence[Scene], lines: Sequence[Lin
         return [np.stack([np.ones(size), np.zeros(size)])] * len(own)
     found = dict(zip(scenes, lines, strict=True))
     return [None if isinstance(one := found[scene], str) else np.stack([one.gain, one.offset]) for scene in own]
+
+
+def _identities(scenes: Sequence[Scene], alone: Sequence[Scene], reference: Floats) -> dict[int, Lines]:
+    """Return the lines of the scene that is `alone` in the reference, which is it, by number."""
+    return {
+        number: Lines.identity(reference[:-1, common(reference[:-1])])
+        for number, scene in enumerate(scenes)
+        if scene in alone
+    }
 
 
 def _is_settled(before: Sequence[Lines | str], lines: Sequence[Lines | str]) -> bool:
@@ -132,30 +151,6 @@ def _find_reference(
         crew.meter.add()
     say_lost(lost)
     return reference
-
-
-def _compare(crew: Crew, work: Comparison, alone: Sequence[Scene], turn: int) -> list[Lines | str]:
-    """Return the lines of each scene, or why it has none; those `alone` in the reference are it."""
-    scenes, reference = work.scenes, work.reference
-    count = len(scenes)
-    kept = {} if crew.journal is None else crew.journal.lines
-    found = {number - turn * count: lines for number, lines in kept.items() if number // count == turn}
-    for index, scene in enumerate(scenes):
-        if scene in alone:
-            found[index] = Lines.identity(reference[:-1, common(reference[:-1])])
-    crew.meter.begin(2 * turn + 1, 2 * MOST_TURNS, count)
-    crew.meter.add(len(found))
-    todo = [Block(index, 0, 1, 1) for index in range(len(scenes)) if index not in found]
-    lost = 0
-    for one in crew.results(work, todo, 8 * reference.size, "rectify"):
-        lines = one.why if one.lines is None else one.lines
-        found[one.block.row] = lines
-        lost += one.lost
-        if crew.journal is not None:
-            crew.journal.add_lines(turn * count + one.block.row, lines)
-        crew.meter.add()
-    say_lost(lost)
-    return [found[index] for index in range(len(scenes))]
 
 
 def _reference(scenes: Sequence[Scene], options: RectifyOptions) -> tuple[tuple[Scene, ...], str]:

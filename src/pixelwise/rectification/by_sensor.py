@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,25 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.bands import Floats
-from pixelwise.choices import Rectification
 from pixelwise.errors import InputError
-from pixelwise.grid import Block
-from pixelwise.jobs.job import Workspace
 from pixelwise.opening.sensor_pairs import DAYS, ScenePair, chain_of, overlapping, pairs_of
-from pixelwise.rasters.handles import take_losses
-from pixelwise.rectification.comparing import LEAST_PIXELS
+from pixelwise.rectification.comparing import LEAST_PIXELS, RowsWork
 from pixelwise.rectification.crew import Crew
 from pixelwise.rectification.flags import LITTLE
 from pixelwise.rectification.irmad import DegenerateError, unchanged
-from pixelwise.rectification.lines import irmad_lines
 from pixelwise.rectification.options import RectifyOptions
-from pixelwise.rectification.rows import rows_of, say_lost
+from pixelwise.rectification.rows import rows_of
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Scene, common, read_scene
 from pixelwise.rectification.sensors import PairLines, SensorLines, chained, pair_lines, pooled_lines
-from pixelwise.stacks.base import Stack
 from pixelwise.stacks.gains import Gain
-from pixelwise.stacks.raster import RasterStack
 from pixelwise.words import first_of
 
 __all__ = ["rows_by_sensor"]
@@ -37,75 +29,34 @@ __all__ = ["rows_by_sensor"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class _Paired:
-    """What a worker found out about one pair; see `Compared`."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Pairs(RowsWork[PairLines]):
+    """Pairs of scenes, by the numbers of these."""
 
-    block: Block
-    lines: PairLines | None
-    why: str
-    lost: int
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Pairs of scenes as rows of a table: block (row, 0, 1, 1) is the pair with that number.
-
-    Attributes
-    ----------
-    stack, scenes, sample
-        The scenes, and at which pixels they are compared.
-    pairs
-        By the numbers of their scenes.
-    method
-        How the lines are found.
-    handles
-        How many datasets one thread keeps open.
-    """
-
-    stack: RasterStack
-    scenes: tuple[Scene, ...]
-    sample: Sample
     pairs: tuple[ScenePair, ...]
-    method: Rectification
-    handles: int = 200
-    team: int = 1
 
     @property
-    def stacks(self) -> tuple[Stack, ...]:
-        """The stack of the scenes."""
-        return (self.stack,)
+    def count(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
 
-    def fetch_ahead(self, block: Block) -> None:
-        """Ask servers for nothing: the blocks of a scene are requested as it is read."""
+    @property
+    def held(self) -> int:
+        """Numbers of both scenes, and of what is made of them."""
+        return 16 * len(self.sample) * len(self.scenes[0].image.bands)
 
-    def kernels(self, name: str) -> str:
-        """Name the kernels."""
-        return f"{name}: {self.method}"
-
-    def try_out(self) -> None:
-        """Compile what compares scenes."""
-        values = np.random.default_rng(0).normal(size=(2, 64))
-        irmad_lines(values, values + 0.1 * values[::-1])
-
-    def compute(self, block: Block, workspace: Workspace) -> _Paired:
-        """Return the lines of a pair."""
-        del workspace
-        began = time.perf_counter()
-        take_losses()  # discards those of earlier reads in this thread
-        pair = self.pairs[block.row]
-        scene, other = (self.scenes[number] for number in (pair.scene, pair.reference))
+    def row(self, number: int) -> PairLines | str:
+        """Return the lines of a pair, or why it has none."""
+        pair = self.pairs[number]
+        scene, other = self.scenes[pair.scene], self.scenes[pair.reference]
         values, reference = (read_scene(self.stack, one, self.sample) for one in (scene, other))
-        lines, why = None, ""
         try:
-            lines = self._lines(reference, values)
+            return self._lines(reference, values)
         except DegenerateError as error:
             named = other if error.image == "reference" else scene
-            why = f"band {named.image.names[error.band]} of {named.name} {error.reason}"
+            return f"band {named.image.names[error.band]} of {named.name} {error.reason}"
         except InputError as error:
-            why = f"{scene.name} and {other.name}: {error}"
-        return _Paired(block, lines, why, len(take_losses()), time.perf_counter() - began)
+            return f"{scene.name} and {other.name}: {error}"
 
     def _lines(self, reference: Floats, values: Floats) -> PairLines:
         valid = common(reference, values)
@@ -133,8 +84,16 @@ def rows_by_sensor(
         raise InputError(f"{scenes[sensors.index('')].name}: its sensor is unknown; gains per sensor need a --product")
     pairs = pairs_of(sensors, dates, together=overlapping([scene.image for scene in scenes]))
     chain_of(sensors, dates, pairs)  # says at once which sensors never meet
-    work = _Pairs(crew.stack, tuple(scenes), sample, pairs, options.method, crew.handles)
-    found = _compare(crew, work)
+    work = _Pairs(
+        stack=crew.stack,
+        scenes=tuple(scenes),
+        sample=sample,
+        pairs=pairs,
+        method=options.method,
+        handles=crew.handles,
+    )
+    crew.meter.begin(0, 1, work.count)
+    found = crew.compare(work)
     usable = {pair: lines for pair, lines in zip(pairs, found, strict=True) if not isinstance(lines, str)}
     failed = [lines for lines in found if isinstance(lines, str)]
     if failed:
@@ -180,21 +139,3 @@ def _directed(pair: ScenePair, lines: PairLines, wanted: ScenePair) -> PairLines
         reference_variance=lines.scene_variance,
         scene_variance=lines.reference_variance,
     )
-
-
-def _compare(crew: Crew, work: _Pairs) -> list[PairLines | str]:
-    """Return the lines of each pair, or why it has none."""
-    found: dict[int, PairLines | str] = {} if crew.journal is None else dict(crew.journal.lines)
-    todo = [Block(index, 0, 1, 1) for index in range(len(work.pairs)) if index not in found]
-    crew.meter.begin(0, 1, len(work.pairs))
-    crew.meter.add(len(found))
-    lost = 0
-    for one in crew.results(work, todo, 16 * len(work.sample), "rectify"):
-        lines = one.why if one.lines is None else one.lines
-        found[one.block.row] = lines
-        lost += one.lost
-        if crew.journal is not None:
-            crew.journal.add_lines(one.block.row, lines)
-        crew.meter.add()
-    say_lost(lost)
-    return [found[index] for index in range(len(work.pairs))]

@@ -1,10 +1,12 @@
-"""Compare each scene with the reference: one task a scene."""
+"""Compare scenes: one task for each, or for each pair of them."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,13 @@ from pixelwise.rectification.irmad import DegenerateError
 from pixelwise.rectification.lines import Lines, invariant_lines, irmad_lines
 from pixelwise.rectification.sample import Sample
 from pixelwise.rectification.scenes import Scene, common, read_scene
+from pixelwise.rectification.sensors import PairLines
 from pixelwise.stacks.base import Stack
 from pixelwise.stacks.raster import RasterStack
 
-__all__ = ["LEAST_PIXELS", "Compared", "Comparison", "Controls"]
+__all__ = ["LEAST_PIXELS", "LEAST_SCENES", "Compared", "Comparison", "Controls", "LinesT", "RowsWork"]
+
+LinesT = TypeVar("LinesT", Lines, PairLines)
 
 #: (pixel,) which pixels belong to the bright control set, and which to the dark one.
 Controls = tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -36,17 +41,15 @@ LEAST_PIXELS = 2_000
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
-    """What a worker found out about one scene.
+class Compared(Generic[LinesT]):
+    """What a worker found out about one row.
 
     Attributes
     ----------
     block
-        Which scene: its number is the row.
+        Which row.
     lines
-        Its lines; None if it has none.
-    why
-        Why it has none.
+        Its lines, or why it has none.
     lost
         Windows of files that could not be read and count as missing.
     seconds
@@ -54,26 +57,21 @@ class Compared:
     """
 
     block: Block
-    lines: Lines | None
-    why: str
+    lines: LinesT | str
     lost: int
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """The scenes as rows of a table: block (row, 0, 1, 1) is the scene with that number.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowsWork(ABC, Generic[LinesT]):
+    """Scenes, or pairs of them, as rows of a table: block (row, 0, 1, 1) is that with this number.
 
     Attributes
     ----------
     stack, scenes, sample
         The scenes, and at which pixels they are compared.
-    reference
-        (band + 1, pixel) with NaN where it has no value; then of how many scenes it is made.
     method
         How the lines are found.
-    controls
-        The control sets; None if they are found in each scene.
     handles
         How many datasets one thread keeps open.
     """
@@ -81,9 +79,7 @@ class Comparison:
     stack: RasterStack
     scenes: tuple[Scene, ...]
     sample: Sample
-    reference: Floats
     method: Rectification
-    controls: Controls | None = None
     handles: int = 200
     team: int = 1
 
@@ -92,15 +88,22 @@ class Comparison:
         """The stack of the scenes."""
         return (self.stack,)
 
-    @cached_property
-    def known(self) -> NDArray[np.bool_]:
-        """(pixel,) where the reference has values of enough scenes to be more than one of them."""
-        counts = self.reference[-1]
-        enough: NDArray[np.bool_] = counts >= min(LEAST_SCENES, counts.max(initial=0))
-        return common(self.reference[:-1]) & enough
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of rows."""
+
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """How many numbers a worker holds of a row, about."""
+
+    @abstractmethod
+    def row(self, number: int) -> LinesT | str:
+        """Return the lines of a row, or why it has none."""
 
     def fetch_ahead(self, block: Block) -> None:
-        """Ask servers for nothing: the blocks of one scene are requested as it is read."""
+        """Ask servers for nothing: the blocks of a scene are requested as it is read."""
 
     def kernels(self, name: str) -> str:
         """Name the kernels."""
@@ -111,21 +114,57 @@ class Comparison:
         values = np.random.default_rng(0).normal(size=(2, 64))
         irmad_lines(values, values + 0.1 * values[::-1])
 
-    def compute(self, block: Block, workspace: Workspace) -> Compared:
-        """Return the lines of a scene."""
+    def compute(self, block: Block, workspace: Workspace) -> Compared[LinesT]:
+        """Return the lines of a row."""
         del workspace
         began = time.perf_counter()
         take_losses()  # discards those of earlier reads in this thread
-        scene = self.scenes[block.row]
+        lines = self.row(block.row)
+        return Compared(block, lines, len(take_losses()), time.perf_counter() - began)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison(RowsWork[Lines]):
+    """Scenes compared with the reference.
+
+    Attributes
+    ----------
+    reference
+        (band + 1, pixel) with NaN where it has no value; then of how many scenes it is made.
+    controls
+        The control sets; None if they are found in each scene.
+    """
+
+    reference: Floats
+    controls: Controls | None = None
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """(pixel,) where the reference has values of enough scenes to be more than one of them."""
+        counts = self.reference[-1]
+        enough: NDArray[np.bool_] = counts >= min(LEAST_SCENES, counts.max(initial=0))
+        return common(self.reference[:-1]) & enough
+
+    @property
+    def count(self) -> int:
+        """Number of scenes."""
+        return len(self.scenes)
+
+    @property
+    def held(self) -> int:
+        """Numbers of a scene, of the reference and of what is made of both."""
+        return 8 * self.reference.size
+
+    def row(self, number: int) -> Lines | str:
+        """Return the lines of a scene, or why it has none."""
+        scene = self.scenes[number]
         values = read_scene(self.stack, scene, self.sample)
-        lines, why = None, ""
         try:
-            lines = self._lines(values, scene.image.names)
+            return self._lines(values, scene.image.names)
         except DegenerateError as error:
-            why = f"band {scene.image.names[error.band]} of the {error.image} {error.reason}"
+            return f"band {scene.image.names[error.band]} of the {error.image} {error.reason}"
         except (ControlsError, InputError) as error:
-            why = str(error)
-        return Compared(block, lines, why, len(take_losses()), time.perf_counter() - began)
+            return str(error)
 
     def _lines(self, values: Floats, names: tuple[str, ...]) -> Lines:
         valid = common(values) & self.known

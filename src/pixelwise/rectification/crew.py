@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,10 @@ from pixelwise.jobs.job import DoneT_co, Work
 from pixelwise.jobs.plan import PROCESS_BYTES, Load, size_text
 from pixelwise.jobs.results import files_of, results_of
 from pixelwise.rasters.handles import CACHE_BYTES
+from pixelwise.rectification.comparing import LinesT, RowsWork
 from pixelwise.rectification.lines import Lines
 from pixelwise.rectification.progress import Progress
+from pixelwise.rectification.rows import say_lost
 from pixelwise.rectification.scenes import HELD_BYTES
 from pixelwise.rectification.sensors import PairLines
 from pixelwise.stacks.raster import RasterStack
@@ -113,6 +115,35 @@ class Crew:
                     self.stack.check_unchanged()
                     checked = time.monotonic()
                 yield result
+
+    def compare(
+        self, work: RowsWork[LinesT], known: Mapping[int, LinesT] | None = None, turn: int = 0
+    ) -> list[LinesT | str]:
+        """Return the lines of each row, or why it has none; rows that are `known`, or were done before, are not asked.
+
+        Parameters
+        ----------
+        work
+            What is compared.
+        known
+            Lines by row.
+        turn
+            How often all rows were compared before.
+        """
+        count, kept = work.count, {} if self.journal is None else self.journal.lines
+        found = {number - turn * count: lines for number, lines in kept.items() if number // count == turn}
+        found.update(known or {})
+        self.meter.add(len(found))
+        todo = [Block(number, 0, 1, 1) for number in range(count) if number not in found]
+        lost = 0
+        for one in self.results(work, todo, work.held, "rectify"):
+            found[one.block.row] = one.lines
+            lost += one.lost
+            if self.journal is not None:
+                self.journal.add_lines(turn * count + one.block.row, one.lines)
+            self.meter.add()
+        say_lost(lost)
+        return [found[number] for number in range(count)]
 
     def _engine(self) -> Engine:
         execution = self.execution
