@@ -43,9 +43,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python tests/sizes.py
 
-# The generated parts of docs/methods.md, from the docstrings.
+# The site, in site/: it opens from there without a server. Before, the parts of its pages that come from the code.
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate_methods.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
 bounds: $(VENV)/installed-dev
@@ -90,4 +91,4 @@ $(VENV)/installed-bench: $(VENV)/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis pixelwise-demo
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis pixelwise-demo site
