@@ -249,7 +249,7 @@ def memory(results: dict[str, Any]) -> str:
         )
         for case, entry in results.get("memory", {}).items()
     ]  # fmt: skip
-    return markdown(("job", "peak MB", "planned", "limit", "block", "team", "re-decode"), rows)
+    return markdown(("job", "peak MB", "planned", "limit", "block (width x height)", "team", "re-decode"), rows)
 
 
 def methods(results: dict[str, Any]) -> str:

@@ -46,7 +46,9 @@ def test_python_samples(folder: Path) -> None:
         [sys.executable, "-W", "error", "samples.py"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("21 layers, 1995..2015, 400 x 20, EPSG:32617, float32, nodata -9999")
+    assert result.stdout.startswith(
+        "21 layers, 1995..2015, 20 x 400 pixels (width x height), EPSG:32617, float32, nodata -9999"
+    )
     assert (folder / "spread.tif").exists()
 
 

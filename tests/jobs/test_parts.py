@@ -194,7 +194,10 @@ def test_a_part_that_is_stopped_resumes(stack: pw.RasterStack, tmp_path: Path, o
 
 def test_what_cannot_be_computed_in_parts(stack: pw.RasterStack, out: Path, tmp_path: Path) -> None:
     for words, told in (
-        (("-o", out / "a.tif", "--part", "1/9999"), "part 1/9999: a map of 130 x 150 pixels has 90 parts at most"),
+        (
+            ("-o", out / "a.tif", "--part", "1/9999"),
+            "part 1/9999: a map of 130 x 150 pixels (width x height) has 90 parts at most",
+        ),
         (("-o", out / "a.tif", "--part", "x"), "part 'x': expected I/N, such as 3/10 for the third of ten"),
         (
             ("-o", out / "a.tif", "--part", "1/2", "--write", "fitted", tmp_path / "fit.tif"),

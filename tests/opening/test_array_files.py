@@ -40,7 +40,9 @@ def annual(values: Any, **options: Any) -> xr.Dataset:
 def test_one_variable_needs_no_name(values: Any, tmp_path: Path) -> None:
     stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(values, attrs={"units": "K"})))
     assert stack.layout.unit == "K"
-    assert str(stack).startswith("12 layers, 2001-01-01..2001-12-01, 10 x 14, EPSG:32617, float32")
+    assert str(stack).startswith(
+        "12 layers, 2001-01-01..2001-12-01, 14 x 10 pixels (width x height), EPSG:32617, float32"
+    )
     assert str(stack.axis.step) == "1 month"
     assert stack.layers[3].rule == "time (days since 2001-01-01)"
 

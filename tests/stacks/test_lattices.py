@@ -151,7 +151,7 @@ def test_pieces_that_are_missing_are_missing(tmp_path: Path, mosaic: Any) -> Non
             if (index, year) != (1, 2002):
                 part = image[row : row + height, col : col + width]
                 write_raster(tmp_path / f"row{index}_{year}.tif", part, transform=at(row, col))
-    assert "its pieces do not cover 60 x 70 pixels" in refusal_of(tmp_path)
+    assert "its pieces do not cover 70 x 60 pixels" in refusal_of(tmp_path)
     values = read_all(pw.open_stack(tmp_path, extent="union"))
     np.testing.assert_array_equal(values[0], mosaic[0])
     np.testing.assert_array_equal(values[1, :30], mosaic[1, :30])

@@ -22,7 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_scene_is_what_it_says(small: None, tmp_path: Path) -> None:
     paths = demo.write_scene(tmp_path / "a")
     stack = pw.open_stack(tmp_path / "a")
-    assert str(stack) == "21 layers, 1995..2015, 80 x 90, EPSG:32617, float32, nodata -9999"
+    assert str(stack) == "21 layers, 1995..2015, 90 x 80 pixels (width x height), EPSG:32617, float32, nodata -9999"
     again = [path.read_bytes() for path in demo.write_scene(tmp_path / "b")]
     assert [path.read_bytes() for path in paths] == again
     values = stack.read(stack.grid.block)

@@ -23,8 +23,8 @@ __all__ = ["demo"]
 def demo(folder: Path) -> None:
     """Run a complete job on a generated scene.
 
-    Writes a scene of 853 x 856 pixels and 21 years with gaps, the map trend.tif and the picture trend.png, and compares
-    the time with that of a plain loop over scipy.stats.linregress.
+    Writes a scene of 856 x 853 pixels (width x height) and 21 years with gaps, the map trend.tif and the picture
+    trend.png, and compares the time with that of a plain loop over scipy.stats.linregress.
     """
     from pixelwise import demo as scene
     from pixelwise.errors import ParameterError

@@ -350,7 +350,7 @@ def _record_of(path: Path, part: Map) -> PartRecord:
     try:
         record = PartRecord.from_json(said.get("part"))
         if (part.grid.height, part.grid.width) != (record.block.height, record.block.width):
-            raise ValueError(f"{record.block} in a file of {part.grid.height} x {part.grid.width}")
+            raise ValueError(f"{record.block} in a file of {part.grid.size}")
         if said.get("dtype") not in get_args(MapType):
             raise ValueError(f"dtype {said.get('dtype')!r}")
         for kind, name in said.get("write", {}).items():

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import get_args
 
 from pixelwise.choices import SameDate
+from pixelwise.crs import crs_remedy
 from pixelwise.errors import InputError, Problems
-from pixelwise.grid import Block, Grid, crs_remedy
+from pixelwise.grid import Block, Grid
 from pixelwise.opening.mosaic import Member, common_grid, lattice_remedy, members_of
 from pixelwise.opening.observation import BandFile, Observation
 from pixelwise.opening.quality import ZOOMS

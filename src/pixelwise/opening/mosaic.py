@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from pixelwise.choices import Extent, SameDate
+from pixelwise.crs import crs_remedy
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import Problems
-from pixelwise.grid import Block, Grid, around_all, crs_remedy
+from pixelwise.grid import Block, Grid, around_all
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
@@ -252,9 +253,7 @@ def _missing_pieces(members: Sequence[Member], grid: Grid) -> Iterable[str]:
             gap = ", ".join(
                 f"rows {b.row}..{b.row + b.height - 1} columns {b.col}..{b.col + b.width - 1}" for b in missing
             )
-            text = f"{member.path}: its pieces do not cover {grid.height} x {grid.width} pixels" + (
-                f" (missing: {gap})" if gap else ""
-            )
+            text = f"{member.path}: its pieces do not cover {grid.size}" + (f" (missing: {gap})" if gap else "")
         # One file may hold many dates.
         found.setdefault(text, []).append(member.observations[0].reading.moment)
     for text, moments in found.items():

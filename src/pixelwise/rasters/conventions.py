@@ -20,8 +20,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from pixelwise.bands import STATUS_BAND, STATUS_WORDS, Band, Floats
+from pixelwise.crs import crs_name, same_crs
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import CORNER_TOLERANCE, Grid, crs_name, same_crs
+from pixelwise.grid import CORNER_TOLERANCE, Grid
 from pixelwise.words import one_line, shown
 
 __all__ = [

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.crs import crs_remedy
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid, crs_remedy
+from pixelwise.grid import Block, Grid
 from pixelwise.rasters.handles import HANDLES
 from pixelwise.rasters.headers import Header, read_header, stamps_of
 from pixelwise.rasters.nodata import is_among
