@@ -484,9 +484,9 @@ def test_rasters_that_cannot_be_used(tmp_path: Path) -> None:
     ones = np.ones((60, 80), np.uint8)
     shifted = write_raster(tmp_path / "shifted.tif", ones, transform=UTM @ Affine.translation(0.5, 0))
     text = refused(map_, shifted)
-    assert "is not on the lattice of the rasters" in text
+    assert "its pixels are not aligned with those of the rasters" in text
     assert "gdalwarp -r near" in text
-    assert "is not on the lattice" in refused(map_, write_raster(tmp_path / "crs.tif", ones, crs="EPSG:32618"))
+    assert "its pixels are not aligned" in refused(map_, write_raster(tmp_path / "crs.tif", ones, crs="EPSG:32618"))
     floats = write_raster(tmp_path / "f.tif", ones.astype(np.float32))
     assert "holds float32 numbers; expected classes" in refused(map_, floats)
     assert "has 2 bands" in refused(map_, write_raster(tmp_path / "b.tif", [ones, ones]))

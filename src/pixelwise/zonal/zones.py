@@ -52,7 +52,7 @@ def load_zones(source: str | Path, map_: Map) -> ShapeZones | RasterZones:
     Parameters
     ----------
     source
-        Polygons (``FILE``, or ``FILE:LAYER``), or a raster of integers on the map's lattice.
+        Polygons (``FILE``, or ``FILE:LAYER``), or a raster of integers with the pixels of the map.
 
     Raises
     ------
