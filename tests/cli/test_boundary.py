@@ -111,7 +111,7 @@ BEFORE = {
     "report": ["report", "map.tif", "-o", "r.html", "--overwrite"],
     "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
-    "demo": ["demo"],
+    "demo": ["demo", "--data-only"],
     "clean": ["clean"],
     "compile": ["compile"],
 }
