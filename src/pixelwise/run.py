@@ -239,8 +239,23 @@ def layers_beside(stack: Stack, method: Method, spec: OutputSpec) -> LayerOutput
     return LayerOutputs(tuple(spec.write), names, method if method.fitted_from else None, stack.axis, climatology)
 
 
-def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution: Execution) -> Path:
-    """Write the layers of a stack, as `write_layers` describes, with its options as values."""
+def run_layers(
+    stack: FileStack,
+    output: str | Path,
+    spec: OutputSpec,
+    execution: Execution,
+    said: Mapping[str, Any] | None = None,
+    warned: Sequence[str] = (),
+) -> Path:
+    """Write the layers of a stack, as `write_layers` describes, with its options as values.
+
+    Parameters
+    ----------
+    stack, output, spec, execution
+        As there.
+    said, warned
+        What the file records besides how the layers were made, and warnings that were given already.
+    """
     began = time.perf_counter()
     stack.check_unchanged()
     check_memory((stack,), execution)
@@ -255,8 +270,9 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
-    if warnings := [*warnings, *_said_before((stack,))]:
+    if warnings := [*warnings, *_said_before((stack,)), *warned]:
         provenance["warnings"] = warnings
+    provenance |= said or {}
     check_travels(method, (stack,), executor_for(bound, (stack,), execution))
     task = Task((stack,), method, bound, bands, spec.dtype, sink, provenance, folder)
     return task.carry_out(execution, began).paths[0]
