@@ -65,7 +65,7 @@ def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = [line.removeprefix("$ ") for text in samples(README, "console") for line in text.splitlines() if line]
     commands = [line for line in lines if not line.startswith(NOT_HERE)]
-    assert len(commands) >= 14
+    assert len(commands) >= 13
     for command in commands:
         program, *words = words_of(command, folder)
         assert program == "pixelwise"
@@ -74,5 +74,5 @@ def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if "already exists" in result.output:
             result = CliRunner().invoke(main, [*words, "--overwrite"])
         assert result.exit_code == 0, (command, result.output)
-    assert (folder / "trend_pvalue.tif").exists()
-    assert (folder / "quintiles.png").stat().st_size > 1000
+    assert (folder / "line_pvalue.tif").exists()
+    assert (folder / "trend.png").stat().st_size > 1000
