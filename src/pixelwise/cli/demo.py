@@ -42,9 +42,9 @@ NEXT = (
 def demo(folder: Path, *, data_only: bool) -> None:
     """Run a complete job on a generated scene.
 
-    Writes a scene of 856 x 853 pixels (width x height) and 21 years with gaps, the map trend.tif and the
-    picture trend.png of method trend, and compares the time of method ols with that of a plain loop over scipy.stats.linregress, which computes the
-    same slopes. The truth is known: districts.geojson says what happens where.
+    Writes a scene of 856 x 853 pixels (width x height) and 21 years with gaps, the map trend.tif and the picture
+    trend.png of method trend. Compares the time of method ols with that of a plain loop over scipy.stats.linregress,
+    which computes the same slopes. The truth is known: districts.geojson says what happens where.
     """
     from pixelwise import demo as scene
 
