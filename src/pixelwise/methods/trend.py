@@ -108,7 +108,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
         limits    = of `theil_sen`, pvalue_mk = of `mann_kendall`, the variance of the score times n / n_e
 
     A step, such as a clear-cut, makes the residuals of a line look autocorrelated although the noise about the step is
-    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, how often tests err).
+    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, false-alarm rates).
 
     The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is that of the
     least-squares line; it agrees with the limits in 98 of 100 series without a trend, and in 91 to 96 of those with
