@@ -62,9 +62,9 @@ def _samples(
     if not map_.provenance:
         if source or method:
             raise InputError(f"{path}: pixelwise did not make this map, so no inputs belong to it: leave INPUT out")
-        return [], "The series are unknown: pixelwise did not make this map."
+        return [], "There are no series: pixelwise did not make this map."
     if map_.provenance.get("further_inputs"):
-        why = "its method compares the inputs with further ones, and a page has no series of both"
+        why = "its method compares the inputs with covariates, and a page has no series of both"
         if source or method:
             raise InputError(f"{path}: {why}: leave INPUT and --method out")
         return [], f"There are no series: {why}. `pixelwise series` shows them, with --with NAME=FILES."

@@ -22,7 +22,7 @@ WIDTH = 110
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def info(*, map_path: Path, as_json: bool) -> None:
     r"""Say what MAP is, and how it was made.

@@ -15,7 +15,9 @@ __all__ = ["join"]
 @click.command()
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete.")
-@click.option("--restart", is_flag=True, help="Discard what an interrupted job without parts left under this name.")
+@click.option(
+    "--restart", is_flag=True, help="Discard the progress of an interrupted job without parts under this name."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Number of threads.  [default: usable cores]")
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 4GiB.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")

@@ -59,7 +59,7 @@ __all__ = ["rectify"]
     show_default=True,
     help="Pixels at which scenes are compared.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the sample.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random sample.")
 @click.option(
     "-o",
     "--output",
