@@ -227,8 +227,8 @@ def test_a_table_that_leaves_nothing_says_so_once() -> None:
     assert warnings_of_gains(one) == [
         (
             "one band (red): change and gain cannot be distinguished, so all scenes are flagged one_band, and --gains "
-            "leaves them out; give more --bands, --method controls with polygons (--controls), or --method regression over "
-            "stable ground"
+            "leaves them out; give more --bands, --method controls with polygons (--controls), or --method regression "
+            "over stable ground"
         )
     ]
     rows = noisy(3, 5).rows

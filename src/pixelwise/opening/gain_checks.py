@@ -349,7 +349,8 @@ def _otherwise(gains: Gains) -> str:
             return f"If the {ground} changed, it removes their change"
     return (
         "If more than half of the area changed in the same way, it also removes that real change, and the scenes alone "
-        "cannot tell which it is: compare with --method controls, or with --method regression over ground known to be stable"
+        "cannot tell which it is: compare with --method controls, or with --method regression over ground known to be "
+        "stable"
     )
 
 
