@@ -196,7 +196,7 @@ class Trend(StraightLine):
     name: ClassVar[str] = "trend"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing about serial correlation")
+        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing about autocorrelation")
         check_confidence_level(self.name, self.confidence_level)
 
     @property
@@ -206,7 +206,7 @@ class Trend(StraightLine):
 
     @property
     def needs_step(self) -> bool:
-        """Serial correlation needs lags of whole steps."""
+        """Autocorrelation needs lags of whole steps."""
         return True
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundTrend:
