@@ -28,9 +28,9 @@ PAGES = (".html", ".htm")
 def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
     r"""Write MAP as one page for a browser.
 
-    It has the picture, areas, histograms, series of some pixels, the method, and how the map was made, and needs no
-    network and no other file. The series are there if the inputs lie in the folder of the map, or are named as INPUT;
-    else the page says why they are not.
+    The page contains the picture, areas, histograms, series of some pixels, the method, and how the map was made. It
+    needs no network and no other file. It has series if the inputs are in the folder of the map, or are named as INPUT;
+    otherwise it says why it has none.
 
     \b
       pixelwise report trend.tif -o report.html

@@ -23,10 +23,10 @@ __all__ = ["join"]
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def join(*, output: Path, quiet: bool, **options: Any) -> None:
-    r"""Make a map of its parts.
+    r"""Make a map from its parts.
 
-    OUTPUT is the name that `apply --part I/N` was given; the parts are in OUTPUT.parts, which is removed when the map
-    is complete. Parts that are missing are listed as queues write arrays (3,17-19).
+    OUTPUT is the name given to `apply --part I/N`; the parts are in OUTPUT.parts, which is removed when the map is
+    complete. Missing parts are listed in the notation of job arrays (3,17-19).
 
     \b
       pixelwise apply trend ndvi/*.tif -o trend.tif --part 1/10

@@ -62,7 +62,7 @@ def zones(
     r"""Summarize MAP by polygons, or by classes of a raster.
 
     For each zone: its area, the area of each class (significant increase, ...), and the mean, median and standard
-    deviation of each band. Pixels count with the fraction of them that a polygon covers, times their true area. ZONES
+    deviation of each band. The weight of a pixel is the fraction that a polygon covers, times its true area. ZONES
     is a GeoPackage, GeoJSON, Shapefile or FlatGeobuf file (FILE:LAYER if it has several layers) in any CRS, or a raster
     of whole numbers with the pixels of MAP.
 
