@@ -25,7 +25,7 @@ def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
             "--classes",
             metavar="CLASSES",
             help="trend (direction and significance), confidence (the same at 90, 95 and 99 %), quintile, quantile:K, "
-            f"equal:K, fisher:K (natural breaks), {bar}or limits such as 0,0.1,0.5.  [default: by the kind of the band]",
+            f"equal:K, fisher:K (natural breaks), {bar}or limits such as 0,0.1,0.5.  [default: by the kind of band]",
         ),
         click.option(
             "--significant",
