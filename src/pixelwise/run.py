@@ -93,7 +93,8 @@ def run_job(
     if part is None:
         if (left := folder_of(Path(output))).is_dir():
             log.warning(
-                "%s beside it is of another job, in parts or with --fdr; remove it if that is not to go on", left
+                "%s beside it belongs to another job, in parts or with --fdr; remove it if you will not resume it",
+                left,
             )
         return task.carry_out(execution, began)
     kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
@@ -121,9 +122,7 @@ def check_written(spec: OutputSpec, output: str | Path | None) -> None:
     ParameterError
     """
     if spec.write and output is None:
-        raise ParameterError(
-            f"write={', '.join(spec.write)} needs an output: the stacks are written together with the map"
-        )
+        raise ParameterError(f"write={', '.join(spec.write)} needs an output: the layers are written beside the map")
 
 
 @dataclass(frozen=True)

@@ -393,7 +393,8 @@ def test_attributes_are_kept_and_columns_win(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         table = pw.zones(map_, path, bands=["slope"])
     assert (
-        "its attribute Zone_km2 is called zones_Zone_km2 in the table, which has a column of that name\n" in caplog.text
+        "its attribute Zone_km2 is called zones_Zone_km2 in the table, which already has a column of that name\n"
+        in caplog.text
     )
     assert list(table)[:4] == ["name", "day", "zones_Zone_km2", "rank"]
     with table.save(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
@@ -712,7 +713,10 @@ def test_a_table_of_zones_can_be_zones_again(made: Path, caplog: pytest.LogCaptu
         caplog.clear()
         table = pw.zones(made / "map.tif", made / "once.gpkg", series=True)
     [said] = caplog.messages
-    assert "its attribute zone_km2 is called zones_zone_km2 in the table, which has a column of that name, and" in said
+    assert (
+        "its attribute zone_km2 is called zones_zone_km2 in the table, which already has a column of that name, and"
+        in said
+    )
     assert said.endswith(f" {len(once) - 2} more")  # all but this one and the name
     np.testing.assert_array_equal(table["zones_series_slope"], table["series_slope"])
     assert len(table) == 2 * len(once) - 1

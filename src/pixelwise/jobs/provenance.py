@@ -150,7 +150,7 @@ def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
     words = "; ".join(text for text in found if text)
     return words and (
         f"{words}; whether that is the same in another run is unknown "
-        "(--trust-function, trust_function=True, takes your word for it)"
+        "(--trust-function, trust_function=True, assumes that it is)"
     )
 
 

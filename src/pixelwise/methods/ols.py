@@ -88,7 +88,7 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
         change                = slope * (last_time - first_time) = end - start
         percent_of_mean       = 100 * change / |mean(y)|
 
-    The p-value assumes independent, normal residuals of equal variance. Serial correlation makes it too small:
+    The p-value assumes independent, normal residuals of equal variance. Autocorrelation makes it too small:
     with 21 annual values and a lag-1 correlation of 0.4, one in five series without a trend has
     ``pvalue < 0.05``.
 

@@ -37,7 +37,7 @@ class Zones(Protocol):
     def __len__(self) -> int: ...
 
     def groups(self, edge: int) -> Iterator[tuple[int, ...]]:
-        """Return numbers of zones that are best worked out together."""
+        """Return numbers of zones that are best computed together."""
 
     def blocks(self, group: tuple[int, ...], edge: int) -> Iterator[Block]:
         """Return the blocks of this edge in which a group may have pixels."""
