@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert run_sessions(PAGE) == 28
+    assert run_sessions(PAGE) == 29
 
 
 def test_python(folder: Path) -> None:
