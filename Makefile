@@ -45,7 +45,7 @@ check: $(VENV)/installed-dev
 
 # The site, in site/: it opens from there without a server. Before, the parts of its pages that come from the code.
 docs: $(VENV)/installed-dev
-	$(BIN)/python docs/generate_methods.py
+	$(BIN)/python docs/generate_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
