@@ -45,9 +45,14 @@ def demo(folder: Path) -> None:
         ("pixelwise apply ols", result.pixelwise, f"median; the first run took {result.first:.2f} s"),
     ]
     emit(f"\n{pixels} pixels x {len(paths)} years")
-    for name, seconds, note in rows:
+    if not result.sampled:
+        emit(f"  pixelwise apply ols {result.pixelwise:8.2f} s   ({rows[-1][2]})")
+        emit("scipy is not installed: nothing was compared with scipy.stats.linregress\n")
+    for name, seconds, note in rows if result.sampled else []:
         emit(f"  {name:34} {seconds:8.2f} s {result.loop / seconds:7.0f} x   ({note})")
-    emit(f"largest relative difference of slope on the sample: {result.largest_difference:.1e} (the map is float32)\n")
+    if result.sampled:
+        difference = f"{result.largest_difference:.1e} (the map is float32)"
+        emit(f"largest relative difference of slope on the sample: {difference}\n")
     emit(f"map      {folder / 'trend.tif'}  ({', '.join(result.map.names)})")
     try:
         from pixelwise.maps.saving import save
