@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -298,11 +300,11 @@ class Comparison:
     first
         Seconds of that first run.
     loop, loop_processes
-        Seconds that the plain loop would need for the scene, scaled from a sample of rows.
+        Seconds that the plain loop would need for the scene, scaled from a sample of rows; NaN without scipy.
     processes
         Number of processes of the second loop.
     sampled
-        Number of pixels on which the loops were timed.
+        Number of pixels on which the loops were timed: 0 without scipy.
     largest_difference
         Largest difference in slope over the sampled pixels, relative to the larger of the two slopes.
     """
@@ -342,8 +344,10 @@ def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 
         began = time.perf_counter()
         map_ = run_job(open_stack(folder), ols(), output, {}, OutputSpec(), Execution(overwrite=True))
         seconds.append(time.perf_counter() - began)
+    processes, first, median = usable_cores(), seconds[0], statistics.median(seconds[1:])
+    if find_spec("scipy") is None:
+        return Comparison(map_, median, first, math.nan, math.nan, processes, 0, math.nan)
     series, columns = sample_series(stack, rows)
-    processes = usable_cores()
     began = time.perf_counter()
     slopes = np.array([linregress_slope(stack.axis.years, column) for column in series.T])
     loop = time.perf_counter() - began
@@ -356,8 +360,8 @@ def compare(folder: Path, output: Path, *, rows: int = SAMPLE_ROWS, runs: int = 
     relative = both / np.maximum(np.abs(slopes), 1e-12)
     return Comparison(
         map=map_,
-        pixelwise=statistics.median(seconds[1:]),
-        first=seconds[0],
+        pixelwise=median,
+        first=first,
         loop=loop * scale,
         loop_processes=loop_processes * scale,
         processes=processes,

@@ -138,6 +138,17 @@ def test_what_is_next_needs_nothing_that_is_missing(monkeypatch: pytest.MonkeyPa
     assert not any(" -o " in command for command in commands)
 
 
+def test_without_scipy_the_loop_is_left_out(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["demo", "--folder", str(tmp_path / "demo")])
+    assert result.exit_code == 0, result.output
+    assert "scipy is not installed: nothing was compared with scipy.stats.linregress" in result.stdout
+    assert "pixelwise apply ols" in result.stdout
+    assert "in a loop" not in result.stdout
+    assert "nan" not in result.stdout
+    assert (tmp_path / "demo" / "trend.tif").exists()
+
+
 @pytest.mark.long
 def test_the_loop_agrees_with_the_map(small: None, tmp_path: Path) -> None:
     demo.write_scene(tmp_path)

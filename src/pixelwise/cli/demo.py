@@ -78,6 +78,10 @@ def say_times(result: Comparison, years: int) -> None:
         (f"the same in {result.processes} processes", result.loop_processes, sampled),
         ("pixelwise apply ols", result.pixelwise, f"median; the first run took {result.first:.2f} s"),
     ]
+    if not result.sampled:
+        emit(f"\npixelwise apply ols: {result.pixelwise:.2f} s for {pixels} pixels x {years} years ({rows[-1][2]})")
+        emit("scipy is not installed: nothing was compared with scipy.stats.linregress\n")
+        return
     emit(f"\nthe same slopes of {pixels} pixels x {years} years, computed in three ways")
     for name, seconds, note in rows:
         emit(f"  {name:34} {seconds:8.2f} s {result.loop / seconds:7.0f} x   ({note})")
