@@ -236,10 +236,10 @@ def say_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Log which files are new, and which have changed."""
     new = [name for name in now if name not in then]
     changed = [name for name, stamp in now.items() if name in then and then[name] != stamp]
-    for words, names in (("new", new), ("changed", changed)):
+    for one, several, names in (("is new", "are new", new), ("has changed", "have changed", changed)):
         if names:
-            few = "1 file is" if len(names) == 1 else f"{len(names)} files are"
-            log.info("%s %s: %s", few, words, first_of(names, NAMED))
+            words = f"1 file {one}" if len(names) == 1 else f"{len(names)} files {several}"
+            log.info("%s: %s", words, first_of(names, NAMED))
 
 
 def _of_other_versions(held: _Held, labels: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
