@@ -150,8 +150,7 @@ def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) ->
     ----------
     source
         A raster, NetCDF or HDF5 file or Zarr store, a folder (not its sub-folders), a glob, ``@list.txt`` (one path per
-        line), a CSV with
-        ``path,date``; a list of these; or a mapping of path to date.
+        line), or a CSV with ``path,date``; a list of these; or a mapping of path to date.
     spec
         How to read it.
     **options

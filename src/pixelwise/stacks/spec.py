@@ -101,7 +101,7 @@ class InputSpec:
         Values (scaled) outside low..high count as missing.
     gains
         A table of gains and offsets, as ``pixelwise rectify`` writes it, or the name of a preset: in each file and
-        band, ``gain * value + offset`` takes the place of a value, after valid ranges and before formulas.
+        band, ``gain * value + offset`` replaces each value, after valid ranges and before formulas.
     gains_flagged
         ``drop`` leaves out scenes whose gains have a flag other than ``few``, ``keep`` uses them.
     start, end
