@@ -105,7 +105,7 @@ def run(case: Case, folder: Path) -> dict[str, object]:
         "peak_MB": peak,
         "planned_MB": plan.memory / 1e6,
         "limit_MB": limit,
-        "block": f"{plan.block_height} x {plan.block_width}",
+        "block": f"{plan.block_width} x {plan.block_height}",
         "team": plan.team,
         "redecode": plan.redecode,
     }

@@ -140,7 +140,7 @@ def apply(
     inputs
         Covariates by name, for methods that take them. Their layers are paired with those of the response by calendar
         year, month, ..., whichever unit its step has, or by day. Layers without a partner are left out, with a warning.
-        Covariates must cover the response's pixels, on the same lattice.
+        Covariates must cover the response's pixels, and their pixels must be aligned.
     bands
         Names of the bands to compute (``status`` is always included); for a function without declared bands, names for
         the values that it returns.
@@ -438,8 +438,8 @@ def zones(
     Raises
     ------
     InputError
-        When the zones cannot be read, have no CRS, hold anything but polygons or integers, are on another lattice, or
-        all lie outside the map.
+        When the zones cannot be read, have no CRS, hold anything but polygons or integers, have pixels that are not
+        aligned with the map's, or all lie outside the map.
     ParameterError
         When a band or a class is unknown, `method` is given without `series`, or packages are missing:
         ``pip install "pixelwise[zones]"``.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +11,10 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
-from rasterio.warp import transform as transform_points
 
+from pixelwise.crs import crs_name, points_in, same_crs
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.words import one_line
+from pixelwise.words import width_by_height
 
 __all__ = [
     "LARGEST_COORDINATE",
@@ -27,10 +24,6 @@ __all__ = [
     "Grid",
     "Places",
     "around_all",
-    "crs_name",
-    "crs_remedy",
-    "points_in",
-    "same_crs",
 ]
 
 Bounds = tuple[float, float, float, float]
@@ -49,14 +42,6 @@ EDGE_POINTS = 21
 #: Two grids share a lattice if their origins are a whole number of pixels apart, within this many pixels.
 LATTICE_TOLERANCE = 1e-3
 
-#: PROJ's units that are not given as mappings, in SI units.
-UNITS = {"metre": 1.0, "degree": math.pi / 180, "unity": 1.0}
-#: The parameters that give an ellipsoid or a sphere its size and shape.
-FIGURES = ("semi_major_axis", "semi_minor_axis", "inverse_flattening", "radius")
-STANDARD_PARALLELS = ("latitude of 1st standard parallel", "latitude of 2nd standard parallel")
-#: GeoTIFF returns GRS 80 as 298.257222101004; WGS 84, another datum, differs in the ninth digit.
-CRS_DIGITS = 11
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -69,7 +54,7 @@ class Block:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise ValueError(f"a block needs at least one pixel, not {self.height} x {self.width}")
+            raise ValueError(f"a block needs at least one pixel, not {width_by_height(self.width, self.height)}")
 
     @property
     def pixels(self) -> int:
@@ -168,11 +153,11 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise ValueError(f"a grid needs at least one pixel, not {self.height} x {self.width}")
+            raise ValueError(f"a grid needs at least one pixel, not {self.size}")
         if max(self.height, self.width) > LARGEST_SIZE:
             raise InputError(
-                f"{_count(self.height)} x {_count(self.width)} pixels are more than a raster can have "
-                f"({LARGEST_SIZE} rows and columns): is the extent in units of the CRS?"
+                f"{width_by_height(_count(self.width), _count(self.height))} are more than a raster can have "
+                f"({LARGEST_SIZE} columns and rows): is the extent in units of the CRS?"
             )
         numbers = tuple(self.transform)[:6]
         # Comparisons with NaN are false.
@@ -183,7 +168,12 @@ class Grid:
             raise InputError(f"the transform {numbers} gives pixels no area")
 
     def __str__(self) -> str:
-        return f"{self.height} x {self.width}, {self.crs_name}"
+        return f"{self.size}, {self.crs_name}"
+
+    @property
+    def size(self) -> str:
+        """Width and height, in words."""
+        return width_by_height(self.width, self.height)
 
     @property
     def block(self) -> Block:
@@ -331,8 +321,7 @@ class Grid:
             theirs_named = "no CRS" if other.crs is None else f"CRS {other.crs_name}"
             found.append(f"{theirs_named} instead of {'none' if self.crs is None else self.crs_name}")
         if (self.height, self.width) != (other.height, other.width):
-            sizes = f"size {other.height} x {other.width} instead of {self.height} x {self.width}"
-            found.append(f"{sizes} (rows x columns)")
+            found.append(f"size {other.width} x {other.height} instead of {self.size}")
         mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
         if (self.places is None) != (other.places is None):
             found.append("pixels are evenly spaced in one and not in the other")
@@ -389,107 +378,3 @@ def _count(pixels: int) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.10g}" for value in values) + ")"
-
-
-def points_in(
-    target: CRS, source: CRS, xs: Sequence[float], ys: Sequence[float]
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Transform points from one CRS to another.
-
-    Raises
-    ------
-    InputError
-        When PROJ cannot transform one of them.
-    """
-    failed = f"{crs_name(source)} cannot be transformed to {crs_name(target)} there"
-    try:
-        found: tuple[Sequence[float], Sequence[float]] = transform_points(source, target, xs, ys)
-    # Some of GDAL's own errors, which rasterio passes on, have no public base class.
-    except Exception as error:
-        raise InputError(f"{failed} ({one_line(error)})") from None
-    if not np.isfinite(found).all():
-        raise InputError(failed)
-    return found
-
-
-def crs_name(crs: CRS | None) -> str:
-    """Return a short name of a coordinate reference system."""
-    if crs is None:
-        return "no CRS"
-    text: str = crs.to_string()
-    return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
-
-
-def crs_remedy(path: object, like: object) -> str:
-    """Say how to give a file without CRS that of another file, or a known one, with a rasterio command."""
-    known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
-    name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
-    return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
-
-
-def same_crs(a: CRS | None, b: CRS | None) -> bool:
-    """Whether two coordinate reference systems are the same after normalisation."""
-    if a is b:
-        return True
-    if a is None or b is None:
-        return False
-    if a == b:
-        return True
-    code = a.to_epsg()
-    if code is not None and code == b.to_epsg():
-        return True
-    system = _system(a.to_wkt())
-    return system is not None and system == _system(b.to_wkt())
-
-
-@functools.cache
-def _system(wkt: str) -> tuple[Any, ...] | None:
-    """Return the parts of a CRS that decide where a coordinate lies; None where they cannot be determined.
-
-    IGNF:ETRS89LAEA and EPSG:3035 differ in names, identifiers, and the order of their axes, which does not matter for a
-    raster: GDAL's transforms give the easting first whatever the authority's order.
-    """
-    try:
-        found: dict[str, Any] = CRS.from_wkt(wkt).to_dict(projjson=True)
-        return _described_crs(found)
-    except (CRSError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _described_crs(crs: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    if crs["type"] == "BoundCRS":
-        shift = _parameters(crs["transformation"]["parameters"])
-        source = _described_crs(crs["source_crs"])
-        # A null shift to WGS 84 is how older files describe ETRS89 and the like.
-        return source if source is None or all(value == "0" for _, value in shift) else (source, shift)
-    if crs["type"] not in ("ProjectedCRS", "GeographicCRS"):
-        return None
-    base = crs.get("base_crs", crs)
-    datum = base.get("datum_ensemble") or base["datum"]
-    # The ensemble of all realisations, and the datum before ensembles existed, share one number (EPSG 6258, 6326).
-    name = datum["name"].lower().removesuffix(" ensemble")
-    ellipsoid = datum["ellipsoid"]
-    figure = [_number(ellipsoid[key]) if key in ellipsoid else None for key in FIGURES]
-    meridian = _number(datum.get("prime_meridian", {"longitude": 0.0})["longitude"])
-    axes = sorted((axis["direction"], _number({"value": 1, **axis})) for axis in crs["coordinate_system"]["axis"])
-    conversion = crs.get("conversion", {"method": {"name": ""}, "parameters": []})
-    method = conversion["method"]["name"].lower()
-    parameters = _parameters(conversion.get("parameters", []))
-    return (crs["type"], name, *figure, meridian, *axes, method, parameters)
-
-
-def _parameters(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """Return named numbers in SI units, in a canonical order; two standard parallels may be swapped."""
-    found = [(parameter["name"].lower(), _number(parameter)) for parameter in given]
-    parallels = sorted(value for name, value in found if name in STANDARD_PARALLELS)
-    others = [(name, value) for name, value in found if name not in STANDARD_PARALLELS]
-    return (*sorted(others), *(("standard parallel", value) for value in parallels))
-
-
-def _number(given: Any) -> str:
-    """Return a PROJ number in SI units, to as many digits as files of different origin share."""
-    if not isinstance(given, Mapping):
-        return f"{given:.{CRS_DIGITS}g}"
-    unit = given.get("unit", "unity")
-    factor = unit["conversion_factor"] if isinstance(unit, Mapping) else UNITS[unit]
-    return f"{given['value'] * factor:.{CRS_DIGITS}g}"

@@ -25,6 +25,7 @@ __all__ = [
     "show",
     "shown",
     "unknown",
+    "width_by_height",
 ]
 
 #: At most this many offending names are listed in one line.
@@ -120,3 +121,11 @@ def shortened(lines: Sequence[str], what: str = "files") -> list[str]:
     if len(lines) <= NAMED + 1:
         return list(lines)
     return [*lines[:NAMED], f"... and {len(lines) - NAMED} more {what} like these"]
+
+
+def width_by_height(width: float | str, height: float | str) -> str:
+    """Return a size in pixels, in the order of gdalinfo and of the extent of every GIS: the one form of all messages.
+
+    NumPy's order is the other one, so that the order is said whenever a size is shown.
+    """
+    return f"{width} x {height} pixels (width x height)"

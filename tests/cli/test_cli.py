@@ -211,14 +211,39 @@ def test_a_plan_for_people(home: Path):
     result = succeed("plan", "stack")
     assert without_compiling(result.stderr) == []
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["file", "band", "date", "rule", "type", "nodata"]
-    assert lines[1].split() == ["stack/ndvi_2000.tif", "1", "2000", "year", "float32", "-9999"]
-    assert "grid      6 x 7 pixels, EPSG:32617" in lines
-    assert "time      5 layers, 2000 .. 2004, every 1 year, no gap" in lines
-    assert any(re.match(r"read      \d+ KiB in files, \d+ B decoded", line) for line in lines)
-    assert any(line.startswith("blocks    1 of 6 x 7 (files have 6 x 7), ") for line in lines)
-    assert any(re.match(r"memory    about \d+ MiB", line) for line in lines)
-    assert not re.search("problem|warning", result.stdout)
+    assert lines[:5] == [
+        "grid      7 x 6 pixels (width x height), EPSG:32617",
+        "time      5 layers, 2000 .. 2004, every 1 year, no gap",
+        "dates     5 by rule year; --layers lists all",
+        "          first 2000: stack/ndvi_2000.tif",
+        "          last  2004: stack/ndvi_2004.tif",
+    ]
+    assert re.match(r"read      \d+ KiB in files, \d+ B decoded", lines[5])
+    assert lines[6].startswith("blocks    1 of 7 x 6 pixels (width x height); files have 7 x 6; ")
+    assert re.match(r"memory    about \d+ MiB", lines[7])
+    assert len(lines) == 8
+
+
+def test_all_layers_of_a_plan_are_listed_on_demand_after_the_summary(home: Path):
+    summary, table = succeed("plan", "stack", "--layers").stdout.split("\n\n")
+    assert summary.splitlines() == [
+        line.removesuffix("; --layers lists all") for line in succeed("plan", "stack").stdout.splitlines()
+    ]
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[0] == ["file", "band", "date", "rule", "type", "nodata"]
+    assert rows[1:] == [
+        [f"stack/ndvi_{year}.tif", "1", str(year), "year", "float32", "-9999"] for year in range(2000, 2005)
+    ]
+
+
+def test_a_plan_counts_the_rules_by_which_dates_were_found(home: Path):
+    for name in ("2001-03-05", "2001-04-05", "20010505"):
+        write_raster(home / "days" / f"a_{name}.tif", noise(6, 7))
+    lines = succeed("plan", "days").stdout.splitlines()
+    assert "dates     2 by rule YYYY-MM-DD, 1 by rule YYYYMMDD; --layers lists all" in lines
+    assert "          last  2001-05-05: days/a_20010505.tif" in lines
+    bands = write_raster(home / "bands.tif", noise(3, 6, 7), descriptions=["2001", "2002", "2003"])
+    assert f"          last  2003: {bands}, band 3" in succeed("plan", bands).stdout.splitlines()
 
 
 def test_a_plan_says_when_threads_fill_one_block_together(home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -264,7 +289,10 @@ def test_a_plan_of_pieces_and_times(home: Path):
     assert {layer["precision"] for layer in report["layers"]} == {"day"}
     assert report["layers"][0]["paths"] == [f"days/a_2001-03-05-{row:010d}-0000000000.tif" for row in (0, 4)]
     assert report["layers"][0]["time"] == pytest.approx(1970 + (np.datetime64("2001-03-05").astype(int)) / 365.25)
-    assert "a_2001-03-05-0000000000-0000000000.tif (+1 pieces)  1     2001-03-05" in succeed("plan", "days").stdout
+    assert (
+        "a_2001-03-05-0000000000-0000000000.tif (+1 pieces)  1     2001-03-05"
+        in succeed("plan", "days", "--layers").stdout
+    )
 
 
 def test_gaps_in_time_are_shown(home: Path):
@@ -289,7 +317,9 @@ def test_problems_are_status_1_and_layers_are_listed(home: Path):
     shown = run("plan", "stack")
     assert shown.exit_code == 1
     assert "\n2 problems\n  stack/ndvi_2005.tif: the file is empty" in shown.stdout
-    assert re.search(r"stack/landsat_2006.tif +- +\? +-", shown.stdout)
+    assert "\nno date   stack/landsat_2006.tif\n" in shown.stdout
+    assert shown.stdout.endswith(f"{bands}\n")  # problems are last, where a reader sees them
+    assert re.search(r"stack/landsat_2006.tif +- +\? +-", run("plan", "stack", "--layers").stdout)
 
 
 def test_a_plan_of_nothing_for_programs(home: Path):
@@ -338,7 +368,7 @@ def test_the_main_job(home: Path):
     result = succeed("apply", "ols", "stack", "-o", "trend.tif")
     assert result.stdout == "trend.tif\n"
     first, last = without_compiling(result.stderr)
-    assert first == "5 layers, 2000..2004, 6 x 7, EPSG:32617, float32, nodata -9999"
+    assert first == "5 layers, 2000..2004, 7 x 6 pixels (width x height), EPSG:32617, float32, nodata -9999"
     assert re.fullmatch(r"42 pixels in \d+\.\d\d s: 42 ok", last)
     assert sorted(path.name for path in home.iterdir()) == ["functions.py", "stack", "trend.tif"]
     trend = pw.open_map("trend.tif")
@@ -458,7 +488,7 @@ def test_input_options(home: Path):
         "--scale", "0.5", "--offset", "-1", "--valid-range", "-1000,1000",
         "--bounds", "500030,3399940,500060,3399970", "--jobs", "1", "--executor", "inline", "--memory", "4GiB",
     )  # fmt: skip
-    assert "3 layers, 2001..2003, 1 x 1, " in result.stderr
+    assert "3 layers, 2001..2003, 1 x 1 pixels (width x height), " in result.stderr
     assert "nodata -1, -9999 is used instead of what the files say" in result.stderr
     stack = pw.open_stack("stack", start=2001, end=2003).read(pw.Block(1, 1, 1, 1)).ravel().astype(float)
     slope = np.polyfit([0, 1, 2], stack * 0.5 - 1, 1)[0]
@@ -658,12 +688,12 @@ def test_all_differences_of_all_grids_are_listed(home: Path):
     errors = errors_of(home, "apply", "ols", "stack", "-o", "trend.tif")
     assert errors[:4] == [
         "the rasters are not on one grid; 3 differ from stack/ndvi_2000.tif:",
-        "stack/ndvi_2001.tif: size 5 x 7 instead of 6 x 7 (rows x columns)",
+        "stack/ndvi_2001.tif: size 7 x 5 instead of 7 x 6 pixels (width x height)",
         "stack/ndvi_2002.tif: CRS EPSG:4326 instead of EPSG:32617",
         "stack/ndvi_2003.tif: transform (30, 0, 500060, 0, -30, 3400000) instead of "  # noqa: ISC004
         "(30, 0, 500000, 0, -30, 3400000) (off by 2 pixels)",
     ]
-    assert errors[4].startswith("put them on one lattice with --align FILE")
+    assert errors[4].startswith("align them with --align FILE")
     assert len(errors) == 5
 
 

@@ -71,6 +71,8 @@ def test_python(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (script,) = samples(PAGE, "python")
     names: dict[str, Any] = {}
     exec(compile(script, "arrays.md", "exec"), names)
-    assert capsys.readouterr().out.startswith("12 layers, 2001-01-01..2001-12-01, 18 x 36, EPSG:4326")
+    assert capsys.readouterr().out.startswith(
+        "12 layers, 2001-01-01..2001-12-01, 36 x 18 pixels (width x height), EPSG:4326"
+    )
     assert names["trend"]["n"].max() == 12
     assert len(names["scenes"]) == 90

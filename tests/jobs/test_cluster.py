@@ -360,6 +360,6 @@ def test_a_worker_that_is_too_small_is_named(stack: pw.RasterStack, dask: Schedu
     with pytest.raises(pw.ParameterError, match="a worker may use 120 MiB, which is too little"):
         pw.apply(stack, "ols", executor=client)
     with pytest.raises(
-        pw.ParameterError, match=r"^memory 1.0 GiB is that of each worker, but the worker tcp\S+ has 200 M"
+        pw.ParameterError, match=r"^memory 1.0 GiB is the limit for each worker, but the worker tcp\S+ has 200 M"
     ):
         pw.apply(stack, "ols", executor=client, memory="1GiB")

@@ -227,7 +227,7 @@ def test_a_name_that_is_no_text(trend: Path) -> None:
 def test_blocks_that_take_too_much_memory(trend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The head of a file may claim any size; 9 x 6 pixels of float32 are more than these 200 bytes."""
     monkeypatch.setattr(pixels, "LARGEST_BLOCK", 200)
-    assert "ndvi_2000.tif: cannot be verified: its blocks of 6 x 9 pixels" in refused(*DOORS[0])
+    assert "ndvi_2000.tif: cannot be verified: its blocks of 9 x 6 pixels" in refused(*DOORS[0])
 
 
 def test_complex_numbers_and_pixels_without_size(trend: Path) -> None:

@@ -43,7 +43,7 @@ def test_what_it_is_and_how_it_was_made(trend: Path) -> None:
     said = run(trend)
     for line in (
         f"file        {trend}",
-        "size        8 rows x 9 columns",
+        "size        9 x 8 pixels (width x height)",
         "method      ols",
         "period      2000 to 2005, 6 layers",
         "options     scale=2.0; per=decade",

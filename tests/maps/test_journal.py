@@ -349,7 +349,7 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal.add(done(BLOCKS[0]))
     size = journal.path.stat().st_size
     journal._file = Full(journal._file, 10)  # type: ignore[assignment]
-    with pytest.raises(pw.ResourceError, match=r"No space left on device\); make room"):
+    with pytest.raises(pw.ResourceError, match=r"No space left on device\); free some space"):
         journal.add(done(BLOCKS[1]))
     assert journal.path.stat().st_size == size
     journal.close(finished=False)
@@ -835,7 +835,7 @@ def test_a_job_that_cannot_be_compared_says_so_and_keeps_nothing(
         pw.apply(stack, load(tmp_path, DOUBTFUL), output, bands=["x"], executor="inline", progress=progress)
     words = (
         "out.tif: if this job is stopped, it cannot be resumed: spread uses eval; whether that is the same in another "
-        "run is unknown (--trust-function, trust_function=True, takes your word for it)"
+        "run is unknown (--trust-function, trust_function=True, assumes that it is)"
     )
     assert caplog.text.count(words) == 1
     assert not list(tmp_path.glob(".*"))

@@ -37,7 +37,7 @@ def test_bands_are_arrays(trend: pw.Map) -> None:
 
 def test_a_map_is_shown_in_one_line(trend: pw.Map) -> None:
     assert repr(trend).startswith("<Map: slope, intercept,")
-    assert repr(trend).endswith("status; 8 x 9, EPSG:32617; in memory>")
+    assert repr(trend).endswith("status; 9 x 8 pixels (width x height), EPSG:32617; in memory>")
 
 
 def test_a_map_without_its_band_is_refused(trend: pw.Map) -> None:

@@ -40,7 +40,9 @@ def annual(values: Any, **options: Any) -> xr.Dataset:
 def test_one_variable_needs_no_name(values: Any, tmp_path: Path) -> None:
     stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", cube(values, attrs={"units": "K"})))
     assert stack.layout.unit == "K"
-    assert str(stack).startswith("12 layers, 2001-01-01..2001-12-01, 10 x 14, EPSG:32617, float32")
+    assert str(stack).startswith(
+        "12 layers, 2001-01-01..2001-12-01, 14 x 10 pixels (width x height), EPSG:32617, float32"
+    )
     assert str(stack.axis.step) == "1 month"
     assert stack.layers[3].rule == "time (days since 2001-01-01)"
 
@@ -409,7 +411,7 @@ def test_rows_and_columns_without_coordinates(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
     assert (stack.grid.height, stack.grid.width, stack.grid.crs) == (3, 4, None)
-    assert "its dimensions i and j are taken for rows and columns" in caplog.text
+    assert "its dimensions i and j are treated as rows and columns" in caplog.text
 
 
 def test_text_and_climatologies(tmp_path: Path) -> None:

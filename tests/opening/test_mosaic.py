@@ -90,7 +90,7 @@ def test_pieces_with_other_names_are_joined_where_they_lie(tmp_path: Path):
     np.testing.assert_array_equal(values_of(tmp_path), YEARS[:2])
     (tmp_path / "east_2002.tif").unlink()
     assert problem_of(tmp_path) == (
-        f"{tmp_path / 'west_2002.tif'}: its pieces do not cover 6 x 7 pixels "
+        f"{tmp_path / 'west_2002.tif'}: its pieces do not cover 7 x 6 pixels (width x height) "
         "(missing: rows 0..5 columns 4..6) (2002-01-01)" + TAKE
     )
 
@@ -114,7 +114,7 @@ def test_a_piece_off_the_lattice_is_refused(shards: Path):
     assert problem.startswith(
         f"{name}: is a piece of the same image as {shards / 'ndvi2002-0000000000-0000000000.tif'}"
     )
-    assert "but not on its lattice" in problem
+    assert "but their pixels are not aligned" in problem
     assert "(30, 0, 500000, 0, -30, 3399868) instead of (30, 0, 500000, 0, -30, 3400000)" in problem
 
 
@@ -137,10 +137,10 @@ def test_all_differences_of_all_grids(make_stack: MakeStack):
     assert third == f"{folder / 'ndvi_2003.tif'}: CRS EPSG:32618 instead of EPSG:32617"
     assert fourth == (
         f"{folder / 'ndvi_2004.tif'}: CRS EPSG:4326 instead of EPSG:32617; "
-        "size 5 x 7 instead of 6 x 7 (rows x columns); "
+        "size 7 x 5 instead of 7 x 6 pixels (width x height); "
         "transform (30, 0, 500000, 0, -30, 3399955) instead of (30, 0, 500000, 0, -30, 3400000) (off by 1.5 pixels)"
     )
-    assert advice.startswith("put them on one lattice with --align FILE --resampling nearest|bilinear")
+    assert advice.startswith("align them with --align FILE --resampling nearest|bilinear")
 
 
 def test_grids_that_differ_by_less_than_a_hundredth_of_a_pixel(make_stack: MakeStack):
@@ -160,7 +160,7 @@ SINUSOIDAL = (
 
 def test_a_crs_without_a_code(make_stack: MakeStack, tmp_path: Path):
     stack = pw.open_stack(make_stack(YEARS, crs=SINUSOIDAL))
-    assert str(stack).startswith("3 layers, 2000..2002, 6 x 7, Sinusoidal of MODIS, ")
+    assert str(stack).startswith("3 layers, 2000..2002, 7 x 6 pixels (width x height), Sinusoidal of MODIS, ")
     trend = pw.apply(stack, "ols", tmp_path / "map.tif")
     assert trend.grid == stack.grid
     assert trend.grid.crs.to_epsg() is None
@@ -172,7 +172,7 @@ def test_no_crs(make_stack: MakeStack, tmp_path: Path):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         folder = make_stack(YEARS, crs=None, transform=None)
     stack = pw.open_stack(folder)
-    assert "6 x 7, no CRS" in str(stack)
+    assert "7 x 6 pixels (width x height), no CRS" in str(stack)
     trend = pw.apply(stack, "ols", tmp_path / "map.tif")
     np.testing.assert_allclose(trend["slope"], 100)
     assert trend.grid.crs is None

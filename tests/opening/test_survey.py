@@ -26,9 +26,12 @@ from support.rasters import MakeStack, problem_of, write_raster
 
 def test_a_stack_in_one_line(make_stack: MakeStack):
     folder = make_stack(YEARS.astype("int16"), nodata=-9999)
-    assert str(pw.open_stack(folder)) == "3 layers, 2000..2002, 6 x 7, EPSG:32617, int16, nodata -9999"
+    assert (
+        str(pw.open_stack(folder))
+        == "3 layers, 2000..2002, 7 x 6 pixels (width x height), EPSG:32617, int16, nodata -9999"
+    )
     days = make_stack(YEARS, ["2001-03-05", "2001-04-05", "2001-05-05"], folder="days")
-    text = "3 layers, 2001-03-05..2001-05-05, 6 x 7, EPSG:32617, float32, nodata none"
+    text = "3 layers, 2001-03-05..2001-05-05, 7 x 6 pixels (width x height), EPSG:32617, float32, nodata none"
     assert str(pw.open_stack(days)) == text
     assert repr(pw.open_stack(days)) == f"<RasterStack: {text}>"
     assert str(pw.open_stack(folder, nodata=(1, 2))).endswith("int16, nodata 1, 2")

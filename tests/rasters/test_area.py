@@ -404,7 +404,7 @@ def test_regions_outside_name_both_extents(tmp_path: Path) -> None:
 def test_regions_smaller_than_a_pixel(tmp_path: Path) -> None:
     (left, top), (right, bottom) = at([2.6, 4.4], [3.6, 3.9])
     assert "contains no pixel centre" in refused((left, bottom, right, top))
-    assert "1.8 x 0.3 pixels (rows x columns)" in refused((left, bottom, right, top))
+    assert "0.3 x 1.8 pixels (width x height)" in refused((left, bottom, right, top))
 
 
 def test_points_and_lines_are_no_region(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from affine import Affine
 from rasterio.crs import CRS
 
 import pixelwise as pw
-from pixelwise.grid import Grid, same_crs
+from pixelwise.crs import same_crs
+from pixelwise.grid import Grid
 from pixelwise.rasters.conventions import (
     SPATIAL_REF,
     Coordinate,

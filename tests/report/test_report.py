@@ -138,7 +138,7 @@ def test_the_table_of_areas_is_that_of_classify(trend: Path) -> None:
         assert share.startswith("<") or float(share) == pytest.approx(100 * float(row["share_of_region"]), abs=0.051)
     with rasterio.open(trend) as dataset:
         status = dataset.read(dataset.count)
-    assert f"{100 * (status == 0).mean():.1f} %" in rows["0 ok: the method has an answer"]
+    assert f"{100 * (status == 0).mean():.1f} %" in rows["0 ok: the method has a result"]
     assert len(html) < 10e6
 
 
@@ -357,7 +357,7 @@ def test_a_correlation_says_why_it_has_no_series(make_stack: Any, tmp_path: Path
     call = ["report", str(tmp_path / "r.tif"), "-o", str(tmp_path / "r.html")]
     assert CliRunner().invoke(main, call).exit_code == 0
     said = text_of((tmp_path / "r.html").read_text("utf-8"))
-    assert "its method compares the inputs with further ones, and a page has no series of both" in said
+    assert "its method compares the inputs with covariates, and a page has no series of both" in said
     assert "--map" not in said
     falls, rises = ((map_["pvalue"] < 0.05) & (np.sign(map_["rvalue"]) == sign) for sign in (-1, 1))
     assert re.search(
@@ -430,7 +430,8 @@ def test_what_chance_does_is_told_with_true_numbers(
         return rf"{share(passed & (slope > 0))} \([^)]*km²\) increased and {share(passed & (slope < 0))} \([^)]*km²\)"
 
     pattern = (
-        r"The series of NDVI \(2000 to 2011, 12 layers\) of each pixel of a grid of 30 by 40 pixels \(EPSG:32617\) was "
+        r"The series of NDVI \(2000 to 2011, 12 layers\) of each pixel of a grid of 40 by 30 pixels "
+        r"\(width by height; EPSG:32617\) was "
         rf"analysed with the method “trend” of pixelwise {re.escape(pw.__version__)} \(Santer et al. 2000; Weatherhead "
         rf"et al. 1998; Sen 1968\)\. Of the tested area, {found(pvalue < 0.05)} decreased significantly \(p < 0.05\)\. "
         rf"At a false discovery rate of {q:g} \({reference}\), {found(qvalue <= q)} decreased significantly\."
@@ -457,7 +458,8 @@ def test_the_paragraph_names_what_was_left_out() -> None:
     map_ = make_map((SLOPE,), np.ones((2, 3)), provenance={"method": "ols", "input": described})
     assert paragraph_of(map_, SLOPE, tally_of(map_, scheme_for(map_, "slope")), None) == (
         "The series of NDVI (1991 to 2020, 30 layers; composites (median) of each month; masked by hls, clouds; within "
-        "park.gpkg; where lc.tif is 1,3..5) of each pixel of a grid of 2 by 3 pixels (EPSG:32617) was analysed with "
+        "park.gpkg; where lc.tif is 1,3..5) of each pixel of a grid of 3 by 2 pixels "
+        "(width by height; EPSG:32617) was analysed with "
         "the method “ols” of pixelwise (Draper and Smith 1998)."
     )
 

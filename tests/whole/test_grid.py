@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
+from pixelwise.crs import same_crs
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid, same_crs
+from pixelwise.grid import Block, Grid
 
 UTM = CRS.from_epsg(32617)
 GRID = Grid(UTM, Affine(30, 0, 500000, 0, -30, 3400000), 853, 856)
@@ -101,7 +102,7 @@ def test_all_differences_are_named_with_both_values() -> None:
     other = Grid(CRS.from_epsg(4326), Affine(0.1, 0, 0, 0, -0.1, 0), 5, 6)
     words = "; ".join(GRID.differences(other))
     assert "CRS EPSG:4326 instead of EPSG:32617" in words
-    assert "size 5 x 6 instead of 853 x 856" in words
+    assert "size 6 x 5 instead of 856 x 853" in words
     assert "transform (0.1, 0, 0, 0, -0.1, 0) instead of (30, 0, 500000, 0, -30, 3400000)" in words
 
 

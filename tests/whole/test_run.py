@@ -347,7 +347,7 @@ def test_a_method_of_two_stacks(folder: Path, tmp_path: Path) -> None:
 def test_further_inputs_must_be_on_the_grid(folder: Path, tmp_path: Path) -> None:
     for year in (2000, 2001):
         write_raster(tmp_path / f"rain_{year}.tif", np.zeros((4, 5), np.float32))
-    with pytest.raises(pw.InputError, match=r"'rain'.*size 4 x 5 instead of 70 x 90"):
+    with pytest.raises(pw.InputError, match=r"'rain'.*size 5 x 4 instead of 90 x 70"):
         pw.apply(pw.open_stack(folder), SumOfProducts(), inputs={"rain": pw.open_stack(tmp_path)})
 
 

@@ -27,6 +27,7 @@ from pixelwise.choices import (
     Written,
     ZarrFormat,
 )
+from pixelwise.cli.hints import check_words, missing_input
 from pixelwise.cli.kinds import Band, BandNames, Numbers, Parameter, Place
 
 if TYPE_CHECKING:
@@ -450,9 +451,8 @@ def input_options(
                 check_no_code(recipe, spec, to_run(spec.composite))
             source = source or known
         if not source and not (instead and options.get(instead)):
-            raise click.UsageError(
-                "Missing argument 'INPUT...': files, a folder, a quoted glob, @list.txt, a CSV, or --recipe"
-            )
+            raise click.UsageError(missing_input(options.get("method")))
+        check_words(click.get_current_context().info_name or "", options.get("method"), source)
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         if seasonal:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
+from pixelwise.cli.planned import show
 from pixelwise.cli.planned_scenes import describe_scenes
-from pixelwise.cli.report import clipped, debug_option, emit
+from pixelwise.cli.report import debug_option, emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,10 @@ __all__ = ["plan"]
 @PARAMETER_OPTION
 @layer_options
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--layers", is_flag=True, help="List all layers: file, band, date, and the rule by which the date was found."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, which always has all layers.")
 @click.option(
     "--write-recipe",
     type=click.Path(dir_okay=False),
@@ -61,14 +65,16 @@ def plan(
 ) -> None:
     """Show what a job would read: dates, grid, gaps, memory, blocks.
 
-    Reads only headers and a small sample. Lists every file with its date and the rule by which the date was found.
-    Problems would stop a job, and give exit status 1; warnings should be checked.
+    Reads only headers and a small sample. --layers lists every layer with its date and the rule by which the date was
+    found. Problems and warnings are printed last: problems would stop a job, and give exit status 1; warnings should be
+    checked.
     """
     from pixelwise.errors import InputError
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.survey import Survey, survey
     from pixelwise.rasters.handles import reading
 
+    listed = options.pop("layers")
     chosen, _ = resolve_method(method, parameters=dict(parameters))
     try:
         found = survey(source, spec)
@@ -81,7 +87,7 @@ def plan(
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
-        show(report)
+        show(report, layers=listed)
     if write_recipe is not None and not report["problems"]:
         from pixelwise.opening.recipe import to_run
         from pixelwise.opening.recipe import write_recipe as write
@@ -288,156 +294,3 @@ def describe_plan(job: Plan, stacks: Sequence[FileStack]) -> dict[str, Any]:
         "file_bytes": files,
         "bytes_to_read": decoded,
     }
-
-
-def show(report: dict[str, Any]) -> None:
-    """Print the report for humans."""
-    from pixelwise.jobs.plan import size_text
-    from pixelwise.rasters.nodata import spelled
-
-    rows = [("file", "band", "date", "rule", "type", "nodata")]
-    for layer in report["layers"]:
-        more = f" (+{len(layer['paths']) - 1} pieces)" if len(layer["paths"]) > 1 else ""
-        # If only the year is known, show no more than that.
-        shown = layer["date"][:4] if layer["precision"] == "year" else layer["date"] or "?"
-        nodata = ",".join(spelled(float(value)) for value in layer.get("nodata", ())) or "-"
-        band = str(layer["band"] or "-")
-        rows.append((layer["paths"][0] + more, band, shown, layer["rule"] or "-", layer.get("dtype", "-"), nodata))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        emit(line, lines=False)
-    emit()
-    grid, time, job = report["grid"], report.get("time"), report["plan"]
-    if grid is not None:
-        emit(f"grid      {grid['height']} x {grid['width']} pixels, {grid['crs'] or 'no CRS'}")
-    if time is not None:
-        digits = 4 if time["precision"] == "year" else 10
-        span = f"{time['first'][:digits]} .. {time['last'][:digits]}"
-        emit(f"time      {time['layers']} layers, {span}, {describe_step(time)}")
-    for name, other in report.get("with", {}).items():
-        emit(f"with      {name}: {other['words']}", lines=False)
-    pairing = report.get("pairing")
-    if pairing:
-        emit(f"paired    {pairing['layers']} layers of each, by the {pairing['by']}")
-        for name, runs in pairing["left_out"].items():
-            emit(f"          left out of {name}: {', '.join(runs)}", lines=False)
-    show_making(report)
-    if report.get("needs"):
-        emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
-    for kind, one in report.get("write", {}).items():
-        emit(f"write     {kind}: {one['path']}" + (f" ({one['words']})" if "words" in one else ""), lines=False)
-    if wanted := report.get("fdr"):
-        rate = f"{wanted['method']}, q = {wanted['q']:.6g}"
-        emit(f"adds      {' and '.join(wanted['bands'])}, from {wanted['pvalue']} ({rate})")
-    if job is not None:
-        emit(
-            f"read      {size_text(job['file_bytes'])} in files, {size_text(job['bytes_to_read'])} decoded"
-            + (f", parts of it repeatedly ({job['redecode']:.2f} times in all)" if job["redecode"] > 1.05 else "")
-        )
-        emit(
-            "blocks    "
-            + (f"{job['touched']} of " if job["touched"] < job["blocks"] else "")
-            + f"{job['blocks']} of {job['block_height']} x {job['block_width']} "
-            f"(files have {job['source_block'][0]} x {job['source_block'][1]}), "
-            + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time by {job['team']} threads together")
-        )
-        of_each = " of each worker" if job["of_each_worker"] else ""
-        emit(f"memory    about {size_text(job['memory_bytes'])}{of_each}")
-    for kind in ("problems", "warnings"):
-        if report[kind]:
-            emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
-            for line in report[kind]:
-                emit(f"  {clipped(line)}", lines=False)
-
-
-def show_making(report: dict[str, Any]) -> None:
-    """Print how layers are made from files, if there is more to it than reading them."""
-    made, aligned = report.get("derivation", {}), report.get("aligned")
-    if aligned:
-        emit(
-            f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['lattice']}, {aligned['resampling']}",
-            lines=False,
-        )
-    for text in words_of_alpha(report.get("alpha", [])):
-        emit(f"alpha     {text}", lines=False)
-    if arrays := report.get("arrays"):
-        read = [", ".join(arrays["variables"]), *(f"{dim} {value}" for dim, value in arrays["select"].items())]
-        read += [f"group {arrays['group']}"] * bool(arrays["group"])
-        read += [f"calendar {arrays['calendar']}"] * (arrays["calendar"] != "standard")
-        emit(f"variable  {'; '.join(read)}", lines=False)
-    if "product" in made:
-        emit(f"product   {made['product']}", lines=False)
-    if report.get("sensors"):
-        counts = [
-            f"{year}: {', '.join(f'{sensor} {count}' for sensor, count in of_year.items())}"
-            for year, of_year in report["sensors"].items()
-        ]
-        emit(f"sensors   {'; '.join(counts)}", lines=False)
-    if report.get("gains"):
-        emit(f"gains     {report['gains']['words']}", lines=False)
-    if "formula" in made:
-        emit(f"value     {made['formula']}", lines=False)
-    for band, source, rule in made.get("masks", []):
-        emit(f"mask      {band} {rule}" + ("" if source == rule else f": {source}"), lines=False)
-    if report.get("masked") is not None:
-        emit(f"dropped   {report['masked']:.0%} of sampled pixels by masks")
-    composite = report.get("composite")
-    if composite:
-        least, most = min(composite["layers"]), max(composite["layers"])
-        each = f"{least}" if least == most else f"{least} to {most}"
-        emit(f"composite {composite['how']} of {each} layers each; {composite['unused']} layers are not used")
-        for text in composite["dropped"]:
-            emit(f"          left out as incomplete: {text}")
-        if composite["empty"]:
-            emit(f"          without a layer: {', '.join(composite['empty'])}")
-    for name, part in report.get("area", {}).items():
-        words = (
-            f"{part['polygons']} polygon(s) of {part['source']}"
-            if name == "region"
-            else (f"{part['raster']} is {part['values']}")
-        )
-        emit(f"{name:9} {words}", lines=False)
-    if report.get("clear"):
-        clear = "; ".join(f"{label}: {count:.1f}" for label, count in report["clear"].items())
-        emit(f"clear     scenes per sampled pixel: {clear}")
-
-
-def words_of_alpha(alpha: list[dict[str, Any]]) -> list[str]:
-    """Return what alpha bands are used for, in words, one line for each use."""
-    meanings = {
-        "data": "is read as data because it is named or dated",
-        "mask": "says which pixels are missing; if it is data, name it (--band {band})",
-        "none": "is not used; if it is data, name it (--band {band})",
-    }
-    files: dict[tuple[str, int], list[str]] = {}
-    for one in alpha:
-        files.setdefault((one["use"], one["band"]), []).append(one["path"])
-    return [
-        f"band {band} of {paths[0]}{f' and {len(paths) - 1} more files' if paths[1:] else ''} "
-        f"{meanings[use].format(band=band)}"
-        for (use, band), paths in files.items()
-    ]
-
-
-def describe_needs(needs: dict[str, Any]) -> str:
-    """Return what the series of a pixel needs, in words."""
-    words = [f"{needs['layers']} valid layers"] if "min_valid" in needs else []
-    if "min_span" in needs:
-        words.append(f"{100 * needs['min_span']:.10g} % of the time between the first and the last")
-    return " and ".join(words)
-
-
-def describe_step(time: dict[str, Any]) -> str:
-    """Return how regular the dates are, in words."""
-    if time["step"] is None:
-        words = "irregular"
-    elif time["missing_steps"]:
-        gaps = "; ".join(f"{a} to {b}" for a, b in time["gaps_between"][:5])
-        more = f" and {len(time['gaps_between']) - 5} more" if len(time["gaps_between"]) > 5 else ""
-        words = f"every {time['step']}, {time['missing_steps']} missing (between {gaps}{more})"
-    else:
-        words = f"every {time['step']}, no gap"
-    if time["duplicates"]:
-        words += f", {len(time['duplicates'])} dates occur more than once ({', '.join(time['duplicates'][:5])})"
-    return words

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from pixelwise.cli.hints import misplaced_option, unknown_command
 from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 from pixelwise.surroundings import set_numba_file_aside
 from pixelwise.words import escaped, one_line
@@ -120,6 +121,20 @@ class Commands(click.Group):
         """Add a command."""
         _keep_paragraphs(cmd)
         super().add_command(cmd, name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command by name, or say what was probably meant."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(unknown_command(args[0], self.commands), ctx)
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what precedes the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = misplaced_option(error.option_name, self.commands.values())
+            raise error if hint is None else click.UsageError(hint, ctx) from None
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the program."""

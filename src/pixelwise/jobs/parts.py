@@ -19,6 +19,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_SIZE, Block, Grid
 from pixelwise.rasters.tags import TILE_UNIT
 from pixelwise.stacks.base import Layout
+from pixelwise.words import width_by_height
 
 __all__ = ["PARTS_SUFFIX", "Part", "PartRecord", "array_expression", "folder_of", "make_up", "share_of"]
 
@@ -114,7 +115,7 @@ def share_of(grid: Grid, layout: Layout, part: Part) -> Block:
             break
     else:
         raise ParameterError(
-            f"part {part}: a map of {grid.width} x {grid.height} pixels has {rows * cols} parts at most"
+            f"part {part}: a map of {width_by_height(grid.width, grid.height)} has {rows * cols} parts at most"
         )
     bands = min(part.count, rows)
     # Bands of rows first; each is divided into columns if there are more parts than bands.

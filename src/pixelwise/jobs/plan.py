@@ -343,7 +343,7 @@ def make_plan(
         else:
             raise ParameterError(
                 _too_little(workers, demands[0].layers, needed)
-                + (f" (the unfinished map has tiles of {tile[0]} x {tile[1]}; --restart discards it)" if tile else "")
+                + (f" (the unfinished map has tiles of {tile[1]} x {tile[0]}; --restart discards it)" if tile else "")
             )
     return Plan(
         grid=grid,

@@ -13,8 +13,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from pixelwise.choices import Compression
+from pixelwise.crs import same_crs
 from pixelwise.errors import OutputError
-from pixelwise.grid import Block, same_crs
+from pixelwise.grid import Block
 from pixelwise.maps.disk import append, close, create, drop, has_name, open_locked, refusal, remove, sync, write
 from pixelwise.maps.map import open_quietly
 from pixelwise.maps.outputs import Content

@@ -128,7 +128,7 @@ def facts_of(map_: Map) -> dict[str, str]:
     one = across == down == 1
     found = {
         "file": ", ".join(str(path) for path in map_.paths[:3]) or "in memory",
-        "size": f"{grid.height} rows x {grid.width} columns",
+        "size": grid.size,
         "pixel": ""
         if grid.places is not None or grid.transform.b or grid.transform.d
         else f"{size} {_unit(map_, one=one)}".rstrip(),
@@ -139,7 +139,7 @@ def facts_of(map_: Map) -> dict[str, str]:
         "quantity": quantity(map_),
         "period": ", ".join(filter(None, (period(provenance), layers_of(provenance)))),
         "input": _input(provenance),
-        "further inputs": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
+        "covariates": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
         "gains": _gains(provenance),
         "options": _options(provenance),
         "false discovery rate": _false_discovery(provenance),

@@ -12,6 +12,7 @@ from pixelwise.methods.contextual_mann_kendall import contextual_mann_kendall
 from pixelwise.methods.correlation import correlation
 from pixelwise.methods.harmonic import harmonic
 from pixelwise.methods.mann_kendall import mann_kendall
+from pixelwise.methods.naming import unknown_method
 from pixelwise.methods.ols import ols
 from pixelwise.methods.polynomial import polynomial
 from pixelwise.methods.regress import regress
@@ -23,7 +24,6 @@ from pixelwise.methods.summary import summary
 from pixelwise.methods.theil_sen import theil_sen
 from pixelwise.methods.trend import trend
 from pixelwise.methods.wls import wls
-from pixelwise.words import unknown
 
 __all__ = [
     "METHODS",
@@ -75,5 +75,5 @@ def get(name: str) -> Callable[..., Method]:
     """
     known = {factory.__name__: factory for factory in METHODS}
     if name not in known:
-        raise unknown("method", name, known)
+        raise unknown_method(name, known)
     return known[name]

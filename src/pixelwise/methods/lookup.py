@@ -22,6 +22,7 @@ from pixelwise.methods.functions.marks import (
     unmarked,
 )
 from pixelwise.methods.functions.pixel import PixelFunction
+from pixelwise.methods.naming import functions_in
 from pixelwise.words import unknown
 
 __all__ = ["as_method", "resolve_method"]
@@ -61,7 +62,10 @@ def as_method(
     if isinstance(thing, str):
         return as_method(load_function(thing), bands, parameters, jit)
     if not callable(thing):
-        raise ParameterError(f"expected a method or a function, not {type(thing).__name__}")
+        raise ParameterError(
+            f"expected a method or a function, not {type(thing).__name__}"
+            + (": the stack comes first, apply(stack, method)" if hasattr(thing, "grid") else "")
+        )
     options = options_of(thing) or PixelOptions(thing)
     call = inspect_call(unmarked(thing), parameters or {})
     if options.bands is None:
@@ -105,7 +109,7 @@ def resolve_method(
     """
     if isinstance(method, str) and ".py:" not in method:
         if method.endswith(".py"):
-            raise ParameterError(f"{method}: which of its functions? expected {method}:FUNCTION")
+            raise ParameterError(f"{method}: which of its functions? expected {method}:FUNCTION{functions_in(method)}")
         if jit is not None:
             raise ParameterError(f"{method} is always compiled: jit is for functions of your own")
         return build(methods.get(method), parameters or {}), bands

@@ -85,8 +85,8 @@ def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
     Slope, intercept, scale and standard error are those of statsmodels' `RLM` (``HuberT`` or ``TukeyBiweight``, scale
     ``mad``, covariance ``H1``), iterated to convergence; R's `MASS::rlm` rounds 0.6745 to four digits and divides a
     variance by ``n - 1``. Both use the normal distribution or give no p-value; with 21 values, Student's t brings the
-    share of trend-free series with ``pvalue < 0.05`` closer to 5 % (`benchmarks/error_rates.py`). As for `ols`, serial
-    correlation makes the p-value too small.
+    share of trend-free series with ``pvalue < 0.05`` closer to 5 % (`benchmarks/error_rates.py`). As for `ols`,
+    autocorrelation makes the p-value too small.
 
     References
     ----------

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import get_args
 
 from pixelwise.choices import SameDate
+from pixelwise.crs import crs_remedy
 from pixelwise.errors import InputError, Problems
-from pixelwise.grid import Block, Grid, crs_remedy
+from pixelwise.grid import Block, Grid
 from pixelwise.opening.mosaic import Member, common_grid, lattice_remedy, members_of
 from pixelwise.opening.observation import BandFile, Observation
 from pixelwise.opening.quality import ZOOMS
@@ -101,7 +102,7 @@ def _on_one_lattice(
 def _check_lattice(band: BandFile, observation: Observation) -> None:
     if not observation.grid.shares_lattice(band.grid):
         raise InputError(
-            f"{band.header.path}: is not on the lattice of {observation.header.path} "
+            f"{band.header.path}: its pixels are not aligned with those of {observation.header.path} "
             f"({'; '.join(observation.grid.differences(band.grid))}); "
             f"{lattice_remedy(observation.header, band.header)}"
         )
@@ -132,7 +133,7 @@ def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, place: Pl
     if target is not None:
         return _aligned(mask, target, place)
     raise InputError(
-        f"{mask.header.path}: the mask is on a different lattice from its image "
+        f"{mask.header.path}: the pixels of the mask are not aligned with those of its image "
         f"({'; '.join(lattice.differences(mask.header.grid))}); {lattice_remedy(image.header, mask.header)}"
     )
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.choices import Every
+from pixelwise.crs import crs_remedy
 from pixelwise.dates.axis import UNITS, TimeAxis, Unit
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Grid, crs_remedy
+from pixelwise.grid import Grid
 from pixelwise.opening.recipe import check_no_code, read_recipe
 from pixelwise.opening.survey import open_layers
 from pixelwise.stacks.base import FileStack, Stack

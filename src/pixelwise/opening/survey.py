@@ -120,6 +120,7 @@ class Survey:
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
             gains=self.gains,
+            behind={header.path: header.further for header in opened if header.further},
         )
         if self.spec.bounds is None:
             return stack

@@ -13,8 +13,9 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from pixelwise.bands import Floats
+from pixelwise.crs import crs_name, points_in, same_crs
 from pixelwise.errors import InputError, ParameterError, Problems
-from pixelwise.grid import Bounds, Grid, Places, crs_name, points_in, same_crs
+from pixelwise.grid import Bounds, Grid, Places
 from pixelwise.regular_files import read_text
 from pixelwise.words import shown
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
+from pixelwise.crs import crs_name, points_in, same_crs
 from pixelwise.errors import InputError
-from pixelwise.grid import Block, Bounds, Grid, crs_name, points_in, same_crs
+from pixelwise.grid import Block, Bounds, Grid
 from pixelwise.rasters.polygons import Polygons, polygon_of_bounds, read_polygons
 from pixelwise.rasters.scanlines import rectangles_inside
+from pixelwise.words import width_by_height
 
 __all__ = [
     "GapError",
@@ -178,7 +180,7 @@ def region_of(polygons: Polygons, grid: Grid, what: str = "region") -> Region:
         size = edges.reshape(-1, 2).max(axis=0) - edges.reshape(-1, 2).min(axis=0)
         raise InputError(
             f"{what} {polygons.name}: contains no pixel centre of the rasters; the part of it near them measures "
-            f"{size[1]:.2g} x {size[0]:.2g} pixels (rows x columns)"
+            f"{width_by_height(f'{size[0]:.2g}', f'{size[1]:.2g}')}"
         )
     name = crs_name(polygons.crs)
     return Region(polygons.name, polygons.path, name, polygons.count, polygons.digest, rectangles)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.crs import crs_remedy
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import Block, Grid, crs_remedy
+from pixelwise.grid import Block, Grid
 from pixelwise.rasters.handles import HANDLES
 from pixelwise.rasters.headers import Header, read_header, stamps_of
 from pixelwise.rasters.nodata import is_among
@@ -251,7 +252,7 @@ def _off_the_lattice(header: Header, grid: Grid, what: str, otherwise: str) -> s
             f"gdalwarp -r near -t_srs {grid.crs_name!r} -te {left} {bottom} {right} {top} "
             f"-ts {grid.width} {grid.height} {path} {path.stem}_aligned.tif{otherwise}"
         )
-    return f"{what} {path}: is not on the lattice of the rasters (transforms {transforms}); {remedy}"
+    return f"{what} {path}: its pixels are not aligned with those of the rasters (transforms {transforms}); {remedy}"
 
 
 def _spelled(values: Sequence[tuple[float, float]]) -> str:

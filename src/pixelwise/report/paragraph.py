@@ -39,7 +39,7 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     map_
         The map.
     band
-        The band whose result is told.
+        The band whose result is described.
     tally
         Its classes by p-values.
     adjusted
@@ -57,7 +57,8 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     what = quantity(map_) or _formula(provenance) or "the variable"
     text = (
         f"The series of {what}{_in_parentheses(_data(provenance))} of each pixel of a grid "
-        f"of {grid.height} by {grid.width} pixels ({grid.crs_name}) was analysed with {_tool(method, provenance)}."
+        f"of {grid.width} by {grid.height} pixels (width by height; {grid.crs_name}) was analysed with "
+        f"{_tool(method, provenance)}."
     )
     if not isinstance(tally.scheme, TestScheme):
         return text

@@ -226,7 +226,7 @@ class PlaceOptions:
         if self.resampling not in get_args(Resampling):
             raise not_a_choice("resampling", self.resampling, get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
-            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: give align=RASTER")
+            raise ParameterError(f"resampling {self.resampling} has no effect without align: give align=RASTER")
         _check_bounds("extent", self.extent)
         _check_bounds("bounds", self.bounds)
 

@@ -130,7 +130,7 @@ class Series:
 
     def __str__(self) -> str:
         missing = "".join(f", {count} {gap}" for gap, count in self.counts.items())
-        outside = "" if self.inside else ", outside the area that was asked for"
+        outside = "" if self.inside else ", outside the requested area"
         return f"{self.place}: {np.count_nonzero(self.valid)} of {len(self.values)} values{missing}{outside}"
 
     def fit(

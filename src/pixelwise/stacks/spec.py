@@ -61,12 +61,12 @@ class InputSpec:
         pixel the ``first`` image by name that covers it, the first with a value there (``mosaic``), or the ``mean``
         or ``max``. ``duplicates`` is an older name for it.
     extent
-        What the grid covers if images share a lattice but not an extent: the ``union`` or ``intersection`` of all,
-        the extent of the ``first`` by date, (left, bottom, right, top) in units of the CRS, or the extent of a
+        What the grid covers if images have aligned pixels but different extents: the ``union`` or ``intersection`` of
+        all, the extent of the ``first`` by date, (left, bottom, right, top) in units of the CRS, or the extent of a
         raster, given by its path. Nothing is resampled for it.
     align
-        Path of a raster; files on other lattices are resampled to its lattice. Its extent is used unless `extent`
-        gives another.
+        Path of a raster; files whose pixels are not aligned with its pixels are resampled to them. Its extent is used
+        unless `extent` gives another.
     resampling
         How `align` resamples: GDAL's name of a method.
     product

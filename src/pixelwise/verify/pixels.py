@@ -15,8 +15,9 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from pixelwise.bands import Floats
+from pixelwise.crs import same_crs
 from pixelwise.errors import InputError
-from pixelwise.grid import Block, same_crs
+from pixelwise.grid import Block
 from pixelwise.jobs.plan import smaller_blocks
 from pixelwise.maps.map import Map, open_quietly
 from pixelwise.maps.reading import read_points
@@ -35,7 +36,7 @@ from pixelwise.stacks.spec import InputSpec
 from pixelwise.verify.arrays import ArrayInput, array_input
 from pixelwise.verify.making import EPOCH, Making
 from pixelwise.verify.sources import NAMED
-from pixelwise.words import one_line
+from pixelwise.words import one_line, width_by_height
 
 __all__ = ["MOST_KEPT", "Input", "inputs_of", "lacking_layers", "read_map", "series_of"]
 
@@ -143,8 +144,9 @@ def _check_blocks(dataset: Any, path: Location) -> None:
         size = height * width * interleaved * getattr(np, dtype, np.complex128)().itemsize
         if size > LARGEST_BLOCK:
             raise InputError(
-                f"{path}: cannot be verified: its blocks of {height} x {width} pixels take {size / 1e9:.0f} GB each, "
-                f"more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller ones: {smaller_blocks(str(path))}"
+                f"{path}: cannot be verified: its blocks of {width_by_height(width, height)} take "
+                f"{size / 1e9:.0f} GB each, more than {LARGEST_BLOCK / 1e9:.1f}; write it with smaller "
+                f"ones: {smaller_blocks(str(path))}"
             )
 
 

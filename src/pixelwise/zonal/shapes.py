@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bands import Floats
+from pixelwise.crs import crs_name, same_crs
 from pixelwise.errors import InputError, ParameterError
-from pixelwise.grid import LARGEST_COORDINATE, Block, Grid, crs_name, same_crs
+from pixelwise.grid import LARGEST_COORDINATE, Block, Grid
 from pixelwise.rasters.polygons import POLYGON, Features, read_features
 from pixelwise.rasters.region import MARGIN, GapError, canonical, curved, extent_in, pixels_of, words
 from pixelwise.zonal.cover import Cover, Runs

@@ -180,7 +180,9 @@ def free_names(
         found[free] = values
     if renamed:
         more = f", and {len(renamed) - 1} more" if len(renamed) > 1 else ""
-        log.warning("%s: its attribute %s in %s, which has a column of that name%s", name, renamed[0], what, more)
+        log.warning(
+            "%s: its attribute %s in %s, which already has a column of that name%s", name, renamed[0], what, more
+        )
     return found
 
 
