@@ -117,7 +117,7 @@ def section(method: dict[str, Any]) -> Iterator[str]:
         (f"`{p['name']}`", f"{in_words(p['default'])}", escaped(p["kind"]), cell(p["description"]))
         for p in method["parameters"]
     ]
-    yield table(("parameter", "default", "may be", ""), rows)
+    yield table(("parameter", "default", "may be", "meaning"), rows)
     shown = {band["name"] for band in method["bands"]} | {p["name"] for p in method["parameters"]}
     returned = re.sub(r"\AMethod\n", "", sections["Returns"])
     if not set(re.findall(r"``([\w-]+)``", returned)) <= shown:
@@ -131,7 +131,7 @@ def section(method: dict[str, Any]) -> Iterator[str]:
         )
         for band in method["bands"]
     ]
-    yield table(("band", "unit", ""), rows)
+    yield table(("band", "unit", "meaning"), rows)
     yield "Refused: " + cell(" ".join(re.findall(r"^    (.*)$", sections["Raises"], flags=re.MULTILINE)))
     yield "**Status and limits.** " + prose(sections["Notes"])
     yield "\n".join(f"- {cell(entry)}" for entry in entries(sections["References"]))

@@ -40,6 +40,13 @@ def on_page_content(html: str, **_: Any) -> str:
     return re.sub(r"\s+\u2013\s*(<div class=\"doc-md-description\">\s*</div>\s*)?(?=</li>)", "", html)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the dialog of the search, for screen readers."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def description(markdown: str) -> str:
     """Return the first paragraph as plain text, up to a sentence or word that fits; empty if there is none."""
     text = re.sub(r"^(```|~~~).*?^\1$|<!--.*?-->|^\S.*\n=+$", "", markdown, flags=re.DOTALL | re.MULTILINE)
