@@ -118,6 +118,7 @@ BEFORE = {
 #: Options that mean something only beside others.
 BESIDE = {
     **{name: ["--composite", "max"] for name in ("every", "season", "min_count", "equal_count")},
+    "composite_parameters": ["--composite", "f.py:f"],
     **{name: ["--mask", "m/*.tif"] for name in ("mask_keep", "mask_drop", "mask_bits", "mask_field", "mask_preset")},
     "mask_band": ["--mask-keep", "1"],
     "mask": ["--mask-keep", "1"],

@@ -156,6 +156,8 @@ def _expected(name: str, value: Any) -> str:
         return "a whole number"
     if name == "mask_field" and not all(isinstance(item, str) for item in items):
         return 'a string such as "8-9=2,3", or several in brackets'
+    if name == "composite_parameters" and not all(isinstance(item, str) for item in items):
+        return 'a string such as "q=0.9", or several in brackets'
     return ""
 
 

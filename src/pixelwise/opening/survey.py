@@ -201,7 +201,10 @@ def composite_of(stack: RasterStack) -> FileStack:
     spec = stack.spec
     if spec.composite is None:
         return stack
-    return stack.composite(spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count)
+    return stack.composite(
+        spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count,
+        parameters=spec.composites.parameters,
+    )  # fmt: skip
 
 
 def survey(source: Source, spec: InputSpec) -> Survey:
