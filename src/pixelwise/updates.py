@@ -18,6 +18,7 @@ from pixelwise.jobs.answer import PostProcessed
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.output_spec import USUAL, OutputSpec
 from pixelwise.jobs.provenance import describe, describe_stack, doubts_of, plain, versions
+from pixelwise.maps.false_discovery import ADDED
 from pixelwise.maps.map import Map, is_map, open_map, tag_of
 from pixelwise.method import Method
 from pixelwise.methods.functions.base import UserFunction
@@ -202,9 +203,10 @@ def _check_files(held: _Held, was: Mapping[str, Any], is_: Mapping[str, Any], fo
     chosen = any(spec.get(name) != is_["spec"].get(name) for name in ("start", "end"))
     gone = [name for name in files_of({"files": was.get("files")}) if name not in own]
     if gone := [name for name in gone if not chosen or not (folder / name).exists()]:
-        few = "1 file of which it was made is" if len(gone) == 1 else f"{len(gone)} files of which it was made are"
+        few = "1 file that is" if len(gone) == 1 else f"{len(gone)} files that are"
         raise InputError(
-            f"{held.path}: {few} not among the inputs: {first_of(gone, NAMED)}; give all files, old and new, {AGAIN}"
+            f"{held.path}: was made from {few} not among the inputs: {first_of(gone, NAMED)}; give all files, old and "
+            f"new, {AGAIN}"
         )
 
 
@@ -314,7 +316,7 @@ def execution_of_update(
         _check_files(held, was, is_, output.parent)
         say_changes(files_of(was), files_of(is_))
         if _read_otherwise(was) != _read_otherwise(is_):
-            reasons.append(f"the layers of {name or 'its input'} are not the same")
+            reasons.append(f"covariate {name} has changed" if name else "its input has changed")
     for kind, path in spec.write.items():
         if not os.path.lexists(path):
             reasons.append(f"{path} is missing")
@@ -337,20 +339,38 @@ def _check_job(
     # Other versions may have other bands.
     names += ["bands"] * bool(now["bands"] and (spec.bands is not None or same_versions))
     names += ["base"] * (spec.base is not None)
+    if _mapping(then.get("fdr")):  # added to what the job writes
+        then = {**then, "bands": [name for name in _texts(then.get("bands")) if name not in ADDED]}
     pairs = [(name, then.get(name), now[name]) for name in names if "function" not in now or name != "bands"]
     was, is_ = _mapping(then.get("parameters")), now["parameters"]
     # The text of a function is compared with everything that it uses; and other versions may have other parameters.
     own = [name for name in is_ if name not in ("source", "file", "decision") and (same_versions or name in was)]
-    pairs += [(f"parameter {name}", was.get(name), is_[name]) for name in own]
+    pairs += [(f"parameter {name}", _named(was.get(name)), _named(is_[name])) for name in own]
     rate = _mapping(then.get("fdr"))
-    pairs.append(("fdr", {name: rate.get(name) for name in now["fdr"] or rate} or None, now["fdr"]))
+    pairs.append(("fdr", _rate(rate), _rate(_mapping(now["fdr"]))))
     pairs.append(("covariates", sorted(_mapping(then.get("further_inputs"))), sorted(now["further_inputs"])))
     for name, one, other in pairs:
         if one != other:
             raise ParameterError(
-                f"{held.path}: was made with {name} {shown(one)}, now {shown(other)}; choose another output, or "
+                f"{held.path}: was made {_with(name, one)}, now {_with(name, other)}; choose another output, or "
                 "replace it with --overwrite"
             )
+
+
+def _with(name: str, value: Any) -> str:
+    return f"without {name}" if value in (None, {}, []) else f"with {name} {shown(value)}"
+
+
+def _rate(described: Mapping[str, Any]) -> str | None:
+    """Return a false discovery rate as it is typed."""
+    return f"{described.get('method')}:{described.get('q')}" if described else None
+
+
+def _named(value: Any) -> Any:
+    """Return a parameter without the folders of tables, which are relative to where the command was run."""
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    return Path(value).name if isinstance(value, str) and ".csv" in value.lower() else value
 
 
 def _reasons(

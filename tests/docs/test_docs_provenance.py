@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-import rasterio
-import rasterio.shutil
 
 import pixelwise as pw
 from pixelwise.maps.tag import decode_provenance
@@ -59,10 +57,6 @@ def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for item in value:
             if isinstance(item, dict):
                 yield from ((name, one) for name, one in fields(item, f"{path}[]") if name != f"{path}[]")
-
-
-def spread(values: Any) -> float:
-    return float(values.max() - values.min())
 
 
 def spread(values: Any) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,6 +10,7 @@ import click
 
 from pixelwise.choices import Scheme
 from pixelwise.cli.apply import apply
+from pixelwise.cli.job_files import check_named, function_in, output_of
 from pixelwise.cli.options import BandNames, job_options
 from pixelwise.cli.replacing import replacing_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
@@ -30,6 +30,12 @@ __all__ = ["run"]
 )
 @click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that the recipe names as its method.")
 @click.option("--composite", metavar="FILE.PY:FUNCTION", help="Your function that the recipe names for composites.")
+@click.option(
+    "--jit/--no-jit",
+    "jit",
+    default=None,
+    help="Require or forbid compiling a function of your own.  [default: compile if results are the same]",
+)
 @click.option(
     "--allow-scheme",
     type=BandNames(),
@@ -74,13 +80,16 @@ def run(
     from pixelwise.opening.recipe import read_job, read_recipe
 
     job, read = read_job(recipe), read_recipe(recipe)
-    _check_named(recipe, "method", "--method", job.function, method)
-    _check_named(recipe, "composites", "--composite", _function(read.spec.composite), composite)
+    if not read.source:
+        raise InputError(f"{recipe}: names no input; add input with paths in brackets")
+    check_named(recipe, "method", "--method", job.function, method)
+    check_named(recipe, "composites", "--composite", function_in(read.spec.composite), composite)
     path = output or (None if job.output is None else Path(job.output))
     if path is None:
         raise InputError(f"{recipe}: its job names no output; name it with -o OUTPUT")
     spec = read.spec.replace(allow_scheme=allow_scheme or ())
     if job.method is None:
+        options.pop("jit")
         write_composites(ctx, list(read.source), spec, job, path, options)
         return
     written = output_of(recipe, job, read.needs)
@@ -98,58 +107,6 @@ def run(
         dtype=job.dtype, write=tuple((kind, Path(file)) for kind, file in job.write.items()), base=job.base,
         fdr=job.fdr, driver=job.driver, compress=job.compress, zarr_format=job.zarr_format, **options,
     )  # fmt: skip
-
-
-def _function(composite: str | None) -> str | None:
-    """Return the function that makes composites; None if it is a built-in one."""
-    from pixelwise.stacks.reductions import names_function
-
-    return composite if composite is not None and names_function(composite) else None
-
-
-def _check_named(recipe: str, what: str, option: str, function: str | None, named: str | None) -> None:
-    """Refuse a function that the recipe names and the user does not, and one that only the user names."""
-    from pixelwise.errors import ParameterError
-    from pixelwise.opening.recipe import to_run
-
-    if function is None and named is not None:
-        raise ParameterError(f"{option} {named}: {recipe} names no function for its {what}; leave the option out")
-    if function is None or (named is not None and _place(named) == _place(function)):
-        return
-    found = "" if named is None else f", not {named}"
-    raise ParameterError(
-        f"{recipe}: its {what} is the function {function}{found}; code that a recipe names is run only when you "
-        f"name it again: {to_run(function, option)}"
-    )
-
-
-def _place(function: str) -> tuple[str, str]:
-    """Return the real path of a function's file, and its name."""
-    file, _, name = function.rpartition(":")
-    return os.path.realpath(file), name
-
-
-def output_of(recipe: str, job: RecipeJob, needs: Any) -> OutputSpec:
-    """Return what a job writes.
-
-    Raises
-    ------
-    InputError
-        When a value is impossible, naming the recipe.
-    """
-    from pixelwise.errors import InputError, ParameterError
-    from pixelwise.jobs.climatology import BasePeriod
-    from pixelwise.jobs.output_spec import OutputSpec
-    from pixelwise.maps.false_discovery import FalseDiscovery
-
-    try:
-        return OutputSpec(
-            job.bands, needs, {kind: Path(file) for kind, file in job.write.items()}, job.per, job.dtype,
-            base=None if job.base is None else BasePeriod.of(job.base),
-            fdr=None if job.fdr is None else FalseDiscovery.of(job.fdr),
-        )  # fmt: skip
-    except ParameterError as error:
-        raise InputError(f"{recipe}: job: {error}") from None
 
 
 def is_replaced(

@@ -30,7 +30,7 @@ from pixelwise.stacks.reductions import names_function
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown, unknown
 
-__all__ = ["Recipe", "check_no_code", "read_job", "read_recipe", "to_run", "write_recipe"]
+__all__ = ["Recipe", "check_no_code", "find_job", "read_job", "read_recipe", "to_run", "write_recipe"]
 
 
 def _kinds(hint: Any) -> frozenset[type]:
@@ -95,13 +95,20 @@ def read_job(path: str | Path) -> RecipeJob:
     InputError
         When the recipe cannot be read, a field is wrong, or it holds no job.
     """
-    path = Path(path)
-    table = read_toml(path)
-    if "job" not in table:
+    if (job := find_job(path)) is None:
         raise InputError(
             f"{path}: holds no job; add a table [job] with method and output, or use the recipe with another command, "
             f"such as: pixelwise apply METHOD --recipe {shlex.quote(str(path))} -o OUTPUT"
         )
+    return job
+
+
+def find_job(path: str | Path) -> RecipeJob | None:
+    """Return the job of a recipe as `read_job` does; None if it holds none."""
+    path = Path(path)
+    table = read_toml(path)
+    if "job" not in table:
+        return None
     job = job_of_table(path, table["job"])
     if job.method is None and "composite" not in table:
         raise InputError(f"{path}: its job has no method, and the recipe no composite: add one of them")
