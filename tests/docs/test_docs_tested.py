@@ -21,7 +21,7 @@ TESTED = {
     "docs/status.md": "test_docs_reference.py",
 }
 #: How modules run what a page shows.
-RUNNERS = re.compile(r"run_sessions|samples\(|sessions\(|blocks\(|nbclient")
+RUNNERS = re.compile(r"run_sessions|samples\(|```console|```python|sessions\(|blocks\(|nbclient")
 
 
 def pages() -> Iterator[Path]:

@@ -163,6 +163,7 @@ def examined(site: Path, address: str, window: Any, names: list[str]) -> list[st
         if (width := tab.evaluate("document.documentElement.scrollWidth")) > 400:
             wrong.append(f"{name}: {width} px wide in a window of 400 px")
         tab.set_viewport_size({"width": 1280, "height": 900})
+        tab.add_style_tag(content="* { transition: none !important }")
         for scheme in ("default", "slate"):
             tab.evaluate("scheme => document.body.dataset.mdColorScheme = scheme", scheme)
             for kind, (ratio, text) in tab.evaluate(CONTRASTS).items():
@@ -178,12 +179,14 @@ def examined(site: Path, address: str, window: Any, names: list[str]) -> list[st
 
 def test_pages(site: Path, address: str, window: Any) -> None:
     names = ["index.html", "methods.html", "cli.html", "api.html", "status.html", "gallery.html", "404.html"]
-    assert examined(site, address, window, names) == []
+    wrong = examined(site, address, window, names)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.long
 def test_all_pages(site: Path, address: str, window: Any) -> None:
-    assert examined(site, address, window, pages_of(site)) == []
+    wrong = examined(site, address, window, pages_of(site))
+    assert not wrong, "\n".join(wrong)
 
 
 def test_dark_mode_can_be_chosen_and_stays(address: str, window: Any) -> None:
