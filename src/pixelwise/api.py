@@ -25,6 +25,7 @@ from pixelwise.opening.sources import Source
 from pixelwise.run import run_job, run_layers
 from pixelwise.series import origin_of
 from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.updates import append_layers
 from pixelwise.zonal.summary import summarize
 from pixelwise.zonal.table import ZoneTable
 
@@ -340,6 +341,7 @@ def write_layers(
     memory: int | str | None = None,
     compress: Compression | None = None,
     zarr_format: ZarrFormat = 3,
+    append: bool = False,
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
@@ -354,6 +356,9 @@ def write_layers(
     output
         A GeoTIFF; or a Zarr store or a NetCDF file, with an array of (time, y, x), if its name ends in ``.zarr`` or
         ``.nc``.
+    append
+        If the output exists, compute only periods that are new or whose files have changed, and keep the others; the
+        result is the same to the bit. For composites only.
     dtype, executor, jobs, memory, compress, zarr_format, overwrite, restart, trust_function, progress
         As in `apply`.
 
@@ -371,7 +376,9 @@ def write_layers(
         executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
         trust_function=trust_function, progress=progress,
     )  # fmt: skip
-    return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
+    if append and overwrite:
+        raise ParameterError("append keeps what is still the same, overwrite nothing: choose one of them")
+    return (append_layers if append else run_layers)(stack, output, OutputSpec(dtype=dtype), execution)
 
 
 def zones(

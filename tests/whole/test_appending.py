@@ -178,6 +178,37 @@ def test_other_options_are_refused(home: Path) -> None:
     assert (home / "a.tif").read_bytes() == content
 
 
+def test_a_grid_that_grows(home: Path) -> None:
+    """The message gives an extent with which the update works."""
+    write_scenes(range(2001, 2004))
+    composite("a.tif", "--extent", "union")
+    for month in MONTHS:
+        values = random_series((1, 20, 36), seed=month)[0]
+        write_raster(home / "scenes" / f"ndvi_2004-{month:02}-15.tif", values)
+    result = run("composite", "scenes", "--extent", "union", "-o", "a.tif", "--append", "--quiet")
+    assert result.exit_code == 1
+    assert "a.tif: its composites have another grid now: size 20 x 36 instead of 20 x 30" in result.stderr
+    given = re.search(r"--extent ([0-9.,]+)\)", result.stderr)
+    assert given is not None
+    assert "3 of 4 periods are kept" in composite("a.tif", "--extent", given[1], "--append").stderr
+    composite("all.tif", "--extent", given[1])
+    assert_same("a.tif", "all.tif")
+
+
+def test_in_python(home: Path) -> None:
+    write_scenes(range(2001, 2004))
+    pw.write_layers(pw.open_stack("scenes").composite("median"), "a.tif")
+    write_scenes(range(2004, 2005))
+    stack = pw.open_stack("scenes").composite("median")
+    pw.write_layers(stack, "a.tif", append=True)
+    pw.write_layers(stack, "all.tif")
+    assert_same("a.tif", "all.tif")
+    with pytest.raises(pw.ParameterError, match="choose one of them"):
+        pw.write_layers(stack, "a.tif", append=True, overwrite=True)
+    with pytest.raises(pw.ParameterError, match="only composites are appended"):
+        pw.write_layers(pw.open_stack("scenes"), "a.tif", append=True)
+
+
 def test_other_outputs_are_refused(home: Path) -> None:
     write_scenes(range(2001, 2004))
     write_raster(home / "other.tif", np.zeros((20, 30), "float32"))
@@ -256,11 +287,12 @@ def test_what_cannot_be_compared_is_computed_again(home: Path, damage: str) -> N
 
 
 def test_a_function_makes_all_periods_again(home: Path) -> None:
-    (home / "mine.py").write_text("import numpy as np\n\ndef top(values):\n    return np.nanmax(values)\n")
+    (home / "mine.py").write_text(
+        "import pixelwise as pw\n\n@pw.per_pixel(bands=['top'], jit=False)\ndef top(y, t):\n    return max(y)\n"
+    )
     write_scenes(range(2001, 2004))
     how = ("--composite", "mine.py:top")
     composite("a.tif", *how)
     write_scenes(range(2004, 2005))
     assert "as a function of your own makes them" in composite("a.tif", *how, "--append").stderr
-    composite("all.tif", *how)
-    assert_same("a.tif", "all.tif")
+    assert pw.open_map("a.tif").names == ("2001", "2002", "2003", "2004", "status")
