@@ -322,8 +322,9 @@ def _composites(map_: Map, stack: RasterStack, spec: InputSpec, path: Path) -> F
     if not isinstance(seed, int):
         raise damaged(path, f"seed is {short(seed)}")
     made = stack.composite(
-        spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count, seed=seed
-    )
+        spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count, seed=seed,
+        parameters=spec.composites.parameters,
+    )  # fmt: skip
     periods, now = described.get("periods"), made.periods.labels
     if not isinstance(periods, list) or not periods or not set(map(str, periods)) <= set(now):
         raise InputError(f"{path}: has {short(periods)} of periods, but its inputs give {now[0]}..{now[-1]}")

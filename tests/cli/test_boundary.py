@@ -50,6 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_raster(folder / "s" / f"ndvi_{year}.tif", random.normal(0.4, 0.1, (6, 7)).astype("float32"), nodata=-9)
         write_raster(folder / "m" / f"mask_{year}.tif", random.integers(0, 3, (6, 7)).astype("uint8"))
     (folder / "a.txt").write_text("no raster")
+    (folder / "job.toml").write_text('input = ["s"]\n[job]\nmethod = "ols"\noutput = "o.tif"\n')
     ring = [[-81, 30.72], [-80.99, 30.72], [-80.99, 30.74], [-81, 30.72]]
     (folder / "zones.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     pw.apply(pw.open_stack(folder / "s"), "ols", folder / "map.tif")
@@ -101,6 +102,7 @@ BEFORE = {
     "apply": ["apply", "ols", "s", "-o", "o.tif", "--overwrite", "--restart"],
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
+    "run": ["run", "job.toml", "-o", "o.tif", "--overwrite", "--restart"],
     "rectify": ["rectify", "s", "--band", "1", "-o", "g.csv", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
@@ -118,6 +120,7 @@ BEFORE = {
 #: Options that mean something only beside others.
 BESIDE = {
     **{name: ["--composite", "max"] for name in ("every", "season", "min_count", "equal_count")},
+    "composite_parameters": ["--composite", "f.py:f"],
     **{name: ["--mask", "m/*.tif"] for name in ("mask_keep", "mask_drop", "mask_bits", "mask_field", "mask_preset")},
     "mask_band": ["--mask-keep", "1"],
     "mask": ["--mask-keep", "1"],

@@ -72,7 +72,7 @@ def test_bounds_have_their_own_unit() -> None:
     bounds = np.array([[3652, 4018], [4018, 4383]])
     found = moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("days since 1990-01-01", ""))
     assert [moment.start.year for moment in found] == [2000, 2001]
-    with pytest.raises(InputError, match="its bounds have the calendar 'noleap', and it has 'standard'"):
+    with pytest.raises(InputError, match="its bounds have the calendar 'noleap', but its times have 'standard'"):
         moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("", "noleap"))
 
 

@@ -207,7 +207,7 @@ def test_a_scheduler_that_dies_ends_the_job_in_one_line_to_resume(
     assert process.returncode == 75, told
     lines = [line for line in told.splitlines() if "error" in line.lower()]
     assert len(lines) == 1, told
-    assert "was lost; run the same command again, with one that runs, to resume" in lines[0]
+    assert "was lost; to resume, run the same command again with a running scheduler" in lines[0]
     assert "Traceback" not in told
     subprocess.run(command, check=True, capture_output=True)
     assert_same(pw.open_map(out / "last.tif"), wanted)

@@ -261,7 +261,9 @@ def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pyt
 def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words: str) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:2])
-    with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart discards it"):
+    with pytest.raises(
+        pw.OutputError, match=rf"trend\.tif: a different unfinished job left.*: {words}; --restart discards it"
+    ):
         make(output, key)
     journal = make(output, key, restart=True)
     assert blocks_of(journal) == []
@@ -965,7 +967,7 @@ def test_a_killed_job_is_resumed_only_with_the_same_function(
 
     (tmp_path / name).write_text(text.replace("- 0", "- 1").replace("1.0", "1.1"))
     [line] = again()
-    assert re.search(rf"^out\.tif: an unfinished job .*: {words}; --restart discards it$", line)
+    assert re.search(rf"^out\.tif: a different unfinished job left .*: {words}; --restart discards it$", line)
     (tmp_path / name).write_text(text)
     blocks = again()
     assert blocks[-1] == str(150 * 130)

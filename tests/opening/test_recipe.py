@@ -28,7 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "scale": 0.5, "offset": -1.0, "valid_range": (-1.0, 1.0), "gains": "tables/gains.csv", "gains_flagged": "keep",
     "start": "1990", "end": "2020-06", "months": (6, 7),
     "bounds": (1.0, 2.0, 3.0, 4.0), "composite": "p90", "every": "month", "season": "05-01..09-30", "min_count": 3,
-    "equal_count": 4, "on_read_error": "missing", "asset": "red",
+    "equal_count": 4, "composite_parameters": ("q=0.5", "w=a=b"), "on_read_error": "missing", "asset": "red",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelwise.cli.job_files import WRITE_JOB_OPTION, write_job
 from pixelwise.cli.options import job_options, output_options, scene_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -25,10 +26,19 @@ __all__ = ["composite"]
     is_flag=True,
     help="If OUTPUT exists, compute only periods that are new or whose files changed, and keep the others.",
 )
+@WRITE_JOB_OPTION
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def composite(
-    *, source: list[str], spec: InputSpec, output: Path, dtype: str, append: bool, quiet: bool, **options: Any
+    *,
+    source: list[str],
+    spec: InputSpec,
+    output: Path,
+    dtype: str,
+    append: bool,
+    write_recipe: str | None,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     r"""Combine scenes into one layer per period.
 
@@ -47,6 +57,9 @@ def composite(
 
     if append and options["overwrite"]:
         raise click.UsageError("--append keeps what is still the same, --overwrite nothing: choose one of them")
+    if write_recipe is not None:
+        write_job(write_recipe, source, spec, OutputSpec(dtype=dtype), output, options)
+        return
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:

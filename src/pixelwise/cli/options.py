@@ -15,20 +15,18 @@ from pixelwise.choices import (
     Compression,
     Every,
     ExecutorName,
-    Extent,
     FlaggedGains,
     MapType,
     OnReadError,
-    Period,
     Reduction,
-    Resampling,
-    SameDate,
     Scheme,
     Written,
     ZarrFormat,
 )
+from pixelwise.cli.file_options import FILE_OPTIONS, PIXEL_OPTIONS
 from pixelwise.cli.hints import check_words, missing_input
-from pixelwise.cli.kinds import Band, BandNames, Numbers, Parameter, Place
+from pixelwise.cli.kinds import BandNames, Numbers, Parameter
+from pixelwise.cli.replacing import REPLACING_OPTIONS
 
 if TYPE_CHECKING:
     from pixelwise.stacks.spec import InputSpec
@@ -57,101 +55,6 @@ RECIPE_OPTION = click.option(
     metavar="FILE",
     help="Take input and options from a file written by plan --write-recipe; options given here take precedence. A "
     "function that the recipe names for --composite only runs if --composite names it here as well.",
-)
-
-FILE_OPTIONS = (
-    click.option(
-        "--band",
-        type=Band(),
-        help="Band to read, if files have several that are not dates. A pattern such as 'NDVI*' reads all bands whose "
-        "description matches, each dated by its description.",
-    ),
-    click.option("--variable", metavar="NAME", help="Variable of NetCDF, HDF5 or Zarr files, if they have several."),
-    click.option("--group", metavar="NAME", help="Group of NetCDF, HDF5 or Zarr files that holds the variable."),
-    click.option(
-        "--select",
-        multiple=True,
-        metavar="DIMENSION=VALUE",
-        help="Value of another dimension than time, rows and columns: depth=0; may be repeated.",
-    ),
-    click.option(
-        "--times",
-        metavar="FORMAT|FILE",
-        help="strptime format of the date in each name or band description, or a table: one date per line for the "
-        "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sunday), "
-        "%Y%W (from Monday) or %Y%J (seven days each from 1 January), dekads %Y%m%K or %Y%K, pentads %Y%m%P, seasons "
-        "such as 2001_02 %Y_%y; times with %z are converted to UTC.",
-    ),
-    click.option(
-        "--period",
-        type=click.Choice(get_args(Period)),
-        help="Date that stands for a month, week, pentad, dekad, quarter, year pair or date range.  [default: start]",
-    ),
-    click.option(
-        "--same-date",
-        "--duplicates",
-        "same_date",
-        type=click.Choice(get_args(SameDate)),
-        help="What to do with overlapping images of the same date: keep each as a layer, or use, for each pixel, the "
-        "first image by name (first), the first one with a value (mosaic), their mean or max. Without it, an error.",
-    ),
-    click.option(
-        "--extent",
-        type=Place("|".join((*get_args(Extent), "L,B,R,T", "FILE"))),
-        help="Area to cover if images have aligned pixels but different extents: union, intersection, first, bounds, "
-        "or a raster. Nothing is resampled.",
-    ),
-    click.option(
-        "--align",
-        metavar="RASTER",
-        help="Resample files to the pixel grid of this raster (and, without --extent, to its extent).",
-    ),
-    click.option(
-        "--resampling",
-        type=click.Choice(get_args(Resampling)),
-        help="Resampling used by --align; masks and classes always use nearest.  [default: nearest]",
-    ),
-    click.option(
-        "--product",
-        metavar="NAME|FILE.toml",
-        help="Satellite product of the files (landsat-c2-l2, s2-l2a, hls, mod13), which defines dates, sensors, bands, "
-        "scales and masks.",
-    ),
-)
-
-PIXEL_OPTIONS = (
-    click.option("--mask", metavar="FILES", help="Mask files, matched by date; none ignores the masks of a product."),
-    click.option("--mask-band", type=Band(), help="Band of each image, or variable of arrays, that is its mask."),
-    click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Mask values to keep."),
-    click.option("--mask-drop", type=Numbers(), metavar="V[,V]", help="Mask values to reject."),
-    click.option("--mask-bits", type=Numbers(int), metavar="B[,B]", help="Mask bits that reject a pixel if set."),
-    click.option(
-        "--mask-field",
-        multiple=True,
-        metavar="A-B=V[,V]",
-        help="Reject pixels if bits A to B of the mask form one of these numbers; may be repeated.",
-    ),
-    click.option("--mask-preset", metavar="NAME", help="A predefined rule: landsat-c2, hls-fmask, s2-scl, mod13, ..."),
-    click.option("--grow", type=click.IntRange(min=0), help="Also reject this many pixels around rejected ones."),
-    click.option(
-        "--region",
-        type=Place("FILE|L,B,R,T"),
-        help="Polygons of a vector file, or bounds; other pixels get status 9 and are not read.",
-    ),
-    click.option(
-        "--where",
-        metavar="RASTER=V[,V]",
-        help="Only use pixels where this raster, whose pixels must be aligned, has these values.",
-    ),
-    click.option("--nodata", type=Numbers(), metavar="V[,V]", help="Stored values that mean missing."),
-    click.option("--scale", type=float, help="Value = stored * scale + offset, overriding what the files say."),
-    click.option("--offset", type=float, help="See --scale."),
-    click.option(
-        "--valid-range",
-        type=Numbers(count=2),
-        metavar="LO,HI",
-        help="Treat values outside (after scaling) as missing.",
-    ),
 )
 
 GAINS_OPTIONS = (
@@ -193,6 +96,25 @@ PERIOD_OPTIONS = (
         type=click.Choice(get_args(Every)),
         help="Period of --composite; seasons are DJF, MAM, JJA, SON.  [default: year]",
     ),
+)
+
+OF_COMPOSITE = click.option(
+    "--composite-parameter",
+    "composite_parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the function that --composite names; may be repeated.",
+)
+
+#: Of a command without a method, whose parameters `-p` sets elsewhere.
+ONLY_PARAMETER = click.option(
+    "-p",
+    "--parameter",
+    "--composite-parameter",
+    "composite_parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the function that --composite names; may be repeated.",
 )
 
 SEASON_OPTION = click.option(
@@ -243,6 +165,7 @@ INPUT_OPTIONS = (
     *GAINS_OPTIONS,
     *DATE_OPTIONS,
     *PERIOD_OPTIONS,
+    OF_COMPOSITE,
     SEASON_OPTION,
     *COUNT_OPTIONS,
     *READING_OPTIONS,
@@ -373,14 +296,7 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
             show_default=True,
             help="Version of the format of Zarr outputs; GDAL 3.10 (QGIS) reads only 2, which has many more files.",
         ),
-        click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete."),
-        click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run."),
-        click.option(
-            "--trust-function",
-            is_flag=True,
-            help="Resume an interrupted job even if pixelwise cannot tell whether your function is still the same, "
-            "because it reads files or looks up names at run time. Also needed for the first run.",
-        ),
+        *REPLACING_OPTIONS,
     )
     return functools.partial(_decorate, options=options)
 
@@ -458,6 +374,8 @@ def input_options(
         if seasonal:
             options["season"] = given.pop("season")
         else:
+            if given["composite"] not in (None, spec.composite):
+                spec = spec.replace(composite_parameters=())  # a recipe has those of another function
             given["composite"] = given["composite"] or spec.composite or composite
         spec = spec.replace(**{name: value for name, value in given.items() if value not in (None, (), [])})
         if covariates:
@@ -467,14 +385,24 @@ def input_options(
         return command(source=list(source), spec=spec, **options)
 
     more = (COVARIATE_OPTION, *NEEDS_OPTIONS) if covariates else ()
-    return _decorate(with_spec, (*(BAND_OPTIONS if seasonal else INPUT_OPTIONS), *more))
+    options: tuple[Any, ...] = BAND_OPTIONS if seasonal else INPUT_OPTIONS
+    if composite is not None:
+        options = tuple(ONLY_PARAMETER if option is OF_COMPOSITE else option for option in options)
+    return _decorate(with_spec, (*options, *more))
 
 
 def _of_scenes(recipe: str, spec: InputSpec, *, named: bool) -> InputSpec:
     """Return what a recipe says of scenes as they are, without its bands if others are named."""
     if spec.gains is not None:
         log.info("%s: its gains %s are not applied: scenes are compared as they are in their files", recipe, spec.gains)
-    bare = {"composite": None, "every": "year", "season": None, "min_count": 1, "equal_count": None}
+    bare = {
+        "composite": None,
+        "every": "year",
+        "season": None,
+        "min_count": 1,
+        "equal_count": None,
+        "composite_parameters": (),
+    }
     others = {"value": None, "band": None} if named else {}
     return spec.replace(**bare, **others, gains=None, gains_flagged="drop")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelwise.cli.job_files import planned_job
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
 from pixelwise.cli.planned import show
 from pixelwise.cli.planned_scenes import describe_scenes
@@ -34,7 +35,7 @@ __all__ = ["plan"]
 
 @click.command()
 @all_input_options
-@click.option("--method", default="ols", show_default=True, help="Method to plan for.")
+@click.option("--method", help="Method to plan for.  [default: that of the recipe's job, or ols]")
 @PARAMETER_OPTION
 @layer_options
 @job_options
@@ -56,7 +57,7 @@ def plan(
     spec: InputSpec,
     covariates: dict[str, str],
     written: OutputSpec,
-    method: str,
+    method: str | None,
     parameters: tuple[tuple[str, str], ...],
     as_json: bool,
     write_recipe: str | None,
@@ -75,7 +76,8 @@ def plan(
     from pixelwise.rasters.handles import reading
 
     listed = options.pop("layers")
-    chosen, _ = resolve_method(method, parameters=dict(parameters))
+    name, values, written = planned_job(method, parameters, written)
+    chosen, _ = resolve_method(name, parameters=values)
     try:
         found = survey(source, spec)
     except InputError as error:

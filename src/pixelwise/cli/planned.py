@@ -141,7 +141,9 @@ def show_making(report: dict[str, Any]) -> None:
     if composite:
         least, most = min(composite["layers"]), max(composite["layers"])
         each = f"{least}" if least == most else f"{least} to {most}"
-        emit(f"composite {composite['how']} of {each} layers each; {composite['unused']} layers are not used")
+        given = composite.get("parameters", {}).get("parameters", {})
+        how = composite["how"] + (f" ({', '.join(f'{key}={value}' for key, value in given.items())})" if given else "")
+        emit(f"composite {how} of {each} layers each; {composite['unused']} layers are not used")
         for text in composite["dropped"]:
             emit(f"          left out as incomplete: {text}")
         if composite["empty"]:

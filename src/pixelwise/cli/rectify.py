@@ -86,8 +86,8 @@ def rectify(
     each, as they were taken.
 
     Sensors drift and are replaced, and the atmosphere differs from scene to scene; a trend of unrectified scenes
-    includes all of that. `rectify` compares each scene with a reference at the same sample of pixels, and finds those that
-    did not change. The line through them gives a gain and an offset for each band. It writes only a table and its
+    includes all of that. `rectify` compares each scene with a reference at the same sample of pixels, and finds those
+    that did not change. The line through them gives a gain and an offset for each band. It writes only a table and its
     picture: --gains applies the table wherever a stack is read. See docs/rectification.md.
 
     \b

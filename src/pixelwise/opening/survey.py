@@ -150,8 +150,7 @@ def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) ->
     ----------
     source
         A raster, NetCDF or HDF5 file or Zarr store, a folder (not its sub-folders), a glob, ``@list.txt`` (one path per
-        line), a CSV with
-        ``path,date``; a list of these; or a mapping of path to date.
+        line), or a CSV with ``path,date``; a list of these; or a mapping of path to date.
     spec
         How to read it.
     **options
@@ -202,7 +201,10 @@ def composite_of(stack: RasterStack) -> FileStack:
     spec = stack.spec
     if spec.composite is None:
         return stack
-    return stack.composite(spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count)
+    return stack.composite(
+        spec.composite, spec.every, spec.season, spec.min_count, equal_count=spec.equal_count,
+        parameters=spec.composites.parameters,
+    )  # fmt: skip
 
 
 def survey(source: Source, spec: InputSpec) -> Survey:

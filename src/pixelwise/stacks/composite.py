@@ -418,21 +418,26 @@ def composited(
     min_count: int,
     equal_count: int | None,
     seed: int,
+    parameters: Mapping[str, Any],
 ) -> CompositeStack:
     """Return the stack of composites; see `RasterStack.composite`."""
     periods = make_periods(scenes.axis, every, season)
     if by is not None:
         _check_by(scenes, by)
-    asked = {"every": every, "season": season, "min_count": min_count, "equal_count": equal_count}
+    asked: dict[str, Any] = {"every": every, "season": season, "min_count": min_count, "equal_count": equal_count}
+    # Those of a function that has no file are in the method's own record.
+    asked["composite_parameters"] = parameters if isinstance(how, str) else ()
     reducer: Composite | FunctionReducer
     if isinstance(how, str) and not names_function(how):
         reducer = Composite(how, min_count, equal_count, seed)
+        if parameters:
+            raise ParameterError(f"composite {how} has no parameters: only functions have, given as file.py:function")
         if by is not None and how not in ("max", "min"):
             raise ParameterError(f"by works only with how='max' or 'min', not with {how!r}")
     else:
         if equal_count is not None or by is not None:
             raise ParameterError("equal_count and by work only with built-in composites, not with a function")
-        reducer = _function_reducer(scenes, how, periods, min_count)
+        reducer = _function_reducer(scenes, as_method(how, None, parameters), periods, min_count)
     if periods.empty:
         listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
         log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
@@ -455,11 +460,8 @@ def _check_by(scenes: LayerStack, by: LayerStack) -> None:
         )
 
 
-def _function_reducer(
-    scenes: LayerStack, how: str | Method | Callable[..., Any], periods: Periods, min_count: int
-) -> FunctionReducer:
+def _function_reducer(scenes: LayerStack, method: Method, periods: Periods, min_count: int) -> FunctionReducer:
     """Bind a function to the dates of each period, after a trial on the first one."""
-    method = as_method(how)
     axes = [_part_of(scenes.axis, members) for members in periods.members]
 
     def sample() -> NDArray[np.float64]:

@@ -270,17 +270,26 @@ class CompositeOptions:
     season: str | None = None
     min_count: int = 1
     equal_count: int | None = None
+    composite_parameters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _convert(self, _settings, "composite_parameters")
         if self.season is not None:
             Season.parse(self.season)
         if self.composite is None:
-            usual = {"every": "year", "season": None, "min_count": 1, "equal_count": None}
+            usual = {"every": "year", "season": None, "min_count": 1, "equal_count": None, "composite_parameters": ()}
             given = [name for name, value in usual.items() if getattr(self, name) != value]
             if given:
                 raise ParameterError(f"{' and '.join(given)} without composite: give --composite HOW")
         if self.every not in get_args(Every):
             raise not_a_choice("every", self.every, get_args(Every))
+        if len(self.parameters) < len(self.composite_parameters):
+            raise ParameterError(f"composite_parameters {', '.join(self.composite_parameters)} set a parameter twice")
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the function that makes composites, as texts."""
+        return {name: value for name, _, value in (one.partition("=") for one in self.composite_parameters)}
 
 
 # ---------------------------------------------------------------------------------------------- conversions
@@ -319,6 +328,18 @@ def _selection(name: str, value: Any) -> tuple[str, ...]:
         if not (dimension and sign and one):
             raise ParameterError(f"{name} {text!r} does not choose a value: expected DIMENSION=VALUE")
     return texts
+
+
+def _settings(name: str, value: Any) -> tuple[str, ...]:
+    """Return ``name=value`` texts of a mapping, one text or several."""
+    if isinstance(value, Mapping):
+        value = [f"{parameter}={one}" for parameter, one in value.items()]
+    texts = (value,) if isinstance(value, str) else tuple(map(str, value))
+    for text in texts:
+        parameter, sign, _ = text.partition("=")
+        if not (parameter.strip() and sign):
+            raise ParameterError(f"{name} {shown(text)} sets no parameter: expected NAME=VALUE")
+    return tuple("=".join(part.strip() for part in text.split("=", 1)) for text in texts)
 
 
 def _several(value: Any) -> bool:

@@ -328,6 +328,7 @@ class RasterStack(LayerStack):
         by: RasterStack | None = None,
         equal_count: int | None = None,
         seed: int = 0,
+        parameters: Mapping[str, Any] | None = None,
     ) -> CompositeStack:
         """Reduce the layers of each calendar period to one; nothing is read.
 
@@ -351,6 +352,8 @@ class RasterStack(LayerStack):
             missing. A maximum of more observations is larger: a growing number of them looks like a trend.
         seed
             Seed of the draw, which depends only on it, on the pixel and on the period.
+        parameters
+            Keyword parameters of a function; strings are parsed by the type of the parameter's default.
 
         Returns
         -------
@@ -364,7 +367,10 @@ class RasterStack(LayerStack):
         InputError
             When fewer than two periods are left, or the dates are not known exactly enough.
         """
-        return composited(self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed)
+        return composited(
+            self, how, every, season, by=by, min_count=min_count, equal_count=equal_count, seed=seed,
+            parameters=parameters or {},
+        )  # fmt: skip
 
     @cached_property
     def whole(self) -> FileReader:

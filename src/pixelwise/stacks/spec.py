@@ -101,7 +101,7 @@ class InputSpec:
         Values (scaled) outside low..high count as missing.
     gains
         A table of gains and offsets, as ``pixelwise rectify`` writes it, or the name of a preset: in each file and
-        band, ``gain * value + offset`` takes the place of a value, after valid ranges and before formulas.
+        band, ``gain * value + offset`` replaces each value, after valid ranges and before formulas.
     gains_flagged
         ``drop`` leaves out scenes whose gains have a flag other than ``few``, ``keep`` uses them.
     start, end
@@ -112,7 +112,7 @@ class InputSpec:
         Left, bottom, right, top in units of the CRS: only pixels that they touch are read.
     composite
         What the layers of each calendar period are reduced to: ``max``, ``median``, ``p90``, ..., or a function as
-        ``file.py:function``. See `RasterStack.composite`, also for the next four.
+        ``file.py:function``. See `RasterStack.composite`, also for the next five.
     every
         ``year``, ``season``, ``month`` or ``dekad``.
     season
@@ -121,6 +121,8 @@ class InputSpec:
         How many observations a pixel needs in a period.
     equal_count
         How many observations are drawn for each pixel and period.
+    composite_parameters
+        Parameters of the function that makes composites: ``q=0.9``, several of these, or a mapping.
     on_read_error
         What to do if a block of a file stays unreadable after retries: ``stop``, or count it as ``missing``.
     asset
@@ -172,6 +174,7 @@ class InputSpec:
     season: str | None = None
     min_count: int = 1
     equal_count: int | None = None
+    composite_parameters: tuple[str, ...] = ()
     on_read_error: OnReadError = "stop"
     asset: str | None = None
     allow_scheme: tuple[str, ...] = ()
