@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelwise.cli.completing import methods
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
 from pixelwise.cli.planned import show
 from pixelwise.cli.planned_scenes import describe_scenes
@@ -34,7 +35,7 @@ __all__ = ["plan"]
 
 @click.command()
 @all_input_options
-@click.option("--method", default="ols", show_default=True, help="Method to plan for.")
+@click.option("--method", default="ols", show_default=True, shell_complete=methods, help="Method to plan for.")
 @PARAMETER_OPTION
 @layer_options
 @job_options
