@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. Files come in the order of tests/conftest.py.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long coverage test-all check docs bounds soak torture fuzz bench clean
+.PHONY: demo test suite test-long coverage test-all oldest newest check docs dist release-check bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
 
+test: demo suite
+
 # The suite without what is marked `long`.
-test: demo $(VENV)/installed-dev
+suite: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # What is marked `long`: tests of more than 3 s that have a shorter sibling.
@@ -36,6 +38,16 @@ test-all:
 	    .venv-$$version/bin/python -m pytest -q -m "" $(PARALLEL) || exit 1; \
 	done
 
+# The oldest packages that pyproject.toml allows, and the newest that there are, each on Python $(PYTHON).
+oldest: CONSTRAINTS := constraints-oldest.txt
+newest: CONSTRAINTS := /dev/null
+oldest newest:
+	rm -rf .venv-$@
+	$(PYTHON) -m venv .venv-$@
+	.venv-$@/bin/python -m pip install --quiet --upgrade pip
+	.venv-$@/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[all]' --group dev
+	.venv-$@/bin/python -m pytest -q $(PARALLEL)
+
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,8 +57,29 @@ check: $(VENV)/installed-dev
 
 # The site, in site/: it opens from there without a server. Before, the parts of its pages that come from the code.
 docs: $(VENV)/installed-dev
-	$(BIN)/python docs/generate_methods.py
+	$(BIN)/python docs/generate_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The sdist and the wheel, in dist/, and the demo of the wheel in an environment that holds nothing else.
+dist: .venv-dist/installed
+	rm -rf dist .venv-wheel
+	.venv-dist/bin/python -m build --quiet --outdir dist .
+	.venv-dist/bin/twine check --strict dist/*
+	$(PYTHON) tests/distribution.py dist
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	.venv-wheel/bin/pixelwise --version
+	cd .venv-wheel && bin/pixelwise demo && bin/pixelwise verify pixelwise-demo/trend.tif
+
+.venv-dist/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	.venv-dist/bin/python -m pip install --quiet --constraint constraints.txt --group dist
+	touch $@
+
+# What a release still lacks; fails only where HEAD is tagged vX.Y.Z.
+release-check:
+	$(PYTHON) tests/release.py
 
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
 bounds: $(VENV)/installed-dev

@@ -3,7 +3,7 @@
     python benchmarks/cost_model.py
 
 Processor seconds = start + values * seconds per value, where values are pixels times dates: `ols` from LZW tiles of
-256 into a GeoTIFF, by the command line, on two threads. Two sizes give both numbers; three others are foretold.
+256 into a GeoTIFF, by the command line, on two threads. Two sizes give both numbers; three others are predicted.
 """
 
 from __future__ import annotations

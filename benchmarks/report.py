@@ -425,8 +425,8 @@ def cost_model(results: dict[str, Any]) -> str:
     return (
         f"A job takes {found['start_seconds']:.1f} s of processor time to start, and "
         f"{found['nanoseconds_per_value']:.0f} ns for each value, which are pixels times dates: `ols` from LZW tiles "
-        "of 256 x 256, on threads. Two small jobs gave both numbers; others were foretold by them "
-        "(`benchmarks/cost_model.py`):\n\n" + markdown(("job", "foretold", "measured", "ratio"), rows)
+        "of 256 x 256, on threads. Two small jobs gave both numbers; others were predicted by them "
+        "(`benchmarks/cost_model.py`):\n\n" + markdown(("job", "predicted", "measured", "ratio"), rows)
     )
 
 

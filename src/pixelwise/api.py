@@ -25,6 +25,7 @@ from pixelwise.opening.sources import Source
 from pixelwise.run import run_job, run_layers
 from pixelwise.series import origin_of
 from pixelwise.stacks.base import FileStack, Stack
+from pixelwise.updates import append_layers
 from pixelwise.zonal.summary import summarize
 from pixelwise.zonal.table import ZoneTable
 
@@ -140,7 +141,7 @@ def apply(
     inputs
         Covariates by name, for methods that take them. Their layers are paired with those of the response by calendar
         year, month, ..., whichever unit its step has, or by day. Layers without a partner are left out, with a warning.
-        Covariates must cover the response's pixels, on the same lattice.
+        Covariates must cover the response's pixels, and their pixels must be aligned.
     bands
         Names of the bands to compute (``status`` is always included); for a function without declared bands, names for
         the values that it returns.
@@ -149,14 +150,14 @@ def apply(
         the time from the first to the last layer, gets status 2 and no result but ``n``, whatever the method. The
         series of the response counts, after `select`, composites and pairing.
     write
-        Stacks to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
+        Layers to write beside the map in the same pass over the input, as ``{"residuals": "left.tif"}``: one band for
         each layer, named by its date, so that `open_stack` reads them back. ``fitted`` is the method's curve at the
         dates of the layers, without gaps; ``residuals`` are values minus the curve. ``anomalies`` are values minus the
         mean of their slot of the year (month, half-month, dekad, ... as the dates have it) in the base period, and
-        ``standardized`` are anomalies divided by the standard deviation of their slot in the base period; any method
-        will do. ``deseasonalised`` are values minus the season that the method fits, and minus the mean of the rest.
-        The last three still contain a trend. All are missing where a pixel has no result. Either all files are
-        completed, together with the map, or none is.
+        ``standardized`` are anomalies divided by the standard deviation of their slot in the base period, with any
+        method. ``deseasonalised`` are values minus the season that the method fits, and minus the mean of the rest. The
+        last three still contain a trend. All are missing where a pixel has no result. Either all files are completed,
+        together with the map, or none is.
     base
         First and last year of the base period of ``anomalies`` and ``standardized``: ``"1991..2020"`` or
         ``(1991, 2020)``; by default all years of the layers. Where a pixel has no value of the base period in a slot,
@@ -167,15 +168,16 @@ def apply(
         ``float32`` or ``float64``: the type of the map; computations use float64.
     fdr
         The false discovery rate at which pixels are significant: ``0.1``, or ``"by:0.1"``. Adds the bands ``qvalue``
-        and ``significant``, as `fdr` does to a finished map. It is known only when all pixels are: a map in a file is
-        made from what is written to the folder ``OUTPUT.parts`` meanwhile, and of a map in parts, `join` adds them.
+        and ``significant``, as `fdr` does to a finished map. They depend on all pixels: a map in a file is first
+        written to the folder ``OUTPUT.parts``, and the final map is made from that; to a map in parts, `join` adds
+        them.
     executor
         ``threads``, ``processes``, ``inline``; ``dask`` for workers of Dask on this machine, or a client or cluster of
         Dask; ``mpi`` for the ranks of `mpi4py.futures`; or any `concurrent.futures.Executor`. By default threads if
         the method releases the GIL, else processes.
     jobs
-        Number of workers, or of blocks in flight if an executor is given; by default all usable cores. A cluster has
-        as many as it has.
+        Number of workers, or of blocks in flight if an executor is given; by default all usable cores. A cluster uses
+        the workers that it has.
     memory
         Memory limit, ``"4GiB"``: for all processes together if they are of this machine, or for each worker of Dask,
         MPI and executors whose workers may be elsewhere. What a function of your own allocates is not counted.
@@ -191,9 +193,9 @@ def apply(
     restart
         Whether to discard the progress of an interrupted run of this job; else it resumes.
     trust_function
-        Your word that a function of your own is the same in each run of the job, even if pixelwise cannot check it
-        because it reads files or looks up names at run time (``eval``, ``globals``). Without it, an interrupted job of
-        such a function starts from scratch.
+        Whether to assume that a function of your own is the same in each run of the job, even if pixelwise cannot check
+        it because it reads files or looks up names at run time (``eval``, ``globals``). Without it, an interrupted job
+        of such a function starts from scratch.
     strict
         Whether a failing function stops the job; else its pixels get status 5.
     progress
@@ -201,15 +203,15 @@ def apply(
         second; False shows none.
     part
         ``(3, 10)``, or ``"3/10"``, computes only the third of ten parts of the map, into the folder ``OUTPUT.parts``,
-        and returns that part; `join` makes the map of all. Parts are rectangles that depend on the files and these
-        numbers alone.
+        and returns that part; `join` makes the map from all parts. Parts are rectangles that depend on the files and
+        these numbers alone.
 
     Returns
     -------
     Map or xarray.Dataset
-        For an array without `output`, what its accessor gives (`pixelwise.xarray`): a dataset, lazy if the array is.
-        Everything else is a map. A lazy array that is written is computed block by block by the engine, whatever its
-        chunks; its rows and columns need coordinates.
+        For an array without `output`, a dataset as from its accessor (`pixelwise.xarray`), lazy if the array is.
+        Otherwise a map. A lazy array that is written is computed block by block by the engine, whatever its chunks; its
+        rows and columns need coordinates.
 
     Raises
     ------
@@ -218,8 +220,8 @@ def apply(
     ParameterError
         When a method, band, parameter, executor or amount of memory is unknown or impossible.
     OutputError
-        When the output exists, is an input, cannot be written, is being written by another run, or was begun by
-        another job.
+        When the output exists, is an input, cannot be written, is being written by another run, or belongs to another
+        job.
     FunctionError
         When a function returns the wrong number of values, or fails and `strict` is set.
     ResourceError
@@ -253,16 +255,16 @@ def join(
     memory: int | str | None = None,
     progress: Progress | Literal[False] | None = None,
 ) -> Map:
-    """Make a map of the parts that `apply(..., part=(I, N))` computed; they are then removed.
+    """Make a map from the parts that `apply(..., part=(I, N))` computed; the parts are then removed.
 
     Parameters
     ----------
     output
-        The output that all parts were given.
+        The output given for all parts.
     overwrite
         Whether a finished map may be replaced.
     restart
-        Whether to discard what an interrupted job without parts left under the same name.
+        Whether to discard the progress of an interrupted job without parts under the same name.
     jobs
         Number of threads; by default all usable cores.
     memory, progress
@@ -271,8 +273,7 @@ def join(
     Raises
     ------
     InputError
-        When parts are missing, which it lists as queues write arrays (``3,17-19``), are not of one job, or cannot be
-        read.
+        When parts are missing (listed as ``3,17-19``), belong to different jobs, or cannot be read.
     OutputError, ResourceError
         As `apply` does.
     """
@@ -290,20 +291,20 @@ def fdr(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Map:
-    """Say which pixels of a map are significant if a test was made at each.
+    """Find which pixels of a map are significant, adjusted for the number of tests.
 
     Parameters
     ----------
     map_
-        A map or its file, or a GeoTIFF with p-values of anyone's; it is not changed.
+        A map or its file, or any GeoTIFF with p-values; it is not changed.
     q
-        The false discovery rate: the share of the significant pixels that may be so by chance, on average; 0.1 is usual
-        for maps.
+        The false discovery rate: the share of the significant pixels that may be significant by chance, on average; 0.1
+        is usual for maps.
     method
-        ``bh`` (Benjamini & Hochberg) holds for tests that are independent or positively correlated, as those of
-        neighbouring pixels are; ``by`` (Benjamini & Yekutieli) for any dependence, and finds fewer.
+        ``bh`` (Benjamini & Hochberg) is valid for tests that are independent or positively correlated, as those of
+        neighbouring pixels are; ``by`` (Benjamini & Yekutieli) for any dependence, but it finds fewer.
     pvalue
-        The band of p-values; None for those of the first band, or else the only ones.
+        The band of p-values; by default those of the first band, or the only ones.
     output
         The new map; None for memory.
     overwrite, progress
@@ -340,6 +341,7 @@ def write_layers(
     memory: int | str | None = None,
     compress: Compression | None = None,
     zarr_format: ZarrFormat = 3,
+    append: bool = False,
     overwrite: bool = False,
     restart: bool = False,
     trust_function: bool = False,
@@ -354,6 +356,9 @@ def write_layers(
     output
         A GeoTIFF; or a Zarr store or a NetCDF file, with an array of (time, y, x), if its name ends in ``.zarr`` or
         ``.nc``.
+    append
+        If the output exists, compute only periods that are new or whose files have changed, and keep the others; the
+        result is the same to the bit. For composites only.
     dtype, executor, jobs, memory, compress, zarr_format, overwrite, restart, trust_function, progress
         As in `apply`.
 
@@ -371,7 +376,9 @@ def write_layers(
         executor, jobs, memory, compress, zarr_format, overwrite=overwrite, restart=restart,
         trust_function=trust_function, progress=progress,
     )  # fmt: skip
-    return run_layers(stack, output, OutputSpec(dtype=dtype), execution)
+    if append and overwrite:
+        raise ParameterError("append keeps what is still the same, overwrite nothing: choose one of them")
+    return (append_layers if append else run_layers)(stack, output, OutputSpec(dtype=dtype), execution)
 
 
 def zones(
@@ -388,9 +395,9 @@ def zones(
 ) -> ZoneTable:
     """Summarize a map by zones.
 
-    A pixel counts with the fraction of it that a polygon covers, times its area on the ellipsoid; in a raster of
-    classes, with its whole area. Where the map has no coordinate reference system, or none on the Earth, pixels count
-    with their fraction alone, and columns are named ``pixels`` instead of ``km2``.
+    The weight of a pixel is the fraction of it that a polygon covers, times its area on the ellipsoid; in a raster of
+    classes, its whole area. If the map has no coordinate reference system, or none on the Earth, the weight is the
+    fraction alone, and columns are named ``pixels`` instead of ``km2``.
 
     Parameters
     ----------
@@ -418,8 +425,8 @@ def zones(
         theirs; of a raster, the number is in ``class``.
 
         - ``zone_km2``: area of the zone on the map, in square kilometres, also where pixels were left out (`region`).
-        - ``covered``: share of the zone that lies on the map, in units of its coordinates; NaN for a raster that goes
-          beyond the map, as nothing is read there.
+        - ``covered``: share of the zone that the map covers, in units of its coordinates; NaN for a raster that extends
+          beyond the map, because only the part on the map is read.
         - ``valid_km2``: area where the first band has a value.
         - ``tested_km2``, ``tested_pixels``: area, and number of pixels (at an edge: fractions of pixels), where its
           significance is known. Only if it has a test.
@@ -432,14 +439,15 @@ def zones(
         and they have no median. Whole numbers such as ``n`` leave out pixels without any observation.
 
         With `series`, the table's ``series`` are the means of each layer, weighted by area, and the columns
-        ``series_BAND`` what the map's method makes of them: the trend of the mean, which is not the mean of the trends
-        where pixels have gaps; ``series_status``, and ``series_share``, the median share of the zone with values.
+        ``series_BAND`` are the results of the map's method for them: the trend of the mean, which is not the mean of
+        the trends if pixels have gaps; ``series_status``, and ``series_share``, the median share of the zone with
+        values.
 
     Raises
     ------
     InputError
-        When the zones cannot be read, have no CRS, hold anything but polygons or integers, are on another lattice, or
-        all lie outside the map.
+        When the zones cannot be read, have no CRS, hold anything but polygons or integers, have pixels that are not
+        aligned with the map's, or all lie outside the map.
     ParameterError
         When a band or a class is unknown, `method` is given without `series`, or packages are missing:
         ``pip install "pixelwise[zones]"``.

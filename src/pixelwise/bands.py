@@ -73,8 +73,8 @@ class Band:
     optional
         Computed only when requested by name.
     kind
-        What its numbers are, which decides how they are drawn, divided into classes and averaged; see `BandKind`.
-        Empty if nobody said.
+        What its numbers are, which decides how they are drawn, divided into classes and averaged; see `BandKind`. Empty
+        if unknown.
     pvalue
         Name of the band of kind ``test`` that holds the p-values of these numbers, or that these q-values were adjusted
         from; empty if there is none.

@@ -65,8 +65,8 @@ class BoundMethod(Protocol):
         ----------
         inputs
             One float32 or float64 array per stack, the response first, NaN where missing:
-            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0. They are only borrowed: the next
-            block is read into the same memory.
+            (time, pixel), or (time, y + 2 halo, x + 2 halo) where ``halo`` is not 0. They are valid only
+            during the call: the next block is read into the same memory.
         dtype
             The type that the caller keeps, ``float32`` or ``float64``. A method that rounds to it saves writing a whole
             block of float64 to memory and reading it back; otherwise the caller rounds.

@@ -93,7 +93,8 @@ def run_job(
     if part is None:
         if (left := folder_of(Path(output))).is_dir():
             log.warning(
-                "%s beside it is of another job, in parts or with --fdr; remove it if that is not to go on", left
+                "%s beside it belongs to another job, in parts or with --fdr; remove it if you will not resume it",
+                left,
             )
         return task.carry_out(execution, began)
     kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
@@ -121,9 +122,7 @@ def check_written(spec: OutputSpec, output: str | Path | None) -> None:
     ParameterError
     """
     if spec.write and output is None:
-        raise ParameterError(
-            f"write={', '.join(spec.write)} needs an output: the stacks are written together with the map"
-        )
+        raise ParameterError(f"write={', '.join(spec.write)} needs an output: the layers are written beside the map")
 
 
 @dataclass(frozen=True)
@@ -239,8 +238,23 @@ def layers_beside(stack: Stack, method: Method, spec: OutputSpec) -> LayerOutput
     return LayerOutputs(tuple(spec.write), names, method if method.fitted_from else None, stack.axis, climatology)
 
 
-def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution: Execution) -> Path:
-    """Write the layers of a stack, as `write_layers` describes, with its options as values."""
+def run_layers(
+    stack: FileStack,
+    output: str | Path,
+    spec: OutputSpec,
+    execution: Execution,
+    said: Mapping[str, Any] | None = None,
+    warned: Sequence[str] = (),
+) -> Path:
+    """Write the layers of a stack, as `write_layers` describes, with its options as values.
+
+    Parameters
+    ----------
+    stack, output, spec, execution
+        As there.
+    said, warned
+        What the file records besides how the layers were made, and warnings that were given already.
+    """
     began = time.perf_counter()
     stack.check_unchanged()
     check_memory((stack,), execution)
@@ -255,8 +269,9 @@ def run_layers(stack: FileStack, output: str | Path, spec: OutputSpec, execution
     warnings = warnings_of(stack, method, quick=True, clear=clear.get(""))
     for text in warnings:
         log.warning(text)
-    if warnings := [*warnings, *_said_before((stack,))]:
+    if warnings := [*warnings, *_said_before((stack,)), *warned]:
         provenance["warnings"] = warnings
+    provenance |= said or {}
     check_travels(method, (stack,), executor_for(bound, (stack,), execution))
     task = Task((stack,), method, bound, bands, spec.dtype, sink, provenance, folder)
     return task.carry_out(execution, began).paths[0]

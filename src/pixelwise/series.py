@@ -139,8 +139,8 @@ class Origin:
             again = fit[name]
             if not (again == value or (np.isnan(again) and np.isnan(value))):
                 log.warning(
-                    "%s: %s is %.9g in the map, but %.9g computed again, at row %d, column %d: were inputs or versions "
-                    "others? `pixelwise verify` compares more pixels",
+                    "%s: %s is %.9g in the map, but %.9g computed again, at row %d, column %d: did inputs or versions "
+                    "change? `pixelwise verify` compares more pixels",
                     self.path, name, value, again, fit.series.row, fit.series.col,
                 )  # fmt: skip
                 return
@@ -309,7 +309,7 @@ def _own_files(making: Making, folder: Path, path: Path, command: Sequence[str])
     found = [place for place, _ in resolve(files)]
     if sorted(map(str, found)) != sorted(map(str, files)):
         other = next((place for place in found if place not in files), files[0])
-        raise damaged(path, f"it names files that lead to others, such as {other}")
+        raise damaged(path, f"it names files that refer to others, such as {other}")
     return files
 
 

@@ -86,10 +86,10 @@ class PixelwiseAccessor:
         Notes
         -----
         NaN and infinite values are missing; so is the number that an attribute of an integer array calls missing
-        (``_FillValue``, ``missing_value``, ``nodata``). If it occurs in an array of floats, nobody knows whether it is
-        a value, and it is refused; so are packed numbers (``scale_factor``).
+        (``_FillValue``, ``missing_value``, ``nodata``). If it occurs in an array of floats, it may be a value or
+        not, so it is refused; so are packed numbers (``scale_factor``).
 
-        A function of your own is tried before. For a lazy array, no data are computed for that: it is tried on random
+        A function of your own is tried first. For a lazy array, no data are computed for that: it is tried on random
         numbers between 0 and 1, which decide whether it runs compiled, and how many bands it has unless they are named.
         """
         request = None if fdr is None else FalseDiscovery.of(fdr)

@@ -50,6 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_raster(folder / "s" / f"ndvi_{year}.tif", random.normal(0.4, 0.1, (6, 7)).astype("float32"), nodata=-9)
         write_raster(folder / "m" / f"mask_{year}.tif", random.integers(0, 3, (6, 7)).astype("uint8"))
     (folder / "a.txt").write_text("no raster")
+    (folder / "job.toml").write_text('input = ["s"]\n[job]\nmethod = "ols"\noutput = "o.tif"\n')
     ring = [[-81, 30.72], [-80.99, 30.72], [-80.99, 30.74], [-81, 30.72]]
     (folder / "zones.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     pw.apply(pw.open_stack(folder / "s"), "ols", folder / "map.tif")
@@ -101,6 +102,7 @@ BEFORE = {
     "apply": ["apply", "ols", "s", "-o", "o.tif", "--overwrite", "--restart"],
     "join": ["join", "o.tif"],
     "composite": ["composite", "s", "-o", "c.tif", "--overwrite", "--restart"],
+    "run": ["run", "job.toml", "-o", "o.tif", "--overwrite", "--restart"],
     "rectify": ["rectify", "s", "--band", "1", "-o", "g.csv", "--overwrite", "--restart"],
     "verify": ["verify", "map.tif"],
     "zones": ["zones", "map.tif", "zones.geojson", "-o", "z.csv", "--overwrite"],
@@ -111,7 +113,7 @@ BEFORE = {
     "report": ["report", "map.tif", "-o", "r.html", "--overwrite"],
     "series": ["series", "s", "--pixel", "1,2"],
     "methods": ["methods"],
-    "demo": ["demo"],
+    "demo": ["demo", "--data-only"],
     "clean": ["clean"],
     "compile": ["compile"],
 }

@@ -693,7 +693,7 @@ def test_all_differences_of_all_grids_are_listed(home: Path):
         "stack/ndvi_2003.tif: transform (30, 0, 500060, 0, -30, 3400000) instead of "  # noqa: ISC004
         "(30, 0, 500000, 0, -30, 3400000) (off by 2 pixels)",
     ]
-    assert errors[4].startswith("put them on one lattice with --align FILE")
+    assert errors[4].startswith("align them with --align FILE")
     assert len(errors) == 5
 
 

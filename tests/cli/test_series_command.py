@@ -145,7 +145,7 @@ def test_points_outside() -> None:
         (["ndvi"], "expected one of --at X,Y, --pixel ROW,COL and --points FILE.csv"),
         (["ndvi", "--pixel", "1,2", "--at", "1,2"], "expected one of --at X,Y, --pixel ROW,COL and --points FILE.csv"),
         (["ndvi", "--pixel", "1,2", "--at-crs", "EPSG:4326"], "--at-crs is for points"),
-        (["ndvi", "--pixel", "1,2", "--csv", "--json"], "--csv and --json exclude each other"),
+        (["ndvi", "--pixel", "1,2", "--csv", "--json"], "--csv and --json are mutually exclusive"),
         (["ndvi", "--pixel", "1,2", "--per", "decade"], "need --method"),
         (["--map", "trend.tif", "--pixel", "1,2", "-p", "min_obs=4"], "cannot be given with --map"),
         (["--pixel", "1,2"], "Missing argument 'INPUT...'"),

@@ -72,7 +72,7 @@ def test_bounds_have_their_own_unit() -> None:
     bounds = np.array([[3652, 4018], [4018, 4383]])
     found = moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("days since 1990-01-01", ""))
     assert [moment.start.year for moment in found] == [2000, 2001]
-    with pytest.raises(InputError, match="its bounds have the calendar 'noleap', and it has 'standard'"):
+    with pytest.raises(InputError, match="its bounds have the calendar 'noleap', but its times have 'standard'"):
         moments_of(np.array([180, 540]), "days since 2000-01-01", "", bounds, ("", "noleap"))
 
 
@@ -98,11 +98,11 @@ def test_numbers_that_are_dates_themselves() -> None:
         ([0.0, np.nan], "days since 2001-01-01", "", "1 of its 2 values are missing"),
         ([0.0, 1.0], "days since 2001-01-01", "lunar", "calendar 'lunar' is unknown; expected one of standard"),
         ([0.0, 1.0], "months since 2001-01-01", "", "its unit 'months since 2001-01-01' cannot be read"),
-        ([0.0, 1.0], "K", "", "its unit 'K' is not one of time; expected 'days since 1970-01-01'"),
-        ([0.0, 1.0], "", "", "its unit '' is not one of time"),
+        ([0.0, 1.0], "K", "", "its unit 'K' is not a unit of time; expected 'days since 1970-01-01'"),
+        ([0.0, 1.0], "", "", "its unit '' is not a unit of time"),
         ([0.0, 1.0], "days since 1500-01-01", "", "1500-01-01 is a date of the Julian calendar"),
         ([20011301.0], "day as %Y%m%d.%f", "", "20011301.0 is not a date"),
-        ([20011301.0, 20010101.0], "", "", "its unit '' is not one of time"),
+        ([20011301.0, 20010101.0], "", "", "its unit '' is not a unit of time"),
         ([3e6], "days since 2001-01-01", "proleptic_gregorian", "out of range"),
     ],
 )

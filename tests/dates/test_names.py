@@ -543,7 +543,8 @@ def test_format_with_text_that_is_not_there():
     with pytest.raises(InputError) as caught:
         read_format(["VV_01Jan2020", "VV_13Jan2020"], "..%d%b%Y", what="band")
     assert str(caught.value) == (
-        "no date like --times ..%d%b%Y in 2 descriptions: VV_01Jan2020, VV_13Jan2020; --times '%d%b%Y' is found in all"
+        "no date like --times ..%d%b%Y in 2 descriptions: VV_01Jan2020, VV_13Jan2020; "
+        "--times '%d%b%Y' matches all of them"
     )
 
 

@@ -31,7 +31,7 @@ PAGE = ROOT / "docs" / "methods.md"
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_methods", ROOT / "docs" / "generate_methods.py")
+    spec = importlib.util.spec_from_file_location("generate_pages", ROOT / "docs" / "generate_pages.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -44,8 +44,8 @@ def generator() -> ModuleType:
 
 def test_is_what_the_docstrings_say(generator: ModuleType) -> None:
     text = PAGE.read_text()
-    assert generator.generate(text) == text, "run make docs"
-    assert set(generator.STATUS) == {int(status) for status in Status}
+    assert generator.generate(text, "methods.md") == text, "run make docs"
+    assert set(generator.STATUS) == set(generator.REMEDIES) == {int(status) for status in Status}
 
 
 def test_docstrings_become_markdown(generator: ModuleType) -> None:

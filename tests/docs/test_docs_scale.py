@@ -50,7 +50,7 @@ def assert_same(path: Path, wanted: pw.Map) -> None:
 
 def test_commands_print_what_the_page_shows(home: Path, wanted: pw.Map) -> None:
     pytest.importorskip("distributed")
-    assert run_sessions(PAGE) == 5
+    assert run_sessions(PAGE) == 6
     assert_same(home / "trend.tif", wanted)
     assert_same(home / "trend_dask.tif", wanted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = [line.removeprefix("$ ") for text in samples(README, "console") for line in text.splitlines() if line]
     commands = [line for line in lines if not line.startswith(NOT_HERE)]
-    assert len(commands) >= 14
+    assert len(commands) >= 13
     for command in commands:
         program, *words = words_of(command, folder)
         assert program == "pixelwise"
@@ -74,5 +75,28 @@ def test_console_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if "already exists" in result.output:
             result = CliRunner().invoke(main, [*words, "--overwrite"])
         assert result.exit_code == 0, (command, result.output)
-    assert (folder / "trend_pvalue.tif").exists()
-    assert (folder / "quintiles.png").stat().st_size > 1000
+    assert (folder / "line_pvalue.tif").exists()
+    assert (folder / "trend.png").stat().st_size > 1000
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README.read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_ratios_are_those_that_were_measured() -> None:
+    text, page = README.read_text(), (ROOT / "docs" / "performance.md").read_text()
+    table = page.partition("<!-- begin pipeline -->")[2].partition("<!-- end")[0]
+    measured = {
+        name: float(ratio) for name, ratio in re.findall(r"^\| ([^|]+) \|.*\| ([\d.]+) \([^|]+\|$", table, re.M)
+    }
+    others = [ratio for name, ratio in measured.items() if "lzw" not in name and "raw" not in name]
+    assert f"takes {measured['tile256-lzw, 3000² x 21']:.1f} times as long" in text
+    assert f"{min(others):.1f} to {max(others):.1f} times with other compression" in text
+    dask = re.search(r"^\| dask apply_ufunc \| [\d.]+ \| ([\d.]+) ", page, re.M)
+    assert dask is not None
+    assert f"takes {float(dask[1]):.1f} times as long as the job" in text
+    speed = re.search(r"^\| trend \| 21 \| ([\d.]+ million)", page, re.M)
+    assert speed is not None
+    assert f"{speed[1]} pixels a second and core" in text

@@ -207,7 +207,7 @@ def test_a_scheduler_that_dies_ends_the_job_in_one_line_to_resume(
     assert process.returncode == 75, told
     lines = [line for line in told.splitlines() if "error" in line.lower()]
     assert len(lines) == 1, told
-    assert "was lost; run the same command again, with one that runs, to resume" in lines[0]
+    assert "was lost; to resume, run the same command again with a running scheduler" in lines[0]
     assert "Traceback" not in told
     subprocess.run(command, check=True, capture_output=True)
     assert_same(pw.open_map(out / "last.tif"), wanted)
@@ -360,6 +360,6 @@ def test_a_worker_that_is_too_small_is_named(stack: pw.RasterStack, dask: Schedu
     with pytest.raises(pw.ParameterError, match="a worker may use 120 MiB, which is too little"):
         pw.apply(stack, "ols", executor=client)
     with pytest.raises(
-        pw.ParameterError, match=r"^memory 1.0 GiB is that of each worker, but the worker tcp\S+ has 200 M"
+        pw.ParameterError, match=r"^memory 1.0 GiB is the limit for each worker, but the worker tcp\S+ has 200 M"
     ):
         pw.apply(stack, "ols", executor=client, memory="1GiB")

@@ -157,7 +157,7 @@ def test_a_part_that_is_done_is_not_done_again(stack: pw.RasterStack, out: Path)
         count = 4 if "count" in other else 3
         refused = run("apply", *words_, "-o", out / "trend.tif", "--part", f"2/{count}")
         assert refused.exit_code == 1
-        assert f"{part}: is a part of another job: {other}" in refused.stderr, refused.stderr
+        assert f"{part}: belongs to another job: {other}" in refused.stderr, refused.stderr
         assert f"remove {part.parent}" in refused.stderr
 
 
@@ -290,7 +290,7 @@ def test_a_join_that_was_stopped_while_it_removed_parts_ends(stack: pw.RasterSta
     (folder / "part-1-of-3.tif").unlink()
     found = run("join", out / name)
     assert found.exit_code == 0, found.output
-    assert "the map was complete already" in found.stderr
+    assert "the map was already complete" in found.stderr
     assert not folder.exists()
     # And a part of a map that is there is refused, whatever its form.
     refused = run("apply", *words, "--part", "1/3")

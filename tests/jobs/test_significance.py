@@ -164,9 +164,9 @@ def test_parts_leave_it_to_join(stack: pw.RasterStack, wanted: pw.Map, tmp_path:
     parts = [pw.apply(stack, "ols", output, fdr=0.1, part=(index, 3)) for index in (1, 2)]
     assert all(ADDED[0] not in part for part in parts)
     assert without_qvalues(parts[0], output) == (parts[0], None)
-    with pytest.raises(pw.OutputError, match=r"is a part of another job: fdr q was 0\.1, is 0\.2"):
+    with pytest.raises(pw.OutputError, match=r"belongs to another job: fdr q was 0\.1, is 0\.2"):
         pw.apply(stack, "ols", output, fdr=0.2, part=(3, 3))
-    with pytest.raises(pw.OutputError, match="is a part of another job: fdr was"):
+    with pytest.raises(pw.OutputError, match="belongs to another job: fdr was"):
         pw.apply(stack, "ols", output, part=(3, 3))
     pw.apply(stack, "ols", output, fdr=0.1, part=(3, 3))
     assert_same(pw.join(output), wanted)
@@ -185,7 +185,7 @@ def test_a_join_that_was_stopped_while_it_removed_parts(
     (folder / "part-2-of-2.tif").write_bytes(kept)
     with caplog.at_level(logging.INFO):
         assert_same(pw.join(output), wanted)
-    assert "complete already" in caplog.text
+    assert "already complete" in caplog.text
     assert not folder.exists()
 
 
@@ -245,7 +245,7 @@ def test_an_unfinished_job_without_it_is_kept(
         pw.apply(stack, "ols", tmp_path / "o.tif", progress=stopped_after(1))
     left = hidden(tmp_path)
     assert left
-    with pytest.raises(pw.OutputError, match="cannot resume it: with --fdr it begins anew; --restart discards it"):
+    with pytest.raises(pw.OutputError, match="cannot resume it: with --fdr it starts again; --restart discards it"):
         pw.apply(stack, "ols", tmp_path / "o.tif", fdr=0.1)
     assert hidden(tmp_path) == left
     assert_same(pw.apply(stack, "ols", tmp_path / "o.tif", fdr=0.1, restart=True), wanted)

@@ -160,10 +160,10 @@ def test_what_is_said_of_which_kernel(said: pytest.LogCaptureFixture, monkeypatc
         jit._say("pixelwise.kernels.seasons")
     once = "(once on this machine)"
     assert said.messages == [
-        f"compiling the reading of files {once}",
+        f"compiling the code that reads files {once}",
         f"compiling trend {once}",
         f"compiling ols {once}",
-        "compiling kernels (no folder can be written to keep it)",
+        "compiling kernels (no writable folder to keep it in)",
     ]
     assert jit._named == []
 
@@ -207,7 +207,7 @@ def test_compiling_is_said_and_after_it_nothing_is_compiled(tmp_path: Path, make
     told = run_program(COMPILE, tmp_path / "cache")
     once = "(once on this machine)"
     lines = [line for line in told.stderr.splitlines() if line.startswith("compiling")]
-    assert lines == [f"compiling the reading of files {once}", f"compiling correlation {once}"]
+    assert lines == [f"compiling the code that reads files {once}", f"compiling correlation {once}"]
     assert "nodata" not in told.stderr
     folder = tmp_path / "cache" / "pixelwise" / jit.sources_digest()
     assert told.stdout == f"{folder}\n"

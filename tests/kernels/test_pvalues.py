@@ -13,7 +13,7 @@ from pixelwise.kernels.jit import kernel
 from pixelwise.kernels.pvalues import f_p, student_p
 from pixelwise.kernels.pvalues import student_p_of_many as many_called_by_kernels
 from pixelwise.kernels.pvalues import table_p as called_by_kernels
-from pixelwise.kernels.tail_tables import quantile_series, student_tail, tail_table
+from pixelwise.kernels.tail_tables import quantile_series, student_quantiles, student_tail, tail_table
 from pixelwise.kernels.trend import t_quantile
 
 
@@ -141,6 +141,14 @@ def test_fraction_from_t(df):
     for t in (0.0, 1e-9, 0.3, 2.0, -4.5, 1e6):
         found = student_p(df / (df + t * t), t / math.sqrt(df + t * t), df)
         assert found == pytest.approx(2 * scipy.stats.t.sf(abs(t), df), rel=1e-11)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.95, 0.999999])
+def test_quantiles_against_mpmath(level):
+    df = [1, 2, 19, 100, 1000]
+    for n, t in zip(df, student_quantiles(np.array(df, dtype=np.float64), level), strict=True):
+        x = n / (n + t * t)
+        assert exact_p(x, t / math.sqrt(n + t * t), n) == pytest.approx(1 - level, rel=1e-9)
 
 
 def test_ends():

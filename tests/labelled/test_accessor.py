@@ -249,7 +249,7 @@ def test_bounds_of_times_are_not_read_without_a_word(values, caplog, place):
     array = array_of(values)
     getattr(array["time"], place)["bounds"] = "time_bnds"
     found = array.pixelwise.apply("ols")
-    said = "its times 'time' count as they are, although they have bounds (time_bnds), by which open_stack dates"
+    said = "its times 'time' are used as they are; their bounds (time_bnds), by which open_stack dates"
     assert said in found.attrs["warnings"]
     assert said in caplog.text
     caplog.clear()
@@ -389,7 +389,10 @@ def test_a_function_that_fails_is_said_once(values, caplog):
 def test_positions_are_no_years(values, lazy, caplog):
     array = array_of(values, np.arange(16))
     found = (array.chunk() if lazy else array).pixelwise.apply("ols")
-    text = "array 'ndvi': its times 'time' are the numbers 0 to 15, which count as years: slopes are per step of one"
+    text = (
+        "array 'ndvi': its times 'time' are the numbers 0 to 15, which are read as years: "
+        "slopes are per unit of these numbers"
+    )
     assert text in caplog.text
     assert found.attrs["warnings"] == text
     same(found[["slope"]].compute(), array_of(values).pixelwise.apply("ols")[["slope"]])

@@ -263,7 +263,7 @@ def test_a_run_killed_between_two_names_ends_with_the_same_set(
     names = [path.name for path in out.glob("[!.]*")]
     assert len(names) == (4 if before else count - 1)
     if before:
-        with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is from another job than trend_\w+\.tif"):
+        with pytest.raises(pw.InputError, match=r"trend_\w+\.tif: is from a different job than trend_\w+\.tif"):
             pw.open_map(output)
     done = pw.apply(stack, "ols", output, bands=SELECTED, overwrite=before)
     assert_same(done, pw.apply(stack, "ols", bands=SELECTED))

@@ -261,7 +261,9 @@ def test_a_job_is_worth_a_journal_after_a_while(tmp_path: Path, monkeypatch: pyt
 def test_another_job_stops_and_says_what_differs(tmp_path: Path, key: Any, words: str) -> None:
     output = tmp_path / "trend.tif"
     fill(output, BLOCKS[:2])
-    with pytest.raises(pw.OutputError, match=rf"trend\.tif: an unfinished job.*: {words}; --restart discards it"):
+    with pytest.raises(
+        pw.OutputError, match=rf"trend\.tif: a different unfinished job left.*: {words}; --restart discards it"
+    ):
         make(output, key)
     journal = make(output, key, restart=True)
     assert blocks_of(journal) == []
@@ -349,7 +351,7 @@ def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
     journal.add(done(BLOCKS[0]))
     size = journal.path.stat().st_size
     journal._file = Full(journal._file, 10)  # type: ignore[assignment]
-    with pytest.raises(pw.ResourceError, match=r"No space left on device\); make room"):
+    with pytest.raises(pw.ResourceError, match=r"No space left on device\); free some space"):
         journal.add(done(BLOCKS[1]))
     assert journal.path.stat().st_size == size
     journal.close(finished=False)
@@ -835,7 +837,7 @@ def test_a_job_that_cannot_be_compared_says_so_and_keeps_nothing(
         pw.apply(stack, load(tmp_path, DOUBTFUL), output, bands=["x"], executor="inline", progress=progress)
     words = (
         "out.tif: if this job is stopped, it cannot be resumed: spread uses eval; whether that is the same in another "
-        "run is unknown (--trust-function, trust_function=True, takes your word for it)"
+        "run is unknown (--trust-function, trust_function=True, assumes that it is)"
     )
     assert caplog.text.count(words) == 1
     assert not list(tmp_path.glob(".*"))
@@ -965,7 +967,7 @@ def test_a_killed_job_is_resumed_only_with_the_same_function(
 
     (tmp_path / name).write_text(text.replace("- 0", "- 1").replace("1.0", "1.1"))
     [line] = again()
-    assert re.search(rf"^out\.tif: an unfinished job .*: {words}; --restart discards it$", line)
+    assert re.search(rf"^out\.tif: a different unfinished job left .*: {words}; --restart discards it$", line)
     (tmp_path / name).write_text(text)
     blocks = again()
     assert blocks[-1] == str(150 * 130)

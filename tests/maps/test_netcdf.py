@@ -102,7 +102,7 @@ def test_a_conversion_that_was_stopped_is_done_again(
         assert not cleaned.stdout
         caplog.set_level(logging.INFO)
     same(pw.apply(stack, "ols", out / "trend.nc", overwrite=True), whole)
-    assert "the map was complete already and only gets its final name" in caplog.text
+    assert "the map was already complete and only gets its final name" in caplog.text
     assert hidden(out) == []
 
 
@@ -140,7 +140,7 @@ def test_composites_of_the_command_line(stack: pw.RasterStack, out: Path, tmp_pa
 
 @pytest.mark.parametrize("compress", ["zstd", "lzw"])
 def test_only_what_every_reader_knows(stack: pw.RasterStack, out: Path, compress: Any) -> None:
-    with pytest.raises(ParameterError, match="not every reader of NetCDF knows it; expected deflate or none"):
+    with pytest.raises(ParameterError, match="not every NetCDF reader supports it; expected deflate or none"):
         pw.apply(stack, "ols", out / "trend.nc", compress=compress)
     with pytest.raises(OutputError, match="one NetCDF output holds all bands"):
         pw.apply(stack, "ols", out / "trend_{band}.nc")

@@ -413,15 +413,18 @@ def test_another_name_of_a_picture_keeps_it(stack: pw.RasterStack, out: Path, vi
 def test_the_demo_replaces_names_alone(out: Path, victim: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixelwise.demo.HEIGHT", 16)
     monkeypatch.setattr("pixelwise.demo.WIDTH", 16)
-    KINDS[kind][0](out / "ndvi_1995.tif", victim)
+    (out / "ndvi").mkdir()
+    KINDS[kind][0](out / "ndvi" / "ndvi_1995.tif", victim)
+    KINDS[kind][0](out / "places.csv", victim)
     assert len(write_scene(out)) == 21
-    with rasterio.open(out / "ndvi_1995.tif") as found:
+    assert (out / "places.csv").read_text().startswith("name,x,y\n")
+    with rasterio.open(out / "ndvi" / "ndvi_1995.tif") as found:
         assert found.shape == (16, 16)
 
 
 def test_the_demo_needs_a_folder(victim: Path, out: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot be created \(File exists\)"):
         write_scene(victim)
-    (out / "ndvi_1995.tif").mkdir()
+    (out / "ndvi" / "ndvi_1995.tif").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"ndvi_1995\.tif: cannot be replaced \(Is a directory\)"):
         write_scene(out)

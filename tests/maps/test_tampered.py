@@ -185,5 +185,5 @@ def test_keys_that_lie(begin: Callable[..., Begun], key: Any) -> None:
     begun = begin()
     head, *lines = begun.left[begun.journal].split(b"\n")[:-1]
     text = begun.resume(b"".join(line + b"\n" for line in (encode({**decode(head), "key": key}), *lines)))
-    assert "an unfinished job of another kind" in text
+    assert "a different unfinished job left" in text
     assert len(text) < 600

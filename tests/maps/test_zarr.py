@@ -312,7 +312,7 @@ def test_a_job_killed_before_its_names_is_ended(
     (out / "trend.zarr").rename(out / ".trend.partial.replaced.zarr")
     with caplog.at_level(logging.INFO):
         same(pw.apply(stack, "ols", out / "trend.zarr", overwrite=True), whole)
-    assert "the map was complete already and only gets its final name" in caplog.text
+    assert "the map was already complete and only gets its final name" in caplog.text
     assert hidden(out) == []
 
 
@@ -338,7 +338,7 @@ def test_a_restart_keeps_the_old_store_of_a_killed_swap(
         (out / ".trend.zarr.journal").unlink()
     with pytest.raises(OutputError, match=r"trend\.zarr: already exists; --overwrite replaces it"):
         pw.apply(stack, "ols", out / "trend.zarr", min_valid=0.5, restart=True)
-    assert "trend.zarr has its name back: a job that was replacing it was killed" in caplog.text
+    assert "trend.zarr was restored: a job that was replacing it was killed" in caplog.text
     assert content(out / "trend.zarr") == before
     if not journal:
         assert not (out / ".trend.zarr.journal").exists()
@@ -663,6 +663,8 @@ def test_any_call_may_fail(
 
 
 def test_a_format_of_stores_is_for_stores(stack: pw.RasterStack, out: Path) -> None:
-    with pytest.raises(pw.ParameterError, match=r"zarr_format 2: .*trend\.tif is no Zarr store: leave it out"):
+    with pytest.raises(
+        pw.ParameterError, match=r"zarr_format 2: .*trend\.tif is not a Zarr store: leave zarr_format out"
+    ):
         pw.apply(stack, "ols", out / "trend.tif", zarr_format=2)
     assert list(out.iterdir()) == []

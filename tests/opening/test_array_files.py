@@ -411,7 +411,7 @@ def test_rows_and_columns_without_coordinates(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         stack = pw.open_stack(write_netcdf(tmp_path / "a.nc", data))
     assert (stack.grid.height, stack.grid.width, stack.grid.crs) == (3, 4, None)
-    assert "its dimensions i and j are taken for rows and columns" in caplog.text
+    assert "its dimensions i and j are treated as rows and columns" in caplog.text
 
 
 def test_text_and_climatologies(tmp_path: Path) -> None:

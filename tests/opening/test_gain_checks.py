@@ -201,7 +201,7 @@ def test_dates_are_read_as_precisely_as_they_are_written() -> None:
         ("little_unchanged", "hardly any of their pixels are unchanged", "--method controls"),
         ("uncertain", "standard error above 5 %", "larger --sample"),
         ("far", "outside 0.5 to 2", "scale"),
-        ("one_band", "change cannot be told from gain", "--bands"),
+        ("one_band", "change and gain cannot be distinguished", "--bands"),
         ("refused", "have no gains", "clouds"),
         ("saturated", "largest or smallest", "--valid-range"),
     ],
@@ -226,9 +226,9 @@ def test_a_table_that_leaves_nothing_says_so_once() -> None:
     one = Gains(tuple(replace(row, flags=("one_band",)) for row in noisy(3, 5, ("red",)).rows))
     assert warnings_of_gains(one) == [
         (
-            "one band (red): change cannot be told from gain, so all scenes are flagged one_band, and --gains leaves "
-            "them out; give more --bands, --method controls with polygons (--controls), or --method regression over "
-            "stable ground"
+            "one band (red): change and gain cannot be distinguished, so all scenes are flagged one_band, and --gains "
+            "leaves them out; give more --bands, --method controls with polygons (--controls), or --method regression "
+            "over stable ground"
         )
     ]
     rows = noisy(3, 5).rows

@@ -114,7 +114,7 @@ def test_a_piece_off_the_lattice_is_refused(shards: Path):
     assert problem.startswith(
         f"{name}: is a piece of the same image as {shards / 'ndvi2002-0000000000-0000000000.tif'}"
     )
-    assert "but not on its lattice" in problem
+    assert "but their pixels are not aligned" in problem
     assert "(30, 0, 500000, 0, -30, 3399868) instead of (30, 0, 500000, 0, -30, 3400000)" in problem
 
 
@@ -140,7 +140,7 @@ def test_all_differences_of_all_grids(make_stack: MakeStack):
         "size 7 x 5 instead of 7 x 6 pixels (width x height); "
         "transform (30, 0, 500000, 0, -30, 3399955) instead of (30, 0, 500000, 0, -30, 3400000) (off by 1.5 pixels)"
     )
-    assert advice.startswith("put them on one lattice with --align FILE --resampling nearest|bilinear")
+    assert advice.startswith("align them with --align FILE --resampling nearest|bilinear")
 
 
 def test_grids_that_differ_by_less_than_a_hundredth_of_a_pixel(make_stack: MakeStack):

@@ -271,7 +271,7 @@ def test_a_table_of_another_area_is_refused_though_its_files_have_the_same_names
     refused = run(*words)
     assert (refused.exit_code, output.exists()) == (1, False)
     assert (
-        f"gains {table}: is of scenes/x_20010715.tif, not of {tmp_path}/area2/x_20010715.tif (8 files like this); "
+        f"gains {table}: belongs to scenes/x_20010715.tif, not to {tmp_path}/area2/x_20010715.tif (8 files like this); "
         "make a table from these scenes (pixelwise rectify)"
     ) in refused.stderr
     (scenes / "x_20010715.tif").unlink()  # one of its files does not make it a table of others
@@ -452,7 +452,7 @@ def test_presets_refuse_what_was_not_measured(tmp_path: Path) -> None:
         )
     with pytest.raises(pw.ParameterError, match=r"^gains roy2016: have none for thermal, only for blue, green, red, "):
         pw.open_stack(source, band="thermal", start="2002", **options)
-    with pytest.raises(pw.ParameterError, match="which only products tell: give --product"):
+    with pytest.raises(pw.ParameterError, match="which only products know: give --product"):
         pw.open_stack(tmp_path / "l" / "LC08_L2SP_014032_20140711_20140903_02_T1", band=1, gains="roy2016")
 
 

@@ -552,7 +552,7 @@ def test_masks_on_another_lattice(masked: tuple[Path, Any, Any]) -> None:
         write_raster(folder / "masks" / f"{year}-03-05_clouds.tif", mask, transform=half)
     options = {"mask": f"{folder}/masks", "mask_drop": 1}
     text = refusal_of(folder / "images", **options)
-    assert "2001-03-05_clouds.tif: the mask is on a different lattice from its image (" in text
+    assert "2001-03-05_clouds.tif: the pixels of the mask are not aligned with those of its image (" in text
     like = folder / "images" / "ndvi_20010305.tif"
     # The nearest pixel is the one at the same place, whatever is asked for the images.
     for resampling in ("nearest", "bilinear"):

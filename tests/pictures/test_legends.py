@@ -410,7 +410,7 @@ LEVEL = pw.Band("level", kind="level")
         ({"significant": 0.01, "classes": "confidence"}, "classes confidence have the levels 90, 95 and 99 %"),
         ({"significant": 0.01, "classes": "quintile"}, "significant 0.01 is the level of a test: classes quintile"),
         ({"pvalue": "pvalu"}, "unknown band 'pvalu'; did you mean 'pvalue'"),
-        ({"pvalue": "level"}, r"pvalue level: the numbers of this band are no p-values \(level\)"),
+        ({"pvalue": "level"}, r"pvalue level: the numbers of this band are not p-values \(level\)"),
         ({"pvalue": "pvalue", "classes": "equal:3"}, "pvalue pvalue is for classes trend and confidence"),
         ({"band": "level", "classes": "trend"}, "no p-value, which trend classes need: choose band slope, or"),
         ({"band": "level", "significant": 0.1}, "significant 0.1 is the level of a test: band level has no p-value"),
@@ -553,7 +553,7 @@ def test_every_band_of_a_map_with_q_values_has_a_picture() -> None:
 def test_days_of_the_year_have_no_lowest() -> None:
     day = pw.Band("peak_1", "Day of year of the first peak", "day of year", kind="day of year")
     map_ = make_map([day], row(3, 360))
-    with pytest.raises(pw.ParameterError, match="of which none is the lowest: leave classes out, or give limits"):
+    with pytest.raises(pw.ParameterError, match="which have no lowest value: leave classes out, or give limits"):
         plot_map(map_, classes="continuous")
     assert len(entries(plot_map(map_, classes="100,200"))) == 3
 

@@ -131,7 +131,7 @@ def test_a_job_that_goes_on_keeps_what_was_lost_before(
     with pytest.raises(ZeroDivisionError):
         pw.apply(stack, "ols", tmp_path / "other.tif", jobs=1, progress=stop_late)
     # Whether holes are allowed is part of the job.
-    with pytest.raises(pw.OutputError, match=r"unfinished job of another kind.* input"):
+    with pytest.raises(pw.OutputError, match=r"a different unfinished job left.* input"):
         pw.apply(pw.open_stack(folder), "ols", tmp_path / "other.tif", jobs=1)
 
 

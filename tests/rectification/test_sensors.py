@@ -115,8 +115,8 @@ def test_sensors_that_do_not_overlap_are_named() -> None:
         chain_of(sensors, dates, pairs_of(sensors, dates))
     assert str(error.value) == (
         "no usable scenes at most 8 days apart link LT05 2000-2010 with LC08 2013, LC09 2013; sensors are compared "
-        "where they overlap in time, and all must lead to the newest, LC09: add scenes from years that they share, or "
-        "of a sensor between them, or find gains per scene (--per scene)"
+        "where they overlap in time, and all must be linked to the newest, LC09: add scenes from years that they "
+        "share, or of a sensor between them, or find gains per scene (--per scene)"
     )
     with pytest.raises(InputError, match="all scenes are from LT05"):
         chain_of(["LT05", "LT05"], days(0, 8), ())

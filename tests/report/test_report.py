@@ -138,7 +138,7 @@ def test_the_table_of_areas_is_that_of_classify(trend: Path) -> None:
         assert share.startswith("<") or float(share) == pytest.approx(100 * float(row["share_of_region"]), abs=0.051)
     with rasterio.open(trend) as dataset:
         status = dataset.read(dataset.count)
-    assert f"{100 * (status == 0).mean():.1f} %" in rows["0 ok: the method has an answer"]
+    assert f"{100 * (status == 0).mean():.1f} %" in rows["0 ok: the method has a result"]
     assert len(html) < 10e6
 
 
@@ -357,7 +357,7 @@ def test_a_correlation_says_why_it_has_no_series(make_stack: Any, tmp_path: Path
     call = ["report", str(tmp_path / "r.tif"), "-o", str(tmp_path / "r.html")]
     assert CliRunner().invoke(main, call).exit_code == 0
     said = text_of((tmp_path / "r.html").read_text("utf-8"))
-    assert "its method compares the inputs with further ones, and a page has no series of both" in said
+    assert "its method compares the inputs with covariates, and a page has no series of both" in said
     assert "--map" not in said
     falls, rises = ((map_["pvalue"] < 0.05) & (np.sign(map_["rvalue"]) == sign) for sign in (-1, 1))
     assert re.search(

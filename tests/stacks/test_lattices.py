@@ -108,7 +108,9 @@ def test_the_extent_of_a_raster(scenes: Path, mosaic: Any, tmp_path: Path) -> No
         assert (stack.grid.transform, stack.grid.height, stack.grid.width) == (dataset.transform, 20, 30)
     np.testing.assert_array_equal(read_all(stack), seen(mosaic)[:, 5:25, 6:36])
     off = write_raster(tmp_path / "off.tif", np.zeros((20, 30), np.uint8), transform=at(5, 6) @ Affine.scale(2))
-    assert f"extent: {off} is not on the lattice of {scenes / 'ndvi_2001.tif'}" in refusal_of(scenes, extent=off)
+    assert f"extent: the pixels of {off} are not aligned with those of {scenes / 'ndvi_2001.tif'}" in refusal_of(
+        scenes, extent=off
+    )
     assert f"extent: {tmp_path / 'none.tif'}: No such file" in refusal_of(scenes, extent=tmp_path / "none.tif")
 
 
@@ -124,11 +126,11 @@ def test_dates_outside_the_extent_are_left_out(scenes: Path, caplog: pytest.LogC
 def test_what_does_not_share_a_lattice_is_named(scenes: Path) -> None:
     odd = write_raster(scenes / "ndvi_2006.tif", np.zeros((9, 9), np.float32), transform=at(0, 0) @ Affine.scale(1.01))
     text = refusal_of(scenes, extent="union")
-    assert f"the rasters are not on one lattice; 1 differ from {scenes / 'ndvi_2001.tif'}:" in text
+    assert f"the rasters have pixels that are not aligned; 1 differ from {scenes / 'ndvi_2001.tif'}:" in text
     assert f"{odd}: " in text
     assert "--align FILE --resampling" in text
     odd.unlink()
-    assert "they are on one lattice: choose the area to cover with --extent union|" in refusal_of(scenes)
+    assert "their pixels are aligned: choose the area to cover with --extent union|" in refusal_of(scenes)
 
 
 def test_an_intersection_may_be_empty(scenes: Path) -> None:
@@ -142,7 +144,7 @@ def test_origins_may_be_off_by_a_thousandth_of_a_pixel(scenes: Path, mosaic: Any
     if shift < 1e-3:
         np.testing.assert_array_equal(read_all(pw.open_stack(scenes, extent="union"))[0], mosaic[0])
     else:
-        assert "not on one lattice" in refusal_of(scenes, extent="union")
+        assert "have pixels that are not aligned" in refusal_of(scenes, extent="union")
 
 
 def test_pieces_that_are_missing_are_missing(tmp_path: Path, mosaic: Any) -> None:
@@ -359,7 +361,7 @@ def test_alignments_that_cannot_be(tmp_path: Path, scenes: Path) -> None:
     like = write_raster(tmp_path / "like.tif", np.zeros((40, 40), np.uint8))
     assert f"{plain}: cannot be aligned: it has no CRS" in refusal_of(tmp_path / "plain", align=like)
     assert f"align: {tmp_path / 'none.tif'}: No such file" in refusal_of(scenes, align=tmp_path / "none.tif")
-    with pytest.raises(ParameterError, match="resampling cubic is for files on other lattices: give align=RASTER"):
+    with pytest.raises(ParameterError, match="resampling cubic has no effect without align: give align=RASTER"):
         pw.open_stack(scenes, resampling="cubic")
     with pytest.raises(ParameterError, match=r"resampling='bilinaer' is not one of .*; did you mean 'bilinear'"):
         pw.open_stack(scenes, align=like, resampling="bilinaer")

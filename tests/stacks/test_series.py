@@ -202,7 +202,7 @@ def test_pixels_outside_the_region(make_stack: MakeStack) -> None:
         same(map_, one.fit("ols", dtype="float32"), one.row, one.col)
     assert one.fit("ols").status == Status.OUTSIDE
     assert one.fit("ols").words == "ols: no result (outside the area), n = 0"
-    assert str(one).endswith("outside the area that was asked for")
+    assert str(one).endswith("outside the requested area")
 
 
 # --- what methods say ------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def test_a_table_of_files_elsewhere_is_not_that_of_the_map(home: Path) -> None:
     made(source="moved")
     assert verify("map.tif", everything=True).differing == 0
     shutil.copytree(home / "moved", home / "ndvi")
-    assert f"is of {home}/ndvi/ndvi_2000.tif, not of {home}/moved/ndvi_2000.tif, but the map" in refused("map.tif")
+    assert f"belongs to {home}/ndvi/ndvi_2000.tif, not to {home}/moved/ndvi_2000.tif, but the map" in refused("map.tif")
 
 
 def test_a_table_outside_the_folder_is_opened_only_if_it_is_named(home: Path) -> None:

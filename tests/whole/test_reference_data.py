@@ -292,7 +292,7 @@ def test_scenes_on_different_grids_are_refused(command: Sequence[str], shared: S
     for path in others:
         (line,) = [line for line in lines if f"{path}: " in line]
         assert f"{numbers(path)} instead of {numbers(first)}" in line
-    (advice,) = [line for line in lines if "put them on one lattice with --align" in line]
+    (advice,) = [line for line in lines if "align them with --align" in line]
     assert "--resampling nearest|bilinear" in advice
     if command[0] == "apply":
         assert result.stdout == ""

@@ -257,8 +257,8 @@ def test_a_file_that_may_not_grow(stack: pw.RasterStack, out: Path) -> None:
     stopped = subprocess.run([sys.executable, "-c", FULL, "200000", *command], capture_output=True, text=True)
     assert stopped.returncode == 75
     assert stopped.stderr.splitlines()[-1] == (
-        f"error: {out / 'trend.tif'}: cannot be written (File too large); make room, and run the same command again "
-        "to resume"
+        f"error: {out / 'trend.tif'}: cannot be written (File too large); free some space, and run the same command "
+        "again to resume"
     )
     assert hidden(out) == KEPT
     done = CliRunner().invoke(main, command)

@@ -223,7 +223,7 @@ def test_a_map_cannot_lead_to_files_that_it_does_not_list(home: Path) -> None:
         part["size"] = Path("ndvi/ndvi_2000.csv").stat().st_size
     provenance["input"]["layers_used"][0]["pieces"][0][0] = "ndvi/ndvi_2000.csv"
     hostile = pw.Map(map_.grid, map_.bands, provenance, map_.timings, map_.files)
-    with pytest.raises(pw.InputError, match="it names files that lead to others, such as"):
+    with pytest.raises(pw.InputError, match="it names files that refer to others, such as"):
         origin_of(hostile, "map.tif")
     assert secret.exists()
 

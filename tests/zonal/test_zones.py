@@ -393,7 +393,8 @@ def test_attributes_are_kept_and_columns_win(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         table = pw.zones(map_, path, bands=["slope"])
     assert (
-        "its attribute Zone_km2 is called zones_Zone_km2 in the table, which has a column of that name\n" in caplog.text
+        "its attribute Zone_km2 is called zones_Zone_km2 in the table, which already has a column of that name\n"
+        in caplog.text
     )
     assert list(table)[:4] == ["name", "day", "zones_Zone_km2", "rank"]
     with table.save(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
@@ -484,9 +485,9 @@ def test_rasters_that_cannot_be_used(tmp_path: Path) -> None:
     ones = np.ones((60, 80), np.uint8)
     shifted = write_raster(tmp_path / "shifted.tif", ones, transform=UTM @ Affine.translation(0.5, 0))
     text = refused(map_, shifted)
-    assert "is not on the lattice of the rasters" in text
+    assert "its pixels are not aligned with those of the rasters" in text
     assert "gdalwarp -r near" in text
-    assert "is not on the lattice" in refused(map_, write_raster(tmp_path / "crs.tif", ones, crs="EPSG:32618"))
+    assert "its pixels are not aligned" in refused(map_, write_raster(tmp_path / "crs.tif", ones, crs="EPSG:32618"))
     floats = write_raster(tmp_path / "f.tif", ones.astype(np.float32))
     assert "holds float32 numbers; expected classes" in refused(map_, floats)
     assert "has 2 bands" in refused(map_, write_raster(tmp_path / "b.tif", [ones, ones]))
@@ -712,7 +713,10 @@ def test_a_table_of_zones_can_be_zones_again(made: Path, caplog: pytest.LogCaptu
         caplog.clear()
         table = pw.zones(made / "map.tif", made / "once.gpkg", series=True)
     [said] = caplog.messages
-    assert "its attribute zone_km2 is called zones_zone_km2 in the table, which has a column of that name, and" in said
+    assert (
+        "its attribute zone_km2 is called zones_zone_km2 in the table, which already has a column of that name, and"
+        in said
+    )
     assert said.endswith(f" {len(once) - 2} more")  # all but this one and the name
     np.testing.assert_array_equal(table["zones_series_slope"], table["series_slope"])
     assert len(table) == 2 * len(once) - 1

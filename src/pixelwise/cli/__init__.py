@@ -20,6 +20,7 @@ from pixelwise.cli.plan import plan
 from pixelwise.cli.plot import plot
 from pixelwise.cli.rectify import rectify
 from pixelwise.cli.report import Commands
+from pixelwise.cli.run import run
 from pixelwise.cli.series import series
 from pixelwise.cli.verify import verify
 from pixelwise.cli.zones import zones
@@ -41,6 +42,7 @@ def main() -> None:
       pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
+      pixelwise run job.toml                          run the job that a file describes, or update its output
       pixelwise rectify scenes/ -o gains.csv          find gains that make scenes comparable
       pixelwise fdr trend.tif -q .1 -o trend_q.tif    adjust p-values for the number of tests
       pixelwise plot trend.tif -o trend.png           draw a map
@@ -59,8 +61,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    plan, apply, join, composite, rectify, methods, fdr, plot, classify, zones, series, info, html_report, demo, clean,
-    verify, compile_kernels,
+    plan, apply, join, composite, run, rectify, methods, fdr, plot, classify, zones, series, info, html_report, demo,
+    clean, verify, compile_kernels,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -10,6 +10,7 @@ import click
 
 from pixelwise.choices import Per, TiffDriver
 from pixelwise.cli.completing import methods
+from pixelwise.cli.job_files import WRITE_JOB_OPTION, write_job
 from pixelwise.cli.options import (
     PARAMETER_OPTION,
     BandNames,
@@ -65,6 +66,7 @@ __all__ = ["apply"]
     metavar="I/N",
     help="Compute only the I-th of N parts of the map, into OUTPUT.parts; `pixelwise join OUTPUT` joins them.",
 )
+@WRITE_JOB_OPTION
 @click.option("--strict", is_flag=True, help="Stop if a function fails, instead of giving its pixel status 5.")
 @click.option("--timings", is_flag=True, help="Print how long each step took.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -85,6 +87,7 @@ def apply(
     timings: bool,
     quiet: bool,
     part: str | None,
+    write_recipe: str | None,
     **options: Any,
 ) -> None:
     r"""Apply METHOD to the series of every pixel and write a map.
@@ -112,6 +115,10 @@ def apply(
     from pixelwise.run import run_job
 
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
+    if write_recipe is not None:
+        asked = replace(written, bands=bands, per=per, dtype=dtype)
+        write_job(write_recipe, source, spec, asked, output, options, method, parameters, covariates)
+        return
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     inputs = {name: open_covariate(text, spec) for name, text in covariates.items()}

@@ -29,8 +29,8 @@ def classify(*, map_path: Path, output: Path, **options: Any) -> None:
       pixelwise classify trend.tif -o classes.tif --classes confidence
       pixelwise classify trend.tif -o n.tif --band n --classes 10,20,30
 
-    The file is a GeoTIFF of bytes. It has a colour table and the names of the classes, and QGIS opens it in the colours
-    of `pixelwise plot`, by the style beside it (classes.qml). Areas are those on the ellipsoid, whatever the CRS.
+    The file is a GeoTIFF of bytes, with a colour table and the names of the classes. QGIS shows it in the colours of
+    `pixelwise plot`, which the style beside it (classes.qml) defines. Areas are on the ellipsoid, whatever the CRS.
     """
     from pixelwise.maps.classified import classify, table_of
     from pixelwise.maps.foreign import open_any

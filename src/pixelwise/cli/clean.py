@@ -19,8 +19,8 @@ def clean(folder: Path) -> None:
     """Delete leftovers of interrupted jobs in FOLDER.
 
     Leftovers are hidden files: half-written maps and classes, and the journals with which jobs resume. Without them, an
-    interrupted job starts from scratch. Files of running jobs, other users and other programs are kept; those that look
-    like ours but are kept are listed on stderr with the reason.
+    interrupted job starts from scratch. Files of running jobs, other users and other programs are kept; files
+    that look like leftovers but are kept are listed on stderr with the reason.
     """
     from pixelwise.maps.leftovers import remove_leftovers
 

@@ -29,7 +29,7 @@ def compile_kernels(method: tuple[str, ...]) -> None:
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile
       NUMBA_CACHE_DIR=/opt/pixelwise-kernels pixelwise compile trend ols
 
-    All users can read NUMBA_CACHE_DIR then, but only you can change it. Set it to the same folder for jobs; users who
+    All users can then read NUMBA_CACHE_DIR, but only you can change it. Set it to the same folder for jobs; users who
     cannot write there start with a copy, if the code was compiled by root or by themselves. Machine code only works for
     the type of processor on which it was compiled: if there are several, set NUMBA_CPU_NAME=generic for both the
     compilation and the jobs.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelwise.cli.job_files import WRITE_JOB_OPTION, write_job
 from pixelwise.cli.options import job_options, output_options, scene_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -20,9 +21,25 @@ __all__ = ["composite"]
 @scene_options
 @output_options("GeoTIFF (.tif) to write, with a band for each period, or Zarr (.zarr) or NetCDF (.nc).")
 @job_options
+@click.option(
+    "--append",
+    is_flag=True,
+    help="If OUTPUT exists, compute only periods that are new or whose files changed, and keep the others.",
+)
+@WRITE_JOB_OPTION
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
-def composite(*, source: list[str], spec: InputSpec, output: Path, dtype: str, quiet: bool, **options: Any) -> None:
+def composite(
+    *,
+    source: list[str],
+    spec: InputSpec,
+    output: Path,
+    dtype: str,
+    append: bool,
+    write_recipe: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
     r"""Combine scenes into one layer per period.
 
     A period is a year, season, month or dekad (--every). Bands are named by their dates, so all commands can read the
@@ -36,9 +53,16 @@ def composite(*, source: list[str], spec: InputSpec, output: Path, dtype: str, q
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import run_layers
+    from pixelwise.updates import append_layers
 
+    if append and options["overwrite"]:
+        raise click.UsageError("--append keeps what is still the same, --overwrite nothing: choose one of them")
+    if write_recipe is not None:
+        write_job(write_recipe, source, spec, OutputSpec(dtype=dtype), output, options)
+        return
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:
-        path = run_layers(stack, output, OutputSpec(dtype=dtype), Execution(progress=progress, **options))
+        write = append_layers if append else run_layers
+        path = write(stack, output, OutputSpec(dtype=dtype), Execution(progress=progress, **options))
         emit(str(path), lines=False)

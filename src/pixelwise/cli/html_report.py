@@ -29,9 +29,9 @@ PAGES = (".html", ".htm")
 def html_report(*, map_path: Path, source: tuple[str, ...], output: Path, method: str | None, overwrite: bool) -> None:
     r"""Write MAP as one page for a browser.
 
-    It has the picture, areas, histograms, series of some pixels, the method, and how the map was made, and needs no
-    network and no other file. The series are there if the inputs lie in the folder of the map, or are named as INPUT;
-    else the page says why they are not.
+    The page contains the picture, areas, histograms, series of some pixels, the method, and how the map was made. It
+    needs no network and no other file. It has series if the inputs are in the folder of the map, or are named as INPUT;
+    otherwise it says why it has none.
 
     \b
       pixelwise report trend.tif -o report.html
@@ -63,9 +63,9 @@ def _samples(
     if not map_.provenance:
         if source or method:
             raise InputError(f"{path}: pixelwise did not make this map, so no inputs belong to it: leave INPUT out")
-        return [], "The series are unknown: pixelwise did not make this map."
+        return [], "There are no series: pixelwise did not make this map."
     if map_.provenance.get("further_inputs"):
-        why = "its method compares the inputs with further ones, and a page has no series of both"
+        why = "its method compares the inputs with covariates, and a page has no series of both"
         if source or method:
             raise InputError(f"{path}: {why}: leave INPUT and --method out")
         return [], f"There are no series: {why}. `pixelwise series` shows them, with --with NAME=FILES."

@@ -22,18 +22,18 @@ WIDTH = 110
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def info(*, map_path: Path, as_json: bool) -> None:
-    r"""Say what MAP is, and how it was made.
+    r"""Show what MAP is, and how it was made.
 
-    Also counts how much of it has which status, and which class of its first band.
+    Also counts the pixels of each status, and of each class of its first band.
 
     \b
       pixelwise info trend.tif
       pixelwise info trend.tif --json | jq .status
 
-    Areas are square kilometres on the ellipsoid; shares are those of the region: all that was asked for.
+    Areas are square kilometres on the ellipsoid; shares are shares of the region: all pixels that were requested.
     """
     from pixelwise.maps.foreign import open_any
     from pixelwise.maps.info import info_of

@@ -15,16 +15,18 @@ __all__ = ["join"]
 @click.command()
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete.")
-@click.option("--restart", is_flag=True, help="Discard what an interrupted job without parts left under this name.")
+@click.option(
+    "--restart", is_flag=True, help="Discard the progress of an interrupted job without parts under this name."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Number of threads.  [default: usable cores]")
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 4GiB.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @debug_option
 def join(*, output: Path, quiet: bool, **options: Any) -> None:
-    r"""Make a map of its parts.
+    r"""Make a map from its parts.
 
-    OUTPUT is the name that `apply --part I/N` was given; the parts are in OUTPUT.parts, which is removed when the map
-    is complete. Parts that are missing are listed as queues write arrays (3,17-19).
+    OUTPUT is the name given to `apply --part I/N`; the parts are in OUTPUT.parts, which is removed when the map is
+    complete. Missing parts are listed in the notation of job arrays (3,17-19).
 
     \b
       pixelwise apply trend ndvi/*.tif -o trend.tif --part 1/10

@@ -27,6 +27,7 @@ from pixelwise.cli.completing import composites, files, gains
 from pixelwise.cli.file_options import FILE_OPTIONS, PIXEL_OPTIONS
 from pixelwise.cli.hints import check_words, missing_input
 from pixelwise.cli.kinds import BandNames, Numbers, Parameter
+from pixelwise.cli.replacing import REPLACING_OPTIONS
 
 if TYPE_CHECKING:
     from pixelwise.stacks.spec import InputSpec
@@ -298,14 +299,7 @@ def output_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., A
             show_default=True,
             help="Version of the format of Zarr outputs; GDAL 3.10 (QGIS) reads only 2, which has many more files.",
         ),
-        click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete."),
-        click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run."),
-        click.option(
-            "--trust-function",
-            is_flag=True,
-            help="Resume an interrupted job even if pixelwise cannot tell whether your function is still the same, "
-            "because it reads files or looks up names at run time. Also needed for the first run.",
-        ),
+        *REPLACING_OPTIONS,
     )
     return functools.partial(_decorate, options=options)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixelwise.cli.completing import methods
+from pixelwise.cli.job_files import planned_job
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
 from pixelwise.cli.planned import show
 from pixelwise.cli.planned_scenes import describe_scenes
@@ -35,7 +36,9 @@ __all__ = ["plan"]
 
 @click.command()
 @all_input_options
-@click.option("--method", default="ols", show_default=True, shell_complete=methods, help="Method to plan for.")
+@click.option(
+    "--method", shell_complete=methods, help="Method to plan for.  [default: that of the recipe's job, or ols]"
+)
 @PARAMETER_OPTION
 @layer_options
 @job_options
@@ -57,7 +60,7 @@ def plan(
     spec: InputSpec,
     covariates: dict[str, str],
     written: OutputSpec,
-    method: str,
+    method: str | None,
     parameters: tuple[tuple[str, str], ...],
     as_json: bool,
     write_recipe: str | None,
@@ -76,7 +79,8 @@ def plan(
     from pixelwise.rasters.handles import reading
 
     listed = options.pop("layers")
-    chosen, _ = resolve_method(method, parameters=dict(parameters))
+    name, values, written = planned_job(method, parameters, written)
+    chosen, _ = resolve_method(name, parameters=values)
     try:
         found = survey(source, spec)
     except InputError as error:

@@ -25,18 +25,18 @@ def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
             "--classes",
             metavar="CLASSES",
             help="trend (direction and significance), confidence (the same at 90, 95 and 99 %), quintile, quantile:K, "
-            f"equal:K, fisher:K (natural breaks), {bar}or limits such as 0,0.1,0.5.  [default: what suits the band]",
+            f"equal:K, fisher:K (natural breaks), {bar}or limits such as 0,0.1,0.5.  [default: by the kind of band]",
         ),
         click.option(
             "--significant",
             type=LEVEL,
-            help="P-values below this are significant, and q-values not above it.  [default: 0.05, or what fdr was "
-            "asked for]",
+            help="Level of significance: p-values below it, or q-values up to it, are significant.  [default: 0.05, or "
+            "the Q of fdr]",
         ),
         click.option(
             "--pvalue",
             metavar="BAND",
-            help="Band of the p-values, where there are several.  [default: q-values if there are any]",
+            help="Band of the p-values, if there are several.  [default: q-values if there are any]",
         ),
         click.option(
             "--palette",
@@ -92,7 +92,7 @@ def plot(
       pixelwise plot trend.tif -o figure1.pdf --figure paper --width 170mm
       pixelwise plot trend.tif -o status.png --band status
 
-    Shares in the legend are those of the area on the ellipsoid. Pixels without a p-value are "not tested"; constant
+    Shares in the legend are shares of area on the ellipsoid. Pixels without a p-value are "not tested"; constant
     series, where there is nothing to test, are a class of their own.
     """
     from pixelwise.maps.foreign import open_any

@@ -42,7 +42,7 @@ __all__ = ["rectify"]
     type=click.Choice(get_args(Rectification)),
     default="irmad",
     show_default=True,
-    help="Find the pixels that did not change (IR-MAD); use bright and dark control sets (Hall et al. 1991); or take "
+    help="Find the pixels that did not change (IR-MAD); use bright and dark control sets (Hall et al. 1991); or treat "
     "all pixels of --region or --where as unchanged.",
 )
 @click.option(
@@ -59,7 +59,7 @@ __all__ = ["rectify"]
     show_default=True,
     help="Pixels at which scenes are compared.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the sample.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random sample.")
 @click.option(
     "-o",
     "--output",
@@ -85,10 +85,10 @@ def rectify(
     INPUT is a folder, files, a quoted glob, @list.txt (a path per line), or a CSV with path,date: scenes of one date
     each, as they were taken.
 
-    Sensors drift, are replaced, and see through different air; a trend over scenes as they are finds that, too. Each
-    scene is compared with a reference at the same sample of pixels, those that did not change are found, and the line
-    through them gives a gain and an offset for each band. Nothing is written but a table and its picture: --gains
-    applies the table wherever a stack is read. See docs/rectification.md.
+    Sensors drift and are replaced, and the atmosphere differs from scene to scene; a trend of unrectified scenes
+    includes all of that. `rectify` compares each scene with a reference at the same sample of pixels, and finds those
+    that did not change. The line through them gives a gain and an offset for each band. It writes only a table and its
+    picture: --gains applies the table wherever a stack is read. See docs/rectification.md.
 
     \b
       pixelwise rectify scenes/*.TIF --product landsat-c2-l2 --season 06-01..08-31 -o gains.csv

@@ -97,7 +97,7 @@ def series(*, output: Path | None, as_csv: bool, as_json: bool, overwrite: bool,
     The picture shows observations, when and why values are missing, the curve that the method fits, and its limits.
     """
     if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
+        raise click.UsageError("--csv and --json are mutually exclusive")
     question = _Asked(**asked)
     targets = _targets(output, len(question.places) or len(question.pixel), overwrite=overwrite)
     found, inputs = question.of_inputs() if question.map_path is None else question.of_map(question.map_path)

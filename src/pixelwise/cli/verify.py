@@ -38,7 +38,7 @@ SHOWN = 20
     "--allow-scheme",
     type=BandNames(),
     metavar="S[,S]",
-    help=f"Read INPUT from servers if its name begins so: {', '.join(get_args(Scheme))}.",
+    help=f"Allow INPUT on servers, with these schemes: {', '.join(get_args(Scheme))}.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random sample.")
 @debug_option
@@ -55,9 +55,9 @@ def verify(
 ) -> None:
     r"""Recompute pixels of MAP from its inputs and compare them.
 
-    Pixels are read and computed in another, slower way. If one differs, its coordinates are printed and the exit status
-    is 1. The record in a map of how it was made is never trusted: input files outside its folder are only opened if you
-    name them as INPUT (or with --gains), and a function of your own only runs if you name it with --method.
+    Pixels are read and computed in a different, slower way. If one differs, its coordinates are printed and the exit
+    status is 1. What a map says about its making is never trusted: input files outside its folder are only opened if
+    you name them as INPUT (or with --gains), and a function of your own only runs if you name it with --method.
 
     \b
       pixelwise verify trend.tif

@@ -43,7 +43,7 @@ OWN_INPUTS = "the map's own"
     help="Add the trend of the mean series of each zone, by the map's method. Without INPUT, the map's own files are "
     "read if they are in its folder; others must be named: a folder, a quoted glob or @list.txt.",
 )
-@click.option("--series-csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the mean series, too.")
+@click.option("--series-csv", type=click.Path(path_type=Path), metavar="FILE", help="Also write the mean series.")
 @click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map, for --series.")
 @click.option("--overwrite", is_flag=True, help="Replace existing tables.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -63,7 +63,7 @@ def zones(
     r"""Summarize MAP by polygons, or by classes of a raster.
 
     For each zone: its area, the area of each class (significant increase, ...), and the mean, median and standard
-    deviation of each band. Pixels count with the fraction of them that a polygon covers, times their true area. ZONES
+    deviation of each band. The weight of a pixel is the fraction that a polygon covers, times its true area. ZONES
     is a GeoPackage, GeoJSON, Shapefile or FlatGeobuf file (FILE:LAYER if it has several layers) in any CRS, or a raster
     of whole numbers with the pixels of MAP.
 

@@ -128,8 +128,8 @@ class TimeAxis:
     precision
         The coarsest precision among the layers.
     calendar
-        The calendar in which the dates are meant; days that ours lacks stand one or two days earlier in `dates`, but
-        not in `years`.
+        The calendar in which the dates are meant; days that the standard calendar lacks are one or two days earlier in
+        `dates`, but not in `years`.
     """
 
     dates: NDArray[np.datetime64]

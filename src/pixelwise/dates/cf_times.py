@@ -73,7 +73,9 @@ def moments_of(
     if bounds is not None and bounds.shape == (len(numbers), 2):
         own_unit, own_calendar = bounds_words[0] or unit, bounds_words[1] or calendar
         if calendar_named(own_calendar or "standard") != named:
-            raise InputError(f"its bounds have the calendar {own_calendar!r}, and it has {calendar or 'standard'!r}")
+            raise InputError(
+                f"its bounds have the calendar {own_calendar!r}, but its times have {calendar or 'standard'!r}"
+            )
         both = _decoded(bounds.reshape(-1), own_unit, own_calendar, named)
         return _periods(both[::2], both[1::2], named)
     return moments_of_dates(_decoded(numbers, unit, calendar, named), named)
@@ -113,7 +115,7 @@ def _absolute(numbers: NDArray[Any], unit: str) -> tuple[Moment, ...]:
         plain = words in ("", "1", "year", "years", "yr", "calendar_year", "common_year")
         if not plain or not _are_years(numbers):
             raise InputError(
-                f"its unit {unit!r} is not one of time; expected 'days since 1970-01-01' or the like, or plain years"
+                f"its unit {unit!r} is not a unit of time; expected 'days since 1970-01-01' or similar, or plain years"
             )
         return tuple(Moment(first, "year", first) for first in (datetime(int(number), 1, 1) for number in numbers))
     kind = found[1].lower()

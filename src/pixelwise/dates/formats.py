@@ -88,7 +88,7 @@ def read_format(
     problems = []
     if none:
         core = _without_text_around(format)
-        shorter = f"; --times '{core}' is found in all" if core != format and by_format(names, core) else ""
+        shorter = f"; --times '{core}' matches all of them" if core != format and by_format(names, core) else ""
         problems.append(f"no date like {shown} in {count(none, where)}: {first_of(none)}{shorter}")
     if twice:
         problems.append(

@@ -114,7 +114,7 @@ class Cluster(Engine):
         distributed = _import()
         if isinstance(given, distributed.Client):
             if given.asynchronous:
-                raise ParameterError("executor: this client is asynchronous; pass one that is not")
+                raise ParameterError("executor: this client is asynchronous; pass a synchronous one")
             if given.status != "running":
                 raise ParameterError(f"executor: this client is {given.status}; pass one that is connected")
             self._named = given.scheduler.address if given.scheduler else "given"
@@ -154,7 +154,7 @@ class Cluster(Engine):
         least, smallest = min((one["memory_limit"] or math.inf, address) for address, one in known.items())
         if memory is not None and least < memory:
             raise ParameterError(
-                f"memory {size_text(memory)} is that of each worker, but the worker {smallest} has "
+                f"memory {size_text(memory)} is the limit for each worker, but the worker {smallest} has "
                 f"{size_text(int(least))}; start workers with more memory, or allow less"
             )
         if memory is None and least < math.inf:
@@ -204,7 +204,7 @@ class Cluster(Engine):
             ) from None
         for address, one in found.items():
             if isinstance(one, BaseException):
-                raise ResourceError(f"the worker {address} failed when it was asked what it has ({_reason(one)})")
+                raise ResourceError(f"the worker {address} failed when it was checked ({_reason(one)})")
             where = f"the worker {address} on {one['host']}"
             if not one["versions"]["pixelwise"]:
                 raise ParameterError(f"{where} has no pixelwise: install {ours['pixelwise']} there, as here")
@@ -260,7 +260,8 @@ class Cluster(Engine):
             ) from None
         if isinstance(error, CancelledError) or self._client.status != "running":
             raise ResourceError(
-                f"the Dask scheduler {self._named} was lost; run the same command again, with one that runs, to resume"
+                f"the Dask scheduler {self._named} was lost; to resume, run the same command again with a running "
+                "scheduler"
             ) from None
         raise ResourceError(f"the Dask cluster {self._named} failed ({_reason(error)})") from error
 
@@ -313,8 +314,8 @@ def _greeted(address: str) -> str:
 
 def _no_answer(address: str, reason: object) -> str:
     return (
-        f"address {address}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, or mend the "
-        "address"
+        f"address {address}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, or correct "
+        "the address"
     )
 
 

@@ -85,7 +85,7 @@ def compute_part(task: Task, output: Path, execution: Execution, sink: Callable[
     alone = part.count == 1
     files = all(isinstance(stack, FileStack) for stack in stacks)
     if not files and not alone:
-        raise ParameterError(f"part {part}: parts are computed of stacks of files")
+        raise ParameterError(f"part {part}: parts need a stack of files")
     grid = stacks[0].grid
     if grid.places is not None:
         raise ParameterError(f"part {part}: parts need evenly spaced pixels, but {grid.places.reason}")
@@ -134,7 +134,7 @@ def _check_others(paths: Sequence[Path], provenance: Mapping[str, Any]) -> None:
     for path in paths:
         if differing := _unlike(open_map(path).provenance, provenance):
             raise OutputError(
-                f"{path}: is a part of another job: {differing}; remove {path.parent}, or choose another output"
+                f"{path}: belongs to another job: {differing}; remove {path.parent}, or choose another output"
             )
 
 
@@ -149,7 +149,7 @@ def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     for provenance in (found, wanted):
         part = provenance.get("part")
         if not isinstance(part, dict):
-            return "it is no part of a map"
+            return "it is not a part of a map"
         sides.append({**_common(provenance), "part": {name: part.get(name) for name in OF_ALL}})
     return differences(sides[0], sides[1])
 
@@ -212,9 +212,9 @@ def refuse_unfinished(task: Task, output: Path, execution: Execution) -> None:
     Raises
     ------
     OutputError
-        When there is one, or another run goes on.
+        When there is one, or another run is in progress.
     """
-    why, grid = "with --fdr it begins anew", task.stacks[0].grid
+    why, grid = "with --fdr it starts again", task.stacks[0].grid
     assert isinstance(task.sink, FileSink)  # noqa: S101 - the output is a file
     check = partial(task.sink.check_anew, grid, _written(task), task.dtype)
     Journal(output, {}, grid, refused=why, restart=execution.restart, before_restart=check).close(finished=False)
@@ -254,7 +254,7 @@ def join_parts(output: Path, execution: Execution, spent: Timings | None = None,
         raise InputError(f"{folder}: holds no finished part; compute parts of {output} with --part I/N")
     # What was computed just now may be newer than a map of the same name that says the same of itself.
     if spent is None and (joined := _joined_before(output, maps)) is not None:
-        log.info("the map was complete already; what is left of its parts is removed")
+        log.info("the map was already complete; what remains of its parts is removed")
         _remove(folder, list(maps))
         return joined
     records = {path: _record_of(path, one) for path, one in maps.items()}
@@ -379,7 +379,7 @@ def _check_together(maps: Mapping[Path, Map], records: Mapping[Path, PartRecord]
     first, *others = maps
     for path in others:
         if differing := _unlike(maps[path].provenance, maps[first].provenance):
-            raise InputError(f"{path}: is not of the same job as {first.name}: {differing}")
+            raise InputError(f"{path}: does not belong to the same job as {first.name}: {differing}")
     count = records[first].part.count
     if missing := set(range(1, count + 1)) - {record.part.index for record in records.values()}:
         raise InputError(

@@ -20,6 +20,7 @@ from pixelwise._version import __version__
 from pixelwise.bands import Band
 from pixelwise.dates.axis import iso
 from pixelwise.jobs.output_spec import USUAL, OutputSpec
+from pixelwise.jobs.period_digests import period_digests
 from pixelwise.maps.outputs import relative
 from pixelwise.method import Method
 from pixelwise.methods.functions.base import UserFunction
@@ -149,7 +150,7 @@ def doubts_of(method: Method, stacks: Sequence[Stack]) -> str:
     words = "; ".join(text for text in found if text)
     return words and (
         f"{words}; whether that is the same in another run is unknown "
-        "(--trust-function, trust_function=True, takes your word for it)"
+        "(--trust-function, trust_function=True, assumes that it is)"
     )
 
 
@@ -200,6 +201,8 @@ def describe_stack(stack: Stack, folder: Path | None) -> dict[str, Any]:
     summary: dict[str, Any] = {"layers": len(stack.axis), "first": str(days[0]), "last": str(days[-1])}
     if isinstance(stack, CompositeStack):
         described = {**describe_stack(stack.scenes, folder), **summary, "composite": plain(stack.describe())}
+        if digests := period_digests(stack, folder):
+            described["composite"]["digests"] = digests
         if stack.by is not None:
             described["composite"]["by"] = describe_stack(stack.by, folder)
         return described

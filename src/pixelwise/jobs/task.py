@@ -82,7 +82,7 @@ class Task:
         refused = "" if execution.trust_function else doubts
         with self._journal(refused, execution) as journal:
             if isinstance(sink, FileSink) and journal is not None and journal.committed is not None:
-                log.info("the map was complete already and only gets its final name")
+                log.info("the map was already complete and only gets its final name")
                 return sink.end(self.named, self.stacks[0].grid, self.dtype, journal.committed)
             with open_engine(engine_for(self.bound, self.stacks, execution)) as engine:
                 return self._compute(engine, execution, journal, doubts, began)
@@ -155,7 +155,7 @@ class Task:
             if kept and isinstance(method, UserFunction):
                 method.leave()
             if kept:
-                log.warning("%s keeps what is done; run the same job again to resume", journal.path)
+                log.warning("%s keeps the progress; run the same job again to resume", journal.path)
             try:
                 sink.abort(keep=kept)
             finally:
@@ -281,7 +281,7 @@ class _Tally:
             log.warning("no pixel has a result: the map holds nothing but status")
         if self.lost:
             log.warning(
-                "%d pixels, counted over all dates, could not be read in %d file(s) and count as missing: status 8 "
+                "%d pixels, counted over all dates, could not be read in %d file(s) and count as missing: affected "
                 "where it matters",
                 self.lost.total(),
                 len({path for path, _ in self.lost}),
@@ -410,8 +410,8 @@ def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
         seconds = layout.small_chunks * SECONDS_PER_CHUNK
         time_ = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
         text = (
-            f"{layout.small_chunks} chunks of {size_text(layout.block_bytes)} take longer to find than to decode, some "
-            f"{time_}: rewrite them once in larger chunks: {layout.rewrite}"
+            f"{layout.small_chunks} chunks of {size_text(layout.block_bytes)} take longer to find than to decode, "
+            f"about {time_}: rewrite them once in larger chunks: {layout.rewrite}"
         )
         return [text]
     return []

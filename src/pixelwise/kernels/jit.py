@@ -228,7 +228,7 @@ def _say(module: str | None) -> None:
     """Log what the kernels of a module are for when the first of them is compiled."""
     name = (module or "").removeprefix("pixelwise.")
     if name in _READING:
-        label = "the reading of files"
+        label = "the code that reads files"
     elif name.startswith("kernels.") and name not in (module, *_HELPERS):
         label = _named[-1] if _named else "kernels"
     else:  # of numba, of a user's function, or a helper of one that was said
@@ -236,7 +236,7 @@ def _say(module: str | None) -> None:
     if label not in _said:
         _said.add(label)
         kept = kernel_folder() is not None
-        log.info("compiling %s (%s)", label, "once on this machine" if kept else "no folder can be written to keep it")
+        log.info("compiling %s (%s)", label, "once on this machine" if kept else "no writable folder to keep it in")
 
 
 def kernel_folder() -> Path | None:

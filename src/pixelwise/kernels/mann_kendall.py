@@ -1,4 +1,4 @@
-"""Compiled Mann-Kendall scores, their variance with ties, and its correction for serial correlation."""
+"""Compiled Mann-Kendall scores, their variance with ties, and its correction for autocorrelation."""
 
 # Numba infers types from arguments; annotations would only repeat the docstrings.
 # mypy: allow-untyped-defs
@@ -59,7 +59,7 @@ class Exact(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """How serial correlation changes the variance of scores.
+    """How autocorrelation changes the variance of scores.
 
     Attributes
     ----------
@@ -312,7 +312,7 @@ def exact_place(first, n):
     return place
 
 
-# ------------------------------------------------------------------------------------- serial correlation
+# ------------------------------------------------------------------------------------- autocorrelation
 
 
 @kernel(helper=True)
@@ -354,7 +354,7 @@ def autocorrelation(y, place, n, lag):
 
 @kernel()
 def variance_factors(values, dates, slopes, correction, series, factors):
-    """Find the factor by which serial correlation multiplies the variance of each score.
+    """Find the factor by which autocorrelation multiplies the variance of each score.
 
     Parameters
     ----------

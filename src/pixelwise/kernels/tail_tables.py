@@ -21,7 +21,16 @@ import numpy as np
 from pixelwise.bands import Floats
 from pixelwise.kernels.jit import readonly
 
-__all__ = ["FRACTION_TERMS", "TailTable", "beta_fraction", "quantile_series", "student_tail", "tail_table", "tails_of"]
+__all__ = [
+    "FRACTION_TERMS",
+    "TailTable",
+    "beta_fraction",
+    "quantile_series",
+    "student_quantiles",
+    "student_tail",
+    "tail_table",
+    "tails_of",
+]
 
 # 40 pairs of terms give 4e-13 for df <= 100 and 1e-11 for df = 2000, against mpmath (tests/kernels/test_pvalues.py).
 FRACTION_TERMS = 40
@@ -111,8 +120,30 @@ def quantile_series(confidence_level: float) -> Floats:
         0.9999.
     """
     nodes = np.cos(np.pi * (np.arange(QUANTILE_TERMS) + 0.5) / QUANTILE_TERMS)
-    df = 2.0 / (nodes + 1.0)
-    # The logarithm of t, halved until its last bits: p falls as t grows.
+    logarithms = log_quantiles(2.0 / (nodes + 1.0), confidence_level)
+    angles = np.outer(np.arange(QUANTILE_TERMS), np.pi * (np.arange(QUANTILE_TERMS) + 0.5) / QUANTILE_TERMS)
+    coefficients: Floats = 2.0 / QUANTILE_TERMS * np.cos(angles) @ logarithms
+    coefficients[0] /= 2.0
+    return readonly(coefficients)
+
+
+def student_quantiles(df: Floats, confidence_level: float) -> Floats:
+    """Return quantiles of Student's t, good to 1e-11 up to 1000 degrees of freedom.
+
+    Parameters
+    ----------
+    df
+        (n,) degrees of freedom.
+    confidence_level
+        The share of the distribution that lies between a quantile and its negative.
+    """
+    quantiles: Floats = np.exp(log_quantiles(df, confidence_level))
+    return quantiles
+
+
+def log_quantiles(df: Floats, confidence_level: float) -> Floats:
+    """Return the logarithms of `student_quantiles`."""
+    # Halved until their last bits: p falls as t grows.
     low, high = np.full(len(df), -30.0), np.full(len(df), 700.0)
     for _ in range(70):
         middle = 0.5 * (low + high)
@@ -121,10 +152,8 @@ def quantile_series(confidence_level: float) -> Floats:
         p = np.where(r < 1.0, student_tail(np.minimum(r, 1.0 - 1e-16), df), np.exp([log_scale(a) for a in df / 2]))
         above = p * x ** (df / 2) > 1.0 - confidence_level
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    angles = np.outer(np.arange(QUANTILE_TERMS), np.pi * (np.arange(QUANTILE_TERMS) + 0.5) / QUANTILE_TERMS)
-    coefficients: Floats = 2.0 / QUANTILE_TERMS * np.cos(angles) @ (0.5 * (low + high))
-    coefficients[0] /= 2.0
-    return readonly(coefficients)
+    logarithms: Floats = 0.5 * (low + high)
+    return logarithms
 
 
 def log_scale(a: float) -> float:

@@ -45,7 +45,7 @@ class Labelled:
     Attributes
     ----------
     array
-        The array; its first dimension is that of time, the last two are taken for rows and columns.
+        The array; its first dimension is that of time, the last two are treated as rows and columns.
     axis
         Its dates.
     name
@@ -138,11 +138,13 @@ class Labelled:
         bounds = times.attrs.get("bounds", times.encoding.get("bounds"))
         if bounds:
             found.append(
-                f"{self.name}: its times {self.dim!r} count as they are, although they have bounds ({bounds}), by "
-                "which open_stack dates the layers of a file"
+                f"{self.name}: its times {self.dim!r} are used as they are; their bounds ({bounds}), by which "
+                "open_stack dates the layers of a file, are ignored"
             )
         if times.dtype.kind != "M" and 0 <= first <= last < FIRST_LIKELY_YEAR:
-            numbers = f"the numbers {first:g} to {last:g}, which count as years: slopes are per step of one"
+            numbers = (
+                f"the numbers {first:g} to {last:g}, which are read as years: slopes are per unit of these numbers"
+            )
             found.append(f"{self.name}: its times {self.dim!r} are {numbers}")
         return tuple(found)
 

@@ -51,7 +51,7 @@ def refusal(what: str, error: OSError) -> PixelwiseError:
         The system's error.
     """
     if error.errno in RESOURCES:
-        return ResourceError(f"{what} ({error.strerror}); make room, and run the same command again to resume")
+        return ResourceError(f"{what} ({error.strerror}); free some space, and run the same command again to resume")
     return OutputError(f"{what} ({error.strerror})")
 
 

@@ -124,7 +124,9 @@ class FileSink:
             check_folder(place)
             self._check_form(place)
         if self._form.zarr_format != 3 and not any(map(_is_store, paths)):
-            raise ParameterError(f"zarr_format {self._form.zarr_format}: {self.path} is no Zarr store: leave it out")
+            raise ParameterError(
+                f"zarr_format {self._form.zarr_format}: {self.path} is not a Zarr store: leave zarr_format out"
+            )
         check_different(paths)
 
     def _check_form(self, path: Path) -> None:

@@ -139,7 +139,7 @@ def facts_of(map_: Map) -> dict[str, str]:
         "quantity": quantity(map_),
         "period": ", ".join(filter(None, (period(provenance), layers_of(provenance)))),
         "input": _input(provenance),
-        "further inputs": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
+        "covariates": ", ".join(provenance["further_inputs"]) if _is(provenance, "further_inputs") else "",
         "gains": _gains(provenance),
         "options": _options(provenance),
         "false discovery rate": _false_discovery(provenance),

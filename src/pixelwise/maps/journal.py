@@ -179,8 +179,7 @@ class Journal:
         differing = differences(head.get("key"), self._key)
         if differing:
             raise OutputError(
-                f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
-                "--restart discards it"
+                f"{self._output}: a different unfinished job left {self.path.name}: {differing}; --restart discards it"
             )
         try:
             layout = Layout.from_json(head.get("layout"))

@@ -108,7 +108,7 @@ class Map:
     bands
         The bands in order, ``status`` last.
     provenance
-        Method, parameters, inputs, versions: see ``docs/architecture.md``.
+        Method, parameters, inputs, versions: see docs/provenance.md.
     timings
         Timings of the job that made it.
     files
@@ -337,7 +337,9 @@ def open_map(path: str | Path) -> Map:
         file = first.parent / pattern.replace("{band}", name)
         _, other, columns = _read_file(file)
         if other != provenance:
-            raise InputError(f"{file}: is from another job than {first.name}; were both written by the same command?")
+            raise InputError(
+                f"{file}: is from a different job than {first.name}; were both written by the same command?"
+            )
         bands += columns
         files[name] = (file, 1)
     return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)

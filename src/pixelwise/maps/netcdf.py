@@ -134,4 +134,4 @@ def compression(given: str | None, path: Path) -> str:
     """
     if given in (None, "deflate", "none"):
         return given or "deflate"
-    raise ParameterError(f"{path}: compress {given}: not every reader of NetCDF knows it; expected deflate or none")
+    raise ParameterError(f"{path}: compress {given}: not every NetCDF reader supports it; expected deflate or none")

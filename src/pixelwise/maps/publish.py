@@ -445,7 +445,7 @@ def restore(aside: Path, final: Path) -> None:
         aside.replace(final)
     except OSError as error:
         raise refusal(f"{final}: was set aside as {aside.name}, and cannot get its name back", error) from None
-    log.warning("%s has its name back: a job that was replacing it was killed", final)
+    log.warning("%s was restored: a job that was replacing it was killed", final)
 
 
 def _set_aside(path: Path, aside: Path, *, link: bool) -> None:

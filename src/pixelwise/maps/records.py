@@ -73,7 +73,7 @@ class Layout:
 
     @property
     def cell(self) -> tuple[int, int]:
-        """Rows and columns of which every block of the job consists, if another plan goes on with it."""
+        """Rows and columns of which every block of the job consists, if another plan resumes it."""
         return self.shard or self.tile
 
 

@@ -81,7 +81,7 @@ class Numbers:
                 except OSError as error:
                     raise refusal(f"{self._what} cannot be read", error) from None
                 if not size:
-                    raise ResourceError(f"{self._what} lost its end while it was used; run the same command again")
+                    raise ResourceError(f"{self._what} was truncated while it was in use; run the same command again")
                 rest = rest[size:]
 
     def write(self, start: int, values: NDArray[Any]) -> None:

@@ -55,8 +55,8 @@ def contextual_mann_kendall(*, window: int = 3, min_obs: int = 4) -> Method:
 
     Neighbours that change alike confirm each other, and a single pixel that does not is outvoted: pixels within a
     forest are tested with more power, and the map has less noise. The price is that borders between land uses blur by
-    half a window, and that p-values of neighbours are not independent of each other. As in `mann_kendall`, serial
-    correlation makes them too small.
+    half a window, and that p-values of neighbours are not independent of each other. As in `mann_kendall`,
+    autocorrelation makes them too small.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def correlation(*, kind: Kind = "pearson", min_obs: int = 3) -> Method:
     ``spearman`` does this with ranks (equal values share their mean rank): it finds any monotonic relation, and
     outliers hardly affect it.
 
-    Two series that both have a trend, a season or serial correlation are correlated even if unrelated, and the p-value
+    Two series that both have a trend, a season or autocorrelation are correlated even if unrelated, and the p-value
     treats every date as new evidence: see `regress`, which can separate the effect of time.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The Mann-Kendall test for a monotonic trend, and corrections for serial correlation."""
+"""The Mann-Kendall test for a monotonic trend, and corrections for autocorrelation."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def mann_kendall(
     Parameters
     ----------
     correction
-        Correction for serial correlation; needs layers at regular steps.
+        Correction for autocorrelation; needs layers at regular steps.
     lags
         The largest lag: by default all lags for ``hamed_rao``, 1 for ``yue_wang``. With all lags, ``yue_wang`` gives an
         artefact, because the correlations of any series add up to -1/2: without the floor, it rejects 44 % of series of

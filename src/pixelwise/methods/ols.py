@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.jit import readonly
-from pixelwise.kernels.tail_tables import TailTable, tail_table, tails_of
+from pixelwise.kernels.tail_tables import TailTable, student_quantiles, tail_table, tails_of
 from pixelwise.method import Method, select_bands
 from pixelwise.methods.binding import (
     BoundKernel,
@@ -88,7 +88,7 @@ def ols(*, min_obs: int = 3, confidence_level: float = 0.95, origin: float = 0.0
         change                = slope * (last_time - first_time) = end - start
         percent_of_mean       = 100 * change / |mean(y)|
 
-    The p-value assumes independent, normal residuals of equal variance. Serial correlation makes it too small:
+    The p-value assumes independent, normal residuals of equal variance. Autocorrelation makes it too small:
     with 21 annual values and a lag-1 correlation of 0.4, one in five series without a trend has
     ``pvalue < 0.05``.
 
@@ -187,10 +187,8 @@ class OrdinaryLeastSquares(StraightLine):
 
     def _quantiles(self, axis: TimeAxis) -> Floats:
         """Return quantiles of Student's t for every number of observations from `min_obs` on."""
-        from scipy.special import stdtrit
-
         df = np.arange(self.min_obs - 2, max(len(axis), self.min_obs) - 1, dtype=np.float64)
-        return np.asarray(stdtrit(df, (1 + self.confidence_level) / 2), dtype=np.float64)
+        return student_quantiles(df, self.confidence_level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ def polynomial(*, degree: int = 2, origin: float = 2000.0, min_obs: int | None =
     - 6 a value is infinite, or squares overflow or underflow float64: slope and coefficients as computed, the others
       are NaN.
 
-    All p-values assume independent, normal residuals of equal variance; serial correlation makes them too small. A
+    All p-values assume independent, normal residuals of equal variance; autocorrelation makes them too small. A
     polynomial says nothing outside the dates that it was fitted to; if a pixel lacks its first or last years, ``slope``
     extrapolates into them. The powers are orthogonalised over all dates before the fit, so that higher degrees lose no
     digits; coefficients for an origin far outside the series lose some.

@@ -56,7 +56,7 @@ def regress(*, covariates: Covariates = "time", intercept: bool = True, min_obs:
     A coefficient is the change of the response with its covariate while the others stay the same: with
     ``covariates="rain,time"``, the coefficient of ``time`` is the trend that rain does not explain.
 
-    The p-values assume independent, normal residuals of equal variance; serial correlation makes them too small.
+    The p-values assume independent, normal residuals of equal variance; autocorrelation makes them too small.
 
     Parameters
     ----------

@@ -78,15 +78,15 @@ def robust(*, kind: Kind = "huber", min_obs: int = 5) -> Method:
     - 1 no valid value, 2 fewer than `min_obs`: all bands but ``n`` are NaN;
     - 3 all valid values equal: the slope is 0, the intercept that value, the others are NaN;
     - 4 all valid values, or all that keep a weight, of the same date: all bands but ``n`` are NaN;
-    - 6 half of the values lie on the line, so the scale is 0 and tells nothing; or 2000 fits were not enough, a value
+    - 6 half of the values lie on the line, so the scale is 0 and says nothing; or 2000 fits were not enough, a value
       is infinite or beyond 1e145, or the standard error is undefined: slope and intercept as computed, ``stderr`` and
       ``pvalue`` are NaN.
 
     Slope, intercept, scale and standard error are those of statsmodels' `RLM` (``HuberT`` or ``TukeyBiweight``, scale
     ``mad``, covariance ``H1``), iterated to convergence; R's `MASS::rlm` rounds 0.6745 to four digits and divides a
     variance by ``n - 1``. Both use the normal distribution or give no p-value; with 21 values, Student's t brings the
-    share of trend-free series with ``pvalue < 0.05`` closer to 5 % (`benchmarks/error_rates.py`). As for `ols`, serial
-    correlation makes the p-value too small.
+    share of trend-free series with ``pvalue < 0.05`` closer to 5 % (`benchmarks/error_rates.py`). As for `ols`,
+    autocorrelation makes the p-value too small.
 
     References
     ----------

@@ -64,7 +64,7 @@ def theil_sen(
         var_s      = (n (n-1) (2n+5) - sum of u (u-1) (2u+5) over ties of u equal values or times) / 18
 
     The slope withstands arbitrary errors in up to 29 % of the values. The limits assume independent observations:
-    serial correlation makes them too narrow.
+    autocorrelation makes them too narrow.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
         limits    = of `theil_sen`, pvalue_mk = of `mann_kendall`, the variance of the score times n / n_e
 
     A step, such as a clear-cut, makes the residuals of a line look autocorrelated although the noise about the step is
-    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, how often tests err).
+    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, false-alarm rates).
 
     The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is that of the
     least-squares line; it agrees with the limits in 98 of 100 series without a trend, and in 91 to 96 of those with
@@ -196,7 +196,7 @@ class Trend(StraightLine):
     name: ClassVar[str] = "trend"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing about serial correlation")
+        check_whole(self.name, "min_obs", self.min_obs, 5, "as fewer say nothing about autocorrelation")
         check_confidence_level(self.name, self.confidence_level)
 
     @property
@@ -206,7 +206,7 @@ class Trend(StraightLine):
 
     @property
     def needs_step(self) -> bool:
-        """Serial correlation needs lags of whole steps."""
+        """Autocorrelation needs lags of whole steps."""
         return True
 
     def bind(self, axis: TimeAxis, bands: Sequence[str] | None, inputs: Mapping[str, TimeAxis]) -> BoundTrend:

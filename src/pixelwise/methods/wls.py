@@ -87,7 +87,7 @@ def wls(*, weights: Sequence[float] | str | None = None, min_obs: int = 3) -> Me
     - 6 ``Syy`` is beyond 1e290 or below 1e-290, where squares overflow or underflow float64, or a value is infinite:
       slope and intercept as computed, the others are NaN.
 
-    As for `ols`, serial correlation makes the p-value too small. So do weights that were chosen by looking at the
+    As for `ols`, autocorrelation makes the p-value too small. So do weights that were chosen by looking at the
     residuals; `robust` does that properly.
 
     References

@@ -113,7 +113,7 @@ def _on_one_lattice(
 def _check_lattice(band: BandFile, observation: Observation) -> None:
     if not observation.grid.shares_lattice(band.grid):
         raise InputError(
-            f"{band.header.path}: is not on the lattice of {observation.header.path} "
+            f"{band.header.path}: its pixels are not aligned with those of {observation.header.path} "
             f"({'; '.join(observation.grid.differences(band.grid))}); "
             f"{lattice_remedy(observation.header, band.header)}"
         )
@@ -144,7 +144,7 @@ def _mask_placed(mask: BandFile, target: Grid | None, image: BandFile, place: Pl
     if target is not None:
         return _aligned(mask, target, place)
     raise InputError(
-        f"{mask.header.path}: the mask is on a different lattice from its image "
+        f"{mask.header.path}: the pixels of the mask are not aligned with those of its image "
         f"({'; '.join(lattice.differences(mask.header.grid))}); {lattice_remedy(image.header, mask.header)}"
     )
 

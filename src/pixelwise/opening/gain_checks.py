@@ -45,11 +45,11 @@ MOST_TRENDS = 3
 ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
     "little_unchanged": (
         "hardly any of their pixels are unchanged",
-        "look for clouds and snow left in by masks; if most of the area did change, use --method controls",
+        "look for clouds and snow that the masks missed; if most of the area did change, use --method controls",
     ),
     "not_converged": (
         "the search for unchanged pixels did not converge",
-        "look for clouds that the masks leave in, or give a larger --sample",
+        "look for clouds that the masks missed, or give a larger --sample",
     ),
     "uncertain": (
         "a gain has a standard error above 5 %",
@@ -64,7 +64,7 @@ ADVICE: Final[Mapping[GainFlag, tuple[str, str]]] = {
         "mask saturated pixels, or exclude them with --valid-range LOW,HIGH",
     ),
     "one_band": (
-        "of one band alone, change cannot be told from gain",
+        "with only one band, change and gain cannot be distinguished",
         "give more --bands, --method controls with polygons (--controls), or --method regression over stable ground",
     ),
     "refused": (
@@ -346,10 +346,11 @@ def _otherwise(gains: Gains) -> str:
     """Say when it is wrong to remove a trend."""
     for method, ground in (("controls", "control sets"), ("regression", "pixels that are taken as unchanged")):
         if all(row.method.startswith(method) for row in gains.rows):
-            return f"If the {ground} changed, it is their change that is removed"
+            return f"If the {ground} changed, it removes their change"
     return (
-        "If more than half of the area changed in the same way, it is part of that real change, and the scenes alone "
-        "cannot tell: compare with --method controls, or with --method regression over ground known to be stable"
+        "If more than half of the area changed in the same way, it also removes that real change, and the scenes alone "
+        "cannot tell which it is: compare with --method controls, or with --method regression over ground known to be "
+        "stable"
     )
 
 
@@ -360,8 +361,8 @@ def _flagged(gains: Gains) -> Iterator[str]:
     alone = all("one_band" in one for one in flags)
     if alone:
         yield (
-            f"one band ({gains.bands[0]}): change cannot be told from gain, so all scenes are flagged one_band, and "
-            f"--gains leaves them out; {ADVICE['one_band'][1]}"
+            f"one band ({gains.bands[0]}): change and gain cannot be distinguished, so all scenes are flagged "
+            f"one_band, and --gains leaves them out; {ADVICE['one_band'][1]}"
         )
     for flag, (why, advice) in ADVICE.items():
         found = sum(flag in one for one in flags)

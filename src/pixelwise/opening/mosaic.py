@@ -29,7 +29,7 @@ def lattice_remedy(first: Header, other: Header) -> str:
     if len(without) == 1:
         # Without a CRS nothing can be warped.
         return crs_remedy(without[0].path, (other if without[0] is first else first).path, option=True)
-    return "put both on one lattice with --align FILE"
+    return "align both with --align FILE"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
         if not first.shares_lattice(observation.grid):
             problems.add(
                 f"{observation.header.path}: is a piece of the same image as {group[0].header.path}, "
-                f"but not on its lattice ({'; '.join(first.differences(observation.grid))})"
+                f"but their pixels are not aligned ({'; '.join(first.differences(observation.grid))})"
             )
             return Member((group[0],), (first.block,), first, whole=False)
     blocks = [first.place_of(observation.grid) for observation in group]
@@ -185,7 +185,7 @@ def _requested_grid(
         if (header.grid.crs is None) != (lattice.crs is None):
             remedy = lattice_remedy(members[0].observations[0].header, header)
         problems.add(
-            f"extent: {extent} is not on the lattice of {members[0].path} "
+            f"extent: the pixels of {extent} are not aligned with those of {members[0].path} "
             f"({'; '.join(lattice.differences(header.grid))}); {remedy}"
         )
         return None
@@ -223,7 +223,8 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
         return members[0].grid
     one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
     problems.add(
-        f"the rasters are not on one {'lattice' if lattice else 'grid'}; {len(different)} differ from {usual.path}:"
+        f"the rasters {'have pixels that are not aligned' if lattice else 'are not on one grid'}; "
+        f"{len(different)} differ from {usual.path}:"
     )
     problems.add(*different)
     lacking = [member.path for member in members if member.grid.crs is None]
@@ -233,10 +234,9 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
         problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0], option=True)}{others}")
         return None
     problems.add(
-        f"they are on one lattice: choose the area to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
+        f"their pixels are aligned: choose the area to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
-        else "put them on one lattice with --align FILE --resampling nearest|bilinear|..., "
-        "or stack only those that match"
+        else "align them with --align FILE --resampling nearest|bilinear|..., or stack only those that match"
     )
     return None
 

@@ -1,9 +1,9 @@
-"""Recipes: TOML files that tell every command how to read a stack.
+"""Recipes: TOML files that tell every command how to read a stack, and may hold a whole job.
 
 Paths in a recipe are relative to its folder, so that it can be kept beside its data and moved with them.
 
 A recipe may come from anywhere, so it is data, never an instruction: it names rasters, tables and polygons, which are
-read; a function that it names is run only if the user names it again.
+read; a function that it names is run only if the user names it again, and what it writes is inside its folder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pixelwise.choices import Extent
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.gain_presets import gain_presets
+from pixelwise.opening.recipe_job import RecipeJob, job_of_table, moved_job, table_of_job
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.rasters.resolution import names_crs
 from pixelwise.rasters.urls import is_url
@@ -30,7 +31,7 @@ from pixelwise.stacks.reductions import names_function
 from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown, unknown
 
-__all__ = ["Recipe", "check_no_code", "read_recipe", "to_run", "write_recipe"]
+__all__ = ["Recipe", "check_no_code", "find_job", "read_job", "read_recipe", "to_run", "write_recipe"]
 
 
 def _kinds(hint: Any) -> frozenset[type]:
@@ -51,6 +52,7 @@ COUNTS = frozenset(name for name, kinds in _KINDS.items() if kinds == {int})
 
 #: The beginning of every recipe, which says what the file is.
 HEAD = "# How pixelwise reads a stack: pixelwise COMMAND --recipe THIS_FILE\n"
+HEAD_OF_JOB = "# A job of pixelwise: pixelwise run THIS_FILE\n"
 
 
 class Recipe(NamedTuple):
@@ -75,7 +77,7 @@ class Recipe(NamedTuple):
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe; its job is only checked.
 
     Raises
     ------
@@ -86,7 +88,37 @@ def read_recipe(path: str | Path) -> Recipe:
     return _recipe(path, read_toml(path))
 
 
+def read_job(path: str | Path) -> RecipeJob:
+    """Read the job of a recipe, with its paths as seen from here.
+
+    Raises
+    ------
+    InputError
+        When the recipe cannot be read, a field is wrong, or it holds no job.
+    """
+    if (job := find_job(path)) is None:
+        raise InputError(
+            f"{path}: holds no job; add a table [job] with method and output, or use the recipe with another command, "
+            f"such as: pixelwise apply METHOD --recipe {shlex.quote(str(path))} -o OUTPUT"
+        )
+    return job
+
+
+def find_job(path: str | Path) -> RecipeJob | None:
+    """Return the job of a recipe as `read_job` does; None if it holds none."""
+    path = Path(path)
+    table = read_toml(path)
+    if "job" not in table:
+        return None
+    job = job_of_table(path, table["job"])
+    if job.method is None and "composite" not in table:
+        raise InputError(f"{path}: its job has no method, and the recipe no composite: add one of them")
+    return moved_job(job, _mover(lambda text: str(path.parent / text)))
+
+
 def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
+    if "job" in table:
+        job_of_table(path, table.pop("job"))
     source = table.pop("input", [])
     if not isinstance(source, list) or not all(isinstance(text, str) for text in source):
         raise InputError(f"{path}: input {shown(source)} is wrong; expected paths in brackets")
@@ -102,7 +134,7 @@ def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
         )
     for name in table:
         if name not in known:
-            raise InputError(f"{path}: {unknown('field', name, ['input', 'with', *known])}")
+            raise InputError(f"{path}: {unknown('field', name, ['input', 'with', 'job', *known])}")
     for name, value in table.items():
         if expected := _expected(name, value):
             raise InputError(f"{path}: {name} {shown(value)} is wrong; expected {expected}")
@@ -137,9 +169,9 @@ def _expected(name: str, value: Any) -> str:
     return ""
 
 
-def to_run(composite: str) -> str:
+def to_run(function: str, option: str = "--composite") -> str:
     """Return the option by which a user names a recipe's function again, as it is typed."""
-    return f"--composite {shlex.quote(composite)}"
+    return f"{option} {shlex.quote(function)}"
 
 
 def check_no_code(recipe: str | Path, spec: InputSpec, remedy: str) -> None:
@@ -172,8 +204,9 @@ def write_recipe(
     spec: InputSpec,
     covariates: Mapping[str, str] | None = None,
     needs: Completeness = Completeness(),  # noqa: B008 - frozen
+    job: RecipeJob | None = None,
 ) -> None:
-    """Write a recipe; see `Recipe`.
+    """Write a recipe; see `Recipe` and `RecipeJob`.
 
     Raises
     ------
@@ -186,7 +219,9 @@ def write_recipe(
     table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
     if covariates:
         table["with"] = {name: move(one) for name, one in covariates.items()}
-    text = HEAD + tomli_w.dumps(table)
+    if job is not None:
+        table["job"] = table_of_job(moved_job(job, move))
+    text = (HEAD if job is None else HEAD_OF_JOB) + tomli_w.dumps(table)
     try:
         content = text.encode()
     except UnicodeEncodeError:

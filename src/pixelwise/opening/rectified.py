@@ -137,7 +137,7 @@ class _Table:
 
 @dataclass
 class _Lacking:
-    """What a table lacks, collected to be told in one line each.
+    """What a table lacks, collected to be reported in one line each.
 
     Attributes
     ----------
@@ -177,8 +177,8 @@ class _Lacking:
         for path, name in list(self.elsewhere.items())[:1]:
             alike = f" ({len(self.elsewhere)} files like this)" * (len(self.elsewhere) > 1)
             found.append(
-                f"gains {self.table}: is of {name}, not of {path}{alike}; make a table from these scenes (pixelwise "
-                "rectify)"
+                f"gains {self.table}: belongs to {name}, not to {path}{alike}; make a table from these scenes "
+                "(pixelwise rectify)"
             )
         if self.files:
             found.append(
@@ -193,7 +193,7 @@ class _Lacking:
         if self.dates:
             found.append(
                 f"gains {self.table}: has another date for {len(self.dates)} of {scenes} scenes: "
-                f"{first_of(self.dates, 3)}; {again}, or date them as then"
+                f"{first_of(self.dates, 3)}; {again}, or give them the same dates as then"
             )
         return found
 
@@ -337,7 +337,7 @@ def _by_preset(
     """
     if spec.product is None:
         raise ParameterError(
-            f"gains {preset.name} are those of sensors and their bands, which only products tell: give --product"
+            f"gains {preset.name} are chosen by sensor and band, which only products know: give --product"
         )
     read = _read(layers, spec)
     _check_known(preset, Counter(image.sensor for _, image in read), [image for _, image in read])

@@ -188,6 +188,6 @@ def _unlinked(spans: Mapping[str, tuple[int, int]], reached: Sequence[str], newe
     missing = [name for name in spans if name not in reached]
     return (
         f"no usable scenes at most {DAYS} days apart link {named(missing)} with {named(reached)}; sensors are "
-        f"compared where they overlap in time, and all must lead to the newest, {newest}: add scenes from years that "
-        "they share, or of a sensor between them, or find gains per scene (--per scene)"
+        f"compared where they overlap in time, and all must be linked to the newest, {newest}: add scenes from years "
+        "that they share, or of a sensor between them, or find gains per scene (--per scene)"
     )

@@ -121,6 +121,7 @@ class Survey:
             interleaved=frozenset(h.path for h in used if h.pixel_interleaved and len(h.bands) > 1),
             unit=units.pop() if len(units) == 1 and self.derivation.expression is None else "",
             gains=self.gains,
+            behind={header.path: header.further for header in opened if header.further},
         )
         if self.spec.bounds is None:
             return stack
@@ -150,8 +151,7 @@ def open_stack(source: Source, spec: InputSpec | None = None, **options: Any) ->
     ----------
     source
         A raster, NetCDF or HDF5 file or Zarr store, a folder (not its sub-folders), a glob, ``@list.txt`` (one path per
-        line), a CSV with
-        ``path,date``; a list of these; or a mapping of path to date.
+        line), or a CSV with ``path,date``; a list of these; or a mapping of path to date.
     spec
         How to read it.
     **options

@@ -177,7 +177,7 @@ def scheme_of(
         return _codes(source, chosen)
     if chosen.kind == "day of year" and wish.kind:
         raise ParameterError(
-            f"band {chosen.name} holds days of the year, of which none is the lowest: leave classes out, or give limits"
+            f"band {chosen.name} holds days of the year, which have no lowest value: leave classes out, or give limits"
         )
     colors = palette_for(chosen, palette, quantity(source))
     test = _test_of(source, chosen, pvalue)
@@ -229,7 +229,7 @@ def _test_of(source: Source, band: Band, wanted: str | None) -> _Test | str:
     if wanted is not None:
         found = source.band(wanted)
         if found.kind not in ("test", ""):
-            raise ParameterError(f"pvalue {wanted}: the numbers of this band are no p-values ({found.kind})")
+            raise ParameterError(f"pvalue {wanted}: the numbers of this band are not p-values ({found.kind})")
         return _Test(found, bool(found.pvalue))
     if not band.pvalue or band.kind not in DIRECTED:
         tested = [other.name for other in source.bands if other.kind in DIRECTED and other.pvalue in source]

@@ -138,7 +138,9 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
     whole = "the area with values" if tally.km2 is not None else "the pixels with values"
     for panel, letter in zip(panels, "abcd", strict=False):
         if isinstance(panel, Histogram):
-            parts.append(f"({letter}) share of the {panel.whole} by value (bars at the ends hold all values beyond)")
+            parts.append(
+                f"({letter}) share of the {panel.whole} by value (the bars at the ends include all values beyond)"
+            )
         elif panel is classed:
             parts.append(f"({letter}) classes, with their shares of {whole}")
         elif panel.tally.scheme.band.name == "n":

@@ -95,7 +95,7 @@ def header_of(group: ArrayGroup, name: str, select: Mapping[str, str]) -> ArrayH
     Raises
     ------
     InputError
-        When there is no such array, its dimensions cannot be told, or its pixels have no place.
+        When there is no such array, its dimensions cannot be recognized, or its pixels have no place.
     """
     if name not in group.variables:
         raise InputError(f"{group.path}: {unknown('variable', name, group.names)}")
@@ -197,7 +197,7 @@ class _Described:
                 f"has the dimensions {', '.join(self.dims)}; which of them are rows and columns is unknown: expected y "
                 "and x, lat and lon, or coordinates with units such as degrees_north"
             )
-        self.remarks.append(f"its dimensions {left[0]} and {left[1]} are taken for rows and columns")
+        self.remarks.append(f"its dimensions {left[0]} and {left[1]} are treated as rows and columns")
         return left[0], left[1], fixed
 
     def _fixed(self, plane: tuple[str, str] | None) -> tuple[tuple[str, int], ...]:
@@ -282,7 +282,7 @@ class _Described:
         if attribute(coordinate, "climatology"):
             raise InputError(
                 f"its times are climatological ({attribute(coordinate, 'climatology')}): means of the same months or "
-                "hours of many years, which are no series"
+                "hours of many years, which are not a series"
             )
         numbers = np.reshape(self.group.values_of(coordinate), -1)
         bounds = variables.get(str(attribute(coordinate, "bounds")))

@@ -54,7 +54,7 @@ METRES: Mapping[str, float] = {
     **dict.fromkeys(("km", "kilometre", "kilometres", "kilometer", "kilometers"), 1000.0),
 }
 
-#: Names of dimensions that are taken for rows and columns if no attribute says which they are.
+#: Names of dimensions that are treated as rows and columns if no attribute says which they are.
 PLANES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"), ("northing", "easting"))
 
 #: How Zarr's conventions are registered in an array or a group (github.com/zarr-conventions, proj and spatial, v1).
@@ -364,7 +364,7 @@ def is_longitude(attributes: Mapping[str, Any]) -> bool:
 
 
 def plane_of(dimensions: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return the names of the dimensions of rows and of columns; None if they cannot be told.
+    """Return the names of the dimensions of rows and of columns; None if they cannot be recognized.
 
     Parameters
     ----------

@@ -229,7 +229,7 @@ def read_features(source: str | Path, what: str, *, attributes: bool = True) -> 
     what
         What the file is for, named in messages.
     attributes
-        Whether attributes are wanted.
+        Whether to read attributes.
 
     Raises
     ------

@@ -169,8 +169,8 @@ def object_store(scheme: str, host: str, signed: str = "", folder: str = "") -> 
     except Exception as error:  # obstore's, for what the environment says wrongly
         reason = type(error).__name__
         raise RemoteError(
-            f"{scheme}://{host}: cannot be asked ({reason}); do the environment variables of its credentials say all "
-            "that is needed, such as AWS_REGION or AZURE_STORAGE_ACCOUNT_NAME?"
+            f"{scheme}://{host}: cannot be contacted ({reason}); do the environment variables of its credentials say "
+            "all that is needed, such as AWS_REGION or AZURE_STORAGE_ACCOUNT_NAME?"
         ) from None
 
 

@@ -255,7 +255,7 @@ def _off_the_lattice(header: Header, grid: Grid, what: str, otherwise: str) -> s
             f"gdalwarp -r near -t_srs {grid.crs_name!r} -te {left} {bottom} {right} {top} "
             f"-ts {grid.width} {grid.height} {path} {path.stem}_aligned.tif{otherwise}"
         )
-    return f"{what} {path}: is not on the lattice of the rasters (transforms {transforms}); {remedy}"
+    return f"{what} {path}: its pixels are not aligned with those of the rasters (transforms {transforms}); {remedy}"
 
 
 def _spelled(values: Sequence[tuple[float, float]]) -> str:

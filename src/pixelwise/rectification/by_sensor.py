@@ -129,7 +129,7 @@ def _reference(own: SensorLines, newest: str) -> str:
 
 
 def _directed(pair: ScenePair, lines: PairLines, wanted: ScenePair) -> PairLines:
-    """Return the lines of a pair in the direction that is wanted."""
+    """Return the lines of a pair in the requested direction."""
     if pair.scene == wanted.scene:
         return lines
     return replace(

@@ -38,7 +38,7 @@ def plot_gains(gains: Gains) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-        Unknown to pyplot; notebooks show it.
+        Not registered with pyplot; notebooks show it.
 
     Raises
     ------

@@ -47,10 +47,10 @@ def rectify(
 ) -> Gains:
     """Find a gain and an offset for each band of each scene, which make all scenes comparable.
 
-    Sensors drift, are replaced, and see through different air: a trend over scenes as they are finds that, too. Here
-    each scene is compared with a reference at the same sample of pixels, those that did not change are found, and a
-    line through them is fitted for each band. No rectified scene is written: ``open_stack(..., gains=output)`` applies
-    the lines while it reads.
+    Sensors drift and are replaced, and the atmosphere differs from scene to scene: a trend of unrectified scenes
+    includes all of that. Here each scene is compared with a reference at the same sample of pixels, those that did not
+    change are found, and a line through them is fitted for each band. No rectified scene is written:
+    ``open_stack(..., gains=output)`` applies the lines while it reads.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def rectify(
         The table to write, ``gains.csv``. Its paths are relative to its folder. If the call is interrupted, the same
         call resumes. None only returns the table.
     bands
-        Names of the bands. By default, with a product: all that its sensors share, in the same unit. More bands tell
-        better what changed; three to six are good.
+        Names of the bands. By default, with a product: all that its sensors share, in the same unit. With more bands,
+        change is easier to recognize; three to six are good.
     per
         ``scene``: each scene has gains of its own. ``sensor``: pairs of scenes of different sensors, at most 8 days
         apart, give one line for each sensor and band, chained to the newest sensor.
@@ -78,13 +78,13 @@ def rectify(
     sample
         Number of pixels at which scenes are compared: 50 000 give gains to 0.3 %, 10 000 to 0.5 %, 2 000 to 2.8 %.
     seed
-        Of the sample; the same seed gives the same table, whatever the executor.
+        Seed of the sample; the same seed gives the same table, whatever the executor.
     season
         Days of each year that are compared, ``06-01..08-31``; needed if the scenes are of several seasons.
     executor, jobs, memory, overwrite, restart, progress
         As for `apply`.
     **options
-        Further options of `open_stack`, such as ``product`` or ``region``.
+        Other options of `open_stack`, such as ``product`` or ``region``.
 
     Returns
     -------

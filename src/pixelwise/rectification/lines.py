@@ -91,8 +91,8 @@ def irmad_lines(reference: Floats, scene: Floats) -> Lines:
     Returns
     -------
     Lines
-        Standard errors are NaN where a fit without one of the runs does not exist. With one band, gain cannot be told
-        from change: weights are those of pixels near one line through all.
+        Standard errors are NaN where a fit without one of the runs does not exist. With one band, gain and change
+        cannot be distinguished: weights are those of pixels near one line through all.
 
     Raises
     ------

@@ -106,13 +106,12 @@ class Progress:
             return
         if head.get("format") != FORMAT or "rectification" not in head:
             raise OutputError(
-                f"{self._output}: {self.path.name} beside it is of another kind of job; --restart discards it"
+                f"{self._output}: {self.path.name} beside it belongs to a different job; --restart discards it"
             )
         differing = differences(head["rectification"], self._head["rectification"])
         if differing:
             raise OutputError(
-                f"{self._output}: an unfinished job of another kind left {self.path.name}: {differing}; "
-                "--restart discards it"
+                f"{self._output}: a different unfinished job left {self.path.name}: {differing}; --restart discards it"
             )
         damaged = 0
         for record in records:
@@ -159,7 +158,7 @@ class Progress:
             drop(self._file, self.path)
             return
         close(self._file)
-        log.warning("%s keeps what is done; run the same command again to resume", self.path)
+        log.warning("%s keeps the progress; run the same command again to resume", self.path)
 
 
 def _as_json(lines: Lines | PairLines) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def rectify_stack(
     scenes = _in_season(stack, options.season)
     if options.method == "regression" and not stack.area:
         raise ParameterError(
-            "method regression takes every pixel as unchanged: say where that is so (--region, --where)"
+            "method regression treats every pixel as unchanged: say where that is true (--region, --where)"
         )
     if options.per == "scene":
         _check_phenology(scenes, options.season)

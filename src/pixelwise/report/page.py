@@ -54,15 +54,15 @@ P_BARS = 20
 
 #: What each status means to a reader, beyond its name.
 MEANINGS = {
-    Status.OK: "the method has an answer",
+    Status.OK: "the method has a result",
     Status.NO_OBSERVATION: "no layer has a value here: water, clouds, outside of the images",
-    Status.TOO_FEW: "fewer values than the method needs (min_obs), or than was asked for",
+    Status.TOO_FEW: "fewer values than the method needs (min_obs), or than you required",
     Status.CONSTANT: "all values are equal: there is no change, and nothing to test",
-    Status.DEGENERATE: "the values leave the answer open, such as all on one date",
+    Status.DEGENERATE: "the values do not determine the result, such as all on one date",
     Status.FUNCTION_FAILED: "the function raised an error, or returned no number",
     Status.TEST_UNDEFINED: "the test is undefined: these pixels are not tested",
-    Status.TRUNCATED: "the answer stopped at a limit of the method",
-    Status.DATES_LOST: "some dates could not be read, and the answer is that of the others",
+    Status.TRUNCATED: "the computation stopped at a limit of the method",
+    Status.DATES_LOST: "some dates could not be read, and the result is that of the others",
     Status.OUTSIDE: "not asked for",
 }
 
@@ -216,7 +216,7 @@ def _areas(map_: Map, tally: Tally, adjusted: AdjustedTally | None, band: Band) 
 
 def _of_chance(adjusted: AdjustedTally, level: float, band: Band) -> str:
     """Say what many tests find by chance, and what adjusting does about it."""
-    nothing, most = ("had changed", "changed") if band.kind == "change" else ("were there to be found", "differ from 0")
+    nothing, most = ("had changed", "changed") if band.kind == "change" else ("could be found", "differ from 0")
     by_chance = adjusted.tests * level
     number = _grouped(round(by_chance)) if by_chance >= 10 else f"{by_chance:.2g}"
     q = adjusted.request.q
@@ -266,11 +266,11 @@ def pvalue_histogram(map_: Map, tally: Tally) -> Histogram | None:
 
 
 def _histogram_notes(tested: bool) -> list[str]:
-    notes = ["The first and the last bar of the values also hold what lies beyond them."]
+    notes = ["The first and the last bar of the values also count the values beyond them."]
     if tested:
         notes.append(
             "Where there is nothing to find, p-values are spread evenly, along the dashed line. Trends pile up at the "
-            "left, and so does autocorrelation that the test does not allow for. Bars that rise to the right say that "
+            "left, and so does autocorrelation that the test does not allow for. Bars that rise to the right mean that "
             "the test's assumptions do not hold."
         )
     return notes
@@ -302,7 +302,7 @@ def _tables(map_: Map) -> list[dict[str, Any]]:
             for code, one in reversed(list(enumerate(tally.scheme.classes)))
         ]
         unit = "pixels" if tally.km2 is None else "km²"
-        tables.append({"caption": "Observations that each pixel's answer is made of (band n)",
+        tables.append({"caption": "Observations used for each pixel (band n)",
                        "heads": ["observations", unit, OF_REGION], "rows": rows})  # fmt: skip
     return tables
 

@@ -39,7 +39,7 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     map_
         The map.
     band
-        The band whose result is told.
+        The band whose result is described.
     tally
         Its classes by p-values.
     adjusted

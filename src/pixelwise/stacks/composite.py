@@ -24,7 +24,7 @@ from pixelwise.rasters.area import Area
 from pixelwise.rasters.handles import HANDLES, OpenFiles
 from pixelwise.rasters.stamps import Stamp
 from pixelwise.rasters.urls import Location
-from pixelwise.stacks.base import FileStack, LayerStack, Layout
+from pixelwise.stacks.base import BlockReader, FileStack, LayerStack, Layout
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.reductions import Composite, names_function
 
@@ -329,15 +329,18 @@ class CompositeStack(FileStack):
         """All files, read through the datasets of the calling thread."""
         return self._reader(self.groups, None)
 
-    def readers(self, count: int, handles: int) -> tuple[_CompositeReader, ...]:
+    def readers(self, count: int, handles: int) -> tuple[BlockReader, ...]:
         """Divide the periods into at most `count` shares with their own datasets, about equal in layers."""
-        divided: list[list[list[int]]] = [[] for _ in range(min(count, len(self.groups)))]
+        return self._divided(self.groups, count, handles)
+
+    def _divided(self, groups: Sequence[list[int]], count: int, handles: int) -> tuple[_CompositeReader, ...]:
+        divided: list[list[list[int]]] = [[] for _ in range(min(count, len(groups)))]
         sizes = [0] * len(divided)
-        for group in self.groups:
+        for group in groups:
             smallest = sizes.index(min(sizes))
             divided[smallest].append(group)
             sizes[smallest] += sum(len(self.periods.members[row]) for row in group)
-        return tuple(self._reader(groups, OpenFiles.of_at_most(handles)) for groups in divided)
+        return tuple(self._reader(share, OpenFiles.of_at_most(handles)) for share in divided)
 
     @cached_property
     def groups(self) -> list[list[int]]:

@@ -32,7 +32,7 @@ POINTS, POINTS_PER_YEAR = 200, 48
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a method says of one pixel.
+    """The result of a method at one pixel.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class Fit:
         Returns
         -------
         matplotlib.figure.Figure
-            Unknown to pyplot; notebooks show it. See `curve` for what the limits are.
+            Not registered with pyplot; notebooks show it. See `curve` for what the limits are.
         """
         from pixelwise.pictures.chart import draw_charts
 

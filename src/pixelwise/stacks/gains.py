@@ -22,8 +22,8 @@ from pixelwise.words import SHOWN, count, show, shown
 __all__ = ["COLUMNS", "AppliedGains", "Gain", "GainFlag", "Gains", "read_gains", "said_of"]
 
 #: What is said about a scene's gains: fewer than 10 000 pixels; no convergence; hardly any unchanged pixels; a standard
-#: error of more than 5 %; a gain outside 0.5 to 2; one band, so that change cannot be told from gain; values that end
-#: at the largest or smallest that a band has; no gains at all, for lack of pixels, say.
+#: error of more than 5 %; a gain outside 0.5 to 2; one band, so that change and gain cannot be distinguished; values
+#: that end at the largest or smallest that a band has; no gains at all, for lack of pixels, say.
 GainFlag = Literal["few", "not_converged", "little_unchanged", "uncertain", "far", "one_band", "saturated", "refused"]
 
 

@@ -229,7 +229,7 @@ class PlaceOptions:
         if self.resampling not in get_args(Resampling):
             raise not_a_choice("resampling", self.resampling, get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
-            raise ParameterError(f"resampling {self.resampling} is for files on other lattices: give align=RASTER")
+            raise ParameterError(f"resampling {self.resampling} has no effect without align: give align=RASTER")
         if self.align is not None and names_crs(self.align):
             named_lattice(self.align)  # raises, naming what is wrong
         if self.crs is not None:

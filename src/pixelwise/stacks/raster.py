@@ -99,6 +99,8 @@ class RasterStack(LayerStack):
         The requested pixels; `read` reads all pixels regardless.
     gains
         What made the scenes comparable; None if nothing did.
+    behind
+        Other files that are read for a file, such as the sources of a VRT.
     """
 
     grid: Grid
@@ -119,6 +121,7 @@ class RasterStack(LayerStack):
     area: Area = field(default_factory=Area)
     largest: Location | None = None
     gains: AppliedGains | None = None
+    behind: Mapping[Location, tuple[Location, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         first, last = self.layers[0], self.layers[-1]

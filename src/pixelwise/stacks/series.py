@@ -58,7 +58,7 @@ class Series:
     gaps
         Why each value is missing, as in `Gap`; empty texts where there is a value.
     inside
-        Whether the pixel is one of those asked for (``region``, ``where``).
+        Whether the pixel is requested (``region``, ``where``).
     quantity, unit
         What the values are, as far as the variable or the names of files say: ``NDVI``, and their unit; empty if
         unknown.
@@ -67,7 +67,7 @@ class Series:
     stack
         Where the series is from.
     lost
-        Whether a block of a file that the values come from could not be read, although it may not be missed.
+        Whether a block of a file that the values come from could not be read, even if no value is lost with it.
     around
         (time, y, x) of the pixel and its neighbours, NaN outside the image, for methods that need them; None if they
         have not been read, which `fit` then does.
@@ -130,7 +130,7 @@ class Series:
 
     def __str__(self) -> str:
         missing = "".join(f", {count} {gap}" for gap, count in self.counts.items())
-        outside = "" if self.inside else ", outside the area that was asked for"
+        outside = "" if self.inside else ", outside the requested area"
         return f"{self.place}: {np.count_nonzero(self.valid)} of {len(self.values)} values{missing}{outside}"
 
     def fit(
@@ -175,7 +175,7 @@ class Series:
         Returns
         -------
         matplotlib.figure.Figure
-            Unknown to pyplot; notebooks show it.
+            Not registered with pyplot; notebooks show it.
         """
         from pixelwise.pictures.chart import draw_charts
         from pixelwise.stacks.fits import chart_of

@@ -61,13 +61,14 @@ class InputSpec:
         pixel the ``first`` image by name that covers it, the first with a value there (``mosaic``), or the ``mean``
         or ``max``. ``duplicates`` is an older name for it.
     extent
-        What the grid covers if images share a lattice but not an extent: the ``union`` or ``intersection`` of all,
-        the extent of the ``first`` by date, (left, bottom, right, top) in units of the CRS, or the extent of a
+        What the grid covers if images have aligned pixels but different extents: the ``union`` or ``intersection`` of
+        all, the extent of the ``first`` by date, (left, bottom, right, top) in units of the CRS, or the extent of a
         raster, given by its path. Nothing is resampled for it.
     align
-        Path of a raster; files on other lattices are resampled to its lattice. Its extent is used unless `extent`
-        gives another. Or a CRS and a resolution in its units, ``EPSG:32633,10``: pixels lie at multiples of the
-        resolution, and cover the union of the files unless `extent` says otherwise.
+        Path of a raster; files whose pixels are not aligned with its pixels are resampled to them. Its extent is used
+        unless `extent` gives another. Or a CRS and a resolution in its units,
+        ``EPSG:32633,10``: pixels lie at multiples of the resolution, and cover the union of the files unless `extent`
+        says otherwise.
     resampling
         How `align` resamples: GDAL's name of a method.
     crs
@@ -104,7 +105,7 @@ class InputSpec:
         Values (scaled) outside low..high count as missing.
     gains
         A table of gains and offsets, as ``pixelwise rectify`` writes it, or the name of a preset: in each file and
-        band, ``gain * value + offset`` takes the place of a value, after valid ranges and before formulas.
+        band, ``gain * value + offset`` replaces each value, after valid ranges and before formulas.
     gains_flagged
         ``drop`` leaves out scenes whose gains have a flag other than ``few``, ``keep`` uses them.
     start, end

@@ -138,7 +138,7 @@ def verify(
     everything
         Compare all pixels instead.
     seed
-        Seed of the sample.
+        Seed of the random sample.
     progress
         Called with the number of pixels done and in all.
 

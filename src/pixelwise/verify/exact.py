@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from pixelwise.bands import STATUS_BAND, Status
 from pixelwise.method import Method
 
@@ -27,8 +29,6 @@ def exact_line(method: Method, years: Sequence[float], series: Sequence[float]) 
     `scipy.stats.linregress` computes sqrt(1 - r**2), which loses all precision near ``|r| = 1``, and loses digits of r
     at large offsets: neither would be the map's fault.
     """
-    from scipy.special import betainc
-
     pairs = [(x, y) for x, y in zip(years, series, strict=True) if not math.isnan(y)]
     n = len(pairs)
     line = dict.fromkeys(("slope", "intercept", "rvalue", "pvalue", "stderr", "intercept_stderr"), (math.nan, 0.0))
@@ -68,10 +68,39 @@ def exact_line(method: Method, years: Sequence[float], series: Sequence[float]) 
     stderr = steepest * math.sqrt(unexplained / (n - 2))
     # The error of a residual is relative to the spread of the values, not to the residual.
     line["stderr"], line["intercept_stderr"] = (stderr, slack), (stderr * lever, slack * lever)
-    pvalue = float(betainc((n - 2) / 2, 0.5, unexplained))
-    largest = float(betainc((n - 2) / 2, 0.5, min((math.sqrt(unexplained) + DIGITS) ** 2, 1.0)))
+    degrees = n - 2
+    pvalue = tail_by_series(unexplained, degrees)
+    largest = tail_by_series(min((math.sqrt(unexplained) + DIGITS) ** 2, 1.0), degrees)
     line["pvalue"] = pvalue, largest - pvalue
     return ended(Status.OK)
+
+
+def tail_by_series(x: float, degrees: int) -> float:
+    """Return the p-value of Student's t, ``I_x(degrees / 2, 1 / 2)``, from power series.
+
+    Kernels evaluate a continued fraction (`pixelwise.kernels.tail_tables`): nothing is shared with them. All terms are
+    positive, so no digits cancel. Digital Library of Mathematical Functions, 8.17.7 and 8.17.8.
+
+    Parameters
+    ----------
+    x
+        The share of the variance that the line does not explain.
+    degrees
+        Degrees of freedom.
+    """
+    a, half = degrees / 2, degrees // 2
+    # 1 / B(a, 1/2), from whole numbers.
+    odd = degrees % 2 == 1
+    scale: float = 4**half / math.comb(2 * half, half) / math.pi if odd else half * math.comb(degrees, half) / 4**half
+    if x <= a / (a + 0.5):  # the mean of the distribution
+        terms = math.ceil(math.log(1e-17) / math.log(x)) if x > 0 else 0
+        k = np.arange(terms)
+        factors = np.cumprod(np.concatenate(([1.0], (k + 0.5) / (k + 1) * x)))
+        return scale * math.pow(x, a) * float(np.sum(factors / (a + np.arange(terms + 1))))
+    # Above it p is at least 0.3, and each term is less than half of the one before.
+    k, y = np.arange(60), 1.0 - x
+    factors = np.cumprod(np.concatenate(([1.0], (a + 0.5 + k) / (k + 1.5) * y)))
+    return 1.0 - scale * 2 * math.sqrt(y) * math.pow(x, a) * float(np.sum(factors))
 
 
 def _whole(numbers: Sequence[float]) -> tuple[list[int], int]:

@@ -46,7 +46,7 @@ def lines_of(table: Path, pieces: Sequence[tuple[Location, str, str]]) -> Floats
         if place not in by_place and len(by_name.get(file.name, ())) == 1:
             [place] = by_name[file.name]
             if os.path.exists(place):  # noqa: PTH110 - a name alone stands only for what has moved
-                raise InputError(f"gains {table}: is of {place}, not of {file}, but the map was made with it")
+                raise InputError(f"gains {table}: belongs to {place}, not to {file}, but the map was made with it")
         own = [row for row in by_place.get(place, []) if row["band"] == band]
         exact = [row for row in own if row["date"] == date] or own
         if not exact or (len(exact) > 1 and len({(row["gain"], row["offset"]) for row in exact}) > 1):

@@ -236,4 +236,4 @@ def _with_parameters(method: UserFunction, thing: Any, making: Making, bands: Se
 
 #: Second implementations of registered methods: their name in reports, and the function. A method without an entry is
 #: compared with itself, pixel by pixel.
-ORACLES: Mapping[str, tuple[str, Oracle]] = {"ols": ("exact arithmetic and scipy.special.betainc", exact_line)}
+ORACLES: Mapping[str, tuple[str, Oracle]] = {"ols": ("exact arithmetic and a power series for the p-value", exact_line)}

@@ -32,7 +32,7 @@ EDGE = 1024
 
 @dataclass(frozen=True, eq=False)
 class RasterZones:
-    """Classes of a raster on a grid's lattice.
+    """Classes of a raster whose pixels are aligned with a grid.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def load_classes(path: Path, grid: Grid) -> RasterZones:
     Raises
     ------
     InputError
-        When it cannot be read, is not on the grid's lattice, or holds no classes.
+        When it cannot be read, has pixels that are not aligned with the grid, or holds no classes.
     """
     try:
         header = read_header(path)

@@ -130,7 +130,7 @@ class ZoneSeries:
         output
             The unit of time of changes, and how complete a series must be, as of the map.
         names
-            Bands that are wanted, among those of the method.
+            Bands to compute, among those of the method.
 
         Returns
         -------
@@ -179,7 +179,9 @@ def check_origin(origin: Origin) -> None:
         When the method uses neighbouring pixels.
     """
     if origin.method.halo:
-        raise ParameterError(f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone has not")
+        raise ParameterError(
+            f"series: {origin.method.name} uses neighbouring pixels, which the mean of a zone does not have"
+        )
 
 
 def series_of(map_: Map, zones: Zones, stack: FileStack, inputs: tuple[Path, ...]) -> ZoneSeries:

@@ -102,7 +102,7 @@ def _chosen(map_: Map, names: Sequence[str] | None) -> tuple[Band, ...]:
 def _scheme(
     map_: Map, band: Band, classes: str | Sequence[float] | None, significant: float | None, pvalue: str | None
 ) -> Scheme | None:
-    """Return the classes whose areas are wanted; None if nobody asked for any and the band has no test."""
+    """Return the classes whose areas are requested; None if none are requested and the band has no test."""
     if classes is None and significant is None and pvalue is None and (not band.pvalue or band.pvalue not in map_):
         return None
     scheme = scheme_for(map_, band.name, classes=classes, significant=significant, pvalue=pvalue)
@@ -137,7 +137,7 @@ class _Pixels:
 
 
 class _Group:
-    """What is known so far of zones that are worked out together."""
+    """What is known so far of zones that are computed together."""
 
     def __init__(self, count: int, bands: Sequence[Band], scheme: Scheme | None) -> None:
         self.count = count

@@ -47,7 +47,7 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
     crs
         That of the shapes.
     series
-        The mean series of the zones, if they were asked for.
+        The mean series of the zones, if they were requested.
     inputs
         The files that it was made from, which it never replaces.
     """
@@ -66,7 +66,7 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         inputs: tuple[Path, ...],
         series: ZoneSeries | None = None,
     ) -> ZoneTable:
-        """Return the table of zones with what was found of them; attributes with the name of a column get another."""
+        """Return the table of zones with their statistics; attributes with the name of a column get another."""
         attributes = free_names(zones.columns, (*columns, *OWN_OF_GPKG), f"zones {zones.name}", "the table")
         features = getattr(zones, "features", None)
         shapes, crs = (None, None) if features is None else (features.shapes, features.crs)
@@ -107,8 +107,8 @@ class ZoneTable(Mapping[str, NDArray[Any]]):
         Raises
         ------
         OutputError
-            When it cannot be written there, zones of a raster, which have no shapes, should be, or it would replace
-            what it was made from.
+            When it cannot be written, when zones of a raster, which have no shapes, are to be written as GeoPackage, or
+            when it would replace a file that it was made from.
         """
         target = check_table(path, overwrite=overwrite, shapes=self.shapes is not None, inputs=self.inputs)
         content = self._csv() if target.suffix.lower() == ".csv" else self._geopackage(target)
@@ -180,7 +180,9 @@ def free_names(
         found[free] = values
     if renamed:
         more = f", and {len(renamed) - 1} more" if len(renamed) > 1 else ""
-        log.warning("%s: its attribute %s in %s, which has a column of that name%s", name, renamed[0], what, more)
+        log.warning(
+            "%s: its attribute %s in %s, which already has a column of that name%s", name, renamed[0], what, more
+        )
     return found
 
 

@@ -37,7 +37,7 @@ class Zones(Protocol):
     def __len__(self) -> int: ...
 
     def groups(self, edge: int) -> Iterator[tuple[int, ...]]:
-        """Return numbers of zones that are best worked out together."""
+        """Return numbers of zones that are best computed together."""
 
     def blocks(self, group: tuple[int, ...], edge: int) -> Iterator[Block]:
         """Return the blocks of this edge in which a group may have pixels."""
@@ -52,7 +52,7 @@ def load_zones(source: str | Path, map_: Map) -> ShapeZones | RasterZones:
     Parameters
     ----------
     source
-        Polygons (``FILE``, or ``FILE:LAYER``), or a raster of integers on the map's lattice.
+        Polygons (``FILE``, or ``FILE:LAYER``), or a raster of integers with the pixels of the map.
 
     Raises
     ------

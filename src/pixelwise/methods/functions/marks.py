@@ -157,8 +157,8 @@ def per_block(
     function
         The function; omitted in ``@per_block(bands=[...])``.
     bands
-        Names of the rows that it returns, or a `Band` for each, as in `per_pixel`; if None, their number is found out
-        on a few pixels.
+        Names of the rows that it returns, or a `Band` for each, as in `per_pixel`; if None, their number is determined
+        from a few pixels.
     min_obs
         Pixels with fewer observations are not passed to the function (status 2).
 

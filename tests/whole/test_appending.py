@@ -1,0 +1,298 @@
+"""`composite --append`: the same file as if all of it had been made anew, with only new periods computed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+import pixelwise as pw
+from pixelwise import updates
+from pixelwise.rasters.windows import read_window
+from support.command_line import run
+from support.rasters import random_series, write_raster
+
+MONTHS = (1, 4, 6, 7, 9, 12)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_scenes(
+    years: range, *, months: tuple[int, ...] = MONTHS, masks: bool = False, dtype: str = "float32"
+) -> None:
+    """Write scenes with values that depend on year and month only."""
+    for year in years:
+        for month in months:
+            values = random_series((2, 20, 30), seed=100 * year + month)
+            layer = values[0] if dtype == "float32" else np.round(1000 * np.nan_to_num(values[0], nan=-9)).astype(dtype)
+            write_raster(
+                Path("scenes") / f"ndvi_{year}-{month:02}-15.tif", layer, nodata=-9 if dtype != "float32" else None
+            )
+            if masks:
+                write_raster(Path("masks") / f"mask_{year}-{month:02}-15.tif", (values[1] > 0.5).astype(np.uint8))
+
+
+def composite(output: str, *options: str) -> Any:
+    result = run("composite", "scenes", *options, "-o", output, "--quiet")
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def assert_same(one: str, other: str) -> None:
+    a, b = pw.open_map(one), pw.open_map(other)
+    assert a.names == b.names
+    for name in a.names:
+        assert a[name].tobytes() == b[name].tobytes(), name
+    unequal = {name for name in {*a.provenance, *b.provenance} if a.provenance.get(name) != b.provenance.get(name)}
+    assert unequal <= {"timings"}
+
+
+CASES: dict[str, tuple[str, ...]] = {
+    "median": ("--composite", "median"),
+    "drawn": ("--composite", "mean", "--equal-count", "3"),
+    "season": ("--composite", "date_of_max", "--season", "11-01..04-30"),
+    "seasons": ("--every", "season"),
+    "masks": ("--mask", "masks/*.tif", "--mask-drop", "1", "--min-count", "2"),
+    "region": ("--region", "500100,3399500,500700,3399900"),
+    "float64": ("--composite", "p90", "--dtype", "float64"),
+}
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_the_same_bits_as_anew(home: Path, options: tuple[str, ...]) -> None:
+    write_scenes(range(2001, 2005), masks=True)
+    composite("a.tif", *options, "--append")  # nothing is there yet
+    write_scenes(range(2005, 2006), masks=True)
+    said = composite("a.tif", *options, "--append").stderr
+    assert re.search(r"a\.tif: \d+ of \d+ periods are kept, [1-4] computed: .*200(5|4/05)", said)
+    composite("all.tif", *options)
+    assert_same("a.tif", "all.tif")
+
+
+@pytest.mark.parametrize("kind", ["zarr", "nc"])
+def test_other_formats(home: Path, kind: str) -> None:
+    write_scenes(range(2001, 2004))
+    composite(f"a.{kind}", "--every", "month")
+    write_scenes(range(2004, 2005))
+    composite(f"a.{kind}", "--every", "month", "--append")
+    composite(f"all.{kind}", "--every", "month")
+    assert_same(f"a.{kind}", f"all.{kind}")
+
+
+def test_only_new_periods_are_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(range(2001, 2005))
+    composite("a.tif")
+    write_scenes(range(2005, 2006))
+    read: set[str] = set()
+
+    def note(piece: Any, *args: Any) -> Any:
+        read.add(piece.path.name)
+        return read_window(piece, *args)
+
+    monkeypatch.setattr("pixelwise.rasters.windows.read_window", note)
+    # What a sample of pixels is looked at for warnings is not the job's.
+    monkeypatch.setattr("pixelwise.run.warnings_of", lambda *_, **__: [])
+    monkeypatch.setattr("pixelwise.run.clear_counts", lambda _: None)
+    composite("a.tif", "--append", "--executor", "inline")
+    assert {name[5:9] for name in read if name.startswith("ndvi")} == {"2005"}
+    assert "a.tif" in read
+
+
+def test_a_late_scene_and_a_period_that_becomes_incomplete(home: Path) -> None:
+    write_scenes(range(2001, 2007))
+    for month in (1, 4):
+        (home / "scenes" / f"ndvi_2003-{month:02}-15.tif").unlink()
+    composite("a.tif")
+    # A scene of 2003 comes late, and the scenes of 2005 are replaced.
+    write_scenes(range(2003, 2004), months=(4,))
+    write_raster(home / "scenes" / "ndvi_2005-06-15.tif", random_series((1, 20, 30), seed=9)[0])
+    write_scenes(range(2007, 2008), months=(1, 4))
+    said = composite("a.tif", "--append").stderr
+    assert "the year is incomplete and left out" in said
+    assert "4 of 6 periods are kept, 2 computed: 2003, 2005" in said
+    assert "3 files are new: scenes/ndvi_2003-04-15.tif, scenes/ndvi_2007-01-15.tif" in said
+    assert "1 file has changed: scenes/ndvi_2005-06-15.tif" in said
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
+    assert "a.tif is up to date: its 6 periods are still the same" in composite("a.tif", "--append").stderr
+
+
+def test_a_period_that_vanishes(home: Path) -> None:
+    """With more years, a year of few scenes is no typical one any more."""
+    write_scenes(range(2001, 2003))
+    write_scenes(range(2003, 2004), months=(1,))
+    write_scenes(range(2004, 2005))
+    composite("a.tif", "--end", "2003")
+    before = pw.open_map("a.tif").names
+    said = composite("a.tif", "--append", "--start", "2002").stderr
+    composite("all.tif", "--start", "2002")
+    assert "2001" in before
+    assert "a.tif: 2001 will no longer be in it" in said
+    a, b = pw.open_map("a.tif"), pw.open_map("all.tif")
+    assert a.names == b.names
+    assert all(a[name].tobytes() == b[name].tobytes() for name in a.names)
+
+
+def test_scaled_scenes_change_the_type_of_all(home: Path) -> None:
+    """A mean in float64 has other digits than one in float32."""
+    write_scenes(range(2001, 2004))
+    composite("a.tif", "--composite", "mean")
+    write_scenes(range(2004, 2005), dtype="int16")
+    with rasterio.open(home / "scenes" / "ndvi_2004-01-15.tif", "r+") as dataset:
+        dataset.scales = (0.001,)
+    said = composite("a.tif", "--append", "--composite", "mean").stderr
+    assert "a.tif: 0 of 4 periods are kept, 4 computed" in said
+    composite("all.tif", "--composite", "mean")
+    assert_same("a.tif", "all.tif")
+
+
+def test_other_options_are_refused(home: Path) -> None:
+    write_scenes(range(2001, 2004))
+    composite("a.tif", "--composite", "median", "--season", "03-01..10-31")
+    content = (home / "a.tif").read_bytes()
+    season = ("--season", "03-01..10-31")
+    for options, words in (
+        (("--composite", "max", *season), "was made with --composite 'median', now with --composite 'max'"),
+        (("--composite", "median"), "was made with --season '03-01..10-31', now without --season"),
+        (("--composite", "median", *season, "--min-count", "2"), "without --min-count, now with --min-count 2"),
+        (("--composite", "median", *season, "--dtype", "float64"), "--dtype 'float32', now with --dtype 'float64'"),
+        (("--composite", "median", *season, "--region", "500100,3399500,500700,3399900"), "without --region, now with"),
+        (
+            ("--composite", "median", *season, "--bounds", "500100,3399500,500700,3399900"),
+            "have another grid now: size",
+        ),
+    ):
+        result = run("composite", "scenes", *options, "-o", "a.tif", "--append", "--quiet")
+        assert result.exit_code == 1
+        assert words in result.stderr
+        assert "--overwrite" in result.stderr.splitlines()[-1]
+    assert (home / "a.tif").read_bytes() == content
+
+
+def test_a_grid_that_grows(home: Path) -> None:
+    """The message gives an extent with which the update works."""
+    write_scenes(range(2001, 2004))
+    composite("a.tif", "--extent", "union")
+    for month in MONTHS:
+        values = random_series((1, 20, 36), seed=month)[0]
+        write_raster(home / "scenes" / f"ndvi_2004-{month:02}-15.tif", values)
+    result = run("composite", "scenes", "--extent", "union", "-o", "a.tif", "--append", "--quiet")
+    assert result.exit_code == 1
+    assert "a.tif: its composites have another grid now: size 20 x 36 instead of 20 x 30" in result.stderr
+    given = re.search(r"--extent ([0-9.,]+)\)", result.stderr)
+    assert given is not None
+    assert "3 of 4 periods are kept" in composite("a.tif", "--extent", given[1], "--append").stderr
+    composite("all.tif", "--extent", given[1])
+    assert_same("a.tif", "all.tif")
+
+
+def test_in_python(home: Path) -> None:
+    write_scenes(range(2001, 2004))
+    pw.write_layers(pw.open_stack("scenes").composite("median"), "a.tif")
+    write_scenes(range(2004, 2005))
+    stack = pw.open_stack("scenes").composite("median")
+    pw.write_layers(stack, "a.tif", append=True)
+    pw.write_layers(stack, "all.tif")
+    assert_same("a.tif", "all.tif")
+    with pytest.raises(pw.ParameterError, match="choose one of them"):
+        pw.write_layers(stack, "a.tif", append=True, overwrite=True)
+    with pytest.raises(pw.ParameterError, match="only composites are appended"):
+        pw.write_layers(pw.open_stack("scenes"), "a.tif", append=True)
+
+
+def test_other_outputs_are_refused(home: Path) -> None:
+    write_scenes(range(2001, 2004))
+    write_raster(home / "other.tif", np.zeros((20, 30), "float32"))
+    pw.apply(pw.open_stack("scenes"), "ols", "map.tif")
+    for output, words in (
+        ("other.tif", "is not a pixelwise map, and only maps are replaced"),
+        ("map.tif", "is a map of 'ols', to which no period can be appended"),
+        ("{band}.tif", "periods are appended to one file that holds them all"),
+    ):
+        result = run("composite", "scenes", "-o", output, "--append", "--quiet")
+        assert (result.exit_code, words in result.stderr) == (1, True), result.stderr
+    result = run("composite", "scenes", "-o", "a.tif", "--append", "--overwrite")
+    assert result.exit_code == 2
+    assert "choose one of them" in result.stderr
+
+
+def test_all_files_must_be_given(home: Path) -> None:
+    write_scenes(range(2001, 2004))
+    composite("a.tif")
+    write_scenes(range(2004, 2006))
+    result = run("composite", "scenes/*_200[45]*.tif", "-o", "a.tif", "--append", "--quiet")
+    assert result.exit_code == 1
+    assert "a.tif: 18 files of which it was made are not among the inputs: scenes/ndvi_2001-01-15.tif" in result.stderr
+    assert "give all files, old and new" in result.stderr
+
+
+def test_an_interrupted_update_leaves_the_old_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(range(2001, 2004))
+    composite("a.tif")
+    content = (home / "a.tif").read_bytes()
+    write_scenes(range(2004, 2005))
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelwise.maps.files.FileSink.finish", stop)
+        assert run("composite", "scenes", "-o", "a.tif", "--append", "--quiet").exit_code == 130
+    assert (home / "a.tif").read_bytes() == content
+    composite("a.tif", "--append")
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
+
+
+def test_periods_of_other_versions_are_kept_with_a_warning(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(range(2001, 2004))
+    older = {**updates.versions(), "gdal": "3.8.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelwise.jobs.provenance.versions", lambda: older)
+        composite("a.tif")
+    for year in (2004, 2005):
+        write_scenes(range(year, year + 1))
+        said = composite("a.tif", "--append").stderr
+        assert "warning: 2001, 2002, 2003: kept although made with gdal '3.8.0'" in said
+        provenance = pw.open_map("a.tif").provenance
+        assert provenance["kept"] == [{"periods": ["2001", "2002", "2003"], "versions": older}]
+        assert any("kept although made with" in text for text in provenance["warnings"])
+
+
+@pytest.mark.parametrize("damage", ["digests", "lost"])
+def test_what_cannot_be_compared_is_computed_again(home: Path, damage: str) -> None:
+    write_scenes(range(2001, 2004))
+    composite("a.tif")
+    map_ = pw.open_map("a.tif")
+    provenance = dict(map_.provenance)
+    if damage == "digests":
+        provenance["input"] = {**provenance["input"], "composite": {**provenance["input"]["composite"], "digests": 3}}
+    else:
+        provenance["lost"] = {"pixels": 3, "files": 1, "worst": []}
+    with rasterio.open(home / "a.tif", "r+") as dataset:
+        dataset.update_tags(PIXELWISE=json.dumps(provenance))
+    said = composite("a.tif", "--append").stderr
+    assert "a.tif: all periods are computed again" in said
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
+
+
+def test_a_function_makes_all_periods_again(home: Path) -> None:
+    (home / "mine.py").write_text(
+        "import pixelwise as pw\n\n@pw.per_pixel(bands=['top'], jit=False)\ndef top(y, t):\n    return max(y)\n"
+    )
+    write_scenes(range(2001, 2004))
+    how = ("--composite", "mine.py:top")
+    composite("a.tif", *how)
+    write_scenes(range(2004, 2005))
+    assert "as a function of your own makes them" in composite("a.tif", *how, "--append").stderr
+    assert pw.open_map("a.tif").names == ("2001", "2002", "2003", "2004", "status")
