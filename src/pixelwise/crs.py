@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +14,15 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
-from pixelwise.errors import InputError
-from pixelwise.words import one_line
+from pixelwise.errors import InputError, ParameterError
+from pixelwise.words import one_line, shown
 
-__all__ = ["crs_name", "crs_remedy", "points_in", "same_crs"]
+__all__ = ["crs_name", "crs_named", "crs_remedy", "points_in", "same_crs"]
+
+#: What names a CRS; anything else might be the name of a file or an address, which GDAL would open.
+DEFINITIONS = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+|\+proj=[^\0/]+|[A-Z_]{6,}\[.+\]", re.DOTALL)
+#: No definition is longer.
+LONGEST_DEFINITION = 20_000
 
 #: PROJ's units that are not given as mappings, in SI units.
 UNITS = {"metre": 1.0, "degree": math.pi / 180, "unity": 1.0}
@@ -56,11 +62,41 @@ def crs_name(crs: CRS | None) -> str:
     return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
 
 
-def crs_remedy(path: object, like: object) -> str:
-    """Say how to give a file without CRS that of another file, or a known one, with a rasterio command."""
+def crs_named(text: str, option: str) -> CRS:
+    """Return the CRS that a text names: ``EPSG:32633``, a PROJ string or WKT.
+
+    Raises
+    ------
+    ParameterError
+        When it names none, or one that is not on a map; `option` is where it was given.
+    """
+    if len(text) > LONGEST_DEFINITION or DEFINITIONS.fullmatch(text) is None:
+        raise ParameterError(
+            f"{option} {shown(text)} is no CRS: expected a code such as EPSG:32633, a PROJ string or WKT"
+        )
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError as error:
+        raise ParameterError(f"{option} {shown(text)} is no known CRS ({one_line(error)})") from None
+    if not (crs.is_geographic or crs.is_projected):
+        raise ParameterError(f"{option} {shown(text)} is neither geographic nor projected: rasters cannot have it")
+    return crs
+
+
+def crs_remedy(path: object, like: object, *, option: bool = False) -> str:
+    """Say how to give a file without CRS that of another file, or a known one: with a rasterio command.
+
+    Parameters
+    ----------
+    path, like
+        The file, and the other file or the CRS.
+    option
+        Whether it may also be given by ``--crs``.
+    """
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
-    return f"if its CRS is {name}, write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
+    given = "" if not option else f"give --crs {name}, or " if isinstance(like, CRS) else "give it with --crs, or "
+    return f"if its CRS is {name}, {given}write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
 
 
 def same_crs(a: CRS | None, b: CRS | None) -> bool:

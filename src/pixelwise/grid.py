@@ -257,10 +257,11 @@ class Grid:
         xs, ys = points_in(self.crs, other.crs, [x for x, _ in corners], [y for _, y in corners])
         places = [~self.transform @ (x, y) for x, y in zip(xs, ys, strict=True)]
         cols, rows = [col for col, _ in places], [row for _, row in places]
-        left, top = math.floor(min(cols)) - 1, math.floor(min(rows)) - 1
-        block = Block(top, left, math.ceil(max(rows)) + 1 - top, math.ceil(max(cols)) + 1 - left)
-        centre, right, below = places[-3:]
-        across, down = math.dist(centre, right), math.dist(centre, below)
+        left, top = math.floor(min(cols) + LATTICE_TOLERANCE) - 1, math.floor(min(rows) + LATTICE_TOLERANCE) - 1
+        right, bottom = math.ceil(max(cols) - LATTICE_TOLERANCE) + 1, math.ceil(max(rows) - LATTICE_TOLERANCE) + 1
+        block = Block(top, left, bottom - top, right - left)
+        centre, beside, below = places[-3:]
+        across, down = math.dist(centre, beside), math.dist(centre, below)
         if not (across and down):
             raise InputError(f"its pixels have zero size in {self.crs_name}")
         return block, (_snapped(1 / across), _snapped(1 / down))

@@ -29,6 +29,7 @@ from pixelwise.opening.sources import Source, resolve
 from pixelwise.opening.survey import survey
 from pixelwise.rasters.datasets import local_only
 from pixelwise.rasters.points import Point, pixel_at
+from pixelwise.rasters.resolution import names_crs
 from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
@@ -260,7 +261,7 @@ def _spec_of(making: Making, given: Mapping[str, Any], folder: Path, path: Path,
     spec = making.spec
     naming = {
         "times": spec.times is not None and "%" not in spec.times,
-        "align": spec.align is not None,
+        "align": spec.align is not None and not names_crs(spec.align),
         "mask": spec.mask not in (None, "none"),
         "product": spec.product is not None and spec.product.endswith(".toml"),
         "extent": isinstance(spec.extent, str) and spec.extent not in get_args(Extent),

@@ -129,7 +129,7 @@ def test_covariates_and_recipes() -> None:
 
 
 def test_points_outside() -> None:
-    result = run("series", "ndvi", "--at", "10,50", "--crs", "EPSG:4326")
+    result = run("series", "ndvi", "--at", "10,50", "--at-crs", "EPSG:4326")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith(
         "error: point (10, 50 in EPSG:4326) lies outside the rasters, which cover x -81"
@@ -144,7 +144,7 @@ def test_points_outside() -> None:
     [
         (["ndvi"], "expected one of --at X,Y, --pixel ROW,COL and --points FILE.csv"),
         (["ndvi", "--pixel", "1,2", "--at", "1,2"], "expected one of --at X,Y, --pixel ROW,COL and --points FILE.csv"),
-        (["ndvi", "--pixel", "1,2", "--crs", "EPSG:4326"], "--crs is for points"),
+        (["ndvi", "--pixel", "1,2", "--at-crs", "EPSG:4326"], "--at-crs is for points"),
         (["ndvi", "--pixel", "1,2", "--csv", "--json"], "--csv and --json are mutually exclusive"),
         (["ndvi", "--pixel", "1,2", "--per", "decade"], "need --method"),
         (["--map", "trend.tif", "--pixel", "1,2", "-p", "min_obs=4"], "cannot be given with --map"),

@@ -22,7 +22,8 @@ from support.rasters import random_series, write_raster
 EVERYTHING: dict[str, Any] = {
     "band": "red", "variable": "v", "group": "day", "select": ("depth=0", "level=1"),
     "times": "dates.csv", "period": "middle", "same_date": "mosaic", "extent": (1.0, 2.0, 3.5, 4.0),
-    "align": "like.tif", "resampling": "bilinear", "product": "own.toml", "value": None, "mask": "masks/*.tif",
+    "align": "like.tif", "resampling": "bilinear", "crs": "EPSG:32617",
+    "product": "own.toml", "value": None, "mask": "masks/*.tif",
     "mask_band": None, "mask_keep": None, "mask_drop": (1.0,), "mask_bits": (2, 3), "mask_field": ("8-9=2,3",),
     "mask_preset": None, "grow": 2, "region": "area.gpkg", "where": "cover.tif=1,2", "nodata": (-9999.0, 0.0),
     "scale": 0.5, "offset": -1.0, "valid_range": (-1.0, 1.0), "gains": "tables/gains.csv", "gains_flagged": "keep",
@@ -52,7 +53,12 @@ def test_every_option_comes_back(home: Path) -> None:
     needs = Completeness(0.5, 0.25)
     write_recipe("needs.toml", [], InputSpec(), needs=needs)
     assert read_recipe("needs.toml") == ((), InputSpec(), {}, needs)
-    for changed in ({"mask": "none", "product": "hls", "band": "red"}, {"extent": "like.tif", "composite": "a.py:f"}):
+    for changed in (
+        {"mask": "none", "product": "hls", "band": "red"},
+        {"extent": "like.tif", "composite": "a.py:f"},
+        {"align": "EPSG:32633,10"},
+        {"align": "EPSG:32633,10"},
+    ):
         spec = InputSpec(**changed)
         write_recipe("third.toml", [], spec)
         assert read_recipe("third.toml")[1] == spec

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from pixelwise.choices import Per, TiffDriver
+from pixelwise.cli.completing import methods
 from pixelwise.cli.job_files import WRITE_JOB_OPTION, write_job
 from pixelwise.cli.options import (
     PARAMETER_OPTION,
@@ -28,7 +29,7 @@ __all__ = ["apply"]
 
 
 @click.command()
-@click.argument("method")
+@click.argument("method", shell_complete=methods)
 @all_input_options
 @output_options("GeoTIFF (.tif), Zarr (.zarr) or NetCDF (.nc) to write; 'trend_{band}.tif' writes one file per band.")
 @click.option(

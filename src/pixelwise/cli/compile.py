@@ -8,13 +8,14 @@ import time
 
 import click
 
+from pixelwise.cli.completing import methods
 from pixelwise.cli.report import debug_option, emit
 
 __all__ = ["compile_kernels"]
 
 
 @click.command("compile")
-@click.argument("method", nargs=-1)
+@click.argument("method", nargs=-1, shell_complete=methods)
 @debug_option
 def compile_kernels(method: tuple[str, ...]) -> None:
     r"""Compile machine code before it is needed.

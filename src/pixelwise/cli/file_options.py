@@ -7,6 +7,7 @@ from typing import get_args
 import click
 
 from pixelwise.choices import Extent, Period, Resampling, SameDate
+from pixelwise.cli.completing import files, mask_presets, products
 from pixelwise.cli.kinds import Band, Numbers, Place
 
 __all__ = ["FILE_OPTIONS", "PIXEL_OPTIONS"]
@@ -28,6 +29,7 @@ FILE_OPTIONS = (
     ),
     click.option(
         "--times",
+        shell_complete=files,
         metavar="FORMAT|FILE",
         help="strptime format of the date in each name or band description, or a table: one date per line for the "
         "bands of one file; path,date or path,band,date for several files. Weeks are %G%V (ISO), %Y%U (from Sunday), "
@@ -55,8 +57,10 @@ FILE_OPTIONS = (
     ),
     click.option(
         "--align",
-        metavar="RASTER",
-        help="Resample files to the pixel grid of this raster (and, without --extent, to its extent).",
+        shell_complete=files,
+        metavar="RASTER|CRS,RESOLUTION",
+        help="Resample files to the pixel grid of this raster (and, without --extent, to its extent); or to a CRS and "
+        "resolution, EPSG:32633,10, with pixels at multiples of it (and, without --extent, covering all files).",
     ),
     click.option(
         "--resampling",
@@ -64,7 +68,13 @@ FILE_OPTIONS = (
         help="Resampling used by --align; masks and classes always use nearest.  [default: nearest]",
     ),
     click.option(
+        "--crs",
+        metavar="CRS",
+        help="CRS of files that have none: EPSG:32633, a PROJ string or WKT. A file with another one is refused.",
+    ),
+    click.option(
         "--product",
+        shell_complete=products,
         metavar="NAME|FILE.toml",
         help="Satellite product of the files (landsat-c2-l2, s2-l2a, hls, mod13), which defines dates, sensors, bands, "
         "scales and masks.",
@@ -72,7 +82,12 @@ FILE_OPTIONS = (
 )
 
 PIXEL_OPTIONS = (
-    click.option("--mask", metavar="FILES", help="Mask files, matched by date; none ignores the masks of a product."),
+    click.option(
+        "--mask",
+        shell_complete=files,
+        metavar="FILES",
+        help="Mask files, matched by date; none ignores the masks of a product.",
+    ),
     click.option("--mask-band", type=Band(), help="Band of each image, or variable of arrays, that is its mask."),
     click.option("--mask-keep", type=Numbers(), metavar="V[,V]", help="Mask values to keep."),
     click.option("--mask-drop", type=Numbers(), metavar="V[,V]", help="Mask values to reject."),
@@ -83,7 +98,12 @@ PIXEL_OPTIONS = (
         metavar="A-B=V[,V]",
         help="Reject pixels if bits A to B of the mask form one of these numbers; may be repeated.",
     ),
-    click.option("--mask-preset", metavar="NAME", help="A predefined rule: landsat-c2, hls-fmask, s2-scl, mod13, ..."),
+    click.option(
+        "--mask-preset",
+        shell_complete=mask_presets,
+        metavar="NAME",
+        help="A predefined rule: landsat-c2, hls-fmask, s2-scl, mod13, ...",
+    ),
     click.option("--grow", type=click.IntRange(min=0), help="Also reject this many pixels around rejected ones."),
     click.option(
         "--region",
@@ -92,6 +112,7 @@ PIXEL_OPTIONS = (
     ),
     click.option(
         "--where",
+        shell_complete=files,
         metavar="RASTER=V[,V]",
         help="Only use pixels where this raster, whose pixels must be aligned, has these values.",
     ),

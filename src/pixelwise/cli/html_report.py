@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pixelwise.cli.completing import files
 from pixelwise.cli.report import debug_option, emit
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PAGES = (".html", ".htm")
 
 @click.command("report")
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.argument("source", metavar="[INPUT]...", nargs=-1)
+@click.argument("source", metavar="[INPUT]...", nargs=-1, shell_complete=files)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Page to write, .html.")
 @click.option("--method", metavar="FILE.PY:FUNCTION", help="Your function that made the map, for its curves.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")

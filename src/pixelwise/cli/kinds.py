@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 __all__ = ["Band", "BandNames", "Numbers", "Parameter", "Place"]
 
@@ -82,3 +83,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]
         except (ValueError, AttributeError):
             return value
         return numbers if len(numbers) == 4 else value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete paths, which a place may be."""
+        return [CompletionItem(incomplete, type="file")]

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pixelwise.cli import completing
 from pixelwise.cli.report import debug_option, emit
 
 __all__ = ["methods"]
@@ -19,7 +20,7 @@ per year (--composite). `pixelwise methods NAME` describes a method; docs/method
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.methods)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def methods(name: str | None, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from pixelwise.choices import (
     Written,
     ZarrFormat,
 )
+from pixelwise.cli.completing import composites, files, gains
 from pixelwise.cli.file_options import FILE_OPTIONS, PIXEL_OPTIONS
 from pixelwise.cli.hints import check_words, missing_input
 from pixelwise.cli.kinds import BandNames, Numbers, Parameter
@@ -47,7 +48,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-SOURCE = click.argument("source", nargs=-1, metavar="INPUT...")
+SOURCE = click.argument("source", nargs=-1, metavar="INPUT...", shell_complete=files)
 
 RECIPE_OPTION = click.option(
     "--recipe",
@@ -60,6 +61,7 @@ RECIPE_OPTION = click.option(
 GAINS_OPTIONS = (
     click.option(
         "--gains",
+        shell_complete=gains,
         metavar="FILE|PRESET",
         help="Make scenes comparable: gain * value + offset, by file and band, before any formula. A table written by "
         "pixelwise rectify, or a published preset (roy2016).",
@@ -87,6 +89,7 @@ DATE_OPTIONS = (
 PERIOD_OPTIONS = (
     click.option(
         "--composite",
+        shell_complete=composites,
         metavar="HOW",
         help=f"Reduce the layers of each period to one: {', '.join(get_args(Reduction))}, p1 to p99, or "
         "file.py:function.",

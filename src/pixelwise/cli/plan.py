@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelwise.cli.completing import methods
 from pixelwise.cli.job_files import planned_job
 from pixelwise.cli.options import PARAMETER_OPTION, all_input_options, job_options, layer_options
 from pixelwise.cli.planned import show
@@ -35,7 +36,9 @@ __all__ = ["plan"]
 
 @click.command()
 @all_input_options
-@click.option("--method", help="Method to plan for.  [default: that of the recipe's job, or ols]")
+@click.option(
+    "--method", shell_complete=methods, help="Method to plan for.  [default: that of the recipe's job, or ols]"
+)
 @PARAMETER_OPTION
 @layer_options
 @job_options

@@ -109,6 +109,11 @@ def show_job(job: dict[str, Any]) -> None:
 def show_making(report: dict[str, Any]) -> None:
     """Print how layers are made from files, if there is more to it than reading them."""
     made, aligned = report.get("derivation", {}), report.get("aligned")
+    if given := report.get("crs"):
+        emit(
+            f"crs       {given['given']} is that of {given['files']} of {given['of']} files, which have none",
+            lines=False,
+        )
     if aligned:
         emit(
             f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['lattice']}, {aligned['resampling']}",

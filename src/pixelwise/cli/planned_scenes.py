@@ -21,6 +21,7 @@ def describe_scenes(found: Survey, scenes: RasterStack) -> dict[str, Any]:
         "sensors": describe_sensors(scenes),
         "gains": describe_gains(scenes),
         "aligned": describe_alignment(scenes),
+        "crs": describe_crs(found),
         "alpha": describe_alpha(found, scenes),
         "masked": masked_share(scenes),
     }
@@ -55,6 +56,14 @@ def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
         "lattice": stack.spec.align,
         "resampling": stack.spec.resampling,
     }
+
+
+def describe_crs(found: Survey) -> dict[str, Any] | None:
+    """Return the CRS that was given, and how many files have none of their own; None if none was given."""
+    if found.spec.crs is None:
+        return None
+    given = sum(header.crs_is_given for header in found.headers.values())
+    return {"given": found.spec.crs, "files": given, "of": len(found.headers)}
 
 
 def describe_alpha(found: Survey, stack: RasterStack) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from pixelwise.choices import Per
+from pixelwise.cli.completing import methods
 from pixelwise.cli.options import PARAMETER_OPTION, Numbers, input_options
 from pixelwise.cli.report import debug_option, emit
 from pixelwise.errors import ParameterError
@@ -38,7 +39,7 @@ HINT = "-o FILE.png draws this; --csv or --json prints every observation"
     "--at", type=Numbers(count=2), metavar="X,Y", multiple=True, help="A point in the pixel; may be repeated."
 )
 @click.option(
-    "--crs",
+    "--at-crs",
     metavar="CRS",
     help="CRS of the points, such as EPSG:4326 (longitude first).  [default: that of the inputs]",
 )
@@ -53,8 +54,8 @@ HINT = "-o FILE.png draws this; --csv or --json prints every observation"
     "--points",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.csv",
-    help="A table of points: columns x and y in --crs, or lon and lat (EPSG:4326 unless --crs is given); and name, if "
-    "they have names.",
+    help="A table of points: columns x and y in --at-crs, or lon and lat (EPSG:4326 unless --at-crs is given); "
+    "and name, if they have names.",
 )
 @click.option(
     "--map",
@@ -65,7 +66,10 @@ HINT = "-o FILE.png draws this; --csv or --json prints every observation"
     "must be named, and options that name files given again.",
 )
 @click.option(
-    "--method", metavar="NAME|FILE.PY:FUNCTION", help="Method to apply; with --map, the function that made it."
+    "--method",
+    shell_complete=methods,
+    metavar="NAME|FILE.PY:FUNCTION",
+    help="Method to apply; with --map, the function that made it.",
 )
 @PARAMETER_OPTION
 @click.option("--per", type=click.Choice(get_args(Per)), help="Unit of time of changes.  [default: year]")
@@ -85,7 +89,7 @@ def series(*, output: Path | None, as_csv: bool, as_json: bool, overwrite: bool,
     INPUT and its options are those of `apply`. With --map alone, they are those of the map.
 
     \b
-      pixelwise series ndvi/*.tif --at 39.71,7.04 --crs EPSG:4326 --method trend -o pixel.png
+      pixelwise series ndvi/*.tif --at 39.71,7.04 --at-crs EPSG:4326 --method trend -o pixel.png
       pixelwise series --map trend.tif --pixel 85,322
       pixelwise series --map trend.tif --points plots.csv -o plots.pdf
       pixelwise series --map trend.tif --points plots.csv --csv > plots_series.csv
@@ -126,7 +130,7 @@ class _Asked:
     covariates: Mapping[str, str]
     needs: Completeness
     at: Sequence[tuple[float, float]]
-    crs: str | None
+    at_crs: str | None
     pixel: Sequence[tuple[int, int]]
     points: Path | None
     map_path: Path | None
@@ -137,8 +141,8 @@ class _Asked:
     def __post_init__(self) -> None:
         if bool(self.at) + bool(self.pixel) + (self.points is not None) != 1:
             raise click.UsageError("expected one of --at X,Y, --pixel ROW,COL and --points FILE.csv")
-        if self.crs is not None and self.pixel:
-            raise click.UsageError("--crs is for points: a pixel has a row and a column")
+        if self.at_crs is not None and self.pixel:
+            raise click.UsageError("--at-crs is for points: a pixel has a row and a column")
         of_method = "-p, --per, --with, --min-valid and --min-span"
         if self.parameters or self.per or self.covariates or self.needs:
             if self.map_path is not None:
@@ -152,8 +156,8 @@ class _Asked:
         from pixelwise.rasters.points import Point, read_points
 
         if self.points is not None:
-            return read_points(self.points, self.crs)
-        return tuple(Point(x, y, self.crs) for x, y in self.at)
+            return read_points(self.points, self.at_crs)
+        return tuple(Point(x, y, self.at_crs) for x, y in self.at)
 
     def of_map(self, path: Path) -> tuple[list[tuple[Series, Fit | None]], list[Path]]:
         """Return the series behind a map, with its numbers; and the files that are read."""

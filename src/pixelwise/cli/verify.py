@@ -10,6 +10,7 @@ import click
 
 from pixelwise._version import __version__
 from pixelwise.choices import Scheme
+from pixelwise.cli.completing import files
 from pixelwise.cli.options import BandNames
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -24,7 +25,7 @@ SHOWN = 20
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.argument("source", metavar="[INPUT]...", nargs=-1)
+@click.argument("source", metavar="[INPUT]...", nargs=-1, shell_complete=files)
 @click.option(
     "--gains", metavar="FILE", help="Table of gains of the map, if it is outside the map's folder or was moved."
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pixelwise.cli.completing import files
 from pixelwise.cli.options import BandNames
 from pixelwise.cli.plot import class_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
@@ -19,7 +20,7 @@ OWN_INPUTS = "the map's own"
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.argument("polygons", metavar="ZONES")
+@click.argument("polygons", metavar="ZONES", shell_complete=files)
 @click.option(
     "-o",
     "--output",

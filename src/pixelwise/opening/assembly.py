@@ -20,6 +20,7 @@ from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import read_header
 from pixelwise.rasters.nodata import spelled
 from pixelwise.rasters.pieces import WARP_TILE, Piece, Warp
+from pixelwise.rasters.resolution import named_lattice, names_crs
 from pixelwise.rasters.urls import location_of
 from pixelwise.stacks.images import Image
 from pixelwise.stacks.parts import DateOptions, PlaceOptions
@@ -38,13 +39,13 @@ def assemble(
     # Two days that only another calendar distinguishes are two layers.
     dated: dict[tuple[datetime, int], list[Observation]] = defaultdict(list)
     with problems.caught("align: ") as failure:
-        target = None if place.align is None else read_header(location_of(place.align, allowed)).grid
+        place, target = _target(place, allowed)
     if failure:
         return (), None
     placed = [band for observation in found for band in (*observation.bands, *observation.masks) if band is not None]
     with_crs = next((band for band in placed if band.header.grid.crs is not None), None)
     if target is not None and target.crs is None and with_crs is not None:
-        remedy = crs_remedy(place.align, with_crs.header.path)
+        remedy = crs_remedy(place.align, with_crs.header.path, option=True)
         problems.add(f"align: {place.align}: has no CRS, but the files have {with_crs.header.grid.crs_name}; {remedy}")
         return (), None
     found = _on_one_lattice(found, target, place, problems)
@@ -73,6 +74,16 @@ def assemble(
     if outside:
         log.info(f"{outside} of {len(members)} dates lie outside the extent and are left out")
     return tuple(layers), grid
+
+
+def _target(place: PlaceOptions, allowed: Sequence[str]) -> tuple[PlaceOptions, Grid | None]:
+    """Return the grid with which files are aligned, if any, and the place with the extent that it stands for."""
+    if place.align is None:
+        return place, None
+    if names_crs(place.align):  # a lattice without an extent
+        return replace(place, extent=place.extent or "union"), named_lattice(place.align)
+    header = read_header(location_of(place.align, allowed))
+    return place, (header if place.crs is None else header.with_crs(place.crs)).grid
 
 
 def _on_one_lattice(
@@ -152,7 +163,8 @@ def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
     try:
         footprint, scale = target.footprint(header.grid)
     except InputError as error:
-        remedy = f"; {crs_remedy(header.path, place.align)}" if header.grid.crs is None else ""
+        like = target.crs if names_crs(str(place.align)) else place.align
+        remedy = f"; {crs_remedy(header.path, like, option=True)}" if header.grid.crs is None else ""
         raise InputError(f"{header.path}: cannot be aligned: {error}{remedy}") from None
     if header.alpha and (header.alpha_is_data or not band.nodata):
         alpha = header.alpha[0]
@@ -186,6 +198,7 @@ def _aligned(band: BandFile, target: Grid, place: PlaceOptions) -> BandFile:
         resampling=place.resampling,
         scale=scale,
         anchor=(footprint.row - top, footprint.col - left),
+        source_crs=header.grid.crs.to_wkt() if header.crs_is_given and header.grid.crs is not None else None,
     )
     grid = target.crop(footprint)
     return replace(band, grid=grid, warp=warp)

@@ -28,7 +28,7 @@ def lattice_remedy(first: Header, other: Header) -> str:
     without = [header for header in (first, other) if header.grid.crs is None]
     if len(without) == 1:
         # Without a CRS nothing can be warped.
-        return crs_remedy(without[0].path, (other if without[0] is first else first).path)
+        return crs_remedy(without[0].path, (other if without[0] is first else first).path, option=True)
     return "align both with --align FILE"
 
 
@@ -157,7 +157,7 @@ def _requested_grid(
     """Return the grid that `extent` requests, on the members' common lattice."""
     # If there is a target, its georeferencing is used, to the last digit.
     lattice, extent = target or members[0].grid, place.extent
-    places = [lattice.place_of(member.grid) for member in members]
+    places = [_touched(member, lattice.place_of(member.grid)) for member in members]
     if extent is None:
         return lattice
     if extent == "union":
@@ -177,6 +177,7 @@ def _requested_grid(
         if isinstance(extent, tuple):
             return lattice.crop(lattice.block_around(extent))
         header = read_header(location_of(extent, allowed))
+        header = header if place.crs is None else header.with_crs(place.crs)
     if failure:
         return None
     if not lattice.shares_lattice(header.grid):
@@ -189,6 +190,13 @@ def _requested_grid(
         )
         return None
     return header.grid
+
+
+def _touched(member: Member, place: Block) -> Block:
+    """Return the pixels that a member touches: a warped one is placed with a margin of one pixel."""
+    if member.observations[0].bands[0].warp is None:
+        return place
+    return Block(place.row + 1, place.col + 1, max(place.height - 2, 1), max(place.width - 2, 1))
 
 
 def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: bool) -> Grid | None:
@@ -223,7 +231,7 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
     known = [member.path for member in (usual, *members) if member.grid.crs is not None]
     if lacking and known:
         others = f"; likewise {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0])}{others}")
+        problems.add(f"{lacking[0]} has no CRS; {crs_remedy(lacking[0], known[0], option=True)}{others}")
         return None
     problems.add(
         f"their pixels are aligned: choose the area to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"

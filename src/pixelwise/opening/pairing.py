@@ -20,6 +20,7 @@ from pixelwise.dates.axis import UNITS, TimeAxis, Unit
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Grid
 from pixelwise.opening.recipe import check_no_code, read_recipe
+from pixelwise.opening.sources import Source
 from pixelwise.opening.survey import open_layers
 from pixelwise.stacks.base import FileStack, Stack
 from pixelwise.stacks.spec import InputSpec
@@ -108,7 +109,7 @@ def open_covariate(text: str, spec: InputSpec) -> FileStack:
         Files as for INPUT, or a recipe: ``rain.toml``.
     spec
         The response's options. Files inherit the place of pixels and the dates to use; a recipe inherits only the
-        place, and only if it does not have ``align``.
+        place, and only if it does not have ``align``. A CRS given for the response is that of files without one.
 
     Raises
     ------
@@ -116,7 +117,8 @@ def open_covariate(text: str, spec: InputSpec) -> FileStack:
         As `open_layers` does.
     """
     if not text.lower().endswith(".toml"):
-        return open_layers(text, InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES, *SERVERS)}))
+        inherited = InputSpec(**{name: getattr(spec, name) for name in (*PLACE, *DATES, *SERVERS)})
+        return _open_files(text, inherited, spec.crs)
     source, own, _, needs = read_recipe(text)
     if own.composite is not None:
         words = ("pixelwise", "composite", "--recipe", text, "--composite", own.composite, "-o", "FILE.tif")
@@ -129,7 +131,19 @@ def open_covariate(text: str, spec: InputSpec) -> FileStack:
     own = own.replace(**{name: getattr(spec, name) for name in SERVERS})
     if own.align is None:
         own = own.replace(**{name: getattr(spec, name) for name in PLACE if name != "extent" or own.extent is None})
-    return open_layers(source, own)
+    return _open_files(source, own, spec.crs)
+
+
+def _open_files(source: Source, spec: InputSpec, crs: str | None) -> FileStack:
+    """Open a covariate; the CRS given for the response is also that of its files if these have none."""
+    if crs is None or spec.crs is not None:
+        return open_layers(source, spec)
+    assumed = spec.replace(crs=crs)
+    try:
+        stack = open_layers(source, spec)
+    except InputError:  # cannot be aligned without a CRS, for one
+        return open_layers(source, assumed)
+    return stack if stack.grid.crs is not None else open_layers(source, assumed)
 
 
 def pair(stack: S, inputs: Mapping[str, S]) -> Pairing[S]:
@@ -184,7 +198,7 @@ def _on_grid(name: str, other: S, grid: Grid) -> S:
     if not grid.shares_lattice(other.grid):
         known = grid.crs or other.grid.crs
         if known is not None and (grid.crs is None or other.grid.crs is None):
-            raise InputError(f"{problem}; for each file without CRS: {crs_remedy('FILE', known)}")
+            raise InputError(f"{problem}; for each file without CRS: {crs_remedy('FILE', known, option=True)}")
         raise InputError(f"{problem}; --align RASTER (align=) puts both on the grid of one raster")
     place = other.grid.place_of(grid)
     if other.grid.block.intersection(place) != place:

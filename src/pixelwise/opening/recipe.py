@@ -24,6 +24,7 @@ from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.gain_presets import gain_presets
 from pixelwise.opening.recipe_job import RecipeJob, job_of_table, moved_job, table_of_job
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
+from pixelwise.rasters.resolution import names_crs
 from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import is_file
 from pixelwise.stacks.reductions import names_function
@@ -264,7 +265,8 @@ def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str],
         changed["gains"] = move(spec.gains)
     for name in ("align", "mask", "region"):
         value = getattr(spec, name)
-        if isinstance(value, str) and not (name == "mask" and value == "none"):
+        is_word = (name == "mask" and value == "none") or (name == "align" and names_crs(str(value)))
+        if isinstance(value, str) and not is_word:
             changed[name] = move(value)
     if isinstance(spec.extent, str) and spec.extent not in typing.get_args(Extent):
         changed["extent"] = move(spec.extent)

@@ -13,6 +13,7 @@ from typing import Any
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
+from pixelwise.opening.given_crs import with_given_crs
 from pixelwise.opening.observation import Findings
 from pixelwise.opening.observe import observe
 from pixelwise.opening.rectified import rectified
@@ -85,7 +86,7 @@ class Survey:
                 f"{option}: the pixels form no regular grid, as {self.grid.places.reason}: "
                 "cut the area out of the file before, with cdo sellonlatbox say"
             )
-        area = load_area(self.spec.region, self.spec.where, self.grid, self.spec.allow_scheme)
+        area = load_area(self.spec.region, self.spec.where, self.grid, self.spec.allow_scheme, self.spec.crs)
         pieces = {piece.path: piece for layer in self.layers for piece in layer.pieces}
         masks = {piece.path: piece for layer in self.layers for piece in layer.masks}
         used = [self.headers[path] for path in pieces]
@@ -220,7 +221,7 @@ def survey(source: Source, spec: InputSpec) -> Survey:
     # A file that is named twice (a folder, and a glob of it) is still one file.
     entries = list(dict.fromkeys(resolve(source, spec.allow_scheme, spec.asset)))
     problems = Problems()
-    found = observe(entries, spec, problems)
+    found = with_given_crs(observe(entries, spec, problems), spec.crs, problems)
     remarks, gains = list(found.remarks), None
     layers, grid = assemble(found.observations, spec.place, spec.dates, problems, spec.allow_scheme)
     if grid is not None:

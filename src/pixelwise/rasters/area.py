@@ -96,9 +96,13 @@ class Area:
 
 
 def load_area(
-    region: str | Path | Sequence[float] | None, where: str | None, grid: Grid, allowed: Sequence[str] = ()
+    region: str | Path | Sequence[float] | None,
+    where: str | None,
+    grid: Grid,
+    allowed: Sequence[str] = (),
+    crs: str | None = None,
 ) -> Area:
-    """Load the region and the raster, whichever is not None; the raster may be on a server of an allowed scheme.
+    """Load the region and the raster, whichever is not None; see `load_where` for the rest.
 
     Raises
     ------
@@ -107,5 +111,5 @@ def load_area(
     """
     return Area(
         None if region is None else load_region(region, grid),
-        None if where is None else load_where(where, grid, allowed),
+        None if where is None else load_where(where, grid, allowed, crs),
     )

@@ -323,6 +323,7 @@ def _warped(dataset: Any, piece: Piece, warp: Warp) -> Any:
         dataset.read_lines(dataset.height)
     return WarpedVRT(
         dataset,
+        src_crs=warp.source_crs or dataset.crs,
         crs=warp.crs,
         transform=Affine(*warp.transform),
         height=warp.height,

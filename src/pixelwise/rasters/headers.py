@@ -22,6 +22,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, MemoryFile
 
+from pixelwise.crs import crs_name, crs_named, same_crs
 from pixelwise.errors import InputError
 from pixelwise.grid import Grid
 from pixelwise.rasters.datasets import GDAL_ERRORS, files_named, local_only, open_local, open_page
@@ -138,6 +139,8 @@ class Header:
         Files besides its sidecars that hold its pixels: the data of a header, the sources of a VRT.
     array
         Which array of the file it describes, whose time steps are the bands; None for a raster.
+    crs_is_given
+        Whether the CRS of the grid is not in the file, but was given by the user.
     """
 
     path: Location
@@ -157,6 +160,30 @@ class Header:
     alpha_is_data: bool = False
     further: tuple[Path, ...] = ()
     array: ArrayPlace | None = None
+    crs_is_given: bool = False
+
+    def with_crs(self, text: str) -> Header:
+        """Return the header of a file without CRS with the given one; that of a file that has it is unchanged.
+
+        Raises
+        ------
+        InputError
+            When the file has another CRS, or no coordinates either.
+        """
+        given = crs_named(text, "crs")
+        if self.grid.crs is not None:
+            if not same_crs(self.grid.crs, given):
+                raise InputError(
+                    f"{self.path}: has the CRS {self.grid.crs_name}, not {crs_name(given)}: --crs is for files without "
+                    "one; --align resamples files to another CRS"
+                )
+            return self
+        if not self.georeferenced:
+            raise InputError(
+                f"{self.path}: has neither a CRS nor coordinates, so that --crs alone does not place it; write both "
+                f"into a copy: gdal_translate -a_srs {text} -a_ullr LEFT TOP RIGHT BOTTOM IN OUT"
+            )
+        return replace(self, grid=replace(self.grid, crs=given), crs_is_given=True)
 
     @property
     def remote_stamp(self) -> RemoteStamp | None:

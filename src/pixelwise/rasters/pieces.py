@@ -39,6 +39,8 @@ class Warp:
         Pixels of the file per pixel of the result, along x and y.
     anchor
         Row and column of the piece in the warped raster, which starts where a tile starts.
+    source_crs
+        The CRS of the file as WKT, if it is not in the file.
     """
 
     crs: str
@@ -48,6 +50,7 @@ class Warp:
     resampling: str
     scale: tuple[float, float]
     anchor: tuple[int, int]
+    source_crs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

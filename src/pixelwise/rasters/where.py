@@ -111,7 +111,7 @@ class RasterWhere:
         return found if valid is None else found & valid
 
 
-def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWhere:
+def load_where(text: str, grid: Grid, allowed: Sequence[str] = (), crs: str | None = None) -> RasterWhere:
     """Place a static raster on a grid.
 
     Parameters
@@ -123,6 +123,8 @@ def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWher
         The grid.
     allowed
         Schemes of servers from which the raster may be read.
+    crs
+        Its CRS if the file has none.
 
     Raises
     ------
@@ -136,6 +138,7 @@ def load_where(text: str, grid: Grid, allowed: Sequence[str] = ()) -> RasterWher
         raise ParameterError(f"where {text!r}: expected RASTER=1,2 or RASTER=10..20")
     values = tuple(_value(part, text) for part in listed.split(","))
     header = read_header(permitted(name, allowed) if is_url(name) else local_file(name, "where"))
+    header = header if crs is None else header.with_crs(crs)
     piece = placed_on(grid, header, "where", f"; or align the rasters to it: --align {header.path}")
     for low, high in values:
         _check_held(low, high, header.path, np.dtype(header.bands[0].dtype))

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from pixelwise.choices import Every, FlaggedGains, Period, Resampling, SameDate, Scheme
+from pixelwise.crs import crs_named
 from pixelwise.dates.periods import Season
 from pixelwise.errors import ParameterError
 from pixelwise.grid import LARGEST_COORDINATE, Bounds
+from pixelwise.rasters.resolution import named_lattice, names_crs
 from pixelwise.stacks.masks import MaskRule, load_preset, parse_field
 from pixelwise.words import not_a_choice, shown
 
@@ -217,16 +219,21 @@ class PlaceOptions:
     extent: str | Bounds | None = None
     align: str | None = None
     resampling: Resampling = "nearest"
+    crs: str | None = None
     bounds: Bounds | None = None
 
     def __post_init__(self) -> None:
         _convert(self, _numbers, "bounds")
         _convert(self, _place, "extent")
-        _convert(self, _text, "align")
+        _convert(self, _text, "align", "crs")
         if self.resampling not in get_args(Resampling):
             raise not_a_choice("resampling", self.resampling, get_args(Resampling))
         if self.resampling != "nearest" and self.align is None:
             raise ParameterError(f"resampling {self.resampling} has no effect without align: give align=RASTER")
+        if self.align is not None and names_crs(self.align):
+            named_lattice(self.align)  # raises, naming what is wrong
+        if self.crs is not None:
+            crs_named(self.crs, "crs")
         _check_bounds("extent", self.extent)
         _check_bounds("bounds", self.bounds)
 

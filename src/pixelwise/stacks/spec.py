@@ -66,9 +66,13 @@ class InputSpec:
         raster, given by its path. Nothing is resampled for it.
     align
         Path of a raster; files whose pixels are not aligned with its pixels are resampled to them. Its extent is used
-        unless `extent` gives another.
+        unless `extent` gives another. Or a CRS and a resolution in its units,
+        ``EPSG:32633,10``: pixels lie at multiples of the resolution, and cover the union of the files unless `extent`
+        says otherwise.
     resampling
         How `align` resamples: GDAL's name of a method.
+    crs
+        The CRS of files that have none: ``EPSG:32633``, a PROJ string or WKT. A file with another one is refused.
     product
         The product that the files belong to: a built-in one by name, or a TOML file that describes one.
     value
@@ -147,6 +151,7 @@ class InputSpec:
     extent: str | Bounds | None = None
     align: str | None = None
     resampling: Resampling = "nearest"
+    crs: str | None = None
     product: str | None = None
     value: str | None = None
     mask: str | None = None

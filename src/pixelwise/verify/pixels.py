@@ -15,7 +15,7 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from pixelwise.bands import Floats
-from pixelwise.crs import same_crs
+from pixelwise.crs import crs_named, same_crs
 from pixelwise.errors import InputError
 from pixelwise.grid import Block
 from pixelwise.jobs.plan import smaller_blocks
@@ -89,7 +89,8 @@ def inputs_of(making: Making, places: Mapping[str, Location], map_: Map) -> list
             inputs.append(array_input(local_path(path, "an array"), used))
             continue
         with _dataset_of(path) as dataset:
-            if not same_crs(map_.grid.crs, dataset.crs):
+            given = None if spec.crs is None else crs_named(spec.crs, "crs")
+            if not same_crs(map_.grid.crs, given if dataset.crs is None else dataset.crs):
                 raise InputError(f"{path}: its CRS is not that of the map")
             bands = tuple(band for band, _ in used)
             if max(bands) > dataset.count:
