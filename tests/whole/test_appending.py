@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ import rasterio
 
 import pixelwise as pw
 from pixelwise import updates
+from pixelwise.grid import Block
+from pixelwise.maps.files import FileSink
 from pixelwise.rasters.windows import read_window
+from pixelwise.stacks.appended import AppendedStack
 from support.command_line import run
+from support.limits import set_limits
 from support.rasters import random_series, write_raster
 
 MONTHS = (1, 4, 6, 7, 9, 12)
@@ -164,7 +169,7 @@ def test_other_options_are_refused(home: Path) -> None:
         (("--composite", "max", *season), "was made with --composite 'median', now with --composite 'max'"),
         (("--composite", "median"), "was made with --season '03-01..10-31', now without --season"),
         (("--composite", "median", *season, "--min-count", "2"), "without --min-count, now with --min-count 2"),
-        (("--composite", "median", *season, "--dtype", "float64"), "--dtype 'float32', now with --dtype 'float64'"),
+        (("--composite", "median", *season, "--dtype", "float64"), "--dtype float32, now with --dtype float64"),
         (("--composite", "median", *season, "--region", "500100,3399500,500700,3399900"), "without --region, now with"),
         (
             ("--composite", "median", *season, "--bounds", "500100,3399500,500700,3399900"),
@@ -231,8 +236,69 @@ def test_all_files_must_be_given(home: Path) -> None:
     write_scenes(range(2004, 2006))
     result = run("composite", "scenes/*_200[45]*.tif", "-o", "a.tif", "--append", "--quiet")
     assert result.exit_code == 1
-    assert "a.tif: 18 files of which it was made are not among the inputs: scenes/ndvi_2001-01-15.tif" in result.stderr
+    assert "a.tif: was made from 18 files that are not among the inputs: scenes/ndvi_2001-01-15.tif" in result.stderr
     assert "give all files, old and new" in result.stderr
+
+
+@pytest.mark.parametrize("late", [2001, 2003])
+def test_workers_and_teams_read_the_same(home: Path, monkeypatch: pytest.MonkeyPatch, late: int) -> None:
+    """A stack that is sent to a process, one whose files several threads divide, and a part of one."""
+    write_scenes(range(2001, 2005))
+    composite("a.tif")
+    write_scenes(range(late, late + 1), months=(8,))
+    stacks: list[AppendedStack] = []
+    monkeypatch.setattr(updates, "run_layers", lambda stack, *_: stacks.append(stack) or Path("a.tif"))
+    composite("a.tif", "--append")
+    [stack] = stacks
+    whole = stack.grid.block
+    wanted = stack.plain.read(whole)
+    assert isinstance(stack, AppendedStack)
+    assert len(stack.rows) == 3
+    assert stack.read(whole).tobytes() == wanted.tobytes()
+    assert pickle.loads(pickle.dumps(stack)).read(whole).tobytes() == wanted.tobytes()
+    for count in (1, 2, 5, 16):
+        out = np.full(wanted.shape, -1, wanted.dtype)
+        for reader in stack.readers(count, 8):
+            reader.read_into(whole, [out])
+            reader.close()
+        assert out.tobytes() == wanted.tobytes()
+    block = Block(3, 5, 7, 11)
+    assert stack.crop(block).read(Block(0, 0, 7, 11)).tobytes() == wanted[:, 3:10, 5:16].tobytes()
+    assert stack.select(start=2002).read(whole).tobytes() == wanted[1:].tobytes()
+    assert stack.take([0, 2]).read(whole).tobytes() == wanted[[0, 2]].tobytes()
+    assert stack.layout.stored_bytes_per_pixel < stack.plain.layout.stored_bytes_per_pixel + 4 * len(stack)
+
+
+def test_a_stopped_update_resumes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_limits(monkeypatch, journal_seconds=0.0, window_bytes=4096)
+    tiled: dict[str, Any] = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+
+    def write_large(years: range) -> None:
+        for year in years:
+            for month, layer in zip((2, 6, 10), random_series((3, 80, 70), seed=year), strict=True):
+                write_raster(home / "scenes" / f"ndvi_{year}-{month:02}-15.tif", layer, **tiled)
+
+    write_large(range(2001, 2004))
+    composite("a.tif")
+    content = (home / "a.tif").read_bytes()
+    write_large(range(2004, 2005))
+    write, count = FileSink.write, iter(range(100))
+
+    def stop(sink: FileSink, *args: Any) -> Any:
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        return write(sink, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSink, "write", stop)
+        result = run("composite", "scenes", "-o", "a.tif", "--append", "--quiet", "--executor", "inline")
+        assert result.exit_code == 130
+        assert "run the same job again to resume" in result.stderr
+    assert (home / "a.tif").read_bytes() == content
+    assert "resuming: " in composite("a.tif", "--append").stderr
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
+    assert sorted(path.name for path in home.iterdir()) == ["a.tif", "all.tif", "scenes"]
 
 
 def test_an_interrupted_update_leaves_the_old_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,8 +357,8 @@ def test_a_function_makes_all_periods_again(home: Path) -> None:
         "import pixelwise as pw\n\n@pw.per_pixel(bands=['top'], jit=False)\ndef top(y, t):\n    return max(y)\n"
     )
     write_scenes(range(2001, 2004))
-    how = ("--composite", "mine.py:top")
+    how = ("--composite", "mine.py:top", "--executor", "inline")
     composite("a.tif", *how)
     write_scenes(range(2004, 2005))
     assert "as a function of your own makes them" in composite("a.tif", *how, "--append").stderr
-    assert pw.open_map("a.tif").names == ("2001", "2002", "2003", "2004", "status")
+    assert pw.open_map("a.tif").names == ("2001", "2002", "2003", "2004")
