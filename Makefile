@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. Files come in the order of tests/conftest.py.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long coverage test-all check docs bounds soak torture fuzz bench clean
+.PHONY: demo test test-long coverage test-all check docs pictures bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -47,6 +47,10 @@ check: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate_methods.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The pictures of the tutorial and the gallery, and the outputs of the notebook, by their own commands. Two minutes.
+pictures: $(VENV)/installed-dev
+	$(BIN)/python docs/make_pictures.py
 
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
 bounds: $(VENV)/installed-dev
