@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A file of tests stays in one process: its fixtures are made once. Files come in the order of tests/conftest.py.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test suite test-long coverage test-all oldest newest check docs dist release-check bounds soak torture fuzz bench clean
+.PHONY: demo test suite test-long coverage test-all oldest newest check docs pictures dist release-check bounds soak torture fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelwise demo
@@ -80,6 +80,10 @@ dist: .venv-dist/installed
 # What a release still lacks; fails only where HEAD is tagged vX.Y.Z.
 release-check:
 	$(PYTHON) tests/release.py
+
+# The pictures of the tutorial and the gallery, and the outputs of the notebook, by their own commands. Two minutes.
+pictures: $(VENV)/installed-dev
+	$(BIN)/python docs/make_pictures.py
 
 # The suite with kernels that check every index, and memory that is filled when it is handed out and given back.
 bounds: $(VENV)/installed-dev

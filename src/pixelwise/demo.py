@@ -92,7 +92,7 @@ DISTRICTS = (
         (_SHORE, _SW, (0.50, 1.0), (0.0, 1.0)), 0.48, trend=-0.006,
     ),
     District(
-        "Dry Plain", "no trend of its own: NDVI follows rain, which declines",
+        "Dry Plain", "no trend of its own: NDVI follows the declining rain",
         (_NE, _EAST, (1.0, 0.72), _SE), 0.40, per_mm=0.0005,
     ),
     District(
@@ -115,13 +115,13 @@ RAIN = (545, 640, 505, 610, 470, 590, 620, 430, 575, 520, 395, 560, 480, 410, 52
 NOISE, MEMORY = 0.028, 0.2
 #: A pixel of each kind.
 PLACES = {
-    "growing forest": (0.20, 0.10),
+    "growing forest": (0.2459, 0.0522),
     "felled block": (0.14, 0.18),
     "mountain": (0.68, 0.22),
-    "old forest": (0.50, 0.53),
+    "old forest": (0.5029, 0.5012),
     "lake": (0.17, 0.56),
-    "overgrazed valley": (0.20, 0.86),
-    "dry plain": (0.82, 0.50),
+    "overgrazed valley": (0.2167, 0.8224),
+    "dry plain": (0.816, 0.4508),
     "irrigated field": (0.715, 0.83),
 }
 
