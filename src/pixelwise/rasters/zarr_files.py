@@ -48,7 +48,7 @@ class RegularFiles(zarr.storage.LocalStore):  # type: ignore[misc]
         return found
 
 
-class RemoteStore(zarr.storage.ObjectStore[Any]):  # type: ignore[misc]
+class RemoteStore(zarr.storage.ObjectStore):  # type: ignore[misc]
     """A store on a server, read only, by the same requests as any file there.
 
     Parameters
