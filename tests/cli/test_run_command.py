@@ -120,6 +120,21 @@ def test_the_update_of_a_map(home: Path) -> None:
     assert len(pw.open_map("trend.tif").provenance["input"]["files"]) == 5
 
 
+def test_one_file_per_band_and_covariates(home: Path) -> None:
+    write_years(range(2000, 2006))
+    for year in range(2000, 2006):
+        write_raster(home / "rain" / f"rain_{year}.tif", random_series((1, 12, 15), seed=9 * year)[0])
+    words = ("apply", "correlation", "ndvi", "--with", "rain=rain", "-o", "c_{band}.tif", "--write-recipe", "job.toml")
+    ran(*words)
+    ran("run", "job.toml")
+    result = ran("run", "job.toml")
+    assert "c_{band}.tif is up to date" in result.stderr
+    write_raster(home / "rain" / "rain_2003.tif", random_series((1, 12, 15), seed=1)[0])
+    said = ran("run", "job.toml").stderr
+    assert "1 file has changed: rain/rain_2003.tif" in said
+    assert "c_{band}.tif is made again: covariate rain has changed" in said
+
+
 def test_a_map_of_another_job_is_never_replaced(home: Path) -> None:
     write_years(range(2000, 2004))
     write_raster(home / "cover.tif", (np.arange(180).reshape(12, 15) % 3).astype(np.uint8))

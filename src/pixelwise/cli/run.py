@@ -97,7 +97,8 @@ def run(
     if update:
         overwrite = is_replaced(list(read.source), spec, read.covariates, job, written, path, options)
         if overwrite is None:
-            emit(str(path), lines=False)
+            for one in (path, *job.write.values()):
+                emit(str(one), lines=False)
             return
         options["overwrite"] = overwrite
     ctx.invoke(

@@ -133,9 +133,8 @@ def _is_inside(folder: Path, file: str) -> bool:
     """Whether a file is inside a folder, with links followed."""
     if os.path.isabs(file) or is_url(file) or file.startswith("/vsi"):  # noqa: PTH117 - as a text
         return False
-    tree = os.path.realpath(folder)
-    place = os.path.realpath((folder / file).parent)
-    return ".." not in Path(file).parts and os.path.commonpath([tree, place]) == tree
+    place = Path(os.path.realpath((folder / file).parent))
+    return ".." not in Path(file).parts and place.is_relative_to(os.path.realpath(folder))
 
 
 def moved_job(job: RecipeJob, move: Callable[[str], str]) -> RecipeJob:
