@@ -65,7 +65,7 @@ def run(
     allow_scheme: list[str] | None,
     **options: Any,
 ) -> None:
-    r"""Run the job that a recipe describes, or bring its output up to date.
+    r"""Run the job in a recipe, or update its output.
 
     The recipe is written by `apply --write-recipe` or `composite --write-recipe`, or by hand. If the output exists, the
     same command updates it: composites are appended, and a map is made again if its files have changed. It is left as

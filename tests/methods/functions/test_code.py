@@ -46,6 +46,7 @@ RESOLVERS = {
         "api.py",
         "cli/apply.py",
         "cli/plan.py",
+        "cli/run.py",
         "cli/series.py",
         "precompile.py",
         "stacks/fits.py",
