@@ -68,7 +68,7 @@ def run(
     r"""Run the job in a recipe, or update its output.
 
     The recipe is written by `apply --write-recipe` or `composite --write-recipe`, or by hand. If the output exists, the
-    same command updates it: composites are appended, and a map is made again if its files have changed. It is left as
+    same command updates it: composites are appended, and a map is computed again if its files have changed. It is left as
     it is if nothing has changed, and never replaced if another job made it (unless with --overwrite). A function that
     the recipe names only runs if you name it here as well.
 
