@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from affine import Affine
+from click.testing import CliRunner
 
 import pixelwise as pw
+from pixelwise.cli import main
 from pixelwise.grid import Grid
 from pixelwise.jobs.limits import Limits
 from pixelwise.jobs.plan import Demand, OutputDemand, Workers, make_plan
@@ -48,9 +50,30 @@ def assert_same(path: Path, wanted: pw.Map) -> None:
         assert found[name].tobytes() == wanted[name].tobytes(), name
 
 
-def test_commands_print_what_the_page_shows(home: Path, wanted: pw.Map) -> None:
+@pytest.fixture(scope="module")
+def tiles(home: Path) -> Path:
+    """Two tiles side by side, each with its scenes and the recipes of its layers and its map."""
+    for number, tile in enumerate(("T1", "T2")):
+        place = Affine(30, 0, 500000 + 900 * number, 0, -30, 3400000)
+        for year, layer in enumerate(random_series((12, 20, 30), seed=2 + number), 2000):
+            write_raster(home / tile / "scenes" / f"ndvi_{year}-07-01.tif", layer, transform=place)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(home / tile)
+            for words in (
+                ["composite", "scenes", "-o", "annual.tif", "--write-recipe", "annual.toml"],
+                ["run", "annual.toml"],
+                ["apply", "trend", "annual.tif", "-o", "trend.tif", "--write-recipe", "trend.toml"],
+            ):
+                result = CliRunner().invoke(main, words)
+                assert result.exit_code == 0, result.output
+    (home / "tiles.txt").write_text("T1\nT2\n")
+    return home
+
+
+def test_commands_print_what_the_page_shows(home: Path, wanted: pw.Map, tiles: Path) -> None:
     pytest.importorskip("distributed")
-    assert run_sessions(PAGE) == 6
+    assert run_sessions(PAGE) == 7
+    assert pw.open_map(tiles / "zone.tif").grid.width == 60
     assert_same(home / "trend.tif", wanted)
     assert_same(home / "trend_dask.tif", wanted)
 
@@ -77,6 +100,15 @@ def test_scripts_of_queues_run_in_a_shell_loop(home: Path, wanted: pw.Map, numbe
     subprocess.run([Path(sys.executable).parent / "pixelwise", "join", "array.tif"], check=True, capture_output=True)
     assert_same(home / "array.tif", wanted)
     (home / "array.tif").unlink()
+
+
+def test_the_script_of_many_tiles_runs_twice(tiles: Path) -> None:
+    (tiles / "tiles.sh").write_text(next(text for text in scripts() if "tiles.txt" in text))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for _ in range(2):
+        environment = {**os.environ, "PATH": path, "SLURM_ARRAY_TASK_ID": "2", "SLURM_CPUS_PER_TASK": "2"}
+        subprocess.run(["bash", "tiles.sh"], cwd=tiles, env=environment, check=True, capture_output=True)
+    assert pw.open_map(tiles / "T2" / "trend.tif").provenance["method"] == "trend"
 
 
 def run_python(sample: str, name: str = "__main__", **namespace: Any) -> None:
