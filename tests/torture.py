@@ -535,7 +535,7 @@ class Trial:
                 raise Difference(f"{len(lost)} blocks that were done are not any more: {sorted(lost)[:3]}")
         if done and ended.status == 0:
             percent = 100 * len(pixels(done)) // (150 * 130)
-            if not any(said in ended.output for said in (f"resuming: {percent} %", "the map was complete")):
+            if not any(said in ended.output for said in (f"resuming: {percent} %", "the map was already complete")):
                 raise Difference(f"nothing is said of the {percent} % that were done:\n{ended.output}")
         if ended.status == 0 and (hidden or not complete):
             raise Difference(f"it ended well, and left {sorted(hidden)}, {sorted(new)}")

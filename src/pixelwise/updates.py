@@ -327,7 +327,7 @@ def execution_of_update(
     if not reasons:
         log.info("%s is up to date: method, options and files are still the same", output)
         return None
-    log.info("%s is made again: %s", output, "; ".join(reasons))
+    log.info("%s is computed again: %s", output, "; ".join(reasons))
     return replace(execution, overwrite=True)
 
 

@@ -248,7 +248,7 @@ def test_a_plan_counts_the_rules_by_which_dates_were_found(home: Path):
 
 def test_a_plan_says_when_threads_fill_one_block_together(home: Path, monkeypatch: pytest.MonkeyPatch):
     set_limits(monkeypatch, block_bytes=1)
-    assert "one at a time by 3 threads together" in succeed("plan", "stack", "--jobs", "3").stdout
+    assert "one at a time, by 3 threads" in succeed("plan", "stack", "--jobs", "3").stdout
     assert "3 at once" in succeed("plan", "stack", "--jobs", "3", "--executor", "processes").stdout
 
 

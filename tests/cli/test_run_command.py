@@ -110,7 +110,7 @@ def test_the_update_of_a_map(home: Path) -> None:
     said = ran("run", "job.toml").stderr
     assert "2 files are new: ndvi/ndvi_2004.tif, ndvi/ndvi_2005.tif" in said
     assert "1 file has changed: ndvi/ndvi_2001.tif" in said
-    assert "trend.tif is made again: its input has changed" in said
+    assert "trend.tif is computed again: its input has changed" in said
     ran("apply", "ols", "ndvi/*.tif", "-o", "all.tif", "--fdr", "by:0.1")
     assert same("trend.tif", "all.tif")
     # Files that are not there, because a disk is not mounted, do not shorten a map.
@@ -132,7 +132,7 @@ def test_one_file_per_band_and_covariates(home: Path) -> None:
     write_raster(home / "rain" / "rain_2003.tif", random_series((1, 12, 15), seed=1)[0])
     said = ran("run", "job.toml").stderr
     assert "1 file has changed: rain/rain_2003.tif" in said
-    assert "c_{band}.tif is made again: covariate rain has changed" in said
+    assert "c_{band}.tif is computed again: covariate rain has changed" in said
 
 
 def test_a_map_of_another_job_is_never_replaced(home: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_stack_beside_the_map(home: Path) -> None:
     ran("apply", "ols", "ndvi", "-o", "t.tif", "--write", "fitted", "f.tif", "--write-recipe", "job.toml")
     ran("run", "job.toml")
     (home / "f.tif").unlink()
-    assert "t.tif is made again: f.tif is missing" in ran("run", "job.toml").stderr
+    assert "t.tif is computed again: f.tif is missing" in ran("run", "job.toml").stderr
     shutil.copy(home / "t.tif", home / "f.tif")
     assert "f.tif: is not the fitted of t.tif" in refused("run", "job.toml")
 
@@ -190,7 +190,7 @@ def test_versions_make_a_map_again(home: Path, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr("pixelwise.jobs.provenance.versions", lambda: {"gdal": "3.8.0"})
         ran("run", "job.toml")
-    assert "t.tif is made again: made with pixelwise None" in ran("run", "job.toml").stderr
+    assert "t.tif is computed again: made with pixelwise None" in ran("run", "job.toml").stderr
 
 
 def test_composites_are_appended(home: Path) -> None:

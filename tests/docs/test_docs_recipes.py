@@ -41,7 +41,7 @@ def test_the_commands_of_the_page(home: Path) -> None:
     assert (home / "job.toml").read_text() == written
     write_scenes(range(2005, 2006))
     write_raster(Path("ndvi") / "ndvi_2010.tif", random_series((1, 10, 12), seed=2010)[0])
-    assert run_sessions(home / "two.md") == 3
+    assert run_sessions(home / "two.md") == 7
 
 
 def test_the_recipe_of_the_page(home: Path) -> None:

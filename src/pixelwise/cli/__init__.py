@@ -39,18 +39,18 @@ def main() -> None:
     \b
       pixelwise demo                                  see it work on a generated scene
       pixelwise plan ndvi/*.tif                       check dates, grid, gaps and memory first
-      pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map
+      pixelwise apply trend ndvi/*.tif -o trend.tif   compute a map
       pixelwise join trend.tif                        join the parts of a map (apply --part)
       pixelwise composite scenes/ -o annual.tif       combine many scenes into one layer per year
       pixelwise run job.toml                          run the job that a file describes, or update its output
       pixelwise rectify scenes/ -o gains.csv          find gains that make scenes comparable
       pixelwise fdr trend.tif -q .1 -o trend_q.tif    adjust p-values for the number of tests
       pixelwise plot trend.tif -o trend.png           draw a map
-      pixelwise info trend.tif                        say what it is, how it was made, and what it covers
-      pixelwise classify trend.tif -o classes.tif     divide it into classes, and print their areas
+      pixelwise info trend.tif                        show what a map is, how it was made, and what it covers
+      pixelwise classify trend.tif -o classes.tif     divide a map into classes, and print their areas
       pixelwise zones trend.tif parks.gpkg -o t.csv   summarize a map by polygons or classes
       pixelwise series --map trend.tif --pixel 3,4    show the observations behind a pixel
-      pixelwise report trend.tif -o report.html       put all of it on one page
+      pixelwise report trend.tif -o report.html       put all of this on one page
       pixelwise verify trend.tif                      recompute some pixels in another way
       pixelwise compile                               compile everything now, for containers and clusters
 

@@ -93,14 +93,13 @@ def apply(
     r"""Apply METHOD to the series of every pixel and write a map.
 
     METHOD is a name (see `pixelwise methods`) or file.py:function. INPUT is a folder, files, a quoted glob,
-    @list.txt (a path per line), or a CSV with path,date. Files are rasters of one date each or with a band per date,
-    NetCDF, HDF5, or Zarr stores.
+    @list.txt (a path per line), or a CSV with path,date. Files are rasters with one date each, or with one band per
+    date; NetCDF; HDF5; or Zarr stores.
 
     \b
-      pixelwise apply ols ndvi/*.tif -o trend.tif
-      pixelwise apply ols ndvi/*.tif -o 'trend_{band}.tif' --bands slope,pvalue
-      pixelwise apply ols ndvi/*.tif -o trend.zarr
-      pixelwise apply trend ndvi/*.tif -o trend.tif --fdr 0.1
+      pixelwise apply trend ndvi/*.tif -o trend.tif
+      pixelwise apply trend ndvi/*.tif -o trend.tif --per decade --fdr 0.1
+      pixelwise apply ols ndvi/*.tif -o 'line_{band}.tif' --bands slope,pvalue
       pixelwise apply trend ocean.nc --variable sst --select depth=0 -o trend.tif
       pixelwise apply harmonic ndvi/ -o season.tif --write fitted fitted.tif --write residuals left.tif
       pixelwise apply summary ndvi/ -o mean.tif --write anomalies anomalies.tif --base 1991..2020

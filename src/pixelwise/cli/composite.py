@@ -43,11 +43,11 @@ def composite(
     r"""Combine scenes into one layer per period.
 
     A period is a year, season, month or dekad (--every). Bands are named by their dates, so all commands can read the
-    file. `apply` with the same options does the same without an intermediate file. The default of --composite is max.
+    file. `apply` with the same options uses the same layers without an intermediate file. --composite defaults to max.
 
     \b
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
-      pixelwise apply ols annual.tif -o trend.tif
+      pixelwise apply trend annual.tif -o trend.tif
     """
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec

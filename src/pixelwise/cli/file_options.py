@@ -39,7 +39,7 @@ FILE_OPTIONS = (
     click.option(
         "--period",
         type=click.Choice(get_args(Period)),
-        help="Date that stands for a month, week, pentad, dekad, quarter, year pair or date range.  [default: start]",
+        help="Date that represents a month, week, pentad, dekad, quarter, year pair or date range.  [default: start]",
     ),
     click.option(
         "--same-date",

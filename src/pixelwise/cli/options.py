@@ -152,7 +152,7 @@ READING_OPTIONS = (
         "--allow-scheme",
         type=BandNames(),
         metavar="S[,S]",
-        help=f"Read files from servers if their names begin so: {', '.join(get_args(Scheme))}. Credentials come from "
+        help=f"Allow files on servers, with these schemes: {', '.join(get_args(Scheme))}. Credentials come from "
         "the environment. Names inside VRTs and in the records of maps are never read from servers.",
     ),
 )
@@ -182,7 +182,7 @@ BAND_OPTIONS = (
         type=click.Path(dir_okay=False),
         metavar="FILE",
         help="Take input and options from a file written by plan --write-recipe; options given here take precedence. "
-        "Its season counts, but not its composites and gains.",
+        "Its season is used; its composites and gains are ignored.",
     ),
     *FILE_OPTIONS,
     click.option(
@@ -246,7 +246,7 @@ JOB_OPTIONS = (
         "--address",
         metavar="tcp://HOST:PORT|FILE",
         default="",
-        help="Dask scheduler whose workers compute, or the file that it wrote.  [default: workers on this machine]",
+        help="Address of a Dask scheduler, or the file that it wrote.  [default: workers on this machine]",
     ),
 )
 
@@ -322,7 +322,7 @@ def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from pixelwise.maps.false_discovery import FalseDiscovery
 
         if len(dict(write)) < len(write):
-            raise click.UsageError("--write names the same stack twice")
+            raise click.UsageError("--write names the same layers twice")
         period = None if base is None else BasePeriod.of(base)
         rate = None if fdr is None else FalseDiscovery.of(fdr)
         written = OutputSpec(needs=needs, write=dict(write), base=period, fdr=rate)
@@ -397,7 +397,7 @@ def input_options(
 def _of_scenes(recipe: str, spec: InputSpec, *, named: bool) -> InputSpec:
     """Return what a recipe says of scenes as they are, without its bands if others are named."""
     if spec.gains is not None:
-        log.info("%s: its gains %s are not applied: scenes are compared as they are in their files", recipe, spec.gains)
+        log.info("%s: its gains %s are ignored: rectify compares unrectified scenes", recipe, spec.gains)
     bare = {
         "composite": None,
         "every": "year",

@@ -100,7 +100,7 @@ def show_job(job: dict[str, Any]) -> None:
         + (f"{job['touched']} of " if job["touched"] < job["blocks"] else "")
         + f"{job['blocks']} of {width_by_height(job['block_width'], job['block_height'])}; "
         + f"files have {width} x {height}; "
-        + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time by {job['team']} threads together")
+        + (f"{job['jobs']} at once" if job["team"] == 1 else f"one at a time, by {job['team']} threads")
     )
     of_each = " of each worker" if job["of_each_worker"] else ""
     emit(f"memory    about {size_text(job['memory_bytes'])}{of_each}")

@@ -92,7 +92,7 @@ def rectify(
 
     \b
       pixelwise rectify scenes/*.TIF --product landsat-c2-l2 --season 06-01..08-31 -o gains.csv
-      pixelwise apply ols scenes/*.TIF --product landsat-c2-l2 --value ndvi --gains gains.csv \
+      pixelwise apply trend scenes/*.TIF --product landsat-c2-l2 --value ndvi --gains gains.csv \
         --composite median --season 06-01..08-31 -o trend.tif
     """
     from pixelwise.jobs.execution import Execution

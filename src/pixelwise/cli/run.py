@@ -67,10 +67,10 @@ def run(
 ) -> None:
     r"""Run the job in a recipe, or update its output.
 
-    The recipe is written by `apply --write-recipe` or `composite --write-recipe`, or by hand. If the output exists, the
-    same command updates it: composites are appended, and a map is made again if its files have changed. It is left as
-    it is if nothing has changed, and never replaced if another job made it (unless with --overwrite). A function that
-    the recipe names only runs if you name it here as well.
+    Write the recipe with `apply --write-recipe` or `composite --write-recipe`, or by hand. If the output exists, the
+    same command updates it: composites are appended, and a map is computed again if its files have changed. If nothing
+    has changed, it stays as it is; if another job made it, it is only replaced with --overwrite. A function that the
+    recipe names only runs if you name it here as well.
 
     \b
       pixelwise apply trend 'ndvi/*.tif' -o trend.tif --write-recipe job.toml
