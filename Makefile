@@ -39,6 +39,7 @@ test-all:
 	done
 
 # The oldest packages that pyproject.toml allows, and the newest that there are, each on Python $(PYTHON).
+# TESTS="tests/maps tests/jobs" runs only these.
 # Extensions that were built for NumPy 2 warn under NumPy 1.26; xarray announces its default of today.
 oldest: CONSTRAINTS := constraints-oldest.txt
 newest: CONSTRAINTS := /dev/null
@@ -47,7 +48,7 @@ oldest newest:
 	$(PYTHON) -m venv .venv-$@
 	.venv-$@/bin/python -m pip install --quiet --upgrade pip
 	.venv-$@/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[all]' --group dev
-	.venv-$@/bin/python -m pytest -q $(PARALLEL) -W "ignore:numpy.ndarray size changed:RuntimeWarning" \
+	.venv-$@/bin/python -m pytest -q $(PARALLEL) $(TESTS) -W "ignore:numpy.ndarray size changed:RuntimeWarning" \
 	    -W "ignore:In a future version, xarray:FutureWarning" -W "ignore:Failed to decode variable:FutureWarning"
 
 check: $(VENV)/installed-dev

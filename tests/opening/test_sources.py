@@ -235,6 +235,11 @@ def test_a_file_that_is_named_twice_is_one_file(three: Path):
     assert len(pw.open_stack([three, three / "ndvi_2000.tif", f"{three}/*.tif"])) == 3
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "*" * 300])
+def test_a_name_that_is_too_long(three: Path, name: str):
+    assert problems_of(three / name) == [f"{three / name}: File name too long"]
+
+
 def test_all_sources_that_are_wrong_are_named(three: Path, tmp_path: Path):
     assert problems_of([three, f"{tmp_path}/a*.tif", tmp_path / "b.tif"]) == [
         f"no file matches '{tmp_path}/a*.tif'",

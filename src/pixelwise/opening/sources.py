@@ -8,6 +8,7 @@ import re
 import shlex
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,8 @@ def _resolve_one(text: str, allowed: Sequence[str], asset: str | None) -> list[F
             return stac_files(url, allowed, asset)
         return _read_csv(url, allowed) if url.suffix.lower() == ".csv" else [(url, None)]
     path = Path(text)
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        path.lstat()  # refuses a name that is too long: is_dir does so only before Python 3.14
     if path.is_dir():
         return [(path, None)] if array_driver(path) else [(file, None) for file in _rasters_in(path)]
     if path.suffix.lower() == ".csv" and is_file(path):
