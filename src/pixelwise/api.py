@@ -426,11 +426,13 @@ def zones(
 
         - ``zone_km2``: area of the zone on the map, in square kilometres, also where pixels were left out (`region`).
         - ``covered``: share of the zone that the map covers, in units of its coordinates; NaN for a raster that extends
-          beyond the map, because only the part on the map is read.
+          beyond the map, because only the part on the map is read. A warning names zones that are not wholly covered;
+          of those outside the map, all that follows is NaN.
         - ``valid_km2``: area where the first band has a value.
         - ``tested_km2``, ``tested_pixels``: area, and number of pixels (at an edge: fractions of pixels), where its
           significance is known. Only if it has a test.
         - ``CLASS_km2``: area of each class.
+        - ``CLASS_share``: the same as a share of the tested area, or, for classes without a test, of all classes.
         - ``BAND_mean``, ``BAND_sd``: mean and standard deviation, weighted by area, of pixels with a value.
         - ``BAND_median``: the value that half of the area is below; where values divide it into equal halves, the mean
           of the two in the middle.

@@ -82,6 +82,5 @@ def test_what_it_shows_is_what_the_scene_gives(
 
 def row_of(row: dict[str, str], band: str) -> str:
     """Return a line of the page's table."""
-    area = float(row["tested_km2"])
-    shares = [float(row[f"significant_{way}_km2"]) / area for way in ("increase", "decrease")]
+    shares = [float(row[f"significant_{way}_share"]) for way in ("increase", "decrease")]
     return f"| {row['name']} | {float(row[f'{band}_median']):+.4f} | {shares[0]:.1%} | {shares[1]:.1%} |"

@@ -44,7 +44,8 @@ def test_the_columns_are_those_of_the_page(made: Path) -> None:
         [north, _] = csv.DictReader(file)
     assert north["name"] == "North"
     page = PAGE.read_text()
-    for column in ("zone_km2", "covered", "valid_km2", "tested_km2", "tested_pixels", "significant_increase_km2"):
+    for column in ("zone_km2", "covered", "valid_km2", "tested_km2", "tested_pixels", "significant_increase_km2",
+                   "significant_increase_share"):  # fmt: skip
         assert column in north
         assert f"`{column}`" in page
     assert {"slope_mean", "slope_sd", "slope_median", "n_mean"} <= set(north)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_a_raster_of_anyone_has_fewer_facts(trend: Path, tmp_path: Path) -> None
         dataset.write(np.arange(-1, 71, dtype=np.int16).reshape(1, 8, 9))
     said = run(tmp_path / "plain.tif")
     assert "method" not in said
-    assert "1 pixels  missing" in said
+    assert re.search(r"^ +1\.4 % +1  missing$", said, re.MULTILINE), said
     assert len(values) == 8
 
 
@@ -132,6 +133,23 @@ def test_alaska(tmp_path: Path) -> None:
     assert "quantity    NDVI\nperiod      1982 to 2013, 32 layers" in said
     assert "the names say NDVI, but values reach" in said
     assert "73.3 %  3 147 331 km²  1 no observation" in said
+    assert "of tested  of region" in said
+
+
+def test_shares_of_tested_are_those_of_classify(make_stack: Any, tmp_path: Path) -> None:
+    values = random_series((9, 8, 9)) + 0.2 * np.arange(9)[:, None, None] * (np.arange(9) > 5)
+    values[:, :4] = np.nan
+    path = tmp_path / "t.tif"
+    pw.apply(pw.open_stack(make_stack(values)), "ols", path, fdr=0.1)
+    tally = pw.open_map(path).classify(tmp_path / "c.tif")
+    rows = {one["class"]: one for one in json.loads(run(path, "--json"))["classes"]["rows"]}
+    label = "significant increase, q \N{LESS-THAN OR EQUAL TO} 0.1"
+    place = [one.label for one in tally.scheme.classes].index(label)
+    assert rows[label]["share_of_tested"] == pytest.approx(tally.shares_of_tested[place])
+    assert rows[label]["share"] == pytest.approx(tally.shares_of_tested[place] / 2, rel=1e-3)
+    assert "share_of_tested" not in rows["missing"]
+    of_tested, of_region = (f"{100 * share:.1f} %" for share in (rows[label]["share_of_tested"], rows[label]["share"]))
+    assert re.search(rf"^ +of tested  of region +area\n +{of_tested} +{of_region} .*{label}$", run(path), re.MULTILINE)
 
 
 def test_datasets_say_what_numbers_are(trend: Path) -> None:

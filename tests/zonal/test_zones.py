@@ -252,16 +252,41 @@ def test_holes_and_several_parts(tmp_path: Path) -> None:
     assert table["zone_km2"][0] == pytest.approx((fractions_by_shapely(both, map_) * areas_of(map_)).sum(), rel=1e-6)
 
 
-def test_a_zone_may_lie_partly_outside(tmp_path: Path) -> None:
+def test_a_zone_may_lie_partly_outside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     map_ = map_of()
     inside = places(map_, [(10, 10), (30, 10), (30, 30), (10, 30)])
     half = places(map_, [(70, 10), (90, 10), (90, 30), (70, 30)])
     beyond = places(map_, [(100, 10), (120, 10), (120, 30), (100, 30)])
-    table = pw.zones(map_, write(tmp_path / "z.gpkg", [inside, half, beyond]), bands=["slope"])
+    path = write(tmp_path / "z.gpkg", [inside, half, beyond], name=["Inside", "Half", "Beyond"])
+    table = pw.zones(map_, path, bands=["slope"])
+    [said] = caplog.messages
+    outside = "1 of 3 zones is outside the map and has no values: Beyond"
+    assert said == f"zones {path}: {outside}; 1 is only partly on the map: Half (50 %)"
     np.testing.assert_allclose(table["covered"], [1, 0.5, 0], rtol=1e-12)
     assert table["zone_km2"][2] == 0
     assert np.isnan(table["slope_mean"][2])
     assert np.isnan(table["slope_median"][2])
+    # It is known that the map has nothing of it; what happened there is not.
+    for name in ("valid_km2", "tested_km2", "tested_pixels", "significant_increase_km2", "significant_increase_share"):
+        assert np.isnan(table[name]).tolist() == [False, False, True], name
+
+
+def test_shares_are_those_of_the_tested_area(tmp_path: Path) -> None:
+    map_ = map_of()
+    shapes = [star(30, 30, 20, map_), places(map_, [(0, 0), (80, 0), (80, 5), (0, 5)])]
+    path = write(tmp_path / "z.gpkg", shapes)
+    table = pw.zones(map_, path, bands=["slope"])
+    shares = [name for name in table if name.endswith("_share")]
+    assert "not_tested_share" not in shares
+    assert sum(table[name][0] for name in shares) == pytest.approx(1)
+    expected = table["significant_decrease_km2"][0] / table["tested_km2"][0]
+    assert table["significant_decrease_share"][0] == pytest.approx(expected)
+    # On the map, but outside its region: nothing is tested there.
+    assert table["tested_km2"][1] == 0
+    assert np.isnan(table["significant_decrease_share"][1])
+    ranges = pw.zones(map_, path, bands=["n"], classes=[10, 20])
+    parts = ("below_10_share", "10_to_20_share", "20_and_above_share")
+    assert sum(ranges[name][0] for name in parts) == pytest.approx(1)
 
 
 def test_longitudes_may_be_counted_from_0(tmp_path: Path) -> None:
@@ -791,8 +816,8 @@ def test_alaska(tmp_path: Path) -> None:
     areas = areas_of(map_)
     pvalue, slope = map_["pvalue"], map_["slope"]
     greening = areas[(pvalue < 0.05) & (slope > 0)].sum()
-    assert table["significant_increase_km2"].sum() == pytest.approx(greening, rel=1e-6)
-    assert table["tested_km2"].sum() == pytest.approx(areas[np.isfinite(pvalue)].sum(), rel=1e-6)
+    assert np.nansum(table["significant_increase_km2"]) == pytest.approx(greening, rel=1e-6)
+    assert np.nansum(table["tested_km2"]) == pytest.approx(areas[np.isfinite(pvalue)].sum(), rel=1e-6)
 
 
 def test_memory_does_not_grow_with_the_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

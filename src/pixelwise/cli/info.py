@@ -33,7 +33,8 @@ def info(*, map_path: Path, as_json: bool) -> None:
       pixelwise info trend.tif
       pixelwise info trend.tif --json | jq .status
 
-    Areas are square kilometres on the ellipsoid; shares are shares of the region: all pixels that were requested.
+    Areas are square kilometres on the ellipsoid. The region is all pixels that were requested; "of tested" is the share
+    of the area with a test, which classify and zones give as well.
     """
     from pixelwise.maps.foreign import open_any
     from pixelwise.maps.info import info_of
@@ -67,23 +68,28 @@ def info(*, map_path: Path, as_json: bool) -> None:
 
 
 def lines_of(tally: Tally) -> list[str]:
-    """Return a line for each class that has pixels: share of the region, square kilometres, label."""
+    """Return a heading, and a line for each class that has pixels: its shares, square kilometres, label.
+
+    Classes of a test have their share of what is tested first: the number to quote, as `classify` and `zones` have it.
+    """
     from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 
-    rows = [
-        (tally.shares_of_region[code], None if tally.km2 is None else tally.km2[code], pixels, one.label)
-        for code, (one, pixels) in enumerate(zip(tally.scheme.classes, tally.pixels.tolist(), strict=True))
-        if pixels
-    ][::-1]
+    of_tested, of_region = tally.shares_of_tested, tally.shares_of_region
+    counted = tally.km2 is None
+    rows = [["of tested", "of region", "pixels" if counted else "area", ""]]
+    for code in reversed(range(len(tally.pixels))):
+        if pixels := int(tally.pixels[code]):
+            tested = percent(float(of_tested[code])) if tally.tested[code] else ""
+            much = f"{pixels}" if tally.km2 is None else square_kilometres(float(tally.km2[code]))
+            rows.append([tested, percent(float(of_region[code])), much, tally.scheme.classes[code].label])
     if tally.missing_pixels:
-        rows.append((tally.missing, tally.missing_km2, tally.missing_pixels, "missing"))
-    amounts = [
-        f"{pixels} pixels" if tally.km2 is None or km2 is None else square_kilometres(float(km2)).replace(THIN, " ")
-        for _, km2, pixels, _ in rows
-    ]
-    shares = [percent(float(share)) for share, *_ in rows]
-    wide, wider = max(map(len, shares), default=0), max(map(len, amounts), default=0)
+        much = f"{tally.missing_pixels}" if counted else square_kilometres(tally.missing_km2)
+        rows.append(["", percent(tally.missing), much, "missing"])
+    columns = [[cell.replace(THIN, " ") for cell in column] for column in zip(*rows, strict=True)]
+    columns = columns if tally.tested.any() else columns[1:]
+    widths = [max(map(len, column)) for column in columns]
     return [
-        f"{share.rjust(wide)}  {amount.rjust(wider)}  {label}"
-        for share, amount, (*_, label) in zip(shares, amounts, rows, strict=True)
+        "  ".join(cell.rjust(width) for cell, width in zip(cells[:-1], widths, strict=False))
+        + f"  {cells[-1]}".rstrip()
+        for cells in zip(*columns, strict=True)
     ]

@@ -51,7 +51,7 @@ class MapInfo:
     classes: Tally
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it ready for JSON; areas are in square kilometres, shares those of the region: all asked for."""
+        """Return it ready for JSON; areas are in square kilometres, ``share`` is that of the region: all asked for."""
         return {
             **self.facts,
             "provenance": self.provenance,
@@ -64,12 +64,13 @@ class MapInfo:
 
 def _rows(tally: Tally) -> list[dict[str, Any]]:
     """Return the classes from the highest to the lowest, then what is missing."""
-    shares = tally.shares_of_region.tolist()
+    shares, of_tested = tally.shares_of_region.tolist(), tally.shares_of_tested.tolist()
     rows: list[dict[str, Any]] = []
     for code in reversed(range(len(tally.pixels))):
         km2 = None if tally.km2 is None else float(tally.km2[code])
         label = tally.scheme.classes[code].label
-        rows.append({"class": label, "pixels": int(tally.pixels[code]), "km2": km2, "share": shares[code]})
+        row = {"class": label, "pixels": int(tally.pixels[code]), "km2": km2, "share": shares[code]}
+        rows.append(row | {"share_of_tested": of_tested[code]} if tally.tested[code] else row)
     if tally.missing_pixels:
         km2 = None if tally.km2 is None else tally.missing_km2
         rows.append({"class": "missing", "pixels": tally.missing_pixels, "km2": km2, "share": tally.missing})

@@ -20,12 +20,16 @@ from pixelwise.maps.map import Map
 from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal.cover import Cover, Runs
+from pixelwise.zonal.outside import warn_of_outside
 from pixelwise.zonal.series import Origin, check_origin, series_of
 from pixelwise.zonal.table import ZoneTable, inputs_of_zones
 from pixelwise.zonal.tally import Circular, Medians, Moments, Search, search_medians
 from pixelwise.zonal.zones import Zones, load_zones
 
 __all__ = ["summarize"]
+
+#: Columns of the level of significance: by p-values, or by q-values.
+LEVELS = ("p_below", "q_at_most")
 
 Progress = Callable[[int, int], None]
 
@@ -72,6 +76,7 @@ def summarize(
     if origin is not None:
         check_origin(origin)
     zones = load_zones(source, map_)
+    warn_of_outside(zones)
     found = _Summary(map_, zones, chosen, scheme).columns(progress)
     inputs = inputs_of_zones(source, map_)
     if origin is None:
@@ -185,6 +190,11 @@ class _Summary:
             done += len(group)
             if progress is not None:
                 progress(done, len(self._zones))
+        # The map covers none of a zone that is elsewhere: that is known, and nothing else is.
+        elsewhere = self._zones.covered == 0
+        for name in list(columns)[1:]:
+            if name not in LEVELS:
+                columns[name][elsewhere] = np.nan
         first, *others = columns
         return {first: columns[first], "covered": self._zones.covered, **{name: columns[name] for name in others}}
 
@@ -235,18 +245,26 @@ class _Summary:
             if tested := isinstance(self._scheme, TestScheme):
                 if len(self._scheme.levels) == 1:
                     # What the areas of significant classes are areas of.
-                    name = "q_at_most" if self._scheme.adjusted else "p_below"
+                    name = LEVELS[self._scheme.adjusted]
                     columns[name] = np.full(len(found.weight), self._scheme.levels[0])
                 columns[f"tested_{unit}"] = found.classes[:, self._tested[: found.classes.shape[1]]].sum(axis=1)
                 columns["tested_pixels"] = found.tested
-            for one, areas in zip(self._scheme.classes, found.classes.T, strict=True):
-                columns[f"{_slug(one.label, tested=tested)}_{unit}"] = areas
+            slugs = [_slug(one.label, tested=tested) for one in self._scheme.classes]
+            columns |= {f"{slug}_{unit}": areas for slug, areas in zip(slugs, found.classes.T, strict=True)}
+            columns |= self._shares(found.classes, slugs)
         for name, mean in found.means.items():
             columns[f"{name}_mean"] = mean.mean
             if name in found.medians:
                 columns[f"{name}_median"] = searched[name] if name in searched else found.medians[name].values
             columns[f"{name}_sd"] = mean.sd
         return columns
+
+    def _shares(self, classes: Floats, slugs: Sequence[str]) -> dict[str, Floats]:
+        """Return shares of the tested area, or of the area with a class where classes have no test; NaN without any."""
+        counted = self._tested[: len(slugs)] if isinstance(self._scheme, TestScheme) else np.ones(len(slugs), bool)
+        whole = classes[:, counted].sum(axis=1)
+        whole[whole == 0] = np.nan
+        return {f"{slugs[place]}_share": classes[:, place] / whole for place in np.flatnonzero(counted).tolist()}
 
 
 def _slug(label: str, *, tested: bool) -> str:
