@@ -334,7 +334,7 @@ def test_warnings_are_status_1_with_strict_only(home: Path):
     write_raster(home / "stack" / "ndvi_2005.tif", noise(6, 7) * 10000)
     result = succeed("plan", "stack")
     assert "warnings\n" in result.stdout
-    assert "the names say NDVI, but values reach" in result.stdout
+    assert "the names say NDVI, but sampled values reach" in result.stdout
     assert run("plan", "stack", "--strict").exit_code == 1
     report = json.loads(succeed("plan", "stack", "--json").stdout)
     assert report["problems"] == []

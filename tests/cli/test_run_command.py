@@ -344,3 +344,50 @@ def test_a_recipe_is_not_overwritten(home: Path) -> None:
     assert "job.toml: exists" in refused("apply", "ols", "ndvi", "-o", "t.tif", "--write-recipe", "job.toml")
     assert Path("job.toml").read_text() == "mine"
     assert OutputError is pw.OutputError
+
+
+def test_an_unquoted_pattern_is_said_and_new_files_are_never_silent(home: Path) -> None:
+    write_years(range(2000, 2010))
+    write_raster(Path("ndvi/mean.tif"), random_series((1, 12, 15), seed=1)[0])
+    years = sorted(map(str, Path("ndvi").glob("ndvi_*.tif")))
+    said = ran("apply", "ols", *years, "-o", "t.tif", "--write-recipe", "job.toml").stderr
+    assert "10 files are listed by name, so later files will not be read; quote the pattern: 'ndvi/ndvi_*.tif'" in said
+    assert "not listed" not in ran("run", "job.toml").stderr
+    write_years(range(2010, 2012))
+    wanted = (
+        "warning: job.toml: 2 files are named like its inputs, but not listed in it: ndvi/ndvi_2010.tif, "
+        "ndvi/ndvi_2011.tif"
+    )
+    assert wanted in (result := ran("run", "job.toml")).stderr
+    assert "t.tif is up to date" in result.stderr
+    assert ran("run", "job.toml", "--overwrite").stderr.count(wanted) == 1
+    assert wanted in ran("plan", "--recipe", "job.toml").stderr
+    Path("ndvi/mean.tif").unlink()
+    said = ran("plan", *sorted(map(str, Path("ndvi").glob("*"))), "--write-recipe", "read.toml").stderr
+    assert "12 files are listed by name, so later files will not be read; give the folder ndvi, or quote the" in said
+    for words in (["ndvi/*.tif"], ["ndvi"], years[:4]):  # a pattern, a folder, and a choice
+        said = ran("plan", *words, "--write-recipe", f"{len(words)}{words[0].count('*')}.toml").stderr
+        assert "listed by name" not in said
+
+
+def test_files_of_other_bands_are_not_like_the_inputs(home: Path) -> None:
+    for year in range(2001, 2005):
+        for band in (4, 5):
+            write_raster(Path(f"s{year}") / f"LC08_190026_{year}0710_B{band}.tif", random_series((1, 4, 4), seed=1)[0])
+    listed = [f"s{year}/LC08_190026_{year}0710_B4.tif" for year in range(2001, 2004)]
+    ran("apply", "ols", *listed, "-o", "t.tif", "--write-recipe", "job.toml")
+    assert "1 file is named like its inputs, but not listed in it: s2004/LC08_190026_20040710_B4.tif" in (
+        ran("run", "job.toml").stderr
+    )
+
+
+def test_overwrite_replaces_a_recipe_and_nothing_else(home: Path) -> None:
+    write_years(range(2000, 2004))
+    for method in ("ols", "trend"):
+        ran("apply", method, "ndvi", "-o", "t.tif", "--write-recipe", "job.toml", "--overwrite")
+        assert read_job("job.toml").method == method
+    Path("notes.toml").write_text("mine = true")
+    words = ("apply", "ols", "ndvi", "-o", "t.tif", "--write-recipe", "notes.toml", "--overwrite")
+    assert "notes.toml: is not a recipe, and only recipes are replaced" in refused(*words)
+    assert Path("notes.toml").read_text() == "mine = true"
+    assert sorted(path.name for path in home.iterdir()) == ["job.toml", "ndvi", "notes.toml"]

@@ -105,3 +105,10 @@ def test_odd_words_are_found() -> None:
         "'lattice': grid, or: the pixels are (not) aligned",
         "'lie upon': overlap, on",
     ]
+
+
+def test_no_message_names_a_page_that_an_installation_lacks() -> None:
+    """Whoever installed the program has the pages by their titles, on the site, and no folder docs."""
+    for module in MODULES:
+        for text in (*strings_of(module), *public_docstrings(module)):
+            assert not re.search(r"docs/[\w-]+\.md", text), f"{module}: {text}"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -353,6 +354,19 @@ def test_what_breaks_is_one_line(dask: Scheduler, client: Any) -> None:
         engine.recover(distributed.scheduler.KilledWorker("key", worker, 3))
     with pytest.raises(pw.ResourceError, match=r"^the Dask cluster tcp://\S+ failed \(no way\)"):
         engine.recover(RuntimeError("no way"))
+
+
+def test_workers_of_our_own_have_time_to_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, known = cluster.Cluster(None, "", 1, None), dict[str, Any]()
+    engine._client = SimpleNamespace(status="running", scheduler_info=lambda n_workers: {"workers": known})
+    engine.wait()
+    assert "no worker left" not in caplog.text
+    monkeypatch.setattr(cluster, "START_SECONDS", 0)
+    engine.wait()
+    engine.wait()
+    assert caplog.text.count("has no worker left; waiting for another one") == 1
 
 
 def test_a_worker_that_is_too_small_is_named(stack: pw.RasterStack, dask: Scheduler, client: Any) -> None:

@@ -131,7 +131,7 @@ def test_alaska(tmp_path: Path) -> None:
     pw.apply(pw.open_stack(ALASKA), "trend", tmp_path / "ak.tif")
     said = run(tmp_path / "ak.tif")
     assert "quantity    NDVI\nperiod      1982 to 2013, 32 layers" in said
-    assert "the names say NDVI, but values reach" in said
+    assert "the names say NDVI, but sampled values reach" in said
     assert "73.3 %  3 147 331 km²  1 no observation" in said
     assert "of tested  of region" in said
 

@@ -433,7 +433,7 @@ def test_an_empty_layer_has_no_level(make_stack: MakeStack):
 def test_ndvi_beyond_one(make_stack: MakeStack, factor: float, scale: str):
     folder = make_stack(clean() * factor)
     [warning] = check(folder)
-    assert warning.startswith("the names say NDVI, but values reach 8")
+    assert warning.startswith("the names say NDVI, but sampled values reach 8")
     assert warning.endswith(f": try --scale {scale}")
     assert check(folder, scale=float(scale)) == []
 
@@ -442,7 +442,7 @@ def test_ndvi_with_a_filler(make_stack: MakeStack):
     folder = make_stack(filled(clean(), 2.5, 0.001))
     assert check(folder) == [
         (
-            "the names say NDVI, but values reach 2.5: is it a sum, scaled, or a fill value? "
+            "the names say NDVI, but sampled values reach 2.5: is it a sum, scaled, or a fill value? "
             "(--scale, --nodata, --valid-range)"
         )
     ]

@@ -257,3 +257,14 @@ def test_vrts_that_reach_further_are_refused(three: Path, name: str, source: str
 def test_a_broken_vrt(three: Path):
     (three / "v_2003.vrt").write_text("<VRTDataset>")
     assert problem_of(three).startswith(f"{three / 'v_2003.vrt'}: not a VRT (no element found")
+
+
+@pytest.mark.parametrize(("again", "added"), [("ndvi_2001 (1)", "(1)"), ("ndvi_2001 - Copy", "- Copy")])
+def test_a_second_download_is_named(tmp_path: Path, again: str, added: str):
+    for name in ("ndvi_2001", again, "ndvi_2002"):
+        write_raster(tmp_path / f"{name}.tif", IMAGE)
+    [problem] = problems_of(tmp_path)
+    assert (
+        f"{again}.tif differs from the other name by '{added}': if it was downloaded or copied twice, remove it; else choose with --same-date"
+        in problem
+    )

@@ -73,7 +73,7 @@ def write_job(
         compress=options["compress"],
         zarr_format=options["zarr_format"],
     )
-    write_recipe(path, source, spec, covariates, written.needs, job)
+    write_recipe(path, source, spec, covariates, written.needs, job, overwrite=options["overwrite"])
     emit(f"recipe    {path}", error=True, lines=False)
     for option, function in (("--method", job.function), ("--composite", function_in(spec.composite))):
         if function is not None:

@@ -16,7 +16,8 @@ __all__ = ["methods"]
 
 HINT = """
 One layer per year: start with trend. Several per year: harmonic or seasonal_kendall, or combine them into one layer
-per year (--composite). `pixelwise methods NAME` describes a method; docs/methods.md says which one to choose."""
+per year (--composite). `pixelwise methods NAME` describes a method; "Which test, and why" in the
+documentation helps to choose one."""
 
 
 @click.command()

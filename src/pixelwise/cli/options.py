@@ -42,6 +42,7 @@ __all__ = [
     "job_options",
     "layer_options",
     "output_options",
+    "say_others",
     "scene_options",
 ]
 
@@ -368,6 +369,8 @@ def input_options(
                 spec = _of_scenes(recipe, spec, named=bool(options["bands"]))
             elif options["composite"] is None and spec.composite is not None:
                 check_no_code(recipe, spec, to_run(spec.composite))
+            if not source:
+                say_others(recipe, known)
             source = source or known
         if not source and not (instead and options.get(instead)):
             raise click.UsageError(missing_input(options.get("method")))
@@ -392,6 +395,14 @@ def input_options(
     if composite is not None:
         options = tuple(ONLY_PARAMETER if option is OF_COMPOSITE else option for option in options)
     return _decorate(with_spec, (*options, *more))
+
+
+def say_others(recipe: str, source: Sequence[str]) -> None:
+    """Warn of files that are named like the inputs of a recipe, but are not in it."""
+    from pixelwise.opening.listed import warning_of_others
+
+    if (warning := warning_of_others(recipe, source)) is not None:
+        log.warning(warning)
 
 
 def _of_scenes(recipe: str, spec: InputSpec, *, named: bool) -> InputSpec:

@@ -88,7 +88,8 @@ def rectify(
     Sensors drift and are replaced, and the atmosphere differs from scene to scene; a trend of unrectified scenes
     includes all of that. `rectify` compares each scene with a reference at the same sample of pixels, and finds those
     that did not change. The line through them gives a gain and an offset for each band. It writes only a table and its
-    picture: --gains applies the table wherever a stack is read. See docs/rectification.md.
+    picture: --gains applies the table wherever a stack is read. See "Make sensors comparable" in the
+    documentation.
 
     \b
       pixelwise rectify scenes/*.TIF --product landsat-c2-l2 --season 06-01..08-31 -o gains.csv

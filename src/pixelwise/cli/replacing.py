@@ -10,7 +10,7 @@ import click
 __all__ = ["REPLACING_OPTIONS", "replacing_options"]
 
 REPLACING_OPTIONS = (
-    click.option("--overwrite", is_flag=True, help="Replace an existing map once the new one is complete."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing map, or recipe, once the new one is complete."),
     click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run."),
     click.option(
         "--trust-function",

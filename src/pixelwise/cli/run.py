@@ -11,7 +11,7 @@ import click
 from pixelwise.choices import Scheme
 from pixelwise.cli.apply import apply
 from pixelwise.cli.job_files import check_named, function_in, output_of
-from pixelwise.cli.options import BandNames, job_options
+from pixelwise.cli.options import BandNames, job_options, say_others
 from pixelwise.cli.replacing import replacing_options
 from pixelwise.cli.report import debug_option, emit, progress_bar
 
@@ -90,6 +90,7 @@ def run(
     spec = read.spec.replace(allow_scheme=allow_scheme or ())
     if job.method is None:
         options.pop("jit")
+        say_others(recipe, read.source)
         write_composites(ctx, list(read.source), spec, job, path, options)
         return
     written = output_of(recipe, job, read.needs)
@@ -97,6 +98,7 @@ def run(
     if update:
         overwrite = is_replaced(list(read.source), spec, read.covariates, job, written, path, options)
         if overwrite is None:
+            say_others(recipe, read.source)
             for one in (path, *job.write.values()):
                 emit(str(one), lines=False)
             return

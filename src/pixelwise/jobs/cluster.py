@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a scheduler must have answered, until workers must have come, and until they must have looked around.
 CONNECT_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 10, 10, 20
+#: Seconds for which a scheduler of our own may have no worker before it is reported.
+START_SECONDS = 20
 #: Seconds that workers have to forget a job.
 FORGET_SECONDS = 5
 #: Share of a worker's memory that blocks may take: Dask moves data to disk from 60 % on, and pauses at 80 %.
@@ -94,7 +96,8 @@ class Cluster(Engine):
         self._token = ""
         self._numbers = itertools.count()
         self._counted, self._threads = -math.inf, 0
-        self._said = False
+        self._starts = given is None and not address
+        self._said, self._alone_since = False, math.inf
         self._sized: set[str] = set()
         self._needed = 0
         if given is None and not address:
@@ -244,9 +247,17 @@ class Cluster(Engine):
         if self._client.status != "running":
             return
         known = self._present()
-        if not known and not self._said:
+        now = time.monotonic()
+        if known:
+            self._alone_since = math.inf
+        elif self._alone_since == math.inf:
+            self._alone_since = now
+        # Workers of our own may still be starting; another scheduler's were there when the job began.
+        patience = START_SECONDS if self._starts else 0
+        if not known and not self._said and now - self._alone_since >= patience:
+            self._said = True
             log.warning("the Dask scheduler %s has no worker left; waiting for another one", self._named)
-        self._said = not known
+        self._said = self._said and not known
 
     def recover(self, error: Exception) -> None:
         """Say in one line what broke; Dask itself does again what dead workers had."""

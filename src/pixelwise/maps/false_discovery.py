@@ -36,7 +36,7 @@ ADDED = ("qvalue", "significant")
 #: whose p-values below 1e-4 are 12 to 21 times too frequent (benchmarks/false_discovery.py).
 CAUTION = (
     "fdr: where noise is autocorrelated, the smallest p-values are too small, and so are q-values: do not trust a few "
-    "significant pixels, nor a small patch of them (docs/significance.md says how often maps of pure noise have any)"
+    'significant pixels, nor a small patch of them; see "Significant among many" in the documentation'
 )
 
 

@@ -108,7 +108,7 @@ class Map:
     bands
         The bands in order, ``status`` last.
     provenance
-        Method, parameters, inputs, versions: see docs/provenance.md.
+        Method, parameters, inputs, versions: see "Provenance" in the documentation.
     timings
         Timings of the job that made it.
     files

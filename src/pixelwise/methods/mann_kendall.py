@@ -80,7 +80,7 @@ def mann_kendall(
     ``y - slope * t``, ignoring correlations below 1.96 / sqrt(n); for ``yue_wang`` of ``y - slope * t``; for
     ``prewhiten`` of ``y``. No correction is exact for short series: with 21 values and a correlation of 0.4,
     ``hamed_rao`` still rejects 16 % (19 % without the floor), ``yue_wang`` 11 %, ``prewhiten`` 5 % at half the power
-    or less (docs/methods.md).
+    or less.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
         limits    = of `theil_sen`, pvalue_mk = of `mann_kendall`, the variance of the score times n / n_e
 
     A step, such as a clear-cut, makes the residuals of a line look autocorrelated although the noise about the step is
-    not. The smaller of the two phi avoids that, so the step is found (docs/methods.md, false-alarm rates).
+    not. The smaller of the two phi avoids that, so the step is found (see "False-alarm rates and power").
 
     The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is that of the
     least-squares line; it agrees with the limits in 98 of 100 series without a trend, and in 91 to 96 of those with
@@ -127,11 +127,11 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     Both use the larger of the two phi, also in ``se`` and ``nu = n_e - 2``, so as not to promise too much: ``delta``
     allows for the errors of both standard errors, of this series and of the next one. With fewer than 4 effective
     values nothing is detectable, and ``detectable_slope`` is infinite. Both are rules of thumb: nine out of ten trends
-    are found without autocorrelation, fewer the stronger it is (docs/methods.md).
+    are found without autocorrelation, fewer the stronger it is.
 
     Without a trend, ``pvalue`` is below 0.05 in 4 % of series of 21 independent values, in 6 % with a lag-1 correlation
-    of 0.2, in 8 % with 0.4; ``pvalue_ols`` in 5, 10 and 19 % (docs/methods.md, benchmarks/error_rates.py). The price is
-    power: without autocorrelation, 0.85 of that of ``pvalue_ols``.
+    of 0.2, in 8 % with 0.4; ``pvalue_ols`` in 5, 10 and 19 %. The price is power: without autocorrelation, 0.85
+    of that of ``pvalue_ols``.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from pixelwise.crs import crs_remedy
 from pixelwise.errors import InputError, Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.opening.mosaic import Member, common_grid, lattice_remedy, members_of
+from pixelwise.opening.named_files import second_download
 from pixelwise.opening.observation import BandFile, Observation
 from pixelwise.opening.quality import ZOOMS
 from pixelwise.opening.sensors import product_of_bands
@@ -260,7 +261,8 @@ def _layers_of_date(
                 f"they are stored as {' and '.join(kinds)}: choose one product with a quoted glob such as '*NDVI*.tif'"
             )
         else:
-            remedy = f"choose with --same-date {'|'.join(get_args(SameDate))}"
+            again = second_download([member.path for member in members])
+            remedy = f"{again}choose with --same-date {'|'.join(get_args(SameDate))}"
         problems.add(
             f"{len(members)} layers have the date {layers[0].iso_date}: {names}"
             f"{', ...' if len(members) > NAMED else ''}; {remedy}"

@@ -460,7 +460,7 @@ def _ndvi(stack: RasterStack, sample: Floats) -> Iterator[str]:
     for scale in NDVI_SCALES:
         if 0.3 <= bulk * scale <= NDVI_LIMIT:
             remedy = f"try --scale {scale:g}"
-    yield f"the names say NDVI, but values reach {largest:.10g}: {remedy}"
+    yield f"the names say NDVI, but sampled values reach {largest:.10g}: {remedy}"
 
 
 def _warnings_of_dates(axis: TimeAxis, method: Method) -> list[str]:

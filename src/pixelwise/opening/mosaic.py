@@ -13,6 +13,7 @@ from pixelwise.dates.axis import Moment
 from pixelwise.dates.paths import shard_of
 from pixelwise.errors import Problems
 from pixelwise.grid import Block, Grid, around_all
+from pixelwise.opening.named_files import second_download
 from pixelwise.opening.observation import Observation
 from pixelwise.opening.sensors import product_of_bands
 from pixelwise.rasters.headers import Header, read_header
@@ -110,6 +111,7 @@ def _mosaic(group: Sequence[Observation], problems: Problems) -> Member:
         j, i = both
         product = product_of_bands([group[j].header.path, group[i].header.path])
         remedy = (
+            f"{second_download([group[j].header.path, group[i].header.path])}"
             f"choose with --same-date {'|'.join(get_args(SameDate))}, or give each its own date"
             if product is None
             else f"they are bands of one image: use --product {product} --value FORMULA (or --band NAME)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from pixelwise.rasters.datasets import local_only
 from pixelwise.rasters.headers import Header, fetch_heads, read_header
 from pixelwise.rasters.urls import Location, Url
 
-__all__ = ["read_headers", "without_own"]
+__all__ = ["read_headers", "second_download", "without_own"]
 
 log = logging.getLogger(__name__)
 
@@ -72,3 +73,20 @@ def without_own(entries: Sequence[Entry], headers: dict[Location, W], remarks: l
     )
     log.warning(remarks[-1])
     return [entry for entry in entries if entry[0] in headers]
+
+
+#: What browsers and file managers add to the name of a file that is there already.
+_AGAIN = re.compile(r"[ _]?\(\d{1,3}\)|(?: -|_)? ?copy(?: \(?\d{1,3}\)?)?", re.IGNORECASE)
+
+
+def second_download(paths: Sequence[Location]) -> str:
+    """Say which of some files of one date has the name of another with `(1)` added; empty if none has."""
+    stems = {path.stem for path in paths}
+    for path in paths:
+        for found in _AGAIN.finditer(path.stem):
+            if path.stem[: found.start()] + path.stem[found.end() :] in stems:
+                return (
+                    f"{path.name} differs from the other name by {found[0].strip()!r}: if it was downloaded or copied "
+                    "twice, remove it; else "
+                )
+    return ""

@@ -8,6 +8,7 @@ read; a function that it names is run only if the user names it again, and what 
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import typing
@@ -22,6 +23,7 @@ from pixelwise.choices import Extent
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.gain_presets import gain_presets
+from pixelwise.opening.listed import warning_of_listed
 from pixelwise.opening.recipe_job import RecipeJob, job_of_table, moved_job, table_of_job
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.rasters.resolution import names_crs
@@ -32,6 +34,8 @@ from pixelwise.stacks.spec import InputSpec
 from pixelwise.words import shown, unknown
 
 __all__ = ["Recipe", "check_no_code", "find_job", "read_job", "read_recipe", "to_run", "write_recipe"]
+
+log = logging.getLogger(__name__)
 
 
 def _kinds(hint: Any) -> frozenset[type]:
@@ -205,13 +209,16 @@ def write_recipe(
     covariates: Mapping[str, str] | None = None,
     needs: Completeness = Completeness(),  # noqa: B008 - frozen
     job: RecipeJob | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write a recipe; see `Recipe` and `RecipeJob`.
 
     Raises
     ------
     OutputError
-        When the file exists, cannot be written, or could not be read again.
+        When the file exists, unless an existing recipe is to be overwritten; when it cannot be written, or could not be
+        read again.
     """
     path = Path(path)
     move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
@@ -237,12 +244,32 @@ def write_recipe(
         problem = str(error).removeprefix(f"{path}: ")
         raise OutputError(f"{path}: not written, as no command could read it: {problem}") from None
     try:
+        _write(path, content, overwrite=overwrite)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
+    if (warning := warning_of_listed(source)) is not None:
+        log.warning("%s: %s", path, warning)
+
+
+def _write(path: Path, content: bytes, *, overwrite: bool) -> None:
+    if overwrite and os.path.lexists(path):
+        try:
+            read_recipe(path)
+        except InputError:
+            raise OutputError(f"{path}: is not a recipe, and only recipes are replaced; choose another name") from None
+        # The old one stays until the new one is complete.
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        return
+    try:
         with path.open("xb") as file:
             file.write(content)
     except FileExistsError:
         raise OutputError(f"{path}: exists; choose another name, or remove it") from None
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}") from None
 
 
 def _mover(move: Callable[[str], str]) -> Callable[[str], str]:

@@ -53,7 +53,8 @@ class InputSpec:
         Values of their dimensions besides time, rows and columns: ``depth=0``, or a mapping.
     times
         A table of dates (one date per line for the bands of one file; ``path,date`` or ``path,band,date`` for several
-        files), or a strptime format that finds the date in each name or band description; see docs/dates.md.
+        files), or a strptime format that finds the date in each name or band description; see "Dates in names" in
+        the documentation.
     period
         Which day of a month, week, pentad, dekad, quarter, year pair or date range its name stands for.
     same_date
