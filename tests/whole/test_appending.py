@@ -192,7 +192,7 @@ def test_a_grid_that_grows(home: Path) -> None:
         write_raster(home / "scenes" / f"ndvi_2004-{month:02}-15.tif", values)
     result = run("composite", "scenes", "--extent", "union", "-o", "a.tif", "--append", "--quiet")
     assert result.exit_code == 1
-    assert "a.tif: its composites have another grid now: size 20 x 36 instead of 20 x 30" in result.stderr
+    assert "a.tif: its composites have another grid now: size 36 x 20 instead of 30 x 20" in result.stderr
     given = re.search(r"--extent ([0-9.,]+)\)", result.stderr)
     assert given is not None
     assert "3 of 4 periods are kept" in composite("a.tif", "--extent", given[1], "--append").stderr
