@@ -17,6 +17,7 @@ from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.drawing import Histogram, Panel, draw
 from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.picture import panel_of, require_matplotlib
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import MISSING
 from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import areas_of
@@ -138,6 +139,8 @@ def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> His
     values = np.concatenate(parts)
     band = map_.band(name)
     label = f"{name} ({unit_in_words(band.unit)})" if band.unit and band.unit != name else name
+    if band.kind == "change" and band.unit.startswith("1/") and (what := quantity(map_)):
+        label = f"{what} {unit_in_words(band.unit)}"
     if not values.size:
         return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), (), whole=whole)
     low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))

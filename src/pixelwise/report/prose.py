@@ -25,7 +25,7 @@ def blocks_of(text: str) -> list[Block]:
     blocks: list[Block] = []
     for part in re.split(r"\n\s*\n", text.strip("\n")):
         if part.startswith((" ", "\t")):
-            blocks.append(("pre", [("", inspect.cleandoc(part))]))
+            blocks.append(("pre", [("", CODE.sub(r"\1\2", inspect.cleandoc(part)))]))
             continue
         for item in re.split(r"^- ", part, flags=re.MULTILINE):
             if item.strip():
