@@ -181,3 +181,17 @@ def test_functions_of_ones_own(home: Path) -> None:
     (pixel,) = json.loads(result.stdout)["pixels"]
     assert pixel["fit"]["bands"][0]["value"] == 2 * float(np.nanmax(VALUES[:, 3, 2]) - np.nanmin(VALUES[:, 3, 2]))
     assert pixel["observations"][0]["fitted"] is None
+
+
+def test_a_p_value_that_contradicts_the_limits_is_noted(tmp_path: Path) -> None:
+    """Of the first pixel p < 0.05 and the limits include 0, of the second the reverse, of the third they agree."""
+    random = np.random.default_rng(0)
+    values = random.normal(0, 1, (20, 3000)) + 0.07 * np.arange(20)[:, None]
+    for layer, year in zip(values[:, [16, 45, 0]], range(2000, 2020), strict=True):
+        write_raster(tmp_path / "lai" / f"lai_{year}.tif", np.float32(layer[None]))
+    pixels = [option for column in range(3) for option in ("--pixel", f"0,{column}")]
+    result = run("series", "lai", *pixels, "--method", "trend")
+    assert result.exit_code == 0
+    first, second = (line for line in result.stdout.splitlines() if line.startswith("  note: "))
+    assert "but the limits include 0: pvalue tests the least-squares line" in first
+    assert "but the limits exclude 0: pvalue tests the least-squares line" in second

@@ -40,8 +40,8 @@ def test_four_panels_with_letters() -> None:
     lines = caption.splitlines()
     assert lines[0] == (
         "NDVI change per year, 2001 to 2005. (a) change per year; (b) classes, with their shares of the area with "
-        "values; (c) number of observations; (d) share of the area by value (bars at the ends hold all "
-        "values beyond)."
+        "values; (c) number of observations; (d) share of the area by value (the bars at the ends include "
+        "all values beyond)."
     )
     assert lines[1] == "Method ols, band slope: Change per year of the fitted line; 5 layers."
     assert lines[3:] == [
@@ -156,6 +156,31 @@ def test_nothing_overlaps_or_is_cut_off(width: float | None) -> None:
 def test_a_figure_that_cannot_be_so_narrow_is_refused() -> None:
     with pytest.raises(pw.ParameterError, match=r"width 30 mm is too narrow for the maps and their legends: the least"):
         plot_paper(whole_map(), width=30 / 25.4)
+
+
+def test_a_constant_number_of_observations_is_said_not_drawn() -> None:
+    values = np.linspace(-1, 1, 12).reshape(3, 4)
+    n = np.full((3, 4), 32, np.int32)
+    n[0, 0] = 0
+    figure, caption = plot_paper(make_map((SLOPE, COUNT), values, n))
+    assert "(c) share of the" in caption
+    assert "number of observations" not in caption
+    assert "All pixels with observations have 32 of them." in caption.splitlines()
+    letters = [axes.get_title(loc="left") for axes in figure.axes]
+    assert "(d)" not in letters
+
+
+def test_a_figure_taller_than_a_page_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    height = round(25.4 * plot_paper(trend_map(60, 10), width=85 / 25.4)[0].get_figheight())
+    assert height > 240
+    [said] = caplog.messages
+    assert said.startswith(
+        f"the figure is 85 mm wide and {height} mm high, but pages of journals have at most 240 mm: "
+    )
+    assert "choose a larger width, such as 170 mm" in said
+    caplog.clear()
+    plot_paper(whole_map())
+    assert not caplog.messages
 
 
 def test_codes_have_classes_only() -> None:

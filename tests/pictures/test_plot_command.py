@@ -137,6 +137,11 @@ def test_a_figure_for_a_paper_has_its_caption_beside_it(trend: Path) -> None:
     result = run(trend, "-o", output, "--figure", "paper", "--width", "17cm")
     assert (result.exit_code, result.output) == (0, f"{output}\n{output.with_suffix('.txt')}\n")
     assert output.with_suffix(".txt").read_text().startswith("NDVI change per year, 2001 to 2006. (a) change per year;")
+    # Journals want both; the caption is the same.
+    other = output.with_suffix(".jpg")
+    assert run(trend, "-o", other, "--figure", "paper").output == f"{other}\n{output.with_suffix('.txt')}\n"
+    text = output.with_suffix(".txt")
+    text.write_text(text.read_text() + "edited")
     result = run(trend, "-o", trend.with_name("fig.png"), "--figure", "paper")
     assert result.exit_code == 1
     assert "fig.txt: already exists; --overwrite replaces it" in result.output

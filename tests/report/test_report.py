@@ -142,6 +142,31 @@ def test_the_table_of_areas_is_that_of_classify(trend: Path) -> None:
     assert len(html) < 10e6
 
 
+def test_the_legend_follows_the_q_values_of_a_map(make_stack: Any, tmp_path: Path) -> None:
+    """As `plot`, `info` and `zones` do; the table has both, and says which is which."""
+    values = random_series((12, 30, 40)) + 0.03 * np.arange(12)[:, None, None] * (np.arange(40) > 20)
+    values[:, :15] = NAN
+    map_ = pw.apply(pw.open_stack(make_stack(values)), "ols", tmp_path / "q.tif", fdr=0.1)
+    html = page_of(map_)
+    legend = html[html.index("<legend>") : html.index("</fieldset>")]
+    share = 100 * ((map_["qvalue"] <= 0.1) & (map_["slope"] > 0)).sum() / np.isfinite(map_["qvalue"]).sum()
+    assert f"significant increase, q \N{LESS-THAN OR EQUAL TO} 0.1 <small>({share:.1f} %, " in legend
+    assert "share of the tested area</legend>" in legend
+    assert "missing <small>(50.0 % of the region, " in legend
+    assert "significant increase, p &lt; 0.05" in html[html.index('id="areas"') :]
+    assert "adjusted (q \N{LESS-THAN OR EQUAL TO} 0.1), of tested" in html
+
+
+def test_methods_are_described_without_markup(make_stack: Any) -> None:
+    html = page_of(pw.apply(pw.open_stack(make_stack(random_series((8, 4, 5)))), "trend"))
+    method = html[html.index('id="method"') : html.index('id="making"')]
+    assert "`" not in method
+    assert "::" not in method
+    assert "(<code>ols</code>)" in method
+    assert re.search(r"<pre>r_line +=", method)
+    assert "<ul><li>Santer, B. D. et al. (2000)" in method
+
+
 def test_only_tests_are_counted_as_tested(trend: Path) -> None:
     """One pixel is constant; of another band, nothing is tested."""
     map_ = pw.open_map(trend)
@@ -433,8 +458,12 @@ def test_what_chance_does_is_told_with_true_numbers(
         r"The series of NDVI \(2000 to 2011, 12 layers\) of each pixel of a grid of 40 by 30 pixels "
         r"\(width by height; EPSG:32617\) was "
         rf"analysed with the method “trend” of pixelwise {re.escape(pw.__version__)} \(Santer et al. 2000; Weatherhead "
-        rf"et al. 1998; Sen 1968\)\. Of the tested area, {found(pvalue < 0.05)} decreased significantly \(p < 0.05\)\. "
-        rf"At a false discovery rate of {q:g} \({reference}\), {found(qvalue <= q)} decreased significantly\."
+        r"et al. 1998; Sen 1968\)\. The test gives the two-sided p-value of no trend, with the effective sample size "
+        r"\(Santer et al\. 2000\); it allows for lag-1 autocorrelation\. "
+        rf"1\s{count - 1000:03} pixels were tested\. "
+        rf"Of the tested area, {found(pvalue < 0.05)} decreased significantly \(p < 0.05\)\. "
+        rf"At a false discovery rate of {q:g} \(procedure of {reference}\), "
+        rf"{found(qvalue <= q)} decreased significantly\."
     )
     assert re.search(pattern, said), said[said.index("The series of") :][:600]
 

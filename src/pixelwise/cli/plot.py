@@ -108,18 +108,32 @@ def plot(
     if layout == "paper":
         from pixelwise.maps.saving import save_text
         from pixelwise.pictures.paper import plot_paper
+        from pixelwise.report.paragraph import paragraph_for
 
         if band[1:]:
             raise click.UsageError("--figure paper draws one --band")
-        beside = check_output(target.with_suffix(".txt"), overwrite=overwrite, suffixes=(".txt",), inputs=inputs)
+        beside = check_output(target.with_suffix(".txt"), overwrite=True, suffixes=(".txt",), inputs=inputs)
         figure, caption = plot_paper(map_, band[0] if band else None, **options)
+        if sentences := paragraph_for(map_, band[0] if band else None):
+            caption += f"\nFor the text:\n{sentences}\n"
+        # A journal wants the same figure in two formats: their captions are the same.
+        if not _holds(beside, caption):
+            check_output(beside, overwrite=overwrite, suffixes=(".txt",))
+            save_text(caption, beside, overwrite=overwrite)
         save(figure, target, overwrite=overwrite, dpi=dpi)
-        save_text(caption, beside, overwrite=overwrite)
         emit(str(target))
         emit(str(beside))
         return
     save(plot_map(map_, band or None, **options), target, overwrite=overwrite, dpi=dpi)
     emit(str(target))
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Say whether a file has this text already."""
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def inches_of(text: str | None) -> float | None:

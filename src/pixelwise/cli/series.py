@@ -276,6 +276,8 @@ def _show(one: Series, fit: Fit | None) -> None:
     if fit is None:
         return
     emit(f"  {fit.words}", lines=False)
+    if fit.note:
+        emit(f"  {fit.note}", lines=False)
     rows = []
     for band in fit.bands:
         value = fit.numbers[band.name]

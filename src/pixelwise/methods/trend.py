@@ -31,7 +31,7 @@ __all__ = ["Trend", "trend"]
 BANDS = (
     Band(
         "slope",
-        "Median change per year between all pairs of dates (Theil-Sen; ols_slope where ties hide a trend)",
+        "Median change per year between all pairs of dates (Theil-Sen)",
         "{value}/year",
         kind="change",
         pvalue="pvalue",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.drawing import Histogram, Panel, draw
 from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.picture import panel_of, require_matplotlib
+from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import MISSING
 from pixelwise.pictures.source import Source
 from pixelwise.pictures.tally import areas_of
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["histogram_of", "plot_paper"]
+
+log = logging.getLogger(__name__)
+
+#: Millimetres: the longest figures that journals print.
+PAGE_HEIGHT = 240
 
 #: Two columns of most journals: 170 mm.
 WIDTH = 170 / 25.4
@@ -49,6 +56,9 @@ def plot_paper(
     width: float | None = None,
 ) -> tuple[Figure, str]:
     """Draw a band as values, in classes with their areas, with the number of observations, and its histogram.
+
+    The number of observations has no panel if it is the same everywhere: the caption says so. A figure that is higher
+    than the page of a journal (240 mm) is warned of.
 
     Parameters
     ----------
@@ -77,13 +87,39 @@ def plot_paper(
         panels.append(panel_of(map_, name, classes="continuous", palette=palette, outlines=outlines))
     classed = panel_of(map_, name, outlines=outlines, **wish)
     panels.append(classed)
-    if "n" in map_ and name != "n":
+    same = _constant_n(map_) if "n" in map_ and name != "n" else None
+    if "n" in map_ and name != "n" and same is None:
         panels.append(panel_of(map_, "n", outlines=outlines))
     if map_.band(name).kind != "code":
         panels.append(histogram_of(map_, name, palette))
     lettered = [_lettered(panel, letter) for panel, letter in zip(panels, "abcd", strict=False)]
     figure = draw(lettered, (escaped(title or "", "\n"), ""), columns=2, width=width or WIDTH)
-    return figure, _caption(map_, name, panels, classed)
+    _warn_of_height(figure)
+    return figure, _caption(map_, name, panels, classed, same)
+
+
+def _constant_n(map_: Source) -> int | None:
+    """Return how many observations all pixels have that have any: a map of them would be plain; None if they differ."""
+    found: set[int] = set()
+    for block in map_.blocks():
+        numbers = map_.read("n", block)
+        if (own := numbers[numbers > 0]).size:
+            found |= {int(own.min()), int(own.max())}
+        if len(found) > 1:
+            return None
+    return next(iter(found), None)
+
+
+def _warn_of_height(figure: Figure) -> None:
+    """Warn of a figure that is taller than the page of a journal, and say what to do."""
+    width, height = (25.4 * float(inches) for inches in figure.get_size_inches())
+    if height > PAGE_HEIGHT:
+        wider = "choose a larger width, such as 170 mm, " if width < 0.9 * 25.4 * WIDTH else "choose a smaller width, "
+        log.warning(
+            "the figure is %.0f mm wide and %.0f mm high, but pages of journals have at most %d mm: %s"
+            "or draw the band alone, without figure paper",
+            width, height, PAGE_HEIGHT, wider,
+        )  # fmt: skip
 
 
 def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> Histogram:
@@ -103,6 +139,8 @@ def histogram_of(map_: Source, name: str, palette: Palette | None = None) -> His
     values = np.concatenate(parts)
     band = map_.band(name)
     label = f"{name} ({unit_in_words(band.unit)})" if band.unit and band.unit != name else name
+    if band.kind == "change" and band.unit.startswith("1/") and (what := quantity(map_)):
+        label = f"{what} {unit_in_words(band.unit)}"
     if not values.size:
         return Histogram(np.array([0.0, 1.0]), np.zeros(1), escaped(label), (), whole=whole)
     low, high = (float(edge) for edge in np.quantile(values, (TAILS, 1 - TAILS)))
@@ -124,8 +162,8 @@ def _lettered(panel: Panel | Histogram, letter: str) -> Panel | Histogram:
     return replace(panel, letter=letter)
 
 
-def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], classed: Panel) -> str:
-    """Return the caption: what each panel shows, areas, layers, method."""
+def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], classed: Panel, same: int | None) -> str:
+    """Return the caption: what each panel shows, areas, layers, method; `same` is the n of all pixels."""
     title, below = heading(map_, map_.band(name))
     tally = classed.tally
     parts = []
@@ -152,6 +190,8 @@ def _caption(map_: Source, name: str, panels: Sequence[Panel | Histogram], class
         lines.append(f"Method {below}." if isinstance(map_.provenance.get("method"), str) else f"{below.capitalize()}.")
     if said:
         lines.append(f"Of {whole}: {'; '.join(said)}.")
+    if same is not None:
+        lines.append(f"All pixels with observations have {same} of them.")
     missing = int(np.count_nonzero(classed.codes == MISSING))
     if missing:
         lines.append(f"Grey: no value ({percent(tally.missing)} of the area).")

@@ -12,6 +12,7 @@ import numpy as np
 from pixelwise._version import __version__
 from pixelwise.bands import STATUS_WORDS, Band, Status
 from pixelwise.errors import ParameterError
+from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.info import facts_of, headline_of, shortened, status_of, warnings_of
 from pixelwise.maps.map import Map
 from pixelwise.pictures.captions import heading
@@ -22,7 +23,7 @@ from pixelwise.pictures.paper import histogram_of
 from pixelwise.pictures.picture import panel_of
 from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import TestScheme
-from pixelwise.pictures.tally import Tally, areas_of
+from pixelwise.pictures.tally import Tally, areas_of, tally_of
 from pixelwise.report.adjusted import AdjustedTally, adjusted_tally
 from pixelwise.report.figures import (
     INSTALL,
@@ -33,7 +34,8 @@ from pixelwise.report.figures import (
     resources,
     series_figure,
 )
-from pixelwise.report.paragraph import described_method, paragraph_of
+from pixelwise.report.paragraph import REFERENCE, described_method, paragraph_of
+from pixelwise.report.prose import blocks_of
 from pixelwise.report.samples import OF_EACH, Sample
 
 __all__ = ["page_of", "pvalue_histogram"]
@@ -89,11 +91,12 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
     jinja2 = import_jinja2()
     import_bokeh()
     band = headline_of(map_)
-    # Raw classes first; adjusted ones are beside them.
-    panel = panel_of(map_, band.name, pvalue=band.pvalue if band.pvalue in map_ else None)
+    # The classes of `plot`, `info` and `zones`: by q-values where the map has them. The table has both.
+    panel = panel_of(map_, band.name)
+    raw = _by_pvalues(map_, band, panel.tally)
     adjusted = adjusted_tally(map_, band)
     title, subtitle = heading(map_, band)
-    pvalues = pvalue_histogram(map_, panel.tally)
+    pvalues = pvalue_histogram(map_, raw)
     figures: dict[str, Any] = {"map": map_figure(panel, samples)}
     figures["values"] = histogram_figure(histogram_of(map_, band.name), "Values")
     if pvalues is not None:
@@ -114,7 +117,7 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
         elements={name: safe(text) for name, text in elements.items()} | _absent(figures),
         moves=MOVES,
         **_legend(panel),
-        **_areas(map_, panel.tally, adjusted, band),
+        **_areas(map_, raw, adjusted, band),
         histogram_notes=_histogram_notes(pvalues is not None),
         samples=shown,
         no_samples=(no_samples or "No pixels were chosen.").splitlines(),
@@ -123,13 +126,20 @@ def page_of(map_: Map, samples: Sequence[Sample] = (), *, no_samples: str = "") 
         warnings=warnings_of(map_),
         no_warnings="None were given when the map was made." if map_.provenance else UNKNOWN,
         no_method=UNKNOWN,
-        paragraph=paragraph_of(map_, band, panel.tally, adjusted),
+        paragraph=paragraph_of(map_, band, raw, adjusted),
         method=_method(map_),
         facts=list(facts_of(map_).items()),
         provenance=json.dumps(shortened(map_.provenance), indent=1, ensure_ascii=False, default=str),
         data=safe(_script_json({"samples": shown})),
     )
     return html
+
+
+def _by_pvalues(map_: Map, band: Band, tally: Tally) -> Tally:
+    """Return the classes by p-values, where those of the picture are by q-values."""
+    if not (isinstance(tally.scheme, TestScheme) and tally.scheme.adjusted and band.pvalue in map_):
+        return tally
+    return tally_of(map_, scheme_for(map_, band.name, pvalue=band.pvalue))
 
 
 def import_jinja2() -> Any:
@@ -168,18 +178,26 @@ def _legend(panel: Panel) -> dict[str, Any]:
         if tally.pixels[code] or not one.optional
     ][::-1]
     if tally.missing_pixels:
-        amount = percent(tally.missing) + ("" if tally.km2 is None else f", {square_kilometres(tally.missing_km2)}")
+        much = [percent(tally.missing), OF_REGION] if tally.tested.any() else [percent(tally.missing)]
+        amount = " ".join(much) + ("" if tally.km2 is None else f", {square_kilometres(tally.missing_km2)}")
         code = len(tally.scheme.classes)
         entries.append({"label": "missing", "color": MISSING_COLOR, "code": code, "amount": amount})
     note = "Areas are on the ellipsoid." if tally.km2 is not None else "Shares are those of pixels: areas are unknown."
-    # What is missing has its share here too, so that shares are those of the table below.
+    # Shares are those of the table below: of what is tested, which `plot`, `classify` and `zones` give as well.
+    whole = "the region"
+    if tally.tested.any():
+        whole = "the tested area" if tally.km2 is not None else "the tested pixels"
     first, _, estimated = [*panel.name.split("\n"), "", ""][:3]
-    title = "; ".join(filter(None, (first, "share of the region", estimated)))
+    title = "; ".join(filter(None, (first, f"share of {whole}", estimated)))
     return {"legend": entries, "legend_title": title, "map_note": note}
 
 
 def _amount(tally: Tally, code: int) -> str:
-    share = percent(float(tally.shares_of_region[code]))
+    if tally.tested[code]:
+        share = percent(float(tally.shares_of_tested[code]))
+    else:
+        of = f" {OF_REGION}" if tally.tested.any() else ""
+        share = percent(float(tally.shares_of_region[code])) + of
     return share if tally.km2 is None else f"{share}, {square_kilometres(float(tally.km2[code]))}"
 
 
@@ -190,7 +208,8 @@ def _areas(map_: Map, tally: Tally, adjusted: AdjustedTally | None, band: Band) 
     heads = [unit, *(["of tested"] if tested else []), OF_REGION]
     labels = [] if adjusted is None else [_plain(one.label) for one in adjusted.tally.scheme.classes]
     if adjusted is not None:
-        heads += [f"adjusted, {unit}", "adjusted, of tested"]
+        level = f"adjusted (q \N{LESS-THAN OR EQUAL TO} {adjusted.request.q:g})"
+        heads += [f"{level}, {unit}", f"{level}, of tested"]
     rows = []
     for code in reversed(range(len(tally.pixels))):
         one = tally.scheme.classes[code]
@@ -307,13 +326,16 @@ def _tables(map_: Map) -> list[dict[str, Any]]:
     return tables
 
 
-def _method(map_: Map) -> list[dict[str, str]]:
+def _method(map_: Map) -> list[dict[str, Any]]:
     """Return what is computed, its limits and references; the source text of a user's function."""
     name, said = map_.provenance.get("method"), described_method(map_.provenance)
     if said is not None:
+        sections = dict(said["sections"])
+        if "References" in sections:  # one to a line, or several lines
+            sections["References"] = REFERENCE.sub(lambda found: f"- {found[0]}", sections["References"])
         titles = {"Method": f"{name}: {said['summary']}", "Notes": "Notes", "References": "References"}
-        return [{"title": title, "text": said["sections"][part].replace("``", "`")}
-                for part, title in titles.items() if said["sections"].get(part)]  # fmt: skip
+        return [{"title": titles[part].replace("`", ""), "blocks": blocks_of(sections[part])}
+                for part in titles if sections.get(part)]  # fmt: skip
     parameters = map_.provenance.get("parameters")
     source = parameters.get("source") if isinstance(parameters, dict) else None
-    return [{"title": f"Function {name}", "text": source}] if isinstance(source, str) else []
+    return [{"title": f"Function {name}", "blocks": [("pre", [("", source)])]}] if isinstance(source, str) else []

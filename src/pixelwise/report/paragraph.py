@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixelwise.bands import Band
+from pixelwise.maps.classified import scheme_for
+from pixelwise.maps.info import headline_of
 from pixelwise.maps.map import Map
 from pixelwise.methods import METHODS
 from pixelwise.methods.description import describe
 from pixelwise.pictures.captions import layers_of, period
-from pixelwise.pictures.numbers import percent, square_kilometres
+from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.scheme import TestScheme
-from pixelwise.pictures.tally import Tally
-from pixelwise.report.adjusted import AdjustedTally
+from pixelwise.pictures.tally import Tally, tally_of
+from pixelwise.report.adjusted import AdjustedTally, adjusted_tally
 from pixelwise.words import escaped
 
 #: How gains were found, by the first word of what their tables say, with what to cite.
@@ -25,10 +27,32 @@ WAYS: Mapping[str, str] = {
     "regression": "ground taken as unchanged: Schott et al. 1988; reduced major axes",
 }
 
-__all__ = ["citations", "described_method", "paragraph_of"]
+#: What tests make of autocorrelation: of methods, and of the corrections of `mann_kendall`.
+ALLOWING = {
+    "trend": "it allows for lag-1 autocorrelation",
+    "harmonic": "it allows for lag-1 autocorrelation",
+    "seasonal_kendall": "it allows for correlated seasons, but not for autocorrelation between years",
+    "hamed_rao": "it is corrected for autocorrelation by the method of Hamed and Rao (1998)",
+    "yue_wang": "it is corrected for autocorrelation by the method of Yue and Wang (2004)",
+    "prewhiten": "it is corrected for autocorrelation by prewhitening",
+}
+#: Of the main test of any other method.
+INDEPENDENT = "it does not allow for autocorrelation"
+
+__all__ = ["REFERENCE", "citations", "described_method", "paragraph_for", "paragraph_of"]
 
 #: A line of references that begins one: authors, and the year in parentheses.
 REFERENCE = re.compile(r"^([^()\n]+) \((\d{4})\)\. ", re.MULTILINE)
+
+
+def paragraph_for(map_: Map, name: str | None = None) -> str:
+    """Return the sentences of `paragraph_of` about a band, its classes counted; those of the first band by default."""
+    band = headline_of(map_) if name is None else map_.band(name)
+    if not isinstance(map_.provenance.get("method"), str):
+        return ""
+    tested = band.pvalue in map_
+    tally = tally_of(map_, scheme_for(map_, band.name, pvalue=band.pvalue if tested else None))
+    return paragraph_of(map_, band, tally, adjusted_tally(map_, band))
 
 
 def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | None) -> str:
@@ -62,16 +86,31 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     )
     if not isinstance(tally.scheme, TestScheme):
         return text
+    text += _test(map_, band)
     level = f"p < {tally.scheme.levels[0]:g}"
     whole = "the tested area" if tally.km2 is not None else "the tested pixels"
+    number = f"{int(tally.pixels[tally.tested].sum()):,}".replace(",", THIN)
+    text += f" {number} pixels were tested."
     if band.kind == "change":
         text += f" Of {whole}, {_found(tally, band, whole)} ({level})."
     else:
         text += f" In {_found(tally, band, whole)} ({level})."
     if adjusted is not None:
-        rate = f"{adjusted.request.q:g} ({adjusted.reference})"
+        rate = f"{adjusted.request.q:g} (procedure of {adjusted.reference})"
         text += f" At a false discovery rate of {rate}, {_found(adjusted.tally, band, whole, again=True)}."
     return text
+
+
+def _test(map_: Map, band: Band) -> str:
+    """Say whose p-values they are, and what they make of autocorrelation; nothing of a user's function."""
+    provenance = map_.provenance
+    if described_method(provenance) is None or band.pvalue not in map_:
+        return ""
+    parameters = provenance.get("parameters")
+    correction = parameters.get("correction") if isinstance(parameters, Mapping) else None
+    kind = correction if isinstance(correction, str) and correction != "none" else str(provenance.get("method"))
+    what = map_.band(band.pvalue).description
+    return f" The test gives the {what[:1].lower()}{what[1:]}; {ALLOWING.get(kind, INDEPENDENT)}."
 
 
 def _formula(provenance: Mapping[str, Any]) -> str:

@@ -167,6 +167,25 @@ class Fit:
         why = "" if self.status == Status.OK else f" ({STATUS_WORDS[self.status]})"
         return f"{text}{counted}{why}"
 
+    @property
+    def note(self) -> str:
+        """Say that limits and p-value disagree, and why; empty if they agree, or the method tests by its limits."""
+        known = {band.name: band for band in self.bands}
+        head = known.get("slope")
+        if self.confidence is None or head is None or head.pvalue not in known or not {*LIMITS} <= set(known):
+            return ""
+        pvalue, (low, high) = self.values[head.pvalue], (self.values[name] for name in LIMITS)
+        # Comparisons with NaN are false; a limit of exactly 0 belongs to neither side.
+        found, excluded = pvalue < 1 - self.confidence, low > 0 or high < 0
+        included = low < 0 < high
+        if self.method.name != "trend" or not ((found and included) or (pvalue >= 1 - self.confidence and excluded)):
+            return ""
+        limits = "include" if included else "exclude"
+        return (
+            f"note: {p_words(pvalue)}, but the limits {limits} 0: pvalue tests the least-squares line, while slope and "
+            "limits are Theil-Sen's and agree with pvalue_mk; treat this pixel as a borderline case"
+        )
+
     def plot(self) -> Any:
         """Draw observations, curve and limits; needs the extra ``plot``.
 
